@@ -1,0 +1,65 @@
+# Everything that people and continuous integration run.
+#
+#   make setup        .venv with what the demo, the tests and development need
+#   make setup-all    the same with every extra
+#   make demo         segment a photo in four ways; pictures go to demo/
+#   make test         the tests (make test-slow: those that take minutes)
+#   make check        style, types, import contracts
+#   make parity       our networks against recordings of the official ones (DIR=<folder>)
+#   make clean        remove what the above leave behind, but for .venv
+#
+# PYTHON=python3.12 chooses the interpreter. TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu takes torch from
+# PyTorch's own index, where it is smaller if there is no GPU.
+
+PYTHON ?= python3
+DIR ?= ../shared/parity
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
+READY := .venv/.ready
+READY_ALL := .venv/.ready-all
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-all demo test test-slow check parity clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(READY)
+
+setup-all: $(READY_ALL)
+
+# torch first and alone: what comes after it finds it there and does not ask for another build.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up .venv ($(TORCH) first; this takes minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) $(TORCH) $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
+	@$(PIP) --constraint constraints.txt --editable ".[dev,train,evaluate]"
+	@touch $@
+
+$(READY_ALL): $(READY)
+	@$(PIP) --constraint constraints.txt --editable ".[dev,all]"
+	@touch $@
+
+demo: setup
+	@$(BIN)/python examples/demo.py
+
+test: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+test-slow: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
+
+check: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports
+
+parity: setup
+	@$(BIN)/python -m pytest -q -m "" tests/parity --parity-dir="$(DIR)"
+
+clean:
+	@rm -rf build dist demo seem-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Weights on disk: official key names, safe loading, download."""

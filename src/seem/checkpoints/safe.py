@@ -1,0 +1,185 @@
+"""Tensors in and out of files, without ever running what a file contains.
+
+`.safetensors` is ours. `.pt`, `.pth` and `.bin` are PyTorch's pickles: they are read with `weights_only`, which builds
+tensors and plain containers and nothing else; a file that needs more is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from seem.errors import SeemError
+
+StateDict: TypeAlias = dict[str, Tensor]
+
+PICKLED = (".pt", ".pth", ".bin")
+WRAPPERS = ("model", "module", "state_dict")  # training files hold the weights beside optimizer and schedule
+ZIP_MAGIC = b"PK\x03\x04"
+FORBIDDEN_NAME = re.compile(r"\bGLOBAL:? ([\w.]+)|Unsupported class ([\w.]+)")
+HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFile:
+    """What a checkpoint holds: named tensors on the CPU, and the notes that safetensors files carry."""
+
+    tensors: StateDict
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def read_tensors(path: str | Path) -> TensorFile:
+    """Read every tensor of a checkpoint, unwrapped, under the names that its network gave them.
+
+    Raises `ValueError` for a file name of unknown kind and `SeemError` for a file that cannot be read as tensors.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", *PICKLED):
+        raise ValueError(f"Cannot tell what {path} is by its name; Seem reads .safetensors, {', '.join(PICKLED)}.")
+    _check_readable(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return TensorFile(_named_tensors(_unwrap(_load_pickled(path)), path))
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file; readers see the old file or the whole new one, never a part.
+
+    Tensors that share memory are written once each.
+    """
+    path = Path(path)
+    try:
+        with written_aside(path) as aside:
+            save_file(_separate(tensors), aside, metadata=dict(metadata or {}))
+    except (OSError, SafetensorError) as error:
+        raise SeemError(f"Cannot write {path}: {_first_line(error)}.") from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hash a file of any size in constant memory; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a path to write to that becomes `path` when the block ends well and vanishes when it does not."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _check_readable(path: Path) -> None:
+    if not path.exists():
+        raise SeemError(f"There is no file {path}; check the path.")
+    if path.is_dir():
+        raise SeemError(f"{path} is a folder; name the checkpoint file in it.")
+    if not os.access(path, os.R_OK):
+        raise SeemError(f"{path} may not be read by this user; change its permissions.")
+    if path.stat().st_size == 0:
+        raise SeemError(f"{path} is empty (0 bytes); fetch it again.")
+
+
+def _read_safetensors(path: Path) -> TensorFile:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+            return TensorFile(tensors, dict(file.metadata() or {}))
+    except (SafetensorError, OSError) as error:
+        raise SeemError(
+            f"{path} is not a safetensors file, or it is cut short ({_first_line(error)}); fetch or convert it again."
+        ) from error
+
+
+def _load_pickled(path: Path) -> object:
+    """Unpickle tensors and plain containers; memory-mapped where the format (PyTorch >= 1.6) allows it."""
+    with path.open("rb") as file:
+        mappable = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    try:
+        with warnings.catch_warnings():  # torch warns about foreign pickles before it refuses them; one line is enough
+            warnings.simplefilter("ignore")
+            loaded: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
+            return loaded
+    except MemoryError:
+        raise
+    except pickle.UnpicklingError as error:
+        found = FORBIDDEN_NAME.search(str(error))
+        what = f"reading it would run code ({found[1] or found[2]})" if found else "it holds more than tensors"
+        raise SeemError(
+            f"{path} is refused: {what}. Save its weights alone, as a dictionary of tensors, and load that."
+        ) from error
+    except Exception as error:  # a file that is no checkpoint fails in whichever way its first bytes are misread
+        raise SeemError(
+            f"{path} is not a PyTorch checkpoint, or it is cut short ({_first_line(error)}); fetch it again."
+        ) from error
+
+
+def _unwrap(loaded: object) -> object:
+    """Go down to the weights of a training file: {'module': {...}, 'optimizer': ...} and the like."""
+    while isinstance(loaded, dict):
+        inner = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
+        if inner is None:
+            break
+        loaded = inner
+    return loaded
+
+
+def _named_tensors(loaded: object, path: Path) -> StateDict:
+    """Check that only tensors are left, and take away the names that training wrappers put before theirs.
+
+    The official trainer drops every 'module.' when it resumes on one device; its own wrapper adds one 'model.'.
+    """
+    if not isinstance(loaded, dict) or not loaded:
+        raise SeemError(f"{path} holds no dictionary of tensors ({_kind(loaded)}); it is not a checkpoint of weights.")
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise SeemError(f"{path} holds {_kind(value)} under {name!r}, where a tensor is expected.")
+
+    bare = {name: ".".join(part for part in name.split(".") if part != "module") for name in loaded}
+    if all(name.startswith("model.") for name in bare.values()):
+        bare = {name: short.removeprefix("model.") for name, short in bare.items()}
+    if len(set(bare.values())) < len(bare):
+        raise SeemError(f"{path} holds two tensors of one name once 'module.' is taken away; save one model per file.")
+    return {bare[name]: value for name, value in loaded.items()}
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> StateDict:
+    """Give every tensor memory of its own, which the format demands; copies only what is shared or strided."""
+    seen: set[int] = set()
+    separate: StateDict = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        address = own.untyped_storage().data_ptr()
+        separate[name] = own.clone() if address in seen else own
+        seen.add(address)
+    return separate
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None or value == {} else f"a {type(value).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    """Say in a few words what a library said in many."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].split(". ")[0].rstrip(".")

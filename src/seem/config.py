@@ -1,0 +1,138 @@
+"""What a network is made of, as frozen data: no YAML, no logic.
+
+`models/build.py` turns these into modules. A published model is one function here (its constants are those of the
+official configuration files); how prompts and queries may look at each other is the `policy` name, whose table stands
+in `models/decoder/policy.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class FocalNetConfig:
+    """FocalNet with depthwise convolutions and post-normalisation (behaviour of the official Focal-T)."""
+
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    focal_levels: int = 3
+    focal_window: int = 3
+    mlp_ratio: int = 4
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Channels of the four feature maps, strides 4 to 32."""
+        return tuple(self.embed_dim * 2**i for i in range(len(self.depths)))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvNetConfig:
+    """Residual network of dense 3x3 convolutions: what a CPU runs fastest per unit of accuracy."""
+
+    dims: tuple[int, ...] = (48, 96, 192, 288)
+    depths: tuple[int, ...] = (2, 2, 3, 1)
+    stem_dim: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PixelDecoderConfig:
+    """FPN with a transformer on the coarsest map."""
+
+    dim: int = 512
+    mask_dim: int = 512
+    encoder_layers: int = 6
+    encoder_ffn: int = 2048
+    num_heads: int = 8
+    num_norm_groups: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """Causal transformer over byte-pair tokens; `tokenizer` names the vocabulary."""
+
+    tokenizer: Literal["clip", "nano"] = "clip"
+    vocabulary_size: int = 49408
+    context: int = 77
+    width: int = 512
+    layers: int = 12
+    num_heads: int = 8
+    ffn: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """Masked-attention decoder. `dim` is the width of queries, tokens and text vectors alike."""
+
+    policy: str = "seem-v1"
+    dim: int = 512
+    layers: int = 9
+    num_heads: int = 8
+    ffn: int = 2048
+    num_queries: int = 101
+    num_memory: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRefinerConfig:
+    """Dense prompt head: prompt maps and a coarse mask in, the final mask out. Absent in the published models."""
+
+    dims: tuple[int, int, int] = (32, 64, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """How a photo becomes a network input.
+
+    The short side becomes `short_side` unless the long side would pass `long_side`; both in pixels. Pixels are
+    normalised with `mean` and `std` (RGB, 0-255) and padded with zeros at the right and bottom to a multiple of
+    `divisor`.
+    """
+
+    short_side: int = 512
+    long_side: int = 1024
+    divisor: int = 32
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterConfig:
+    """A whole network. `polygon_rule` is how polygons are drawn: filled, or the closed curve of the published models."""
+
+    name: str
+    backbone: FocalNetConfig | ConvNetConfig
+    pixel_decoder: PixelDecoderConfig
+    text: TextConfig
+    decoder: DecoderConfig
+    image: ImageConfig = ImageConfig()
+    mask_refiner: MaskRefinerConfig | None = None
+    polygon_rule: Literal["filled", "curve"] = "curve"
+
+
+def seem_focal_t_v1() -> SegmenterConfig:
+    """SEEM v1 with FocalNet-T: 164.6 M parameters, 63.4 M of them text."""
+    return SegmenterConfig(
+        name="seem-focal-t-v1",
+        backbone=FocalNetConfig(),
+        pixel_decoder=PixelDecoderConfig(),
+        text=TextConfig(),
+        decoder=DecoderConfig(policy="seem-v1"),
+    )
+
+
+def nano() -> SegmenterConfig:
+    """The embedded model: the same decoder under its own policy, small enough for a laptop CPU."""
+    return SegmenterConfig(
+        name="nano",
+        backbone=ConvNetConfig(),
+        pixel_decoder=PixelDecoderConfig(dim=64, mask_dim=64, encoder_layers=2, encoder_ffn=256, num_heads=4, num_norm_groups=16),
+        text=TextConfig(
+            tokenizer="nano", vocabulary_size=4096, context=32, width=192, layers=3, num_heads=4, ffn=512
+        ),
+        decoder=DecoderConfig(policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0),
+        image=ImageConfig(short_side=320, long_side=384),
+        mask_refiner=MaskRefinerConfig(),
+        polygon_rule="filled",
+    )

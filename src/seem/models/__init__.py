@@ -1,0 +1,1 @@
+"""The network: image, text and prompts in, one typed decoder output out."""

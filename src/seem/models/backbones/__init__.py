@@ -1,0 +1,1 @@
+"""Photo to feature pyramid (strides 4 to 32)."""

@@ -1,0 +1,117 @@
+"""Dense prompt head: prompt maps and a coarse mask in, the final mask and its quality out.
+
+The published decoder knows prompts only as sampled feature tokens: it learns *what* is meant, slowly *where*. This head
+sees every prompt as a map, so that it listens to each click from the start. It is part of nano's configuration and
+absent from the published models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seem.config import MaskRefinerConfig
+from seem.models.structures import VisualPrompts
+
+NUM_MAPS = 6
+REACHES = (2, 3, 6, 12)  # growing dilations, in steps of stride 4: 2, 5, 11 and 23 in all
+
+
+@dataclass(frozen=True, slots=True)
+class RefinedMasks:
+    """Final mask logits at stride 2 (network pixels), and the logit of the predicted IoU with the truth."""
+
+    logits: Float[Tensor, "b n h w"]
+    quality_logits: Float[Tensor, "b n"]
+
+
+class MaskRefiner(nn.Module):
+    """A small U-shaped network over strides 4, 8 and 16, run once for every object."""
+
+    def __init__(self, config: MaskRefinerConfig, mask_dim: int, query_dim: int) -> None:
+        super().__init__()
+        fine, middle, coarse = config.dims
+        self.from_features = nn.Conv2d(mask_dim, fine, 1)
+        self.from_maps = nn.Conv2d(NUM_MAPS, fine, 5, padding=2)
+        self.from_query = nn.Linear(query_dim, fine + coarse)
+        self.fine = nn.Conv2d(fine, fine, 3, padding=1)
+        self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
+        self.middle = nn.Conv2d(middle, middle, 3, padding=1)
+        self.to_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList(nn.Conv2d(coarse, coarse, 3, padding=d, dilation=d) for d in (1, 2))
+        self.up_middle = nn.Conv2d(coarse, middle, 1)
+        self.join_middle = nn.Conv2d(middle, middle, 3, padding=1)
+        self.up_fine = nn.Conv2d(middle, fine, 1)
+        self.join_fine = nn.Conv2d(fine, fine, 3, padding=1)
+        self.mask = nn.Conv2d(fine, 4, 3, padding=1)
+        self.quality = nn.Sequential(nn.Linear(2 * coarse + query_dim, coarse), nn.ReLU(), nn.Linear(coarse, 1))
+
+    def forward(
+        self,
+        mask_features: Float[Tensor, "b c h w"],
+        maps: Float[Tensor, "b n 6 h w"],
+        queries: Float[Tensor, "b n d"],
+    ) -> RefinedMasks:
+        """Answer the final mask of every object.
+
+        `maps` come from `prompt_maps`; `queries` are the class vectors of the objects' queries, through which phrases
+        speak.
+        """
+        batch, objects = maps.shape[:2]
+        bias_fine, bias_coarse = self.from_query(queries).flatten(0, 1)[:, :, None, None].split(
+            (self.fine.in_channels, self.up_middle.in_channels), dim=1
+        )
+        shared = self.from_features(mask_features)
+        mine = self.from_maps(maps.flatten(0, 1)).unflatten(0, (batch, objects))
+        x = F.relu((shared[:, None] + mine).flatten(0, 1) + bias_fine)
+        x4 = x + F.relu(self.fine(x))
+        x = F.relu(self.to_middle(x4))
+        x8 = x + F.relu(self.middle(x))
+        x16 = F.relu(self.to_coarse(x8) + bias_coarse)
+        for convolution in self.coarse:
+            x16 = x16 + F.relu(convolution(x16))
+        x = x8 + F.interpolate(self.up_middle(x16), size=x8.shape[-2:], mode="nearest")
+        x8 = x + F.relu(self.join_middle(x))
+        x = x4 + F.interpolate(self.up_fine(x8), size=x4.shape[-2:], mode="nearest")
+        x4 = x + F.relu(self.join_fine(x))
+        logits = F.pixel_shuffle(self.mask(x4), 2)[:, 0].unflatten(0, (batch, objects))
+        pooled = torch.cat((x16.mean(dim=(2, 3)), x16.amax(dim=(2, 3)), queries.flatten(0, 1)), dim=1)
+        return RefinedMasks(logits, self.quality(pooled)[:, 0].unflatten(0, (batch, objects)))
+
+
+def prompt_maps(
+    prompts: VisualPrompts, coarse: Float[Tensor, "b n h w"], previous: Float[Tensor, "b n h w"] | None
+) -> Float[Tensor, "b n 6 h w"]:
+    """Stack what is known about each object's place: six maps at the size of `coarse` (stride 4).
+
+    Positive and negative prompts, how near each is (1 on it, falling in five steps to 0 beyond 92 network pixels), the
+    previous round's mask (-1 to 1, 0 where there was none), and the coarse mask.
+    """
+    hw = (coarse.shape[-2], coarse.shape[-1])
+    positive, negative = (
+        F.adaptive_max_pool2d(marks.to(coarse.dtype), hw) for marks in (prompts.positive, prompts.negative)
+    )
+    before = torch.zeros_like(coarse) if previous is None else torch.tanh(fit(previous, hw) / 2)
+    maps = (positive, negative, nearness(positive), nearness(negative), before, torch.tanh(coarse / 2))
+    return torch.stack(maps, dim=2)
+
+
+def nearness(marks: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:
+    """Return how near the next marked pixel is, 1 on it, in steps of `REACHES` (Chebyshev distance)."""
+    total = grown = marks
+    for reach in REACHES:
+        size = 2 * reach + 1
+        grown = F.max_pool2d(F.max_pool2d(grown, (size, 1), 1, (reach, 0)), (1, size), 1, (0, reach))
+        total = total + grown
+    return total / (len(REACHES) + 1)
+
+
+def fit(maps: Float[Tensor, "b n h w"], hw: tuple[int, int]) -> Float[Tensor, "b n {hw[0]} {hw[1]}"]:
+    """Resize maps if they have another size."""
+    if maps.shape[-2:] == hw:
+        return maps
+    return F.interpolate(maps, size=hw, mode="bilinear", align_corners=False)

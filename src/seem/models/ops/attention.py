@@ -1,0 +1,58 @@
+"""Multi-head attention with visibility masks and reusable keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class KeysValues:
+    """Projected keys and values, split into heads: what attention needs of the side that is looked at."""
+
+    keys: Float[Tensor, "b heads k e"]
+    values: Float[Tensor, "b heads k e"]
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention whose four projections are plain linear layers.
+
+    A query that sees nothing receives zeros (plus the output bias), never NaN: padded prompt tokens rely on it, as in
+    the official code.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+
+    def project(self, keys: Float[Tensor, "b k d"], values: Float[Tensor, "b k d"]) -> KeysValues:
+        """Prepare what is looked at; reusable for every later query about it."""
+        return KeysValues(self.split(self.key(keys)), self.split(self.value(values)))
+
+    def forward(
+        self,
+        queries: Float[Tensor, "b q d"],
+        seen: KeysValues,
+        visible: Bool[Tensor, "b q k"] | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "b q d"]:
+        """Let every query gather the values that it may see (`visible`: True = may see; None = everything)."""
+        q = self.split(self.query(queries))
+        if visible is None:
+            gathered = F.scaled_dot_product_attention(q, seen.keys, seen.values, is_causal=causal)
+        else:
+            blind = ~visible.any(dim=-1, keepdim=True)
+            gathered = F.scaled_dot_product_attention(q, seen.keys, seen.values, (visible | blind)[:, None])
+            gathered = gathered.masked_fill(blind[:, None], 0.0)
+        return self.out(gathered.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def split(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b heads s e"]:
+        """Split channels into heads."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -1,0 +1,26 @@
+"""Mask logits: from embeddings to maps, from maps to attention."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def dot(
+    mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b q h w"]:
+    """Return mask logits: the product of each query's embedding with every pixel's features."""
+    return torch.einsum("bqc,bchw->bqhw", mask_embeddings, mask_features)
+
+
+def resize(maps: Float[Tensor, "b q h w"], hw: tuple[int, int]) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
+    """Resize by bilinear interpolation, half-pixel centres, no antialiasing (SEEM's rule for mask logits)."""
+    return F.interpolate(maps, size=hw, mode="bilinear", align_corners=False)
+
+
+def visible_pixels(logits: Float[Tensor, "b q h w"]) -> Bool[Tensor, "b q hw"]:
+    """Turn mask logits into where a query may look: foreground, or everywhere if there is none."""
+    inside = logits.flatten(2) >= 0
+    return inside | ~inside.any(dim=-1, keepdim=True)

@@ -1,0 +1,74 @@
+"""Reading maps at points, and choosing the points where a mask is least certain (PointRend, arXiv 1912.08193).
+
+Points are (x, y) in 0-1 over the whole map, hence named `_unit`. Random numbers come from a `Draw`, so that one caller
+may use a seeded generator and another a recorded sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Draw: TypeAlias = Callable[[tuple[int, ...]], Tensor]
+"""A source of chance: shape -> that many floating-point numbers, uniform in 0-1."""
+
+
+def uniform(generator: torch.Generator) -> Draw:
+    """Draw from `generator`, in float32 and on the generator's device."""
+
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=generator, device=generator.device)
+
+    return draw
+
+
+def sample_at(
+    maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"], *, align_corners: bool
+) -> Float[Tensor, "b c p"]:
+    """Read every map of a batch at the points of its row, bilinearly; outside the map there are zeros.
+
+    With `align_corners` 0 and 1 are the centres of the first and last pixel (visual prompts, official behaviour);
+    without, they are the outer edges of the map (masks in losses and matching). The answer has the wider of the two
+    dtypes, because half precision cannot hold a coordinate.
+    """
+    dtype = torch.promote_types(maps.dtype, points_unit.dtype)
+    grid = 2 * points_unit.to(maps.device, dtype) - 1
+    read = F.grid_sample(
+        maps.to(dtype), grid[:, :, None], mode="bilinear", padding_mode="zeros", align_corners=align_corners
+    )
+    return read[..., 0]
+
+
+@torch.no_grad()
+def uncertain_points(
+    logits: Float[Tensor, "n h w"],
+    draw: Draw,
+    num_points: int,
+    *,
+    oversample: float = 3.0,
+    importance: float = 0.75,
+) -> Float[Tensor, "n p 2"]:
+    """Choose where to judge each mask: mostly where it hesitates, elsewhere at random.
+
+    Of `oversample * num_points` random candidates the `importance * num_points` nearest to the decision boundary stay
+    (uncertainty = -|logit|); fresh random points make up the rest. PointRend section 3.1, training; the values are
+    those of Mask2Former and SEEM.
+    """
+    if num_points < 1 or oversample < 1 or not 0 <= importance <= 1:
+        raise ValueError(
+            "Need num_points >= 1, oversample >= 1 and importance in 0-1, "
+            f"got {num_points}, {oversample} and {importance}."
+        )
+    num_masks = logits.shape[0]
+    num_uncertain = int(importance * num_points)
+    candidates = draw((num_masks, int(oversample * num_points), 2)).to(logits.device)
+    certainty = sample_at(logits[:, None], candidates, align_corners=False)[:, 0].abs()
+    nearest = certainty.topk(num_uncertain, dim=1, largest=False).indices
+    boundary = candidates.take_along_dim(nearest[..., None], dim=1)
+    anywhere = draw((num_masks, num_points - num_uncertain, 2)).to(logits.device)
+    return torch.cat([boundary, anywhere], dim=1)

@@ -1,0 +1,1 @@
+"""Feature pyramid to mask features and three levels for the decoder."""

@@ -1,0 +1,107 @@
+"""The network, from photo and prompts to typed answers. Newcomers start here.
+
+`encode_image` runs once per photo, `decode` once per question.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seem.config import SegmenterConfig
+from seem.models.backbones.convnet import ConvNet
+from seem.models.backbones.focalnet import FocalNet
+from seem.models.decoder.decoder import ImageMemory, MaskDecoder
+from seem.models.decoder.draws import Draws, FairDraws
+from seem.models.decoder.policy import Kind
+from seem.models.mask_refiner import MaskRefiner
+from seem.models.pixel_decoders.fpn import FPNPixelDecoder
+from seem.models.prompt_encoder import PromptEncoder
+from seem.models.structures import (
+    DecoderOutput,
+    ImageBatch,
+    PhraseTokens,
+    PixelFeatures,
+    Question,
+    TextFeatures,
+    VisualPrompts,
+    VisualTokens,
+)
+from seem.models.text.encoder import TextEncoder
+
+
+class Segmenter(nn.Module):
+    """Backbone, pixel decoder, text encoder, prompt encoder and decoder of one model."""
+
+    def __init__(
+        self,
+        config: SegmenterConfig,
+        backbone: FocalNet | ConvNet,
+        pixel_decoder: FPNPixelDecoder,
+        text: TextEncoder,
+        prompt_encoder: PromptEncoder,
+        decoder: MaskDecoder,
+        mask_refiner: MaskRefiner | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.pixel_decoder = pixel_decoder
+        self.text = text
+        self.prompt_encoder = prompt_encoder
+        self.decoder = decoder
+        self.mask_refiner = mask_refiner
+
+    def encode_image(self, images: ImageBatch) -> ImageMemory:
+        """Run the image network: everything that no question changes."""
+        return self.decoder.read(self.encode_pixels(images))
+
+    def encode_pixels(self, images: ImageBatch) -> PixelFeatures:
+        """Run backbone and pixel decoder."""
+        return self.pixel_decoder(self.backbone(images.pixels))  # type: ignore[no-any-return]
+
+    def encode_text(self, ids: Int[Tensor, "n t"], valid: Bool[Tensor, "n t"]) -> TextFeatures:
+        """Encode token ids of phrases or class prompts."""
+        return self.text(ids, valid)  # type: ignore[no-any-return]
+
+    def encode_prompts(self, prompts: VisualPrompts, image: ImageMemory, draws: Draws | None = None) -> VisualTokens:
+        """Turn rasterised prompts into tokens of the photo's own features."""
+        return self.prompt_encoder(prompts, image.pixels, draws or FairDraws())  # type: ignore[no-any-return]
+
+    def decode(
+        self,
+        image: ImageMemory,
+        question: Question,
+        asked: frozenset[Kind] = frozenset({Kind.OBJECT}),
+        draws: Draws | None = None,
+        intermediate: bool = False,
+    ) -> DecoderOutput:
+        """Answer a question about every photo of the batch; deterministic unless `draws` says otherwise."""
+        return self.decoder(image, question, asked, draws or FairDraws(), intermediate)  # type: ignore[no-any-return]
+
+    def class_logits(
+        self, class_vectors: Float[Tensor, "b q d"], classifier: Float[Tensor, "k d"]
+    ) -> Float[Tensor, "b q k"]:
+        """Compare class vectors with normalised class embeddings: cosine times the learned temperature."""
+        return unit(class_vectors) @ classifier.T * self.text.logit_scale.exp()
+
+    def phrase_logits(
+        self, class_vectors: Float[Tensor, "b q d"], phrases: Float[Tensor, "n d"]
+    ) -> Float[Tensor, "b q n"]:
+        """Compare class vectors with phrase vectors: as `class_logits`, temperature clamped at 100."""
+        return unit(class_vectors) @ unit(phrases).T * self.text.logit_scale.exp().clamp(max=100)
+
+
+def unit(vectors: Float[Tensor, "*s d"]) -> Float[Tensor, "*s d"]:
+    """Scale vectors to length one (official epsilon)."""
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-7)
+
+
+def join_phrases(text: TextFeatures) -> PhraseTokens:
+    """Lay the valid tokens of all phrases one after the other, for one photo.
+
+    Official behaviour of `evaluate_grounding`: phrases of one call read each other.
+    """
+    tokens = text.tokens[text.valid][None]
+    return PhraseTokens(tokens, torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device))

@@ -1,0 +1,1 @@
+"""Training runs, whole: each states command, hardware, hours and score."""

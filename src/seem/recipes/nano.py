@@ -1,0 +1,100 @@
+"""The run that made the embedded model.
+
+    torchrun --nproc-per-node 2 -m seem.recipes.nano --data ../shared/data --out runs/nano
+
+One single-thread process per core: small pictures first, then larger ones. The model card says which hardware, how many
+hours and what scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from seem.config import nano
+from seem.data.pack import PhotoBank
+from seem.data.transforms import Sample, TrainingSampler
+from seem.models.build import build
+from seem.models.segmenter import Segmenter
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.training.engine import TrainConfig, join_world, train, world
+from seem.training.nano import Objective, step_loss
+from seem.training.targets import PhraseBook, PromptMix, make_batch
+
+SIZES = ((0.65, 160), (1.0, 224))
+"""Side of the training canvas in pixels until that share of the steps: small pictures teach most per second."""
+
+
+def size_at(share: float) -> int:
+    """Return the canvas size when `share` of the run is done."""
+    return next((size for until, size in SIZES if share < until), SIZES[-1][1])
+
+
+def sample_with_objects(sampler: TrainingSampler, index: int) -> Sample:
+    """Return sample `index`, or the next of its own sequence that shows an object."""
+    for attempt in range(20):
+        sample = sampler[index + attempt * 1_000_000_007]
+        if len(sample.masks):
+            return sample
+    raise RuntimeError(f"No object in 20 samples from index {index}; check the augmentation.")
+
+
+def run(data: Path, out: Path, config: TrainConfig, warm_start: Path | None = None) -> Segmenter:
+    """Train nano on every set that may go into shipped weights, and return the averaged network."""
+    rank, processes = world()
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(1)
+    bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
+    model = build(nano()).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if warm_start is not None:
+        state = torch.load(warm_start, weights_only=True)
+        model.load_state_dict({key.removeprefix("module."): v for key, v in state["average"].items() if "." in key})
+    book = PhraseBook(BytePairTokenizer.nano())
+    objective, mix = Objective(), PromptMix()
+
+    def step(network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(network, Segmenter)
+        size = size_at(number / config.steps)
+        sampler = TrainingSampler(bank, size=size, seed=config.seed)
+        first = (number * processes + rank) * config.batch
+        rng = np.random.default_rng((config.seed, number, rank))
+        samples = [sample_with_objects(sampler, first + i) for i in range(config.batch)]
+        batch = make_batch(samples, network.config.image, 3, mix, rng)
+        # the fused attention kernels are slow backwards on a CPU at these sizes
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            loss = step_loss(network, batch, book, objective, rng, number % objective.object_every == 0)
+        return loss.total, {
+            "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
+            "objects": loss.objects * objective.object_every, "iou": loss.iou, "total": float(loss.total.detach()),
+        }  # fmt: skip
+
+    trained = train(model, step, config, out)
+    assert isinstance(trained, Segmenter)
+    return trained
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the photo pack")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is resumed")
+    parser.add_argument("--steps", type=int, default=TrainConfig().steps)
+    parser.add_argument("--batch", type=int, default=TrainConfig().batch)
+    parser.add_argument("--learning-rate", type=float, default=TrainConfig().learning_rate)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--warm-start", type=Path, default=None, help="state.pt of an earlier run")
+    options = parser.parse_args()
+    join_world()
+    config = TrainConfig(
+        steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, seed=options.seed
+    )
+    run(options.data, options.out, config, options.warm_start)
+
+
+if __name__ == "__main__":
+    main()

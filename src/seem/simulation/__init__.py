@@ -1,0 +1,1 @@
+"""The invented user: strokes and next clicks, for training and evaluation alike."""

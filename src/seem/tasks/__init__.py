@@ -1,0 +1,1 @@
+"""Decoder output to masks: every task is a function outside the network."""

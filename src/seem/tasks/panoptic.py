@@ -1,0 +1,112 @@
+"""Panoptic segmentation: every pixel belongs to at most one thing or stuff region.
+
+The published merge (Mask2Former, section 3; official `panoptic_inference`): confident queries compete for pixels by
+score times mask probability; a query that loses most of its mask to others is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticSegment:
+    """One region. `category` indexes the vocabulary, `query` is the first query that it came from."""
+
+    id: int
+    category: int
+    is_thing: bool
+    score: float
+    query: int
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticMap:
+    """Segment ids of every pixel, 0 = none, and what the segments are."""
+
+    ids: Int[Tensor, "H W"]
+    segments: tuple[PanopticSegment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confident:
+    """Queries that passed the threshold: their rows, best scores and categories."""
+
+    queries: Int[Tensor, " m"]
+    scores: Float[Tensor, " m"]
+    categories: Int[Tensor, " m"]
+
+
+def confident(class_logits: Float[Tensor, "q k1"], threshold: float) -> Confident:
+    """Keep queries whose best class is not "no object" (the last) and scores above `threshold`.
+
+    Known before any mask is computed: only survivors need one.
+    """
+    scores, categories = class_logits.softmax(dim=-1).max(dim=-1)
+    keep = (categories != class_logits.shape[-1] - 1) & (scores > threshold)
+    queries = keep.nonzero()[:, 0]
+    return Confident(queries, scores[queries], categories[queries])
+
+
+def merge(
+    class_logits: Float[Tensor, "q k1"],
+    mask_logits: Float[Tensor, "q H W"],
+    is_thing: Bool[Tensor, " k"],
+    threshold: float = 0.8,
+    overlap: float = 0.8,
+) -> PanopticMap:
+    """Merge all queries into one map. `mask_logits` are at the answered size."""
+    sure = confident(class_logits, threshold)
+    return merge_confident(sure, mask_logits[sure.queries], is_thing, overlap)
+
+
+def merge_confident(
+    sure: Confident, mask_logits: Float[Tensor, "m H W"], is_thing: Bool[Tensor, " k"], overlap: float = 0.8
+) -> PanopticMap:
+    """Merge the masks of confident queries.
+
+    A pixel goes to the query with the largest score times probability, if its own probability is at least a half. A
+    query keeps its pixels when they are at least `overlap` of its whole mask. Stuff of one class is one segment.
+    """
+    ids = torch.zeros(mask_logits.shape[-2:], dtype=torch.int32, device=mask_logits.device)
+    owner = owners(sure.scores, mask_logits)
+    segments: list[PanopticSegment] = []
+    stuff: dict[int, int] = {}
+    for index, logits in enumerate(mask_logits):
+        owned, whole = owner == index, logits.sigmoid() >= 0.5
+        mine = owned & whole
+        owned_area, area = int(owned.sum()), int(whole.sum())
+        if not mine.any() or owned_area / area < overlap:
+            continue
+        category = int(sure.categories[index])
+        thing = bool(is_thing[category])
+        if not thing and category in stuff:
+            ids[mine] = stuff[category]
+            continue
+        number = len(segments) + 1
+        ids[mine] = number
+        segments.append(
+            PanopticSegment(number, category, thing, float(sure.scores[index]), int(sure.queries[index]))
+        )
+        if not thing:
+            stuff[category] = number
+    return PanopticMap(ids, tuple(segments))
+
+
+def owners(scores: Float[Tensor, " m"], mask_logits: Float[Tensor, "m H W"]) -> Int[Tensor, "H W"]:
+    """Return the row with the largest score times probability at every pixel, the first of equals.
+
+    A running maximum over one mask at a time: memory does not grow with the number of masks.
+    """
+    best = torch.full(mask_logits.shape[-2:], -1.0, dtype=mask_logits.dtype, device=mask_logits.device)
+    owner = torch.zeros(mask_logits.shape[-2:], dtype=torch.int64, device=mask_logits.device)
+    for index, (score, logits) in enumerate(zip(scores, mask_logits, strict=True)):
+        claim = logits.sigmoid() * score
+        larger = claim > best
+        best = torch.where(larger, claim, best)
+        owner.masked_fill_(larger, index)
+    return owner

@@ -1,0 +1,56 @@
+"""From the network's frame back to the photo's.
+
+Sizes of one photo: `padded_hw` is what the network saw, `input_hw` the part of it that holds the photo, `output_hw` the
+size that is answered (usually the photo's own).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from seem.models.ops.masks import resize
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFrame:
+    """The three sizes of one photo, (height, width) each."""
+
+    padded_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    output_hw: tuple[int, int]
+
+
+def to_photo(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor, "n H W"]:
+    """Resize mask logits to the photo: bilinear to the padded size, crop, antialiased bicubic to the output.
+
+    Official behaviour of every SEEM evaluation (`sem_seg_postprocess`).
+    """
+    return to_output(to_input(logits, frame), frame)
+
+
+def to_input(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor, "n hi wi"]:
+    """Resize mask logits to the padded size and cut off the padding."""
+    height, width = frame.input_hw
+    return resize(logits[None], frame.padded_hw)[0, :, :height, :width]
+
+
+def to_output(logits: Float[Tensor, "n hi wi"], frame: PhotoFrame) -> Float[Tensor, "n H W"]:
+    """Resize unpadded mask logits to the photo."""
+    if logits.shape[-2:] == frame.output_hw or not len(logits):
+        return logits if len(logits) else logits.new_zeros(0, *frame.output_hw)
+    return F.interpolate(logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True)[0]
+
+
+def to_photo_masks(
+    logits: Float[Tensor, "n h w"], frame: PhotoFrame, threshold: float = 0.0
+) -> Bool[Tensor, "n H W"]:
+    """Resize and threshold, one mask at a time: many masks of a large photo never exist as floats together."""
+    masks = torch.empty((len(logits), *frame.output_hw), dtype=torch.bool, device=logits.device)
+    for mask, logit in zip(masks, logits, strict=True):
+        torch.gt(to_photo(logit[None], frame)[0], threshold, out=mask)
+    return masks

@@ -1,0 +1,1 @@
+"""Losses, matching and the training loop."""

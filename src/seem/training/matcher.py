@@ -1,0 +1,136 @@
+"""Which query answers for which object: the cheapest one-to-one assignment (DETR, arXiv 2005.12872, section 3.1).
+
+A pair's cost is that of its mask at random points, which all queries and objects of a photo share, and of what the
+query says it is. Nothing here has a gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seem.models.ops.points import Draw, sample_at
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Pairs of one photo: query `queries[i]` answers for object `objects[i]`. Queries ascend."""
+
+    queries: Int[Tensor, " m"]
+    objects: Int[Tensor, " m"]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """How much a wrong name and a wrong mask weigh against each other, for all three kinds of matching.
+
+    The defaults are SEEM's. Its configuration also has costs for visual prompts, but the official matcher ignores them.
+    """
+
+    name: float = 2.0
+    bce: float = 5.0
+    dice: float = 5.0
+
+
+@torch.no_grad()
+def match_objects(
+    class_logits: Float[Tensor, "q k"],
+    mask_logits: Float[Tensor, "q h w"],
+    classes: Int[Tensor, " n"],
+    masks: Bool[Tensor, "n H W"],
+    draw: Draw,
+    *,
+    num_points: int = 12544,
+    costs: Costs = Costs(),
+) -> Match:
+    """Match object queries with the objects of a photo, by class score and mask."""
+    scores = class_logits.softmax(dim=-1)[:, classes]
+    return cheapest(costs.name * -scores + mask_costs(mask_logits, masks, draw, num_points, costs))
+
+
+@torch.no_grad()
+def match_phrases(
+    similarity: Float[Tensor, "q n"],
+    mask_logits: Float[Tensor, "q h w"],
+    masks: Bool[Tensor, "n H W"],
+    draw: Draw,
+    *,
+    num_points: int = 12544,
+    costs: Costs = Costs(),
+) -> Match:
+    """Match phrase queries with phrases: each phrase asks which *query* is meant (softmax over queries)."""
+    scores = similarity.softmax(dim=0)
+    return cheapest(costs.name * -scores + mask_costs(mask_logits, masks, draw, num_points, costs))
+
+
+@torch.no_grad()
+def match_visual(
+    similarity: Float[Tensor, "q n"],
+    mask_logits: Float[Tensor, "q h w"],
+    masks: Bool[Tensor, "m H W"],
+    draw: Draw,
+    *,
+    num_points: int = 12544,
+    costs: Costs = Costs(),
+) -> Match:
+    """Match every visually prompted object with the best of its own queries (SEEM v1: three each, object-major).
+
+    The scores are a softmax over those own queries. A photo may have fewer true objects than the batch has places
+    (M <= N); places without an object, and objects whose mask is empty, stay out of the match.
+    """
+    num_queries, num_objects = similarity.shape
+    if num_objects == 0 or num_queries % num_objects or len(masks) > num_objects:
+        raise ValueError(
+            f"Every object needs the same number of queries, and every mask an object; "
+            f"got {num_queries} queries, {num_objects} objects and {len(masks)} masks."
+        )
+    objects = masks.flatten(1).any(dim=1).nonzero()[:, 0]
+    per_object = num_queries // num_objects
+    own_similarity = similarity.reshape(num_objects, per_object, num_objects)[objects, :, objects]
+    own_masks = mask_logits.reshape(num_objects, per_object, *mask_logits.shape[1:])[objects]
+
+    points = draw((1, num_points, 2)).to(mask_logits.device).expand(len(objects), -1, -1)
+    predicted = sample_at(own_masks, points, align_corners=False)
+    wanted = sample_at(masks[objects, None].to(predicted.dtype), points, align_corners=False)
+    cost = costs.bce * bce_costs(predicted, wanted) + costs.dice * dice_costs(predicted, wanted)
+    best = (cost[..., 0] - costs.name * own_similarity.softmax(dim=-1)).argmin(dim=-1)
+    return Match(queries=objects * per_object + best, objects=objects)
+
+
+def mask_costs(
+    mask_logits: Float[Tensor, "q h w"], masks: Bool[Tensor, "n H W"], draw: Draw, num_points: int, costs: Costs
+) -> Float[Tensor, "q n"]:
+    """Price every pair of masks at points that all of them share; the two may differ in resolution."""
+    points = draw((1, num_points, 2)).to(mask_logits.device)
+    predicted = sample_at(mask_logits[None], points, align_corners=False)[0]
+    wanted = sample_at(masks[None].to(predicted.dtype), points, align_corners=False)[0]
+    return costs.bce * bce_costs(predicted, wanted) + costs.dice * dice_costs(predicted, wanted)
+
+
+def bce_costs(logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b q n"]:
+    """Binary cross-entropy of every pair, mean over points: softplus(x) - x t, so one product serves all pairs."""
+    return (F.softplus(logits).sum(dim=-1, keepdim=True) - logits @ targets.mT) / logits.shape[-1]
+
+
+def dice_costs(logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b q n"]:
+    """One minus the soft dice coefficient of every pair, smoothed as in `losses.mask_dice`."""
+    scores = logits.sigmoid()
+    total = scores.sum(dim=-1)[..., :, None] + targets.sum(dim=-1)[..., None, :]
+    return 1 - (2 * scores @ targets.mT + 1) / (total + 1)
+
+
+def cheapest(cost: Float[Tensor, "q n"]) -> Match:
+    """Pair rows with columns one to one at the least total cost (Hungarian algorithm, on the CPU)."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not torch.isfinite(cost).all():
+        raise ValueError(
+            "Matching costs hold NaN or infinity: the network's outputs have overflowed. "
+            "Lower the learning rate or check the inputs."
+        )
+    queries, objects = linear_sum_assignment(cost.cpu().numpy())
+    return Match(torch.as_tensor(queries, device=cost.device), torch.as_tensor(objects, device=cost.device))

@@ -1,0 +1,228 @@
+"""Samples: image and masks stay together, texts stay true, and an index always gives the same sample."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
+from seem.data.transforms import (
+    PAD_RGB,
+    Augmentation,
+    TrainingSampler,
+    augment,
+    choose_objects,
+    is_relative,
+    mirrored,
+)
+
+RED, BLUE = (250, 0, 0), (0, 0, 250)
+PLAIN = Augmentation.none()
+
+
+def banked(number, name, box, phrases=(), *, is_crowd=False, source="template", is_thing=True):
+    x0, y0, x1, y1 = box
+    record = ObjectRecord(
+        number,
+        1,
+        Category(1, name, name, is_thing),
+        "",
+        (60, 90),
+        tuple(map(float, box)),
+        1,
+        is_crowd,
+        "",
+        phrases,
+        source,
+        None,
+    )
+    return BankedObject(record, box, np.full((y1 - y0, x1 - x0), 255, np.uint8), float((x1 - x0) * (y1 - y0)))
+
+
+def photo(*objects, set_name="coco_full", complete=("square", "kite"), captions=("A red square on the left.",)):
+    """Paint a grey photo of 60 x 90 with a red square at the left and a blue one at the right."""
+    image = np.full((60, 90, 3), 128, np.uint8)
+    image[20:40, 10:30], image[20:40, 60:80] = RED, BLUE
+    record = PhotoRecord(
+        1, set_name, Path("x.jpg"), (60, 90), "train", "instances", set_name, "", captions, None, None, "", None
+    )
+    kept = tuple(entry for entry in objects if not entry.record.is_group)
+    groups = tuple(entry for entry in objects if entry.record.is_group)
+    return BankedPhoto(record, image, kept, groups, frozenset(complete))
+
+
+LEFT = banked(10, "square", (10, 20, 30, 40), ("the square on the left", "the red square"))
+RIGHT = banked(11, "square", (60, 20, 80, 40), ("the square on the right",))
+TWO = photo(LEFT, RIGHT)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_a_plain_photo_fills_the_canvas_from_the_upper_left():
+    sample = augment(TWO, 90, rng(), PLAIN)
+    assert sample.valid_hw == (60, 90)
+    assert np.array_equal(sample.image[:, :60].transpose(1, 2, 0), TWO.image)
+    assert (sample.image[:, 60:] == np.array(PAD_RGB)[:, None, None]).all()
+    assert sample.masks.sum(axis=(1, 2)).tolist() == [400, 400]
+    assert sample.masks[0, 20:40, 10:30].all()
+    assert sample.names == ("square", "square")
+    assert sample.phrases[0] == ("the square on the left", "the red square")
+    assert sample.captions == ("A red square on the left.",)
+
+
+def test_a_flip_swaps_places_and_words():
+    sample = augment(TWO, 90, rng(), replace(PLAIN, p_flip=1.0))
+    assert sample.masks[0, 20:40, 60:80].all()
+    assert sample.phrases[:2] == (("the square on the right", "the red square"), ("the square on the left",))
+    assert sample.captions == ("A red square on the right.",)
+
+
+@pytest.mark.parametrize("size", [48, 90, 224])
+def test_masks_stay_on_their_pixels_under_every_geometry(size):
+    how = Augmentation(p_colour=0, p_hue=0, p_grey=0, p_blur=0, p_jpeg=0, p_rotate=0.7)
+    for seed in range(60):
+        sample = augment(TWO, size, rng(seed), how)
+        image = sample.image.astype(int)
+        for mask, number in zip(sample.masks, sample.object_ids, strict=True):
+            channel, other = (0, 2) if number == 10 else (2, 0)
+            coloured = (image[channel] > 150) & (image[other] < 100)
+            either = (mask | coloured).sum()
+            edge = 6 * either**0.5 + 8  # resampling and thresholds may move the border by a bank pixel or so
+            assert (mask ^ coloured).sum() <= edge, f"seed {seed}"
+        assert not sample.masks[:, sample.valid_hw[0] :].any()
+        assert not sample.masks[:, :, sample.valid_hw[1] :].any()
+
+
+def test_zoom_keeps_its_object_whole():
+    for seed in range(40):
+        sample = augment(photo(LEFT), 100, rng(seed), replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 2.0)))
+        visible = sample.masks[0].sum() / (400 * (100 / max(33.4, 20 * 1.2)) ** 2)
+        assert sample.masks[0].any()
+        assert visible <= 1.1
+        rows, columns = np.nonzero(sample.masks[0])
+        assert abs(np.ptp(rows) - np.ptp(columns)) <= 2
+
+
+def window_without_the_right_square():
+    how = replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 1.3), max_enlargement=9.0)
+    for seed in range(50):
+        sample = augment(TWO, 90, rng(seed), how)
+        if sample.object_ids == (10,):
+            return sample
+    raise AssertionError("no window shows the left square alone")
+
+
+def test_a_crop_drops_phrases_that_it_makes_untrue():
+    sample = window_without_the_right_square()
+    assert sample.phrases == (("the red square", "the square"),)
+    assert sample.captions == ()
+
+
+def test_names_out_of_sight_are_absent_and_crowds_are_present():
+    crowd = banked(12, "kite", (40, 0, 50, 10), is_crowd=True)
+    sample = augment(photo(LEFT, RIGHT, crowd), 90, rng(), PLAIN)
+    assert sample.names == ("square", "square")
+    assert sample.ignore[0:10, 40:50].all()
+    assert sample.ignore.sum() == 100
+    assert sample.present_names == {"square", "kite"}
+    assert sample.absent_names == set()
+    assert augment(TWO, 90, rng(), PLAIN).absent_names == {"kite"}
+
+
+def test_specks_are_ignored_but_not_absent():
+    speck = banked(13, "kite", (5, 5, 7, 7))
+    sample = augment(photo(LEFT, speck), 90, rng(), PLAIN)
+    assert sample.names == ("square",)
+    assert sample.ignore[5:7, 5:7].all()
+    assert "kite" not in sample.absent_names
+
+
+def test_too_many_objects_are_thinned_out_into_ignored_pixels():
+    sample = augment(TWO, 90, rng(), replace(PLAIN, max_objects=1))
+    assert len(sample.names) == 1
+    assert sample.ignore.sum() == 400
+    assert not (sample.ignore & sample.masks[0]).any()
+
+
+def test_a_photo_without_objects_is_a_sample_without_masks():
+    for seed in range(5):
+        sample = augment(photo(), 64, rng(seed), Augmentation())
+        assert sample.masks.shape == (0, 64, 64)
+        assert sample.phrases == ()
+        assert choose_objects(sample, 3, rng()).size == 0
+
+
+def bank():
+    other = photo(LEFT, set_name="duts")
+    return PhotoBank([TWO, photo(RIGHT), other])
+
+
+def test_an_index_always_gives_the_same_sample():
+    one, two = TrainingSampler(bank(), size=64, seed=5), TrainingSampler(bank(), size=64, seed=5)
+    _ = [two[i] for i in range(7)]
+    first = next(iter(islice(one, 3, None)))
+    again = two[3]
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.masks, again.masks)
+    assert first.phrases == again.phrases
+    assert not np.array_equal(first.image, TrainingSampler(bank(), size=64, seed=6)[3].image)
+
+
+def test_sets_are_drawn_by_weight():
+    sampler = TrainingSampler(bank(), size=32, weights={"coco_full": 1.0, "duts": 3.0, "elsewhere": 9.0})
+    drawn = [sampler[i].set_name for i in range(400)]
+    assert 0.68 < drawn.count("duts") / 400 < 0.82
+    alone = TrainingSampler(bank(), size=32, weights={"duts": 1.0})
+    assert {alone[i].set_name for i in range(20)} == {"duts"}
+
+
+def test_weights_that_draw_nothing_are_refused():
+    with pytest.raises(ValueError, match="No set has a positive weight"):
+        TrainingSampler(bank(), weights={"ccp": 1.0})
+
+
+def test_chosen_objects_are_balanced_by_class_and_not_tiny():
+    windows = [banked(20 + i, "window", (4 * i, 0, 4 * i + 3, 5)) for i in range(20)]
+    speck = banked(50, "ant", (0, 50, 4, 53))
+    sample = augment(photo(*windows, LEFT, speck), 90, rng(), replace(PLAIN, min_visible=1))
+    picks = [choose_objects(sample, 1, rng(seed), min_area=0.0025)[0] for seed in range(200)]
+    names = [sample.names[row] for row in picks]
+    assert 70 < names.count("square") < 130
+    assert "ant" not in names
+    several = choose_objects(sample, 30, rng(), min_area=0.0)
+    assert len(set(several.tolist())) == len(several) == 22
+
+
+def test_chosen_objects_can_be_things_only():
+    lawn = banked(60, "grass", (0, 45, 90, 60), is_thing=False)
+    sample = augment(photo(LEFT, lawn), 90, rng(), PLAIN)
+    assert [sample.names[row] for row in choose_objects(sample, 5, rng(), things_only=True)] == ["square"]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("the leftmost bowl", "the rightmost bowl"),
+        ("Left dog and right cat", "Right dog and left cat"),
+        ("the man on the right-hand side", "the man on the left-hand side"),
+        ("a man standing upright", "a man standing upright"),
+        ("a batter right before the swing", "a batter right before the swing"),
+        ("a bright red kite", "a bright red kite"),
+    ],
+)
+def test_mirrored_phrases(phrase, expected):
+    assert mirrored(phrase) == expected
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [("the bigger dog", True), ("the dog in the middle", True), ("left dog", True), ("the brown dog", False)],
+)
+def test_phrases_that_compare(phrase, expected):
+    assert is_relative(phrase) is expected

@@ -1,0 +1,103 @@
+import dataclasses
+import json
+
+import pytest
+
+from seem import zoo
+
+LATER = [
+    "seem-focal-l-v1",
+    "seem-samvit-b-v1",
+    "seem-samvit-l-v1",
+    "seem-davit-d3-v1",
+    "seem-davit-d5-v1",
+    "seem-focal-t-v0",
+    "seem-focal-l-v0",
+    "seem-focal-t-demo",
+    "seem-focal-l-demo",
+    "xdecoder-focal-t",
+    "xdecoder-focal-l",
+    "xdecoder-focal-l-q101",
+    "xdecoder-davit-d3",
+    "xdecoder-davit-d5",
+]
+
+
+def test_built_models_are_listed_and_found():
+    assert [card.name for card in zoo.list_models()] == ["nano", "seem-focal-t-v1"]
+    for card in zoo.list_models():
+        assert zoo.find(card.name) is card
+        assert card.config is not None
+        assert card.config().name == card.name
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_later_models_are_recognised(name):
+    with pytest.raises(ValueError, match=f"'{name}' is known but not built yet"):
+        zoo.find(name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("nanno", "nano"),
+        ("Nano", "nano"),
+        ("seem-focal-t", "seem-focal-t-v1"),
+        ("seem_focal_t_v1", "seem-focal-t-v1"),
+        ("seem_v1_focalt", "seem-focal-t-v1"),
+        ("seem_focalt_v1", "seem-focal-t-v1"),
+        ("SEEM-FOCAL-T-V1", "seem-focal-t-v1"),
+        ("xdecoder-davit-d4", "xdecoder-davit-d"),
+    ],
+)
+def test_unknown_name_gets_the_nearest(typed, meant):
+    with pytest.raises(ValueError, match=f"did you mean '{meant}"):
+        zoo.find(typed)
+
+
+@pytest.mark.parametrize("typed", ["", "resnet50", "🐱"])
+def test_far_name_gets_the_list_alone(typed):
+    with pytest.raises(ValueError, match="There is no model") as caught:
+        zoo.find(typed)
+    assert "did you mean" not in str(caught.value)
+    assert "nano, seem-focal-t-v1" in str(caught.value)
+
+
+def test_rows_are_sound():
+    for name, card in zoo.KNOWN.items():
+        assert card.name == name
+        assert (card.file is not None) == (card.weights is zoo.Weights.DOWNLOAD)
+        assert len(set(card.tasks)) == len(card.tasks) > 0
+        assert len(set(card.prompts)) == len(card.prompts) > 0
+
+
+def test_rows_agree_with_the_architectures_recorded(shared):
+    for card in zoo.KNOWN.values():
+        if card.manifest is None:
+            continue
+        manifest = json.loads((shared / "parity" / "manifests" / f"{card.manifest}.json").read_text())
+        assert card.parameters == manifest["param_count"]
+        released = [line.split()[0] for line in manifest["checkpoints"]]
+        assert card.file is None or card.file.name in released
+        assert (card.file is None) == (not released)
+
+
+def test_scores_agree_with_the_published_table(shared):
+    published = json.loads((shared / "design" / "published.json").read_text())["released_checkpoints"]
+    rows = {row["model"]: row for row in published["rows"]}
+    for card in zoo.KNOWN.values():
+        assert (card.published is not None) == (card.name in rows)
+        if card.published is not None:
+            ours = dataclasses.asdict(card.published)
+            assert ours.pop("source") == published["source"]
+            assert {name: score for name, score in ours.items() if score is not None} == {
+                name: score for name, score in rows[card.name].items() if name in ours
+            }
+
+
+def test_a_row_prints_as_json():
+    row = json.loads(json.dumps(zoo.find("seem-focal-t-v1").to_json()))
+    assert list(row) == ["name", "parameters", "tasks", "prompts", "weights", "licence", "published"]
+    assert row["weights"] == "download"
+    assert row["published"]["coco_pq"] == 50.8
+    assert zoo.find("nano").to_json()["weights"] == "embedded"
