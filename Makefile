@@ -55,7 +55,7 @@ check: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 parity: setup
 	@$(BIN)/python -m pytest -q -m "" tests/parity --parity-dir="$(DIR)"

@@ -1,3 +1,29 @@
 """Segment anything in a picture by saying, clicking or showing what you mean."""
 
-__version__ = "0.1.0.dev0"
+from seem.api import EncodedImage, Model, Session
+from seem.errors import SeemError
+from seem.loading import load
+from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
+from seem.results import Results
+from seem.vocabulary import Vocabulary
+from seem.zoo import list_models
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Box",
+    "EncodedImage",
+    "Mask",
+    "Model",
+    "Point",
+    "Polygon",
+    "Results",
+    "Scribble",
+    "SeemError",
+    "Session",
+    "Stroke",
+    "Text",
+    "Vocabulary",
+    "list_models",
+    "load",
+]

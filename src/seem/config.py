@@ -59,6 +59,8 @@ class TextConfig:
     layers: int = 12
     num_heads: int = 8
     ffn: int = 2048
+    templates: Literal["all", "bare"] = "all"
+    """How class names are said: averaged over all published templates, or just the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class SegmenterConfig:
-    """A whole network. `polygon_rule` is how polygons are drawn: filled, or the closed curve of the published models."""
+    """A whole network, and the thresholds that its answers are read with.
+
+    `polygon_rule` is how polygons are drawn: filled, or the closed curve of the published models.
+    """
 
     name: str
     backbone: FocalNetConfig | ConvNetConfig
@@ -109,10 +114,14 @@ class SegmenterConfig:
     image: ImageConfig = ImageConfig()
     mask_refiner: MaskRefinerConfig | None = None
     polygon_rule: Literal["filled", "curve"] = "curve"
+    panoptic_threshold: float = 0.8
+    """Class score that a query needs to take part in a panoptic map."""
+    text_threshold: float = 0.0
+    """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
 
 
 def seem_focal_t_v1() -> SegmenterConfig:
-    """SEEM v1 with FocalNet-T: 164.6 M parameters, 63.4 M of them text."""
+    """Describe SEEM v1 with FocalNet-T: 164.6 M parameters, 63.4 M of them text."""
     return SegmenterConfig(
         name="seem-focal-t-v1",
         backbone=FocalNetConfig(),
@@ -123,16 +132,27 @@ def seem_focal_t_v1() -> SegmenterConfig:
 
 
 def nano() -> SegmenterConfig:
-    """The embedded model: the same decoder under its own policy, small enough for a laptop CPU."""
+    """Describe the embedded model: the same decoder under its own policy, small enough for a laptop CPU."""
     return SegmenterConfig(
         name="nano",
         backbone=ConvNetConfig(),
-        pixel_decoder=PixelDecoderConfig(dim=64, mask_dim=64, encoder_layers=2, encoder_ffn=256, num_heads=4, num_norm_groups=16),
+        pixel_decoder=PixelDecoderConfig(
+            dim=64, mask_dim=64, encoder_layers=2, encoder_ffn=256, num_heads=4, num_norm_groups=16
+        ),
         text=TextConfig(
-            tokenizer="nano", vocabulary_size=4096, context=32, width=192, layers=3, num_heads=4, ffn=512
+            tokenizer="nano",
+            vocabulary_size=4096,
+            context=32,
+            width=192,
+            layers=3,
+            num_heads=4,
+            ffn=512,
+            templates="bare",
         ),
         decoder=DecoderConfig(policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0),
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
+        panoptic_threshold=0.3,
+        text_threshold=0.3,
     )

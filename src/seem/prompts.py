@@ -10,11 +10,11 @@ Every visual prompt becomes a mask at network resolution (the photo after resizi
 - Stroke, Scribble: all pixels whose centre is within width / 2 of the line, so ends and corners are round. The width
   is in photo pixels, but never below one network pixel.
 - Polygon, rule "filled": all pixels whose centre is inside (even-odd) or on the outline; a sliver that holds no centre
-  is drawn as its outline. Rule "curve": the closed outline, one network pixel wide, not filled. The official models
-  were trained so (behaviour.md 8.2: "curve pixels only").
+  is drawn as its outline. Rule "curve": the closed outline, one network pixel wide, not filled; the official models
+  were trained with the pixels of the curve alone.
 - Box: all pixels whose centre is inside, at least one.
-- Mask(array): sampled bilinearly at the network's pixel centres, then > 0, as the official demo does (behaviour.md
-  7.5). Only where that would leave nothing, the pixels that hold the mask's own pixels.
+- Mask(array): sampled bilinearly at the network's pixel centres, then > 0, as the official demo does. Only where that
+  would leave nothing, the pixels that hold the mask's own pixels.
 - Mask(logits=...): bilinear to the network's padded input, the padding cut off, then > 0.
 
 What lies partly outside the photo is cut at its border; what lies outside altogether is an error.
@@ -142,7 +142,7 @@ class Stroke:
 
     def check_inside(self, photo_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if no part of the line is inside the photo (height, width)."""
-        _check_lines_touch(_segments(self.positions), photo_hw, "This stroke", self.points)
+        _check_lines_touch(_segments(self.positions), photo_hw, "This stroke", _kept(self.points))
 
     def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
         """Draw the line with round ends; H x W bool."""
@@ -151,7 +151,7 @@ class Stroke:
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
-        return {"kind": "stroke", "points": self.points, "width": self.width, "positive": self.positive}
+        return {"kind": "stroke", "points": _kept(self.points), "width": self.width, "positive": self.positive}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Scribble:
 
     def check_inside(self, photo_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if no part of any stroke is inside the photo (height, width)."""
-        _check_lines_touch(self._all_segments(), photo_hw, "This scribble", self.strokes[0])
+        _check_lines_touch(self._all_segments(), photo_hw, "This scribble", _kept(self.strokes[0]))
 
     def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
         """Draw all strokes into one mask; H x W bool."""
@@ -183,7 +183,8 @@ class Scribble:
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
-        return {"kind": "scribble", "strokes": self.strokes, "width": self.width, "positive": self.positive}
+        strokes = [_kept(points) for points in self.strokes]
+        return {"kind": "scribble", "strokes": strokes, "width": self.width, "positive": self.positive}
 
     def _all_segments(self) -> NDArray[np.float64]:
         return np.concatenate([_segments(points) for points in self.positions])
@@ -211,7 +212,7 @@ class Polygon:
         """Raise `ValueError` if the polygon and the photo (height, width) have nothing in common."""
         middle_y, middle_x = np.array(photo_hw, dtype=np.float64).reshape(2, 1, 1) / 2
         if not _inside_polygon(self._outline(), middle_x, middle_y).any():
-            _check_lines_touch(self._outline(), photo_hw, "This polygon", self.points)
+            _check_lines_touch(self._outline(), photo_hw, "This polygon", _kept(self.points))
 
     def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
         """Draw the area or the outline, as `frame.polygon_rule` says; H x W bool.
@@ -223,12 +224,12 @@ class Polygon:
             filled = self._fill(frame)
             if filled.any():
                 return filled
-        _check_lines_touch(self._outline(), frame.photo_hw, "The outline of this polygon", self.points)
+        _check_lines_touch(self._outline(), frame.photo_hw, "The outline of this polygon", _kept(self.points))
         return _draw_lines(self._outline(), 0.0, frame)
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
-        return {"kind": "polygon", "points": self.points}
+        return {"kind": "polygon", "points": _kept(self.points)}
 
     def _outline(self) -> NDArray[np.float64]:
         return _segments((*self.positions, self.positions[0]))
@@ -409,11 +410,16 @@ def _listed(values: Iterable[Item], what: str) -> list[Item]:
         raise ValueError(f"A {what} takes a list of points, got {values!r}.") from None
 
 
-def _points(points: Iterable[Sequence[float]], what: str) -> tuple[Coordinates, ...]:
+def _points(points: Points, what: str) -> tuple[Coordinates, ...]:
     return tuple(_coordinates(point, what.capitalize()) for point in _listed(points, what))
 
 
-def _polyline(points: Iterable[Sequence[float]], what: str) -> tuple[Coordinates, ...]:
+def _kept(points: Points) -> tuple[Coordinates, ...]:
+    """Return the points of a prompt that has checked itself: whatever was given, it keeps tuples of plain numbers."""
+    return cast("tuple[Coordinates, ...]", points)
+
+
+def _polyline(points: Points, what: str) -> tuple[Coordinates, ...]:
     checked = _points(points, what)
     if len(checked) < 2:
         raise ValueError(f"A {what} needs at least 2 points, got {len(checked)}; use Point for a single click.")

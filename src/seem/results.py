@@ -576,11 +576,11 @@ def _chosen_rows(index: Rows, count: int) -> list[int]:
     return [range(count)[row] for row in chosen.tolist()]
 
 
-Number = TypeVar("Number", np.float32, np.int64)
+Column = TypeVar("Column", NDArray[np.float32], NDArray[np.int64])
 
 
-def _read_only(column: NDArray[Number]) -> NDArray[Number]:
-    view: NDArray[Number] = column.view()
+def _read_only(column: Column) -> Column:
+    view: Column = column.view()
     view.setflags(write=False)
     return view
 

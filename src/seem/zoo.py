@@ -169,7 +169,7 @@ KNOWN = {
         ModelCard(
             name="nano",
             manifest=None,
-            parameters=0,
+            parameters=10_069_766,
             tasks=SEEM.tasks,
             prompts=SEEM.prompts,
             weights=Weights.EMBEDDED,

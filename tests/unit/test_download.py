@@ -60,6 +60,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
+        if self.path.startswith("/api/"):  # the client may ask the hub about itself; that is no business of ours
+            self.reply(404, {})
+            return
         self.hub.requests.append(Request(self.command, self.path, self.headers.get("Range")))
         if self.path.startswith("/cdn/"):
             self.transfer()

@@ -8,7 +8,7 @@ import timeit
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from seem import prompts as checked_prompts
@@ -106,8 +106,8 @@ def test_a_value_of_the_wrong_type_is_refused_in_plain_words(unchecked, make, me
         (Point(60, 10), r"Point\(60, 10\) lies outside the photo of 60 x 40 pixels; x must be at least 0 and below 60"),
         (Point(-1, 10), r"Point\(-1, 10\)"),
         (Point(59.99, 40.0), r"Point\(59.99, 40\)"),
-        (Stroke([(70, 10), (90, 10)], 100), r"This stroke, which starts at \(70, 10\), lies outside the photo of 60 x"),
-        (Stroke([(-5, 20), (30, -20)]), "This stroke"),
+        (Stroke([(70, 10), (90, 10)], 100), r"This stroke, which begins at \(70, 10\), lies outside the photo of 60 x"),
+        (Stroke([(-20, 10), (10, -20)]), "This stroke"),
         (Scribble([[(70, 10), (90, 10)], [(0, 50), (50, 50)]]), "This scribble"),
         (Polygon([(70, 0), (90, 0), (80, 30)]), "This polygon"),
         (Polygon([(-40, 20), (30, 90), (-40, 90)]), "This polygon"),
@@ -295,10 +295,10 @@ def test_a_mask_keeps_a_read_only_copy():
 
 def test_mask_logits_cover_the_padded_input_four_pixels_each():
     logits = np.full((8, 8), -5.0, dtype=np.float32)
-    logits[:2, :3] = 5.0
+    logits[:, :3] = 5.0
     drawing = Mask(logits=logits[None]).rasterise(Frame((100, 120), (25, 30)))
     assert drawing.shape == (25, 30)
-    assert (drawing == (np.arange(25)[:, None] < 8) & (np.arange(30)[None, :] < 12)).all()
+    assert (drawing == (np.arange(30) < 12)).all()
 
 
 def test_mask_logits_of_another_photo_are_refused():
@@ -349,7 +349,7 @@ def test_every_kind_is_described_pickled_and_hashed(prompt, record, rule):
     assert {prompt: 1}[prompt] == 1
     assert rasterisation_rule(prompt, "curve").startswith(rule)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        prompt.positive = True
+        setattr(prompt, dataclasses.fields(prompt)[0].name, None)
 
 
 def test_a_phrase_is_described():
@@ -362,27 +362,26 @@ pairs = st.tuples(coordinate, coordinate)
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
 
-def made(kind, arguments):
-    """Hypothesis may propose what is no prompt (a polygon on one line): then there is nothing to draw."""
-    try:
-        return kind(*arguments)
-    except ValueError:
-        return None
-
-
-prompts = (
-    st.builds(Point, coordinate, coordinate)
-    | st.builds(lambda points, width: made(Stroke, (points, width)), st.lists(pairs, min_size=2), st.floats(0.01, 40))
-    | st.builds(lambda points: made(Polygon, (points,)), st.lists(pairs, min_size=3, max_size=8))
-    | st.builds(lambda low, high: made(Box, (*low, *high)), pairs, pairs)
+proposals = st.one_of(
+    st.tuples(st.just(Point), coordinate, coordinate),
+    st.tuples(st.just(Stroke), st.lists(pairs, min_size=2), st.floats(0.01, 40)),
+    st.tuples(st.just(Scribble), st.lists(st.lists(pairs, min_size=2), min_size=1), st.floats(0.01, 40)),
+    st.tuples(st.just(Polygon), st.lists(pairs, min_size=3, max_size=8)),
+    st.tuples(st.just(Box), coordinate, coordinate, coordinate, coordinate),
 )
 
 
-@given(prompts, sizes, sizes, st.sampled_from(["filled", "curve"]))
-def test_a_prompt_is_either_refused_or_leaves_a_trace(prompt, photo_hw, network_hw, polygon_rule):
-    if prompt is None:
-        return
-    frame = Frame(photo_hw, network_hw, polygon_rule)
+def made(kind, *arguments):
+    """What is no prompt, such as a polygon on one line, is not our business here."""
+    try:
+        return kind(*arguments)
+    except ValueError:
+        reject()
+
+
+@given(proposals, sizes, sizes, st.sampled_from(["filled", "curve"]))
+def test_a_prompt_is_either_refused_or_leaves_a_trace(proposal, photo_hw, network_hw, polygon_rule):
+    prompt, frame = made(*proposal), Frame(photo_hw, network_hw, polygon_rule)
     try:
         drawing = prompt.rasterise(frame)
     except ValueError:
@@ -396,14 +395,11 @@ def test_a_prompt_is_either_refused_or_leaves_a_trace(prompt, photo_hw, network_
 
 @given(st.lists(pairs, min_size=3, max_size=8))
 def test_filling_agrees_with_counting_turns(points):
-    polygon = made(Polygon, (points,))
-    if polygon is None:
-        return
-    frame = same(9, 11)
+    polygon = made(Polygon, points)
     try:
-        drawing = polygon.rasterise(frame)
+        drawing = polygon.rasterise(same(9, 11))
     except ValueError:
-        return
+        reject()
     corners = np.array(polygon.positions)
     for y, x in np.argwhere(~drawing)[:20]:
         # Even-odd by a ray straight down, where the code sends it to the right: nothing left out lies inside.

@@ -2,8 +2,10 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from seem import zoo
+from seem.models.build import build
 
 LATER = [
     "seem-focal-l-v1",
@@ -69,6 +71,14 @@ def test_rows_are_sound():
         assert (card.file is not None) == (card.weights is zoo.Weights.DOWNLOAD)
         assert len(set(card.tasks)) == len(card.tasks) > 0
         assert len(set(card.prompts)) == len(card.prompts) > 0
+
+
+@pytest.mark.parametrize("name", [card.name for card in zoo.list_models()])
+def test_parameters_are_those_of_the_network(name):
+    card = zoo.find(name)
+    with torch.device("meta"):  # shapes without memory
+        network = build(card.config())
+    assert card.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_rows_agree_with_the_architectures_recorded(shared):

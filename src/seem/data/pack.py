@@ -419,8 +419,8 @@ class BankedPhoto:
 class PhotoBank:
     """All trainable photos, decoded once, at most `longest_side` pixels long.
 
-    About 12,000 photos at 320 px are 2.2 GB and take less than two minutes to decode. With `cache` they are written to
-    that file once and memory-mapped afterwards, which costs a second and is shared by all processes of a machine.
+    About 12,000 photos at 320 px are 2.4 GB and take a minute of one core to decode. With `cache` they are written to
+    that file once and memory-mapped afterwards, which costs two seconds and is shared by all processes of a machine.
     """
 
     def __init__(self, photos: Sequence[BankedPhoto]) -> None:

@@ -62,11 +62,13 @@ class MaskRefiner(nn.Module):
         speak.
         """
         batch, objects = maps.shape[:2]
-        bias_fine, bias_coarse = self.from_query(queries).flatten(0, 1)[:, :, None, None].split(
-            (self.fine.in_channels, self.up_middle.in_channels), dim=1
+        bias_fine, bias_coarse = (
+            self.from_query(queries)
+            .flatten(0, 1)[:, :, None, None]
+            .split((self.fine.in_channels, self.up_middle.in_channels), dim=1)
         )
         shared = self.from_features(mask_features)
-        mine = self.from_maps(maps.flatten(0, 1)).unflatten(0, (batch, objects))
+        mine = torch.unflatten(self.from_maps(maps.flatten(0, 1)), 0, (batch, objects))
         x = F.relu((shared[:, None] + mine).flatten(0, 1) + bias_fine)
         x4 = x + F.relu(self.fine(x))
         x = F.relu(self.to_middle(x4))
@@ -78,9 +80,9 @@ class MaskRefiner(nn.Module):
         x8 = x + F.relu(self.join_middle(x))
         x = x4 + F.interpolate(self.up_fine(x8), size=x4.shape[-2:], mode="nearest")
         x4 = x + F.relu(self.join_fine(x))
-        logits = F.pixel_shuffle(self.mask(x4), 2)[:, 0].unflatten(0, (batch, objects))
+        logits = torch.unflatten(F.pixel_shuffle(self.mask(x4), 2)[:, 0], 0, (batch, objects))
         pooled = torch.cat((x16.mean(dim=(2, 3)), x16.amax(dim=(2, 3)), queries.flatten(0, 1)), dim=1)
-        return RefinedMasks(logits, self.quality(pooled)[:, 0].unflatten(0, (batch, objects)))
+        return RefinedMasks(logits, torch.unflatten(self.quality(pooled)[:, 0], 0, (batch, objects)))
 
 
 def prompt_maps(

@@ -77,9 +77,7 @@ def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 
     return read[..., 0].transpose(1, 2)
 
 
-def mean_by_owner(
-    maps: Float[Tensor, "b c h w"], marks: Marks, num_objects: int
-) -> Float[Tensor, "b {num_objects} c"]:
+def mean_by_owner(maps: Float[Tensor, "b c h w"], marks: Marks, num_objects: int) -> Float[Tensor, "b {num_objects} c"]:
     """Average the features under each object's marks."""
     mine = marks.owner[:, None] == torch.arange(num_objects, device=maps.device)[None, :, None]
     counts = mine.sum(dim=-1, keepdim=True)

@@ -95,7 +95,8 @@ class Segmenter(nn.Module):
 
 def unit(vectors: Float[Tensor, "*s d"]) -> Float[Tensor, "*s d"]:
     """Scale vectors to length one (official epsilon)."""
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-7)
+    length: Tensor = vectors.norm(dim=-1, keepdim=True)
+    return vectors / (length + 1e-7)
 
 
 def join_phrases(text: TextFeatures) -> PhraseTokens:

@@ -45,9 +45,9 @@ def choose(visual: Answers, tokens: VisualTokens) -> Chosen:
 
     The plain product with the mean mask feature under the positive pixels (official rule of SEEM v1).
     """
-    embeddings = visual.mask_embeddings.unflatten(1, (tokens.num_objects, -1))
+    embeddings = torch.unflatten(visual.mask_embeddings, 1, (tokens.num_objects, -1))
     best = torch.einsum("bnqc,bnc->bnq", embeddings, tokens.positive_vectors).argmax(dim=-1)
-    vectors = visual.class_vectors.unflatten(1, (tokens.num_objects, -1))
+    vectors = torch.unflatten(visual.class_vectors, 1, (tokens.num_objects, -1))
 
     def take(rows: Float[Tensor, "b n q c"]) -> Float[Tensor, "b n c"]:
         return rows.gather(2, best[:, :, None, None].expand(-1, -1, 1, rows.shape[-1]))[:, :, 0]

@@ -89,9 +89,7 @@ def merge_confident(
             continue
         number = len(segments) + 1
         ids[mine] = number
-        segments.append(
-            PanopticSegment(number, category, thing, float(sure.scores[index]), int(sure.queries[index]))
-        )
+        segments.append(PanopticSegment(number, category, thing, float(sure.scores[index]), int(sure.queries[index])))
         if not thing:
             stuff[category] = number
     return PanopticMap(ids, tuple(segments))

@@ -46,9 +46,7 @@ def to_output(logits: Float[Tensor, "n hi wi"], frame: PhotoFrame) -> Float[Tens
     return F.interpolate(logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
-def to_photo_masks(
-    logits: Float[Tensor, "n h w"], frame: PhotoFrame, threshold: float = 0.0
-) -> Bool[Tensor, "n H W"]:
+def to_photo_masks(logits: Float[Tensor, "n h w"], frame: PhotoFrame, threshold: float = 0.0) -> Bool[Tensor, "n H W"]:
     """Resize and threshold, one mask at a time: many masks of a large photo never exist as floats together."""
     masks = torch.empty((len(logits), *frame.output_hw), dtype=torch.bool, device=logits.device)
     for mask, logit in zip(masks, logits, strict=True):

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,8 @@ def train(model: nn.Module, step_function: StepFunction, config: TrainConfig, ou
     rank, processes = world()
     out.mkdir(parents=True, exist_ok=True)
     optimizer = make_optimizer(model, config)
-    average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
-    )
+    keep: Callable[..., None] = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=keep, use_buffers=True)
     state_file = out / "state.pt"
     first = resume(state_file, model, average, optimizer) if state_file.exists() else 0
     started, since = time.monotonic(), time.monotonic()
@@ -125,7 +125,7 @@ def average_gradients(model: nn.Module, processes: int) -> None:
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
     flat /= processes
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view(gradient.shape))
 
 

@@ -111,8 +111,10 @@ def step_loss(
     weights = (objective.refined, objective.coarse, objective.quality, objective.names)
     weighted = [weight * term for weight, term in zip(weights, terms, strict=True)]
     total = torch.stack(weighted).sum() + object_loss
-    values = [float(term.detach()) for term in weighted]
-    return StepLoss(total, *values, objects=float(object_loss.detach()), iou=float(iou))
+    refined_value, coarse_value, quality_value, names_value = (float(term.detach()) for term in weighted)
+    return StepLoss(
+        total, refined_value, coarse_value, quality_value, names_value, float(object_loss.detach()), float(iou)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,8 @@ def answer(
     tokens = model.encode_prompts(prompts, image)
     question = Question(visual=tokens, phrases=phrases, num_objects=prompts.positive.shape[1])
     output = model.decode(image, question, asked)
-    assert output.visual is not None and model.mask_refiner is not None
+    assert output.visual is not None
+    assert model.mask_refiner is not None
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     maps = prompt_maps(prompts, coarse, previous)
     refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)

@@ -119,12 +119,11 @@ def phrase_request(sample: Sample, index: int, rng: np.random.Generator) -> Requ
         phrases = sample.phrases[index]
         return Request(sample.masks[index], empty, empty, phrases[int(rng.integers(len(phrases)))], name)
     alike = [i for i, other in enumerate(sample.names) if other == name]
-    return Request(sample.masks[alike].any(axis=0), empty, empty, name, name)
+    union = np.logical_or.reduce(sample.masks[alike], axis=0)
+    return Request(union, empty, empty, name, name)
 
 
-def visual_request(
-    sample: Sample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator
-) -> Request:
+def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator) -> Request:
     """Ask by a drawn prompt, sometimes with marks of what is not meant, sometimes with the name beside it."""
     truth = sample.masks[index]
     positive = mixed(truth, rng).mask

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from seem.config import DecoderConfig
 from seem.models.decoder.draws import Draws
-from seem.models.decoder.policy import POLICIES, Group, Kind, Policy
 from seem.models.decoder.layers import DecoderLayer, Heads
+from seem.models.decoder.policy import POLICIES, Group, Kind, Policy
 from seem.models.ops.attention import KeysValues
 from seem.models.ops.masks import dot, resize, visible_pixels
 from seem.models.ops.position import sine_position
@@ -157,7 +157,7 @@ class MaskDecoder(nn.Module):
     def answer(self, x: Float[Tensor, "b s d"], blocks: list[Block]) -> DecoderOutput:
         """Evaluate the heads for every group that answers."""
         answers: dict[Kind, Answers] = {}
-        for block, rows in zip(blocks, x.split([b.features.shape[1] for b in blocks], dim=1), strict=True):
+        for block, rows in zip(blocks, torch.split(x, [b.features.shape[1] for b in blocks], dim=1), strict=True):
             if block.group.answers:
                 answers[block.group.kind] = self.heads(rows)
         return DecoderOutput(answers.get(Kind.OBJECT), answers.get(Kind.PHRASE), answers.get(Kind.VISUAL))

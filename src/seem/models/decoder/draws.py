@@ -42,7 +42,7 @@ class FairDraws:
         """Share the limit between objects, smallest prompts first."""
         if len(owner) <= limit:
             return torch.arange(len(owner), device=owner.device)
-        objects, counts = owner.unique_consecutive(return_counts=True)
+        objects, counts = torch.unique_consecutive(owner, return_counts=True)
         shares = dict.fromkeys(range(len(objects)), 0)
         left = limit
         for served, index in enumerate(counts.argsort().tolist()):
@@ -91,7 +91,7 @@ class RandomDraws:
         if len(owner) <= limit:
             return torch.arange(len(owner), device=owner.device)
         owners = owner.cpu()
-        _, inverse, counts = owners.unique_consecutive(return_inverse=True, return_counts=True)
+        _, inverse, counts = torch.unique_consecutive(owners, return_inverse=True, return_counts=True)
         weights = 1.0 / counts[inverse].double()
         chosen = torch.multinomial(weights, limit, replacement=False, generator=self.generator)
         return chosen.sort().values.to(owner.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -55,4 +56,5 @@ class Attention(nn.Module):
 
     def split(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b heads s e"]:
         """Split channels into heads."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        heads = torch.unflatten(x, -1, (self.num_heads, -1))
+        return heads.transpose(1, 2)

@@ -8,9 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def dot(
-    mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b c h w"]
-) -> Float[Tensor, "b q h w"]:
+def dot(mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b q h w"]:
     """Return mask logits: the product of each query's embedding with every pixel's features."""
     return torch.einsum("bqc,bchw->bqhw", mask_embeddings, mask_features)
 

@@ -55,7 +55,7 @@ class FPNPixelDecoder(nn.Module):
         tokens = x.flatten(2).transpose(1, 2)
         for layer in self.encoder:
             tokens = layer(tokens, position)
-        return tokens.transpose(1, 2).unflatten(2, x.shape[-2:])
+        return tokens.transpose(1, 2).reshape(x.shape)
 
 
 class ConvNorm(nn.Module):

@@ -24,9 +24,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(config.vocabulary_size, config.width)
         self.positions = nn.Parameter(torch.randn(config.context, config.width) * 0.02)
-        self.blocks = nn.ModuleList(
-            TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.projection = nn.Parameter(torch.randn(config.width, out_dim) * config.width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(1.0))

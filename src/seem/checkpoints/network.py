@@ -1,0 +1,75 @@
+"""From a file to a network that answers, and from the authors' files to ours.
+
+A converted file is a safetensors file under our key names; its metadata say which model it is, so nobody guesses: the
+version of an official checkpoint cannot be told from its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from seem.checkpoints.mapping import from_official
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
+from seem.config import SegmenterConfig
+from seem.errors import SeemError
+from seem.models.build import build
+from seem.models.segmenter import Segmenter
+from seem.models.text.tokenizer import BytePairTokenizer
+
+MODEL_KEY = "seem_model"  # metadata of our files: the model's name
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A network with its weights, and where they come from. `tokenizer` fetches the vocabulary when first needed."""
+
+    name: str
+    network: Segmenter
+    sha256: str
+    tokenizer: Callable[[], BytePairTokenizer]
+
+
+def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
+    """Return the model that a converted file says it is."""
+    name = metadata.get(MODEL_KEY)
+    if name is None:
+        raise SeemError(
+            f"{path} does not say which model it is; if it is an official checkpoint, convert it first: "
+            f"seem convert {path.name} OUT.safetensors --model NAME"
+        )
+    return name
+
+
+def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source: Path) -> Segmenter:
+    """Build a network and load our own tensors (any float precision) into it.
+
+    Raises `SeemError` that names missing, unknown and misshapen keys.
+    """
+    network = build(config)
+    wanted = network.state_dict()
+    missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    misshapen = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
+    for what, keys in (("misses", missing), ("holds unknown", unknown), ("has misshapen", misshapen)):
+        if keys:
+            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+            raise SeemError(f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}.")
+    network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
+    return network
+
+
+def convert(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
+    """Write an official checkpoint as a safetensors file of ours; returns the official keys left out on purpose.
+
+    Raises `SeemError` for a file that is not this architecture or would need pickled code.
+    """
+    tensors = read_tensors(official).tensors
+    try:
+        converted = from_official(tensors, build(config).state_dict())
+    except ValueError as error:
+        raise SeemError(f"{official} is no {config.name} checkpoint: {error}") from None
+    write_tensors(out, converted.tensors, {MODEL_KEY: config.name, "source_sha256": sha256_of(official)})
+    return converted.extras

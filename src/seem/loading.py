@@ -1,0 +1,121 @@
+"""From a name or a file to a model that answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from seem import zoo
+from seem.api import Model
+from seem.checkpoints.download import CLIP_VOCABULARY, fetch
+from seem.checkpoints.mapping import from_official
+from seem.checkpoints.network import LoadedNetwork, fill_network, read_model_name
+from seem.checkpoints.safe import PICKLED, read_tensors, sha256_of
+from seem.config import SegmenterConfig
+from seem.errors import SeemError
+from seem.models.build import build
+from seem.models.precision import Precision, measured_choice
+from seem.models.segmenter import Segmenter
+from seem.models.text.tokenizer import BytePairTokenizer
+
+EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    precision: Literal["exact", "auto"] = "auto",
+) -> Model:
+    """Load a model.
+
+    Args:
+        name_or_path: a name of `list_models()` ("nano" ships inside the package, published models are downloaded), or
+            a converted `.safetensors` file, or a folder that holds `model.safetensors`.
+        device: "cpu", "cuda", "mps", ...; None = the accelerator if there is one, else the CPU.
+        precision: "exact" is float32 everywhere, as for published scores; "auto" measures on this device whether
+            bfloat16 is faster and sees the same, and takes it if so. The result says which one ran.
+
+    Raises:
+        ValueError: an unknown name (the nearest is suggested), device or precision.
+        SeemError: weights that cannot be fetched, read, or that are of another architecture.
+    """
+    if precision not in ("exact", "auto"):
+        raise ValueError(f"precision is {precision!r}; use 'exact' or 'auto'.")
+    place = usable_device(device)
+    loaded = open_network(name_or_path)
+    loaded.network.to(place)
+    chosen: Precision = "float32" if precision == "exact" else measured_choice(loaded.network, place)
+    return Model(loaded, place, chosen)
+
+
+def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
+    """Find weights by name or path and build their network, on the CPU in float32."""
+    path = Path(name_or_path)
+    if path.is_dir():
+        return open_file(path / "model.safetensors")
+    if isinstance(name_or_path, os.PathLike) or path.suffix in (".safetensors", *PICKLED):
+        return open_file(path)
+    card = zoo.find(str(name_or_path))
+    assert card.config is not None
+    if card.weights is zoo.Weights.EMBEDDED:
+        with as_file(files("seem") / "assets" / EMBEDDED) as embedded:
+            return open_file(embedded)
+    if card.file is None:
+        raise SeemError(
+            f"The weights of {card.name} were never released; load your own checkpoint by its path "
+            f"(seem convert YOURS.pt OUT.safetensors --model {card.name})."
+        )
+    checkpoint = fetch(card.file)
+    network = from_authors(card.config(), checkpoint)
+    return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(card.config()))
+
+
+def open_file(path: Path) -> LoadedNetwork:
+    """Read a converted file; it says itself which model it is."""
+    if path.suffix in PICKLED and path.exists():
+        raise ValueError(
+            f"{path} may be of any version, its keys do not tell: convert it once with "
+            f"seem convert {path.name} OUT.safetensors --model NAME, then load OUT.safetensors."
+        )
+    content = read_tensors(path)
+    card = zoo.find(read_model_name(path, content.metadata))
+    assert card.config is not None
+    config = card.config()
+    return LoadedNetwork(card.name, fill_network(config, content.tensors, path), sha256_of(path), tokenizer_of(config))
+
+
+def from_authors(config: SegmenterConfig, checkpoint: Path) -> Segmenter:
+    """Build a network and fill it from the authors' file."""
+    tensors = read_tensors(checkpoint).tensors
+    network = build(config)
+    try:
+        network.load_state_dict(from_official(tensors, network.state_dict()).tensors)
+    except ValueError as error:
+        raise SeemError(f"{checkpoint} is no {config.name} checkpoint: {error}") from None
+    return network
+
+
+def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:
+    """Say how to get the vocabulary of word pieces; fetched only when a phrase is read."""
+    if config.text.tokenizer == "nano":
+        return BytePairTokenizer.nano
+    return lambda: BytePairTokenizer.clip(fetch(CLIP_VOCABULARY))
+
+
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """Return the device asked for if it works here, or the best one."""
+    if device is None:
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"The device {str(device)!r} cannot be used here ({reason}); try 'cpu'.") from None
+    return chosen

@@ -1,0 +1,151 @@
+"""Our network with the weights of the recordings, and what the cases ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from parity.comparison import Origin
+from parity.weights import official_tensor
+from seem.checkpoints.mapping import from_official, pairs
+from seem.config import SegmenterConfig, seem_focal_t_v1
+from seem.models.build import build
+from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.draws import RecordedDraws
+from seem.models.decoder.policy import Kind
+from seem.models.ops.masks import dot
+from seem.models.segmenter import Segmenter, unit
+from seem.models.structures import Answers, ImageBatch, Question, TextFeatures
+
+BUILT = {"seem_v1_focalt": seem_focal_t_v1}
+"""Official architectures that we have, by the name of their manifest."""
+
+LATER = frozenset(
+    {
+        *("seem_v1_focall", "seem_v1_samvitb", "seem_v1_samvitl", "seem_v1_davitd3", "seem_v1_davitd5"),
+        *("seem_v0_focalt", "seem_v0_focall", "seem_demo_focalt", "seem_demo_focall"),
+        *("xdecoder_focalt", "xdecoder_focall", "xdecoder_focall_oq101", "xdecoder_davitd3", "xdecoder_davitd5"),
+        "xdecoder_vlp_losses",
+    }
+)
+"""Official architectures, and losses, that are not built yet: listed, not compared."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """The answers of one query group, with their masks, and where each row comes from."""
+
+    answers: Answers
+    masks: Tensor
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Output:
+    """The answers of all groups that were asked."""
+
+    object: Said | None
+    phrase: Said | None
+    visual: Said | None
+    earlier: tuple[Output, ...] = ()
+
+
+@dataclass
+class Bench:
+    """One network in one precision; photos are encoded once."""
+
+    network: Segmenter
+    photos: dict[tuple[bytes, ...], ImageMemory] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of everything computed here."""
+        return self.network.decoder.query_features.dtype
+
+    def batch(self, photos: Iterable[np.ndarray]) -> ImageBatch:
+        """Normalise photos of one size and pad them with zeros, as the network's configuration says."""
+        image = self.network.config.image
+        pixels = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos]).to(self.dtype)
+        mean, std = (torch.tensor(values, dtype=self.dtype)[:, None, None] for values in (image.mean, image.std))
+        height, width = pixels.shape[-2:]
+        padded = F.pad((pixels - mean) / std, (0, -width % image.divisor, 0, -height % image.divisor))
+        return ImageBatch(padded, ((height, width),) * len(pixels))
+
+    def encode(self, *photos: np.ndarray) -> ImageMemory:
+        """Run the image network, once for every photo."""
+        key = tuple(str(photo.shape).encode() + photo.tobytes() for photo in photos)
+        if key not in self.photos:
+            self.photos[key] = self.network.encode_image(self.batch(photos))
+        return self.photos[key]
+
+    def ask(self, image: ImageMemory, question: Question, asked: Iterable[Kind]) -> Output:
+        """Decode under the draws of the recordings."""
+        output = self.network.decode(image, question, frozenset(asked), RecordedDraws(), intermediate=True)
+        steps = (*output.intermediate, output)
+
+        def heard(kind: Kind, answers: list[Answers | None]) -> list[Said | None]:
+            present = [answer for answer in answers if answer is not None]
+            if not present:
+                return [None] * len(answers)
+            origin = Origin(kind.value, numbered(present[-1]), margins(present[:-1], image.small_masks))
+            features = image.pixels.mask_features
+            return [Said(answer, dot(answer.mask_embeddings, features), origin) for answer in present]
+
+        objects = heard(Kind.OBJECT, [step.object for step in steps])
+        phrases = heard(Kind.PHRASE, [step.phrase for step in steps])
+        visual = heard(Kind.VISUAL, [step.visual for step in steps])
+        *earlier, last = (Output(*said) for said in zip(objects, phrases, visual, strict=True))
+        return Output(last.object, last.phrase, last.visual, tuple(earlier))
+
+    def read(self, ids: Tensor) -> TextFeatures:
+        """Encode token ids; valid is what stands before the padding of end tokens, the first of them included."""
+        ends = (ids == self.network.config.text.vocabulary_size - 1).cumsum(dim=1)
+        return self.network.encode_text(ids, F.pad(ends, (1, -1)) == 0)
+
+    def class_embeddings(self, ids: Tensor) -> Tensor:
+        """Encode one phrase a class and normalise."""
+        return unit(self.read(ids).phrases)
+
+
+def numbered(answers: Answers) -> Tensor:
+    """Number the queries of every photo."""
+    photos, queries = answers.mask_embeddings.shape[:2]
+    return torch.arange(queries).expand(photos, -1)
+
+
+def margins(before: list[Answers], small_masks: tuple[Tensor, ...]) -> Tensor:
+    """Return how near to zero the mask logits came that decided where each query looked."""
+    nearest = [
+        dot(answers.mask_embeddings, small_masks[layer % len(small_masks)]).abs().flatten(2).amin(dim=2)
+        for layer, answers in enumerate(before)
+    ]
+    return torch.stack(nearest).amin(dim=0)
+
+
+@cache
+def bench(model: str, dtype: torch.dtype) -> Bench:
+    """Build a network, once for every process and precision."""
+    network = build_on_meta(BUILT[model]())
+    shapes = network.state_dict()
+    official = {row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in pairs(shapes)}
+    weights = from_official(official, shapes).tensors
+    network.load_state_dict({key: tensor.to(dtype) for key, tensor in weights.items()}, assign=True)
+    return Bench(network.requires_grad_(False))
+
+
+def build_on_meta(config: SegmenterConfig) -> Segmenter:
+    """Build a network without memory: only shapes."""
+    with torch.device("meta"):
+        return build(config)
+
+
+def official_shape(ours: tuple[str, ...], shapes: dict[str, Tensor]) -> tuple[int, ...]:
+    """Return the shape of an official tensor; several of ours are stacked in one of theirs."""
+    first, *rest = shapes[ours[0]].shape or (0,)
+    return (len(ours) * first, *rest) if shapes[ours[0]].dim() else ()
