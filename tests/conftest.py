@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"  # recordings and photos; absent beside a bare clone
 
 torch.set_num_threads(1)  # pytest-xdist brings the parallelism
-# The tower: a whole number is welcome where a signature says float, as type checkers have it. A signature that cannot be
-# checked at run time (a protocol that is not `runtime_checkable`) stays unchecked, with a warning that pytest ignores.
+# The tower: a whole number is welcome where a signature says float, as type checkers have it. A signature that cannot
+# be checked at run time (a protocol that is not `runtime_checkable`) stays unchecked; pytest ignores that warning.
 install_import_hook(
     "seem",
     "beartype.beartype(conf=beartype.BeartypeConf("

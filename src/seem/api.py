@@ -86,10 +86,10 @@ class Model:
         """
         started = time.perf_counter()
         photo = read_photo(image, max_pixels)
-        batch = prepare(photo, self.network.config.image, size).to_device(self.device)
+        images = prepare(photo, self.network.config.image, size).to(self.device)
         with arithmetic(self.device, self.precision):
-            memory = self.network.encode_image(batch.images)
-        return EncodedImage(self, photo, batch.images, memory, time.perf_counter() - started)
+            memory = self.network.encode_image(images)
+        return EncodedImage(self, photo, images, memory, time.perf_counter() - started)
 
     def encode_phrases(self, phrases: Sequence[str]) -> TextFeatures:
         """Encode phrases to vectors, not normalised; longer ones than the model's context lose their tail."""
@@ -129,24 +129,13 @@ class Model:
         return means / length
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A photo as the network takes it."""
-
-    images: ImageBatch
-
-    def to_device(self, device: torch.device) -> Prepared:
-        """Move the pixels."""
-        return Prepared(ImageBatch(self.images.pixels.to(device), self.images.input_hw))
-
-
-def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> Prepared:
+def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> ImageBatch:
     """Resize (antialiased bicubic), normalise and pad a photo."""
     if size is not None and size < config.divisor:
         raise ValueError(f"size is {size}; the short side needs at least {config.divisor} network pixels.")
     height, width = working_size(photo.hw, config, size)
     resized = photo.picture.resize((width, height), Image.Resampling.BICUBIC)
-    return Prepared(normalise(np.asarray(resized), config))
+    return normalise(np.asarray(resized), config)
 
 
 def working_size(hw: tuple[int, int], config: ImageConfig, size: int | None = None) -> tuple[int, int]:
@@ -198,10 +187,16 @@ class Asked:
         return cls(prompts, visual, phrases)
 
     @property
-    def previous(self) -> Mask | None:
+    def previous(self) -> NDArray[np.float32] | None:
         """Mask logits that were handed in; they count as the previous round's answer."""
-        given = [p for p in self.visual if isinstance(p, Mask) and p.logits is not None]
+        given = [p.logits for p in self.visual if isinstance(p, Mask) and p.logits is not None]
         return given[-1] if given else None
+
+    @property
+    def drawn(self) -> tuple[VisualPrompt, ...]:
+        """The prompts that become marks: all, but mask logits only if nothing else says where the object is."""
+        marks = tuple(p for p in self.visual if not (isinstance(p, Mask) and p.logits is not None))
+        return marks if any(p.positive for p in marks) else self.visual
 
 
 @dataclass(slots=True)
@@ -323,6 +318,9 @@ class EncodedImage:
 
         Rows come in the order asked, phrases that are not found left out. Errors as in `segment`.
         """
+        for prompts in objects:
+            if isinstance(prompts, Prompt):
+                raise ValueError(f"segment_many takes a list of prompts for each object; put {prompts!r} into a list.")
         return self._answer([Asked.of(prompts) for prompts in objects], text_threshold)
 
     def session(self) -> Session:
@@ -377,17 +375,19 @@ class EncodedImage:
         )
 
     def _passes(self, objects: Sequence[Asked]) -> Iterator[list[int]]:
-        """Group objects that one decoder pass can answer.
+        """Group the objects that one decoder pass can answer.
 
-        Where a policy shares phrase rows between objects, every object with a phrase has a pass of its own.
+        Memory is for all objects of a pass or for none. Where a policy shares phrase rows between objects, every object
+        with a phrase has a pass of its own.
         """
-        if self.model.network.decoder.policy.composes:
-            yield list(range(len(objects)))
-            return
-        together = [row for row, asked in enumerate(objects) if not asked.phrases]
-        if together:
-            yield together
-        yield from ([row] for row, asked in enumerate(objects) if asked.phrases)
+        shares_phrases = not self.model.network.decoder.policy.composes
+        together: dict[bool, list[int]] = {False: [], True: []}
+        for row, asked in enumerate(objects):
+            if asked.phrases and shares_phrases:
+                yield [row]
+            else:
+                together[asked.previous is not None].append(row)
+        yield from (rows for rows in together.values() if rows)
 
     def _one_pass(self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None) -> list[OneAnswer]:
         network = self.model.network
@@ -426,8 +426,7 @@ class EncodedImage:
         maps = {sign: np.zeros((len(objects), *self.images.padded_hw), dtype=np.bool_) for sign in (True, False)}
         height, width = self._drawing.network_hw
         for row, asked in enumerate(objects):
-            drawn = [p for p in asked.visual if p is not asked.previous or len(asked.visual) == 1]
-            for prompt in drawn:
+            for prompt in asked.drawn:
                 maps[prompt.positive][row, :height, :width] |= prompt.rasterise(self._drawing)
         positive, negative = (torch.from_numpy(maps[sign])[None].to(self.model.device) for sign in (True, False))
         return VisualPrompts(positive, negative)
@@ -435,12 +434,19 @@ class EncodedImage:
     def _previous(
         self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None
     ) -> Float[Tensor, "1 n h w"] | None:
-        """Return the previous masks: a session's, or logits that were handed in for every object of the pass."""
-        given = [asked.previous for asked in objects]
-        if previous is not None or not all(given):
+        """Return the previous masks: a session's, or logits that were handed in."""
+        handed = [asked.previous for asked in objects if asked.previous is not None]
+        if previous is not None or not handed:
             return previous
-        arrays = [mask.logits for mask in given if mask is not None and mask.logits is not None]
-        return torch.from_numpy(np.stack(arrays))[None].to(self.model.device)
+        height, width = (side // 4 for side in self.images.padded_hw)
+        for logits in handed:
+            if logits.shape[-2:] != (height, width):
+                raise ValueError(
+                    f"The mask logits are {logits.shape[-1]} x {logits.shape[-2]}, this photo's {width} x {height}; "
+                    "hand in logits of the same photo, encoded at the same size."
+                )
+        stacked = np.stack([logits.reshape(height, width) for logits in handed])
+        return torch.from_numpy(stacked)[None].to(self.model.device)
 
     def _label(self, small: Float[Tensor, "n h w"]) -> Labels:
         """Name masks by the object queries that cover the same pixels; runs them if nobody has yet."""

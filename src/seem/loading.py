@@ -13,14 +13,12 @@ import torch
 from seem import zoo
 from seem.api import Model
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
-from seem.checkpoints.mapping import from_official
-from seem.checkpoints.network import LoadedNetwork, fill_network, read_model_name
+from seem.checkpoints.network import LoadedNetwork, fill_network, read_model_name, read_official
 from seem.checkpoints.safe import PICKLED, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError
 from seem.models.build import build
 from seem.models.precision import Precision, measured_choice
-from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
@@ -71,8 +69,9 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
             f"(seem convert YOURS.pt OUT.safetensors --model {card.name})."
         )
     checkpoint = fetch(card.file)
-    network = from_authors(card.config(), checkpoint)
-    return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(card.config()))
+    network = build(card.config())
+    network.load_state_dict(read_official(checkpoint, network).tensors)
+    return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
 
 
 def open_file(path: Path) -> LoadedNetwork:
@@ -87,17 +86,6 @@ def open_file(path: Path) -> LoadedNetwork:
     assert card.config is not None
     config = card.config()
     return LoadedNetwork(card.name, fill_network(config, content.tensors, path), sha256_of(path), tokenizer_of(config))
-
-
-def from_authors(config: SegmenterConfig, checkpoint: Path) -> Segmenter:
-    """Build a network and fill it from the authors' file."""
-    tensors = read_tensors(checkpoint).tensors
-    network = build(config)
-    try:
-        network.load_state_dict(from_official(tensors, network.state_dict()).tensors)
-    except ValueError as error:
-        raise SeemError(f"{checkpoint} is no {config.name} checkpoint: {error}") from None
-    return network
 
 
 def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:

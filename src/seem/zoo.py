@@ -169,7 +169,7 @@ KNOWN = {
         ModelCard(
             name="nano",
             manifest=None,
-            parameters=10_069_766,
+            parameters=9_476_294,
             tasks=SEEM.tasks,
             prompts=SEEM.prompts,
             weights=Weights.EMBEDDED,

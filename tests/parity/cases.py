@@ -40,12 +40,18 @@ FINISHED = 0.9
 
 @dataclass(frozen=True)
 class Setting:
-    """What a case function works with: one network in one precision, the case, and the folder around it."""
+    """What a case function works with: a network in one precision, the case, and the folder around it."""
 
-    bench: Bench
+    model: str
+    dtype: torch.dtype
     folder: Folder
     recording: Recording
     compare: Comparison
+
+    @property
+    def bench(self) -> Bench:
+        """The network, built when a case first needs it."""
+        return bench(self.model, self.dtype)
 
     def read(self, texts: list[str]) -> TextFeatures:
         """Encode phrases, padded to the whole context as the official tokeniser does."""
@@ -55,7 +61,7 @@ class Setting:
         """Return the recorded class embeddings of the photo cases, or our own where the folder has none."""
         if "seem_v1_focalt/panoptic_decoder" in self.folder.cases:
             recorded = self.folder.open("seem_v1_focalt/panoptic_decoder").tensor("text_embeddings")
-            return recorded.to(self.bench.dtype)
+            return recorded.to(self.dtype)
         return self.spoken_classes()
 
     def spoken_classes(self) -> Tensor:
@@ -126,7 +132,7 @@ def objects(given: Setting, output: Output, step: int = 1) -> None:
 
 def postprocess(given: Setting) -> None:
     """Head outputs to panoptic map, instances and class scores."""
-    recording, compare, dtype = given.recording, given.compare, given.bench.dtype
+    recording, compare, dtype = given.recording, given.compare, given.dtype
     is_thing = torch.tensor(Vocabulary.coco_panoptic().is_thing)
     logits = recording.tensor("pred_logits")[0].to(dtype)
     masks = to_photo(recording.tensor("pred_masks")[0].to(dtype), given.frame())
@@ -416,7 +422,7 @@ def squares(middles: Tensor, height: int, width: int) -> Tensor:
 
 def seem_losses(given: Setting) -> None:
     """Every loss of every head, and which queries were matched; the limit is relative."""
-    recording, compare, dtype = given.recording, given.compare, given.bench.dtype
+    recording, compare, dtype = given.recording, given.compare, given.dtype
     ours = dict(losses(recording, dtype).named())
     recorded = set(recording.names(r"loss_\w+"))
     assert set(ours) == recorded, f"not in both: {set(ours) ^ recorded}"
@@ -445,4 +451,38 @@ CASES: dict[str, Callable[[Setting], None]] = {
     "click_simulation": click_simulation,
     "seem_losses": seem_losses,
 }
-"""What a case is by its name, first pattern that fits."""
+"""What a case is, by its name: the first pattern that fits."""
+
+AGAINST_FLOAT64 = Tolerance(vectors=1e-5, masks=1e-5)
+IN_FLOAT64 = Tolerance(vectors=1e-4, masks=2e-4)
+IN_FLOAT32 = Tolerance(vectors=1e-4, masks=1e-3)
+
+
+def is_later(case: str) -> bool:
+    """Whether a case belongs to a model that is not built yet."""
+    return case.split("/")[0] in LATER
+
+
+def precisions(case: str) -> tuple[torch.dtype, ...]:
+    """Return the precisions that a case is asked in: float64 settles what is rounding, float32 is what people run."""
+    return (torch.float64,) if case.endswith("_f64") else (torch.float64, torch.float32)
+
+
+def tolerance(case: str, dtype: torch.dtype) -> Tolerance:
+    """Return how near we have to be; the recordings are float32 but for the cases that end in `_f64`."""
+    if case.endswith("_f64"):
+        return AGAINST_FLOAT64
+    return IN_FLOAT64 if dtype == torch.float64 else IN_FLOAT32
+
+
+def play(folder: Folder, case: str, dtype: torch.dtype) -> Comparison:
+    """Ask our network what a case asked the official one, and compare."""
+    model, _, what = case.rpartition("/")
+    functions = [function for pattern, function in CASES.items() if fnmatchcase(what, pattern)]
+    assert functions, f"{case}: nobody knows what this case asks"
+    assert not model or model in BUILT, f"{case}: nobody knows this model"
+    recording = folder.open(case)
+    compare = Comparison(recording, tolerance(case, dtype))
+    with torch.inference_mode():
+        functions[0](Setting(model, dtype, folder, recording, compare))
+    return compare

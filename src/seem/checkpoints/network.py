@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seem.checkpoints.mapping import from_official
+from seem.checkpoints.mapping import Converted, from_official
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import SegmenterConfig
 from seem.errors import SeemError
@@ -61,15 +61,23 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
     return network
 
 
-def convert(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
-    """Write an official checkpoint as a safetensors file of ours; returns the official keys left out on purpose.
+def read_official(path: Path, network: Segmenter) -> Converted:
+    """Read the authors' checkpoint as tensors for `network`.
 
-    Raises `SeemError` for a file that is not this architecture or would need pickled code.
+    Raises `SeemError` for a file that is of another architecture or would need pickled code.
     """
-    tensors = read_tensors(official).tensors
+    tensors = read_tensors(path).tensors
     try:
-        converted = from_official(tensors, build(config).state_dict())
+        return from_official(tensors, network.state_dict())
     except ValueError as error:
-        raise SeemError(f"{official} is no {config.name} checkpoint: {error}") from None
+        raise SeemError(f"{path} is no {network.config.name} checkpoint: {error}") from None
+
+
+def convert(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
+    """Write the authors' checkpoint as a safetensors file of ours; returns the official keys left out on purpose.
+
+    Raises `SeemError` as `read_official` does, and when `out` cannot be written.
+    """
+    converted = read_official(official, build(config))
     write_tensors(out, converted.tensors, {MODEL_KEY: config.name, "source_sha256": sha256_of(official)})
     return converted.extras

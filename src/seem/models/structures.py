@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -26,6 +27,10 @@ class ImageBatch:
     def padded_hw(self) -> tuple[int, int]:
         """Height and width of the padded batch."""
         return int(self.pixels.shape[-2]), int(self.pixels.shape[-1])
+
+    def to(self, device: torch.device) -> ImageBatch:
+        """Return the batch on another device."""
+        return ImageBatch(self.pixels.to(device), self.input_hw)
 
 
 @dataclass(frozen=True, slots=True)
