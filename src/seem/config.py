@@ -13,8 +13,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class FocalNetConfig:
-    """FocalNet with depthwise convolutions and post-normalisation (behaviour of the official Focal-T)."""
+    """FocalNet. The official code has two: Focal-T with depthwise convolutions around the modulation, Focal-L without.
 
+    They also differ in where layer scale and normalisation stand, and in the padding of the first convolution.
+    """
+
+    variant: Literal["depthwise", "plain"] = "depthwise"
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     focal_levels: int = 3
@@ -25,6 +29,31 @@ class FocalNetConfig:
     def dims(self) -> tuple[int, ...]:
         """Channels of the four feature maps, strides 4 to 32."""
         return tuple(self.embed_dim * 2**i for i in range(len(self.depths)))
+
+
+@dataclass(frozen=True, slots=True)
+class DaViTConfig:
+    """DaViT. `heads` are those of window attention and the groups of channel attention."""
+
+    dims: tuple[int, ...] = (128, 256, 512, 1024)
+    heads: tuple[int, ...] = (4, 8, 16, 32)
+    depths: tuple[int, ...] = (1, 1, 9, 1)
+    kernels: tuple[int, ...] = (7, 2, 2, 2)
+    paddings: tuple[int, ...] = (3, 0, 0, 0)
+    window: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class SamViTConfig:
+    """SAM's vision transformer with a simple pyramid; `grid` is the side of the position table, in patches of 16."""
+
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11)
+    window: int = 14
+    grid: int = 64
+    dims: tuple[int, ...] = (128, 256, 512, 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +74,19 @@ class PixelDecoderConfig:
     encoder_layers: int = 6
     encoder_ffn: int = 2048
     num_heads: int = 8
+    num_norm_groups: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DeformableConfig:
+    """Deformable attention over three maps; each token reads `num_points` points a head and level."""
+
+    dim: int = 512
+    mask_dim: int = 512
+    encoder_layers: int = 6
+    encoder_ffn: int = 1024
+    num_heads: int = 8
+    num_points: int = 4
     num_norm_groups: int = 32
 
 

@@ -68,6 +68,7 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
             f"The weights of {card.name} were never released; load your own checkpoint by its path "
             f"(seem convert YOURS.pt OUT.safetensors --model {card.name})."
         )
+    fetch(CLIP_VOCABULARY)  # small, and needed at the first phrase: whoever goes offline now has everything
     checkpoint = fetch(card.file)
     network = build(card.config())
     network.load_state_dict(read_official(checkpoint, network).tensors)

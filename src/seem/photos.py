@@ -1,36 +1,69 @@
-"""Photos as people have them: files, PIL images, arrays and tensors, all read into upright 8-bit RGB."""
+"""Photos as people have them: files, PIL images, arrays and tensors, all read into upright 8-bit RGB.
+
+What is not 8-bit RGB becomes so by one rule each:
+
+- Grey is repeated in all three channels, palette, CMYK, HSV and YCbCr colours are converted.
+- What is transparent shows white.
+- More than 8 bits of grey keep their black point and their exposure. Integers: white is the full scale of the smallest
+  usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest value, so that a 16-bit photo is divided by 257 and
+  12-bit sensor data do not turn black. Floats from 0 to 1: white is 1. Only numbers that mean no brightness by
+  themselves (negative, above 65,535, floats above 1) are stretched between their extremes; NaN is black. Pillow itself
+  keeps the upper 8 bits of 16-bit colour.
+- Of several frames (an animation, pages, a phone's second picture) one is read.
+
+Colour profiles are not applied.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from seem.errors import SeemError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-PhotoLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
+PhotoLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
 MAX_PIXELS = 100_000_000
 """Photos above this are refused: a small file can claim a picture that fills the memory."""
 
 EXIF_ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
+
+GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
+DEEP_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
+TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+_QUIET = threading.Lock()  # Python's warning filters belong to all threads
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
     """An upright RGB picture, and what was done to get it.
 
-    `orientation` is the EXIF orientation that was undone (1 = none), `notes` say what a reader should know: an
-    animation of which only the first frame was read, 16 bits reduced to 8.
+    `orientation` is the EXIF orientation that was undone (1 = none), `notes` say what a reader should know: several
+    frames of which one was read, 16 bits reduced to 8.
     """
 
     picture: Image.Image
@@ -47,12 +80,12 @@ class Photo:
 def read_photo(image: PhotoLike, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photo from a path, a PIL image, an H x W x 3 uint8 array or a 3 x H x W uint8 tensor.
 
-    EXIF rotation is applied. Grey, palette, CMYK, 16-bit and transparent pictures are converted (transparency over
-    white); of an animation the first frame is read. Raises `ValueError` for something that is no picture or larger
+    EXIF rotation is applied; the rules for everything that is not RGB stand at the top of the file. A PIL image of
+    several frames is read at the frame where it stands. Raises `ValueError` for something that is no picture or larger
     than `max_pixels`, `SeemError` for a file that cannot be read.
     """
     if isinstance(image, Image.Image):
-        return upright(image, name_of(image), max_pixels)
+        return upright(image, max_pixels)
     if isinstance(image, (str, os.PathLike)):
         return read_file(image, max_pixels)
     return from_array(image, max_pixels)
@@ -60,87 +93,177 @@ def read_photo(image: PhotoLike, max_pixels: int = MAX_PIXELS) -> Photo:
 
 def read_file(path: str | os.PathLike[str], max_pixels: int) -> Photo:
     """Read a photo from disk."""
-    if isinstance(path, str) and path.startswith(("http://", "https://")):
+    if isinstance(path, str) and "://" in path:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; pass one photo (the command line takes folders).")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit comes next
-            with Image.open(path) as opened:
-                return upright(opened, path.name, max_pixels)
-    except FileNotFoundError:
-        raise SeemError(f"There is no photo at {path}.") from None
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; pass one photo (the command line takes folders).")
+        with quietly():
+            opened = Image.open(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise SeemError(f"There is no photo at {path}; check the path.") from None
+    except PermissionError:
+        raise SeemError(f"{path} may not be read by this user; change its permissions.") from None
     except UnidentifiedImageError:
-        what = "is empty" if path.stat().st_size == 0 else "is not a picture that can be read"
-        raise SeemError(f"{path} {what}; use JPEG, PNG, WebP, TIFF or BMP.") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path} claims far more than {max_pixels:,} pixels; pass a smaller photo.") from None
+        what = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not a picture that can be read"
+        raise SeemError(f"{path} {what}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(too_large(str(path), error, max_pixels)) from None
     except SeemError:
         raise
-    except (OSError, SyntaxError, EOFError) as error:  # Pillow's decoders raise all three for damaged files
-        raise SeemError(f"{path} cannot be read as a picture ({first_line(error)}); it may be cut short.") from None
+    except OSError as error:
+        raise SeemError(f"{path} cannot be read ({error.strerror or first_line(error)}).") from None
+    with opened:
+        return upright(opened, max_pixels)
 
 
-def upright(image: Image.Image, name: str | None, max_pixels: int) -> Photo:
-    """Turn a PIL image of any mode into upright RGB."""
-    width, height = image.size
+def upright(image: Image.Image, max_pixels: int) -> Photo:
+    """Turn a PIL image of any mode into upright RGB; its size is looked at before its pixels are."""
+    name = name_of(image)
+    what, (width, height) = name or "The photo", image.size
     if width * height > max_pixels:
         raise ValueError(
-            f"{name or 'The photo'} has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
+            f"{what} has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
             "pass a smaller photo or raise max_pixels."
         )
-    notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("animation: first frame only")
-    if image.mode.startswith(("I", "F")):
-        notes.append("more than 8 bits a channel: stretched to 8")
-    orientation = int(image.getexif().get(EXIF_ORIENTATION, 1) or 1)
-    turned = ImageOps.exif_transpose(image)
-    return Photo(to_rgb(turned), name, orientation if 1 <= orientation <= 8 else 1, tuple(notes))
+    if 0 in (width, height):
+        raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
+    orientation, notes = orientation_of(image), frame_notes(image)
+    load(image, what)
+    picture, depth_notes = to_rgb(image)
+    if orientation in UPRIGHT:
+        picture = picture.transpose(UPRIGHT[orientation])
+    return Photo(picture, name, orientation, notes + depth_notes)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: transparency over white, deep grey stretched between its extremes."""
-    if image.mode == "RGB":
-        return image.copy()
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        low, high = (float(values.min()), float(values.max())) if np.isfinite(values).all() else (0.0, 0.0)
-        grey = (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
-        return Image.fromarray(np.rint(grey).astype(np.uint8), mode=None).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+def load(image: Image.Image, what: str) -> None:
+    """Decode the pixels; a damaged file is a `SeemError`, in whichever way Pillow stumbles over it."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise SeemError(
+            f"{what} cannot be read as a picture ({first_line(error)}); it may be cut short, fetch it again."
+        ) from None
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1-8; 1 where there is none or it cannot be read."""
+    try:
+        with quietly():
+            found = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # damaged metadata fail in many ways, and are no reason to refuse a picture
+        return 1
+    return found if isinstance(found, int) and found in UPRIGHT else 1
+
+
+def frame_notes(image: Image.Image) -> tuple[str, ...]:
+    """Say which frame is read where there are several."""
+    if not getattr(image, "is_animated", False):
+        return ()
+    frame = "the first" if image.tell() == 0 else f"number {image.tell() + 1}"
+    return (f"several frames: only {frame} is read",)
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Convert any mode to RGB, a copy always, by the rules at the top of the file; also say what was lost."""
+    if image.mode.startswith(DEEP_MODES):
+        grey, rule = eight_bits(np.asarray(image))
+        return Image.fromarray(grey).convert("RGB"), (f"more than 8 bits of grey: {rule}",)
+    if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB")
-    return image.convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB"), ()
+    try:
+        return image.copy() if image.mode == "RGB" else image.convert("RGB"), ()
+    except ValueError:
+        raise ValueError(f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first.") from None
+
+
+def eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
+    """Bring deep grey to 0-255, and name the rule (see the top of the file)."""
+    numbers = values.astype(np.float64)
+    known = numbers[np.isfinite(numbers)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+        black, white, rule = 0.0, 1.0, "1.0 is white"
+    elif values.dtype.kind != "f" and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
+        depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
+        black, white, rule = 0.0, 2.0**depth - 1, f"read as {depth} bits"
+    else:
+        black, white, rule = low, high, f"stretched from {low:g} to {high:g}"
+    scaled = (numbers - black) / max(white - black, 1e-300)
+    grey = np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
+    return np.rint(grey * 255).astype(np.uint8), rule
 
 
 def from_array(array: object, max_pixels: int) -> Photo:
     """Read an H x W x 3 uint8 array, or a 3 x H x W uint8 tensor."""
-    described = f"{type(array).__name__} of shape {tuple(getattr(array, 'shape', ()))}, {getattr(array, 'dtype', '?')}"
-    if not isinstance(array, np.ndarray):
-        numpy = getattr(array, "permute", None)
-        if numpy is None or getattr(array, "ndim", 0) != 3:
-            raise ValueError(
-                f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor; got {described}."
-            )
-        array = numpy(1, 2, 0).cpu().numpy()
-    assert isinstance(array, np.ndarray)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+    if isinstance(array, (bytes, bytearray, memoryview, io.IOBase)):
         raise ValueError(
-            f"A photo array is H x W x 3 (a tensor 3 x H x W), uint8, RGB; got {described}. "
-            "Convert it, for example PIL.Image.fromarray(grey).convert('RGB')."
+            f"A photo is a path, a PIL image, an array or a tensor, got {type(array).__name__}; "
+            "open it first: PIL.Image.open(file), for bytes PIL.Image.open(io.BytesIO(data))."
         )
-    if array.shape[0] * array.shape[1] > max_pixels:
-        raise ValueError(f"The photo has {array.shape[1]} x {array.shape[0]} pixels; the limit is {max_pixels:,}.")
-    return Photo(Image.fromarray(np.ascontiguousarray(array)))
+    if isinstance(array, torch.Tensor):
+        complain("tensor", "3 x H x W", tuple(array.shape), str(array.dtype).removeprefix("torch."), channels_at=0)
+        array = array.permute(1, 2, 0).cpu().numpy()
+    elif not isinstance(array, np.ndarray):
+        raise ValueError(
+            f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor, got {type(array).__name__}."
+        )
+    complain("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
+    height, width = array.shape[:2]
+    if height * width > max_pixels:
+        raise ValueError(
+            f"The photo has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
+            "pass a smaller photo or raise max_pixels."
+        )
+    return Photo(Image.fromarray(np.array(array, order="C")))  # a copy: the caller's array may change
+
+
+def complain(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:
+    """Raise `ValueError`, with the way out, unless an array or a tensor is laid out as photos are."""
+    if len(shape) == 4:
+        hint = "pass one photo at a time"
+    elif len(shape) != 3:
+        hint = "a grey one becomes a photo with PIL.Image.fromarray(grey)"
+    elif shape[channels_at] != 3 and shape[2 - channels_at] == 3:
+        hint = "move its colours with .transpose(1, 2, 0)" if kind == "array" else "move its colours: .permute(2, 0, 1)"
+    elif shape[channels_at] != 3:
+        hint = "keep red, green and blue alone"
+    elif 0 in shape:
+        hint = "this one is empty"
+    elif dtype != "uint8":
+        hint = "scale its values to 0-255 and convert them to uint8"
+    else:
+        return
+    raise ValueError(f"A photo {kind} is {layout}, uint8, RGB; got {dtype} of shape {shape}: {hint}.")
+
+
+def too_large(what: str, error: Image.DecompressionBombError, max_pixels: int) -> str:
+    """Word the refusal of a file whose header alone made Pillow stop, at a limit of its own."""
+    claimed = re.search(r"\d+", str(error))
+    pixels = int(claimed[0]) if claimed else max_pixels + 1
+    if pixels > max_pixels:
+        limit, way_out = f"the limit of {max_pixels:,}", "pass a smaller photo or raise max_pixels"
+    else:
+        limit, way_out = "Pillow opens", "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+    return f"{what} claims {pixels:,} pixels, more than {limit}; {way_out}."
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep Pillow's warnings about sizes and metadata away; threads take turns."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def name_of(image: Image.Image) -> str | None:
     """Return the file name that a PIL image was opened from."""
     file = getattr(image, "filename", "")
-    return Path(file).name if isinstance(file, str) and file else None
+    return Path(os.fsdecode(file)).name if isinstance(file, (str, bytes, os.PathLike)) and file else None
 
 
 def first_line(error: BaseException) -> str:

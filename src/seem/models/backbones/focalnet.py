@@ -1,7 +1,8 @@
-"""FocalNet-T: convolutions that look at a growing neighbourhood, gated by the pixel itself.
+"""FocalNet: convolutions that look at a growing neighbourhood, gated by the pixel itself.
 
-Yang et al., "Focal Modulation Networks" (NeurIPS 2022), in the variant of the official Focal-T checkpoints: two 3x3
-depthwise convolutions a block, normalisation after the residual sum, layer scale on the branches.
+Yang et al., "Focal Modulation Networks" (NeurIPS 2022), in the two variants of the official checkpoints. Focal-T: two
+3x3 depthwise convolutions a block, layer scale on the branches, normalisation after the residual sum. Focal-L: no
+convolutions, each branch normalised, then scaled.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ class FocalNet(nn.Module):
     def __init__(self, config: FocalNetConfig) -> None:
         super().__init__()
         self.dims = config.dims
-        self.stem = PatchConv(3, config.dims[0], kernel=7, stride=4, padding=3)
+        block_class, stem_padding = VARIANTS[config.variant]
+        self.stem = PatchConv(3, config.dims[0], kernel=7, stride=4, padding=stem_padding)
         self.stages = nn.ModuleList(
-            nn.ModuleList(FocalBlock(dim, config) for _ in range(depth))
+            nn.ModuleList(block_class(dim, config) for _ in range(depth))
             for dim, depth in zip(config.dims, config.depths, strict=True)
         )
         self.downsamples = nn.ModuleList(
@@ -81,6 +83,32 @@ class FocalBlock(nn.Module):
         x = self.norm1(x + self.scale1 * self.modulation(x))
         x = x + channels_last(self.conv2, x)
         return self.norm2(x + self.scale2 * self.fc2(F.gelu(self.fc1(x))))  # type: ignore[no-any-return]
+
+
+class PlainFocalBlock(nn.Module):
+    """Modulation and MLP, each branch normalised and scaled before its residual sum."""
+
+    def __init__(self, dim: int, config: FocalNetConfig) -> None:
+        super().__init__()
+        self.modulation = FocalModulation(dim, config.focal_levels, config.focal_window)
+        self.norm1 = nn.LayerNorm(dim)
+        self.scale1 = nn.Parameter(torch.full((dim,), 1e-4))
+        self.fc1 = nn.Linear(dim, config.mlp_ratio * dim)
+        self.fc2 = nn.Linear(config.mlp_ratio * dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.scale2 = nn.Parameter(torch.full((dim,), 1e-4))
+
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Map features to features of the same shape."""
+        x = x + self.scale1 * self.norm1(self.modulation(x))
+        return x + self.scale2 * self.norm2(self.fc2(F.gelu(self.fc1(x))))  # type: ignore[no-any-return]
+
+
+VARIANTS: dict[str, tuple[type[FocalBlock] | type[PlainFocalBlock], int]] = {
+    "depthwise": (FocalBlock, 3),
+    "plain": (PlainFocalBlock, 2),
+}
+"""Block and padding of the first convolution of each variant."""
 
 
 class FocalModulation(nn.Module):

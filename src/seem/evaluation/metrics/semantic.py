@@ -1,0 +1,73 @@
+"""Mean IoU of classes, from one confusion matrix over all photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from seem.evaluation.metrics.overlap import mean_percent
+
+IGNORED = -1
+"""Class of pixels that do not count (truth only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticResult:
+    """Scores over `photos` photos and the `classes` classes that occur in truth or answer.
+
+    `pixel_accuracy` is the share of counted pixels with the right class; `per_class` the IoU of each class index.
+    """
+
+    photos: int
+    classes: int
+    mean_iou: float
+    pixel_accuracy: float
+    per_class: Mapping[int, float]
+
+
+class SemanticIou:
+    """Counts which of K classes was told where which is true."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._photos = 0
+        self._confusion = np.zeros((self.classes, self.classes), np.int64)  # true x told
+
+    def update(self, predicted: Int64[np.ndarray, "h w"], truth: Int64[np.ndarray, "h w"]) -> None:
+        """Add one photo, a class index at each pixel; where the truth is `IGNORED`, the answer may be anything."""
+        counted = truth != IGNORED
+        true, told = truth[counted], predicted[counted]
+        if true.size and not (0 <= min(true.min(), told.min()) and max(true.max(), told.max()) < self.classes):
+            raise ValueError(f"A class index is outside 0 ... {self.classes - 1}; give every counted pixel a class.")
+        pairs = np.bincount(true * self.classes + told, minlength=self.classes**2)
+        self._confusion += pairs.reshape(self.classes, self.classes)
+        self._photos += 1
+
+    def merge(self, other: SemanticIou) -> None:
+        """Add what another process counted."""
+        if other.classes != self.classes:
+            raise ValueError(f"Confusions of {other.classes} and of {self.classes} classes cannot be merged.")
+        self._confusion += other._confusion
+        self._photos += other._photos
+
+    def compute(self) -> SemanticResult:
+        """Score all photos so far. A class that is only told, never true, counts with 0."""
+        right = self._confusion.diagonal()
+        either = self._confusion.sum(axis=0) + self._confusion.sum(axis=1) - right
+        present = np.flatnonzero(either).tolist()
+        shares = {k: int(right[k]) / int(either[k]) for k in present}
+        pixels = int(self._confusion.sum())
+        return SemanticResult(
+            photos=self._photos,
+            classes=len(present),
+            mean_iou=mean_percent(shares.values()),
+            pixel_accuracy=mean_percent([int(right.sum()) / pixels] if pixels else []),
+            per_class={k: 100 * share for k, share in shares.items()},
+        )
