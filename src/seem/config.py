@@ -8,7 +8,7 @@ in `models/decoder/policy.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,9 @@ class ImageConfig:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
 
+BackboneConfig: TypeAlias = FocalNetConfig | DaViTConfig | SamViTConfig | ConvNetConfig
+
+
 @dataclass(frozen=True, slots=True)
 class SegmenterConfig:
     """A whole network, and the thresholds that its answers are read with.
@@ -149,8 +152,8 @@ class SegmenterConfig:
     """
 
     name: str
-    backbone: FocalNetConfig | ConvNetConfig
-    pixel_decoder: PixelDecoderConfig
+    backbone: BackboneConfig
+    pixel_decoder: PixelDecoderConfig | DeformableConfig
     text: TextConfig
     decoder: DecoderConfig
     image: ImageConfig = ImageConfig()
@@ -162,15 +165,55 @@ class SegmenterConfig:
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
 
 
+FOCAL_T = FocalNetConfig()
+FOCAL_L = FocalNetConfig(variant="plain", embed_dim=192, depths=(2, 2, 18, 2), focal_levels=4)
+DAVIT_D3 = DaViTConfig()
+DAVIT_D5 = DaViTConfig(dims=(256, 512, 1024, 2048), heads=(8, 16, 32, 64), kernels=(7, 3, 3, 3), paddings=(3, 1, 1, 1))
+SAM_B = SamViTConfig()
+SAM_L = SamViTConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
+SAM_IMAGE = ImageConfig(short_side=1000, long_side=1024, divisor=1024)
+
+
 def seem_focal_t_v1() -> SegmenterConfig:
     """Describe SEEM v1 with FocalNet-T: 164.6 M parameters, 63.4 M of them text."""
-    return SegmenterConfig(
-        name="seem-focal-t-v1",
-        backbone=FocalNetConfig(),
-        pixel_decoder=PixelDecoderConfig(),
-        text=TextConfig(),
-        decoder=DecoderConfig(policy="seem-v1"),
-    )
+    return published("seem-focal-t-v1", FOCAL_T, "seem-v1")
+
+
+def seem_focal_l_v1() -> SegmenterConfig:
+    """Describe SEEM v1 with FocalNet-L."""
+    return published("seem-focal-l-v1", FOCAL_L, "seem-v1")
+
+
+def seem_davit_d3_v1() -> SegmenterConfig:
+    """Describe SEEM v1 with DaViT-d3 (the paper's B)."""
+    return published("seem-davit-d3-v1", DAVIT_D3, "seem-v1")
+
+
+def seem_davit_d5_v1() -> SegmenterConfig:
+    """Describe SEEM v1 with DaViT-d5 (the paper's L)."""
+    return published("seem-davit-d5-v1", DAVIT_D5, "seem-v1")
+
+
+def seem_samvit_b_v1() -> SegmenterConfig:
+    """Describe SEEM v1 with SAM's ViT-B and the deformable pixel decoder."""
+    return published("seem-samvit-b-v1", SAM_B, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
+
+
+def seem_samvit_l_v1() -> SegmenterConfig:
+    """Describe SEEM v1 with SAM's ViT-L and the deformable pixel decoder."""
+    return published("seem-samvit-l-v1", SAM_L, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
+
+
+def published(
+    name: str,
+    backbone: BackboneConfig,
+    policy: str,
+    *,
+    pixel_decoder: PixelDecoderConfig | DeformableConfig = PixelDecoderConfig(),
+    image: ImageConfig = ImageConfig(),
+) -> SegmenterConfig:
+    """Describe a published model: text tower, decoder and widths are the same in all of them."""
+    return SegmenterConfig(name, backbone, pixel_decoder, TextConfig(), DecoderConfig(policy=policy), image)
 
 
 def nano() -> SegmenterConfig:

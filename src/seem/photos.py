@@ -97,23 +97,21 @@ def read_file(path: str | os.PathLike[str], max_pixels: int) -> Photo:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
     path = Path(path)
     try:
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; pass one photo (the command line takes folders).")
         with quietly():
             opened = Image.open(path)
     except (FileNotFoundError, NotADirectoryError):
         raise SeemError(f"There is no photo at {path}; check the path.") from None
-    except PermissionError:
+    except (IsADirectoryError, PermissionError):  # Windows calls a folder the latter
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; pass one photo (the command line takes folders).") from None
         raise SeemError(f"{path} may not be read by this user; change its permissions.") from None
     except UnidentifiedImageError:
         what = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not a picture that can be read"
         raise SeemError(f"{path} {what}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
     except Image.DecompressionBombError as error:
         raise ValueError(too_large(str(path), error, max_pixels)) from None
-    except SeemError:
-        raise
-    except OSError as error:
-        raise SeemError(f"{path} cannot be read ({error.strerror or first_line(error)}).") from None
+    except Exception as error:  # Pillow stumbles over damaged headers in many ways
+        raise SeemError(f"{path} cannot be read as a picture ({first_line(error)}); fetch it again.") from None
     with opened:
         return upright(opened, max_pixels)
 
@@ -132,8 +130,10 @@ def upright(image: Image.Image, max_pixels: int) -> Photo:
     orientation, notes = orientation_of(image), frame_notes(image)
     load(image, what)
     picture, depth_notes = to_rgb(image)
-    if orientation in UPRIGHT:
-        picture = picture.transpose(UPRIGHT[orientation])
+    left = orientation_of(image)  # Pillow itself turns TIFF upright as it decodes
+    if left in UPRIGHT:
+        picture = picture.transpose(UPRIGHT[left])
+    picture.info.clear()  # its metadata speak of the photo as it was
     return Photo(picture, name, orientation, notes + depth_notes)
 
 
@@ -183,18 +183,18 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 def eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
     """Bring deep grey to 0-255, and name the rule (see the top of the file)."""
-    numbers = values.astype(np.float64)
-    known = numbers[np.isfinite(numbers)]
+    known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        black, white, rule = 0.0, 1.0, "1.0 is white"
-    elif values.dtype.kind != "f" and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
+    integers = values.dtype.kind != "f"
+    if integers and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
         depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
-        black, white, rule = 0.0, 2.0**depth - 1, f"read as {depth} bits"
+        levels = np.arange(2**depth) / (2**depth - 1)
+        return np.rint(levels * 255).astype(np.uint8)[values], f"read as {depth} bits"
+    if not integers and low >= 0 and high <= 1:
+        shares, rule = values.astype(np.float64), "1.0 is white"
     else:
-        black, white, rule = low, high, f"stretched from {low:g} to {high:g}"
-    scaled = (numbers - black) / max(white - black, 1e-300)
-    grey = np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
+        shares, rule = (values.astype(np.float64) - low) / max(high - low, 1e-300), f"{low:g} to {high:g} stretched"
+    grey = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
     return np.rint(grey * 255).astype(np.uint8), rule
 
 
@@ -219,7 +219,7 @@ def from_array(array: object, max_pixels: int) -> Photo:
             f"The photo has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
             "pass a smaller photo or raise max_pixels."
         )
-    return Photo(Image.fromarray(np.array(array, order="C")))  # a copy: the caller's array may change
+    return Photo(Image.fromarray(np.ascontiguousarray(array)))  # Pillow copies: the caller's array may change
 
 
 def complain(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:

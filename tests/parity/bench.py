@@ -21,7 +21,7 @@ from seem.models.decoder.draws import RecordedDraws
 from seem.models.decoder.policy import Kind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import Answers, ImageBatch, Question, TextFeatures
+from seem.models.structures import Answers, ImageBatch, PixelFeatures, Pyramid, Question, TextFeatures
 
 BUILT = {"seem_v1_focalt": seem_focal_t_v1}
 """Official architectures that we have, by the name of their manifest."""
@@ -56,12 +56,21 @@ class Output:
     earlier: tuple[Output, ...] = ()
 
 
+@dataclass(frozen=True)
+class Sight:
+    """Photos of one size as every part of the image network leaves them."""
+
+    pyramid: Pyramid
+    pixels: PixelFeatures
+    memory: ImageMemory
+
+
 @dataclass
 class Bench:
     """One network in one precision; photos are encoded once."""
 
     network: Segmenter
-    photos: dict[tuple[bytes, ...], ImageMemory] = field(default_factory=dict)
+    photos: dict[tuple[bytes, ...], Sight] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -77,12 +86,18 @@ class Bench:
         padded = F.pad((pixels - mean) / std, (0, -width % image.divisor, 0, -height % image.divisor))
         return ImageBatch(padded, ((height, width),) * len(pixels))
 
-    def encode(self, *photos: np.ndarray) -> ImageMemory:
+    def see(self, *photos: np.ndarray) -> Sight:
         """Run the image network, once for every photo."""
         key = tuple(str(photo.shape).encode() + photo.tobytes() for photo in photos)
         if key not in self.photos:
-            self.photos[key] = self.network.encode_image(self.batch(photos))
+            pyramid = self.network.backbone(self.batch(photos).pixels)
+            pixels = self.network.pixel_decoder(pyramid)
+            self.photos[key] = Sight(pyramid, pixels, self.network.decoder.read(pixels))
         return self.photos[key]
+
+    def encode(self, *photos: np.ndarray) -> ImageMemory:
+        """Return photos as the decoder reads them."""
+        return self.see(*photos).memory
 
     def ask(self, image: ImageMemory, question: Question, asked: Iterable[Kind]) -> Output:
         """Decode under the draws of the recordings."""
@@ -107,10 +122,6 @@ class Bench:
         """Encode token ids; valid is what stands before the padding of end tokens, the first of them included."""
         ends = (ids == self.network.config.text.vocabulary_size - 1).cumsum(dim=1)
         return self.network.encode_text(ids, F.pad(ends, (1, -1)) == 0)
-
-    def class_embeddings(self, ids: Tensor) -> Tensor:
-        """Encode one phrase a class and normalise."""
-        return unit(self.read(ids).phrases)
 
 
 def numbered(answers: Answers) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.bench import BUILT, LATER, Bench, Output, Said, bench
+from parity.bench import BUILT, LATER, Bench, Output, Said, Sight, bench
 from parity.comparison import Comparison, Origin, Tolerance
 from parity.losses import losses, matching
 from parity.recording import Folder, Recording
@@ -54,11 +54,14 @@ class Setting:
         return bench(self.model, self.dtype)
 
     def read(self, texts: list[str]) -> TextFeatures:
-        """Encode phrases, padded to the whole context as the official tokeniser does."""
-        return self.bench.read(self.folder.tokenizer(texts, pad_to_context=True).ids)
+        """Tokenise and encode phrases."""
+        tokens = self.folder.tokenizer(texts)
+        return self.bench.network.encode_text(tokens.ids, tokens.valid)
 
     def classifier(self) -> Tensor:
-        """Return the recorded class embeddings of the photo cases, or our own where the folder has none."""
+        """Return the class embeddings: by token ids, as the folder's recordings used them, or by name."""
+        if "class_token_ids" in self.recording:
+            return unit(self.bench.read(self.recording.tensor("class_token_ids")).phrases)
         if "seem_v1_focalt/panoptic_decoder" in self.folder.cases:
             recorded = self.folder.open("seem_v1_focalt/panoptic_decoder").tensor("text_embeddings")
             return recorded.to(self.dtype)
@@ -67,7 +70,7 @@ class Setting:
     def spoken_classes(self) -> Tensor:
         """Encode the 133 COCO names and 'background' ourselves."""
         names = [*Vocabulary.coco_panoptic().names, "background"]
-        return self.bench.class_embeddings(self.folder.tokenizer(class_phrases(names)).ids)
+        return unit(self.read(class_phrases(names)).phrases)
 
     def logits(self, said: Said) -> Tensor:
         """Compare class vectors with the class embeddings."""
@@ -84,20 +87,22 @@ class Setting:
 
 def features(given: Setting) -> None:
     """Backbone and pixel decoder."""
-    recording, compare, network = given.recording, given.compare, given.bench.network
-    batch = given.bench.batch([recording.array("image")])
+    photo, recording = given.recording.array("image"), given.recording
+    batch = given.bench.batch([photo])
     assert (batch.padded_hw, batch.input_hw[0]) == (recording.hw("network_hw"), recording.hw("input_hw"))
-    pyramid = network.backbone(batch.pixels)
-    pixels = network.pixel_decoder(pyramid)
-    ours = {f"feat_res{number}": level for number, level in enumerate(pyramid.maps, start=2)}
-    ours |= {f"ms{number}": level for number, level in enumerate(pixels.levels)}
-    ours["mask_features"] = pixels.mask_features
-    ours["transformer_encoder_features"] = network.pixel_decoder.encode(
-        network.pixel_decoder.input_proj(pyramid.maps[-1])
-    )
+    maps(given, given.bench.see(photo))
+
+
+def maps(given: Setting, sight: Sight) -> None:
+    """Compare every feature map that is recorded."""
+    encoder = given.bench.network.pixel_decoder
+    ours = {f"feat_res{number}": level for number, level in enumerate(sight.pyramid.maps, start=2)}
+    ours |= {f"ms{number}": level for number, level in enumerate(sight.pixels.levels)}
+    ours["mask_features"] = sight.pixels.mask_features
+    ours["transformer_encoder_features"] = encoder.encode(encoder.input_proj(sight.pyramid.maps[-1]))
     for name, tensor in ours.items():
-        for recorded in recording.names(rf"{name}(_(c|s|stride)\d+)*"):
-            compare.vectors(recorded, tensor)
+        for recorded in given.recording.names(rf"{name}(_(c|s|stride)\d+)*"):
+            given.compare.vectors(recorded, tensor)
 
 
 def panoptic(given: Setting) -> None:

@@ -40,6 +40,11 @@ def packed(official: str, ours: str) -> list[Row]:
     return rows + both(f"{official}.out_proj", f"{ours}.out")
 
 
+def fused(official: str, ours: str) -> list[Row]:
+    """Pair an attention that projects query, key and value at once, here as there."""
+    return [*both(f"{official}.qkv", f"{ours}.qkv"), *both(f"{official}.proj", f"{ours}.proj")]
+
+
 def one(official: str, ours: str) -> list[Row]:
     """Pair two bare tensors."""
     return [Row(official, (ours,))]
@@ -66,6 +71,56 @@ FOCALNET = [
     *both("backbone.layers.*.blocks.*.mlp.fc1", "backbone.stages.*.*.fc1"),
     *both("backbone.layers.*.blocks.*.mlp.fc2", "backbone.stages.*.*.fc2"),
     *[row for number in range(4) for row in both(f"backbone.norm{number}", f"backbone.norms.{number}")],
+]
+
+DAVIT = [
+    *both("backbone.convs.*.proj", "backbone.embeddings.*.proj"),
+    *both("backbone.convs.*.norm", "backbone.embeddings.*.norm"),
+]
+for kind, attention in (("spatial", "window_attn"), ("channel", "channel_attn")):
+    official, ours = f"backbone.blocks.*.*.{kind}_block", f"backbone.stages.*.*.{kind}"
+    DAVIT += [
+        *both(f"{official}.conv1.fn.dw", f"{ours}.conv1"),
+        *both(f"{official}.{attention}.norm", f"{ours}.norm1"),
+        *fused(f"{official}.{attention}.fn", f"{ours}.attention"),
+        *both(f"{official}.conv2.fn.dw", f"{ours}.conv2"),
+        *both(f"{official}.ffn.norm", f"{ours}.norm2"),
+        *both(f"{official}.ffn.fn.net.fc1", f"{ours}.fc1"),
+        *both(f"{official}.ffn.fn.net.fc2", f"{ours}.fc2"),
+    ]
+
+SAM_VIT = [
+    *one("backbone.pos_embed", "backbone.positions"),
+    *both("backbone.patch_embed.proj", "backbone.patches"),
+    *both("backbone.blocks.*.norm1", "backbone.blocks.*.norm1"),
+    *fused("backbone.blocks.*.attn", "backbone.blocks.*.attention"),
+    *one("backbone.blocks.*.attn.rel_pos_h", "backbone.blocks.*.attention.rows"),
+    *one("backbone.blocks.*.attn.rel_pos_w", "backbone.blocks.*.attention.columns"),
+    *both("backbone.blocks.*.norm2", "backbone.blocks.*.norm2"),
+    *both("backbone.blocks.*.mlp.lin1", "backbone.blocks.*.fc1"),
+    *both("backbone.blocks.*.mlp.lin2", "backbone.blocks.*.fc2"),
+    *[
+        row
+        for stride in (4, 8, 16, 32)
+        for row in both(f"backbone.neck.down_{stride}.*", f"backbone.neck.stride{stride}.*")
+    ],
+]
+
+DEFORMABLE = [
+    *both(f"{PIXELS}input_proj.*.*", "pixel_decoder.inputs.*.*"),
+    *one(f"{PIXELS}transformer.level_embed", "pixel_decoder.level_embedding"),
+    *both(
+        f"{PIXELS}transformer.encoder.layers.*.self_attn.sampling_offsets", "pixel_decoder.encoder.*.sampling.offsets"
+    ),
+    *both(
+        f"{PIXELS}transformer.encoder.layers.*.self_attn.attention_weights", "pixel_decoder.encoder.*.sampling.weights"
+    ),
+    *both(f"{PIXELS}transformer.encoder.layers.*.self_attn.value_proj", "pixel_decoder.encoder.*.sampling.value"),
+    *both(f"{PIXELS}transformer.encoder.layers.*.self_attn.output_proj", "pixel_decoder.encoder.*.sampling.out"),
+    *one(f"{PIXELS}adapter_1.weight", "pixel_decoder.lateral.conv.weight"),
+    *both(f"{PIXELS}adapter_1.norm", "pixel_decoder.lateral.norm"),
+    *one(f"{PIXELS}layer_1.weight", "pixel_decoder.output.conv.weight"),
+    *both(f"{PIXELS}layer_1.norm", "pixel_decoder.output.norm"),
 ]
 
 FPN = [
@@ -121,7 +176,7 @@ DECODER = [
     *one(f"{PREDICTOR}pn_indicator.weight", "prompt_encoder.signs"),
 ]
 
-TABLE = (*FOCALNET, *FPN, *TEXT, *DECODER)
+TABLE = (*FOCALNET, *DAVIT, *SAM_VIT, *FPN, *DEFORMABLE, *TEXT, *DECODER)
 
 KNOWN_EXTRAS = (
     "dilation_kernel",  # a 3x3 of ones for drawing clicks

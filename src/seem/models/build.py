@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from seem.config import ConvNetConfig, FocalNetConfig, SegmenterConfig
+from typing import TypeAlias
+
+from seem.config import (
+    BackboneConfig,
+    ConvNetConfig,
+    DaViTConfig,
+    DeformableConfig,
+    FocalNetConfig,
+    PixelDecoderConfig,
+    SamViTConfig,
+    SegmenterConfig,
+)
 from seem.models.backbones.convnet import ConvNet
+from seem.models.backbones.davit import DaViT
 from seem.models.backbones.focalnet import FocalNet
+from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
 from seem.models.decoder.policy import POLICIES
 from seem.models.mask_refiner import MaskRefiner
+from seem.models.pixel_decoders.deformable import DeformablePixelDecoder
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
 from seem.models.prompt_encoder import PromptEncoder
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
+
+Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet
+PixelDecoder: TypeAlias = FPNPixelDecoder | DeformablePixelDecoder
 
 
 def build(config: SegmenterConfig) -> Segmenter:
@@ -21,7 +38,7 @@ def build(config: SegmenterConfig) -> Segmenter:
     return Segmenter(
         config,
         backbone=backbone,
-        pixel_decoder=FPNPixelDecoder(pixels, backbone.dims, decoder.dim),
+        pixel_decoder=build_pixel_decoder(pixels, backbone.dims, decoder.dim),
         text=TextEncoder(config.text, decoder.dim),
         prompt_encoder=PromptEncoder(decoder.dim, POLICIES[decoder.policy].max_points),
         decoder=MaskDecoder(decoder, pixels.mask_dim),
@@ -29,10 +46,25 @@ def build(config: SegmenterConfig) -> Segmenter:
     ).eval()
 
 
-def build_backbone(config: FocalNetConfig | ConvNetConfig) -> FocalNet | ConvNet:
+def build_backbone(config: BackboneConfig) -> Backbone:
     """Build the backbone that a configuration describes."""
     match config:
         case FocalNetConfig():
             return FocalNet(config)
+        case DaViTConfig():
+            return DaViT(config)
+        case SamViTConfig():
+            return SamViT(config)
         case ConvNetConfig():
             return ConvNet(config)
+
+
+def build_pixel_decoder(
+    config: PixelDecoderConfig | DeformableConfig, in_dims: tuple[int, ...], level_dim: int
+) -> PixelDecoder:
+    """Build the pixel decoder that a configuration describes; `level_dim` is the width that the decoder reads."""
+    match config:
+        case PixelDecoderConfig():
+            return FPNPixelDecoder(config, in_dims, level_dim)
+        case DeformableConfig():
+            return DeformablePixelDecoder(config, in_dims)

@@ -10,13 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seem.config import SegmenterConfig
-from seem.models.backbones.convnet import ConvNet
-from seem.models.backbones.focalnet import FocalNet
 from seem.models.decoder.decoder import ImageMemory, MaskDecoder
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.policy import Kind
 from seem.models.mask_refiner import MaskRefiner
-from seem.models.pixel_decoders.fpn import FPNPixelDecoder
 from seem.models.prompt_encoder import PromptEncoder
 from seem.models.structures import (
     DecoderOutput,
@@ -37,8 +34,8 @@ class Segmenter(nn.Module):
     def __init__(
         self,
         config: SegmenterConfig,
-        backbone: FocalNet | ConvNet,
-        pixel_decoder: FPNPixelDecoder,
+        backbone: nn.Module,
+        pixel_decoder: nn.Module,
         text: TextEncoder,
         prompt_encoder: PromptEncoder,
         decoder: MaskDecoder,

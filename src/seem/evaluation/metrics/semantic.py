@@ -44,7 +44,7 @@ class SemanticIou:
         """Add one photo, a class index at each pixel; where the truth is `IGNORED`, the answer may be anything."""
         counted = truth != IGNORED
         true, told = truth[counted], predicted[counted]
-        if true.size and not (0 <= min(true.min(), told.min()) and max(true.max(), told.max()) < self.classes):
+        if true.size and not (min(true.min(), told.min()) >= 0 and max(true.max(), told.max()) < self.classes):
             raise ValueError(f"A class index is outside 0 ... {self.classes - 1}; give every counted pixel a class.")
         pairs = np.bincount(true * self.classes + told, minlength=self.classes**2)
         self._confusion += pairs.reshape(self.classes, self.classes)

@@ -62,7 +62,7 @@ class DeformableLayer(nn.Module):
 
     def __init__(self, config: DeformableConfig) -> None:
         super().__init__()
-        self.attention = DeformableAttention(config.dim, config.num_heads, config.num_points)
+        self.sampling = DeformableAttention(config.dim, config.num_heads, config.num_points)
         self.norm1 = nn.LayerNorm(config.dim)
         self.fc1 = nn.Linear(config.dim, config.encoder_ffn)
         self.fc2 = nn.Linear(config.encoder_ffn, config.dim)
@@ -76,7 +76,7 @@ class DeformableLayer(nn.Module):
         sizes: list[tuple[int, int]],
     ) -> Float[Tensor, "b s d"]:
         """Map the tokens of all levels to tokens."""
-        x = self.norm1(x + self.attention(x + positions, x, centres, sizes))
+        x = self.norm1(x + self.sampling(x + positions, x, centres, sizes))
         return self.norm2(x + self.fc2(F.relu(self.fc1(x))))  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,221 @@
+"""`seem segment`: photos in, overlays, masks and JSON files out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from seem.api import EncodedImage, Model
+from seem.cli.errors import FAILED, explain
+from seem.cli.photos import Job, plan
+from seem.cli.prompts import in_order, read_objects
+from seem.cli.report import Report
+from seem.errors import SeemError
+from seem.loading import load
+from seem.prompts import Prompt, Text
+from seem.results import Results
+from seem.vocabulary import Vocabulary
+
+
+class Task(str, Enum):
+    """A question about the whole photo."""
+
+    PANOPTIC = "panoptic"
+    INSTANCE = "instance"
+    SEMANTIC = "semantic"
+
+
+class Precision(str, Enum):
+    """Which arithmetic."""
+
+    EXACT = "exact"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about every photo: objects that prompts describe, or else everything."""
+
+    objects: tuple[tuple[Prompt, ...], ...]
+    task: Task = Task.PANOPTIC
+    vocabulary: Vocabulary | None = None
+    threshold: float | None = None
+
+    @classmethod
+    def of(
+        cls, objects: tuple[tuple[Prompt, ...], ...], task: Task | None, classes: str | None, threshold: float | None
+    ) -> Question:
+        """Check that what was asked makes one question; `ValueError` if not."""
+        if objects and (task or classes is not None):
+            given = f"--task {task.value}" if task else f"--classes {classes}"
+            raise ValueError(f"{given} asks about the whole photo, a prompt about one object; leave one of them out.")
+        phrases = any(isinstance(prompt, Text) for prompts in objects for prompt in prompts)
+        if threshold is not None and (task is Task.SEMANTIC or (objects and not phrases)):
+            about = "--task semantic" if task else "prompts without --text"
+            raise ValueError(f"--threshold {threshold:g} has no effect on {about}; leave it out.")
+        vocabulary = None if classes is None else Vocabulary.of(classes.split(","))
+        return cls(objects, task or Task.PANOPTIC, vocabulary, threshold)
+
+    def ask(self, photo: EncodedImage) -> Results:
+        """Ask it about a photo."""
+        if self.objects:
+            return photo.segment_many(self.objects, text_threshold=self.threshold)
+        match self.task:
+            case Task.PANOPTIC:
+                return photo.panoptic(self.vocabulary, self.threshold)
+            case Task.INSTANCE:
+                return photo.instances(self.vocabulary, self.threshold)
+            case Task.SEMANTIC:
+                return photo.semantic(self.vocabulary)
+
+
+def segment_all(
+    model: Model, question: Question, jobs: Sequence[Job], size: int | None, overwrite: bool, report: Report
+) -> int:
+    """Segment one photo after the other; a bad one is reported and the rest go on.
+
+    Returns the exit code: of a single photo that failed its own, of several 1. Raises `OSError` where results cannot be
+    written, which would befall the rest as well.
+    """
+    codes = []
+    for job in report.progress(jobs):
+        try:
+            results = question.ask(model.encode(job.photo.read(), size))
+            started = time.perf_counter()
+            paths = under_its_name(results, job.photo.name).save(job.folder, job.stem, overwrite)
+        except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
+                raise
+            codes.append(explain(error, about=job.photo.source))
+        else:
+            report.saved(job, results, paths, time.perf_counter() - started)
+    report.finished(len(codes))
+    return FAILED if codes and len(jobs) > 1 else sum(codes)
+
+
+def under_its_name(results: Results, name: Path) -> Results:
+    """Let the JSON file say in which sub-folder the photo is."""
+    return replace(results, provenance=replace(results.provenance, photo_name=name.as_posix()))
+
+
+# --- The verb ---------------------------------------------------------------------------------------------------------
+
+EXAMPLES = """
+Examples:
+
+seem segment street.jpg  [dim]everything in it[/dim]
+
+seem segment street.jpg --point 410,220 --not-point 80,40  [dim]one object[/dim]
+
+seem segment street.jpg --text "the red car" --object --box 30,40,300,400  [dim]two objects[/dim]
+
+seem segment photos/ --task instance --classes "person,dog,surf board" --json > found.jsonl
+"""
+
+OBJECT = "One object (all prompts together describe it)"
+PHOTO = "Everything in the photo (where there is no prompt)"
+MODEL = "Model"
+RESULTS = "Results"
+
+Values: TypeAlias = "list[str] | None"
+
+
+def segment(
+    ctx: typer.Context,
+    photos: Annotated[
+        list[str],
+        typer.Argument(metavar="PHOTO...", help="Files, folders, patterns in quotes, or - for standard input."),
+    ],
+    point: Annotated[Values, typer.Option(metavar="X,Y", help="A click on it.", rich_help_panel=OBJECT)] = None,
+    not_point: Annotated[Values, typer.Option(metavar="X,Y", help="A click beside it.", rich_help_panel=OBJECT)] = None,
+    box: Annotated[
+        Values, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around it.", rich_help_panel=OBJECT)
+    ] = None,
+    text: Annotated[Values, typer.Option(metavar="PHRASE", help="What it is called.", rich_help_panel=OBJECT)] = None,
+    stroke: Annotated[
+        Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke on it.", rich_help_panel=OBJECT)
+    ] = None,
+    not_stroke: Annotated[
+        Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke beside it.", rich_help_panel=OBJECT)
+    ] = None,
+    scribble: Annotated[
+        Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes on it.", rich_help_panel=OBJECT)
+    ] = None,
+    not_scribble: Annotated[
+        Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes beside it.", rich_help_panel=OBJECT)
+    ] = None,
+    width: Annotated[
+        Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles; 8.", rich_help_panel=OBJECT)
+    ] = None,
+    polygon: Annotated[
+        Values, typer.Option(metavar='"X,Y X,Y X,Y ..."', help="An outline.", rich_help_panel=OBJECT)
+    ] = None,
+    mask: Annotated[
+        Values, typer.Option(metavar="FILE", help="A picture of its size, black outside.", rich_help_panel=OBJECT)
+    ] = None,
+    object_: Annotated[
+        int, typer.Option("--object", count=True, help="What follows is about the next object.", rich_help_panel=OBJECT)
+    ] = 0,
+    task: Annotated[Task | None, typer.Option(help="What to look for; panoptic.", rich_help_panel=PHOTO)] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME,...", help="Names instead of COCO's 133 categories.", rich_help_panel=PHOTO),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="0-1", help="Leave out what scores lower; also for --text.", rich_help_panel=PHOTO),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)
+    ] = "nano",
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda|mps", help="The fastest there is.", rich_help_panel=MODEL)
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL)
+    ] = Precision.AUTO,
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Short side that the network sees.", rich_help_panel=MODEL)
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.", rich_help_panel=RESULTS)] = Path(
+        "seem-out"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results.", rich_help_panel=RESULTS)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the JSON file of every photo in one line.", rich_help_panel=RESULTS)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.", rich_help_panel=RESULTS)] = False,
+) -> None:
+    """Segment photos: one object, several, or everything.
+
+    For every photo, --out gets an overlay, a mask for each object and a JSON file (COCO).
+    """
+    given = {
+        "point": point,
+        "not_point": not_point,
+        "box": box,
+        "text": text,
+        "stroke": stroke,
+        "not_stroke": not_stroke,
+        "scribble": scribble,
+        "not_scribble": not_scribble,
+        "width": width,
+        "polygon": polygon,
+        "mask": mask,
+        "object": [""] * object_,
+    }
+    objects = read_objects(in_order(ctx, {name: values or [] for name, values in given.items()}))
+    question = Question.of(objects, task, classes, threshold)
+    jobs = plan(photos, out, overwrite)
+    report = Report(len(jobs), out, as_json, quiet)
+    started = time.perf_counter()
+    network = load(model, device, precision.value)
+    report.loaded(network, time.perf_counter() - started)
+    if code := segment_all(network, question, jobs, size, overwrite, report):
+        raise typer.Exit(code)

@@ -1,0 +1,144 @@
+"""Who answers clicks: a model in two ways, and the baselines that it must beat.
+
+Disc radii are in pixels of the stored photo. OpenCV and scikit-image come with `pip install seem[evaluate]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from seem.evaluation.subject import Seen, region
+from seem.prompts import Point
+from seem.simulation.next_click import Click
+
+Answer: TypeAlias = "Callable[[Sequence[Click]], Bool[np.ndarray, 'h w']]"
+
+FIRST_RADIUS = 20  # of the first click's disc; it says where the object probably is
+LATER_RADIUS = 5  # of further discs, which are certain
+DISC_RADIUS = 30
+GRABCUT_ITERATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The photo that is asked about: its pixels, and what the model made of them."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Someone who answers clicks.
+
+    `begin` is called for every object anew and returns a function from all clicks so far to a mask.
+    `most_clicks`: further clicks change nothing and are not played; None where every click counts.
+    """
+
+    name: str
+    begin: Callable[[Shown], Answer]
+    most_clicks: int | None = None
+
+
+# --- The model --------------------------------------------------------------------------------------------------------
+
+
+def _in_rounds(shown: Shown) -> Answer:
+    session = shown.seen.session()
+    return lambda clicks: region(session.add(_point(clicks[-1])))
+
+
+def _at_once(shown: Shown) -> Answer:
+    return lambda clicks: region(shown.seen.segment(*map(_point, clicks)))
+
+
+def _point(click: Click) -> Point:
+    return Point(click.x, click.y, click.positive)
+
+
+# --- Baselines --------------------------------------------------------------------------------------------------------
+
+
+def _first_disc(shown: Shown) -> Answer:
+    return lambda clicks: disc(shown.pixels, clicks[0], DISC_RADIUS)
+
+
+def _grabcut(shown: Shown) -> Answer:
+    return lambda clicks: grabcut(shown.pixels, clicks)
+
+
+def _random_walker(shown: Shown) -> Answer:
+    return lambda clicks: random_walk(shown.pixels, clicks)
+
+
+def grabcut(pixels: UInt8[np.ndarray, "h w 3"], clicks: Sequence[Click]) -> Bool[np.ndarray, "h w"]:
+    """Run OpenCV's GrabCut from the start: the first disc is likely object, all else likely not, later discs certain.
+
+    Of two discs that overlap, the later one holds.
+    """
+    import cv2
+
+    states = np.full(pixels.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    states[disc(pixels, clicks[0], FIRST_RADIUS)] = cv2.GC_PR_FGD
+    for click in clicks[1:]:
+        states[disc(pixels, click, LATER_RADIUS)] = cv2.GC_FGD if click.positive else cv2.GC_BGD
+    inside = _is_object(states)
+    if inside.all() or not inside.any():  # GrabCut needs pixels of both kinds
+        return inside
+    cv2.setRNGSeed(0)  # its colour clusters start at random
+    cv2.grabCut(
+        np.ascontiguousarray(pixels[..., ::-1]),
+        states,
+        (0, 0, 0, 0),  # no rectangle: the mask says it all
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        GRABCUT_ITERATIONS,
+        cv2.GC_INIT_WITH_MASK,
+    )
+    return _is_object(states)
+
+
+def _is_object(states: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    return np.asarray(states % 2 == 1)  # GC_FGD is 1, GC_PR_FGD 3; background is 0 and 2
+
+
+def random_walk(pixels: UInt8[np.ndarray, "h w 3"], clicks: Sequence[Click]) -> Bool[np.ndarray, "h w"]:
+    """Run scikit-image's random walker from the discs; until a click is negative, the photo's border is background."""
+    from skimage.segmentation import random_walker
+
+    inside, outside = 1, 2
+    labels = np.zeros(pixels.shape[:2], np.int32)
+    if all(click.positive for click in clicks):
+        labels[[0, -1], :] = outside
+        labels[:, [0, -1]] = outside
+    for number, click in enumerate(clicks):
+        radius = LATER_RADIUS if number else FIRST_RADIUS
+        labels[disc(pixels, click, radius)] = inside if click.positive else outside
+    found = {inside, outside} & set(np.unique(labels).tolist())
+    if len(found) < 2 or labels.all():
+        return labels == inside
+    walked = random_walker(pixels, labels, beta=130, mode="cg_j", channel_axis=-1)
+    return np.asarray(walked == inside, np.bool_)
+
+
+def disc(pixels: UInt8[np.ndarray, "h w 3"], click: Click, radius: float) -> Bool[np.ndarray, "h w"]:
+    """Mark the pixels whose centres are within `radius` of the clicked one's."""
+    height, width = pixels.shape[:2]
+    rows, columns = np.ogrid[:height, :width]
+    return np.asarray((rows - click.y) ** 2 + (columns - click.x) ** 2 <= radius**2)
+
+
+CONTESTANTS = (
+    Contestant("model", _in_rounds),
+    Contestant("model without memory", _at_once),
+    Contestant(f"disc of {DISC_RADIUS} px", _first_disc, most_clicks=1),
+    Contestant("GrabCut", _grabcut),
+    Contestant("random walker", _random_walker),
+)
+"""Everyone, by the name in the report. The model's rounds remember the previous mask; without memory, every answer is
+`segment` of all clicks so far."""

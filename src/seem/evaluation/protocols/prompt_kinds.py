@@ -1,0 +1,136 @@
+"""1-IoU: mean IoU after one prompt, for the five kinds of prompt of SEEM's table 2, on the pack's objects.
+
+Generators are those of `seem.simulation`, seeded with the annotation id; each kind starts from the same seed. Prompts
+are the real ones, in the photo's pixels: `Point` (the first `ritm` click), `Scribble` for circle strokes and scribbles
+(the drawn paths where they run on the object; the round brush may cross its edge by half its width), `Polygon` (traced
+roughly, or the curve that the official models know, as the model was taught), `Box` (tight). A polygon without area is
+given as the `Mask` of its drawn pixels, and counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from seem.data.pack import Pack, ValidationObject
+from seem.evaluation.metrics.overlap import Overlap, OverlapScores
+from seem.evaluation.report import Entry, Stopwatch
+from seem.evaluation.selection import Selection, by_photo
+from seem.evaluation.subject import Scored, region
+from seem.prompts import Box, Mask, Point, Polygon, Scribble, VisualPrompt
+from seem.simulation.next_click import first_click
+from seem.simulation.strokes import Drawn, Kind, PolygonRule, draw_box, draw_circle, draw_polygon, draw_scribble
+
+Drawer: TypeAlias = "Callable[[Bool[np.ndarray, 'h w'], int], VisualPrompt]"
+
+PIXEL_CENTRE = 0.5  # simulation counts from the centre of pixel 0, prompts from its corner
+
+
+def score_prompt_kinds(
+    model: Scored,
+    pack: Pack,
+    objects: Sequence[ValidationObject],
+    polygon_rule: PolygonRule = PolygonRule.FILLED,
+    step: Callable[[], object] = lambda: None,
+) -> list[Entry]:
+    """Prompt each object once with every kind; `step` is called after each object."""
+    drawers = prompt_drawers(polygon_rule)
+    scores = {kind: OverlapScores() for kind in drawers}
+    answering = {kind: Stopwatch() for kind in drawers}
+    replaced: Counter[Kind] = Counter()
+    for photo, group in by_photo(objects):
+        seen = model.encode(pack.image(photo))
+        for item in group:
+            truth = item.truth.mask()
+            for kind, draw in drawers.items():
+                prompt = draw(truth, item.truth.id)
+                replaced[kind] += isinstance(prompt, Mask)
+                with answering[kind].running():
+                    predicted = region(seen.segment(prompt))
+                scores[kind].update(Overlap.of(predicted, truth))
+            step()
+    selection = Selection.of_objects(pack.name, pack.split, objects)
+    return [
+        Entry(
+            protocol=f"prompts: {kind.value}",
+            contestant="model",
+            selection=selection,
+            scores=scores[kind].compute(),
+            timings={"prompt": answering[kind].read()},
+            rules=(f"polygons: {polygon_rule.value}",) if kind is Kind.POLYGON else (),
+            counts={"given as masks": replaced[kind]},
+        )
+        for kind in drawers
+    ]
+
+
+def prompt_drawers(polygon_rule: PolygonRule) -> Mapping[Kind, Drawer]:
+    """Return for every kind how an object (not empty) is prompted with a seed."""
+
+    def polygon(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
+        return _polygon(draw_polygon(truth, np.random.default_rng(seed), polygon_rule))
+
+    return MappingProxyType(
+        {Kind.POINT: _point, Kind.CIRCLE: _circle, Kind.SCRIBBLE: _scribble, Kind.POLYGON: polygon, Kind.BOX: _box}
+    )
+
+
+def _point(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:  # noqa: ARG001
+    click = first_click(truth)
+    assert click is not None
+    return Point(click.x, click.y)
+
+
+def _circle(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
+    return _brushed(draw_circle(truth, np.random.default_rng(seed)), truth)
+
+
+def _scribble(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
+    return _brushed(draw_scribble(truth, np.random.default_rng(seed)), truth)
+
+
+def _box(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
+    x0, y0, x1, y1 = draw_box(truth, np.random.default_rng(seed)).paths[0].ravel().tolist()
+    return Box(x0, y0, x1, y1)
+
+
+def _brushed(drawn: Drawn, truth: Bool[np.ndarray, "h w"]) -> Scribble:
+    runs = [run for path in drawn.paths for run in runs_inside(path, truth)]
+    return Scribble([(run + PIXEL_CENTRE).tolist() for run in runs], width=float(drawn.width))
+
+
+def _polygon(drawn: Drawn) -> VisualPrompt:
+    try:
+        return Polygon((drawn.paths[0] + PIXEL_CENTRE).tolist())
+    except ValueError:  # fewer than three points, or all on one line
+        return Mask(drawn.mask)
+
+
+def runs_inside(path: Float32[np.ndarray, "p 2"], truth: Bool[np.ndarray, "h w"]) -> list[Float[np.ndarray, "_ 2"]]:
+    """Cut a path of pixel centres to the pieces on the object, looking once a pixel or closer.
+
+    Pieces have at least two points; a single one is repeated, which a brush draws as a dot.
+    """
+    dense = _walked(path)
+    columns, rows = np.rint(dense).astype(np.int64).T
+    height, width = truth.shape
+    in_photo = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    inside = in_photo & truth[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+    changes = np.flatnonzero(np.diff(inside.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    return [np.repeat(dense[start:end], 2 if end - start == 1 else 1, axis=0) for start, end in changes]
+
+
+def _walked(path: Float32[np.ndarray, "p 2"]) -> Float[np.ndarray, "_ 2"]:
+    """Add points to a path until neighbours are at most a pixel apart."""
+    points = path.astype(np.float64)
+    pieces = [points[:1]]
+    for start, end in itertools.pairwise(points):
+        count = max(1, int(np.ceil(np.hypot(*(end - start)))))
+        pieces.append(start + (end - start) * (np.arange(1, count + 1) / count)[:, None])
+    return np.concatenate(pieces)
