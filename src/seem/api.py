@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TypeAlias
 
 import numpy as np
@@ -131,8 +132,8 @@ class Model:
 
 def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> ImageBatch:
     """Resize (antialiased bicubic), normalise and pad a photo."""
-    if size is not None and size < config.divisor:
-        raise ValueError(f"size is {size}; the short side needs at least {config.divisor} network pixels.")
+    if size is not None and not (isinstance(size, Integral) and size >= config.divisor):
+        raise ValueError(f"size is {size!r}; the short side is a whole number of pixels, at least {config.divisor}.")
     height, width = working_size(photo.hw, config, size)
     resized = photo.picture.resize((width, height), Image.Resampling.BICUBIC)
     return normalise(np.asarray(resized), config)
@@ -545,6 +546,11 @@ class Session:
         self.photo = photo
         self._rounds: list[Round] = []
 
+    def __repr__(self) -> str:
+        return (
+            f"<Session on {self.photo.photo.name or 'photo'}: {len(self._rounds)} rounds, {len(self.prompts)} prompts>"
+        )
+
     def add(self, *prompts: Prompt) -> Results:
         """Add prompts to those so far and answer again, remembering the previous mask.
 
@@ -603,7 +609,7 @@ def coarse_logits(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) ->
 def check_lists(objects: Sequence[object] | Prompt) -> None:
     """Raise `ValueError` unless several objects come as a list of lists."""
     for prompts in (objects,) if isinstance(objects, Prompt) else objects:
-        if not isinstance(prompts, Sequence):
+        if isinstance(prompts, str) or not isinstance(prompts, Sequence):
             raise ValueError(
                 f"segment_many takes a list of lists of prompts, one list for each object; got {prompts!r}."
             )

@@ -10,6 +10,7 @@ The file reads in this order: the result, how it is stored, its files.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import re
@@ -166,7 +167,7 @@ class Results:
     def __getitem__(self, index: int | Rows) -> Segment | Results:
         """`results[0]` is a `Segment`; a slice, a list of row numbers, or N booleans give `Results`."""
         if isinstance(index, (int, np.integer)):
-            return Segment(self, range(len(self))[index])
+            return Segment(self, _chosen_row(int(index), len(self)))
         return self._take(_chosen_rows(index, len(self)))
 
     def __repr__(self) -> str:
@@ -567,7 +568,13 @@ def _chosen_rows(index: Rows, count: int) -> list[int]:
         return cast("list[int]", np.flatnonzero(chosen).tolist())
     if chosen.size and not (chosen.ndim == 1 and np.issubdtype(chosen.dtype, np.integer)):
         raise TypeError(f"Results are indexed by numbers, a slice or booleans, not by {index!r}.")
-    return [range(count)[row] for row in chosen.tolist()]
+    return [_chosen_row(row, count) for row in chosen.tolist()]
+
+
+def _chosen_row(row: int, count: int) -> int:
+    if not -count <= row < count:
+        raise IndexError(f"There is no object {row}; the result has {count}, counted from 0.")
+    return row % count
 
 
 Column = TypeVar("Column", NDArray[np.float32], NDArray[np.int64])
@@ -696,7 +703,7 @@ def _png_writer(draw: Callable[[], Image.Image], level: int = 6) -> Callable[[Pa
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")  # a file name may hold half a surrogate
 
 
 def _write_together(
@@ -730,10 +737,9 @@ def _write_together(
     except BaseException as error:
         _remove([*aside.values(), *(path for path in renamed if path not in present)], new_folders)
         if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise OSError(
-                f"Cannot write results to {folder}: {reason}; free some space or choose another folder."
-            ) from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            way_out = "free some space or choose another folder" if full else "choose another folder"
+            raise OSError(f"Cannot write results to {folder}: {error.strerror or error}; {way_out}.") from error
         raise
     return tuple(targets.values())
 

@@ -45,7 +45,7 @@ Query: TypeAlias = tuple[str, int, int]
 
 def brief(number: float) -> str:
     """Write 0.0001 as 1e-4."""
-    return f"{number:.0e}".replace("e-0", "e-")
+    return f"{number:.0e}".replace("e-0", "e-") if number else "0"
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Recording:
 
 def read(path: Path) -> Recording:
     """Read a case from its file, whole: a broken file is found now."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return Recording({name: arrays[name] for name in arrays.files})
 
 

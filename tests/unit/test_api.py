@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import seem
-from seem.api import Asked, EncodedImage
+from seem.api import Asked, EncodedImage, prepare
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import Segmenter
 from tiny import CONFIGS, picture, tiny_model
@@ -124,8 +124,14 @@ def test_the_working_size_can_be_chosen(model):
     photo = model.encode(picture(53, 37), size=32)
     assert photo.images.input_hw == ((32, 46),)
     assert photo.segment(seem.Point(4, 2)).masks.shape == (1, 37, 53)
-    with pytest.raises(ValueError, match="size is 31; the short side needs at least 32 network pixels"):
+    with pytest.raises(ValueError, match=r"size is 31; the short side is a whole number of pixels, at least 32\."):
         model.encode(picture(53, 37), size=31)
+
+
+@pytest.mark.parametrize("size", ["big", 400.5, 0, -64])
+def test_a_working_size_that_is_no_size_is_refused(photo, size):
+    with pytest.raises(ValueError, match=rf"^size is {size!r}; the short side is a whole number"):
+        inspect.unwrap(prepare)(photo.photo, photo.model.network.config.image, size)  # without our tests' type checks
 
 
 def test_a_photo_above_the_limit_is_refused(model):
@@ -275,7 +281,7 @@ def test_a_list_without_objects_is_refused(photo, objects, message):
         photo.segment_many(objects)
 
 
-@pytest.mark.parametrize("objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3]])
+@pytest.mark.parametrize("objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3], ["a cat"]])
 def test_a_list_of_what_is_no_list_is_refused(photo, objects):
     segment_many = inspect.unwrap(EncodedImage.segment_many)  # without the type checks of these tests
     with pytest.raises(ValueError, match="segment_many takes a list of lists of prompts, one list for each object"):

@@ -130,7 +130,7 @@ def test_an_out_that_is_a_file_is_refused(here):
 def test_an_out_that_may_not_be_written_is_refused(here, monkeypatch):
     here("a.jpg")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(PermissionError, match="Results cannot go to out: .* may not be written; choose another --out"):
+    with pytest.raises(PermissionError, match=r"Results cannot go to out: .* may not be written; choose another --out"):
         planned("a.jpg")
 
 

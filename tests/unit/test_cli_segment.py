@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -70,6 +71,11 @@ def photo(tmp_path):
     return "street.png"
 
 
+def pixels(path):
+    with Image.open(path) as opened:
+        return np.asarray(opened)
+
+
 def names(folder="seem-out"):
     return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
 
@@ -92,7 +98,7 @@ def test_files_of_a_click_are_where_the_answer_says(run, photo):
     assert ran.code == 0
     assert names() == ["street.json", "street.mask-0.png", "street.overlay.png"]
     assert "seem-out/: street.overlay.png, street.json, street.mask-0.png" in ran.out
-    assert all(f"{step} 0." in ran.out for step in ("encode", "interactive", "labels", "write"))
+    assert re.search(r"encode [\d.]+ s, interactive [\d.]+ s, labels [\d.]+ s, write [\d.]+ s\n", ran.out)
     assert ran.err == ""
 
 
@@ -181,11 +187,12 @@ def test_json_is_what_the_file_holds_and_nothing_else(run, photo):
     assert {"version", "model", "sha256", "task", "prompts", "seconds"} <= set(ran.records[0]["seem"])
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 def test_pycocotools_reads_the_file(run, photo):
     run(photo, "--point", "4,2", "--object", "--box", "5,5,30,30")
     coco = COCO("seem-out/street.json")
     for number, annotation in enumerate(coco.loadAnns(coco.getAnnIds())):
-        mask = np.asarray(Image.open(f"seem-out/street.mask-{number}.png")) > 0
+        mask = pixels(f"seem-out/street.mask-{number}.png") > 0
         assert (coco.annToMask(annotation).astype(bool) == mask).all()
         assert annotation["area"] == mask.sum()
     assert number == 1
@@ -233,11 +240,10 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(run, folder):
     assert ran.code == 1
     assert [record["images"][0]["file_name"] for record in ran.records] == ["a.jpg", "c.png", "sub/a.jpg"]
     assert {name for name in names("out") if name.endswith(".json")} == {"a.json", "c.json", "sub/a.json"}
-    complaints = [line for line in ran.err.splitlines() if "seem: " in line]
+    complaints = [line for line in ran.err.splitlines() if line.startswith("seem: ")]
     assert len(complaints) == 2
-    assert "in/b.jpg" in complaints[0]
-    assert "cut short" in complaints[0]
-    assert complaints[1].endswith("1 of 4 photos failed.")
+    assert complaints[0].startswith("seem: in/b.jpg cannot be read as a picture")
+    assert complaints[1] == "seem: 1 of 4 photos failed."
 
 
 def test_a_folder_has_a_progress_bar_and_a_photo_has_none(run, folder):
@@ -331,7 +337,7 @@ def test_every_kind_of_picture_is_segmented(run, name, image, question):
     image.save(name)
     (record,) = run(name, *question, "--json").records
     assert (record["images"][0]["width"], record["images"][0]["height"]) == image.size
-    assert Image.open(f"seem-out/{Path(name).stem}.overlay.png").size == image.size
+    assert pixels(f"seem-out/{Path(name).stem}.overlay.png").shape == (image.height, image.width, 3)
 
 
 def test_what_a_reader_should_know_is_told(run):
@@ -365,13 +371,13 @@ def test_a_photo_is_upright_and_the_record_says_so(run):
 def test_a_bad_photo_is_one_line(run, name, content, code, message):
     if content is not None:
         Path(name).write_bytes(content)
-    assert refused(run(name), code, message)
+    assert refused(run(name, "--json"), code, message)
 
 
 def test_a_truncated_jpeg_is_one_line(run):
     picture(200, 200).save("cut.jpg")
     Path("cut.jpg").write_bytes(Path("cut.jpg").read_bytes()[:1500])
-    assert refused(run("cut.jpg", "--point", "4,2"), 1, "cut.jpg cannot be read as a picture")
+    assert refused(run("cut.jpg", "--point", "4,2", "--json"), 1, "cut.jpg cannot be read as a picture")
 
 
 def test_a_file_name_that_is_no_text_is_segmented(run, photo):
@@ -418,22 +424,20 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--classes", ""], "Class 0 is '', which says nothing"),
         (["--classes", "dog,Dog"], "'Dog' repeats 'dog'"),
         (["--task", "detect"], "'detect'"),
-        (["--size", "8"], "size is 8; the short side needs at least 32 network pixels"),
+        (["--size", "8"], "size is 8; the short side"),
         (["--model", "nanno"], "There is no model 'nanno'; did you mean 'nano'?"),
-        (["--device", "toaster"], "The device 'toaster' cannot be used here"),
+        (["--device", "toaster"], "There is no device 'toaster'; use 'cpu'"),
         (["--precision", "half"], "'half'"),
         (["--pont", "1,1"], "No such option: --pont"),
         (["--point"], "--point"),
         (["https://example.org/cat.jpg", "--quiet"], "is a web address; download the photo first"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_exit_code_2(run, photo, arguments, message, monkeypatch, capfd, weights):
+def test_a_wrong_call_is_one_line_and_exit_code_2(run, photo, arguments, message, capfd, weights):
     given = [] if arguments[0].startswith("https:") else [photo]
     words = ["segment", "--model", str(weights), "--device", "cpu", *given, *arguments]
     ran = Ran(main(words), *capfd.readouterr())
-    loaded = "mine on cpu" if False else ""
     assert ran.code == 2
-    assert not loaded
     assert len(ran.err.splitlines()) == 1, ran.err
     assert message in ran.err
     assert not Path("seem-out").exists()
@@ -487,7 +491,7 @@ def of_an_unknown_model(weights, path):
         (cut, 1, "is not a safetensors file, or it is cut short"),
         (of_another_network, 1, "is no nano checkpoint: it misses"),
         (without_a_name, 1, "does not say which model it is"),
-        (of_an_unknown_model, 2, "There is no model 'nano-2'"),
+        (of_an_unknown_model, 1, "bad.safetensors cannot be used: There is no model 'nano-2'"),
         (lambda weights, path: path.write_bytes(b"hello"), 1, "is not a safetensors file"),
         (lambda weights, path: path.write_bytes(b""), 1, "is empty (0 bytes)"),
         (lambda weights, path: None, 1, "There is no file"),

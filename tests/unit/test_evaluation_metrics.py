@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -185,6 +185,7 @@ def test_a_class_index_that_does_not_exist_is_refused():
 
 # --- What must hold of all --------------------------------------------------------------------------------------------
 
+SLOW_MACHINES = settings(deadline=None, max_examples=40)
 MASKS = arrays(np.bool_, (4, 5))
 PAIRS = st.lists(st.tuples(MASKS, MASKS), min_size=1, max_size=6)
 LABELLED = arrays(np.int32, (4, 6), elements=st.integers(0, 5))
@@ -203,6 +204,7 @@ def overlap_result(pairs):
     return scores
 
 
+@SLOW_MACHINES
 @given(PAIRS, st.randoms())
 def test_order_does_not_matter_and_halves_make_a_whole(pairs, random):
     whole = overlap_result(pairs).compute()
@@ -213,18 +215,21 @@ def test_order_does_not_matter_and_halves_make_a_whole(pairs, random):
     assert 0 <= whole.mean_iou <= 100
 
 
+@SLOW_MACHINES
 @given(st.lists(MASKS, min_size=1, max_size=4))
 def test_the_truth_itself_scores_100(masks):
     result = overlap_result([(mask, mask) for mask in masks]).compute()
     assert (result.mean_iou, result.cumulative_iou) == (100, 100)
 
 
+@SLOW_MACHINES
 @given(LABELLED.filter(np.any))
 def test_a_true_partition_has_full_quality(ids):
     result = quality_of(as_map(ids), as_map(ids))
     assert result.all.pq == pytest.approx(100)
 
 
+@SLOW_MACHINES
 @given(LABELLED.filter(np.any), LABELLED, st.permutations([1, 2]))
 def test_names_of_segments_do_not_matter(truth, predicted, cats):
     renamed = np.array([0, *cats, 3, 4, 5], np.int32)[predicted]
@@ -232,6 +237,7 @@ def test_names_of_segments_do_not_matter(truth, predicted, cats):
     assert first.all == second.all or math.isnan(first.all.pq)
 
 
+@SLOW_MACHINES
 @given(st.lists(st.tuples(LABELLED, LABELLED), min_size=2, max_size=5))
 def test_panoptic_and_semantic_halves_make_a_whole(photos):
     def counted(some):

@@ -50,6 +50,7 @@ def test_every_example_is_known_here():
     assert sorted(FILES) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_runs_and_writes_its_files(start, name):
     assert start(name) == 0
@@ -77,5 +78,6 @@ def test_an_example_is_short_and_says_what_it_shows(path):
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "photos").glob("*.jpg")), ids=lambda path: path.stem)
 def test_a_photo_is_small_and_its_terms_are_beside_it(path):
     assert path.stat().st_size <= 100_000
-    assert Image.open(path).mode == "RGB"
+    with Image.open(path) as opened:
+        assert opened.mode == "RGB"
     assert f"`{path.name}`" in (path.parent / "TERMS.md").read_text()

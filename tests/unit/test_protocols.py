@@ -15,7 +15,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
+from seem.checkpoints.safe import write_tensors
+from seem.config import nano
 from seem.data.pack import Pack, PackError, PanopticTruth, validation_objects
+from seem.evaluation.__main__ import main
 from seem.evaluation.contestants import CONTESTANTS, Contestant, Shown, disc, grabcut, random_walk
 from seem.evaluation.plan import Plan, Task, evaluate
 from seem.evaluation.protocols.clicks import click_through, score_clicks
@@ -24,6 +27,7 @@ from seem.evaluation.protocols.prompt_kinds import prompt_drawers, runs_inside, 
 from seem.evaluation.protocols.whole_photo import panoptic_photos, score_whole_photos, true_classes
 from seem.evaluation.report import Machine, ModelCard, Report, Stopwatch
 from seem.evaluation.selection import Selection, drawn
+from seem.models.build import build
 from seem.prompts import Box, Frame, Mask, Point, Polygon, Scribble, Text
 from seem.results import Labels, Provenance, Results
 from seem.simulation.next_click import Click
@@ -398,3 +402,17 @@ def test_numbers_that_do_not_exist_are_null():
 def test_contestants_have_names_of_their_own():
     assert len({contestant.name for contestant in CONTESTANTS}) == len(CONTESTANTS)
     assert all(isinstance(contestant, Contestant) for contestant in CONTESTANTS)
+
+
+def test_the_command_writes_a_report_and_a_table(pack, tmp_path, capsys):
+    weights, out = tmp_path / "nano.safetensors", tmp_path / "results.json"
+    write_tensors(weights, build(nano()).state_dict(), {"seem_model": "nano"})
+    words = ["--model", str(weights), "--data", str(pack.path.parent), "--out", str(out), "--sets", "coco_full"]
+    main([*words, "--clicks", "2", "--max-objects", "1", "--contestants", "model", "disc of 30 px"])
+    report = json.loads(out.read_text())
+    assert (report["model"]["name"], len(report["model"]["sha256"])) == ("nano", 64)
+    assert report["arguments"]["max_objects"] == 1
+    table = capsys.readouterr()
+    assert len(table.out.splitlines()) == len(report["entries"]) == 2 + 5 + 3 + 2
+    assert "clicks coco_full" in table.err
+    assert str(tmp_path) not in out.read_text()

@@ -20,6 +20,7 @@ def talk(photo):
 def test_a_session_begins_with_nothing(talk):
     assert talk.result is None
     assert talk.prompts == ()
+    assert repr(talk) == "<Session on photo: 0 rounds, 0 prompts>"
 
 
 def test_the_first_round_is_a_plain_answer(photo, talk):

@@ -1,6 +1,6 @@
 """`make demo`: one photo asked in four ways, as pictures in a folder and side by side on one sheet.
 
-    python -m seem.cli.demo examples/photos/coffee.jpg demo
+python -m seem.cli.demo examples/photos/coffee.jpg demo
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
     """
     started = time.perf_counter()
     network = load(model)
-    say(f"{network.name} on {network.device}, {network.precision}: loaded in {time.perf_counter() - started:.2f} s")
+    loaded = time.perf_counter() - started
+    write_line(f"{network.name} on {network.device}, {network.precision}: loaded in {loaded:.2f} s")
     photo = network.encode(photo_file)
-    say(f"{photo_file}: the image network looked at it in {photo.encode_seconds:.2f} s, once for all four questions")
+    write_line(f"{photo_file}: the image network took {photo.encode_seconds:.2f} s, once for all four questions")
     answers = [ask(photo, way) for way in WAYS]
     for answer in answers:
         answer.results.save(out, stem=answer.way.name, overwrite=True)
-        say(f"  {answer.way.caption}: {what_is_in(answer.results)} ({answer.seconds:.2f} s)")
+        write_line(f"  {answer.way.caption}: {what_is_in(answer.results)} ({answer.seconds:.2f} s)")
     draw_sheet(photo, answers).save(out / "demo.png")
-    say(f"Side by side: {out / 'demo.png'}. The overlay, masks and JSON file of each are beside it.")
-    say(f"All in all {time.perf_counter() - started:.1f} s")
+    write_line(f"Side by side: {out / 'demo.png'}. The overlay, masks and JSON file of each are beside it.")
+    write_line(f"All in all {time.perf_counter() - started:.1f} s")
     return out / "demo.png"
 
 
@@ -76,11 +77,6 @@ def ask(photo: EncodedImage, way: Way) -> Answer:
     started = time.perf_counter()
     results = way.ask(photo)
     return Answer(way, results, time.perf_counter() - started)
-
-
-def say(line: str) -> None:
-    """Tell the person who waits."""
-    write_line(line, sys.stdout)
 
 
 # --- The sheet --------------------------------------------------------------------------------------------------------

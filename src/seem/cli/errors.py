@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import TextIO
 
 import typer
 from tqdm import tqdm
@@ -73,11 +72,12 @@ def one_line(error: BaseException) -> str:
 def complain(line: str) -> None:
     """Write one line to standard error, if there is one."""
     with suppress(OSError, ValueError):
-        write_line(f"seem: {line}", sys.stderr)
+        write_line(f"seem: {line}", to_errors=True)
 
 
-def write_line(text: str, stream: TextIO) -> None:
-    """Write a line at once, above the progress bar where one is watched."""
+def write_line(text: str, *, to_errors: bool = False) -> None:
+    """Write a line at once to standard output or error, above the progress bar where one is watched."""
+    stream = sys.stderr if to_errors else sys.stdout
     if sys.stderr.isatty():
         tqdm.write(text, file=stream)
     else:

@@ -29,11 +29,12 @@ app.command()(models)
 app.command()(convert)
 
 
-def show_version(wanted: bool) -> None:
+def show_version(wanted: bool) -> bool:
     """Print the version and stop."""
     if wanted:
         typer.echo(f"seem {seem.__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

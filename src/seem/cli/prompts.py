@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from typer.core import TyperCommand
 
@@ -31,6 +32,8 @@ LONGEST = 60  # characters of a value in an error
 
 class InOrder(TyperCommand):
     """A verb that knows in which order its options were given, each as often as it was."""
+
+    context_class = typer.Context  # what verbs say they take
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as usual, and keep the order, which the values alone do not tell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +36,11 @@ class Report:
 
     def progress(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Go through the photos, with a bar where there are several."""
-        interval = 0.1 if sys.stderr.isatty() else PATIENCE
         hidden = self.quiet or self.num_photos < 2
-        yield from tqdm(jobs, unit="photo", file=sys.stderr, mininterval=interval, disable=hidden)
+        if sys.stderr.isatty():
+            yield from tqdm(jobs, unit="photo", file=sys.stderr, disable=hidden)
+        else:
+            yield from tqdm(jobs, unit="photo", file=Lines(), mininterval=PATIENCE, ncols=80, disable=hidden)
 
     def saved(self, job: Job, results: Results, paths: Sequence[Path], write_seconds: float) -> None:
         """Tell what was found in a photo and where it is."""
@@ -45,7 +48,7 @@ class Report:
             complain(f"{job.photo.source}: {note}")
         if self.as_json:
             record = json.loads((job.folder / f"{job.stem}.json").read_text(encoding="utf-8"))
-            write_line(json.dumps(record), sys.stdout)  # plain ASCII, whatever the terminal
+            write_line(json.dumps(record))  # plain ASCII, whatever the terminal
             return
         steps = took({**results.seconds, "write": write_seconds})
         if self.num_photos > 1:
@@ -65,7 +68,17 @@ class Report:
     def say(self, text: str) -> None:
         """Tell a person."""
         if not self.quiet:
-            write_line(text, sys.stdout)
+            write_line(text)
+
+
+class Lines(io.TextIOBase):
+    """Standard error for a progress bar that cannot go back to the start of its line: in a log or a pipe."""
+
+    def write(self, text: str) -> int:
+        """Give every state of the bar a line of its own."""
+        if text.strip():
+            sys.stderr.write(f"{text.strip()}\n")
+        return len(text)
 
 
 def what_is_in(results: Results) -> str:

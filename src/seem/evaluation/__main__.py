@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate a model on the photo pack and write the report; a table goes to standard output, progress to error."""
     options = parser().parse_args(arguments)
     if options.threads:
-        torch.set_num_threads(options.threads)
+        use_threads(options.threads)
     started = time.perf_counter()
     model = load(options.model, device=options.device, precision=options.precision)
     entries: list[Entry] = []
@@ -37,6 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         entries += found
         report(model, options, entries, time.perf_counter() - started).save(options.out)  # what is done is kept
     sys.stdout.write("".join(f"{line(entry)}\n" for entry in entries))
+
+
+def use_threads(count: int) -> None:
+    """Limit the model and OpenCV's baselines alike."""
+    import cv2
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     reader.add_argument("--seed", type=int, default=0)
     reader.add_argument("--device")
     reader.add_argument("--precision", choices=("exact", "auto"), default="exact")
-    reader.add_argument("--threads", type=int, help="of PyTorch; default: its own choice")
+    reader.add_argument("--threads", type=int, help="of PyTorch and OpenCV; default: their own choice")
     return reader
 
 

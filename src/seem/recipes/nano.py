@@ -9,6 +9,9 @@ hours and what scores.
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from seem.checkpoints.network import MODEL_KEY
+from seem.checkpoints.safe import write_tensors
 from seem.config import nano
 from seem.data.pack import PhotoBank
 from seem.data.transforms import Sample, TrainingSampler
@@ -44,16 +49,19 @@ def sample_with_objects(sampler: TrainingSampler, index: int) -> Sample:
     raise RuntimeError(f"No object in 20 samples from index {index}; check the augmentation.")
 
 
-def run(data: Path, out: Path, config: TrainConfig, warm_start: Path | None = None) -> Segmenter:
-    """Train nano on every set that may go into shipped weights, and return the averaged network."""
+def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
+    """Write a network as the package ships it: half precision, with how it was made in the metadata."""
+    halves = {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}
+    write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes)})
+
+
+def run(data: Path, out: Path, config: TrainConfig) -> Segmenter:
+    """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network."""
     rank, processes = world()
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
     model = build(nano()).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if warm_start is not None:
-        state = torch.load(warm_start, weights_only=True)
-        model.load_state_dict({key.removeprefix("module."): v for key, v in state["average"].items() if "." in key})
     book = PhraseBook(BytePairTokenizer.nano())
     objective, mix = Objective(), PromptMix()
 
@@ -75,6 +83,10 @@ def run(data: Path, out: Path, config: TrainConfig, warm_start: Path | None = No
 
     trained = train(model, step, config, out)
     assert isinstance(trained, Segmenter)
+    if rank == 0:
+        sets = {name: len(rows) for name, rows in bank.by_set.items()}
+        notes = {"recipe": asdict(config), "processes": processes, "sizes": SIZES, "photos": sets}
+        export(trained, out / "nano.safetensors", notes)
     return trained
 
 
@@ -87,13 +99,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=TrainConfig().batch)
     parser.add_argument("--learning-rate", type=float, default=TrainConfig().learning_rate)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--warm-start", type=Path, default=None, help="state.pt of an earlier run")
     options = parser.parse_args()
     join_world()
     config = TrainConfig(
         steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, seed=options.seed
     )
-    run(options.data, options.out, config, options.warm_start)
+    run(options.data, options.out, config)
 
 
 if __name__ == "__main__":

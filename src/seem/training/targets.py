@@ -24,7 +24,7 @@ from seem.simulation.strokes import draw_wrong_points, mixed
 class PromptMix:
     """How often an object is asked about in which way; the rest is a visual prompt alone."""
 
-    text: float = 0.22
+    text: float = 0.3
     text_and_visual: float = 0.08
     absent: float = 0.3
     """Of the phrases alone: how many name a class that is not in the photo."""
