@@ -136,7 +136,9 @@ def named(photos: Sequence[Found], out: Path) -> list[Job]:
         short = [row for row in clashing if lengths[row] < 2]
         if not short:
             one, other = (photos[row].source for row in clashing if names[row] == names[clashing[0]])
-            raise ValueError(f"{one} and {other} would write the same files; segment them in two calls, with two --out.")
+            raise ValueError(
+                f"{one} and {other} would write the same files; segment them in two calls, with two --out."
+            )
         for row in short:
             lengths[row] += 1
 

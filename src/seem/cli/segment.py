@@ -134,9 +134,7 @@ def segment(
     ],
     point: Annotated[Values, typer.Option(metavar="X,Y", help="A click on it.", rich_help_panel=OBJECT)] = None,
     not_point: Annotated[Values, typer.Option(metavar="X,Y", help="A click beside it.", rich_help_panel=OBJECT)] = None,
-    box: Annotated[
-        Values, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around it.", rich_help_panel=OBJECT)
-    ] = None,
+    box: Annotated[Values, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around it.", rich_help_panel=OBJECT)] = None,
     text: Annotated[Values, typer.Option(metavar="PHRASE", help="What it is called.", rich_help_panel=OBJECT)] = None,
     stroke: Annotated[
         Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke on it.", rich_help_panel=OBJECT)
@@ -171,9 +169,7 @@ def segment(
         float | None,
         typer.Option(metavar="0-1", help="Leave out what scores lower; also for --text.", rich_help_panel=PHOTO),
     ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)
-    ] = "nano",
+    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)] = "nano",
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda|mps", help="The fastest there is.", rich_help_panel=MODEL)
     ] = None,

@@ -37,8 +37,9 @@ class Segmenter(nn.Module):
         backbone: nn.Module,
         pixel_decoder: nn.Module,
         text: TextEncoder,
-        prompt_encoder: PromptEncoder,
+        prompt_encoder: PromptEncoder | None,
         decoder: MaskDecoder,
+        image_projection: int | None,
         mask_refiner: MaskRefiner | None,
     ) -> None:
         super().__init__()
@@ -49,6 +50,8 @@ class Segmenter(nn.Module):
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
         self.mask_refiner = mask_refiner
+        if image_projection is not None:
+            self.image_projection = nn.Parameter(torch.randn(image_projection, config.decoder.dim) * 0.02)
 
     def encode_image(self, images: ImageBatch) -> ImageMemory:
         """Run the image network: everything that no question changes."""
@@ -64,6 +67,8 @@ class Segmenter(nn.Module):
 
     def encode_prompts(self, prompts: VisualPrompts, image: ImageMemory, draws: Draws | None = None) -> VisualTokens:
         """Turn rasterised prompts into tokens of the photo's own features."""
+        if self.prompt_encoder is None:
+            raise ValueError(f"{self.config.name} takes no visual prompts; ask it with Text, or load a SEEM model.")
         return self.prompt_encoder(prompts, image.pixels, draws or FairDraws())  # type: ignore[no-any-return]
 
     def decode(
