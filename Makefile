@@ -43,7 +43,7 @@ $(READY_ALL): $(READY)
 	@touch $@
 
 demo: setup
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python -m seem.cli.demo examples/photos/coffee.jpg demo
 
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
@@ -58,7 +58,7 @@ check: setup
 	@$(BIN)/lint-imports --no-logo
 
 parity: setup
-	@$(BIN)/python -m pytest -q -m "" tests/parity --parity-dir="$(DIR)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "" tests/parity --parity-dir="$(DIR)"
 
 clean:
 	@rm -rf build dist demo seem-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -16,7 +16,9 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 
-PIXELS = config.PixelDecoderConfig(dim=16, mask_dim=16, encoder_layers=1, encoder_ffn=32, num_heads=2, num_norm_groups=4)
+PIXELS = config.PixelDecoderConfig(
+    dim=16, mask_dim=16, encoder_layers=1, encoder_ffn=32, num_heads=2, num_norm_groups=4
+)
 TEXT = replace(config.nano().text, width=16, layers=1, num_heads=2, ffn=32)
 IMAGE = config.ImageConfig(short_side=64, long_side=128)
 

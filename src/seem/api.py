@@ -179,7 +179,7 @@ class Asked:
             raise ValueError("There is no prompt; pass a Point, Box, Stroke, Scribble, Polygon, Mask or Text.")
         for prompt in prompts:
             if not isinstance(prompt, Prompt):
-                raise ValueError(f"{prompt!r} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Text(...) etc.")
+                raise ValueError(not_a_prompt(prompt))
         visual = tuple(p for p in prompts if not isinstance(p, Text))
         phrases = tuple(p.phrase for p in prompts if isinstance(p, Text))
         if visual and not phrases and not any(p.positive for p in visual):
@@ -199,7 +199,7 @@ class Asked:
         return marks if any(p.positive for p in marks) else self.visual
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class EncodedImage:
     """A photo that a model has looked at; ask it anything. Owns everything that was computed from its pixels."""
 
@@ -260,6 +260,8 @@ class EncodedImage:
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
         limit = checked_share(0.05 if threshold is None else threshold, "threshold")
+        if top < 1:
+            raise ValueError(f"top is {top}; it must be at least 1.")
         found, logits = self._classified(vocabulary)
         best = instance.candidates(logits, torch.tensor(vocabulary.is_thing), top)
         small = to_input(found.mask_logits, self._frame)
@@ -318,9 +320,7 @@ class EncodedImage:
 
         Rows come in the order asked, phrases that are not found left out. Errors as in `segment`.
         """
-        for prompts in objects:
-            if isinstance(prompts, Prompt):
-                raise ValueError(f"segment_many takes a list of prompts for each object; put {prompts!r} into a list.")
+        check_lists(objects)
         return self._answer([Asked.of(prompts) for prompts in objects], text_threshold)
 
     def session(self) -> Session:
@@ -548,12 +548,14 @@ class Session:
     def add(self, *prompts: Prompt) -> Results:
         """Add prompts to those so far and answer again, remembering the previous mask.
 
+        `Mask(logits=...)` takes the place of the previous mask in this round.
         Raises `ValueError` as `EncodedImage.segment` does; the session is then as it was before.
         """
         said = Asked.of((*self.prompts, *prompts))
         if not prompts:
             raise ValueError("add() needs at least one prompt; read the last answer from .result.")
-        previous = self._rounds[-1].logits if self._rounds else None
+        handed_in = any(isinstance(prompt, Mask) and prompt.logits is not None for prompt in prompts)
+        previous = self._rounds[-1].logits if self._rounds and not handed_in else None
         result = self.photo._answer([said], text_threshold=0.0, previous=previous)
         logits = None
         if result.logits is not None and len(result):
@@ -596,6 +598,25 @@ def coarse_logits(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) ->
     """Bring mask logits to stride 4, the size in which they go in and out."""
     hw = (padded_hw[0] // 4, padded_hw[1] // 4)
     return logits.float() if logits.shape[-2:] == hw else F.adaptive_avg_pool2d(logits.float(), hw)
+
+
+def check_lists(objects: Sequence[object] | Prompt) -> None:
+    """Raise `ValueError` unless several objects come as a list of lists."""
+    for prompts in (objects,) if isinstance(objects, Prompt) else objects:
+        if not isinstance(prompts, Sequence):
+            raise ValueError(
+                f"segment_many takes a list of lists of prompts, one list for each object; got {prompts!r}."
+            )
+
+
+def not_a_prompt(given: object) -> str:
+    """Say what may have been meant by something that is no prompt."""
+    if isinstance(given, (list, tuple)) and all(isinstance(part, Prompt) for part in given):
+        return f"A {type(given).__name__} is no prompt; pass the prompts one by one, segment(*prompts)."
+    what = type(given).__name__ if isinstance(given, (np.ndarray, Tensor)) else repr(given)
+    return (
+        f"{what} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Mask(array), seem.Text(phrase) or the like."
+    )
 
 
 def checked_share(value: float, name: str) -> float:

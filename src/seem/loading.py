@@ -21,6 +21,7 @@ from seem.models.build import build
 from seem.models.precision import Precision, measured_choice
 from seem.models.text.tokenizer import BytePairTokenizer
 
+SUFFIXES = (".safetensors", *PICKLED)
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
 
 
@@ -53,11 +54,12 @@ def load(
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     """Find weights by name or path and build their network, on the CPU in float32."""
-    path = Path(name_or_path)
-    if path.is_dir():
-        return open_file(path / "model.safetensors")
-    if isinstance(name_or_path, os.PathLike) or path.suffix in (".safetensors", *PICKLED):
-        return open_file(path)
+    if str(name_or_path) and name_or_path not in zoo.KNOWN:  # a folder called "nano" does not hide the model
+        path = Path(name_or_path)
+        if path.is_dir():
+            return open_file(path / "model.safetensors")
+        if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or path.is_file():
+            return open_file(path)
     card = zoo.find(str(name_or_path))
     assert card.config is not None
     if card.weights is zoo.Weights.EMBEDDED:
@@ -83,7 +85,10 @@ def open_file(path: Path) -> LoadedNetwork:
             f"seem convert {path.name} OUT.safetensors --model NAME, then load OUT.safetensors."
         )
     content = read_tensors(path)
-    card = zoo.find(read_model_name(path, content.metadata))
+    try:
+        card = zoo.find(read_model_name(path, content.metadata))
+    except ValueError as error:
+        raise SeemError(f"{path} cannot be used: {error}") from None
     assert card.config is not None
     config = card.config()
     return LoadedNetwork(card.name, fill_network(config, content.tensors, path), sha256_of(path), tokenizer_of(config))
@@ -99,12 +104,17 @@ def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:
 def usable_device(device: str | torch.device | None) -> torch.device:
     """Return the device asked for if it works here, or the best one."""
     if device is None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
+        best = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return best or torch.device("cpu")
     try:
         chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [""])[0]
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            f"There is no device {device!r}; use 'cpu', 'cuda', 'cuda:1', 'mps' or another of PyTorch's."
+        ) from None
+    try:
+        torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
+    except Exception as error:  # every backend has its own way to say that it is not there
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0][:120].rstrip(".")
         raise ValueError(f"The device {str(device)!r} cannot be used here ({reason}); try 'cpu'.") from None
     return chosen

@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from seem.errors import SeemError
 
@@ -96,24 +97,29 @@ def read_file(path: str | os.PathLike[str], max_pixels: int) -> Photo:
     if isinstance(path, str) and "://" in path:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
     path = Path(path)
+    with open_picture(path, str(path), max_pixels) as opened:
+        return upright(opened, max_pixels)
+
+
+def open_picture(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Open a file of any picture format, its pixels still undecoded; errors speak of `what`."""
     try:
         with quietly():
-            opened = Image.open(path)
+            return Image.open(source)
     except (FileNotFoundError, NotADirectoryError):
-        raise SeemError(f"There is no photo at {path}; check the path.") from None
+        raise SeemError(f"There is no photo at {what}; check the path.") from None
     except (IsADirectoryError, PermissionError):  # Windows calls a folder the latter
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; pass one photo (the command line takes folders).") from None
-        raise SeemError(f"{path} may not be read by this user; change its permissions.") from None
+        if isinstance(source, Path) and source.is_dir():
+            raise ValueError(f"{what} is a folder; pass one photo (the command line takes folders).") from None
+        raise SeemError(f"{what} may not be read by this user; change its permissions.") from None
     except UnidentifiedImageError:
-        what = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not a picture that can be read"
-        raise SeemError(f"{path} {what}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
+        size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+        reason = "is empty (0 bytes)" if size == 0 else "is not a picture that can be read"
+        raise SeemError(f"{what} {reason}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
     except Image.DecompressionBombError as error:
-        raise ValueError(too_large(str(path), error, max_pixels)) from None
+        raise ValueError(too_large(what, error, max_pixels)) from None
     except Exception as error:  # Pillow stumbles over damaged headers in many ways
-        raise SeemError(f"{path} cannot be read as a picture ({first_line(error)}); fetch it again.") from None
-    with opened:
-        return upright(opened, max_pixels)
+        raise SeemError(f"{what} cannot be read as a picture ({first_line(error)}); fetch it again.") from None
 
 
 def upright(image: Image.Image, max_pixels: int) -> Photo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import RecordedDraws
 from seem.models.decoder.policy import Kind
 from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter, unit
+from seem.models.segmenter import Segmenter
 from seem.models.structures import Answers, ImageBatch, PixelFeatures, Pyramid, Question, TextFeatures
 
 BUILT = {"seem_v1_focalt": seem_focal_t_v1}
@@ -108,7 +108,8 @@ class Bench:
             present = [answer for answer in answers if answer is not None]
             if not present:
                 return [None] * len(answers)
-            origin = Origin(kind.value, numbered(present[-1]), margins(present[:-1], image.small_masks))
+            near = margins(present[:-1], image.small_masks)
+            origin = Origin(kind.value, numbered(present[-1]), near, near.amin(dim=1))
             features = image.pixels.mask_features
             return [Said(answer, dot(answer.mask_embeddings, features), origin) for answer in present]
 
@@ -139,9 +140,9 @@ def margins(before: list[Answers], small_masks: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(nearest).amin(dim=0)
 
 
-@cache
+@lru_cache(maxsize=2)
 def bench(model: str, dtype: torch.dtype) -> Bench:
-    """Build a network, once for every process and precision."""
+    """Build a network; a process keeps the two that it used last."""
     network = build_on_meta(BUILT[model]())
     shapes = network.state_dict()
     official = {row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in pairs(shapes)}

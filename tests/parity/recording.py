@@ -23,10 +23,15 @@ class Folder:
 
     root: Path
 
+    @property
+    def index(self) -> Path:
+        """The list of what there is."""
+        return self.root / "fixtures" / "index.json"
+
     @cached_property
     def cases(self) -> tuple[str, ...]:
         """Names of all cases that the folder's index lists, in its order."""
-        return tuple(json.loads((self.root / "fixtures" / "index.json").read_text(encoding="utf-8")))
+        return tuple(json.loads(self.index.read_text(encoding="utf-8")))
 
     @cached_property
     def tokenizer(self) -> BytePairTokenizer:
@@ -65,6 +70,13 @@ class Recording:
     def unpacked(self, name: str, width: int) -> Tensor:
         """Read a boolean mask that is packed along its width."""
         return torch.from_numpy(np.unpackbits(self.array(name), axis=-1)[..., :width].astype(bool))
+
+    def photo(self, name: str = "image") -> np.ndarray:
+        """Read a photo (uint8, H x W x 3); large ones are stored small, every pixel to be repeated both ways."""
+        if name == "image" and "image_small" in self:
+            times = int(self.array("image_repeat"))
+            return self.array("image_small").repeat(times, axis=0).repeat(times, axis=1)
+        return self.array(name)
 
     def texts(self, name: str = "texts") -> list[str]:
         """Read phrases: a JSON array in one string."""

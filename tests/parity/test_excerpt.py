@@ -23,7 +23,7 @@ NOT_BUILT_YET = {"seem_demo_focalt_stroke_text", "xdecoder_focalt"}
 
 
 def panoptic(given: Setting) -> None:
-    sight = given.bench.see(given.recording.array("image"))
+    sight = given.bench.see(given.recording.photo())
     maps(given, sight)
     given.compare.vectors("text_embeddings_12", given.classifier()[:12])
     objects(given, given.bench.ask(sight.memory, Question(), {Kind.OBJECT}))
@@ -32,7 +32,7 @@ def panoptic(given: Setting) -> None:
 def phrase(given: Setting) -> None:
     recording, compare = given.recording, given.compare
     assert len(recording.texts()) == 1
-    photo = recording.array("image")
+    photo = recording.photo()
     image = given.bench.encode(photo)
     text = given.bench.read(recording.tensor("input_ids"))
     said = given.bench.ask(image, Question(phrases=join_phrases(text)), {Kind.PHRASE}).phrase
@@ -44,7 +44,7 @@ def phrase(given: Setting) -> None:
 
 def clicks(given: Setting) -> None:
     recording, compare = given.recording, given.compare
-    photo = recording.array("image")
+    photo = recording.photo()
     image = given.bench.encode(photo)
     first, second, negative = (recording.unpacked(name, photo.shape[1])[None] for name in ("pos1", "pos2", "neg1"))
     before = visual_round(given.bench, image, VisualPrompts(first, negative))
@@ -67,8 +67,12 @@ def test_no_recording_lies_idle():
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [
-        pytest.param(torch.float64, IN_FLOAT64, marks=pytest.mark.xdist_group("float64"), id="float64"),
-        pytest.param(torch.float32, IN_FLOAT32, marks=pytest.mark.xdist_group("float32"), id="float32"),
+        pytest.param(
+            torch.float64, IN_FLOAT64, marks=pytest.mark.xdist_group("seem_v1_focalt-torch.float64"), id="float64"
+        ),
+        pytest.param(
+            torch.float32, IN_FLOAT32, marks=pytest.mark.xdist_group("seem_v1_focalt-torch.float32"), id="float32"
+        ),
     ],
 )
 @pytest.mark.parametrize("case", PROVEN)

@@ -16,8 +16,8 @@ def convert(
     official: Annotated[Path, typer.Argument(metavar="OFFICIAL", help="The authors' file: .pt, .pth or .bin.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .safetensors.")],
     model: Annotated[str, typer.Option(metavar="NAME", help="Which model it is; the file does not tell.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
 ) -> None:
     """Convert an official checkpoint to safetensors; code inside the file never runs."""
     config = convertible(model)

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from typing import TextIO
 
 import typer
 from tqdm import tqdm
@@ -72,8 +73,16 @@ def one_line(error: BaseException) -> str:
 def complain(line: str) -> None:
     """Write one line to standard error, if there is one."""
     with suppress(OSError, ValueError):
-        tqdm.write(f"seem: {line}", file=sys.stderr)  # does not spoil a progress bar
-        sys.stderr.flush()
+        write_line(f"seem: {line}", sys.stderr)
+
+
+def write_line(text: str, stream: TextIO) -> None:
+    """Write a line at once, above the progress bar where one is watched."""
+    if sys.stderr.isatty():
+        tqdm.write(text, file=stream)
+    else:
+        stream.write(f"{text}\n")
+    stream.flush()
 
 
 def abandon_output() -> None:

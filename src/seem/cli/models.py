@@ -8,22 +8,15 @@ from typing import Annotated
 
 import typer
 
-from seem.zoo import ModelCard, PublishedScores, list_models
+from seem.zoo import PublishedScores, list_models
 
-SCORES = {
-    "COCO PQ": "coco_pq",
-    "mAP": "coco_map",
-    "mIoU": "coco_miou",
-    "RefCOCOg cIoU": "refcocog_ciou",
-    "mIoU ": "refcocog_miou",
-    "AP50": "refcocog_ap50",
-    "VOC NoC85": "voc_noc85_20",
-    "NoC90": "voc_noc90_20",
-}
+SCORES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=" ", help="Print a list of objects instead of a table.")
+    ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
     cards = list_models()
@@ -42,14 +35,25 @@ def models(
         typer.echo(table([("name", *SCORES), *((name, *figures(scores)) for name, scores in published)]))
 
 
-def figures(scores: PublishedScores) -> list[str]:
-    """Write one row of scores."""
-    values = [getattr(scores, field) for field in SCORES.values()]
-    return ["" if value is None else f"{value:g}" for value in values]
+def figures(scores: PublishedScores) -> tuple[str, ...]:
+    """Write one row of scores: percents, then clicks."""
+    percents = (
+        scores.coco_pq,
+        scores.coco_map,
+        scores.coco_miou,
+        scores.refcocog_ciou,
+        scores.refcocog_miou,
+        scores.refcocog_ap50,
+    )
+    clicks = (scores.voc_noc85_20, scores.voc_noc90_20)
+    return (*(f"{value:.1f}" for value in percents), *("" if value is None else f"{value:.2f}" for value in clicks))
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    """Set rows in columns, two spaces apart; columns of figures end together."""
+    columns = []
+    for cells in zip(*rows, strict=True):
+        width, is_figures = max(map(len, cells)), cells[1][:1].isdigit()
+        columns.append([cell.rjust(width) if is_figures else cell.ljust(width) for cell in cells])
+    lines = ("  ".join(row) for row in zip(*columns, strict=True))
     return "\n".join(line.rstrip() for line in lines)

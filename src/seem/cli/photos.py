@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import glob
+import io
 import os
 import re
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from seem.errors import SeemError
-from seem.photos import Photo, read_stream
+from seem.photos import open_picture
 
 STANDARD_INPUT = "-"
-SUFFIXES = frozenset(".avif .bmp .gif .jfif .jpeg .jpg .jp2 .pgm .png .ppm .tif .tiff .webp".split())
+LONGEST_NAME = 2  # of the three that a photo has
+SUFFIXES = (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MAGIC = re.compile(r"[*?[]")
 OURS = re.compile(r"(.+)\.(overlay|panoptic|mask-\d+)\.png")  # a result, if its JSON file stands beside it
 
 
@@ -32,9 +36,13 @@ class Found:
         """Names for its results, the shortest first; a longer one is for when the shorter is not its alone."""
         return self.name.parent / self.name.stem, self.name, self.home / self.name
 
-    def read(self) -> str | Photo:
-        """Return what a model takes: the path, or what standard input holds."""
-        return read_stream(sys.stdin.buffer, "stdin") if self.source == STANDARD_INPUT else self.source
+    def open(self) -> str | Image.Image:
+        """Return what a model takes: the path, or the picture that comes over standard input."""
+        if self.source != STANDARD_INPUT:
+            return self.source
+        picture = open_picture(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
+        picture.filename = self.name.name  # what messages and files call it
+        return picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +90,9 @@ def find(argument: str) -> Iterator[Found]:
     elif path.is_dir():
         inside = list(below(path, top=path))
         if not inside:
-            raise SeemError(f"{argument} holds no photo ({' '.join(sorted(SUFFIXES))}).")
+            raise SeemError(f"{argument} holds no photo ({' '.join(SUFFIXES)}).")
         yield from inside
-    elif not path.exists() and glob.has_magic(argument):
+    elif not path.exists() and MAGIC.search(argument):
         yield from matching(argument)
     else:
         yield Found(argument, Path(path.name), home=path.absolute().parent.name)
@@ -92,8 +100,8 @@ def find(argument: str) -> Iterator[Found]:
 
 def matching(pattern: str) -> Iterator[Found]:
     """Find what matches a pattern with `*`, `?`, `[...]` or `**`; names start where the pattern does."""
-    top = next(place for place in Path(pattern).parents if not glob.has_magic(str(place)))
-    matches = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
+    top = next(place for place in Path(pattern).parents if not MAGIC.search(str(place)))
+    matches = sorted(top.glob(str(Path(pattern).relative_to(top))))
     photos = [Found(str(match), match.relative_to(top), top.absolute().name) for match in matches if is_photo(match)]
     for folder in (match for match in matches if match.is_dir() and "**" not in pattern):
         photos += below(folder, top)
@@ -128,19 +136,19 @@ def named(photos: Sequence[Found], out: Path) -> list[Job]:
     """Give every photo the shortest name that is its alone: `a`, else `a.jpg`, else `folder/a.jpg`."""
     lengths = [0] * len(photos)
     while True:
-        names = [photo.names[length] for photo, length in zip(photos, lengths, strict=True)]
-        count = Counter(names)
-        clashing = [row for row, name in enumerate(names) if count[name] > 1]
-        if not clashing:
-            return [Job(photo, (out / name).parent, name.name) for photo, name in zip(photos, names, strict=True)]
-        short = [row for row in clashing if lengths[row] < 2]
-        if not short:
-            one, other = (photos[row].source for row in clashing if names[row] == names[clashing[0]])
-            raise ValueError(
-                f"{one} and {other} would write the same files; segment them in two calls, with two --out."
-            )
-        for row in short:
-            lengths[row] += 1
+        rows_of: defaultdict[Path, list[int]] = defaultdict(list)
+        for row, (photo, length) in enumerate(zip(photos, lengths, strict=True)):
+            rows_of[photo.names[length]].append(row)
+        clashes = [rows for rows in rows_of.values() if len(rows) > 1]
+        if not clashes:
+            return [Job(photos[rows[0]], (out / name).parent, name.name) for name, rows in rows_of.items()]
+        for rows in clashes:
+            shortest = min(lengths[row] for row in rows)
+            if shortest == LONGEST_NAME:
+                one, other = (photos[row].source for row in rows[:2])
+                raise ValueError(f"{one} and {other} would write the same files; give each an --out of its own.")
+            for row in rows:
+                lengths[row] += lengths[row] == shortest
 
 
 def check_writable(out: Path) -> None:

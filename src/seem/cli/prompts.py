@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typer.core import TyperCommand
 
-from seem.photos import opened_picture
+from seem.photos import DEEP_MODES, load, open_picture
 from seem.prompts import DEFAULT_WIDTH, Box, Mask, Point, Polygon, Prompt, Scribble, Stroke, Text
 
 Given: TypeAlias = "tuple[str, str]"  # an option and its value
@@ -92,7 +93,7 @@ def number_in(text: str) -> int | float:
         raise ValueError(f"{text!r} is no number.") from None
 
 
-def numbers_in(text: str, form: str) -> list[int | float]:
+def numbers_in(text: str, form: str) -> list[Any]:
     """Read as many numbers as `form` ("X,Y") has, with commas between them."""
     parts = text.split(",")
     if len(parts) != len(form.split(",")):
@@ -116,10 +117,11 @@ def mask_in(file: str) -> Mask:
 
     Of a picture with a palette the numbers count, as in the masks of VOC and COCO: all but 0 are inside.
     """
-    with opened_picture(Path(file), file) as picture:
+    with open_picture(Path(file), file) as picture:
+        load(picture, file)
         if picture.mode == "P" and "transparency" not in picture.info:
             return Mask(np.asarray(picture) > 0)
-        if picture.mode == "1" or picture.mode.startswith(("I", "F")):
+        if picture.mode == "1" or picture.mode.startswith(DEEP_MODES):
             return Mask(np.asarray(picture) != 0)
         pixels: NDArray[np.uint8] = np.asarray(picture.convert("RGBA"))
         return Mask(pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0))
@@ -127,7 +129,7 @@ def mask_in(file: str) -> Mask:
 
 SHAPES: dict[str, Callable[[str], Prompt]] = {
     "point": lambda text: Point(*numbers_in(text, "X,Y")),
-    "not_point": lambda text: Point(*numbers_in(text, "X,Y"), positive=False),
+    "not_point": lambda text: replace(Point(*numbers_in(text, "X,Y")), positive=False),
     "box": lambda text: Box(*numbers_in(text, "X0,Y0,X1,Y1")),
     "polygon": lambda text: Polygon(points_in(text)),
     "mask": mask_in,

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
 
 from seem.api import Model
-from seem.cli.errors import complain
+from seem.cli.errors import complain, write_line
 from seem.cli.photos import Job
-from seem.results import Results
+from seem.results import UNLABELLED, Results
 
 NAMED = 5  # objects that a line names
 PATIENCE = 10.0  # seconds between two looks of the progress bar where nobody watches it
@@ -38,7 +37,7 @@ class Report:
         """Go through the photos, with a bar where there are several."""
         interval = 0.1 if sys.stderr.isatty() else PATIENCE
         hidden = self.quiet or self.num_photos < 2
-        yield from tqdm(jobs, unit="photo", file=sys.stderr, mininterval=interval, disable=hidden, leave=False)
+        yield from tqdm(jobs, unit="photo", file=sys.stderr, mininterval=interval, disable=hidden)
 
     def saved(self, job: Job, results: Results, paths: Sequence[Path], write_seconds: float) -> None:
         """Tell what was found in a photo and where it is."""
@@ -69,16 +68,10 @@ class Report:
             write_line(text, sys.stdout)
 
 
-def write_line(text: str, stream: TextIO) -> None:
-    """Write without spoiling a progress bar."""
-    tqdm.write(text, file=stream)
-    stream.flush()
-
-
 def what_is_in(results: Results) -> str:
     """Word a result: "2 objects: cup 0.93, spoon 0.80"."""
     count = "nothing found" if not len(results) else "1 object" if len(results) == 1 else f"{len(results)} objects"
-    names = [f"{one.label or 'without a name'} {one.score:.2f}" for one in results[:NAMED]]
+    names = [f"{one.label or UNLABELLED} {one.score:.2f}" for one in results[:NAMED]]
     more = ", ..." if len(results) > NAMED else ""
     return f"{count}: {', '.join(names)}{more}" if names else count
 

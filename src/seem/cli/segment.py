@@ -80,23 +80,29 @@ def segment_all(
 ) -> int:
     """Segment one photo after the other; a bad one is reported and the rest go on.
 
-    Returns the exit code: of a single photo that failed its own, of several 1. Raises `OSError` where results cannot be
-    written, which would befall the rest as well.
+    Returns the exit code: of a single photo its own, of several 1 if any failed.
     """
-    codes = []
-    for job in report.progress(jobs):
-        try:
-            results = question.ask(model.encode(job.photo.read(), size))
-            started = time.perf_counter()
-            paths = under_its_name(results, job.photo.name).save(job.folder, job.stem, overwrite)
-        except Exception as error:
-            if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
-                raise
-            codes.append(explain(error, about=job.photo.source))
-        else:
-            report.saved(job, results, paths, time.perf_counter() - started)
-    report.finished(len(codes))
-    return FAILED if codes and len(jobs) > 1 else sum(codes)
+    codes = [segment_one(model, question, job, size, overwrite, report) for job in report.progress(jobs)]
+    num_failed = sum(code > 0 for code in codes)
+    report.finished(num_failed)
+    return min(num_failed, FAILED) if len(jobs) > 1 else codes[0]
+
+
+def segment_one(model: Model, question: Question, job: Job, size: int | None, overwrite: bool, report: Report) -> int:
+    """Ask about one photo and write the answer; returns an exit code.
+
+    Raises `OSError` where results cannot be written, which would befall every other photo as well.
+    """
+    try:
+        results = question.ask(model.encode(job.photo.open(), size))
+        started = time.perf_counter()
+        paths = under_its_name(results, job.photo.name).save(job.folder, job.stem, overwrite)
+    except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
+            raise
+        return explain(error, about=job.photo.source)
+    report.saved(job, results, paths, time.perf_counter() - started)
+    return 0
 
 
 def under_its_name(results: Results, name: Path) -> Results:
@@ -106,31 +112,20 @@ def under_its_name(results: Results, name: Path) -> Results:
 
 # --- The verb ---------------------------------------------------------------------------------------------------------
 
-EXAMPLES = """
-Examples:
-
-seem segment street.jpg  [dim]everything in it[/dim]
-
-seem segment street.jpg --point 410,220 --not-point 80,40  [dim]one object[/dim]
-
-seem segment street.jpg --text "the red car" --object --box 30,40,300,400  [dim]two objects[/dim]
-
-seem segment photos/ --task instance --classes "person,dog,surf board" --json > found.jsonl
-"""
-
 OBJECT = "One object (all prompts together describe it)"
 PHOTO = "Everything in the photo (where there is no prompt)"
 MODEL = "Model"
 RESULTS = "Results"
+FLAG = " "  # what help shows for the value of an option that has none
 
-Values: TypeAlias = "list[str] | None"
+Values: TypeAlias = list[str] | None
 
 
 def segment(
     ctx: typer.Context,
     photos: Annotated[
         list[str],
-        typer.Argument(metavar="PHOTO...", help="Files, folders, patterns in quotes, or - for standard input."),
+        typer.Argument(metavar="PHOTO", help="Files, folders, patterns in quotes, or - for standard input."),
     ],
     point: Annotated[Values, typer.Option(metavar="X,Y", help="A click on it.", rich_help_panel=OBJECT)] = None,
     not_point: Annotated[Values, typer.Option(metavar="X,Y", help="A click beside it.", rich_help_panel=OBJECT)] = None,
@@ -149,7 +144,7 @@ def segment(
         Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes beside it.", rich_help_panel=OBJECT)
     ] = None,
     width: Annotated[
-        Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles; 8.", rich_help_panel=OBJECT)
+        Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles. Default: 8.", rich_help_panel=OBJECT)
     ] = None,
     polygon: Annotated[
         Values, typer.Option(metavar='"X,Y X,Y X,Y ..."', help="An outline.", rich_help_panel=OBJECT)
@@ -158,9 +153,20 @@ def segment(
         Values, typer.Option(metavar="FILE", help="A picture of its size, black outside.", rich_help_panel=OBJECT)
     ] = None,
     object_: Annotated[
-        int, typer.Option("--object", count=True, help="What follows is about the next object.", rich_help_panel=OBJECT)
+        int,
+        typer.Option(
+            "--object",
+            count=True,
+            metavar=FLAG,
+            show_default=False,
+            help="Go on to the next object.",
+            rich_help_panel=OBJECT,
+        ),
     ] = 0,
-    task: Annotated[Task | None, typer.Option(help="What to look for; panoptic.", rich_help_panel=PHOTO)] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(metavar="panoptic|instance|semantic", help="Default: panoptic.", rich_help_panel=PHOTO),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(metavar="NAME,NAME,...", help="Names instead of COCO's 133 categories.", rich_help_panel=PHOTO),
@@ -171,10 +177,13 @@ def segment(
     ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)] = "nano",
     device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda|mps", help="The fastest there is.", rich_help_panel=MODEL)
+        str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL)
+        Precision,
+        typer.Option(
+            metavar="exact|auto", help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL
+        ),
     ] = Precision.AUTO,
     size: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Short side that the network sees.", rich_help_panel=MODEL)
@@ -182,15 +191,32 @@ def segment(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.", rich_help_panel=RESULTS)] = Path(
         "seem-out"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results.", rich_help_panel=RESULTS)] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the JSON file of every photo in one line.", rich_help_panel=RESULTS)
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace results.", rich_help_panel=RESULTS)
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.", rich_help_panel=RESULTS)] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", metavar=FLAG, help="Print the JSON file of every photo in one line.", rich_help_panel=RESULTS
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but errors.", rich_help_panel=RESULTS)
+    ] = False,
 ) -> None:
     """Segment photos: one object, several, or everything.
 
-    For every photo, --out gets an overlay, a mask for each object and a JSON file (COCO).
+    Every photo gives an overlay, a mask for each object, and a JSON file that COCO's tools read.
+
+    seem segment street.jpg
+
+    seem segment street.jpg --point 410,220 --not-point 80,40
+
+    seem segment street.jpg --text "the red car" --object --box 30,40,300,400
+
+    seem segment photos/ --task instance --classes "person,dog,surf board" --json > found.jsonl
+
+    Pixels are (x, y) of the photo as shown: 410 is the centre of a pixel, 410.0 its left edge.
     """
     given = {
         "point": point,

@@ -5,12 +5,14 @@ Disc radii are in pixels of the stored photo. OpenCV and scikit-image come with 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from numpy.typing import NDArray
 
 from seem.evaluation.subject import Seen, region
 from seem.prompts import Point
@@ -121,9 +123,13 @@ def random_walk(pixels: UInt8[np.ndarray, "h w 3"], clicks: Sequence[Click]) -> 
         labels[disc(pixels, click, radius)] = inside if click.positive else outside
     found = {inside, outside} & set(np.unique(labels).tolist())
     if len(found) < 2 or labels.all():
-        return labels == inside
-    walked = random_walker(pixels, labels, beta=130, mode="cg_j", channel_axis=-1)
-    return np.asarray(walked == inside, np.bool_)
+        return np.asarray(labels == inside, np.bool_)
+    with warnings.catch_warnings():
+        # this solver may end a little outside of 0-1, which does not change who wins
+        warnings.filterwarnings("ignore", message="The probability range is outside", category=UserWarning)
+        walked = random_walker(pixels, labels, beta=130, mode="cg_j", channel_axis=-1)
+    answer: NDArray[np.bool_] = np.equal(walked, inside)
+    return answer
 
 
 def disc(pixels: UInt8[np.ndarray, "h w 3"], click: Click, radius: float) -> Bool[np.ndarray, "h w"]:

@@ -101,7 +101,7 @@ class Machine:
     @classmethod
     def here(cls, threads: int) -> Machine:
         """Describe this machine."""
-        return cls(platform.processor() or platform.machine(), os.cpu_count() or 1, threads)
+        return cls(_processor(), os.cpu_count() or 1, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,14 @@ def installed_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide about a score."""
     packages = {name: _version(name) for name in PACKAGES}
     return {"python": platform.python_version()} | {name: found for name, found in packages.items() if found}
+
+
+def _processor() -> str:
+    """Name the processor; Python knows it on some systems, Linux keeps it in a file."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -37,7 +37,7 @@ class ImageBatch:
 class Pyramid:
     """Backbone features at strides 4, 8, 16 and 32, finest first."""
 
-    maps: tuple[Float[Tensor, "b c4 h4 w4"], ...]
+    maps: tuple[Float[Tensor, "b _c _h _w"], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class PixelFeatures:
     """
 
     mask_features: Float[Tensor, "b c h w"]
-    levels: tuple[Float[Tensor, "b d hl wl"], ...]
+    levels: tuple[Float[Tensor, "b d _hl _wl"], ...]
 
 
 @dataclass(frozen=True, slots=True)

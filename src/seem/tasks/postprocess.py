@@ -36,6 +36,8 @@ def to_photo(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor,
 def to_input(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor, "n hi wi"]:
     """Resize mask logits to the padded size and cut off the padding."""
     height, width = frame.input_hw
+    if not len(logits):
+        return logits.new_zeros(0, height, width)
     return resize(logits[None], frame.padded_hw)[0, :, :height, :width]
 
 

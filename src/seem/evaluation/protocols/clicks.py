@@ -1,8 +1,8 @@
 """Clicks, rule `ritm`: a simulated user corrects one object click by click.
 
-The protocol of RITM (Sofiiuk et al., 2021), on the pack: objects are `validation_objects`; one at a time, at the size of
-the stored photo; the next click is `ritm_click` of this contestant's own answer; nobody stops early. Where nothing is
-left to click on, the answer stands for all clicks to come. RITM cuts probabilities at 0.49; here the mask is that of
+The protocol of RITM (Sofiiuk et al., 2021), on the pack: objects are `validation_objects`; one at a time, at the size
+of the stored photo; the next click is `ritm_click` of this contestant's own answer; nobody stops early. Where nothing
+is left to click on, the answer stands for all clicks to come. RITM cuts probabilities at 0.49; here the mask is that of
 `Results`.
 """
 

@@ -37,7 +37,7 @@ class ImageMemory:
 
     pixels: PixelFeatures
     reads: tuple[KeysValues, ...]
-    small_masks: tuple[Float[Tensor, "b c hl wl"], ...]
+    small_masks: tuple[Float[Tensor, "b c _hl _wl"], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+"""One model, one photo, eight threads: everybody gets what they would have got alone."""
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import seem
+from tiny import CONFIGS, picture, tiny_model
+
+THREADS = 8
+CAR = seem.Text("the red car")
+
+
+def rounds(photo):
+    talk = photo.session()
+    talk.add(seem.Point(4, 2))
+    return talk.add(seem.Point(44, 8, positive=False))
+
+
+QUESTIONS = [
+    lambda photo: photo.panoptic(threshold=0.0),
+    lambda photo: photo.instances(threshold=0.0, top=10),
+    lambda photo: photo.semantic(["cat", "sky", "road"]),
+    lambda photo: photo.segment(seem.Point(4, 2)),
+    lambda photo: photo.segment(seem.Point(4, 2), CAR),
+    lambda photo: photo.segment(CAR, text_threshold=0.0),
+    lambda photo: photo.segment_many([[seem.Point(1, 2)], [seem.Box(3, 4, 30, 30)], [CAR, seem.Point(9, 9)]]),
+    rounds,
+]
+
+
+def everything(result):
+    """What a result says, labels included, as plain values that can be compared."""
+    logits = None if result.logits is None else result.logits.tolist()
+    return result.masks.tolist(), result.scores.tolist(), result.labels, result.label_scores, result.kind, logits
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_threads_get_the_same_answers_as_one_caller(name):
+    alone = tiny_model(name).encode(picture(53, 37))
+    expected = [everything(question(alone)) for question in QUESTIONS]
+
+    photo = tiny_model(name).encode(picture(53, 37))  # nothing is cached yet: threads meet at every first time
+    gate = threading.Barrier(THREADS)
+
+    def ask(seed):
+        order = random.Random(seed).sample(range(len(QUESTIONS)), len(QUESTIONS))
+        gate.wait()
+        return {index: everything(QUESTIONS[index](photo)) for index in order}
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for answers in pool.map(ask, range(THREADS)):
+            for index, answer in answers.items():
+                assert answer == expected[index], f"question {index}"
+
+
+def test_threads_may_encode_different_photos_with_one_model(tmp_path):
+    model = tiny_model("nano")
+    photos = [picture(40 + index, 30, seed=index) for index in range(THREADS)]
+    for index, photo in enumerate(photos):
+        photo.save(tmp_path / f"{index}.png")
+    expected = [model.encode(photo).segment(seem.Point(4, 2)).logits for photo in photos]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda i: model.encode(tmp_path / f"{i}.png").segment(seem.Point(4, 2)), range(THREADS))
+        for index, result in enumerate(found):
+            np.testing.assert_array_equal(result.logits, expected[index])
+
+
+def test_classes_are_encoded_once_however_many_threads_ask(monkeypatch):
+    model, calls = tiny_model("nano"), []
+    encode = type(model)._encode_classes
+
+    def counted(self, names):
+        calls.append(tuple(names))
+        return encode(self, names)
+
+    monkeypatch.setattr(type(model), "_encode_classes", counted)
+    photo = model.encode(picture(53, 37))
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda _: photo.semantic(["cat", "dog"]), range(THREADS)))
+    assert calls == [("cat", "dog", "background")]

@@ -1,0 +1,61 @@
+"""Every recorded answer of the official network, asked of ours: `make parity DIR=<folder>`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from parity.bench import BUILT
+from parity.cases import CASES, is_later, play, precisions, tolerance
+from parity.recording import Folder
+
+UNREADABLE = "index.json"  # stands for the cases of a folder that does not say which it has
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" not in metafunc.fixturenames:
+        return
+    folder = Folder(metafunc.config.getoption("--parity-dir"))
+    try:
+        asked = [(case, dtype) for case in folder.cases if not is_later(case) for dtype in precisions(case)]
+    except (OSError, ValueError):
+        asked = [(UNREADABLE, torch.float64)]
+    asked.sort(key=lambda pair: (str(pair[1]), pair[0].split("/")[0]))  # one network after the other
+    metafunc.parametrize(
+        ("case", "dtype"),
+        [
+            pytest.param(
+                case,
+                dtype,
+                id=f"{case}-{dtype}".replace("torch.", ""),
+                marks=pytest.mark.xdist_group(f"{case.split('/')[0]}-{dtype}"),
+            )
+            for case, dtype in asked
+        ],
+    )
+
+
+@pytest.fixture
+def folder(parity_dir, pytestconfig):
+    """The folder of recordings; absent is only allowed to be the one beside a bare clone."""
+    beside = pytestconfig.rootpath.parent / "shared"
+    if not beside.exists() and parity_dir.resolve() == (beside / "parity").resolve():
+        pytest.skip("there is no ../shared beside this clone; test_excerpt.py proves what travels with it")
+    return Folder(parity_dir)
+
+
+def test_answers_equal_the_recording(folder, case, dtype, record_property):
+    record_property("case", case)
+    record_property("precision", str(dtype).removeprefix("torch."))
+    assert case in folder.cases, f"{case} is not in the index"
+    compare = play(folder, case, dtype)
+    complaints = compare.complaints()
+    record_property("verdict", f"within {tolerance(case, dtype)}: {', '.join(complaints) or compare.summary()}")
+    assert complaints == []
+
+
+def test_no_kind_of_case_is_missing(shared):
+    listed = {case.rpartition("/")[2] for case in Folder(shared / "parity").cases if not is_later(case)}
+    assert {pattern for pattern in CASES if "*" not in pattern} <= listed
+    ours = {case.split("/")[0] for case in Folder(shared / "parity").cases if not is_later(case) and "/" in case}
+    assert ours == set(BUILT)

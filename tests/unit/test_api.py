@@ -1,0 +1,431 @@
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import seem
+from seem.api import Asked, EncodedImage
+from seem.models.decoder.policy import Kind
+from seem.models.segmenter import Segmenter
+from tiny import CONFIGS, picture, tiny_model
+
+RED_CAR = seem.Text("the red car")
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def model(request):
+    return tiny_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def photo(model):
+    return model.encode(picture(53, 37))
+
+
+def region(width=53, height=37):
+    mask = np.zeros((height, width), dtype=np.bool_)
+    mask[: height // 2 + 1, : width // 2 + 1] = True
+    return mask
+
+
+def same(one, other, tolerance=0.0):
+    """Compare two results: exactly, or as far as sums in another order let them differ."""
+    if tolerance:
+        np.testing.assert_allclose(one.logits, other.logits, atol=tolerance)
+        np.testing.assert_allclose(one.scores, other.scores, atol=tolerance)
+        return (one.masks != other.masks).mean() < 0.01
+    logits_agree = one.logits is None or (one.logits == other.logits).all()
+    return logits_agree and one.scores.tolist() == other.scores.tolist() and (one.masks == other.masks).all()
+
+
+# --- The first example ------------------------------------------------------------------------------------------------
+
+CALLS = {
+    "panoptic": lambda photo: photo.panoptic(threshold=0.0),
+    "instances": lambda photo: photo.instances(threshold=0.0),
+    "semantic": lambda photo: photo.semantic(),
+    "click": lambda photo: photo.segment(seem.Point(4, 2)),
+    "clicks and a phrase": lambda photo: photo.segment(seem.Point(4, 2), seem.Point(8, 4, positive=False), RED_CAR),
+    "box": lambda photo: photo.segment(seem.Box(3, 4, 30, 40)),
+    "stroke": lambda photo: photo.segment(seem.Stroke([(1, 1), (6, 8)], width=8)),
+    "scribble": lambda photo: photo.segment(seem.Scribble([[(1, 1), (6, 8)], [(2, 9), (9, 2)]])),
+    "polygon": lambda photo: photo.segment(seem.Polygon([(1, 1), (20, 1), (20, 20)])),
+    "mask": lambda photo: photo.segment(seem.Mask(region())),
+    "phrase": lambda photo: photo.segment(RED_CAR, text_threshold=0.0),
+    "several": lambda photo: photo.segment_many([[seem.Point(1, 2)], [seem.Box(3, 4, 50, 60)]]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_every_question_gets_an_answer_in_the_photos_frame(photo, call):
+    result = call(photo)
+    count = len(result)
+    assert count > 0
+    assert result.masks.shape == (count, 37, 53)
+    assert result.boxes.shape == (count, 4)
+    assert len(result.labels) == len(result.label_scores) == len(result.category_ids) == count
+    assert ((result.scores >= 0) & (result.scores <= 1)).all()
+    assert result.overlay().size == (53, 37)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_the_same_question_gets_the_same_answer(model, photo, call):
+    assert same(call(photo), call(photo))
+    assert same(call(photo), call(model.encode(picture(53, 37))))
+
+
+def test_a_session_answers_in_rounds(photo):
+    talk = photo.session()
+    talk.add(seem.Point(41, 22))
+    result = talk.add(seem.Point(50, 8, positive=False))
+    assert talk.result is result
+    assert result.masks.shape == (1, 37, 53)
+    talk.undo()
+    assert talk.prompts == (seem.Point(41, 22),)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 1), (3, 5000), (5000, 3), (37, 53), (200, 64), (64, 200), (32, 32), (2, 2)]
+)
+def test_masks_have_the_photos_size_whatever_it_is(model, width, height):
+    photo = model.encode(picture(width, height))
+    asked = seem.Point(width - 1, height - 1), seem.Mask(region(width, height))
+    for result in (
+        photo.segment_many([[prompt] for prompt in asked]),
+        photo.panoptic(["cat", "sky"], threshold=0.0),
+        photo.instances(["cat", "sky"], threshold=0.0),
+        photo.semantic(["cat", "sky"]),
+    ):
+        assert result.masks.shape == (len(result), height, width)
+        assert result.overlay().size == (width, height)
+
+
+def test_a_turned_photo_is_answered_upright(model, tmp_path):
+    upright = picture(53, 37)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    photo = model.encode(tmp_path / "turned.png")
+    turned = photo.segment(seem.Point(50, 3))
+    assert photo.hw == (37, 53)
+    assert same(turned, model.encode(upright).segment(seem.Point(50, 3)))
+    assert turned.to_coco()["seem"]["orientation"] == 6
+    assert turned.to_coco()["images"][0] == {"id": 1, "file_name": "turned.png", "width": 53, "height": 37}
+
+
+@pytest.mark.parametrize("given", [np.asarray, lambda p: torch.from_numpy(np.array(p)).permute(2, 0, 1)])
+def test_arrays_and_tensors_are_photos_too(model, photo, given):
+    assert same(model.encode(given(picture(53, 37))).segment(seem.Point(4, 2)), photo.segment(seem.Point(4, 2)))
+
+
+def test_the_working_size_can_be_chosen(model):
+    photo = model.encode(picture(53, 37), size=32)
+    assert photo.images.input_hw == ((32, 46),)
+    assert photo.segment(seem.Point(4, 2)).masks.shape == (1, 37, 53)
+    with pytest.raises(ValueError, match="size is 31; the short side needs at least 32 network pixels"):
+        model.encode(picture(53, 37), size=31)
+
+
+def test_a_photo_above_the_limit_is_refused(model):
+    with pytest.raises(ValueError, match="53 x 37 pixels, more than the limit of 100;"):
+        model.encode(picture(53, 37), max_pixels=100)
+
+
+def test_reprs_say_what_they_are(model, photo):
+    assert repr(model).startswith(f"<Model {model.name}: 0.")
+    assert repr(photo) == f"<EncodedImage photo, 53 x 37 pixels, by {model.name}>"
+
+
+def test_photos_can_be_kept_in_lists_and_sets(model, photo):
+    other = model.encode(picture(53, 37))
+    assert other not in [photo]
+    assert len({photo, other, photo}) == 2
+
+
+# --- What is asked, and how it is answered ----------------------------------------------------------------------------
+
+OBJECTS = [
+    [seem.Point(4, 2)],
+    [seem.Point(40, 30), RED_CAR],
+    [RED_CAR],
+    [seem.Point(20, 10), seem.Point(44, 30, positive=False)],
+    [seem.Text("a small dog"), seem.Point(30, 20)],
+]
+
+
+def test_several_objects_at_once_are_answered_as_one_by_one(photo):
+    together = photo.segment_many(OBJECTS, text_threshold=0.0)
+    assert len(together) == len(OBJECTS)
+    for row, prompts in enumerate(OBJECTS):
+        assert same(together[row : row + 1], photo.segment(*prompts, text_threshold=0.0), tolerance=1e-5)
+
+
+def test_objects_that_remember_a_mask_are_answered_as_one_by_one(photo):
+    before = photo.segment(seem.Point(4, 2))
+    objects = [[seem.Point(40, 30)], [seem.Mask(logits=before.logits), seem.Point(9, 9)], [RED_CAR]]
+    together = photo.segment_many(objects, text_threshold=0.0)
+    for row, prompts in enumerate(objects):
+        assert same(together[row : row + 1], photo.segment(*prompts, text_threshold=0.0), tolerance=1e-5)
+
+
+def test_the_order_of_objects_is_kept(photo):
+    forward, backward = (photo.segment_many(order, text_threshold=0.0) for order in (OBJECTS, OBJECTS[::-1]))
+    assert same(forward, backward[::-1], tolerance=1e-5)
+
+
+def test_the_order_of_prompts_does_not_matter(photo):
+    prompts = [seem.Point(4, 2), seem.Point(40, 30, positive=False), RED_CAR, seem.Box(2, 2, 9, 9), seem.Text("a car")]
+    assert same(photo.segment(*prompts), photo.segment(*prompts[::-1]), tolerance=1e-5)
+
+
+def test_every_prompt_of_a_call_counts(photo):
+    click = seem.Point(4, 2)
+    alone = photo.segment(click)
+    for more in (RED_CAR, seem.Point(44, 30, positive=False), seem.Point(44, 30), seem.Box(10, 10, 40, 30)):
+        assert not np.allclose(photo.segment(click, more).logits, alone.logits, atol=1e-7)
+
+
+def test_the_answer_says_which_rule_it_follows(photo):
+    click, box = seem.Point(4, 2), seem.Box(3, 4, 30, 40)
+    assert photo.segment(click).kind == "visual"
+    assert photo.segment(click, RED_CAR).kind == "visual, hearing the phrase"
+    assert photo.segment(RED_CAR, text_threshold=0.0).kind == "phrase"
+    result = photo.segment_many([[click], [box, RED_CAR], [seem.Polygon([(1, 1), (20, 1), (20, 20)])]])
+    assert result.kind == "visual, visual, hearing the phrase"
+    polygon = {"nano": "polygon: filled", "seem-focal-t-v1": "polygon: closed curve, one network pixel wide"}
+    assert result.provenance.rules == ("box: filled", "point: 3 x 3 network pixels", polygon[photo.model.name])
+    assert result.provenance.prompts[1] == (box, RED_CAR)
+
+
+def test_mask_logits_go_out_and_in_again(photo):
+    first = photo.segment(seem.Point(4, 2))
+    assert first.logits.shape == (1, 16, 24)
+    again = photo.segment(seem.Mask(logits=first.logits[0]))
+    refined = photo.segment(seem.Mask(logits=first[0].logits), seem.Point(40, 30, positive=False))
+    assert again.masks.shape == refined.masks.shape == (1, 37, 53)
+    assert not np.allclose(again.logits, refined.logits, atol=1e-7)
+    clicked = photo.segment(seem.Point(9, 9))
+    remembered = photo.segment(seem.Point(9, 9), seem.Mask(logits=first.logits))
+    assert not np.allclose(remembered.logits, clicked.logits, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(15, 24), (16, 23), (17, 24), (32, 48), (1, 1)])
+@pytest.mark.parametrize("more", [(), (seem.Point(4, 2),)], ids=["alone", "with a click"])
+def test_mask_logits_of_another_size_are_refused(photo, shape, more):
+    with pytest.raises(ValueError, match=r"[Mm]ask logits") as caught:
+        photo.segment(seem.Mask(logits=np.ones(shape, dtype=np.float32)), *more)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_phrase_that_is_not_there_gives_an_empty_result(photo):
+    nothing = photo.segment(RED_CAR, text_threshold=1.0)
+    assert len(nothing) == 0
+    assert nothing.masks.shape == (0, 37, 53)
+    assert nothing.labels == ()
+    assert nothing.provenance.prompts == ((RED_CAR,),)
+    some = photo.segment_many([[RED_CAR], [seem.Point(4, 2)]], text_threshold=1.0)
+    assert same(some, photo.segment(seem.Point(4, 2)), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("phrase", ["x" * 10_000, "a " * 5_000, "🦊 fox", "ein Mädchen", "<|endoftext|>"])
+def test_any_phrase_is_read(photo, phrase):
+    assert photo.segment(seem.Text(phrase), text_threshold=0.0).masks.shape[1:] == (37, 53)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ((), "There is no prompt; pass a Point"),
+        ((seem.Point(4, 2, positive=False),), "All prompts are negative; add at least one that says what is meant"),
+        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the photo of 53 x 37 pixels"),
+        ((seem.Point(2, -1),), "lies outside the photo"),
+        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the photo of 53 x 37 pixels"),
+        ((seem.Point(4, 2), seem.Stroke([(60, 1), (70, 9)])), "This stroke, which begins at"),
+        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the photo 53 x 37"),
+    ],
+)
+def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
+    for ask in (photo.segment, photo.session().add, lambda *prompts: photo.segment_many([[seem.Point(1, 1)], prompts])):
+        with pytest.raises(ValueError, match=message) as caught:
+            ask(*prompts)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ((4, 2), r"\(4, 2\) is no prompt; pass seem.Point\(x, y\)"),
+        ("a cat", "'a cat' is no prompt; pass seem.Point.* seem.Text"),
+        ([seem.Point(4, 2)], r"is no prompt; pass the prompts one by one, segment\(\*prompts\)"),
+        (np.ones((37, 53), dtype=np.bool_), r"ndarray is no prompt; pass seem.Point"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(prompt, message):
+    of = inspect.unwrap(Asked.of.__func__)  # without the type checks of these tests
+    with pytest.raises(ValueError, match=message) as caught:
+        of(Asked, [prompt])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("objects", "message"), [([], "There is no object"), ([[seem.Point(1, 1)], []], "no prompt")])
+def test_a_list_without_objects_is_refused(photo, objects, message):
+    with pytest.raises(ValueError, match=message):
+        photo.segment_many(objects)
+
+
+@pytest.mark.parametrize("objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3]])
+def test_a_list_of_what_is_no_list_is_refused(photo, objects):
+    segment_many = inspect.unwrap(EncodedImage.segment_many)  # without the type checks of these tests
+    with pytest.raises(ValueError, match="segment_many takes a list of lists of prompts, one list for each object"):
+        segment_many(photo, objects)
+
+
+# --- Thresholds and classes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_thresholds_outside_0_to_1_are_refused(photo, value):
+    for call in (photo.panoptic, photo.instances):
+        with pytest.raises(ValueError, match=r"^threshold is .*; it must be between 0 and 1\.$"):
+            call(threshold=value)
+    with pytest.raises(ValueError, match=r"^text_threshold is .*; it must be between 0 and 1\.$"):
+        photo.segment(RED_CAR, text_threshold=value)
+
+
+def test_nothing_passes_the_highest_threshold(photo):
+    for result in (photo.panoptic(threshold=1.0), photo.instances(threshold=1.0), photo.panoptic()):
+        assert len(result) == 0
+        assert result.masks.shape == (0, 37, 53)
+        assert result.overlay(labels=False).size == (53, 37)
+
+
+def test_instances_come_best_first_and_at_most_top(photo):
+    result = photo.instances(threshold=0.0, top=7)
+    assert 0 < len(result) <= 7
+    assert (np.diff(result.scores) <= 0).all()
+    assert photo.instances(threshold=0.0, top=10**6).scores.max() <= 1
+    for top in (0, -1):
+        with pytest.raises(ValueError, match=f"top is {top}; it must be at least 1"):
+            photo.instances(top=top)
+
+
+def test_panoptic_masks_do_not_overlap_and_semantic_masks_fill_the_photo(photo):
+    assert (photo.panoptic(threshold=0.0).masks.sum(axis=0) <= 1).all()
+    assert (photo.semantic().masks.sum(axis=0) == 1).all()
+
+
+def test_own_classes_are_the_only_ones_that_answer(photo):
+    names = ["fox", "the sky at night"]
+    assert set(photo.semantic(names).labels) <= set(names)
+    result = photo.panoptic(names, threshold=0.0)
+    assert {category["name"] for category in result.categories} == {"unlabelled", *names}
+    mine = photo.semantic(seem.Vocabulary.of(names))
+    assert same(mine, photo.semantic(names))
+    assert set(photo.instances(["sky", "grass"], threshold=0.0).labels) == set()  # stuff has no instances
+    assert len(photo.semantic(["fox"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "A vocabulary needs at least one name; pass None for the 133 COCO"),
+        (["cat", "Cat"], "'Cat' repeats 'cat'"),
+        (["cat", " "], "which says nothing"),
+        ("cat,dog", "classes is a list of names, got the text 'cat,dog'"),
+    ],
+)
+def test_classes_that_cannot_be_meant_are_refused(photo, classes, message):
+    for call in (photo.panoptic, photo.instances, photo.semantic):
+        with pytest.raises(ValueError, match=message):
+            call(classes)
+
+
+def count_calls(monkeypatch, owner, name):
+    """Count calls of a method, and keep what each was asked."""
+    original, calls = getattr(owner, name), []
+
+    def counted(self, *arguments, **options):
+        calls.append(arguments)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
+
+
+def test_classes_are_encoded_once_a_model(monkeypatch):
+    model = tiny_model("nano")
+    encoded = count_calls(monkeypatch, Segmenter, "encode_text")
+    for seed in range(2):
+        photo = model.encode(picture(53, 37, seed))
+        photo.panoptic(["cat", "dog"])
+        photo.semantic(seem.Vocabulary.of(["cat", "dog"]))
+    assert len(encoded) == 1
+    photo.semantic(["dog", "cat"])
+    assert len(encoded) == 2
+
+
+# --- Labels of interactive masks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_click_never_pays_for_labels(monkeypatch, name):
+    photo = tiny_model(name).encode(picture(53, 37))
+    decoded = count_calls(monkeypatch, Segmenter, "decode")
+    encoded = count_calls(monkeypatch, Segmenter, "encode_text")
+    results = [photo.segment(seem.Point(4, 2)), photo.segment(seem.Box(3, 4, 30, 40))]
+    assert [result.masks.any() and repr(result) for result in results]
+    assert all(Kind.OBJECT not in asked for _, _, asked, *_ in decoded)
+    assert encoded == []
+    for result in results:
+        assert len(result.labels) == 1
+        assert "labels" in result.seconds
+    photo.panoptic()
+    photo.instances()
+    assert sum(Kind.OBJECT in asked for _, _, asked, *_ in decoded) == 1
+    assert len(encoded) == 1
+
+
+def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo):
+    clicked = photo.segment(seem.Point(4, 2))
+    found = photo._object_queries()
+    small = torch.from_numpy(np.array(clicked.logits[0]))
+    masks = found.mask_logits.clone()
+    masks[5] = small
+    vectors = found.class_vectors.clone()
+    dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
+    vectors[5] = dog
+    monkeypatch.setattr(photo, "_objects", type(found)(vectors, masks))
+    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
+    named = photo.segment(seem.Point(4, 2))
+    assert named.labels == ("dog",)
+    assert named.category_ids.tolist() == [18]
+    assert 0.15 <= named.label_scores[0] <= 1
+
+
+def test_results_outlive_their_photo(model):
+    result = model.encode(picture(53, 37)).segment(seem.Point(4, 2))
+    assert len(result.labels) == 1
+    assert isinstance(result.photo, Image.Image)
+
+
+def test_provenance_says_what_ran(model, photo):
+    record = photo.segment(seem.Point(4, 2), RED_CAR).to_coco()["seem"]
+    assert (record["model"], record["sha256"], record["precision"]) == (model.name, "ab" * 32, "float32")
+    assert record["task"] == "interactive"
+    assert record["prompts"] == [[{"kind": "point", "x": 4, "y": 2, "positive": True}, RED_CAR.to_dict()]]
+    assert record["seconds"].keys() == {"encode", "interactive", "labels"}
+    assert photo.panoptic(threshold=0.0).provenance.task == "panoptic"
+    assert photo.instances().provenance.task == "instance"
+    assert photo.semantic().provenance.task == "semantic"
+
+
+def test_questions_change_nothing_on_a_model(model):
+    before = {key: value.clone() for key, value in model.network.state_dict().items()}
+    photo = model.encode(picture(53, 37))
+    for call in CALLS.values():
+        call(photo)
+    assert isinstance(photo, EncodedImage)
+    assert not any(p.grad is not None for p in model.network.parameters())
+    assert all(torch.equal(before[key], value) for key, value in model.network.state_dict().items())

@@ -1,0 +1,578 @@
+"""`seem segment` from its arguments to its files, exit codes and lines, with a network of a few thousand weights."""
+
+import errno
+import io
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from safetensors.torch import save_file
+
+import seem
+from seem import zoo
+from seem.api import EncodedImage
+from seem.checkpoints.network import MODEL_KEY
+from seem.checkpoints.safe import write_tensors
+from seem.cli.main import main
+from tiny import CONFIGS, picture, tiny_network
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a call left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self):
+        """The JSON lines; standard output must hold nothing else."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    write_tensors(path, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd, weights):
+    """Run `seem segment` in an empty folder with the tiny network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEEM_DEBUG", raising=False)
+    for name, config in CONFIGS.items():
+        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+
+    def run(*arguments, model=weights):
+        capfd.readouterr()
+        code = main(["segment", *map(str, arguments), "--model", str(model), "--device", "cpu", "--precision", "exact"])
+        return Ran(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path):
+    picture(53, 37).save(tmp_path / "street.png")
+    return "street.png"
+
+
+def names(folder="seem-out"):
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def refused(ran, code, message):
+    """Check that a call failed with one line that says this, and left nothing."""
+    assert (ran.code, ran.out) == (code, "")
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert ran.err.startswith("seem: ")
+    assert message in ran.err
+    assert not Path("seem-out").exists()
+    return True
+
+
+# --- What is asked, and what comes of it ------------------------------------------------------------------------------
+
+
+def test_files_of_a_click_are_where_the_answer_says(run, photo):
+    ran = run(photo, "--point", "4,2")
+    assert ran.code == 0
+    assert names() == ["street.json", "street.mask-0.png", "street.overlay.png"]
+    assert "seem-out/: street.overlay.png, street.json, street.mask-0.png" in ran.out
+    assert all(f"{step} 0." in ran.out for step in ("encode", "interactive", "labels", "write"))
+    assert ran.err == ""
+
+
+def test_without_a_prompt_everything_is_segmented(run, photo):
+    (record,) = run(photo, "--json").records
+    assert record["seem"]["task"] == "panoptic"
+    assert names() == ["street.json", "street.overlay.png", "street.panoptic.png"]
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance", "semantic"])
+def test_each_task_answers(run, photo, task):
+    (record,) = run(photo, "--task", task, "--classes", "dog, cat,sky", "--json").records
+    assert record["seem"]["task"] == task
+    assert [category["name"] for category in record["categories"]] == ["unlabelled", "dog", "cat", "sky"]
+
+
+def test_a_threshold_leaves_out_what_scores_lower(run, photo):
+    counts = [
+        len(run(photo, "--task", "instance", "--threshold", t, "--json", "--overwrite").records[0]["annotations"])
+        for t in ("0", "1")
+    ]
+    assert counts[0] > counts[1] == 0
+    assert names() == ["street.json", "street.overlay.png"]
+
+
+def test_a_phrase_below_the_threshold_finds_nothing(run, photo):
+    ran = run(photo, "--text", "a dog", "--threshold", "1")
+    assert ran.code == 0
+    assert "street.png: nothing found" in ran.out
+
+
+def test_prompts_keep_their_order_and_their_objects(run, photo):
+    Image.new("L", (53, 37), 255).save("mask.png")
+    ran = run(
+        *("--point", "4,2", "--not-point", "30.5,20", photo, "--text", "a dog"),
+        *("--object", "--width", "5", "--stroke", "1,1 20,20", "--not-stroke", "30,30 40,30"),
+        *("--object", "--box=1,2,30,20", "--polygon", "1,1 20,1 20,20"),
+        *("--object", "--mask", "mask.png", "--scribble", "1,1 2,2; 5,5 9,9", "--not-scribble", "50,30 52,36"),
+        "--json",
+    )
+    (record,) = ran.records
+    kinds = [[prompt["kind"] for prompt in prompts] for prompts in record["seem"]["prompts"]]
+    assert kinds == [
+        ["point", "point", "text"],
+        ["stroke", "stroke"],
+        ["box", "polygon"],
+        ["mask", "scribble", "scribble"],
+    ]
+    first, second = record["seem"]["prompts"][:2]
+    assert first[:2] == [
+        {"kind": "point", "x": 4, "y": 2, "positive": True},
+        {"kind": "point", "x": 30.5, "y": 20, "positive": False},
+    ]
+    assert [prompt["width"] for prompt in second] == [5.0, 5.0]
+    assert len(record["annotations"]) == 4
+
+
+def test_the_answer_is_that_of_python(run, photo, weights):
+    (record,) = run(photo, "--box", "5,5,30,30", "--text", "a dog", "--json").records
+    model = seem.load(weights, "cpu", "exact")
+    expected = model.encode(photo).segment(seem.Box(5, 5, 30, 30), seem.Text("a dog")).to_coco()
+    assert record["annotations"] == expected["annotations"]
+    assert record["seem"]["sha256"] == model.sha256
+
+
+def test_size_is_the_short_side_the_network_sees(run, photo, monkeypatch):
+    seen = []
+    encode = seem.Model.encode
+
+    def spy(self, image, size=None):
+        seen.append(size)
+        return encode(self, image, size)
+
+    monkeypatch.setattr(seem.Model, "encode", spy)
+    assert run(photo, "--size", "96").code == 0
+    assert seen == [96]
+
+
+def test_json_is_what_the_file_holds_and_nothing_else(run, photo):
+    picture(20, 30).save("grün.png")
+    ran = run(photo, "grün.png", "--text", "🐈 on a mat", "--json")
+    assert [record["images"][0]["file_name"] for record in ran.records] == ["street.png", "grün.png"]
+    assert ran.records == [json.loads(Path("seem-out", f"{stem}.json").read_text()) for stem in ("street", "grün")]
+    assert ran.out.isascii()
+    assert set(ran.records[0]) == {"images", "annotations", "categories", "seem"}
+    assert {"version", "model", "sha256", "task", "prompts", "seconds"} <= set(ran.records[0]["seem"])
+
+
+def test_pycocotools_reads_the_file(run, photo):
+    run(photo, "--point", "4,2", "--object", "--box", "5,5,30,30")
+    coco = COCO("seem-out/street.json")
+    for number, annotation in enumerate(coco.loadAnns(coco.getAnnIds())):
+        mask = np.asarray(Image.open(f"seem-out/street.mask-{number}.png")) > 0
+        assert (coco.annToMask(annotation).astype(bool) == mask).all()
+        assert annotation["area"] == mask.sum()
+    assert number == 1
+
+
+def test_quiet_says_nothing(run, photo):
+    ran = run(photo, "--point", "4,2", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert names()
+
+
+def test_a_photo_comes_over_standard_input(run, photo, monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO(Path(photo).read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    (record,) = run("-", "--point", "4,2", "--json").records
+    assert record["images"][0] == {"id": 1, "file_name": "stdin", "width": 53, "height": 37}
+    assert names() == ["stdin.json", "stdin.mask-0.png", "stdin.overlay.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "Standard input is empty (0 bytes)"), (b"text", "Standard input is not a picture that can be read")],
+)
+def test_standard_input_that_is_no_photo_is_refused(run, monkeypatch, content, message):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert refused(run("-", "--json"), 1, message)
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photos, one of them in a sub-folder, and one bad file between them."""
+    for name in ("in/a.jpg", "in/c.png", "in/sub/a.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(40, 30).save(path)
+    (tmp_path / "in" / "b.jpg").write_bytes((tmp_path / "in" / "a.jpg").read_bytes()[:300])
+    return "in"
+
+
+def test_one_bad_file_is_reported_and_the_rest_go_on(run, folder):
+    ran = run(folder, "--point", "4,2", "--out", "out", "--json")
+    assert ran.code == 1
+    assert [record["images"][0]["file_name"] for record in ran.records] == ["a.jpg", "c.png", "sub/a.jpg"]
+    assert {name for name in names("out") if name.endswith(".json")} == {"a.json", "c.json", "sub/a.json"}
+    complaints = [line for line in ran.err.splitlines() if "seem: " in line]
+    assert len(complaints) == 2
+    assert "in/b.jpg" in complaints[0]
+    assert "cut short" in complaints[0]
+    assert complaints[1].endswith("1 of 4 photos failed.")
+
+
+def test_a_folder_has_a_progress_bar_and_a_photo_has_none(run, folder):
+    Path("in/b.jpg").unlink()
+    ran = run(folder, "--point", "4,2")
+    assert "3/3" in ran.err
+    assert "The results of 3 photos are in seem-out/." in ran.out
+    assert run("in/c.png", "--overwrite").err == ""
+    assert run(folder, "--quiet", "--overwrite").err == ""
+
+
+def test_a_prompt_outside_one_photo_of_several_stops_none(run, folder):
+    Path("in/b.jpg").unlink()
+    picture(100, 100).save("in/large.png")
+    ran = run(folder, "--point", "80,80", "--json")
+    assert ran.code == 1
+    assert [record["images"][0]["file_name"] for record in ran.records] == ["large.png"]
+    assert "seem: in/a.jpg: Point(80, 80) lies outside the photo of 40 x 30 pixels" in ran.err
+
+
+def test_a_second_run_refuses_before_any_work(run, folder):
+    run("in/c.png", "--point", "4,2")
+    before = {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+    ran = run(folder, model="nowhere.safetensors")
+    assert ran.code == 1
+    assert ran.err == ("seem: 1 of 4 photos have results already: seem-out/c.*; pass --overwrite or another --out.\n")
+    assert before == {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+
+
+def test_overwriting_leaves_no_older_mask_behind(run, photo):
+    run(photo, "--point", "4,2", "--object", "--point", "5,5")
+    assert run(photo, "--point", "4,2", "--overwrite").code == 0
+    assert names() == ["street.json", "street.mask-0.png", "street.overlay.png"]
+
+
+def test_an_unforeseen_error_is_one_line_and_the_rest_go_on(run, folder, monkeypatch):
+    panoptic = EncodedImage.panoptic
+
+    def stumble(self, *arguments):
+        if self.photo.name == "c.png":
+            raise RuntimeError("a\nb")
+        return panoptic(self, *arguments)
+
+    monkeypatch.setattr(EncodedImage, "panoptic", stumble)
+    ran = run(folder)
+    assert ran.code == 1
+    assert "seem: in/c.png: unexpected RuntimeError: a b (SEEM_DEBUG=1 shows where).\n" in ran.err
+    assert "Traceback" not in ran.err
+    assert "The results of 2 photos are in seem-out/." in ran.out
+
+
+def test_seem_debug_shows_the_trace(run, photo, monkeypatch):
+    monkeypatch.setenv("SEEM_DEBUG", "1")
+    ran = run(photo, "--point", "900,2")
+    assert ran.code == 2
+    assert "Traceback" in ran.err
+    assert "seem: street.png: Point(900, 2) lies outside" in ran.err
+
+
+# --- Photos of every kind ---------------------------------------------------------------------------------------------
+
+
+def png_header(width, height):
+    """Write a PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("grey.png", picture(40, 30).convert("L")),
+        ("bit.png", picture(40, 30).convert("1")),
+        ("palette.png", picture(40, 30).convert("P")),
+        ("alpha.png", picture(40, 30).convert("RGBA")),
+        ("cmyk.jpg", picture(40, 30).convert("CMYK")),
+        ("deep.png", Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50)),
+        ("dot.png", picture(1, 1)),
+        ("column.png", picture(3, 5000)),
+        ("row.png", picture(5000, 3)),
+    ],
+)
+@pytest.mark.parametrize("question", [(), ("--point", "0,0"), ("--task", "semantic")], ids=["all", "click", "classes"])
+def test_every_kind_of_picture_is_segmented(run, name, image, question):
+    image.save(name)
+    (record,) = run(name, *question, "--json").records
+    assert (record["images"][0]["width"], record["images"][0]["height"]) == image.size
+    assert Image.open(f"seem-out/{Path(name).stem}.overlay.png").size == image.size
+
+
+def test_what_a_reader_should_know_is_told(run):
+    frames = [picture(40, 30, seed) for seed in range(3)]
+    frames[0].save("film.gif", save_all=True, append_images=frames[1:])
+    ran = run("film.gif", "--point", "4,2")
+    assert ran.code == 0
+    assert ran.err == "seem: film.gif: several frames: only the first is read\n"
+
+
+def test_a_photo_is_upright_and_the_record_says_so(run):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(40, 30).save("turned.jpg", exif=exif)
+    (record,) = run("turned.jpg", "--point", "4,35", "--json").records
+    assert record["images"][0]["height"] == 40
+    assert record["seem"]["orientation"] == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("empty.jpg", b"", 1, "empty.jpg is empty (0 bytes)"),
+        ("notes.jpg", b"not a picture", 1, "notes.jpg is not a picture that can be read; use JPEG"),
+        ("bomb.png", png_header(50_000, 50_000), 2, "bomb.png claims 2,500,000,000 pixels, more than the limit"),
+        ("large.png", png_header(10_001, 10_000), 2, "large.png has 10001 x 10000 pixels, more than the limit"),
+        ("cut.png", png_header(40, 30), 1, "cut.png cannot be read as a picture"),
+        ("missing.jpg", None, 1, "There is no photo at missing.jpg"),
+    ],
+)
+def test_a_bad_photo_is_one_line(run, name, content, code, message):
+    if content is not None:
+        Path(name).write_bytes(content)
+    assert refused(run(name), code, message)
+
+
+def test_a_truncated_jpeg_is_one_line(run):
+    picture(200, 200).save("cut.jpg")
+    Path("cut.jpg").write_bytes(Path("cut.jpg").read_bytes()[:1500])
+    assert refused(run("cut.jpg", "--point", "4,2"), 1, "cut.jpg cannot be read as a picture")
+
+
+def test_a_file_name_that_is_no_text_is_segmented(run, photo):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        Path(photo).rename(name)
+    except OSError:
+        pytest.skip("this file system takes only text as names")
+    ran = run(name, "--point", "4,2")
+    assert ran.code == 0
+    assert "caf\\udce9.png: 1 object" in ran.out
+    assert len(names()) == 3
+
+
+# --- Calls that are wrong ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--point", "53,2"],
+            "street.png: Point(53, 2) lies outside the photo of 53 x 37 pixels; x must be at least 0",
+        ),
+        (["--point", "-1,2"], "Point(-1, 2) lies outside the photo"),
+        (["--point=nan,2"], "--point 'nan,2': The x of a point is nan; it must be a finite number."),
+        (["--box", "60,1,80,9"], "Box(60, 1, 80, 9) lies outside the photo of 53 x 37 pixels"),
+        (["--box", "9,9,3,3"], "Box(9, 9, 3, 3) is inverted; give the left top corner, then the right bottom one."),
+        (["--stroke", "3,4"], "A stroke needs at least 2 points, got 1; use Point for a single click."),
+        (["--stroke", "80,80 90,90"], "This stroke, which begins at (80, 80), lies outside the photo"),
+        (["--text", ""], "The phrase '' is empty; say what to look for."),
+        (["--text", "a\tb\x07"], "The phrase holds the control character U+0007; remove it."),
+        (["--not-point", "4,2"], "All prompts are negative; add at least one that says what is meant."),
+        (["--object"], "Object 1 has no prompt"),
+        (["--width", "3"], "--width 3 has no effect"),
+        (["--point", "1,1", "--task", "panoptic"], "--task panoptic asks about the whole photo, a prompt about one"),
+        (["--point", "1,1", "--classes", "a,b"], "--classes a,b asks about the whole photo"),
+        (["--point", "1,1", "--threshold", "0.5"], "--threshold 0.5 has no effect on prompts without --text"),
+        (["--task", "semantic", "--threshold", "0.5"], "--threshold 0.5 has no effect on --task semantic"),
+        (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
+        (["--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),
+        (["--threshold", "high"], "see seem segment --help"),
+        (["--classes", "dog,,cat"], "Class 1 is '', which says nothing"),
+        (["--classes", ""], "Class 0 is '', which says nothing"),
+        (["--classes", "dog,Dog"], "'Dog' repeats 'dog'"),
+        (["--task", "detect"], "'detect'"),
+        (["--size", "8"], "size is 8; the short side needs at least 32 network pixels"),
+        (["--model", "nanno"], "There is no model 'nanno'; did you mean 'nano'?"),
+        (["--device", "toaster"], "The device 'toaster' cannot be used here"),
+        (["--precision", "half"], "'half'"),
+        (["--pont", "1,1"], "No such option: --pont"),
+        (["--point"], "--point"),
+        (["https://example.org/cat.jpg", "--quiet"], "is a web address; download the photo first"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(run, photo, arguments, message, monkeypatch, capfd, weights):
+    given = [] if arguments[0].startswith("https:") else [photo]
+    words = ["segment", "--model", str(weights), "--device", "cpu", *given, *arguments]
+    ran = Ran(main(words), *capfd.readouterr())
+    loaded = "mine on cpu" if False else ""
+    assert ran.code == 2
+    assert not loaded
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert message in ran.err
+    assert not Path("seem-out").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((37, 52), "The mask is 52 x 37 pixels, the photo 53 x 37; resize the mask"),
+        (None, "is empty; mark at least one"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(run, photo, shape, message):
+    inside = np.full(shape, 255, np.uint8) if shape else np.zeros((37, 53), np.uint8)
+    Image.fromarray(inside).save("mask.png")
+    ran = run(photo, "--mask", "mask.png", "--json")
+    assert refused(ran, 2, message)
+
+
+def test_no_photo_is_a_wrong_call(run):
+    assert refused(run(), 2, "Missing argument 'PHOTO'; see seem segment --help.")
+
+
+@pytest.mark.parametrize("phrase", ["a" * 10_000, "🐈" * 50, "the cat\non the mat", "日本語"])
+def test_unusual_phrases_are_answered(run, photo, phrase):
+    assert run(photo, "--text", phrase, "--point", "4,2").code == 0
+
+
+# --- Checkpoints that are wrong ---------------------------------------------------------------------------------------
+
+
+def cut(weights, path):
+    path.write_bytes(weights.read_bytes()[:-1000])
+
+
+def of_another_network(weights, path):
+    write_tensors(path, tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: "nano"})
+
+
+def without_a_name(weights, path):
+    save_file(tiny_network("nano").state_dict(), path)
+
+
+def of_an_unknown_model(weights, path):
+    write_tensors(path, tiny_network("nano").state_dict(), {MODEL_KEY: "nano-2"})
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "message"),
+    [
+        (cut, 1, "is not a safetensors file, or it is cut short"),
+        (of_another_network, 1, "is no nano checkpoint: it misses"),
+        (without_a_name, 1, "does not say which model it is"),
+        (of_an_unknown_model, 2, "There is no model 'nano-2'"),
+        (lambda weights, path: path.write_bytes(b"hello"), 1, "is not a safetensors file"),
+        (lambda weights, path: path.write_bytes(b""), 1, "is empty (0 bytes)"),
+        (lambda weights, path: None, 1, "There is no file"),
+    ],
+)
+def test_a_bad_checkpoint_is_one_line(run, photo, weights, tmp_path, make, code, message):
+    make(weights, tmp_path / "bad.safetensors")
+    assert refused(run(photo, "--json", model=tmp_path / "bad.safetensors"), code, message)
+
+
+def test_a_pickled_checkpoint_never_runs(run, photo, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(pickle.dumps(print))
+    assert refused(run(photo, "--json", model=tmp_path / "bad.pt"), 2, "convert it once with seem convert bad.pt")
+
+
+# --- Disks that are full, pipes that are closed, people who have had enough -------------------------------------------
+
+
+def full(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("what", ["replace", "write_text", "mkdir"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(run, photo, monkeypatch, what):
+    monkeypatch.setattr(Path, what, full)
+    ran = run(photo, "--point", "4,2", "--json")
+    assert refused(ran, 1, "Cannot write results to seem-out: No space left on device; free some space")
+
+
+def test_a_full_disk_ends_a_folder(run, folder, monkeypatch):
+    monkeypatch.setattr(Path, "replace", full)
+    ran = run(folder)
+    assert ran.code == 1
+    assert ran.err.count("Cannot write results") == 1
+
+
+def test_an_out_that_is_a_file_is_refused_before_the_model_is_loaded(run, photo):
+    ran = run(photo, "--out", photo, model="nowhere.safetensors")
+    assert refused(ran, 1, "Results cannot go to street.png: street.png is a file; choose another --out.")
+
+
+def test_an_interruption_is_told_in_a_word(run, folder, monkeypatch):
+    def interrupt(self, *arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EncodedImage, "panoptic", interrupt)
+    ran = run(folder)
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
+    assert not Path("seem-out").exists()
+
+
+def in_a_process(*arguments, **options):
+    command = [sys.executable, "-m", "seem", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=300, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's own")
+def test_a_full_standard_output_is_one_line():
+    with Path("/dev/full").open("w") as out:
+        ran = in_a_process("models", "--json", stdout=out)
+    assert (ran.returncode, ran.stderr) == (1, "seem: No space left on device\n")
+
+
+def test_a_closed_pipe_ends_in_silence():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = in_a_process("models", "--json", stdout=writer)
+    finally:
+        os.close(writer)
+    assert (ran.returncode, ran.stderr) == (1, "")
+
+
+# --- The model in the package -----------------------------------------------------------------------------------------
+
+
+def test_the_embedded_model_segments_without_a_network_connection(tmp_path):
+    """Needs the weights in the package, as do the users who type this."""
+    photo = Path(__file__).parents[2] / "examples" / "photos" / "cat.jpg"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "SEEM_CACHE": str(tmp_path / "cache")}
+    arguments = ("segment", str(photo), "--point", "230,60", "--text", "a cat", "--json", "--precision", "exact")
+    ran = in_a_process(*arguments, stdout=subprocess.PIPE, cwd=tmp_path, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (record,) = (json.loads(line) for line in ran.stdout.splitlines())
+    assert record["seem"]["model"] == "nano"
+    assert len(record["annotations"]) == 1
+    assert names(tmp_path / "seem-out") == ["cat.json", "cat.mask-0.png", "cat.overlay.png"]

@@ -1,0 +1,211 @@
+import math
+
+import pytest
+import torch
+
+from seem.models.decoder.draws import FairDraws
+from seem.models.structures import Answers, VisualTokens
+from seem.tasks import instance, panoptic, semantic
+from seem.tasks.interactive import choose
+from seem.tasks.labels import label_masks
+from seem.tasks.phrase import best_queries
+from seem.tasks.postprocess import PhotoFrame, to_input, to_photo, to_photo_masks
+
+YES, NO = 9.0, -9.0  # logits that are certain
+FRAME = PhotoFrame((2, 4), (2, 4), (2, 4))
+
+
+def drawn(*masks):
+    """Draw mask logits: '#' inside."""
+    return torch.tensor([[[YES if pixel == "#" else NO for pixel in row] for row in mask] for mask in masks])
+
+
+def classes(*rows):
+    """Class logits whose softmax is what is written, the last entry being "no object"."""
+    return torch.tensor(rows, dtype=torch.float64).log().float()
+
+
+CAT, SKY, NOTHING = 0, 1, 2
+IS_THING = torch.tensor([True, False])
+LEFT, RIGHT, ALL = ["##..", "##.."], ["..##", "..##"], ["####", "####"]
+
+
+# --- Panoptic ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_confident_queries_take_part():
+    sure = panoptic.confident(classes([0.9, 0.05, 0.05], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8], [0.2, 0.75, 0.05]), 0.72)
+    assert sure.queries.tolist() == [0, 3]
+    assert sure.categories.tolist() == [CAT, SKY]
+    assert sure.scores.tolist() == pytest.approx([0.9, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("scores", "masks", "ids", "segments"),
+    [
+        ([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]], (LEFT, RIGHT), [1, 1, 2, 2], [(1, CAT, True), (2, SKY, False)]),
+        ([[0.9, 0.05, 0.05]] * 2, (LEFT, RIGHT), [1, 1, 2, 2], [(1, CAT, True), (2, CAT, True)]),  # two cats
+        ([[0.05, 0.9, 0.05]] * 2, (LEFT, RIGHT), [1, 1, 1, 1], [(1, SKY, False)]),  # one sky
+        ([[0.95, 0.02, 0.03], [0.02, 0.85, 0.13]], (ALL, RIGHT), [1, 1, 1, 1], [(1, CAT, True)]),  # all of it taken
+        ([[0.9, 0.05, 0.05], [0.02, 0.95, 0.03]], (ALL, RIGHT), [0, 0, 1, 1], [(1, SKY, False)]),  # half of it taken
+        ([[0.05, 0.05, 0.9]] * 2, (LEFT, RIGHT), [0, 0, 0, 0], []),
+    ],
+    ids=["thing and stuff", "two things", "stuff is one", "hidden", "cut in half", "no object"],
+)
+def test_queries_compete_for_pixels(scores, masks, ids, segments):
+    merged = panoptic.merge(classes(*scores), drawn(*masks), IS_THING)
+    assert merged.ids.tolist() == [ids, ids]
+    assert [(s.id, s.category, s.is_thing) for s in merged.segments] == segments
+
+
+def test_a_mask_that_is_nowhere_is_no_segment():
+    merged = panoptic.merge(classes([0.9, 0.05, 0.05]), drawn(["....", "...."]), IS_THING)
+    assert merged.segments == ()
+    assert not merged.ids.any()
+
+
+def test_equal_claims_go_to_the_first():
+    assert panoptic.owners(torch.tensor([0.5, 0.5]), drawn(ALL, ALL)).unique().tolist() == [0]
+
+
+def test_no_query_at_all_is_an_empty_map():
+    sure = panoptic.confident(classes([0.1, 0.1, 0.8]), 0.5)
+    merged = panoptic.merge_confident(sure, to_photo(drawn(ALL)[sure.queries], FRAME), IS_THING)
+    assert merged.segments == ()
+    assert merged.ids.shape == (2, 4)
+
+
+# --- Instances --------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_pairs_of_query_and_thing_are_instances():
+    found = instance.top_instances(
+        classes([0.6, 0.3, 0.1], [0.8, 0.1, 0.1]), drawn(LEFT, RIGHT), IS_THING, top=3
+    )  # the third best pair is stuff
+    assert found.classes.tolist() == [CAT, CAT]
+    assert found.scores.tolist() == pytest.approx([0.8, 0.6], abs=1e-3)
+    assert found.masks[:, 0].tolist() == [[False, False, True, True], [True, True, False, False]]
+
+
+def test_one_query_may_stand_for_several_things():
+    found = instance.candidates(classes([0.5, 0.4, 0.1]), torch.tensor([True, True]), top=2)
+    assert (found.queries.tolist(), found.classes.tolist()) == ([0, 0], [0, 1])
+
+
+def test_stuff_alone_has_no_instances():
+    found = instance.top_instances(classes([0.6, 0.3, 0.1]), drawn(LEFT), torch.tensor([False, False]))
+    assert found.masks.shape == (0, 2, 4)
+    assert len(found.scores) == len(found.classes) == 0
+
+
+@pytest.mark.parametrize(
+    ("logits", "sureness"),
+    [([[YES, NO]], 1.0), ([[math.log(3), NO]], 0.75), ([[math.log(3), YES]], 0.875), ([[NO, NO]], 0.0), ([[0, 0]], 0)],
+)
+def test_a_mask_is_as_sure_as_its_pixels(logits, sureness):
+    assert float(instance.foreground_probability(torch.tensor(logits).float())) == pytest.approx(sureness, abs=1e-3)
+
+
+# --- Semantic ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("largest", [1 << 28, 0], ids=["masks resized", "scores resized"])
+def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
+    monkeypatch.setattr(semantic, "LARGEST", largest)
+    scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.8, 0.1]), drawn(LEFT, ALL)
+    best = semantic.best_classes(scores, masks, FRAME)
+    assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
+    expected = semantic.class_scores(scores, masks).max(dim=0)
+    torch.testing.assert_close(best.scores, expected.values)
+    assert torch.equal(best.classes, expected.indices)
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------------
+
+OBJECTS = drawn(LEFT, ["...#", "...#"], ALL)
+NAMES = classes([0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.2, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("mask", "category", "score"),
+    [
+        (LEFT, CAT, 0.8),
+        (["##..", "#..."], CAT, 0.75 * 0.8),
+        (["..##", "..##"], SKY, 0.5 * 0.6),
+        (ALL, SKY, 0.2),  # the best name that is not "no object"
+        (["...#", "...."], SKY, 0.5 * 0.6),
+        ([".#..", "...."], None, 0.0),  # a quarter of the best fit
+        (["....", "...."], None, 0.0),
+    ],
+)
+def test_a_mask_gets_the_name_of_the_object_that_fits_it_best(mask, category, score):
+    named = label_masks(drawn(mask), OBJECTS, NAMES)
+    assert named.categories == (category,)
+    assert named.scores == pytest.approx((score,))
+
+
+def test_a_name_that_is_hardly_meant_is_not_said():
+    assert label_masks(drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])).categories == (None,)
+
+
+def test_masks_of_another_size_are_compared_at_the_objects_size():
+    fine = torch.nn.functional.interpolate(drawn(LEFT, ALL)[None], scale_factor=2, mode="nearest")[0]
+    assert label_masks(fine, OBJECTS, NAMES).categories == (CAT, SKY)
+
+
+def test_no_mask_needs_no_name():
+    assert label_masks(torch.zeros(0, 2, 4), OBJECTS, NAMES).categories == ()
+
+
+# --- Which query answers ----------------------------------------------------------------------------------------------
+
+
+def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
+    queries = torch.tensor([[[1.0, 0], [0, 1], [1, 0], [0, 1]]])  # two queries for each of two objects
+    tokens = VisualTokens(
+        (), torch.zeros(1, 0, dtype=torch.long), torch.tensor([[[0.0, 1], [1, 0]]]), torch.zeros(1, 2, 2)
+    )
+    chosen = choose(Answers(class_vectors=queries * 2, mask_embeddings=queries), tokens)
+    assert chosen.queries.tolist() == [[1, 0]]
+    assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
+    assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]
+
+
+def test_each_phrase_is_answered_by_the_query_that_fits_it_best():
+    assert best_queries(torch.tensor([[0.1, 0.9], [0.7, 0.2]])).tolist() == [1, 0]
+
+
+def test_every_object_has_a_fair_share_of_the_points():
+    owner = torch.tensor([0] * 9 + [1] * 100 + [2] * 9)
+    kept = FairDraws().points(owner, 48)
+    assert torch.bincount(owner[kept]).tolist() == [9, 30, 9]
+
+
+# --- Back to the photo ------------------------------------------------------------------------------------------------
+
+
+def test_padding_is_cut_off_before_masks_grow():
+    frame = PhotoFrame(padded_hw=(4, 8), input_hw=(4, 6), output_hw=(8, 12))
+    logits = torch.full((1, 4, 8), NO)
+    logits[..., 6:] = YES  # only the padding is inside
+    assert to_input(logits, frame).shape == (1, 4, 6)
+    assert not to_photo_masks(logits, frame).any()
+
+
+@pytest.mark.parametrize("output", [(1, 1), (3, 500), (37, 53), (4, 6)])
+def test_masks_have_the_photos_size(output):
+    frame = PhotoFrame((4, 8), (4, 6), output)
+    logits = torch.linspace(-1, 1, 2 * 1 * 2).reshape(2, 1, 2)
+    assert to_photo(logits, frame).shape == (2, *output)
+    assert torch.equal(to_photo_masks(logits, frame), to_photo(logits, frame) > 0)
+
+
+def test_no_mask_stays_none():
+    frame = PhotoFrame((4, 8), (4, 6), (37, 53))
+    assert to_photo(torch.zeros(0, 1, 2), frame).shape == (0, 37, 53)
+    assert to_photo_masks(torch.zeros(0, 1, 2), frame).shape == (0, 37, 53)
+    assert to_input(torch.zeros(0, 1, 2), frame).shape == (0, 4, 6)
+
+
+def test_a_threshold_other_than_zero_is_honoured():
+    assert to_photo_masks(torch.full((1, 2, 4), 1.0), FRAME, threshold=2.0).any().item() is False
