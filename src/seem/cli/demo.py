@@ -1,6 +1,6 @@
 """`make demo`: one photo asked in four ways, as pictures in a folder and side by side on one sheet.
 
-    python -m seem.cli.demo examples/photos/coffee.jpg demo
+python -m seem.cli.demo examples/photos/coffee.jpg demo
 """
 
 from __future__ import annotations
