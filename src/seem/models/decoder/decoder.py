@@ -32,12 +32,14 @@ class ImageMemory:
     """A photo as the decoder reads it, computed once: everything that no question changes.
 
     `pixels.levels` carry the level embedding. `reads[i]` are the keys and values of layer i. `small_masks[l]` are the
-    mask features at the size of level l.
+    mask features at the size of level l. `summary` describes the whole photo in the text space, where a model has a
+    projection for it (X-Decoder).
     """
 
     pixels: PixelFeatures
     reads: tuple[KeysValues, ...]
     small_masks: tuple[Float[Tensor, "b c _hl _wl"], ...]
+    summary: Float[Tensor, "b d"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class MaskDecoder(nn.Module):
                 assert question.caption is not None
                 assert self.captions is not None
                 tokens = question.caption.tokens
-                return Block(group, tokens, tokens + self.captions.positions, unowned(tokens))
+                return Block(group, tokens, tokens + self.captions.positions[: tokens.shape[1]], unowned(tokens))
             case Kind.PHRASE_TOKENS | Kind.AUDIO_TOKENS:
                 words = question.phrases if group.kind is Kind.PHRASE_TOKENS else question.audio
                 assert words is not None
