@@ -379,12 +379,12 @@ class EncodedImage:
         """Group the objects that one decoder pass can answer.
 
         Memory is for all objects of a pass or for none. Where a policy shares phrase rows between objects, every object
-        with a phrase has a pass of its own.
+        with a phrase has a pass of its own; where prompts steer the object queries themselves, every object has.
         """
-        shares_phrases = not self.model.network.decoder.policy.composes
+        policy = self.model.network.decoder.policy
         together: dict[bool, list[int]] = {False: [], True: []}
         for row, asked in enumerate(objects):
-            if asked.phrases and shares_phrases:
+            if not policy.takes_many or (asked.phrases and policy.shares_phrases):
                 yield [row]
             else:
                 together[asked.previous is not None].append(row)
@@ -392,9 +392,9 @@ class EncodedImage:
 
     def _one_pass(self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None) -> list[OneAnswer]:
         network = self.model.network
-        composes = network.decoder.policy.composes
+        policy = network.decoder.policy
         phrases = self._phrase_rows(objects)
-        if not composes and not objects[0].visual:
+        if not objects[0].visual and policy.phrase is not Kind.VISUAL:
             features = self.model.encode_phrases(objects[0].phrases)
             logits = segment_phrases(network, self.memory, features, FairDraws())
             return [OneAnswer(logits, float(self._sureness(logits)), "phrase")]
@@ -470,15 +470,16 @@ class EncodedImage:
         with self._lock:
             if self._objects is None:
                 with arithmetic(self.model.device, self.model.precision):
-                    output = self.model.network.decode(self.memory, Question(), frozenset({Kind.OBJECT}))
-                    assert output.object is not None
-                    masks = dot(output.object.mask_embeddings, self.memory.pixels.mask_features)
-                self._objects = ObjectQueries(output.object.class_vectors[0].float(), masks[0].float())
+                    network = self.model.network
+                    regions = network.decode(self.memory, Question(), network.decoder.policy.found).regions
+                    masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
+                self._objects = ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
             return self._objects
 
     @property
     def _frame(self) -> PhotoFrame:
-        return PhotoFrame(self.images.padded_hw, self.images.input_hw[0], self.hw)
+        resampling = self.model.network.decoder.policy.resampling
+        return PhotoFrame(self.images.padded_hw, self.images.input_hw[0], self.hw, resampling)
 
     @property
     def _drawing(self) -> Frame:

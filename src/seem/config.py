@@ -204,6 +204,51 @@ def seem_samvit_l_v1() -> SegmenterConfig:
     return published("seem-samvit-l-v1", SAM_L, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
 
 
+def seem_focal_t_v0() -> SegmenterConfig:
+    """Describe SEEM v0 with FocalNet-T."""
+    return published("seem-focal-t-v0", FOCAL_T, "seem-v0")
+
+
+def seem_focal_l_v0() -> SegmenterConfig:
+    """Describe SEEM v0 with FocalNet-L."""
+    return published("seem-focal-l-v0", FOCAL_L, "seem-v0")
+
+
+def seem_focal_t_demo() -> SegmenterConfig:
+    """Describe the SEEM demo with FocalNet-T: the v0 weights under the demo's policy."""
+    return published("seem-focal-t-demo", FOCAL_T, "seem-demo", panoptic_threshold=0.4)
+
+
+def seem_focal_l_demo() -> SegmenterConfig:
+    """Describe the SEEM demo with FocalNet-L: the v0 weights under the demo's policy."""
+    return published("seem-focal-l-demo", FOCAL_L, "seem-demo", panoptic_threshold=0.4)
+
+
+def xdecoder_focal_t() -> SegmenterConfig:
+    """Describe X-Decoder with FocalNet-T."""
+    return published("xdecoder-focal-t", FOCAL_T, "xdecoder", num_memory=0)
+
+
+def xdecoder_focal_l() -> SegmenterConfig:
+    """Describe X-Decoder with FocalNet-L and 201 queries."""
+    return published("xdecoder-focal-l", FOCAL_L, "xdecoder", num_queries=201, num_memory=0)
+
+
+def xdecoder_focal_l_q101() -> SegmenterConfig:
+    """Describe X-Decoder with FocalNet-L and 101 queries, from which SEEM with FocalNet-L started."""
+    return published("xdecoder-focal-l-q101", FOCAL_L, "xdecoder", num_memory=0)
+
+
+def xdecoder_davit_d3() -> SegmenterConfig:
+    """Describe X-Decoder with DaViT-d3 and 201 queries."""
+    return published("xdecoder-davit-d3", DAVIT_D3, "xdecoder", num_queries=201, num_memory=0)
+
+
+def xdecoder_davit_d5() -> SegmenterConfig:
+    """Describe X-Decoder with DaViT-d5 and 201 queries."""
+    return published("xdecoder-davit-d5", DAVIT_D5, "xdecoder", num_queries=201, num_memory=0)
+
+
 def published(
     name: str,
     backbone: BackboneConfig,
@@ -211,9 +256,15 @@ def published(
     *,
     pixel_decoder: PixelDecoderConfig | DeformableConfig = PixelDecoderConfig(),
     image: ImageConfig = ImageConfig(),
+    num_queries: int = 101,
+    num_memory: int = 32,
+    panoptic_threshold: float = 0.8,
 ) -> SegmenterConfig:
     """Describe a published model: text tower, decoder and widths are the same in all of them."""
-    return SegmenterConfig(name, backbone, pixel_decoder, TextConfig(), DecoderConfig(policy=policy), image)
+    decoder = DecoderConfig(policy=policy, num_queries=num_queries, num_memory=num_memory)
+    return SegmenterConfig(
+        name, backbone, pixel_decoder, TextConfig(), decoder, image, panoptic_threshold=panoptic_threshold
+    )
 
 
 def nano() -> SegmenterConfig:

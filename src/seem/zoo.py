@@ -192,6 +192,7 @@ KNOWN = {
             341_181_177,
             "seem_focall_v1.pt",
             PublishedScores(56.1, 46.3, 65.8, 62.4, 67.8, 76.0, 2.66, 3.44),
+            config=config.seem_focal_l_v1,
         ),
         _official(
             SEEM,
@@ -200,6 +201,7 @@ KNOWN = {
             215_563_649,
             "seem_samvitb_v1.pt",
             PublishedScores(52.0, 43.5, 60.2, 54.1, 62.2, 69.3, 2.53, 3.23),
+            config=config.seem_samvit_b_v1,
         ),
         _official(
             SEEM,
@@ -208,9 +210,10 @@ KNOWN = {
             440_538_689,
             "seem_samvitl_v1.pt",
             PublishedScores(49.0, 41.6, 58.2, 53.8, 62.2, 69.5, 2.40, 2.96),
+            config=config.seem_samvit_l_v1,
         ),
-        _official(SEEM, "seem-davit-d3-v1", "seem_v1_davitd3", 221_870_081, None),
-        _official(SEEM, "seem-davit-d5-v1", "seem_v1_davitd5", 496_558_081, None),
+        _official(SEEM, "seem-davit-d3-v1", "seem_v1_davitd3", 221_870_081, None, config=config.seem_davit_d3_v1),
+        _official(SEEM, "seem-davit-d5-v1", "seem_v1_davitd5", 496_558_081, None, config=config.seem_davit_d5_v1),
         _official(
             SEEM,
             "seem-focal-t-v0",
@@ -218,6 +221,7 @@ KNOWN = {
             164_619_249,
             "seem_focalt_v0.pt",
             PublishedScores(50.6, 39.4, 60.9, 58.5, 63.5, 71.6, 3.54, 4.59),
+            config=config.seem_focal_t_v0,
         ),
         _official(
             SEEM,
@@ -226,9 +230,24 @@ KNOWN = {
             341_181_177,
             "seem_focall_v0.pt",
             PublishedScores(56.2, 46.4, 65.5, 62.8, 67.7, 76.2, 3.04, 3.85),
+            config=config.seem_focal_l_v0,
         ),
-        _official(SEEM, "seem-focal-t-demo", "seem_demo_focalt", 164_619_249, "seem_focalt_v0.pt"),
-        _official(SEEM, "seem-focal-l-demo", "seem_demo_focall", 341_181_177, "seem_focall_v0.pt"),
+        _official(
+            SEEM,
+            "seem-focal-t-demo",
+            "seem_demo_focalt",
+            164_619_249,
+            "seem_focalt_v0.pt",
+            config=config.seem_focal_t_demo,
+        ),
+        _official(
+            SEEM,
+            "seem-focal-l-demo",
+            "seem_demo_focall",
+            341_181_177,
+            "seem_focall_v0.pt",
+            config=config.seem_focal_l_demo,
+        ),
         _official(
             XDECODER,
             "xdecoder-focal-t",
@@ -236,6 +255,7 @@ KNOWN = {
             164_493_809,
             "xdecoder_focalt_last.pt",
             PublishedScores(50.8, 39.5, 62.4, 57.6, 63.2, 71.6),
+            config=config.xdecoder_focal_t,
         ),
         _official(
             XDECODER,
@@ -244,6 +264,7 @@ KNOWN = {
             341_551_353,
             "xdecoder_focall_last.pt",
             PublishedScores(56.5, 46.7, 67.2, 62.8, 67.5, 76.3),
+            config=config.xdecoder_focal_l,
         ),
         _official(
             XDECODER,
@@ -251,8 +272,13 @@ KNOWN = {
             "xdecoder_focall_oq101",
             341_448_953,
             "xdecoder_focall_last_oq101.pt",
+            config=config.xdecoder_focal_l_q101,
         ),
-        _official(XDECODER, "xdecoder-davit-d3", "xdecoder_davitd3", 221_978_113, None),
-        _official(XDECODER, "xdecoder-davit-d5", "xdecoder_davitd5", 497_190_401, None),
+        _official(
+            XDECODER, "xdecoder-davit-d3", "xdecoder_davitd3", 221_978_113, None, config=config.xdecoder_davit_d3
+        ),
+        _official(
+            XDECODER, "xdecoder-davit-d5", "xdecoder_davitd5", 497_190_401, None, config=config.xdecoder_davit_d5
+        ),
     )
 }

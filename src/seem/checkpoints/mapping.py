@@ -174,6 +174,9 @@ DECODER = [
     *both(f"{PREDICTOR}mask_embed.layers.*", "decoder.heads.mask_layers.*"),
     *one(f"{PREDICTOR}mask_sptial_embed.*", "prompt_encoder.level_projections.*"),
     *one(f"{PREDICTOR}pn_indicator.weight", "prompt_encoder.signs"),
+    *one(f"{PREDICTOR}caping_embed", "decoder.captions.projection"),
+    *one(f"{PREDICTOR}pos_embed_caping.weight", "decoder.captions.positions"),
+    *one("backbone_proj", "image_projection"),
 ]
 
 TABLE = (*FOCALNET, *DAVIT, *SAM_VIT, *FPN, *DEFORMABLE, *TEXT, *DECODER)
@@ -223,9 +226,10 @@ def from_official(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
     Raises `ValueError` that lists every missing, unknown and misshapen key.
     """
     rows = pairs(ours)
-    extras = tuple(key for key in official if key in KNOWN_EXTRAS)
+    placed = {row.official for row in rows}
+    extras = tuple(key for key in official if key in KNOWN_EXTRAS and key not in placed)
     missing = [row.official for row in rows if row.official not in official]
-    unknown = sorted(set(official) - {row.official for row in rows} - set(extras))
+    unknown = sorted(set(official) - placed - set(extras))
     tensors: dict[str, Tensor] = {}
     misshapen = []
     for row in rows:

@@ -19,7 +19,7 @@ from seem.models.backbones.davit import DaViT
 from seem.models.backbones.focalnet import FocalNet
 from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
-from seem.models.decoder.policy import POLICIES
+from seem.models.decoder.policy import POLICIES, Kind
 from seem.models.mask_refiner import MaskRefiner
 from seem.models.pixel_decoders.deformable import DeformablePixelDecoder
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
@@ -35,13 +35,15 @@ def build(config: SegmenterConfig) -> Segmenter:
     """Build a network with freshly initialised weights, in evaluation mode, on the CPU."""
     backbone = build_backbone(config.backbone)
     decoder, pixels = config.decoder, config.pixel_decoder
+    policy = POLICIES[decoder.policy]
     return Segmenter(
         config,
         backbone=backbone,
         pixel_decoder=build_pixel_decoder(pixels, backbone.dims, decoder.dim),
         text=TextEncoder(config.text, decoder.dim),
-        prompt_encoder=PromptEncoder(decoder.dim, POLICIES[decoder.policy].max_points),
-        decoder=MaskDecoder(decoder, pixels.mask_dim),
+        prompt_encoder=PromptEncoder(decoder.dim, policy) if policy.visual else None,
+        decoder=MaskDecoder(decoder, pixels.mask_dim, config.text.context),
+        image_projection=backbone.dims[-1] if policy.group(Kind.IMAGE) else None,
         mask_refiner=MaskRefiner(config.mask_refiner, pixels.mask_dim, decoder.dim) if config.mask_refiner else None,
     ).eval()
 

@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seem.models.decoder.draws import Draws
+from seem.models.decoder.policy import Policy
 from seem.models.structures import PixelFeatures, VisualPrompts, VisualTokens
-
-NO_POINTS = -1.0  # every component of an object's vector when nothing was marked (official behaviour of v1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,9 @@ class Marks:
 class PromptEncoder(nn.Module):
     """Sample features under the prompts; `level_projections` and `signs` are all it learns."""
 
-    def __init__(self, dim: int, max_points: int, num_levels: int = 3) -> None:
+    def __init__(self, dim: int, policy: Policy, num_levels: int = 3) -> None:
         super().__init__()
-        self.max_points = max_points
+        self.policy = policy
         self.level_projections = nn.ParameterList(torch.randn(dim, dim) * dim**-0.5 for _ in range(num_levels))
         self.signs = nn.Parameter(torch.randn(2, dim))
 
@@ -52,8 +51,8 @@ class PromptEncoder(nn.Module):
         return VisualTokens(
             levels=tuple(levels),
             owner=torch.cat((positive.owner, negative.owner), dim=1),
-            positive_vectors=mean_by_owner(pixels.mask_features, positive, num_objects),
-            negative_vectors=mean_by_owner(pixels.mask_features, negative, num_objects),
+            positive_vectors=mean_by_owner(pixels.mask_features, positive, num_objects, self.policy.no_points),
+            negative_vectors=mean_by_owner(pixels.mask_features, negative, num_objects, self.policy.no_points),
         )
 
     def sample(self, masks: Bool[Tensor, "b n h w"], draws: Draws) -> Marks:
@@ -62,12 +61,22 @@ class PromptEncoder(nn.Module):
         points, owners = [], []
         for photo in masks:
             owner, y, x = photo.nonzero(as_tuple=True)
-            chosen = draws.points(owner, self.max_points)
+            chosen = self.choose(owner, draws)
             # float32 whatever the network's precision: the official code divides integer indices
             points.append(torch.stack((x[chosen] / width, y[chosen] / height), dim=-1))
             owners.append(owner[chosen])
         pad = nn.utils.rnn.pad_sequence
         return Marks(pad(points, batch_first=True), pad(owners, batch_first=True, padding_value=-1))
+
+    def choose(self, owner: Int[Tensor, " p"], draws: Draws) -> Int[Tensor, " k"]:
+        """Choose pixels, for all objects of a photo together or for each by itself."""
+        if not self.policy.objects_apart:
+            return draws.points(owner, self.policy.max_points)
+        _, counts = torch.unique_consecutive(owner, return_counts=True)
+        starts = (counts.cumsum(0) - counts).tolist()
+        alone = [torch.zeros_like(part) for part in torch.split(owner, counts.tolist())]
+        chosen = [draws.points(part, self.policy.max_points) + start for part, start in zip(alone, starts, strict=True)]
+        return torch.cat(chosen) if chosen else owner
 
 
 def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p c"]:
@@ -77,9 +86,11 @@ def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 
     return read[..., 0].transpose(1, 2)
 
 
-def mean_by_owner(maps: Float[Tensor, "b c h w"], marks: Marks, num_objects: int) -> Float[Tensor, "b {num_objects} c"]:
-    """Average the features under each object's marks."""
+def mean_by_owner(
+    maps: Float[Tensor, "b c h w"], marks: Marks, num_objects: int, without: float
+) -> Float[Tensor, "b {num_objects} c"]:
+    """Average the features under each object's marks; every component is `without` where there are none."""
     mine = marks.owner[:, None] == torch.arange(num_objects, device=maps.device)[None, :, None]
     counts = mine.sum(dim=-1, keepdim=True)
     total = mine.to(maps.dtype) @ features_at(maps, marks.points_unit)
-    return torch.where(counts > 0, total / counts.clamp(min=1), NO_POINTS)
+    return torch.where(counts > 0, total / counts.clamp(min=1), without)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from seem.models.structures import (
     ImageBatch,
     PhraseTokens,
     PixelFeatures,
+    Pyramid,
     Question,
     TextFeatures,
     VisualPrompts,
@@ -37,8 +40,9 @@ class Segmenter(nn.Module):
         backbone: nn.Module,
         pixel_decoder: nn.Module,
         text: TextEncoder,
-        prompt_encoder: PromptEncoder,
+        prompt_encoder: PromptEncoder | None,
         decoder: MaskDecoder,
+        image_projection: int | None,
         mask_refiner: MaskRefiner | None,
     ) -> None:
         super().__init__()
@@ -49,10 +53,16 @@ class Segmenter(nn.Module):
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
         self.mask_refiner = mask_refiner
+        table = torch.randn(image_projection or 0, config.decoder.dim) * 0.02
+        self.image_projection = nn.Parameter(table) if image_projection else None
 
     def encode_image(self, images: ImageBatch) -> ImageMemory:
         """Run the image network: everything that no question changes."""
-        return self.decoder.read(self.encode_pixels(images))
+        pyramid: Pyramid = self.backbone(images.pixels)
+        memory = self.decoder.read(self.pixel_decoder(pyramid))
+        if self.image_projection is None:
+            return memory
+        return replace(memory, summary=pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection)
 
     def encode_pixels(self, images: ImageBatch) -> PixelFeatures:
         """Run backbone and pixel decoder."""
@@ -64,6 +74,8 @@ class Segmenter(nn.Module):
 
     def encode_prompts(self, prompts: VisualPrompts, image: ImageMemory, draws: Draws | None = None) -> VisualTokens:
         """Turn rasterised prompts into tokens of the photo's own features."""
+        if self.prompt_encoder is None:
+            raise ValueError(f"{self.config.name} takes no visual prompts; ask it with Text, or load a SEEM model.")
         return self.prompt_encoder(prompts, image.pixels, draws or FairDraws())  # type: ignore[no-any-return]
 
     def decode(

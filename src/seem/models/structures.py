@@ -106,6 +106,14 @@ class PhraseTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionSoFar:
+    """The words of a caption, whole context, and the pixels that they may not look at (padded frame; None = none)."""
+
+    tokens: Float[Tensor, "b t d"]
+    hidden: Bool[Tensor, "b h w"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """Everything that one decoder pass is asked about a batch of photos.
 
@@ -114,7 +122,12 @@ class Question:
     """
 
     visual: VisualTokens | None = None
+    reference: VisualTokens | None = None
+    """Tokens of a region of another photo."""
     phrases: PhraseTokens | None = None
+    audio: PhraseTokens | None = None
+    """Transcripts of spoken prompts."""
+    caption: CaptionSoFar | None = None
     previous: Float[Tensor, "b n h4 w4"] | None = None
     """Mask logits of the previous round."""
     num_objects: int = 0
@@ -142,6 +155,20 @@ class DecoderOutput:
     """
 
     object: Answers | None = None
+    image: Answers | None = None
     phrase: Answers | None = None
     visual: Answers | None = None
+    caption: Float[Tensor, "b t d"] | None = None
+    """Vectors that are compared with word embeddings to read the next word."""
     intermediate: tuple[DecoderOutput, ...] = ()
+
+    @property
+    def regions(self) -> Answers:
+        """What the picture holds: the object queries, and behind them the image query where a version has one."""
+        assert self.object is not None
+        if self.image is None:
+            return self.object
+        return Answers(
+            torch.cat((self.object.class_vectors, self.image.class_vectors), dim=1),
+            torch.cat((self.object.mask_embeddings, self.image.mask_embeddings), dim=1),
+        )

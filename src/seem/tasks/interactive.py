@@ -16,8 +16,6 @@ from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter
 from seem.models.structures import Answers, PhraseTokens, Question, VisualPrompts, VisualTokens
 
-VISUAL = frozenset({Kind.VISUAL})
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -75,9 +73,12 @@ def segment_objects(
         num_objects=tokens.num_objects,
         composed=phrases is not None,
     )
-    output = model.decode(image, question, VISUAL, draws)
-    assert output.visual is not None
-    chosen = choose(output.visual, tokens)
+    answering = model.decoder.policy.visual
+    assert answering is not None
+    output = model.decode(image, question, frozenset({answering}), draws)
+    answers = output.visual if answering is Kind.VISUAL else output.object
+    assert answers is not None
+    chosen = choose(answers, tokens)
     coarse = dot(chosen.mask_embeddings, image.pixels.mask_features)
     if model.mask_refiner is None:
         return ObjectMasks(coarse, None, chosen.class_vectors)

@@ -13,8 +13,6 @@ from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, join_phrases
 from seem.models.structures import Question, TextFeatures
 
-PHRASE = frozenset({Kind.PHRASE})
-
 
 def best_queries(similarity: Float[Tensor, "q n"]) -> Int[Tensor, " n"]:
     """Return the query that fits each phrase best (official `evaluate_grounding`)."""
@@ -26,9 +24,11 @@ def segment_phrases(model: Segmenter, image: ImageMemory, phrases: TextFeatures,
 
     The phrase queries read the tokens of all phrases; the one whose class vector fits them best on average answers.
     """
-    output = model.decode(image, Question(phrases=join_phrases(phrases)), PHRASE, draws)
-    assert output.phrase is not None
-    similarity = model.phrase_logits(output.phrase.class_vectors, phrases.phrases)[0]
+    answering = model.decoder.policy.phrase
+    output = model.decode(image, Question(phrases=join_phrases(phrases)), frozenset({answering}), draws)
+    answers = output.phrase if answering is Kind.PHRASE else output.object
+    assert answers is not None
+    similarity = model.phrase_logits(answers.class_vectors, phrases.phrases)[0]
     best = best_queries(similarity.mean(dim=1, keepdim=True))
-    chosen = torch.index_select(output.phrase.mask_embeddings, 1, best)
+    chosen = torch.index_select(answers.mask_embeddings, 1, best)
     return dot(chosen, image.pixels.mask_features)[0, 0].float()

@@ -7,22 +7,25 @@ size that is answered (usually the photo's own).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.models.ops.masks import resize
+from seem.models.ops.masks import shrink_or_grow
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFrame:
-    """The three sizes of one photo, (height, width) each."""
+    """The three sizes of one photo, (height, width) each, and the version's rule for the first step back."""
 
     padded_hw: tuple[int, int]
     input_hw: tuple[int, int]
     output_hw: tuple[int, int]
+    resampling: Literal["bilinear", "bicubic"] = "bilinear"
+    """How masks grow to the padded size: bilinear (SEEM), or antialiased bicubic (X-Decoder)."""
 
 
 def to_photo(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor, "n H W"]:
@@ -38,7 +41,7 @@ def to_input(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor,
     height, width = frame.input_hw
     if not len(logits):
         return logits.new_zeros(0, height, width)
-    return resize(logits[None], frame.padded_hw)[0, :, :height, :width]
+    return shrink_or_grow(logits[None], frame.padded_hw, frame.resampling)[0, :, :height, :width]
 
 
 def to_output(logits: Float[Tensor, "n hi wi"], frame: PhotoFrame) -> Float[Tensor, "n H W"]:

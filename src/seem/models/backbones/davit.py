@@ -116,8 +116,8 @@ class WindowAttention(nn.Module):
         windows = x.view(batch, rows, size, columns, size, dim).transpose(2, 3).reshape(-1, size * size, dim)
         query, key, value = split_heads(self.qkv(windows), self.heads)
         heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        heard = self.proj(heard).view(batch, rows, columns, size, size, dim).transpose(2, 3)
-        return heard.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
+        joined: Tensor = self.proj(heard).view(batch, rows, columns, size, size, dim).transpose(2, 3)
+        return joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
 
 
 class ChannelAttention(nn.Module):

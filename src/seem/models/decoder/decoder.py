@@ -13,17 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seem.config import DecoderConfig
-from seem.models.decoder.draws import Draws
-from seem.models.decoder.layers import DecoderLayer, Heads
+from seem.models.decoder.draws import Draws, FairDraws
+from seem.models.decoder.layers import CaptionHead, DecoderLayer, Heads
 from seem.models.decoder.policy import POLICIES, Group, Kind, Policy
 from seem.models.ops.attention import KeysValues
-from seem.models.ops.masks import dot, resize, visible_pixels
+from seem.models.ops.masks import dot, resize, shrink_or_grow, visible_pixels
 from seem.models.ops.position import sine_position
-from seem.models.structures import Answers, DecoderOutput, PixelFeatures, Question
+from seem.models.structures import Answers, CaptionSoFar, DecoderOutput, PixelFeatures, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class ImageMemory:
     """A photo as the decoder reads it, computed once: everything that no question changes.
 
     `pixels.levels` carry the level embedding. `reads[i]` are the keys and values of layer i. `small_masks[l]` are the
-    mask features at the size of level l.
+    mask features at the size of level l. `summary` describes the whole photo in the text space, where a model has a
+    projection for it (X-Decoder).
     """
 
     pixels: PixelFeatures
     reads: tuple[KeysValues, ...]
     small_masks: tuple[Float[Tensor, "b c _hl _wl"], ...]
+    summary: Float[Tensor, "b d"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +55,19 @@ class Block:
 class MaskDecoder(nn.Module):
     """The decoder of every SEEM and X-Decoder version, and of nano."""
 
-    def __init__(self, config: DecoderConfig, mask_dim: int) -> None:
+    def __init__(self, config: DecoderConfig, mask_dim: int, context: int) -> None:
         super().__init__()
         dim = config.dim
         self.policy = POLICIES[config.policy]
         self.query_features = nn.Parameter(torch.randn(config.num_queries, dim))
         self.query_positions = nn.Parameter(torch.randn(config.num_queries, dim))
-        self.memory_features = nn.Parameter(torch.randn(config.num_memory, dim))
-        self.memory_positions = nn.Parameter(torch.randn(config.num_memory, dim))
+        if config.num_memory:
+            self.memory_features = nn.Parameter(torch.randn(config.num_memory, dim))
+            self.memory_positions = nn.Parameter(torch.randn(config.num_memory, dim))
         self.level_embedding = nn.Parameter(torch.randn(3, dim))
         self.layers = nn.ModuleList(DecoderLayer(dim, config.num_heads, config.ffn) for _ in range(config.layers))
         self.heads = Heads(dim, mask_dim)
+        self.captions = CaptionHead(dim, context) if self.policy.group(Kind.CAPTION) else None
 
     def read(self, pixels: PixelFeatures) -> ImageMemory:
         """Prepare a photo for any number of questions."""
@@ -75,7 +80,7 @@ class MaskDecoder(nn.Module):
             level = levels[i % len(levels)]
             position = sine_position(map_hw(level), level.shape[1], level.device, level.dtype)
             reads.append(layer.look(level + position, level))  # type: ignore[operator]
-        small = tuple(resize(pixels.mask_features, map_hw(level)) for level in levels)
+        small = tuple(shrink_or_grow(pixels.mask_features, map_hw(level), self.policy.resampling) for level in levels)
         return ImageMemory(PixelFeatures(pixels.mask_features, levels), tuple(reads), small)
 
     def forward(
@@ -118,49 +123,108 @@ class MaskDecoder(nn.Module):
         draws: Draws,
     ) -> list[Block]:
         """Lay out the rows of every group that this question needs."""
-        features = image.pixels.mask_features
-        batch, device = len(features), features.device
-        num_queries, num_slots, count = len(self.query_features), len(self.memory_features), question.num_objects
-        present = {Kind.OBJECT, Kind.PHRASE, Kind.VISUAL} & {group.kind for group in policy.groups}
-        present -= {Kind.VISUAL} if count == 0 else set()
-        present |= {Kind.PHRASE_TOKENS} if question.phrases is not None else set()
-        present |= {Kind.VISUAL_TOKENS} if question.visual is not None else set()
-        present |= {Kind.MEMORY} if question.previous is not None and num_slots else set()
+        batch = len(image.pixels.mask_features)
+        groups = policy.needed(asked, present_kinds(policy, question))
+        return [self.lay_out(group, question, policy, draws, batch) for group in groups]
 
-        def learned(group: Group, table: Tensor, places: Tensor, index: Tensor, owner: Tensor) -> Block:
-            index, owner = index.to(device), owner.to(device)
-            rows = [t[index].expand(batch, -1, -1) for t in (table, places)]
-            return Block(group, rows[0], rows[1], owner.expand(batch, -1))
+    def lay_out(self, group: Group, question: Question, policy: Policy, draws: Draws, batch: int) -> Block:
+        """Make the rows of one group: learned queries and slots by index, tokens as they come."""
+        count = question.num_objects
+        num_objects = len(self.query_features) - (1 if policy.group(Kind.IMAGE) else 0)
+        match group.kind:
+            case Kind.OBJECT | Kind.PHRASE:
+                return self.queries(group, torch.arange(num_objects), torch.zeros(num_objects, dtype=torch.long), batch)
+            case Kind.IMAGE:
+                return self.queries(group, torch.tensor([num_objects]), torch.tensor([0]), batch)
+            case Kind.VISUAL:
+                each = policy.visual_queries or num_objects
+                everything = torch.arange(num_objects).repeat(count)
+                index = draws.queries(count, each, num_objects) if policy.visual_queries else everything
+                return self.queries(group, index, torch.arange(count).repeat_interleave(each), batch)
+            case Kind.MEMORY:
+                shared = FairDraws() if policy.objects_apart else draws
+                index, owner = shared.memory(count, len(self.memory_features))
+                return learned(group, (self.memory_features, self.memory_positions), index, owner, batch)
+            case Kind.CAPTION:
+                assert question.caption is not None
+                assert self.captions is not None
+                tokens = question.caption.tokens
+                return Block(group, tokens, tokens + self.captions.positions[: tokens.shape[1]], unowned(tokens))
+            case Kind.PHRASE_TOKENS | Kind.AUDIO_TOKENS:
+                words = question.phrases if group.kind is Kind.PHRASE_TOKENS else question.audio
+                assert words is not None
+                return Block(group, words.tokens, words.tokens, words.owner)
+            case Kind.VISUAL_TOKENS | Kind.REFERENCE_TOKENS:
+                marks = question.visual if group.kind is Kind.VISUAL_TOKENS else question.reference
+                assert marks is not None
+                return Block(group, marks.levels[0], marks.levels[0], marks.owner)
 
-        blocks = []
-        for group in policy.needed(asked, frozenset(present)):
-            match group.kind:
-                case Kind.OBJECT | Kind.PHRASE:
-                    index = torch.arange(num_queries)
-                    owner = torch.zeros_like(index)
-                    blocks.append(learned(group, self.query_features, self.query_positions, index, owner))
-                case Kind.VISUAL:
-                    index = draws.queries(count, policy.visual_queries, num_queries)
-                    owner = torch.arange(count).repeat_interleave(policy.visual_queries)
-                    blocks.append(learned(group, self.query_features, self.query_positions, index, owner))
-                case Kind.MEMORY:
-                    index, owner = draws.memory(count, num_slots)
-                    blocks.append(learned(group, self.memory_features, self.memory_positions, index, owner))
-                case Kind.PHRASE_TOKENS if question.phrases is not None:
-                    tokens = question.phrases.tokens
-                    blocks.append(Block(group, tokens, tokens, question.phrases.owner))
-                case Kind.VISUAL_TOKENS if question.visual is not None:
-                    tokens = question.visual.levels[0]
-                    blocks.append(Block(group, tokens, tokens, question.visual.owner))
-        return blocks
+    def queries(self, group: Group, index: Int[Tensor, " r"], owner: Int[Tensor, " r"], batch: int) -> Block:
+        """Copy object queries into rows."""
+        return learned(group, (self.query_features, self.query_positions), index, owner, batch)
 
     def answer(self, x: Float[Tensor, "b s d"], blocks: list[Block]) -> DecoderOutput:
         """Evaluate the heads for every group that answers."""
+        sizes = [block.features.shape[1] for block in blocks]
+        normed = {
+            block.group.kind: self.heads.norm(rows)
+            for block, rows in zip(blocks, torch.split(x, sizes, dim=1), strict=True)
+            if block.group.answers
+        }
         answers: dict[Kind, Answers] = {}
-        for block, rows in zip(blocks, torch.split(x, [b.features.shape[1] for b in blocks], dim=1), strict=True):
-            if block.group.answers:
-                answers[block.group.kind] = self.heads(rows)
-        return DecoderOutput(answers.get(Kind.OBJECT), answers.get(Kind.PHRASE), answers.get(Kind.VISUAL))
+        for block in blocks:
+            kind, pools = block.group.kind, block.group.pools
+            if kind in normed and kind is not Kind.CAPTION:
+                rows = normed[kind] if pools is None else pooled(normed[kind], normed[pools])
+                answers[kind] = self.heads(rows)
+        words = normed.get(Kind.CAPTION)
+        return DecoderOutput(
+            object=answers.get(Kind.OBJECT),
+            image=answers.get(Kind.IMAGE),
+            phrase=answers.get(Kind.PHRASE),
+            visual=answers.get(Kind.VISUAL),
+            caption=None if words is None or self.captions is None else words @ self.captions.projection,
+        )
+
+
+def present_kinds(policy: Policy, question: Question) -> frozenset[Kind]:
+    """Return the kinds of rows that a question can have under a policy."""
+    given = {
+        Kind.VISUAL: question.num_objects > 0,
+        Kind.MEMORY: question.previous is not None,
+        Kind.CAPTION: question.caption is not None,
+        Kind.PHRASE_TOKENS: question.phrases is not None,
+        Kind.AUDIO_TOKENS: question.audio is not None,
+        Kind.REFERENCE_TOKENS: question.reference is not None,
+        Kind.VISUAL_TOKENS: question.visual is not None,
+    }
+    return frozenset(group.kind for group in policy.groups if given.get(group.kind, True))
+
+
+def learned(
+    group: Group,
+    tables: tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]],
+    index: Int[Tensor, " r"],
+    owner: Int[Tensor, " r"],
+    batch: int,
+) -> Block:
+    """Make rows from learned features and positions, the same for every photo of the batch."""
+    features, positions = (table[index.to(table.device)].expand(batch, -1, -1) for table in tables)
+    return Block(group, features, positions, owner.to(features.device).expand(batch, -1))
+
+
+def unowned(tokens: Float[Tensor, "b r d"]) -> Int[Tensor, "b r"]:
+    """Return the owner column of rows that belong to nobody."""
+    return torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
+
+
+def pooled(asking: Float[Tensor, "b r d"], others: Float[Tensor, "b q d"]) -> Float[Tensor, "b r d"]:
+    """Return the mean of other rows, weighted by a softmax of their cosine with the asking row.
+
+    The image query of X-Decoder answers so; its own row flows on unchanged (official behaviour).
+    """
+    likeness = F.normalize(asking, dim=-1) @ F.normalize(others, dim=-1).mT
+    return likeness.softmax(dim=-1) @ others
 
 
 def visibility(blocks: list[Block]) -> Bool[Tensor, "b s s"] | None:
@@ -175,7 +239,9 @@ def visibility(blocks: list[Block]) -> Bool[Tensor, "b s s"] | None:
     for row in blocks:
         line = []
         for column in blocks:
-            if column.group.kind not in row.group.sees:
+            if row is column and row.group.causal:
+                allowed = torch.ones_like(row.owner[:, :, None] == row.owner[:, None]).tril()
+            elif column.group.kind not in row.group.sees:
                 allowed = torch.zeros_like(row.owner[:, :, None] == column.owner[:, None])
             elif row.group.owned and column.group.owned:
                 allowed = row.owner[:, :, None] == column.owner[:, None]
@@ -191,19 +257,39 @@ def seen_pixels(
 ) -> Bool[Tensor, "b r hw"]:
     """Return the pixels of one level that each picture-reading row may look at.
 
-    Queries look at the foreground of their own mask, memory slots at that of their object's previous mask.
+    Queries look at the foreground of their own mask, memory slots at that of their object's previous mask, the words of
+    a caption at everything that is not hidden.
     """
-    groups = {Kind.OBJECT: output.object, Kind.PHRASE: output.phrase, Kind.VISUAL: output.visual}
+    hw = map_hw(mask_features)
+    answers = {
+        Kind.OBJECT: output.object,
+        Kind.IMAGE: output.image,
+        Kind.PHRASE: output.phrase,
+        Kind.VISUAL: output.visual,
+    }
     seen = []
     for block in blocks:
-        answers = groups.get(block.group.kind)
-        if answers is not None:
-            seen.append(visible_pixels(dot(answers.mask_embeddings, mask_features)))
-        elif block.group.kind is Kind.MEMORY and question.previous is not None:
-            previous = visible_pixels(resize(question.previous, map_hw(mask_features)))
-            index = block.owner[:, :, None].expand(-1, -1, previous.shape[-1])
-            seen.append(previous.gather(1, index))
+        kind = block.group.kind
+        mine = answers.get(kind)
+        if mine is not None:
+            own = visible_pixels(dot(mine.mask_embeddings, mask_features))
+            own[:, : block.group.unmasked] = True
+            seen.append(own)
+        elif kind is Kind.MEMORY and question.previous is not None:
+            previous = visible_pixels(resize(question.previous, hw))
+            seen.append(previous.gather(1, block.owner[:, :, None].expand(-1, -1, previous.shape[-1])))
+        elif kind is Kind.CAPTION and question.caption is not None:
+            seen.append(open_pixels(question.caption, hw))
     return torch.cat(seen, dim=1)
+
+
+def open_pixels(caption: CaptionSoFar, hw: tuple[int, int]) -> Bool[Tensor, "b t hw"]:
+    """Return the pixels that the words of a caption may look at."""
+    batch, length = caption.tokens.shape[:2]
+    if caption.hidden is None:
+        return torch.ones((batch, length, hw[0] * hw[1]), dtype=torch.bool, device=caption.tokens.device)
+    hidden = F.interpolate(caption.hidden[:, None].float(), size=hw, mode="nearest") > 0
+    return ~hidden.flatten(2).expand(-1, length, -1)
 
 
 def with_level_tokens(
@@ -213,12 +299,14 @@ def with_level_tokens(
     question: Question,
     level: int,
 ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s d"]]:
-    """Replace visual tokens, features and positions alike, by those of the level just read (they stand last)."""
-    if question.visual is None or blocks[-1].group.kind is not Kind.VISUAL_TOKENS:
-        return x, positions
-    tokens = question.visual.levels[level]
-    others = x.shape[1] - tokens.shape[1]
-    return torch.cat((x[:, :others], tokens), dim=1), torch.cat((positions[:, :others], tokens), dim=1)
+    """Replace tokens of marked pixels, features and positions alike, by those of the level just read.
+
+    They stand last.
+    """
+    marks = {Kind.VISUAL_TOKENS: question.visual, Kind.REFERENCE_TOKENS: question.reference}
+    fresh = [tokens.levels[level] for block in blocks if (tokens := marks.get(block.group.kind)) is not None]
+    others = x.shape[1] - sum(tokens.shape[1] for tokens in fresh)
+    return torch.cat((x[:, :others], *fresh), dim=1), torch.cat((positions[:, :others], *fresh), dim=1)
 
 
 def map_hw(maps: Tensor) -> tuple[int, int]:

@@ -60,8 +60,16 @@ class Heads(nn.Module):
         self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
         self.mask_layers = nn.ModuleList((nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim)))
 
-    def forward(self, queries: Float[Tensor, "b q d"]) -> Answers:
-        """Look at queries; does not change them."""
-        x = self.norm(queries)
+    def forward(self, normed: Float[Tensor, "b q d"]) -> Answers:
+        """Look at queries that went through `norm`."""
         first, second, third = self.mask_layers
-        return Answers(x @ self.class_projection, third(F.relu(second(F.relu(first(x))))))
+        return Answers(normed @ self.class_projection, third(F.relu(second(F.relu(first(normed))))))
+
+
+class CaptionHead(nn.Module):
+    """From caption row to a vector to compare with word embeddings; and where in the caption a row stands."""
+
+    def __init__(self, dim: int, context: int) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(context, dim))
+        self.projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)

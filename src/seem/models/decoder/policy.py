@@ -12,16 +12,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Literal
 
 
 class Kind(str, Enum):
     """The kinds of decoder rows."""
 
     OBJECT = "object"  # learned queries that find every thing and stuff region
+    IMAGE = "image"  # one query that speaks for the whole picture
     PHRASE = "phrase"  # queries that answer phrases
     VISUAL = "visual"  # queries that answer the prompts of one object
+    CAPTION = "caption"  # the words of a caption so far
     MEMORY = "memory"  # slots that read the previous round's mask
     PHRASE_TOKENS = "phrase_tokens"  # encoded words
+    AUDIO_TOKENS = "audio_tokens"  # encoded words that were spoken
+    REFERENCE_TOKENS = "reference_tokens"  # features of a region of another picture
     VISUAL_TOKENS = "visual_tokens"  # features of prompted pixels
 
 
@@ -37,26 +42,58 @@ class Group:
     """The heads are evaluated for these rows."""
     owned: bool = False
     """Every row belongs to one object and ignores the rows of others."""
+    causal: bool = False
+    """Within the group, a row sees itself and those before it."""
+    pools: Kind | None = None
+    """Answers with a mean of that group's rows, weighted by likeness, instead of its own row."""
+    unmasked: int = 0
+    """How many rows, from the first, read the whole picture instead of their own mask's foreground."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The attention table of one model version.
+    """The attention table of one model version, and what else distinguishes it.
 
-    Groups stand in the order of their rows; those that read the picture come first.
+    Groups stand in the order of their rows; those that read the picture come first, tokens that change from level to
+    level last.
     """
 
     groups: tuple[Group, ...]
-    visual_queries: int
-    """Visual queries an object; each starts as a copy of one object query."""
-    max_points: int = 512
-    """Prompt pixels that become tokens, for positive and negative pixels each."""
+    visual_queries: int | None = None
+    """Visual queries an object, each a copy of one object query; None = a copy of all."""
+    visual: Kind | None = None
+    """The group that answers visual prompts; None = the version takes none."""
+    phrase: Kind = Kind.PHRASE
+    """The group that answers phrases."""
     composes: bool = False
     """The plain table already lets prompts of different kinds of one object meet."""
+    objects_apart: bool = False
+    """Nothing is shared between objects: each has its own pixels' limit and all memory slots."""
+    max_points: int = 512
+    """Prompt pixels that become tokens, for positive and negative pixels each."""
+    no_points: float = -1.0
+    """Every component of an object's prompt vector when nothing was marked."""
+    resampling: Literal["bilinear", "bicubic"] = "bilinear"
+    """How mask logits are resized: bilinear, or antialiased bicubic."""
 
     def group(self, kind: Kind) -> Group | None:
         """Return the row of `kind`, or None where the version has none."""
         return next((group for group in self.groups if group.kind is kind), None)
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether one pass can answer several objects."""
+        return any(group.owned for group in self.groups if group.kind is self.visual)
+
+    @property
+    def shares_phrases(self) -> bool:
+        """Whether the words of one phrase are heard by all objects of a pass."""
+        return not any(group.owned for group in self.groups if group.kind is Kind.PHRASE_TOKENS)
+
+    @property
+    def found(self) -> frozenset[Kind]:
+        """The groups whose answers are the regions of the picture."""
+        return frozenset({Kind.OBJECT, Kind.IMAGE}) & {group.kind for group in self.groups}
 
     def needed(self, asked: frozenset[Kind], present: frozenset[Kind]) -> tuple[Group, ...]:
         """Return the groups that the asked ones depend on, in row order.
@@ -65,10 +102,12 @@ class Policy:
         """
         wanted = asked & present
         while True:
-            seen = frozenset(kind for group in self.groups if group.kind in wanted for kind in group.sees)
-            grown = wanted | (seen & present)
+            chosen = [group for group in self.groups if group.kind in wanted]
+            seen = frozenset(kind for group in chosen for kind in group.sees)
+            pooled = frozenset(group.pools for group in chosen if group.pools is not None)
+            grown = wanted | ((seen | pooled) & present)
             if grown == wanted:
-                return tuple(group for group in self.groups if group.kind in wanted)
+                return tuple(chosen)
             wanted = grown
 
     def composed(self) -> Policy:
@@ -89,28 +128,83 @@ def _see(*kinds: Kind) -> frozenset[Kind]:
     return frozenset(kinds)
 
 
-SEEM_V1 = Policy(
+def _tokens(kind: Kind, *sees: Kind, owned: bool = False) -> Group:
+    return Group(kind, _see(*sees), reads_image=False, answers=False, owned=owned)
+
+
+_SEEM = (
+    Group(Kind.OBJECT, _see(Kind.OBJECT)),
+    Group(Kind.PHRASE, _see(Kind.PHRASE, Kind.PHRASE_TOKENS)),
+    Group(Kind.VISUAL, _see(Kind.VISUAL, Kind.VISUAL_TOKENS, Kind.MEMORY), owned=True),
+    Group(Kind.MEMORY, _see(Kind.MEMORY), answers=False, owned=True),
+    _tokens(Kind.PHRASE_TOKENS, Kind.PHRASE, Kind.PHRASE_TOKENS),
+    _tokens(Kind.VISUAL_TOKENS, Kind.VISUAL_TOKENS, owned=True),
+)
+
+SEEM_V1 = Policy(_SEEM, visual=Kind.VISUAL, visual_queries=3)
+"""Three visual queries an object, objects side by side."""
+
+SEEM_V0 = Policy(_SEEM, visual=Kind.VISUAL, objects_apart=True, no_points=0.0)
+"""A copy of all object queries for every object (in the official code objects are the batch)."""
+
+SEEM_DEMO = Policy(
+    groups=(
+        Group(
+            Kind.OBJECT,
+            _see(Kind.OBJECT, Kind.PHRASE_TOKENS, Kind.AUDIO_TOKENS, Kind.REFERENCE_TOKENS, Kind.VISUAL_TOKENS),
+        ),
+        _tokens(Kind.PHRASE_TOKENS, Kind.OBJECT, Kind.PHRASE_TOKENS),
+        _tokens(Kind.AUDIO_TOKENS, Kind.OBJECT, Kind.AUDIO_TOKENS),
+        _tokens(Kind.REFERENCE_TOKENS, Kind.REFERENCE_TOKENS),
+        _tokens(Kind.VISUAL_TOKENS, Kind.VISUAL_TOKENS),
+    ),
+    visual=Kind.OBJECT,
+    phrase=Kind.OBJECT,
+    composes=True,
+    objects_apart=True,
+    no_points=0.0,
+)
+"""No queries of their own for prompts: every prompt steers the object queries."""
+
+XDECODER = Policy(
     groups=(
         Group(Kind.OBJECT, _see(Kind.OBJECT)),
-        Group(Kind.PHRASE, _see(Kind.PHRASE, Kind.PHRASE_TOKENS)),
-        Group(Kind.VISUAL, _see(Kind.VISUAL, Kind.VISUAL_TOKENS, Kind.MEMORY), owned=True),
-        Group(Kind.MEMORY, _see(Kind.MEMORY), answers=False, owned=True),
-        Group(Kind.PHRASE_TOKENS, _see(Kind.PHRASE, Kind.PHRASE_TOKENS), reads_image=False, answers=False),
-        Group(Kind.VISUAL_TOKENS, _see(Kind.VISUAL_TOKENS), reads_image=False, answers=False, owned=True),
+        Group(Kind.IMAGE, _see(Kind.IMAGE), pools=Kind.OBJECT),
+        Group(Kind.PHRASE, _see(Kind.PHRASE, Kind.PHRASE_TOKENS), unmasked=1),
+        Group(Kind.CAPTION, _see(Kind.OBJECT, Kind.IMAGE, Kind.CAPTION), causal=True),
+        _tokens(Kind.PHRASE_TOKENS, Kind.PHRASE, Kind.PHRASE_TOKENS),
     ),
-    visual_queries=3,
+    resampling="bicubic",
 )
+"""X-Decoder: no visual prompts; captions and whole pictures.
+
+The first phrase query reads everything: an index that is off by one in the official code (xdecoder.py:455), kept.
+"""
 
 NANO = Policy(
     groups=(
         Group(Kind.OBJECT, _see(Kind.OBJECT)),
-        Group(Kind.VISUAL, _see(Kind.VISUAL, Kind.VISUAL_TOKENS, Kind.PHRASE_TOKENS), owned=True),
-        Group(Kind.PHRASE_TOKENS, _see(Kind.PHRASE_TOKENS), reads_image=False, answers=False, owned=True),
-        Group(Kind.VISUAL_TOKENS, _see(Kind.VISUAL_TOKENS), reads_image=False, answers=False, owned=True),
+        Group(
+            Kind.VISUAL,
+            _see(Kind.VISUAL, Kind.VISUAL_TOKENS, Kind.REFERENCE_TOKENS, Kind.PHRASE_TOKENS),
+            owned=True,
+        ),
+        _tokens(Kind.PHRASE_TOKENS, Kind.PHRASE_TOKENS, owned=True),
+        _tokens(Kind.REFERENCE_TOKENS, Kind.REFERENCE_TOKENS, owned=True),
+        _tokens(Kind.VISUAL_TOKENS, Kind.VISUAL_TOKENS, owned=True),
     ),
+    visual=Kind.VISUAL,
+    phrase=Kind.VISUAL,
     visual_queries=1,
-    max_points=48,
     composes=True,
+    max_points=48,
 )
+"""Every prompt of a call is seen by the queries of its object, which answer all of them."""
 
-POLICIES: dict[str, Policy] = {"seem-v1": SEEM_V1, "nano": NANO}
+POLICIES: dict[str, Policy] = {
+    "seem-v1": SEEM_V1,
+    "seem-v0": SEEM_V0,
+    "seem-demo": SEEM_DEMO,
+    "xdecoder": XDECODER,
+    "nano": NANO,
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -16,6 +18,15 @@ def dot(mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b
 def resize(maps: Float[Tensor, "b q h w"], hw: tuple[int, int]) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
     """Resize by bilinear interpolation, half-pixel centres, no antialiasing (SEEM's rule for mask logits)."""
     return F.interpolate(maps, size=hw, mode="bilinear", align_corners=False)
+
+
+def shrink_or_grow(
+    maps: Float[Tensor, "b q h w"], hw: tuple[int, int], resampling: Literal["bilinear", "bicubic"]
+) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
+    """Resize by a version's rule: bilinear as above, or antialiased bicubic (X-Decoder)."""
+    if resampling == "bilinear":
+        return resize(maps, hw)
+    return F.interpolate(maps, size=hw, mode="bicubic", align_corners=False, antialias=True)
 
 
 def visible_pixels(logits: Float[Tensor, "b q h w"]) -> Bool[Tensor, "b q hw"]:

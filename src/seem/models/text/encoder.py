@@ -40,7 +40,8 @@ class TextEncoder(nn.Module):
             x = block(x)
         vectors = self.norm(x) @ self.projection
         before_end = (ids == self.tokens.num_embeddings - 1).cumsum(dim=1) == 0
-        phrases = vectors[torch.arange(len(ids), device=ids.device), before_end.sum(dim=1)]
+        end = before_end.sum(dim=1).clamp(max=ids.shape[1] - 1)  # a caption in the making has no end yet
+        phrases = vectors[torch.arange(len(ids), device=ids.device), end]
         return TextFeatures(vectors, valid, phrases)
 
 
