@@ -37,10 +37,12 @@ from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
 from seem.prompts import Frame, Mask, Prompt, Text, VisualPrompt, rasterisation_rule
 from seem.results import Labels, Provenance, Results
 from seem.tasks import instance, panoptic, semantic
+from seem.tasks.caption import first_sentence, write_caption
 from seem.tasks.interactive import ObjectMasks, segment_objects
 from seem.tasks.labels import label_masks
 from seem.tasks.phrase import segment_phrases
 from seem.tasks.postprocess import PhotoFrame, to_input, to_output, to_photo, to_photo_masks
+from seem.tasks.retrieval import fit_scores, image_vectors
 from seem.vocabulary import Vocabulary
 
 Classes: TypeAlias = "Vocabulary | Sequence[str] | None"
@@ -48,6 +50,7 @@ Classes: TypeAlias = "Vocabulary | Sequence[str] | None"
 BACKGROUND = "background"
 """The no-object class: encoded like any other name, last in every classifier (official behaviour)."""
 
+KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the oldest go first
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 
 
@@ -98,6 +101,16 @@ class Model:
         with arithmetic(self.device, self.precision):
             return self.network.encode_text(tokens.ids.to(self.device), tokens.valid.to(self.device))
 
+    def retrieve(self, photos: Sequence[EncodedImage], phrase: str) -> tuple[Ranked, ...]:
+        """Rank photos by how well they fit a phrase, best first (X-Decoder models).
+
+        Ask the best photo `segment(Text(phrase))` for the region that is meant. Raises `ValueError` as
+        `EncodedImage.similarity` does.
+        """
+        scores = [float(photo.similarity([phrase])[0]) for photo in photos]
+        order = sorted(range(len(photos)), key=lambda row: -scores[row])
+        return tuple(Ranked(row, scores[row]) for row in order)
+
     def classifier(self, vocabulary: Vocabulary) -> Float[Tensor, "k1 d"]:
         """Return the normalised embedding of every class, the background last; kept for the next call.
 
@@ -107,6 +120,8 @@ class Model:
             known = self._classifiers.get(vocabulary.key)
             if known is None:
                 known = self._encode_classes([*vocabulary.phrases, BACKGROUND])
+                while len(self._classifiers) >= KEPT_CLASS_LISTS:
+                    self._classifiers.pop(next(iter(self._classifiers)))
                 self._classifiers[vocabulary.key] = known
             return known
 
@@ -128,6 +143,14 @@ class Model:
         means: Tensor = torch.unflatten(vectors, 0, (len(names), len(templates))).mean(dim=1)
         length: Tensor = means.norm(dim=-1, keepdim=True)
         return means / length
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A photo of a list, by its place in it, and how well it fits (-1 to 1)."""
+
+    index: int
+    score: float
 
 
 def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> ImageBatch:
@@ -328,6 +351,43 @@ class EncodedImage:
         """Begin a conversation about one object: rounds with memory, and undo."""
         return Session(self)
 
+    # --- Words for the whole ------------------------------------------------------------------------------------------
+
+    def caption(self, region: VisualPrompt | None = None) -> str:
+        """Describe the photo in a sentence, or the region that a visual prompt marks (X-Decoder models).
+
+        Greedy, at most 50 word pieces, up to the first full stop (official behaviour). Raises `ValueError` for a model
+        without captions.
+        """
+        network = self.model.network
+        if network.decoder.captions is None:
+            raise ValueError(f"{self.model.name} writes no captions; load an X-Decoder, for example xdecoder-focal-t.")
+        hidden = None
+        if region is not None:
+            region.check_inside(self.hw)
+            drawn = np.ones(self.images.padded_hw, dtype=np.bool_)
+            height, width = self._drawing.network_hw
+            drawn[:height, :width] = ~region.rasterise(self._drawing)
+            hidden = torch.from_numpy(drawn)[None].to(self.model.device)
+        tokenizer = self.model.tokenizer
+        with arithmetic(self.model.device, self.model.precision):
+            words = write_caption(network, self.memory, tokenizer.begin, tokenizer.end, hidden)
+        return first_sentence(tokenizer.decode(words))
+
+    def similarity(self, phrases: Sequence[str]) -> NDArray[np.float32]:
+        """Score how well the whole photo fits each phrase, (N,) in -1 to 1 (X-Decoder models).
+
+        The mean of two cosines, as in the official retrieval. Raises `ValueError` for a model that has no vector of
+        whole photos.
+        """
+        network = self.model.network
+        if self.memory.summary is None:
+            raise ValueError(f"{self.model.name} compares no whole photos; load an X-Decoder, e.g. xdecoder-focal-t.")
+        features = self.model.encode_phrases([Text(phrase).phrase for phrase in phrases])
+        with arithmetic(self.model.device, self.model.precision):
+            scores = fit_scores(image_vectors(network, self.memory), features.phrases)[0]
+        return scores.float().cpu().numpy()
+
     # --- How ---------------------------------------------------------------------------------------------------------
 
     def _answer(
@@ -453,7 +513,8 @@ class EncodedImage:
         """Name masks by the object queries that cover the same pixels; runs them if nobody has yet."""
         vocabulary = Vocabulary.coco_panoptic()
         found, logits = self._classified(vocabulary)
-        named = label_masks(small, found.mask_logits, logits)
+        height, width = (-(-side // 4) for side in self.images.input_hw[0])  # padding is nobody's
+        named = label_masks(small[:, :height, :width], found.mask_logits[:, :height, :width], logits)
         return Labels(
             tuple(None if category is None else vocabulary[category].name for category in named.categories),
             named.scores,

@@ -61,7 +61,6 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
         if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or path.is_file():
             return open_file(path)
     card = zoo.find(str(name_or_path))
-    assert card.config is not None
     if card.weights is zoo.Weights.EMBEDDED:
         with as_file(files("seem") / "assets" / EMBEDDED) as embedded:
             return open_file(embedded)
@@ -89,7 +88,6 @@ def open_file(path: Path) -> LoadedNetwork:
         card = zoo.find(read_model_name(path, content.metadata))
     except ValueError as error:
         raise SeemError(f"{path} cannot be used: {error}") from None
-    assert card.config is not None
     config = card.config()
     return LoadedNetwork(card.name, fill_network(config, content.tensors, path), sha256_of(path), tokenizer_of(config))
 

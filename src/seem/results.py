@@ -73,7 +73,7 @@ class Provenance:
     task: str
     model: str
     model_sha256: str | None = None
-    precision: str = "exact"
+    precision: str = "float32"
     prompts: tuple[tuple[Prompt, ...], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     rules: tuple[str, ...] = ()

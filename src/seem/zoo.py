@@ -1,7 +1,6 @@
 """The models by name: what each is, can do and scored, where its weights are and on which terms.
 
-A row is data. A model is *built* when its row has a `config`; the other rows are known, so that their names are
-recognised, and become usable by filling that column.
+A row is data, and the table is everything that distinguishes one model's entry from another's.
 """
 
 from __future__ import annotations
@@ -80,14 +79,9 @@ class ModelCard:
     prompts: tuple[str, ...]
     weights: Weights
     licence: str
+    config: Callable[[], SegmenterConfig]
     file: HubFile | None = None
     published: PublishedScores | None = None
-    config: Callable[[], SegmenterConfig] | None = None
-
-    @property
-    def is_built(self) -> bool:
-        """Whether this version of Seem has the network."""
-        return self.config is not None
 
     @property
     def megabytes(self) -> int:
@@ -108,18 +102,16 @@ class ModelCard:
 
 
 def find(name: str) -> ModelCard:
-    """Look a built model up by name; a name that is unknown, or not built yet, is a `ValueError` that helps."""
+    """Look a model up by name; an unknown name is a `ValueError` that suggests the nearest."""
     card = KNOWN.get(name)
     if card is None:
         raise ValueError(f"There is no model {name!r}; {_suggestion(name)}the models are {_names(list_models())}.")
-    if not card.is_built:
-        raise ValueError(f"The model {name!r} is known but not built yet; the models are {_names(list_models())}.")
     return card
 
 
 def list_models() -> tuple[ModelCard, ...]:
-    """List the models that this version can build, the smallest first."""
-    return tuple(card for card in KNOWN.values() if card.is_built)
+    """List all models, nano first, then by family and size."""
+    return tuple(KNOWN.values())
 
 
 def _suggestion(name: str) -> str:
@@ -144,7 +136,8 @@ def _official(
     parameters: int,
     file: str | None,
     published: PublishedScores | None = None,
-    config: Callable[[], SegmenterConfig] | None = None,
+    *,
+    config: Callable[[], SegmenterConfig],
 ) -> ModelCard:
     """Fill in what all models of a family share; without a file, only the architecture was published."""
     return ModelCard(
@@ -183,7 +176,7 @@ KNOWN = {
             164_619_249,
             "seem_focalt_v1.pt",
             PublishedScores(50.8, 39.4, 60.7, 58.5, 63.7, 72.0, 3.19, 4.13),
-            config.seem_focal_t_v1,
+            config=config.seem_focal_t_v1,
         ),
         _official(
             SEEM,

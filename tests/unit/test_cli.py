@@ -104,7 +104,8 @@ def test_models_is_a_table(capsys):
     assert lines[0].split() == ["name", "parameters", "weights", "licence", "tasks"]
     for name, part in (("nano", "embedded  Apache-2.0  panoptic, instance"), (V1, "164.6 M  download  AFL-3.0")):
         assert any(line.startswith(f"{name} ") and " ".join(part.split()) in " ".join(line.split()) for line in lines)
-    assert lines[-1].split() == [V1, "50.8", "39.4", "60.7", "58.5", "63.7", "72.0", "3.19", "4.13"]
+    published = [line.split() for line in lines[lines.index("") :]]
+    assert [V1, "50.8", "39.4", "60.7", "58.5", "63.7", "72.0", "3.19", "4.13"] in published
 
 
 # --- seem convert -----------------------------------------------------------------------------------------------------

@@ -318,22 +318,31 @@ def png_header(width, height):
     )
 
 
+KINDS = {
+    "grey.png": picture(40, 30).convert("L"),
+    "bit.png": picture(40, 30).convert("1"),
+    "palette.png": picture(40, 30).convert("P"),
+    "alpha.png": picture(40, 30).convert("RGBA"),
+    "cmyk.jpg": picture(40, 30).convert("CMYK"),
+    "deep.png": Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50),
+    "dot.png": picture(1, 1),
+    "column.png": picture(3, 5000),
+    "row.png": picture(5000, 3),
+}
+SHAPES = ("dot.png", "column.png", "row.png")
+
+
 @pytest.mark.parametrize(
-    ("name", "image"),
+    ("name", "question"),
     [
-        ("grey.png", picture(40, 30).convert("L")),
-        ("bit.png", picture(40, 30).convert("1")),
-        ("palette.png", picture(40, 30).convert("P")),
-        ("alpha.png", picture(40, 30).convert("RGBA")),
-        ("cmyk.jpg", picture(40, 30).convert("CMYK")),
-        ("deep.png", Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50)),
-        ("dot.png", picture(1, 1)),
-        ("column.png", picture(3, 5000)),
-        ("row.png", picture(5000, 3)),
+        *((name, ()) for name in KINDS),
+        *((name, ("--point", "0,0")) for name in SHAPES),
+        *((name, ("--task", "instance")) for name in SHAPES),
+        *((name, ("--task", "semantic")) for name in SHAPES),
     ],
 )
-@pytest.mark.parametrize("question", [(), ("--point", "0,0"), ("--task", "semantic")], ids=["all", "click", "classes"])
-def test_every_kind_of_picture_is_segmented(run, name, image, question):
+def test_every_kind_of_picture_is_segmented(run, name, question):
+    image = KINDS[name]
     image.save(name)
     (record,) = run(name, *question, "--json").records
     assert (record["images"][0]["width"], record["images"][0]["height"]) == image.size
@@ -540,6 +549,7 @@ def test_an_interruption_is_told_in_a_word(run, folder, monkeypatch):
     monkeypatch.setattr(EncodedImage, "panoptic", interrupt)
     ran = run(folder)
     assert ran.code == 130
+    assert ran.err.endswith("seem: interrupted; what was finished is kept.\n")
     assert "Traceback" not in ran.err
     assert not Path("seem-out").exists()
 

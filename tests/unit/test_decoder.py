@@ -26,8 +26,8 @@ class Tiny:
         config = DecoderConfig(
             policy, dim=DIM, layers=layers, num_heads=2, ffn=32, num_queries=QUERIES, num_memory=SLOTS
         )
-        self.decoder = MaskDecoder(config, mask_dim=DIM).double().requires_grad_(False)
-        self.prompts = PromptEncoder(DIM, POLICIES[policy].max_points).double().requires_grad_(False)
+        self.decoder = MaskDecoder(config, mask_dim=DIM, context=8).double().requires_grad_(False)
+        self.prompts = PromptEncoder(DIM, POLICIES[policy]).double().requires_grad_(False)
 
     def photos(self, count=1, seed=1):
         draw = torch.Generator().manual_seed(seed)

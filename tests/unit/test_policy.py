@@ -5,7 +5,7 @@ import pytest
 from seem.models.decoder.policy import NANO, POLICIES, SEEM_V1, Kind
 
 OBJECT, PHRASE, VISUAL, MEMORY = Kind.OBJECT, Kind.PHRASE, Kind.VISUAL, Kind.MEMORY
-PHRASE_TOKENS, VISUAL_TOKENS = Kind.PHRASE_TOKENS, Kind.VISUAL_TOKENS
+PHRASE_TOKENS, VISUAL_TOKENS, REFERENCE_TOKENS = Kind.PHRASE_TOKENS, Kind.VISUAL_TOKENS, Kind.REFERENCE_TOKENS
 
 
 def kinds(groups):
@@ -22,8 +22,9 @@ class TestEveryTable:
         reads = [group.reads_image for group in policy.groups]
         assert reads == sorted(reads, reverse=True)
 
-    def test_visual_tokens_come_last(self, policy):
-        assert policy.groups[-1].kind is VISUAL_TOKENS
+    def test_tokens_that_change_from_level_to_level_come_last(self, policy):
+        changing = [kind in (REFERENCE_TOKENS, VISUAL_TOKENS) for kind in kinds(policy.groups)]
+        assert changing == sorted(changing)
 
     def test_what_is_seen_has_a_row(self, policy):
         assert {kind for group in policy.groups for kind in group.sees} <= set(kinds(policy.groups))
@@ -63,7 +64,7 @@ EVERYTHING = frozenset(Kind)
         (SEEM_V1, {VISUAL}, {OBJECT}, []),
         (SEEM_V1, {OBJECT, PHRASE}, {OBJECT, PHRASE}, [OBJECT, PHRASE]),
         (SEEM_V1.composed(), {VISUAL}, EVERYTHING, [PHRASE, VISUAL, MEMORY, PHRASE_TOKENS, VISUAL_TOKENS]),
-        (NANO, {VISUAL}, EVERYTHING, [VISUAL, PHRASE_TOKENS, VISUAL_TOKENS]),
+        (NANO, {VISUAL}, EVERYTHING, [VISUAL, PHRASE_TOKENS, REFERENCE_TOKENS, VISUAL_TOKENS]),
     ],
 )
 def test_only_rows_that_matter_are_needed(policy, asked, present, needed):

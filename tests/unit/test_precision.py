@@ -43,7 +43,13 @@ def test_the_lower_precision_must_be_faster_and_see_the_same(monkeypatch, speed_
 
     monkeypatch.setattr(Segmenter, "encode_pixels", encode)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr("seem.models.precision.SMALL", 0)
     assert measured_choice(tiny_network("nano"), CPU) == chosen
+
+
+def test_a_small_network_on_a_cpu_is_not_measured(monkeypatch):
+    monkeypatch.setattr(Segmenter, "encode_pixels", lambda *_: pytest.fail("measured"))
+    assert measured_choice(tiny_network("nano"), CPU) == "float32"
 
 
 @pytest.mark.parametrize("name", CONFIGS)

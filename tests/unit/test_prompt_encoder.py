@@ -1,10 +1,13 @@
 """Prompted pixels to tokens, on maps whose answers can be read off."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.prompt_encoder import NO_POINTS, Marks, PromptEncoder, features_at, mean_by_owner
+from seem.models.decoder.policy import SEEM_V1
+from seem.models.prompt_encoder import Marks, PromptEncoder, features_at, mean_by_owner
 from seem.models.structures import PixelFeatures, VisualPrompts
 
 SIZE = 16  # network pixels; masks are a quarter of it
@@ -24,7 +27,7 @@ def pixels(batch=1):
 
 def encoder(max_points=512):
     """An encoder that shows what it reads: projections are one, a positive token gains 10, a negative 20."""
-    made = PromptEncoder(dim=2, max_points=max_points)
+    made = PromptEncoder(dim=2, policy=replace(SEEM_V1, max_points=max_points))
     with torch.no_grad():
         made.signs.copy_(torch.tensor([[10.0, 10.0], [20.0, 20.0]]))
         for projection in made.level_projections:
@@ -78,13 +81,13 @@ def test_a_pixel_of_two_objects_is_two_tokens():
 def test_vectors_are_means_over_an_objects_own_pixels():
     tokens = encode(drawn([(0, 0), (8, 0)], [(4, 12)]), drawn([], [(0, 8)]))
     assert tokens.positive_vectors[0].tolist() == [[0.25, 0.0], [0.25, 0.75]]
-    assert tokens.negative_vectors[0].tolist() == [[NO_POINTS] * 2, [0.0, 0.5]]
+    assert tokens.negative_vectors[0].tolist() == [[SEEM_V1.no_points] * 2, [0.0, 0.5]]
 
 
 def test_an_object_without_pixels_has_no_tokens_and_the_official_vector():
     tokens = encode(drawn([]), drawn([]))
     assert [level.shape for level in tokens.levels] == [(1, 0, 2)] * 3
-    assert tokens.positive_vectors.unique().tolist() == [NO_POINTS]
+    assert tokens.positive_vectors.unique().tolist() == [SEEM_V1.no_points]
 
 
 def test_at_most_so_many_pixels_of_each_sign():
@@ -104,4 +107,4 @@ def test_the_shorter_photo_of_a_batch_is_padded():
 
 def test_padding_belongs_to_nobody():
     marks = Marks(torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[0, -1]]))
-    assert mean_by_owner(ramps(4, 4), marks, 2)[0].tolist() == [[0, 0], [NO_POINTS, NO_POINTS]]
+    assert mean_by_owner(ramps(4, 4), marks, 2, without=-1.0)[0].tolist() == [[0, 0], [-1, -1]]

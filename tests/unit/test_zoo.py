@@ -7,36 +7,13 @@ import torch
 from seem import zoo
 from seem.models.build import build
 
-LATER = [
-    "seem-focal-l-v1",
-    "seem-samvit-b-v1",
-    "seem-samvit-l-v1",
-    "seem-davit-d3-v1",
-    "seem-davit-d5-v1",
-    "seem-focal-t-v0",
-    "seem-focal-l-v0",
-    "seem-focal-t-demo",
-    "seem-focal-l-demo",
-    "xdecoder-focal-t",
-    "xdecoder-focal-l",
-    "xdecoder-focal-l-q101",
-    "xdecoder-davit-d3",
-    "xdecoder-davit-d5",
-]
 
-
-def test_built_models_are_listed_and_found():
-    assert [card.name for card in zoo.list_models()] == ["nano", "seem-focal-t-v1"]
+def test_every_model_is_listed_and_found():
+    assert len(zoo.list_models()) == 16
+    assert zoo.list_models()[0].name == "nano"
     for card in zoo.list_models():
         assert zoo.find(card.name) is card
-        assert card.config is not None
         assert card.config().name == card.name
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_later_models_are_recognised(name):
-    with pytest.raises(ValueError, match=f"'{name}' is known but not built yet"):
-        zoo.find(name)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +39,7 @@ def test_far_name_gets_the_list_alone(typed):
     with pytest.raises(ValueError, match="There is no model") as caught:
         zoo.find(typed)
     assert "did you mean" not in str(caught.value)
-    assert "nano, seem-focal-t-v1" in str(caught.value)
+    assert "nano, seem-focal-t-v1, " in str(caught.value)
 
 
 def test_rows_are_sound():

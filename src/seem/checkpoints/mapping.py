@@ -235,17 +235,21 @@ def from_official(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
     for row in rows:
         if row.official not in official:
             continue
+        given, expected = list(official[row.official].shape), official_shape(row, ours)
+        if given != expected:
+            misshapen.append(f"{row.official} is {given}, expected {expected}")
+            continue
         parts = official[row.official].chunk(len(row.ours)) if len(row.ours) > 1 else (official[row.official],)
-        for name, part in zip(row.ours, parts, strict=False):
-            if part.shape != ours[name].shape:
-                wanted = (len(row.ours) * ours[name].shape[0], *ours[name].shape[1:]) if len(row.ours) > 1 else None
-                expected = list(wanted or ours[name].shape)
-                misshapen.append(f"{row.official} is {list(official[row.official].shape)}, expected {expected}")
-                break
-            tensors[name] = part
+        tensors.update(zip(row.ours, parts, strict=True))
     if missing or unknown or misshapen:
         raise ValueError(complaint(missing, unknown, misshapen))
     return Converted(tensors, extras)
+
+
+def official_shape(row: Row, ours: Mapping[str, Tensor]) -> list[int]:
+    """Return the shape of an official tensor: ours, or ours stacked along the first dimension."""
+    shape = list(ours[row.ours[0]].shape)
+    return shape if len(row.ours) == 1 else [len(row.ours) * shape[0], *shape[1:]]
 
 
 def to_official(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +14,7 @@ from typer.main import get_command
 
 import seem
 from seem.cli.convert import convert
-from seem.cli.errors import abandon_output, explain
+from seem.cli.errors import INTERRUPTED, abandon_output, explain
 from seem.cli.models import models
 from seem.cli.prompts import InOrder
 from seem.cli.segment import segment
@@ -48,12 +50,12 @@ def top(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's own, and return its exit code; no exception leaves."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that are no text
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = get_command(app).main(args=words or ["--help"], prog_name="seem", standalone_mode=False)
+        if code == INTERRUPTED:  # newer versions of typer catch what older ones let through
+            raise KeyboardInterrupt
     except BaseException as error:
         code = explain(error)
     try:
@@ -62,3 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         abandon_output()
         code = code or explain(error)
     return code if isinstance(code, int) else 0
+
+
+def prepare_streams() -> None:
+    """Let file names that are no text be printed, and a stream that the caller has closed lead nowhere."""
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

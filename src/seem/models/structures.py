@@ -122,9 +122,9 @@ class Question:
     """
 
     visual: VisualTokens | None = None
+    phrases: PhraseTokens | None = None
     reference: VisualTokens | None = None
     """Tokens of a region of another photo."""
-    phrases: PhraseTokens | None = None
     audio: PhraseTokens | None = None
     """Transcripts of spoken prompts."""
     caption: CaptionSoFar | None = None

@@ -27,7 +27,7 @@ class NumberOfClicks:
 
 @dataclass(frozen=True, slots=True)
 class ClickResult:
-    """Scores of `objects` objects; `mean_iou` is by the number of clicks."""
+    """Scores of `objects` objects; `mean_iou` is by the number of clicks. A single click leaves `noc` empty."""
 
     objects: int
     mean_iou: Mapping[int, float]
@@ -65,7 +65,7 @@ class ClickScores:
         return ClickResult(
             objects=len(self._curves),
             mean_iou={k: mean_percent(curve[k - 1] for curve in self._curves) for k in reported},
-            noc=tuple(self._number_of_clicks(threshold) for threshold in NOC_THRESHOLDS),
+            noc=tuple(self._number_of_clicks(threshold) for threshold in NOC_THRESHOLDS if self.clicks > 1),
         )
 
     def _number_of_clicks(self, threshold: float) -> NumberOfClicks:

@@ -197,7 +197,8 @@ NANO = Policy(
     phrase=Kind.VISUAL,
     visual_queries=1,
     composes=True,
-    max_points=48,
+    objects_apart=True,
+    max_points=24,
 )
 """Every prompt of a call is seen by the queries of its object, which answer all of them."""
 
