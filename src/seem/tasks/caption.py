@@ -36,7 +36,7 @@ def write_caption(
     """
     ids = torch.tensor([[begin]], device=image.pixels.mask_features.device)
     words: list[int] = []
-    for _ in range(max_tokens):
+    for _ in range(min(max_tokens, len(model.text.positions) - 1)):
         tokens = model.encode_text(ids, torch.ones_like(ids, dtype=torch.bool)).tokens
         question = Question(caption=CaptionSoFar(tokens, hidden))
         output = model.decode(image, question, CAPTION, FairDraws())

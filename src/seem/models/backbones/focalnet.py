@@ -140,6 +140,6 @@ class FocalModulation(nn.Module):
         return self.proj((query * self.mix(total)).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
 
 
-def channels_last(convolution: nn.Module, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+def channels_last(convolution: nn.Module, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b ho wo d"]:
     """Apply a channels-first convolution to channels-last features."""
     return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
