@@ -5,10 +5,9 @@ from seem.errors import SeemError
 from seem.loading import load
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
 from seem.results import Results
+from seem.version import __version__
 from seem.vocabulary import Vocabulary
 from seem.zoo import list_models
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Box",
@@ -24,6 +23,7 @@ __all__ = [
     "Stroke",
     "Text",
     "Vocabulary",
+    "__version__",
     "list_models",
     "load",
 ]

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TypeAlias, TypedDict, TypeVar, cast, overload
 
@@ -29,6 +28,7 @@ from PIL import Image
 
 from seem.overlay import Bounds, cut_out, draw_overlay
 from seem.prompts import Json, Prompt
+from seem.version import __version__
 from seem.vocabulary import Category, Vocabulary
 
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
@@ -678,7 +678,7 @@ def _to_coco_category(category: Category) -> CocoCategory:
 def _to_seem_record(results: Results) -> SeemRecord:
     provenance = results.provenance
     return SeemRecord(
-        version=metadata.version("seem"),
+        version=__version__,
         model=provenance.model,
         sha256=provenance.model_sha256,
         task=provenance.task,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.comparison import Origin
 from parity.weights import official_tensor
 from seem.checkpoints.mapping import from_official, pairs
 from seem.config import SegmenterConfig, seem_focal_t_v1
@@ -21,7 +20,7 @@ from seem.models.decoder.draws import RecordedDraws
 from seem.models.decoder.policy import Kind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers, ImageBatch, PixelFeatures, Pyramid, Question, TextFeatures
+from seem.models.structures import Answers, DecoderOutput, ImageBatch, PixelFeatures, Pyramid, Question, TextFeatures
 
 BUILT = {"seem_v1_focalt": seem_focal_t_v1}
 """Official architectures that we have, by the name of their manifest."""
@@ -39,11 +38,10 @@ LATER = frozenset(
 
 @dataclass(frozen=True)
 class Said:
-    """The answers of one query group, with their masks, and where each row comes from."""
+    """The answers of one query group, with their masks."""
 
     answers: Answers
     masks: Tensor
-    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -102,42 +100,20 @@ class Bench:
     def ask(self, image: ImageMemory, question: Question, asked: Iterable[Kind]) -> Output:
         """Decode under the draws of the recordings."""
         output = self.network.decode(image, question, frozenset(asked), RecordedDraws(), intermediate=True)
-        steps = (*output.intermediate, output)
+        features = image.pixels.mask_features
 
-        def heard(kind: Kind, answers: list[Answers | None]) -> list[Said | None]:
-            present = [answer for answer in answers if answer is not None]
-            if not present:
-                return [None] * len(answers)
-            near = margins(present[:-1], image.small_masks)
-            origin = Origin(kind.value, numbered(present[-1]), near, near.amin(dim=1))
-            features = image.pixels.mask_features
-            return [Said(answer, dot(answer.mask_embeddings, features), origin) for answer in present]
+        def masked(answers: Answers | None) -> Said | None:
+            return None if answers is None else Said(answers, dot(answers.mask_embeddings, features))
 
-        objects = heard(Kind.OBJECT, [step.object for step in steps])
-        phrases = heard(Kind.PHRASE, [step.phrase for step in steps])
-        visual = heard(Kind.VISUAL, [step.visual for step in steps])
-        *earlier, last = (Output(*said) for said in zip(objects, phrases, visual, strict=True))
-        return Output(last.object, last.phrase, last.visual, tuple(earlier))
+        def heard(step: DecoderOutput) -> Output:
+            return Output(masked(step.object), masked(step.phrase), masked(step.visual))
+
+        return replace(heard(output), earlier=tuple(heard(step) for step in output.intermediate))
 
     def read(self, ids: Tensor) -> TextFeatures:
         """Encode token ids; valid is what stands before the padding of end tokens, the first of them included."""
         ends = (ids == self.network.config.text.vocabulary_size - 1).cumsum(dim=1)
         return self.network.encode_text(ids, F.pad(ends, (1, -1)) == 0)
-
-
-def numbered(answers: Answers) -> Tensor:
-    """Number the queries of every photo."""
-    photos, queries = answers.mask_embeddings.shape[:2]
-    return torch.arange(queries).expand(photos, -1)
-
-
-def margins(before: list[Answers], small_masks: tuple[Tensor, ...]) -> Tensor:
-    """Return how near to zero the mask logits came that decided where each query looked."""
-    nearest = [
-        dot(answers.mask_embeddings, small_masks[layer % len(small_masks)]).abs().flatten(2).amin(dim=2)
-        for layer, answers in enumerate(before)
-    ]
-    return torch.stack(nearest).amin(dim=0)
 
 
 @lru_cache(maxsize=2)

@@ -107,8 +107,3 @@ def sliced(name: str, ours: Tensor) -> Tensor:
         step = int(number)
         ours = ours[:, ::step] if what in "cq" else ours[..., ::step, ::step]
     return ours
-
-
-def query_step(name: str) -> int:
-    """Return which of the queries an array keeps, by its name: every one, or every n-th."""
-    return int(dict(SUFFIX.findall(name)).get("q", 1))

@@ -12,6 +12,7 @@ import torch
 from parity.cases import IN_FLOAT32, IN_FLOAT64, Setting, maps, objects, visual_round
 from parity.comparison import Comparison
 from parity.recording import Folder, read
+from parity.thresholds import settled
 from seem.models.decoder.policy import Kind
 from seem.models.ops.masks import resize
 from seem.models.segmenter import join_phrases
@@ -39,7 +40,7 @@ def phrase(given: Setting) -> None:
     assert said is not None
     best = best_queries(given.bench.network.phrase_logits(said.answers.class_vectors, text.phrases)[0])
     compare.vectors("class_emb", text.phrases)
-    compare.masks("mask_logits", resize(said.masks[:, best], photo.shape[:2]), said.origin.take(best[None]))
+    compare.masks("mask_logits", resize(said.masks[:, best], photo.shape[:2])[0])
 
 
 def clicks(given: Setting) -> None:
@@ -48,9 +49,9 @@ def clicks(given: Setting) -> None:
     image = given.bench.encode(photo)
     first, second, negative = (recording.unpacked(name, photo.shape[1])[None] for name in ("pos1", "pos2", "neg1"))
     before = visual_round(given.bench, image, VisualPrompts(first, negative))
-    compare.masks("round1", before.masks, before.origin)
+    compare.masks("round1", before.masks)
     after = visual_round(given.bench, image, VisualPrompts(second, negative), before.masks)
-    compare.masks("round2", after.masks, after.origin)
+    compare.masks("round2", after.masks)
 
 
 PROVEN: dict[str, Callable[[Setting], None]] = {
@@ -77,8 +78,11 @@ def test_no_recording_lies_idle():
 )
 @pytest.mark.parametrize("case", PROVEN)
 def test_answers_equal_the_recording(case, dtype, tolerance):
-    recording = read(EXCERPT / f"{case}.npz")
-    compare = Comparison(recording, tolerance)
-    with torch.inference_mode():
-        PROVEN[case](Setting("seem_v1_focalt", dtype, Folder(EXCERPT), recording, compare))
-    assert compare.complaints() == []
+    def ask():
+        recording = read(EXCERPT / f"{case}.npz")
+        compare = Comparison(recording, tolerance)
+        with torch.inference_mode():
+            PROVEN[case](Setting("seem_v1_focalt", dtype, Folder(EXCERPT), recording, compare))
+        return compare
+
+    assert settled(ask, tolerance.noise).complaints() == []

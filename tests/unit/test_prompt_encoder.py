@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import SEEM_V1
+from seem.models.decoder.policy import SEEM_V0, SEEM_V1
 from seem.models.prompt_encoder import Marks, PromptEncoder, features_at, mean_by_owner
 from seem.models.structures import PixelFeatures, VisualPrompts
 
@@ -25,9 +25,9 @@ def pixels(batch=1):
     return PixelFeatures(ramps(4, 4).expand(batch, -1, -1, -1), levels)
 
 
-def encoder(max_points=512):
+def encoder(policy=SEEM_V1, **changes):
     """An encoder that shows what it reads: projections are one, a positive token gains 10, a negative 20."""
-    made = PromptEncoder(dim=2, policy=replace(SEEM_V1, max_points=max_points))
+    made = PromptEncoder(dim=2, policy=replace(policy, **changes))
     with torch.no_grad():
         made.signs.copy_(torch.tensor([[10.0, 10.0], [20.0, 20.0]]))
         for projection in made.level_projections:
@@ -84,16 +84,22 @@ def test_vectors_are_means_over_an_objects_own_pixels():
     assert tokens.negative_vectors[0].tolist() == [[SEEM_V1.no_points] * 2, [0.0, 0.5]]
 
 
-def test_an_object_without_pixels_has_no_tokens_and_the_official_vector():
-    tokens = encode(drawn([]), drawn([]))
+@pytest.mark.parametrize(("policy", "component"), [(SEEM_V1, -1.0), (SEEM_V0, 0.0)])
+def test_an_object_without_pixels_has_no_tokens_and_the_official_vector(policy, component):
+    tokens = encode(drawn([]), drawn([]), encoder(policy))
     assert [level.shape for level in tokens.levels] == [(1, 0, 2)] * 3
-    assert tokens.positive_vectors.unique().tolist() == [SEEM_V1.no_points]
+    assert torch.cat((tokens.positive_vectors, tokens.negative_vectors)).unique().tolist() == [component]
 
 
-def test_at_most_so_many_pixels_of_each_sign():
-    box = [(x, y) for x in range(10) for y in range(10)]
-    tokens = encode(drawn(box, [(15, 15)]), drawn(box, []), encoder(max_points=7))
-    assert tokens.owner.tolist() == [[0] * 6 + [1] + [0] * 7]
+BOX = [(x, y) for x in range(10) for y in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "owner"), [(SEEM_V1, [0] * 6 + [1] + [0] * 7), (SEEM_V0, [0] * 7 + [1] + [0] * 7)], ids=["v1", "v0"]
+)
+def test_at_most_so_many_pixels_of_each_sign_together_or_for_each_object(policy, owner):
+    tokens = encode(drawn(BOX, [(15, 15)]), drawn(BOX, []), encoder(policy, max_points=7))
+    assert tokens.owner.tolist() == [owner]
 
 
 def test_the_shorter_photo_of_a_batch_is_padded():

@@ -1,52 +1,24 @@
 """The whole network, tiny: photo and phrases in, typed answers out."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from math import exp, log
 
 import pytest
 import torch
 
-from seem.config import (
-    ConvNetConfig,
-    DecoderConfig,
-    FocalNetConfig,
-    MaskRefinerConfig,
-    PixelDecoderConfig,
-    SegmenterConfig,
-    TextConfig,
-    nano,
-    seem_focal_t_v1,
-)
+from seem import config
 from seem.models.build import build
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import join_phrases, unit
 from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
+from tiny import CONFIGS, tiny_network
 
-END = 63
-TEXT = TextConfig(vocabulary_size=END + 1, context=12, width=16, layers=2, num_heads=2, ffn=32)
-FOCAL = SegmenterConfig(
-    name="tiny-focal",
-    backbone=FocalNetConfig(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=2),
-    pixel_decoder=PixelDecoderConfig(
-        dim=16, mask_dim=16, encoder_layers=1, encoder_ffn=32, num_heads=2, num_norm_groups=4
-    ),
-    text=TEXT,
-    decoder=DecoderConfig("seem-v1", dim=16, layers=3, num_heads=2, ffn=32, num_queries=5, num_memory=4),
-)
-CONV = replace(
-    FOCAL,
-    name="tiny-conv",
-    backbone=ConvNetConfig(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), stem_dim=8),
-    decoder=DecoderConfig("nano", dim=24, layers=3, num_heads=2, ffn=32, num_queries=5, num_memory=0),
-    mask_refiner=MaskRefinerConfig(dims=(8, 16, 16)),
-)
+END = 4095  # of nano's vocabulary
 
 
-@pytest.fixture(scope="module", params=[FOCAL, CONV], ids=lambda config: config.name)
+@pytest.fixture(scope="module", params=sorted(CONFIGS))
 def network(request):
-    torch.manual_seed(0)
-    return build(request.param).double().requires_grad_(False)
+    return tiny_network(request.param).double().requires_grad_(False)
 
 
 def photos(count=1, height=64, width=96, seed=0):
@@ -77,7 +49,7 @@ def test_a_photo_becomes_a_pyramid(network):
     assert batch.padded_hw == (64, 96)
     assert image.pixels.mask_features.shape == (2, 16, 16, 24)
     assert [tuple(level.shape[-2:]) for level in image.pixels.levels] == [(2, 3), (4, 6), (8, 12)]
-    assert len(image.reads) == 3
+    assert len(image.reads) == network.config.decoder.layers
 
 
 def test_one_encoding_serves_every_question(network):
@@ -162,7 +134,7 @@ def test_unit_vectors_have_length_one_and_nothing_stays_nothing(vector, length):
 
 @pytest.mark.parametrize(("temperature", "of_classes", "of_phrases"), [(log(14), 14, 14), (log(1000), 1000, 100)])
 def test_similarity_is_cosine_times_temperature(temperature, of_classes, of_phrases):
-    network = build(FOCAL)
+    network = tiny_network("seem-focal-t-v1")
     with torch.no_grad():
         network.text.logit_scale.fill_(temperature)
         vectors = torch.tensor([[[3.0, 0.0], [1.0, 1.0], [0.0, -2.0]]])
@@ -177,10 +149,12 @@ def test_similarity_is_cosine_times_temperature(temperature, of_classes, of_phra
 
 
 @pytest.mark.parametrize(
-    ("config", "least", "most"), [(nano(), 8e6, 12e6), (seem_focal_t_v1(), 164.6e6, 164.7e6)], ids=["nano", "focal-t"]
+    ("described", "least", "most"),
+    [(config.nano, 6e6, 12e6), (config.seem_focal_t_v1, 164.6e6, 164.7e6)],
+    ids=["nano", "focal-t"],
 )
-def test_models_have_the_size_they_should(config, least, most):
+def test_models_have_the_size_they_should(described, least, most):
     with torch.device("meta"):
-        network = build(config)
+        network = build(described())
     assert least < sum(parameter.numel() for parameter in network.parameters()) < most
     assert not network.training

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import re
+import stat
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -80,10 +81,16 @@ def sha256_of(path: str | Path) -> str:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes `path` when the block ends well and vanishes when it does not."""
+    """Give a path to write to that becomes `path` when the block ends well and vanishes when it does not.
+
+    The file gets the permissions of any new file here, whatever its writer sets (safetensors: the owner's alone).
+    """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
+        aside.touch()
+        usual = stat.S_IMODE(aside.stat().st_mode)
         yield aside
+        aside.chmod(usual)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -35,8 +35,8 @@ class Way:
 
 
 WAYS = (
-    Way("click", "a click on the saucer", lambda photo: photo.segment(Point(130, 290))),
-    Way("box", "a box around the spoon", lambda photo: photo.segment(Box(320, 62, 428, 330))),
+    Way("click", "a click on the saucer", lambda photo: photo.segment(Point(110, 250))),
+    Way("box", "a box around the cup", lambda photo: photo.segment(Box(170, 15, 412, 308))),
     Way("phrase", 'the phrase "cup"', lambda photo: photo.segment(Text("cup"))),
     Way("everything", "no prompt at all", lambda photo: photo.panoptic()),
 )
@@ -49,6 +49,11 @@ class Answer:
     way: Way
     results: Results
     seconds: float
+
+    @property
+    def caption(self) -> str:
+        """How it was asked, and whether that led to nothing."""
+        return self.way.caption if len(self.results) else f"{self.way.caption}: nothing found"
 
 
 def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
@@ -86,7 +91,7 @@ def draw_sheet(photo: EncodedImage, answers: Sequence[Answer]) -> Image.Image:
     """Set the photo, the answers and what they cost on one page, each under its caption."""
     tiles = [
         ("the photo", photo.photo.picture),
-        *((answer.way.caption, answer.results.overlay()) for answer in answers),
+        *((answer.caption, answer.results.overlay()) for answer in answers),
         ("how long it took", draw_facts(photo, answers)),
     ]
     width, height = photo.photo.picture.width + MARGIN, LINE + photo.photo.picture.height + MARGIN

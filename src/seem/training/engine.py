@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+LOG_FILE = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def train(model: nn.Module, step_function: StepFunction, config: TrainConfig, ou
     """Run, or resume, and return the averaged model.
 
     `step_function(model, step)` draws its own batch from the step's number and returns the loss and what to print.
-    Writes `log.jsonl` and `state.pt` under `out`. Raises `FloatingPointError` on a loss that is not finite, with the
-    last good checkpoint kept.
+    Writes `log.jsonl` and `state.pt` under `out`. Raises `FloatingPointError` on a loss or gradient that is not finite,
+    with the last good checkpoint kept.
     """
     rank, processes = world()
     out.mkdir(parents=True, exist_ok=True)
@@ -66,34 +68,40 @@ def train(model: nn.Module, step_function: StepFunction, config: TrainConfig, ou
     keep: Callable[..., None] = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(model, multi_avg_fn=keep, use_buffers=True)
     state_file = out / "state.pt"
-    first = resume(state_file, model, average, optimizer) if state_file.exists() else 0
-    started, since = time.monotonic(), time.monotonic()
-    totals: dict[str, float] = {}
+    first, totals = resume(state_file, model, average, optimizer) if state_file.exists() else (0, {})
+    if rank == 0:
+        forget_after(first, out)
+    for p in model.parameters():  # what a step does not reach has gradient zero, not none: else a resumed run differs
+        p.grad = torch.zeros_like(p) if p.requires_grad else None
+    started = time.monotonic()
     for step in range(first, config.steps):
+        began = time.monotonic()
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(step, config)
         loss, terms = step_function(model, step)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"The loss of step {step} is {float(loss)}; the last good state is {state_file}.")
+            raise not_finite(f"The loss of step {step} is {float(loss.detach())}", state_file)
         optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         if processes > 1:
             average_gradients(model, processes)
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise not_finite(f"The gradient of step {step} has length {float(norm)}", state_file)
         optimizer.step()
         average.update_parameters(model)
-        for name, value in terms.items():
+        for name, value in {"seconds": time.monotonic() - began, **terms}.items():
             totals[name] = totals.get(name, 0.0) + value / config.log_every
-        if (step + 1) % config.log_every == 0 and rank == 0:
-            seconds = (time.monotonic() - since) / config.log_every
-            log(out, step + 1, seconds, totals)
-            since, totals = time.monotonic(), {}
-        elif (step + 1) % config.log_every == 0:
+        if (step + 1) % config.log_every == 0:
+            if rank == 0:
+                log(out, step + 1, totals)
             totals = {}
-        stop = time.monotonic() - started > 60 * config.minutes
-        if rank == 0 and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or stop):
-            save(state_file, model, average, optimizer, step + 1, config)
-        if stop:
+        late = loss.new_tensor(time.monotonic() - started > 60 * config.minutes, dtype=torch.uint8)
+        if processes > 1:
+            dist.broadcast(late, 0)  # clocks differ, and a process that goes on alone would wait for ever
+        if rank == 0 and ((step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps or late):
+            save(state_file, model, average, optimizer, step + 1, totals, config)
+        if late:
             break
     return average.module
 
@@ -117,10 +125,7 @@ def schedule(step: int, config: TrainConfig) -> float:
 
 
 def average_gradients(model: nn.Module, processes: int) -> None:
-    """Replace every gradient by the mean over processes, in one message; absent gradients count as zero."""
-    for p in model.parameters():
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
+    """Replace every gradient by the mean over processes, in one message."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
@@ -129,8 +134,20 @@ def average_gradients(model: nn.Module, processes: int) -> None:
         gradient.copy_(part.view(gradient.shape))
 
 
+def not_finite(what: str, state_file: Path) -> FloatingPointError:
+    """Say what went wrong and where the last good state is."""
+    kept = f"the last good state is {state_file}" if state_file.exists() else "no state was written yet"
+    return FloatingPointError(f"{what}; {kept}. Lower the learning rate or look at that step's batch.")
+
+
 def save(
-    file: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, step: int, config: TrainConfig
+    file: Path,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    totals: Mapping[str, float],
+    config: TrainConfig,
 ) -> None:
     """Write everything that resuming needs, aside first, then renamed."""
     aside = file.with_suffix(".part")
@@ -139,24 +156,36 @@ def save(
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": step,
+        "totals": dict(totals),
         "config": asdict(config),
     }
     torch.save(state, aside)
     aside.replace(file)
 
 
-def resume(file: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load a checkpoint and return the step to go on with."""
+def resume(
+    file: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, dict[str, float]]:
+    """Load a checkpoint and return the step to go on with, and what the log's next line has gathered so far."""
     state = torch.load(file, weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    return int(state["step"]), dict(state.get("totals", {}))
 
 
-def log(out: Path, step: int, seconds: float, terms: dict[str, float]) -> None:
+def forget_after(step: int, out: Path) -> None:
+    """Drop the lines of the log that a resumed run writes again, and one that a crash cut short."""
+    file = out / LOG_FILE
+    if file.exists():
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        file.write_text("".join(kept), encoding="utf-8")
+
+
+def log(out: Path, step: int, terms: Mapping[str, float]) -> None:
     """Append one line to the log and show it."""
-    row = {"step": step, "seconds": round(seconds, 3), **{name: round(value, 4) for name, value in terms.items()}}
-    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
+    row = {"step": step, **{name: round(value, 4) for name, value in terms.items()}}
+    with (out / LOG_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)  # noqa: T201

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import RefinedMasks, prompt_maps
+from seem.models.mask_refiner import RefinedMasks, fit, prompt_maps
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import Answers, DecoderOutput, PhraseTokens, Question, TextFeatures, VisualPrompts
@@ -144,17 +144,18 @@ def answer(
     image: ImageMemory,
     prompts: VisualPrompts,
     phrases: PhraseTokens | None,
-    previous: Float[Tensor, "b n h w"] | None,
+    previous: Float[Tensor, "b n h2 w2"] | None,
     asked: frozenset[Kind],
 ) -> tuple[DecoderOutput, RefinedMasks, Float[Tensor, "b n h w"]]:
-    """Run one round: decoder, coarse mask, dense prompt head."""
+    """Run one round: decoder, coarse mask, dense prompt head. `previous` is the final mask of the round before."""
     tokens = model.encode_prompts(prompts, image)
     question = Question(visual=tokens, phrases=phrases, num_objects=prompts.positive.shape[1])
     output = model.decode(image, question, asked)
     assert output.visual is not None
     assert model.mask_refiner is not None
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
-    maps = prompt_maps(prompts, coarse, previous)
+    before = None if previous is None else fit(previous, (coarse.shape[-2], coarse.shape[-1]))
+    maps = prompt_maps(prompts, coarse, before)
     refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
     return output, refined, coarse
 
@@ -175,9 +176,10 @@ def refined_terms(refined: RefinedMasks, batch: TrainingBatch) -> tuple[Tensor, 
         inside, wanted = logits > 0, truth > 0.5
         union = (inside | wanted).sum(1)
         iou = torch.where(union > 0, (inside & wanted).sum(1) / union.clamp(min=1), 0.0)
-    quality = F.binary_cross_entropy_with_logits(refined.quality_logits.float()[real], iou)
-    present = wanted.any(1)
-    return loss, iou[present].mean() if present.any() else iou.mean(), quality
+    said = refined.quality_logits.float()[real]
+    quality = F.binary_cross_entropy_with_logits(said, iou, reduction="sum") / max(len(iou), 1)
+    present = iou[wanted.any(1)] if wanted.any() else iou
+    return loss, present.sum() / max(len(present), 1), quality
 
 
 def coarse_terms(coarse: Float[Tensor, "b n h w"], batch: TrainingBatch) -> Tensor:

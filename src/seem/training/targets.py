@@ -88,10 +88,9 @@ def normalised(samples: Sequence[Sample], config: ImageConfig) -> ImageBatch:
 
 def draw_requests(sample: Sample, count: int, mix: PromptMix, rng: np.random.Generator) -> tuple[Request, ...]:
     """Choose objects, and for each how it is asked about."""
-    chosen = list(choose_objects(sample, count, rng))
     requests = []
     absent = sorted(sample.absent_names)
-    for index in chosen:
+    for index in choose_objects(sample, count, rng).tolist():
         dice = rng.random()
         if dice < mix.text and absent and rng.random() < mix.absent:
             requests.append(absent_request(sample, absent[int(rng.integers(len(absent)))]))

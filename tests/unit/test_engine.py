@@ -1,0 +1,351 @@
+"""The training loop: a stopped run goes on as if nothing had happened, and several processes train as one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from seem.training.engine import TrainConfig, join_world, make_optimizer, save, schedule, train, world
+
+CONFIG = TrainConfig(steps=9, learning_rate=0.1, warmup=2, average=0.5, checkpoint_every=4, log_every=3)
+
+
+class Toy(nn.Module):
+    """`rare` takes part in every third step only, as object queries do."""
+
+    def __init__(self, with_statistics: bool = True):
+        super().__init__()
+        self.first = nn.Linear(3, 4)
+        self.norm = nn.BatchNorm1d(4) if with_statistics else nn.LayerNorm(4)
+        self.last = nn.Linear(4, 1)
+        self.rare = nn.Linear(4, 1)
+
+
+def toy(with_statistics=True):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Toy(with_statistics).train()
+
+
+def rows_of(step):
+    return torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+
+
+def step_on(rows, model, step):
+    hidden = model.norm(model.first(rows)).relu()
+    answer = model.last(hidden) + (model.rare(hidden) if step % 3 == 0 else 0.0)
+    loss = (answer - rows.sum(dim=1, keepdim=True)).square().mean()
+    return loss, {"loss": float(loss.detach())}
+
+
+def a_step(model, step):
+    return step_on(rows_of(step), model, step)
+
+
+class PulledPlug(Exception):
+    pass
+
+
+def until(last, problem=PulledPlug):
+    def step(model, number):
+        if number == last:
+            raise problem
+        return a_step(model, number)
+
+    return step
+
+
+def state_of(out):
+    return torch.load(out / "state.pt", weights_only=True)
+
+
+def log_of(out):
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def assert_same(left, right):
+    """Compare nested states bit by bit."""
+    assert type(left) is type(right)
+    if isinstance(left, dict):
+        assert list(left) == list(right)
+        for name in left:
+            assert_same(left[name], right[name])
+    elif isinstance(left, list):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    else:
+        assert left == right
+
+
+# ------------------------------------------------------------------------------------------------ stopping, going on
+
+
+@pytest.mark.parametrize("stopped_at", [1, 4, 5, 7, 8])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, stopped_at):
+    unbroken = train(toy(), a_step, CONFIG, tmp_path / "unbroken")
+    with pytest.raises(PulledPlug):
+        train(toy(), until(stopped_at), CONFIG, tmp_path / "stopped")
+    resumed = train(toy(), a_step, CONFIG, tmp_path / "stopped")
+    assert_same(resumed.state_dict(), unbroken.state_dict())
+    left, right = state_of(tmp_path / "stopped"), state_of(tmp_path / "unbroken")
+    assert left.pop("totals").keys() == right.pop("totals").keys()
+    assert_same(left, right)
+    assert log_of(tmp_path / "stopped") == log_of(tmp_path / "unbroken")
+    assert [row["step"] for row in log_of(tmp_path / "stopped")] == [3, 6, 9]
+
+
+def test_a_run_of_many_short_sittings_is_the_same_run(tmp_path):
+    unbroken = train(toy(), a_step, CONFIG, tmp_path / "unbroken")
+    for sitting in range(1, CONFIG.steps + 1):
+        resumed = train(toy(), a_step, replace(CONFIG, minutes=0.0), tmp_path / "short")
+        assert state_of(tmp_path / "short")["step"] == sitting
+    assert_same(resumed.state_dict(), unbroken.state_dict())
+    assert log_of(tmp_path / "short") == log_of(tmp_path / "unbroken")
+
+
+def test_a_finished_run_is_not_touched(tmp_path):
+    finished = train(toy(), a_step, CONFIG, tmp_path)
+    before = (tmp_path / "state.pt").read_bytes(), (tmp_path / "log.jsonl").read_bytes()
+    again = train(toy(), until(0), CONFIG, tmp_path)
+    assert_same(again.state_dict(), finished.state_dict())
+    assert ((tmp_path / "state.pt").read_bytes(), (tmp_path / "log.jsonl").read_bytes()) == before
+
+
+def test_a_log_line_cut_short_by_a_crash_is_dropped(tmp_path):
+    with pytest.raises(PulledPlug):
+        train(toy(), until(5), CONFIG, tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    train(toy(), a_step, CONFIG, tmp_path)
+    assert [row["step"] for row in log_of(tmp_path)] == [3, 6, 9]
+
+
+def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    with pytest.raises(PulledPlug):
+        train(toy(), until(5), CONFIG, tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+
+    def full_disk(state, file):
+        Path(file).write_bytes(b"half a checkpoint")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(torch, "save", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            train(toy(), a_step, CONFIG, tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    train(toy(), a_step, CONFIG, tmp_path)
+    assert state_of(tmp_path)["step"] == 9
+
+
+def test_a_checkpoint_is_never_seen_half_written(tmp_path, monkeypatch):
+    written = []
+
+    def watched(state, file, real=torch.save):
+        assert file != tmp_path / "state.pt"
+        written.append(file)
+        real(state, file)
+
+    monkeypatch.setattr(torch, "save", watched)
+    model = toy()
+    save(tmp_path / "state.pt", model, model, make_optimizer(model, CONFIG), 1, {}, CONFIG)
+    assert written
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
+# ------------------------------------------------------------------------------------------------ overflow
+
+
+def broken_from(first, spoil):
+    def step(model, number):
+        loss, terms = a_step(model, number)
+        return (spoil(loss, model) if number >= first else loss), terms
+
+    return step
+
+
+def endless_slope(loss, model):
+    """Add nothing to the loss, by way of a root whose slope at zero is infinite."""
+    return loss + (0.0 * model.first.weight).square().sum().sqrt()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda loss, model: loss * math.nan, "loss of step 7 is nan"),
+        (lambda loss, model: loss + math.inf, "loss of step 7 is inf"),
+        (endless_slope, "gradient of step 7 has length nan"),
+    ],
+)
+def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, spoil, what):
+    with pytest.raises(FloatingPointError, match=f"{what}; the last good state is .*state.pt"):
+        train(toy(), broken_from(7, spoil), CONFIG, tmp_path)
+    state = state_of(tmp_path)
+    assert state["step"] == 4
+    assert all(t.isfinite().all() for part in ("model", "average") for t in state[part].values())
+
+
+def test_a_bad_gradient_is_noticed_before_it_reaches_a_checkpoint(tmp_path):
+    with pytest.raises(FloatingPointError, match="gradient of step 7"):
+        train(toy(), broken_from(7, endless_slope), replace(CONFIG, checkpoint_every=1), tmp_path)
+    assert state_of(tmp_path)["step"] == 7  # the steps 0 to 6
+    assert all(t.isfinite().all() for t in state_of(tmp_path)["model"].values())
+
+
+def test_a_run_that_fails_at_once_says_that_nothing_is_kept(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"step 0 .* no state was written yet"):
+        train(toy(), broken_from(0, lambda loss, model: loss * math.nan), CONFIG, tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ rate, decay, average
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (35, 0.855018), (60, 0.505), (110, 0.01)]
+)
+def test_the_rate_warms_up_and_falls_along_half_a_cosine(step, factor):
+    assert schedule(step, TrainConfig(steps=110, warmup=10)) == pytest.approx(factor, abs=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "warmup", "factor"), [(5, 0, 1.0), (5, 5, 0.2), (1, 150, 1 / 150)])
+def test_short_runs_have_a_first_rate_too(steps, warmup, factor):
+    assert schedule(0, TrainConfig(steps=steps, warmup=warmup)) == pytest.approx(factor)
+
+
+def test_steps_use_the_scheduled_rate(tmp_path):
+    train(toy(), a_step, CONFIG, tmp_path)
+    rates = [group["lr"] for group in state_of(tmp_path)["optimizer"]["param_groups"]]
+    assert rates == [0.1 * schedule(8, CONFIG)] * 2
+
+
+def test_only_matrices_and_convolutions_decay():
+    model = nn.ModuleDict(
+        {"linear": nn.Linear(2, 2), "conv": nn.Conv2d(1, 1, 3), "norm": nn.LayerNorm(2), "words": nn.Embedding(3, 2)}
+    )
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(1.0)
+            p.grad = torch.zeros_like(p)
+    make_optimizer(model, TrainConfig(learning_rate=0.1, weight_decay=0.5)).step()
+    shrunk = {name for name, p in model.named_parameters() if torch.allclose(p, torch.tensor(0.95))}
+    same = {name for name, p in model.named_parameters() if (p == 1.0).all()}
+    assert shrunk == {"linear.weight", "conv.weight"}
+    assert same == {"linear.bias", "conv.bias", "norm.weight", "norm.bias", "words.weight"}
+
+
+def test_long_gradients_are_clipped_before_the_step(tmp_path):
+    lengths = []
+
+    def steep(model, step):
+        lengths.append(math.hypot(*(float(p.grad.norm()) for p in model.parameters())))
+        return 1e6 * model.last.weight.sum() + 0.0 * model.first.weight.sum(), {}
+
+    train(toy(), steep, replace(CONFIG, steps=2, clip=3.0), tmp_path)
+    assert lengths == pytest.approx([0.0, 3.0])  # as the step before left them
+
+
+def test_the_result_is_the_moving_average_of_weights_and_statistics(tmp_path):
+    seen = []
+
+    def watched(model, step):
+        seen.append({name: t.detach().clone() for name, t in model.state_dict().items()})
+        return a_step(model, step)
+
+    model = toy()
+    result = train(model, watched, replace(CONFIG, steps=3), tmp_path).state_dict()
+    after = [*seen[1:], model.state_dict()]
+    for name in ("last.weight", "norm.running_mean"):
+        expected = 0.25 * after[0][name] + 0.25 * after[1][name] + 0.5 * after[2][name]
+        assert torch.allclose(result[name], expected, atol=1e-6)
+        assert not torch.allclose(result[name], after[2][name], atol=1e-4)
+
+
+def test_frozen_weights_stay(tmp_path):
+    model = toy()
+    model.first.weight.requires_grad_(False)
+    before = model.first.weight.clone()
+    result = train(model, a_step, CONFIG, tmp_path)
+    assert torch.equal(model.first.weight, before)
+    assert torch.allclose(result.first.weight, before)
+
+
+# ------------------------------------------------------------------------------------------------ several processes
+
+
+def test_a_single_process_is_a_world_of_one(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    join_world()
+    assert world() == (0, 1)
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
+    alone = train(toy(with_statistics=False), a_step, CONFIG, tmp_path / "alone")
+    run_two_processes(tmp_path)
+    for rank in (0, 1):
+        shared = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
+        assert shared.keys() == alone.state_dict().keys()
+        for name, weights in alone.state_dict().items():
+            assert torch.allclose(shared[name], weights, atol=1e-5), name
+    assert state_of(tmp_path / "together")["step"] == 9
+    assert [row["step"] for row in log_of(tmp_path / "together")] == [3, 6, 9]
+    # the first process had no time and the second all of it: both stopped after one step
+    assert state_of(tmp_path / "stopped")["step"] == 1
+
+
+def run_two_processes(out):
+    """Run `work` in two processes, started as torchrun does: this process holds the store at which they meet."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(out)],
+            env={**os.environ, **place, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        for worker in workers:
+            _, errors = worker.communicate(timeout=300)
+            assert worker.returncode == 0, errors[-3000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def work(out):
+    """Train on half of every batch, as one of two processes."""
+    torch.set_num_threads(1)
+    join_world()
+    rank, processes = world()
+    assert processes == 2
+
+    def half_step(model, step):
+        return step_on(rows_of(step).chunk(2)[rank], model, step)
+
+    result = train(toy(with_statistics=False), half_step, CONFIG, out / "together")
+    torch.save(result.state_dict(), out / f"rank{rank}.pt")
+    minutes = 0.0 if rank == 0 else math.inf
+    train(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]))

@@ -1,0 +1,383 @@
+"""Nano's objective: everything learns, nothing that was not asked counts, and the invented user clicks on errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seem.data.transforms import PAD_RGB, Sample
+from seem.models.decoder.decoder import ImageMemory
+from seem.models.mask_refiner import RefinedMasks
+from seem.models.segmenter import Segmenter
+from seem.models.structures import Answers, DecoderOutput, PixelFeatures
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.training.nano import (
+    BACKGROUND,
+    Names,
+    Objective,
+    add_clicks,
+    asked_about,
+    coarse_terms,
+    encode_texts,
+    known_names,
+    name_terms,
+    object_terms,
+    refined_terms,
+    step_loss,
+)
+from seem.training.targets import PhraseBook, PromptMix, make_batch, shrink
+from tiny import tiny_network
+
+ONE_ROUND = Objective(rounds=(1.0,), num_points=64)
+TWO_ROUNDS = Objective(rounds=(0.0, 1.0), num_points=64)
+VISUAL_ALONE = PromptMix(text=0.0, text_and_visual=0.0, negative=0.0)
+EVERY_KIND = PromptMix(text=0.5, text_and_visual=0.25, absent=0.0, negative=1.0)
+TEXT_ALONE = PromptMix(text=1.0, absent=0.0)
+ABSENT = PromptMix(text=1.0, absent=1.0)
+LEFT, RIGHT, LOW = (4, 8, 24, 28), (36, 4, 60, 24), (16, 32, 40, 44)  # xyxy, in whole cells of 4
+
+
+def mask(box):
+    x0, y0, x1, y1 = box
+    drawn = np.zeros((64, 64), bool)
+    drawn[y0:y1, x0:x1] = True
+    return drawn
+
+
+def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", "disc", "square")):
+    """Show bright objects on a dark photo of 48 x 64, padded to 64 x 64."""
+    masks = np.stack([mask(box) for box in boxes]) if boxes else np.zeros((0, 64, 64), bool)
+    names = names[: len(boxes)]
+    image = np.empty((3, 64, 64), np.uint8)
+    image[:] = np.array(PAD_RGB, np.uint8)[:, None, None]
+    image[:, :48] = 30
+    for i, shape in enumerate(masks):
+        image[i % 3, shape] = 240
+    return Sample(
+        image=image,
+        valid_hw=(48, 64),
+        masks=masks,
+        ignore=np.zeros((64, 64), bool),
+        names=names,
+        is_thing=np.ones(len(boxes), bool),
+        qualities=("",) * len(boxes),
+        phrases=((),) * len(boxes),
+        complete_names=frozenset(complete),
+        present_names=frozenset(names),
+        captions=(),
+        set_name="drawn",
+        photo_id=1,
+        object_ids=tuple(range(len(boxes))),
+    )
+
+
+NETWORK = tiny_network("nano")  # read only; what trains takes its own
+BOOK = PhraseBook(BytePairTokenizer.nano())
+
+
+def batch_of(*samples, count=3, mix=VISUAL_ALONE, seed=0):
+    return make_batch(samples, NETWORK.config.image, count, mix, np.random.default_rng(seed))
+
+
+def loss_of(network, batch, objective=ONE_ROUND, seed=0, with_objects=True):
+    return step_loss(network, batch, BOOK, objective, np.random.default_rng(seed), with_objects)
+
+
+# ------------------------------------------------------------------------------------------------ learning
+
+
+@torch.no_grad()
+def step_down(network, length):
+    """Move every parameter by `length` against the sign of its gradient, and forget the gradient."""
+    for p in network.parameters():
+        if p.grad is not None:
+            p -= length * p.grad.sign()
+            p.grad = None
+
+
+def without_gradient(network):
+    return {name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()}
+
+
+def test_gradients_reach_every_parameter():
+    network = tiny_network("nano").train()
+    batch = batch_of(scene(LEFT, RIGHT, LOW), scene(LOW, LEFT, RIGHT), mix=EVERY_KIND)
+    kinds = {(bool(r.phrase), bool(r.positive.any()), bool(r.negative.any())) for p in batch.requests for r in p}
+    assert kinds == {(True, False, False), (True, True, True), (False, True, True)}
+    loss_of(network, batch).total.backward()
+    # residual blocks start as the identity: nothing but their last scale and shift learns in the first step
+    waiting = {
+        f"backbone.stages.{stage}.0.{name}"
+        for stage in range(4)
+        for name in ("first.conv.weight", "first.norm.weight", "first.norm.bias", "second.conv.weight")
+    }
+    assert without_gradient(network) == waiting
+    step_down(network, 0.003)
+    loss_of(network, batch).total.backward()
+    assert without_gradient(network) == set()
+
+
+def test_the_loss_falls():
+    network = tiny_network("nano").train()
+    batch = batch_of(scene(LEFT), count=1)
+    losses = []
+    for _ in range(20):
+        loss = loss_of(network, batch)
+        loss.total.backward()
+        step_down(network, 0.003)
+        losses.append(loss)
+    assert losses[-1].total < 0.75 * losses[0].total
+    assert losses[-1].refined < 0.75 * losses[0].refined
+    assert losses[-1].iou > losses[0].iou + 0.1
+
+
+@pytest.mark.parametrize("objective", [ONE_ROUND, TWO_ROUNDS, replace(ONE_ROUND, rounds=(0.0, 0.0, 1.0))])
+def test_the_total_is_the_sum_of_its_terms(objective):
+    loss = loss_of(NETWORK, batch_of(scene(LEFT, RIGHT)), objective)
+    terms = (loss.refined, loss.coarse, loss.quality, loss.names, loss.objects)
+    assert loss.total.item() == pytest.approx(sum(terms), rel=1e-5)
+    assert all(term > 0 for term in terms)
+    assert 0 <= loss.iou <= 1
+
+
+def test_the_same_dice_give_the_same_loss():
+    batch = batch_of(scene(LEFT, RIGHT), mix=EVERY_KIND)
+    assert loss_of(NETWORK, batch, seed=3).total == loss_of(NETWORK, batch, seed=3).total
+
+
+def test_rounds_leave_the_prompts_of_the_batch_as_they_were():
+    batch = batch_of(scene(LEFT, RIGHT))
+    positive, negative = batch.positive.clone(), batch.negative.clone()
+    loss_of(NETWORK, batch, TWO_ROUNDS)
+    assert torch.equal(batch.positive, positive)
+    assert torch.equal(batch.negative, negative)
+
+
+# ------------------------------------------------------------------------------------------------ what counts
+
+
+@pytest.mark.parametrize("mix", [VISUAL_ALONE, TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0, negative=1.0)])
+@pytest.mark.parametrize("objective", [ONE_ROUND, TWO_ROUNDS])
+def test_requests_that_fill_up_change_nothing(mix, objective):
+    sample = scene(LEFT)
+    alone, filled = batch_of(sample, count=1, mix=mix), batch_of(sample, count=3, mix=mix)
+    assert torch.equal(filled.positive[:, :1], alone.positive)
+    assert filled.texts()[0] == (*alone.texts()[0], "", "")
+    expected, said = loss_of(NETWORK, alone, objective), loss_of(NETWORK, filled, objective)
+    assert said.total.item() == pytest.approx(expected.total.item(), rel=1e-4)
+    assert said.refined == pytest.approx(expected.refined, rel=1e-4)
+    assert said.iou == pytest.approx(expected.iou, rel=1e-4)
+
+
+@pytest.mark.parametrize("with_objects", [True, False])
+def test_a_batch_that_asks_nothing_costs_only_its_objects(with_objects):
+    network = tiny_network("nano")
+    loss = loss_of(network, batch_of(scene(), scene()), TWO_ROUNDS, with_objects=with_objects)
+    assert (loss.refined, loss.coarse, loss.quality, loss.names, loss.iou) == (0, 0, 0, 0, 0)
+    assert (loss.objects > 0) is with_objects
+    loss.total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_asked_is_what_is_marked_or_spoken():
+    assert asked_about(batch_of(scene(LEFT), scene())).tolist() == [[True, False, False], [False, False, False]]
+    assert asked_about(batch_of(scene(LEFT, RIGHT), mix=TEXT_ALONE, count=2)).tolist() == [[True, True]]
+    assert asked_about(batch_of(scene(LEFT), mix=ABSENT, count=1)).tolist() == [[True]]
+
+
+@pytest.mark.parametrize(("sign", "iou"), [(20.0, 1.0), (-20.0, 0.0)])
+def test_final_masks_are_compared_at_stride_2(sign, iou):
+    batch = batch_of(scene(LEFT, RIGHT))
+    logits = torch.where(shrink(batch.truth, 2) > 0.5, sign, -sign)
+    logits[:, 2] = 7.0  # nobody asked
+    sure = torch.full((1, 3), 20.0 if iou == 1.0 else -20.0)
+    loss, said, quality = refined_terms(RefinedMasks(logits, sure), batch)
+    assert said.item() == iou
+    assert quality.item() == pytest.approx(0.0, abs=1e-4)
+    assert (loss.item() < 1e-3) is (iou == 1.0)
+    wrongly_sure = refined_terms(RefinedMasks(logits, -sure), batch)[2]
+    assert wrongly_sure.item() == pytest.approx(20.0, rel=1e-3)
+
+
+def test_coarse_masks_are_compared_at_stride_4():
+    batch = batch_of(scene(LEFT, RIGHT))
+    right = torch.where(shrink(batch.truth, 4) > 0.5, 20.0, -20.0)
+    assert coarse_terms(right, batch) < 1e-3
+    assert coarse_terms(-right, batch) > 10
+
+
+def test_the_empty_truth_of_something_absent_counts_and_has_no_part_in_the_iou():
+    batch = batch_of(scene(LEFT), mix=ABSENT, count=1)
+    nothing, everything = torch.full((1, 1, 32, 32), -20.0), torch.full((1, 1, 32, 32), 20.0)
+    unsure = torch.zeros(1, 1)
+    assert refined_terms(RefinedMasks(nothing, unsure), batch)[0].item() == pytest.approx(0.0, abs=1e-3)
+    assert refined_terms(RefinedMasks(everything, unsure), batch)[0].item() > 10
+    half = batch_of(scene(LEFT), mix=VISUAL_ALONE, count=2)
+    perfect = torch.where(shrink(half.truth, 2) > 0.5, 20.0, -20.0)
+    assert refined_terms(RefinedMasks(perfect, torch.zeros(1, 2)), half)[1].item() == 1.0
+
+
+# ------------------------------------------------------------------------------------------------ names
+
+
+def test_names_are_those_present_some_that_are_not_and_the_background_last():
+    batch = batch_of(scene(LEFT, RIGHT), scene(LOW), mix=TEXT_ALONE)
+    objective = replace(ONE_ROUND, num_negatives=1)
+    encoded, texts = encode_texts(NETWORK, batch, BOOK, objective, np.random.default_rng(0))
+    assert texts.names[:2] == ("disc", "square")
+    assert texts.names[2] in {"kite", "cube"}
+    assert texts.names[3:] == (BACKGROUND,)
+    assert set(texts.rows) == set(texts.names)
+    assert [texts.rows[name] for name in texts.names] == [0, 1, 2, 3]
+    assert encoded.phrases.shape == (4, 16)
+
+
+def test_phrases_are_encoded_once_after_the_names():
+    sample = replace(scene(LEFT), phrases=(("the bright one",),))
+    for seed in range(20):
+        batch = batch_of(sample, sample, mix=TEXT_ALONE, count=1, seed=seed)
+        if batch.texts() == (("the bright one",), ("the bright one",)):
+            break
+    _, texts = encode_texts(NETWORK, batch, BOOK, ONE_ROUND, np.random.default_rng(0))
+    assert list(texts.rows)[-2:] == [BACKGROUND, "the bright one"]
+    assert "the bright one" not in texts.names
+
+
+def test_only_names_that_a_photo_is_annotated_for_may_be_said_of_it():
+    names = Names({"disc": 0, "kite": 1, BACKGROUND: 2}, torch.eye(3))
+    assert known_names({"kite", "cube"}, names).tolist() == [False, True, True]
+    assert known_names(frozenset(), names).tolist() == [False, False, True]
+
+
+class Literal(Segmenter):
+    """A network without weights: class vectors are class logits already."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+
+    def class_logits(self, class_vectors, classifier):
+        return class_vectors @ classifier.T
+
+
+LITERAL = Literal()
+
+
+def answers_of(rows):
+    vectors = torch.tensor([rows], dtype=torch.float32)
+    return Answers(vectors, torch.zeros(1, len(rows), 1))
+
+
+NAMES = Names({"disc": 0, "kite": 1, "square": 2, BACKGROUND: 3}, torch.eye(4))
+
+
+def test_a_visual_prompt_is_asked_for_its_objects_name():
+    batch = batch_of(scene(LEFT), count=2)  # a square, and a request that fills up
+    right = answers_of([[0, 0, 20, 0], [20, 0, 0, 0]])
+    wrong = answers_of([[20, 0, 0, 0], [0, 0, 0, 0]])
+    assert name_terms(LITERAL, right, batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
+    assert name_terms(LITERAL, wrong, batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
+
+
+def test_names_that_the_photo_is_not_annotated_for_are_no_mistakes():
+    batch = batch_of(scene(LEFT, complete=("square", "kite")), count=1)
+    assert name_terms(LITERAL, answers_of([[20, 0, 20, 0]]), batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
+    assert name_terms(LITERAL, answers_of([[0, 20, 0, 0]]), batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
+
+
+def test_who_was_told_the_name_is_not_asked_for_it():
+    for mix in (TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0)):
+        batch = batch_of(scene(LEFT), count=1, mix=mix)
+        assert name_terms(LITERAL, answers_of([[20, 0, 0, 0]]), batch, NAMES).item() == 0.0
+
+
+# ------------------------------------------------------------------------------------------------ objects
+
+
+def test_photos_without_complete_names_say_nothing_about_all_objects():
+    batch = batch_of(scene(LEFT, complete=()))
+    assert loss_of(NETWORK, batch).objects == 0.0
+    assert loss_of(NETWORK, batch_of(scene(LEFT))).objects > 0.0
+
+
+def object_loss(vectors, masks, sample):
+    """Charge object queries with given class logits and mask logits (at stride 4)."""
+    output = DecoderOutput(object=Answers(vectors[None], torch.eye(len(masks))[None]))
+    image = ImageMemory(PixelFeatures(masks[None], ()), (), ())
+    batch = batch_of(sample, count=1)
+    return object_terms(LITERAL, image, output, batch, NAMES, ONE_ROUND, np.random.default_rng(0)).item()
+
+
+def test_objects_are_matched_whatever_their_order():
+    sample = scene(LEFT, RIGHT)  # a square and a disc
+    truth = torch.where(shrink(torch.from_numpy(sample.masks)[None], 4)[0] > 0.5, 20.0, -20.0)
+    nowhere = torch.full((1, 16, 16), -20.0)
+    masks = torch.cat((truth[1:], nowhere, truth[:1]))
+    names = 20.0 * torch.eye(4)[[0, 3, 2]]  # disc, background, square
+    right = object_loss(names, masks, sample)
+    assert right < 1e-3
+    assert object_loss(names[[0, 2, 1]], masks, sample) > right + 5  # an object called background
+    assert object_loss(names, masks[[0, 2, 1]], sample) > right + 1  # an object nobody has drawn well and named
+
+
+def test_a_photo_without_objects_wants_background_everywhere():
+    masks = torch.full((2, 16, 16), -20.0)
+    assert object_loss(20.0 * torch.eye(4)[[3, 3]], masks, scene()) == pytest.approx(0.0, abs=1e-3)
+    assert object_loss(20.0 * torch.eye(4)[[3, 0]], masks, scene()) == pytest.approx(5.0, rel=1e-2)
+
+
+# ------------------------------------------------------------------------------------------------ clicks
+
+
+def clicks_after(said, sample, mix=VISUAL_ALONE):
+    """Answer which pixels of a canvas of 64 x 64 are clicked when `said` (at stride 2) is the mask so far."""
+    batch = batch_of(sample, count=1, mix=mix)
+    positive, negative = torch.zeros_like(batch.positive), torch.zeros_like(batch.negative)
+    add_clicks(torch.where(said, 5.0, -5.0)[None, None], batch, positive, negative)
+    return positive[0, 0].nonzero().tolist(), negative[0, 0].nonzero().tolist()
+
+
+def half(box):
+    return torch.from_numpy(mask(box)[::2, ::2])
+
+
+def square_around(x, y):
+    return [[row, column] for row in (y - 1, y, y + 1) for column in (x - 1, x, x + 1)]
+
+
+def test_a_missing_object_is_clicked_in_its_middle():
+    positive, negative = clicks_after(torch.zeros(32, 32, dtype=torch.bool), scene((4, 6, 26, 28)))
+    assert positive == square_around(14, 16)
+    assert negative == []
+
+
+def test_the_larger_error_is_clicked():
+    sample = scene((4, 6, 26, 28))
+    with_surplus = half((4, 6, 26, 28)) | half((36, 10, 58, 32))
+    assert clicks_after(with_surplus, sample) == ([], square_around(46, 20))
+    missing_most = half((36, 10, 46, 20))
+    assert clicks_after(missing_most, sample) == (square_around(14, 16), [])
+
+
+def test_padding_is_never_clicked():
+    sample = scene((4, 6, 26, 28))
+    assert clicks_after(half((4, 6, 26, 28)) | half((0, 48, 64, 64)), sample) == ([], [])
+
+
+def test_a_right_answer_is_not_clicked():
+    assert clicks_after(half((4, 6, 26, 28)), scene((4, 6, 26, 28))) == ([], [])
+
+
+def test_something_absent_is_not_clicked():
+    assert clicks_after(half(LEFT), scene(LEFT), ABSENT) == ([], [])
+
+
+def test_clicks_at_the_corner_stay_on_the_canvas():
+    sample = scene((30, 10, 50, 30))
+    in_two_pieces = replace(sample, masks=sample.masks | mask((0, 0, 2, 2)))
+    positive, negative = clicks_after(half((30, 10, 50, 30)), in_two_pieces)
+    assert positive == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert negative == []

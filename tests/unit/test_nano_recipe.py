@@ -1,0 +1,149 @@
+"""The run that makes the embedded model: its sizes, its samples, what it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from seem.config import nano
+from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
+from seem.data.transforms import TrainingSampler
+from seem.loading import open_file
+from seem.models.build import build
+from seem.recipes import nano as recipe
+from seem.training.engine import TrainConfig
+from tiny import tiny_nano
+
+
+def banked_photo(number, boxes, set_name="coco_full"):
+    """Paint bright squares on a dark photo of 48 x 64."""
+    image = np.full((48, 64, 3), 40, np.uint8)
+    objects = []
+    for i, (x0, y0, x1, y1) in enumerate(boxes):
+        image[y0:y1, x0:x1] = 220
+        category = Category(1, "square", "square", True)
+        box = (float(x0), float(y0), float(x1), float(y1))
+        record = ObjectRecord(i, number, category, "", (48, 64), box, 1, False, "", (), "template", None)
+        shape = np.full((y1 - y0, x1 - x0), 255, np.uint8)
+        objects.append(BankedObject(record, (x0, y0, x1, y1), shape, float(shape.size)))
+    record = PhotoRecord(
+        number, set_name, Path("x.jpg"), (48, 64), "train", "instances", set_name, "", (), None, None, "", None
+    )
+    return BankedPhoto(record, image, tuple(objects), (), frozenset({"square", "kite"}))
+
+
+CONFIG = TrainConfig(steps=2, batch=2, log_every=1, warmup=1)
+EMPTY = banked_photo(1, ())
+TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
+
+
+@pytest.mark.parametrize(
+    ("share", "size"), [(0.0, 160), (0.3, 160), (0.6499, 160), (0.65, 224), (0.9999, 224), (1.0, 224)]
+)
+def test_small_pictures_come_first(share, size):
+    assert recipe.size_at(share) == size
+
+
+def test_sizes_are_canvases_that_the_network_takes():
+    assert all(size % nano().image.divisor == 0 for _, size in recipe.SIZES)
+
+
+def test_a_photo_without_objects_is_passed_over():
+    sampler = TrainingSampler(PhotoBank([EMPTY, TWO]), size=32)
+    empty = next(i for i in range(50) if not len(sampler[i].masks))
+    full = next(i for i in range(50) if len(sampler[i].masks))
+    assert len(recipe.sample_with_objects(sampler, empty).masks)
+    assert np.array_equal(recipe.sample_with_objects(sampler, full).image, sampler[full].image)
+    first, again = (recipe.sample_with_objects(sampler, empty).image for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_a_bank_without_objects_is_reported():
+    with pytest.raises(RuntimeError, match="No object in 20 samples from index 7"):
+        recipe.sample_with_objects(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
+
+
+def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
+    network = build(nano())
+    notes = {"recipe": asdict(TrainConfig()), "photos": {"coco_full": 2}}
+    recipe.export(network, tmp_path / "nano.safetensors", notes)
+    with safe_open(tmp_path / "nano.safetensors", framework="pt") as file:
+        kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        assert kinds == {"F16", "I64"}  # the counts of batch normalisation stay whole numbers
+        metadata = file.metadata()
+    assert metadata["seem_model"] == "nano"
+    assert json.loads(metadata["made_by"])["photos"] == {"coco_full": 2}
+    assert json.loads(metadata["made_by"])["recipe"]["steps"] == TrainConfig().steps
+    loaded = open_file(tmp_path / "nano.safetensors")
+    assert loaded.name == "nano"
+    assert not loaded.network.training
+    wanted = network.state_dict()
+    for name, tensor in loaded.network.state_dict().items():
+        assert tensor.dtype is wanted[name].dtype
+        expected = wanted[name].half().float() if tensor.is_floating_point() else wanted[name]
+        assert torch.equal(tensor, expected), name
+
+
+@pytest.fixture
+def tiny_run(monkeypatch):
+    """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
+    bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")])
+    monkeypatch.setattr(recipe, "nano", tiny_nano)
+    monkeypatch.setattr(recipe, "SIZES", ((0.5, 32), (1.0, 64)))
+    monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
+
+    def start(out, **changes):
+        with torch.random.fork_rng():
+            return recipe.run(Path("nowhere"), out, replace(CONFIG, **changes))
+
+    return start
+
+
+def tensors_of(file):
+    with safe_open(file, framework="pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
+    network = tiny_run(tmp_path / "a")
+    rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert {"seconds", "refined", "coarse", "quality", "names", "objects", "iou", "total"} < set(rows[0])
+    written = tensors_of(tmp_path / "a" / "nano.safetensors")
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(written[name].float(), tensor.half().float() if tensor.is_floating_point() else tensor)
+    with safe_open(tmp_path / "a" / "nano.safetensors", framework="pt") as file:
+        notes = json.loads(file.metadata()["made_by"])
+    assert notes["photos"] == {"coco_full": 1, "duts": 1}
+    assert (notes["processes"], notes["recipe"]["steps"]) == (1, 2)
+    before = build(tiny_nano()).state_dict()
+    assert written.keys() == before.keys()
+
+
+def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
+    tiny_run(tmp_path / "unbroken")
+    for _ in range(2):
+        tiny_run(tmp_path / "stopped", minutes=0.0)
+    unbroken, stopped = (tensors_of(tmp_path / name / "nano.safetensors") for name in ("unbroken", "stopped"))
+    assert unbroken.keys() == stopped.keys()
+    assert all(torch.equal(stopped[name], tensor) for name, tensor in unbroken.items())
+
+
+def test_another_seed_makes_other_weights(tmp_path, tiny_run):
+    one, other = (tiny_run(tmp_path / str(seed), seed=seed, steps=1).state_dict() for seed in (0, 1))
+    assert not torch.equal(one["decoder.query_features"], other["decoder.query_features"])
+
+
+def test_the_command_line_says_how_to_train(monkeypatch):
+    asked = []
+    monkeypatch.setattr(recipe, "run", lambda *arguments: asked.append(arguments))
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr("sys.argv", ["nano", "--data", "pack", "--out", "runs/x", "--steps", "7", "--seed", "3"])
+    recipe.main()
+    assert asked == [(Path("pack"), Path("runs/x"), TrainConfig(steps=7, seed=3))]
