@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     width = max(map(len, listed), default=0)
     for case in listed:
         if is_later(case):
-            line = "the model is not built yet"
+            line = "the comparison is not built yet"
         elif case in verdicts:
             line = f"{'OFF' if case in off else 'ok '} " + "; ".join(sorted(verdicts[case], reverse=True))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from parity.bench import BUILT
+from parity.bench import COMPARED
 from parity.cases import WITHOUT_NETWORK, is_later, play, precisions, tolerance
 from parity.recording import Folder
 
@@ -32,15 +32,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(
         ("case", "dtype"),
         [
-            pytest.param(
-                case,
-                dtype,
-                id=f"{case}-{dtype}".replace("torch.", ""),
-                marks=pytest.mark.xdist_group(f"{case.split('/')[0]}-{dtype}"),
-            )
+            pytest.param(case, dtype, id=f"{case}-{dtype}".replace("torch.", ""), marks=marks(case, dtype))
             for case, dtype in asked
         ],
     )
+
+
+def marks(case: str, dtype: torch.dtype) -> list[pytest.MarkDecorator]:
+    """Keep a network in one process; all but the first are slow."""
+    model = case.split("/")[0]
+    slow = [pytest.mark.slow] if model in COMPARED[1:] else []
+    return [pytest.mark.xdist_group(f"{model}-{dtype}"), *slow]
 
 
 @pytest.fixture
@@ -64,5 +66,6 @@ def test_answers_equal_the_recording(folder, case, dtype, record_property):
 
 def test_no_case_is_missing(shared):
     listed = [case for case in Folder(shared / "parity").cases if not is_later(case)]
-    assert sorted(listed) == sorted([*WITHOUT_NETWORK, *(f"seem_v1_focalt/{what}" for what in EXPECTED)])
-    assert {case.split("/")[0] for case in listed if "/" in case} == set(BUILT)
+    ours = [case.removeprefix("seem_v1_focalt/") for case in listed if not case.startswith(COMPARED[1:])]
+    assert sorted(ours) == sorted((*WITHOUT_NETWORK, *EXPECTED))
+    assert {case.split("/")[0] for case in listed} == {*WITHOUT_NETWORK, *COMPARED}

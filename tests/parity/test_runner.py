@@ -75,7 +75,7 @@ def test_a_good_folder_passes_and_every_case_has_its_line(folder):
     code, lines = make_parity(folder)
     assert code == 0, lines
     assert line_of("click_simulation", lines).startswith("ok  float32 within 1e-4: 0")
-    assert line_of(LATER, lines) == "the model is not built yet"
+    assert line_of(LATER, lines) == "the comparison is not built yet"
     assert "1 passed" in lines[-1]
 
 
@@ -90,7 +90,7 @@ def test_a_case_that_is_off_or_unknown_or_missing_fails(folder):
     assert line_of("seem_losses", lines).startswith("OFF float64 cannot be compared: FileNotFoundError")
     assert line_of("seem_v1_focalt/telepathy", lines).endswith("nobody knows what this case asks")
     assert line_of("seem_v9/features", lines).endswith("nobody knows this model")
-    assert line_of(LATER, lines) == "the model is not built yet"
+    assert line_of(LATER, lines) == "the comparison is not built yet"
     assert "failed" in lines[-1]
 
 

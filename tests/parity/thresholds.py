@@ -75,6 +75,6 @@ def settled(ask: Callable[[], Comparison], noise: float) -> Comparison:
         tried.append(edge)
         with turned((*flips, edge), noise) as near_then:
             then = ask()
-        if then.num_off < compare.num_off:
+        if then.num_off <= compare.num_off // 2:
             flips, near, compare = (*flips, edge), near_then, then
     return replace(compare, notes=tuple(f"with a pixel at {edge.distance:.0e} turned" for edge in flips))

@@ -69,7 +69,9 @@ def test_a_picture_in_memory_is_read_without_a_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "view", [np.asfortranarray, lambda a: a[::-1, ::-1], lambda a: np.repeat(a, 2, axis=1)[:, ::2]], ids=str
+    "view",
+    [np.asfortranarray, lambda a: a[::-1, ::-1], lambda a: np.repeat(a, 2, axis=1)[:, ::2]],
+    ids=["columns first", "backwards", "every second"],
 )
 def test_arrays_need_not_be_contiguous(view):
     given = view(CORNERS)

@@ -6,6 +6,8 @@ before the end token can see it, so phrases may be trimmed to the longest of a b
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from seem.config import TextConfig
 from seem.models.ops.attention import Attention
 from seem.models.structures import TextFeatures
 
+START_SCALE = math.log(1 / 0.07)  # CLIP's: with the official code's 1.0, cosines can hardly tell 134 classes apart
 NORM_EPS = 1e-12  # the official tower's own LayerNorm, in the manner of TensorFlow
 
 
@@ -27,7 +30,7 @@ class TextEncoder(nn.Module):
         self.blocks = nn.ModuleList(TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.projection = nn.Parameter(torch.randn(config.width, out_dim) * config.width**-0.5)
-        self.logit_scale = nn.Parameter(torch.tensor(1.0))
+        self.logit_scale = nn.Parameter(torch.tensor(START_SCALE))
 
     def forward(self, ids: Int[Tensor, "n t"], valid: Bool[Tensor, "n t"]) -> TextFeatures:
         """Encode phrases.
