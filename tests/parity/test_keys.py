@@ -30,16 +30,12 @@ def test_every_manifest_has_its_network(shared):
     assert {path.stem for path in (shared / "parity" / "manifests").iterdir()} == set(ARCHITECTURES)
 
 
-def placed(network):
-    """Every official key that our network has a place for, with its shape."""
-    ours = network.state_dict()
-    return {row.official: official_shape(row.ours, ours) for row in pairs(ours)}
-
-
 def test_every_official_key_has_its_place_and_shape(network, manifest):
+    ours = network.state_dict()
+    placed = {row.official: official_shape(row.ours, ours) for row in pairs(ours)}
     official = {key: tuple(shape) for key, shape, _ in manifest["state_dict"]}
-    assert placed(network) == {key: shape for key, shape in official.items() if key in placed(network)}
-    assert set(official) - set(placed(network)) <= set(KNOWN_EXTRAS)
+    assert placed == {key: shape for key, shape in official.items() if key in placed}
+    assert set(official) - set(placed) <= set(KNOWN_EXTRAS)
 
 
 def test_every_tensor_of_ours_has_one_official_key(network):

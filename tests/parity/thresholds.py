@@ -22,6 +22,9 @@ from seem.models.ops.masks import visible_pixels
 
 MAX_FLIPS = 3
 MAX_TRIES = 12
+HELPS = 0.75
+"""A pixel stays turned if no more than this share of the entries that were off still is."""
+
 MAX_ERROR = 0.2
 """Further off than this a case is not asked again: one pixel of many cannot do that."""
 
@@ -75,6 +78,6 @@ def settled(ask: Callable[[], Comparison], noise: float) -> Comparison:
         tried.append(edge)
         with turned((*flips, edge), noise) as near_then:
             then = ask()
-        if then.num_off <= compare.num_off // 2:
+        if then.num_off <= HELPS * compare.num_off:
             flips, near, compare = (*flips, edge), near_then, then
     return replace(compare, notes=tuple(f"with a pixel at {edge.distance:.0e} turned" for edge in flips))
