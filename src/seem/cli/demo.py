@@ -35,7 +35,11 @@ class Way:
 
 
 WAYS = (
-    Way("click", "a click on the saucer", lambda photo: photo.segment(Point(110, 250))),
+    Way(
+        "click",
+        "three clicks on the coffee",
+        lambda photo: photo.segment(Point(290, 110), Point(255, 125), Point(335, 125)),
+    ),
     Way("box", "a box around the cup", lambda photo: photo.segment(Box(170, 15, 412, 308))),
     Way("phrase", 'the phrase "cup"', lambda photo: photo.segment(Text("cup"))),
     Way("everything", "no prompt at all", lambda photo: photo.panoptic()),
@@ -123,6 +127,8 @@ def draw_facts(photo: EncodedImage, answers: Sequence[Answer]) -> Image.Image:
 def main(arguments: Sequence[str]) -> int:
     """Run the demonstration; returns an exit code."""
     try:
+        if len(arguments) < 2:
+            raise ValueError("The demonstration takes a photo and a folder: python -m seem.cli.demo PHOTO OUT [MODEL]")
         photo_file, out, *model = arguments
         demonstrate(Path(photo_file), Path(out), *model)
     except BaseException as error:
