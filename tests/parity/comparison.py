@@ -65,6 +65,10 @@ class Comparison:
         """Compare features, logits, vectors."""
         self._near(name, sliced(name, ours), self.tolerance.vectors)
 
+    def rows(self, name: str, ours: Tensor) -> None:
+        """Compare vectors that are already sliced as the recorded ones are."""
+        self._near(name, ours, self.tolerance.vectors)
+
     def masks(self, name: str, ours: Tensor) -> None:
         """Compare mask logits."""
         self._near(name, sliced(name, ours), self.tolerance.masks)
@@ -83,6 +87,11 @@ class Comparison:
         assert ours.shape == recorded.shape, f"{name}: ours is {list(ours.shape)}, recorded {list(recorded.shape)}"
         wrong = int((ours != recorded).sum())
         self.findings.append(Finding(name, float(wrong > 0), 0.0, wrong))
+
+    def foreground(self, name: str, logits: Tensor, recorded: Tensor) -> None:
+        """Compare where mask logits are positive; so near to zero that rounding decides, both are right."""
+        sure = logits.abs() > self.tolerance.masks
+        self.exact(name, sure & (logits > 0), sure & recorded)
 
     def _near(self, name: str, ours: Tensor, limit: float) -> None:
         recorded = self.recording.tensor(name).double()

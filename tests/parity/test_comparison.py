@@ -59,6 +59,17 @@ def test_decisions_are_equal_or_off():
     assert compare.complaints() == ["1 entries of matched is off, allowed 0"]
 
 
+@pytest.mark.parametrize(
+    ("logit", "recorded", "ok"),
+    [(2.0, True, True), (2.0, False, False), (-2.0, True, False), (5e-4, False, True), (-5e-4, True, True)],
+)
+def test_only_sure_pixels_of_a_mask_are_decisions(logit, recorded, ok):
+    compare = Comparison(Recording({"mask": np.array([0])}), TOLERANCE)
+    compare.recording.seen.add("mask")
+    compare.foreground("mask", torch.tensor([logit]), torch.tensor([recorded]))
+    assert (compare.complaints() == []) is ok
+
+
 def test_the_largest_error_is_named():
     compare = Comparison(Recording({"first": np.zeros(3), "second": np.zeros(3), "third": np.zeros(3)}), TOLERANCE)
     compare.vectors("first", torch.full((3,), 2e-6))

@@ -9,80 +9,87 @@ from pathlib import Path
 import pytest
 import torch
 
-from parity.cases import IN_FLOAT32, IN_FLOAT64, Setting, maps, objects, visual_round
+from parity.cases import IN_FLOAT32, IN_FLOAT64, marks
 from parity.comparison import Comparison
+from parity.picture import caption, maps, objects
+from parity.prompted import demo
 from parity.recording import Folder, read
+from parity.setting import Setting
 from parity.thresholds import settled
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.draws import RecordedDraws
 from seem.models.ops.masks import resize
-from seem.models.segmenter import join_phrases
 from seem.models.structures import Question, VisualPrompts
-from seem.tasks.phrase import best_queries
+from seem.tasks.interactive import segment_objects
+from seem.tasks.phrase import segment_phrases
 
 EXCERPT = Path(__file__).parent / "excerpt"
-NOT_COMPARED_YET = {"seem_demo_focalt_stroke_text", "xdecoder_focalt"}
 
 
 def panoptic(given: Setting) -> None:
     sight = given.bench.see(given.recording.photo())
     maps(given, sight)
     given.compare.vectors("text_embeddings_12", given.classifier()[:12])
-    objects(given, given.bench.ask(sight.memory, Question(), {Kind.OBJECT}))
+    objects(given, given.bench.ask(sight.memory, Question(), given.policy.found))
 
 
 def phrase(given: Setting) -> None:
     recording, compare = given.recording, given.compare
     assert len(recording.texts()) == 1
-    photo = recording.photo()
-    image = given.bench.encode(photo)
     text = given.bench.read(recording.tensor("input_ids"))
-    said = given.bench.ask(image, Question(phrases=join_phrases(text)), {Kind.PHRASE}).phrase
-    assert said is not None
-    best = best_queries(given.bench.network.phrase_logits(said.answers.class_vectors, text.phrases)[0])
+    mask = segment_phrases(given.bench.network, given.look(), text, RecordedDraws())
     compare.vectors("class_emb", text.phrases)
-    compare.masks("mask_logits", resize(said.masks[:, best], photo.shape[:2])[0])
+    compare.masks("mask_logits", resize(mask[None, None], recording.photo().shape[:2])[0])
 
 
 def clicks(given: Setting) -> None:
-    recording, compare = given.recording, given.compare
-    photo = recording.photo()
-    image = given.bench.encode(photo)
-    first, second, negative = (recording.unpacked(name, photo.shape[1])[None] for name in ("pos1", "pos2", "neg1"))
-    before = visual_round(given.bench, image, VisualPrompts(first, negative))
-    compare.masks("round1", before.masks)
-    after = visual_round(given.bench, image, VisualPrompts(second, negative), before.masks)
-    compare.masks("round2", after.masks)
+    recording, image = given.recording, given.look()
+    width = recording.photo().shape[1]
+    negative = recording.unpacked("neg1", width)[None]
+    before = None
+    for number in (1, 2):
+        asked = VisualPrompts(recording.unpacked(f"pos{number}", width)[None], negative)
+        before = segment_objects(given.bench.network, image, asked, RecordedDraws(), previous=before).logits
+        given.compare.masks(f"round{number}", before)
 
 
-PROVEN: dict[str, Callable[[Setting], None]] = {
-    "seem_v1_focalt_panoptic": panoptic,
-    "seem_v1_focalt_phrase": phrase,
-    "seem_v1_focalt_clicks": clicks,
+def panoptic_and_caption(given: Setting) -> None:
+    image = given.look()
+    objects(given, given.bench.ask(image, Question(), given.policy.found))
+    caption(given, "caption_tokens", image, steps=5)
+
+
+PROVEN: dict[str, tuple[str, Callable[[Setting], None]]] = {
+    "seem_v1_focalt_panoptic": ("seem_v1_focalt", panoptic),
+    "seem_v1_focalt_phrase": ("seem_v1_focalt", phrase),
+    "seem_v1_focalt_clicks": ("seem_v1_focalt", clicks),
+    "seem_demo_focalt_stroke_text": ("seem_demo_focalt", demo),
+    "xdecoder_focalt": ("xdecoder_focalt", panoptic_and_caption),
 }
+"""The network that a recording asks, and what."""
+
+PRECISIONS = {torch.float32: IN_FLOAT32, torch.float64: IN_FLOAT64}
+
+ASKED = [
+    pytest.param(case, dtype, id=f"{case}-{dtype}".replace("torch.", ""), marks=marks(f"{model}/{case}", dtype))
+    for dtype in PRECISIONS
+    for case, (model, _) in PROVEN.items()
+]
 
 
 def test_no_recording_lies_idle():
-    assert {path.stem for path in EXCERPT.iterdir()} == set(PROVEN) | NOT_COMPARED_YET
+    assert {path.stem for path in EXCERPT.iterdir()} == set(PROVEN)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"),
-    [
-        pytest.param(
-            torch.float64, IN_FLOAT64, marks=pytest.mark.xdist_group("seem_v1_focalt-torch.float64"), id="float64"
-        ),
-        pytest.param(
-            torch.float32, IN_FLOAT32, marks=pytest.mark.xdist_group("seem_v1_focalt-torch.float32"), id="float32"
-        ),
-    ],
-)
-@pytest.mark.parametrize("case", PROVEN)
-def test_answers_equal_the_recording(case, dtype, tolerance):
+@pytest.mark.parametrize(("case", "dtype"), ASKED)
+def test_answers_equal_the_recording(case, dtype):
+    model, asked = PROVEN[case]
+    tolerance = PRECISIONS[dtype]
+
     def ask():
         recording = read(EXCERPT / f"{case}.npz")
         compare = Comparison(recording, tolerance)
         with torch.inference_mode():
-            PROVEN[case](Setting("seem_v1_focalt", dtype, Folder(EXCERPT), recording, compare))
+            asked(Setting(model, dtype, Folder(EXCERPT), recording, compare))
         return compare
 
     assert settled(ask, tolerance.noise).complaints() == []

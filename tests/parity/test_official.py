@@ -5,17 +5,35 @@ from __future__ import annotations
 import pytest
 import torch
 
-from parity.bench import COMPARED
-from parity.cases import WITHOUT_NETWORK, is_later, play, precisions, tolerance
+from parity.bench import LATER
+from parity.cases import WITHOUT_NETWORK, is_later, marks, play, precisions, tolerance
 from parity.recording import Folder
 
-EXPECTED = (
-    *("features", "panoptic_decoder", "panoptic_padded", "panoptic_decoder_f64", "postprocess"),
-    *("grounding", "grounding_single", "language", "language_full_templates"),
-    *("inter_click", "inter_posneg", "inter_box", "inter_round2", "inter_multi", "inter_multi_round2"),
-    *("inter_click_text", "interactive_f64", "noc_loop", "train_forward"),
-    *("edge_memory_blocked", "edge_many_negatives", "edge_only_negative"),
-)
+INTERACTIVE = ("inter_click", "inter_posneg", "inter_box", "inter_round2", "inter_click_text")
+MANY_OBJECTS = ("inter_multi", "inter_multi_round2")
+PANOPTIC = ("features", "panoptic_decoder", "panoptic_padded")
+
+EXPECTED = {
+    "seem_v1_focalt": (
+        *(*PANOPTIC, "panoptic_decoder_f64", "postprocess"),
+        *("grounding", "grounding_single", "language", "language_full_templates"),
+        *(*INTERACTIVE, *MANY_OBJECTS, "interactive_f64", "noc_loop", "train_forward"),
+        *("edge_memory_blocked", "edge_many_negatives", "edge_only_negative"),
+    ),
+    "seem_v0_focalt": (*INTERACTIVE, "interactive_f64", "noc_loop", "train_forward", "refimg"),
+    "seem_demo_focalt": (
+        *("panoptic", "stroke", "text", "audio", "stroke_text", "stroke_text_audio"),
+        *("refimg", "refimg_text", "refimg_stroke"),
+    ),
+    "xdecoder_focalt": (
+        *("panoptic_decoder", "panoptic_decoder_f64", "postprocess"),
+        *("grounding", "captioning", "retrieval", "classification"),
+    ),
+    "seem_v1_davitd3": (*PANOPTIC, *INTERACTIVE, *MANY_OBJECTS),
+    "seem_v1_focall": PANOPTIC,
+    "seem_v1_samvitb": ("features", "panoptic_decoder", "inter_click"),
+    "xdecoder_focall": ("panoptic_decoder",),
+}
 
 UNREADABLE = "index.json"  # stands for the cases of a folder that does not say which it has
 
@@ -38,13 +56,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
-def marks(case: str, dtype: torch.dtype) -> list[pytest.MarkDecorator]:
-    """Keep a network in one process; all but the first are slow."""
-    model = case.split("/")[0]
-    slow = [pytest.mark.slow] if model in COMPARED[1:] else []
-    return [pytest.mark.xdist_group(f"{model}-{dtype}"), *slow]
-
-
 @pytest.fixture
 def folder(parity_dir, pytestconfig):
     """The folder of recordings; absent is only allowed to be the one beside a bare clone."""
@@ -65,7 +76,11 @@ def test_answers_equal_the_recording(folder, case, dtype, record_property):
 
 
 def test_no_case_is_missing(shared):
-    listed = [case for case in Folder(shared / "parity").cases if not is_later(case)]
-    ours = [case.removeprefix("seem_v1_focalt/") for case in listed if not case.startswith(COMPARED[1:])]
-    assert sorted(ours) == sorted((*WITHOUT_NETWORK, *EXPECTED))
-    assert {case.split("/")[0] for case in listed} == {*WITHOUT_NETWORK, *COMPARED}
+    expected = [f"{model}/{what}" for model, names in EXPECTED.items() for what in names]
+    assert sorted(Folder(shared / "parity").cases) == sorted((*WITHOUT_NETWORK, *LATER, *expected))
+
+
+def test_every_file_is_a_case(shared):
+    fixtures = shared / "parity" / "fixtures"
+    files = {path.relative_to(fixtures).with_suffix("").as_posix() for path in fixtures.rglob("*.npz")}
+    assert files == set(Folder(shared / "parity").cases)

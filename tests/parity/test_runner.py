@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from parity.bench import LATER as ALL_LATER
 from parity.cases import play
 from parity.recording import Folder
 from seem.simulation.next_click import approximate_depth, seem_first_clicks, seem_next_clicks
 
 ROOT = Path(__file__).resolve().parents[2]
-LATER = "seem_demo_focalt/panoptic"
+LATER = ALL_LATER[0]
 
 
 def a_recording():
@@ -43,7 +44,7 @@ def a_recording():
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with one good case and one of a model that comes later."""
+    """A folder with one good case and one that comes later."""
     (tmp_path / "fixtures").mkdir()
     list_cases(tmp_path, "click_simulation", LATER)
     record(tmp_path)
