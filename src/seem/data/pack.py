@@ -12,19 +12,50 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from seem.data.classes import NAMELESS
+from seem.data.dataset import Dataset, Examined, Outline, Weighted, validation_objects
+from seem.data.readers.coco import Document, group_rows, parse_rows, row_outlines
+from seem.data.records import (
+    Category,
+    DataError,
+    Expression,
+    Flaw,
+    ObjectRecord,
+    PanopticSegment,
+    PanopticTruth,
+    PhotoRecord,
+    ValidationObject,
+)
 
-class PackError(ValueError):
+__all__ = [
+    "SHIPPABLE",
+    "BankedObject",
+    "BankedPhoto",
+    "Category",
+    "ObjectRecord",
+    "Pack",
+    "PackError",
+    "PanopticSegment",
+    "PanopticTruth",
+    "PhotoBank",
+    "PhotoRecord",
+    "TrainableSet",
+    "ValidationObject",
+    "validation_objects",
+]
+
+
+class PackError(DataError):
     """A folder that does not have the layout of the photo pack; the message is one line and names the place."""
 
 
@@ -43,92 +74,8 @@ SHIPPABLE: Mapping[str, frozenset[str] | None] = {
 camvid, carparts and bsds500 are research only; group C of open_mix states no terms.
 """
 
-NAMELESS = frozenset({"object", "region"})
-"""Category names that only say "something": they become the empty name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """A class of one set; `text` is the name to prompt with, empty for class-agnostic sets."""
-
-    id: int
-    name: str
-    text: str
-    is_thing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoRecord:
-    """One photo. `labelled` says what is complete on it; `source` is its origin inside the set (sequence, sub-set)."""
-
-    id: int
-    set_name: str
-    path: Path
-    hw: tuple[int, int]
-    split: str
-    labelled: str
-    source: str
-    licence_group: str
-    captions: tuple[str, ...]
-    panoptic_path: Path | None
-    semantic_path: Path | None
-    sequence: str
-    frame: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRecord:
-    """One annotated object, group or stuff region.
-
-    `counts` is a compressed COCO run-length code of the whole photo (`hw`), `box` is xyxy, `area` counts mask pixels.
-    `phrases` single the object out in its photo; `phrase_source` tells template phrases from written ones.
-    """
-
-    id: int
-    photo_id: int
-    category: Category
-    counts: str
-    hw: tuple[int, int]
-    box: tuple[float, float, float, float]
-    area: int
-    is_crowd: bool
-    quality: str
-    phrases: tuple[str, ...]
-    phrase_source: str
-    track_id: int | None
-
-    @property
-    def is_group(self) -> bool:
-        """Whether the mask covers several objects that nobody told apart, so that it is no single object's truth."""
-        return self.is_crowd or self.quality == "group"
-
-    def mask(self) -> Bool[np.ndarray, "h w"]:
-        """Decode the mask at the photo's stored size."""
-        from pycocotools import mask as rle
-
-        with warnings.catch_warnings():
-            # pycocotools 2.0.11 hands its array over by a protocol that NumPy 2 is about to leave behind
-            warnings.simplefilter("ignore", DeprecationWarning)
-            decoded = rle.decode({"size": list(self.hw), "counts": self.counts.encode()})
-        return np.ascontiguousarray(decoded).astype(bool)
-
-
-@dataclass(frozen=True, slots=True)
-class PanopticSegment:
-    """One segment of a panoptic map."""
-
-    id: int
-    category: Category
-    area: int
-    is_crowd: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PanopticTruth:
-    """A complete partition of a photo: `ids` holds segment ids, 0 where nothing is labelled."""
-
-    ids: Int32[np.ndarray, "h w"]
-    segments: tuple[PanopticSegment, ...]
+VOID = 255
+"""Value of a semantic map that stands for nothing; no set has so many classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +93,6 @@ class TrainableSet:
     def admits(self, photo: PhotoRecord) -> bool:
         """Whether this photo may go into shipped weights: a training photo of an admitted licence group."""
         return photo.split == "train" and (self.licence_groups is None or photo.licence_group in self.licence_groups)
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationObject:
-    """One object that a validation score is taken on."""
-
-    photo: PhotoRecord
-    truth: ObjectRecord
 
 
 class Pack:
@@ -284,6 +223,55 @@ class Pack:
         with Image.open(photo.semantic_path) as picture:
             return np.asarray(picture)
 
+    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+        """Tell which pixels nobody labelled, neither object nor background; None = there are none."""
+        whole = self.panoptic(photo)
+        if whole is not None:
+            return np.asarray(whole.ids == 0)
+        classes = self.semantic(photo)
+        return None if classes is None else np.asarray(classes == VOID)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that describe more than one photo."""
+        names = ("annotations.json", "panoptic.json", "referring.json")
+        return tuple(self.path / name for name in names if (self.path / name).is_file())
+
+    @cached_property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Written phrases that single out an object: `referring.json`, where a set has it."""
+        place = self.path / "referring.json"
+        if not place.is_file():
+            return ()
+        here = {photo.id for photo in self.photos}
+        rows = json.loads(place.read_bytes())
+        return tuple(
+            Expression(number, row["image_id"], row["ann_id"], (row["text"],))
+            for number, row in enumerate(rows, 1)
+            if row["image_id"] in here
+        )
+
+    @property
+    def flaws(self) -> tuple[Flaw, ...]:
+        """What is wrong with the lists of the set: ids that come twice, annotations of photos that nobody knows."""
+        return self._grouped[1]
+
+    def examine(self, photo: PhotoRecord) -> Examined:
+        """Read a photo's objects, and say of those that cannot be read why, instead of raising."""
+        return parse_rows(self._grouped[0][photo.id], photo, self.categories)
+
+    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+        """Return the polygons that a photo's masks are drawn from: the pack's masks are run-length codes."""
+        return row_outlines(self._grouped[0][photo.id], photo)
+
+    @cached_property
+    def _grouped(self) -> tuple[dict[int, list[Mapping[str, Any]]], tuple[Flaw, ...]]:
+        document = Document(
+            self.path / "annotations.json", *(self._document[key] for key in ("images", "annotations", "categories"))
+        )
+        rows, flaws = group_rows(document, {photo.id: photo.id for photo in self.photos}, self.photos)
+        return rows, tuple(flaws)
+
     def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
         """Names for which the photo's annotation is complete: one of them without a mask is truly absent.
 
@@ -366,22 +354,6 @@ class Pack:
         )
 
 
-def validation_objects(pack: Pack, min_area: float = 0.005, things_only: bool = True) -> list[ValidationObject]:
-    """List the objects that scores on the pack are taken on, in the order of the file.
-
-    Things (and stuff where `things_only` is false) that are neither crowd nor group and cover at least `min_area` of
-    their photo: 427 on the validation split of coco_full, 535 with stuff.
-    """
-    return [
-        ValidationObject(photo, truth)
-        for photo in pack.photos
-        for truth in pack.objects[photo.id]
-        if not truth.is_group
-        and (truth.category.is_thing or not things_only)
-        and truth.area >= min_area * photo.hw[0] * photo.hw[1]
-    ]
-
-
 def _prompt_name(row: Mapping[str, Any]) -> str:
     name = str(row.get("text") or row["name"]).strip()
     return "" if name in NAMELESS else name
@@ -423,12 +395,22 @@ class PhotoBank:
     that file once and memory-mapped afterwards, which costs two seconds and is shared by all processes of a machine.
     """
 
-    def __init__(self, photos: Sequence[BankedPhoto]) -> None:
+    def __init__(self, photos: Sequence[BankedPhoto], weights: Mapping[str, float] | None = None) -> None:
         self.photos = tuple(photos)
         groups: dict[str, list[int]] = {}
         for index, photo in enumerate(self.photos):
             groups.setdefault(photo.record.set_name, []).append(index)
         self.by_set: Mapping[str, tuple[int, ...]] = {name: tuple(rows) for name, rows in groups.items()}
+        self.weights: Mapping[str, float] = dict.fromkeys(groups, 1.0) if weights is None else dict(weights)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, tuple[int, ...]]:
+        """The photos that show an object of each class."""
+        groups: dict[str, list[int]] = {}
+        for index, photo in enumerate(self.photos):
+            for name in {entry.record.category.text for entry in photo.objects} - {""}:
+                groups.setdefault(name, []).append(index)
+        return {name: tuple(rows) for name, rows in groups.items()}
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -475,6 +457,49 @@ class PhotoBank:
             )
         return cls(list(_read_cache(place, _admitted(packs, max_photos))))
 
+    @classmethod
+    def from_datasets(
+        cls,
+        datasets: Sequence[Dataset | Weighted],
+        *,
+        longest_side: int = 320,
+        cache: str | os.PathLike[str] | None = None,
+        max_photos: int | None = None,
+    ) -> PhotoBank:
+        """Load every photo of any data sets; photos about which a set says nothing are left out.
+
+        The bank's `weights` hold how often each set is to be drawn (`TrainingSampler(bank, weights=bank.weights)`).
+        Two sets of one name are told apart by a number.
+
+        Args:
+            datasets: what `open_dataset` or `open_mixture` returns; a set without a weight has 1.
+            longest_side: photos longer than this are shrunk, masks with them; smaller photos stay as they are.
+            cache: a file (created when missing or out of date) that makes later calls fast. A set has changed when one
+                of its photos, of their label maps or of its lists is another file than before.
+            max_photos: only the first so many photos of each set, for trials.
+
+        Raises:
+            DataError: a photo or an annotation cannot be read, or no photo is left.
+        """
+        told = [each if isinstance(each, Weighted) else Weighted(each, 1.0) for each in datasets]
+        names = _different([each.dataset.name for each in told])
+        weights = {name: each.weight for name, each in zip(names, told, strict=True)}
+        chosen = [
+            (each.dataset, replace(photo, set_name=name) if photo.set_name != name else photo)
+            for name, each in zip(names, told, strict=True)
+            for photo in _told_about(each.dataset)[:max_photos]
+        ]
+        if not chosen:
+            raise DataError(f"{', '.join(names) or 'The list of data sets'} holds no photo with annotations.")
+        decoded = (_decode_any(dataset, photo, longest_side) for dataset, photo in chosen)
+        if cache is None:
+            return cls(list(decoded), weights)
+        place = Path(cache)
+        fingerprint = _fingerprint_of(chosen, longest_side)
+        if not _cache_is_valid(place, fingerprint):
+            _write_cache(place, fingerprint, decoded)
+        return cls(list(_read_cache(place, chosen)), weights)
+
 
 _Cut: TypeAlias = tuple[tuple[int, int, int, int], UInt8[np.ndarray, "_ _"]]
 """A soft mask cut to its box (xyxy), after the box."""
@@ -495,21 +520,48 @@ def _decode(pack: Pack, photo: PhotoRecord, longest_side: int) -> BankedPhoto:
         raise PackError(f"{photo.path} is missing or no photo; copy the set's images again.")
     if pixels.shape[:2] != photo.hw:
         raise PackError(f"{photo.path} is {pixels.shape[:2]} (h, w), but annotations.json says {photo.hw}.")
-    scale = min(1.0, longest_side / max(photo.hw))
-    hw = (max(1, round(photo.hw[0] * scale)), max(1, round(photo.hw[1] * scale)))
-    pixels = cv2.cvtColor(_shrink(pixels, hw), cv2.COLOR_BGR2RGB)
-    records = pack.objects[photo.id]
-    regions = [(record, _cut(_shrink(record.mask().view(np.uint8) * np.uint8(255), hw))) for record in records]
+    void = None
     if photo.panoptic_path is not None:
         truth = pack.panoptic(photo)
         assert truth is not None
-        void = _shrink((truth.ids == 0).view(np.uint8) * np.uint8(255), hw)
-        regions.append((_void_record(photo), _cut(void)))
-    return _assemble(pack, photo, pixels, regions)
+        void = np.asarray(truth.ids == 0)
+    return _bank(pack, photo, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), void, longest_side)
+
+
+def _decode_any(dataset: Dataset, photo: PhotoRecord, longest_side: int) -> BankedPhoto:
+    return _bank(dataset, photo, dataset.image(photo), dataset.void(photo), longest_side)
+
+
+def _told_about(dataset: Dataset) -> list[PhotoRecord]:
+    return [photo for photo in dataset.photos if photo.labelled or dataset.objects[photo.id]]
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Tell equal names apart by a number."""
+    return [
+        f"{name}-{names[:place].count(name) + 1}" if name in names[:place] else name for place, name in enumerate(names)
+    ]
+
+
+def _bank(
+    dataset: Dataset,
+    photo: PhotoRecord,
+    pixels: UInt8[np.ndarray, "h w 3"],
+    void: Bool[np.ndarray, "h w"] | None,
+    longest_side: int,
+) -> BankedPhoto:
+    """Shrink a photo and everything that is annotated on it."""
+    scale = min(1.0, longest_side / max(photo.hw))
+    hw = (max(1, round(photo.hw[0] * scale)), max(1, round(photo.hw[1] * scale)))
+    records = dataset.objects[photo.id]
+    regions = [(record, _cut(_shrink(record.mask().view(np.uint8) * np.uint8(255), hw))) for record in records]
+    if void is not None:
+        regions.append((_void_record(photo), _cut(_shrink(void.view(np.uint8) * np.uint8(255), hw))))
+    return _assemble(dataset, photo, _shrink(pixels, hw), regions)
 
 
 def _assemble(
-    pack: Pack,
+    dataset: Dataset,
     photo: PhotoRecord,
     pixels: UInt8[np.ndarray, "h w 3"],
     regions: Sequence[tuple[ObjectRecord, _Cut]],
@@ -524,7 +576,7 @@ def _assemble(
         image=pixels,
         objects=tuple(entry for entry in banked if not entry.record.is_group),
         ignored=tuple(entry for entry in banked if entry.record.is_group),
-        complete_names=pack.complete_names(photo),
+        complete_names=dataset.complete_names(photo),
     )
 
 
@@ -567,6 +619,19 @@ def _fingerprint(folders: Sequence[Path], longest_side: int, max_photos: int | N
     return digest.hexdigest().encode()
 
 
+def _fingerprint_of(photos: Sequence[tuple[Dataset, PhotoRecord]], longest_side: int) -> bytes:
+    """Describe photos of any sets by their files, as far as that can be seen without reading them."""
+    digest = hashlib.sha256(f"any {_LAYOUT} {longest_side}".encode())
+    lists = dict.fromkeys(file for dataset, _ in photos for file in dataset.files)
+    maps = (file for _, photo in photos for file in (photo.path, photo.semantic_path, photo.panoptic_path) if file)
+    for file in (*lists, *maps):
+        state = file.stat() if file.is_file() else None
+        digest.update(f"{file} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
+    for dataset, photo in photos:
+        digest.update(f"{dataset.split} {photo.set_name} {photo.id} {photo.hw}\n".encode())
+    return digest.hexdigest().encode()
+
+
 def _cache_is_valid(place: Path, fingerprint: bytes) -> bool:
     if not place.is_file() or place.stat().st_size < _HEADER.itemsize:
         return False
@@ -600,17 +665,17 @@ def _write_cache(place: Path, fingerprint: bytes, photos: Iterator[BankedPhoto])
         aside.unlink(missing_ok=True)
 
 
-def _read_cache(place: Path, photos: Iterator[tuple[Pack, PhotoRecord]]) -> Iterator[BankedPhoto]:
+def _read_cache(place: Path, photos: Iterable[tuple[Dataset, PhotoRecord]]) -> Iterator[BankedPhoto]:
     header = np.fromfile(place, _HEADER, 1)[0]
     blob = np.asarray(np.memmap(place, np.uint8, "r"))
     numbers = iter(np.fromfile(place, "<i8", int(header["table_len"]), offset=int(header["table_at"])).tolist())
-    for pack, photo in photos:
+    for dataset, photo in photos:
         at, height, width, count = (next(numbers) for _ in range(4))
         pixels = blob[at : at + height * width * 3].reshape(height, width, 3)
-        records = {record.id: record for record in pack.objects[photo.id]}
+        records = {record.id: record for record in dataset.objects[photo.id]}
         regions = []
         for _ in range(count):
             record_id, at, x0, y0, x1, y1 = (next(numbers) for _ in range(6))
             soft = blob[at : at + (y1 - y0) * (x1 - x0)].reshape(y1 - y0, x1 - x0)
             regions.append((records.get(record_id) or _void_record(photo), ((x0, y0, x1, y1), soft)))
-        yield _assemble(pack, photo, pixels, regions)
+        yield _assemble(dataset, photo, pixels, regions)

@@ -165,6 +165,15 @@ class TrainingSampler:
         rows = self.bank.by_set[name]
         return augment(self.bank[rows[int(rng.integers(len(rows)))]], self.size, rng, self.augmentation)
 
+    def partner(self, sample: Sample, index: int) -> Sample:
+        """Draw, as number `index`, another photo of a class that `sample` shows; any photo if it shows none."""
+        rng = np.random.default_rng((self.seed, index))
+        names = sorted(set(sample.names) - {""})
+        if not names:
+            return self[index]
+        rows = self.bank.by_name[names[int(rng.integers(len(names)))]]
+        return augment(self.bank[rows[int(rng.integers(len(rows)))]], self.size, rng, self.augmentation)
+
     def __iter__(self) -> Iterator[Sample]:
         index = 0
         while True:

@@ -1,0 +1,506 @@
+"""What a data set is to everybody who evaluates or trains: one interface, whichever format lies on disk.
+
+`Dataset` is what they ask for. `Pack` answers it for the photo pack, `ReadSet` for every other format: a reader is a
+function that finds the files of its layout and returns a `ReadSet`. Nothing about single photos is read before it is
+asked for.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Int8, Int32, Integer, UInt8
+
+from seem import vocabulary
+from seem.data import runs
+from seem.data.pictures import read_rgb
+from seem.data.records import (
+    Category,
+    DataError,
+    Expression,
+    Flaw,
+    FlawKind,
+    ObjectRecord,
+    PanopticSegment,
+    PanopticTruth,
+    PhotoRecord,
+    ValidationObject,
+)
+
+if TYPE_CHECKING:
+    _ByPhoto = Mapping[int, tuple[ObjectRecord, ...]]
+else:  # told what it holds, a run-time type checker would read the first photo to see
+    _ByPhoto = Mapping
+
+Found = TypeVar("Found")
+
+ALL = "all"
+"""The split of a set that is not divided."""
+
+KEPT = 128  # photos whose records are kept; the next ones push them out
+
+MIN_AREA = 0.005
+"""Share of the photo from which an object is scored on."""
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, OSError)
+"""What readers stumble with over files that are not what their format says; `DataError` is among them."""
+
+CHECK = "`seem data check` lists everything that is wrong"
+
+
+class Dataset(Protocol):
+    """One split of one data set.
+
+    `photos` come in the set's order, frames of a video in order of time. `files` are those that describe more than one
+    photo: who keeps something made from the set looks at them to see whether it is still true.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the set is called."""
+
+    @property
+    def split(self) -> str:
+        """Which part of it this is; `ALL` for a set that is not divided."""
+
+    @property
+    def path(self) -> Path:
+        """The folder that it lies in."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that describe more than one photo."""
+
+    @property
+    def categories(self) -> Mapping[int, Category]:
+        """Classes by their id in this set."""
+
+    @property
+    def photos(self) -> tuple[PhotoRecord, ...]:
+        """The photos."""
+
+    @property
+    def objects(self) -> Mapping[int, tuple[ObjectRecord, ...]]:
+        """Objects, groups and stuff regions by photo id; `DataError` where an annotation cannot be read."""
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Referring expressions; empty where a set has none."""
+
+    @property
+    def flaws(self) -> tuple[Flaw, ...]:
+        """What is wrong with the set as a whole; what is wrong on a photo tells `examine`."""
+
+    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+        """Decode a photo to RGB; `DataError` if it is missing, damaged or of another size than its record says."""
+
+    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+        """Read the complete partition of a photo; None where the set has none."""
+
+    def semantic(self, photo: PhotoRecord) -> Integer[np.ndarray, "h w"] | None:
+        """Read the map of category ids, 0 = nothing of them; None where the set has none."""
+
+    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+        """Tell which pixels nobody labelled, neither object nor background; None = there are none."""
+
+    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+        """Names for which the photo's annotation is complete: one of them without a mask is truly absent."""
+
+    def examine(self, photo: PhotoRecord) -> Examined:
+        """Read a photo's objects, and say of those that cannot be read why, instead of raising."""
+
+    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+        """Return the polygons that a photo's masks are drawn from; empty where they are no polygons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A data set of a mixture, and how often it is drawn, relative to the others."""
+
+    dataset: Dataset
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The objects of a photo that can be read, and what is wrong with the others."""
+
+    objects: tuple[ObjectRecord, ...]
+    flaws: tuple[Flaw, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The polygons of one annotation as they are written, corners x, y in pixels; `where` names the annotation."""
+
+    where: str
+    rings: tuple[Sequence[float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """A photo cut into segments.
+
+    `ids` holds segment ids (0 = none). `semantic` is the map of category ids where it is more than the segments tell.
+    `void` are pixels that nobody labelled. `is_partition` says that everything is labelled: a panoptic truth.
+    `qualities`: what a segment is that is no single object, by its id ("group": several that nobody told apart).
+    """
+
+    ids: Int32[np.ndarray, "h w"]
+    segments: tuple[PanopticSegment, ...]
+    semantic: Int32[np.ndarray, "h w"] | None = None
+    void: Bool[np.ndarray, "h w"] | None = None
+    is_partition: bool = False
+    qualities: Mapping[int, str] = field(default_factory=dict)
+    flaws: tuple[Flaw, ...] = ()
+
+    def classes(self) -> Int32[np.ndarray, "h w"]:
+        """Draw the category of every pixel, 0 where there is none."""
+        if self.semantic is not None:
+            return self.semantic
+        known = np.array([0, *sorted(segment.id for segment in self.segments)], np.int32)
+        category = {segment.id: segment.category.id for segment in self.segments}
+        table = np.array([0, *(category[number] for number in known[1:].tolist())], np.int32)
+        places = np.minimum(np.searchsorted(known, self.ids), len(known) - 1)
+        return np.asarray(np.where(known[places] == self.ids, table[places], 0), np.int32)
+
+
+def nothing(photo: PhotoRecord) -> None:  # noqa: ARG001
+    """Say that a photo has no label map."""
+    return
+
+
+def no_outlines(photo: PhotoRecord) -> Sequence[Outline]:  # noqa: ARG001
+    """Say that a photo has no polygons."""
+    return ()
+
+
+def no_names(photo: PhotoRecord) -> frozenset[str]:  # noqa: ARG001
+    """Say that no class is complete on a photo."""
+    return frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class ReadSet:
+    """A data set as a reader describes it.
+
+    Args:
+        name: what the set is called; `kind` is the format.
+        split: which part it is.
+        path: where it lies.
+        category_list: its classes.
+        photos: its photos.
+        read_map: reads the label map of a photo.
+        read_objects: reads the objects of a photo; None = the segments of the label map are all there is.
+        complete: which names a photo's annotation is complete for.
+        read_outlines: returns the polygons of a photo as they are written.
+        expressions: referring expressions.
+        flaws: what is wrong with the set as a whole.
+        files: files that describe more than one photo.
+        tolerant: leave out what cannot be read instead of raising.
+    """
+
+    name: str
+    kind: str
+    split: str
+    path: Path
+    category_list: tuple[Category, ...]
+    photos: tuple[PhotoRecord, ...]
+    read_map: Callable[[PhotoRecord], LabelMap | None] = nothing
+    read_objects: Callable[[PhotoRecord], Examined] | None = None
+    complete: Callable[[PhotoRecord], frozenset[str]] = no_names
+    read_outlines: Callable[[PhotoRecord], Sequence[Outline]] = no_outlines
+    expressions: tuple[Expression, ...] = ()
+    flaws: tuple[Flaw, ...] = ()
+    files: tuple[Path, ...] = ()
+    tolerant: bool = False
+    _maps: Recent[LabelMap | None] = field(init=False, repr=False)
+    _examined: Recent[Examined] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_maps", Recent(self._map, 2))
+        object.__setattr__(self, "_examined", Recent(self._read, KEPT))
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __iter__(self) -> Iterator[PhotoRecord]:
+        return iter(self.photos)
+
+    @property
+    def categories(self) -> Mapping[int, Category]:
+        """Classes by their id."""
+        return {category.id: category for category in self.category_list}
+
+    @property
+    def objects(self) -> Objects:
+        """Objects by photo id, read photo by photo."""
+        return Objects(self)
+
+    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+        """Decode a photo to RGB."""
+        pixels = read_rgb(photo.path)
+        if pixels.shape[:2] != photo.hw:
+            raise DataError(f"{photo.path} is {pixels.shape[:2]} (h, w), but its annotation says {photo.hw}.")
+        return pixels
+
+    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+        """Read the complete partition of a photo; None where there is none."""
+        found = self._sound_map(photo)
+        return PanopticTruth(found.ids, found.segments) if found is not None and found.is_partition else None
+
+    def semantic(self, photo: PhotoRecord) -> Int32[np.ndarray, "h w"] | None:
+        """Read the map of category ids, 0 = nothing of them; None where there is none."""
+        found = self._sound_map(photo)
+        return None if found is None else found.classes()
+
+    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+        """Tell which pixels nobody labelled; None = there are none."""
+        found = self._sound_map(photo)
+        return None if found is None else found.void
+
+    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+        """Names for which the photo's annotation is complete."""
+        return self.complete(photo) - {""}
+
+    def examine(self, photo: PhotoRecord) -> Examined:
+        """Read a photo's objects, and say of those that cannot be read why."""
+        return self._examined(photo)
+
+    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+        """Return the polygons of a photo as they are written."""
+        return self.read_outlines(photo)
+
+    def sound(self) -> ReadSet:
+        """Return the set itself, or raise what is wrong with it; `DataError` names the first flaw."""
+        if self.flaws and not self.tolerant:
+            raise DataError(f"{self.flaws[0]} ({len(self.flaws)} in all); {CHECK}.")
+        return self
+
+    def lenient(self) -> ReadSet:
+        """Return the set so that it leaves out what cannot be read."""
+        return replace(self, tolerant=True)
+
+    def _sound_map(self, photo: PhotoRecord) -> LabelMap | None:
+        found = self._maps(photo)
+        if found is not None and found.flaws and not self.tolerant:
+            raise DataError(f"{found.flaws[0]}; {CHECK}.", found.flaws[0].kind)
+        return found
+
+    def _map(self, photo: PhotoRecord) -> LabelMap | None:
+        try:
+            return self.read_map(photo)
+        except UNREADABLE as error:
+            flaw = _told(error, photo, FlawKind.UNREADABLE_MASK_FILE)
+            return LabelMap(np.zeros(photo.hw, np.int32), (), void=np.ones(photo.hw, bool), flaws=(flaw,))
+
+    def _read(self, photo: PhotoRecord) -> Examined:
+        if self.read_objects is None:
+            found = self._maps(photo)
+            return Examined(()) if found is None else Examined(segment_records(found, photo), found.flaws)
+        try:
+            return self.read_objects(photo)
+        except UNREADABLE as error:
+            return Examined((), (_told(error, photo, FlawKind.UNREADABLE_ROW),))
+
+
+def _told(error: Exception, photo: PhotoRecord, otherwise: FlawKind) -> Flaw:
+    if isinstance(error, DataError):
+        return Flaw(error.kind, f"photo {photo.id}", str(error))
+    return Flaw(otherwise, f"photo {photo.id}", f"{type(error).__name__} {error}; it is not what its format says")
+
+
+class Objects(_ByPhoto):
+    """Objects by photo id, looked up when asked."""
+
+    def __init__(self, dataset: ReadSet) -> None:
+        self._dataset = dataset
+        self._photos = {photo.id: photo for photo in dataset.photos}
+
+    def __getitem__(self, photo_id: int) -> tuple[ObjectRecord, ...]:
+        examined = self._dataset.examine(self._photos[photo_id])
+        if examined.flaws and not self._dataset.tolerant:
+            raise DataError(f"{examined.flaws[0]}; {CHECK}.", examined.flaws[0].kind)
+        return examined.objects
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._photos)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+
+class Recent(Generic[Found]):
+    """A function of photos that remembers its last answers."""
+
+    def __init__(self, read: Callable[[PhotoRecord], Found], kept: int) -> None:
+        self._read = read
+        self._kept = kept
+        self._found: OrderedDict[int, Found] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, photo: PhotoRecord) -> Found:
+        """Answer for a photo."""
+        with self._lock:
+            if photo.id in self._found:
+                self._found.move_to_end(photo.id)
+                return self._found[photo.id]
+        found = self._read(photo)
+        with self._lock:
+            self._found[photo.id] = found
+            while len(self._found) > self._kept:
+                self._found.popitem(last=False)
+        return found
+
+
+def segment_records(found: LabelMap, photo: PhotoRecord) -> tuple[ObjectRecord, ...]:
+    """Turn the segments of a label map into records, in their order; those without a pixel are left out.
+
+    In a video a segment's id is that of its track.
+    """
+    coded = runs.of_map(found.ids)
+    return tuple(
+        object_record(
+            photo.id * 10_000 + number,
+            photo,
+            segment.category,
+            coded[segment.id],
+            is_crowd=segment.is_crowd,
+            quality=found.qualities.get(segment.id, ""),
+            track_id=segment.id if photo.sequence else None,
+        )
+        for number, segment in enumerate(found.segments, 1)
+        if segment.id in coded
+    )
+
+
+def object_record(
+    number: int,
+    photo: PhotoRecord,
+    category: Category,
+    coded: runs.Runs,
+    *,
+    is_crowd: bool = False,
+    quality: str = "",
+    phrases: Sequence[str] = (),
+    phrase_source: str = "",
+    track_id: int | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> ObjectRecord:
+    """Make the record of a mask; the box is the mask's own unless another is given."""
+    return ObjectRecord(
+        id=number,
+        photo_id=photo.id,
+        category=category,
+        counts=coded.counts,
+        hw=coded.hw,
+        box=box or coded.box,
+        area=coded.area,
+        is_crowd=is_crowd,
+        quality=quality,
+        phrases=tuple(phrases),
+        phrase_source=phrase_source or ("written" if phrases else ""),
+        track_id=track_id,
+    )
+
+
+def photo_record(
+    number: int,
+    set_name: str,
+    path: Path,
+    hw: tuple[int, int],
+    split: str,
+    labelled: str,
+    *,
+    source: str = "",
+    captions: Sequence[str] = (),
+    panoptic_path: Path | None = None,
+    semantic_path: Path | None = None,
+    sequence: str = "",
+    frame: int | None = None,
+) -> PhotoRecord:
+    """Make the record of a photo; what is not said is empty."""
+    return PhotoRecord(
+        id=number,
+        set_name=set_name,
+        path=path,
+        hw=hw,
+        split=split,
+        labelled=labelled,
+        source=source or sequence or set_name,
+        licence_group="",
+        captions=tuple(captions),
+        panoptic_path=panoptic_path,
+        semantic_path=semantic_path,
+        sequence=sequence,
+        frame=frame,
+    )
+
+
+def sequences(dataset: Dataset) -> Mapping[str, tuple[PhotoRecord, ...]]:
+    """List the frames of every video of a set in order of time; photos that belong to none are left out."""
+    found: dict[str, list[PhotoRecord]] = {}
+    for photo in dataset.photos:
+        if photo.sequence:
+            found.setdefault(photo.sequence, []).append(photo)
+    return {name: tuple(sorted(frames, key=lambda photo: photo.frame or 0)) for name, frames in found.items()}
+
+
+def click_truth(dataset: Dataset, item: ValidationObject) -> Int8[np.ndarray, "h w"]:
+    """Draw what a click protocol scores against: 1 = the object, 0 = not, -1 = does not count."""
+    truth = item.truth.mask().astype(np.int8)
+    void = dataset.void(item.photo)
+    if void is not None:
+        truth[void & (truth == 0)] = -1
+    return truth
+
+
+def validation_objects(
+    dataset: Dataset, min_area: float = MIN_AREA, things_only: bool = True
+) -> list[ValidationObject]:
+    """List the objects that scores are taken on, in the order of the set.
+
+    Things (and stuff where `things_only` is false) that are neither crowd nor group and cover at least `min_area` of
+    their photo: 427 on the validation split of coco_full, 535 with stuff. Click benchmarks take all: `min_area=0`.
+    """
+    return [
+        ValidationObject(photo, truth)
+        for photo in dataset.photos
+        for truth in scored_objects(photo, dataset.objects[photo.id], min_area, things_only)
+    ]
+
+
+def scored_objects(
+    photo: PhotoRecord, objects: Sequence[ObjectRecord], min_area: float, things_only: bool = True
+) -> list[ObjectRecord]:
+    """Choose the objects of a photo that scores are taken on."""
+    return [
+        truth
+        for truth in objects
+        if not truth.is_group
+        and (truth.category.is_thing or not things_only)
+        and truth.area >= max(1, min_area * photo.hw[0] * photo.hw[1])
+    ]
+
+
+def vocabulary_of(categories: Iterable[Category]) -> vocabulary.Vocabulary:
+    """Make a vocabulary of a set's classes, with their ids; ids that begin at 0 are moved up by one.
+
+    Raises:
+        ValueError: no class has a name, or two are called the same.
+    """
+    named = [category for category in categories if category.text]
+    first = min((category.id for category in named), default=1)
+    colours = vocabulary.distinct_colours(len(named))
+    return vocabulary.Vocabulary(
+        tuple(
+            vocabulary.Category(each.id + max(0, 1 - first), each.name, each.text, each.is_thing, colour)
+            for each, colour in zip(named, colours, strict=True)
+        )
+    )

@@ -1,0 +1,1 @@
+"""One file a family of formats: from what lies on disk to a `ReadSet`."""

@@ -1,0 +1,235 @@
+"""What `seem data check` finds: every fault once, in words, and nothing in a sound set."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny_data as tiny
+from seem.cli.main import main
+from seem.data import runs
+from seem.data.inspection import inspect
+from seem.data.opening import open_dataset
+from seem.data.records import FlawKind
+
+
+def report_of(folder, **changes):
+    return inspect(open_dataset(str(folder), tolerant=True), **changes)
+
+
+def coco_with(tmp_path, change):
+    """COCO as people export it, after `change(document)`."""
+    tiny.photos(tmp_path / "images")
+    document = tiny.coco_document()
+    change(document)
+    tiny.text(tmp_path / "annotations.json", document)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "write",
+    [tiny.coco, tiny.lvis, tiny.voc, tiny.context, tiny.sbd, tiny.grabcut, tiny.berkeley, tiny.youtube_vos, tiny.ade20k,
+     tiny.cityscapes, tiny.sunrgbd, tiny.openimages, tiny.yolo, tiny.folder_of_maps, tiny.folder_of_objects,
+     tiny.folder_of_classes],
+)  # fmt: skip
+def test_a_sound_set_has_no_problem(tmp_path, write):
+    folder = write(tmp_path)
+    split = "test" if write is tiny.sunrgbd else "val"
+    report = inspect(open_dataset(str(folder), split, tolerant=True))
+    assert report.flaws == ()
+    assert report.photos >= 1
+    assert report.objects >= 1
+
+
+def test_counts_sizes_and_classes(tmp_path):
+    report = report_of(tiny.coco(tmp_path))
+    assert (report.photos, report.objects, report.groups, report.captions) == (2, 4, 1, 1)
+    assert report.sizes_hw == ((10, 14), (10, 14), (12, 16))
+    assert [(c.name, c.objects, c.photos) for c in report.classes] == [("cat", 2, 2), ("dog", 1, 1), ("horse", 1, 1)]
+    assert report.ok
+
+
+def set_row(place, **values):
+    return lambda document: document["annotations"][place].update(values)
+
+
+def repeat(key):
+    return lambda document: document[key].append(dict(document[key][0]))
+
+
+def coded(hw, counts):
+    return set_row(1, segmentation={"size": list(hw), "counts": counts})
+
+
+NAN = float("nan")
+FAULTS = {
+    "unknown category": (set_row(0, category_id=99), FlawKind.UNKNOWN_CATEGORY, "99"),
+    "category of another kind": (set_row(0, category_id="cat"), FlawKind.UNKNOWN_CATEGORY, "'cat'"),
+    "unknown photo": (set_row(0, image_id=1234), FlawKind.UNKNOWN_PHOTO, "1234"),
+    "NaN in the box": (set_row(0, bbox=[NAN, 2, 5, 7]), FlawKind.BAD_BOX, "nan"),
+    "negative box": (set_row(0, bbox=[1, 2, -5, 7]), FlawKind.BAD_BOX, "-5"),
+    "three numbers for a box": (set_row(0, bbox=[1, 2, 3]), FlawKind.BAD_BOX, "x, y, width, height"),
+    "words for a box": (set_row(0, bbox="all of it"), FlawKind.BAD_BOX, "all of it"),
+    "box outside": (set_row(0, bbox=[1, 2, 50, 7]), FlawKind.OUTSIDE, "xyxy"),
+    "no mask": (set_row(0, segmentation=[]), FlawKind.NO_MASK, "box at most"),
+    "polygon outside": (set_row(0, segmentation=[tiny.polygon(1, 2, 60, 9)]), FlawKind.OUTSIDE, "corner"),
+    "bow tie": (set_row(0, segmentation=[[1, 1, 9, 9, 9, 1, 1, 9]]), FlawKind.CROSSING, "cross"),
+    "two corners": (set_row(0, segmentation=[[1, 1, 9, 9]]), FlawKind.UNREADABLE_ROW, "three corners"),
+    "NaN corner": (set_row(0, segmentation=[[1, 1, 9, NAN, 9, 1]]), FlawKind.UNREADABLE_ROW, "no number"),
+    "corners as words": (set_row(0, segmentation=[["1", "1", "9", "9", "9", "1"]]), FlawKind.UNREADABLE_ROW, "numbers"),
+    "polygon without area": (set_row(0, segmentation=[[3, 3] * 3], bbox=[3, 3, 0, 0]), FlawKind.EMPTY_MASK, "no pixel"),
+    "run lengths of another size": (coded((5, 5), [25]), FlawKind.WRONG_SIZE, "5 x 5"),
+    "run lengths too short": (coded((12, 16), [4, 5]), FlawKind.WRONG_SIZE, "sum to 9"),
+    "negative run": (coded((12, 16), [-8, 200]), FlawKind.UNREADABLE_ROW, "counts"),
+    "text that is no code": (coded((12, 16), "\x01"), FlawKind.UNREADABLE_ROW, "letters"),
+    "code cut short": (coded((12, 16), "oo"), FlawKind.UNREADABLE_ROW, "cut short"),
+    "empty run lengths": (coded((12, 16), [192]), FlawKind.EMPTY_MASK, "no pixel"),
+    "a number for a mask": (set_row(0, segmentation=3), FlawKind.UNREADABLE_ROW, "neither"),
+    "annotation twice": (repeat("annotations"), FlawKind.DUPLICATE_ID, "annotations bear it"),
+    "photo twice": (repeat("images"), FlawKind.DUPLICATE_ID, "photos bear it"),
+    "category twice": (repeat("categories"), FlawKind.DUPLICATE_ID, "'cat'"),
+    "no file name": (lambda d: d["images"][0].pop("file_name"), FlawKind.UNREADABLE_ROW, "file_name"),
+    "category without a name": (lambda d: d["categories"].append({"id": 3}), FlawKind.UNREADABLE_ROW, "name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_an_annotation_file_is_found(tmp_path, fault):
+    change, kind, words = FAULTS[fault]
+    report = report_of(coco_with(tmp_path, change))
+    assert [flaw.kind for flaw in report.flaws] == [kind]
+    assert words in report.flaws[0].what
+    assert not report.ok
+    json.dumps(report.to_json())
+
+
+def test_corners_on_the_border_and_a_pixel_beyond_are_fine(tmp_path):
+    folder = coco_with(tmp_path, set_row(0, segmentation=[tiny.polygon(0, -0.4, 16.7, 12)], bbox=[0, 0, 16.7, 12]))
+    assert report_of(folder).ok
+
+
+def test_faults_of_photos_are_found(tmp_path):
+    tiny.coco(tmp_path)
+    photos = tmp_path / "val2017"
+    (photos / "a.jpg").unlink()
+    tiny.photo(photos / "b.jpg", (14, 10))
+    report = report_of(tmp_path)
+    assert [flaw.kind for flaw in report.flaws] == [FlawKind.MISSING_PHOTO, FlawKind.WRONG_SIZE]
+    assert "EXIF" in report.flaws[1].what
+
+
+def test_a_photo_that_is_cut_short_is_found_by_decoding(tmp_path):
+    tiny.coco(tmp_path)
+    file = tmp_path / "val2017" / "a.jpg"
+    file.write_bytes(file.read_bytes()[:-40])
+    assert report_of(tmp_path, pixels=False).ok
+    assert [flaw.kind for flaw in report_of(tmp_path).flaws] == [FlawKind.UNREADABLE_PHOTO]
+
+
+def test_what_may_be_meant_is_noted(tmp_path):
+    def change(document):
+        document["annotations"] = document["annotations"][:2]
+
+    folder = coco_with(tmp_path, change)
+    pixels = Image.open(folder / "images" / "a.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels.save(folder / "images" / "a.jpg", exif=exif)
+    report = report_of(folder)
+    assert report.ok
+    assert {note.kind for note in report.notes} == {FlawKind.NO_ANNOTATION, FlawKind.TURNED, FlawKind.UNUSED_CLASS}
+
+
+def test_faults_of_yolo_rows_are_found(tmp_path):
+    tiny.yolo(tmp_path)
+    rows = [
+        "7 0 0 1 0 1 1", "0 0.5 0.5 0.2 0.2", "0 0 0 1 0", "1 0 0 3 0 3 3", "1 0 0 1 1 1 0 0 1", "cat 0 0 1 0 1 1",
+        "0 0 0 x 0 1 1", "",
+    ]  # fmt: skip
+    (tmp_path / "labels" / "val" / "a.txt").write_text("\n".join(rows))
+    assert [flaw.kind.value for flaw in report_of(tmp_path).flaws] == [
+        "unknown category", "annotation without a mask", "annotation without a mask",
+        "mask or box outside the photo", "unknown category", "unreadable annotation", "self-crossing polygon",
+    ]  # fmt: skip
+
+
+def test_faults_of_maps_are_found(tmp_path):
+    tiny.folder_of_classes(tmp_path)
+    tiny.grey(tmp_path / "masks" / "a.png", tiny.labels((tiny.CAT, 9), hw=tiny.A_HW))
+    tiny.grey(tmp_path / "masks" / "b.png", np.random.default_rng(0).integers(0, 255, (10, 14, 3)))
+    tiny.grey(tmp_path / "masks" / "nobody.png", np.ones((3, 3)))
+    kinds = [flaw.kind for flaw in report_of(tmp_path).flaws]
+    assert kinds == [FlawKind.UNKNOWN_PHOTO, FlawKind.UNKNOWN_CATEGORY, FlawKind.UNREADABLE_MASK_FILE]
+
+
+def test_the_command_line_says_it_in_words_and_in_json(tmp_path, capsys):
+    folder = coco_with(tmp_path, set_row(0, category_id=99))
+    assert main(["data", "check", str(folder)]) == 1
+    told = capsys.readouterr().out
+    assert "unknown category: 1" in told
+    assert "1 problem." in told
+    assert main(["data", "check", f"coco:{folder}", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["ok"], told["parts"][0]["photos"]) == ("coco", False, 2)
+    assert told["parts"][0]["flaws"][0]["kind"] == "unknown category"
+
+
+def test_the_command_line_ends_well_for_a_sound_set(tmp_path, capsys):
+    tiny.yolo(tmp_path)
+    assert main(["data", "check", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "part train" in told
+    assert "part val" in told
+    assert "Nothing is wrong." in told
+    assert main(["data", "check", str(tmp_path), "--split", "val", "--quick"]) == 0
+
+
+@pytest.mark.parametrize(("path", "code"), [("/nowhere/at/all", 2), ("cocoo:/x", 2), ("coco:{}", 1), ("{}", 1)])
+def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, code):
+    assert main(["data", "check", path.format(tmp_path)]) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("ring", "crosses"),
+    [
+        (tiny.polygon(0, 0, 5, 5), False),
+        ([0, 0, 5, 5, 5, 0, 0, 5], True),
+        ([0, 0, 4, 0, 4, 4, 0, 4, 0, 0], False),  # closed by hand
+        ([0, 0, 4, 0, 4, 4, 2, 0, 0, 4], False),  # touches itself
+        ([0, 0, 9, 0, 9, 9, 5, -3, 0, 9], True),
+    ],
+)
+def test_crossing_polygons(ring, crosses):
+    assert runs.crosses_itself([float(value) for value in ring]) is crosses
+
+
+def test_codes_agree_with_masks():
+    rng = np.random.default_rng(0)
+    for hw in ((1, 1), (1, 7), (9, 1), (13, 17)):
+        for density in (0.0, 0.3, 1.0):
+            values = (rng.random(hw) < density) * rng.integers(1, 4, hw)
+            coded = runs.of_map(values)
+            assert sorted(coded) == sorted(set(values.ravel().tolist()) - {0})
+            for number, code in coded.items():
+                assert np.array_equal(runs.decode(code.counts, hw), values == number)
+                assert sum(runs.expanded(code.counts)) == values.size
+                assert code.area == (values == number).sum()
+            mask = values > 0
+            assert np.array_equal(runs.decode(runs.of_mask(mask).counts, hw), mask)
+
+
+def test_polygons_are_drawn_as_coco_draws_them():
+    from pycocotools import mask as rle
+
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        rings = [(rng.random(2 * rng.integers(3, 9)) * 40 - 5).tolist() for _ in range(2)]
+        expected = rle.merge(rle.frPyObjects(rings, 30, 25))
+        assert runs.of_polygons(rings, (30, 25)).counts == expected["counts"].decode()
+    assert runs.of_polygons([tiny.polygon(-1e12, -1e12, 1e12, 1e12)], (30, 25)).area == 750
