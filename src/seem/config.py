@@ -103,6 +103,11 @@ class TextConfig:
     ffn: int = 2048
     templates: Literal["all", "bare"] = "all"
     """How class names are said: averaged over all published templates, or just the name."""
+    word_shortcut: bool = False
+    """The mean of a phrase's word embeddings is added to its end token, so that unlike words are unlike from the start.
+
+    For a small tower that learns from nothing; the published ones have no such path.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +289,7 @@ def nano() -> SegmenterConfig:
             num_heads=4,
             ffn=512,
             templates="bare",
+            word_shortcut=True,
         ),
         decoder=DecoderConfig(policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0),
         image=ImageConfig(short_side=320, long_side=384),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seem.config import MaskRefinerConfig
-from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, fit, nearness, prompt_maps
+from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, Meaning, compare, fit, nearness, prompt_maps, shown
 from seem.models.ops.masks import dot
 from seem.models.structures import ImageBatch, Question, VisualPrompts
 from tiny import tiny_network
@@ -85,6 +85,52 @@ def test_masks_are_squashed_and_a_missing_round_is_zero():
     assert first[5].tolist() == [[0.0, pytest.approx(0.761594)], [pytest.approx(-0.761594), 1.0]]
     later = prompt_maps(VisualPrompts(marks, marks), coarse, torch.full((1, 1, 2, 2), 2.0))[0, 0]
     assert later[4].flatten().tolist() == pytest.approx([0.761594] * 4)
+
+
+def test_boxes_are_a_map_of_their_own():
+    marks, box = nothing(1, 1, 32, 32), nothing(1, 1, 32, 32)
+    box[..., 8:24, 4:12] = True
+    maps = prompt_maps(VisualPrompts(marks, marks, box), torch.zeros(1, 1, 8, 8), None)[0, 0]
+    assert maps[6].nonzero().tolist() == [[row, column] for row in range(2, 6) for column in (1, 2)]
+    assert not maps[:6].any()
+    assert not prompt_maps(VisualPrompts(marks, marks), torch.zeros(1, 1, 8, 8), None)[0, 0, 6].any()
+
+
+def test_what_is_said_is_a_map_too():
+    marks = nothing(1, 2, 32, 32)
+    likeness = torch.tensor([[[[0.5, -1.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]])
+    maps = prompt_maps(VisualPrompts(marks, marks), torch.zeros(1, 2, 2, 2), None, likeness)
+    assert maps[0, :, 7].tolist() == [[[1.5, -3.0], [0.0, 3.0]], [[0.0, 0.0], [0.0, 0.0]]]
+
+
+# ------------------------------------------------------------------------------------------------ meaning
+
+
+def meaning():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Meaning(4, 6)
+
+
+def test_every_place_has_one_direction_of_the_text_space():
+    said = meaning()((noise(2, 4, 2, 3), noise(2, 4, 4, 6), noise(2, 4, 8, 12)))
+    assert said.shape == (2, 6, 8, 12)
+    assert torch.allclose(said.norm(dim=1), torch.ones(2, 8, 12))
+
+
+def test_places_are_compared_by_cosine_and_silence_is_nothing():
+    places = torch.tensor([[[[1.0, 0.0, 0.6]], [[0.0, 1.0, 0.8]]]])
+    vectors = torch.tensor([[[3.0, 0.0], [0.0, 0.0]]])
+    assert compare(places, vectors)[0, :, 0].tolist() == [[1.0, 0.0, pytest.approx(0.6)], [0.0, 0.0, 0.0]]
+
+
+def test_a_region_means_what_its_places_mean():
+    places = torch.zeros(1, 2, 2, 2)
+    places[0, 0, 0], places[0, 1, 1] = 1.0, 1.0
+    regions = torch.zeros(1, 3, 4, 4)
+    regions[0, 0, :2] = 1.0
+    regions[0, 1, :] = 1.0
+    assert shown(places, regions)[0].tolist() == [[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]
 
 
 def test_maps_follow_the_precision_of_the_coarse_mask():

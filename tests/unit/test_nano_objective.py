@@ -11,9 +11,9 @@ from torch import nn
 
 from seem.data.transforms import PAD_RGB, Sample
 from seem.models.decoder.decoder import ImageMemory
-from seem.models.mask_refiner import RefinedMasks
+from seem.models.mask_refiner import RefinedMasks, shown
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers, DecoderOutput, PixelFeatures
+from seem.models.structures import Answers, DecoderOutput, ImageBatch, PixelFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.nano import (
     BACKGROUND,
@@ -23,9 +23,12 @@ from seem.training.nano import (
     asked_about,
     coarse_terms,
     encode_texts,
+    gather_meant,
     known_names,
+    meaning_terms,
     name_terms,
     object_terms,
+    place_names,
     refined_terms,
     step_loss,
 )
@@ -34,10 +37,11 @@ from tiny import tiny_network
 
 ONE_ROUND = Objective(rounds=(1.0,), num_points=64)
 TWO_ROUNDS = Objective(rounds=(0.0, 1.0), num_points=64)
-VISUAL_ALONE = PromptMix(text=0.0, text_and_visual=0.0, negative=0.0)
-EVERY_KIND = PromptMix(text=0.5, text_and_visual=0.25, absent=0.0, negative=1.0)
-TEXT_ALONE = PromptMix(text=1.0, absent=0.0)
-ABSENT = PromptMix(text=1.0, absent=1.0)
+VISUAL_ALONE = PromptMix(text=0.0, text_and_visual=0.0, negative=0.0, reference=0.0)
+EVERY_KIND = PromptMix(text=0.5, text_and_visual=0.25, absent=0.0, negative=1.0, reference=0.4)
+TEXT_ALONE = PromptMix(text=1.0, absent=0.0, reference=0.0)
+ABSENT = PromptMix(text=1.0, absent=1.0, reference=0.0)
+SHOWN = PromptMix(reference=1.0, reference_absent=0.0)
 LEFT, RIGHT, LOW = (4, 8, 24, 28), (36, 4, 60, 24), (16, 32, 40, 44)  # xyxy, in whole cells of 4
 
 
@@ -83,8 +87,8 @@ def batch_of(*samples, count=3, mix=VISUAL_ALONE, seed=0):
     return make_batch(samples, NETWORK.config.image, count, mix, np.random.default_rng(seed))
 
 
-def loss_of(network, batch, objective=ONE_ROUND, seed=0, with_objects=True):
-    return step_loss(network, batch, BOOK, objective, np.random.default_rng(seed), with_objects)
+def loss_of(network, batch, objective=ONE_ROUND, seed=0):
+    return step_loss(network, batch, BOOK, objective, np.random.default_rng(seed))
 
 
 # ------------------------------------------------------------------------------------------------ learning
@@ -106,8 +110,8 @@ def without_gradient(network):
 def test_gradients_reach_every_parameter():
     network = tiny_network("nano").train()
     batch = batch_of(scene(LEFT, RIGHT, LOW), scene(LOW, LEFT, RIGHT), mix=EVERY_KIND)
-    kinds = {(bool(r.phrase), bool(r.positive.any()), bool(r.negative.any())) for p in batch.requests for r in p}
-    assert kinds == {(True, False, False), (True, True, True), (False, True, True)}
+    marks = {(bool(r.phrase), bool(r.positive.any()), bool(r.reference.any())) for p in batch.requests for r in p}
+    assert marks >= {(True, False, False), (True, True, False), (False, True, False), (False, False, True)}
     loss_of(network, batch).total.backward()
     # residual blocks start as the identity: nothing but their last scale and shift learns in the first step
     waiting = {
@@ -138,7 +142,7 @@ def test_the_loss_falls():
 @pytest.mark.parametrize("objective", [ONE_ROUND, TWO_ROUNDS, replace(ONE_ROUND, rounds=(0.0, 0.0, 1.0))])
 def test_the_total_is_the_sum_of_its_terms(objective):
     loss = loss_of(NETWORK, batch_of(scene(LEFT, RIGHT)), objective)
-    terms = (loss.refined, loss.coarse, loss.quality, loss.names, loss.objects)
+    terms = (loss.refined, loss.coarse, loss.quality, loss.names, loss.meaning, loss.objects)
     assert loss.total.item() == pytest.approx(sum(terms), rel=1e-5)
     assert all(term > 0 for term in terms)
     assert 0 <= loss.iou <= 1
@@ -173,12 +177,12 @@ def test_requests_that_fill_up_change_nothing(mix, objective):
     assert said.iou == pytest.approx(expected.iou, rel=1e-4)
 
 
-@pytest.mark.parametrize("with_objects", [True, False])
-def test_a_batch_that_asks_nothing_costs_only_its_objects(with_objects):
+def test_a_batch_that_asks_nothing_costs_only_its_objects_and_places():
     network = tiny_network("nano")
-    loss = loss_of(network, batch_of(scene(), scene()), TWO_ROUNDS, with_objects=with_objects)
+    loss = loss_of(network, batch_of(scene(), scene()), TWO_ROUNDS)
     assert (loss.refined, loss.coarse, loss.quality, loss.names, loss.iou) == (0, 0, 0, 0, 0)
-    assert (loss.objects > 0) is with_objects
+    assert loss.objects > 0
+    assert loss.meaning > 0
     loss.total.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
@@ -292,6 +296,82 @@ def test_who_was_told_the_name_is_not_asked_for_it():
     for mix in (TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0)):
         batch = batch_of(scene(LEFT), count=1, mix=mix)
         assert name_terms(LITERAL, answers_of([[20, 0, 0, 0]]), batch, NAMES).item() == 0.0
+
+
+# ------------------------------------------------------------------------------------------------ places
+
+
+def place_loss(vectors, sample):
+    """Charge a photo whose cells (of 8 pixels) say given class logits, one column each."""
+    image = ImageMemory(PixelFeatures(torch.zeros(1, 1, 16, 16), ()), (), (), meaning=vectors[None])
+    return meaning_terms(LITERAL, image, batch_of(sample, count=1), NAMES).item()
+
+
+def said_at(sample):
+    """Say the right name everywhere."""
+    labels, _ = place_names(sample, NAMES, 8)
+    return 20.0 * torch.eye(4)[labels.clamp(min=0)].permute(2, 0, 1)
+
+
+def test_every_place_is_asked_for_its_name():
+    sample = scene(LEFT, RIGHT)
+    right = said_at(sample)
+    assert place_loss(right, sample) < 1e-3
+    assert place_loss(right[[2, 1, 0, 3]], sample) > 5  # squares and discs exchanged
+
+
+def test_places_know_the_smallest_object_on_top_and_not_what_is_ignored():
+    large, small = (0, 0, 64, 48), (24, 16, 40, 32)
+    ignore = mask((48, 0, 64, 48))
+    sample = replace(scene(large, small, names=("disc", "square")), ignore=ignore)
+    labels, weights = place_names(sample, NAMES, 8)
+    assert labels[3, 4] == NAMES.index["square"]
+    assert labels[0, 0] == NAMES.index["disc"]
+    assert (labels[6:] == -1).all()  # padding
+    assert weights.sum().item() == pytest.approx(1.0)
+    assert (weights[labels == -1] == 0).all()
+    share = weights[labels == NAMES.index["square"]].sum() / weights[labels == NAMES.index["disc"]].sum()
+    counts = [(labels == NAMES.index[name]).sum().item() for name in ("square", "disc")]
+    assert share.item() == pytest.approx((counts[0] / counts[1]) ** 0.5)
+
+
+def test_background_is_no_answer_where_everything_has_a_name():
+    sample = scene((0, 0, 64, 48), names=("disc",))
+    doubtful = said_at(sample)
+    doubtful[-1] = 40.0  # background everywhere, louder
+    assert place_loss(doubtful, sample) < 1e-3
+    assert place_loss(doubtful, scene(LEFT)) > 1
+
+
+def test_photos_without_complete_names_say_nothing_about_places():
+    assert place_loss(torch.zeros(4, 8, 8), scene(LEFT, complete=())) == 0.0
+
+
+# ------------------------------------------------------------------------------------------------ references
+
+
+def test_a_reference_is_read_in_the_partner_photo():
+    here, there = scene(LEFT, names=("disc",)), scene(LOW, names=("disc",))
+    batch = batch_of(here, there, count=1, mix=SHOWN)
+    assert batch.reference[0, 0].numpy().tolist() == mask(LOW).tolist()
+    with torch.no_grad():
+        image = NETWORK.encode_image(batch.images)
+        text, rows = encode_texts(NETWORK, batch, BOOK, ONE_ROUND, np.random.default_rng(0))
+        meant = gather_meant(NETWORK, image, batch, text, rows)
+        alone = NETWORK.encode_image(ImageBatch(batch.images.pixels[1:], batch.images.input_hw[1:]))
+        regions = VisualPrompts(batch.reference[:1], torch.zeros_like(batch.reference[:1]))
+        expected = NETWORK.encode_prompts(regions, alone)
+    assert torch.allclose(meant.reference.levels[0][:1], expected.levels[0], atol=1e-4)
+    assert torch.allclose(meant.vectors[0], shown(alone.meaning, batch.reference[:1].float())[0], atol=1e-4)
+    assert asked_about(batch).all()
+
+
+def test_pixels_to_ignore_are_not_judged_but_objects_on_them_are():
+    crowd = mask((32, 0, 64, 48))
+    batch = batch_of(replace(scene(LEFT), ignore=crowd | mask(LEFT)), count=1)
+    wanted = torch.where(shrink(batch.truth | batch.ignore[:, None], 4) > 0.5, 20.0, -20.0)
+    assert coarse_terms(wanted, batch) < 1e-3
+    assert coarse_terms(torch.full_like(wanted, -20.0), batch) > 1
 
 
 # ------------------------------------------------------------------------------------------------ objects

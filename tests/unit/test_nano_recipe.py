@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from seem.checkpoints.safe import sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
 from seem.data.transforms import TrainingSampler
@@ -98,9 +99,9 @@ def tiny_run(monkeypatch):
     monkeypatch.setattr(recipe, "SIZES", ((0.5, 32), (1.0, 64)))
     monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
 
-    def start(out, **changes):
+    def start(out, weights=None, **changes):
         with torch.random.fork_rng():
-            return recipe.run(Path("nowhere"), out, replace(CONFIG, **changes))
+            return recipe.run(Path("nowhere"), out, replace(CONFIG, **changes), weights)
 
     return start
 
@@ -140,10 +141,35 @@ def test_another_seed_makes_other_weights(tmp_path, tiny_run):
     assert not torch.equal(one["decoder.query_features"], other["decoder.query_features"])
 
 
+def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
+    earlier = build(tiny_nano()).requires_grad_(False)
+    narrow = {key: tensor.clone() for key, tensor in earlier.state_dict().items() if not key.startswith("meaning.")}
+    narrow["mask_refiner.from_maps.weight"] = narrow["mask_refiner.from_maps.weight"][:, :6]
+    write_tensors(tmp_path / "early.safetensors", narrow)
+    network = build(tiny_nano())
+    recipe.warm_start(network, tmp_path / "early.safetensors")
+    started = network.state_dict()
+    assert torch.equal(started["decoder.query_features"], narrow["decoder.query_features"])
+    assert torch.equal(started["mask_refiner.from_maps.weight"][:, :6], narrow["mask_refiner.from_maps.weight"])
+    assert not started["mask_refiner.from_maps.weight"][:, 6:].any()
+    trained = tiny_run(tmp_path / "run", tmp_path / "early.safetensors", steps=1, learning_rate=0.0, average=0.0)
+    assert torch.equal(trained.state_dict()["decoder.query_features"], narrow["decoder.query_features"])
+    with safe_open(tmp_path / "run" / "nano.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["made_by"])["start_sha256"] == sha256_of(tmp_path / "early.safetensors")
+
+
+def test_every_second_photo_shows_something_of_the_one_before():
+    kites = banked_photo(4, ((8, 8, 30, 30),))
+    sampler = TrainingSampler(PhotoBank([TWO, kites, EMPTY]), size=32)
+    first, partner, third, _ = recipe.draw_pairs(sampler, 10, 4)
+    assert set(first.names) & set(partner.names)
+    assert np.array_equal(recipe.draw_pairs(sampler, 10, 4)[2].image, third.image)
+
+
 def test_the_command_line_says_how_to_train(monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "run", lambda *arguments: asked.append(arguments))
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr("sys.argv", ["nano", "--data", "pack", "--out", "runs/x", "--steps", "7", "--seed", "3"])
     recipe.main()
-    assert asked == [(Path("pack"), Path("runs/x"), TrainConfig(steps=7, seed=3))]
+    assert asked == [(Path("pack"), Path("runs/x"), TrainConfig(steps=7, seed=3), None)]

@@ -20,6 +20,7 @@ from seem.training.targets import (
     make_batch,
     phrase_request,
     phrase_rows,
+    reference_request,
     shrink,
     visual_request,
 )
@@ -58,6 +59,10 @@ def scene(objects=(("square", LEFT), ("square", RIGHT), ("disc", LOW)), phrases=
         photo_id=1,
         object_ids=tuple(range(count)),
     )
+
+
+def marked(request):
+    return request.positive | request.bounds
 
 
 def rng(seed=0):
@@ -110,10 +115,11 @@ def test_visual_prompts_are_drawn_on_their_object_and_inside_the_photo():
         request = visual_request(sample, seed % 3, False, replace(VISUAL_ALONE, negative=1.0), rng(seed))
         assert request.truth is sample.masks[seed % 3] or np.array_equal(request.truth, sample.masks[seed % 3])
         assert request.positive.shape == request.negative.shape == (64, 64)
-        assert (request.positive & request.truth).any()
-        assert not request.positive[48:].any()
+        assert (marked(request) & request.truth).any()
+        assert not marked(request)[48:].any()
+        assert not (request.positive.any() and request.bounds.any())  # a box is not a filled shape
         assert request.negative.any()
-        assert not request.negative[49:].any()  # a click is 3 x 3 pixels around one of the photo
+        assert not request.negative[48:].any()
         assert not request.negative.all()
 
 
@@ -122,8 +128,17 @@ def test_prompts_about_objects_at_the_edge_stay_on_the_canvas(corner):
     sample = scene((("square", corner),))
     for seed in range(40):
         request = visual_request(sample, 0, True, PromptMix(negative=1.0), rng(seed))
-        assert request.positive.shape == (64, 64)
-        assert (request.positive & request.truth).any()
+        assert marked(request).shape == (64, 64)
+        assert (marked(request) & request.truth).any()
+
+
+def test_boxes_have_a_map_of_their_own():
+    requests = [visual_request(scene(), 0, False, VISUAL_ALONE, rng(seed)) for seed in range(60)]
+    boxes = [request for request in requests if request.bounds.any()]
+    assert 0 < len(boxes) < len(requests)
+    for request in boxes:
+        rows, columns = np.nonzero(request.bounds)
+        assert request.bounds.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +153,7 @@ def test_prompts_about_objects_at_the_edge_stay_on_the_canvas(corner):
 def test_the_mix_says_how_objects_are_asked_about(mix, texts, marks, wrong):
     requests = [request for seed in range(10) for request in draw_requests(scene(), 3, mix, rng(seed))]
     assert {request.phrase for request in requests} == texts
-    assert {bool(request.positive.any()) for request in requests} == {marks}
+    assert {bool(marked(request).any()) for request in requests} == {marks}
     assert {bool(request.negative.any()) for request in requests} == {wrong}
     assert all(request.name for request in requests)
 
@@ -146,19 +161,71 @@ def test_the_mix_says_how_objects_are_asked_about(mix, texts, marks, wrong):
 def test_prompt_kinds_come_in_their_proportions():
     mix = PromptMix(text=0.3, text_and_visual=0.2, absent=0.5, negative=0.0)
     requests = [request for seed in range(300) for request in draw_requests(scene(), 3, mix, rng(seed))]
-    kinds = [(bool(request.phrase), bool(request.positive.any()), bool(request.truth.any())) for request in requests]
+    kinds = [(bool(request.phrase), bool(marked(request).any()), bool(request.truth.any())) for request in requests]
     assert kinds.count((True, False, True)) / len(kinds) == pytest.approx(0.15, abs=0.05)
     assert kinds.count((True, False, False)) / len(kinds) == pytest.approx(0.15, abs=0.05)
     assert kinds.count((True, True, True)) / len(kinds) == pytest.approx(0.2, abs=0.05)
     assert kinds.count((False, True, True)) / len(kinds) == pytest.approx(0.5, abs=0.05)
 
 
-def test_objects_without_a_class_are_only_shown_never_named():
+def test_objects_without_a_class_are_shown_or_described_never_named():
     sample = scene((("", LEFT), ("", RIGHT)), phrases=(("the left one",), ()))
-    for seed in range(20):
-        for request in draw_requests(sample, 2, PromptMix(text=0.5, text_and_visual=0.5, absent=0.0), rng(seed)):
-            assert request.phrase == request.name == ""
-            assert request.positive.any()
+    mix = PromptMix(text=0.5, text_and_visual=0.5, absent=0.0)
+    requests = [request for seed in range(20) for request in draw_requests(sample, 2, mix, rng(seed))]
+    assert {request.phrase for request in requests} == {"", "the left one"}
+    for request in requests:
+        assert request.name == ""
+        if request.phrase:
+            assert np.array_equal(request.truth, mask(LEFT))
+        else:
+            assert marked(request).any()
+
+
+def test_a_class_that_is_not_annotated_completely_is_not_asked_for_by_name():
+    sample = replace(scene(), complete_names=frozenset({"disc"}))
+    assert phrase_request(sample, 0, rng()) is None
+    assert phrase_request(sample, 2, rng()).phrase == "disc"
+    described = replace(sample, phrases=(("the left square",), (), ()))
+    assert {phrase_request(described, 0, rng(seed)).phrase for seed in range(20)} == {"the left square"}
+
+
+# ------------------------------------------------------------------------------------------------ references
+
+OFTEN = PromptMix(reference=1.0, reference_absent=0.0)
+
+
+def test_a_reference_shows_one_object_of_the_partner_and_means_all_of_its_class():
+    partner = scene((("square", LOW),))
+    request = reference_request(scene(), partner, OFTEN, rng())
+    assert np.array_equal(request.reference, mask(LOW))
+    assert np.array_equal(request.truth, mask(LEFT) | mask(RIGHT))
+    assert not (marked(request) | request.negative).any()
+    assert request.phrase == request.name == ""  # else the answer would be told
+
+
+def test_a_reference_may_show_what_is_not_there():
+    partner = scene((("kite", LOW), ("square", LEFT)))
+    mix = replace(OFTEN, reference_absent=1.0)
+    request = reference_request(scene(), partner, mix, rng())
+    assert np.array_equal(request.reference, mask(LOW))
+    assert not request.truth.any()
+
+
+def test_photos_that_say_nothing_about_each_other_make_no_reference():
+    sample = scene()
+    assert reference_request(sample, scene(()), OFTEN, rng()) is None
+    assert reference_request(sample, scene((("", LOW),)), OFTEN, rng()) is None
+    unsure = replace(sample, complete_names=frozenset())
+    assert reference_request(unsure, scene((("square", LOW),)), OFTEN, rng()) is None
+
+
+def test_references_lie_in_the_partner_of_the_pair():
+    first, second = scene((("disc", LEFT),)), scene((("disc", LOW), ("disc", RIGHT)))
+    batch = make_batch([first, second, first], ImageConfig(), 1, OFTEN, rng())
+    assert any(np.array_equal(batch.reference[0, 0].numpy(), mask(box)) for box in (LOW, RIGHT))
+    assert np.array_equal(batch.reference[1, 0].numpy(), mask(LEFT))
+    assert not batch.reference[2].any()  # has no partner
+    assert np.array_equal(batch.truth[1, 0].numpy(), mask(LOW) | mask(RIGHT))
 
 
 @pytest.mark.parametrize(("objects", "asked"), [((), 0), ((("disc", LOW),), 1)])
@@ -180,7 +247,8 @@ def test_a_batch_stacks_photos_and_requests():
     for b in range(2):
         for n in range(2):
             assert np.array_equal(batch.truth[b, n].numpy(), batch.requests[b][n].truth)
-            assert np.array_equal(batch.positive[b, n].numpy(), batch.requests[b][n].positive)
+            for name in ("positive", "bounds", "reference"):
+                assert np.array_equal(getattr(batch, name)[b, n].numpy(), getattr(batch.requests[b][n], name))
     assert not batch.truth[1, 1].any()
     assert batch.texts() == (("", ""), ("", ""))
     assert batch.images.input_hw == ((48, 64), (48, 64))

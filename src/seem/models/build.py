@@ -20,7 +20,7 @@ from seem.models.backbones.focalnet import FocalNet
 from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
 from seem.models.decoder.policy import POLICIES, Kind
-from seem.models.mask_refiner import MaskRefiner
+from seem.models.mask_refiner import MaskRefiner, Meaning
 from seem.models.pixel_decoders.deformable import DeformablePixelDecoder
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
 from seem.models.prompt_encoder import PromptEncoder
@@ -45,6 +45,7 @@ def build(config: SegmenterConfig) -> Segmenter:
         decoder=MaskDecoder(decoder, pixels.mask_dim, config.text.context),
         image_projection=backbone.dims[-1] if policy.group(Kind.IMAGE) else None,
         mask_refiner=MaskRefiner(config.mask_refiner, pixels.mask_dim, decoder.dim) if config.mask_refiner else None,
+        meaning=Meaning(decoder.dim, decoder.dim) if config.mask_refiner else None,
     ).eval()
 
 

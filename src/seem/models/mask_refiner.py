@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seem.config import MaskRefinerConfig
 from seem.models.structures import VisualPrompts
 
-NUM_MAPS = 6
+NUM_MAPS = 8
 REACHES = (2, 3, 6, 12)  # growing dilations, in steps of stride 4: 2, 5, 11 and 23 in all
 
 
@@ -53,7 +53,7 @@ class MaskRefiner(nn.Module):
     def forward(
         self,
         mask_features: Float[Tensor, "b c h w"],
-        maps: Float[Tensor, "b n 6 h w"],
+        maps: Float[Tensor, "b n 8 h w"],
         queries: Float[Tensor, "b n d"],
     ) -> RefinedMasks:
         """Answer the final mask of every object.
@@ -85,20 +85,57 @@ class MaskRefiner(nn.Module):
         return RefinedMasks(logits, torch.unflatten(self.quality(pooled)[:, 0], 0, (batch, objects)))
 
 
+class Meaning(nn.Module):
+    """What every place of a photo shows, in the text space: one vector of length 1 at each cell of stride 8.
+
+    Compared with the vector of a phrase, or with that of a region of another photo, it is the map that lets the head
+    see words as it sees clicks.
+    """
+
+    def __init__(self, level_dim: int, text_dim: int, num_levels: int = 3) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Conv2d(level_dim, text_dim, 1) for _ in range(num_levels))
+
+    def forward(self, levels: tuple[Float[Tensor, "b c _hl _wl"], ...]) -> Float[Tensor, "b d h8 w8"]:
+        """Read the levels that the decoder reads (coarsest first) and add them up at the size of the finest."""
+        hw = (levels[-1].shape[-2], levels[-1].shape[-1])
+        said = [fit(projection(level), hw) for projection, level in zip(self.projections, levels, strict=True)]
+        return F.normalize(torch.stack(said).sum(dim=0), dim=1)
+
+
+def compare(meaning: Float[Tensor, "b d h w"], vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n h w"]:
+    """Return the cosine of every place with every object's vector; 0 for a vector of zeros."""
+    return torch.einsum("bdhw,bnd->bnhw", meaning, F.normalize(vectors, dim=-1).to(meaning.dtype))
+
+
+def shown(meaning: Float[Tensor, "b d h w"], regions: Float[Tensor, "b n h2 w2"]) -> Float[Tensor, "b n d"]:
+    """Return what regions (1 inside, any resolution) of a photo mean: the mean direction of their places."""
+    weights = F.adaptive_avg_pool2d(regions.to(meaning.dtype), (meaning.shape[-2], meaning.shape[-1])).flatten(2)
+    weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
+    return weights @ meaning.flatten(2).mT
+
+
 def prompt_maps(
-    prompts: VisualPrompts, coarse: Float[Tensor, "b n h w"], previous: Float[Tensor, "b n h w"] | None
-) -> Float[Tensor, "b n 6 h w"]:
-    """Stack what is known about each object's place: six maps at the size of `coarse` (stride 4).
+    prompts: VisualPrompts,
+    coarse: Float[Tensor, "b n h w"],
+    previous: Float[Tensor, "b n h w"] | None,
+    likeness: Float[Tensor, "b n h8 w8"] | None = None,
+) -> Float[Tensor, "b n 8 h w"]:
+    """Stack what is known about each object's place: eight maps at the size of `coarse` (stride 4).
 
     Positive and negative prompts, how near each is (1 on it, falling in five steps to 0 beyond 92 network pixels), the
-    previous round's mask (-1 to 1, 0 where there was none), and the coarse mask.
+    previous round's mask (-1 to 1, 0 where there was none), the coarse mask, boxes (1 inside), and how like each place
+    is to what was said or shown (`Meaning`; three times the cosine, 0 where nothing was).
     """
     hw = (coarse.shape[-2], coarse.shape[-1])
     positive, negative = (
         F.adaptive_max_pool2d(marks.to(coarse.dtype), hw) for marks in (prompts.positive, prompts.negative)
     )
     before = torch.zeros_like(coarse) if previous is None else torch.tanh(fit(previous, hw) / 2)
-    maps = (positive, negative, nearness(positive), nearness(negative), before, torch.tanh(coarse / 2))
+    nothing = torch.zeros_like(coarse)
+    bounds = nothing if prompts.bounds is None else F.adaptive_max_pool2d(prompts.bounds.to(coarse.dtype), hw)
+    alike = nothing if likeness is None else 3 * fit(likeness.to(coarse.dtype), hw)
+    maps = (positive, negative, nearness(positive), nearness(negative), before, torch.tanh(coarse / 2), bounds, alike)
     return torch.stack(maps, dim=2)
 
 

@@ -40,7 +40,7 @@ class PromptEncoder(nn.Module):
 
         `pixels.levels` must already carry the decoder's level embedding.
         """
-        positive = self.sample(prompts.positive, draws)
+        positive = self.sample(prompts.inside, draws)
         negative = self.sample(prompts.negative, draws)
         num_objects = prompts.positive.shape[1]
         levels = []

@@ -15,7 +15,7 @@ from seem.config import SegmenterConfig
 from seem.models.decoder.decoder import ImageMemory, MaskDecoder
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import MaskRefiner
+from seem.models.mask_refiner import MaskRefiner, Meaning
 from seem.models.prompt_encoder import PromptEncoder
 from seem.models.structures import (
     DecoderOutput,
@@ -44,6 +44,7 @@ class Segmenter(nn.Module):
         decoder: MaskDecoder,
         image_projection: int | None,
         mask_refiner: MaskRefiner | None,
+        meaning: Meaning | None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -53,16 +54,19 @@ class Segmenter(nn.Module):
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
         self.mask_refiner = mask_refiner
+        self.meaning = meaning
         table = torch.randn(image_projection or 0, config.decoder.dim) * 0.02
         self.image_projection = nn.Parameter(table) if image_projection else None
 
     def encode_image(self, images: ImageBatch) -> ImageMemory:
         """Run the image network: everything that no question changes."""
         pyramid: Pyramid = self.backbone(images.pixels)
-        memory = self.decoder.read(self.pixel_decoder(pyramid))
-        if self.image_projection is None:
-            return memory
-        return replace(memory, summary=pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection)
+        memory: ImageMemory = self.decoder.read(self.pixel_decoder(pyramid))
+        if self.meaning is not None:
+            memory = replace(memory, meaning=self.meaning(memory.pixels.levels))
+        if self.image_projection is not None:
+            memory = replace(memory, summary=pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection)
+        return memory
 
     def encode_pixels(self, images: ImageBatch) -> PixelFeatures:
         """Run backbone and pixel decoder."""

@@ -55,11 +55,19 @@ class PixelFeatures:
 class VisualPrompts:
     """Rasterised visual prompts of every object, at network resolution (padded).
 
-    An object without any pixel in either map is "missing" and asks nothing (padding in training batches).
+    `bounds` are filled boxes, None = no boxes: the object lies inside, not all that is inside belongs to it. The
+    published models take them as positive pixels. An object without any pixel in any map is "missing" and asks nothing
+    (padding in training batches).
     """
 
     positive: Bool[Tensor, "b n h w"]
     negative: Bool[Tensor, "b n h w"]
+    bounds: Bool[Tensor, "b n h w"] | None = None
+
+    @property
+    def inside(self) -> Bool[Tensor, "b n h w"]:
+        """Everything that is marked as meant: positive pixels and boxes."""
+        return self.positive if self.bounds is None else self.positive | self.bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seem.checkpoints.network import MODEL_KEY
-from seem.checkpoints.safe import write_tensors
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import PhotoBank
 from seem.data.transforms import Sample, TrainingSampler
@@ -40,13 +40,38 @@ def size_at(share: float) -> int:
     return next((size for until, size in SIZES if share < until), SIZES[-1][1])
 
 
-def sample_with_objects(sampler: TrainingSampler, index: int) -> Sample:
-    """Return sample `index`, or the next of its own sequence that shows an object."""
+def sample_with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
+    """Return sample `index`, or the next of its own sequence that shows an object.
+
+    With `partner_of` it is a photo of a class which that one shows, so that one can be the other's reference.
+    """
     for attempt in range(20):
-        sample = sampler[index + attempt * 1_000_000_007]
+        number = index + attempt * 1_000_000_007
+        sample = sampler[number] if partner_of is None else sampler.partner(partner_of, number)
         if len(sample.masks):
             return sample
     raise RuntimeError(f"No object in 20 samples from index {index}; check the augmentation.")
+
+
+def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]:
+    """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
+    samples: list[Sample] = []
+    for i in range(count):
+        samples.append(sample_with_objects(sampler, first + i, samples[-1] if i % 2 else None))
+    return samples
+
+
+def warm_start(network: Segmenter, file: Path) -> None:
+    """Take weights from an earlier nano, as far as they fit; new inputs of a wider layer begin unheard (zero)."""
+    wanted = network.state_dict()
+    for key, known in read_tensors(file).tensors.items():
+        new = wanted.get(key)
+        if new is None or new.ndim != known.ndim:
+            continue
+        place = tuple(slice(0, min(a, b)) for a, b in zip(new.shape, known.shape, strict=True))
+        if new.shape != known.shape:
+            new.zero_()
+        new[place] = known[place].to(new.dtype)
 
 
 def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
@@ -55,13 +80,20 @@ def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
     write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes)})
 
 
-def run(data: Path, out: Path, config: TrainConfig) -> Segmenter:
-    """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network."""
+def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -> Segmenter:
+    """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network.
+
+    `start` are earlier weights to begin from.
+    """
     rank, processes = world()
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
-    model = build(nano()).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    model = build(nano())
+    if start is not None:
+        warm_start(model, start)
+    model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     book = PhraseBook(BytePairTokenizer.nano())
     objective, mix = Objective(), PromptMix()
 
@@ -71,14 +103,14 @@ def run(data: Path, out: Path, config: TrainConfig) -> Segmenter:
         sampler = TrainingSampler(bank, size=size, seed=config.seed)
         first = (number * processes + rank) * config.batch
         rng = np.random.default_rng((config.seed, number, rank))
-        samples = [sample_with_objects(sampler, first + i) for i in range(config.batch)]
-        batch = make_batch(samples, network.config.image, 3, mix, rng)
+        samples = draw_pairs(sampler, first, config.batch)
+        batch = make_batch(samples, network.config.image, 3, mix, rng).to(device)
         # the fused attention kernels are slow backwards on a CPU at these sizes
-        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            loss = step_loss(network, batch, book, objective, rng, number % objective.object_every == 0)
+        with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            loss = step_loss(network, batch, book, objective, rng)
         return loss.total, {
             "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
-            "objects": loss.objects * objective.object_every, "iou": loss.iou, "total": float(loss.total.detach()),
+            "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
         }  # fmt: skip
 
     trained = train(model, step, config, out)
@@ -86,6 +118,8 @@ def run(data: Path, out: Path, config: TrainConfig) -> Segmenter:
     if rank == 0:
         sets = {name: len(rows) for name, rows in bank.by_set.items()}
         notes = {"recipe": asdict(config), "processes": processes, "sizes": SIZES, "photos": sets}
+        if start is not None:
+            notes["start_sha256"] = sha256_of(start)
         export(trained, out / "nano.safetensors", notes)
     return trained
 
@@ -98,13 +132,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=TrainConfig().steps)
     parser.add_argument("--batch", type=int, default=TrainConfig().batch)
     parser.add_argument("--learning-rate", type=float, default=TrainConfig().learning_rate)
+    parser.add_argument("--average", type=float, default=TrainConfig().average)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", type=Path, help="weights of an earlier run to begin from")
     options = parser.parse_args()
     join_world()
     config = TrainConfig(
-        steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, seed=options.seed
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        average=options.average,
+        seed=options.seed,
     )
-    run(options.data, options.out, config)
+    run(options.data, options.out, config, options.weights)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,30 @@ from nothing: the dense prompt head answers every prompt, and it says how good i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seem.data.transforms import Sample
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import RefinedMasks, fit, prompt_maps
+from seem.models.mask_refiner import RefinedMasks, compare, fit, prompt_maps, shown
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import Answers, DecoderOutput, PhraseTokens, Question, TextFeatures, VisualPrompts
+from seem.models.structures import (
+    Answers,
+    DecoderOutput,
+    PhraseTokens,
+    PixelFeatures,
+    Question,
+    TextFeatures,
+    VisualPrompts,
+    VisualTokens,
+)
 from seem.simulation.next_click import ritm_click
 from seem.training.losses import mask_bce, mask_dice
 from seem.training.matcher import match_objects
@@ -29,6 +39,7 @@ from seem.training.targets import PhraseBook, TrainingBatch, phrase_rows, shrink
 BACKGROUND = "background"
 VISUAL = frozenset({Kind.VISUAL})
 EVERYTHING = frozenset({Kind.VISUAL, Kind.OBJECT})
+IMPOSSIBLE = -1e4  # logit of a name that may not be said
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +50,10 @@ class Objective:
     coarse: float = 0.5
     quality: float = 0.3
     names: float = 0.3
+    meaning: float = 0.5
     objects: float = 1.0
     object_names: float = 0.5
-    object_every: int = 3
-    num_negatives: int = 40
+    num_negatives: int = 64
     num_points: int = 1024
     rounds: tuple[float, ...] = (0.35, 0.4, 0.15, 0.1)
     """Chances of one, two, three, ... rounds; the first and the last have a gradient."""
@@ -57,6 +68,7 @@ class StepLoss:
     coarse: float
     quality: float
     names: float
+    meaning: float
     objects: float
     iou: float
 
@@ -69,32 +81,34 @@ class Names:
     vectors: Float[Tensor, "k d"]
 
 
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What is said and shown about the objects of a batch, apart from marks on the photos themselves."""
+
+    phrases: PhraseTokens | None
+    reference: VisualTokens | None
+    vectors: Float[Tensor, "b n d"]
+
+
 def step_loss(
-    model: Segmenter,
-    batch: TrainingBatch,
-    book: PhraseBook,
-    objective: Objective,
-    rng: np.random.Generator,
-    with_objects: bool,
+    model: Segmenter, batch: TrainingBatch, book: PhraseBook, objective: Objective, rng: np.random.Generator
 ) -> StepLoss:
     """Ask everything about one batch and price the answers."""
     image = model.encode_image(batch.images)
     text, rows = encode_texts(model, batch, book, objective, rng)
-    names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)]))
-    phrases = phrase_rows(batch.texts(), text, rows.rows)
+    names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)].float()))
+    meant = gather_meant(model, image, batch, text, rows)
     num_rounds = 1 + int(rng.choice(len(objective.rounds), p=objective.rounds))
 
     positive, negative = batch.positive.clone(), batch.negative.clone()
     previous: Tensor | None = None
     refined_loss, coarse_loss, quality_loss, names_loss = [], [], [], []
-    object_loss = torch.zeros(())
-    iou = torch.zeros(())
+    object_loss = iou = torch.zeros((), device=positive.device)
     for turn in range(num_rounds):
         counted = turn in (0, num_rounds - 1)
-        prompts = VisualPrompts(positive, negative)
-        asked = EVERYTHING if with_objects and turn == 0 else VISUAL
+        prompts = VisualPrompts(positive, negative, batch.bounds)
         with torch.set_grad_enabled(counted):
-            output, refined, coarse = answer(model, image, prompts, phrases, previous, asked)
+            output, refined, coarse = answer(model, image, prompts, meant, previous, VISUAL if turn else EVERYTHING)
         if counted:
             loss, iou, good = refined_terms(refined, batch)
             refined_loss.append(loss)
@@ -108,13 +122,35 @@ def step_loss(
             previous = refined.logits.detach().float()
             add_clicks(previous, batch, positive, negative)
     terms = [torch.stack(t).mean() for t in (refined_loss, coarse_loss, quality_loss, names_loss)]
-    weights = (objective.refined, objective.coarse, objective.quality, objective.names)
+    terms.append(meaning_terms(model, image, batch, names))
+    weights = (objective.refined, objective.coarse, objective.quality, objective.names, objective.meaning)
     weighted = [weight * term for weight, term in zip(weights, terms, strict=True)]
     total = torch.stack(weighted).sum() + object_loss
-    refined_value, coarse_value, quality_value, names_value = (float(term.detach()) for term in weighted)
-    return StepLoss(
-        total, refined_value, coarse_value, quality_value, names_value, float(object_loss.detach()), float(iou)
-    )
+    shares = torch.stack((*weighted, object_loss, iou)).detach().tolist()
+    return StepLoss(total, *shares)
+
+
+def gather_meant(
+    model: Segmenter, image: ImageMemory, batch: TrainingBatch, text: TextFeatures, rows: TextRows
+) -> Meant:
+    """Lay out phrases, and regions of the partner photos, as rows of their objects and as one vector an object."""
+    texts = batch.texts()
+    assert image.meaning is not None
+    vectors = unit(text.phrases)
+    silent = vectors.new_zeros(vectors.shape[1])
+    said = torch.stack([
+        torch.stack([vectors[rows.rows[text]] if text else silent for text in photo]) for photo in texts
+    ])  # fmt: skip
+    phrases = phrase_rows(texts, text, rows.rows)
+    if not batch.reference.any():
+        return Meant(phrases, None, said)
+    partners = torch.arange(len(texts), device=batch.reference.device) ^ 1
+    partners = torch.where(partners < len(texts), partners, partners ^ 1)
+    pixels = image.pixels
+    theirs = PixelFeatures(pixels.mask_features[partners], tuple(level[partners] for level in pixels.levels))
+    regions = VisualPrompts(batch.reference, torch.zeros_like(batch.reference))
+    tokens = model.encode_prompts(regions, replace(image, pixels=theirs))
+    return Meant(phrases, tokens, said + shown(image.meaning[partners], batch.reference.float()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,40 +179,50 @@ def answer(
     model: Segmenter,
     image: ImageMemory,
     prompts: VisualPrompts,
-    phrases: PhraseTokens | None,
+    meant: Meant,
     previous: Float[Tensor, "b n h2 w2"] | None,
     asked: frozenset[Kind],
 ) -> tuple[DecoderOutput, RefinedMasks, Float[Tensor, "b n h w"]]:
     """Run one round: decoder, coarse mask, dense prompt head. `previous` is the final mask of the round before."""
     tokens = model.encode_prompts(prompts, image)
-    question = Question(visual=tokens, phrases=phrases, num_objects=prompts.positive.shape[1])
+    num_objects = prompts.positive.shape[1]
+    question = Question(visual=tokens, phrases=meant.phrases, reference=meant.reference, num_objects=num_objects)
     output = model.decode(image, question, asked)
     assert output.visual is not None
     assert model.mask_refiner is not None
+    assert image.meaning is not None
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     before = None if previous is None else fit(previous, (coarse.shape[-2], coarse.shape[-1]))
-    maps = prompt_maps(prompts, coarse, before)
+    maps = prompt_maps(prompts, coarse, before, compare(image.meaning, meant.vectors))
     refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
     return output, refined, coarse
 
 
 def asked_about(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
     """Return which requests ask anything (short photos are filled up with empty ones)."""
-    spoken = torch.tensor([[bool(text) for text in photo] for photo in batch.texts()])
-    return batch.positive.flatten(2).any(-1) | spoken
+    spoken = torch.tensor([[bool(text) for text in photo] for photo in batch.texts()], device=batch.truth.device)
+    return (batch.positive | batch.bounds | batch.reference).flatten(2).any(-1) | spoken
+
+
+def judged(
+    logits: Float[Tensor, "b n h w"], batch: TrainingBatch, factor: int
+) -> tuple[Float[Tensor, "k p"], Float[Tensor, "k p"]]:
+    """Return logits and truth, at a stride, of all that was asked; pixels to ignore are rightly empty in both."""
+    real = asked_about(batch)
+    truth = shrink(batch.truth, factor)
+    void = (shrink(batch.ignore[:, None], factor) > 0.5) & (truth == 0)
+    return logits.float().masked_fill(void, -20.0)[real].flatten(1), truth[real].flatten(1)
 
 
 def refined_terms(refined: RefinedMasks, batch: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Price final masks (BCE + dice over the whole map), and what the head says of their quality."""
-    real = asked_about(batch)
-    logits = refined.logits.float()[real].flatten(1)
-    truth = shrink(batch.truth, 2)[real].flatten(1)
+    logits, truth = judged(refined.logits, batch, 2)
     loss = mask_bce(logits, truth) * 2 + mask_dice(logits, truth)
     with torch.no_grad():
         inside, wanted = logits > 0, truth > 0.5
         union = (inside | wanted).sum(1)
         iou = torch.where(union > 0, (inside & wanted).sum(1) / union.clamp(min=1), 0.0)
-    said = refined.quality_logits.float()[real]
+    said = refined.quality_logits.float()[asked_about(batch)]
     quality = F.binary_cross_entropy_with_logits(said, iou, reduction="sum") / max(len(iou), 1)
     present = iou[wanted.any(1)] if wanted.any() else iou
     return loss, present.sum() / max(len(present), 1), quality
@@ -184,8 +230,7 @@ def refined_terms(refined: RefinedMasks, batch: TrainingBatch) -> tuple[Tensor, 
 
 def coarse_terms(coarse: Float[Tensor, "b n h w"], batch: TrainingBatch) -> Tensor:
     """Price coarse masks at stride 4."""
-    real = asked_about(batch)
-    logits, truth = coarse.float()[real].flatten(1), shrink(batch.truth, 4)[real].flatten(1)
+    logits, truth = judged(coarse, batch, 4)
     return mask_bce(logits, truth) * 2 + mask_dice(logits, truth)
 
 
@@ -199,13 +244,55 @@ def name_terms(model: Segmenter, answers: Answers, batch: TrainingBatch, names: 
                 rows.append((b, n))
                 targets.append(names.index[request.name])
                 allowed.append(known)
+    device = answers.class_vectors.device
     if not rows:
-        return torch.zeros(())
-    index = torch.tensor(rows)
-    vectors = answers.class_vectors.float()[index[:, 0], index[:, 1]]
-    logits = model.class_logits(vectors[None], names.vectors.float())[0]
-    logits = logits.masked_fill(~torch.stack(allowed), -1e4)
-    return F.cross_entropy(logits, torch.tensor(targets))
+        return torch.zeros((), device=device)
+    index = torch.tensor(rows, device=device)
+    logits = name_logits(model, answers.class_vectors[index[:, 0], index[:, 1]][None], names)[0]
+    logits = logits.masked_fill(~torch.stack(allowed).to(device), IMPOSSIBLE)
+    return F.cross_entropy(logits, torch.tensor(targets, device=device))
+
+
+def name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: Names) -> Float[Tensor, "b q k"]:
+    """Compare vectors with the names of the step, in float32 whatever the arithmetic around."""
+    with torch.autocast(vectors.device.type, enabled=False):
+        return model.class_logits(vectors.float(), names.vectors)
+
+
+def meaning_terms(model: Segmenter, image: ImageMemory, batch: TrainingBatch, names: Names) -> Tensor:
+    """Ask every place of the photos that are annotated completely for its name.
+
+    The weight of a class in its photo grows with the root of its area, so that small things count.
+    """
+    assert image.meaning is not None
+    device = image.meaning.device
+    photos = [b for b, sample in enumerate(batch.samples) if sample.complete_names]
+    if not photos:
+        return torch.zeros((), device=device)
+    labelled = [place_names(batch.samples[b], names, batch.truth.shape[-1] // image.meaning.shape[-1]) for b in photos]
+    labels, weights = (torch.stack(part).to(device) for part in zip(*labelled, strict=True))
+    allowed = torch.stack([known_names(batch.samples[b].complete_names, names) for b in photos])
+    allowed[:, -1] = (labels == len(names.index) - 1).flatten(1).any(dim=1).cpu()  # else all that is there has a name
+    logits = name_logits(model, image.meaning[photos].flatten(2).mT, names)
+    logits = logits.masked_fill(~allowed.to(device)[:, None], IMPOSSIBLE)
+    loss = F.cross_entropy(logits.mT, labels.flatten(1), ignore_index=-1, reduction="none")
+    return (loss * weights.flatten(1)).sum() / len(photos)
+
+
+def place_names(sample: Sample, names: Names, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
+    """Return the name at the middle of every cell (-1 = unknown), and how much the cell counts (1 in all, or 0)."""
+    middle = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+    labels = np.full(sample.ignore.shape, len(names.index) - 1)
+    labels[sample.valid_hw[0] :], labels[:, sample.valid_hw[1] :] = -1, -1
+    labels[sample.ignore] = -1
+    labels = labels[middle]
+    for i in np.argsort(-sample.areas):
+        name = sample.names[i]
+        labels[sample.masks[i][middle]] = names.index[name] if name in sample.complete_names else -1
+    found, where, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share = np.where(found >= 0, 1 / np.sqrt(counts), 0.0)
+    weights = share[where].reshape(labels.shape)
+    return torch.from_numpy(labels), torch.from_numpy(weights / max(weights.sum(), 1e-6)).float()
 
 
 def known_names(allowed: Sequence[str] | set[str] | frozenset[str], names: Names) -> Bool[Tensor, " k"]:
@@ -228,31 +315,33 @@ def object_terms(
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
 
     def draw(shape: tuple[int, ...]) -> Tensor:
-        return torch.rand(shape, generator=generator)
+        return torch.rand(shape, generator=generator).to(device)
 
     losses = []
     masks = dot(output.object.mask_embeddings, image.pixels.mask_features).float()
-    logits = model.class_logits(output.object.class_vectors.float(), names.vectors.float())
+    device = masks.device
+    logits = name_logits(model, output.object.class_vectors, names)
     for b, sample in enumerate(batch.samples):
         if not sample.complete_names:
             continue
         objects = [i for i, name in enumerate(sample.names) if name in sample.complete_names][: logits.shape[1]]
-        scores = logits[b].masked_fill(~known_names(sample.complete_names, names), -1e4)
-        targets = torch.full((len(scores),), len(names.index) - 1)
-        weights = torch.full((len(scores),), 0.1)
-        mask_loss = torch.zeros(())
+        scores = logits[b].masked_fill(~known_names(sample.complete_names, names).to(device), IMPOSSIBLE)
+        targets = torch.full((len(scores),), len(names.index) - 1, device=device)
+        weights = torch.full((len(scores),), 0.1, device=device)
+        mask_loss = torch.zeros((), device=device)
         if objects:
-            truth = torch.from_numpy(sample.masks[objects])
-            classes = torch.tensor([names.index[sample.names[i]] for i in objects])
+            truth = torch.from_numpy(sample.masks[objects]).to(device)
+            classes = torch.tensor([names.index[sample.names[i]] for i in objects], device=device)
             match = match_objects(scores, masks[b], classes, truth, draw, num_points=objective.num_points)
             targets[match.queries] = classes[match.objects]
             weights[match.queries] = 1.0
             wanted = shrink(truth[match.objects][None], 4)[0].flatten(1)
-            said = masks[b, match.queries].flatten(1)
+            void = (shrink(batch.ignore[b][None, None], 4)[0].flatten(1) > 0.5) & (wanted == 0)
+            said = masks[b, match.queries].flatten(1).masked_fill(void, -20.0)
             mask_loss = mask_bce(said, wanted) * 2 + mask_dice(said, wanted)
         name_loss = (F.cross_entropy(scores, targets, reduction="none") * weights).sum() / weights.sum()
         losses.append(objective.objects * mask_loss + objective.object_names * name_loss)
-    return torch.stack(losses).mean() if losses else torch.zeros(())
+    return torch.stack(losses).mean() if losses else torch.zeros((), device=device)
 
 
 def add_clicks(
@@ -262,15 +351,17 @@ def add_clicks(
     negative: Bool[Tensor, "b n s s"],
 ) -> None:
     """Let the invented user click once more on every object, at the middle of the larger error; in place."""
-    truth = shrink(batch.truth, 2) > 0.5
-    spoken = ~batch.truth.flatten(2).any(-1)
+    truth = (shrink(batch.truth, 2) > 0.5).cpu()
+    spoken = ~batch.truth.flatten(2).any(-1).cpu()
+    void = shrink(batch.ignore[:, None], 2).cpu() > 0.5
+    inside = (logits > 0).cpu() & ~(void & ~truth)
     for b, photo in enumerate(batch.samples):
         height, width = photo.valid_hw
         for n in range(truth.shape[1]):
             if spoken[b, n]:
                 continue
             window = (slice(0, (height + 1) // 2), slice(0, (width + 1) // 2))
-            wanted, said = truth[b, n][window].numpy(), (logits[b, n][window] > 0).numpy()
+            wanted, said = truth[b, n][window].numpy(), inside[b, n][window].numpy()
             click = ritm_click(wanted, said, np.zeros_like(wanted))
             if click is None:
                 continue

@@ -6,7 +6,8 @@ The invented user speaks here: for a few objects of every photo a prompt kind is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,35 +18,57 @@ from seem.config import ImageConfig
 from seem.data.transforms import Sample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import draw_wrong_points, mixed
+from seem.simulation.strokes import Kind, draw_wrong_points, mixed
+
+Marks: TypeAlias = "Bool[np.ndarray, 's s']"
 
 
 @dataclass(frozen=True, slots=True)
 class PromptMix:
     """How often an object is asked about in which way; the rest is a visual prompt alone."""
 
-    text: float = 0.3
+    text: float = 0.35
     text_and_visual: float = 0.08
     absent: float = 0.3
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
+    reference: float = 0.15
+    """How often a region of the partner photo says what is meant."""
+    reference_absent: float = 0.2
+    """Of the references: how many show something that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One object that a step asks about. An absent thing has an empty truth; `phrase` is empty without text."""
+    """One object that a step asks about. An absent thing has an empty truth; `phrase` is empty without text.
+
+    `bounds` is a filled box. `reference` is a region of the partner photo, empty without one.
+    """
 
     truth: Bool[np.ndarray, "s s"]
     positive: Bool[np.ndarray, "s s"]
     negative: Bool[np.ndarray, "s s"]
-    phrase: str
-    name: str
+    bounds: Bool[np.ndarray, "s s"]
+    reference: Bool[np.ndarray, "s s"]
+    phrase: str = ""
+    name: str = ""
+
+    @classmethod
+    def of(cls, truth: Bool[np.ndarray, "s s"], phrase: str = "", name: str = "", **drawn: Marks) -> Request:
+        """Fill in empty maps for what is not drawn."""
+        empty = np.zeros_like(truth)
+        maps = {key: drawn.get(key, empty) for key in ("positive", "negative", "bounds", "reference")}
+        return cls(truth, **maps, phrase=phrase, name=name)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """What one step asks: B photos with N requests each (empty requests fill up short photos)."""
+    """What one step asks: B photos with N requests each (empty requests fill up short photos).
+
+    Photos come in pairs, 0 and 1, 2 and 3, ...: the partner of a photo is where its references are. `ignore` are pixels
+    that no mask is judged on.
+    """
 
     samples: tuple[Sample, ...]
     images: ImageBatch
@@ -53,6 +76,15 @@ class TrainingBatch:
     truth: Bool[Tensor, "b n s s"]
     positive: Bool[Tensor, "b n s s"]
     negative: Bool[Tensor, "b n s s"]
+    bounds: Bool[Tensor, "b n s s"]
+    reference: Bool[Tensor, "b n s s"]
+    ignore: Bool[Tensor, "b s s"]
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """Return the batch with its tensors on another device."""
+        maps = ("truth", "positive", "negative", "bounds", "reference", "ignore")
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in maps}
+        return replace(self, images=self.images.to(device), **moved)
 
     def texts(self) -> tuple[tuple[str, ...], ...]:
         """Return the phrase of every request."""
@@ -63,7 +95,10 @@ def make_batch(
     samples: Sequence[Sample], image: ImageConfig, num_requests: int, mix: PromptMix, rng: np.random.Generator
 ) -> TrainingBatch:
     """Draw requests for every sample and stack everything."""
-    requests = tuple(draw_requests(sample, num_requests, mix, rng) for sample in samples)
+    requests = tuple(
+        draw_requests(sample, num_requests, mix, rng, samples[b ^ 1] if b ^ 1 < len(samples) else None)
+        for b, sample in enumerate(samples)
+    )
 
     def stack(name: str) -> Bool[Tensor, "b n s s"]:
         return torch.from_numpy(np.stack([np.stack([getattr(r, name) for r in photo]) for photo in requests]))
@@ -75,6 +110,9 @@ def make_batch(
         truth=stack("truth"),
         positive=stack("positive"),
         negative=stack("negative"),
+        bounds=stack("bounds"),
+        reference=stack("reference"),
+        ignore=torch.from_numpy(np.stack([sample.ignore for sample in samples])),
     )
 
 
@@ -86,54 +124,76 @@ def normalised(samples: Sequence[Sample], config: ImageConfig) -> ImageBatch:
     return ImageBatch(pixels, tuple(sample.valid_hw for sample in samples))
 
 
-def draw_requests(sample: Sample, count: int, mix: PromptMix, rng: np.random.Generator) -> tuple[Request, ...]:
+def draw_requests(
+    sample: Sample, count: int, mix: PromptMix, rng: np.random.Generator, partner: Sample | None = None
+) -> tuple[Request, ...]:
     """Choose objects, and for each how it is asked about."""
     requests = []
     absent = sorted(sample.absent_names)
     for index in choose_objects(sample, count, rng).tolist():
         dice = rng.random()
-        if dice < mix.text and absent and rng.random() < mix.absent:
+        shown = None
+        if partner is not None and rng.random() < mix.reference:
+            shown = reference_request(sample, partner, mix, rng)
+        if shown is not None:
+            requests.append(shown)
+        elif dice < mix.text and absent and rng.random() < mix.absent:
             requests.append(absent_request(sample, absent[int(rng.integers(len(absent)))]))
-        elif dice < mix.text and sample.names[index]:
-            requests.append(phrase_request(sample, index, rng))
+        elif dice < mix.text and (phrase := phrase_request(sample, index, rng)) is not None:
+            requests.append(phrase)
         else:
             with_text = dice < mix.text + mix.text_and_visual
             requests.append(visual_request(sample, index, with_text, mix, rng))
     empty = np.zeros(sample.image.shape[1:], dtype=bool)
-    requests += [Request(empty, empty, empty, "", "")] * (count - len(requests))
+    requests += [Request.of(empty)] * (count - len(requests))
     return tuple(requests)
 
 
 def absent_request(sample: Sample, name: str) -> Request:
     """Ask for a class that is not there."""
-    empty = np.zeros(sample.image.shape[1:], dtype=bool)
-    return Request(empty, empty, empty, name, "")
+    return Request.of(np.zeros(sample.image.shape[1:], dtype=bool), name)
 
 
-def phrase_request(sample: Sample, index: int, rng: np.random.Generator) -> Request:
-    """Ask by text alone: a phrase means its object, a bare class name every object of the class."""
-    empty = np.zeros(sample.image.shape[1:], dtype=bool)
-    name = sample.names[index]
-    if sample.phrases[index] and rng.random() < 0.4:
-        phrases = sample.phrases[index]
-        return Request(sample.masks[index], empty, empty, phrases[int(rng.integers(len(phrases)))], name)
-    alike = [i for i, other in enumerate(sample.names) if other == name]
-    union = np.logical_or.reduce(sample.masks[alike], axis=0)
-    return Request(union, empty, empty, name, name)
+def every(sample: Sample, name: str) -> Bool[np.ndarray, "s s"]:
+    """Return all objects of a class together."""
+    return np.asarray(sample.masks[[other == name for other in sample.names]].any(axis=0))
+
+
+def phrase_request(sample: Sample, index: int, rng: np.random.Generator) -> Request | None:
+    """Ask by text alone: a phrase means its object, a bare class name every object of the class.
+
+    None where an object has neither: no phrase, and a class that is not annotated completely.
+    """
+    name, phrases = sample.names[index], sample.phrases[index]
+    complete = name in sample.complete_names
+    if phrases and (not complete or rng.random() < 0.4):
+        return Request.of(sample.masks[index], phrases[int(rng.integers(len(phrases)))], name)
+    return Request.of(every(sample, name), name, name) if complete else None
+
+
+def reference_request(sample: Sample, partner: Sample, mix: PromptMix, rng: np.random.Generator) -> Request | None:
+    """Ask for what an object of the partner photo is; None if the two photos say nothing about each other."""
+    large = [i for i in np.flatnonzero(partner.areas >= 0.005 * partner.areas.sum()).tolist() if partner.names[i]]
+    here = [i for i in large if partner.names[i] in sample.complete_names & set(sample.names)]
+    gone = [i for i in large if partner.names[i] in sample.absent_names]
+    rows = gone if gone and rng.random() < mix.reference_absent else here
+    if not rows:
+        return None
+    index = rows[int(rng.integers(len(rows)))]
+    return Request.of(every(sample, partner.names[index]), reference=partner.masks[index])
 
 
 def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator) -> Request:
     """Ask by a drawn prompt, sometimes with marks of what is not meant, sometimes with the name beside it."""
     truth = sample.masks[index]
-    positive = mixed(truth, rng).mask
-    negative = np.zeros_like(truth)
-    if rng.random() < mix.negative:
-        inside = np.zeros_like(truth)
-        inside[: sample.valid_hw[0], : sample.valid_hw[1]] = True
-        wrong = draw_wrong_points(truth, rng, allowed=inside)
-        negative = negative if wrong is None else wrong.mask
+    photo = np.zeros_like(truth)
+    photo[: sample.valid_hw[0], : sample.valid_hw[1]] = True
+    drawn = mixed(truth, rng)
+    marks = {"bounds" if drawn.kind is Kind.BOX else "positive": drawn.mask & photo}
+    if rng.random() < mix.negative and (wrong := draw_wrong_points(truth, rng, allowed=photo)) is not None:
+        marks["negative"] = wrong.mask & photo
     name = sample.names[index]
-    return Request(truth, positive, negative, name if with_text else "", name)
+    return Request.of(truth, name if with_text else "", name, **marks)
 
 
 def phrase_rows(texts: Sequence[Sequence[str]], encoded: TextFeatures, rows: dict[str, int]) -> PhraseTokens | None:

@@ -33,13 +33,14 @@ class ImageMemory:
 
     `pixels.levels` carry the level embedding. `reads[i]` are the keys and values of layer i. `small_masks[l]` are the
     mask features at the size of level l. `summary` describes the whole photo in the text space, where a model has a
-    projection for it (X-Decoder).
+    projection for it (X-Decoder); `meaning` every place of it (nano).
     """
 
     pixels: PixelFeatures
     reads: tuple[KeysValues, ...]
     small_masks: tuple[Float[Tensor, "b c _hl _wl"], ...]
     summary: Float[Tensor, "b d"] | None = None
+    meaning: Float[Tensor, "b d h8 w8"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig, out_dim: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(config.vocabulary_size, config.width)
+        self.word_shortcut = config.word_shortcut
         self.positions = nn.Parameter(torch.randn(config.context, config.width) * 0.02)
         self.blocks = nn.ModuleList(TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
@@ -38,13 +39,19 @@ class TextEncoder(nn.Module):
         `valid` marks start to end token. The phrase vector is taken at the first end token, which is the last entry
         of every vocabulary; a user who types the end token cuts the phrase there (official behaviour).
         """
-        x = self.tokens(ids) + self.positions[: ids.shape[1]]
+        words = self.tokens(ids)
+        x = words + self.positions[: ids.shape[1]]
         for block in self.blocks:
             x = block(x)
-        vectors = self.norm(x) @ self.projection
         before_end = (ids == self.tokens.num_embeddings - 1).cumsum(dim=1) == 0
         end = before_end.sum(dim=1).clamp(max=ids.shape[1] - 1)  # a caption in the making has no end yet
-        phrases = vectors[torch.arange(len(ids), device=ids.device), end]
+        rows = torch.arange(len(ids), device=ids.device)
+        if self.word_shortcut:
+            meant = before_end[:, 1:, None] & valid[:, 1:, None]  # without the start token
+            mean = (words[:, 1:] * meant).sum(dim=1) / meant.sum(dim=1).clamp(min=1)
+            x = x.index_put((rows, end), mean, accumulate=True)
+        vectors = self.norm(x) @ self.projection
+        phrases = vectors[rows, end]
         return TextFeatures(vectors, valid, phrases)
 
 
