@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from seem.evaluation.metrics.metric import State
 from seem.evaluation.metrics.overlap import mean_percent
 
-REPORTED_CLICKS = (1, 2, 3, 5, 10)
-NOC_THRESHOLDS = (0.85, 0.9)
+REPORTED_CLICKS = (1, 2, 3, 5, 10, 20)
+NOC_THRESHOLDS = (0.8, 0.85, 0.9)
+NOC_MAXIMA = (5, 10, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +29,32 @@ class NumberOfClicks:
 
 @dataclass(frozen=True, slots=True)
 class ClickResult:
-    """Scores of `objects` objects; `mean_iou` is by the number of clicks. A single click leaves `noc` empty."""
+    """Scores of `objects` objects; `mean_iou` is by the number of clicks. A single click leaves `noc` empty.
+
+    `noc` has every threshold with every maximum of `NOC_MAXIMA` that was played, and with all clicks that were.
+    """
 
     objects: int
     mean_iou: Mapping[int, float]
     noc: tuple[NumberOfClicks, ...]
 
+    def number_of_clicks(self, threshold: float, maximum: int) -> NumberOfClicks:
+        """Return one NoC, such as NoC20@90; `ValueError` if it was not taken."""
+        for noc in self.noc:
+            if (noc.threshold, noc.maximum) == (threshold, maximum):
+                return noc
+        taken = ", ".join(f"{noc.maximum} clicks to {noc.threshold}" for noc in self.noc)
+        raise ValueError(f"{maximum} clicks to {threshold} were not counted; there is: {taken or 'nothing'}.")
+
 
 class ClickScores:
     """Collects the IoU after every one of `clicks` clicks on each object."""
 
-    def __init__(self, clicks: int) -> None:
+    def __init__(self, clicks: int, thresholds: Sequence[float] = NOC_THRESHOLDS) -> None:
         if clicks < 1:
             raise ValueError(f"clicks is {clicks}; a user clicks at least once.")
         self.clicks = clicks
+        self.thresholds = tuple(thresholds)
         self.reset()
 
     def reset(self) -> None:
@@ -55,25 +69,44 @@ class ClickScores:
 
     def merge(self, other: ClickScores) -> None:
         """Add what another process collected."""
-        if other.clicks != self.clicks:
-            raise ValueError(f"Scores of {other.clicks} clicks do not go with scores of {self.clicks}.")
+        if (other.clicks, other.thresholds) != (self.clicks, self.thresholds):
+            raise ValueError(
+                f"Scores of {other.clicks} clicks to {other.thresholds} do not go with scores of {self.clicks} clicks "
+                f"to {self.thresholds}."
+            )
         self._curves += other._curves
 
     def compute(self) -> ClickResult:
         """Score all objects so far; their order does not matter."""
         reported = [k for k in REPORTED_CLICKS if k <= self.clicks]
+        maxima = sorted({self.clicks, *(most for most in NOC_MAXIMA if most < self.clicks)}) if self.clicks > 1 else []
         return ClickResult(
             objects=len(self._curves),
             mean_iou={k: mean_percent(curve[k - 1] for curve in self._curves) for k in reported},
-            noc=tuple(self._number_of_clicks(threshold) for threshold in NOC_THRESHOLDS if self.clicks > 1),
+            noc=tuple(self._number_of_clicks(threshold, most) for most in maxima for threshold in self.thresholds),
         )
 
-    def _number_of_clicks(self, threshold: float) -> NumberOfClicks:
-        needed = [next((k for k, iou in enumerate(curve, start=1) if iou >= threshold), None) for curve in self._curves]
-        total = sum(self.clicks if k is None else k for k in needed)
+    def state(self) -> State:
+        """Return what was collected."""
+        return {"clicks": self.clicks, "thresholds": list(self.thresholds), "ious": list(map(list, self._curves))}
+
+    @classmethod
+    def from_state(cls, state: State) -> ClickScores:
+        """Go on from what was collected."""
+        scores = cls(int(state["clicks"]), state["thresholds"])
+        for ious in state["ious"]:
+            scores.update(ious)
+        return scores
+
+    def _number_of_clicks(self, threshold: float, maximum: int) -> NumberOfClicks:
+        needed = [
+            next((k for k, iou in enumerate(curve[:maximum], start=1) if iou >= threshold), None)
+            for curve in self._curves
+        ]
+        total = sum(maximum if k is None else k for k in needed)
         return NumberOfClicks(
             threshold=threshold,
-            maximum=self.clicks,
+            maximum=maximum,
             mean=total / len(needed) if needed else math.nan,
             never=needed.count(None),
         )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int32
 
+from seem.evaluation.metrics.metric import State
+
 VOID = 0
 """Segment id of pixels that nobody labelled."""
 
@@ -99,9 +101,15 @@ class PanopticQuality:
 
         A pair matches if it has one category and an IoU above one half, which no second pair can have. Unlabelled
         pixels of a prediction do not count in its union. Crowds are never matched nor missed. A prediction without a
-        match is no mistake if more than half of it lies on unlabelled pixels or on crowds of its category.
+        match is no mistake if more than half of it lies on unlabelled pixels or on the crowd of its category; of
+        several crowds the last one listed counts, as in the reference (COCO has one a category and photo).
+
+        Raises `ValueError` for a map that does not hold what is listed, and for a category that is not known.
         """
         told, true = predicted.by_id(), truth.by_id()
+        unknown = {region.category for region in (*predicted.regions, *truth.regions)} - self.is_thing.keys()
+        if unknown:
+            raise ValueError(f"The categories {sorted(unknown)} are not among those that are scored.")
         shared = _shared_pixels(truth.ids, predicted.ids)
         true_area, told_area = _areas(shared, 0), _areas(shared, 1)
         matched_true: set[int] = set()
@@ -122,10 +130,11 @@ class PanopticQuality:
         for region in truth.regions:
             if not region.is_crowd and region.id not in matched_true:
                 self._tallies[region.category].missed += 1
+        crowds = {region.category: region.id for region in truth.regions if region.is_crowd}
         for region in predicted.regions:
             if region.id not in matched_told:
-                crowds = [crowd.id for crowd in truth.regions if crowd.is_crowd and crowd.category == region.category]
-                excused = sum(shared[true_id, region.id] for true_id in (VOID, *crowds))
+                excuses = {VOID, crowds.get(region.category, VOID)}
+                excused = sum(shared[true_id, region.id] for true_id in excuses)
                 if 2 * excused <= told_area[region.id]:
                     self._tallies[region.category].surplus += 1
         self._photos += 1
@@ -156,6 +165,29 @@ class PanopticQuality:
             stuff=_mean(quality for quality in classes if not quality.is_thing),
             per_class=classes,
         )
+
+    def state(self) -> State:
+        """Return what was counted; lists run along the categories."""
+        tallies = self._tallies.values()
+        return {
+            "photos": self._photos,
+            "categories": list(self.is_thing),
+            "is_thing": list(self.is_thing.values()),
+            "matched": [tally.matched for tally in tallies],
+            "surplus": [tally.surplus for tally in tallies],
+            "missed": [tally.missed for tally in tallies],
+            "ious": [list(tally.ious) for tally in tallies],
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> PanopticQuality:
+        """Go on from what was counted."""
+        metric = cls(dict(zip(state["categories"], state["is_thing"], strict=True)))
+        metric._photos = int(state["photos"])
+        columns = (state[name] for name in ("categories", "matched", "surplus", "missed", "ious"))
+        for category, matched, surplus, missed, ious in zip(*columns, strict=True):
+            metric._tallies[category] = _Tally(matched, surplus, missed, list(ious))
+        return metric
 
 
 def _shared_pixels(true: Int32[np.ndarray, "h w"], told: Int32[np.ndarray, "h w"]) -> Counter[tuple[int, int]]:

@@ -1,0 +1,58 @@
+"""1-IoU: the mean IoU after one prompt, for every kind of prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from seem.evaluation.metrics.metric import State
+from seem.evaluation.metrics.overlap import Overlap, OverlapResult, OverlapScores
+from seem.simulation.strokes import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class PromptKindResult:
+    """Scores by the kind of prompt, for the kinds that were tried."""
+
+    kinds: Mapping[str, OverlapResult]
+
+    @property
+    def one_iou(self) -> Mapping[str, float]:
+        """The 1-IoU of every kind."""
+        return {kind: result.mean_iou for kind, result in self.kinds.items()}
+
+
+class PromptKindScores:
+    """Collects first answers by the kind of their prompt."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._scores = {kind: OverlapScores() for kind in Kind}
+
+    def update(self, kind: Kind, overlap: Overlap) -> None:
+        """Add the answer to one prompt."""
+        self._scores[kind].update(overlap)
+
+    def merge(self, other: PromptKindScores) -> None:
+        """Add what another process counted."""
+        for kind, scores in self._scores.items():
+            scores.merge(other._scores[kind])
+
+    def compute(self) -> PromptKindResult:
+        """Score all answers so far; their order does not matter."""
+        results = {kind.value: scores.compute() for kind, scores in self._scores.items()}
+        return PromptKindResult({kind: result for kind, result in results.items() if result.count})
+
+    def state(self) -> State:
+        """Return what was counted."""
+        return {kind.value: scores.state() for kind, scores in self._scores.items()}
+
+    @classmethod
+    def from_state(cls, state: State) -> PromptKindScores:
+        """Go on from what was counted."""
+        metric = cls()
+        metric._scores = {kind: OverlapScores.from_state(state[kind.value]) for kind in Kind}
+        return metric
