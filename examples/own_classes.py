@@ -1,4 +1,4 @@
-"""Use your own words instead of COCO's 133 categories."""
+"""Use your own words instead of COCO's 133 categories, or another list that ships with Seem."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,12 @@ PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
-words = seem.Vocabulary.of(["cup", "spoon", "coffee", "wooden table"], stuff=["coffee", "wooden table"])
+words = seem.Vocabulary.of(
+    ["cup", "spoon", "coffee", "wooden table"],
+    stuff=["coffee", "wooden table"],  # regions; everything else is countable
+    templates=["a photo of a {}.", "a close-up photo of a {}."],  # the sentences that the names are read in
+    background=True,  # a pixel may be none of them
+)
 regions = photo.semantic(words)  # a list of names does too: photo.semantic(["cup", "spoon"])
 for segment in regions:
     print(f"{segment.label}: {segment.area / segment.mask.size:.0%} of the photo")
@@ -18,4 +23,5 @@ for segment in regions:
 things = photo.instances(words, threshold=0.1)  # stuff is no instance
 print(f"instances: {list(things.labels)}")
 
+print(f"in the words of ADE20K: {', '.join(photo.semantic('ade20k').labels)}")
 regions.save("seem-out", stem="own_classes", overwrite=True)

@@ -60,6 +60,17 @@ def tiny_network(name: str, seed: int = 0) -> Segmenter:
         return build(CONFIGS[name]())
 
 
+def tiny_relative(policy: str) -> Model:
+    """Make a model of any policy in the shape of the small SEEM v1, and call it "tiny <policy>"."""
+    v1 = tiny_v1()
+    decoder = replace(v1.decoder, policy=policy, num_memory=0 if policy == "xdecoder" else 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build(replace(v1, decoder=decoder))
+    loaded = LoadedNetwork(f"tiny {policy}", network, "cd" * 32, BytePairTokenizer.nano)
+    return Model(loaded, torch.device("cpu"), "float32")
+
+
 def tiny_model(name: str) -> Model:
     """Make a model as `seem.load` does, in float32 on the CPU."""
     loaded = LoadedNetwork(name, tiny_network(name), "ab" * 32, BytePairTokenizer.nano)

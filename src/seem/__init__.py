@@ -1,21 +1,24 @@
 """Segment anything in a picture by saying, clicking or showing what you mean."""
 
-from seem.api import EncodedImage, Model, Session
+from seem.api import EncodedImage, Model
 from seem.errors import SeemError
 from seem.loading import load
-from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
+from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.results import Results
+from seem.session import Session
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
 from seem.zoo import list_models
 
 __all__ = [
+    "Audio",
     "Box",
     "EncodedImage",
     "Mask",
     "Model",
     "Point",
     "Polygon",
+    "Reference",
     "Results",
     "Scribble",
     "SeemError",

@@ -7,42 +7,64 @@ kept by content.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import TypeAlias
+from pathlib import Path
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from seem.asking import Asked, check_lists, check_taken, checked_share
 from seem.checkpoints.network import LoadedNetwork
-from seem.config import ImageConfig
+from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
+from seem.drawing import Frame
+from seem.errors import SeemError
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import Kind
 from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import ImageBatch, PhraseTokens, Question, TextFeatures, VisualPrompts
+from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.overlay import Bounds
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
-from seem.prompts import Frame, Mask, Prompt, Text, VisualPrompt, rasterisation_rule
+from seem.preparing import prepare
+from seem.prompts import Box, Mask, Point, Prompt, Reference, SeenPhoto, Text, VisualPrompt, rasterisation_rule
 from seem.results import Labels, Provenance, Results
+from seem.session import Session
 from seem.tasks import instance, panoptic, semantic
+from seem.tasks.boxes import Boxes, hand_over, read_boxes
 from seem.tasks.caption import first_sentence, write_caption
-from seem.tasks.interactive import ObjectMasks, segment_objects
+from seem.tasks.everything import (
+    Masks,
+    Settings,
+    View,
+    crop_boxes,
+    find_everything,
+    rather_something,
+    seen_small,
+)
+from seem.tasks.find import everything_that_fits
+from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
 from seem.tasks.labels import label_masks
-from seem.tasks.phrase import segment_phrases
+from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, to_input, to_output, to_photo, to_photo_masks
+from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
+from seem.tasks.second_look import Window, as_previous, blend, previous_in, prompts_in, window_around
+from seem.tracker import Mode, Tracker, objects_in
+from seem.video import VideoLike
 from seem.vocabulary import Vocabulary
 
 Classes: TypeAlias = "Vocabulary | Sequence[str] | None"
@@ -51,7 +73,10 @@ BACKGROUND = "background"
 """The no-object class: encoded like any other name, last in every classifier (official behaviour)."""
 
 KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the oldest go first
+SPARE = 4  # queries looked at for every candidate asked for; some answer with the same mask
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
+OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
+AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 
 
 class Model:
@@ -105,21 +130,72 @@ class Model:
         """Rank photos by how well they fit a phrase, best first (X-Decoder models).
 
         Ask the best photo `segment(Text(phrase))` for the region that is meant. Raises `ValueError` as
-        `EncodedImage.similarity` does.
+        `EncodedImage.similarity` does, and for what is not encoded.
         """
+        self._check_compares()
+        for photo in photos:
+            if not isinstance(photo, EncodedImage):
+                raise ValueError(f"retrieve ranks encoded photos, got {photo!r}; call model.encode on each first.")
         scores = [float(photo.similarity([phrase])[0]) for photo in photos]
         order = sorted(range(len(photos)), key=lambda row: -scores[row])
         return tuple(Ranked(row, scores[row]) for row in order)
 
+    def load_photo(self, path: str | os.PathLike[str]) -> EncodedImage:
+        """Read a photo that `EncodedImage.save` has written; nothing is computed again.
+
+        Raises `SeemError` for a file that is no encoded photo, or that other weights than these have seen.
+        """
+        seen = read_seen(Path(path))
+        if (seen.model, seen.sha256) != (self.name, self.sha256):
+            raise SeemError(
+                f"{path} was seen by {seen.model} (sha256 {seen.sha256[:12]}), this model is {self.name} "
+                f"({self.sha256[:12]}); load that one, or encode the picture again."
+            )
+        tensors = {name: tensor.to(self.device) for name, tensor in tensors_of(seen.memory).items()}
+        if self.precision == "float32":
+            tensors = {name: tensor.float() for name, tensor in tensors.items()}
+        return EncodedImage(self, seen.photo, seen.images.to(self.device), memory_of(tensors), seen.seconds)
+
+    def tracker(
+        self, video: VideoLike, mode: Mode | None = None, *, size: int | None = None, backward: bool = False
+    ) -> Tracker:
+        """Begin to follow objects through a video: a file, a folder, a list or an iterator of frames.
+
+        `mode`: "memory", "propagate" or "reference", None = the model's default; see `Tracker` for this and `backward`.
+        `size` as in `encode`. Raises `ValueError` for a mode that the model cannot do and for what is no video,
+        `SeemError` for a file or folder that cannot be read.
+        """
+        return Tracker(self, video, mode, size=size, backward=backward)
+
+    def track(
+        self,
+        video: VideoLike,
+        prompts: Prompt | Sequence[Prompt | Sequence[Prompt]],
+        frame: int = 0,
+        mode: Mode | None = None,
+        *,
+        size: int | None = None,
+        backward: bool = False,
+    ) -> Iterator[Results]:
+        """Follow objects that are prompted in one frame; yields one `Results` a frame, ids count from 1.
+
+        `prompts` is a list that holds for each object a prompt or a list of prompts. The rest as in `tracker`.
+        """
+        tracker = self.tracker(video, mode, size=size, backward=backward)
+        for object_id, said in enumerate(objects_in(prompts), 1):
+            tracker.add(frame, object_id, *said)
+        return iter(tracker)
+
     def classifier(self, vocabulary: Vocabulary) -> Float[Tensor, "k1 d"]:
         """Return the normalised embedding of every class, the background last; kept for the next call.
 
-        The published rule: every name in every template, the mean of the normalised vectors, normalised.
+        The published rule: every name in every template, the mean of the normalised vectors, normalised. The templates
+        are the vocabulary's own, or else the model's.
         """
         with self._lock:
             known = self._classifiers.get(vocabulary.key)
             if known is None:
-                known = self._encode_classes([*vocabulary.phrases, BACKGROUND])
+                known = self._encode_classes([*vocabulary.phrases, BACKGROUND], vocabulary.templates)
                 while len(self._classifiers) >= KEPT_CLASS_LISTS:
                     self._classifiers.pop(next(iter(self._classifiers)))
                 self._classifiers[vocabulary.key] = known
@@ -133,14 +209,21 @@ class Model:
                 self._tokenizer = self._vocabulary_source()
             return self._tokenizer
 
-    def _encode_classes(self, names: Sequence[str]) -> Float[Tensor, "k1 d"]:
-        templates = TEMPLATES if self.network.config.text.templates == "all" else (BARE.removesuffix("."),)
-        phrases = class_phrases(names, templates)
-        vectors = torch.cat([
-            unit(self.encode_phrases(phrases[start : start + TEXT_BATCH]).phrases.float())
-            for start in range(0, len(phrases), TEXT_BATCH)
-        ])  # fmt: skip
-        means: Tensor = torch.unflatten(vectors, 0, (len(names), len(templates))).mean(dim=1)
+    def _check_compares(self) -> None:
+        """Raise `ValueError` for a model that has learned no vector of whole photos."""
+        if self.network.image_projection is None:
+            raise ValueError(f"{self.name} compares no whole photos; load an X-Decoder, for example xdecoder-focal-t.")
+
+    def _encode_classes(self, names: Sequence[str], templates: Sequence[str] | None) -> Float[Tensor, "k1 d"]:
+        if templates is None:
+            templates = TEMPLATES if self.network.config.text.templates == "all" else (BARE.removesuffix("."),)
+        together = max(1, TEXT_BATCH // len(templates))  # names
+        rows = []
+        for start in range(0, len(names), together):
+            phrases = class_phrases(names[start : start + together], templates)
+            vectors = unit(self.encode_phrases(phrases).phrases.float())
+            rows.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
+        means = torch.cat(rows)
         length: Tensor = means.norm(dim=-1, keepdim=True)
         return means / length
 
@@ -153,74 +236,12 @@ class Ranked:
     score: float
 
 
-def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> ImageBatch:
-    """Resize (antialiased bicubic), normalise and pad a photo."""
-    if size is not None and not (isinstance(size, Integral) and size >= config.divisor):
-        raise ValueError(f"size is {size!r}; the short side is a whole number of pixels, at least {config.divisor}.")
-    height, width = working_size(photo.hw, config, size)
-    resized = photo.picture.resize((width, height), Image.Resampling.BICUBIC)
-    return normalise(np.asarray(resized), config)
-
-
-def working_size(hw: tuple[int, int], config: ImageConfig, size: int | None = None) -> tuple[int, int]:
-    """Return the network size of a photo: short side as configured unless the long side would pass its limit."""
-    short = size or config.short_side
-    long = config.long_side * short / config.short_side
-    scale = min(short / min(hw), long / max(hw))
-    return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
-
-
-def normalise(pixels: NDArray[np.uint8], config: ImageConfig) -> ImageBatch:
-    """Normalise an H x W x 3 picture that has its network size, and pad it with zeros."""
-    raw = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
-    mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
-    height, width = pixels.shape[:2]
-    padding = (0, -width % config.divisor, 0, -height % config.divisor)
-    return ImageBatch(F.pad((raw - mean) / std, padding), ((height, width),))
-
-
 @dataclass(frozen=True, slots=True)
 class ObjectQueries:
     """What the object queries found, once per photo: class vectors and mask logits at stride 4, unpadded frame kept."""
 
     class_vectors: Float[Tensor, "q d"]
     mask_logits: Float[Tensor, "q h w"]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The prompts about one object, sorted by kind."""
-
-    prompts: tuple[Prompt, ...]
-    visual: tuple[VisualPrompt, ...]
-    phrases: tuple[str, ...]
-
-    @classmethod
-    def of(cls, prompts: Sequence[Prompt]) -> Asked:
-        """Sort and check what is asked about one object."""
-        prompts = tuple(prompts)
-        if not prompts:
-            raise ValueError("There is no prompt; pass a Point, Box, Stroke, Scribble, Polygon, Mask or Text.")
-        for prompt in prompts:
-            if not isinstance(prompt, Prompt):
-                raise ValueError(not_a_prompt(prompt))
-        visual = tuple(p for p in prompts if not isinstance(p, Text))
-        phrases = tuple(p.phrase for p in prompts if isinstance(p, Text))
-        if visual and not phrases and not any(p.positive for p in visual):
-            raise ValueError("All prompts are negative; add at least one that says what is meant.")
-        return cls(prompts, visual, phrases)
-
-    @property
-    def previous(self) -> NDArray[np.float32] | None:
-        """Mask logits that were handed in; they count as the previous round's answer."""
-        given = [p.logits for p in self.visual if isinstance(p, Mask) and p.logits is not None]
-        return given[-1] if given else None
-
-    @property
-    def drawn(self) -> tuple[VisualPrompt, ...]:
-        """The prompts that become marks: all, but mask logits only if nothing else says where the object is."""
-        marks = tuple(p for p in self.visual if not (isinstance(p, Mask) and p.logits is not None))
-        return marks if any(p.positive for p in marks) else self.visual
 
 
 @dataclass(slots=True, eq=False)
@@ -233,6 +254,7 @@ class EncodedImage:
     memory: ImageMemory
     encode_seconds: float
     _objects: ObjectQueries | None = None
+    _zoomed: tuple[Window, EncodedImage] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __repr__(self) -> str:
@@ -244,13 +266,51 @@ class EncodedImage:
         """Height and width of the photo as shown, in pixels: the frame of prompts and masks."""
         return self.photo.hw
 
+    @property
+    def name(self) -> str | None:
+        """The photo's file name, None where there is none."""
+        return self.photo.name
+
+    @property
+    def picture(self) -> Image.Image:
+        """The photo as shown, RGB."""
+        return self.photo.picture
+
+    # --- Keeping it --------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write what the image network made of the photo, and the photo, to a `.safetensors` file for `load_photo`.
+
+        Raises `ValueError` for another suffix, `FileExistsError` for a file that is there, `SeemError` where it cannot
+        be written.
+        """
+        model = self.model
+        seen = SeenFile(model.name, model.sha256, self.photo, self.images, self.memory, self.encode_seconds)
+        write_seen(Path(path), seen, overwrite)
+
+    def to(self, device: str | torch.device) -> EncodedImage:
+        """Return the photo on another device: away from the model to make room, and back before it is asked again.
+
+        Raises `ValueError` for a device that is not there.
+        """
+        try:
+            place = torch.device(device)
+            tensors = {name: tensor.to(place) for name, tensor in tensors_of(self.memory).items()}
+            images = self.images.to(place)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0][:120].rstrip(".")
+            raise ValueError(f"The photo cannot go to {str(device)!r} ({reason}); try 'cpu'.") from None
+        return replace(
+            self, images=images, memory=memory_of(tensors), _objects=None, _zoomed=None, _lock=threading.Lock()
+        )
+
     # --- Every thing and every region --------------------------------------------------------------------------------
 
     def panoptic(self, classes: Classes = None, threshold: float | None = None) -> Results:
         """Segment every thing and stuff region; masks do not overlap.
 
         Args:
-            classes: names or a `Vocabulary`; None = the 133 COCO panoptic categories.
+            classes: names, a `Vocabulary`, or "ade20k"; None = the 133 COCO panoptic categories.
             threshold: class score (0-1) that a region needs; None = the model's own (published: 0.8).
         """
         started = time.perf_counter()
@@ -272,6 +332,7 @@ class EncodedImage:
                 tuple(vocabulary[s.category].name for s in merged.segments), tuple(s.score for s in merged.segments)
             ),
             kind="object queries",
+            embeddings=found.class_vectors[[segment.query for segment in merged.segments]],
         )
 
     def instances(self, classes: Classes = None, threshold: float | None = None, top: int = 100) -> Results:
@@ -306,16 +367,20 @@ class EncodedImage:
                 tuple(float(best.scores[i]) for i, _ in kept),
             ),
             kind="object queries",
+            embeddings=found.class_vectors[[query for _, query in kept]],
         )
 
     def semantic(self, classes: Classes = None) -> Results:
-        """Give every pixel a class; one mask for each class that is there. `classes` as in `panoptic`."""
+        """Give every pixel a class; one mask for each class that is there. `classes` as in `panoptic`.
+
+        With `Vocabulary.of(..., background=True)` a pixel may be none of the classes.
+        """
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
         found, logits = self._classified(vocabulary)
-        answer = semantic.best_classes(logits, found.mask_logits, self._frame)
+        answer = semantic.best_classes(logits, found.mask_logits, self._frame, vocabulary.background)
         winners = answer.classes.cpu().numpy()
-        present = np.unique(winners).tolist()
+        present = [k for k in np.unique(winners).tolist() if k < len(vocabulary)]
         scores = [float(answer.scores[answer.classes == k].mean().clamp(0, 1)) for k in present]
         return self._results(
             "semantic",
@@ -325,31 +390,182 @@ class EncodedImage:
             seconds=time.perf_counter() - started,
             labels=Labels(tuple(vocabulary[k].name for k in present), tuple(scores)),
             kind="object queries",
+            embeddings=self.model.classifier(vocabulary)[present],
+        )
+
+    def find(self, phrases: str | Sequence[str], threshold: float | None = None) -> Results:
+        """Segment everything that a phrase, or one of several, fits; best first, each object once.
+
+        Every object query compares its class vector with the phrases and with "background", and keeps the phrase that
+        fits it best. Score = softmax probability of that phrase times mean mask probability, the published score of
+        instances. Of masks that overlap (IoU above 0.5) the better one stays.
+
+        Args:
+            phrases: "red car", or several, ["cat", "dog"]; one that is repeated counts once.
+            threshold: score (0-1) that an object needs; None = what the model asks of a class in `panoptic`.
+
+        Raises `ValueError` for no phrase and for an empty one.
+        """
+        started = time.perf_counter()
+        config = self.model.network.config
+        limit = checked_share(config.panoptic_threshold if threshold is None else threshold, "threshold")
+        given = [phrases] if isinstance(phrases, str) else list(phrases)
+        said = list({phrase.casefold(): phrase for phrase in (Text(one).phrase for one in reversed(given))}.values())
+        if not said:
+            raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
+        vocabulary = Vocabulary.of(said[::-1], stuff=())
+        found, logits = self._classified(vocabulary)
+        small = to_input(found.mask_logits, self._frame)
+        fitting = everything_that_fits(logits, small, limit)
+        queries = fitting.queries.tolist()
+        masks = to_output(small[queries], self._frame) > 0
+        return self._results(
+            "find",
+            masks.cpu().numpy(),
+            fitting.scores.tolist(),
+            vocabulary,
+            seconds=time.perf_counter() - started,
+            labels=Labels(
+                tuple(vocabulary[k].name for k in fitting.phrases.tolist()), tuple(fitting.phrase_scores.tolist())
+            ),
+            kind="object queries",
+            prompts=tuple((Text(phrase),) for phrase in vocabulary.names),
+            embeddings=found.class_vectors[queries],
         )
 
     # --- One object, or several --------------------------------------------------------------------------------------
 
-    def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
+    def segment(
+        self,
+        *prompts: Prompt,
+        text_threshold: float | None = None,
+        candidates: int = 1,
+        second_look: bool = False,
+    ) -> Results:
         """Segment the one object that all prompts together describe.
 
-        A visual prompt answers and also hears the phrases; phrases alone answer by themselves. The result has one
-        object, or none when a phrase scores below `text_threshold` (0-1; None = the model's own).
+        Who answers: visual prompts, which also hear the phrases and see the reference; else the phrases; else the
+        reference. `kind` of the result says it.
 
-        Raises `ValueError` for no prompt, negative prompts alone, and prompts outside the photo.
+        Args:
+            prompts: any mix that the model was made for.
+            text_threshold: score (0-1) below which something that was only said or shown is not in the photo, and the
+                result is empty; None = the model's own.
+            candidates: so many alternatives of an ambiguous prompt (part, whole), the best first; fewer if the model
+                has fewer that differ (IoU at most 0.95). SEEM v1 has 3 queries an object, SEEM v0, the demo and the
+                phrases of all published models choose among 101 or more; nano has one, which answers alone.
+            second_look: zoom in on the answer to visual prompts and look again, where it is small in the photo: better,
+                for the price of encoding the square around it (kept for the next question about the same place).
+
+        Raises `ValueError` for no prompt, negative prompts alone, prompts outside the photo, and prompts that the model
+        was not made for.
         """
-        return self.segment_many([prompts], text_threshold=text_threshold)
+        if isinstance(candidates, bool) or not isinstance(candidates, Integral) or candidates < 1:
+            raise ValueError(f"candidates is {candidates!r}; it is a whole number, at least 1.")
+        return self._answer([Asked.of(prompts)], text_threshold, candidates=int(candidates), second_look=second_look)
 
-    def segment_many(self, objects: Sequence[Sequence[Prompt]], *, text_threshold: float | None = None) -> Results:
+    def segment_many(
+        self,
+        objects: Sequence[Sequence[Prompt]],
+        *,
+        text_threshold: float | None = None,
+        second_look: bool = False,
+    ) -> Results:
         """Segment several objects, each described by its own prompts; in one pass wherever the model allows.
 
-        Rows come in the order asked, phrases that are not found left out. Errors as in `segment`.
+        Rows come in the order asked, phrases that are not found left out. Options and errors as in `segment`.
         """
         check_lists(objects)
-        return self._answer([Asked.of(prompts) for prompts in objects], text_threshold)
+        return self._answer([Asked.of(prompts) for prompts in objects], text_threshold, second_look=second_look)
 
-    def session(self) -> Session:
-        """Begin a conversation about one object: rounds with memory, and undo."""
-        return Session(self)
+    def segment_boxes(self, boxes: Boxes, classes: Classes = None) -> Results:
+        """Segment the object in each of N boxes, in their order: a detector's boxes become masks.
+
+        Args:
+            boxes: N x 4 of x0, y0, x1, y1 in the photo's pixels (list, array or tensor), or `supervision.Detections`,
+                whose classes, scores and tracker ids the result keeps (`category_ids` are class ids plus 1).
+            classes: the names that their class ids count in, where they have no names themselves.
+
+        No boxes give an empty result. Raises `ValueError` that names the row of a box that is not finite, inverted,
+        empty or outside the photo, and of a column that cannot be.
+        """
+        detected = read_boxes(boxes, self.hw, classes)
+        if not detected.boxes:
+            nothing = Labels((), ())
+            vocabulary = Vocabulary.coco_panoptic()
+            return self._results("interactive", (), [], vocabulary, seconds=0.0, labels=nothing, kind="visual")
+        return hand_over(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
+
+    def everything(
+        self,
+        points_per_side: int = 16,
+        *,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.7,
+        stability_score_thresh: float = 0.85,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        min_mask_region_area: int = 0,
+    ) -> Results:
+        """Segment whatever there is, without prompt or class; best first, masks may lie in each other.
+
+        The object queries answer first; then the model is clicked at, on a grid, where no mask covers the photo yet
+        (X-Decoder models take no clicks: object queries alone). Names are segment-anything's, `to_records()` gives its
+        records; the grid and the two thresholds have defaults of our own, coarser and lower ones.
+
+        Args:
+            points_per_side: points of the grid along a side; 0 = object queries alone.
+            points_per_batch: clicks answered together, which bounds memory.
+            pred_iou_thresh: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask.
+            stability_score_thresh: stability (0-1) that it needs: IoU of the masks at `stability_score_offset` (logits)
+                above and below the threshold.
+            box_nms_thresh: IoU above which a mask repeats a better one; of the masks, not of their boxes.
+            crop_n_layers: look again at 2 x 2 crops (1), also at 4 x 4 (2), ... for small things; each costs an encode.
+            crop_nms_thresh: the same between crops; the smaller crop wins.
+            crop_overlap_ratio: what neighbouring crops of the first layer share, of the photo's short side.
+            crop_n_points_downscale_factor: by how much the grid is thinned from layer to layer.
+            min_mask_region_area: islands and holes of fewer pixels go.
+
+        Raises `ValueError` for a value that cannot be.
+        """
+        started = time.perf_counter()
+        settings = Settings(
+            points_per_side=points_per_side,
+            points_per_batch=points_per_batch,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+            crop_n_layers=crop_n_layers,
+            crop_nms_thresh=crop_nms_thresh,
+            crop_overlap_ratio=crop_overlap_ratio,
+            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+            min_mask_region_area=min_mask_region_area,
+        )
+        findings = find_everything(self._views(settings), self.hw, settings)
+        masks = tuple(finding.mask for finding in findings)
+        whole = bool(findings) and crop_n_layers == 0  # logits go back in only in the frame of the whole photo
+        results = self._results(
+            "everything",
+            (mask.decode() for mask in masks),
+            [finding.proposal.predicted_iou for finding in findings],
+            Vocabulary.coco_panoptic(),
+            seconds=time.perf_counter() - started,
+            labels=lambda: self._label(seen_small(masks, self._frame).to(self.model.device)),
+            kind="object queries" if self.model.network.decoder.policy.visual is None else "object queries, visual",
+            rules=(settings.rule,),
+            logits=torch.stack([finding.logits for finding in findings]).cpu().numpy() if whole else None,
+            embeddings=torch.stack([finding.vector for finding in findings]) if findings else None,
+        )
+        return replace(results, proposals=tuple(finding.proposal for finding in findings))
+
+    def session(self, second_look: bool = False) -> Session[EncodedImage]:
+        """Begin a conversation about one object: rounds with memory, and undo; `second_look` as in `segment`."""
+        return Session(self, second_look)
 
     # --- Words for the whole ------------------------------------------------------------------------------------------
 
@@ -371,7 +587,7 @@ class EncodedImage:
             hidden = torch.from_numpy(drawn)[None].to(self.model.device)
         tokenizer = self.model.tokenizer
         with arithmetic(self.model.device, self.model.precision):
-            words = write_caption(network, self.memory, tokenizer.begin, tokenizer.end, hidden)
+            words = write_caption(network, self._at_hand, tokenizer.begin, tokenizer.end, hidden)
         return first_sentence(tokenizer.decode(words))
 
     def similarity(self, phrases: Sequence[str]) -> NDArray[np.float32]:
@@ -381,11 +597,12 @@ class EncodedImage:
         whole photos.
         """
         network = self.model.network
-        if self.memory.summary is None:
-            raise ValueError(f"{self.model.name} compares no whole photos; load an X-Decoder, e.g. xdecoder-focal-t.")
+        self.model._check_compares()
+        if isinstance(phrases, str) or not phrases:
+            raise ValueError(f"similarity takes a list of phrases, at least one; got {phrases!r}.")
         features = self.model.encode_phrases([Text(phrase).phrase for phrase in phrases])
         with arithmetic(self.model.device, self.model.precision):
-            scores = fit_scores(image_vectors(network, self.memory), features.phrases)[0]
+            scores = fit_scores(image_vectors(network, self._at_hand), features.phrases)[0]
         return scores.float().cpu().numpy()
 
     # --- How ---------------------------------------------------------------------------------------------------------
@@ -395,48 +612,123 @@ class EncodedImage:
         objects: Sequence[Asked],
         text_threshold: float | None = None,
         previous: Float[Tensor, "1 n h w"] | None = None,
+        candidates: int = 1,
+        second_look: bool = False,
     ) -> Results:
         if not objects:
             raise ValueError("There is no object to segment; pass at least one list of prompts.")
         for asked in objects:
+            check_taken(asked, self.model.name, self.model.network)
             for prompt in asked.visual:
                 prompt.check_inside(self.hw)
         default = self.model.network.config.text_threshold
         limit = checked_share(default if text_threshold is None else text_threshold, "text_threshold")
         started = time.perf_counter()
-        answers: dict[int, OneAnswer] = {}
-        with arithmetic(self.model.device, self.model.precision):
-            for rows in self._passes(objects):
-                group = [objects[row] for row in rows]
-                answers.update(zip(rows, self._one_pass(group, previous), strict=True))
-        ordered = [answers[row] for row in range(len(objects))]
-        kept = [
-            row
-            for row, answer in enumerate(ordered)
-            if objects[row].visual or (answer.score >= limit and answer.is_somewhere)
+        answers = self._ask(objects, previous, 1 if candidates == 1 else SPARE * candidates)
+        about = [
+            (asked, answer)
+            for row, asked in enumerate(objects)
+            for answer in best_distinct(answers[row], candidates)
+            if asked.visual or (answer.score >= limit and answer.is_somewhere)
         ]
-        logits = torch.stack([ordered[row].logits for row in kept]) if kept else None
-        nothing = np.zeros((0, *self.hw), dtype=np.bool_)
-        masks = nothing if logits is None else to_photo_masks(logits.float(), self._frame).cpu().numpy()
-        small = coarse_logits(logits, self.images.padded_hw) if logits is not None else None
+        kept = [answer for _, answer in about]
+        masks, small = self._masks(kept)
+        if second_look:
+            for row, (asked, answer) in enumerate(about):
+                again = self._look_again(asked, answer)
+                if again is not None and small is not None:
+                    kept[row] = replace(answer, score=again.score)
+                    masks[row] = (again.logits > 0).cpu().numpy()
+                    small[row] = as_previous(again.logits, self.images.input_hw[0], self.images.padded_hw)
         seconds = time.perf_counter() - started
         rules = {rasterisation_rule(p, self._drawing.polygon_rule) for asked in objects for p in asked.visual}
-        kinds = dict.fromkeys(ordered[row].kind for row in kept) or {"phrase": None}
+        kinds = dict.fromkeys(answer.kind for answer in kept) or {asked.kind_under(self.model.network): None}
+        alone = candidates > 1 and len(answers[0]) == 1
         return self._results(
             "interactive",
             masks,
-            [ordered[row].score for row in kept],
+            [answer.score for answer in kept],
             Vocabulary.coco_panoptic(),
             seconds=seconds,
             labels=(lambda: self._label(small)) if small is not None else Labels((), ()),
             kind=", ".join(kinds),
             prompts=tuple(asked.prompts for asked in objects),
             rules=tuple(sorted(rules)),
+            notes=(f"{self.model.name} has one query an object: no further candidates",) if alone else (),
             logits=None if small is None else small.cpu().numpy(),
+            embeddings=torch.stack([answer.vector for answer in kept]) if kept else None,
         )
 
+    def _masks(self, answers: Sequence[OneAnswer]) -> tuple[NDArray[np.bool_], Float[Tensor, "n h4 w4"] | None]:
+        """Bring answers to the photo's size, as masks, and to the size in which logits go in and out."""
+        if not answers:
+            return np.zeros((0, *self.hw), dtype=np.bool_), None
+        logits = torch.stack([answer.logits for answer in answers])
+        masks = to_photo_masks(logits.float(), self._frame).cpu().numpy()
+        return masks, coarse_logits(logits, self.images.padded_hw)
+
+    def _look_again(self, asked: Asked, answer: OneAnswer) -> OneAnswer | None:
+        """Zoom in on an answer to visual prompts: logits at the photo's size; None where nothing is to be gained."""
+        if not asked.visual or not answer.is_somewhere:
+            return None
+        height, width = self.images.input_hw[0]
+        drawn = self._draw([asked])
+        marks = (drawn.inside | drawn.negative)[0, 0, :height, :width]
+        seen = to_input(answer.logits[None], self._frame)[0] > 0
+        window = window_around((seen | marks).cpu().numpy(), self.hw)
+        if window is None:
+            return None
+        window, closer = self._closer(window)
+        marks_there = prompts_in(window, asked.drawn)
+        if not marks_there:
+            return None
+        first = to_photo(answer.logits[None], self._frame)[0]
+        previous = previous_in(window, first, closer.images.input_hw[0], closer.images.padded_hw)
+        second = closer._ask([replace(asked, prompts=marks_there, visual=marks_there)], previous)[0][0]
+        return replace(second, logits=blend(first, window, to_photo(second.logits[None], closer._frame)[0]))
+
+    def _closer(self, window: Window) -> tuple[Window, EncodedImage]:
+        """Encode a window of the photo; the last one is kept, for the next click is about the same object."""
+        with self._lock:
+            if self._zoomed is None or not self._zoomed[0].serves(window):
+                self._zoomed = (window, self.model.encode(self.picture.crop(window.box)))
+            return self._zoomed
+
+    def _ask(
+        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None = None, top: int = 1
+    ) -> dict[int, list[OneAnswer]]:
+        """Answer every object, in as few passes as may be: for each row the answers, best first."""
+        answers: dict[int, list[OneAnswer]] = {}
+        with arithmetic(self.model.device, self.model.precision):
+            for rows in self._passes(objects):
+                given = self._one_pass([objects[row] for row in rows], previous, top)
+                answers.update(zip(rows, given, strict=True))
+        return answers
+
+    def _views(self, settings: Settings) -> Iterator[View]:
+        """Look at the photo, then at its crops, one after the other."""
+        height, width = self.hw
+        yield self._view((0, 0, width, height), 0)
+        for layer, box in crop_boxes(self.hw, settings.crop_n_layers, settings.crop_overlap_ratio):
+            crop = self.model.encode(self.picture.crop(box), max_pixels=height * width)
+            yield crop._view(box, layer)
+
+    def _view(self, crop_box: Bounds, layer: int) -> View:
+        """Run the object queries, and be ready for clicks where the model takes any."""
+        found, logits = self._classified(Vocabulary.coco_panoptic())
+        regions = rather_something(logits, found.mask_logits, found.class_vectors, self._frame)
+        takes_clicks = self.model.network.decoder.policy.visual is not None
+        return View(crop_box, layer, self._frame, regions, self._click_each if takes_clicks else None)
+
+    def _click_each(self, points: NDArray[np.float64]) -> Masks:
+        """Click at positions (N, 2): one object a click."""
+        answers = self._ask([Asked.of([Point(float(x), float(y))]) for x, y in points])
+        best = [answers[row][0] for row in range(len(points))]
+        logits, vectors = torch.stack([one.logits for one in best]), torch.stack([one.vector for one in best])
+        return Masks(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)
+
     def _passes(self, objects: Sequence[Asked]) -> Iterator[list[int]]:
-        """Group the objects that one decoder pass can answer.
+        """Group the objects that one decoder pass can answer, no more than leave each enough memory and tokens.
 
         Memory is for all objects of a pass or for none. Where a policy shares phrase rows between objects, every object
         with a phrase has a pass of its own; where prompts steer the object queries themselves, every object has.
@@ -444,61 +736,119 @@ class EncodedImage:
         policy = self.model.network.decoder.policy
         together: dict[bool, list[int]] = {False: [], True: []}
         for row, asked in enumerate(objects):
-            if not policy.takes_many or (asked.phrases and policy.shares_phrases):
+            if not policy.takes_many or (asked.words and policy.shares_phrases):
                 yield [row]
             else:
                 together[asked.previous is not None].append(row)
-        yield from (rows for rows in together.values() if rows)
+        for rows in together.values():
+            only_clicks = all(isinstance(prompt, Point) for row in rows for prompt in objects[row].visual)
+            most = OBJECTS_TOGETHER if policy.objects_apart or only_clicks else AREAS_TOGETHER
+            yield from (rows[start : start + most] for start in range(0, len(rows), most))
 
-    def _one_pass(self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None) -> list[OneAnswer]:
+    def _one_pass(
+        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None, top: int = 1
+    ) -> list[list[OneAnswer]]:
+        """Answer objects that share a pass: for each the answers of at most `top` queries, best first."""
         network = self.model.network
-        policy = network.decoder.policy
-        phrases = self._phrase_rows(objects)
-        if not objects[0].visual and policy.phrase is not Kind.VISUAL:
-            features = self.model.encode_phrases(objects[0].phrases)
-            logits = segment_phrases(network, self.memory, features, FairDraws())
-            return [OneAnswer(logits, float(self._sureness(logits)), "phrase")]
-        prompts = self._draw(objects)
-        answer = segment_objects(network, self.memory, prompts, FairDraws(), phrases, self._previous(objects, previous))
-        return [self._read(answer, n, asked) for n, asked in enumerate(objects)]
+        references = {row: self._shown(asked.reference) for row, asked in enumerate(objects) if asked.reference}
+        if network.decoder.policy.phrase is Kind.PHRASE and not objects[0].visual and not references:
+            features = self.model.encode_phrases([phrase for phrase, _ in objects[0].phrases()])
+            answer = answer_phrases(network, self._at_hand, features, FairDraws(), top)
+            return [self._read(answer, objects[0], 0, 1)]
+        words = self._words(objects)
+        answer = segment_objects(
+            network,
+            self._at_hand,
+            self._draw(objects),
+            FairDraws(),
+            phrases=words.written,
+            previous=self._previous(objects, previous),
+            reference=lay_out(references, len(objects)) if references else None,
+            meant=with_meanings(words.meant, references, len(objects)),
+            audio=words.spoken,
+            top=top,
+        )
+        return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
-    def _read(self, answer: ObjectMasks, row: int, asked: Asked) -> OneAnswer:
-        logits = answer.logits[0, row].float()
-        score = self._sureness(logits) if answer.quality is None else answer.quality[0, row]
-        kind = "phrase" if not asked.visual else "visual, hearing the phrase" if asked.phrases else "visual"
-        return OneAnswer(logits, float(score), kind)
+    def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
+        """Read the answers about one object of a pass, best first."""
+        each = answer.logits.shape[1] // num_objects
+        kind = asked.kind_under(self.model.network)
+        read = []
+        for place in range(row * each, (row + 1) * each):
+            logits = answer.logits[0, place].float()
+            score = self._sureness(logits) if answer.quality is None else answer.quality[0, place]
+            read.append(OneAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
+        return read
 
     def _sureness(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
         """Score a mask of a model that predicts no quality: the mean probability inside it, at network size."""
         return instance.foreground_probability(to_input(logits[None].float(), self._frame)[0])
 
-    def _phrase_rows(self, objects: Sequence[Asked]) -> PhraseTokens | None:
-        """Encode all phrases of a pass as decoder rows that belong to their objects."""
-        spoken = [(owner, phrase) for owner, asked in enumerate(objects) for phrase in asked.phrases]
-        if not spoken:
-            return None
-        features = self.model.encode_phrases([phrase for _, phrase in spoken])
-        owner = torch.tensor([owner for owner, _ in spoken], device=features.tokens.device)
-        owners = owner[:, None].expand_as(features.valid)[features.valid]
-        return PhraseTokens(features.tokens[features.valid][None], owners[None])
+    def _words(self, objects: Sequence[Asked]) -> Words:
+        """Encode all phrases of a pass. Spoken ones are told apart where the policy has rows for them (the demo)."""
+        said = [(row, *phrase) for row, asked in enumerate(objects) for phrase in asked.phrases()]
+        if not said:
+            return Words()
+        features = self.model.encode_phrases([phrase for _, phrase, _ in said])
+        apart = self.model.network.decoder.policy.group(Kind.AUDIO_TOKENS) is not None
+        owner = torch.tensor([row for row, _, _ in said], device=features.tokens.device)
+        spoken = torch.tensor([heard and apart for _, _, heard in said], device=features.tokens.device)
+        return words_of(features, owner, spoken, len(objects))
+
+    def _shown(self, reference: Reference) -> Shown:
+        """Look at what a reference means in its own photo; once for a model."""
+        return reference.kept(self.model, lambda: self._look_there(reference))
+
+    def _look_there(self, reference: Reference) -> Shown:
+        given = reference.photo
+        if isinstance(given, EncodedImage) and given.model is self.model:
+            there = given if given._is_at_hand else given.to(self.model.device)
+        else:
+            there = self.model.encode(cast("PhotoLike", given.picture if isinstance(given, SeenPhoto) else given))
+        try:
+            region = there._region(reference)
+        except ValueError as error:
+            raise ValueError(f"In the reference, {there.name or 'a photo'}: {error}") from None
+        return look_at(self.model.network, there.memory, region, FairDraws())
+
+    def _region(self, reference: Reference) -> Bool[Tensor, "1 1 h w"]:
+        """Draw the region that a reference means in this photo, at the network's padded resolution."""
+        frame = replace(self._drawing, polygon_rule="filled")
+        region = np.zeros(self.images.padded_hw, dtype=np.bool_)
+        inside = region[: frame.network_hw[0], : frame.network_hw[1]]
+        marks = reference.prompts
+        if not reference.marks_region:
+            found = self._answer([Asked.of(marks)])
+            marks = tuple(Mask(mask) for mask in found.iter_masks() if mask.any())
+        for sign in (True, False):
+            for mark in marks:
+                if isinstance(mark, VisualPrompt) and mark.positive is sign:
+                    inside[mark.rasterise(frame)] = sign
+        if not region.any():
+            raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
+        return torch.from_numpy(region)[None, None].to(self.model.device)
 
     def _draw(self, objects: Sequence[Asked]) -> VisualPrompts:
         """Rasterise the visual prompts of every object at network resolution."""
-        maps = {sign: np.zeros((len(objects), *self.images.padded_hw), dtype=np.bool_) for sign in (True, False)}
+        maps = np.zeros((3, len(objects), *self.images.padded_hw), dtype=np.bool_)
         height, width = self._drawing.network_hw
         for row, asked in enumerate(objects):
             for prompt in asked.drawn:
-                maps[prompt.positive][row, :height, :width] |= prompt.rasterise(self._drawing)
-        positive, negative = (torch.from_numpy(maps[sign])[None].to(self.model.device) for sign in (True, False))
-        return VisualPrompts(positive, negative)
+                layer = 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
+                maps[layer, row, :height, :width] |= prompt.rasterise(self._drawing)
+        positive, negative, bounds = torch.from_numpy(maps)[:, None].to(self.model.device)
+        return VisualPrompts(positive, negative, bounds)
 
     def _previous(
         self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None
     ) -> Float[Tensor, "1 n h w"] | None:
         """Return the previous masks: a session's, or logits that were handed in."""
         handed = [asked.previous for asked in objects if asked.previous is not None]
-        if previous is not None or not handed:
-            return previous
+        if previous is not None:
+            return previous.to(self.model.device)
+        if not handed:
+            return None
         height, width = (side // 4 for side in self.images.padded_hw)
         for logits in handed:
             if logits.shape[-2:] != (height, width):
@@ -532,10 +882,23 @@ class EncodedImage:
             if self._objects is None:
                 with arithmetic(self.model.device, self.model.precision):
                     network = self.model.network
-                    regions = network.decode(self.memory, Question(), network.decoder.policy.found).regions
+                    regions = network.decode(self._at_hand, Question(), network.decoder.policy.found).regions
                     masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
                 self._objects = ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
             return self._objects
+
+    @property
+    def _is_at_hand(self) -> bool:
+        here, model = self.memory.pixels.mask_features.device, self.model.device
+        return here.type == model.type and model.index in (None, here.index)
+
+    @property
+    def _at_hand(self) -> ImageMemory:
+        """What the image network made of the photo, if it is where the model is."""
+        if not self._is_at_hand:
+            here, model = self.memory.pixels.mask_features.device, self.model.device
+            raise ValueError(f"The photo is on {here}, its model on {model}; ask photo.to('{model}').")
+        return self.memory
 
     @property
     def _frame(self) -> PhotoFrame:
@@ -549,7 +912,7 @@ class EncodedImage:
     def _results(
         self,
         task: str,
-        masks: Iterator[NDArray[np.bool_]] | Sequence[NDArray[np.bool_]] | NDArray[np.bool_],
+        masks: Iterable[NDArray[np.bool_]],
         scores: Sequence[float],
         vocabulary: Vocabulary,
         *,
@@ -558,7 +921,9 @@ class EncodedImage:
         kind: str,
         prompts: tuple[tuple[Prompt, ...], ...] = (),
         rules: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
         logits: NDArray[np.float32] | None = None,
+        embeddings: Float[Tensor, "n d"] | None = None,
     ) -> Results:
         provenance = Provenance(
             task=task,
@@ -568,7 +933,7 @@ class EncodedImage:
             prompts=prompts,
             seconds={"encode": self.encode_seconds, task: seconds},
             rules=rules,
-            notes=self.photo.notes,
+            notes=(*self.photo.notes, *notes),
             photo_name=self.photo.name,
             orientation=self.photo.orientation,
         )
@@ -581,114 +946,5 @@ class EncodedImage:
             provenance=provenance,
             labels=labels,
             logits=logits,
+            embeddings=None if embeddings is None else unit(embeddings.float()).cpu().numpy(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class OneAnswer:
-    """The mask of one object: logits in the padded network frame, score, and which rule answered."""
-
-    logits: Float[Tensor, "h w"]
-    score: float
-    kind: str
-
-    @property
-    def is_somewhere(self) -> bool:
-        """Whether any pixel is inside."""
-        return bool((self.logits > 0).any())
-
-
-class Session:
-    """Rounds about one object: every answer becomes the memory of the next round.
-
-    `add` returns the new result; `undo` takes the last `add` back, memory and all. Not for several threads at once.
-    """
-
-    def __init__(self, photo: EncodedImage) -> None:
-        self.photo = photo
-        self._rounds: list[Round] = []
-
-    def __repr__(self) -> str:
-        return (
-            f"<Session on {self.photo.photo.name or 'photo'}: {len(self._rounds)} rounds, {len(self.prompts)} prompts>"
-        )
-
-    def add(self, *prompts: Prompt) -> Results:
-        """Add prompts to those so far and answer again, remembering the previous mask.
-
-        `Mask(logits=...)` takes the place of the previous mask in this round.
-        Raises `ValueError` as `EncodedImage.segment` does; the session is then as it was before.
-        """
-        said = Asked.of((*self.prompts, *prompts))
-        if not prompts:
-            raise ValueError("add() needs at least one prompt; read the last answer from .result.")
-        handed_in = any(isinstance(prompt, Mask) and prompt.logits is not None for prompt in prompts)
-        previous = self._rounds[-1].logits if self._rounds and not handed_in else None
-        result = self.photo._answer([said], text_threshold=0.0, previous=previous)
-        logits = None
-        if result.logits is not None and len(result):
-            logits = torch.from_numpy(np.array(result.logits))[None].to(self.photo.model.device)
-        self._rounds.append(Round(said.prompts, logits, result))
-        return result
-
-    def undo(self) -> Results | None:
-        """Forget the last `add`; returns the result before it, None at the beginning."""
-        if not self._rounds:
-            raise ValueError("There is nothing to undo.")
-        self._rounds.pop()
-        return self.result
-
-    def reset(self) -> None:
-        """Forget everything; the photo stays encoded."""
-        self._rounds.clear()
-
-    @property
-    def result(self) -> Results | None:
-        """The latest answer, None before the first prompt."""
-        return self._rounds[-1].result if self._rounds else None
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """Everything said so far, in order."""
-        return self._rounds[-1].prompts if self._rounds else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round of a session: all prompts so far, and what they gave."""
-
-    prompts: tuple[Prompt, ...]
-    logits: Float[Tensor, "1 1 h w"] | None
-    result: Results
-
-
-def coarse_logits(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) -> Float[Tensor, "n h4 w4"]:
-    """Bring mask logits to stride 4, the size in which they go in and out."""
-    hw = (padded_hw[0] // 4, padded_hw[1] // 4)
-    return logits.float() if logits.shape[-2:] == hw else F.adaptive_avg_pool2d(logits.float(), hw)
-
-
-def check_lists(objects: Sequence[object] | Prompt) -> None:
-    """Raise `ValueError` unless several objects come as a list of lists."""
-    for prompts in (objects,) if isinstance(objects, Prompt) else objects:
-        if isinstance(prompts, str) or not isinstance(prompts, Sequence):
-            raise ValueError(
-                f"segment_many takes a list of lists of prompts, one list for each object; got {prompts!r}."
-            )
-
-
-def not_a_prompt(given: object) -> str:
-    """Say what may have been meant by something that is no prompt."""
-    if isinstance(given, (list, tuple)) and all(isinstance(part, Prompt) for part in given):
-        return f"A {type(given).__name__} is no prompt; pass the prompts one by one, segment(*prompts)."
-    what = type(given).__name__ if isinstance(given, (np.ndarray, Tensor)) else repr(given)
-    return (
-        f"{what} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Mask(array), seem.Text(phrase) or the like."
-    )
-
-
-def checked_share(value: float, name: str) -> float:
-    """Return a threshold that lies in 0-1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}; it must be between 0 and 1.")
-    return float(value)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from seem.prompts import Box, Coordinates, Mask, Point, Polygon, Prompt, Scribble, Stroke, Text
+from seem.drawing import Coordinates
+from seem.prompts import Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 from seem.vocabulary import Category, Colour, distinct_colours
 
 Bounds: TypeAlias = "tuple[int, int, int, int]"
@@ -163,7 +164,7 @@ def _line_width(picture: Image.Image) -> int:
 
 
 def _draw_prompt(picture: Image.Image, prompt: Prompt) -> None:
-    """Show what was asked with: green means "this", red "not this". Masks and phrases are not drawn."""
+    """Show what was asked with: green means "this", red "not this". Masks, phrases and references are not drawn."""
     draw = ImageDraw.Draw(picture)
     width = _line_width(picture)
     match prompt:
@@ -179,7 +180,7 @@ def _draw_prompt(picture: Image.Image, prompt: Prompt) -> None:
         case Box():
             corners = ((prompt.x0, prompt.y0), (prompt.x1, prompt.y0), (prompt.x1, prompt.y1), (prompt.x0, prompt.y1))
             _draw_line(draw, (*corners, corners[0]), prompt.positive, width)
-        case Mask() | Text():
+        case Mask() | Text() | Reference() | Audio():
             pass
 
 

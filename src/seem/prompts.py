@@ -16,6 +16,7 @@ Every visual prompt becomes a mask at network resolution (the photo after resizi
 - Mask(array): sampled bilinearly at the network's pixel centres, then > 0, as the official demo does. Only where that
   would leave nothing, the pixels that hold the mask's own pixels.
 - Mask(logits=...): bilinear to the network's padded input, the padding cut off, then > 0.
+- Reference: nothing in this photo. Its prompts mark a region of the other one, where a Polygon counts as its area.
 
 What lies partly outside the photo is cut at its border; what lies outside altogether is an error.
 """
@@ -23,66 +24,47 @@ What lies partly outside the photo is cut at its border; what lies outside altog
 from __future__ import annotations
 
 import math
+import os
+import threading
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import ClassVar, Literal, TypeAlias, TypeVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-PolygonRule: TypeAlias = Literal["filled", "curve"]
+from seem import sounds
+from seem.drawing import (
+    Coordinates,
+    Frame,
+    PolygonRule,
+    check_lines_touch,
+    covered,
+    draw_lines,
+    inside_polygon,
+    position_of,
+    positions_of,
+    resize_logits,
+    resize_region,
+    segments_of,
+    span_an_area,
+)
+from seem.sounds import Sound
+
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-Coordinates: TypeAlias = "tuple[float, float]"
 Points: TypeAlias = "Sequence[Sequence[float]] | NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]"
 
 DEFAULT_WIDTH = 8.0  # of a stroke, in photo pixels
-LOGITS_STRIDE = 4  # network pixels per pixel of low-resolution mask logits
 MAX_PHRASE = 100_000  # characters; the tokenizer reads far fewer, this only stops nonsense
 _FAR_AWAY = 1e9  # no photo is that large; keeps arithmetic on coordinates finite
-_TOUCHES = 1e-9  # pixels; a centre this near to an outline lies on it
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Where prompts are drawn: the size of the photo, and of the photo as the network sees it before padding.
-
-    `polygon_rule` is how this network was taught to read a polygon.
-    """
-
-    photo_hw: tuple[int, int]
-    network_hw: tuple[int, int]
-    polygon_rule: PolygonRule = "filled"
-
-    def __post_init__(self) -> None:
-        if min(*self.photo_hw, *self.network_hw) < 1:
-            raise ValueError(
-                f"A frame needs sizes of at least 1, got photo {self.photo_hw}, network {self.network_hw}."
-            )
-
-    @property
-    def scale_xy(self) -> tuple[float, float]:
-        """Network pixels per photo pixel, along x and along y."""
-        return self.network_hw[1] / self.photo_hw[1], self.network_hw[0] / self.photo_hw[0]
-
-    def to_network(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Carry positions (..., 2) from the photo to the network's pixels."""
-        scaled: NDArray[np.float64] = points_xy * np.array(self.scale_xy)
-        return scaled
-
-    def pixel_at(self, x: float, y: float) -> tuple[int, int]:
-        """Return (column, row) of the network pixel that holds a position of the photo; the border counts as inside."""
-        columns, rows = self.network_hw[1], self.network_hw[0]
-        scale_x, scale_y = self.scale_xy
-        return min(max(int(x * scale_x), 0), columns - 1), min(max(int(y * scale_y), 0), rows - 1)
-
-    def empty(self) -> NDArray[np.bool_]:
-        """Return a mask of the network's size with nothing in it."""
-        return np.zeros(self.network_hw, dtype=np.bool_)
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +80,7 @@ class Point:
         x, y = _coordinates((self.x, self.y), "Point")
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
-        object.__setattr__(self, "position", _position((x, y)))
+        object.__setattr__(self, "position", position_of((x, y)))
         object.__setattr__(self, "positive", bool(self.positive))
 
     def check_inside(self, photo_hw: tuple[int, int]) -> None:
@@ -136,18 +118,18 @@ class Stroke:
     def __post_init__(self) -> None:
         points = _polyline(self.points, "stroke")
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "positions", _positions(points))
+        object.__setattr__(self, "positions", positions_of(points))
         object.__setattr__(self, "width", _width(self.width, "stroke"))
         object.__setattr__(self, "positive", bool(self.positive))
 
     def check_inside(self, photo_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if no part of the line is inside the photo (height, width)."""
-        _check_lines_touch(_segments(self.positions), photo_hw, "This stroke", _kept(self.points))
+        check_lines_touch(segments_of(self.positions), photo_hw, "This stroke", _kept(self.points))
 
     def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
         """Draw the line with round ends; H x W bool."""
         self.check_inside(frame.photo_hw)
-        return _draw_lines(_segments(self.positions), self.width, frame)
+        return draw_lines(segments_of(self.positions), self.width, frame)
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
@@ -168,18 +150,18 @@ class Scribble:
         if not strokes:
             raise ValueError("A scribble needs at least one stroke, got none.")
         object.__setattr__(self, "strokes", strokes)
-        object.__setattr__(self, "positions", tuple(_positions(points) for points in strokes))
+        object.__setattr__(self, "positions", tuple(positions_of(points) for points in strokes))
         object.__setattr__(self, "width", _width(self.width, "scribble"))
         object.__setattr__(self, "positive", bool(self.positive))
 
     def check_inside(self, photo_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if no part of any stroke is inside the photo (height, width)."""
-        _check_lines_touch(self._all_segments(), photo_hw, "This scribble", _kept(self.strokes[0]))
+        check_lines_touch(self._all_segments(), photo_hw, "This scribble", _kept(self.strokes[0]))
 
     def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
         """Draw all strokes into one mask; H x W bool."""
         self.check_inside(frame.photo_hw)
-        return _draw_lines(self._all_segments(), self.width, frame)
+        return draw_lines(self._all_segments(), self.width, frame)
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
@@ -187,7 +169,7 @@ class Scribble:
         return {"kind": "scribble", "strokes": strokes, "width": self.width, "positive": self.positive}
 
     def _all_segments(self) -> NDArray[np.float64]:
-        return np.concatenate([_segments(points) for points in self.positions])
+        return np.concatenate([segments_of(points) for points in self.positions])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +185,16 @@ class Polygon:
         points = _points(self.points, "polygon")
         if len(points) < 3:
             raise ValueError(f"A polygon needs at least 3 points, got {len(points)}; use Stroke or Point.")
-        if not _span_an_area(_positions(points)):
+        if not span_an_area(positions_of(points)):
             raise ValueError(f"The {len(points)} points of this polygon lie on one line, it is empty; use Stroke.")
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "positions", _positions(points))
+        object.__setattr__(self, "positions", positions_of(points))
 
     def check_inside(self, photo_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if the polygon and the photo (height, width) have nothing in common."""
         middle_y, middle_x = np.array(photo_hw, dtype=np.float64).reshape(2, 1, 1) / 2
-        if not _inside_polygon(self._outline(), middle_x, middle_y).any():
-            _check_lines_touch(self._outline(), photo_hw, "This polygon", _kept(self.points))
+        if not inside_polygon(self._outline(), middle_x, middle_y).any():
+            check_lines_touch(self._outline(), photo_hw, "This polygon", _kept(self.points))
 
     def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
         """Draw the area or the outline, as `frame.polygon_rule` says; H x W bool.
@@ -224,21 +206,21 @@ class Polygon:
             filled = self._fill(frame)
             if filled.any():
                 return filled
-        _check_lines_touch(self._outline(), frame.photo_hw, "The outline of this polygon", _kept(self.points))
-        return _draw_lines(self._outline(), 0.0, frame)
+        check_lines_touch(self._outline(), frame.photo_hw, "The outline of this polygon", _kept(self.points))
+        return draw_lines(self._outline(), 0.0, frame)
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
         return {"kind": "polygon", "points": _kept(self.points)}
 
     def _outline(self) -> NDArray[np.float64]:
-        return _segments((*self.positions, self.positions[0]))
+        return segments_of((*self.positions, self.positions[0]))
 
     def _fill(self, frame: Frame) -> NDArray[np.bool_]:
         rows, columns = frame.network_hw
         outline = frame.to_network(self._outline())
         x, y = np.arange(columns, dtype=np.float64) + 0.5, np.arange(rows, dtype=np.float64) + 0.5
-        return _inside_polygon(outline, x[None, :], y[:, None])
+        return inside_polygon(outline, x[None, :], y[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +252,8 @@ class Box:
         self.check_inside(frame.photo_hw)
         scale_x, scale_y = frame.scale_xy
         drawing = frame.empty()
-        rows = _covered(self.y0 * scale_y, self.y1 * scale_y, frame.network_hw[0])
-        drawing[rows, _covered(self.x0 * scale_x, self.x1 * scale_x, frame.network_hw[1])] = True
+        rows = covered(self.y0 * scale_y, self.y1 * scale_y, frame.network_hw[0])
+        drawing[rows, covered(self.x0 * scale_x, self.x1 * scale_x, frame.network_hw[1])] = True
         return drawing
 
     def to_dict(self) -> dict[str, Json]:
@@ -318,9 +300,9 @@ class Mask:
         """Resize the region; H x W bool. Raises `ValueError` too for logits that do not cover the network's picture."""
         self.check_inside(frame.photo_hw)
         if self.array is not None:
-            return _resize_region(self.array.astype(np.bool_, copy=False), frame)
+            return resize_region(self.array.astype(np.bool_, copy=False), frame)
         assert self.logits is not None
-        return _resize_logits(self.logits, frame.network_hw)
+        return resize_logits(self.logits, frame.network_hw)
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file: size (height, width) and area in its own pixels, not the pixels."""
@@ -358,8 +340,187 @@ class Text:
         return {"kind": "text", "phrase": self.phrase}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """A spoken phrase: it is written down once, and then it is a `Text` with that phrase.
+
+    `sound`: a file, or an (N,) or (N, channels) array of floats in -1 to 1 or of int16, int32 or uint8 samples with its
+    `rate` (samples a second). `transcribe` takes a `Sound` and returns its words; None = the speech package that
+    `pip install "seem[audio]"` brings.
+
+    Raises `ValueError` for a sound that is empty, silent, shorter than 0.1 s or longer than 60 s, for NaN and for a
+    rate that no sound has (formats other than WAV are checked when they are heard), `SeemError` for a missing file.
+    """
+
+    sound: str | os.PathLike[str] | NDArray[np.generic]
+    rate: int | None = None
+    transcribe: Callable[[Sound], str] | None = field(default=None, kw_only=True, repr=False)
+    _heard: Heard = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sound, (str, os.PathLike)):
+            if self.rate is not None:
+                raise ValueError(f"rate={self.rate} is for arrays, {self.sound} says its own; leave it out.")
+            read = sounds.read_wav(Path(self.sound))
+        elif isinstance(self.sound, (np.ndarray, list, tuple)):
+            read = sounds.from_array(np.asarray(self.sound), self.rate)
+        else:
+            raise ValueError(f"Audio takes a sound file or an array of samples, got {self.sound!r}.")
+        object.__setattr__(self, "_heard", Heard(read))
+
+    def __reduce__(self) -> tuple[Callable[..., Audio], tuple[object, ...]]:
+        """To another process goes what was said, not what would have to hear it again."""
+        return _heard_before, (self.sound, self.rate, self._heard.sound, self._heard.phrase)
+
+    @property
+    def phrase(self) -> str:
+        """What is said, in the words of `Text`; the first look listens, at most once.
+
+        Raises `SeemError` where nobody can listen, `ValueError` where no words are heard.
+        """
+        with self._heard.lock:
+            if self._heard.phrase is None:
+                self._heard.phrase = self._listen()
+            return self._heard.phrase
+
+    def to_dict(self) -> dict[str, Json]:
+        """Describe the prompt for a JSON file; the phrase is None as long as nobody has listened."""
+        return {"kind": "audio", "phrase": self._heard.phrase, "file": self._file}
+
+    @property
+    def _file(self) -> str | None:
+        return Path(self.sound).name if isinstance(self.sound, (str, os.PathLike)) else None
+
+    def _listen(self) -> str:
+        from seem.adapters import speech
+
+        sound = self._heard.sound
+        if sound is None:
+            assert isinstance(self.sound, (str, os.PathLike))
+            sound = speech.decode(Path(self.sound))
+        words = (self.transcribe or speech.transcribe)(sound)
+        try:
+            return Text(words).phrase
+        except ValueError:
+            raise ValueError(
+                f"No words were heard in {self._file or 'the sound'} ({sound.seconds:.1f} s); repeat it, or use Text."
+            ) from None
+
+
+@dataclass(slots=True, eq=False)
+class Heard:
+    """What an `Audio` knows of its sound: the samples (None = not read yet), and the words (None = not heard yet)."""
+
+    sound: Sound | None
+    phrase: str | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _heard_before(given: object, rate: int | None, sound: Sound | None, phrase: str | None) -> Audio:
+    """Put an `Audio` together again whose file may be gone by now."""
+    audio = object.__new__(Audio)
+    for name, value in (("sound", given), ("rate", rate), ("transcribe", None), ("_heard", Heard(sound, phrase))):
+        object.__setattr__(audio, name, value)
+    return audio
+
+
+@runtime_checkable
+class SeenPhoto(Protocol):
+    """A photo that a model has looked at, as far as prompts must know it: `EncodedImage` is one."""
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width as shown."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """The file's name."""
+        ...
+
+    @property
+    def picture(self) -> Image.Image:
+        """The photo itself, upright."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, init=False)
+class Reference:
+    """The thing in another photo that `prompts` mean there: `Reference("other.jpg", Box(30, 40, 300, 400))`.
+
+    `photo` is an encoded photo, or whatever `Model.encode` takes; the model that is asked then encodes it, once. A Box,
+    Polygon, Mask, Stroke or Scribble marks the region itself (negative strokes cut out of it); with a Point or a phrase
+    among the prompts, the other photo is segmented first.
+
+    Raises `ValueError` for no prompt, negative prompts alone, a reference in a reference, and prompts outside an
+    encoded photo.
+    """
+
+    photo: object
+    prompts: tuple[Prompt, ...]
+    _kept: WeakKeyDictionary[Any, Any] = field(repr=False)
+    _lock: threading.Lock = field(repr=False)
+
+    def __init__(self, photo: object, *prompts: Prompt) -> None:
+        _check_reference(photo, prompts)
+        object.__setattr__(self, "photo", photo)
+        object.__setattr__(self, "prompts", prompts)
+        object.__setattr__(self, "_kept", WeakKeyDictionary())
+        object.__setattr__(self, "_lock", threading.Lock())
+
+    def __reduce__(self) -> tuple[type[Reference], tuple[object, ...]]:
+        """To another process goes the picture, not what a model here has seen in it."""
+        photo = self.photo
+        return Reference, (photo.picture if isinstance(photo, SeenPhoto) else photo, *self.prompts)
+
+    @property
+    def marks_region(self) -> bool:
+        """Whether the prompts are the region themselves; else the other photo has to be segmented first."""
+        return all(isinstance(prompt, (Stroke, Scribble, Polygon, Box, Mask)) for prompt in self.prompts)
+
+    def kept(self, owner: Any, make: Callable[[], Kept]) -> Kept:
+        """Return what `owner` (a model) makes of this reference; it is made once and goes when the owner goes."""
+        with self._lock:
+            if owner not in self._kept:
+                self._kept[owner] = make()
+            return cast("Kept", self._kept[owner])
+
+    def to_dict(self) -> dict[str, Json]:
+        """Describe the prompt for a JSON file: the other photo's name, and what was marked there."""
+        return {
+            "kind": "reference",
+            "photo": _photo_name(self.photo),
+            "prompts": [prompt.to_dict() for prompt in self.prompts],
+        }
+
+
 VisualPrompt: TypeAlias = Point | Stroke | Scribble | Polygon | Box | Mask
-Prompt: TypeAlias = VisualPrompt | Text
+Prompt: TypeAlias = VisualPrompt | Text | Reference | Audio
+
+
+def _check_reference(photo: object, prompts: Sequence[object]) -> None:
+    if isinstance(photo, Prompt):
+        raise ValueError(f"A Reference begins with the other photo, got {photo!r}; write Reference(photo, prompt).")
+    if not prompts:
+        raise ValueError("A Reference needs prompts that say which region of the other photo is meant, e.g. a Box.")
+    for prompt in prompts:
+        if not isinstance(prompt, Prompt):
+            raise ValueError(f"{prompt!r} is no prompt; a Reference is a photo, then Box(...), Point(...) or the like.")
+        if isinstance(prompt, Reference):
+            raise ValueError("A Reference holds no other Reference; mark the region in its own photo.")
+    marks = [prompt for prompt in prompts if isinstance(prompt, VisualPrompt)]
+    if len(marks) == len(prompts) and not any(mark.positive for mark in marks):
+        raise ValueError("All prompts of the Reference are negative; add at least one that says what is meant.")
+    if isinstance(photo, SeenPhoto):
+        for mark in marks:
+            mark.check_inside(photo.hw)
+
+
+def _photo_name(photo: object) -> str | None:
+    if isinstance(photo, SeenPhoto):
+        return photo.name
+    source = getattr(photo, "filename", None) if isinstance(photo, Image.Image) else photo
+    return Path(source).name if isinstance(source, (str, os.PathLike)) and source else None
 
 
 def rasterisation_rule(prompt: VisualPrompt, polygon_rule: PolygonRule) -> str:
@@ -459,159 +620,3 @@ def _logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     values = values.astype(np.float32)
     values.setflags(write=False)
     return values
-
-
-# --- Geometry, in the photo -------------------------------------------------------------------------------------------
-
-
-def _position(point: Coordinates) -> Coordinates:
-    """Return the position that a coordinate means: an integer is the centre of its pixel."""
-    x, y = point
-    return (x + 0.5 if isinstance(x, int) else x), (y + 0.5 if isinstance(y, int) else y)
-
-
-def _positions(points: Sequence[Coordinates]) -> tuple[Coordinates, ...]:
-    return tuple(_position(point) for point in points)
-
-
-def _segments(positions: Sequence[Coordinates]) -> NDArray[np.float64]:
-    """Cut a polyline into its pieces: (S, 2 ends, xy)."""
-    ends = np.array(positions, dtype=np.float64)
-    return np.stack([ends[:-1], ends[1:]], axis=1)
-
-
-def _span_an_area(positions: Sequence[Coordinates]) -> bool:
-    """Say whether points are not all on one line; an error of rounding is no area."""
-    offsets = np.array(positions, dtype=np.float64)
-    offsets -= offsets[0]
-    far = offsets[np.argmax(np.hypot(*offsets.T))]
-    return bool((np.abs(offsets[:, 0] * far[1] - offsets[:, 1] * far[0]) > 1e-9 * (far @ far)).any())
-
-
-def _clip(segments: NDArray[np.float64], photo_hw: tuple[int, int]) -> NDArray[np.float64]:
-    """Keep what lies inside the photo: (S', 2, xy), without the pieces that lie outside altogether.
-
-    A piece is start + t * direction; each border of the photo bounds t from below or from above.
-    """
-    start, direction = segments[:, 0], segments[:, 1] - segments[:, 0]
-    size = np.array([photo_hw[1], photo_hw[0]], dtype=np.float64)
-    moving = np.abs(direction) > 1e-12
-    step = np.where(moving, direction, 1.0)
-    to_near, to_far = (0.0 - start) / step, (size - start) / step
-    within = (start >= 0) & (start <= size)
-    enter = np.where(moving, np.minimum(to_near, to_far), np.where(within, -np.inf, np.inf)).max(axis=1).clip(min=0.0)
-    leave = np.where(moving, np.maximum(to_near, to_far), np.inf).min(axis=1).clip(max=1.0)
-    kept = enter <= leave
-    times = np.stack([enter[kept], leave[kept]], axis=1)[:, :, None]
-    clipped: NDArray[np.float64] = start[kept, None] + times * direction[kept, None]
-    return clipped
-
-
-def _check_lines_touch(
-    segments: NDArray[np.float64], photo_hw: tuple[int, int], what: str, points: Sequence[Coordinates]
-) -> None:
-    if len(_clip(segments, photo_hw)) == 0:
-        (x, y), (height, width) = points[0], photo_hw
-        raise ValueError(
-            f"{what}, which begins at ({x:g}, {y:g}), lies outside the photo of {width} x {height} pixels."
-        )
-
-
-# --- Drawing, in the network's pixels ---------------------------------------------------------------------------------
-
-
-def _draw_lines(segments: NDArray[np.float64], width: float, frame: Frame) -> NDArray[np.bool_]:
-    """Mark the pixels whose centres are within half a width of a segment; distances are measured in the photo."""
-    drawing = frame.empty()
-    clipped = frame.to_network(_clip(segments, frame.photo_hw))
-    columns, rows = np.clip(clipped.astype(np.int64), 0, np.array(frame.network_hw[::-1]) - 1).reshape(-1, 2).T
-    drawing[rows, columns] = True  # a hair line between pixel centres still leaves a trace
-
-    scale_x, scale_y = frame.scale_xy
-    radius = max(width, 1 / scale_x, 1 / scale_y) / 2
-    reach = np.array([radius * scale_x, radius * scale_y])
-    ends = frame.to_network(segments)
-    limit = np.array(frame.network_hw[::-1])
-    low = np.clip(np.floor(ends.min(axis=1) - reach), 0, limit).astype(np.int64)
-    high = np.clip(np.ceil(ends.max(axis=1) + reach), 0, limit).astype(np.int64)
-    for segment, (left, top), (right, bottom) in zip(segments, low, high, strict=True):
-        if left < right and top < bottom:
-            x = (np.arange(left, right) + 0.5)[None, :] / scale_x
-            y = (np.arange(top, bottom) + 0.5)[:, None] / scale_y
-            drawing[top:bottom, left:right] |= _squared_distance(segment, x, y) <= radius * radius + 1e-9
-    return drawing
-
-
-def _squared_distance(
-    segment: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Squared distance of every (x, y) to the nearest point of a segment."""
-    (x0, y0), (x1, y1) = segment.tolist()
-    along_x, along_y = x1 - x0, y1 - y0
-    length_squared = along_x * along_x + along_y * along_y
-    x, y = x - x0, y - y0
-    if length_squared < 1e-18:
-        return x * x + y * y
-    nearest = np.clip((x * along_x + y * along_y) / length_squared, 0.0, 1.0)
-    distance: NDArray[np.float64] = (x - nearest * along_x) ** 2 + (y - nearest * along_y) ** 2
-    return distance
-
-
-def _inside_polygon(outline: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Even-odd test of the grid of columns x (1, W) and rows y (H, 1); what lies on the outline is inside.
-
-    A ray to the right of a point crosses an edge if the edge spans the row and passes to the right of the point.
-    """
-    odd = np.zeros((len(y), x.shape[1]), dtype=np.bool_)
-    on_outline = np.zeros_like(odd)
-    for (x0, y0), (x1, y1) in outline.tolist():
-        spanned = ((y0 <= y) != (y1 <= y))[:, 0]
-        if spanned.any():
-            odd[spanned] ^= x < x0 + (y[spanned] - y0) / (y1 - y0) * (x1 - x0)
-        touched = ((y >= min(y0, y1) - _TOUCHES) & (y <= max(y0, y1) + _TOUCHES))[:, 0]
-        if touched.any():
-            level = abs(y1 - y0) <= _TOUCHES
-            along = 0.0 if level else np.clip((y[touched] - y0) / (y1 - y0), 0.0, 1.0)
-            low, high = (min(x0, x1), max(x0, x1)) if level else (x0 + along * (x1 - x0),) * 2
-            on_outline[touched] |= (x >= low - _TOUCHES) & (x <= high + _TOUCHES)
-    return odd | on_outline
-
-
-def _covered(low: float, high: float, size: int) -> slice:
-    """Return the pixels of a row whose centres are in [low, high); where there are none, the one in the middle."""
-    low, high = max(low, 0.0), min(high, float(size))
-    first, last = math.ceil(low - 0.5), math.ceil(high - 0.5)
-    if last <= first:
-        first = min(int((low + high) / 2), size - 1)
-        last = first + 1
-    return slice(first, last)
-
-
-def _resize_region(region: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
-    """Sample a mask bilinearly at the network's pixel centres and keep what is above 0: any neighbour with weight."""
-    rows_low, rows_high = _neighbours(region.shape[0], frame.network_hw[0])
-    columns_low, columns_high = _neighbours(region.shape[1], frame.network_hw[1])
-    in_rows = region[rows_low] | region[rows_high]
-    drawing = in_rows[:, columns_low] | in_rows[:, columns_high]
-    if not drawing.any():
-        rows, columns = np.nonzero(region)
-        scale_x, scale_y = frame.scale_xy
-        drawing[((rows + 0.5) * scale_y).astype(np.int64), ((columns + 0.5) * scale_x).astype(np.int64)] = True
-    return drawing
-
-
-def _neighbours(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each target pixel the two source pixels between whose centres its own centre falls."""
-    position = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0.0, source - 1.0)
-    return np.floor(position).astype(np.int64), np.ceil(position).astype(np.int64)
-
-
-def _resize_logits(logits: NDArray[np.float32], network_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    height, width = logits.shape[0] * LOGITS_STRIDE, logits.shape[1] * LOGITS_STRIDE
-    if height < network_hw[0] or width < network_hw[1]:
-        raise ValueError(
-            f"Mask logits of {logits.shape} do not cover the network's picture of {network_hw} (height, width); "
-            f"one logit stands for {LOGITS_STRIDE} x {LOGITS_STRIDE} pixels. Pass the logits of a result on this photo."
-        )
-    enlarged = np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR))
-    return enlarged[: network_hw[0], : network_hw[1]] > 0

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypedDict, TypeVar, cast, overload
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,14 @@ from PIL import Image
 from seem.overlay import Bounds, cut_out, draw_overlay
 from seem.prompts import Json, Prompt
 from seem.version import __version__
-from seem.vocabulary import Category, Vocabulary
+from seem.vocabulary import Category, Vocabulary, distinct_colours
 
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
+OutputMode: TypeAlias = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 Rows: TypeAlias = "slice | Sequence[bool] | Sequence[int] | NDArray[np.bool_] | NDArray[np.int64]"
 
 UNLABELLED = "unlabelled"  # the name of category id 0
+TRACK_COLOURS = 64  # of objects in a video, before they repeat
 
 
 # --- The result -------------------------------------------------------------------------------------------------------
@@ -68,6 +70,7 @@ class Provenance:
     `prompts`: one inner sequence for each object that was asked for. `seconds`: wall time of each step. `rules`: how
     prompts were drawn and queries chosen. `notes`: what a reader must know, for example that the photo was turned.
     `orientation`: the EXIF orientation that was undone, 1 for none. `photo_name`: the file's name, with its suffix.
+    `caption`: a sentence about the photo, if one was asked for.
     """
 
     task: str
@@ -80,6 +83,20 @@ class Provenance:
     notes: tuple[str, ...] = ()
     photo_name: str | None = None
     orientation: int = 1
+    caption: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """How `everything` came by a mask: how good (0-1) and how stable (0-1) it is, where it was looked for.
+
+    `point` is the position (x, y) of the click that it answers, None for an object query; `crop_box` is x0, y0, x1, y1.
+    """
+
+    predicted_iou: float
+    stability_score: float
+    point: tuple[float, float] | None
+    crop_box: Bounds
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -89,7 +106,8 @@ class Results:
     `photo` is shared, not copied. `scores` (N,) are in 0-1. `ids` (N,) are positive and all different: segment ids of a
     panoptic map, stable identities in a video. `kind` names the rule that answered. `logits` (N, h, w) are
     low-resolution mask logits that go back in as `Mask(logits=...)`, one for every 4 x 4 pixels of the network's padded
-    input; `embeddings` are (N, D). Either may be None.
+    input; `embeddings` are (N, D); `proposals` say how `everything` found each mask. Each of them may be None.
+    Of a video, `frame` is the index of the frame and `time` when it is shown, in seconds (None where nobody knows).
     """
 
     photo: Picture
@@ -102,6 +120,9 @@ class Results:
     naming: Naming
     logits: NDArray[np.float32] | None = None
     embeddings: NDArray[np.float32] | None = None
+    proposals: tuple[Proposal, ...] | None = None
+    frame: int | None = None
+    time: float | None = None
 
     @classmethod
     def of(
@@ -274,7 +295,7 @@ class Results:
         return draw_overlay(
             _pixels(self.photo),
             self.packed,
-            self._categories(),
+            self._categories() if self.frame is None else self._tracks(),
             self._captions() if labels else None,
             [prompt for group in self.provenance.prompts for prompt in group] if prompts else [],
             alpha,
@@ -300,7 +321,7 @@ class Results:
                 image_id=image_id,
                 category_id=category.id if category else 0,
                 segmentation=rle,
-                bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                bbox=_xywh(packed.box),
                 area=packed.area,
                 iscrowd=0,
                 score=round(float(self.scores[index]), 6),
@@ -308,7 +329,6 @@ class Results:
                 label_score=round(labels.scores[index], 6),
             )
             for index, (packed, category, rle) in enumerate(zip(self.packed, categories, self.rle, strict=True))
-            for box in [packed.box]
         ]
         return CocoRecord(
             images=[
@@ -318,6 +338,40 @@ class Results:
             categories=list(self.categories),
             seem=_to_seem_record(self),
         )
+
+    def to_records(self, output_mode: OutputMode = "binary_mask") -> list[MaskRecord]:
+        """Return the objects as segment-anything's automatic mask generator does; what reads its output reads this.
+
+        `output_mode`: "binary_mask" (H, W bool), "uncompressed_rle" or "coco_rle" (as pycocotools encodes). `bbox` is
+        x, y, width, height. Of other results than those of `everything`, `predicted_iou` is the score and
+        `stability_score` None. An object query has no click: its `point_coords` is empty. Raises `ValueError` for
+        another mode.
+        """
+        if output_mode not in get_args(OutputMode):
+            raise ValueError(f"output_mode is {output_mode!r}; it is one of {', '.join(get_args(OutputMode))}.")
+        height, width = self.photo_hw
+        return [
+            MaskRecord(
+                segmentation=_in_mode(packed.decode(), output_mode),
+                area=packed.area,
+                bbox=_xywh(packed.box),
+                predicted_iou=float(score) if how is None else how.predicted_iou,
+                point_coords=[] if how is None or how.point is None else [list(how.point)],
+                stability_score=None if how is None else how.stability_score,
+                crop_box=_xywh((0, 0, width, height) if how is None else how.crop_box),
+            )
+            for packed, score, how in zip(self.packed, self.scores, self.proposals or (None,) * len(self), strict=True)
+        ]
+
+    def to_supervision(self) -> Any:
+        """Return the objects as `supervision.Detections`; needs the extra `supervision`.
+
+        Masks, tight boxes, scores, class ids that count from 0 (-1 = unlabelled), class names, and `ids` as tracker
+        ids. Raises `SeemError` where supervision is not installed.
+        """
+        from seem.adapters.supervision import to_detections
+
+        return to_detections(self)
 
     def save(self, folder: str | Path, stem: str | None = None, overwrite: bool = False) -> tuple[Path, ...]:
         """Write `<stem>.overlay.png`, `<stem>.json`, `<stem>.mask-<k>.png` (0 and 255, k from 0); return their paths.
@@ -360,12 +414,20 @@ class Results:
             naming=self.naming.take(rows, len(self)),
             logits=None if self.logits is None else _read_only(self.logits[rows]),
             embeddings=None if self.embeddings is None else _read_only(self.embeddings[rows]),
+            proposals=None if self.proposals is None else tuple(self.proposals[row] for row in rows),
+            frame=self.frame,
+            time=self.time,
         )
 
     def _categories(self) -> list[Category | None]:
         """Look up the category of each object: None for those without a label and for free phrases."""
         known = {category.name: category for category in self.vocabulary}
         return [None if label is None else known.get(label) for label in self.labels]
+
+    def _tracks(self) -> list[Category]:
+        """Return a category for each object of a video: it has the colour of its id in every frame."""
+        colours = distinct_colours(TRACK_COLOURS)
+        return [Category(id, "", "", True, colours[(id - 1) % TRACK_COLOURS]) for id in self.ids.tolist()]
 
     def _captions(self) -> list[str]:
         """Word what the overlay writes on each object: its name as it is said, and its score."""
@@ -598,6 +660,25 @@ class CocoRle(TypedDict):
     counts: str
 
 
+class UncompressedRle(TypedDict):
+    """A mask in run lengths, column by column, the first outside; `size` is (height, width)."""
+
+    size: list[int]
+    counts: list[int]
+
+
+class MaskRecord(TypedDict):
+    """One mask in the form of segment-anything's automatic mask generator; both boxes are x, y, width, height."""
+
+    segmentation: NDArray[np.bool_] | UncompressedRle | CocoRle
+    area: int
+    bbox: list[int]
+    predicted_iou: float
+    point_coords: list[list[float]]
+    stability_score: float | None
+    crop_box: list[int]
+
+
 class CocoImage(TypedDict):
     """The photo, upright."""
 
@@ -631,7 +712,13 @@ class CocoCategory(TypedDict):
     color: list[int]
 
 
-class SeemRecord(TypedDict):
+class Asked(TypedDict, total=False):
+    """What is there only if it was asked for."""
+
+    caption: str
+
+
+class SeemRecord(Asked):
     """Where the result comes from."""
 
     version: str
@@ -666,6 +753,21 @@ def _to_rle(mask: NDArray[np.bool_]) -> CocoRle:
     return CocoRle(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii"))
 
 
+def _in_mode(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] | UncompressedRle | CocoRle:
+    if mode == "binary_mask":
+        return mask
+    if mode == "coco_rle":
+        return _to_rle(mask)
+    column_by_column = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(column_by_column, prepend=False))  # a mask that begins inside changes at 0
+    lengths = np.diff(changes, prepend=0, append=mask.size)
+    return UncompressedRle(size=list(mask.shape), counts=lengths.tolist())
+
+
+def _xywh(box: Bounds) -> list[int]:
+    return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
 def _to_coco_category(category: Category) -> CocoCategory:
     return CocoCategory(
         id=category.id,
@@ -677,7 +779,7 @@ def _to_coco_category(category: Category) -> CocoCategory:
 
 def _to_seem_record(results: Results) -> SeemRecord:
     provenance = results.provenance
-    return SeemRecord(
+    record = SeemRecord(
         version=__version__,
         model=provenance.model,
         sha256=provenance.model_sha256,
@@ -690,6 +792,9 @@ def _to_seem_record(results: Results) -> SeemRecord:
         rules=list(provenance.rules),
         notes=list(provenance.notes),
     )
+    if provenance.caption is not None:
+        record["caption"] = provenance.caption
+    return record
 
 
 def _checked_stem(stem: str) -> str:

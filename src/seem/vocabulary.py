@@ -10,8 +10,8 @@ import colorsys
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TypeAlias, TypedDict, cast
@@ -43,14 +43,22 @@ class Category:
 class Vocabulary:
     """An ordered list of categories; the order is that of the model's class scores.
 
-    Raises `ValueError` when it is empty, when two entries share an id, a name or a phrase, or when an id is below 1.
+    `templates` are the sentences that every phrase is put into, each with one `{}`; a class is the mean over them. None
+    = the model's own (published models: 81 of them). `background` lets a pixel of `semantic()` be none of the names: it
+    then belongs to no mask. The other tasks leave such pixels out in any case.
+
+    Raises `ValueError` when it is empty, when two entries share an id, a name or a phrase, when an id is below 1, and
+    for a template without exactly one `{}`.
     """
 
     categories: tuple[Category, ...]
+    templates: tuple[str, ...] | None = None
+    background: bool = False
 
     def __post_init__(self) -> None:
         if not self.categories:
             raise ValueError("A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories.")
+        _check_templates(self.templates)
         ids: set[int] = set()
         said: dict[str, str] = {}
         for category in self.categories:
@@ -72,17 +80,45 @@ class Vocabulary:
         return _coco_panoptic()
 
     @classmethod
-    def of(cls, names: Sequence[str], stuff: Sequence[str] | None = None) -> Vocabulary:
+    def ade20k(cls) -> Vocabulary:
+        """Return the 150 categories of ADE20K (SceneParse150) in their order, ids 1 to 150: 100 things, 50 stuff.
+
+        Names and the split into things and stuff as in X-Decoder's evaluation; the colours are our own.
+        """
+        return _ade20k()
+
+    @classmethod
+    def named(cls, name: str) -> Vocabulary:
+        """Return a list that ships with the package: "coco" or "ade20k"; `ValueError` for another name."""
+        if name not in SHIPPED:
+            raise ValueError(f"There is no list of classes {name!r}; there are {' and '.join(map(repr, SHIPPED))}.")
+        return SHIPPED[name]()
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        stuff: Sequence[str] | None = None,
+        *,
+        templates: Sequence[str] | None = None,
+        background: bool = False,
+    ) -> Vocabulary:
         """Make a vocabulary of your own names, in the order given, with ids from 1.
 
         `stuff` lists those names that are regions rather than countable objects. Without it, a name that COCO knows
-        ("sky", "road") is what it is there, and every other name is a thing.
+        ("sky", "road") is what it is there, and every other name is a thing. `templates` and `background` as in the
+        class; a published model reads every name 81 times, so for thousands of names a template or two are faster.
 
         Raises `ValueError` for no names, an empty or repeated name (whatever its case), a control character, a single
-        string in place of a list, and a `stuff` name that is not among `names`.
+        string in place of a list, a `stuff` name that is not among `names`, and a template without exactly one `{}`.
         """
         if isinstance(names, str):
-            raise ValueError(f"classes is a list of names, got the text {names!r}; write [{names!r}] or split it.")
+            raise ValueError(
+                f"classes is a list of names, got the text {names!r}; write [{names!r}] or split it "
+                f"({' and '.join(map(repr, SHIPPED))} are lists by name)."
+            )
+        if isinstance(templates, str):
+            raise ValueError(f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}].")
         cleaned = [_clean(name, position) for position, name in enumerate(names)]
         if stuff is None:
             regions = {name.casefold() for name in cleaned} & _coco_stuff()
@@ -94,14 +130,21 @@ class Vocabulary:
             tuple(
                 Category(number, name, _phrase(name), name.casefold() not in regions, colour)
                 for number, (name, colour) in enumerate(zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1)
-            )
+            ),
+            None if templates is None else tuple(templates),
+            background,
         )
 
     @classmethod
     def coerce(cls, classes: Vocabulary | Sequence[str] | None) -> Vocabulary:
-        """Read a `classes` argument: None is COCO panoptic, a list becomes a vocabulary, a vocabulary stays."""
+        """Read a `classes` argument: None is COCO panoptic, "coco" and "ade20k" are lists by name.
+
+        A list of names becomes a vocabulary, a vocabulary stays.
+        """
         if classes is None:
             return cls.coco_panoptic()
+        if isinstance(classes, str) and classes in SHIPPED:
+            return cls.named(classes)
         return classes if isinstance(classes, Vocabulary) else cls.of(classes)
 
     @property
@@ -132,12 +175,13 @@ class Vocabulary:
     @property
     def things(self) -> Vocabulary:
         """The countable categories alone, with the ids and colours they have here; `ValueError` if there are none."""
-        return Vocabulary(tuple(category for category in self.categories if category.is_thing))
+        return replace(self, categories=tuple(category for category in self.categories if category.is_thing))
 
     @property
     def key(self) -> str:
-        """A fingerprint (sha256, hexadecimal) of the phrases in their order: equal keys have equal text embeddings."""
-        return hashlib.sha256(json.dumps(self.phrases).encode()).hexdigest()
+        """A fingerprint (sha256, hexadecimal) of phrases and templates: equal keys have equal text embeddings."""
+        said = [self.phrases] if self.templates is None else [self.phrases, self.templates]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -165,17 +209,34 @@ def distinct_colours(count: int) -> tuple[Colour, ...]:
     return tuple((code >> 16, code >> 8 & 255, code & 255) for code in taken)
 
 
-class _CocoRow(TypedDict):
+class _Row(TypedDict):
     id: int
     name: str
     isthing: int
+
+
+class _CocoRow(_Row):
     color: list[int]
+
+
+def _read_asset(name: str) -> str:
+    return resources.files("seem").joinpath(f"assets/{name}").read_text(encoding="utf-8")
+
+
+@cache
+def _ade20k() -> Vocabulary:
+    rows = cast("list[_Row]", json.loads(_read_asset("ade20k.json")))
+    return Vocabulary(
+        tuple(
+            Category(row["id"], row["name"], row["name"], bool(row["isthing"]), colour)
+            for row, colour in zip(rows, distinct_colours(len(rows)), strict=True)
+        )
+    )
 
 
 @cache
 def _coco_panoptic() -> Vocabulary:
-    text = resources.files("seem").joinpath("assets/coco_panoptic.json").read_text(encoding="utf-8")
-    rows = cast("list[_CocoRow]", json.loads(text))
+    rows = cast("list[_CocoRow]", json.loads(_read_asset("coco_panoptic.json")))
     return Vocabulary(
         tuple(
             Category(
@@ -195,6 +256,20 @@ def _coco_stuff() -> frozenset[str]:
     """Every spelling under which COCO's stuff is known: "sky-other-merged" and "sky"."""
     stuff = [category for category in _coco_panoptic() if not category.is_thing]
     return frozenset(word.casefold() for category in stuff for word in (category.name, category.phrase))
+
+
+SHIPPED: dict[str, Callable[[], Vocabulary]] = {"coco": _coco_panoptic, "ade20k": _ade20k}
+"""Lists that go by a name, wherever classes are asked for."""
+
+
+def _check_templates(templates: tuple[str, ...] | None) -> None:
+    if templates is not None and not templates:
+        raise ValueError("There is no template; pass None for the model's own, or at least one with {} for the name.")
+    for template in templates or ():
+        if not isinstance(template, str):
+            raise ValueError(f"A template is a text with one {{}} where the class name goes, got {template!r}.")
+        if template.count("{}") != 1:
+            raise ValueError(f"A template needs one {{}} where the class name goes, got {template!r}.")
 
 
 def _phrase(name: str) -> str:

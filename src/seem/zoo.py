@@ -1,20 +1,29 @@
 """The models by name: what each is, can do and scored, where its weights are and on which terms.
 
-A row is data, and the table is everything that distinguishes one model's entry from another's.
+A row is data, and the table is everything that distinguishes one model's entry from another's. What the authors
+report is in `assets/published.json`: every figure with the network that was measured and the place where it stands.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
+from importlib import resources
+from typing import TypedDict, cast
 
 from seem import config
 from seem.checkpoints.download import HubFile
 from seem.config import SegmenterConfig
 
-RELEASE_NOTES = "README of the official repositories (SEEM v1.0, X-Decoder v2.0)"
+MAIN_SCORES = (
+    *("coco_pq", "coco_map", "coco_miou", "refcocog_ciou", "refcocog_miou", "refcocog_ap50"),
+    *("voc_noc85_20", "voc_noc90_20"),
+)
+"""What the authors report for every released model (VOC for SEEM alone), in the order in which tables show it."""
 
 
 class Weights(Enum):
@@ -26,28 +35,56 @@ class Weights(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedScores:
-    """What the authors report for these very weights.
+class Figure:
+    """One published figure: percent, or clicks until a mask reaches 85 or 90% IoU (NoC; fewer is better)."""
 
-    COCO val2017 and RefCOCOg in percent; VOC in clicks until a mask reaches 85 or 90% IoU (NoC, 20 at most, fewer is
-    better). None where no figure was published.
+    key: str
+    benchmark: str
+    metric: str
+    unit: str
+    value: float
+
+    @property
+    def text(self) -> str:
+        """The value with the digits that were published: 50.8 percent, 3.19 clicks."""
+        return f"{self.value:.1f}" if self.unit == "%" else f"{self.value:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedScores:
+    """What the authors report about one network in one place.
+
+    `model` is a name of our table where the figures belong to those very weights, else what the source calls it.
+    `setting` says how it was asked, if not in the usual way.
     """
 
-    coco_pq: float
-    coco_map: float
-    coco_miou: float
-    refcocog_ciou: float
-    refcocog_miou: float
-    refcocog_ap50: float
-    voc_noc85_20: float | None = None
-    voc_noc90_20: float | None = None
-    source: str = RELEASE_NOTES
+    model: str
+    family: str
+    backbone: str
+    source: str
+    figures: tuple[Figure, ...]
+    setting: str | None = None
+    note: str | None = None
+
+    def find(self, key: str) -> Figure | None:
+        """Return the figure of that key, None where none was published."""
+        return next((figure for figure in self.figures if figure.key == key), None)
+
+    def to_json(self) -> dict[str, object]:
+        """Say it in plain values: one number or null for each main score, where it stands, and of which backbone."""
+        main = {key: figure.value if (figure := self.find(key)) else None for key in MAIN_SCORES}
+        others = {figure.key: figure.value for figure in self.figures}
+        return {**main, **others, "source": self.source, "backbone": self.backbone}
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What every released model of one paper shares; the licence is the one declared beside the files."""
+    """What every released model of one paper shares; the licence is the one declared beside the files.
 
+    `prompts` are what `segment` takes; audio is heard through its transcript, whatever the model.
+    """
+
+    name: str
     repository: str
     tasks: tuple[str, ...]
     prompts: tuple[str, ...]
@@ -55,15 +92,18 @@ class Family:
 
 
 SEEM = Family(
+    name="SEEM",
     repository="xdecoder/SEEM",
     tasks=("panoptic", "instance", "semantic", "referring", "interactive"),
-    prompts=("point", "stroke", "scribble", "polygon", "box", "mask", "text"),
+    prompts=("point", "stroke", "scribble", "polygon", "box", "mask", "text", "audio"),
     licence="AFL-3.0",
 )
+SEEM_V0 = replace(SEEM, prompts=(*SEEM.prompts, "reference"))  # v1's published code cannot use a reference
 XDECODER = Family(
+    name="X-Decoder",
     repository="xdecoder/X-Decoder",
     tasks=("panoptic", "instance", "semantic", "referring", "captioning", "retrieval"),
-    prompts=("text",),
+    prompts=("text", "audio"),
     licence="Apache-2.0",
 )
 
@@ -73,6 +113,8 @@ class ModelCard:
     """One row of the table. `manifest` is the name that the authors' architecture has in the parity recordings."""
 
     name: str
+    family: str
+    backbone: str
     manifest: str | None
     parameters: int
     tasks: tuple[str, ...]
@@ -81,12 +123,25 @@ class ModelCard:
     licence: str
     config: Callable[[], SegmenterConfig]
     file: HubFile | None = None
-    published: PublishedScores | None = None
 
     @property
     def megabytes(self) -> int:
         """Size of the weights in float32, which is what the released files hold."""
         return round(self.parameters * 4 / 1e6)
+
+    @property
+    def published(self) -> PublishedScores | None:
+        """What the authors report for these very weights, None where they report nothing."""
+        return next((scores for scores in published_scores() if scores.model == self.name), None)
+
+    @property
+    def relatives(self) -> tuple[PublishedScores, ...]:
+        """What is reported for other weights of the same family and backbone, the papers' own among them."""
+        return tuple(
+            scores
+            for scores in published_scores()
+            if (scores.family, scores.backbone) == (self.family, self.backbone) and scores.model != self.name
+        )
 
     def to_json(self) -> dict[str, object]:
         """Say the row in plain values, as `seem models --json` prints it."""
@@ -97,7 +152,7 @@ class ModelCard:
             "prompts": list(self.prompts),
             "weights": self.weights.value,
             "licence": self.licence,
-            "published": asdict(self.published) if self.published else None,
+            "published": self.published.to_json() if self.published else None,
         }
 
 
@@ -112,6 +167,47 @@ def find(name: str) -> ModelCard:
 def list_models() -> tuple[ModelCard, ...]:
     """List all models, nano first, then by family and size."""
     return tuple(KNOWN.values())
+
+
+@cache
+def published_scores() -> tuple[PublishedScores, ...]:
+    """List everything that the authors report about the two families: released weights, then the papers' own."""
+    text = resources.files("seem").joinpath("assets/published.json").read_text(encoding="utf-8")
+    table = cast("_PublishedTable", json.loads(text))
+    return tuple(
+        PublishedScores(
+            model=row["model"],
+            family=row["family"],
+            backbone=row["backbone"],
+            source=table["sources"][row["source"]],
+            figures=tuple(Figure(key, **table["metrics"][key], value=value) for key, value in row["scores"].items()),
+            setting=row.get("setting"),
+            note=row.get("note"),
+        )
+        for row in table["rows"]
+    )
+
+
+class _Metric(TypedDict):
+    benchmark: str
+    metric: str
+    unit: str
+
+
+class _PublishedRow(TypedDict, total=False):
+    model: str
+    family: str
+    backbone: str
+    source: str
+    setting: str
+    note: str
+    scores: dict[str, float]
+
+
+class _PublishedTable(TypedDict):
+    metrics: dict[str, _Metric]
+    sources: dict[str, str]
+    rows: list[_PublishedRow]
 
 
 def _suggestion(name: str) -> str:
@@ -135,13 +231,14 @@ def _official(
     manifest: str,
     parameters: int,
     file: str | None,
-    published: PublishedScores | None = None,
     *,
     config: Callable[[], SegmenterConfig],
 ) -> ModelCard:
     """Fill in what all models of a family share; without a file, only the architecture was published."""
     return ModelCard(
         name=name,
+        family=family.name,
+        backbone=next(backbone for part, backbone in BACKBONES.items() if part in name),
         manifest=manifest,
         parameters=parameters,
         tasks=family.tasks,
@@ -149,10 +246,19 @@ def _official(
         weights=Weights.DOWNLOAD if file else Weights.NEVER_RELEASED,
         licence=family.licence if file else "none: no weights exist",
         file=HubFile(family.repository, file) if file else None,
-        published=published,
         config=config,
     )
 
+
+BACKBONES = {
+    "focal-t": "FocalNet-T",
+    "focal-l": "FocalNet-L",
+    "davit-d3": "DaViT-d3",
+    "davit-d5": "DaViT-d5",
+    "samvit-b": "SAM-ViT-B",
+    "samvit-l": "SAM-ViT-L",
+}
+"""Backbones by the part of a model's name that says which one it is."""
 
 # "seem_focall_v1.pt" is the v1 model on the hub; an older file of that name on other mirrors is the v0 model.
 # The demo models are the v0 files under another attention policy.
@@ -161,10 +267,12 @@ KNOWN = {
     for card in (
         ModelCard(
             name="nano",
+            family="nano",
+            backbone="our own ConvNet",
             manifest=None,
-            parameters=9_476_294,
+            parameters=9_589_062,
             tasks=SEEM.tasks,
-            prompts=SEEM.prompts,
+            prompts=SEEM_V0.prompts,
             weights=Weights.EMBEDDED,
             licence="Apache-2.0",
             config=config.nano,
@@ -175,7 +283,6 @@ KNOWN = {
             "seem_v1_focalt",
             164_619_249,
             "seem_focalt_v1.pt",
-            PublishedScores(50.8, 39.4, 60.7, 58.5, 63.7, 72.0, 3.19, 4.13),
             config=config.seem_focal_t_v1,
         ),
         _official(
@@ -184,7 +291,6 @@ KNOWN = {
             "seem_v1_focall",
             341_181_177,
             "seem_focall_v1.pt",
-            PublishedScores(56.1, 46.3, 65.8, 62.4, 67.8, 76.0, 2.66, 3.44),
             config=config.seem_focal_l_v1,
         ),
         _official(
@@ -193,7 +299,6 @@ KNOWN = {
             "seem_v1_samvitb",
             215_563_649,
             "seem_samvitb_v1.pt",
-            PublishedScores(52.0, 43.5, 60.2, 54.1, 62.2, 69.3, 2.53, 3.23),
             config=config.seem_samvit_b_v1,
         ),
         _official(
@@ -202,31 +307,28 @@ KNOWN = {
             "seem_v1_samvitl",
             440_538_689,
             "seem_samvitl_v1.pt",
-            PublishedScores(49.0, 41.6, 58.2, 53.8, 62.2, 69.5, 2.40, 2.96),
             config=config.seem_samvit_l_v1,
         ),
         _official(SEEM, "seem-davit-d3-v1", "seem_v1_davitd3", 221_870_081, None, config=config.seem_davit_d3_v1),
         _official(SEEM, "seem-davit-d5-v1", "seem_v1_davitd5", 496_558_081, None, config=config.seem_davit_d5_v1),
         _official(
-            SEEM,
+            SEEM_V0,
             "seem-focal-t-v0",
             "seem_v0_focalt",
             164_619_249,
             "seem_focalt_v0.pt",
-            PublishedScores(50.6, 39.4, 60.9, 58.5, 63.5, 71.6, 3.54, 4.59),
             config=config.seem_focal_t_v0,
         ),
         _official(
-            SEEM,
+            SEEM_V0,
             "seem-focal-l-v0",
             "seem_v0_focall",
             341_181_177,
             "seem_focall_v0.pt",
-            PublishedScores(56.2, 46.4, 65.5, 62.8, 67.7, 76.2, 3.04, 3.85),
             config=config.seem_focal_l_v0,
         ),
         _official(
-            SEEM,
+            SEEM_V0,
             "seem-focal-t-demo",
             "seem_demo_focalt",
             164_619_249,
@@ -234,7 +336,7 @@ KNOWN = {
             config=config.seem_focal_t_demo,
         ),
         _official(
-            SEEM,
+            SEEM_V0,
             "seem-focal-l-demo",
             "seem_demo_focall",
             341_181_177,
@@ -247,7 +349,6 @@ KNOWN = {
             "xdecoder_focalt",
             164_493_809,
             "xdecoder_focalt_last.pt",
-            PublishedScores(50.8, 39.5, 62.4, 57.6, 63.2, 71.6),
             config=config.xdecoder_focal_t,
         ),
         _official(
@@ -256,7 +357,6 @@ KNOWN = {
             "xdecoder_focall",
             341_551_353,
             "xdecoder_focall_last.pt",
-            PublishedScores(56.5, 46.7, 67.2, 62.8, 67.5, 76.3),
             config=config.xdecoder_focal_l,
         ),
         _official(

@@ -12,6 +12,7 @@ HEAVY = [
     "regex",
     "typer",
     "skimage",
+    "av",
 ]
 
 

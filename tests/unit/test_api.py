@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 
 import seem
-from seem.api import Asked, EncodedImage, prepare
+from seem.api import EncodedImage
+from seem.asking import Asked
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import Segmenter
+from seem.preparing import prepare
 from tiny import CONFIGS, picture, tiny_model
 
 RED_CAR = seem.Text("the red car")

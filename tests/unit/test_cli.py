@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import seem
 from seem import zoo
 from seem.checkpoints import safe
 from seem.checkpoints.mapping import to_official
+from seem.cli import models_page
 from seem.cli.demo import WAYS
 from seem.cli.demo import main as demo
 from seem.cli.main import main
@@ -48,7 +50,8 @@ def test_help_of_segment_has_every_option_and_examples(capsys, monkeypatch):
     assert main(["segment", "--help"]) == 0
     out = capsys.readouterr().out
     options = (
-        "--task --point --not-point --box --stroke --not-stroke --scribble --not-scribble --polygon --width --mask "
+        "--task --everything --point --not-point --box --stroke --not-stroke --scribble --not-scribble --polygon "
+        "--width --mask "
         "--text --object --classes --threshold --model --device --precision --size --out --overwrite --json --quiet"
     )
     assert [option for option in options.split() if f"{option} " not in out] == []
@@ -65,7 +68,7 @@ def test_version_is_that_of_the_package(capsys):
     [
         (["segmnt"], "No such command 'segmnt'"),
         (["--verbose"], "No such option: --verbose"),
-        (["models", "nano"], "unexpected extra argument"),
+        (["models", "nano", "xdecoder-focal-t"], "unexpected extra argument"),
         (["convert", "a.pt"], "Missing argument 'OUT'"),
         (["convert", "a.pt", "b.safetensors"], "Missing option '--model'"),
     ],
@@ -101,11 +104,60 @@ def test_models_as_json_have_exactly_the_promised_keys(capsys):
 def test_models_is_a_table(capsys):
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "parameters", "weights", "licence", "tasks"]
-    for name, part in (("nano", "embedded  Apache-2.0  panoptic, instance"), (V1, "164.6 M  download  AFL-3.0")):
-        assert any(line.startswith(f"{name} ") and " ".join(part.split()) in " ".join(line.split()) for line in lines)
+    assert lines[0].split() == ["name", "parameters", "float32", "weights", "licence", "tasks"]
+    for name, part in (
+        ("nano", "embedded Apache-2.0 panoptic, instance"),
+        (V1, "164.6 M 658 MB download AFL-3.0"),
+    ):
+        assert any(line.startswith(f"{name} ") and part in " ".join(line.split()) for line in lines)
     published = [line.split() for line in lines[lines.index("") :]]
     assert [V1, "50.8", "39.4", "60.7", "58.5", "63.7", "72.0", "3.19", "4.13"] in published
+    assert lines[-1].startswith("Source: README of the official repositories")
+
+
+def test_one_model_is_told_with_everything_published_about_it(capsys):
+    assert main(["models", "seem-davit-d3-v1"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^family +SEEM, DaViT-d3$", out, re.MULTILINE)
+    assert "Published for SEEM (B) (DaViT-d3; Zou et al., Segment Everything" in out
+    assert "Published for SEEM (B) (DaViT-d3, text and a visual prompt together; " in out
+    assert re.search(r"^Pascal VOC +NoC85, at most 20 clicks +2\.93 clicks$", out, re.MULTILINE)
+    assert re.search(r"^ADE20K, 600 photos +IoU after one box +53\.6 %$", out, re.MULTILINE)
+    assert "these weights" not in out
+    assert main(["models", V1]) == 0
+    assert "Published for these weights (FocalNet-T; README" in capsys.readouterr().out
+    assert main(["models", "nano"]) == 0
+    assert "what was measured here is in MODEL_CARD.md" in capsys.readouterr().out
+
+
+def test_one_model_as_json_is_a_list_of_one(capsys):
+    assert main(["models", V1, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [zoo.find(V1).to_json()]
+
+
+def test_an_unknown_model_is_one_line(capsys):
+    assert "There is no model 'nanno'; did you mean 'nano'?" in failed(capsys, main(["models", "nanno"]), 2)
+
+
+def test_the_page_of_models_is_up_to_date():
+    """Write it again: python -m seem.cli.models_page docs/models.md."""
+    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == models_page.page()
+
+
+def test_the_page_of_models_has_source_and_backbone_of_every_figure():
+    page = models_page.page()
+    for scores in zoo.published_scores():
+        rows = [line for line in page.splitlines() if f"| {scores.backbone} |" in line and scores.source in line]
+        titled = f"\n\n### {models_page.subject(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n" in page
+        for figure in scores.figures:
+            assert titled or any(f" {figure.text} " in row for row in rows), (scores.model, figure)
+
+
+def test_the_page_is_written_by_a_command(capsys):
+    assert models_page.main(["models.md"]) == 0
+    assert Path("models.md").read_text(encoding="utf-8") == models_page.page()
+    capsys.readouterr()
+    assert "The page needs the file to write" in failed(capsys, models_page.main([]), 2)
 
 
 # --- seem convert -----------------------------------------------------------------------------------------------------

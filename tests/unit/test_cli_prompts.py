@@ -1,10 +1,13 @@
+import wave
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from seem.adapters import speech
 from seem.cli.prompts import read_objects
 from seem.errors import SeemError
-from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
+from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 
 
 @pytest.mark.parametrize(
@@ -150,3 +153,80 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path, content, message):
     with pytest.raises(SeemError, match=rf"mask\.png.*|{message}") as caught:
         read_objects([("mask", str(path))])
     assert message in str(caught.value)
+
+
+# --- Other photos, and speech -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "other.png")
+    return str(tmp_path / "other.png")
+
+
+def test_a_reference_holds_what_is_marked_there(other):
+    given = [("reference_box", "1,2,30,20"), ("point", "4,2"), ("reference", other), ("reference_text", "a dog")]
+    ((click, reference),) = read_objects(given)
+    assert click == Point(4, 2)
+    assert isinstance(reference, Reference)
+    assert reference.photo == other
+    assert reference.prompts == (Box(1, 2, 30, 20), Text("a dog"))
+
+
+def test_every_object_has_its_own_reference(other):
+    one = [("reference", other), ("reference_point", "4,2")]
+    first, second = read_objects([*one, ("object", ""), ("reference", other), ("reference_box", "1,2,3,4")])
+    assert (first[0].prompts, second[0].prompts) == ((Point(4, 2),), (Box(1, 2, 3, 4),))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([("reference_box", "1,2,3,4")], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
+        ([("reference", "OTHER")], "does not say what is meant there; add one of --reference-point, --reference-box"),
+        (
+            [("reference", "OTHER"), ("reference", "OTHER"), ("reference_point", "1,2")],
+            r"Object 1 has 2 references \(.*\); give --reference once",
+        ),
+        ([("reference", "OTHER"), ("reference_point", "1")], "--reference-point '1': '1' is not of the form X,Y"),
+        ([("reference", "OTHER"), ("reference_text", "")], "--reference-text '': The phrase '' is empty"),
+    ],
+    ids=["no photo", "no region", "two photos", "no point", "no phrase"],
+)
+def test_a_reference_that_is_half_said_is_refused(other, given, message):
+    given = [(name, other if value == "OTHER" else value) for name, value in given]
+    with pytest.raises(ValueError, match=message) as caught:
+        read_objects(given)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_reference_that_is_no_photo_is_named():
+    with pytest.raises(SeemError, match=r"There is no photo at nowhere\.png"):
+        read_objects([("reference", "nowhere.png"), ("reference_point", "1,2")])
+
+
+@pytest.fixture
+def tone(tmp_path):
+    samples = (np.sin(np.arange(8_000) / 5) * 20_000).astype("<i2")
+    with wave.open(str(tmp_path / "say.wav"), "wb") as file:
+        file.setparams((1, 2, 8_000, len(samples), "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return str(tmp_path / "say.wav")
+
+
+def test_speech_is_heard_as_it_is_read(monkeypatch, tone):
+    monkeypatch.setattr(speech, "transcribe", lambda sound: "the red car")
+    ((audio,),) = read_objects([("audio", tone)])
+    assert isinstance(audio, Audio)
+    assert audio.to_dict() == {"kind": "audio", "phrase": "the red car", "file": "say.wav"}
+
+
+def test_speech_that_cannot_be_heard_is_refused(monkeypatch, tone, tmp_path):
+    monkeypatch.setattr(speech, "find_spec", lambda name: None)
+    with pytest.raises(SeemError, match=r'pip install "seem\[audio\]"'):
+        read_objects([("audio", tone)])
+    with pytest.raises(SeemError, match="There is no sound at nowhere"):
+        read_objects([("audio", "nowhere.wav")])
+    monkeypatch.setattr(speech, "transcribe", lambda sound: "")
+    with pytest.raises(ValueError, match=r"^--audio .*: No words were heard in say\.wav"):
+        read_objects([("audio", tone)])

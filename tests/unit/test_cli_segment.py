@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+import wave
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +116,22 @@ def test_each_task_answers(run, photo, task):
     assert [category["name"] for category in record["categories"]] == ["unlabelled", "dog", "cat", "sky"]
 
 
+def test_lists_of_classes_go_by_name(run, photo):
+    (record,) = run(photo, "--task", "semantic", "--classes", "ade20k", "--json").records
+    assert [category["name"] for category in record["categories"]][:4] == ["unlabelled", "wall", "building", "sky"]
+    assert len(record["categories"]) == 151
+    (record,) = run(photo, "--classes", "coco", "--json", "--overwrite").records
+    assert len(record["categories"]) == 134
+
+
+def test_everything_is_found_without_prompt_or_class(run, photo):
+    (record,) = run(photo, "--everything", "--json").records
+    assert record["seem"]["task"] == "everything"
+    assert record["seem"]["kind"] == "object queries, visual"
+    assert record["seem"]["rules"][0].startswith("everything: points_per_side ")
+    assert names() == ["street.json", "street.overlay.png"]
+
+
 def test_a_threshold_leaves_out_what_scores_lower(run, photo):
     counts = [
         len(run(photo, "--task", "instance", "--threshold", t, "--json", "--overwrite").records[0]["annotations"])
@@ -219,6 +236,75 @@ def test_a_photo_comes_over_standard_input(run, photo, monkeypatch):
 def test_standard_input_that_is_no_photo_is_refused(run, monkeypatch, content, message):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert refused(run("-", "--json"), 1, message)
+
+
+def test_all_that_a_phrase_fits_is_found(run, photo, weights):
+    (record,) = run(photo, "--find", "red car", "--find", "a dog", "--threshold", "0", "--json").records
+    assert record["seem"]["task"] == "find"
+    assert [prompt["phrase"] for (prompt,) in record["seem"]["prompts"]] == ["red car", "a dog"]
+    assert {annotation["label"] for annotation in record["annotations"]} <= {"red car", "a dog"}
+    expected = seem.load(weights, "cpu", "exact").encode(photo).find(["red car", "a dog"], 0).to_coco()
+    assert record["annotations"] == expected["annotations"]
+
+
+def test_something_shown_in_another_photo_is_segmented(run, photo):
+    picture(60, 40, seed=1).save("other.png")
+    ran = run(photo, "--reference", "other.png", "--reference-box", "5,5,30,30", "--threshold", "0", "--json")
+    (record,) = ran.records
+    assert record["seem"]["kind"] == "reference"
+    assert record["seem"]["prompts"] == [
+        [
+            {
+                "kind": "reference",
+                "photo": "other.png",
+                "prompts": [{"kind": "box", "x0": 5, "y0": 5, "x1": 30, "y1": 30}],
+            }
+        ]
+    ]
+    assert len(record["annotations"]) == 1
+
+
+def test_a_mark_outside_the_other_photo_is_one_line(run, photo):
+    picture(60, 40, seed=1).save("other.png")
+    ran = run(photo, "--reference", "other.png", "--reference-point", "70,2", "--json")
+    assert refused(ran, 2, "street.png: In the reference, other.png: Point(70, 2) lies outside the photo of 60 x 40")
+
+
+def test_a_spoken_phrase_is_asked_and_shown(run, photo, monkeypatch, tmp_path):
+    samples = (np.sin(np.arange(8_000) / 5) * 20_000).astype("<i2")
+    with wave.open("say.wav", "wb") as file:
+        file.setparams((1, 2, 8_000, len(samples), "NONE", ""))
+        file.writeframes(samples.tobytes())
+    monkeypatch.setattr("seem.adapters.speech.transcribe", lambda sound: "a dog")
+    (heard,) = run(photo, "--point", "4,2", "--audio", "say.wav", "--json").records
+    assert heard["seem"]["prompts"][0][1] == {"kind": "audio", "phrase": "a dog", "file": "say.wav"}
+    (read,) = run(photo, "--point", "4,2", "--text", "a dog", "--json", "--overwrite").records
+    assert heard["annotations"] == read["annotations"]
+
+
+def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
+    v1 = tmp_path / "v1.safetensors"
+    write_tensors(v1, tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: "seem-focal-t-v1"})
+    (record,) = run(photo, "--point", "4,2", "--candidates", "3", "--json", model=v1).records
+    expected = seem.load(v1, "cpu", "exact").encode(photo).segment(seem.Point(4, 2), candidates=3).to_coco()
+    assert record["annotations"] == expected["annotations"]
+    ran = run(photo, "--point", "4,2", "--candidates", "3", "--overwrite")
+    assert ran.code == 0
+    assert ran.err == "seem: street.png: nano has one query an object: no further candidates\n"
+
+
+def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
+    monkeypatch.setattr(EncodedImage, "caption", lambda self: "a street in the rain")
+    ran = run(photo, "--caption")
+    assert "\n  a street in the rain\n" in ran.out
+    assert json.loads(Path("seem-out/street.json").read_text())["seem"]["caption"] == "a street in the rain"
+    (record,) = run(photo, "--caption", "--point", "4,2", "--json", "--overwrite").records
+    assert record["seem"]["caption"] == "a street in the rain"
+    assert {"caption", "interactive"} <= set(record["seem"]["seconds"])
+
+
+def test_a_model_without_captions_says_so(run, photo):
+    assert refused(run(photo, "--caption", "--json"), 2, "street.png: nano writes no captions; load an X-Decoder")
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------------
@@ -425,7 +511,26 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--point", "1,1", "--task", "panoptic"], "--task panoptic asks about the whole photo, a prompt about one"),
         (["--point", "1,1", "--classes", "a,b"], "--classes a,b asks about the whole photo"),
         (["--point", "1,1", "--threshold", "0.5"], "--threshold 0.5 has no effect on prompts without --text"),
+        (["--point", "1,1", "--everything"], "--everything asks about the whole photo, a prompt about one object"),
+        (
+            ["--task", "panoptic", "--everything"],
+            "--everything asks for neither classes nor scores; leave it or --task",
+        ),
+        (["--everything", "--classes", "cat"], "leave it or --classes cat out"),
+        (["--everything", "--threshold", "0.5"], "leave it or --threshold 0.5 out"),
         (["--task", "semantic", "--threshold", "0.5"], "--threshold 0.5 has no effect on --task semantic"),
+        (["--point", "1,1", "--find", "a dog"], "--find a dog asks about the whole photo, a prompt about one object"),
+        (["--find", "a dog", "--task", "instance"], "--find a dog names what to look for, and so does --task instance"),
+        (["--find", "a dog", "--classes", "a,b"], "--find a dog names what to look for, and so does --classes a,b"),
+        (["--find", ""], "--find '': The phrase '' is empty; say what to look for."),
+        (["--candidates", "3"], "--candidates 3 are alternatives for one object, not for the whole photo"),
+        (
+            ["--point", "1,1", "--object", "--point", "2,2", "--candidates", "3"],
+            "--candidates 3 are alternatives for one object, not for 2 objects",
+        ),
+        (["--point", "1,1", "--candidates", "0"], "candidates is 0; it is a whole number, at least 1"),
+        (["--candidates", "many"], "see seem segment --help"),
+        (["--reference-box", "1,2,3,4"], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
         (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
         (["--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),
         (["--threshold", "high"], "see seem segment --help"),

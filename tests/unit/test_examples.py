@@ -11,15 +11,25 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from tiny import CONFIGS, picture, tiny_network
+from tiny import CONFIGS, picture, tiny_network, tiny_relative
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+WORDY = "xdecoder-focal-t"  # the model behind captions and retrieval
 FILES = {
+    "audio": ["seem-out/audio.json", "seem-out/audio.mask-0.png"],
     "box_and_text": ["box.png", "both.png"],
+    "caption": [],
     "click": ["seem-out/click.overlay.png", "seem-out/click.mask-0.png"],
+    "detector_boxes": ["seem-out/detector_boxes.json", "seem-out/detector_boxes.mask-1.png"],
+    "everything": ["everything.png"],
+    "compose": ["seem-out/compose.mask-0.png", "seem-out/compose.mask-1.png"],
     "everything_panoptic": ["seem-out/everything.panoptic.png"],
+    "find": ["seem-out/find.json", "seem-out/find.overlay.png"],
     "folder": ["seem-out/astronaut.json", "seem-out/cat.json", "seem-out/coffee.json"],
     "own_classes": ["seem-out/own_classes.json"],
+    "retrieval": ["retrieval.png"],
+    "reference": ["reference_box.png", "reference_click.png", "reference_stroke.png"],
+    "refine": ["seem-out/refine.mask-0.png"],
     "save_coco": ["seem-out/save_coco.json", "seem-out/save_coco.mask-1.png"],
     "session": ["seem-out/session.mask-0.png"],
     "several_objects": ["cup.png", "spoon.png", "handle.png", "several_objects.png"],
@@ -33,6 +43,10 @@ def start(tmp_path, monkeypatch):
     weights = tmp_path / "tiny.safetensors"
     write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     monkeypatch.setenv("SEEM_EXAMPLE_MODEL", str(weights))
+    speaker = tiny_relative("xdecoder").network
+    monkeypatch.setitem(zoo.KNOWN, WORDY, replace(zoo.KNOWN[WORDY], config=lambda: speaker.config))
+    write_tensors(tmp_path / "words.safetensors", speaker.state_dict(), {MODEL_KEY: WORDY})
+    monkeypatch.setenv("SEEM_EXAMPLE_XDECODER", str(tmp_path / "words.safetensors"))
     monkeypatch.chdir(tmp_path)
 
     def start(name, *arguments):
@@ -55,6 +69,18 @@ def test_every_example_is_known_here():
 def test_an_example_runs_and_writes_its_files(start, name):
     assert start(name) == 0
     assert [file for file in FILES[name] if not Path(file).stat().st_size] == []
+
+
+def test_the_retrieval_example_ranks_every_photo(start, capsys):
+    assert start("retrieval") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[1] for line in lines) == ["astronaut.jpg", "cat.jpg", "coffee.jpg"]
+    assert lines == sorted(lines, key=lambda line: -float(line.split()[0]))
+
+
+def test_the_detector_example_keeps_names_and_scores(start, capsys):
+    assert start("detector_boxes") == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["cup 0.92", "spoon 0.71"]
 
 
 def test_the_folder_example_goes_on_past_a_bad_file(start, tmp_path, capsys):

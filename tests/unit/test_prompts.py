@@ -12,7 +12,8 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from seem import prompts as checked_prompts
-from seem.prompts import Box, Frame, Mask, Point, Polygon, Scribble, Stroke, Text, rasterisation_rule
+from seem.drawing import Frame
+from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text, rasterisation_rule
 
 NAN, INF = float("nan"), float("inf")
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -151,9 +153,9 @@ def test_a_round_that_found_nothing_is_a_round_without_memory(monkeypatch, name)
     talk = photo.session()
     original = type(photo)._one_pass
 
-    def nothing(self, objects, previous):
-        answers = original(self, objects, previous)
-        return [type(answer)(answer.logits * 0 - 1, answer.score, answer.kind) for answer in answers]
+    def nothing(self, objects, previous, top):
+        answers = original(self, objects, previous, top)
+        return [[replace(answer, logits=answer.logits * 0 - 1) for answer in mine] for mine in answers]
 
     with monkeypatch.context() as patch:
         patch.setattr(type(photo), "_one_pass", nothing)

@@ -120,6 +120,13 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
     assert torch.equal(best.classes, expected.indices)
 
 
+def test_with_a_background_a_pixel_may_be_none_of_the_classes():
+    scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.2, 0.7]), drawn(LEFT, RIGHT)
+    assert semantic.best_classes(scores, masks, FRAME).classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
+    best = semantic.best_classes(scores, masks, FRAME, background=True)
+    assert best.classes.tolist() == [[CAT, CAT, NOTHING, NOTHING]] * 2
+
+
 # --- Labels -----------------------------------------------------------------------------------------------------------
 
 OBJECTS = drawn(LEFT, ["...#", "...#"], ALL)

@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,47 @@ def test_coco_has_80_things_then_53_stuff_ordered_by_id():
 )
 def test_coco_categories_have_cocos_ids_colours_and_clean_phrases(index, expected):
     assert Vocabulary.coco_panoptic()[index] == expected
+
+
+def test_ade20k_has_100_things_and_50_stuff_in_the_order_of_sceneparse150():
+    ade = Vocabulary.ade20k()
+    assert ade.ids == tuple(range(1, 151))
+    assert sum(ade.is_thing) == 100
+    assert len(set(ade.names)) == len(set(ade.colours)) == 150
+    assert ade.phrases == ade.names
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "is_thing"),
+    [
+        (1, "wall", False),
+        (3, "sky", False),
+        (8, "bed", True),
+        (13, "person", True),
+        (18, "plant", False),
+        (26, "house", False),
+        (54, "stairs", True),
+        (60, "stairway", False),
+        (73, "palm", True),
+        (90, "tv", True),
+        (115, "tent", False),
+        (127, "animal", True),
+        (142, "crt screen", False),
+        (150, "flag", True),
+    ],
+)
+def test_ade20k_categories_are_those_of_the_data_set(number, name, is_thing):
+    category = Vocabulary.ade20k()[number - 1]
+    assert (category.id, category.name, category.is_thing) == (number, name, is_thing)
+
+
+def test_lists_that_ship_go_by_name():
+    assert Vocabulary.coerce("ade20k") is Vocabulary.named("ade20k") is Vocabulary.ade20k()
+    assert Vocabulary.coerce("coco") is Vocabulary.coco_panoptic()
+    with pytest.raises(ValueError, match=r"^There is no list of classes 'lvis'; there are 'coco' and 'ade20k'\.$"):
+        Vocabulary.named("lvis")
+    with pytest.raises(ValueError, match=r"got the text 'lvis'; write \['lvis'\] or split it .* lists by name"):
+        Vocabulary.coerce("lvis")
 
 
 def test_own_names_keep_their_order_and_get_ids_from_1():
@@ -90,6 +132,44 @@ def test_key_depends_on_phrases_and_their_order_alone():
     assert key != Vocabulary.of(["dog", "cat"]).key
     assert key != Vocabulary.of(["cat dog"]).key
     assert len(key) == 64
+
+
+def test_key_depends_on_own_templates():
+    plain, one, two = (
+        Vocabulary.of(["cat"], templates=templates).key for templates in (None, ["a {}"], ["a {}", "the {}"])
+    )
+    assert len({plain, one, two}) == 3
+    assert one == Vocabulary.of(["cat"], templates=("a {}",), background=True).key
+
+
+def test_things_keep_templates_and_background():
+    own = Vocabulary.of(["cat", "sky"], templates=["a {}"], background=True)
+    assert own.things.names == ("cat",)
+    assert (own.things.templates, own.things.background) == (("a {}",), True)
+
+
+@pytest.mark.parametrize(
+    ("templates", "message"),
+    [
+        ([], "There is no template; pass None for the model's own"),
+        (["a photo"], r"A template needs one \{\} where the class name goes, got 'a photo'"),
+        (["{} and {}"], r"A template needs one \{\}"),
+        ("a {}", r"templates is a list of sentences, got the text 'a \{\}'"),
+    ],
+)
+def test_templates_that_hold_no_name_are_refused(templates, message):
+    of = inspect.unwrap(Vocabulary.of.__func__)  # without the type checks of these tests
+    with pytest.raises(ValueError, match=message):
+        of(Vocabulary, ["cat"], templates=templates)
+
+
+def test_five_thousand_names_are_a_vocabulary():
+    names = [f"thing number {n}" for n in range(5000)]
+    own = Vocabulary.of(names)
+    assert own.names == tuple(names)
+    assert len(set(own.colours)) == 5000
+    with pytest.raises(ValueError, match="'Thing number 7' repeats 'thing number 7'"):
+        Vocabulary.of([*names, "Thing number 7"])
 
 
 def test_a_vocabulary_is_frozen_hashable_and_iterable():

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import pytest
@@ -75,11 +74,56 @@ def test_scores_agree_with_the_published_table(shared):
     for card in zoo.KNOWN.values():
         assert (card.published is not None) == (card.name in rows)
         if card.published is not None:
-            ours = dataclasses.asdict(card.published)
-            assert ours.pop("source") == published["source"]
-            assert {name: score for name, score in ours.items() if score is not None} == {
-                name: score for name, score in rows[card.name].items() if name in ours
-            }
+            assert card.published.source == published["source"]
+            assert card.published.backbone == card.backbone == rows[card.name]["backbone"]
+            ours = {figure.key: figure.value for figure in card.published.figures}
+            assert ours == {key: value for key, value in rows[card.name].items() if key in zoo.MAIN_SCORES}
+
+
+def numbers(row):
+    return {key: value for key, value in row.items() if isinstance(value, float)}
+
+
+def test_the_papers_figures_agree_with_the_published_table(shared):
+    published = json.loads((shared / "design" / "published.json").read_text())
+    rows = [numbers(row) for table in ("table1", "table2") for row in published[table]]
+    rows.append(
+        {f"{data}_{key}": v for data, row in published["xdecoder_zero_shot"]["rows"].items() for key, v in row.items()}
+    )
+    papers = [scores for scores in zoo.published_scores() if " " in scores.model and not scores.note]
+    assert len(papers) == 13
+    for scores in papers:
+        assert {figure.key: figure.value for figure in scores.figures} in rows
+        letter = scores.model.split("(")[-1][0]
+        assert scores.backbone == {"T": "FocalNet-T", "B": "DaViT-d3", "L": "DaViT-d5"}.get(letter, "FocalNet-T")
+
+
+def test_every_figure_says_what_it_is_and_where_it_stands():
+    for scores in zoo.published_scores():
+        assert scores.family in ("SEEM", "X-Decoder")
+        assert scores.backbone in zoo.BACKBONES.values()
+        assert scores.source
+        assert scores.figures
+        for figure in scores.figures:
+            assert figure.benchmark
+            assert figure.metric
+            assert figure.unit == ("clicks" if "NoC" in figure.metric else "%")
+
+
+@pytest.mark.parametrize(
+    ("name", "relatives"),
+    [
+        ("nano", []),
+        ("seem-focal-l-v0", ["seem-focal-l-v1"]),
+        ("seem-davit-d5-v1", ["SEEM (L)"] * 3),
+        ("seem-focal-l-demo", ["seem-focal-l-v0", "seem-focal-l-v1"]),
+        ("xdecoder-focal-t", ["X-Decoder (T)", "X-Decoder BestSeg Tiny"]),
+    ],
+)
+def test_figures_of_other_weights_are_not_taken_for_a_models_own(name, relatives):
+    card = zoo.find(name)
+    assert [scores.model for scores in card.relatives] == relatives
+    assert card.published is None or card.published.model == name
 
 
 def test_a_row_prints_as_json():
@@ -87,4 +131,6 @@ def test_a_row_prints_as_json():
     assert list(row) == ["name", "parameters", "tasks", "prompts", "weights", "licence", "published"]
     assert row["weights"] == "download"
     assert row["published"]["coco_pq"] == 50.8
+    assert row["published"]["backbone"] == "FocalNet-T"
+    assert zoo.find("xdecoder-focal-t").to_json()["published"]["voc_noc85_20"] is None
     assert zoo.find("nano").to_json()["weights"] == "embedded"

@@ -8,52 +8,86 @@ from typing import Annotated
 
 import typer
 
-from seem.zoo import PublishedScores, list_models
+from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, find, list_models
 
 SCORES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
 
 def models(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Tell all about this one.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=" ", help="Print a list of objects instead of a table.")
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
-    cards = list_models()
+    cards = list_models() if name is None else (find(name),)
     if as_json:
         typer.echo(json.dumps([card.to_json() for card in cards]))
-        return
-    typer.echo(
-        table([
-            ("name", "parameters", "weights", "licence", "tasks"),
-            *((c.name, f"{c.parameters / 1e6:.1f} M", c.weights.value, c.licence, ", ".join(c.tasks)) for c in cards),
-        ])
-    )  # fmt: skip
+    elif name is None:
+        typer.echo(overview(cards))
+    else:
+        typer.echo("\n\n".join([profile(cards[0]), *reports(cards[0])]))
+
+
+def overview(cards: Sequence[ModelCard]) -> str:
+    """Set all models in two tables: what they are, and the main scores of those that have any."""
     published = [(card.name, card.published) for card in cards if card.published]
-    if published:
-        typer.echo("\nPublished by the authors (NoC: clicks needed, fewer is better):")
-        typer.echo(table([("name", *SCORES), *((name, *figures(scores)) for name, scores in published)]))
+    rows = [
+        (c.name, f"{c.parameters / 1e6:.1f} M", f"{c.megabytes} MB", c.weights.value, c.licence, ", ".join(c.tasks))
+        for c in cards
+    ]
+    sources = dict.fromkeys(scores.source for _, scores in published)
+    return "\n".join([
+        table([("name", "parameters", "float32", "weights", "licence", "tasks"), *rows]),
+        "",
+        "Published by the authors, percent (NoC: clicks needed, fewer is better):",
+        table([("name", *SCORES), *((name, *main_figures(scores)) for name, scores in published)]),
+        f"Source: {'; '.join(sources)}. All that is published about one model: seem models NAME",
+    ])  # fmt: skip
 
 
-def figures(scores: PublishedScores) -> tuple[str, ...]:
-    """Write one row of scores: percents, then clicks."""
-    percents = (
-        scores.coco_pq,
-        scores.coco_map,
-        scores.coco_miou,
-        scores.refcocog_ciou,
-        scores.refcocog_miou,
-        scores.refcocog_ap50,
-    )
-    clicks = (scores.voc_noc85_20, scores.voc_noc90_20)
-    return (*(f"{value:.1f}" for value in percents), *("" if value is None else f"{value:.2f}" for value in clicks))
+def main_figures(scores: PublishedScores) -> tuple[str, ...]:
+    """Write one row of scores: percents, then clicks; nothing where no figure was published."""
+    found = (scores.find(key) for key in MAIN_SCORES)
+    return tuple(figure.text if figure else "" for figure in found)
+
+
+def profile(card: ModelCard) -> str:
+    """Tell what one model is, can do and needs."""
+    where = f", {card.file.repository}: {card.file.name}" if card.file else ""
+    return table([
+        ("name", card.name),
+        ("family", f"{card.family}, {card.backbone}" if card.family != card.name else card.backbone),
+        ("size", f"{card.parameters / 1e6:.1f} M parameters, {card.megabytes} MB in float32"),
+        ("weights", card.weights.value + where),
+        ("licence", card.licence),
+        ("tasks", ", ".join(card.tasks)),
+        ("prompts", ", ".join(card.prompts)),
+    ])  # fmt: skip
+
+
+def reports(card: ModelCard) -> list[str]:
+    """Tell every published figure of a model, and of its relatives, each under where it stands."""
+    own = [("these weights", card.published)] if card.published else []
+    others = [(scores.model, scores) for scores in card.relatives]
+    return [
+        f"Published for {told(name, scores)}:\n"
+        + table([(f.benchmark, f.metric, f.text + (" %" if f.unit == "%" else f" {f.unit}")) for f in scores.figures])
+        for name, scores in (*own, *others)
+    ] or ["Nothing is published about it; what was measured here is in MODEL_CARD.md."]
+
+
+def told(name: str, scores: PublishedScores) -> str:
+    """Name the network that was measured, how, and where that stands."""
+    remarks = [scores.backbone, *filter(None, (scores.setting, scores.note))]
+    return f"{name} ({', '.join(remarks)}; {scores.source})"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Set rows in columns, two spaces apart; columns of figures end together."""
     columns = []
     for cells in zip(*rows, strict=True):
-        width, is_figures = max(map(len, cells)), cells[1][:1].isdigit()
+        width, is_figures = max(map(len, cells)), all(cell[:1].isdigit() for cell in cells[1:] if cell)
         columns.append([cell.rjust(width) if is_figures else cell.ljust(width) for cell in cells])
     lines = ("  ".join(row) for row in zip(*columns, strict=True))
     return "\n".join(line.rstrip() for line in lines)

@@ -4,6 +4,10 @@
 
 are two objects: a click with a correction, then a stroke 12 pixels wide. What stands between two `--object` is about
 one object; `--width` is that of its strokes and scribbles. As in Python, 410 is the centre of a pixel, 410.0 its edge.
+
+    --reference other.jpg --reference-box 30,40,300,400
+
+is "this, as in the other photo": what begins with `--reference-` marks what is meant there.
 """
 
 from __future__ import annotations
@@ -20,11 +24,11 @@ from numpy.typing import NDArray
 from typer.core import TyperCommand
 
 from seem.photos import DEEP_MODES, load, open_picture
-from seem.prompts import DEFAULT_WIDTH, Box, Mask, Point, Polygon, Prompt, Scribble, Stroke, Text
+from seem.prompts import DEFAULT_WIDTH, Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 
 Given: TypeAlias = "tuple[str, str]"  # an option and its value
 
-NEXT_OBJECT, WIDTH = "object", "width"
+NEXT_OBJECT, WIDTH, REFERENCE, THERE = "object", "width", "reference", "reference_"
 ORDER = "seem.order"  # where a context keeps the names of the parameters as they were given
 INTEGER = re.compile(r"[+-]?[0-9]+")
 LONGEST = 60  # characters of a value in an error
@@ -72,11 +76,29 @@ def read_object(given: Sequence[Given], number: int) -> tuple[Prompt, ...]:
         raise ValueError(f"--width {widths[0]} has no effect: object {number} has no --stroke and no --scribble.")
     if not prompts:
         raise ValueError(f"Object {number} has no prompt; put a --point, --box, --text or the like after --object.")
+    check_reference(prompts, number)
     if len(widths) > 1:
         raise ValueError(f"Object {number} has {len(widths)} widths ({', '.join(widths)}); give --width once.")
     width = read(WIDTH, widths[0], number_in) if widths else DEFAULT_WIDTH
     readers: dict[str, Callable[[str], Prompt]] = {**SHAPES, **{name: line(width) for name, line in LINES.items()}}
-    return tuple(read(name, value, readers[name]) for name, value in prompts)
+    there = tuple(read(name, value, SHAPES[name.removeprefix(THERE)]) for name, value in prompts if name in MARKS_THERE)
+    readers[REFERENCE] = lambda file: Reference(file, *there)
+    return tuple(read(name, value, readers[name]) for name, value in prompts if name not in MARKS_THERE)
+
+
+def check_reference(given: Sequence[Given], number: int) -> None:
+    """Raise `ValueError` unless a reference has one photo and what is meant in it; `SeemError` if it is no photo."""
+    photos = [value for name, value in given if name == REFERENCE]
+    marks = [f"--{name.replace('_', '-')} {value}" for name, value in given if name in MARKS_THERE]
+    if marks and not photos:
+        raise ValueError(f"{marks[0]} has no effect: object {number} has no --reference PHOTO.")
+    if len(photos) > 1:
+        raise ValueError(f"Object {number} has {len(photos)} references ({', '.join(photos)}); give --reference once.")
+    if photos and not marks:
+        ways = ", ".join(f"--{name.replace('_', '-')}" for name in MARKS_THERE)
+        raise ValueError(f"--reference {photos[0]} does not say what is meant there; add one of {ways}.")
+    for photo in photos:
+        open_picture(Path(photo), photo).close()
 
 
 def read(name: str, value: str, reader: Callable[[str], Any]) -> Any:
@@ -130,6 +152,13 @@ def mask_in(file: str) -> Mask:
         return Mask(pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0))
 
 
+def heard(file: str) -> Audio:
+    """Read a spoken phrase and write it down at once, before any photo is looked at."""
+    audio = Audio(file)
+    _ = audio.phrase
+    return audio
+
+
 SHAPES: dict[str, Callable[[str], Prompt]] = {
     "point": lambda text: Point(*numbers_in(text, "X,Y")),
     "not_point": lambda text: replace(Point(*numbers_in(text, "X,Y")), positive=False),
@@ -137,7 +166,9 @@ SHAPES: dict[str, Callable[[str], Prompt]] = {
     "polygon": lambda text: Polygon(points_in(text)),
     "mask": mask_in,
     "text": Text,
+    "audio": heard,
 }
+MARKS_THERE = ("reference_point", "reference_box", "reference_mask", "reference_text")
 LINES: dict[str, Callable[[float], Callable[[str], Prompt]]] = {  # what has a width
     "stroke": lambda width: lambda text: Stroke(points_in(text), width),
     "not_stroke": lambda width: lambda text: Stroke(points_in(text), width, positive=False),

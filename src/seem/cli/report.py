@@ -51,10 +51,11 @@ class Report:
             write_line(json.dumps(record))  # plain ASCII, whatever the terminal
             return
         steps = took({**results.seconds, "write": write_seconds})
+        caption = f"\n  {results.provenance.caption}" if results.provenance.caption is not None else ""
         if self.num_photos > 1:
-            self.say(f"{job.photo.name}: {what_is_in(results)} ({steps})")
+            self.say(f"{job.photo.name}: {what_is_in(results)} ({steps}){caption}")
         else:
-            self.say(f"{job.photo.name}: {what_is_in(results)}\n  {files_in(job.folder, paths)}\n  {steps}")
+            self.say(f"{job.photo.name}: {what_is_in(results)}{caption}\n  {files_in(job.folder, paths)}\n  {steps}")
 
     def finished(self, num_failed: int) -> None:
         """Sum up a run over several photos."""

@@ -14,13 +14,13 @@ import typer
 from seem.api import EncodedImage, Model
 from seem.cli.errors import FAILED, explain
 from seem.cli.photos import Job, plan
-from seem.cli.prompts import in_order, read_objects
+from seem.cli.prompts import in_order, read, read_objects
 from seem.cli.report import Report
 from seem.errors import SeemError
 from seem.loading import load
-from seem.prompts import Prompt, Text
+from seem.prompts import Prompt, Text, VisualPrompt
 from seem.results import Results
-from seem.vocabulary import Vocabulary
+from seem.vocabulary import SHIPPED, Vocabulary
 
 
 class Task(str, Enum):
@@ -46,26 +46,82 @@ class Question:
     task: Task = Task.PANOPTIC
     vocabulary: Vocabulary | None = None
     threshold: float | None = None
+    phrases: tuple[str, ...] = ()
+    candidates: int = 1
+    caption: bool = False
+    everything: bool = False
+    second_look: bool = False
 
     @classmethod
     def of(
-        cls, objects: tuple[tuple[Prompt, ...], ...], task: Task | None, classes: str | None, threshold: float | None
+        cls,
+        objects: tuple[tuple[Prompt, ...], ...],
+        task: Task | None,
+        classes: str | None,
+        threshold: float | None,
+        phrases: Sequence[str] = (),
+        candidates: int = 1,
+        caption: bool = False,
+        everything: bool = False,
+        second_look: bool = False,
     ) -> Question:
         """Check that what was asked makes one question; `ValueError` if not."""
-        if objects and (task or classes is not None):
-            given = f"--task {task.value}" if task else f"--classes {classes}"
-            raise ValueError(f"{given} asks about the whole photo, a prompt about one object; leave one of them out.")
-        phrases = any(isinstance(prompt, Text) for prompts in objects for prompt in prompts)
-        if threshold is not None and (task is Task.SEMANTIC or (objects and not phrases)):
+        whole = [f"--find {phrases[0]}"] if phrases else []
+        whole += [f"--task {task.value}"] if task else []
+        whole += [f"--classes {classes}"] if classes is not None else []
+        whole += ["--everything"] if everything else []
+        if objects and whole:
+            raise ValueError(
+                f"{whole[0]} asks about the whole photo, a prompt about one object; leave one of them out."
+            )
+        if phrases and len(whole) > 1:
+            raise ValueError(f"{whole[0]} names what to look for, and so does {whole[1]}; leave one of them out.")
+        if everything and (len(whole) > 1 or threshold is not None):
+            other = whole[0] if len(whole) > 1 else f"--threshold {threshold:g}"
+            raise ValueError(f"--everything asks for neither classes nor scores; leave it or {other} out.")
+        if candidates != 1 and len(objects) != 1:
+            about = f"{len(objects)} objects" if objects else "the whole photo"
+            raise ValueError(
+                f"--candidates {candidates} are alternatives for one object, not for {about}; leave it out."
+            )
+        if second_look and not objects:
+            raise ValueError("--second-look zooms in on an object; say which one, or leave it out.")
+        unseen = any(not isinstance(prompt, VisualPrompt) for prompts in objects for prompt in prompts)
+        if threshold is not None and (task is Task.SEMANTIC or (objects and not unseen)):
             about = "--task semantic" if task else "prompts without --text"
             raise ValueError(f"--threshold {threshold:g} has no effect on {about}; leave it out.")
-        vocabulary = None if classes is None else Vocabulary.of(classes.split(","))
-        return cls(objects, task or Task.PANOPTIC, vocabulary, threshold)
+        vocabulary = None if classes is None else read_classes(classes)
+        said = tuple(read("find", phrase, Text).phrase for phrase in phrases)
+        chosen = task or Task.PANOPTIC
+        return cls(objects, chosen, vocabulary, threshold, said, candidates, caption, everything, second_look)
 
     def ask(self, photo: EncodedImage) -> Results:
         """Ask it about a photo."""
+        if not self.caption:
+            return self.answer(photo)
+        started = time.perf_counter()
+        caption = photo.caption()
+        seconds = time.perf_counter() - started
+        results = self.answer(photo)
+        provenance = results.provenance
+        provenance = replace(provenance, caption=caption, seconds={**provenance.seconds, "caption": seconds})
+        return replace(results, provenance=provenance)
+
+    def answer(self, photo: EncodedImage) -> Results:
+        """Segment what is asked for."""
+        if self.phrases:
+            return photo.find(self.phrases, self.threshold)
+        if self.everything:
+            return photo.everything()
+        if self.candidates != 1:
+            return photo.segment(
+                *self.objects[0],
+                text_threshold=self.threshold,
+                candidates=self.candidates,
+                second_look=self.second_look,
+            )
         if self.objects:
-            return photo.segment_many(self.objects, text_threshold=self.threshold)
+            return photo.segment_many(self.objects, text_threshold=self.threshold, second_look=self.second_look)
         match self.task:
             case Task.PANOPTIC:
                 return photo.panoptic(self.vocabulary, self.threshold)
@@ -73,6 +129,11 @@ class Question:
                 return photo.instances(self.vocabulary, self.threshold)
             case Task.SEMANTIC:
                 return photo.semantic(self.vocabulary)
+
+
+def read_classes(text: str) -> Vocabulary:
+    """Read "dog,cat", or the name of a list that ships with the package."""
+    return Vocabulary.named(text) if text in SHIPPED else Vocabulary.of(text.split(","))
 
 
 def segment_all(
@@ -153,6 +214,31 @@ def segment(
     mask: Annotated[
         Values, typer.Option(metavar="FILE", help="A picture of its size, black outside.", rich_help_panel=OBJECT)
     ] = None,
+    audio: Annotated[
+        Values, typer.Option(metavar="FILE", help="What it is called, spoken.", rich_help_panel=OBJECT)
+    ] = None,
+    reference: Annotated[
+        Values, typer.Option(metavar="PHOTO", help="It looks like something in another photo:", rich_help_panel=OBJECT)
+    ] = None,
+    reference_point: Annotated[
+        Values, typer.Option(metavar="X,Y", help="... a click on it there.", rich_help_panel=OBJECT)
+    ] = None,
+    reference_box: Annotated[
+        Values, typer.Option(metavar="X0,Y0,X1,Y1", help="... a box around it there.", rich_help_panel=OBJECT)
+    ] = None,
+    reference_mask: Annotated[
+        Values, typer.Option(metavar="FILE", help="... its mask there.", rich_help_panel=OBJECT)
+    ] = None,
+    reference_text: Annotated[
+        Values, typer.Option(metavar="PHRASE", help="... what it is called there.", rich_help_panel=OBJECT)
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(metavar="N", help="So many alternatives, the best first.", rich_help_panel=OBJECT)
+    ] = 1,
+    second_look: Annotated[
+        bool,
+        typer.Option("--second-look", metavar=FLAG, help="Zoom in on it and look again.", rich_help_panel=OBJECT),
+    ] = False,
     object_: Annotated[
         int,
         typer.Option(
@@ -168,14 +254,27 @@ def segment(
         Task | None,
         typer.Option(metavar="panoptic|instance|semantic", help="Default: panoptic.", rich_help_panel=PHOTO),
     ] = None,
+    find: Annotated[
+        Values, typer.Option(metavar="PHRASE", help="All that a phrase fits, scored.", rich_help_panel=PHOTO)
+    ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME,...", help="Names instead of COCO's 133 categories.", rich_help_panel=PHOTO),
+        typer.Option(metavar="NAME,NAME,...|ade20k", help="Instead of COCO's 133 categories.", rich_help_panel=PHOTO),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", metavar=FLAG, help="Every mask there is, classes aside.", rich_help_panel=PHOTO),
+    ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="0-1", help="Leave out what scores lower; also for --text.", rich_help_panel=PHOTO),
+        typer.Option(
+            metavar="0-1", help="Leave out what scores lower; also for --text and --find.", rich_help_panel=PHOTO
+        ),
     ] = None,
+    caption: Annotated[
+        bool,
+        typer.Option("--caption", metavar=FLAG, help="Describe it in a sentence (X-Decoder).", rich_help_panel=PHOTO),
+    ] = False,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)] = "nano",
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
@@ -215,7 +314,13 @@ def segment(
 
     seem segment street.jpg --text "the red car" --object --box 30,40,300,400
 
+    seem segment street.jpg --find "a red car" --find "a bicycle"
+
+    seem segment street.jpg --reference other.jpg --reference-box 30,40,300,400
+
     seem segment photos/ --task instance --classes "person,dog,surf board" --json > found.jsonl
+
+    seem segment street.jpg --everything
 
     Pixels are (x, y) of the photo as shown: 410 is the centre of a pixel, 410.0 its left edge.
     """
@@ -231,10 +336,16 @@ def segment(
         "width": width,
         "polygon": polygon,
         "mask": mask,
+        "audio": audio,
+        "reference": reference,
+        "reference_point": reference_point,
+        "reference_box": reference_box,
+        "reference_mask": reference_mask,
+        "reference_text": reference_text,
         "object": [""] * object_,
     }
     objects = read_objects(in_order(ctx, {name: values or [] for name, values in given.items()}))
-    question = Question.of(objects, task, classes, threshold)
+    question = Question.of(objects, task, classes, threshold, find or (), candidates, caption, everything, second_look)
     jobs = plan(photos, out, overwrite)
     report = Report(len(jobs), out, as_json, quiet)
     started = time.perf_counter()

@@ -1,25 +1,34 @@
-"""Prompts to masks: which query answers for an object, and the dense head where a model has one."""
+"""Prompts to masks: which query answers for an object, and the dense head where a model has one.
+
+Known difference from the official demo: with a phrase and a reference together, the phrase chooses the query there, as
+everywhere in Seem; officially the reference does (Stroke > Example > Text > Audio).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import Draws
 from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import prompt_maps
+from seem.models.mask_refiner import compare, prompt_maps
 from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter
+from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import Answers, PhraseTokens, Question, VisualPrompts, VisualTokens
+from seem.tasks.reference import in_place_of_marks, place_of
+
+ALIKE = 0.95  # IoU above which two candidates are one
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The answering query of every object."""
+    """The answering query of every object; of several candidates an object, best first, object-major."""
 
     mask_embeddings: Float[Tensor, "b n c"]
     class_vectors: Float[Tensor, "b n d"]
@@ -30,7 +39,7 @@ class Chosen:
 class ObjectMasks:
     """One mask an object: logits in the network's padded frame (stride 4, or 2 from a dense head), quality 0-1.
 
-    `quality` is None where the model does not predict it.
+    Of several candidates an object, best first, object-major. `quality` is None where the model does not predict it.
     """
 
     logits: Float[Tensor, "b n h w"]
@@ -43,14 +52,32 @@ def choose(visual: Answers, tokens: VisualTokens) -> Chosen:
 
     The plain product with the mean mask feature under the positive pixels (official rule of SEEM v1).
     """
-    embeddings = torch.unflatten(visual.mask_embeddings, 1, (tokens.num_objects, -1))
-    best = torch.einsum("bnqc,bnc->bnq", embeddings, tokens.positive_vectors).argmax(dim=-1)
-    vectors = torch.unflatten(visual.class_vectors, 1, (tokens.num_objects, -1))
+    return best(visual, agreement(visual, tokens.positive_vectors))
 
-    def take(rows: Float[Tensor, "b n q c"]) -> Float[Tensor, "b n c"]:
-        return rows.gather(2, best[:, :, None, None].expand(-1, -1, 1, rows.shape[-1]))[:, :, 0]
 
-    return Chosen(take(embeddings), take(vectors), best)
+def agreement(visual: Answers, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
+    """Multiply the mask embeddings of each object's queries with the object's vector of mask features."""
+    embeddings = torch.unflatten(visual.mask_embeddings, 1, (vectors.shape[1], -1))
+    return torch.einsum("bnqc,bnc->bnq", embeddings, vectors)
+
+
+def likeness(visual: Answers, meant: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
+    """Compare the class vectors of each object's queries with the object's vector in the text space, by cosine."""
+    vectors = torch.unflatten(unit(visual.class_vectors), 1, (meant.shape[1], -1))
+    return torch.einsum("bnqd,bnd->bnq", vectors, unit(meant).to(vectors.dtype))
+
+
+def best(visual: Answers, scores: Float[Tensor, "b n q"], top: int = 1) -> Chosen:
+    """Take the `top` queries of every object by score, or as many as there are."""
+    num_objects = scores.shape[1]
+    top = min(top, scores.shape[2])
+    order = scores.argmax(dim=-1, keepdim=True) if top == 1 else scores.topk(top, dim=-1).indices
+
+    def take(rows: Float[Tensor, "b r c"]) -> Float[Tensor, "b k c"]:
+        mine = torch.unflatten(rows, 1, (num_objects, -1))
+        return mine.gather(2, order[..., None].expand(-1, -1, -1, mine.shape[-1])).flatten(1, 2)
+
+    return Chosen(take(visual.mask_embeddings), take(visual.class_vectors), order.flatten(1))
 
 
 def segment_objects(
@@ -60,15 +87,31 @@ def segment_objects(
     draws: Draws,
     phrases: PhraseTokens | None = None,
     previous: Float[Tensor, "b n h w"] | None = None,
+    reference: VisualTokens | None = None,
+    meant: Float[Tensor, "b n d"] | None = None,
+    audio: PhraseTokens | None = None,
+    top: int = 1,
 ) -> ObjectMasks:
-    """Answer visual prompts about any number of objects in one pass.
+    """Answer prompts about any number of objects in one pass.
 
-    `previous` are the mask logits of the round before. With `phrases` the visual queries also hear the text.
+    `previous` are the mask logits of the round before. With `phrases` (and `audio`, where a policy tells spoken words
+    from written ones) the queries also hear the text, with `reference` they also see regions of other photos. `meant`
+    are vectors in the text space of what was said or shown about each object (zeros = nothing), for models that compare
+    them with every place of the photo. `top` queries answer for each object where a policy gives it several.
+
+    Who answers: the query that agrees most with the marked pixels; where nothing is marked as meant, with the words;
+    where nothing is said either, with the reference.
     """
     tokens = model.encode_prompts(prompts, image, draws)
+    marked = prompts.inside.flatten(2).any(dim=-1)
+    if reference is not None and place_of(model) is Kind.VISUAL_TOKENS:
+        tokens, reference = in_place_of_marks(tokens, reference), None
+        marked = torch.ones_like(marked)
     question = Question(
         visual=tokens,
         phrases=phrases,
+        reference=reference,
+        audio=audio,
         previous=previous,
         num_objects=tokens.num_objects,
         composed=phrases is not None,
@@ -78,10 +121,72 @@ def segment_objects(
     output = model.decode(image, question, frozenset({answering}), draws)
     answers = output.visual if answering is Kind.VISUAL else output.object
     assert answers is not None
-    chosen = choose(answers, tokens)
+    spoken = has_words(phrases, audio, tokens)
+    scores = agreement(answers, tokens.positive_vectors)
+    if reference is not None:
+        scores = torch.where(marked[..., None], scores, agreement(answers, reference.positive_vectors))
+    if meant is not None:
+        scores = torch.where((~marked & spoken)[..., None], likeness(answers, meant), scores)
+    chosen = best(answers, scores, top)
     coarse = dot(chosen.mask_embeddings, image.pixels.mask_features)
     if model.mask_refiner is None:
         return ObjectMasks(coarse, None, chosen.class_vectors)
-    maps = prompt_maps(prompts, coarse, previous)
+    alike = compare(image.meaning, meant) if image.meaning is not None and meant is not None else None
+    maps = prompt_maps(prompts, coarse, previous, alike)
     refined = model.mask_refiner(image.pixels.mask_features, maps, chosen.class_vectors)
     return ObjectMasks(refined.logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
+
+
+def has_words(phrases: PhraseTokens | None, audio: PhraseTokens | None, tokens: VisualTokens) -> Bool[Tensor, "b n"]:
+    """Say which objects a phrase speaks about."""
+    objects = torch.arange(tokens.num_objects, device=tokens.owner.device)
+    spoken = torch.zeros_like(tokens.positive_vectors[..., 0], dtype=torch.bool)
+    for words in (phrases, audio):
+        if words is not None:
+            spoken = spoken | (words.owner[:, :, None] == objects).any(dim=1)
+    return spoken
+
+
+@dataclass(frozen=True, slots=True)
+class OneAnswer:
+    """The mask of one object: logits in the padded network frame, score, which rule answered, and its class vector."""
+
+    logits: Float[Tensor, "h w"]
+    score: float
+    kind: str
+    vector: Float[Tensor, " d"]
+
+    @property
+    def is_somewhere(self) -> bool:
+        """Whether any pixel is inside."""
+        return bool((self.logits > 0).any())
+
+
+def best_distinct(answers: Sequence[OneAnswer], count: int) -> Sequence[OneAnswer]:
+    """Keep the first `count` answers that differ."""
+    if count == 1:
+        return answers[:1]
+    rows = distinct(torch.stack([answer.logits > 0 for answer in answers]))
+    return [answers[row] for row in rows[:count]]
+
+
+def distinct(masks: Bool[Tensor, "n h w"], limit: float = ALIKE) -> list[int]:
+    """Return the rows of masks that are not nearly the same (IoU above `limit`) as one before them.
+
+    An empty mask is left out, but for the first.
+    """
+    flat = masks.flatten(1).float()
+    areas = flat.sum(dim=1)
+    shared = flat @ flat.T
+    overlap = shared / (areas[:, None] + areas[None] - shared).clamp(min=1)
+    kept: list[int] = []
+    for row in range(len(masks)):
+        if row == 0 or (areas[row] > 0 and not any(overlap[row, other] > limit for other in kept)):
+            kept.append(row)
+    return kept
+
+
+def coarse_logits(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) -> Float[Tensor, "n h4 w4"]:
+    """Bring mask logits to stride 4, the size in which they go in and out."""
+    hw = (padded_hw[0] // 4, padded_hw[1] // 4)
+    return logits.float() if logits.shape[-2:] == hw else F.adaptive_avg_pool2d(logits.float(), hw)

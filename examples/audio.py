@@ -1,0 +1,26 @@
+"""Say what you mean: python audio.py spoken.wav (needs pip install "seem[audio]")."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import seem
+
+PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
+RATE = 16_000
+
+model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
+photo = model.encode(PHOTO)
+
+if len(sys.argv) > 1:
+    spoken = seem.Audio(sys.argv[1])
+else:  # a second of sound, and a function in place of the speech model: your own may stand here
+    tone = 0.3 * np.sin(np.arange(RATE) * 2 * np.pi * 440 / RATE)
+    spoken = seem.Audio(tone, RATE, transcribe=lambda sound: f"a cup of coffee, {sound.seconds:.0f} second")
+
+print(f"heard: {spoken.phrase}")
+result = photo.segment(spoken, seem.Point(290, 140))  # a click says where, the words say what
+print(f"{result.kind}: {result.areas[0]} pixels, score {result.scores[0]:.2f}")
+result.save("seem-out", stem="audio", overwrite=True)  # the JSON file holds the phrase

@@ -1,0 +1,23 @@
+"""Find everything that a phrase fits, scored; a vector for each mask says what else it is like."""
+
+import os
+from pathlib import Path
+
+import seem
+
+PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
+
+model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
+photo = model.encode(PHOTO)
+
+found = photo.find(["a spoon", "a cup of coffee"], threshold=0.1)
+for segment in found:
+    print(f"{segment.label} {segment.score:.2f}: {segment.area} pixels in the box {segment.box}")
+
+likeness = found.embeddings @ found.embeddings.T  # N x N cosines: the vectors have length 1
+print(f"{len(found)} objects, vectors of {found.embeddings.shape[1]} numbers, likeness {likeness.round(2).tolist()}")
+
+best = photo.segment(seem.Text("a spoon"))  # one phrase, the one object that fits it best; or nothing
+print(f"the spoon: {best.areas[0]} pixels" if len(best) else "the spoon: nothing found")
+
+found.save("seem-out", stem="find", overwrite=True)

@@ -1,0 +1,20 @@
+"""Find the photo that a phrase means, then the region in it. An X-Decoder does it."""
+
+import os
+import sys
+from pathlib import Path
+
+import seem
+
+FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "photos"
+PHRASE = sys.argv[2] if len(sys.argv) > 2 else "a cup of coffee"
+
+model = seem.load(os.environ.get("SEEM_EXAMPLE_XDECODER", "xdecoder-focal-t"))
+photos = [model.encode(path) for path in sorted(FOLDER.glob("*.jpg"))]
+
+ranking = model.retrieve(photos, PHRASE)
+for place in ranking:
+    print(f"{place.score:.3f} {photos[place.index].name}")
+
+best = photos[ranking[0].index]
+best.segment(seem.Text(PHRASE), text_threshold=0.0).overlay().save("retrieval.png")

@@ -1,0 +1,1 @@
+"""Optional neighbours, imported only when they are used."""

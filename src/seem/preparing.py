@@ -1,0 +1,41 @@
+"""From a photo to what a network sees: resized, normalised, padded."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+
+from seem.config import ImageConfig
+from seem.models.structures import ImageBatch
+from seem.photos import Photo
+
+
+def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> ImageBatch:
+    """Resize (antialiased bicubic), normalise and pad a photo."""
+    if size is not None and not (isinstance(size, Integral) and size >= config.divisor):
+        raise ValueError(f"size is {size!r}; the short side is a whole number of pixels, at least {config.divisor}.")
+    height, width = working_size(photo.hw, config, size)
+    resized = photo.picture.resize((width, height), Image.Resampling.BICUBIC)
+    return normalise(np.asarray(resized), config)
+
+
+def working_size(hw: tuple[int, int], config: ImageConfig, size: int | None = None) -> tuple[int, int]:
+    """Return the network size of a photo: short side as configured unless the long side would pass its limit."""
+    short = size or config.short_side
+    long = config.long_side * short / config.short_side
+    scale = min(short / min(hw), long / max(hw))
+    return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
+
+
+def normalise(pixels: NDArray[np.uint8], config: ImageConfig) -> ImageBatch:
+    """Normalise an H x W x 3 picture that has its network size, and pad it with zeros."""
+    raw = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
+    height, width = pixels.shape[:2]
+    padding = (0, -width % config.divisor, 0, -height % config.divisor)
+    return ImageBatch(F.pad((raw - mean) / std, padding), ((height, width),))
