@@ -22,6 +22,7 @@ from seem.models.precision import Precision, measured_choice
 from seem.models.text.tokenizer import BytePairTokenizer
 
 SUFFIXES = (".safetensors", *PICKLED)
+IN_FOLDERS = ("model.safetensors", "best.safetensors")  # what a folder may hold: a model, or the best of a run
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
 
 
@@ -34,7 +35,8 @@ def load(
 
     Args:
         name_or_path: a name of `list_models()` ("nano" ships inside the package, published models are downloaded), or
-            a converted `.safetensors` file, or a folder that holds `model.safetensors`.
+            a converted `.safetensors` file, or a folder that holds `model.safetensors`, or the folder of a training
+            run (its `best.safetensors`).
         device: "cpu", "cuda", "mps", ...; None = the accelerator if there is one, else the CPU.
         precision: "exact" is float32 everywhere, as for published scores; "auto" measures on this device whether
             bfloat16 is faster and sees the same, and takes it if so. The result says which one ran.
@@ -57,7 +59,9 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     if str(name_or_path) and name_or_path not in zoo.KNOWN:  # a folder called "nano" does not hide the model
         path = Path(name_or_path)
         if path.is_dir():
-            return open_file(path / "model.safetensors")
+            return open_file(
+                next((file for name in IN_FOLDERS if (file := path / name).is_file()), path / IN_FOLDERS[0])
+            )
         if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or path.is_file():
             return open_file(path)
     card = zoo.find(str(name_or_path))

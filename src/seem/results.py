@@ -430,13 +430,15 @@ class Results:
         return [Category(id, "", "", True, colours[(id - 1) % TRACK_COLOURS]) for id in self.ids.tolist()]
 
     def _captions(self) -> list[str]:
-        """Word what the overlay writes on each object: its name as it is said, and its score."""
+        """Word what the overlay writes on each object: in a video its id, its name as it is said, and its score."""
         said = [
             category.phrase if category else label
             for category, label in zip(self._categories(), self.labels, strict=True)
         ]
+        ids = [None if self.frame is None else f"{number}:" for number in self.ids]
         return [
-            f"{name} {score:.2f}" if name else f"{score:.2f}" for name, score in zip(said, self.scores, strict=True)
+            " ".join(filter(None, (number, name, f"{score:.2f}")))
+            for number, name, score in zip(ids, said, self.scores, strict=True)
         ]
 
     def _panoptic_picture(self) -> Image.Image:

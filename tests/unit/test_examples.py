@@ -11,6 +11,7 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
+from seem.cli.gallery import PICTURES, TILE, make_gallery
 from tiny import CONFIGS, picture, tiny_network, tiny_relative
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -32,6 +33,7 @@ FILES = {
     "refine": ["seem-out/refine.mask-0.png"],
     "save_coco": ["seem-out/save_coco.json", "seem-out/save_coco.mask-1.png"],
     "session": ["seem-out/session.mask-0.png"],
+    "video": ["video.png"],
     "several_objects": ["cup.png", "spoon.png", "handle.png", "several_objects.png"],
 }
 
@@ -107,3 +109,15 @@ def test_a_photo_is_small_and_its_terms_are_beside_it(path):
     with Image.open(path) as opened:
         assert opened.mode == "RGB"
     assert f"`{path.name}`" in (path.parent / "TERMS.md").read_text()
+
+
+def test_the_gallery_sets_what_the_examples_made(start, tmp_path, monkeypatch):
+    shown = PICTURES[:2]
+    page = make_gallery(EXAMPLES, tmp_path / "docs" / "gallery.png", shown)
+    with Image.open(page) as made:
+        assert made.width > len(shown) * TILE[0]
+        assert made.height > TILE[1]
+    assert Path.cwd() == tmp_path
+    assert {picture.example for picture in PICTURES} <= set(FILES)
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        make_gallery(EXAMPLES, tmp_path / "x.png", [replace(PICTURES[0], example="nothing")])

@@ -16,13 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from seem.api import EncodedImage
 from seem.cli.errors import explain, write_line
 from seem.cli.report import what_is_in
+from seem.cli.sheet import FAINT, FONT_SIZE, INK, LINE, PAPER, draw_page
 from seem.loading import load
 from seem.prompts import Box, Point, Text
 from seem.results import Results
-
-INK, FAINT, PAPER = (24, 26, 31), (110, 115, 126), (255, 255, 255)
-COLUMNS, MARGIN, FONT_SIZE = 3, 20, 19  # of the sheet, in pixels
-LINE = 2 * FONT_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +95,7 @@ def draw_sheet(photo: EncodedImage, answers: Sequence[Answer]) -> Image.Image:
         *((answer.caption, answer.results.overlay()) for answer in answers),
         ("how long it took", draw_facts(photo, answers)),
     ]
-    width, height = photo.photo.picture.width + MARGIN, LINE + photo.photo.picture.height + MARGIN
-    rows = -(-len(tiles) // COLUMNS)
-    page = Image.new("RGB", (MARGIN + COLUMNS * width, MARGIN + rows * height), PAPER)
-    draw = ImageDraw.Draw(page)
-    for index, (caption, picture) in enumerate(tiles):
-        left, top = MARGIN + index % COLUMNS * width, MARGIN + index // COLUMNS * height
-        draw.text((left, top), caption, font=ImageFont.load_default(FONT_SIZE), fill=INK)
-        page.paste(picture, (left, top + LINE))
-    return page
+    return draw_page(tiles)
 
 
 def draw_facts(photo: EncodedImage, answers: Sequence[Answer]) -> Image.Image:
