@@ -72,7 +72,11 @@ def make_pack(root, photos=2, name="coco_full"):
     for photo in range(1, photos + 1):
         Image.fromarray(painted(photo - 1)).save(folder / f"images/{photo}.png")
         images.append({"id": photo, "file_name": f"images/{photo}.png", "height": HW[0], "width": HW[1]})
-        images[-1] |= {"split": "val", "labelled": "instances", "captions": [("two red squares", "green grass")[photo % 2], "a field"]}
+        images[-1] |= {
+            "split": "val",
+            "labelled": "instances",
+            "captions": [("two red squares", "green grass")[photo % 2], "a field"],
+        }
         masks = [(category, np.roll(mask, photo - 1, axis=0)) for category, mask in OBJECTS]
         annotations += [annotation(10 * photo + k, photo, *each) for k, each in enumerate(masks)]
         if photo % 2 == 0:
@@ -200,5 +204,3 @@ class ColourSession:
     def add(self, *prompts):
         self.prompts += prompts
         return self.photo.segment(*self.prompts)
-
-

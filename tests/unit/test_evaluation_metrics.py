@@ -15,7 +15,7 @@ from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
 from seem.evaluation.metrics.panoptic import PanopticMap, PanopticQuality, Region
 from seem.evaluation.metrics.refusal import RefusalShare
-from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
+from seem.evaluation.metrics.semantic import IGNORED, IGNORED_IN_FILES, SemanticIou
 
 CAT, DOG, GRASS = 17, 18, 193
 IS_THING = {CAT: True, DOG: True, GRASS: False}
@@ -97,7 +97,7 @@ def test_number_of_clicks_is_the_first_that_reaches_the_threshold_or_the_maximum
     scores = ClickScores(clicks=3)
     scores.update([0.2, 0.85, 0.7])  # reached at the second, though lost again
     scores.update([0.2, 0.3, 0.4])  # never
-    noc_85, noc_90 = scores.compute().noc
+    _, noc_85, noc_90 = scores.compute().noc
     assert (noc_85.mean, noc_85.never, noc_85.maximum) == (2.5, 1, 3)
     assert (noc_90.mean, noc_90.never) == (3.0, 2)
 
@@ -149,6 +149,17 @@ def test_crowds_are_never_matched_nor_missed_and_excuse_their_category():
     assert counts(quality_of(predicted, truth)) == {DOG: (0, 1, 0), GRASS: (1, 0, 0)}
 
 
+def test_of_several_crowds_the_last_one_listed_excuses():
+    truth = panoptic_map(["ccccdddd"], c=(CAT, True), d=(CAT, True))
+    assert counts(quality_of(panoptic_map(["xxxx...."], x=CAT), truth)) == {CAT: (0, 1, 0)}
+    assert counts(quality_of(panoptic_map(["....xxxx"], x=CAT), truth)) == {}
+
+
+def test_a_category_that_is_not_scored_is_named():
+    with pytest.raises(ValueError, match=r"\[99\] are not among"):
+        quality_of(panoptic_map(["xxxx"], x=99), panoptic_map(["aaaa"], a=CAT))
+
+
 def test_a_map_must_hold_what_is_listed():
     with pytest.raises(ValueError, match="differ"):
         quality_of(panoptic_map(["xxxx"], x=CAT, y=CAT), panoptic_map(["aaaa"], a=CAT))
@@ -170,6 +181,20 @@ def test_semantic_iou_ignores_what_is_unlabelled():
     assert result.per_class == {0: 50.0, 1: 50.0}
     assert (result.mean_iou, result.classes) == (50.0, 2)
     assert result.pixel_accuracy == pytest.approx(200 / 3)
+
+
+def test_stored_maps_say_255_where_nothing_counts():
+    metric = SemanticIou(classes=2, ignored=IGNORED_IN_FILES)
+    metric.update(np.array([[0, 1, 1]]), np.array([[0, 1, 255]], np.uint8))
+    assert metric.compute().mean_iou == 100
+    with pytest.raises(ValueError, match="255 is both a class"):
+        SemanticIou(classes=847, ignored=IGNORED_IN_FILES)
+
+
+def test_frequency_weighs_classes_by_their_true_pixels():
+    metric = SemanticIou(classes=2)
+    metric.update(np.array([[0, 0, 0, 0]]), np.array([[0, 0, 0, 1]]))
+    assert metric.compute().frequency_weighted_iou == pytest.approx(100 * (3 / 4 * 3 / 4 + 1 / 4 * 0))
 
 
 def test_a_class_that_is_only_told_counts_with_zero():
@@ -225,6 +250,9 @@ def test_the_truth_itself_scores_100(masks):
 @SLOW_MACHINES
 @given(LABELLED.filter(np.any))
 def test_a_true_partition_has_full_quality(ids):
+    semantic = SemanticIou(6)
+    semantic.update(ids, ids)
+    assert (semantic.compute().mean_iou, semantic.compute().frequency_weighted_iou) == (100, pytest.approx(100))
     result = quality_of(as_map(ids), as_map(ids))
     assert result.all.pq == pytest.approx(100)
 

@@ -1,162 +1,54 @@
-"""Protocols, asked of a model that sees colours: it answers every prompt with all pixels of the colour prompted most.
-
-The set has two photos of 40 x 60 pixels: two red squares (things named "square"), a blue one (a "kite"), green grass.
-"""
+"""Protocols, asked of a model that sees colours (tests/colours.py): what each score must be is counted by hand."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from PIL import Image
-from pycocotools import mask as rle
 
-from seem.checkpoints.safe import write_tensors
-from seem.config import nano
-from seem.data.pack import Pack, PackError, PanopticTruth, validation_objects
-from seem.evaluation.__main__ import main
+import tiny
+import tiny_data
+from colours import (
+    CAT,
+    GRASS,
+    HW,
+    KITE,
+    LEFT,
+    RIGHT,
+    SMALL,
+    ColourModel,
+    ColourPhoto,
+    annotation,
+    make_pack,
+    make_video,
+    painted,
+)
+from seem.data.dataset import validation_objects
+from seem.data.opening import open_dataset
+from seem.data.pack import Pack
 from seem.evaluation.contestants import CONTESTANTS, Contestant, Shown, disc, grabcut, random_walk
-from seem.evaluation.plan import Plan, Task, evaluate
-from seem.evaluation.protocols.clicks import click_through, score_clicks
-from seem.evaluation.protocols.phrases import NamedPhoto, named_photos, score_phrases
-from seem.evaluation.protocols.prompt_kinds import prompt_drawers, runs_inside, score_prompt_kinds
-from seem.evaluation.protocols.whole_photo import panoptic_photos, score_whole_photos, true_classes
-from seem.evaluation.report import Machine, ModelCard, Report, Stopwatch
-from seem.evaluation.selection import Selection, drawn
-from seem.models.build import build
-from seem.prompts import Box, Frame, Mask, Point, Polygon, Scribble, Text
-from seem.results import Labels, Provenance, Results
+from seem.evaluation.measure import Look, play_all
+from seem.evaluation.metrics.open_vocabulary import LabelMode
+from seem.evaluation.names import Names
+from seem.evaluation.protocols import composition, language, phrases, references, videos, whole_photo
+from seem.evaluation.protocols.clicks import Game, clicks
+from seem.evaluation.protocols.prompt_kinds import prompt_drawers, prompt_kinds, runs_inside
+from seem.evaluation.selection import drawn_places
+from seem.prompts import Box, Mask, Point, Polygon, Scribble
 from seem.simulation.next_click import Click
 from seem.simulation.strokes import Kind, PolygonRule
 from seem.vocabulary import Vocabulary
 
-HW = (40, 60)
-RED, BLUE, GREEN = (200, 10, 10), (10, 10, 200), (10, 200, 10)
-CAT, KITE, GRASS = 17, 38, 193  # COCO ids of cat, kite and grass-merged
-COLOURS = {RED: "cat", BLUE: "kite", GREEN: "grass-merged"}
-
-
-def rectangle(x0, y0, x1, y1):
-    mask = np.zeros(HW, bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
-
-
-LEFT, RIGHT, SMALL = rectangle(5, 5, 20, 20), rectangle(30, 8, 45, 30), rectangle(50, 32, 58, 38)
-
-
-def annotation(number, photo, category, mask, **more):
-    code = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
-    box = rle.toBbox(code).tolist()
-    size, counts = [int(side) for side in code["size"]], code["counts"].decode()
-    return {
-        "id": number,
-        "image_id": photo,
-        "category_id": category,
-        "segmentation": {"size": size, "counts": counts},
-        "bbox": box,
-        "area": int(mask.sum()),
-        "iscrowd": 0,
-    } | more
+BOTH_CATS = 100 * (225 / 555 + 330 / 555 + 1) / 3
+"""Mean IoU of the objects of a photo: both red squares are always found together, 225 and 330 of 555 pixels."""
 
 
 @pytest.fixture
 def pack(tmp_path):
-    folder = tmp_path / "coco_full"
-    for name in ("images", "panoptic"):
-        (folder / name).mkdir(parents=True)
-    pixels = np.full((*HW, 3), GREEN, np.uint8)
-    pixels[LEFT | RIGHT] = RED
-    pixels[SMALL] = BLUE
-    ids = np.full(HW, 3, np.uint8)
-    ids[LEFT], ids[RIGHT], ids[SMALL] = 1, 2, 4
-    ids[0] = 0
-    Image.fromarray(np.stack([ids, 0 * ids, 0 * ids], axis=-1)).save(folder / "panoptic/2.png")
-    images, annotations = [], []
-    for photo in (1, 2):
-        Image.fromarray(pixels).save(folder / f"images/{photo}.png")
-        images.append({"id": photo, "file_name": f"images/{photo}.png", "height": HW[0], "width": HW[1]})
-        images[-1] |= {"split": "val", "labelled": "instances"}
-        for k, (category, mask) in enumerate([(CAT, LEFT), (CAT, RIGHT), (KITE, SMALL)]):
-            annotations.append(annotation(10 * photo + k, photo, category, mask))
-    images[1] |= {"labelled": "panoptic", "panoptic_file": "panoptic/2.png"}
-    categories = [
-        {"id": CAT, "name": "cat", "isthing": 1},
-        {"id": KITE, "name": "kite", "isthing": 1},
-        {"id": GRASS, "name": "grass-merged", "isthing": 0, "text": "grass"},
-        {"id": 18, "name": "dog", "isthing": 1},
-    ]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "annotations.json").write_text(json.dumps(document))
-    segments = [
-        {"id": k, "category_id": category, "area": int((ids == k).sum()), "iscrowd": 0}
-        for k, category in ((1, CAT), (2, CAT), (3, GRASS), (4, KITE))
-    ]
-    (folder / "panoptic.json").write_text(json.dumps({"annotations": [{"image_id": 2, "segments_info": segments}]}))
-    return Pack.open(folder, "val")
+    return make_pack(tmp_path)
 
 
-class ColourModel:
-    """Encodes a photo by remembering it; counts how often."""
-
-    def __init__(self):
-        self.encoded = 0
-
-    def encode(self, image):
-        self.encoded += 1
-        return ColourPhoto(image)
-
-
-@dataclass
-class ColourPhoto:
-    image: np.ndarray
-
-    def session(self):
-        return ColourSession(self)
-
-    def segment(self, *prompts):
-        text = [prompt.phrase for prompt in prompts if isinstance(prompt, Text)]
-        if text:
-            masks = [self.of(colour) for colour, name in COLOURS.items() if name.startswith(text[0])]
-            return self.results([mask for mask in masks if mask.any()])
-        frame = Frame(HW, HW)
-        touched = np.logical_or.reduce([p.rasterise(frame) for p in prompts if p.positive])
-        colour, _ = Counter(map(tuple, self.image[touched].tolist())).most_common(1)[0]
-        return self.results([self.of(colour)])
-
-    def panoptic(self):
-        return self.regions()
-
-    def semantic(self):
-        return self.regions()
-
-    def regions(self):
-        names = tuple(name for colour, name in COLOURS.items() if self.of(colour).any())
-        masks = [self.of(colour) for colour, name in COLOURS.items() if name in names]
-        return self.results(masks, Labels(names, (1.0,) * len(names)))
-
-    def of(self, colour):
-        return (self.image == np.array(colour, np.uint8)).all(axis=-1)
-
-    def results(self, masks, labels=None):
-        provenance = Provenance(task="interactive", model="colours")
-        vocabulary = Vocabulary.coco_panoptic()
-        return Results.of(
-            self.image, masks, [1.0] * len(masks), vocabulary=vocabulary, kind="", provenance=provenance, labels=labels
-        )
-
-
-class ColourSession:
-    def __init__(self, photo):
-        self.photo, self.prompts = photo, []
-
-    def add(self, *prompts):
-        self.prompts += prompts
-        return self.photo.segment(*self.prompts)
+def scores_of(measure, pack, model=None):
+    return play_all(model or ColourModel(), pack, measure)
 
 
 # --- Clicks -----------------------------------------------------------------------------------------------------------
@@ -169,7 +61,7 @@ def test_the_user_clicks_where_this_answer_is_wrong():
         said[:] = clicks
         return LEFT | SMALL if len(clicks) == 1 else LEFT
 
-    ious = click_through(LEFT, answer, clicks=4)
+    ious = Game(LEFT, answer).play(4)
     assert said == [Click(12, 12, True), Click(52, 34, False)]  # then nothing is left to click on, and nobody asks
     assert ious == [pytest.approx(225 / 273), 1.0, 1.0, 1.0]
 
@@ -181,34 +73,51 @@ def test_no_pixel_is_clicked_twice():
         places[:] = [(click.x, click.y) for click in clicks]
         return np.zeros(HW, bool)
 
-    assert click_through(SMALL, deaf, clicks=10) == [0.0] * 10
+    assert Game(SMALL, deaf).play(10) == [0.0] * 10
     assert len(set(places)) == 10
+
+
+def test_pixels_that_do_not_count_are_neither_scored_nor_clicked():
+    truth = np.where(LEFT, 1, np.where(RIGHT, -1, 0)).astype(np.int8)
+    assert Game(truth, lambda clicks: LEFT | RIGHT).play(2) == [1.0, 1.0]
+    game = Game(truth, lambda clicks: LEFT | RIGHT | SMALL)
+    game.play(2)
+    assert game.said[1] == Click(52, 34, False)
 
 
 def test_clicks_of_a_model_that_sees_colours(pack):
     model, steps = ColourModel(), []
-    objects = validation_objects(pack)
-    entries = score_clicks(model, pack, objects, CONTESTANTS[:3], clicks=3, step=lambda: steps.append(1))
-    assert model.encoded == 2
-    assert len(steps) == len(objects) == 6
+    entries = play_all(model, pack, clicks(pack, CONTESTANTS[:3], 3), lambda: steps.append(1))
+    assert model.encoded == 2  # once a photo, for all its objects and everyone who is asked
+    assert len(steps) == len(validation_objects(pack)) == 6
     with_memory, without, first_disc = entries
-    # both red squares are always found together: 225 and 330 pixels of 555; the blue square is found alone
-    expected = 100 * (225 / 555 + 330 / 555 + 1) / 3
-    assert with_memory.scores.mean_iou == pytest.approx({1: expected, 2: expected, 3: expected})
+    assert with_memory.scores.mean_iou == pytest.approx(dict.fromkeys((1, 2, 3), BOTH_CATS))
     assert without.scores == with_memory.scores
     assert (set(first_disc.scores.mean_iou), first_disc.scores.noc) == ({1}, ())
     assert with_memory.scores.noc[0].never == 4
     assert with_memory.timings["click"].count == 4 * 3 + 2
+    assert (with_memory.selection.photos, with_memory.selection.items) == (2, 6)
+    worst = with_memory.worst
+    assert [(case.iou, case.title) for case in worst[:3]] == [
+        (pytest.approx(100 * 225 / 555, abs=1e-3), "cat"),
+        (pytest.approx(100 * 225 / 555, abs=1e-3), "cat"),
+        (pytest.approx(100 * 330 / 555, abs=1e-3), "cat"),
+    ]
 
 
-def test_everyone_answers_with_a_mask(pack):
-    shown = Shown(pack.image(pack.photos[0]), ColourModel().encode(pack.image(pack.photos[0])))
-    clicks = [Click(12, 12, True), Click(36, 15, False)]
+def test_everyone_answers_with_a_mask():
+    shown = Shown(painted(), ColourPhoto(painted()))
+    said = [Click(12, 12, True), Click(36, 15, False)]
     for contestant in CONTESTANTS:
         answer = contestant.begin(shown)
         for count in (1, 2):
-            mask = answer(clicks[:count])
+            mask = answer(said[:count])
             assert (mask.shape, mask.dtype) == (HW, np.bool_), contestant.name
+
+
+def test_contestants_have_names_of_their_own():
+    assert len({contestant.name for contestant in CONTESTANTS}) == len(CONTESTANTS)
+    assert all(isinstance(contestant, Contestant) for contestant in CONTESTANTS)
 
 
 def test_a_disc_has_its_radius():
@@ -232,8 +141,8 @@ def test_baselines_find_a_half_from_a_click_on_each(baseline):
 
 
 def test_baselines_repeat_themselves():
-    clicks = [Click(120, 60, True)]
-    assert (grabcut(two_halves(), clicks) == grabcut(two_halves(), clicks)).all()
+    said = [Click(120, 60, True)]
+    assert (grabcut(two_halves(), said) == grabcut(two_halves(), said)).all()
 
 
 def test_baselines_survive_a_photo_smaller_than_the_disc():
@@ -246,12 +155,11 @@ def test_baselines_survive_a_photo_smaller_than_the_disc():
 
 
 def test_every_kind_prompts_the_object(pack):
-    entries = score_prompt_kinds(ColourModel(), pack, validation_objects(pack))
-    expected = 100 * (225 / 555 + 330 / 555 + 1) / 3
-    assert [entry.protocol for entry in entries] == [f"prompts: {kind.value}" for kind in Kind]
-    for entry in entries:
-        assert entry.scores.mean_iou == pytest.approx(expected), entry.protocol
-        assert entry.counts == {"given as masks": 0}
+    (entry,) = scores_of(prompt_kinds(pack), pack)
+    assert entry.scores.one_iou == pytest.approx({kind.value: BOTH_CATS for kind in Kind})
+    assert entry.counts == {"polygons given as masks": 0}
+    assert entry.selection.items == 6
+    assert {kind.value for kind in Kind} < set(entry.timings)
 
 
 def test_prompts_are_real_ones_and_repeat_with_their_seed():
@@ -285,134 +193,254 @@ def test_a_path_is_cut_to_the_object():
     assert [run.tolist() for run in runs] == [[[0, 0], [1, 0]], [[3, 0], [3, 0]]]
 
 
-# --- Names ------------------------------------------------------------------------------------------------------------
+# --- Phrases ----------------------------------------------------------------------------------------------------------
 
 
 def test_names_are_asked_for_and_one_that_is_absent(pack):
-    first, second = named_photos(pack)
+    first, second = phrases.named_photos(pack)
     assert [(name, len(instances)) for name, instances in first.present] == [("cat", 2), ("kite", 1)]
     assert first.absent == second.absent == "dog"
 
 
-def test_scores_of_names(pack):
-    present, missed, refused = score_phrases(ColourModel(), pack, named_photos(pack))
-    assert (present.scores.count, present.scores.cumulative_iou) == (4, 100)
-    assert (missed.scores.count, missed.scores.refused) == (4, 0)
-    assert (refused.scores.count, refused.scores.refused) == (2, 100)
-    assert refused.selection.fingerprint != present.selection.fingerprint
+def test_scores_of_names_in_both_ways(pack):
+    entries = scores_of(phrases.class_names(pack), pack)
+    assert [entry.protocol for entry in entries[::3]] == [phrases.FIND, phrases.BEST]
+    for present, missed, refused in (entries[:3], entries[3:]):
+        assert (present.scores.count, present.scores.cumulative_iou) == (4, 100)
+        assert (missed.scores.count, missed.scores.refused) == (4, 0)
+        assert (refused.scores.count, refused.scores.refused) == (2, 100)
+        assert refused.selection.fingerprint != present.selection.fingerprint
 
 
-def test_a_set_without_complete_names_has_no_absent_ones(pack):
-    photos = [NamedPhoto(named.photo, named.present, None) for named in named_photos(pack)]
-    assert len(score_phrases(ColourModel(), pack, photos)) == 2
+def test_a_set_without_complete_names_has_no_absent_ones(pack, monkeypatch):
+    monkeypatch.setattr(Pack, "complete_names", lambda self, photo: frozenset())
+    assert len(scores_of(phrases.class_names(pack), pack)) == 4
+
+
+def test_referring_phrases_are_scored_by_the_rule_of_their_set(pack, tmp_path):
+    (entry,) = scores_of(phrases.referring(pack), pack)
+    assert (entry.scores.count, entry.scores.mean_iou) == (1, 100)
+    assert entry.rules == ("IoU: exact", "first sentence", "may be refused")
+    ours = open_dataset(f"refcoco:{tiny_data.refcoco(tmp_path / 'ref')}", "testA")
+    assert ours.expressions
+    assert "official" in phrases.referring(ours).lines[0].rules[0]
 
 
 # --- Whole photos -----------------------------------------------------------------------------------------------------
 
 
-def test_whole_photos_are_scored_in_both_ways(pack):
-    (photo,) = panoptic_photos(pack)
-    panoptic, semantic = score_whole_photos(ColourModel(), pack, [photo])
+def test_whole_photos_are_scored_in_three_ways(pack):
+    names = Names.of(pack)
+    (panoptic,) = scores_of(whole_photo.panoptic(pack, names), pack)
     quality = {row.category: (row.matched, row.surplus, row.missed) for row in panoptic.scores.per_class}
     # the squares are told as one: 330 of 555 pixels agree with the right one
     assert quality == {CAT: (1, 0, 1), KITE: (1, 0, 0), GRASS: (1, 0, 0)}
     assert panoptic.scores.stuff.pq == pytest.approx(100)
     assert panoptic.scores.things.pq == pytest.approx((100 * (330 / 555) / 1.5 + 100) / 2)
-    assert semantic.scores.mean_iou == pytest.approx(100)
+    (semantic,) = scores_of(whole_photo.semantic(pack, names), pack)
+    assert (semantic.scores.photos, semantic.scores.mean_iou) == (1, pytest.approx(100))
+    (instance,) = scores_of(whole_photo.instance(pack, names), pack)
+    per_class = {row.category: row.ap50 for row in instance.scores.per_class}
+    assert per_class[KITE] == 100
+    assert per_class[CAT] == pytest.approx(100 * 51 / 101)  # one of the two squares is found
+    assert instance.scores.photos == 2
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    truth = pack.panoptic(panoptic_photos(pack)[0])
-    assert isinstance(truth, PanopticTruth)
-    classes = true_classes(truth, Vocabulary.coco_panoptic())
+    classes = whole_photo.stored_classes(pack, pack.photos[1], Names.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 
 
-def test_a_photo_without_a_map_is_refused(pack):
-    with pytest.raises(ValueError, match="no panoptic map"):
-        score_whole_photos(ColourModel(), pack, pack.photos[:1])
+def test_a_photo_without_a_map_is_left_out(pack):
+    names = Names.of(pack)
+    asked = [[p.id for p in pack.photos if make(pack, names).items(p)] for make in (whole_photo.panoptic,
+                                                                                   whole_photo.semantic)]  # fmt: skip
+    assert asked == [[2], [2]]
 
 
-# --- Which objects, and the report ------------------------------------------------------------------------------------
+def test_coco_is_closed_and_other_sets_are_asked_for_their_own_names(pack, tmp_path):
+    names = Names.of(pack)
+    assert (names.is_closed, names.asked([CAT])) == (True, None)
+    other = open_dataset(f"ade20k:{tiny_data.ade20k(tmp_path / 'ade')}", "val")
+    names = Names.of(other)
+    assert (names.is_closed, names.mode, len(names.asked([1]))) == (False, LabelMode.FULL, 150)
+    oracle = Names.of(other, "oracle")
+    assert [category.id for category in oracle.asked([1, 8])] == [1, 8]
+    (entry,) = play_all(tiny.tiny_model("nano"), other, whole_photo.semantic(other, oracle))
+    assert entry.scores.mode is LabelMode.ORACLE
+    assert entry.scores.scores.photos == 2
 
 
-def test_a_smaller_draw_is_part_of_a_larger_one():
-    items = list(range(50))
-    few, more = drawn(items, 10, seed=3), drawn(items, 20, seed=3)
-    assert len(few) == 10
+def test_some_classes_alone_can_be_scored(pack):
+    names = Names.of(pack, "Kite, grass")
+    (panoptic,) = scores_of(whole_photo.panoptic(pack, names), pack, KitesAndGrass())
+    assert [row.category for row in panoptic.scores.scores.per_class] == [KITE, GRASS]
+    assert panoptic.rules[0] == "some classes of 133: kite, grass-merged"
+    with pytest.raises(ValueError, match="did you mean 'kite'"):
+        Names.of(pack, "kit")
+
+
+class KitesAndGrass(ColourModel):
+    def encode(self, image):
+        return OnlyAsked(image)
+
+
+class OnlyAsked(ColourPhoto):
+    def panoptic(self, classes=None):
+        everything = super().regions()
+        return everything[[label in classes.names for label in everything.labels]]
+
+
+def test_ids_that_begin_at_zero_are_moved(pack):
+    names = Names(Vocabulary.of(["sky", "road"]), {0: 1, 1: 2}, LabelMode.FULL, False, "")
+    stored = np.array([[0, 1, 255]], np.uint8)
+    index = {key: names.vocabulary.ids.index(number) for key, number in names.number.items()}
+    assert whole_photo.looked_up(stored, index).tolist() == [[0, 1, -1]]
+
+
+# --- References, compositions, words ----------------------------------------------------------------------------------
+
+
+def test_what_one_photo_shows_is_found_in_another(pack):
+    measure = references.pairs(pack, seed=0)
+    (pair, kite) = measure.items(pack.photos[0])
+    assert (pair.name, pair.other.id, pair.shown.area, len(pair.truth)) == ("cat", 2, 330, 2)
+    assert (kite.name, kite.shown.id) == ("kite", 22)
+    model = ColourModel()
+    (entry,) = scores_of(measure, pack, model)
+    assert (entry.scores.count, entry.scores.mean_iou) == (4, 100)
+    assert model.encoded == 2 + 4
+    assert entry.timings["encode the reference"].count == 4
+
+
+def test_pairs_follow_from_the_seed(tmp_path):
+    pack = make_pack(tmp_path, photos=8)
+
+    def others(seed):
+        return [pair.other.id for photo in pack.photos for pair in references.pairs(pack, seed).items(photo)]
+
+    assert others(0) == others(0) != others(1)
+
+
+def test_a_video_is_segmented_from_its_first_frame_alone(tmp_path):
+    pack = make_video(tmp_path)
+    (entry,) = scores_of(references.in_context(pack), pack)
+    assert (entry.scores.objects, entry.scores.photos, entry.scores.mean_iou) == (1, 3, 100)
+
+
+def test_a_phrase_and_a_stroke_stand_beside_each_alone(pack):
+    (entry,) = scores_of(composition.phrase_and_stroke(pack), pack)
+    assert entry.scores.count == 1  # the one written phrase
+    assert entry.scores.together.mean_iou == pytest.approx(100)
+    assert entry.scores.prompt_alone is not None
+    told, clicked = scores_of(composition.named_clicks(pack), pack)
+    assert told.contestant == "model hearing the class name"
+    assert told.scores == clicked.scores
+    assert (told.scores.objects, max(told.scores.mean_iou)) == (6, 10)
+
+
+def test_the_name_is_said_once(pack):
+    said = []
+
+    class Listening(ColourPhoto):
+        def session(self):
+            session = super().session()
+            add = session.add
+            session.add = lambda *prompts: said.append([type(each).__name__ for each in prompts]) or add(*prompts)
+            return session
+
+    model = ColourModel()
+    model.encode = Listening
+    play_all(model, pack, composition.named_clicks(pack))
+    assert said[:3] == [["Text", "Point"], ["Point"], ["Point"]]
+
+
+def test_captions_are_compared_with_what_people_wrote(pack):
+    (entry,) = scores_of(language.caption(pack), pack)
+    assert entry.scores.photos == 2
+    assert entry.scores.cider_d > 0
+
+
+def test_fit_of_a_photo_and_a_caption_is_the_models_own():
+    seen = tiny.tiny_relative("xdecoder").encode(tiny.picture(70, 50))
+    said = ["a cat", "two dogs"]
+    vectors = seen.model.encode_phrases(said).phrases
+    unit = (vectors / vectors.norm(dim=-1, keepdim=True)).numpy()
+    assert unit @ language.photo_vector(seen) == pytest.approx(seen.similarity(said), abs=1e-5)
+
+
+def test_retrieval_ranks_with_a_network(pack):
+    (entry,) = play_all(tiny.tiny_relative("xdecoder"), pack, language.retrieval(pack))
+    assert (entry.scores.photos, entry.scores.captions, entry.scores.text[5]) == (2, 4, 100)
+
+
+# --- Video ------------------------------------------------------------------------------------------------------------
+
+
+def test_objects_are_followed_beside_their_first_mask_copied(tmp_path):
+    pack = make_video(tmp_path)
+    model, copied = scores_of(videos.video(pack), pack)
+    assert (model.contestant, copied.contestant) == ("model", "first mask copied")
+    assert (model.scores.objects, model.scores.j.mean, model.scores.f.mean) == (1, 100, 100)
+    # 15 rows that move by 3 and by 6; then the object is gone
+    assert copied.scores.j.mean == pytest.approx(100 * (12 / 18 + 9 / 21 + 0) / 3)
+    assert model.scores.frames == 3  # the pack drops the first frame alone
+    assert model.counts == {"objects that appear later, not asked for": 0}
+
+
+def test_davis_drops_the_last_frame_too_and_ignores_what_it_does_not_label(tmp_path):
+    dataset = open_dataset(f"davis2017:{tiny_data.davis(tmp_path)}", "val")
+    measure = videos.video(dataset)
+    (tracks,) = measure.items(dataset.photos[0])
+    assert [track.number for track in tracks] == [1, 2]
+    assert measure.items(dataset.photos[1]) == []
+    assert "all but the last" in measure.lines[0].rules[1]
+
+
+def test_a_model_that_stops_early_is_told(tmp_path):
+    class Lazy(ColourModel):
+        def track(self, video, prompts, frame=0):
+            yield from list(super().track(video, prompts))[:1]
+
+    pack = make_video(tmp_path)
+    with pytest.raises(OSError, match="stopped before frame 2 of cats"):
+        play_all(Lazy(), pack, videos.video(pack))
+
+
+# --- Which photos -----------------------------------------------------------------------------------------------------
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path):
+    photos = make_pack(tmp_path, photos=12).photos
+    few, more = (drawn_places(photos, lambda photo: True, count, 3) for count in (4, 8))
+    assert len(few) == 4
     assert set(few) < set(more)
     assert few == sorted(few)
-    assert few != drawn(items, 10, seed=4)
-    assert drawn(items, None, seed=3) == items
+    assert few != drawn_places(photos, lambda photo: True, 4, 4)
+    assert drawn_places(photos, lambda photo: photo.id == 5, 4, 3) == [4]
 
 
 def test_a_fingerprint_changes_with_any_object(pack):
-    objects = validation_objects(pack)
-    whole = Selection.of_objects("coco_full", "val", objects)
-    assert (whole.photos, whole.items) == (2, 6)
-    assert whole == Selection.of_objects("coco_full", "val", objects)
-    assert whole.fingerprint != Selection.of_objects("coco_full", "val", objects[1:]).fingerprint
+    measure = clicks(pack, CONTESTANTS[:1], 1)
+    (whole,) = scores_of(measure, pack)
+    assert whole.selection == scores_of(measure, pack)[0].selection
+    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.photos}
+    (some,) = play_all(ColourModel(), pack, measure, items=fewer)
+    assert whole.selection.fingerprint != some.selection.fingerprint
+    assert (some.selection.photos, some.selection.items) == (2, 4)
 
 
-def test_a_plan_runs_its_tasks_and_reports_numbers(pack, tmp_path):
-    plan = Plan(sets=("coco_full",), contestants=CONTESTANTS[:1], clicks=2, max_objects=2)
-    entries = [entry for found in evaluate(ColourModel(), pack.path.parent, plan) for entry in found]
-    assert [entry.protocol.split(":")[0] for entry in entries] == (
-        ["clicks"] + ["prompts"] * 5 + ["phrases"] * 3 + ["panoptic", "semantic"]
-    )
-    card = ModelCard("colours", None, 0, 40, 60, "float32", "cpu")
-    report = Report(card, Machine.here(1), {"seed": 0}, entries, 1.5, {"python": "3"})
-    report.save(tmp_path / "new" / "results.json")
-    read = json.loads((tmp_path / "new" / "results.json").read_text())
-    assert read["entries"][0]["selection"]["items"] == 2
-    assert list(read["entries"][0]["scores"]["mean_iou"]) == ["1", "2"]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]
+def test_a_model_that_sees_no_numbers_is_told(pack):
+    model = tiny.tiny_model("nano")
+    next(model.network.pixel_decoder.parameters()).data.fill_(float("nan"))
+    with pytest.raises(OSError, match=r"1.png of coco_full: nano sees no numbers in it"):
+        play_all(model, pack, prompt_kinds(pack))
 
 
-def test_scores_repeat(pack):
-    def scores():
-        plan = Plan(sets=("coco_full",), clicks=2)
-        return [
-            (entry.selection, entry.scores)
-            for found in evaluate(ColourModel(), pack.path.parent, plan)
-            for entry in found
-        ]
-
-    assert scores() == scores()
-
-
-def test_a_missing_set_is_named(pack):
-    with pytest.raises(PackError, match="holds no set duts"):
-        list(evaluate(ColourModel(), pack.path.parent, Plan(tasks=(Task.CLICKS,), sets=("duts",))))
-
-
-def test_a_plan_for_nothing_is_refused():
-    with pytest.raises(ValueError, match="No set is left"):
-        Plan(tasks=(Task.PANOPTIC,), sets=("duts",)).steps()
-
-
-def test_numbers_that_do_not_exist_are_null():
-    card = ModelCard("m", None, 0, 1, 1, "float32", "cpu")
-    report = Report(card, Machine.here(1), {}, [], math.nan, {})
-    assert json.loads(report.to_json())["seconds"] is None
-    assert math.isnan(Stopwatch().read().median_ms)
-
-
-def test_contestants_have_names_of_their_own():
-    assert len({contestant.name for contestant in CONTESTANTS}) == len(CONTESTANTS)
-    assert all(isinstance(contestant, Contestant) for contestant in CONTESTANTS)
-
-
-def test_the_command_writes_a_report_and_a_table(pack, tmp_path, capsys):
-    weights, out = tmp_path / "nano.safetensors", tmp_path / "results.json"
-    write_tensors(weights, build(nano()).state_dict(), {"seem_model": "nano"})
-    words = ["--model", str(weights), "--data", str(pack.path.parent), "--out", str(out), "--sets", "coco_full"]
-    main([*words, "--clicks", "2", "--max-objects", "1", "--contestants", "model", "disc of 30 px"])
-    report = json.loads(out.read_text())
-    assert (report["model"]["name"], len(report["model"]["sha256"])) == ("nano", 64)
-    assert report["arguments"]["max_objects"] == 1
-    table = capsys.readouterr()
-    assert len(table.out.splitlines()) == len(report["entries"]) == 2 + 5 + 3 + 2
-    assert "clicks coco_full" in table.err
-    assert str(tmp_path) not in out.read_text()
+def test_a_photo_is_encoded_once_whoever_asks(pack):
+    model = ColourModel()
+    look = Look(model, pack, pack.photos[0], 0)
+    assert look.seen is look.seen
+    assert model.encoded == 1
+    assert annotation(1, 1, CAT, LEFT)["area"] == 225

@@ -1,8 +1,10 @@
 """Scores under named protocols: metrics count, protocols play the user, the report says what was run.
 
-    python -m seem.evaluation --model nano --data ../shared/data --out results.json
+    seem evaluate --model nano --data pack:../shared/data/coco_full --task clicks --out clicks.json
 
-`protocols` walk over photos, ask a model (or a baseline, a `Contestant`) and feed `metrics`; every metric has `update`,
-`merge`, `compute` and `reset`, and computes a frozen result. All scores are percentages, 0-100; a mean of nothing is
-NaN, which is null in JSON. What the scores on the photo pack mean is written beside each protocol.
+`plan` turns tasks into `protocols`, each a `Measure`: what is asked about a photo, and how. `runner` plays them photo
+by photo, alone, in `workers` or as `ranks`, and keeps what was counted in a `journal`. Protocols ask a model (or a
+baseline, a `Contestant`) and feed `metrics`; every metric has `update`, `merge`, `compute`, `reset` and a `state` to go
+on from, and computes a frozen result. Scores are percentages, 0-100 (CIDEr-D may pass 100); a mean of nothing is NaN,
+which is null in JSON. What the scores on the photo pack mean is written beside each protocol.
 """

@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
 from seem.evaluation.subject import Seen, region
-from seem.prompts import Point
+from seem.prompts import Point, Text
 from seem.simulation.next_click import Click
 
 Answer: TypeAlias = "Callable[[Sequence[Click]], Bool[np.ndarray, 'h w']]"
@@ -28,10 +28,11 @@ GRABCUT_ITERATIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The photo that is asked about: its pixels, and what the model made of them."""
+    """The photo that is asked about: its pixels, what the model made of them, and what the object is called."""
 
     pixels: UInt8[np.ndarray, "h w 3"]
     seen: Seen
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Contestant:
     name: str
     begin: Callable[[Shown], Answer]
     most_clicks: int | None = None
+    is_model: bool = False
 
 
 # --- The model --------------------------------------------------------------------------------------------------------
@@ -57,6 +59,12 @@ def _in_rounds(shown: Shown) -> Answer:
 
 def _at_once(shown: Shown) -> Answer:
     return lambda clicks: region(shown.seen.segment(*map(_point, clicks)))
+
+
+def _hearing_the_name(shown: Shown) -> Answer:
+    session = shown.seen.session()
+    words = [Text(shown.name)]  # said once; a session remembers all its prompts
+    return lambda clicks: region(session.add(*(words.pop() for _ in tuple(words)), _point(clicks[-1])))
 
 
 def _point(click: Click) -> Point:
@@ -140,11 +148,17 @@ def disc(pixels: UInt8[np.ndarray, "h w 3"], click: Click, radius: float) -> Boo
 
 
 CONTESTANTS = (
-    Contestant("model", _in_rounds),
-    Contestant("model without memory", _at_once),
+    Contestant("model", _in_rounds, is_model=True),
+    Contestant("model without memory", _at_once, is_model=True),
     Contestant(f"disc of {DISC_RADIUS} px", _first_disc, most_clicks=1),
     Contestant("GrabCut", _grabcut),
     Contestant("random walker", _random_walker),
 )
 """Everyone, by the name in the report. The model's rounds remember the previous mask; without memory, every answer is
 `segment` of all clicks so far."""
+
+TOLD = Contestant("model hearing the class name", _hearing_the_name, is_model=True)
+"""The model in rounds, who is also told what the object is called."""
+
+BASELINES = {"disc": CONTESTANTS[2], "grabcut": CONTESTANTS[3], "walker": CONTESTANTS[4]}
+"""Baselines by the word that asks for them."""

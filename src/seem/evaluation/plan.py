@@ -1,114 +1,291 @@
-"""Which protocols are run on which sets of the photo pack, and in which order."""
+"""Which protocols answer which task, on which data sets and for which models; and what is asked for in one run."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from seem.data.pack import Pack, PackError, validation_objects
-from seem.evaluation.contestants import CONTESTANTS, Contestant
-from seem.evaluation.protocols.clicks import score_clicks
-from seem.evaluation.protocols.phrases import named_photos, score_phrases
-from seem.evaluation.protocols.prompt_kinds import score_prompt_kinds
-from seem.evaluation.protocols.whole_photo import panoptic_photos, score_whole_photos
-from seem.evaluation.report import Entry
-from seem.evaluation.selection import drawn
-from seem.evaluation.subject import Scored
+from seem.api import Model
+from seem.data.dataset import Dataset, ReadSet, sequences
+from seem.data.opening import list_splits, open_dataset
+from seem.data.pack import Pack
+from seem.evaluation.contestants import BASELINES, CONTESTANTS, Contestant
+from seem.evaluation.measure import Measure
+from seem.evaluation.names import Names
+from seem.evaluation.protocols import composition, language, phrases, references, videos, whole_photo
+from seem.evaluation.protocols.clicks import clicks
+from seem.evaluation.protocols.clicks_seem import clicks_seem
+from seem.evaluation.protocols.prompt_kinds import prompt_kinds
+from seem.evaluation.selection import data_fingerprint, drawn_places
+from seem.evaluation.subject import Scored, Tracking
 from seem.simulation.strokes import PolygonRule
+from seem.tasks.reference import place_of
 
-SPLIT = "val"
 
-
-class Task(enum.Enum):
+class Task(str, enum.Enum):
     """What is measured."""
 
+    PANOPTIC = "panoptic"
+    INSTANCE = "instance"
+    SEMANTIC = "semantic"
+    PHRASES = "phrases"
     CLICKS = "clicks"
     PROMPTS = "prompts"
-    PHRASES = "phrases"
-    PANOPTIC = "panoptic"
+    COMPOSITION = "composition"
+    REFERENCE = "reference"
+    VIDEO = "video"
+    CAPTION = "caption"
+    RETRIEVAL = "retrieval"
 
 
-_CLICK_SETS = ("coco_full", "voc_general", "open_mix", "duts")
-
-SETS: Mapping[Task, tuple[str, ...]] = MappingProxyType(
-    {
-        Task.CLICKS: _CLICK_SETS,
-        Task.PROMPTS: _CLICK_SETS,
-        Task.PHRASES: ("coco_full", "voc_animals", "voc_general"),
-        Task.PANOPTIC: ("coco_full",),
-    }
-)
-"""Sets of the pack that a task is measured on."""
+_ALL_BASELINES, _NO_BASELINES = "all", "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to run.
+class Request:
+    """What to run; it travels to other processes.
 
-    `sets`: None = all of `SETS`. `max_objects`: of every set and task so many objects, or photos where a task goes by
-    photos, drawn with `seed`; None = all.
+    Attributes:
+        data: specifications of data sets, `kind:path`.
+        tasks: None = all that a data set and the model can do.
+        split: which part of each.
+        at_most: of each set and protocol so many photos (videos), drawn with `seed`; None = all.
+        classes: names with commas between, or "oracle"; None = all classes of the set.
+        clicks: how often the user clicks.
+        baselines: names of `BASELINES` with commas between, "all" or "none"; None = all on the photo pack, else none.
+        seed: of what is drawn.
     """
 
-    tasks: tuple[Task, ...] = tuple(Task)
-    sets: tuple[str, ...] | None = None
-    contestants: tuple[Contestant, ...] = CONTESTANTS[:4]
-    clicks: int = 10
-    max_objects: int | None = None
+    data: tuple[str, ...]
+    tasks: tuple[Task, ...] | None = None
+    split: str = "val"
+    at_most: int | None = None
+    classes: str | None = None
+    clicks: int = 20
+    baselines: str | None = None
     seed: int = 0
-    polygon_rule: PolygonRule = PolygonRule.FILLED
 
-    def steps(self) -> list[tuple[Task, str]]:
-        """List tasks with their sets; `ValueError` if there is nothing to run."""
-        steps = [(task, name) for task in self.tasks for name in SETS[task] if self.sets is None or name in self.sets]
-        if not steps:
-            wanted = ", ".join(task.value for task in self.tasks)
-            raise ValueError(f"No set is left for {wanted}; they run on {', '.join(_CLICK_SETS)}, voc_animals.")
-        return steps
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ValueError("There is no data set; pass --data kind:path.")
+        if self.clicks < 1:
+            raise ValueError(f"--clicks is {self.clicks}; a user clicks at least once.")
+        if self.at_most is not None and self.at_most < 1:
+            raise ValueError(f"--max is {self.at_most}; score at least one photo.")
+        named_baselines(self.baselines)
+
+    def arguments(self) -> dict[str, object]:
+        """Say what was asked for, without the folders: they belong to one machine."""
+        told = asdict(self)
+        told.pop("data")
+        return told | {"tasks": None if self.tasks is None else [task.value for task in self.tasks]}
 
 
-def evaluate(model: Scored, data: Path, plan: Plan) -> Iterator[list[Entry]]:
-    """Run a plan on the pack's root folder, one task on one set after the other.
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What one process has decided about a data set, for the others.
+
+    `kept` numbers the measures that ask about any photo; `places` are the photos that each is played on, None = all.
+    """
+
+    fingerprint: str
+    kept: tuple[int, ...]
+    places: tuple[frozenset[int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One data set with all that is asked about it."""
+
+    dataset: Dataset
+    measures: tuple[Measure, ...]
+    decided: Decided
+
+    def measures_at(self, place: int) -> list[int]:
+        """List the measures that may ask about the photo at this place."""
+        return [k for k, places in enumerate(self.decided.places) if places is None or place in places]
+
+    def places(self) -> list[int]:
+        """List the places of the photos that anything may be asked about."""
+        drawn = [places for places in self.decided.places if places is not None]
+        if len(drawn) < len(self.measures):
+            return list(range(len(self.dataset.photos)))
+        return sorted(frozenset[int]().union(*drawn))
+
+
+def plan(request: Request, model: Scored) -> list[Step]:
+    """Open the data sets, and decide what is asked.
 
     Raises:
-        PackError: a set is missing.
+        ValueError: the model or a data set cannot do a task that was asked for; the message says what each can.
+        DataError: a data set is not there, incomplete, or its part is empty.
     """
-    for task, name in plan.steps():
-        folder = data / name
-        if not folder.is_dir():
-            raise PackError(f"{data} holds no set {name}; give the pack's root folder, or leave the set out.")
-        yield run_task(model, Pack.open(folder, SPLIT), task, plan)
+    able = abilities(model)
+    if unable := [task for task in request.tasks or () if task not in able]:
+        raise ValueError(f"{name_of(model)} cannot do {unable[0].value}; it can do {_listed(able)}.")
+    return [_step(open_part(spec, request.split), request, model) for spec in request.data]
 
 
-def run_task(model: Scored, pack: Pack, task: Task, plan: Plan) -> list[Entry]:
-    """Run one task on one set."""
-    title = f"{task.value} {pack.name}"
-    match task:
-        case Task.CLICKS:
-            objects = drawn(validation_objects(pack), plan.max_objects, plan.seed)
-            with progress(len(objects), title) as step:
-                return score_clicks(model, pack, objects, plan.contestants, plan.clicks, step)
-        case Task.PROMPTS:
-            objects = drawn(validation_objects(pack), plan.max_objects, plan.seed)
-            with progress(len(objects), title) as step:
-                return score_prompt_kinds(model, pack, objects, plan.polygon_rule, step)
-        case Task.PHRASES:
-            named = drawn(named_photos(pack), plan.max_objects, plan.seed)
-            with progress(len(named), title) as step:
-                return score_phrases(model, pack, named, step)
-        case Task.PANOPTIC:
-            photos = drawn(panoptic_photos(pack), plan.max_objects, plan.seed)
-            with progress(len(photos), title) as step:
-                return score_whole_photos(model, pack, photos, step)
+def plan_as(decided: Sequence[Decided], request: Request, model: Scored) -> list[Step]:
+    """Open the data sets for what another process has decided."""
+    found = []
+    for spec, each in zip(request.data, decided, strict=True):
+        dataset = open_part(spec, request.split)
+        made = [measure for _, measure in _made(dataset, request, model)]
+        found.append(Step(dataset, tuple(made[k] for k in each.kept), each))
+    return found
 
 
-@contextmanager
-def progress(count: int, title: str) -> Iterator[Callable[[], object]]:
-    """Show a bar on standard error; yields what to call after each of `count` pieces."""
-    from tqdm import tqdm
+def _made(dataset: Dataset, request: Request, model: Scored) -> list[tuple[Task, Measure]]:
+    """Make everything that might be asked, task by task."""
+    wanted = dict.fromkeys(abilities(model) if request.tasks is None else request.tasks)
+    return [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
 
-    with tqdm(total=count, desc=title, dynamic_ncols=True) as bar:
-        yield bar.update
+
+def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
+    made = _made(dataset, request, model)
+    kept = [k for k, (_, measure) in enumerate(made) if is_asked(measure, dataset)]
+    where = f"{dataset.name}, part {dataset.split},"
+    if missing := set(request.tasks or ()) - {made[k][0] for k in kept}:
+        others = [task for task in Task if any(is_asked(m, dataset) for m in MAKERS[task](dataset, request, model))]
+        first = next(task for task in Task if task in missing)
+        raise ValueError(f"{where} has no truth for {first.value}; it can be asked for {_listed(others)}.")
+    if not kept:
+        raise ValueError(f"{where} has no truth for anything that {name_of(model)} can do.")
+    measures = [made[k][1] for k in kept]
+    places = tuple(_drawn(measure, dataset, request) for measure in measures)
+    return Step(dataset, tuple(measures), Decided(data_fingerprint(dataset), tuple(kept), places))
+
+
+def _drawn(measure: Measure, dataset: Dataset, request: Request) -> frozenset[int] | None:
+    if request.at_most is None:
+        return None
+    places = drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, request.at_most, request.seed)
+    return frozenset(places)
+
+
+def open_part(spec: str, split: str) -> Dataset:
+    """Open a part of a data set that has a photo."""
+    dataset = open_dataset(spec, split)
+    if not dataset.photos:
+        raise ValueError(f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}.")
+    return dataset
+
+
+def is_asked(measure: Measure, dataset: Dataset) -> bool:
+    """Whether there is any photo that this measure asks about."""
+    return any(len(measure.items(photo)) for photo in dataset.photos)
+
+
+def name_of(model: Scored) -> str:
+    """Say which model it is."""
+    return model.name if isinstance(model, Model) else type(model).__name__
+
+
+def kind_of(dataset: Dataset) -> str:
+    """Say which format a data set has."""
+    return "pack" if isinstance(dataset, Pack) else dataset.kind if isinstance(dataset, ReadSet) else "other"
+
+
+def abilities(model: Scored) -> tuple[Task, ...]:
+    """List the tasks that a model was made for."""
+    able = set(Task) - (set() if isinstance(model, Model) else {Task.RETRIEVAL})  # which looks at the network's vectors
+    if isinstance(model, Model):
+        network = model.network
+        if network.decoder.policy.visual is None:
+            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO}  # a mask is given
+        if place_of(network) is None:
+            able -= {Task.REFERENCE}
+        if network.decoder.captions is None:
+            able -= {Task.CAPTION}
+        if network.image_projection is None:
+            able -= {Task.RETRIEVAL}
+    if not isinstance(model, Tracking):
+        able -= {Task.VIDEO}
+    return tuple(task for task in Task if task in able)
+
+
+def named_baselines(words: str | None, *, is_pack: bool = True) -> tuple[Contestant, ...]:
+    """Read which baselines answer clicks as well."""
+    if words is None:
+        words = _ALL_BASELINES if is_pack else _NO_BASELINES
+    if words in (_ALL_BASELINES, _NO_BASELINES):
+        return tuple(BASELINES.values()) if words == _ALL_BASELINES else ()
+    given = [word.strip() for word in words.split(",")]
+    if unknown := [word for word in given if word not in BASELINES]:
+        raise ValueError(f"There is no baseline {unknown[0]!r}; there are {', '.join(BASELINES)}, all and none.")
+    return tuple(BASELINES[word] for word in given)
+
+
+def _listed(tasks: Sequence[Task]) -> str:
+    return ", ".join(task.value for task in tasks) or "nothing"
+
+
+# --- From tasks to protocols ------------------------------------------------------------------------------------------
+
+
+def _whole(make: Callable[[Dataset, Names], Measure]) -> Callable[[Dataset, Request, Scored], list[Measure]]:
+    def made(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+        if not any(category.text for category in dataset.categories.values()):
+            return []
+        return [make(dataset, Names.of(dataset, request.classes))]
+
+    return made
+
+
+def _clicks(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:
+    baselines = named_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
+    ritm = clicks(dataset, (*CONTESTANTS[:2], *baselines), request.clicks)
+    return [ritm, clicks_seem(dataset, request.clicks)] if isinstance(model, Model) else [ritm]
+
+
+def _prompts(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    curve = isinstance(model, Model) and model.network.config.polygon_rule == "curve"
+    return [prompt_kinds(dataset, PolygonRule.CURVE if curve else PolygonRule.FILLED)]
+
+
+def _phrases(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    names = [] if kind_of(dataset) == "refcoco" else [phrases.class_names(dataset)]
+    return names + ([phrases.referring(dataset)] if dataset.expressions else [])
+
+
+def _composition(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    return [composition.phrase_and_stroke(dataset), composition.named_clicks(dataset)]
+
+
+def _reference(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    if sequences(dataset):
+        return [references.in_context(dataset)]
+    return [references.pairs(dataset, request.seed)]
+
+
+def _video(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    return [videos.video(dataset)]
+
+
+def _caption(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    return [language.caption(dataset)]
+
+
+def _retrieval(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    return [language.retrieval(dataset)]
+
+
+MAKERS: Mapping[Task, Callable[[Dataset, Request, Scored], list[Measure]]] = MappingProxyType(
+    {
+        Task.PANOPTIC: _whole(whole_photo.panoptic),
+        Task.INSTANCE: _whole(whole_photo.instance),
+        Task.SEMANTIC: _whole(whole_photo.semantic),
+        Task.PHRASES: _phrases,
+        Task.CLICKS: _clicks,
+        Task.PROMPTS: _prompts,
+        Task.COMPOSITION: _composition,
+        Task.REFERENCE: _reference,
+        Task.VIDEO: _video,
+        Task.CAPTION: _caption,
+        Task.RETRIEVAL: _retrieval,
+    }
+)
+"""What a task asks about a data set; a measure without any item where the set has no truth for it."""

@@ -8,47 +8,34 @@ import math
 import os
 import platform
 import statistics
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from seem.checkpoints.safe import written_aside
+from seem.evaluation.metrics.caption import CaptionResult
 from seem.evaluation.metrics.clicks import ClickResult
+from seem.evaluation.metrics.composition import CompositionResult
+from seem.evaluation.metrics.in_context import InContextResult
+from seem.evaluation.metrics.instances import InstanceResult
+from seem.evaluation.metrics.open_vocabulary import OpenVocabularyResult
 from seem.evaluation.metrics.overlap import OverlapResult
 from seem.evaluation.metrics.panoptic import PanopticResult
+from seem.evaluation.metrics.prompt_kinds import PromptKindResult
 from seem.evaluation.metrics.refusal import RefusalResult
+from seem.evaluation.metrics.retrieval import RetrievalResult
 from seem.evaluation.metrics.semantic import SemanticResult
+from seem.evaluation.metrics.video import VideoResult
 from seem.evaluation.selection import Selection
 
-Scores: TypeAlias = ClickResult | OverlapResult | PanopticResult | RefusalResult | SemanticResult
+WholePhotoScores: TypeAlias = InstanceResult | PanopticResult | SemanticResult
+RegionScores: TypeAlias = ClickResult | CompositionResult | OverlapResult | PromptKindResult | RefusalResult
+SequenceScores: TypeAlias = InContextResult | VideoResult
+LanguageScores: TypeAlias = CaptionResult | RetrievalResult | OpenVocabularyResult[WholePhotoScores]
+Scores: TypeAlias = WholePhotoScores | RegionScores | SequenceScores | LanguageScores
 
 PACKAGES = ("seem", "torch", "numpy", "pillow", "pycocotools", "opencv-python-headless", "scikit-image")
-
-
-class Stopwatch:
-    """Adds up the time of one kind of step."""
-
-    def __init__(self) -> None:
-        self._seconds: list[float] = []
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Time a block."""
-        started = time.perf_counter()
-        yield
-        self._seconds.append(time.perf_counter() - started)
-
-    def read(self) -> Timing:
-        """Return what was measured so far."""
-        total = math.fsum(self._seconds)
-        return Timing(
-            count=len(self._seconds),
-            seconds=round(total, 3),
-            median_ms=round(1000 * statistics.median(self._seconds), 3) if self._seconds else math.nan,
-            mean_ms=round(1000 * total / len(self._seconds), 3) if self._seconds else math.nan,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +47,38 @@ class Timing:
     median_ms: float
     mean_ms: float
 
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Timing:
+        """Sum up how long a step took every time."""
+        total = math.fsum(seconds)
+        return cls(
+            count=len(seconds),
+            seconds=round(total, 3),
+            median_ms=round(1000 * statistics.median(seconds), 3) if seconds else math.nan,
+            mean_ms=round(1000 * total / len(seconds), 3) if seconds else math.nan,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One item that went badly, to be looked at: masks as compressed COCO run-length codes of the photo's size."""
+
+    photo: int
+    file: str
+    what: str
+    title: str
+    iou: float
+    hw: tuple[int, int]
+    truth: str
+    predicted: str
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """The scores of one contestant on one selection under one protocol.
 
     `rules` say in words what the protocol's name leaves open. `counts` are cases worth knowing, such as fallbacks.
+    `worst` are the cases that went worst.
     """
 
     protocol: str
@@ -75,6 +88,7 @@ class Entry:
     timings: Mapping[str, Timing]
     rules: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    worst: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +106,52 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it ran."""
+    """Where it ran; `accelerator` is None for a processor alone."""
 
     processor: str
     cores: int
     threads: int
+    accelerator: str | None = None
 
     @classmethod
-    def here(cls, threads: int) -> Machine:
+    def here(cls, threads: int, accelerator: str | None = None) -> Machine:
         """Describe this machine."""
-        return cls(_processor(), os.cpu_count() or 1, threads)
+        return cls(_processor(), os.cpu_count() or 1, threads, accelerator)
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """Which data were asked about: `fingerprint` is that of the whole part, not of what was drawn from it."""
+
+    name: str
+    split: str
+    kind: str
+    photos: int
+    fingerprint: str
+    classes: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Where the time went, in seconds.
+
+    `wall` is that of the last run alone, from its first photo to its last; all others add up what all processes and
+    earlier, broken runs took. `user` is the simulated user, who decides where to click; `loop` is what is left: reading
+    photos, counting, keeping the journal.
+    """
+
+    wall: float
+    model: float
+    baselines: float
+    user: float
+    loop: float
+    processes: int
+    photos_from_earlier_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole evaluation. Everything but `timings` and `seconds` is the same when it is run again."""
+    """A whole evaluation. Everything but times is the same when it is run again."""
 
     model: ModelCard
     machine: Machine
@@ -114,6 +159,9 @@ class Report:
     entries: Sequence[Entry]
     seconds: float
     versions: Mapping[str, str]
+    data: Sequence[DataCard] = ()
+    time: Spent | None = None
+    format: str = "seem evaluation 2"
 
     def to_json(self) -> str:
         """Return the file's text; numbers that do not exist are null."""
@@ -123,9 +171,8 @@ class Report:
         """Write the file: aside, then renamed."""
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}.part")
-        aside.write_text(self.to_json(), encoding="utf-8")
-        aside.replace(place)
+        with written_aside(place) as aside:
+            aside.write_text(self.to_json(), encoding="utf-8")
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,16 +1,14 @@
-"""Which photos and objects a score is taken on, and their fingerprint."""
+"""Which photos and objects a score is taken on, and their fingerprints."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
-from seem.data.pack import PhotoRecord, ValidationObject
-
-Item = TypeVar("Item", bound=Hashable)
+from seem.data.dataset import Dataset
+from seem.data.records import PhotoRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,33 +22,54 @@ class Selection:
     fingerprint: str
 
     @classmethod
-    def of(cls, set_name: str, split: str, items: Iterable[tuple[PhotoRecord, object]]) -> Selection:
-        """Describe items of photos, each with what singles it out in its photo."""
-        rows = [(photo.id, what) for photo, what in items]
+    def of(cls, set_name: str, split: str, items: Iterable[tuple[int, object]]) -> Selection:
+        """Describe items of photos, by the photo's id, each with what singles it out in its photo."""
+        rows = list(items)
         lines = "".join(f"{set_name}/{split}/{photo_id}/{what}\n" for photo_id, what in rows)
         digest = hashlib.sha256(lines.encode()).hexdigest()
         return cls(set_name, split, len({photo_id for photo_id, _ in rows}), len(rows), digest)
 
-    @classmethod
-    def of_objects(cls, set_name: str, split: str, objects: Iterable[ValidationObject]) -> Selection:
-        """Describe objects by their annotation ids."""
-        return cls.of(set_name, split, ((item.photo, item.truth.id) for item in objects))
 
+def drawn_places(
+    photos: Sequence[PhotoRecord], is_asked: Callable[[PhotoRecord], bool], at_most: int, seed: int
+) -> list[int]:
+    """Draw `at_most` of the photos about which something is asked; returns their places in order.
 
-def drawn(items: Sequence[Item], at_most: int | None, seed: int) -> list[Item]:
-    """Draw `at_most` items and keep their order; None keeps them all.
-
-    An item's lot is a hash of the seed and its place, so that a smaller draw is part of every larger one.
+    A photo's lot is a hash of the seed and its id, so that a smaller draw is part of every larger one.
     """
-    if at_most is None or at_most >= len(items):
-        return list(items)
     if at_most < 1:
-        raise ValueError(f"at_most is {at_most}; score at least one object.")
-    lots = sorted(range(len(items)), key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest())
-    return [items[place] for place in sorted(lots[:at_most])]
+        raise ValueError(f"--max is {at_most}; score at least one photo.")
+    found: list[int] = []
+    for place in sorted(range(len(photos)), key=lambda place: _lot(f"{seed}:{photos[place].id}")):
+        if len(found) == at_most:
+            break
+        if is_asked(photos[place]):
+            found.append(place)
+    return sorted(found)
 
 
-def by_photo(objects: Iterable[ValidationObject]) -> Iterator[tuple[PhotoRecord, list[ValidationObject]]]:
-    """Group neighbours that share a photo, so that it is encoded once."""
-    for photo, group in itertools.groupby(objects, key=lambda item: item.photo):
-        yield photo, list(group)
+def data_fingerprint(dataset: Dataset) -> str:
+    """Take the sha256 of what a data set is, wherever it lies.
+
+    Of the files that describe it the content counts, of every photo its id, size and bytes on disk, of its maps the
+    bytes: nobody waits until gigabytes of photos are read.
+    """
+    digest = hashlib.sha256(dataset.split.encode())
+    for file in dataset.files:
+        digest.update(f"\n{file.name}\n".encode())
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    for photo in dataset.photos:
+        sizes = [_num_bytes(path) for path in (photo.path, photo.panoptic_path, photo.semantic_path)]
+        digest.update(f"\n{photo.id} {photo.path.name} {photo.hw} {sizes}".encode())
+    return digest.hexdigest()
+
+
+def _num_bytes(path: Path | None) -> int:
+    """Return the size of a file; 0 where it is missing, which is for the reader to tell."""
+    return path.stat().st_size if path is not None and path.is_file() else 0
+
+
+def _lot(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,7 +1,11 @@
-"""What protocols ask of a model: as much of `seem.api` as they use, so that anything of this shape can be scored."""
+"""What protocols ask of a model: as much of `seem.api` as they use, so that anything of this shape can be scored.
+
+A protocol needs the one or other of these; `plan.abilities` says which a model has.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +14,7 @@ from numpy.typing import NDArray
 
 from seem.prompts import Prompt
 from seem.results import Results
+from seem.vocabulary import Vocabulary
 
 
 @runtime_checkable
@@ -29,16 +34,28 @@ class Seen(Protocol):
         """Begin rounds about one object."""
         ...
 
-    def segment(self, *prompts: Prompt) -> Results:
+    def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
         """Segment one object."""
         ...
 
-    def panoptic(self) -> Results:
+    def find(self, phrases: str) -> Results:
+        """Segment everything that a phrase fits."""
+        ...
+
+    def panoptic(self, classes: Vocabulary | None = None) -> Results:
         """Segment every thing and stuff region."""
         ...
 
-    def semantic(self) -> Results:
+    def instances(self, classes: Vocabulary | None = None, threshold: float | None = None) -> Results:
+        """Segment every countable thing."""
+        ...
+
+    def semantic(self, classes: Vocabulary | None = None) -> Results:
         """Give every pixel a class."""
+        ...
+
+    def caption(self) -> str:
+        """Describe the photo in a sentence."""
         ...
 
 
@@ -48,6 +65,17 @@ class Scored(Protocol):
 
     def encode(self, image: NDArray[np.uint8]) -> Seen:
         """Look at an H x W x 3 photo."""
+        ...
+
+
+@runtime_checkable
+class Tracking(Protocol):
+    """A model that follows objects through a video."""
+
+    def track(
+        self, video: Iterable[NDArray[np.uint8]], prompts: Sequence[Sequence[Prompt]], frame: int = 0
+    ) -> Iterable[Results]:
+        """Answer one result a frame, with an id for every object: 1, 2, ... in the order of `prompts`."""
         ...
 
 

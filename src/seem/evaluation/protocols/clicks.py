@@ -1,103 +1,135 @@
 """Clicks, rule `ritm`: a simulated user corrects one object click by click.
 
-The protocol of RITM (Sofiiuk et al., 2021), on the pack: objects are `validation_objects`; one at a time, at the size
-of the stored photo; the next click is `ritm_click` of this contestant's own answer; nobody stops early. Where nothing
-is left to click on, the answer stands for all clicks to come. RITM cuts probabilities at 0.49; here the mask is that of
-`Results`.
+The protocol of RITM (Sofiiuk et al., 2021): one object at a time, at the size of the stored photo; the next click is
+`ritm_click` of this contestant's own answer; nobody stops early. Where nothing is left to click on, the answer stands
+for all clicks to come. RITM cuts probabilities at 0.49; here the mask is that of `Results`.
+
+On the photo pack objects are things of 0.5% of the photo or more, and every pixel counts. Elsewhere they are all
+things, and pixels that nobody labelled (-1 in RITM's own maps) neither count nor are clicked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int8
 
-from seem.data.pack import Pack, ValidationObject
+from seem.data.dataset import MIN_AREA, Dataset, click_truth, scored_objects
+from seem.data.pack import Pack
+from seem.data.records import ObjectRecord, PhotoRecord, ValidationObject
 from seem.evaluation.contestants import Answer, Contestant, Shown
+from seem.evaluation.measure import Look, Measure
 from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.overlap import Overlap
-from seem.evaluation.report import Entry, Stopwatch
-from seem.evaluation.selection import Selection, by_photo
-from seem.evaluation.subject import Scored
+from seem.evaluation.tally import Line, Tally
 from seem.simulation.next_click import Click, ritm_click
 
 PROTOCOL = "clicks: ritm"
 RULES = ("one object at a time", "original size", "no early stop", "mask: that of Results, probability > 0.5")
 
 
-@dataclass(slots=True)
-class _Tally:
-    contestant: Contestant
-    scores: ClickScores
-    answering: Stopwatch = field(default_factory=Stopwatch)
+def clicks(dataset: Dataset, contestants: Sequence[Contestant], most: int = 20, protocol: str = PROTOCOL) -> Measure:
+    """Let every contestant answer up to `most` clicks on each object."""
+    return Measure(
+        protocol,
+        tuple(_line(protocol, each, most, least_area(dataset)) for each in contestants),
+        lambda photo: clicked_objects(dataset, photo),
+        _Clicking(tuple(contestants), most).play,
+    )
 
 
-def score_clicks(
-    model: Scored,
-    pack: Pack,
-    objects: Sequence[ValidationObject],
-    contestants: Sequence[Contestant],
-    clicks: int = 10,
-    step: Callable[[], object] = lambda: None,
-) -> list[Entry]:
-    """Let every contestant answer up to `clicks` clicks on each object; `step` is called after each object.
-
-    Photos are encoded once, for all their objects and all contestants.
-    """
-    tallies = [_Tally(each, ClickScores(min(clicks, each.most_clicks or clicks))) for each in contestants]
-    encoding, playing = Stopwatch(), Stopwatch()
-    for photo, group in by_photo(objects):
-        pixels = pack.image(photo)
-        with encoding.running():
-            seen = model.encode(pixels)
-        shown = Shown(pixels, seen)
-        for item in group:
-            truth = item.truth.mask()
-            with playing.running():
-                for tally in tallies:
-                    answer = _timed(tally.contestant.begin(shown), tally.answering)
-                    tally.scores.update(click_through(truth, answer, tally.scores.clicks))
-            step()
-    return _entries(tallies, Selection.of_objects(pack.name, pack.split, objects), encoding, playing)
+def _line(protocol: str, contestant: Contestant, most: int, least: float) -> Line:
+    played = min(most, contestant.most_clicks or most)
+    return Line(protocol, contestant.name, lambda: ClickScores(played), (*RULES, area_rule(least)), contestant.is_model)
 
 
-def click_through(truth: Bool[np.ndarray, "h w"], answer: Answer, clicks: int) -> list[float]:
-    """Play the user of one object; return the IoU (0-1) after every click."""
-    predicted, clicked = np.zeros_like(truth), np.zeros_like(truth)
-    said: list[Click] = []
-    ious: list[float] = []
-    while len(ious) < clicks:
-        click = ritm_click(truth, predicted, clicked)
-        if click is None:
-            last = Overlap.of(predicted, truth).iou
-            return ious + [last] * (clicks - len(ious))
-        said.append(click)
-        clicked[click.y, click.x] = True
-        predicted = answer(said)
-        ious.append(Overlap.of(predicted, truth).iou)
-    return ious
+@dataclass(frozen=True, slots=True)
+class _Clicking:
+    contestants: tuple[Contestant, ...]
+    most: int
+
+    def play(self, look: Look, objects: Sequence[ObjectRecord], tallies: Sequence[Tally]) -> None:
+        seen = look.seen
+        for item in objects:
+            truth = object_truth(look.dataset, look.photo, item)
+            shown = Shown(look.pixels, seen, item.category.text)
+            for contestant, tally in zip(self.contestants, tallies, strict=True):
+                game = Game(truth, _timed(contestant.begin(shown), look, tally), look.clicking)
+                tally.metric.update(game.play(min(self.most, contestant.most_clicks or self.most)))
+                tally.note(look.place, look.photo, item.id)
+                tally.show(look.place, look.photo, item.id, game.iou, game.predicted, truth == 1, item.category.name)
 
 
-def _timed(answer: Answer, watch: Stopwatch) -> Answer:
+class Game:
+    """The user of one object, whose truth is 1 on it, -1 where nothing counts."""
+
+    def __init__(
+        self,
+        truth: Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"],
+        answer: Answer,
+        deciding: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.truth = truth
+        self.answer = answer
+        self.deciding = deciding
+        self.said: list[Click] = []
+        self.predicted = np.zeros(truth.shape, np.bool_)
+        self._clicked = np.zeros(truth.shape, np.bool_)
+        self._object = np.asarray(truth == 1)
+        self._counts = None if truth.dtype == np.bool_ else np.asarray(truth != -1)
+
+    @property
+    def iou(self) -> float:
+        """How well the last answer agrees, 0-1."""
+        predicted = self.predicted if self._counts is None else self.predicted & self._counts
+        return Overlap.of(predicted, self._object).iou
+
+    def play(self, clicks: int) -> list[float]:
+        """Click so often; return the IoU (0-1) after every click."""
+        ious: list[float] = []
+        while len(ious) < clicks:
+            with self.deciding():
+                click = ritm_click(self.truth, self.predicted, self._clicked)
+            if click is None:
+                return ious + [self.iou] * (clicks - len(ious))
+            self.said.append(click)
+            self._clicked[click.y, click.x] = True
+            self.predicted = self.answer(self.said)
+            ious.append(self.iou)
+        return ious
+
+
+def _timed(answer: Answer, look: Look, tally: Tally) -> Answer:
     def timed(clicks: Sequence[Click]) -> Bool[np.ndarray, "h w"]:
-        with watch.running():
+        with look.asking(tally, "click"):
             return answer(clicks)
 
     return timed
 
 
-def _entries(tallies: Iterable[_Tally], selection: Selection, encoding: Stopwatch, playing: Stopwatch) -> list[Entry]:
-    """Report every contestant; `whole object` is all contestants' answers with the user's own time."""
-    return [
-        Entry(
-            protocol=PROTOCOL,
-            contestant=tally.contestant.name,
-            selection=selection,
-            scores=tally.scores.compute(),
-            timings={"encode": encoding.read(), "click": tally.answering.read(), "whole object": playing.read()},
-            rules=RULES,
-        )
-        for tally in tallies
-    ]
+# --- Which objects ----------------------------------------------------------------------------------------------------
+
+
+def least_area(dataset: Dataset) -> float:
+    """Return the share of a photo from which an object is clicked: benchmarks elsewhere take all."""
+    return MIN_AREA if isinstance(dataset, Pack) else 0.0
+
+
+def area_rule(least: float) -> str:
+    """Say so in words."""
+    return f"things of {100 * least:g}% of the photo or more" if least else "all things; unlabelled pixels do not count"
+
+
+def clicked_objects(dataset: Dataset, photo: PhotoRecord) -> list[ObjectRecord]:
+    """List the objects of a photo that are clicked."""
+    return scored_objects(photo, dataset.objects[photo.id], least_area(dataset))
+
+
+def object_truth(
+    dataset: Dataset, photo: PhotoRecord, item: ObjectRecord
+) -> Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"]:
+    """Draw what answers are compared with."""
+    return item.mask() if isinstance(dataset, Pack) else click_truth(dataset, ValidationObject(photo, item))

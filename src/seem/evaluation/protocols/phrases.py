@@ -1,30 +1,37 @@
-"""Class names as phrases, `phrase-best`: what `segment(Text(name))` finds against all that bears the name.
+"""Phrases: class names, names of what is not there, and sentences that single out an object.
 
-For every (photo, countable class in it): truth = the union of its instances, crowds and groups too; prediction = the
-best answer to the phrase. That answer is one object, so several instances can be found only as far as one mask covers
-them; the protocol that asks for all of them (`find`) is another. For every photo of a set whose annotation is complete
-also one class that is not in it, drawn with the photo's id as seed: right is an empty result.
+**Class names.** For every (photo, countable class in it): truth = the union of its instances, crowds and groups too.
+Asked in two ways: `find(name)`, all that fits joined, and `phrase-best`, the one best answer of `segment(Text(name))`,
+in which several instances can be found only as far as one mask covers them. For every photo whose annotation is
+complete also one class that is not in it, drawn with the photo's id as seed: right is an empty result.
+
+**Referring.** Every expression's first sentence, `segment(Text(sentence))`. On RefCOCO to the letter of the official
+evaluator: there is always an answer, whatever its score; on the photo pack the model may answer that there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.pack import ObjectRecord, Pack, PhotoRecord
-from seem.evaluation.metrics.overlap import Overlap, OverlapScores
+from seem.data.dataset import Dataset
+from seem.data.pack import Pack
+from seem.data.records import DataError, Expression, ObjectRecord, PhotoRecord
+from seem.evaluation.measure import Look, Measure
+from seem.evaluation.metrics.overlap import IouRule, Overlap, OverlapScores
 from seem.evaluation.metrics.refusal import RefusalShare
-from seem.evaluation.report import Entry, Stopwatch
-from seem.evaluation.selection import Selection
-from seem.evaluation.subject import Scored, region
+from seem.evaluation.subject import region
+from seem.evaluation.tally import Line, Tally
 from seem.prompts import Text
 
-PRESENT = "phrases: class names, phrase-best"
-REFUSED = "phrases: class names, phrase-best, refused although present"
-ABSENT = "phrases: class names, phrase-best, refused because absent"
+FIND = "phrases: class names, find"
+BEST = "phrases: class names, phrase-best"
+MISSED = "refused although present"
+ABSENT = "refused because absent"
+REFERRING = "phrases: referring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,43 +43,67 @@ class NamedPhoto:
     absent: str | None
 
 
-def score_phrases(
-    model: Scored, pack: Pack, photos: Sequence[NamedPhoto], step: Callable[[], object] = lambda: None
-) -> list[Entry]:
-    """Ask every photo for its names; `step` is called after each photo."""
-    overlaps, missed, refused, answering = OverlapScores(), RefusalShare(), RefusalShare(), Stopwatch()
-    for named in photos:
-        seen = model.encode(pack.image(named.photo))
-        for name, instances in named.present:
-            with answering.running():
-                predicted = region(seen.segment(Text(name)))
-            overlaps.update(Overlap.of(predicted, union(instances)))
-            missed.update(not predicted.any())
-        if named.absent is not None:
-            refused.update(not region(seen.segment(Text(named.absent))).any())
-        step()
-    present = Selection.of(pack.name, pack.split, ((n.photo, name) for n in photos for name, _ in n.present))
-    absent = Selection.of(pack.name, pack.split, ((n.photo, n.absent) for n in photos if n.absent is not None))
-    timings = {"phrase": answering.read()}
-    entries = [
-        Entry(PRESENT, "model", present, overlaps.compute(), timings),
-        Entry(REFUSED, "model", present, missed.compute(), {}),
+# --- Class names ------------------------------------------------------------------------------------------------------
+
+
+def class_names(dataset: Dataset) -> Measure:
+    """Ask every photo for its names, and for one that is not there."""
+    lines = [
+        line
+        for way in (FIND, BEST)
+        for line in (
+            Line(way, "model", OverlapScores),
+            Line(f"{way}, {MISSED}", "model", RefusalShare),
+            Line(f"{way}, {ABSENT}", "model", RefusalShare),
+        )
     ]
-    return entries + ([Entry(ABSENT, "model", absent, refused.compute(), {})] if absent.items else [])
+
+    def items(photo: PhotoRecord) -> Sequence[NamedPhoto]:
+        named = named_photo(dataset, photo)
+        return [named] if named.present or named.absent is not None else []
+
+    return Measure("phrases: class names", tuple(lines), items, _ask_for_names)
 
 
-def named_photos(pack: Pack) -> list[NamedPhoto]:
+def _ask_for_names(look: Look, named: Sequence[NamedPhoto], tallies: Sequence[Tally]) -> None:
+    for photo in named:
+        for way, (present, missed, absent) in zip((_find, _best), (tallies[:3], tallies[3:]), strict=True):
+            for name, instances in photo.present:
+                predicted, truth = way(look, name, present), union(instances)
+                overlap = Overlap.of(predicted, truth)
+                present.metric.update(overlap)
+                missed.metric.update(not predicted.any())
+                present.note(look.place, look.photo, name)
+                missed.note(look.place, look.photo, name)
+                present.show(look.place, look.photo, name, overlap.iou, predicted, truth, name)
+            if photo.absent is not None:
+                absent.metric.update(not way(look, photo.absent, absent).any())
+                absent.note(look.place, look.photo, photo.absent)
+
+
+def _find(look: Look, name: str, tally: Tally) -> Bool[np.ndarray, "h w"]:
+    with look.asking(tally, "find"):
+        return region(look.seen.find(name))
+
+
+def _best(look: Look, name: str, tally: Tally) -> Bool[np.ndarray, "h w"]:
+    with look.asking(tally, "phrase"):
+        return region(look.seen.segment(Text(name)))
+
+
+def named_photos(dataset: Dataset) -> list[NamedPhoto]:
     """List what each photo of a split is asked; photos that hold no named class are asked for the absent one alone."""
-    return [_named(pack, photo) for photo in pack.photos]
+    return [named_photo(dataset, photo) for photo in dataset.photos]
 
 
-def _named(pack: Pack, photo: PhotoRecord) -> NamedPhoto:
+def named_photo(dataset: Dataset, photo: PhotoRecord) -> NamedPhoto:
+    """Say what a photo is asked."""
     instances: dict[str, list[ObjectRecord]] = {}
-    for record in pack.objects[photo.id]:
+    for record in dataset.objects[photo.id]:
         if record.category.is_thing and record.category.text:
             instances.setdefault(record.category.text, []).append(record)
-    countable = {category.text for category in pack.categories.values() if category.is_thing}
-    known = sorted(pack.complete_names(photo) & countable - instances.keys())
+    countable = {category.text for category in dataset.categories.values() if category.is_thing}
+    known = sorted(dataset.complete_names(photo) & countable - instances.keys())
     absent = known[int(np.random.default_rng(photo.id).integers(len(known)))] if known else None
     return NamedPhoto(photo, tuple((name, tuple(instances[name])) for name in sorted(instances)), absent)
 
@@ -80,3 +111,47 @@ def _named(pack: Pack, photo: PhotoRecord) -> NamedPhoto:
 def union(instances: Sequence[ObjectRecord]) -> Bool[np.ndarray, "h w"]:
     """Join the masks of one or more instances."""
     return np.asarray(np.logical_or.reduce([record.mask() for record in instances]))
+
+
+# --- Referring expressions --------------------------------------------------------------------------------------------
+
+
+def referring(dataset: Dataset) -> Measure:
+    """Ask for the object of every expression by its first sentence."""
+    official = not isinstance(dataset, Pack)
+    rule = IouRule.OFFICIAL if official else IouRule.EXACT
+    rules = (f"IoU: {rule.value}", "first sentence", "always an answer" if official else "may be refused")
+    by_photo: dict[int, list[Expression]] = {}
+    for expression in dataset.expressions:
+        by_photo.setdefault(expression.photo_id, []).append(expression)
+    return Measure(
+        REFERRING,
+        (Line(REFERRING, "model", lambda: OverlapScores(rule), rules),),
+        lambda photo: by_photo.get(photo.id, []),
+        _Referring(official).play,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Referring:
+    official: bool
+
+    def play(self, look: Look, expressions: Sequence[Expression], tallies: Sequence[Tally]) -> None:
+        (tally,) = tallies
+        for expression in expressions:
+            truth, sentence = object_of(look.dataset, expression).mask(), expression.sentences[0]
+            with look.asking(tally, "phrase"):
+                least = 0.0 if self.official else None
+                predicted = region(look.seen.segment(Text(sentence), text_threshold=least))
+            overlap = Overlap.of(predicted, truth)
+            tally.metric.update(overlap)
+            tally.note(look.place, look.photo, f"{expression.object_id}: {sentence}")
+            tally.show(look.place, look.photo, expression.id, overlap.iou, predicted, truth, sentence)
+
+
+def object_of(dataset: Dataset, expression: Expression) -> ObjectRecord:
+    """Return the object that an expression means."""
+    for record in dataset.objects[expression.photo_id]:
+        if record.id == expression.object_id:
+            return record
+    raise DataError(f"Expression {expression.id} means object {expression.object_id}, which its photo does not have.")

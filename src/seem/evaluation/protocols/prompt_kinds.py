@@ -1,4 +1,6 @@
-"""1-IoU: mean IoU after one prompt, for the five kinds of prompt of SEEM's table 2, on the pack's objects.
+"""1-IoU: mean IoU after one prompt, for the five kinds of prompt of SEEM's table 2.
+
+Objects are things of 0.5% of the photo or more, neither crowds nor groups.
 
 Generators are those of `seem.simulation`, seeded with the annotation id; each kind starts from the same seed. Prompts
 are the real ones, in the photo's pixels: `Point` (the first `ritm` click), `Scribble` for circle strokes and scribbles
@@ -10,64 +12,66 @@ given as the `Mask` of its drawn pixels, and counted.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from seem.data.pack import Pack, ValidationObject
-from seem.evaluation.metrics.overlap import Overlap, OverlapScores
-from seem.evaluation.report import Entry, Stopwatch
-from seem.evaluation.selection import Selection, by_photo
-from seem.evaluation.subject import Scored, region
+from seem.data.dataset import MIN_AREA, Dataset, scored_objects
+from seem.data.records import ObjectRecord
+from seem.evaluation.measure import Look, Measure
+from seem.evaluation.metrics.overlap import Overlap
+from seem.evaluation.metrics.prompt_kinds import PromptKindScores
+from seem.evaluation.protocols.clicks import area_rule
+from seem.evaluation.subject import region
+from seem.evaluation.tally import Line, Tally
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, VisualPrompt
 from seem.simulation.next_click import first_click
 from seem.simulation.strokes import Drawn, Kind, PolygonRule, draw_box, draw_circle, draw_polygon, draw_scribble
+
+PROTOCOL = "prompts: 1-IoU"
 
 Drawer: TypeAlias = "Callable[[Bool[np.ndarray, 'h w'], int], VisualPrompt]"
 
 PIXEL_CENTRE = 0.5  # simulation counts from the centre of pixel 0, prompts from its corner
 
 
-def score_prompt_kinds(
-    model: Scored,
-    pack: Pack,
-    objects: Sequence[ValidationObject],
-    polygon_rule: PolygonRule = PolygonRule.FILLED,
-    step: Callable[[], object] = lambda: None,
-) -> list[Entry]:
-    """Prompt each object once with every kind; `step` is called after each object."""
-    drawers = prompt_drawers(polygon_rule)
-    scores = {kind: OverlapScores() for kind in drawers}
-    answering = {kind: Stopwatch() for kind in drawers}
-    replaced: Counter[Kind] = Counter()
-    for photo, group in by_photo(objects):
-        seen = model.encode(pack.image(photo))
-        for item in group:
-            truth = item.truth.mask()
-            for kind, draw in drawers.items():
-                prompt = draw(truth, item.truth.id)
-                replaced[kind] += isinstance(prompt, Mask)
-                with answering[kind].running():
-                    predicted = region(seen.segment(prompt))
-                scores[kind].update(Overlap.of(predicted, truth))
-            step()
-    selection = Selection.of_objects(pack.name, pack.split, objects)
-    return [
-        Entry(
-            protocol=f"prompts: {kind.value}",
-            contestant="model",
-            selection=selection,
-            scores=scores[kind].compute(),
-            timings={"prompt": answering[kind].read()},
-            rules=(f"polygons: {polygon_rule.value}",) if kind is Kind.POLYGON else (),
-            counts={"given as masks": replaced[kind]},
-        )
-        for kind in drawers
-    ]
+def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = PolygonRule.FILLED) -> Measure:
+    """Prompt each object once with every kind."""
+    rules = (area_rule(MIN_AREA), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule.value}")
+    return Measure(
+        PROTOCOL,
+        (Line(PROTOCOL, "model", PromptKindScores, rules),),
+        lambda photo: scored_objects(photo, dataset.objects[photo.id], MIN_AREA),
+        _Prompting(prompt_drawers(polygon_rule)).play,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompting:
+    drawers: Mapping[Kind, Drawer]
+
+    def play(self, look: Look, objects: Sequence[ObjectRecord], tallies: Sequence[Tally]) -> None:
+        (tally,) = tallies
+        tally.counts["polygons given as masks"] += 0
+        for item in objects:
+            truth = item.mask()
+            found = []
+            for kind, draw in self.drawers.items():
+                prompt = draw(truth, item.id)
+                tally.counts["polygons given as masks"] += isinstance(prompt, Mask)
+                with look.asking(tally, kind.value):
+                    predicted = region(look.seen.segment(prompt))
+                overlap = Overlap.of(predicted, truth)
+                tally.metric.update(kind, overlap)
+                found.append((overlap.iou, kind.value, predicted))
+            tally.note(look.place, look.photo, item.id)
+            iou, kind_name, predicted = min(found, key=lambda each: each[0])
+            title = f"{item.category.name}, {kind_name}"
+            tally.show(look.place, look.photo, item.id, iou, predicted, truth, title)
 
 
 def prompt_drawers(polygon_rule: PolygonRule) -> Mapping[Kind, Drawer]:

@@ -1,0 +1,105 @@
+"""What the evaluation itself costs: time in calls of the model against the time of the whole loop.
+
+    python benchmarks/evaluation.py --model nano --data pack:../shared/data/coco_full --task clicks --max 5
+
+Reading photos, counting and keeping the journal should take less than 10% of the model's own time. The simulated user,
+whose rule belongs to the protocol, is told apart; baselines are left out. Writes
+benchmarks/results/evaluation_<model>_<device>_<date>.json. Run it on an idle machine.
+`--random-weights` times the network of a model without its weights: they do not change how long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import seem
+from seem.api import Model
+from seem.checkpoints.network import LoadedNetwork
+from seem.evaluation.plan import Request, Task
+from seem.evaluation.report import Report
+from seem.evaluation.runner import evaluate
+from seem.loading import tokenizer_of, usable_device
+from seem.models.build import build
+from seem.zoo import find
+
+ROOT = Path(__file__).resolve().parents[1]
+LIMIT = 0.10
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("--model", default="nano")
+    reader.add_argument("--data", default=f"pack:{ROOT.parent / 'shared' / 'data' / 'coco_full'}")
+    reader.add_argument("--task", type=Task, nargs="+", default=[Task.CLICKS, Task.PROMPTS, Task.PHRASES])
+    reader.add_argument("--max", type=int, default=5, help="photos")
+    reader.add_argument("--clicks", type=int, default=20)
+    reader.add_argument("--device")
+    reader.add_argument("--threads", type=int, default=1)
+    reader.add_argument("--random-weights", action="store_true")
+    reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
+    options = reader.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    opener: Callable[[], Model] = partial(seem.load, options.model, device=options.device, precision="exact")
+    if options.random_weights:
+        opener = partial(without_weights, options.model, options.device)
+    loaded = opener()
+    warm_up(loaded)
+    rows = [measure(loaded, options, task) for task in options.task]
+    for row in rows:
+        times = "  ".join(f"{name} {row[name]:7.2f} s" for name in ("model", "user", "loop"))
+        print(f"{row['task']:<12} {times}  {100 * row['overhead']:5.1f}%")
+    print(save(loaded, rows, options.out))
+    if any(row["overhead"] > LIMIT for row in rows):
+        raise SystemExit(f"The loop adds more than {LIMIT:.0%} to the model's own time.")
+
+
+def without_weights(name: str, device: str | None) -> Model:
+    """Build the network of a model with random weights."""
+    config = find(name).config()
+    torch.manual_seed(0)
+    place = usable_device(device)
+    loaded = LoadedNetwork(name, build(config).to(place), "", tokenizer_of(config))
+    return Model(loaded, place, "float32")
+
+
+def warm_up(model: Model) -> None:
+    """Let caches fill and lazy imports happen before anything is timed."""
+    photo = model.encode(ROOT / "examples" / "photos" / "coffee.jpg")
+    photo.panoptic()
+
+
+def measure(model: Model, options: argparse.Namespace, task: Task) -> dict[str, object]:
+    request = Request(data=(options.data,), tasks=(task,), at_most=options.max, clicks=options.clicks, baselines="none")
+    report = evaluate(lambda: model, request)
+    assert isinstance(report, Report)
+    assert report.time is not None
+    spent = report.time
+    return {"task": task.value, **asdict(spent), "overhead": round(spent.loop / spent.model, 4)}
+
+
+def save(model: Model, rows: Sequence[dict[str, object]], folder: Path) -> Path:
+    from seem.evaluation.report import Machine, installed_versions
+
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    record = {
+        "model": {"name": model.name, "sha256": model.sha256 or "random weights", "device": str(model.device)},
+        "machine": asdict(Machine.here(torch.get_num_threads())),
+        "versions": installed_versions(),
+        "tasks": list(rows),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"evaluation_{model.name}_{model.device.type}_{today}.json"
+    place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return place
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""A process that evaluates a tiny network: `python evaluated.py DATA OUT [SECONDS]`; so many seconds go by a photo.
+
+Run it under `torchrun`'s variables and it is a rank.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import tiny
+from seem.evaluation import runner
+from seem.evaluation.plan import Request, Task
+from seem.evaluation.runner import evaluate
+
+TASKS = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC, Task.PHRASES, Task.CLICKS)
+
+
+def request(data: Path) -> Request:
+    return Request(data=(f"pack:{data}",), tasks=TASKS, clicks=2, baselines="disc")
+
+
+def opener(seconds: float = 0.0):
+    model = tiny.tiny_model("nano")
+    encode = model.encode
+
+    def slowly(*given):
+        time.sleep(seconds)
+        return encode(*given)
+
+    model.encode = slowly
+    return model
+
+
+def main(data: str, out: str, seconds: str = "0") -> None:
+    torch.set_num_threads(1)
+    runner.PATIENCE = 0.0
+    runner.SHARE = 0.0
+    report = evaluate(partial(opener, float(seconds)), request(Path(data)), Path(out))
+    sys.stdout.write("wrote" if report else "counted")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,208 @@
+"""Reports beside each other: tables, published scores, pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from colours import ColourModel, make_pack
+from seem.errors import SeemError
+from seem.evaluation import table
+from seem.evaluation.compare import (
+    OTHER_NOTE,
+    OWN_NOTE,
+    Row,
+    Told,
+    published_key,
+    read_reports,
+    results_markdown,
+    rows_of,
+)
+from seem.evaluation.compare import table as compared
+from seem.evaluation.plan import Request, Task
+from seem.evaluation.plots import class_scores, contact_sheet, plot, worst_cases
+from seem.evaluation.report import Machine, ModelCard, Report, Timing
+from seem.evaluation.runner import evaluate
+
+
+def entry(protocol, scores, contestant="model", fingerprint="f", set_name="coco"):
+    selection = {"set_name": set_name, "split": "val", "photos": 1, "items": 1, "fingerprint": fingerprint}
+    return {"protocol": protocol, "contestant": contestant, "selection": selection, "scores": scores, "rules": []}
+
+
+def quality(pq):
+    return {"classes": 1, "pq": pq, "sq": pq, "rq": pq}
+
+
+def panoptic(pq):
+    return {"photos": 1, "all": quality(pq), "things": quality(pq), "stuff": quality(None), "per_class": []}
+
+
+def told(label, *entries, kind="coco"):
+    cards = [{"name": each["selection"]["set_name"], "kind": kind, "classes": {"1": "cat"}} for each in entries]
+    return Told(label, {"model": {"name": label}, "entries": list(entries), "data": cards})
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_reports_stand_beside_each_other():
+    one, other = told("a", entry("panoptic", panoptic(50.0))), told("b", entry("panoptic", panoptic(51.25)))
+    assert compared([one, other]).splitlines()[:2] == [
+        "data       protocol  who    figure        a     b",
+        "coco, val  panoptic  model  PQ         50.0  51.2",
+    ]
+
+
+def test_what_does_not_compare_is_marked():
+    one = told("a", entry("panoptic", panoptic(50.0)))
+    other = told("b", entry("panoptic", panoptic(51.0), fingerprint="g"))
+    lines = compared([one, other]).splitlines()
+    assert lines[1].endswith("51.0*")
+    assert lines[-1] == OTHER_NOTE
+
+
+def test_a_figure_that_only_one_has_leaves_a_gap():
+    rows = rows_of([told("a", entry("panoptic", panoptic(50.0))), told("b", entry("caption", {"cider_d": 90.0}))])
+    assert [row.values for row in rows if row.figure in ("PQ", "CIDEr-D")] == [
+        ((50.0, True), None),
+        (None, (90.0, True)),
+    ]
+
+
+def test_a_number_that_does_not_exist_is_a_dash():
+    assert table.written("PQ", None) == table.written("PQ", float("nan")) == "-"
+    assert table.written("NoC20@90", 4.126) == "4.13"
+
+
+def test_two_runs_of_one_model_are_told_apart(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"model": {"name": "nano"}, "entries": []}))
+    labels = [report.label for report in read_reports([tmp_path / "first.json", tmp_path / "second.json"])]
+    assert labels == ["nano (first)", "nano (second)"]
+
+
+# --- Beside what was published ----------------------------------------------------------------------------------------
+
+
+def row(kind, protocol, figure, set_name="x"):
+    return Row(f"{set_name}, val", kind, protocol, "model", figure, ())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (row("coco", "panoptic", "PQ"), ("coco_pq", True)),
+        (row("coco", "panoptic", "PQ things"), None),
+        (row("coco", "instance", "AP"), ("coco_map", True)),
+        (row("ade20k", "semantic", "mIoU (full label set)"), ("ade150_miou", True)),
+        (row("pack", "panoptic", "PQ", "coco_full"), ("coco_pq", False)),
+        (row("pack", "panoptic", "PQ", "open_mix"), None),
+        (row("coco", "prompts: 1-IoU", "circle"), ("coco_stroke", False)),
+        (row("voc", "clicks: seem", "NoC20@90"), ("voc_noc90_20", True)),
+        (row("voc", "clicks: ritm", "NoC20@90"), None),
+        (row("refcoco", "phrases: referring", "P@0.5", "refcocog"), ("refcocog_ap50", True)),
+        (row("refcoco", "phrases: referring", "cIoU", "refcoco"), None),
+    ],
+)
+def test_figures_find_their_published_ones(given, expected):
+    assert published_key(given) == expected
+
+
+def test_markdown_has_our_results_and_the_published_ones_with_their_source():
+    text = results_markdown([told("ours", entry("panoptic", panoptic(12.3)))])
+    assert "| coco, val | panoptic | model | PQ | 12.3 |" in text
+    assert "| network | COCO val2017: PQ | source |" in text
+    assert "| **ours** | 12.3 | ours, on coco, val |" in text
+    assert "| seem-focal-t-v1 | 50.8 | README of the official repositories" in text
+    assert OWN_NOTE not in text
+
+
+def test_scores_on_own_photos_say_that_they_do_not_compare():
+    own = told("ours", entry("panoptic", panoptic(12.3), set_name="coco_full"), kind="pack")
+    assert OWN_NOTE in results_markdown([own])
+    draw = told("ours", entry("panoptic", panoptic(12.3)))
+    draw.content["arguments"] = {"at_most": 20}
+    assert OWN_NOTE in results_markdown([draw])
+
+
+# --- A real report ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    return make_pack(tmp_path_factory.mktemp("pack"), photos=2)
+
+
+@pytest.fixture(scope="module")
+def report(pack):
+    tasks = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC, Task.CLICKS)
+    return evaluate(ColourModel, Request((f"pack:{pack.path}",), tasks, clicks=2, baselines="disc"))
+
+
+def test_a_report_becomes_a_table(report):
+    text = compared([Told.of(report), Told.of(report)])
+    assert "GrabCut" not in text
+    assert [line.split()[-1] for line in text.splitlines() if " IoU@1 " in line][:1] == ["66.7"]
+    assert OTHER_NOTE not in text
+
+
+def test_classes_have_their_names(report):
+    told = Told.of(report)
+    named = {entry["protocol"]: class_scores(told, entry) for entry in told.entries}
+    assert named["semantic"] == {"cat": 100, "kite": 100, "grass-merged": 100}
+    assert set(named["panoptic"]) == {"cat", "kite", "grass-merged"}
+    assert named["instance"]["kite"] == 100
+    assert named["clicks: ritm"] == {}
+
+
+def test_pictures_are_drawn(report, pack, tmp_path):
+    other = Told("other", Told.of(report).content)
+    paths = plot([Told.of(report), other], tmp_path / "plots", [pack])
+    assert sorted(paths) == sorted((tmp_path / "plots").iterdir())
+    names = {path.name for path in paths}
+    assert {"coco_full_clicks-ritm.png", "other_coco_full_semantic_classes.png"} < names
+    for path in paths:
+        with Image.open(path) as picture:
+            assert np.asarray(picture.convert("L")).std() > 1
+
+
+def test_worst_cases_show_truth_and_answer(report, pack, tmp_path):
+    (first, *_) = worst_cases([Told.of(report)], pack, tmp_path)
+    with Image.open(first) as picture:
+        sheet = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    assert (np.abs(sheet - (110, 95, 15)).sum(axis=1) < 200).any()
+    assert contact_sheet([Image.new("RGB", (240, 208))] * 5).size == (4 * 246, 2 * 214)
+
+
+def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SeemError, match=r'pip install "seem\[evaluate\]"'):
+        plot([Told.of(report)], tmp_path)
+
+
+def test_a_set_that_is_not_there_draws_no_cases(report, tmp_path):
+    other = make_pack(tmp_path, photos=1, name="other")
+    assert list(worst_cases([Told.of(report)], other, tmp_path)) == []
+
+
+def test_numbers_that_do_not_exist_are_null():
+    card = ModelCard("m", None, 0, 1, 1, "float32", "cpu")
+    report = Report(card, Machine.here(1), {}, [], float("nan"), {})
+    assert json.loads(report.to_json())["seconds"] is None
+    assert np.isnan(Timing.of([]).median_ms)
+    assert Timing.of([0.1, 0.3]).mean_ms == 200
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
+    report = Report(ModelCard("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {})
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(OSError, match=r"out\.json"):
+        report.save(tmp_path / "out.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert isinstance(tmp_path, Path)
