@@ -27,10 +27,12 @@ from seem.training.nano import (
     known_names,
     meaning_terms,
     name_terms,
+    naming_loss,
     object_terms,
     place_names,
     refined_terms,
     step_loss,
+    thing_terms,
 )
 from seem.training.targets import PhraseBook, PromptMix, make_batch, shrink
 from tiny import tiny_network
@@ -304,7 +306,7 @@ def test_who_was_told_the_name_is_not_asked_for_it():
 def place_loss(vectors, sample):
     """Charge a photo whose cells (of 8 pixels) say given class logits, one column each."""
     image = ImageMemory(PixelFeatures(torch.zeros(1, 1, 16, 16), ()), (), (), meaning=vectors[None])
-    return meaning_terms(LITERAL, image, batch_of(sample, count=1), NAMES).item()
+    return meaning_terms(LITERAL, image, [sample], NAMES).item()
 
 
 def said_at(sample):
@@ -341,6 +343,40 @@ def test_background_is_no_answer_where_everything_has_a_name():
     doubtful[-1] = 40.0  # background everywhere, louder
     assert place_loss(doubtful, sample) < 1e-3
     assert place_loss(doubtful, scene(LEFT)) > 1
+
+
+def thing_loss(vectors, sample):
+    """Charge objects for the mean of what their cells say."""
+    image = ImageMemory(PixelFeatures(torch.zeros(1, 1, 16, 16), ()), (), (), meaning=vectors[None])
+    return thing_terms(Louder(), image, [sample], NAMES).item()
+
+
+class Louder(Literal):
+    """Unit vectors, twentyfold."""
+
+    def class_logits(self, class_vectors, classifier):
+        return 20.0 * class_vectors @ classifier.T
+
+
+def test_the_places_of_an_object_together_say_its_name():
+    sample = scene((0, 0, 32, 48), (32, 0, 64, 48))  # a square and a disc
+    right = said_at(sample) / 20
+    assert thing_loss(right, sample) < 1e-3
+    assert thing_loss(right[[2, 1, 0, 3]], sample) > 10
+    doubtful = right.clone()
+    doubtful[-1] = 5.0  # background is no answer about an object
+    assert thing_loss(doubtful, sample) < 5
+    assert thing_loss(right, scene((0, 0, 32, 48), complete=())) == 0.0
+
+
+def test_further_photos_are_asked_for_names_alone():
+    network = tiny_network("nano").train()
+    samples = [scene(LEFT, RIGHT), scene(LOW), scene(complete=())]
+    loss = naming_loss(network, samples, BOOK, ONE_ROUND, np.random.default_rng(0))
+    assert loss > 0
+    loss.backward()
+    learning = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learning == {"backbone", "pixel_decoder", "text", "decoder", "meaning"}  # of the decoder, level embeddings
 
 
 def test_photos_without_complete_names_say_nothing_about_places():

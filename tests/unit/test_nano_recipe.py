@@ -97,6 +97,8 @@ def tiny_run(monkeypatch):
     bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")])
     monkeypatch.setattr(recipe, "nano", tiny_nano)
     monkeypatch.setattr(recipe, "SIZES", ((0.5, 32), (1.0, 64)))
+    monkeypatch.setattr(recipe, "NAMED_PHOTOS", 2)
+    monkeypatch.setattr(recipe, "NAMED_SIZE", 32)
     monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
 
     def start(out, weights=None, **changes):
@@ -115,7 +117,7 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
     network = tiny_run(tmp_path / "a")
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
-    assert {"seconds", "refined", "coarse", "quality", "names", "objects", "iou", "total"} < set(rows[0])
+    assert {"seconds", "naming", "refined", "coarse", "quality", "names", "objects", "iou", "total"} < set(rows[0])
     written = tensors_of(tmp_path / "a" / "nano.safetensors")
     for name, tensor in network.state_dict().items():
         assert torch.equal(written[name].float(), tensor.half().float() if tensor.is_floating_point() else tensor)

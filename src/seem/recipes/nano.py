@@ -28,11 +28,29 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.engine import TrainConfig, join_world, train, world
-from seem.training.nano import Objective, step_loss
+from seem.training.nano import Objective, naming_loss, step_loss
 from seem.training.targets import PhraseBook, PromptMix, make_batch
 
 SIZES = ((0.65, 160), (1.0, 224))
 """Side of the training canvas in pixels until that share of the steps: small pictures teach most per second."""
+
+
+def config(
+    steps: int = TrainConfig().steps,
+    batch: int = TrainConfig().batch,
+    learning_rate: float = TrainConfig().learning_rate,
+    average: float = TrainConfig().average,
+    seed: int = 0,
+) -> TrainConfig:
+    """Return the settings of a run; the defaults are those of the embedded model."""
+    return TrainConfig(steps=steps, batch=batch, learning_rate=learning_rate, average=average, seed=seed)
+
+
+NAMED_PHOTOS, NAMED_SIZE = 40, 128
+"""Further photos a step, in every process, that are asked for names alone, and the side of their canvas in pixels."""
+NAMED_SETS = {
+    "coco_full": 0.26, "coco_person": 0.06, "ccp": 0.08, "voc_animals": 0.27, "voc_general": 0.22, "open_mix": 0.11,
+}  # fmt: skip
 
 
 def size_at(share: float) -> int:
@@ -97,6 +115,8 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
     book = PhraseBook(BytePairTokenizer.nano())
     objective, mix = Objective(), PromptMix()
 
+    namer = TrainingSampler(bank, size=NAMED_SIZE, seed=config.seed + 1, weights=NAMED_SETS)
+
     def step(network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Segmenter)
         size = size_at(number / config.steps)
@@ -105,10 +125,13 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
         rng = np.random.default_rng((config.seed, number, rank))
         samples = draw_pairs(sampler, first, config.batch)
         batch = make_batch(samples, network.config.image, 3, mix, rng).to(device)
+        number_of_names = first // config.batch * NAMED_PHOTOS
+        named = [sample_with_objects(namer, number_of_names + i) for i in range(NAMED_PHOTOS)]
         # the fused attention kernels are slow backwards on a CPU at these sizes
         with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             loss = step_loss(network, batch, book, objective, rng)
-        return loss.total, {
+            naming = naming_loss(network, named, book, objective, rng)
+        return loss.total + naming, {"naming": float(naming.detach()),
             "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
             "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
         }  # fmt: skip
@@ -137,14 +160,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="weights of an earlier run to begin from")
     options = parser.parse_args()
     join_world()
-    config = TrainConfig(
-        steps=options.steps,
-        batch=options.batch,
-        learning_rate=options.learning_rate,
-        average=options.average,
-        seed=options.seed,
-    )
-    run(options.data, options.out, config, options.weights)
+    settings = config(options.steps, options.batch, options.learning_rate, options.average, options.seed)
+    run(options.data, options.out, settings, options.weights)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from seem.models.structures import (
 from seem.simulation.next_click import ritm_click
 from seem.training.losses import mask_bce, mask_dice
 from seem.training.matcher import match_objects
-from seem.training.targets import PhraseBook, TrainingBatch, phrase_rows, shrink
+from seem.training.targets import PhraseBook, TrainingBatch, normalised, phrase_rows, shrink
 
 BACKGROUND = "background"
 VISUAL = frozenset({Kind.VISUAL})
@@ -122,7 +122,7 @@ def step_loss(
             previous = refined.logits.detach().float()
             add_clicks(previous, batch, positive, negative)
     terms = [torch.stack(t).mean() for t in (refined_loss, coarse_loss, quality_loss, names_loss)]
-    terms.append(meaning_terms(model, image, batch, names))
+    terms.append(meaning_terms(model, image, batch.samples, names))
     weights = (objective.refined, objective.coarse, objective.quality, objective.names, objective.meaning)
     weighted = [weight * term for weight, term in zip(weights, terms, strict=True)]
     total = torch.stack(weighted).sum() + object_loss
@@ -165,14 +165,32 @@ def encode_texts(
     model: Segmenter, batch: TrainingBatch, book: PhraseBook, objective: Objective, rng: np.random.Generator
 ) -> tuple[TextFeatures, TextRows]:
     """Encode the names and phrases of a step once: what is present, some of what is not, and the background."""
-    present = {name for sample in batch.samples for name in sample.names if name}
-    candidates = sorted({name for sample in batch.samples for name in sample.complete_names} - present)
-    take = min(objective.num_negatives, len(candidates))
-    negatives = [candidates[i] for i in rng.choice(len(candidates), take, replace=False)] if take else []
-    names = (*sorted(present), *negatives, BACKGROUND)
+    names = choose_names(batch.samples, objective, rng)
     texts = list(names) + sorted({text for photo in batch.texts() for text in photo if text} - set(names))
     encoded = model.encode_text(*book(texts))
     return encoded, TextRows(names, {text: i for i, text in enumerate(texts)})
+
+
+def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random.Generator) -> tuple[str, ...]:
+    """Return the class names of a step: all that are present, some that are not, and the background last."""
+    present = {name for sample in samples for name in sample.names if name}
+    candidates = sorted({name for sample in samples for name in sample.complete_names} - present)
+    take = min(objective.num_negatives, len(candidates))
+    negatives = [candidates[i] for i in rng.choice(len(candidates), take, replace=False)] if take else []
+    return (*sorted(present), *negatives, BACKGROUND)
+
+
+def naming_loss(
+    model: Segmenter, samples: Sequence[Sample], book: PhraseBook, objective: Objective, rng: np.random.Generator
+) -> Tensor:
+    """Ask photos for nothing but names: a tenth of the cost of a whole step, and names need to see many photos."""
+    device = model.decoder.query_features.device
+    image = model.encode_image(normalised(samples, model.config.image).to(device))
+    said = choose_names(samples, objective, rng)
+    ids, valid = book(said)
+    vectors = unit(model.encode_text(ids.to(device), valid.to(device)).phrases.float())
+    names = Names({name: i for i, name in enumerate(said)}, vectors)
+    return objective.meaning * (meaning_terms(model, image, samples, names) + thing_terms(model, image, samples, names))
 
 
 def answer(
@@ -259,24 +277,42 @@ def name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: Names)
         return model.class_logits(vectors.float(), names.vectors)
 
 
-def meaning_terms(model: Segmenter, image: ImageMemory, batch: TrainingBatch, names: Names) -> Tensor:
+def meaning_terms(model: Segmenter, image: ImageMemory, samples: Sequence[Sample], names: Names) -> Tensor:
     """Ask every place of the photos that are annotated completely for its name.
 
     The weight of a class in its photo grows with the root of its area, so that small things count.
     """
     assert image.meaning is not None
     device = image.meaning.device
-    photos = [b for b, sample in enumerate(batch.samples) if sample.complete_names]
+    photos = [b for b, sample in enumerate(samples) if sample.complete_names]
     if not photos:
         return torch.zeros((), device=device)
-    labelled = [place_names(batch.samples[b], names, batch.truth.shape[-1] // image.meaning.shape[-1]) for b in photos]
+    stride = samples[0].ignore.shape[-1] // image.meaning.shape[-1]
+    labelled = [place_names(samples[b], names, stride) for b in photos]
     labels, weights = (torch.stack(part).to(device) for part in zip(*labelled, strict=True))
-    allowed = torch.stack([known_names(batch.samples[b].complete_names, names) for b in photos])
+    allowed = torch.stack([known_names(samples[b].complete_names, names) for b in photos])
     allowed[:, -1] = (labels == len(names.index) - 1).flatten(1).any(dim=1).cpu()  # else all that is there has a name
     logits = name_logits(model, image.meaning[photos].flatten(2).mT, names)
     logits = logits.masked_fill(~allowed.to(device)[:, None], IMPOSSIBLE)
     loss = F.cross_entropy(logits.mT, labels.flatten(1), ignore_index=-1, reduction="none")
     return (loss * weights.flatten(1)).sum() / len(photos)
+
+
+def thing_terms(model: Segmenter, image: ImageMemory, samples: Sequence[Sample], names: Names) -> Tensor:
+    """Ask what the places of every object mean together for its name, each class of a photo once."""
+    assert image.meaning is not None
+    device = image.meaning.device
+    losses = []
+    for b, sample in enumerate(samples):
+        rows = {name: i for i, name in enumerate(sample.names) if name in sample.complete_names}
+        if rows:
+            masks = torch.from_numpy(sample.masks[list(rows.values())]).to(device)
+            vectors = unit(shown(image.meaning[b : b + 1], masks[None].float()))
+            known = known_names(sample.complete_names, names)
+            known[-1] = False
+            logits = name_logits(model, vectors, names)[0].masked_fill(~known.to(device), IMPOSSIBLE)
+            losses.append(F.cross_entropy(logits, torch.tensor([names.index[name] for name in rows], device=device)))
+    return torch.stack(losses).mean() if losses else torch.zeros((), device=device)
 
 
 def place_names(sample: Sample, names: Names, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
