@@ -57,6 +57,11 @@ def _in_rounds(shown: Shown) -> Answer:
     return lambda clicks: region(session.add(_point(clicks[-1])))
 
 
+def _looking_twice(shown: Shown) -> Answer:
+    session = shown.seen.session(second_look=True)
+    return lambda clicks: region(session.add(_point(clicks[-1])))
+
+
 def _at_once(shown: Shown) -> Answer:
     return lambda clicks: region(shown.seen.segment(*map(_point, clicks)))
 
@@ -159,6 +164,9 @@ CONTESTANTS = (
 
 TOLD = Contestant("model hearing the class name", _hearing_the_name, is_model=True)
 """The model in rounds, who is also told what the object is called."""
+
+CLOSER = Contestant("model, second look", _looking_twice, is_model=True)
+"""The model in rounds, which zooms in on what is small (`seem.tasks.second_look`)."""
 
 BASELINES = {"disc": CONTESTANTS[2], "grabcut": CONTESTANTS[3], "walker": CONTESTANTS[4]}
 """Baselines by the word that asks for them."""

@@ -11,7 +11,7 @@ from seem.api import Model
 from seem.data.dataset import Dataset, ReadSet, sequences
 from seem.data.opening import list_splits, open_dataset
 from seem.data.pack import Pack
-from seem.evaluation.contestants import BASELINES, CONTESTANTS, Contestant
+from seem.evaluation.contestants import BASELINES, CLOSER, CONTESTANTS, Contestant
 from seem.evaluation.measure import Measure
 from seem.evaluation.names import Names
 from seem.evaluation.protocols import composition, language, phrases, references, videos, whole_photo
@@ -237,7 +237,8 @@ def _whole(make: Callable[[Dataset, Names], Measure]) -> Callable[[Dataset, Requ
 
 def _clicks(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:
     baselines = named_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
-    ritm = clicks(dataset, (*CONTESTANTS[:2], *baselines), request.clicks)
+    models = (*CONTESTANTS[:2], CLOSER) if isinstance(model, Model) else CONTESTANTS[:2]
+    ritm = clicks(dataset, (*models, *baselines), request.clicks)
     return [ritm, clicks_seem(dataset, request.clicks)] if isinstance(model, Model) else [ritm]
 
 

@@ -30,8 +30,8 @@ class Conversation(Protocol):
 class Seen(Protocol):
     """A photo that a model has looked at, as `seem.api.EncodedImage` is one."""
 
-    def session(self) -> Conversation:
-        """Begin rounds about one object."""
+    def session(self, second_look: bool = False) -> Conversation:
+        """Begin rounds about one object; `second_look` zooms in on what is small."""
         ...
 
     def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
