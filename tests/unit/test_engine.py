@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,18 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from seem.training.engine import TrainConfig, join_world, make_optimizer, save, schedule, train, world
+from seem.errors import SeemError
+from seem.training.engine import (
+    DivergedError,
+    Hooks,
+    TrainConfig,
+    join_world,
+    make_optimizer,
+    save,
+    schedule,
+    train,
+    world,
+)
 
 CONFIG = TrainConfig(steps=9, learning_rate=0.1, warmup=2, average=0.5, checkpoint_every=4, log_every=3)
 
@@ -167,6 +181,93 @@ def test_a_checkpoint_is_never_seen_half_written(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
 
+@pytest.mark.parametrize("where", ["in a step", "in a checkpoint"])
+def test_a_killed_process_goes_on_as_if_it_had_not_been_killed(tmp_path, where):
+    unbroken = train(toy(), a_step, CONFIG, tmp_path / "unbroken")
+    killed = subprocess.run(
+        [sys.executable, __file__, str(tmp_path / "killed"), where],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert state_of(tmp_path / "killed")["step"] == 4
+    resumed = train(toy(), a_step, CONFIG, tmp_path / "killed")
+    assert_same(resumed.state_dict(), unbroken.state_dict())
+    assert log_of(tmp_path / "killed") == log_of(tmp_path / "unbroken")
+
+
+def be_killed(out, where):
+    """Train until the process is killed: in step 6, or halfway through the second checkpoint."""
+    torch.set_num_threads(1)
+
+    def kill():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def step(model, number):
+        if number == 6 and where == "in a step":
+            kill()
+        return a_step(model, number)
+
+    real, saved = torch.save, []
+
+    def half(state, file):
+        saved.append(file)
+        if len(saved) == 2:
+            Path(file).write_bytes(b"half a checkpoint")
+            kill()
+        real(state, file)
+
+    torch.save = half
+    train(toy(), step, CONFIG, out)
+
+
+# ------------------------------------------------------------------------------------------------ validation
+
+
+def judged(scores, kept):
+    """Make hooks that score validations as the table says."""
+    return Hooks(
+        lambda model, step: scores[step], lambda model, step, score: kept.append(step), report=lambda row: None
+    )
+
+
+VALIDATED = replace(CONFIG, validate_every=2, patience=2)
+
+
+def test_the_best_is_kept_and_a_run_without_progress_stops(tmp_path):
+    kept = []
+    train(toy(), a_step, VALIDATED, tmp_path, judged({2: 1.0, 4: 3.0, 6: 2.0, 8: 3.0, 9: 9.0}, kept))
+    assert kept == [2, 4]
+    state = state_of(tmp_path)
+    assert (state["step"], state["best"]) == (8, {"score": 3.0, "step": 4, "stale": 2})
+    train(toy(), until(0), VALIDATED, tmp_path, judged({}, kept))  # stays stopped
+
+
+def test_patience_outlives_a_stop(tmp_path):
+    scores, kept = {2: 5.0, 4: 3.0, 6: 2.0}, []
+    with pytest.raises(PulledPlug):
+        train(toy(), until(5), VALIDATED, tmp_path, judged(scores, kept))
+    train(toy(), a_step, VALIDATED, tmp_path, judged(scores, kept))
+    assert kept == [2]
+    assert state_of(tmp_path)["step"] == 6
+
+
+def test_a_run_has_to_be_better_than_its_start(tmp_path):
+    kept = []
+    hooks = replace(judged({2: 1.0, 4: 2.0}, kept), first=7.0)
+    train(toy(), a_step, VALIDATED, tmp_path, hooks)
+    assert kept == []
+    assert state_of(tmp_path)["best"] == {"score": 7.0, "step": 0, "stale": 2}
+
+
+def test_validation_sees_the_average_and_changes_nothing(tmp_path):
+    modes = []
+    hooks = Hooks(lambda model, step: float(modes.append(model.training) or step), report=lambda row: None)
+    validated = train(toy(), a_step, replace(CONFIG, validate_every=3), tmp_path / "a", hooks)
+    plain = train(toy(), a_step, CONFIG, tmp_path / "b")
+    assert modes == [False] * 3
+    assert_same(validated.state_dict(), plain.state_dict())
+
+
 # ------------------------------------------------------------------------------------------------ overflow
 
 
@@ -283,6 +384,58 @@ def test_frozen_weights_stay(tmp_path):
     assert torch.allclose(result.first.weight, before)
 
 
+def test_parts_of_a_step_add_up_to_one_step(tmp_path):
+    def part(model, number):
+        return step_on(rows_of(number // 2).chunk(2)[number % 2], model, number // 2)
+
+    whole = train(toy(False), a_step, CONFIG, tmp_path / "whole")
+    parts = train(toy(False), part, replace(CONFIG, accumulate=2), tmp_path / "parts")
+    for name, weights in whole.state_dict().items():
+        assert torch.allclose(parts.state_dict()[name], weights, atol=1e-5), name
+
+
+def test_parts_learn_at_their_own_rates(tmp_path):
+    config = replace(CONFIG, steps=3, rates=(("first.", 0.1), ("first.bias", 0.5)))
+    train(toy(), a_step, config, tmp_path)
+    groups = state_of(tmp_path)["optimizer"]["param_groups"]
+    assert [(g["factor"], len(g["params"])) for g in groups] == [(1.0, 2), (1.0, 4), (0.1, 1), (0.5, 1)]
+    assert [g["lr"] for g in groups] == [0.1 * g["factor"] * schedule(2, config) for g in groups]
+
+
+@pytest.mark.parametrize(("step", "factor"), [(0, 0.5), (1, 1.0), (88, 1.0), (89, 0.1), (96, 0.1), (97, 0.01)])
+def test_the_rate_may_fall_in_steps(step, factor):
+    assert schedule(step, TrainConfig(steps=100, warmup=2, schedule="steps")) == pytest.approx(factor)
+
+
+def test_overflow_in_matching_is_told_like_any_other(tmp_path):
+    overflow = ValueError("Matching costs hold NaN or infinity: the network's outputs have overflowed.")
+    hooks = Hooks(describe=lambda number: f"photos {number}", report=lambda row: None)
+    with pytest.raises(DivergedError, match=r"outputs of step 5 are not finite; .*state.pt.*\(photos 5\)"):
+        train(toy(), until(5, overflow), CONFIG, tmp_path, hooks)
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path):
+    with pytest.raises(PulledPlug):
+        train(toy(), until(5), CONFIG, tmp_path)
+    with limit_of_files(2000), pytest.raises(SeemError, match=r"Cannot write .* of an earlier step is whole") as found:
+        train(toy(), a_step, CONFIG, tmp_path)
+    assert "\n" not in str(found.value)
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["log.jsonl", "state.pt"]
+    train(toy(), a_step, CONFIG, tmp_path)
+    assert state_of(tmp_path)["step"] == 9
+
+
+@contextmanager
+def limit_of_files(size):
+    """Let no file grow beyond so many bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 # ------------------------------------------------------------------------------------------------ several processes
 
 
@@ -295,6 +448,9 @@ def test_a_single_process_is_a_world_of_one(monkeypatch):
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
     alone = train(toy(with_statistics=False), a_step, CONFIG, tmp_path / "alone")
     run_two_processes(tmp_path)
+    divided = torch.load(tmp_path / "divided.pt", weights_only=True)  # FSDP2, stopped and resumed
+    for name, weights in alone.state_dict().items():
+        assert torch.allclose(divided[name], weights, atol=1e-5), name
     for rank in (0, 1):
         shared = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
         assert shared.keys() == alone.state_dict().keys()
@@ -344,8 +500,15 @@ def work(out):
     torch.save(result.state_dict(), out / f"rank{rank}.pt")
     minutes = 0.0 if rank == 0 else math.inf
     train(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
+    shard = replace(CONFIG, shard=True)
+    train(toy(with_statistics=False), half_step, replace(shard, minutes=0.0), out / "divided")
+    divided = train(toy(with_statistics=False), half_step, shard, out / "divided")
+    if rank == 0:
+        torch.save(divided.state_dict(), out / "divided.pt")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        be_killed(Path(sys.argv[1]), sys.argv[2])
     work(Path(sys.argv[1]))

@@ -14,10 +14,15 @@ from typer.main import get_command
 
 import seem
 from seem.cli.convert import convert
+from seem.cli.data import data
 from seem.cli.errors import INTERRUPTED, abandon_output, explain
+from seem.cli.evaluate import evaluate
+from seem.cli.finetune import finetune
 from seem.cli.models import models
 from seem.cli.prompts import InOrder
 from seem.cli.segment import segment
+from seem.cli.track import track
+from seem.cli.train import train
 
 app = typer.Typer(
     epilog="Exit codes: 0, 1 for work that failed, 2 for a wrong call. SEEM_DEBUG=1 shows where an error comes from.",
@@ -27,8 +32,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=InOrder)(segment)
+app.command(cls=InOrder)(track)
 app.command()(models)
 app.command()(convert)
+app.command()(finetune)
+app.command()(train)
+app.command()(evaluate)
+app.add_typer(data, name="data")
 
 
 def show_version(wanted: bool) -> bool:

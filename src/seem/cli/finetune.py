@@ -1,0 +1,109 @@
+"""`seem finetune`: from one's own photos and masks to a model that knows them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seem.cli.data import SPEC
+from seem.cli.errors import write_line
+
+EVERY = 10.0  # seconds between two lines of progress where nobody watches
+
+
+def finetune(
+    data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"What to learn from: {SPEC}; repeatable.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="Where to begin: a name, or a file.")] = "nano",
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long it may take.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="How many steps; default: 30 looks at a photo.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest learning rate.")] = None,
+    freeze: Annotated[
+        str | None, typer.Option(metavar="PARTS", help="Parts that do not learn: backbone,text,...; none = none.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the training canvas.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Photos a step; default: found by itself.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
+    patience: Annotated[
+        int, typer.Option(metavar="N", help="Stop after so many looks without progress; 0 = never.")
+    ] = 4,
+    shard: Annotated[
+        bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", metavar=" ", help="Go on with the run in RUN.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace the run in RUN.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
+) -> None:
+    """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
+    from seem.recipes.finetune import Request, finetune
+    from seem.training.engine import join_world, leave_world
+
+    request = Request(
+        data=tuple(data),
+        out=out,
+        model=model,
+        minutes=minutes,
+        steps=steps,
+        learning_rate=learning_rate,
+        freeze=parts(freeze),
+        size=size,
+        batch=batch,
+        device=device,
+        seed=seed,
+        patience=patience,
+        shard=shard,
+    )
+    join_world()
+    screen = Screen(quiet)
+    try:
+        finetune(request, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live)
+    finally:
+        screen.end()
+        leave_world()
+
+
+def parts(text: str | None) -> tuple[str, ...] | None:
+    """Read a list of parts; "none" is the empty one."""
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
+
+
+class Screen:
+    """Lines for a person: one line that is written over on a terminal, a new one now and then elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self._width = 0
+        self._told = 0.0
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        if not self.quiet:
+            self.end()
+            write_line(text)
+
+    def live(self, text: str) -> None:
+        """Show where the run is."""
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{text:<{self._width}}")
+            sys.stderr.flush()
+            self._width = len(text)
+        elif time.monotonic() - self._told >= EVERY:
+            self._told = time.monotonic()
+            write_line(text)
+
+    def end(self) -> None:
+        """Leave the line that is written over."""
+        if self._width:
+            sys.stderr.write("\n")
+            self._width = 0

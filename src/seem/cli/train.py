@@ -1,0 +1,133 @@
+"""`seem train`: whole training runs, each a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seem.cli.data import SPEC
+from seem.cli.finetune import Screen, parts
+
+RECIPES = ("nano", "seem")
+INTERACTIVE = "SEEM's ablations"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one.")],
+    data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"nano: the photo pack. seem: {SPEC}")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="nano: weights to begin from. seem: which model.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many steps; default: the recipe's.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Photos a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest learning rate.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long it may take.")] = None,
+    freeze: Annotated[str | None, typer.Option(metavar="PARTS", help="seem: parts that do not learn.")] = None,
+    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="seem: cpu, cuda, ...")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
+    finer_masks: Annotated[Path | None, typer.Option(metavar="LVIS", help="seem: LVIS, for its finer masks.")] = None,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="At most so many rounds before the one that counts.", rich_help_panel=INTERACTIVE
+        ),
+    ] = 5,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Hand masks on between rounds.", rich_help_panel=INTERACTIVE)
+    ] = True,
+    negative: Annotated[
+        bool, typer.Option("--negative/--no-negative", help="Negative clicks.", rich_help_panel=INTERACTIVE)
+    ] = True,
+    objects: Annotated[
+        bool, typer.Option("--objects/--no-objects", help="Object queries.", rich_help_panel=INTERACTIVE)
+    ] = True,
+    phrases: Annotated[
+        bool, typer.Option("--phrases/--no-phrases", help="Phrases.", rich_help_panel=INTERACTIVE)
+    ] = True,
+    visual: Annotated[
+        bool, typer.Option("--visual/--no-visual", help="Visual prompts.", rich_help_panel=INTERACTIVE)
+    ] = True,
+    shard: Annotated[
+        bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", metavar=" ", help="Go on with the run in RUN.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace the run in RUN.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
+) -> None:
+    """Train by a recipe; under torchrun on several processes."""
+    if recipe not in RECIPES:
+        raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
+    from seem.training.engine import join_world, leave_world
+
+    join_world()
+    screen = Screen(quiet)
+    try:
+        if recipe == "nano":
+            train_nano(data, out, model, steps, batch, learning_rate, minutes, seed, resume=resume, overwrite=overwrite)
+            return
+        from seem.recipes import seem as published
+        from seem.recipes.finetune import Request
+
+        request = Request(
+            data=tuple(data),
+            out=out,
+            model=model or "seem-focal-t-v1",
+            minutes=minutes,
+            steps=steps,
+            learning_rate=learning_rate,
+            freeze=parts(freeze),
+            size=size,
+            batch=batch,
+            device=device,
+            seed=seed,
+            patience=0,
+            shard=shard,
+        )
+        ablation = published.Ablation(rounds, memory, negative, objects, phrases, visual)
+        published.run(
+            request, ablation, finer_masks, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live
+        )
+    finally:
+        screen.end()
+        leave_world()
+
+
+def train_nano(
+    data: list[str],
+    out: Path,
+    model: str | None,
+    steps: int | None,
+    batch: int | None,
+    learning_rate: float | None,
+    minutes: float | None,
+    seed: int,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Run the recipe of the embedded model; it takes the photo pack alone."""
+    from dataclasses import replace
+
+    from seem.recipes import nano
+    from seem.training.engine import LOG_FILE, STATE_FILE, world
+
+    if len(data) != 1:
+        raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data.")
+    if model is not None and not Path(model).is_file():
+        raise ValueError(f"--model is {model}; for the recipe 'nano' it is a file of weights to begin from.")
+    state = out / STATE_FILE
+    if state.exists() and not resume and not overwrite:
+        raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
+    if overwrite and world()[0] == 0:
+        for name in (STATE_FILE, LOG_FILE, "nano.safetensors"):
+            (out / name).unlink(missing_ok=True)
+    settings = nano.config(seed=seed)
+    asked = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "minutes": minutes}
+    settings = replace(settings, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
+    nano.run(Path(data[0].removeprefix("pack:")), out, settings, None if model is None else Path(model))

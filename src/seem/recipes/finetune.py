@@ -1,0 +1,756 @@
+"""Fine-tuning on one's own photos and masks.
+
+    seem finetune --data my/photos --model nano --out runs/mine
+
+Looks at the data, holds a part out, measures a step on this machine, makes a plan, says it, trains with early stopping
+and writes a model that `seem.load` opens. Everything that the plan decided stands in `run.json`, so that a run that was
+stopped goes on exactly as if it had not been. Two cores without an accelerator are enough: nano learns from some eight
+small photos a second or two; each run prints its own estimate before it begins.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from seem.api import Model
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
+from seem.checkpoints.safe import sha256_of, write_tensors, written_aside
+from seem.data.dataset import Dataset
+from seem.data.inspection import DataReport
+from seem.data.opening import Spec, open_dataset
+from seem.data.pack import PhotoBank
+from seem.errors import SeemError
+from seem.loading import open_file, open_network, usable_device
+from seem.models.segmenter import Segmenter
+from seem.recipes.finer import with_finer_masks
+from seem.recipes.material import Material, Source, gather, survey
+from seem.training import room
+from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
+from seem.training.curves import RESULTS_FILE, Board, Results, read_log, read_results
+from seem.training.engine import LOG_FILE, STATE_FILE, Hooks, TrainConfig, train, world
+from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of
+from seem.training.pictures import draw_curves, draw_worst
+from seem.training.published import PublishedObjective
+from seem.training.targets import PromptMix
+from seem.training.validation import Scores, score
+
+RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
+CACHE_FILE, CURVES_FILE, WORST_FILE = "photos.cache", "curves.png", "worst.png"
+FILES = (
+    RUN_FILE, BEST_FILE, SUMMARY_FILE, CACHE_FILE, CURVES_FILE, WORST_FILE, STATE_FILE, LOG_FILE, RESULTS_FILE,
+    "state.part",
+)  # fmt: skip
+
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 30, 150, 3000
+VALIDATIONS = 10  # in a whole run
+FINAL_PHOTOS = 200  # at most so many photos are scored before and after
+VALIDATION_SHARE = 0.15  # of the time may go into validation
+MEMORY_SHARE = 0.5  # of what is free may be taken by a step
+FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
+CLOSE = 0.05  # ... and its loss may differ by this share
+PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
+PUBLISHED_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
+PUBLISHED_OBJECTS = 10
+SWITCHES = ("rounds", "memory", "negative", "objects", "phrases", "visual")  # of the published objective
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asks for; None: the run decides and says so."""
+
+    data: tuple[str, ...]
+    out: Path
+    model: str = "nano"
+    minutes: float | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    freeze: tuple[str, ...] | None = None
+    size: int | None = None
+    batch: int | None = None
+    device: str | None = None
+    seed: int = 0
+    patience: int = 4
+    shard: bool = False
+    epochs: int | None = None
+
+    def check(self) -> None:
+        """Raise `ValueError` for what cannot be meant."""
+        if not self.data:
+            raise ValueError("There is no data set to train on; name one with --data KIND:PATH.")
+        limits = {
+            "minutes": self.minutes,
+            "steps": self.steps,
+            "batch": self.batch,
+            "learning rate": self.learning_rate,
+        }
+        for name, value in limits.items():
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"--{name.replace(' ', '-')} is {value}; it must be more than 0.")
+        if self.size is not None and (self.size < 32 or self.size % 32):
+            raise ValueError(f"--size is {self.size}; it must be a multiple of 32, such as 224.")
+        if self.patience < 0 or self.seed < 0:
+            raise ValueError("--patience and --seed must be 0 or more.")
+        check_parts(self.freeze or ())
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a run decided before its first step; `run.json` holds it."""
+
+    model: str
+    sources: tuple[Source, ...]
+    freeze: tuple[str, ...]
+    size: int
+    arithmetic: Arithmetic
+    device: str
+    config: TrainConfig
+    step_seconds: float
+    photo_seconds: float
+    validation_photos: int
+    frozen_statistics: bool
+    processes: int
+    start_sha256: str
+    fingerprint: str
+    objective: Mapping[str, Any]
+    finer_masks: str | None
+
+    @property
+    def minutes(self) -> float:
+        """The estimated time of the whole run."""
+        validations = self.config.steps / max(self.config.validate_every, 1)
+        return (self.config.steps * self.step_seconds + validations * self.validation_photos * self.photo_seconds) / 60
+
+    def to_json(self) -> dict[str, Any]:
+        """Say it in plain values; what is endless is null."""
+        plain = asdict(self)
+        plain["config"]["minutes"] = None if math.isinf(self.config.minutes) else self.config.minutes
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Plan:
+        """Read what `to_json` wrote."""
+        config = dict(plain["config"])
+        config["minutes"] = math.inf if config["minutes"] is None else config["minutes"]
+        config["drops"], config["betas"] = tuple(config["drops"]), tuple(config["betas"])
+        config["rates"] = tuple((start, factor) for start, factor in config["rates"])
+        sources = tuple(
+            Source(s["spec"], s["train"], s["held"], tuple(s["left_out"]), tuple(s["held_left_out"]))
+            for s in plain["sources"]
+        )
+        kept = {**plain, "config": TrainConfig(**config), "sources": sources, "freeze": tuple(plain["freeze"])}
+        return cls(**kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run: the scores of the model it began with and of the best one, and where that is."""
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    best_step: int
+    steps: int
+    weights: Path
+
+
+Say = Callable[[str], None]
+
+
+def finetune(
+    request: Request,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Say = print,
+    live: Say | None = None,
+    objective: PublishedObjective | None = None,
+    base: TrainConfig | None = None,
+    finer_masks: Path | None = None,
+) -> Outcome:
+    """Fine-tune a model as the module says.
+
+    Args:
+        request: what is asked for.
+        resume: go on with the run in `request.out`; what was decided stays.
+        overwrite: replace the run in `request.out`.
+        say: takes lines for a person.
+        live: takes the state of the run after every few steps; by default `say` does, now and then.
+        objective: another published objective (SEEM family only).
+        base: a recipe's own settings; what the request leaves open is taken from there.
+        finer_masks: LVIS, whose masks replace those of objects whose boxes agree.
+
+    Raises:
+        ValueError: a wrong request, or data that cannot be used.
+        SeemError: work that failed: weights, disk, a loss that is not finite.
+    """
+    request.check()
+    rank, processes = world()
+    device = usable_device(request.device)
+    if rank == 0:
+        prepare_folder(request, resume=resume, overwrite=overwrite)
+    going_on = (request.out / RUN_FILE).is_file()
+    quiet: Say = nothing if rank else say
+    if rank == 0 and not going_on:
+        plan = make_plan(request, device, quiet, objective, base, finer_masks)
+        with written_aside(request.out / RUN_FILE) as aside:
+            aside.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
+    meet(processes)
+    plan = read_plan(request)
+    material = gather(plan.sources, plan.config.seed, change_of(plan.finer_masks))
+    if material.fingerprint != plan.fingerprint:
+        raise SeemError(f"The data of {request.out} have changed since it began; begin anew with --overwrite.")
+    if plan.processes != processes:
+        raise ValueError(
+            f"{request.out} was begun with {plan.processes} processes, here are {processes}: batches would differ; "
+            "use as many, or begin anew with --overwrite."
+        )
+    if going_on:
+        quiet(f"Going on with {request.out}.")
+    return Run(request, plan, material, device, quiet, live or quiet).go()
+
+
+def nothing(text: str) -> None:
+    """Say nothing: only the first process speaks."""
+
+
+# --- The folder -------------------------------------------------------------------------------------------------------
+
+
+def prepare_folder(request: Request, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder of a run, or refuse one that exists; only a run's own files are ever deleted."""
+    out = request.out
+    if resume and overwrite:
+        raise ValueError("--resume goes on with a run and --overwrite replaces it; choose one.")
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file; name a folder with --out.")
+    begun = (out / RUN_FILE).is_file()
+    if resume and not begun:
+        raise ValueError(f"There is no run to go on with in {out} ({RUN_FILE} is missing); leave --resume away.")
+    if overwrite and begun:
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+        begun = False
+    if begun and not resume:
+        raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
+    if not begun and out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty and holds no run; name another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def read_plan(request: Request) -> Plan:
+    """Read what the run decided; a request for something else is refused."""
+    file = request.out / RUN_FILE
+    try:
+        plan = Plan.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SeemError(
+            f"{file} cannot be read ({type(error).__name__} {error}); begin anew with --overwrite."
+        ) from error
+    begun = tuple(source.spec for source in plan.sources)
+    if begun != request.data:
+        raise ValueError(f"{request.out} was begun with --data {' --data '.join(begun)}; resume with the same.")
+    if plan.model != request.model:
+        raise ValueError(f"{request.out} was begun with --model {plan.model}; resume with the same.")
+    return plan
+
+
+def meet(processes: int) -> None:
+    """Wait until all processes are here."""
+    if processes > 1:
+        dist.barrier()
+
+
+# --- The plan ---------------------------------------------------------------------------------------------------------
+
+
+def make_plan(
+    request: Request,
+    device: torch.device,
+    say: Say,
+    objective: PublishedObjective | None,
+    base: TrainConfig | None,
+    finer_masks: Path | None,
+) -> Plan:
+    """Look at the data, measure a step, decide, and say so."""
+    surveyed = [survey(spec) for spec in request.data]
+    sources = tuple(source for source, _ in surveyed)
+    for source, reports in surveyed:
+        tell_data(source, reports, say)
+    finer = None if finer_masks is None else str(finer_masks)
+    material = gather(sources, request.seed, change_of(finer))
+    learnt, judged = material.num_photos
+    say(
+        f"To learn from: {counted(learnt, 'photo')}, {counted(len(material.classes), 'class')}{named(material.classes)}"
+    )
+    if material.same:
+        say("To be judged on: the same photos, there are no others; the scores say only that the model remembers them.")
+    else:
+        say(f"To be judged on: {counted(judged, 'photo')} that are not learnt from")
+
+    loaded = open_network(request.model)
+    network = loaded.network
+    is_nano = network.mask_refiner is not None
+    parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
+    size = request.size or (224 if is_nano else 512)
+    network.train().to(device)
+    frozen = freeze(network, parts)
+    check_room(request.out, network, learnt)
+    bank = bank_of(material, size, request.out)
+    course = Course(bank, size, 2, request.seed, *(() if is_nano else (PUBLISHED_OBJECTS, PUBLISHED_MIX)))
+    effective = request.batch or min(8 if device.type == "cpu" else 16, max(2, 2 * learnt))
+    trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
+    micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
+    processes = world()[1]
+    photo_seconds = time_photo(loaded, device, material)
+    config = schedule_of(request, is_nano, base, micro, accumulate, learnt, trial.seconds * accumulate)
+    affordable = VALIDATION_SHARE * config.steps * trial.seconds * accumulate / VALIDATIONS / max(photo_seconds, 1e-3)
+    plan = Plan(
+        model=request.model,
+        sources=sources,
+        freeze=tuple(parts),
+        size=size,
+        arithmetic=trial.arithmetic,
+        device=device.type,
+        config=config,
+        step_seconds=trial.seconds * accumulate,
+        photo_seconds=photo_seconds,
+        validation_photos=int(min(max(8, affordable), 100, judged)),
+        frozen_statistics=micro < 8,
+        processes=processes,
+        start_sha256=loaded.sha256,
+        fingerprint=material.fingerprint,
+        objective={} if objective is None else {name: getattr(objective, name) for name in SWITCHES},
+        finer_masks=finer,
+    )
+    tell_plan(plan, network, frozen, trial, say)
+    return plan
+
+
+def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
+    """Say what is done to the data that are learnt from: nothing, or finer masks."""
+    if finer_masks is None:
+        return lambda dataset: dataset
+    finer = open_dataset(Spec("lvis", Path(finer_masks)), "train", tolerant=True)
+    return lambda dataset: with_finer_masks(dataset, finer)
+
+
+def tell_data(source: Source, reports: Sequence[DataReport], say: Say) -> None:
+    """Report what is in a data set and what is left out of it."""
+    for report in reports:
+        for line in report.lines():
+            say(line)
+        if report.flaws:
+            photos = len(report.unusable)
+            left = f"{counted(photos, 'photo')} and all" if photos else "All"
+            say(f"{left} annotations that cannot be read, or are empty, are left out; the rest is used.")
+    if source.held is None:
+        say(f"{source.spec} has no part of its own to be judged on: a tenth is held out.")
+
+
+def schedule_of(
+    request: Request,
+    is_nano: bool,
+    base: TrainConfig | None,
+    micro: int,
+    accumulate: int,
+    photos: int,
+    step_seconds: float,
+) -> TrainConfig:
+    """Decide how long and how fast to train."""
+    per_step = micro * accumulate * world()[1]
+    if request.steps is not None:
+        steps = request.steps
+    elif request.minutes is not None:
+        steps = max(1, int(60 * request.minutes * (1 - VALIDATION_SHARE) / max(step_seconds, 1e-6)))
+    elif request.epochs is not None:
+        steps = max(1, math.ceil(request.epochs * photos / per_step))
+    else:
+        steps = min(max(EPOCHS * photos // per_step, FEWEST_STEPS), MOST_STEPS)
+    start = base or TrainConfig(
+        learning_rate=3e-4 if is_nano else 1e-4,
+        clip=3.0 if is_nano else 5.0,
+        rates=(("backbone.", 0.3), ("text.", 0.3)) if is_nano else (("backbone.", 0.1), ("text.", 0.1)),
+    )
+    return replace(
+        start,
+        steps=steps,
+        batch=micro,
+        accumulate=accumulate,
+        learning_rate=request.learning_rate or start.learning_rate,
+        warmup=min(start.warmup, 50, steps // 10),
+        average=min(start.average, max(0.0, 1 - 5 / max(steps, 5))),
+        seed=request.seed,
+        checkpoint_every=max(1, min(200, steps // 10)),
+        log_every=max(1, min(20, steps // 50)),
+        minutes=math.inf if request.minutes is None else 1.25 * request.minutes,
+        validate_every=max(1, math.ceil(steps / VALIDATIONS)),
+        patience=request.patience,
+        shard=request.shard,
+    )
+
+
+def tell_plan(plan: Plan, network: Segmenter, frozen: int, trial: Trial, say: Say) -> None:
+    """Say what will be done."""
+    sizes = parts_of(network)
+    whole = sum(sizes.values())
+    config = plan.config
+    say(
+        f"{plan.model}: {whole / 1e6:.1f} M parameters, {(whole - frozen) / 1e6:.1f} M of them learn; frozen: "
+        f"{', '.join(plan.freeze) or 'nothing'}"
+    )
+    say(
+        f"Canvas {plan.size} x {plan.size}, {config.batch} photos at a time"
+        + (f", {config.accumulate} times a step" if config.accumulate > 1 else "")
+        + (f", in each of {plan.processes} processes" if plan.processes > 1 else "")
+        + f", {plan.arithmetic} on {plan.device}: {plan.step_seconds:.2f} s a step"
+        + (f", {trial.peak / 1e9:.1f} GB" if trial.peak else "")
+    )
+    stop = f", stopping after {counted(config.patience, 'look')} without progress" if config.patience else ""
+    say(
+        f"{counted(config.steps, 'step')} at learning rate {config.learning_rate:g}, a look at "
+        f"{counted(plan.validation_photos, 'held-out photo')} every {config.validate_every}{stop}: "
+        f"about {minutes_text(plan.minutes)}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a step takes on this machine: seconds and bytes for `batch` photos in the faster arithmetic."""
+
+    batch: int
+    arithmetic: Arithmetic
+    seconds: float
+    peak: int
+
+
+def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) -> Trial:
+    """Measure steps: which arithmetic, and how many photos fit into memory at once (a power of two, up to `wanted`)."""
+    device = next(network.parameters()).device
+    with untouched(network):
+        one_step(network, course, loss_of, "float32", 2)  # the first is slow: kernels are chosen, memory is fetched
+        with room.measured(device) as taken:
+            loss, seconds = one_step(network, course, loss_of, "float32", 2)
+        arithmetic: Arithmetic = "float32"
+        one_step(network, course, loss_of, "bfloat16", 2)
+        half_loss, half_seconds = one_step(network, course, loss_of, "bfloat16", 2)
+        if half_seconds <= FASTER * seconds and abs(half_loss - loss) <= CLOSE * abs(loss):
+            arithmetic, seconds = "bfloat16", half_seconds
+        batch = 2
+        while 2 * batch <= wanted and taken.peak * batch <= MEMORY_SHARE * room.free_bytes(device):
+            batch *= 2
+        peak = taken.peak
+        while batch > 2:
+            try:
+                with room.measured(device) as taken:
+                    _, seconds = one_step(network, course, loss_of, arithmetic, batch)
+            except (MemoryError, torch.OutOfMemoryError):
+                batch //= 2
+                continue
+            peak = taken.peak
+            break
+    return Trial(batch, arithmetic, seconds, peak)
+
+
+def one_step(
+    network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int
+) -> tuple[float, float]:
+    """Run a step forward and backward; returns its loss and its seconds, drawing photos included."""
+    device = next(network.parameters()).device
+    started = time.perf_counter()
+    batch, rng = course.asked(0, network, count)
+    loss, _ = priced(network, batch, rng, loss_of, arithmetic)
+    loss.backward()  # type: ignore[no-untyped-call]
+    value = float(loss.detach())
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return value, time.perf_counter() - started
+
+
+@contextmanager
+def untouched(network: nn.Module) -> Iterator[None]:
+    """Leave weights, statistics and gradients as they were."""
+    before = {name: tensor.clone() for name, tensor in network.named_buffers()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, tensor in network.named_buffers():
+                tensor.copy_(before[name])
+        for p in network.parameters():
+            p.grad = None
+
+
+def time_photo(loaded: LoadedNetwork, device: torch.device, material: Material) -> float:
+    """Measure how long one held-out photo takes to be judged."""
+    with judging(loaded.network):
+        model = Model(loaded, device, "float32")
+        started = time.perf_counter()
+        score(model, material.held[:1], 1)
+        return time.perf_counter() - started
+
+
+@contextmanager
+def judging(network: nn.Module) -> Iterator[None]:
+    """Switch a network to answering, then back part by part: frozen parts stay as they are."""
+    modes = {name: module.training for name, module in network.named_modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for name, module in network.named_modules():
+            module.training = modes[name]
+
+
+def bank_of(material: Material, size: int, out: Path) -> PhotoBank:
+    """Keep the photos to learn from in memory, as large as the canvas needs them."""
+    longest = max(320, round(size * 320 / 224))
+    return PhotoBank.from_datasets(list(material.train), longest_side=longest, cache=out / CACHE_FILE)
+
+
+def check_room(out: Path, network: nn.Module, photos: int) -> None:
+    """Raise if the disk is too full for checkpoints (twice: one aside) and the photos."""
+    weights = sum(p.numel() * 4 for p in network.parameters())
+    room.check_disk(out, 2 * 4 * weights + photos * 400_000)
+
+
+# --- The run ----------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """One sitting of a run: from its plan to its outcome."""
+
+    def __init__(
+        self, request: Request, plan: Plan, material: Material, device: torch.device, say: Say, live: Say
+    ) -> None:
+        self.out = request.out
+        self.plan = plan
+        self.material = material
+        self.device = device
+        self.say = say
+        self.live = live
+        self.rank, self.processes = world()
+        self.loaded = open_network(plan.model)
+        if self.loaded.sha256 != plan.start_sha256:
+            raise SeemError(f"The weights of {plan.model} have changed since {self.out} began; pass --overwrite.")
+        tokenizer = self.loaded.tokenizer()
+        self.loaded = replace(self.loaded, tokenizer=lambda: tokenizer)  # read once, not at every validation
+        self.started = time.monotonic()
+        self.first_step = 0
+
+    def go(self) -> Outcome:
+        """Train, judge, and write everything down."""
+        plan = self.plan
+        torch.manual_seed(plan.config.seed)
+        begun = (self.out / STATE_FILE).is_file()
+        self.first_step = step_of(self.out / STATE_FILE) if begun else 0
+        first = -math.inf
+        self.results = Results(self.out, self.first_step if begun else -1)
+        self.board = Board(self.out if self.rank == 0 else Path(), self.first_step) if self.rank == 0 else None
+        if self.rank == 0 and self.board is not None and not self.board.is_there:
+            self.say("TensorBoard is not installed: curves go to results.csv alone (pip install 'seem[train]').")
+        if self.rank == 0 and not begun:
+            first = self.begin()
+        bank = self.bank()
+        network = self.loaded.network
+        network.train().to(self.device)
+        if not plan.config.shard:  # only tensors that lie in one piece can be divided
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(network, plan.freeze)
+        if plan.frozen_statistics:
+            freeze_statistics(network)
+        is_nano = network.mask_refiner is not None
+        extra = () if is_nano else (PUBLISHED_OBJECTS, PUBLISHED_MIX)
+        course = Course(bank, plan.size, plan.config.batch, plan.config.seed, *extra)
+        objective = None if not plan.objective else PublishedObjective(**plan.objective)
+        loss_of = loss_for(network, self.loaded.tokenizer(), objective)
+        step, ahead = steps_of(course, network, loss_of, plan.config, plan.arithmetic)
+        hooks = Hooks(self.validate, self.keep, course.describe, self.report, first)
+        try:
+            train(network, step, plan.config, self.out, hooks)
+        finally:
+            ahead.close()
+            if self.board is not None:
+                self.board.close()
+        meet(self.processes)
+        return self.finish()
+
+    def bank(self) -> PhotoBank:
+        """Read the photos; the first process writes the cache that the others read."""
+        if self.rank:
+            meet(self.processes)
+        bank = bank_of(self.material, self.plan.size, self.out)
+        if not self.rank:
+            meet(self.processes)
+        return bank
+
+    def begin(self) -> float:
+        """Score the weights that the run begins with, and keep them: a model stands there from now on."""
+        self.say("Scoring the model as it is ...")
+        network = self.loaded.network.to(self.device)
+        before = self.score(network, FINAL_PHOTOS)
+        seen = before if self.plan.validation_photos >= before.photos else self.score(network)
+        self.results.add(0, {**seen.parts, "score": seen.main})
+        write_json(self.out / SUMMARY_FILE, {"before": before.parts, "photos": before.photos})
+        self.keep(network, 0, seen.main)
+        self.say(f"Before: {scores_text(before.parts)} ({counted(before.photos, 'photo')})")
+        return seen.main if seen.parts else -math.inf
+
+    def score(self, network: nn.Module, most: int | None = None) -> Scores:
+        """Ask a network about held-out photos, by default as many as during training."""
+        assert isinstance(network, Segmenter)
+        loaded = replace(self.loaded, network=network)
+        with judging(network):
+            return score(Model(loaded, self.device, "float32"), self.material.held, most or self.plan.validation_photos)
+
+    def validate(self, network: nn.Module, step: int) -> float:
+        """Score the averaged weights during training; where nothing can be scored, later is better."""
+        seen = self.score(network)
+        terms = read_log(self.out)
+        loss = {"loss": terms[-1]["total"]} if terms else {}
+        self.results.add(step, {**seen.parts, "score": seen.main, **loss})
+        if self.board is not None:
+            self.board.add("validation", seen.parts, step)
+        self.say(f"step {step}: {scores_text(seen.parts)}")
+        return seen.main if seen.parts else float(step)
+
+    def keep(self, network: nn.Module, step: int, score: float) -> None:
+        """Write the best weights so far as a file that `seem.load` opens."""
+        assert isinstance(network, Segmenter)
+        halves = network.mask_refiner is not None  # nano is shipped so; the published files are float32
+        tensors = {
+            name: t.half() if halves and t.is_floating_point() else t for name, t in network.state_dict().items()
+        }
+        plan = self.plan
+        notes = {"recipe": "finetune", "step": step, "score": None if math.isnan(score) else score, **plan.to_json()}
+        metadata = {
+            MODEL_KEY: self.loaded.name,
+            "class_names": json.dumps(self.material.classes),
+            "made_by": json.dumps(notes),
+            "data_fingerprint": plan.fingerprint,
+            "start_sha256": plan.start_sha256,
+        }
+        write_tensors(self.out / BEST_FILE, tensors, metadata)
+
+    def report(self, row: Mapping[str, float]) -> None:
+        """Tell where the run is."""
+        step, steps = int(row["step"]), self.plan.config.steps
+        if self.board is not None:
+            self.board.add("train", {name: value for name, value in row.items() if name != "step"}, step)
+        done = max(step - self.first_step, 1)
+        left = (time.monotonic() - self.started) / done * (steps - step) / 60
+        self.live(
+            f"step {step}/{steps}  loss {row['total']:.3f}  {row['seconds']:.2f} s a step  {minutes_text(left)} left"
+        )
+
+    def finish(self) -> Outcome:
+        """Score the best weights, draw the pictures, and sum up."""
+        summary = json.loads((self.out / SUMMARY_FILE).read_text(encoding="utf-8"))
+        best_step, steps = best_of(self.out), step_of(self.out / STATE_FILE)
+        if self.rank:
+            meet(self.processes)
+            return Outcome(summary["before"], {}, best_step, steps, self.out / BEST_FILE)
+        loaded = open_file(self.out / BEST_FILE)
+        loaded.network.to(self.device)
+        after = score(Model(loaded, self.device, "float32"), self.material.held, FINAL_PHOTOS)
+        self.draw(after)
+        outcome = Outcome(summary["before"], after.parts, best_step, steps, self.out / BEST_FILE)
+        write_json(
+            self.out / SUMMARY_FILE,
+            {
+                **summary,
+                "after": after.parts,
+                "best_step": best_step,
+                "steps": steps,
+                "sha256": sha256_of(self.out / BEST_FILE),
+                "classes": self.material.classes,
+            },
+        )
+        self.tell(outcome)
+        meet(self.processes)
+        return outcome
+
+    def draw(self, after: Scores) -> None:
+        """Draw curves and the worst answers."""
+        log, results = read_log(self.out), read_results(self.out)
+        names = [name for name in after.parts if any(name in row for row in results)]
+        draw_curves(
+            self.out / CURVES_FILE,
+            {
+                "loss": {"total": [(row["step"], row["total"]) for row in log]},
+                "held-out photos, %": {
+                    name: [(row["step"], row[name]) for row in results if name in row] for name in names
+                },
+            },
+        )
+        draw_worst(self.out / WORST_FILE, after.worst)
+
+    def tell(self, outcome: Outcome) -> None:
+        """Print what came of it."""
+        if outcome.steps < self.plan.config.steps:
+            self.say(
+                f"Stopped after step {outcome.steps} of {self.plan.config.steps}; the best was {outcome.best_step}."
+            )
+        if outcome.best_step == 0:
+            self.say(f"No step was better than the start: {BEST_FILE} holds the weights that the run began with.")
+        for name, value in outcome.after.items():
+            old = outcome.before.get(name)
+            if old is not None:
+                self.say(f"{LABELS[name]}: {old:.1f} before, {value:.1f} after ({value - old:+.1f})")
+        self.say(f"{self.out}/: {BEST_FILE}, {RESULTS_FILE}, {CURVES_FILE}, {WORST_FILE}")
+        self.say(f"Use it: seem.load({str(self.out)!r})")
+
+
+LABELS = {"semantic_miou": "semantic mIoU", "click_iou": "IoU after one click", "name_miou": "IoU by class name"}
+
+
+def scores_text(parts: Mapping[str, float]) -> str:
+    """Word scores: "IoU after one click 40.2, IoU by class name 12.0"."""
+    return ", ".join(f"{LABELS[name]} {value:.1f}" for name, value in parts.items()) or "nothing to score"
+
+
+def minutes_text(minutes: float) -> str:
+    """Word a time."""
+    if minutes < 1.5:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def counted(count: int, word: str) -> str:
+    """Word a number of things."""
+    plural = f"{word}es" if word.endswith("s") else f"{word}s"
+    return f"{count:,} {word if count == 1 else plural}"
+
+
+def named(names: Sequence[str], most: int = 8) -> str:
+    """List some names in brackets; nothing for none."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f" ({', '.join(names[:most])}{more})" if names else ""
+
+
+def step_of(state_file: Path) -> int:
+    """Return how many steps a checkpoint has behind it."""
+    return int(torch.load(state_file, weights_only=True, mmap=True, map_location="cpu")["step"])
+
+
+def best_of(out: Path) -> int:
+    """Return the step of the best weights of a run."""
+    state = torch.load(out / STATE_FILE, weights_only=True, mmap=True, map_location="cpu")
+    return max(0, int(state["best"]["step"]))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file aside, then rename it."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

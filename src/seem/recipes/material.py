@@ -1,0 +1,273 @@
+"""What a fine-tuning run learns from and is judged on: data sets looked at, cleaned and divided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Integer, UInt8
+
+from seem.data.dataset import ALL, Dataset, Examined, Outline, Weighted
+from seem.data.inspection import DataReport, inspect
+from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.records import (
+    Category,
+    DataError,
+    Expression,
+    Flaw,
+    ObjectRecord,
+    PanopticTruth,
+    PhotoRecord,
+)
+
+if TYPE_CHECKING:
+    _ByPhoto = Mapping[int, tuple[ObjectRecord, ...]]
+else:  # a run-time type checker would read the first photo to see what it holds
+    _ByPhoto = Mapping
+
+HELD_OUT = ("val", "valid", "validation", "test")
+"""Parts of a set that it may be judged on, the first that it has."""
+
+SHARE = 0.1
+"""How much is held out of a set that has no part for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set of a run. `held` is the part that it is judged on; None: a tenth of `train`, drawn by the seed.
+
+    `left_out` are photos that cannot be used: missing, damaged, of a wrong size.
+    """
+
+    spec: str
+    train: str
+    held: str | None
+    left_out: tuple[int, ...]
+    held_left_out: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run learns from (`train`, with weights) and is judged on (`held`).
+
+    `same`: the photos judged on are those learnt from, for want of others.
+    """
+
+    train: tuple[Weighted, ...]
+    held: tuple[Dataset, ...]
+    same: bool
+    fingerprint: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all classes that occur in training, sorted."""
+        found = {
+            record.category.text
+            for each in self.train
+            for photo in each.dataset.photos
+            for record in each.dataset.objects[photo.id]
+        }
+        return tuple(sorted(found - {""}))
+
+    @property
+    def num_photos(self) -> tuple[int, int]:
+        """Photos to learn from, and to be judged on."""
+        return sum(len(each.dataset.photos) for each in self.train), sum(len(each.photos) for each in self.held)
+
+
+def survey(spec: str, step: Callable[[], object] = lambda: None) -> tuple[Source, list[DataReport]]:
+    """Look at a data set, decide which parts are for what, and which photos cannot be used.
+
+    Raises `DataError` where there is none, or where nothing can be read.
+    """
+    parsed = Spec.parse(spec)
+    names = list_splits(parsed)
+    train = "train" if "train" in names else names[0]
+    held = next((name for name in HELD_OUT if name in names and name != train), None)
+    reports = [inspect(open_dataset(parsed, train, tolerant=True), step=step)]
+    if held is not None:
+        reports.append(inspect(open_dataset(parsed, held, tolerant=True), step=step))
+    unusable = [tuple(sorted(report.unusable)) for report in reports]
+    return Source(spec, train, held, unusable[0], unusable[1] if held is not None else ()), reports
+
+
+Change: TypeAlias = "Callable[[Dataset], Dataset]"
+
+
+def gather(sources: Sequence[Source], seed: int, change: Change = lambda dataset: dataset) -> Material:
+    """Open the data sets of a run: what is usable, divided the same way every time.
+
+    `change` is done to what is learnt from. Raises `DataError` if no photo with a mask is left.
+    """
+    train: list[Weighted] = []
+    held: list[Dataset] = []
+    same = False
+    for source in sources:
+        spec = Spec.parse(source.spec)
+        learnt = usable(change(open_dataset(spec, source.train, tolerant=True)), source.left_out)
+        if not learnt.photos:
+            raise DataError(
+                f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
+            )
+        if source.held is None:
+            learnt, judged = divided(learnt, seed)
+        else:
+            judged = usable(open_dataset(spec, source.held, tolerant=True), source.held_left_out)
+        if not judged.photos:
+            judged, same = learnt, True
+        train.append(Weighted(learnt, spec.weight))
+        held.append(judged)
+    return Material(tuple(train), tuple(held), same, fingerprint_of((*(each.dataset for each in train), *held)))
+
+
+def usable(dataset: Dataset, left_out: Iterable[int]) -> Kept:
+    """Keep the photos that show anything, without those to be left out."""
+    gone = frozenset(left_out)
+    whole = Kept(dataset, tuple(photo for photo in dataset.photos if photo.id not in gone))
+    return Kept(dataset, tuple(photo for photo in whole.photos if whole.objects[photo.id]))
+
+
+def divided(dataset: Kept, seed: int) -> tuple[Kept, Kept]:
+    """Hold a tenth of the photos out, one at least; nothing of a single photo. Frames of one video stay together."""
+    groups: dict[str, list[PhotoRecord]] = {}
+    for photo in dataset.photos:
+        groups.setdefault(photo.sequence or f"photo {photo.id}", []).append(photo)
+    names = sorted(groups)
+    order = np.random.default_rng(seed).permutation(len(names)).tolist()
+    wanted = max(1, round(SHARE * len(dataset.photos))) if len(names) > 1 else 0
+    held: set[int] = set()
+    for place in order:
+        if len(held) < wanted and len(held) + len(groups[names[place]]) < len(dataset.photos):
+            held |= {photo.id for photo in groups[names[place]]}
+    return (
+        Kept(dataset.whole, tuple(photo for photo in dataset.photos if photo.id not in held)),
+        Kept(dataset.whole, tuple(photo for photo in dataset.photos if photo.id in held)),
+    )
+
+
+def fingerprint_of(datasets: Iterable[Dataset]) -> str:
+    """Hash what is asked of every photo: equal data have equal fingerprints, wherever they lie."""
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        digest.update(f"{dataset.name} {dataset.split}\n".encode())
+        for photo in dataset.photos:
+            digest.update(f"{photo.id} {photo.path.name} {photo.hw}\n".encode())
+            for record in dataset.objects[photo.id]:
+                digest.update(f"{record.category.text} {record.area} {record.counts}\n".encode())
+    return digest.hexdigest()
+
+
+def is_sound(record: ObjectRecord, photo: PhotoRecord, categories: Mapping[int, Category]) -> bool:
+    """Whether an object can be learnt from: of the photo's size, not empty, of a known class, in a real box."""
+    return (
+        record.hw == photo.hw
+        and record.area > 0
+        and record.category.id in categories
+        and bool(np.isfinite(record.box).all())
+    )
+
+
+Improve: TypeAlias = "Callable[[PhotoRecord, ObjectRecord], ObjectRecord]"
+
+
+class SoundObjects(_ByPhoto):
+    """The objects of photos that can be learnt from, looked up when asked."""
+
+    def __init__(self, dataset: Dataset, photos: Sequence[PhotoRecord], improve: Improve) -> None:
+        self._dataset = dataset
+        self._photos = {photo.id: photo for photo in photos}
+        self._improve = improve
+
+    def __getitem__(self, photo_id: int) -> tuple[ObjectRecord, ...]:
+        photo = self._photos[photo_id]
+        categories = self._dataset.categories
+        found = self._dataset.examine(photo).objects
+        return tuple(self._improve(photo, r) for r in found if is_sound(r, photo, categories))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._photos)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+
+class Kept:
+    """Some photos of a data set, without the annotations that nothing can be learnt from. A `Dataset`.
+
+    `improve` may return another record of an object in its place.
+    """
+
+    def __init__(
+        self, whole: Dataset, photos: tuple[PhotoRecord, ...], improve: Improve = lambda _, record: record
+    ) -> None:
+        self.whole = whole
+        self.photos = photos
+        self.objects = SoundObjects(whole, photos, improve)
+
+    @property
+    def name(self) -> str:
+        """What the set is called."""
+        return self.whole.name
+
+    @property
+    def split(self) -> str:
+        """Which part of it this is from."""
+        return self.whole.split if self.whole.split != ALL else "all"
+
+    @property
+    def path(self) -> Path:
+        """The folder that it lies in."""
+        return self.whole.path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that describe more than one photo."""
+        return self.whole.files
+
+    @property
+    def categories(self) -> Mapping[int, Category]:
+        """Classes by their id in this set."""
+        return self.whole.categories
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """Referring expressions of the photos that are kept."""
+        here = {photo.id for photo in self.photos}
+        return tuple(each for each in self.whole.expressions if each.photo_id in here)
+
+    @property
+    def flaws(self) -> tuple[Flaw, ...]:
+        """Nothing: what is wrong has been left out."""
+        return ()
+
+    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+        """Decode a photo to RGB."""
+        return self.whole.image(photo)
+
+    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+        """Read the complete partition of a photo."""
+        return self.whole.panoptic(photo)
+
+    def semantic(self, photo: PhotoRecord) -> Integer[np.ndarray, "h w"] | None:
+        """Read the map of category ids."""
+        return self.whole.semantic(photo)
+
+    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+        """Tell which pixels nobody labelled."""
+        return self.whole.void(photo)
+
+    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+        """Names for which the photo's annotation is complete."""
+        return self.whole.complete_names(photo)
+
+    def examine(self, photo: PhotoRecord) -> Examined:
+        """Read the objects of a photo that can be learnt from."""
+        return Examined(self.objects[photo.id])
+
+    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+        """Return the polygons of a photo as they are written."""
+        return self.whole.outlines(photo)

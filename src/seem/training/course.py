@@ -1,0 +1,145 @@
+"""One training step of a model of either kind: which photos, which questions, which arithmetic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from seem.data.pack import PhotoBank
+from seem.data.transforms import Sample, TrainingSampler
+from seem.errors import SeemError
+from seem.models.segmenter import Segmenter
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.training.ahead import Ahead
+from seem.training.engine import TrainConfig, world
+from seem.training.nano import Objective, step_loss
+from seem.training.published import PublishedObjective, Speech, published_loss
+from seem.training.targets import PhraseBook, PromptMix, TrainingBatch, make_batch
+
+Arithmetic: TypeAlias = Literal["float32", "bfloat16"]
+ATTEMPTS = 20
+STRIDE = 1_000_000_007  # between the numbers of one photo's further attempts
+
+Asked: TypeAlias = "tuple[TrainingBatch, np.random.Generator]"
+LossOf: TypeAlias = "Callable[[Segmenter, TrainingBatch, np.random.Generator], tuple[Tensor, dict[str, float]]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How samples are drawn: `size` is the side of the canvas in pixels."""
+
+    bank: PhotoBank
+    size: int
+    batch: int
+    seed: int
+    objects: int = 3
+    mix: PromptMix = field(default_factory=PromptMix)
+
+    def samples(self, number: int, count: int | None = None) -> list[Sample]:
+        """Draw the photos of a step of this process; every second one shows something of the one before."""
+        rank, processes = world()
+        sampler = TrainingSampler(self.bank, size=self.size, weights=self.bank.weights, seed=self.seed)
+        first = (number * processes + rank) * self.batch
+        drawn: list[Sample] = []
+        for i in range(self.batch if count is None else count):
+            drawn.append(with_objects(sampler, first + i, drawn[-1] if i % 2 else None))
+        return drawn
+
+    def asked(self, number: int, network: Segmenter, count: int | None = None) -> Asked:
+        """Draw the photos of a step and what is asked about them."""
+        rng = np.random.default_rng((self.seed, number, world()[0]))
+        batch = make_batch(self.samples(number, count), network.config.image, self.objects, self.mix, rng)
+        return batch, rng
+
+    def describe(self, number: int) -> str:
+        """Name the photos of a step."""
+        named = dict.fromkeys(f"{sample.set_name} {sample.photo_id}" for sample in self.samples(number))
+        return f"photos {', '.join(named)}"
+
+
+def with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
+    """Return sample `index`, or the next of its own sequence that shows an object."""
+    for attempt in range(ATTEMPTS):
+        number = index + attempt * STRIDE
+        sample = sampler[number] if partner_of is None else sampler.partner(partner_of, number)
+        if len(sample.masks):
+            return sample
+    raise SeemError(
+        f"{ATTEMPTS} photos in a row showed no object at {sampler.size} x {sampler.size} pixels; are the objects very "
+        "small? Train with a larger --size."
+    )
+
+
+class PlacedBook(PhraseBook):
+    """Token ids on the device where the network is."""
+
+    def __init__(self, tokenizer: BytePairTokenizer, device: torch.device) -> None:
+        super().__init__(tokenizer)
+        self.device = device
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Bool[Tensor, "n t"]]:
+        """Return ids padded with the end token, and which are real."""
+        ids, valid = super().__call__(texts)
+        return ids.to(self.device), valid.to(self.device)
+
+
+def loss_for(network: Segmenter, tokenizer: BytePairTokenizer, objective: PublishedObjective | None = None) -> LossOf:
+    """Choose the objective that fits a network: nano's own, or the published one."""
+    if network.mask_refiner is not None and network.meaning is not None:
+        book = PlacedBook(tokenizer, network.text.logit_scale.device)
+        wanted = Objective()
+
+        def nano_loss(
+            model: Segmenter, batch: TrainingBatch, rng: np.random.Generator
+        ) -> tuple[Tensor, dict[str, float]]:
+            loss = step_loss(model, batch, book, wanted, rng)
+            named = {
+                "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
+                "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
+            }  # fmt: skip
+            return loss.total, named
+
+        return nano_loss
+    speech = Speech(tokenizer, network.config.text.templates == "all")
+    chosen = objective or PublishedObjective()
+
+    def seem_loss(model: Segmenter, batch: TrainingBatch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        return published_loss(model, batch, speech, chosen, rng)
+
+    return seem_loss
+
+
+def steps_of(
+    course: Course, network: Segmenter, loss_of: LossOf, config: TrainConfig, arithmetic: Arithmetic
+) -> tuple[Callable[[nn.Module, int], tuple[Tensor, dict[str, float]]], Ahead[Asked]]:
+    """Make the step function of a run; close the second thing returned when it is over."""
+    device = next(network.parameters()).device
+    workers = 1 if device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
+    ahead = Ahead(lambda number: course.asked(number, network), workers, config.steps * config.accumulate)
+
+    def step(model: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(model, Segmenter)
+        batch, rng = ahead(number)
+        return priced(model, batch, rng, loss_of, arithmetic)
+
+    return step, ahead
+
+
+def priced(
+    model: Segmenter, batch: TrainingBatch, rng: np.random.Generator, loss_of: LossOf, arithmetic: Arithmetic
+) -> tuple[Tensor, dict[str, float]]:
+    """Price one batch on the model's device in the chosen arithmetic."""
+    device = next(model.parameters()).device
+    # the fused attention kernels are slow backwards on a CPU at these sizes
+    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"), attention:
+        return loss_of(model, batch.to(device), rng)

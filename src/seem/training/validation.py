@@ -1,0 +1,238 @@
+"""How good a model is on photos that it did not learn from, in one number that training can follow.
+
+Where photos are labelled all over, every pixel is asked for its class (semantic mIoU). Else objects are asked for one
+by one: by a click in their middle, and by the name of their class.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from seem.api import EncodedImage, Model
+from seem.data.dataset import Dataset, click_truth, scored_objects, vocabulary_of
+from seem.data.records import PhotoRecord, ValidationObject
+from seem.evaluation.metrics.overlap import Overlap, mean_percent
+from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
+from seem.prompts import Point, Text
+from seem.simulation.next_click import ritm_click
+from seem.vocabulary import Vocabulary
+
+LABELLED = 0.8
+"""Share of the pixels that must have a class for a set to be asked for the class of every pixel."""
+
+LOOKED_AT = 8  # photos that tell how a set is labelled
+PER_PHOTO = 5  # objects clicked on a photo
+WORST = 6  # cases remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One answer with its truth: `iou` in percent, `what` was asked."""
+
+    iou: float
+    what: str
+    dataset: Dataset = field(repr=False)
+    photo: PhotoRecord = field(repr=False)
+    told: Bool[np.ndarray, "h w"] = field(repr=False)
+    truth: Bool[np.ndarray, "h w"] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model scored on `photos` photos, in percent; None where it was not asked.
+
+    `semantic`: mean IoU of classes over all pixels. `click`: mean IoU after one click. `names`: IoU of what a class
+    name finds on the photos that show it, mean of classes. `worst`: the answers furthest from the truth, worst first.
+    """
+
+    photos: int
+    semantic: float | None = None
+    click: float | None = None
+    names: float | None = None
+    worst: tuple[Case, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The scores that were taken, by name."""
+        named = {"semantic_miou": self.semantic, "click_iou": self.click, "name_miou": self.names}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def main(self) -> float:
+        """The one number that training follows: the mean of the scores that were taken."""
+        values = list(self.parts.values())
+        return sum(values) / len(values) if values else math.nan
+
+
+def is_semantic(dataset: Dataset) -> bool:
+    """Whether photos are labelled all over with two classes or more, so that every pixel can be asked."""
+    named = [category for category in dataset.categories.values() if category.text]
+    if len({category.text for category in named}) < max(2, len(named)) or not any(not c.is_thing for c in named):
+        return False
+    ids = [category.id for category in named]
+    shares = []
+    for photo in dataset.photos[:LOOKED_AT]:
+        drawn = dataset.semantic(photo)
+        if drawn is None:
+            return False
+        void = dataset.void(photo)
+        counted = np.ones(drawn.shape, bool) if void is None else ~void
+        shares.append(np.isin(drawn[counted], ids).mean() if counted.any() else 1.0)
+    return bool(shares) and float(np.mean(shares)) >= LABELLED
+
+
+def score(
+    model: Model, datasets: Sequence[Dataset], most: int | None = None, step: Callable[[], object] = lambda: None
+) -> Scores:
+    """Ask a model about `most` photos of every set, spread evenly over it (None: all).
+
+    The mean over sets counts every set alike. `step` is called after each photo.
+    """
+    worst = Worst()
+    semantic, clicks, names = [], [], []
+    photos = 0
+    for dataset in datasets:
+        chosen = spread(dataset.photos, most)
+        photos += len(chosen)
+        if is_semantic(dataset):
+            semantic.append(score_pixels(model, dataset, chosen, worst, step))
+            continue
+        click, name = score_objects(model, dataset, chosen, worst, step)
+        clicks += [click] if click is not None else []
+        names += [name] if name is not None else []
+    return Scores(photos, mean_of(semantic), mean_of(clicks), mean_of(names), worst.cases())
+
+
+def mean_of(values: Sequence[float]) -> float | None:
+    """Average; None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
+def spread(photos: Sequence[PhotoRecord], most: int | None) -> list[PhotoRecord]:
+    """Choose at most so many photos, evenly from first to last."""
+    if most is None or len(photos) <= most:
+        return list(photos)
+    return [photos[place * len(photos) // most] for place in range(most)]
+
+
+def score_pixels(
+    model: Model, dataset: Dataset, photos: Iterable[PhotoRecord], worst: Worst, step: Callable[[], object]
+) -> float:
+    """Ask every pixel for its class."""
+    named = [category for category in dataset.categories.values() if category.text]
+    vocabulary = vocabulary_of(named)
+    metric = SemanticIou(len(named))
+    for photo in photos:
+        truth = true_classes(dataset, photo, {category.id: k for k, category in enumerate(named)})
+        answer = model.encode(dataset.image(photo)).semantic(vocabulary)
+        told = told_classes(answer.category_ids.tolist(), answer.iter_masks(), vocabulary, photo.hw)
+        metric.update(told, truth)
+        for k in np.unique(truth[truth != IGNORED]).tolist():
+            seen = (told == k) & (truth != IGNORED)
+            worst.add(dataset, photo, named[k].text, seen, np.asarray(truth == k))
+        step()
+    return metric.compute().mean_iou
+
+
+def true_classes(dataset: Dataset, photo: PhotoRecord, index: Mapping[int, int]) -> Int64[np.ndarray, "h w"]:
+    """Draw the class index of every pixel; those that are not labelled do not count."""
+    drawn = dataset.semantic(photo)
+    assert drawn is not None
+    known, places = np.unique(drawn, return_inverse=True)
+    table = np.array([index.get(number, IGNORED) for number in known.tolist()], np.int64)
+    truth = table[places.reshape(drawn.shape)]
+    void = dataset.void(photo)
+    return truth if void is None else np.where(void, IGNORED, truth)
+
+
+def told_classes(
+    ids: Sequence[int], masks: Iterable[Bool[np.ndarray, "h w"]], vocabulary: Vocabulary, hw: tuple[int, int]
+) -> Int64[np.ndarray, "h w"]:
+    """Draw an answer as class indices; a pixel without an answer is wrong, whatever is true (class 0)."""
+    index = {number: k for k, number in enumerate(vocabulary.ids)}
+    drawn = np.zeros(hw, np.int64)
+    for number, mask in zip(ids, masks, strict=True):
+        drawn[mask] = index[number]
+    return drawn
+
+
+def score_objects(
+    model: Model, dataset: Dataset, photos: Iterable[PhotoRecord], worst: Worst, step: Callable[[], object]
+) -> tuple[float | None, float | None]:
+    """Ask for objects by one click each, and for classes by their names."""
+    things = any(category.is_thing for category in dataset.categories.values())
+    clicks: list[float] = []
+    by_name: dict[str, list[float]] = {}
+    for photo in photos:
+        seen = model.encode(dataset.image(photo))
+        objects = dataset.objects[photo.id]
+        for record in scored_objects(photo, objects, 0.0, things_only=things)[:PER_PHOTO]:
+            truth = click_truth(dataset, ValidationObject(photo, record))
+            told = clicked(seen, truth)
+            clicks.append(worst.add(dataset, photo, f"click on {record.category.text or 'object'}", told, truth == 1))
+        complete = dataset.complete_names(photo)
+        for name in sorted({record.category.text for record in objects} & complete):
+            truth = np.zeros(photo.hw, bool)
+            for record in objects:
+                if record.category.text == name:
+                    truth |= record.mask()
+            said = asked_by_name(seen, name)
+            by_name.setdefault(name, []).append(worst.add(dataset, photo, f'"{name}"', said, truth))
+        step()
+    names = [mean_percent(ious) for ious in by_name.values()]
+    return (mean_percent(clicks) if clicks else None), mean_of(names)
+
+
+def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
+    """Click once in the middle of an object; pixels that do not count are never told."""
+    nothing = np.zeros(truth.shape, bool)
+    click = ritm_click(truth, nothing, nothing)
+    if click is None:
+        return nothing
+    found = seen.segment(Point(click.x, click.y))
+    told = found.masks[0] if len(found) else nothing
+    return np.asarray(told & (truth != -1))
+
+
+def asked_by_name(seen: EncodedImage, name: str) -> Bool[np.ndarray, "h w"]:
+    """Say a class name; everything that is found, together."""
+    found = seen.segment(Text(name))
+    told = np.zeros(found.photo_hw, bool)
+    for mask in found.iter_masks():
+        told |= mask
+    return told
+
+
+class Worst:
+    """Remembers the answers that were furthest from the truth."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Case]] = []
+        self._count = 0
+
+    def add(
+        self,
+        dataset: Dataset,
+        photo: PhotoRecord,
+        what: str,
+        told: Bool[np.ndarray, "h w"],
+        truth: Bool[np.ndarray, "h w"],
+    ) -> float:
+        """Take note of an answer; returns its IoU, 0-1."""
+        iou = Overlap.of(told, truth).iou
+        self._count += 1
+        if len(self._heap) < WORST or -self._heap[0][0] > iou:
+            case = Case(100 * iou, what, dataset, photo, np.asarray(told), np.asarray(truth))
+            keep = heapq.heappush if len(self._heap) < WORST else heapq.heapreplace
+            keep(self._heap, (-iou, -self._count, case))
+        return iou
+
+    def cases(self) -> tuple[Case, ...]:
+        """List them, worst first."""
+        return tuple(case for _, _, case in sorted(self._heap, key=lambda row: (-row[0], -row[1])))

@@ -1,0 +1,170 @@
+"""`seem finetune` and `seem train`: what they take, what they say, and how they fail; the tutorial's own commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+import seem
+import tiny_training as tiny
+from seem import zoo
+from seem.cli import finetune as verb
+from seem.cli.main import main
+from seem.cli.train import RECIPES
+from seem.recipes import finetune as recipe
+from seem.recipes import nano
+from seem.recipes import seem as published
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
+
+
+@pytest.fixture(autouse=True)
+def tiny_nano(tmp_path_factory, monkeypatch):
+    """Let the embedded model be tiny, weights and all."""
+    known, file = tiny.use_tiny_nano(tmp_path_factory.mktemp("weights"))
+    monkeypatch.setattr(zoo, "KNOWN", known)
+    monkeypatch.setattr("seem.loading.files", lambda package: Here(file))
+    monkeypatch.setattr("seem.loading.as_file", lambda place: place)
+    monkeypatch.delenv("RANK", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Here:
+    """Stands in for the package's assets: whatever is asked for, it is this file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __truediv__(self, name):
+        return self
+
+    def __enter__(self):
+        return self.file
+
+    def __exit__(self, *error):
+        return None
+
+
+def commands_of(page):
+    """List the shell commands of a page, continued lines joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny.bricks(tmp_path / "bricks")
+    tiny.coco_bricks(tmp_path / "coco")
+    tiny.yolo_bricks(tmp_path / "yolo")
+    commands = commands_of(TUTORIAL)
+    run = [shlex.split(command) for command in commands if command.startswith("seem ")]
+    assert len(run) >= 6
+    for words in run:
+        short = ["--steps", "1", "--size", "64", "--batch", "2"] if words[1] == "finetune" else []
+        words = [word for place, word in enumerate(words) if "--minutes" not in words[max(0, place - 1) : place + 1]]
+        assert main([*words[1:], *short]) == 0, (words, capsys.readouterr().err)
+        capsys.readouterr()
+    assert seem.load(tmp_path / "runs" / "bricks").name == "nano"
+
+
+def test_a_run_is_told_line_by_line(tmp_path, capsys):
+    data = tiny.bricks(tmp_path / "bricks")
+    words = ["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "1", "--size", "64"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "To learn from: 5 photos" in out
+    assert "Use it: seem.load(" in out
+    assert main(words) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main([*words, "--overwrite", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["finetune", "--out", "run"], 2, "--data"),
+        (["finetune", "--data", "nowhere", "--out", "run"], 2, "nowhere"),
+        (["finetune", "--data", "what:nowhere", "--out", "run"], 2, "no format 'what'"),
+        (["finetune", "--data", ".", "--out", "run"], 2, "no data set"),
+        (["finetune", "--data", ".", "--out", "run", "--model", "nanno"], 2, "no data set"),
+        (["finetune", "--data", ".", "--out", "run", "--freeze", "head"], 2, "no part 'head'"),
+        (["finetune", "--data", ".*-1", "--out", "run"], 2, "weight"),
+        (["finetune", "--data", ".", "--out", "run", "--resume"], 2, "no run to go on with"),
+        (["train", "magic", "--data", ".", "--out", "run"], 2, "no recipe 'magic'"),
+        (["train", "seem", "--data", ".", "--out", "run", "--model", "nano"], 2, "SEEM family"),
+        (["train", "nano", "--data", ".", "--data", ".", "--out", "run"], 2, "photo pack"),
+        (["train", "nano", "--data", ".", "--out", "run", "--model", "no.safetensors"], 2, "file of weights"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_one_line(tmp_path, monkeypatch, capsys, words, code, told):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == code
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_options_become_the_request(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(recipe, "finetune", lambda request, **more: asked.append((request, more)))
+    main(["finetune", "--data", "a*2", "--data", "b", "--out", "run", "--minutes", "5", "--freeze", "backbone,text",
+          "--learning-rate", "1e-3", "--patience", "2", "--shard", "--seed", "7", "--resume"])  # fmt: skip
+    request, more = asked[0]
+    assert request.data == ("a*2", "b")
+    assert (request.minutes, request.learning_rate, request.patience, request.seed) == (5.0, 1e-3, 2, 7)
+    assert (request.freeze, request.shard) == (("backbone", "text"), True)
+    assert (more["resume"], more["overwrite"]) == (True, False)
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, None), ("none", ()), ("text, backbone", ("text", "backbone"))])
+def test_parts_are_read(text, expected):
+    assert verb.parts(text) == expected
+
+
+def test_the_published_recipe_takes_its_ablations(monkeypatch):
+    asked = []
+
+    def note(request, **more):
+        asked.append((request, more))
+        return recipe.Outcome({}, {}, 0, 0, Path())
+
+    monkeypatch.setattr(published, "finetune", note)
+    words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-negative",
+             "--finer-masks", "lvis"]  # fmt: skip
+    assert main(words) == 0
+    request, more = asked[0]
+    assert (request.model, request.epochs) == ("seem-focal-t-v1", 50)
+    assert (more["objective"].rounds, more["objective"].memory, more["objective"].negative) == (3, False, False)
+    assert more["finer_masks"] == Path("lvis")
+    assert (more["base"].schedule, more["base"].learning_rate, more["base"].clip) == ("steps", 1e-4, 5.0)
+
+
+def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(nano, "run", lambda *arguments: asked.append(arguments))
+    assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
+    assert asked == [(Path("p"), tmp_path, nano.config(steps=7, seed=3), None)]
+    (tmp_path / "state.pt").write_bytes(b"")
+    assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
+    assert len(asked) == 1
+    assert set(RECIPES) == {"nano", "seem"}
+
+
+def test_progress_is_one_line_on_a_terminal(monkeypatch, capsys):
+    screen = verb.Screen(quiet=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    screen.live("step 1/9")
+    screen.live("step 2/9")
+    screen.end()
+    assert capsys.readouterr().err == "\rstep 1/9\rstep 2/9\n"

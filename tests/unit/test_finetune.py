@@ -1,0 +1,461 @@
+"""Fine-tuning: what is decided and said, what stands there afterwards, and that it survives what goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
+from safetensors import safe_open
+
+import seem
+import tiny_training as tiny
+from seem import zoo
+from seem.data.records import DataError
+from seem.errors import SeemError
+from seem.recipes import finetune as recipe
+from seem.recipes.finetune import Plan, finetune
+from seem.training import course, room
+
+NAN = float("nan")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parent), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(autouse=True)
+def weights(home, monkeypatch):
+    """Let nano be tiny; returns its weights."""
+    known, file = tiny.use_tiny_nano(home)
+    monkeypatch.setattr(zoo, "KNOWN", known)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(home):
+    """A run on six photos of bricks: its folder, what it said, its outcome, its request."""
+    with pytest.MonkeyPatch.context() as patch:
+        known, file = tiny.use_tiny_nano(home)
+        patch.setattr(zoo, "KNOWN", known)
+        request = tiny.request_for([tiny.bricks(home / "bricks")], home / "run", file)
+        said: list[str] = []
+        outcome = finetune(request, say=said.append)
+    return home / "run", "\n".join(said), outcome, request
+
+
+def tensors_of(file):
+    with safe_open(file, framework="pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def log_of(out):
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def results_of(out):
+    with (out / "results.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# ------------------------------------------------------------------------------------------------ a whole run
+
+
+def test_the_best_weights_load_as_a_model(finished):
+    out, _, outcome, _ = finished
+    for place in (out, out / "best.safetensors", str(out)):
+        assert seem.load(place, device="cpu", precision="exact").name == "nano"
+    assert outcome.weights == out / "best.safetensors"
+
+
+def test_the_file_says_how_it_was_made(finished):
+    out, _, _, request = finished
+    with safe_open(out / "best.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata["seem_model"] == "nano"
+    assert json.loads(metadata["class_names"]) == ["brick"]
+    notes = json.loads(metadata["made_by"])
+    assert notes["recipe"] == "finetune"
+    assert notes["sources"][0]["spec"] == request.data[0]
+    assert metadata["data_fingerprint"] == json.loads((out / "run.json").read_text())["fingerprint"]
+    assert len(metadata["start_sha256"]) == 64
+
+
+def test_scores_stand_in_a_table(finished):
+    out, _, outcome, _ = finished
+    rows = results_of(out)
+    assert [int(row["step"]) for row in rows] == [0, 1, 2, 3, 4, 5, 6]
+    assert set(rows[0]) == {"step", "click_iou", "name_miou", "score", "loss"}
+    assert outcome.before.keys() == outcome.after.keys() == {"click_iou", "name_miou"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["after"] == dict(outcome.after)
+    assert summary["before"] == dict(outcome.before)
+
+
+def test_the_best_is_that_of_the_highest_score(finished):
+    out, _, outcome, _ = finished
+    scores = {int(row["step"]): float(row["score"]) for row in results_of(out)}
+    assert scores[outcome.best_step] == max(scores.values())
+
+
+def test_pictures_are_drawn(finished):
+    out, _, _, _ = finished
+    for name in ("curves.png", "worst.png"):
+        with Image.open(out / name) as picture:
+            assert picture.size[0] >= 640
+
+
+def test_everything_is_said_before_and_after(finished):
+    _, said, _, _ = finished
+    for words in (
+        "6 photos, 6 objects", "a tenth is held out", "To learn from: 5 photos, 1 class (brick)",
+        "To be judged on: 1 photo", "frozen: nothing", "s a step", "6 steps at learning rate 0.0003", "about",
+        "Before: IoU after one click", " before, ", "best.safetensors", "seem.load",
+    ):  # fmt: skip
+        assert words in said, words
+
+
+def test_the_plan_comes_back_as_it_was_written(finished):
+    plan = Plan.from_json(json.loads((finished[0] / "run.json").read_text()))
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert (plan.size, plan.config.steps, plan.sources[0].held) == (64, 6, None)
+
+
+def test_a_finished_run_sums_up_again(finished):
+    out, _, outcome, request = finished
+    before = (out / "best.safetensors").read_bytes()
+    assert finetune(request, resume=True, say=lambda text: None).after == outcome.after
+    assert (out / "best.safetensors").read_bytes() == before
+
+
+# ------------------------------------------------------------------------------------------------ stopping, going on
+
+
+def copy_of_plan(out, to):
+    to.mkdir()
+    shutil.copy(out / "run.json", to / "run.json")
+    return to
+
+
+def start(out, weights, data, *more):
+    script = Path(tiny.__file__)
+    return subprocess.run(
+        [sys.executable, str(script), str(out), str(weights), str(data), *more],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(finished, weights, tmp_path):
+    whole, _, _, request = finished
+    out = copy_of_plan(whole, tmp_path / "killed")
+    killed = start(out, weights, request.data[0], "--plug", "3")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert [row["step"] for row in log_of(out)] == [1, 2, 3]
+    assert seem.load(out, device="cpu").name == "nano"  # something loads at any moment
+    (out / "results.csv").write_text((out / "results.csv").read_text() + "99,1,1,1,1\n")  # of a step not yet taken
+    finetune(tiny.request_for(request.data, out, weights), resume=True, say=lambda text: None)
+    assert log_of(out) == log_of(whole)
+    assert results_of(out) == results_of(whole)
+    left, right = tensors_of(out / "best.safetensors"), tensors_of(whole / "best.safetensors")
+    assert all(torch.equal(left[name], tensor) for name, tensor in right.items())
+
+
+def test_a_run_stops_where_nothing_gets_better(finished, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe.Run, "score", lambda self, network, most=None: recipe.Scores(1, click=50.0))
+    said: list[str] = []
+    request = tiny.request_for(finished[3].data, tmp_path / "stale", weights, patience=2)
+    outcome = finetune(request, say=said.append)
+    assert (outcome.steps, outcome.best_step) == (2, 0)
+    assert any("No step was better than the start" in line for line in said)
+    assert any("Stopped after step 2 of 6" in line for line in said)
+    assert finetune(request, resume=True, say=said.append).steps == 2
+
+
+def test_time_is_kept(finished, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 6.0, 0))
+    request = tiny.request_for(finished[3].data, tmp_path, weights, steps=None, minutes=2.0)
+    plan = recipe.make_plan(request, torch.device("cpu"), lambda text: None, None, None, None)
+    assert plan.config.steps == 17  # 85% of two minutes
+    assert plan.config.minutes == 2.5
+
+
+# ------------------------------------------------------------------------------------------------ what goes wrong
+
+
+def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished, weights, tmp_path, monkeypatch):
+    real, calls = course.priced, []
+
+    def spoilt(*rest):
+        calls.append(rest)
+        loss, terms = real(*rest)
+        return (loss * NAN if len(calls) > 3 else loss), terms
+
+    out = copy_of_plan(finished[0], tmp_path / "run")
+    monkeypatch.setattr(course, "priced", spoilt)
+    with pytest.raises(SeemError, match=r"loss of step 3 is nan; the last good state .*\(photos bricks \d") as found:
+        finetune(tiny.request_for(finished[3].data, out, weights), resume=True, say=lambda text: None)
+    assert "\n" not in str(found.value)
+    assert torch.load(out / "state.pt", weights_only=True)["step"] == 3
+    assert seem.load(out, device="cpu").name == "nano"
+
+
+def test_a_disk_that_fills_up_keeps_the_last_checkpoint(finished, weights, tmp_path, monkeypatch):
+    real, calls = torch.save, []
+
+    def full(state, file):
+        calls.append(file)
+        if len(calls) > 2:
+            Path(file).write_bytes(b"half")
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+        real(state, file)
+
+    out = copy_of_plan(finished[0], tmp_path / "run")
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SeemError, match=r"Cannot write .*state.pt .* of an earlier step is whole"):
+        finetune(tiny.request_for(finished[3].data, out, weights), resume=True, say=lambda text: None)
+    assert not (out / "state.part").exists()
+    assert torch.load(out / "state.pt", weights_only=True)["step"] == 2
+    assert seem.load(out, device="cpu").name == "nano"
+
+
+def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000))
+    with pytest.raises(SeemError, match="MB free, the run needs about"):
+        finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights), say=lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": ()}, "no data set"),
+        ({"steps": 0}, "--steps is 0"),
+        ({"minutes": NAN}, "--minutes is nan"),
+        ({"learning_rate": -1.0}, "--learning-rate is -1.0"),
+        ({"size": 50}, "multiple of 32"),
+        ({"freeze": ("head",)}, "no part 'head'"),
+        ({"patience": -1}, "0 or more"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"model": "nanno"}, "did you mean 'nano'"),
+        ({"device": "toaster"}, "no device"),
+    ],
+)
+def test_wrong_requests_are_refused(finished, weights, tmp_path, changes, words):
+    asked = {"data": finished[3].data, "model": weights, **changes}
+    request = tiny.request_for(out=tmp_path / "run", **asked)
+    with pytest.raises(ValueError, match=words):
+        finetune(request, say=lambda text: None)
+
+
+def test_everything_frozen_is_refused(finished, weights, tmp_path):
+    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "meaning")
+    with pytest.raises(ValueError, match="nothing is left to train"):
+        finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every), say=lambda text: None)
+
+
+def test_a_folder_that_exists_is_not_touched(finished, weights, tmp_path):
+    data = finished[3].data
+    (tmp_path / "letters.txt").write_text("dear")
+    for out, changes, words in (
+        (finished[0], {}, "holds a run already"),
+        (tmp_path, {}, "holds no run"),
+        (tmp_path, {"overwrite": True}, "holds no run"),
+        (tmp_path, {"resume": True}, "no run to go on with"),
+        (tmp_path / "letters.txt", {}, "is a file"),
+        (finished[0], {"resume": True, "overwrite": True}, "choose one"),
+    ):
+        with pytest.raises((ValueError, OSError), match=words):
+            finetune(tiny.request_for(data, out, weights), say=lambda text: None, **changes)
+    assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
+    out, _, _, request = finished
+    other = tiny.bricks(tmp_path / "others")
+    with pytest.raises(ValueError, match="was begun with --data"):
+        finetune(tiny.request_for([other], out, weights), resume=True, say=lambda text: None)
+    with pytest.raises(ValueError, match="was begun with --model"):
+        finetune(tiny.request_for(request.data, out, "nano"), resume=True, say=lambda text: None)
+    copy = copy_of_plan(out, tmp_path / "run")
+    plain = json.loads((copy / "run.json").read_text())
+    changes = (
+        ({"fingerprint": "ab"}, "have changed"),
+        ({"processes": 2}, "begun with 2 processes"),
+        ({"start_sha256": "ab"}, r"weights of .* have changed"),
+        ({"config": 3}, "cannot be read"),
+    )
+    for change, words in changes:
+        (copy / "run.json").write_text(json.dumps(plain | change))
+        with pytest.raises((ValueError, OSError), match=words):
+            finetune(tiny.request_for(request.data, copy, weights), resume=True, say=lambda text: None)
+
+
+# ------------------------------------------------------------------------------------------------ data of all kinds
+
+
+def planned(data, out, weights, **changes):
+    said: list[str] = []
+    out.mkdir()
+    request = tiny.request_for(data, out, weights, **changes)
+    plan = recipe.make_plan(request, torch.device("cpu"), said.append, None, None, None)
+    return plan, "\n".join(said)
+
+
+@pytest.fixture
+def no_trial(monkeypatch):
+    monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 1.0, 0))
+    monkeypatch.setattr(recipe, "time_photo", lambda *rest: 0.1)
+
+
+def bad_rows(document):
+    """Add everything that exports get wrong to four sound photos."""
+    sound = document["annotations"][0]
+
+    def row(number, **changes):
+        document["annotations"].append({**sound, "id": number, **changes})
+
+    row(101, segmentation=[[3, 3] * 3], bbox=[3, 3, 0, 0])  # no area
+    row(102, segmentation=[[1, 2, 600, 2, 600, 9]])  # out of range
+    row(103, segmentation=[[5, 5, 30, 30, 30, 5, 5, 30]])  # crosses itself
+    row(104, category_id=77)
+    row(105, bbox=[NAN, 2, 5, 7])
+    row(1)  # the id of another
+    document["images"].append({"id": 9, "file_name": "gone.png", "height": 48, "width": 64})
+    document["annotations"].append({**sound, "id": 106, "image_id": 9})
+    document["images"].append({"id": 10, "file_name": "p1.png", "height": 99, "width": 64})
+    document["annotations"].append({**sound, "id": 107, "image_id": 10})
+
+
+def test_what_cannot_be_used_is_left_out_and_said(tmp_path, weights, no_trial):
+    folder = tiny.coco_bricks(tmp_path / "coco", change=bad_rows)
+    plan, said = planned([folder], tmp_path / "run", weights)
+    for words in (
+        "empty mask", "outside the photo", "self-crossing polygon", "unknown category", "bad box", "duplicate id",
+        "missing photo", "wrong size", "2 photos and all annotations that cannot be read, or are empty, are left out",
+        "To learn from: 3 photos",
+    ):  # fmt: skip
+        assert words in said, words
+    assert plan.sources[0].left_out == (9, 10)
+    material = recipe.gather(plan.sources, 0)
+    kept = [record for each in (*(w.dataset for w in material.train), *material.held)
+            for photo in each.photos for record in each.objects[photo.id]]  # fmt: skip
+    assert all(record.area > 0 and np.isfinite(record.box).all() for record in kept)
+    assert not {101, 104, 105, 106, 107} & {record.id for record in kept}
+
+
+def test_broken_data_still_train(tmp_path, weights):
+    folder = tiny.coco_bricks(tmp_path / "coco", change=bad_rows)
+    outcome = finetune(tiny.request_for([folder], tmp_path / "run", weights, steps=1), say=lambda text: None)
+    assert outcome.steps == 1
+
+
+def test_a_part_of_its_own_is_what_a_run_is_judged_on(tmp_path, weights, no_trial):
+    plan, said = planned([tiny.yolo_bricks(tmp_path / "yolo")], tmp_path / "run", weights)
+    assert (plan.sources[0].train, plan.sources[0].held) == ("train", "val")
+    assert "To be judged on: 1 photo that" in said
+
+
+def test_a_single_photo_is_judged_on_itself(tmp_path, weights, no_trial):
+    plan, said = planned([tiny.bricks(tmp_path / "one", count=1)], tmp_path / "run", weights)
+    assert "the same photos, there are no others" in said
+    assert recipe.gather(plan.sources, 0).same
+
+
+def test_masks_without_a_class_are_enough(tmp_path, weights, no_trial):
+    _, said = planned([tiny.bricks(tmp_path / "plain", classes=())], tmp_path / "run", weights)
+    assert "5 photos, 0 classes" in said
+
+
+def test_a_mixture_keeps_its_weights(tmp_path, weights, no_trial):
+    one, two = tiny.bricks(tmp_path / "one"), tiny.coco_bricks(tmp_path / "two")
+    plan, _ = planned([f"{one}*2", two], tmp_path / "run", weights)
+    assert [each.weight for each in recipe.gather(plan.sources, 0).train] == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_data_without_a_mask_are_refused(tmp_path, weights, no_trial, count):
+    folder = tiny.bricks(tmp_path / "empty", count=count)
+    for file in (folder / "masks").iterdir():
+        Image.new("L", (64, 48)).save(file)
+    with pytest.raises(DataError) as found:
+        planned([folder], tmp_path / "run", weights)
+    assert "\n" not in str(found.value)
+
+
+def test_held_out_photos_depend_on_the_seed_alone(tmp_path):
+    folder = tiny.bricks(tmp_path / "many", count=20)
+    source, _ = recipe.survey(str(folder))
+    held = [[photo.id for photo in recipe.gather([source], seed).held[0].photos] for seed in (0, 0, 1)]
+    assert len(held[0]) == 2
+    assert held[0] == held[1] != held[2]
+
+
+def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
+    from seem.loading import open_network
+
+    loaded = open_network(weights)
+    before = {name: tensor.clone() for name, tensor in loaded.network.state_dict().items()}
+    source, _ = recipe.survey(str(tiny.bricks(tmp_path / "bricks")))
+    bank = recipe.bank_of(recipe.gather([source], 0), 64, tmp_path)
+    loaded.network.train()
+    trial = recipe.try_out(
+        loaded.network, course.Course(bank, 64, 2, 0), course.loss_for(loaded.network, loaded.tokenizer()), 4
+    )
+    assert trial.batch in (2, 4)
+    assert trial.seconds > 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.network.state_dict().items())
+    assert all(p.grad is None for p in loaded.network.parameters())
+
+
+def test_two_processes_follow_one_plan(finished, weights, tmp_path):
+    script = Path(tiny.__file__)
+    out = copy_of_plan(finished[0], tmp_path / "two")
+    plain = json.loads((out / "run.json").read_text())
+    plain["config"] |= {"steps": 2, "validate_every": 2, "checkpoint_every": 2, "shard": True}
+    (out / "run.json").write_text(json.dumps(plain | {"processes": 2}))
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(out), str(weights), finished[3].data[0]],
+            env={**ENVIRONMENT, **place, "RANK": str(rank), "WORLD_SIZE": "2"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        for worker in workers:
+            _, errors = worker.communicate(timeout=280)
+            assert worker.returncode == 0, errors[-3000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    assert torch.load(out / "state.pt", weights_only=True)["step"] == 2
+    assert {"before", "after"} <= json.loads((out / "summary.json").read_text()).keys()

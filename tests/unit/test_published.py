@@ -1,0 +1,207 @@
+"""The published objective: what is asked, in how many rounds, and that everything asked has a gradient."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from seem.data.dataset import Examined
+from seem.data.transforms import Augmentation, augment
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.recipes.finer import box_iou, with_finer_masks
+from seem.recipes.finetune import PUBLISHED_FROZEN, PUBLISHED_MIX
+from seem.recipes.seem import COCO_PHOTOS, Ablation, config
+from seem.training.criterion import Judgement
+from seem.training.engine import schedule
+from seem.training.parts import PARTS, freeze, freeze_statistics, parts_of
+from seem.training.published import (
+    PublishedObjective,
+    Speech,
+    names_of_batch,
+    offsets,
+    phrases_of,
+    play,
+    published_loss,
+)
+from seem.training.targets import make_batch
+from tiny import tiny_network, tiny_relative
+from unit.test_nano_recipe import TWO, banked_photo
+
+TOKENIZER = BytePairTokenizer.nano()
+SPEECH = Speech(TOKENIZER, templated=False)
+FAST = PublishedObjective(judgement=Judgement(num_points=64), rounds=2)
+
+
+def samples():
+    photos = (TWO, banked_photo(3, ((20, 10, 44, 40),)))
+    return [augment(photo, 64, np.random.default_rng(b), Augmentation.none()) for b, photo in enumerate(photos)]
+
+
+def a_batch(network, count=2):
+    return make_batch(samples(), network.config.image, count, PUBLISHED_MIX, np.random.default_rng(0))
+
+
+def loss_of(network, objective=FAST, seed=0):
+    torch.manual_seed(0)
+    return published_loss(network, a_batch(network), SPEECH, objective, np.random.default_rng(seed))
+
+
+@pytest.fixture
+def network():
+    return tiny_network("seem-focal-t-v1").train()
+
+
+def test_the_total_is_the_sum_of_its_groups(network):
+    loss, terms = loss_of(network)
+    assert set(terms) == {"objects", "phrases", "visual", "total"}
+    assert terms["total"] == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert terms["total"] == pytest.approx(sum(terms[name] for name in ("objects", "phrases", "visual")), rel=1e-5)
+
+
+def test_the_same_dice_give_the_same_loss(network):
+    first, again, other = (float(loss_of(network, seed=seed)[0].detach()) for seed in (0, 0, 5))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("off", ["objects", "phrases", "visual"])
+def test_what_is_switched_off_is_not_asked(network, off):
+    _, terms = loss_of(network, replace(FAST, **{off: False}))
+    assert off not in terms
+    assert len(terms) == 3
+
+
+def test_nothing_to_ask_is_refused(network):
+    with pytest.raises(ValueError, match="Nothing is left to train"):
+        loss_of(network, replace(FAST, objects=False, phrases=False, visual=False))
+
+
+def test_the_demo_policy_is_refused():
+    with pytest.raises(ValueError, match=r"train seem-\.\.\.-v0 instead"):
+        loss_of(tiny_relative("seem-demo").network)
+
+
+@pytest.mark.parametrize("policy", ["seem-v0", "xdecoder"])
+def test_relatives_train_too(policy):
+    network = tiny_relative(policy).network.train()
+    loss, terms = loss_of(network)
+    loss.backward()
+    assert ("visual" in terms) == (policy == "seem-v0")
+    assert network.decoder.query_features.grad.abs().sum() > 0
+
+
+def test_the_published_freezing_leaves_the_decoder(network):
+    count = freeze(network, PUBLISHED_FROZEN)
+    loss, _ = loss_of(network)
+    loss.backward()
+    learnt = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert learnt
+    assert all(name.startswith(("decoder.", "prompt_encoder.")) for name in learnt)
+    sizes = parts_of(network)
+    assert count == sum(sizes[name] for name in PUBLISHED_FROZEN)
+    assert sum(sizes.values()) == sum(p.numel() for p in network.parameters())
+    assert not any(module.training for module in network.backbone.modules())
+    assert network.decoder.training
+
+
+def test_every_parameter_of_every_model_belongs_to_a_part():
+    starts = tuple(start for group in PARTS.values() for start in group)
+    for name in ("nano", "seem-focal-t-v1"):
+        assert all(key.startswith(starts) for key, _ in tiny_network(name).named_parameters())
+
+
+def test_statistics_can_be_frozen_alone():
+    network = tiny_network("nano").train()
+    before = {name: tensor.clone() for name, tensor in network.named_buffers()}
+    freeze_statistics(network)
+    network.backbone(torch.randn(2, 3, 64, 64))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
+
+
+def test_rounds_add_clicks_and_have_no_gradient(network):
+    batch = a_batch(network)
+    image = network.encode_image(batch.images)
+    generator = torch.Generator().manual_seed(0)
+
+    most = np.random.default_rng(next(s for s in range(99) if np.random.default_rng(s).integers(0, 4) == 3))
+    prompts, previous = play(network, image, batch, replace(FAST, rounds=3), copy.deepcopy(most), generator)
+    assert not previous.requires_grad
+    marked = int((prompts.positive | prompts.negative).sum())
+    assert marked > int((batch.positive | batch.bounds | batch.negative).sum())
+    silent = ~(batch.positive | batch.bounds).flatten(2).any(-1)
+    assert not (prompts.positive | prompts.negative)[silent].any()
+    without, _ = play(network, image, batch, replace(FAST, rounds=3, negative=False), copy.deepcopy(most), generator)
+    assert not without.negative.any()
+    first, nothing = play(network, image, batch, replace(FAST, rounds=0), copy.deepcopy(most), generator)
+    assert nothing is None
+    assert torch.equal(first.positive, batch.positive | batch.bounds)
+
+
+def test_names_are_what_is_annotated_and_the_background_last():
+    assert names_of_batch(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
+
+
+def test_class_names_are_said_where_there_are_no_phrases():
+    sample = samples()[0]
+    said = phrases_of(sample, FAST, SPEECH, np.random.default_rng(0))
+    assert (said.texts, said.weight) == (("square",), 0.5)
+    assert np.array_equal(said.masks[0], sample.masks.any(axis=0))
+    written = replace(sample, phrases=(("the left one",), ("the right one",)))
+    said = phrases_of(written, FAST, SPEECH, np.random.default_rng(0))
+    assert (sorted(said.texts), said.weight) == (["the left one", "the right one"], 2.0)
+    assert offsets([said, said], 3) == [3, 5]
+
+
+def test_templates_surround_names():
+    said = {Speech(TOKENIZER, templated=True).named("cat", np.random.default_rng(seed)) for seed in range(9)}
+    assert len(said) > 1
+    assert all("cat" in text for text in said)
+
+
+def test_the_recipe_is_that_of_the_paper():
+    settings = config(COCO_PHOTOS, 16)
+    assert settings.steps == 369_647
+    factors = [schedule(int(share * settings.steps), settings) for share in (0.0, 0.88, 0.89, 0.97)]
+    assert factors == pytest.approx([1.0, 1.0, 0.1, 0.01])
+    assert Ablation(rounds=0, memory=False).objective() == replace(PublishedObjective(), rounds=0, memory=False)
+
+
+# ------------------------------------------------------------------------------------------------ finer masks
+
+
+@pytest.mark.parametrize(
+    ("other", "iou"),
+    [((0, 0, 4, 4), 1.0), ((0, 0, 4, 2), 0.5), ((2, 2, 6, 6), 4 / 28), ((4, 0, 8, 4), 0.0), ((1, 1, 1, 1), 0.0)],
+)
+def test_boxes_overlap(other, iou):
+    assert box_iou((0.0, 0.0, 4.0, 4.0), tuple(map(float, other))) == pytest.approx(iou)
+
+
+def test_two_empty_boxes_do_not_overlap():
+    assert box_iou((1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0)) == 0.0
+
+
+class Listed:
+    """A data set of one photo."""
+
+    name, split, files, categories = "listed", "train", (), {1: TWO.objects[0].record.category}
+
+    def __init__(self, *records):
+        self.photos = (TWO.record,)
+        self.objects = {TWO.record.id: records}
+
+    def examine(self, photo):
+        return Examined(self.objects[photo.id])
+
+
+def test_masks_are_replaced_where_boxes_agree():
+    record = replace(TWO.objects[0].record, box=(0.0, 0.0, 10.0, 10.0), area=90, counts="coarse")
+    near = replace(record, id=7, box=(0.0, 0.0, 10.0, 9.0), area=77, counts="fine")
+    far = replace(record, id=8, box=(0.0, 0.0, 10.0, 6.0), area=55, counts="other")
+    group = replace(record, id=9, is_crowd=True)
+    improved = with_finer_masks(Listed(record, group), Listed(far, near)).objects[TWO.record.id]
+    assert [(r.id, r.counts, r.area) for r in improved] == [(record.id, "fine", 77), (9, "coarse", 90)]
+    assert with_finer_masks(Listed(record), Listed(far)).objects[TWO.record.id] == (record,)
