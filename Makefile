@@ -43,7 +43,7 @@ $(READY_ALL): $(READY)
 	@touch $@
 
 demo: setup
-	@$(BIN)/python -m seem.cli.demo examples/photos/coffee.jpg demo
+	@$(BIN)/python -m seem.cli.demo examples/photos/astronaut.jpg demo
 
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2

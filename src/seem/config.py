@@ -295,6 +295,6 @@ def nano() -> SegmenterConfig:
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
-        panoptic_threshold=0.3,
-        text_threshold=0.3,
+        panoptic_threshold=0.2,
+        text_threshold=0.1,
     )

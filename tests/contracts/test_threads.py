@@ -73,9 +73,9 @@ def test_classes_are_encoded_once_however_many_threads_ask(monkeypatch):
     model, calls = tiny_model("nano"), []
     encode = type(model)._encode_classes
 
-    def counted(self, names):
+    def counted(self, names, templates):
         calls.append(tuple(names))
-        return encode(self, names)
+        return encode(self, names, templates)
 
     monkeypatch.setattr(type(model), "_encode_classes", counted)
     photo = model.encode(picture(53, 37))

@@ -303,7 +303,7 @@ def test_thresholds_outside_0_to_1_are_refused(photo, value):
 
 
 def test_nothing_passes_the_highest_threshold(photo):
-    for result in (photo.panoptic(threshold=1.0), photo.instances(threshold=1.0), photo.panoptic()):
+    for result in (photo.panoptic(threshold=1.0), photo.instances(threshold=1.0)):
         assert len(result) == 0
         assert result.masks.shape == (0, 37, 53)
         assert result.overlay(labels=False).size == (53, 37)

@@ -286,7 +286,7 @@ def weights():
 
 
 def test_the_demonstration_writes_four_answers_and_a_sheet(capsys, weights):
-    photo = Path(__file__).parents[2] / "examples" / "photos" / "coffee.jpg"
+    photo = Path(__file__).parents[2] / "examples" / "photos" / "astronaut.jpg"
     for _ in range(2):  # it may be repeated
         assert demo([str(photo), "demo", weights]) == 0
     ran = capsys.readouterr()

@@ -1,6 +1,6 @@
 """`make demo`: one photo asked in four ways, as pictures in a folder and side by side on one sheet.
 
-python -m seem.cli.demo examples/photos/coffee.jpg demo
+python -m seem.cli.demo examples/photos/astronaut.jpg demo
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from seem.results import Results
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to ask about the photo of a cup of coffee; `name` is that of its files."""
+    """One way to ask about the photo of an astronaut; `name` is that of its files."""
 
     name: str
     caption: str
@@ -32,13 +32,9 @@ class Way:
 
 
 WAYS = (
-    Way(
-        "click",
-        "three clicks on the coffee",
-        lambda photo: photo.segment(Point(290, 110), Point(255, 125), Point(335, 125)),
-    ),
-    Way("box", "a box around the cup", lambda photo: photo.segment(Box(170, 15, 412, 308))),
-    Way("phrase", 'the phrase "cup"', lambda photo: photo.segment(Text("cup"))),
+    Way("click", "two clicks on hair and face", lambda photo: photo.segment(Point(180, 60), Point(230, 120))),
+    Way("box", "a box around the helmet", lambda photo: photo.segment(Box(272, 340, 505, 512))),
+    Way("phrase", 'the phrase "person"', lambda photo: photo.segment(Text("person"))),
     Way("everything", "no prompt at all", lambda photo: photo.panoptic()),
 )
 
