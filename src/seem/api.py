@@ -31,6 +31,7 @@ from seem.errors import SeemError
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import Kind
+from seem.models.mask_refiner import fit
 from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
@@ -55,11 +56,13 @@ from seem.tasks.everything import (
     rather_something,
     seen_small,
 )
-from seem.tasks.find import everything_that_fits
+from seem.tasks.find import divide, everything_that_fits
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
-from seem.tasks.labels import label_masks
+from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, to_input, to_output, to_photo, to_photo_masks
+from seem.tasks.presence import presence
+from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
 from seem.tasks.second_look import Window, as_previous, blend, previous_in, prompts_in, window_around
@@ -76,6 +79,8 @@ KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the 
 SPARE = 4  # queries looked at for every candidate asked for; some answer with the same mask
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
+NEVER = -1e4  # logit of what is no answer
+MEANING_STRIDE = 8  # network pixels of a place of the map of meaning
 AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 
 
@@ -398,22 +403,27 @@ class EncodedImage:
 
         Every object query compares its class vector with the phrases and with "background", and keeps the phrase that
         fits it best. Score = softmax probability of that phrase times mean mask probability, the published score of
-        instances. Of masks that overlap (IoU above 0.5) the better one stays.
+        instances. Of masks that overlap (IoU above 0.5) the better one stays. nano answers each phrase with one mask of
+        all that it means, scored by how surely that is in the photo, and divides it into objects.
 
         Args:
             phrases: "red car", or several, ["cat", "dog"]; one that is repeated counts once.
-            threshold: score (0-1) that an object needs; None = what the model asks of a class in `panoptic`.
+            threshold: score (0-1) that an object needs; None = what the model asks of a class in `panoptic`, nano of a
+                phrase.
 
         Raises `ValueError` for no phrase and for an empty one.
         """
         started = time.perf_counter()
-        config = self.model.network.config
-        limit = checked_share(config.panoptic_threshold if threshold is None else threshold, "threshold")
+        config, dense = self.model.network.config, self.model.network.mask_refiner is not None
+        usual = config.text_threshold if dense else config.panoptic_threshold
+        limit = checked_share(usual if threshold is None else threshold, "threshold")
         given = [phrases] if isinstance(phrases, str) else list(phrases)
         said = list({phrase.casefold(): phrase for phrase in (Text(one).phrase for one in reversed(given))}.values())
         if not said:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
+        if dense:
+            return self._find_places(vocabulary, limit, started)
         found, logits = self._classified(vocabulary)
         small = to_input(found.mask_logits, self._frame)
         fitting = everything_that_fits(logits, small, limit)
@@ -431,6 +441,32 @@ class EncodedImage:
             kind="object queries",
             prompts=tuple((Text(phrase),) for phrase in vocabulary.names),
             embeddings=found.class_vectors[queries],
+        )
+
+    def _find_places(self, vocabulary: Vocabulary, limit: float, started: float) -> Results:
+        """Ask a dense head for each phrase that is in the photo, and divide its mask into objects."""
+        said = tuple((Text(phrase),) for phrase in vocabulary.names)
+        sure = self._presence(self.model.classifier(vocabulary)[: len(said)])
+        there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= limit]
+        answers = self._ask([Asked.of(said[row]) for row in there])
+        rows, parts = [], []
+        for place, row in enumerate(there):
+            logits = answers[place][0].logits
+            regions = fit(self._object_queries().mask_logits[None], (logits.shape[-2], logits.shape[-1]))[0] > 0
+            objects = divide(logits, regions)
+            rows += [row] * len(objects)
+            parts += objects
+        scores = sure[rows].tolist()
+        return self._results(
+            "find",
+            to_photo_masks(torch.stack(parts), self._frame).cpu().numpy() if parts else (),
+            scores,
+            vocabulary,
+            seconds=time.perf_counter() - started,
+            labels=Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
+            kind="phrase, divided into objects",
+            prompts=said,
+            embeddings=self.model.classifier(vocabulary)[rows] if rows else None,
         )
 
     # --- One object, or several --------------------------------------------------------------------------------------
@@ -756,6 +792,7 @@ class EncodedImage:
             answer = answer_phrases(network, self._at_hand, features, FairDraws(), top)
             return [self._read(answer, objects[0], 0, 1)]
         words = self._words(objects)
+        said = with_meanings(words.meant, references, len(objects))
         answer = segment_objects(
             network,
             self._at_hand,
@@ -764,11 +801,24 @@ class EncodedImage:
             phrases=words.written,
             previous=self._previous(objects, previous),
             reference=lay_out(references, len(objects)) if references else None,
-            meant=with_meanings(words.meant, references, len(objects)),
+            meant=said,
             audio=words.spoken,
             top=top,
         )
+        if answer.quality is not None and self.memory.meaning is not None and said is not None:
+            marked = torch.tensor([bool(asked.visual) for asked in objects], device=said.device)
+            there = self._presence(unit(said[0].float()))
+            answer = replace(answer, quality=torch.where(marked, answer.quality[0].float(), there)[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
+
+    def _presence(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Score how surely what vectors of the text space mean is in the photo."""
+        assert self.memory.meaning is not None
+        height, width = (-(-side // MEANING_STRIDE) for side in self.images.input_hw[0])
+        places = self._at_hand.meaning[0, :, :height, :width]
+        named = self.model.classifier(Vocabulary.coco_panoptic())
+        with torch.no_grad():
+            return presence(places, vectors, named, float(self.model.network.text.logit_scale.exp()))
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""
@@ -819,7 +869,7 @@ class EncodedImage:
         inside = region[: frame.network_hw[0], : frame.network_hw[1]]
         marks = reference.prompts
         if not reference.marks_region:
-            found = self._answer([Asked.of(marks)])
+            found = self._answer([Asked.of(marks)], text_threshold=0.0)  # the user says that it is there
             marks = tuple(Mask(mask) for mask in found.iter_masks() if mask.any())
         for sign in (True, False):
             for mark in marks:
@@ -860,11 +910,18 @@ class EncodedImage:
         return torch.from_numpy(stacked)[None].to(self.model.device)
 
     def _label(self, small: Float[Tensor, "n h w"]) -> Labels:
-        """Name masks by the object queries that cover the same pixels; runs them if nobody has yet."""
+        """Name masks by what their places mean, or else by the object queries that cover the same pixels.
+
+        Those run if nobody has asked for them yet.
+        """
         vocabulary = Vocabulary.coco_panoptic()
-        found, logits = self._classified(vocabulary)
-        height, width = (-(-side // 4) for side in self.images.input_hw[0])  # padding is nobody's
-        named = label_masks(small[:, :height, :width], found.mask_logits[:, :height, :width], logits)
+        if self.memory.meaning is not None:
+            vectors = meant(self._at_hand, small)
+            named = label_places(self.model.network.class_logits(vectors[None], self.model.classifier(vocabulary))[0])
+        else:
+            found, logits = self._classified(vocabulary)
+            height, width = (-(-side // 4) for side in self.images.input_hw[0])  # padding is nobody's
+            named = label_masks(small[:, :height, :width], found.mask_logits[:, :height, :width], logits)
         return Labels(
             tuple(None if category is None else vocabulary[category].name for category in named.categories),
             named.scores,
@@ -874,18 +931,27 @@ class EncodedImage:
         found = self._object_queries()
         classifier = self.model.classifier(vocabulary)
         with torch.no_grad():
-            return found, self.model.network.class_logits(found.class_vectors[None], classifier)[0]
+            logits = self.model.network.class_logits(found.class_vectors[None], classifier)[0]
+        if self.model.network.mask_refiner is not None:
+            logits[:, -1] = NEVER  # an answer to a click is something; what of it has no name is nobody's class
+        return found, logits
 
     def _object_queries(self) -> ObjectQueries:
         """Run the object queries, at most once per photo."""
         with self._lock:
             if self._objects is None:
                 with arithmetic(self.model.device, self.model.precision):
-                    network = self.model.network
-                    regions = network.decode(self._at_hand, Question(), network.decoder.policy.found).regions
-                    masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
-                self._objects = ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
+                    self._objects = self._find_objects()
             return self._objects
+
+    def _find_objects(self) -> ObjectQueries:
+        network = self.model.network
+        if network.mask_refiner is not None:
+            found = propose(network, self._at_hand, self.images.input_hw[0], FairDraws())
+            return ObjectQueries(found.class_vectors, found.mask_logits)
+        regions = network.decode(self._at_hand, Question(), network.decoder.policy.found).regions
+        masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
+        return ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
 
     @property
     def _is_at_hand(self) -> bool:

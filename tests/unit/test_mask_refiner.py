@@ -109,11 +109,11 @@ def test_what_is_said_is_a_map_too():
 def meaning():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Meaning(4, 6)
+        return Meaning((4, 5, 7), 6, hidden=3)
 
 
 def test_every_place_has_one_direction_of_the_text_space():
-    said = meaning()((noise(2, 4, 2, 3), noise(2, 4, 4, 6), noise(2, 4, 8, 12)))
+    said = meaning()((noise(2, 4, 8, 12), noise(2, 5, 4, 6), noise(2, 7, 2, 3)))
     assert said.shape == (2, 6, 8, 12)
     assert torch.allclose(said.norm(dim=1), torch.ones(2, 8, 12))
 

@@ -45,14 +45,19 @@ TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
 
 
 @pytest.mark.parametrize(
-    ("share", "size"), [(0.0, 160), (0.3, 160), (0.6499, 160), (0.65, 224), (0.9999, 224), (1.0, 224)]
+    ("share", "size"), [(0.0, 160), (0.3999, 160), (0.4, 192), (0.7499, 192), (0.75, 224), (0.9999, 224), (1.0, 224)]
 )
 def test_small_pictures_come_first(share, size):
-    assert recipe.size_at(share) == size
+    assert recipe.stage_at(share).size == size
 
 
 def test_sizes_are_canvases_that_the_network_takes():
-    assert all(size % nano().image.divisor == 0 for _, size in recipe.SIZES)
+    sizes = {recipe.NAMED_SIZE, *(stage.size for stage in recipe.STAGES)}
+    assert all(size % nano().image.divisor == 0 for size in sizes)
+
+
+def test_no_two_steps_show_the_same_named_photo():
+    assert all(stage.named <= recipe.MOST_NAMED for stage in recipe.STAGES)
 
 
 def test_a_photo_without_objects_is_passed_over():
@@ -96,8 +101,8 @@ def tiny_run(monkeypatch):
     """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
     bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")])
     monkeypatch.setattr(recipe, "nano", tiny_nano)
-    monkeypatch.setattr(recipe, "SIZES", ((0.5, 32), (1.0, 64)))
-    monkeypatch.setattr(recipe, "NAMED_PHOTOS", 2)
+    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(0.5, 32, 3), recipe.Stage(1.0, 64, 2)))
+    monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
     monkeypatch.setattr(recipe, "NAMED_SIZE", 32)
     monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
 
@@ -138,6 +143,21 @@ def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
     assert all(torch.equal(stopped[name], tensor) for name, tensor in unbroken.items())
 
 
+def test_words_are_learned_once_and_kept_as_they_are(tmp_path, tiny_run, monkeypatch):
+    taught = []
+
+    def teach(tower, book, lexicon):
+        tower.tokens.weight.data.fill_(0.25)
+        taught.append(tower)
+
+    monkeypatch.setattr(recipe, "teach_words", teach)
+    runs = [tiny_run(tmp_path / name) for name in ("a", "b")]
+    assert len(taught) == 1
+    for network in runs:
+        assert (network.text.tokens.weight == 0.25).all()
+    assert not torch.equal(runs[0].text.logit_scale, build(tiny_nano()).text.logit_scale)
+
+
 def test_another_seed_makes_other_weights(tmp_path, tiny_run):
     one, other = (tiny_run(tmp_path / str(seed), seed=seed, steps=1).state_dict() for seed in (0, 1))
     assert not torch.equal(one["decoder.query_features"], other["decoder.query_features"])
@@ -174,4 +194,4 @@ def test_the_command_line_says_how_to_train(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr("sys.argv", ["nano", "--data", "pack", "--out", "runs/x", "--steps", "7", "--seed", "3"])
     recipe.main()
-    assert asked == [(Path("pack"), Path("runs/x"), TrainConfig(steps=7, seed=3), None)]
+    assert asked == [(Path("pack"), Path("runs/x"), recipe.config(steps=7, seed=3), None)]

@@ -89,18 +89,24 @@ class Meaning(nn.Module):
     """What every place of a photo shows, in the text space: one vector of length 1 at each cell of stride 8.
 
     Compared with the vector of a phrase, or with that of a region of another photo, it is the map that lets the head
-    see words as it sees clicks.
+    see words as it sees clicks. It reads the backbone itself: the maps of the pixel decoder are too narrow to keep
+    many classes apart.
     """
 
-    def __init__(self, level_dim: int, text_dim: int, num_levels: int = 3) -> None:
+    def __init__(self, dims: tuple[int, ...], text_dim: int, hidden: int = 128) -> None:
         super().__init__()
-        self.projections = nn.ModuleList(nn.Conv2d(level_dim, text_dim, 1) for _ in range(num_levels))
+        self.reads = nn.ModuleList(nn.Conv2d(dim, hidden, 1) for dim in dims)
+        self.whole = nn.Linear(dims[-1], hidden)
+        self.mix = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.say = nn.Conv2d(hidden, text_dim, 1)
 
-    def forward(self, levels: tuple[Float[Tensor, "b c _hl _wl"], ...]) -> Float[Tensor, "b d h8 w8"]:
-        """Read the levels that the decoder reads (coarsest first) and add them up at the size of the finest."""
-        hw = (levels[-1].shape[-2], levels[-1].shape[-1])
-        said = [fit(projection(level), hw) for projection, level in zip(self.projections, levels, strict=True)]
-        return F.normalize(torch.stack(said).sum(dim=0), dim=1)
+    def forward(self, maps: tuple[Float[Tensor, "b _c _h _w"], ...]) -> Float[Tensor, "b d h8 w8"]:
+        """Read the backbone's maps from stride 8 on, finest first, each place with the photo as a whole in mind."""
+        hw = (maps[0].shape[-2], maps[0].shape[-1])
+        seen = torch.stack([fit(read(level), hw) for read, level in zip(self.reads, maps, strict=True)]).sum(dim=0)
+        x = F.relu(seen + self.whole(maps[-1].mean(dim=(2, 3)))[:, :, None, None])
+        x = x + F.relu(self.mix(x))
+        return F.normalize(self.say(x), dim=1)
 
 
 def compare(meaning: Float[Tensor, "b d h w"], vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n h w"]:

@@ -9,13 +9,15 @@ hours and what scores.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -23,39 +25,58 @@ from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import PhotoBank
-from seem.data.transforms import Sample, TrainingSampler
+from seem.data.transforms import Augmentation, Sample, TrainingSampler
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
+from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.recipes.words import Lexicon, teach_words
 from seem.training.engine import TrainConfig, join_world, train, world
 from seem.training.nano import Objective, naming_loss, step_loss
 from seem.training.targets import PhraseBook, PromptMix, make_batch
 
-SIZES = ((0.65, 160), (1.0, 224))
-"""Side of the training canvas in pixels until that share of the steps: small pictures teach most per second."""
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a step looks at until the share `until` of a run: `batch` photos on a canvas of `size` pixels get requests.
+
+    `named` further photos, at `NAMED_SIZE` pixels, are asked for names alone: a fifth of the cost of a request, and
+    names need to see many photos.
+    """
+
+    until: float
+    size: int
+    named: int
 
 
-def config(
-    steps: int = TrainConfig().steps,
-    batch: int = TrainConfig().batch,
-    learning_rate: float = TrainConfig().learning_rate,
-    average: float = TrainConfig().average,
-    seed: int = 0,
-) -> TrainConfig:
-    """Return the settings of a run; the defaults are those of the embedded model."""
-    return TrainConfig(steps=steps, batch=batch, learning_rate=learning_rate, average=average, seed=seed)
+STAGES = (Stage(0.4, 160, 96), Stage(0.75, 192, 48), Stage(1.0, 224, 32))
+"""Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
-
-NAMED_PHOTOS, NAMED_SIZE = 40, 128
-"""Further photos a step, in every process, that are asked for names alone, and the side of their canvas in pixels."""
+NAMED_SIZE = 128
+MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
 NAMED_SETS = {
     "coco_full": 0.26, "coco_person": 0.06, "ccp": 0.08, "voc_animals": 0.27, "voc_general": 0.22, "open_mix": 0.11,
 }  # fmt: skip
+NAMED_VIEW = Augmentation(p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5)
 
 
-def size_at(share: float) -> int:
-    """Return the canvas size when `share` of the run is done."""
-    return next((size for until, size in SIZES if share < until), SIZES[-1][1])
+def config(
+    steps: int = 1500,
+    batch: int = 10,
+    learning_rate: float = 8e-4,
+    average: float = 0.996,
+    seed: int = 0,
+) -> TrainConfig:
+    """Return the settings of a run; the defaults are those of the embedded model."""
+    return TrainConfig(
+        steps=steps, batch=batch, learning_rate=learning_rate, average=average, seed=seed,
+        warmup=60, schedule="hold", checkpoint_every=50,
+    )  # fmt: skip
+
+
+def stage_at(share: float) -> Stage:
+    """Return the stage when `share` of the run is done."""
+    return next((stage for stage in STAGES if share < stage.until), STAGES[-1])
 
 
 def sample_with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
@@ -92,6 +113,19 @@ def warm_start(network: Segmenter, file: Path) -> None:
         new[place] = known[place].to(new.dtype)
 
 
+def words(file: Path, tower: TextEncoder, book: PhraseBook) -> dict[str, Tensor]:
+    """Return the weights of a text tower that knows the lexicon; made once, by the first process, kept in `file`."""
+    rank, processes = world()
+    if rank == 0 and not file.exists():
+        taught = copy.deepcopy(tower).train()
+        teach_words(taught, book, Lexicon.draw(taught.projection.shape[1]))
+        write_tensors(file, taught.state_dict(), {})
+    if processes > 1:
+        dist.barrier()
+    kept = read_tensors(file).tensors
+    return {**kept, "logit_scale": tower.logit_scale.detach()}
+
+
 def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
     """Write a network as the package ships it: half precision, with how it was made in the metadata."""
     halves = {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}
@@ -111,22 +145,26 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
     model = build(nano())
     if start is not None:
         warm_start(model, start)
-    model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     book = PhraseBook(BytePairTokenizer.nano())
+    model.text.load_state_dict(words(out.parent / "words.safetensors", model.text, book))
+    for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
+        p.requires_grad_(name == "logit_scale")
+    model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective, mix = Objective(), PromptMix()
-
-    namer = TrainingSampler(bank, size=NAMED_SIZE, seed=config.seed + 1, weights=NAMED_SETS)
+    namer = TrainingSampler(
+        bank, size=NAMED_SIZE, seed=config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
+    )  # fmt: skip
 
     def step(network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Segmenter)
-        size = size_at(number / config.steps)
-        sampler = TrainingSampler(bank, size=size, seed=config.seed)
+        stage = stage_at(number / config.steps)
+        sampler = TrainingSampler(bank, size=stage.size, seed=config.seed)
         first = (number * processes + rank) * config.batch
+        first_named = (number * processes + rank) * MOST_NAMED
         rng = np.random.default_rng((config.seed, number, rank))
         samples = draw_pairs(sampler, first, config.batch)
         batch = make_batch(samples, network.config.image, 3, mix, rng).to(device)
-        number_of_names = first // config.batch * NAMED_PHOTOS
-        named = [sample_with_objects(namer, number_of_names + i) for i in range(NAMED_PHOTOS)]
+        named = [sample_with_objects(namer, first_named + i) for i in range(stage.named)]
         # the fused attention kernels are slow backwards on a CPU at these sizes
         with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             loss = step_loss(network, batch, book, objective, rng)
@@ -140,7 +178,12 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
     assert isinstance(trained, Segmenter)
     if rank == 0:
         sets = {name: len(rows) for name, rows in bank.by_set.items()}
-        notes = {"recipe": asdict(config), "processes": processes, "sizes": SIZES, "photos": sets}
+        notes = {
+            "recipe": asdict(config),
+            "processes": processes,
+            "stages": [asdict(stage) for stage in STAGES],
+            "photos": sets,
+        }
         if start is not None:
             notes["start_sha256"] = sha256_of(start)
         export(trained, out / "nano.safetensors", notes)
@@ -152,10 +195,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the photo pack")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is resumed")
-    parser.add_argument("--steps", type=int, default=TrainConfig().steps)
-    parser.add_argument("--batch", type=int, default=TrainConfig().batch)
-    parser.add_argument("--learning-rate", type=float, default=TrainConfig().learning_rate)
-    parser.add_argument("--average", type=float, default=TrainConfig().average)
+    parser.add_argument("--steps", type=int, default=config().steps)
+    parser.add_argument("--batch", type=int, default=config().batch)
+    parser.add_argument("--learning-rate", type=float, default=config().learning_rate)
+    parser.add_argument("--average", type=float, default=config().average)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=Path, help="weights of an earlier run to begin from")
     options = parser.parse_args()

@@ -58,6 +58,14 @@ def find_regions(mask: NDArray[np.bool_], corners: bool) -> Runs:
     return Runs(starts, ends, _join(len(starts), above, below))
 
 
+def islands(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Return the islands of an (H, W) mask, the largest first; pixels that touch at a corner are one island."""
+    runs = find_regions(mask, corners=True)
+    areas = np.bincount(runs.regions, runs.ends - runs.starts)
+    numbers = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)]
+    return [draw(runs, runs.regions == number, mask.shape) for number in numbers.tolist()]
+
+
 def draw(runs: Runs, chosen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Draw the chosen runs into a mask of that (height, width)."""
     height, width = shape

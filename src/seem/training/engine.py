@@ -28,6 +28,7 @@ from seem.errors import SeemError
 
 LOG_FILE = "log.jsonl"
 STATE_FILE = "state.pt"
+HOLD = 0.7  # share of a run that keeps its learning rate under the schedule of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ class TrainConfig:
     minutes: float = math.inf
     """Stop (with a checkpoint) when this much time has passed, whatever the step."""
     accumulate: int = 1
-    schedule: Literal["cosine", "steps"] = "cosine"
-    """How the learning rate falls after the warm-up: along half a cosine, or to a tenth at each of `drops`."""
+    schedule: Literal["cosine", "steps", "hold"] = "cosine"
+    """How the learning rate falls after the warm-up: along half a cosine, to a tenth at each of `drops`, or not before
+    the last `HOLD` of the run, so that a run can be made longer or shorter while it goes on."""
     drops: tuple[float, ...] = (0.88889, 0.96296)
     """Shares of the run at which the rate falls to a tenth (those of SEEM)."""
     rates: tuple[tuple[str, float], ...] = ()
@@ -279,12 +281,15 @@ def rate_of(name: str, rates: tuple[tuple[str, float], ...]) -> float:
 
 
 def schedule(step: int, config: TrainConfig) -> float:
-    """Return the learning rate's factor: linear warm-up, then half a cosine down to 1%, or steps."""
+    """Return the learning rate's factor: linear warm-up, then half a cosine down to 1% (at once or late), or steps."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.schedule == "steps":
         return float(0.1 ** sum(step >= drop * config.steps for drop in config.drops))
-    done = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    start = max(config.warmup, int(HOLD * config.steps)) if config.schedule == "hold" else config.warmup
+    if step < start:
+        return 1.0
+    done = (step - start) / max(config.steps - start, 1)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 

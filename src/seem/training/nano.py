@@ -51,6 +51,8 @@ class Objective:
     quality: float = 0.3
     names: float = 0.3
     meaning: float = 0.5
+    naming: float = 1.0
+    """Of the photos that are asked for names alone."""
     objects: float = 1.0
     object_names: float = 0.5
     num_negatives: int = 64
@@ -122,7 +124,8 @@ def step_loss(
             previous = refined.logits.detach().float()
             add_clicks(previous, batch, positive, negative)
     terms = [torch.stack(t).mean() for t in (refined_loss, coarse_loss, quality_loss, names_loss)]
-    terms.append(meaning_terms(model, image, batch.samples, names))
+    assert image.meaning is not None
+    terms.append(meaning_terms(model, image.meaning, batch.samples, names))
     weights = (objective.refined, objective.coarse, objective.quality, objective.names, objective.meaning)
     weighted = [weight * term for weight, term in zip(weights, terms, strict=True)]
     total = torch.stack(weighted).sum() + object_loss
@@ -185,12 +188,14 @@ def naming_loss(
 ) -> Tensor:
     """Ask photos for nothing but names: a tenth of the cost of a whole step, and names need to see many photos."""
     device = model.decoder.query_features.device
-    image = model.encode_image(normalised(samples, model.config.image).to(device))
+    assert model.meaning is not None
+    meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps[1:])
     said = choose_names(samples, objective, rng)
     ids, valid = book(said)
     vectors = unit(model.encode_text(ids.to(device), valid.to(device)).phrases.float())
     names = Names({name: i for i, name in enumerate(said)}, vectors)
-    return objective.meaning * (meaning_terms(model, image, samples, names) + thing_terms(model, image, samples, names))
+    places, things = meaning_terms(model, meaning, samples, names), thing_terms(model, meaning, samples, names)
+    return objective.naming * (places + things) / 2
 
 
 def answer(
@@ -232,10 +237,21 @@ def judged(
     return logits.float().masked_fill(void, -20.0)[real].flatten(1), truth[real].flatten(1)
 
 
+def mask_terms(logits: Float[Tensor, "k p"], truth: Float[Tensor, "k p"]) -> Tensor:
+    """Price the masks of what is there (BCE + dice over the whole map).
+
+    Of what is not there no mask is asked: a mask answers where a thing would be, its quality whether it is.
+    """
+    there = truth.any(dim=1)
+    if not there.any():
+        return logits.sum() * 0
+    return mask_bce(logits[there], truth[there]) * 2 + mask_dice(logits[there], truth[there])
+
+
 def refined_terms(refined: RefinedMasks, batch: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Price final masks (BCE + dice over the whole map), and what the head says of their quality."""
+    """Price final masks, and what the head says of their quality: the IoU, 0 for what is not there."""
     logits, truth = judged(refined.logits, batch, 2)
-    loss = mask_bce(logits, truth) * 2 + mask_dice(logits, truth)
+    loss = mask_terms(logits, truth)
     with torch.no_grad():
         inside, wanted = logits > 0, truth > 0.5
         union = (inside | wanted).sum(1)
@@ -248,8 +264,7 @@ def refined_terms(refined: RefinedMasks, batch: TrainingBatch) -> tuple[Tensor, 
 
 def coarse_terms(coarse: Float[Tensor, "b n h w"], batch: TrainingBatch) -> Tensor:
     """Price coarse masks at stride 4."""
-    logits, truth = judged(coarse, batch, 4)
-    return mask_bce(logits, truth) * 2 + mask_dice(logits, truth)
+    return mask_terms(*judged(coarse, batch, 4))
 
 
 def name_terms(model: Segmenter, answers: Answers, batch: TrainingBatch, names: Names) -> Tensor:
@@ -277,37 +292,39 @@ def name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: Names)
         return model.class_logits(vectors.float(), names.vectors)
 
 
-def meaning_terms(model: Segmenter, image: ImageMemory, samples: Sequence[Sample], names: Names) -> Tensor:
+def meaning_terms(
+    model: Segmenter, meaning: Float[Tensor, "b d h8 w8"], samples: Sequence[Sample], names: Names
+) -> Tensor:
     """Ask every place of the photos that are annotated completely for its name.
 
     The weight of a class in its photo grows with the root of its area, so that small things count.
     """
-    assert image.meaning is not None
-    device = image.meaning.device
+    device = meaning.device
     photos = [b for b, sample in enumerate(samples) if sample.complete_names]
     if not photos:
         return torch.zeros((), device=device)
-    stride = samples[0].ignore.shape[-1] // image.meaning.shape[-1]
+    stride = samples[0].ignore.shape[-1] // meaning.shape[-1]
     labelled = [place_names(samples[b], names, stride) for b in photos]
     labels, weights = (torch.stack(part).to(device) for part in zip(*labelled, strict=True))
     allowed = torch.stack([known_names(samples[b].complete_names, names) for b in photos])
     allowed[:, -1] = (labels == len(names.index) - 1).flatten(1).any(dim=1).cpu()  # else all that is there has a name
-    logits = name_logits(model, image.meaning[photos].flatten(2).mT, names)
+    logits = name_logits(model, meaning[photos].flatten(2).mT, names)
     logits = logits.masked_fill(~allowed.to(device)[:, None], IMPOSSIBLE)
     loss = F.cross_entropy(logits.mT, labels.flatten(1), ignore_index=-1, reduction="none")
     return (loss * weights.flatten(1)).sum() / len(photos)
 
 
-def thing_terms(model: Segmenter, image: ImageMemory, samples: Sequence[Sample], names: Names) -> Tensor:
+def thing_terms(
+    model: Segmenter, meaning: Float[Tensor, "b d h8 w8"], samples: Sequence[Sample], names: Names
+) -> Tensor:
     """Ask what the places of every object mean together for its name, each class of a photo once."""
-    assert image.meaning is not None
-    device = image.meaning.device
+    device = meaning.device
     losses = []
     for b, sample in enumerate(samples):
         rows = {name: i for i, name in enumerate(sample.names) if name in sample.complete_names}
         if rows:
             masks = torch.from_numpy(sample.masks[list(rows.values())]).to(device)
-            vectors = unit(shown(image.meaning[b : b + 1], masks[None].float()))
+            vectors = unit(shown(meaning[b : b + 1], masks[None].float()))
             known = known_names(sample.complete_names, names)
             known[-1] = False
             logits = name_logits(model, vectors, names)[0].masked_fill(~known.to(device), IMPOSSIBLE)

@@ -27,9 +27,9 @@ Marks: TypeAlias = "Bool[np.ndarray, 's s']"
 class PromptMix:
     """How often an object is asked about in which way; the rest is a visual prompt alone."""
 
-    text: float = 0.35
+    text: float = 0.45
     text_and_visual: float = 0.08
-    absent: float = 0.3
+    absent: float = 0.35
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""

@@ -1,0 +1,64 @@
+"""Clicks on a grid, for a model with a dense head."""
+
+import pytest
+import torch
+
+from seem.models.decoder.draws import FairDraws
+from seem.models.segmenter import unit
+from seem.models.structures import ImageBatch
+from seem.tasks import proposals
+from seem.tasks.proposals import grid_clicks, meant, propose
+from tiny import tiny_network
+
+NETWORK = tiny_network("nano")
+
+
+def seen(hw=(64, 96)):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, 3, *hw, generator=generator)
+    with torch.no_grad():
+        return NETWORK.encode_image(ImageBatch(pixels, (hw,)))
+
+
+def test_clicks_stand_in_the_middle_of_equal_fields_of_the_photo():
+    marks = grid_clicks((40, 60), (64, 64), 2)
+    assert marks.shape == (4, 64, 64)
+    middles = [tuple(m.nonzero().float().mean(dim=0).tolist()) for m in marks]
+    assert middles == [(10, 15), (10, 45), (30, 15), (30, 45)]
+    assert marks.flatten(1).sum(dim=1).tolist() == [9, 9, 9, 9]
+
+
+@pytest.mark.parametrize("input_hw", [(1, 1), (2, 31), (3, 5)])
+def test_clicks_of_a_tiny_photo_stay_on_it(input_hw):
+    marks = grid_clicks(input_hw, (32, 32), 3)
+    assert marks.flatten(1).any(dim=1).all()
+    assert not marks[:, input_hw[0] :].any()
+    assert not marks[:, :, input_hw[1] :].any()
+
+
+def test_proposals_differ_and_come_best_first(monkeypatch):
+    monkeypatch.setattr(proposals, "LEAST_QUALITY", 0.0)
+    with torch.no_grad():
+        found = propose(NETWORK, seen(), (60, 90), FairDraws())
+    assert 1 <= len(found.quality) <= 49
+    assert found.mask_logits.shape[1:] == (16, 24)
+    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
+    masks = (found.mask_logits > 0).flatten(1).float()
+    shared = masks @ masks.T
+    areas = masks.sum(dim=1)
+    iou = shared / (areas[:, None] + areas[None] - shared)
+    assert (iou - torch.eye(len(iou)) <= proposals.SAME_REGION + 1e-6).all()
+
+
+def test_nothing_good_enough_is_nothing(monkeypatch):
+    monkeypatch.setattr(proposals, "LEAST_QUALITY", 1.1)
+    with torch.no_grad():
+        found = propose(NETWORK, seen(), (60, 90), FairDraws())
+    assert (len(found.quality), len(found.mask_logits), len(found.class_vectors)) == (0, 0, 0)
+
+
+def test_a_mask_means_what_its_places_mean():
+    image = seen()
+    everywhere = torch.ones(1, 16, 24)
+    wanted = image.meaning[0].flatten(1).mean(dim=1)
+    assert torch.allclose(unit(meant(image, everywhere))[0], unit(wanted), atol=1e-4)
