@@ -14,7 +14,7 @@ from seem.data.pack import Pack
 from seem.evaluation.contestants import BASELINES, CLOSER, CONTESTANTS, Contestant
 from seem.evaluation.measure import Measure
 from seem.evaluation.names import Names
-from seem.evaluation.protocols import composition, language, phrases, references, videos, whole_photo
+from seem.evaluation.protocols import composition, language, phrases, references, robustness, videos, whole_photo
 from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.clicks_seem import clicks_seem
 from seem.evaluation.protocols.prompt_kinds import prompt_kinds
@@ -36,6 +36,7 @@ class Task(str, enum.Enum):
     COMPOSITION = "composition"
     REFERENCE = "reference"
     VIDEO = "video"
+    ROBUSTNESS = "robustness"
     CAPTION = "caption"
     RETRIEVAL = "retrieval"
 
@@ -195,7 +196,7 @@ def abilities(model: Scored) -> tuple[Task, ...]:
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO}  # a mask is given
+            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO, Task.ROBUSTNESS}  # a mask is given
         if place_of(network) is None:
             able -= {Task.REFERENCE}
         if network.decoder.captions is None:
@@ -266,6 +267,10 @@ def _video(dataset: Dataset, request: Request, model: Scored) -> list[Measure]: 
     return [videos.video(dataset)]
 
 
+def _robustness(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    return [robustness.robustness(dataset)]
+
+
 def _caption(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
     return [language.caption(dataset)]
 
@@ -285,6 +290,7 @@ MAKERS: Mapping[Task, Callable[[Dataset, Request, Scored], list[Measure]]] = Map
         Task.COMPOSITION: _composition,
         Task.REFERENCE: _reference,
         Task.VIDEO: _video,
+        Task.ROBUSTNESS: _robustness,
         Task.CAPTION: _caption,
         Task.RETRIEVAL: _retrieval,
     }
