@@ -64,6 +64,10 @@ def evaluate(
             rich_help_panel=ASKED,
         ),
     ] = None,
+    subset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only the photos and objects of seem data subset.", rich_help_panel=ASKED),
+    ] = None,
     clicks: Annotated[int, typer.Option(metavar="N", help="Clicks on each object.", rich_help_panel=ASKED)] = 20,
     baselines: Annotated[
         str | None,
@@ -143,6 +147,7 @@ def evaluate(
         clicks=clicks,
         baselines=baselines,
         seed=seed,
+        subset=None if subset is None else str(subset),
     )
     opener = opener_of(model, device, precision.value)
     found = run(opener, request, out, workers=workers, overwrite=overwrite, progress=partial(bar, quiet=quiet))

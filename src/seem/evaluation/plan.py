@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from seem.api import Model
 from seem.data.dataset import Dataset, ReadSet, sequences
 from seem.data.opening import list_splits, open_dataset
 from seem.data.pack import Pack
+from seem.data.subset import Subset
+from seem.evaluation.chosen import Chosen
 from seem.evaluation.contestants import BASELINES, CLOSER, CONTESTANTS, Contestant
 from seem.evaluation.measure import Measure
 from seem.evaluation.names import Names
@@ -54,6 +57,8 @@ class Request:
         split: which part of each.
         at_most: of each set and protocol so many photos (videos), drawn with `seed`; None = all.
         classes: names with commas between, or "oracle"; None = all classes of the set.
+        subset: a file of `seem data subset`; its photos alone are scored, and where single objects are asked about
+            its objects alone.
         clicks: how often the user clicks.
         baselines: names of `BASELINES` with commas between, "all" or "none"; None = all on the photo pack, else none.
         seed: of what is drawn.
@@ -67,6 +72,7 @@ class Request:
     clicks: int = 20
     baselines: str | None = None
     seed: int = 0
+    subset: str | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -75,13 +81,18 @@ class Request:
             raise ValueError(f"--clicks is {self.clicks}; a user clicks at least once.")
         if self.at_most is not None and self.at_most < 1:
             raise ValueError(f"--max is {self.at_most}; score at least one photo.")
+        if self.subset is not None and len(self.data) > 1:
+            raise ValueError(f"--subset is of one data set, {len(self.data)} are given; run it for that one alone.")
         named_baselines(self.baselines)
 
     def arguments(self) -> dict[str, object]:
         """Say what was asked for, without the folders: they belong to one machine."""
         told = asdict(self)
         told.pop("data")
-        return told | {"tasks": None if self.tasks is None else [task.value for task in self.tasks]}
+        return told | {
+            "tasks": None if self.tasks is None else [task.value for task in self.tasks],
+            "subset": None if self.subset is None else Subset.read(Path(self.subset)).fingerprint,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,11 @@ def plan_as(decided: Sequence[Decided], request: Request, model: Scored) -> list
 def _made(dataset: Dataset, request: Request, model: Scored) -> list[tuple[Task, Measure]]:
     """Make everything that might be asked, task by task."""
     wanted = dict.fromkeys(abilities(model) if request.tasks is None else request.tasks)
-    return [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
+    made = [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
+    if request.subset is None:
+        return made
+    chosen = Chosen.of(Path(request.subset), dataset)
+    return [(task, chosen.limit(measure, is_prompted=task is Task.PROMPTS)) for task, measure in made]
 
 
 def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
@@ -161,10 +176,10 @@ def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
 
 
 def _drawn(measure: Measure, dataset: Dataset, request: Request) -> frozenset[int] | None:
-    if request.at_most is None:
+    if request.at_most is None and request.subset is None:
         return None
-    places = drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, request.at_most, request.seed)
-    return frozenset(places)
+    most = len(dataset.photos) if request.at_most is None else request.at_most
+    return frozenset(drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
 
 
 def open_part(spec: str, split: str) -> Dataset:
