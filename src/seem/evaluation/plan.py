@@ -22,7 +22,7 @@ from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.clicks_seem import clicks_seem
 from seem.evaluation.protocols.prompt_kinds import prompt_kinds
 from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.subject import Scored, Tracking
+from seem.evaluation.subject import NOBODY, Nobody, Scored, Tracking
 from seem.simulation.strokes import PolygonRule
 from seem.tasks.reference import place_of
 
@@ -197,6 +197,8 @@ def is_asked(measure: Measure, dataset: Dataset) -> bool:
 
 def name_of(model: Scored) -> str:
     """Say which model it is."""
+    if isinstance(model, Nobody):
+        return NOBODY
     return model.name if isinstance(model, Model) else type(model).__name__
 
 
@@ -207,6 +209,8 @@ def kind_of(dataset: Dataset) -> str:
 
 def abilities(model: Scored) -> tuple[Task, ...]:
     """List the tasks that a model was made for."""
+    if isinstance(model, Nobody):
+        return (Task.CLICKS,)
     able = set(Task) - (set() if isinstance(model, Model) else {Task.RETRIEVAL})  # which looks at the network's vectors
     if isinstance(model, Model):
         network = model.network
@@ -253,6 +257,10 @@ def _whole(make: Callable[[Dataset, Names], Measure]) -> Callable[[Dataset, Requ
 
 def _clicks(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:
     baselines = named_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
+    if isinstance(model, Nobody):
+        if not baselines:
+            raise ValueError("Without a model and without baselines nobody answers; pass --baselines all.")
+        return [clicks(dataset, baselines, request.clicks)]
     models = (*CONTESTANTS[:2], CLOSER) if isinstance(model, Model) else CONTESTANTS[:2]
     ritm = clicks(dataset, (*models, *baselines), request.clicks)
     return [ritm, clicks_seem(dataset, request.clicks)] if isinstance(model, Model) else [ritm]
