@@ -378,12 +378,13 @@ class EncodedImage:
     def semantic(self, classes: Classes = None) -> Results:
         """Give every pixel a class; one mask for each class that is there. `classes` as in `panoptic`.
 
-        With `Vocabulary.of(..., background=True)` a pixel may be none of the classes.
+        With `Vocabulary.of(..., background=True)` a pixel may be none of the classes. `kind` of the result says who
+        answered: the "object queries" (published rule), or the "places" of a model that knows what each of them means
+        (nano).
         """
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
-        found, logits = self._classified(vocabulary)
-        answer = semantic.best_classes(logits, found.mask_logits, self._frame, vocabulary.background)
+        answer, kind = self._class_of_pixels(vocabulary)
         winners = answer.classes.cpu().numpy()
         present = [k for k in np.unique(winners).tolist() if k < len(vocabulary)]
         scores = [float(answer.scores[answer.classes == k].mean().clamp(0, 1)) for k in present]
@@ -394,7 +395,7 @@ class EncodedImage:
             vocabulary,
             seconds=time.perf_counter() - started,
             labels=Labels(tuple(vocabulary[k].name for k in present), tuple(scores)),
-            kind="object queries",
+            kind=kind,
             embeddings=self.model.classifier(vocabulary)[present],
         )
 
@@ -935,6 +936,21 @@ class EncodedImage:
         if self.model.network.mask_refiner is not None:
             logits[:, -1] = NEVER  # an answer to a click is something; what of it has no name is nobody's class
         return found, logits
+
+    def _class_of_pixels(self, vocabulary: Vocabulary) -> tuple[semantic.BestClasses, str]:
+        """Ask every pixel for its class; returns who answered, too."""
+        meaning = self._at_hand.meaning
+        if meaning is None:
+            found, logits = self._classified(vocabulary)
+            return semantic.best_classes(
+                logits, found.mask_logits, self._frame, vocabulary.background
+            ), "object queries"
+        places = meaning[0].float()
+        with torch.no_grad():
+            said = self.model.network.class_logits(places.flatten(1).T[None], self.model.classifier(vocabulary))[0]
+        return semantic.nearest_names(
+            said.T.unflatten(1, places.shape[1:]), self._frame, vocabulary.background
+        ), "places"
 
     def _object_queries(self) -> ObjectQueries:
         """Run the object queries, at most once per photo."""

@@ -336,6 +336,27 @@ def test_own_classes_are_the_only_ones_that_answer(photo):
     assert len(photo.semantic(["fox"])) == 1
 
 
+def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monkeypatch):
+    decoded = count_calls(monkeypatch, Segmenter, "decode")
+    photo = model.encode(picture(53, 37))
+    names = ["sky", "grass", "road"]
+    result = photo.semantic(names)
+    if model.name != "nano":
+        assert (result.kind, len(decoded)) == ("object queries", 1)
+        return
+    assert (result.kind, len(decoded)) == ("places", 0)
+    cosines = np.einsum("dhw,kd->khw", photo.memory.meaning[0], model.classifier(seem.Vocabulary.of(names))[:-1])
+    like = cosines.argmax(axis=0)[: photo.images.input_hw[0][0] // 8, : photo.images.input_hw[0][1] // 8]
+    told = np.zeros(photo.hw, int)
+    for name, mask in zip(result.labels, result.masks, strict=True):
+        told[mask] = names.index(name)
+    middles = [
+        [int((at + 0.5) * whole / count) for at in range(count)]
+        for whole, count in zip(told.shape, like.shape, strict=True)
+    ]
+    assert (told[np.ix_(*middles)] == like).mean() > 0.9  # growing to the photo moves borders
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -106,7 +106,7 @@ def test_clicks_of_a_model_that_sees_colours(pack):
 
 
 def test_everyone_answers_with_a_mask():
-    shown = Shown(painted(), ColourPhoto(painted()))
+    shown = Shown(painted(), lambda: ColourPhoto(painted()))
     said = [Click(12, 12, True), Click(36, 15, False)]
     for contestant in CONTESTANTS:
         answer = contestant.begin(shown)

@@ -127,6 +127,18 @@ def test_with_a_background_a_pixel_may_be_none_of_the_classes():
     assert best.classes.tolist() == [[CAT, CAT, NOTHING, NOTHING]] * 2
 
 
+def test_places_take_the_name_that_they_are_most_like():
+    places = torch.tensor([[[3.0, 0.0]], [[1.0, 2.0]], [[9.0, -9.0]]])  # cat, sky, background at two places
+    best = semantic.nearest_names(places, FRAME)
+    assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
+    assert best.scores[0, 0] == pytest.approx(1 / (1 + math.exp(-2)), abs=0.02)
+    assert semantic.nearest_names(places, FRAME, background=True).classes.tolist() == [[NOTHING, NOTHING, SKY, SKY]] * 2
+
+
+def test_the_first_of_equal_scores_wins():
+    assert semantic.winners([torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])]).classes.tolist() == [[0, 1]]
+
+
 # --- Labels -----------------------------------------------------------------------------------------------------------
 
 OBJECTS = drawn(LEFT, ["...#", "...#"], ALL)

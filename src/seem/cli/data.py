@@ -1,4 +1,4 @@
-"""`seem data`: what is in a data set, what is wrong with it, and evaluation subsets of it."""
+"""`seem data`: what is in a data set and what is wrong with it, evaluation subsets of it, shards of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from seem.checkpoints.safe import written_aside
 from seem.cli.errors import FAILED
 from seem.data.inspection import DataReport, inspect
 from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.readers.shards import CLASSES_FILE, PER_SHARD, write_shards
 from seem.data.records import DataError
 from seem.data.subset import draw_subset
 from seem.errors import SeemError
@@ -67,6 +68,29 @@ def subset(
         aside.write_text(json.dumps(drawn.to_json(), indent=1) + "\n", encoding="utf-8")
     objects = sum(len(photo.objects) for photo in drawn.photos)
     typer.echo(f"{out}: {len(drawn.photos)} photos, {objects} objects, fingerprint {drawn.fingerprint[:16]}")
+
+
+@data.command()
+def shards(
+    path: Annotated[str, typer.Argument(metavar="PATH", help=SPEC)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write into.")],
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part: train, val, ...")] = None,
+    per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Photos in one tar.")] = PER_SHARD,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace what is in OUT.")] = False,
+) -> None:
+    """Write a data set as WebDataset shards: tar files that hold photos and annotations, for large sets."""
+    spec = Spec.parse(path)
+    old = [file for pattern in ("*.tar", "*.index.json", CLASSES_FILE) for file in out.glob(pattern)]
+    if old and not overwrite:
+        raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
+    parts = [open_dataset(spec, name) for name in ((split,) if split else list_splits(spec))]
+    for file in old:
+        file.unlink()
+    with bar(sum(len(part.photos) for part in parts), "writing") as step:
+        for part in parts:
+            written = write_shards(part, out, per_shard, step)
+            typer.echo(f"{out}: part {part.split}, {len(part.photos)} photos in {len(written)} tars")
+    typer.echo(f"Use it: seem finetune --data shards:{out}")
 
 
 def inspected(spec: Spec, split: str | None, *, pixels: bool) -> list[DataReport]:

@@ -15,7 +15,6 @@ import torch
 import typer
 from tqdm import tqdm
 
-from seem.api import Model
 from seem.cli.report import PATIENCE, Lines
 from seem.cli.segment import Precision
 from seem.evaluation.compare import Told, read_reports, results_markdown, table
@@ -23,6 +22,8 @@ from seem.evaluation.plan import Request, Task, open_part
 from seem.evaluation.plots import plot
 from seem.evaluation.report import Report
 from seem.evaluation.runner import evaluate as run
+from seem.evaluation.scoreboard import scoreboard, write_into
+from seem.evaluation.subject import NOBODY, Nobody, Scored
 from seem.evaluation.table import line
 from seem.loading import load
 
@@ -50,7 +51,9 @@ def evaluate(
             rich_help_panel=ASKED,
         ),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=ASKED)] = "nano",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE|none", help="See seem models; none = baselines.", rich_help_panel=ASKED)
+    ] = "nano",
     split: Annotated[str, typer.Option(metavar="NAME", help="Part of the data.", rich_help_panel=ASKED)] = "val",
     at_most: Annotated[
         int | None,
@@ -63,6 +66,10 @@ def evaluate(
             help="Score only these, or ask each photo only for those in its truth.",
             rich_help_panel=ASKED,
         ),
+    ] = None,
+    subset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only the photos and objects of seem data subset.", rich_help_panel=ASKED),
     ] = None,
     clicks: Annotated[int, typer.Option(metavar="N", help="Clicks on each object.", rich_help_panel=ASKED)] = 20,
     baselines: Annotated[
@@ -106,6 +113,12 @@ def evaluate(
         bool,
         typer.Option("--compare", metavar=FLAG, help="Set reports beside each other.", rich_help_panel=COMPARE),
     ] = False,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE.md", help="Put all scores of one model between the marks of a page.", rich_help_panel=COMPARE
+        ),
+    ] = None,
     as_markdown: Annotated[
         bool,
         typer.Option(
@@ -121,15 +134,23 @@ def evaluate(
 
     seem evaluate --compare nano.json seem.json --markdown
 
+    seem evaluate --compare scores/*.json --into README.md
+
     A run that is broken off goes on when it is started again with the same --out. torchrun --nproc-per-node 4 -m seem
     evaluate ... shares the photos among GPUs, or among machines.
     """
     if compare:
         told = read_reports(reports or [])
-        typer.echo(results_markdown(told) if as_markdown else table(told), nl=not as_markdown)
+        if into is not None:
+            write_into(into, scoreboard(told))
+            say_where([into], quiet)
+        else:
+            typer.echo(results_markdown(told) if as_markdown else table(told), nl=not as_markdown)
         if plots is not None:
             say_where(plot(told, plots), quiet)
         return
+    if into is not None:
+        raise ValueError(f"{into} is filled from reports; write --compare and the reports before --into.")
     if reports:
         raise ValueError(f"{reports[0]} stands alone; write --compare before reports, --data before a data set.")
     if threads is not None:
@@ -143,6 +164,7 @@ def evaluate(
         clicks=clicks,
         baselines=baselines,
         seed=seed,
+        subset=None if subset is None else str(subset),
     )
     opener = opener_of(model, device, precision.value)
     found = run(opener, request, out, workers=workers, overwrite=overwrite, progress=partial(bar, quiet=quiet))
@@ -180,8 +202,10 @@ def read_tasks(words: Sequence[str] | None) -> tuple[Task, ...] | None:
     return tuple(found)
 
 
-def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], Model]:
+def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], Scored]:
     """Say how every process loads the model; under torchrun each takes a GPU of its own."""
+    if model == NOBODY:
+        return Nobody
     rank = os.environ.get("LOCAL_RANK")
     if rank is not None and device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{rank}"

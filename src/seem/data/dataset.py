@@ -203,6 +203,8 @@ class ReadSet:
         expressions: referring expressions.
         flaws: what is wrong with the set as a whole.
         files: files that describe more than one photo.
+        read_pixels: decodes a photo that does not lie in a file of its own.
+        read_file: reads such a photo as it is stored.
         tolerant: leave out what cannot be read instead of raising.
     """
 
@@ -219,6 +221,8 @@ class ReadSet:
     expressions: tuple[Expression, ...] = ()
     flaws: tuple[Flaw, ...] = ()
     files: tuple[Path, ...] = ()
+    read_pixels: Callable[[PhotoRecord], UInt8[np.ndarray, "h w 3"]] | None = None
+    read_file: Callable[[PhotoRecord], bytes] | None = None
     tolerant: bool = False
     _maps: Recent[LabelMap | None] = field(init=False, repr=False)
     _examined: Recent[Examined] = field(init=False, repr=False)
@@ -245,10 +249,14 @@ class ReadSet:
 
     def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB."""
-        pixels = read_rgb(photo.path)
+        pixels = read_rgb(photo.path) if self.read_pixels is None else self.read_pixels(photo)
         if pixels.shape[:2] != photo.hw:
             raise DataError(f"{photo.path} is {pixels.shape[:2]} (h, w), but its annotation says {photo.hw}.")
         return pixels
+
+    def file_of(self, photo: PhotoRecord) -> bytes:
+        """Read a photo as it is stored, byte for byte."""
+        return photo.path.read_bytes() if self.read_file is None else self.read_file(photo)
 
     def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
         """Read the complete partition of a photo; None where there is none."""

@@ -167,6 +167,12 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
 
 def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[list[Flaw], list[Flaw]]:
     where = f"photo {photo.id} ({photo.path.name})"
+    if photo.path.parent.is_file():  # inside of an archive
+        try:
+            dataset.image(photo)
+        except DataError as error:
+            return [Flaw(FlawKind.UNREADABLE_PHOTO, where, str(error))], []
+        return [], []
     if not photo.path.is_file():
         return [Flaw(FlawKind.MISSING_PHOTO, where, f"there is no {photo.path}")], []
     try:

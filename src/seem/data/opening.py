@@ -23,6 +23,7 @@ from seem.data.readers.folder import FOLDER
 from seem.data.readers.openimages import OPENIMAGES
 from seem.data.readers.refcoco import REFCOCO
 from seem.data.readers.rooms import SCANNET, SUNRGBD
+from seem.data.readers.shards import SHARDS
 from seem.data.readers.streets import BDD100K, BDD100K_PANOPTIC, CITYSCAPES
 from seem.data.readers.video import DAVIS, YOUTUBE_VOS
 from seem.data.readers.voc import CONTEXT, SBD, VOC
@@ -49,7 +50,7 @@ PACK = Layout(
 
 LAYOUTS: tuple[Layout, ...] = (
     COCO, LVIS, REFCOCO, PACK, VOC, CONTEXT, SBD, CLICKS, *DAVIS, YOUTUBE_VOS, ADE20K, ADE20K_FULL, CITYSCAPES,
-    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, FOLDER,
+    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, SHARDS, FOLDER,
 )  # fmt: skip
 """Every format, by the word that a specification begins with."""
 

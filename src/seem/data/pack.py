@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -388,6 +388,39 @@ class BankedPhoto:
     complete_names: frozenset[str]
 
 
+class DrawnPhotos(Sequence[BankedPhoto]):
+    """Photos that are read and shrunk whenever they are asked for."""
+
+    def __init__(self, chosen: Sequence[tuple[Dataset, PhotoRecord]], longest_side: int) -> None:
+        self._chosen = tuple(chosen)
+        self._longest_side = longest_side
+
+    @overload
+    def __getitem__(self, index: int) -> BankedPhoto: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[BankedPhoto]: ...
+
+    def __getitem__(self, index: int | slice) -> BankedPhoto | Sequence[BankedPhoto]:
+        if isinstance(index, slice):
+            return DrawnPhotos(self._chosen[index], self._longest_side)
+        dataset, photo = self._chosen[index]
+        return _decode_any(dataset, photo, self._longest_side)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @property
+    def set_names(self) -> Iterator[str]:
+        """The set of each photo."""
+        return (photo.set_name for _, photo in self._chosen)
+
+    def names(self) -> Iterator[set[str]]:
+        """Tell the classes of each photo's objects, groups left out."""
+        for dataset, photo in self._chosen:
+            yield {record.category.text for record in dataset.objects[photo.id] if not record.is_group}
+
+
 class PhotoBank:
     """All trainable photos, decoded once, at most `longest_side` pixels long.
 
@@ -396,10 +429,14 @@ class PhotoBank:
     """
 
     def __init__(self, photos: Sequence[BankedPhoto], weights: Mapping[str, float] | None = None) -> None:
-        self.photos = tuple(photos)
+        self.photos = photos if isinstance(photos, DrawnPhotos) else tuple(photos)
         groups: dict[str, list[int]] = {}
-        for index, photo in enumerate(self.photos):
-            groups.setdefault(photo.record.set_name, []).append(index)
+        for index, name in enumerate(
+            self.photos.set_names
+            if isinstance(self.photos, DrawnPhotos)
+            else (photo.record.set_name for photo in self.photos)
+        ):
+            groups.setdefault(name, []).append(index)
         self.by_set: Mapping[str, tuple[int, ...]] = {name: tuple(rows) for name, rows in groups.items()}
         self.weights: Mapping[str, float] = dict.fromkeys(groups, 1.0) if weights is None else dict(weights)
 
@@ -407,8 +444,13 @@ class PhotoBank:
     def by_name(self) -> Mapping[str, tuple[int, ...]]:
         """The photos that show an object of each class."""
         groups: dict[str, list[int]] = {}
-        for index, photo in enumerate(self.photos):
-            for name in {entry.record.category.text for entry in photo.objects} - {""}:
+        told = (
+            self.photos.names()
+            if isinstance(self.photos, DrawnPhotos)
+            else ({entry.record.category.text for entry in photo.objects} for photo in self.photos)
+        )
+        for index, names in enumerate(told):
+            for name in names - {""}:
                 groups.setdefault(name, []).append(index)
         return {name: tuple(rows) for name, rows in groups.items()}
 
@@ -465,6 +507,7 @@ class PhotoBank:
         longest_side: int = 320,
         cache: str | os.PathLike[str] | None = None,
         max_photos: int | None = None,
+        keep: bool = True,
     ) -> PhotoBank:
         """Load every photo of any data sets; photos about which a set says nothing are left out.
 
@@ -477,9 +520,10 @@ class PhotoBank:
             cache: a file (created when missing or out of date) that makes later calls fast. A set has changed when one
                 of its photos, of their label maps or of its lists is another file than before.
             max_photos: only the first so many photos of each set, for trials.
+            keep: false reads a photo anew whenever it is drawn: for sets that are too large to be kept.
 
         Raises:
-            DataError: a photo or an annotation cannot be read, or no photo is left.
+            DataError: a photo or an annotation cannot be read (without `keep` when it is drawn), or no photo is left.
         """
         told = [each if isinstance(each, Weighted) else Weighted(each, 1.0) for each in datasets]
         names = _different([each.dataset.name for each in told])
@@ -491,6 +535,8 @@ class PhotoBank:
         ]
         if not chosen:
             raise DataError(f"{', '.join(names) or 'The list of data sets'} holds no photo with annotations.")
+        if not keep:
+            return cls(DrawnPhotos(chosen, longest_side), weights)
         decoded = (_decode_any(dataset, photo, longest_side) for dataset, photo in chosen)
         if cache is None:
             return cls(list(decoded), weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,14 +33,14 @@ def photo_hw(path: Path) -> tuple[int, int]:
         raise DataError(str(error)) from error
 
 
-def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode a photo.
+def read_rgb(path: Path, content: io.BytesIO | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a photo: the file, or the `content` that was read from inside another one.
 
     Raises:
         DataError: the file is missing, damaged or no picture.
     """
     try:
-        with open_picture(path, str(path)) as picture:
+        with open_picture(content or path, str(path)) as picture:
             load(picture, str(path))
             return np.asarray(to_rgb(picture)[0])
     except (SeemError, ValueError, OSError) as error:

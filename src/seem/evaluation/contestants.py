@@ -28,10 +28,10 @@ GRABCUT_ITERATIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The photo that is asked about: its pixels, what the model made of them, and what the object is called."""
+    """The photo that is asked about: its pixels, a look of the model at them, and what the object is called."""
 
     pixels: UInt8[np.ndarray, "h w 3"]
-    seen: Seen
+    see: Callable[[], Seen]
     name: str = ""
 
 
@@ -53,21 +53,22 @@ class Contestant:
 
 
 def _in_rounds(shown: Shown) -> Answer:
-    session = shown.seen.session()
+    session = shown.see().session()
     return lambda clicks: region(session.add(_point(clicks[-1])))
 
 
 def _looking_twice(shown: Shown) -> Answer:
-    session = shown.seen.session(second_look=True)
+    session = shown.see().session(second_look=True)
     return lambda clicks: region(session.add(_point(clicks[-1])))
 
 
 def _at_once(shown: Shown) -> Answer:
-    return lambda clicks: region(shown.seen.segment(*map(_point, clicks)))
+    seen = shown.see()
+    return lambda clicks: region(seen.segment(*map(_point, clicks)))
 
 
 def _hearing_the_name(shown: Shown) -> Answer:
-    session = shown.seen.session()
+    session = shown.see().session()
     words = [Text(shown.name)]  # said once; a session remembers all its prompts
     return lambda clicks: region(session.add(*(words.pop() for _ in tuple(words)), _point(clicks[-1])))
 

@@ -70,8 +70,11 @@ class Look:
 
     def encode_other(self, photo: PhotoRecord, tally: Tally) -> Seen:
         """Look at another photo as well."""
-        pixels = self.dataset.image(photo)
-        with self.asking(tally, "encode the reference"):
+        return self.encode(self.dataset.image(photo), tally, "encode the reference")
+
+    def encode(self, pixels: UInt8[np.ndarray, "h w 3"], tally: Tally, step: str) -> Seen:
+        """Look at pixels that are not the photo's own."""
+        with self.asking(tally, step):
             return self.model.encode(pixels)
 
     @contextmanager

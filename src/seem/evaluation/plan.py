@@ -5,21 +5,24 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from seem.api import Model
 from seem.data.dataset import Dataset, ReadSet, sequences
 from seem.data.opening import list_splits, open_dataset
 from seem.data.pack import Pack
+from seem.data.subset import Subset
+from seem.evaluation.chosen import Chosen
 from seem.evaluation.contestants import BASELINES, CLOSER, CONTESTANTS, Contestant
 from seem.evaluation.measure import Measure
 from seem.evaluation.names import Names
-from seem.evaluation.protocols import composition, language, phrases, references, videos, whole_photo
+from seem.evaluation.protocols import composition, language, phrases, references, robustness, videos, whole_photo
 from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.clicks_seem import clicks_seem
 from seem.evaluation.protocols.prompt_kinds import prompt_kinds
 from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.subject import Scored, Tracking
+from seem.evaluation.subject import NOBODY, Nobody, Scored, Tracking
 from seem.simulation.strokes import PolygonRule
 from seem.tasks.reference import place_of
 
@@ -36,6 +39,7 @@ class Task(str, enum.Enum):
     COMPOSITION = "composition"
     REFERENCE = "reference"
     VIDEO = "video"
+    ROBUSTNESS = "robustness"
     CAPTION = "caption"
     RETRIEVAL = "retrieval"
 
@@ -53,6 +57,8 @@ class Request:
         split: which part of each.
         at_most: of each set and protocol so many photos (videos), drawn with `seed`; None = all.
         classes: names with commas between, or "oracle"; None = all classes of the set.
+        subset: a file of `seem data subset`; its photos alone are scored, and where single objects are asked about
+            its objects alone.
         clicks: how often the user clicks.
         baselines: names of `BASELINES` with commas between, "all" or "none"; None = all on the photo pack, else none.
         seed: of what is drawn.
@@ -66,6 +72,7 @@ class Request:
     clicks: int = 20
     baselines: str | None = None
     seed: int = 0
+    subset: str | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -74,13 +81,18 @@ class Request:
             raise ValueError(f"--clicks is {self.clicks}; a user clicks at least once.")
         if self.at_most is not None and self.at_most < 1:
             raise ValueError(f"--max is {self.at_most}; score at least one photo.")
+        if self.subset is not None and len(self.data) > 1:
+            raise ValueError(f"--subset is of one data set, {len(self.data)} are given; run it for that one alone.")
         named_baselines(self.baselines)
 
     def arguments(self) -> dict[str, object]:
         """Say what was asked for, without the folders: they belong to one machine."""
         told = asdict(self)
         told.pop("data")
-        return told | {"tasks": None if self.tasks is None else [task.value for task in self.tasks]}
+        return told | {
+            "tasks": None if self.tasks is None else [task.value for task in self.tasks],
+            "subset": None if self.subset is None else Subset.read(Path(self.subset)).fingerprint,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,11 @@ def plan_as(decided: Sequence[Decided], request: Request, model: Scored) -> list
 def _made(dataset: Dataset, request: Request, model: Scored) -> list[tuple[Task, Measure]]:
     """Make everything that might be asked, task by task."""
     wanted = dict.fromkeys(abilities(model) if request.tasks is None else request.tasks)
-    return [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
+    made = [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
+    if request.subset is None:
+        return made
+    chosen = Chosen.of(Path(request.subset), dataset)
+    return [(task, chosen.limit(measure, is_prompted=task is Task.PROMPTS)) for task, measure in made]
 
 
 def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
@@ -160,10 +176,10 @@ def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
 
 
 def _drawn(measure: Measure, dataset: Dataset, request: Request) -> frozenset[int] | None:
-    if request.at_most is None:
+    if request.at_most is None and request.subset is None:
         return None
-    places = drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, request.at_most, request.seed)
-    return frozenset(places)
+    most = len(dataset.photos) if request.at_most is None else request.at_most
+    return frozenset(drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
 
 
 def open_part(spec: str, split: str) -> Dataset:
@@ -181,6 +197,8 @@ def is_asked(measure: Measure, dataset: Dataset) -> bool:
 
 def name_of(model: Scored) -> str:
     """Say which model it is."""
+    if isinstance(model, Nobody):
+        return NOBODY
     return model.name if isinstance(model, Model) else type(model).__name__
 
 
@@ -191,11 +209,13 @@ def kind_of(dataset: Dataset) -> str:
 
 def abilities(model: Scored) -> tuple[Task, ...]:
     """List the tasks that a model was made for."""
+    if isinstance(model, Nobody):
+        return (Task.CLICKS,)
     able = set(Task) - (set() if isinstance(model, Model) else {Task.RETRIEVAL})  # which looks at the network's vectors
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO}  # a mask is given
+            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO, Task.ROBUSTNESS}  # a mask is given
         if place_of(network) is None:
             able -= {Task.REFERENCE}
         if network.decoder.captions is None:
@@ -237,6 +257,10 @@ def _whole(make: Callable[[Dataset, Names], Measure]) -> Callable[[Dataset, Requ
 
 def _clicks(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:
     baselines = named_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
+    if isinstance(model, Nobody):
+        if not baselines:
+            raise ValueError("Without a model and without baselines nobody answers; pass --baselines all.")
+        return [clicks(dataset, baselines, request.clicks)]
     models = (*CONTESTANTS[:2], CLOSER) if isinstance(model, Model) else CONTESTANTS[:2]
     ritm = clicks(dataset, (*models, *baselines), request.clicks)
     return [ritm, clicks_seem(dataset, request.clicks)] if isinstance(model, Model) else [ritm]
@@ -266,6 +290,10 @@ def _video(dataset: Dataset, request: Request, model: Scored) -> list[Measure]: 
     return [videos.video(dataset)]
 
 
+def _robustness(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+    return [robustness.robustness(dataset)]
+
+
 def _caption(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
     return [language.caption(dataset)]
 
@@ -285,6 +313,7 @@ MAKERS: Mapping[Task, Callable[[Dataset, Request, Scored], list[Measure]]] = Map
         Task.COMPOSITION: _composition,
         Task.REFERENCE: _reference,
         Task.VIDEO: _video,
+        Task.ROBUSTNESS: _robustness,
         Task.CAPTION: _caption,
         Task.RETRIEVAL: _retrieval,
     }

@@ -25,12 +25,15 @@ from seem.evaluation.metrics.panoptic import PanopticResult
 from seem.evaluation.metrics.prompt_kinds import PromptKindResult
 from seem.evaluation.metrics.refusal import RefusalResult
 from seem.evaluation.metrics.retrieval import RetrievalResult
+from seem.evaluation.metrics.robustness import RobustnessResult
 from seem.evaluation.metrics.semantic import SemanticResult
 from seem.evaluation.metrics.video import VideoResult
 from seem.evaluation.selection import Selection
 
 WholePhotoScores: TypeAlias = InstanceResult | PanopticResult | SemanticResult
-RegionScores: TypeAlias = ClickResult | CompositionResult | OverlapResult | PromptKindResult | RefusalResult
+RegionScores: TypeAlias = (
+    ClickResult | CompositionResult | OverlapResult | PromptKindResult | RefusalResult | RobustnessResult
+)
 SequenceScores: TypeAlias = InContextResult | VideoResult
 LanguageScores: TypeAlias = CaptionResult | RetrievalResult | OpenVocabularyResult[WholePhotoScores]
 Scores: TypeAlias = WholePhotoScores | RegionScores | SequenceScores | LanguageScores

@@ -79,6 +79,18 @@ class Tracking(Protocol):
         ...
 
 
+NOBODY = "none"
+"""The name of `Nobody`."""
+
+
+class Nobody:
+    """No model: the baselines answer alone."""
+
+    def encode(self, image: NDArray[np.uint8]) -> Seen:  # noqa: ARG002
+        """Refuse to look; nobody should have asked."""
+        raise ValueError("there is no model to look at photos; the baselines answer alone")
+
+
 def region(result: Results) -> Bool[np.ndarray, "h w"]:
     """Join all masks of a result; nothing for an empty one."""
     joined = np.zeros(result.photo_hw, np.bool_)

@@ -60,6 +60,9 @@ def _figures(scores: Plain) -> Iterator[tuple[str, Any]]:
                     yield f"{CLICKS}{most}@{round(100 * each['threshold'])}", each["mean"]
         case {"kinds": kinds}:
             yield from ((kind, each["mean_iou"]) for kind, each in kinds.items())
+        case {"stored": stored, "changed": changed}:
+            yield "IoU@1", stored
+            yield from ((change, each["mean_iou"]) for change, each in changed.items())
         case {"together": both, "phrase_alone": phrase, "prompt_alone": prompt}:
             for way, each in (("both", both), ("phrase alone", phrase), ("prompt alone", prompt)):
                 if each is not None:

@@ -57,6 +57,8 @@ EPOCHS, FEWEST_STEPS, MOST_STEPS = 30, 150, 3000
 VALIDATIONS = 10  # in a whole run
 FINAL_PHOTOS = 200  # at most so many photos are scored before and after
 VALIDATION_SHARE = 0.15  # of the time may go into validation
+PHOTO_BYTES = 400_000  # of a photo of 320 pixels with its masks, roughly
+CACHE_SHARE = 0.5  # of the free disk may be taken by photos; else they are read anew at every step
 MEMORY_SHARE = 0.5  # of what is free may be taken by a step
 FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
@@ -306,7 +308,7 @@ def make_plan(
     size = request.size or (224 if is_nano else 512)
     network.train().to(device)
     frozen = freeze(network, parts)
-    check_room(request.out, network, learnt)
+    check_room(request.out, network)
     bank = bank_of(material, size, request.out)
     course = Course(bank, size, 2, request.seed, *(() if is_nano else (PUBLISHED_OBJECTS, PUBLISHED_MIX)))
     effective = request.batch or min(8 if device.type == "cpu" else 16, max(2, 2 * learnt))
@@ -514,15 +516,17 @@ def judging(network: nn.Module) -> Iterator[None]:
 
 
 def bank_of(material: Material, size: int, out: Path) -> PhotoBank:
-    """Keep the photos to learn from in memory, as large as the canvas needs them."""
+    """Keep the photos to learn from in one file, as large as the canvas needs them, if the disk has room for that."""
     longest = max(320, round(size * 320 / 224))
-    return PhotoBank.from_datasets(list(material.train), longest_side=longest, cache=out / CACHE_FILE)
+    cache = out / CACHE_FILE
+    needed = material.num_photos[0] * PHOTO_BYTES * (longest / 320) ** 2
+    keep = cache.is_file() or needed <= CACHE_SHARE * shutil.disk_usage(out).free
+    return PhotoBank.from_datasets(list(material.train), longest_side=longest, cache=cache, keep=keep)
 
 
-def check_room(out: Path, network: nn.Module, photos: int) -> None:
-    """Raise if the disk is too full for checkpoints (twice: one aside) and the photos."""
-    weights = sum(p.numel() * 4 for p in network.parameters())
-    room.check_disk(out, 2 * 4 * weights + photos * 400_000)
+def check_room(out: Path, network: nn.Module) -> None:
+    """Raise if the disk is too full for checkpoints (twice: one aside)."""
+    room.check_disk(out, 2 * 4 * sum(p.numel() * 4 for p in network.parameters()))
 
 
 # --- The run ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,12 @@
-"""Semantic segmentation: a class for every pixel."""
+"""Semantic segmentation: a class for every pixel.
+
+Two rules. The published models add up what their object queries say (`best_classes`). A model that knows what every
+place of a photo means (nano) compares each place with the class names (`nearest_names`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +20,7 @@ LARGEST = 1 << 28  # values of all queries at photo size that are still resized 
 
 @dataclass(frozen=True, slots=True)
 class BestClasses:
-    """The winning class of every pixel, and its score (a sum over queries, about 0-1).
+    """The winning class of every pixel, and its score: a sum over queries (about 0-1), or a probability.
 
     With a background, class K (one behind the last) is none of them.
     """
@@ -49,12 +54,30 @@ def best_classes(
         probability, resized = to_input(mask_logits, frame).sigmoid(), False
     weights = class_logits.softmax(dim=-1)
     weights = weights if background else weights[:, :-1]
-    best = torch.full(frame.output_hw, -1.0, dtype=mask_logits.dtype, device=mask_logits.device)
-    winner = torch.zeros(frame.output_hw, dtype=torch.int64, device=mask_logits.device)
-    for category in range(weights.shape[1]):
-        score = torch.einsum("q,qhw->hw", weights[:, category], probability)
-        score = score if resized else to_output(score[None], frame)[0]
+    scores = (torch.einsum("q,qhw->hw", weight, probability) for weight in weights.T)
+    return winners(score if resized else to_output(score[None], frame)[0] for score in scores)
+
+
+def nearest_names(logits: Float[Tensor, "k1 h w"], frame: PhotoFrame, background: bool = False) -> BestClasses:
+    """Give every pixel the class that its place is most like, at photo size.
+
+    `logits` compare every place (stride 8) with every class, the background last, which competes only if `background`.
+    Probabilities grow to the photo, one class at a time.
+    """
+    probability = (logits if background else logits[:-1]).softmax(dim=0)
+    return winners(to_photo(each[None], frame)[0] for each in probability)
+
+
+def winners(scores: Iterable[Float[Tensor, "H W"]]) -> BestClasses:
+    """Choose the highest of some maps at every pixel, the first of equals; they are looked at one after the other."""
+    best: Tensor | None = None
+    winner = torch.zeros(0, dtype=torch.int64)
+    for category, score in enumerate(scores):
+        if best is None:
+            best, winner = score, torch.zeros_like(score, dtype=torch.int64)
+            continue
         larger = score > best
         best = torch.where(larger, score, best)
         winner.masked_fill_(larger, category)
+    assert best is not None  # a vocabulary holds a class
     return BestClasses(winner, best)

@@ -52,10 +52,9 @@ class _Clicking:
     most: int
 
     def play(self, look: Look, objects: Sequence[ObjectRecord], tallies: Sequence[Tally]) -> None:
-        seen = look.seen
         for item in objects:
             truth = object_truth(look.dataset, look.photo, item)
-            shown = Shown(look.pixels, seen, item.category.text)
+            shown = Shown(look.pixels, lambda: look.seen, item.category.text)
             for contestant, tally in zip(self.contestants, tallies, strict=True):
                 game = Game(truth, _timed(contestant.begin(shown), look, tally), look.clicking)
                 tally.metric.update(game.play(min(self.most, contestant.most_clicks or self.most)))

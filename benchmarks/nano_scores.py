@@ -1,0 +1,206 @@
+"""Every score of nano with one command: clicks beside baselines, prompts, words, references, video, whole photos.
+
+    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores
+
+Run from the repository's root. `--data` is the folder of the photo pack, `--model` a name or a weights file (default:
+the nano that ships), `--workers` processes share the runs (default: all cores, one thread each). It writes into `--out`
+
+    subsets/SET-N.json   which photos and objects are clicked: drawn by seed 0 as `seem data subset` does
+    RUN.json             a report of `seem evaluate` for each run of `RUNS`
+    SCORES.md            all of them as tables, beside the baselines and the published scores
+
+and may be killed at any time: started again it goes on where it was. A run is made anew when the weights, the data or
+what is asked have changed. Baselines (GrabCut and random walker, about half of the time) do not depend on the weights:
+they stay when these change. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs on the
+sets of the pack that are not in the main table. `--into README.md` puts the tables between the marks of a page as well
+(so does `seem evaluate --compare runs/scores/*.json --into README.md`).
+
+Scores are means over so many objects, so they are uncertain: over 80 objects by about 3 points (one standard error).
+Timings in the reports are those of a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+import seem
+from seem.checkpoints.safe import written_aside
+from seem.data.opening import open_dataset
+from seem.data.subset import draw_subset
+from seem.evaluation.compare import read_reports
+from seem.evaluation.plan import Request, Task
+from seem.evaluation.report import installed_versions
+from seem.evaluation.runner import card_of, evaluate
+from seem.evaluation.scoreboard import scoreboard, write_into
+from seem.evaluation.selection import data_fingerprint
+from seem.evaluation.subject import Nobody, Scored
+from seem.evaluation.workers import one_thread_each
+
+
+@dataclass(frozen=True)
+class Run:
+    """One report.
+
+    `objects` draws a subset of so many photos with so many objects each at most; `at_most` draws photos alone.
+    `seconds` are those of an idle core, roughly: long runs start first.
+    """
+
+    name: str
+    data: str
+    tasks: tuple[Task, ...]
+    seconds: float
+    objects: tuple[int, int] | None = None
+    at_most: int | None = None
+    clicks: int = 20
+    baselines: str = "none"
+    is_model: bool = True
+
+
+CLICKS, PROMPTS, ROBUSTNESS = Task.CLICKS, Task.PROMPTS, Task.ROBUSTNESS
+WORDS = (Task.PHRASES, Task.REFERENCE)
+WHOLE = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC)
+
+RUNS = (
+    Run("baselines-coco_full", "coco_full", (CLICKS,), 400, (20, 1), None, 10, "all", is_model=False),
+    Run("baselines-open_mix", "open_mix", (CLICKS,), 400, (20, 1), None, 10, "all", is_model=False),
+    Run("baselines-voc_general", "voc_general", (CLICKS,), 280, (24, 1), None, 10, "all", is_model=False),
+    Run("baselines-duts", "duts", (CLICKS,), 180, (40, 1), None, 10, "all", is_model=False),
+    Run("clicks-coco_full", "coco_full", (CLICKS, PROMPTS, ROBUSTNESS), 320, (80, 1)),
+    Run("clicks-open_mix", "open_mix", (CLICKS,), 200, (60, 1)),
+    Run("clicks-voc_general", "voc_general", (CLICKS,), 200, (60, 1)),
+    Run("clicks-duts", "duts", (CLICKS,), 240, (80, 1)),
+    Run("beside-coco_full", "coco_full", (CLICKS,), 40, (20, 1), None, 10),
+    Run("beside-open_mix", "open_mix", (CLICKS,), 40, (20, 1), None, 10),
+    Run("beside-voc_general", "voc_general", (CLICKS,), 48, (24, 1), None, 10),
+    Run("beside-duts", "duts", (CLICKS,), 80, (40, 1), None, 10),
+    Run("words-coco_full", "coco_full", WORDS, 120),
+    Run("words-voc_animals", "voc_animals", WORDS, 80, at_most=100),
+    Run("words-voc_general", "voc_general", WORDS, 60),
+    Run("whole-coco_full", "coco_full", WHOLE, 60),
+    Run("video-davis2016", "davis2016", (Task.VIDEO,), 60),
+)
+"""What is run. Where baselines answer as well, the model is asked for the very same objects (`beside-`)."""
+
+EVERY_SET = (
+    Run("more-coco_person", "coco_person", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+    Run("more-ccp", "ccp", (PROMPTS, Task.SEMANTIC), 60, at_most=20),
+    Run("more-voc_animals", "voc_animals", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+    Run("more-camvid", "camvid", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+    Run("more-carparts", "carparts", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+    Run("more-bsds500", "bsds500", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+)
+"""Small runs on the other sets of the pack."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("--data", type=Path, required=True, help="folder of the photo pack")
+    reader.add_argument("--out", type=Path, default=Path("runs/scores"), help="folder of the reports")
+    reader.add_argument("--model", default="nano", help="name, or weights file")
+    reader.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    reader.add_argument("--only", default="", help="runs whose name begins so")
+    reader.add_argument("--every-set", action="store_true", help="also the other sets of the pack")
+    reader.add_argument("--into", type=Path, help="page that gets the tables")
+    options = reader.parse_args(arguments)
+    chosen = [run for run in (*RUNS, *(EVERY_SET if options.every_set else ())) if run.name.startswith(options.only)]
+    if not chosen:
+        raise SystemExit(f"No run begins with {options.only!r}; there are {', '.join(run.name for run in RUNS)}.")
+    (options.out / "subsets").mkdir(parents=True, exist_ok=True)
+    play(chosen, options.model, options.data, options.out, options.workers)
+    reports = read_reports(sorted(options.out.glob("*.json")))
+    text = scoreboard(reports)
+    with written_aside(options.out / "SCORES.md") as aside:
+        aside.write_text(text, encoding="utf-8")
+    print(text)
+    if options.into is not None:
+        write_into(options.into, text)
+
+
+def play(runs: Sequence[Run], model: str, data: Path, out: Path, workers: int) -> None:
+    """Play all runs, long ones first, each in one process; `SystemExit` names those that failed."""
+    started, failed = time.perf_counter(), []
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
+        waiting = {
+            pool.submit(play_one, run, model, data, out): run for run in sorted(runs, key=lambda run: -run.seconds)
+        }
+        for done in as_completed(waiting):
+            run, minutes = waiting[done], (time.perf_counter() - started) / 60
+            if error := done.exception():
+                failed.append(run.name)
+                print(f"{minutes:6.1f} min  {run.name}: {error}", file=sys.stderr, flush=True)
+            else:
+                print(f"{minutes:6.1f} min  {run.name}: {done.result()}", file=sys.stderr, flush=True)
+    if failed:
+        raise SystemExit(f"Failed: {', '.join(failed)}. Start again: what is done stays.")
+
+
+def _begin() -> None:
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def play_one(run: Run, model: str, data: Path, out: Path) -> str:
+    """Play one run unless its report is there already; say what was done."""
+    file, spec = out / f"{run.name}.json", f"pack:{data / run.data}"
+    subset = None if run.objects is None else drawn(spec, run, out / "subsets")
+    request = Request(
+        data=(spec,),
+        tasks=run.tasks,
+        at_most=run.at_most,
+        clicks=run.clicks,
+        baselines=run.baselines,
+        subset=None if subset is None else str(subset),
+    )
+    opener = partial(opened, model) if run.is_model else Nobody
+    if file.exists() and is_same(file, request, opener()):
+        return "is there already"
+    started = time.process_time()
+    evaluate(opener, request, file, overwrite=True)
+    return f"{time.process_time() - started:.0f} s of processor time"
+
+
+@lru_cache(1)
+def opened(name: str) -> Scored:
+    """Load the model once a process."""
+    return seem.load(name, device="cpu", precision="exact")
+
+
+def drawn(spec: str, run: Run, folder: Path) -> Path:
+    """Draw the subset of a run, or find it drawn; the same data give the same file."""
+    assert run.objects is not None
+    photos, each = run.objects
+    place = folder / f"{run.data}-{photos}x{each}.json"
+    text = json.dumps(draw_subset(open_dataset(spec, "val"), photos, 0, each).to_json(), indent=1) + "\n"
+    if not place.exists() or place.read_text(encoding="utf-8") != text:
+        with written_aside(place) as aside:
+            aside.write_text(text, encoding="utf-8")
+    return place
+
+
+def is_same(file: Path, request: Request, model: Scored) -> bool:
+    """Whether a report is of these weights, these data and this question."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        then = (told["model"], told["arguments"], told["versions"], told["data"][0]["fingerprint"])
+    except (ValueError, KeyError, IndexError):
+        return False
+    now = (asdict(card_of(model)), request.arguments(), installed_versions())
+    return then == (*now, data_fingerprint(open_dataset(request.data[0], request.split)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""All scores of one model as tables in Markdown, generated from the reports of its runs.
+
+One table for each kind of score: what was asked, of which photos and how many items, who answered, what came out.
+Baselines stand under the model, from any report that asked them for the very same items. Below are the figures that
+were published for the smallest SEEM under the nearest protocol, each with its source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seem.checkpoints.safe import written_aside
+from seem.evaluation.compare import OWN_NOTE, Row, Told, published_key
+from seem.evaluation.subject import NOBODY
+from seem.evaluation.table import CLICKS, figures, markdown, written
+from seem.zoo import PublishedScores, published_scores
+
+BEGIN, END = "<!-- scores: generated, see seem evaluate --into -->", "<!-- scores: end -->"
+SHOWN_FAMILY, SHOWN_BACKBONE = "SEEM", "FocalNet-T"
+MODEL = "model"
+
+_HEADINGS = {
+    "IoU@1": "Clicks: mean IoU after each, clicks until 85 and 90%",
+    "point": "One prompt of each kind: mean IoU",
+    "cIoU": "Phrases and references",
+    "refused": "Refusing what is not there",
+    "PQ": "Panoptic quality",
+    "AP": "Instances: mask AP",
+    "mIoU": "Semantic segmentation",
+    "J&F": "Video",
+    "cIoU both": "A phrase and a stroke together",
+    "stored": "Robustness: mean IoU after one click",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One line of a report: who was asked what, on which items, and what came out."""
+
+    told: Told
+    entry: Mapping[str, Any]
+
+    @property
+    def items(self) -> tuple[str, str, str]:
+        """The data, and the fingerprint of what was asked there."""
+        chosen = self.entry["selection"]
+        return chosen["set_name"], chosen["split"], chosen["fingerprint"]
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the model itself answered, in whichever way."""
+        return str(self.entry["contestant"]).startswith(MODEL)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What came out, by name."""
+        return {_short(name): value for name, value in figures(self.entry["scores"])}
+
+    def cells(self, columns: Sequence[str]) -> list[str]:
+        """Write the line."""
+        chosen, values = self.entry["selection"], self.figures
+        who = str(self.entry["contestant"])
+        if self.is_model:
+            who = who.replace(MODEL, f"**{_name(self.told)}**", 1)
+        return [
+            self.entry["protocol"], chosen["set_name"], f"{chosen['items']} / {chosen['photos']}", who,
+            *("" if name not in values else written(name, values[name]) for name in columns),
+        ]  # fmt: skip
+
+
+def _is_one_model(reports: Sequence[Told]) -> bool:
+    """Whether all reports are of the same weights, or of baselines alone."""
+    models = {(told.content["model"]["name"], told.content["model"].get("sha256")) for told in reports}
+    return len({model for model in models if model[0] != NOBODY}) == 1
+
+
+def scoreboard(reports: Sequence[Told], published: Sequence[PublishedScores] | None = None) -> str:
+    """Write all scores of one model; `ValueError` for reports of several."""
+    if not _is_one_model(reports):
+        raise ValueError("A table of all scores is of one model; leave out --into to set several beside each other.")
+    known = published_scores() if published is None else published
+    sources: dict[str, int] = {}
+    parts = [_what_was_run(reports)]
+    for heading, scores in _groups(reports).items():
+        columns = list(dict.fromkeys(name for score in scores if score.is_model for name in score.figures))
+        head = ["protocol", "data", "items / photos", "who", *columns]
+        lines = [score.cells(columns) for score in scores]
+        lines += _published(scores, columns, known, sources)
+        parts += [f"**{heading}**", markdown([head, *lines])]
+    parts += [f"[{number}] {source}." for source, number in sources.items()]
+    return "\n\n".join(parts + ([OWN_NOTE] if sources else [])) + "\n"
+
+
+def _name(told: Told) -> str:
+    return str(told.content["model"]["name"])
+
+
+def _short(name: str) -> str:
+    return name.split(" (")[0]  # without the mode of an open vocabulary, which the protocol's rules say
+
+
+def _groups(reports: Sequence[Told]) -> dict[str, list[Score]]:
+    """Sort all lines by the kind of their score, those of the same items together, the model's first.
+
+    Whoever else was asked of items that the model was not is left out: there is nothing to compare.
+    """
+    scores = [Score(told, entry) for told in reports for entry in told.entries]
+    asked = {(score.entry["protocol"], score.items) for score in scores if score.is_model}
+    found: dict[str, list[Score]] = {}
+    for protocol, items in dict.fromkeys((score.entry["protocol"], score.items) for score in scores):
+        if (protocol, items) not in asked:
+            continue
+        same = [score for score in scores if (score.entry["protocol"], score.items) == (protocol, items)]
+        for score in sorted(same, key=lambda score: not score.is_model):
+            first = "stored" if "stored" in score.entry["scores"] else next(iter(score.figures), "")
+            first = "IoU@1" if "noc" in score.entry["scores"] else first
+            found.setdefault(_HEADINGS.get(first, first or protocol), []).append(score)
+    return found
+
+
+def _what_was_run(reports: Sequence[Told]) -> str:
+    """Say in a line which weights answered, how and where."""
+    own = next(told for told in reports if _name(told) != NOBODY)
+    card, machine = own.content["model"], own.content.get("machine", {})
+    sizes = f"short side {card.get('short_side')}, long side at most {card.get('long_side')}"
+    seeds = sorted({told.content.get("arguments", {}).get("seed", 0) for told in reports})
+    words = [
+        f"`{card['name']}` (sha256 {str(card.get('sha256'))[:16]}), {sizes}, {card.get('precision')}",
+        f"on {machine.get('processor', 'an unknown processor')}",
+        f"seed {', '.join(map(str, seeds))}",
+    ]
+    return "; ".join(words) + f". Percent, but for {CLICKS}: clicks, fewer is better."
+
+
+def _published(
+    scores: Sequence[Score], columns: Sequence[str], published: Sequence[PublishedScores], sources: dict[str, int]
+) -> Iterator[list[str]]:
+    """Write what the authors report for the figures of a table."""
+    keys: dict[str, str] = {}
+    for score in scores:
+        chosen, protocol = score.entry["selection"], score.entry["protocol"]
+        data = f"{chosen['set_name']}, {chosen['split']}"
+        for name in score.figures if score.is_model else ():
+            row = Row(data, score.told.kind(dict(score.entry)), protocol, MODEL, name, ())
+            if (found := published_key(row)) is not None:
+                keys.setdefault(name, found[0])
+    for each in published:
+        if each.family != SHOWN_FAMILY or each.backbone != SHOWN_BACKBONE or each.setting:
+            continue
+        said = {name: figure for name, key in keys.items() if (figure := each.find(key)) is not None}
+        if said:
+            number = sources.setdefault(each.source, len(sources) + 1)
+            data = next(iter(said.values())).benchmark
+            cells = [said[name].text if name in said else "" for name in columns]
+            yield ["as published", data, "", f"{each.model} [{number}]", *cells]
+
+
+# --- Into a page ------------------------------------------------------------------------------------------------------
+
+
+def write_into(page: Path, text: str) -> None:
+    """Put generated tables between the two marks of a page.
+
+    Raises `ValueError` for a page without the marks.
+    """
+    content = page.read_text(encoding="utf-8")
+    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
+        raise ValueError(f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}")
+    place = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    with written_aside(page) as aside:
+        aside.write_text(place.sub(lambda _: f"{BEGIN}\n\n{text}\n{END}", content), encoding="utf-8")

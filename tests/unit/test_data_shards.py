@@ -1,0 +1,143 @@
+"""Shards hold exactly what the set holds that they were written from, and read photos by their place."""
+
+from __future__ import annotations
+
+import tarfile
+
+import numpy as np
+import pytest
+
+import tiny_data as tiny
+from seem.cli.main import main
+from seem.data.dataset import ALL
+from seem.data.inspection import inspect
+from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.pack import PhotoBank
+from seem.data.readers.shards import write_shards
+from seem.data.records import DataError
+from seem.data.transforms import TrainingSampler
+from unit.test_data_opening import WRITERS
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """The two photos of a COCO set with panoptic maps, and their shards."""
+    whole = open_dataset(f"coco:{tiny.coco_panoptic(tmp_path / 'pets')}")
+    write_shards(whole, tmp_path / "shards")
+    return whole, tmp_path / "shards"
+
+
+def told_about(dataset, photo):
+    """Everything that a set says of a photo, and no file names."""
+    panoptic, semantic, void = dataset.panoptic(photo), dataset.semantic(photo), dataset.void(photo)
+    record = (photo.id, photo.hw, photo.labelled, photo.captions, photo.sequence, photo.frame, photo.path.name)
+    maps = [None if values is None else values.tolist() for values in (semantic, void)]
+    partition = panoptic and (panoptic.ids.tolist(), panoptic.segments)
+    said = [each for each in dataset.expressions if each.photo_id == photo.id]
+    pixels = dataset.image(photo).tolist()
+    return record, dataset.objects[photo.id], maps, partition, dataset.complete_names(photo), said, pixels
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_shards_say_what_the_set_says(tmp_path, kind):
+    spec = Spec.parse(f"{kind}:{WRITERS[kind](tmp_path / 'set')}")
+    for split in list_splits(spec):
+        whole = open_dataset(spec, split)
+        write_shards(whole, tmp_path / "shards", per_shard=1)
+        shards = open_dataset(tmp_path.joinpath("shards").as_posix(), split)
+        assert shards.kind == "shards"
+        assert shards.split == whole.split
+        assert shards.categories == whole.categories
+        for ours, theirs in zip(shards.photos, whole.photos, strict=True):
+            assert told_about(shards, ours) == told_about(whole, theirs)
+        assert inspect(shards).ok
+    assert set(list_splits(tmp_path.joinpath("shards").as_posix())) == set(list_splits(spec))
+
+
+def test_a_set_that_is_not_divided_stays_so(tmp_path):
+    write_shards(open_dataset(str(tiny.folder_of_maps(tmp_path / "set"))), tmp_path / "shards")
+    assert open_dataset(f"shards:{tmp_path}/shards", "train").split == ALL
+
+
+def test_members_of_a_photo_stand_together_and_share_their_name(pets):
+    _, folder = pets
+    (file,) = folder.glob("*.tar")
+    with tarfile.open(file) as tar:
+        names = tar.getnames()
+    keys = [name.partition(".")[0] for name in names]
+    assert keys == sorted(keys)
+    assert [name.partition(".")[2] for name in names[:4]] == ["jpg", "json", "semantic.png", "panoptic.png"]
+
+
+def test_shards_of_shards_are_the_same_shards(pets, tmp_path):
+    _, folder = pets
+    write_shards(open_dataset(f"shards:{folder}"), tmp_path / "again")
+    assert (tmp_path / "again" / "val-000000.tar").read_bytes() == (folder / "val-000000.tar").read_bytes()
+
+
+def test_the_index_is_made_anew_when_it_is_gone_or_old(pets):
+    whole, folder = pets
+    index = folder / "val.index.json"
+    kept = index.read_text()
+    for damage in (index.unlink, lambda: index.write_text("{"), lambda: index.write_text(kept.replace("size", "s"))):
+        damage()
+        shards = open_dataset(f"shards:{folder}")
+        assert [photo.id for photo in shards.photos] == [photo.id for photo in whole.photos]
+        assert index.read_text() == kept
+
+
+def test_damage_is_told_in_one_line(pets, tmp_path):
+    _, folder = pets
+    (file,) = folder.glob("*.tar")
+    content = file.read_bytes()
+    shards = open_dataset(f"shards:{folder}")
+    file.write_bytes(content[:700])
+    with pytest.raises(DataError, match=r"val-000000.tar is cut short; copy it again"):
+        shards.image(shards.photos[0])
+    for damage in (content[:700], b"no tar at all" * 100):
+        file.write_bytes(damage)
+        with pytest.raises(DataError, match=r"val-000000.tar cannot be read as a shard") as told:
+            open_dataset(f"shards:{folder}")
+        assert "\n" not in str(told.value)
+    file.write_bytes(content)
+    (folder / "classes.json").unlink()
+    with pytest.raises(DataError, match=r"classes.json is missing"):
+        open_dataset(f"shards:{folder}")
+
+
+def test_a_photo_that_cannot_be_read_is_not_written(tmp_path):
+    folder = tiny.coco(tmp_path / "set")
+    next(folder.rglob("b.jpg")).write_bytes(b"half")
+    with pytest.raises(DataError, match=r"b.jpg"):
+        write_shards(open_dataset(f"coco:{folder}"), tmp_path / "shards")
+    assert not list((tmp_path / "shards").glob("*.tar"))
+    assert not list((tmp_path / "shards").glob("*.part"))
+
+
+def test_photos_that_are_read_when_drawn_give_the_same_samples(pets):
+    whole, folder = pets
+    kept = PhotoBank.from_datasets([whole])
+    drawn = PhotoBank.from_datasets([open_dataset(f"shards:{folder}")], keep=False)
+    assert len(drawn) == len(kept) == 2
+    assert drawn.by_name == kept.by_name
+    assert [len(each) for each in (drawn.photos[:1], drawn.photos)] == [1, 2]
+    ours, theirs = (TrainingSampler(bank, size=32, weights=bank.weights, seed=3) for bank in (drawn, kept))
+    for number in range(6):
+        one, other = ours[number], theirs[number]
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.masks, other.masks)
+        assert (one.names, one.phrases) == (other.names, other.phrases)
+        assert ours.partner(one, number).photo_id == theirs.partner(other, number).photo_id
+
+
+def test_the_command_line_writes_every_part(tmp_path, capsys):
+    folder = tiny.yolo(tmp_path / "set")
+    words = ["data", "shards", str(folder), str(tmp_path / "out")]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert f"Use it: seem finetune --data shards:{tmp_path / 'out'}" in told
+    assert set(list_splits(f"shards:{tmp_path}/out")) == set(list_splits(str(folder)))
+    assert main(["data", "check", str(tmp_path / "out")]) == 0
+    assert main(words) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
