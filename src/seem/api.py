@@ -917,8 +917,10 @@ class EncodedImage:
         """
         vocabulary = Vocabulary.coco_panoptic()
         if self.memory.meaning is not None:
-            vectors = meant(self._at_hand, small)
-            named = label_places(self.model.network.class_logits(vectors[None], self.model.classifier(vocabulary))[0])
+            classifier = self.model.classifier(vocabulary)
+            with torch.no_grad():
+                vectors = meant(self._at_hand, small)
+                named = label_places(self.model.network.class_logits(vectors[None], classifier)[0])
         else:
             found, logits = self._classified(vocabulary)
             height, width = (-(-side // 4) for side in self.images.input_hw[0])  # padding is nobody's

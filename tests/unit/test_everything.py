@@ -393,8 +393,10 @@ def spy(original, said):
 
 def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
     names = seem.Vocabulary.of(["cat", "sky"], background=True)
-    logits = torch.tensor([[0.0, 0.0, 9.0]]).expand(len(nano._object_queries().class_vectors), -1)
-    monkeypatch.setattr(Segmenter, "class_logits", lambda self, vectors, classifier: logits[None])
+    logits = torch.tensor([0.0, 0.0, 9.0])
+    monkeypatch.setattr(
+        Segmenter, "class_logits", lambda self, vectors, classifier: logits.expand(*vectors.shape[:2], -1)
+    )
     nothing = nano.semantic(names)
     assert len(nothing) == 0
     assert [category["name"] for category in nothing.categories] == ["unlabelled", "cat", "sky"]
