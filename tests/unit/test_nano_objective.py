@@ -369,14 +369,19 @@ def test_the_places_of_an_object_together_say_its_name():
     assert thing_loss(right, scene((0, 0, 32, 48), complete=())) == 0.0
 
 
-def test_further_photos_are_asked_for_names_alone():
+def test_further_photos_are_asked_by_words_alone():
     network = tiny_network("nano").train()
     samples = [scene(LEFT, RIGHT), scene(LOW), scene(complete=())]
-    loss = naming_loss(network, samples, BOOK, ONE_ROUND, np.random.default_rng(0))
-    assert loss > 0
-    loss.backward()
+    batch = batch_of(*samples, mix=TEXT_ALONE, count=1)
+    names, masks = (
+        naming_loss(network, batch, BOOK, objective, np.random.default_rng(0))
+        for objective in (replace(ONE_ROUND, spoken=0.0), replace(ONE_ROUND, naming=0.0))
+    )
+    names.backward(retain_graph=True)
     learning = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
     assert learning == {"backbone", "text", "meaning"}
+    masks.backward()
+    assert network.mask_refiner.mask.weight.grad.any()
 
 
 def test_photos_without_complete_names_say_nothing_about_places():

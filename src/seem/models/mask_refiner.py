@@ -48,7 +48,8 @@ class MaskRefiner(nn.Module):
         self.up_fine = nn.Conv2d(middle, fine, 1)
         self.join_fine = nn.Conv2d(fine, fine, 3, padding=1)
         self.mask = nn.Conv2d(fine, 4, 3, padding=1)
-        self.quality = nn.Sequential(nn.Linear(2 * coarse + query_dim, coarse), nn.ReLU(), nn.Linear(coarse, 1))
+        told = 2 * coarse + query_dim + coarse + 2
+        self.quality = nn.Sequential(nn.Linear(told, coarse), nn.ReLU(), nn.Linear(coarse, 1))
 
     def forward(
         self,
@@ -81,8 +82,28 @@ class MaskRefiner(nn.Module):
         x = x4 + F.interpolate(self.up_fine(x8), size=x4.shape[-2:], mode="nearest")
         x4 = x + F.relu(self.join_fine(x))
         logits = torch.unflatten(F.pixel_shuffle(self.mask(x4), 2)[:, 0], 0, (batch, objects))
-        pooled = torch.cat((x16.mean(dim=(2, 3)), x16.amax(dim=(2, 3)), queries.flatten(0, 1)), dim=1)
-        return RefinedMasks(logits, torch.unflatten(self.quality(pooled)[:, 0], 0, (batch, objects)))
+        told = (
+            x16.mean(dim=(2, 3)),
+            x16.amax(dim=(2, 3)),
+            queries.flatten(0, 1),
+            *of_the_mask(logits.flatten(0, 1), x16),
+        )
+        return RefinedMasks(logits, torch.unflatten(self.quality(torch.cat(told, dim=1))[:, 0], 0, (batch, objects)))
+
+
+def of_the_mask(
+    logits: Float[Tensor, "n h w"], features: Float[Tensor, "n c h8 w8"]
+) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n 2"]]:
+    """Describe masks for the judgement of their quality, which teaches the masks nothing.
+
+    The mean feature inside, and two numbers: how sure the mask is of its inside, and which share of the frame it fills.
+    """
+    probability = logits.detach().float().sigmoid()
+    shares = F.adaptive_avg_pool2d(probability[:, None], (features.shape[-2], features.shape[-1]))
+    inside = (features * shares.to(features.dtype)).sum(dim=(2, 3)) / (shares.sum(dim=(2, 3)) + 1e-3).to(features.dtype)
+    certain = probability > 0.5
+    sureness = (probability * certain).sum(dim=(1, 2)) / (certain.sum(dim=(1, 2)) + 1e-6)
+    return inside, torch.stack((sureness, certain.float().mean(dim=(1, 2))), dim=1).to(features.dtype)
 
 
 class Meaning(nn.Module):

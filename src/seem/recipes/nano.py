@@ -40,8 +40,8 @@ from seem.training.targets import PhraseBook, PromptMix, make_batch
 class Stage:
     """What a step looks at until the share `until` of a run: `batch` photos on a canvas of `size` pixels get requests.
 
-    `named` further photos, at `NAMED_SIZE` pixels, are asked for names alone: a fifth of the cost of a request, and
-    names need to see many photos.
+    `named` further photos, at `NAMED_SIZE` pixels, are asked by words alone: a part of the cost, and words need to see
+    many photos.
     """
 
     until: float
@@ -49,7 +49,7 @@ class Stage:
     named: int
 
 
-STAGES = (Stage(0.4, 160, 96), Stage(0.75, 192, 48), Stage(1.0, 224, 32))
+STAGES = (Stage(0.55, 192, 40), Stage(1.0, 224, 32))
 """Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
 NAMED_SIZE = 128
@@ -57,6 +57,7 @@ MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
 NAMED_SETS = {
     "coco_full": 0.26, "coco_person": 0.06, "ccp": 0.08, "voc_animals": 0.27, "voc_general": 0.22, "open_mix": 0.11,
 }  # fmt: skip
+WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.0)
 NAMED_VIEW = Augmentation(p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5)
 
 
@@ -165,10 +166,11 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
         samples = draw_pairs(sampler, first, config.batch)
         batch = make_batch(samples, network.config.image, 3, mix, rng).to(device)
         named = [sample_with_objects(namer, first_named + i) for i in range(stage.named)]
+        spoken = make_batch(named, network.config.image, 1, WORDS_ALONE, rng).to(device)
         # the fused attention kernels are slow backwards on a CPU at these sizes
         with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             loss = step_loss(network, batch, book, objective, rng)
-            naming = naming_loss(network, named, book, objective, rng)
+            naming = naming_loss(network, spoken, book, objective, rng)
         return loss.total + naming, {"naming": float(naming.detach()),
             "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
             "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),

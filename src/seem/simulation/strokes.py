@@ -84,9 +84,11 @@ EVEN_MIX: Mapping[Kind, float] = MappingProxyType(
 """The kinds that the published models are trained with, in their proportions."""
 
 FAMILIAR_MIX: Mapping[Kind, float] = MappingProxyType(
-    {Kind.POINT: 0.4, Kind.CIRCLE: 0.12, Kind.SCRIBBLE: 0.18, Kind.POLYGON: 0.12, Kind.BOX: 0.18}
+    {Kind.POINT: 0.5, Kind.CIRCLE: 0.1, Kind.SCRIBBLE: 0.14, Kind.POLYGON: 0.1, Kind.BOX: 0.16}
 )
 """What people use most, clicks and boxes first."""
+
+MIDDLE = 0.65
 
 
 def mixed(
@@ -99,7 +101,7 @@ def mixed(
 ) -> Drawn:
     """Draw a prompt of a random kind.
 
-    A point prompt is a click near the middle or 1 to `max_points` clicks anywhere inside, with the same chance; half of
+    A point prompt is a click near the middle (`MIDDLE` of them) or 1 to `max_points` clicks anywhere inside; half of
     the boxes are drawn loosely.
 
     Raises:
@@ -111,7 +113,7 @@ def mixed(
     upto = np.cumsum([probabilities[kind] for kind in kinds])
     kind = kinds[min(int(np.searchsorted(upto, rng.random() * upto[-1], side="right")), len(kinds) - 1)]
     if kind is Kind.POINT:
-        return draw_middle(truth, rng) if rng.random() < 0.5 else draw_points(truth, rng, at_most=max_points)
+        return draw_middle(truth, rng) if rng.random() < MIDDLE else draw_points(truth, rng, at_most=max_points)
     if kind is Kind.BOX:
         return draw_box(truth, rng, jitter=0.08 if rng.random() < 0.5 else 0.0)
     if kind is Kind.POLYGON:

@@ -34,7 +34,7 @@ from seem.models.structures import (
 from seem.simulation.next_click import ritm_click
 from seem.training.losses import mask_bce, mask_dice
 from seem.training.matcher import match_objects
-from seem.training.targets import PhraseBook, TrainingBatch, normalised, phrase_rows, shrink
+from seem.training.targets import PhraseBook, TrainingBatch, phrase_rows, shrink
 
 BACKGROUND = "background"
 VISUAL = frozenset({Kind.VISUAL})
@@ -48,11 +48,13 @@ class Objective:
 
     refined: float = 2.0
     coarse: float = 0.5
-    quality: float = 0.3
+    quality: float = 0.5
     names: float = 0.3
     meaning: float = 0.5
     naming: float = 1.0
-    """Of the photos that are asked for names alone."""
+    """Of the photos that are asked by words alone: what places and objects are called."""
+    spoken: float = 0.5
+    """Of the same photos: the masks that phrases get, beside the weights of masks."""
     objects: float = 1.0
     object_names: float = 0.5
     num_negatives: int = 64
@@ -184,18 +186,24 @@ def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random
 
 
 def naming_loss(
-    model: Segmenter, samples: Sequence[Sample], book: PhraseBook, objective: Objective, rng: np.random.Generator
+    model: Segmenter, batch: TrainingBatch, book: PhraseBook, objective: Objective, rng: np.random.Generator
 ) -> Tensor:
-    """Ask photos for nothing but names: a tenth of the cost of a whole step, and names need to see many photos."""
-    device = model.decoder.query_features.device
-    assert model.meaning is not None
-    meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps[1:])
-    said = choose_names(samples, objective, rng)
-    ids, valid = book(said)
-    vectors = unit(model.encode_text(ids.to(device), valid.to(device)).phrases.float())
-    names = Names({name: i for i, name in enumerate(said)}, vectors)
-    places, things = meaning_terms(model, meaning, samples, names), thing_terms(model, meaning, samples, names)
-    return objective.naming * (places + things) / 2
+    """Ask photos by words alone, once: a part of the cost of a whole step, and words need to see many photos.
+
+    Places say their names, objects say theirs, and a phrase about each photo is answered with a mask.
+    """
+    image = model.encode_image(batch.images)
+    assert image.meaning is not None
+    text, rows = encode_texts(model, batch, book, objective, rng)
+    names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)].float()))
+    meant = gather_meant(model, image, batch, text, rows)
+    prompts = VisualPrompts(batch.positive, batch.negative, batch.bounds)
+    _, refined, coarse = answer(model, image, prompts, meant, None, VISUAL)
+    mask, _, quality = refined_terms(refined, batch)
+    masks = objective.refined * mask + objective.coarse * coarse_terms(coarse, batch) + objective.quality * quality
+    places = meaning_terms(model, image.meaning, batch.samples, names)
+    things = thing_terms(model, image.meaning, batch.samples, names)
+    return objective.spoken * masks + objective.naming * (places + things) / 2
 
 
 def answer(

@@ -29,11 +29,11 @@ class PromptMix:
 
     text: float = 0.45
     text_and_visual: float = 0.08
-    absent: float = 0.35
+    absent: float = 0.3
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
-    reference: float = 0.15
+    reference: float = 0.2
     """How often a region of the partner photo says what is meant."""
     reference_absent: float = 0.2
     """Of the references: how many show something that is not there."""
