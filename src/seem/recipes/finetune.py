@@ -31,6 +31,7 @@ from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
 from seem.data.opening import Spec, open_dataset
 from seem.data.pack import PhotoBank
+from seem.data.transforms import Augmentation
 from seem.errors import SeemError
 from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
@@ -40,7 +41,7 @@ from seem.recipes.material import Material, Source, gather, survey
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log, read_results
-from seem.training.engine import LOG_FILE, STATE_FILE, Hooks, TrainConfig, train, world
+from seem.training.engine import LOG_FILE, STATE_FILE, Hooks, TrainConfig, mean_over_processes, train, world
 from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of, rates_of
 from seem.training.pictures import draw_curves, draw_worst
 from seem.training.published import PublishedObjective
@@ -326,7 +327,7 @@ def make_plan(
     further = named_of(material) if is_nano else 0
     check_room(request.out, network)
     bank = bank_of(material, size, request.out)
-    course = course_of(network, bank, size, 2, request.seed, further)
+    course = course_of(network, bank, size, 2, request.seed, further, as_published=objective is not None)
     usual = 16 if device.type != "cpu" else 4 if further == ALL_OVER else 8
     effective = request.batch or min(usual, max(2, 2 * learnt))
     trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
@@ -378,11 +379,14 @@ def named_of(material: Material) -> int:
     return ALL_OVER if all(is_semantic(each) for each in material.held) else IN_PART
 
 
-def course_of(network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int) -> Course:
+def course_of(
+    network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
+) -> Course:
     """Say how samples are drawn for a network of either kind."""
     if network.meaning is not None:
         return Course(bank, size, batch, seed, named=named)
-    return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, PUBLISHED_MIX)
+    how = Augmentation.published() if as_published else Augmentation()
+    return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, PUBLISHED_MIX, augmentation=how)
 
 
 def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
@@ -623,9 +627,13 @@ class Run:
         if not plan.scratch:
             freeze_statistics(network)
         config = plan.config
-        course = course_of(network, bank, plan.size, config.batch, config.seed, plan.named)
+        course = course_of(
+            network, bank, plan.size, config.batch, config.seed, plan.named, as_published=bool(plan.objective)
+        )
         objective = None if not plan.objective else PublishedObjective(**plan.objective)
-        loss_of = loss_for(network, self.loaded.tokenizer(), objective)
+        loss_of = loss_for(
+            network, self.loaded.tokenizer(), objective, lambda count: mean_over_processes(count, self.device)
+        )
         step, ahead = steps_of(course, network, loss_of, plan.config, plan.arithmetic)
         hooks = Hooks(self.validate, self.keep, lambda number: course.describe(number, network), self.report, first)
         try:

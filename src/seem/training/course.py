@@ -58,11 +58,14 @@ class Course:
     objects: int = 3
     mix: PromptMix = field(default_factory=PromptMix)
     named: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def samples(self, number: int, count: int | None = None) -> list[Sample]:
         """Draw the photos of a step of this process; every second one shows something of the one before."""
         rank, processes = world()
-        sampler = TrainingSampler(self.bank, size=self.size, weights=self.bank.weights, seed=self.seed)
+        sampler = TrainingSampler(
+            self.bank, size=self.size, weights=self.bank.weights, seed=self.seed, augmentation=self.augmentation
+        )
         first = (number * processes + rank) * self.batch
         drawn: list[Sample] = []
         for i in range(self.batch if count is None else count):
@@ -120,8 +123,16 @@ class PlacedBook(PhraseBook):
         return ids.to(self.device), valid.to(self.device)
 
 
-def loss_for(network: Segmenter, tokenizer: BytePairTokenizer, objective: PublishedObjective | None = None) -> LossOf:
-    """Choose the objective that fits a network: nano's own, or the published one."""
+def loss_for(
+    network: Segmenter,
+    tokenizer: BytePairTokenizer,
+    objective: PublishedObjective | None = None,
+    count_of: Callable[[int], float] = float,
+) -> LossOf:
+    """Choose the objective that fits a network: nano's own, or the published one.
+
+    `count_of` turns the number of objects in a process's batch into what their masks' losses are divided by.
+    """
     if network.mask_refiner is not None and network.meaning is not None:
         book = PlacedBook(tokenizer, network.text.logit_scale.device)
         wanted = Objective()
@@ -143,7 +154,7 @@ def loss_for(network: Segmenter, tokenizer: BytePairTokenizer, objective: Publis
     chosen = objective or PublishedObjective()
 
     def seem_loss(model: Segmenter, asked: Asked) -> tuple[Tensor, dict[str, float]]:
-        return published_loss(model, asked.batch, speech, chosen, asked.rng)
+        return published_loss(model, asked.batch, speech, chosen, asked.rng, count_of)
 
     return seem_loss
 

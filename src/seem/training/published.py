@@ -8,7 +8,7 @@ Known difference: class names are those that the photos of a batch are annotated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -97,9 +97,18 @@ class Said:
 
 
 def published_loss(
-    model: Segmenter, batch: TrainingBatch, speech: Speech, objective: PublishedObjective, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    speech: Speech,
+    objective: PublishedObjective,
+    rng: np.random.Generator,
+    count_of: Callable[[int], float] = float,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Price one batch; returns the loss and the sums of each kind of term, weighted."""
+    """Price one batch; returns the loss and the sums of each kind of term, weighted.
+
+    `count_of` turns the number of objects of the batch into what their masks' losses are divided by: with several
+    processes, the mean over them.
+    """
     asked = asked_kinds(model, objective)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     device = batch.truth.device
@@ -133,7 +142,8 @@ def published_loss(
         truth_about(batch, b, names, said[b], encoded, offset, asked)
         for b, offset in enumerate(offsets(said, len(names)))
     ]
-    terms = criterion(heads, targets, draw, judgement=objective.judgement)
+    objects = count_of(sum(len(truth.objects.classes) for truth in targets if truth.objects is not None))
+    terms = criterion(heads, targets, draw, judgement=objective.judgement, num_objects=objects)
     total = terms.total(objective.weights)
     return total, shares(terms.heads, objective.weights, total)
 
