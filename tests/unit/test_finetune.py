@@ -420,7 +420,7 @@ def test_masks_without_a_class_are_enough(tmp_path, weights, no_trial):
 @pytest.mark.parametrize(
     ("write", "named", "words"),
     [
-        (tiny.walls, 4, "2 photos at a time and 8 for names alone"),
+        (tiny.walls, 8, "2 photos at a time and 16 for names alone"),
         (tiny.bricks, 1, "2 photos at a time and 2 for names alone"),
         (lambda root: tiny.bricks(root, classes=()), 0, "2 photos at a time, float32"),
     ],

@@ -57,7 +57,7 @@ FILES = (
 
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 150, 5000
 USUAL_MINUTES = 30.0  # more is never planned unless it is asked for
-ALL_OVER, IN_PART = 4, 1  # photos asked for names alone, for each other one: of sets labelled all over, of others
+ALL_OVER, IN_PART = 8, 1  # photos asked for names alone, for each other one: of sets labelled all over, of others
 VALIDATIONS = 10  # in a whole run
 FINAL_PHOTOS = 200  # at most so many photos are scored before and after
 VALIDATION_SHARE = 0.15  # of the time may go into validation
@@ -328,7 +328,7 @@ def make_plan(
     check_room(request.out, network)
     bank = bank_of(material, size, request.out)
     course = course_of(network, bank, size, 2, request.seed, further, as_published=objective is not None)
-    usual = 16 if device.type != "cpu" else 4 if further == ALL_OVER else 8
+    usual = (8 if device.type == "cpu" else 16) // (4 if further == ALL_OVER else 1)
     effective = request.batch or min(usual, max(2, 2 * learnt))
     trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
     micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
