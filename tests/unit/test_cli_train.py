@@ -143,12 +143,14 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
         return recipe.Outcome({}, {}, 0, 0, Path())
 
     monkeypatch.setattr(published, "finetune", note)
-    words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-negative",
+    words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-positive",
+             "--no-negative",
              "--finer-masks", "lvis"]  # fmt: skip
     assert main(words) == 0
     request, more = asked[0]
     assert (request.model, request.epochs) == ("seem-focal-t-v1", 50)
-    assert (more["objective"].rounds, more["objective"].memory, more["objective"].negative) == (3, False, False)
+    objective = more["objective"]
+    assert (objective.rounds, objective.memory, objective.positive, objective.negative) == (3, False, False, False)
     assert more["finer_masks"] == Path("lvis")
     assert (more["base"].schedule, more["base"].learning_rate, more["base"].clip) == ("steps", 1e-4, 5.0)
 

@@ -151,6 +151,8 @@ def test_rounds_add_clicks_and_have_no_gradient(network):
     assert not (prompts.positive | prompts.negative)[silent].any()
     without, _ = play(network, image, batch, replace(FAST, rounds=3, negative=False), copy.deepcopy(most), generator)
     assert not without.negative.any()
+    alone, _ = play(network, image, batch, replace(FAST, rounds=3, positive=False), copy.deepcopy(most), generator)
+    assert torch.equal(alone.positive, batch.positive | batch.bounds)
     first, nothing = play(network, image, batch, replace(FAST, rounds=0), copy.deepcopy(most), generator)
     assert nothing is None
     assert torch.equal(first.positive, batch.positive | batch.bounds)

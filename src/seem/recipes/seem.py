@@ -28,6 +28,7 @@ class Ablation:
 
     rounds: int = 5
     memory: bool = True
+    positive: bool = True
     negative: bool = True
     objects: bool = True
     phrases: bool = True
@@ -38,6 +39,7 @@ class Ablation:
         return PublishedObjective(
             rounds=self.rounds,
             memory=self.memory,
+            positive=self.positive,
             negative=self.negative,
             objects=self.objects,
             phrases=self.phrases,

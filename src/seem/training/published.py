@@ -49,13 +49,14 @@ MAX_NAMES = 256  # class names compared in one step
 class PublishedObjective:
     """What a step counts; the defaults are those of the released SEEM v1 models.
 
-    Ablations: `rounds=0` (no interactive rounds), `memory=False` (rounds forget the mask before), `negative=False` (no
-    negative marks or clicks), `objects`, `phrases` or `visual` off.
+    Ablations: `rounds=0` (no interactive rounds), `memory=False` (rounds forget the mask before), `positive=False`
+    (rounds add no positive clicks), `negative=False` (no negative marks or clicks), `objects`, `phrases` or `visual` off.
     """
 
     rounds: int = 5
     """At most so many rounds without gradient come before the one that counts; 0 to all of them, each as often."""
     memory: bool = True
+    positive: bool = True
     negative: bool = True
     objects: bool = True
     phrases: bool = True
@@ -224,7 +225,8 @@ def play(
         for b in range(len(positive)):
             clicked = seem_next_clicks(batch.truth[b], previous[b].float(), positive[b], negative[b])
             asked = positive[b].flatten(1).any(-1)[:, None, None]  # what nobody asked about stays silent
-            positive[b] = torch.where(asked, clicked.positive, positive[b])
+            if objective.positive:
+                positive[b] = torch.where(asked, clicked.positive, positive[b])
             if objective.negative:
                 negative[b] = torch.where(asked, clicked.negative, negative[b])
     return VisualPrompts(positive, negative), previous
