@@ -30,7 +30,8 @@ from seem.recipes.finetune import Plan, finetune
 from seem.training import course, room
 
 NAN = float("nan")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parent), "OMP_NUM_THREADS": "1"}
+PLACES = os.pathsep.join(str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1]))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PLACES, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -467,8 +468,8 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
     plan, said = planned([folder], tmp_path / "run", weights, scratch=True)
     assert plan.scratch
     assert "from random weights" in said
-    first, again, other = (recipe.opened(weights, True, seed).network.state_dict() for seed in (1, 1, 2))
-    loaded = recipe.opened(weights, False, 1).network.state_dict()
+    first, again, other = (recipe.opened(str(weights), True, seed).network.state_dict() for seed in (1, 1, 2))
+    loaded = recipe.opened(str(weights), False, 1).network.state_dict()
     name = "backbone.stem.conv.weight"
     assert torch.equal(first[name], again[name])
     assert not torch.equal(first[name], other[name])

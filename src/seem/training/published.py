@@ -50,7 +50,8 @@ class PublishedObjective:
     """What a step counts; the defaults are those of the released SEEM v1 models.
 
     Ablations: `rounds=0` (no interactive rounds), `memory=False` (rounds forget the mask before), `positive=False`
-    (rounds add no positive clicks), `negative=False` (no negative marks or clicks), `objects`, `phrases` or `visual` off.
+    (rounds add no positive clicks), `negative=False` (no negative marks or clicks), `objects`, `phrases` or `visual`
+    off.
     """
 
     rounds: int = 5
