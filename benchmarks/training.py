@@ -36,11 +36,15 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Timing:
-    """One setting: photos a second (median and quartiles over steps) and the peak memory of a step."""
+    """One setting: photos a second (median and quartiles over steps) and the peak memory of a step.
+
+    For each of `batch` photos that are asked everything, `named` others are asked for names alone.
+    """
 
     arithmetic: Arithmetic
     threads: int
     batch: int
+    named: int
     size: int
     steps: int
     photos_per_second: float
@@ -55,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--batch", type=int, default=8)
     reader.add_argument("--steps", type=int, default=10)
     reader.add_argument("--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()}))
+    reader.add_argument("--named", type=int, default=0, help="photos asked for names alone, for each other one")
     reader.add_argument("--device")
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
@@ -76,25 +81,24 @@ def measure(
     loaded = open_network(model)
     network = loaded.network.train().to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(network, TrainConfig(learning_rate=1e-5))
-    course = Course(a_bank(), options.size, options.batch, 0)
+    course = Course(a_bank(), options.size, options.batch, 0, named=options.named)
     loss_of = loss_for(network, loaded.tokenizer())
     rates, peaks = [], []
     for number in range(WARM_UP + options.steps):
         started = time.perf_counter()
         with room.measured(device) as taken:
-            batch, rng = course.asked(number, network)
-            loss, _ = priced(network, batch, rng, loss_of, arithmetic)
+            loss, _ = priced(network, course.asked(number, network), loss_of, arithmetic)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
         if number >= WARM_UP:
-            rates.append(options.batch / (time.perf_counter() - started))
+            rates.append(options.batch * (1 + options.named) / (time.perf_counter() - started))
             peaks.append(taken.peak / 1e6)
     low, middle, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else rates * 3
     return Timing(
-        arithmetic, threads, options.batch, options.size, options.steps, round(middle, 3),
+        arithmetic, threads, options.batch, options.named, options.size, options.steps, round(middle, 3),
         (round(low, 3), round(high, 3)), round(max(peaks), 1),
     )  # fmt: skip
 

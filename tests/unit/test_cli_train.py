@@ -98,6 +98,7 @@ def test_a_run_is_told_line_by_line(tmp_path, capsys):
         (["finetune", "--data", ".", "--out", "run"], 2, "no data set"),
         (["finetune", "--data", ".", "--out", "run", "--model", "nanno"], 2, "no data set"),
         (["finetune", "--data", ".", "--out", "run", "--freeze", "head"], 2, "no part 'head'"),
+        (["finetune", "--data", ".", "--out", "run", "--rate", "text"], 2, "PART=FACTOR"),
         (["finetune", "--data", ".*-1", "--out", "run"], 2, "weight"),
         (["finetune", "--data", ".", "--out", "run", "--resume"], 2, "no run to go on with"),
         (["train", "magic", "--data", ".", "--out", "run"], 2, "no recipe 'magic'"),
@@ -119,11 +120,13 @@ def test_options_become_the_request(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "finetune", lambda request, **more: asked.append((request, more)))
     main(["finetune", "--data", "a*2", "--data", "b", "--out", "run", "--minutes", "5", "--freeze", "backbone,text",
-          "--learning-rate", "1e-3", "--patience", "2", "--shard", "--seed", "7", "--resume"])  # fmt: skip
+          "--learning-rate", "1e-3", "--patience", "2", "--shard", "--seed", "7", "--resume", "--from-scratch",
+          "--rate", "backbone=0.1", "--rate", "text = 2"])  # fmt: skip
     request, more = asked[0]
     assert request.data == ("a*2", "b")
     assert (request.minutes, request.learning_rate, request.patience, request.seed) == (5.0, 1e-3, 2, 7)
-    assert (request.freeze, request.shard) == (("backbone", "text"), True)
+    assert (request.freeze, request.shard, request.scratch) == (("backbone", "text"), True, True)
+    assert request.rates == (("backbone", 0.1), ("text", 2.0))
     assert (more["resume"], more["overwrite"]) == (True, False)
 
 
@@ -140,12 +143,14 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
         return recipe.Outcome({}, {}, 0, 0, Path())
 
     monkeypatch.setattr(published, "finetune", note)
-    words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-negative",
+    words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-positive",
+             "--no-negative",
              "--finer-masks", "lvis"]  # fmt: skip
     assert main(words) == 0
     request, more = asked[0]
     assert (request.model, request.epochs) == ("seem-focal-t-v1", 50)
-    assert (more["objective"].rounds, more["objective"].memory, more["objective"].negative) == (3, False, False)
+    objective = more["objective"]
+    assert (objective.rounds, objective.memory, objective.positive, objective.negative) == (3, False, False, False)
     assert more["finer_masks"] == Path("lvis")
     assert (more["base"].schedule, more["base"].learning_rate, more["base"].clip) == ("steps", 1e-4, 5.0)
 

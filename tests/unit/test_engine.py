@@ -25,6 +25,7 @@ from seem.training.engine import (
     TrainConfig,
     join_world,
     make_optimizer,
+    mean_over_processes,
     save,
     schedule,
     train,
@@ -443,6 +444,7 @@ def test_a_single_process_is_a_world_of_one(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     join_world()
     assert world() == (0, 1)
+    assert mean_over_processes(3, torch.device("cpu")) == 3.0
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
@@ -498,6 +500,7 @@ def work(out):
 
     result = train(toy(with_statistics=False), half_step, CONFIG, out / "together")
     torch.save(result.state_dict(), out / f"rank{rank}.pt")
+    assert mean_over_processes(3 * rank, torch.device("cpu")) == 1.5
     minutes = 0.0 if rank == 0 else math.inf
     train(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
     shard = replace(CONFIG, shard=True)

@@ -21,6 +21,8 @@ from safetensors import safe_open
 import seem
 import tiny_training as tiny
 from seem import zoo
+from seem.data.opening import open_dataset
+from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
 from seem.recipes import finetune as recipe
@@ -28,7 +30,8 @@ from seem.recipes.finetune import Plan, finetune
 from seem.training import course, room
 
 NAN = float("nan")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(tiny.__file__).parent), "OMP_NUM_THREADS": "1"}
+PLACES = os.pathsep.join(str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1]))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PLACES, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,8 @@ def test_everything_is_said_before_and_after(finished):
     _, said, _, _ = finished
     for words in (
         "6 photos, 6 objects", "a tenth is held out", "To learn from: 5 photos, 1 class (brick)",
-        "To be judged on: 1 photo", "frozen: nothing", "s a step", "6 steps at learning rate 0.0003", "about",
+        "To be judged on: 1 photo", "frozen: nothing", "s a step", "2 photos at a time and 2 for names alone",
+            "6 steps at learning rate 0.001", "about",
         "Before: IoU after one click", " before, ", "best.safetensors", "seem.load",
     ):  # fmt: skip
         assert words in said, words
@@ -196,6 +200,28 @@ def test_a_run_stops_where_nothing_gets_better(finished, weights, tmp_path, monk
     assert finetune(request, resume=True, say=said.append).steps == 2
 
 
+def asked_of(out, **changes):
+    return tiny.request_for(["data"], out, "nano", **{"steps": None, **changes})
+
+
+@pytest.mark.parametrize(
+    ("photos", "step_seconds", "steps"),
+    [(1000, 0.01, 5000), (200, 0.5, 1500), (100_000, 6.0, 255), (100_000, 60.0, 150), (2, 0.5, 150)],
+    ids=["not for ever", "so many looks", "half an hour", "some steps at least", "of few photos, too"],
+)
+def test_a_run_of_no_given_length_takes_half_an_hour_at_most(tmp_path, photos, step_seconds, steps):
+    config = recipe.schedule_of(asked_of(tmp_path), True, None, 8, 1, photos, step_seconds)
+    assert config.steps == steps
+
+
+def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
+    request = asked_of(tmp_path, rates=(("backbone", 0.05), ("decoder", 2.0)))
+    request.check()
+    for is_nano, others in ((True, {}), (False, {"text.": 0.1})):
+        config = recipe.schedule_of(request, is_nano, None, 8, 1, 10, 1.0)
+        assert dict(config.rates) == {**others, "backbone.": 0.05, "decoder.": 2.0, "image_projection": 2.0}
+
+
 def test_time_is_kept(finished, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 6.0, 0))
     request = tiny.request_for(finished[3].data, tmp_path, weights, steps=None, minutes=2.0)
@@ -258,6 +284,8 @@ def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monk
         ({"learning_rate": -1.0}, "--learning-rate is -1.0"),
         ({"size": 50}, "multiple of 32"),
         ({"freeze": ("head",)}, "no part 'head'"),
+        ({"rates": (("head", 0.1),)}, "no part 'head'"),
+        ({"rates": (("text", 0.0),)}, r"--rate text=0: it must be more than 0; --freeze"),
         ({"patience": -1}, "0 or more"),
         ({"batch": 0}, "--batch is 0"),
         ({"model": "nanno"}, "did you mean 'nano'"),
@@ -388,6 +416,64 @@ def test_a_single_photo_is_judged_on_itself(tmp_path, weights, no_trial):
 def test_masks_without_a_class_are_enough(tmp_path, weights, no_trial):
     _, said = planned([tiny.bricks(tmp_path / "plain", classes=())], tmp_path / "run", weights)
     assert "5 photos, 0 classes" in said
+
+
+@pytest.mark.parametrize(
+    ("write", "named", "words"),
+    [
+        (tiny.walls, 8, "2 photos at a time and 16 for names alone"),
+        (tiny.bricks, 1, "2 photos at a time and 2 for names alone"),
+        (lambda root: tiny.bricks(root, classes=()), 0, "2 photos at a time, float32"),
+    ],
+    ids=["labelled all over", "named objects", "objects without names"],
+)
+def test_how_many_photos_are_asked_for_names_alone_depends_on_the_labels(
+    tmp_path, weights, no_trial, write, named, words
+):
+    plan, said = planned([write(tmp_path / "set")], tmp_path / "run", weights)
+    assert plan.named == named
+    assert words in said
+
+
+def test_labels_all_over_are_judged_pixel_by_pixel(tmp_path, weights):
+    outcome = finetune(
+        tiny.request_for([tiny.walls(tmp_path / "walls")], tmp_path / "run", weights, steps=2), say=lambda text: None
+    )
+    assert outcome.before.keys() == outcome.after.keys() == {"semantic_miou"}
+
+
+def test_shards_are_learnt_from(tmp_path, weights, no_trial):
+    whole = open_dataset(str(tiny.bricks(tmp_path / "bricks")))
+    write_shards(whole, tmp_path / "shards")
+    plan, said = planned([f"shards:{tmp_path}/shards"], tmp_path / "run", weights)
+    assert "To learn from: 5 photos, 1 class (brick)" in said
+    bank = recipe.bank_of(recipe.gather(plan.sources, 0), 64, tmp_path / "run")
+    assert bank.by_name == {"brick": (0, 1, 2, 3, 4)}
+
+
+def test_photos_that_the_disk_has_no_room_for_are_read_when_they_are_drawn(tmp_path, monkeypatch):
+    material = recipe.gather([recipe.survey(str(tiny.bricks(tmp_path / "bricks")))[0]], 0)
+    samples = []
+    for place, share in (("kept", 0.5), ("drawn", 0.0)):
+        (tmp_path / place).mkdir()
+        monkeypatch.setattr(recipe, "CACHE_SHARE", share)
+        bank = recipe.bank_of(material, 64, tmp_path / place)
+        assert (tmp_path / place / recipe.CACHE_FILE).is_file() == (place == "kept")
+        samples.append(course.Course(bank, 64, 2, 0).samples(3))
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(*samples, strict=True))
+
+
+def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weights, no_trial):
+    folder = tiny.bricks(tmp_path / "bricks")
+    plan, said = planned([folder], tmp_path / "run", weights, scratch=True)
+    assert plan.scratch
+    assert "from random weights" in said
+    first, again, other = (recipe.opened(str(weights), True, seed).network.state_dict() for seed in (1, 1, 2))
+    loaded = recipe.opened(str(weights), False, 1).network.state_dict()
+    name = "backbone.stem.conv.weight"
+    assert torch.equal(first[name], again[name])
+    assert not torch.equal(first[name], other[name])
+    assert not torch.equal(first[name], loaded[name])
 
 
 def test_a_mixture_keeps_its_weights(tmp_path, weights, no_trial):

@@ -67,6 +67,22 @@ def test_the_same_dice_give_the_same_loss(network):
     assert first == again != other
 
 
+def test_object_masks_are_divided_by_the_objects_of_all_processes(network):
+    counts = []
+
+    def double(count):
+        counts.append(count)
+        return 2.0 * count
+
+    torch.manual_seed(0)
+    alone = replace(FAST, phrases=False, visual=False)
+    whole = published_loss(network, a_batch(network), SPEECH, alone, np.random.default_rng(0))[0]
+    torch.manual_seed(0)
+    half = published_loss(network, a_batch(network), SPEECH, alone, np.random.default_rng(0), double)[0]
+    assert counts == [3]
+    assert 0.5 * whole < half < whole  # masks count half, names as before
+
+
 @pytest.mark.parametrize("off", ["objects", "phrases", "visual"])
 def test_what_is_switched_off_is_not_asked(network, off):
     _, terms = loss_of(network, replace(FAST, **{off: False}))
@@ -135,6 +151,8 @@ def test_rounds_add_clicks_and_have_no_gradient(network):
     assert not (prompts.positive | prompts.negative)[silent].any()
     without, _ = play(network, image, batch, replace(FAST, rounds=3, negative=False), copy.deepcopy(most), generator)
     assert not without.negative.any()
+    alone, _ = play(network, image, batch, replace(FAST, rounds=3, positive=False), copy.deepcopy(most), generator)
+    assert torch.equal(alone.positive, batch.positive | batch.bounds)
     first, nothing = play(network, image, batch, replace(FAST, rounds=0), copy.deepcopy(most), generator)
     assert nothing is None
     assert torch.equal(first.positive, batch.positive | batch.bounds)

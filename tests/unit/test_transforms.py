@@ -99,6 +99,20 @@ def test_masks_stay_on_their_pixels_under_every_geometry(size):
         assert not sample.masks[:, :, sample.valid_hw[1] :].any()
 
 
+def test_published_jitter_shows_photos_from_a_tenth_to_twice_the_canvas():
+    samples = [augment(TWO, 90, rng(seed), Augmentation.published()) for seed in range(80)]
+    shares = np.array([max(sample.valid_hw) / 90 for sample in samples])
+    assert 0.1 <= shares.min() < 0.2
+    assert 0.35 < (shares == 1.0).mean() < 0.7  # larger than the canvas: a part of the photo
+    plain = {(128, 128, 128), RED, BLUE}
+    whole = next(sample for sample in samples if max(sample.valid_hw) / 90 > 0.95)
+    colours = whole.image[:, : whole.valid_hw[0], : whole.valid_hw[1]].reshape(3, -1).T
+    assert np.mean([tuple(colour) in plain for colour in colours.tolist()]) > 0.5  # all but borders
+    assert {sample.phrases[0][0] for sample in samples if len(sample.masks) == 2} == {
+        "the square on the left", "the square on the right",
+    }  # fmt: skip
+
+
 def test_zoom_keeps_its_object_whole():
     for seed in range(40):
         sample = augment(photo(LEFT), 100, rng(seed), replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 2.0)))

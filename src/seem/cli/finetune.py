@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +22,15 @@ def finetune(
     model: Annotated[str, typer.Option(metavar="NAME", help="Where to begin: a name, or a file.")] = "nano",
     minutes: Annotated[float | None, typer.Option(metavar="N", help="How long it may take.")] = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="How many steps; default: 30 looks at a photo.")
+        int | None, typer.Option(metavar="N", help="How many steps; default: at most half an hour.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest learning rate.")] = None,
     freeze: Annotated[
         str | None, typer.Option(metavar="PARTS", help="Parts that do not learn: backbone,text,...; none = none.")
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART=FACTOR", help="A part learns so much faster or slower; repeatable."),
     ] = None,
     size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the training canvas.")] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Photos a step; default: found by itself.")] = None,
@@ -34,6 +39,9 @@ def finetune(
     patience: Annotated[
         int, typer.Option(metavar="N", help="Stop after so many looks without progress; 0 = never.")
     ] = 4,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", metavar=" ", help="Begin with random weights, to compare.")
+    ] = False,
     shard: Annotated[
         bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")
     ] = False,
@@ -59,6 +67,8 @@ def finetune(
         seed=seed,
         patience=patience,
         shard=shard,
+        rates=rates(rate or ()),
+        scratch=from_scratch,
     )
     join_world()
     screen = Screen(quiet)
@@ -74,6 +84,18 @@ def parts(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     return tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
+
+
+def rates(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Read factors of the learning rate."""
+    read = []
+    for text in texts:
+        part, _, factor = text.partition("=")
+        try:
+            read.append((part.strip(), float(factor)))
+        except ValueError:
+            raise ValueError(f"--rate is {text!r}; write PART=FACTOR, such as backbone=0.1.") from None
+    return tuple(read)
 
 
 class Screen:

@@ -41,6 +41,10 @@ def train(
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="Hand masks on between rounds.", rich_help_panel=INTERACTIVE)
     ] = True,
+    positive: Annotated[
+        bool,
+        typer.Option("--positive/--no-positive", help="Positive clicks in rounds.", rich_help_panel=INTERACTIVE),
+    ] = True,
     negative: Annotated[
         bool, typer.Option("--negative/--no-negative", help="Negative clicks.", rich_help_panel=INTERACTIVE)
     ] = True,
@@ -89,7 +93,7 @@ def train(
             patience=0,
             shard=shard,
         )
-        ablation = published.Ablation(rounds, memory, negative, objects, phrases, visual)
+        ablation = published.Ablation(rounds, memory, positive, negative, objects, phrases, visual)
         published.run(
             request, ablation, finer_masks, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +62,13 @@ class Augmentation:
     p_jpeg: float = 0.08
     min_visible: int = 16  # canvas pixels below which an object is not kept
     max_objects: int = 64
+    jitter: tuple[float, float] | None = None
+    """Large-scale jitter in place of all windows: the photo's longest side is so many times the canvas's."""
+
+    @classmethod
+    def published(cls) -> Augmentation:
+        """Vary photos as SEEM's training did: flips and large-scale jitter from 0.1 to 2, no other change."""
+        return replace(cls.none(), p_flip=0.5, jitter=(0.1, 2.0))
 
     @classmethod
     def none(cls) -> Augmentation:
@@ -268,7 +275,9 @@ def _choose_view(photo: BankedPhoto, size: int, rng: np.random.Generator, how: A
     longest = max(height, width)
     target = _zoom_target(photo, rng)
     choice = rng.random()
-    if target is None or choice >= how.p_zoom:
+    if how.jitter is not None:
+        side = longest / rng.uniform(*how.jitter)
+    elif target is None or choice >= how.p_zoom:
         whole = choice - how.p_zoom < how.p_whole if target is not None else choice < how.p_whole
         side = longest * (1.0 if whole else rng.uniform(*how.window))
     else:

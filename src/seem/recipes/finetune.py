@@ -31,20 +31,22 @@ from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
 from seem.data.opening import Spec, open_dataset
 from seem.data.pack import PhotoBank
+from seem.data.transforms import Augmentation
 from seem.errors import SeemError
 from seem.loading import open_file, open_network, usable_device
+from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.recipes.finer import with_finer_masks
 from seem.recipes.material import Material, Source, gather, survey
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log, read_results
-from seem.training.engine import LOG_FILE, STATE_FILE, Hooks, TrainConfig, train, world
-from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of
+from seem.training.engine import LOG_FILE, STATE_FILE, Hooks, TrainConfig, mean_over_processes, train, world
+from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of, rates_of
 from seem.training.pictures import draw_curves, draw_worst
 from seem.training.published import PublishedObjective
 from seem.training.targets import PromptMix
-from seem.training.validation import Scores, score
+from seem.training.validation import LOOKED_AT, Scores, is_semantic, score
 
 RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
 CACHE_FILE, CURVES_FILE, WORST_FILE = "photos.cache", "curves.png", "worst.png"
@@ -53,7 +55,9 @@ FILES = (
     "state.part",
 )  # fmt: skip
 
-EPOCHS, FEWEST_STEPS, MOST_STEPS = 30, 150, 3000
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 150, 5000
+USUAL_MINUTES = 30.0  # more is never planned unless it is asked for
+ALL_OVER, IN_PART = 8, 1  # photos asked for names alone, for each other one: of sets labelled all over, of others
 VALIDATIONS = 10  # in a whole run
 FINAL_PHOTOS = 200  # at most so many photos are scored before and after
 VALIDATION_SHARE = 0.15  # of the time may go into validation
@@ -65,7 +69,7 @@ CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 PUBLISHED_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
 PUBLISHED_OBJECTS = 10
-SWITCHES = ("rounds", "memory", "negative", "objects", "phrases", "visual")  # of the published objective
+SWITCHES = ("rounds", "memory", "positive", "negative", "objects", "phrases", "visual")  # of the published objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,10 @@ class Request:
     patience: int = 4
     shard: bool = False
     epochs: int | None = None
+    rates: tuple[tuple[str, float], ...] = ()
+    """Factors of the learning rate by part of the network."""
+    scratch: bool = False
+    """Begin with random weights, to see what the others are worth."""
 
     def check(self) -> None:
         """Raise `ValueError` for what cannot be meant."""
@@ -105,6 +113,11 @@ class Request:
         if self.patience < 0 or self.seed < 0:
             raise ValueError("--patience and --seed must be 0 or more.")
         check_parts(self.freeze or ())
+        for part, factor in rates_of(dict(self.rates)):
+            if not 0 < factor < math.inf:
+                raise ValueError(
+                    f"--rate {part.rstrip('.')}={factor:g}: it must be more than 0; --freeze lets a part not learn."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +134,8 @@ class Plan:
     step_seconds: float
     photo_seconds: float
     validation_photos: int
-    frozen_statistics: bool
+    named: int
+    scratch: bool
     processes: int
     start_sha256: str
     fingerprint: str
@@ -301,17 +315,21 @@ def make_plan(
     else:
         say(f"To be judged on: {counted(judged, 'photo')} that are not learnt from")
 
-    loaded = open_network(request.model)
+    loaded = opened(request.model, request.scratch, request.seed)
     network = loaded.network
-    is_nano = network.mask_refiner is not None
+    is_nano = network.meaning is not None
     parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
     size = request.size or (224 if is_nano else 512)
     network.train().to(device)
     frozen = freeze(network, parts)
+    if not request.scratch:
+        freeze_statistics(network)
+    further = named_of(material) if is_nano else 0
     check_room(request.out, network)
     bank = bank_of(material, size, request.out)
-    course = Course(bank, size, 2, request.seed, *(() if is_nano else (PUBLISHED_OBJECTS, PUBLISHED_MIX)))
-    effective = request.batch or min(8 if device.type == "cpu" else 16, max(2, 2 * learnt))
+    course = course_of(network, bank, size, 2, request.seed, further, as_published=objective is not None)
+    usual = (8 if device.type == "cpu" else 16) // (4 if further == ALL_OVER else 1)
+    effective = request.batch or min(usual, max(2, 2 * learnt))
     trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
     micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
     processes = world()[1]
@@ -329,7 +347,8 @@ def make_plan(
         step_seconds=trial.seconds * accumulate,
         photo_seconds=photo_seconds,
         validation_photos=int(min(max(8, affordable), 100, judged)),
-        frozen_statistics=micro < 8,
+        named=further,
+        scratch=request.scratch,
         processes=processes,
         start_sha256=loaded.sha256,
         fingerprint=material.fingerprint,
@@ -338,6 +357,36 @@ def make_plan(
     )
     tell_plan(plan, network, frozen, trial, say)
     return plan
+
+
+def opened(model: str, scratch: bool, seed: int) -> LoadedNetwork:
+    """Open the model to begin with; its network has random weights if `scratch`."""
+    loaded = open_network(model)
+    if not scratch:
+        return loaded
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return replace(loaded, network=build(loaded.network.config))
+
+
+def named_of(material: Material) -> int:
+    """Decide how many photos are asked for names alone, for each other one; 0 where no class is told completely."""
+    told = any(
+        each.dataset.complete_names(photo) for each in material.train for photo in each.dataset.photos[:LOOKED_AT]
+    )
+    if not told:
+        return 0
+    return ALL_OVER if all(is_semantic(each) for each in material.held) else IN_PART
+
+
+def course_of(
+    network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
+) -> Course:
+    """Say how samples are drawn for a network of either kind."""
+    if network.meaning is not None:
+        return Course(bank, size, batch, seed, named=named)
+    how = Augmentation.published() if as_published else Augmentation()
+    return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, PUBLISHED_MIX, augmentation=how)
 
 
 def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
@@ -379,11 +428,12 @@ def schedule_of(
     elif request.epochs is not None:
         steps = max(1, math.ceil(request.epochs * photos / per_step))
     else:
-        steps = min(max(EPOCHS * photos // per_step, FEWEST_STEPS), MOST_STEPS)
+        affordable = int(60 * USUAL_MINUTES * (1 - VALIDATION_SHARE) / max(step_seconds, 1e-6))
+        steps = max(min(EPOCHS * photos // per_step, MOST_STEPS, affordable), FEWEST_STEPS)
     start = base or TrainConfig(
-        learning_rate=3e-4 if is_nano else 1e-4,
+        learning_rate=1e-3 if is_nano else 1e-4,
         clip=3.0 if is_nano else 5.0,
-        rates=(("backbone.", 0.3), ("text.", 0.3)) if is_nano else (("backbone.", 0.1), ("text.", 0.1)),
+        rates=() if is_nano else (("backbone.", 0.1), ("text.", 0.1)),
     )
     return replace(
         start,
@@ -391,6 +441,7 @@ def schedule_of(
         batch=micro,
         accumulate=accumulate,
         learning_rate=request.learning_rate or start.learning_rate,
+        rates=tuple({**dict(start.rates), **dict(rates_of(dict(request.rates)))}.items()),
         warmup=min(start.warmup, 50, steps // 10),
         average=min(start.average, max(0.0, 1 - 5 / max(steps, 5))),
         seed=request.seed,
@@ -408,12 +459,14 @@ def tell_plan(plan: Plan, network: Segmenter, frozen: int, trial: Trial, say: Sa
     sizes = parts_of(network)
     whole = sum(sizes.values())
     config = plan.config
+    begun = f"{plan.model} from random weights" if plan.scratch else plan.model
     say(
-        f"{plan.model}: {whole / 1e6:.1f} M parameters, {(whole - frozen) / 1e6:.1f} M of them learn; frozen: "
+        f"{begun}: {whole / 1e6:.1f} M parameters, {(whole - frozen) / 1e6:.1f} M of them learn; frozen: "
         f"{', '.join(plan.freeze) or 'nothing'}"
     )
     say(
         f"Canvas {plan.size} x {plan.size}, {config.batch} photos at a time"
+        + (f" and {config.batch * plan.named} for names alone" if plan.named else "")
         + (f", {config.accumulate} times a step" if config.accumulate > 1 else "")
         + (f", in each of {plan.processes} processes" if plan.processes > 1 else "")
         + f", {plan.arithmetic} on {plan.device}: {plan.step_seconds:.2f} s a step"
@@ -471,8 +524,7 @@ def one_step(
     """Run a step forward and backward; returns its loss and its seconds, drawing photos included."""
     device = next(network.parameters()).device
     started = time.perf_counter()
-    batch, rng = course.asked(0, network, count)
-    loss, _ = priced(network, batch, rng, loss_of, arithmetic)
+    loss, _ = priced(network, course.asked(0, network, count), loss_of, arithmetic)
     loss.backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
     if device.type == "cuda":
@@ -517,7 +569,7 @@ def judging(network: nn.Module) -> Iterator[None]:
 
 def bank_of(material: Material, size: int, out: Path) -> PhotoBank:
     """Keep the photos to learn from in one file, as large as the canvas needs them, if the disk has room for that."""
-    longest = max(320, round(size * 320 / 224))
+    longest = max(320, round(size * 384 / 224))
     cache = out / CACHE_FILE
     needed = material.num_photos[0] * PHOTO_BYTES * (longest / 320) ** 2
     keep = cache.is_file() or needed <= CACHE_SHARE * shutil.disk_usage(out).free
@@ -545,7 +597,7 @@ class Run:
         self.say = say
         self.live = live
         self.rank, self.processes = world()
-        self.loaded = open_network(plan.model)
+        self.loaded = opened(plan.model, plan.scratch, plan.config.seed)
         if self.loaded.sha256 != plan.start_sha256:
             raise SeemError(f"The weights of {plan.model} have changed since {self.out} began; pass --overwrite.")
         tokenizer = self.loaded.tokenizer()
@@ -572,15 +624,18 @@ class Run:
         if not plan.config.shard:  # only tensors that lie in one piece can be divided
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(network, plan.freeze)
-        if plan.frozen_statistics:
+        if not plan.scratch:
             freeze_statistics(network)
-        is_nano = network.mask_refiner is not None
-        extra = () if is_nano else (PUBLISHED_OBJECTS, PUBLISHED_MIX)
-        course = Course(bank, plan.size, plan.config.batch, plan.config.seed, *extra)
+        config = plan.config
+        course = course_of(
+            network, bank, plan.size, config.batch, config.seed, plan.named, as_published=bool(plan.objective)
+        )
         objective = None if not plan.objective else PublishedObjective(**plan.objective)
-        loss_of = loss_for(network, self.loaded.tokenizer(), objective)
+        loss_of = loss_for(
+            network, self.loaded.tokenizer(), objective, lambda count: mean_over_processes(count, self.device)
+        )
         step, ahead = steps_of(course, network, loss_of, plan.config, plan.arithmetic)
-        hooks = Hooks(self.validate, self.keep, course.describe, self.report, first)
+        hooks = Hooks(self.validate, self.keep, lambda number: course.describe(number, network), self.report, first)
         try:
             train(network, step, plan.config, self.out, hooks)
         finally:

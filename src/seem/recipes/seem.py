@@ -2,8 +2,9 @@
 
 Backbone, text encoder and pixel decoder are frozen and start from the official weights; the decoder learns with AdamW
 at 1e-4 (weight decay 0.05, gradients clipped at 5), the rate falls to a tenth at 88.9% and at 96.3% of 50 epochs, with
-16 photos a step. Masks of COCO objects may be replaced by LVIS's finer ones (`--finer-masks`). The released training
-ran on accelerators with 1024 pixel canvases; nobody has repeated it with this code, so no score is promised.
+16 photos a step, flips and large-scale jitter. Masks of COCO objects may be replaced by LVIS's finer ones
+(`--finer-masks`). The released training ran on accelerators with canvases of 1024 pixels (`--size 1024`); nobody has
+repeated it with this code, so no score is promised.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Ablation:
 
     rounds: int = 5
     memory: bool = True
+    positive: bool = True
     negative: bool = True
     objects: bool = True
     phrases: bool = True
@@ -37,6 +39,7 @@ class Ablation:
         return PublishedObjective(
             rounds=self.rounds,
             memory=self.memory,
+            positive=self.positive,
             negative=self.negative,
             objects=self.objects,
             phrases=self.phrases,

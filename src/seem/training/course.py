@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seem.data.pack import PhotoBank
-from seem.data.transforms import Sample, TrainingSampler
+from seem.data.transforms import Augmentation, Sample, TrainingSampler
 from seem.errors import SeemError
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.ahead import Ahead
 from seem.training.engine import TrainConfig, world
-from seem.training.nano import Objective, step_loss
+from seem.training.nano import Objective, naming_loss, step_loss
 from seem.training.published import PublishedObjective, Speech, published_loss
 from seem.training.targets import PhraseBook, PromptMix, TrainingBatch, make_batch
 
@@ -29,13 +29,27 @@ Arithmetic: TypeAlias = Literal["float32", "bfloat16"]
 ATTEMPTS = 20
 STRIDE = 1_000_000_007  # between the numbers of one photo's further attempts
 
-Asked: TypeAlias = "tuple[TrainingBatch, np.random.Generator]"
-LossOf: TypeAlias = "Callable[[Segmenter, TrainingBatch, np.random.Generator], tuple[Tensor, dict[str, float]]]"
+NEAR = 1.45  # how much larger or smaller than at inference a photo that is asked for names may be seen
+
+LossOf: TypeAlias = "Callable[[Segmenter, Asked], tuple[Tensor, dict[str, float]]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A step: photos with what is asked about them, further photos that are asked for names alone, and its dice."""
+
+    batch: TrainingBatch
+    named: tuple[Sample, ...]
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How samples are drawn: `size` is the side of the canvas in pixels."""
+    """How samples are drawn: `size` is the side of the canvas in pixels.
+
+    For every photo that is asked everything, `named` others are asked for names alone: what their places and things
+    are called. That costs a quarter, and names need many photos.
+    """
 
     bank: PhotoBank
     size: int
@@ -43,11 +57,15 @@ class Course:
     seed: int
     objects: int = 3
     mix: PromptMix = field(default_factory=PromptMix)
+    named: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def samples(self, number: int, count: int | None = None) -> list[Sample]:
         """Draw the photos of a step of this process; every second one shows something of the one before."""
         rank, processes = world()
-        sampler = TrainingSampler(self.bank, size=self.size, weights=self.bank.weights, seed=self.seed)
+        sampler = TrainingSampler(
+            self.bank, size=self.size, weights=self.bank.weights, seed=self.seed, augmentation=self.augmentation
+        )
         first = (number * processes + rank) * self.batch
         drawn: list[Sample] = []
         for i in range(self.batch if count is None else count):
@@ -58,11 +76,24 @@ class Course:
         """Draw the photos of a step and what is asked about them."""
         rng = np.random.default_rng((self.seed, number, world()[0]))
         batch = make_batch(self.samples(number, count), network.config.image, self.objects, self.mix, rng)
-        return batch, rng
+        return Asked(batch, self.named_samples(number, network, self.batch if count is None else count), rng)
 
-    def describe(self, number: int) -> str:
+    def named_samples(self, number: int, network: Segmenter, count: int) -> tuple[Sample, ...]:
+        """Draw the photos of a step that are asked for names alone, seen about as large as at inference."""
+        rank, processes = world()
+        share = self.size / network.config.image.long_side
+        window = (share / NEAR, min(share * NEAR, 1.15))
+        how = Augmentation(p_zoom=0.15, p_whole=0.1, window=window, p_rotate=0.15, degrees=8.0)
+        sampler = TrainingSampler(
+            self.bank, size=self.size, weights=self.bank.weights, seed=self.seed + 1, augmentation=how
+        )
+        first = (number * processes + rank) * self.batch * self.named
+        return tuple(with_objects(sampler, first + i) for i in range(count * self.named))
+
+    def describe(self, number: int, network: Segmenter) -> str:
         """Name the photos of a step."""
-        named = dict.fromkeys(f"{sample.set_name} {sample.photo_id}" for sample in self.samples(number))
+        samples = (*self.samples(number), *self.named_samples(number, network, self.batch))
+        named = dict.fromkeys(f"{sample.set_name} {sample.photo_id}" for sample in samples)
         return f"photos {', '.join(named)}"
 
 
@@ -92,28 +123,38 @@ class PlacedBook(PhraseBook):
         return ids.to(self.device), valid.to(self.device)
 
 
-def loss_for(network: Segmenter, tokenizer: BytePairTokenizer, objective: PublishedObjective | None = None) -> LossOf:
-    """Choose the objective that fits a network: nano's own, or the published one."""
+def loss_for(
+    network: Segmenter,
+    tokenizer: BytePairTokenizer,
+    objective: PublishedObjective | None = None,
+    count_of: Callable[[int], float] = float,
+) -> LossOf:
+    """Choose the objective that fits a network: nano's own, or the published one.
+
+    `count_of` turns the number of objects in a process's batch into what their masks' losses are divided by.
+    """
     if network.mask_refiner is not None and network.meaning is not None:
         book = PlacedBook(tokenizer, network.text.logit_scale.device)
         wanted = Objective()
 
-        def nano_loss(
-            model: Segmenter, batch: TrainingBatch, rng: np.random.Generator
-        ) -> tuple[Tensor, dict[str, float]]:
-            loss = step_loss(model, batch, book, wanted, rng)
+        def nano_loss(model: Segmenter, asked: Asked) -> tuple[Tensor, dict[str, float]]:
+            loss = step_loss(model, asked.batch, book, wanted, asked.rng)
             named = {
                 "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
                 "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
             }  # fmt: skip
-            return loss.total, named
+            if not asked.named:
+                return loss.total, named
+            naming = naming_loss(model, asked.named, book, wanted, asked.rng)
+            total = loss.total + len(asked.named) / len(asked.batch.samples) * naming  # every photo counts alike
+            return total, {**named, "naming": float(naming.detach()), "total": float(total.detach())}
 
         return nano_loss
     speech = Speech(tokenizer, network.config.text.templates == "all")
     chosen = objective or PublishedObjective()
 
-    def seem_loss(model: Segmenter, batch: TrainingBatch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        return published_loss(model, batch, speech, chosen, rng)
+    def seem_loss(model: Segmenter, asked: Asked) -> tuple[Tensor, dict[str, float]]:
+        return published_loss(model, asked.batch, speech, chosen, asked.rng, count_of)
 
     return seem_loss
 
@@ -128,18 +169,15 @@ def steps_of(
 
     def step(model: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, Segmenter)
-        batch, rng = ahead(number)
-        return priced(model, batch, rng, loss_of, arithmetic)
+        return priced(model, ahead(number), loss_of, arithmetic)
 
     return step, ahead
 
 
-def priced(
-    model: Segmenter, batch: TrainingBatch, rng: np.random.Generator, loss_of: LossOf, arithmetic: Arithmetic
-) -> tuple[Tensor, dict[str, float]]:
-    """Price one batch on the model's device in the chosen arithmetic."""
+def priced(model: Segmenter, asked: Asked, loss_of: LossOf, arithmetic: Arithmetic) -> tuple[Tensor, dict[str, float]]:
+    """Price one step on the model's device in the chosen arithmetic."""
     device = next(model.parameters()).device
     # the fused attention kernels are slow backwards on a CPU at these sizes
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"), attention:
-        return loss_of(model, batch.to(device), rng)
+        return loss_of(model, replace(asked, batch=asked.batch.to(device)))

@@ -120,6 +120,15 @@ def world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
+def mean_over_processes(count: float, device: torch.device) -> float:
+    """Return the mean of a number over all processes; each of them must call it."""
+    if world()[1] == 1:
+        return float(count)
+    total = torch.tensor([float(count)], device=device)
+    dist.all_reduce(total)
+    return float(total) / world()[1]
+
+
 def join_world() -> None:
     """Join the processes that torchrun started, if it did."""
     if "RANK" in os.environ and not dist.is_initialized():

@@ -28,6 +28,12 @@ def check_parts(names: Iterable[str]) -> tuple[str, ...]:
     return asked
 
 
+def rates_of(asked: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Turn factors of the learning rate by part into factors by the beginning of parameter names."""
+    check_parts(asked)
+    return tuple((start, factor) for name, factor in asked.items() for start in PARTS[name])
+
+
 def freeze(model: nn.Module, names: Sequence[str]) -> int:
     """Let parts neither learn nor change their statistics; returns how many parameters that is.
 

@@ -8,7 +8,7 @@ Known difference: class names are those that the photos of a batch are annotated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -49,13 +49,15 @@ MAX_NAMES = 256  # class names compared in one step
 class PublishedObjective:
     """What a step counts; the defaults are those of the released SEEM v1 models.
 
-    Ablations: `rounds=0` (no interactive rounds), `memory=False` (rounds forget the mask before), `negative=False` (no
-    negative marks or clicks), `objects`, `phrases` or `visual` off.
+    Ablations: `rounds=0` (no interactive rounds), `memory=False` (rounds forget the mask before), `positive=False`
+    (rounds add no positive clicks), `negative=False` (no negative marks or clicks), `objects`, `phrases` or `visual`
+    off.
     """
 
     rounds: int = 5
     """At most so many rounds without gradient come before the one that counts; 0 to all of them, each as often."""
     memory: bool = True
+    positive: bool = True
     negative: bool = True
     objects: bool = True
     phrases: bool = True
@@ -97,9 +99,18 @@ class Said:
 
 
 def published_loss(
-    model: Segmenter, batch: TrainingBatch, speech: Speech, objective: PublishedObjective, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    speech: Speech,
+    objective: PublishedObjective,
+    rng: np.random.Generator,
+    count_of: Callable[[int], float] = float,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Price one batch; returns the loss and the sums of each kind of term, weighted."""
+    """Price one batch; returns the loss and the sums of each kind of term, weighted.
+
+    `count_of` turns the number of objects of the batch into what their masks' losses are divided by: with several
+    processes, the mean over them.
+    """
     asked = asked_kinds(model, objective)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     device = batch.truth.device
@@ -133,7 +144,8 @@ def published_loss(
         truth_about(batch, b, names, said[b], encoded, offset, asked)
         for b, offset in enumerate(offsets(said, len(names)))
     ]
-    terms = criterion(heads, targets, draw, judgement=objective.judgement)
+    objects = count_of(sum(len(truth.objects.classes) for truth in targets if truth.objects is not None))
+    terms = criterion(heads, targets, draw, judgement=objective.judgement, num_objects=objects)
     total = terms.total(objective.weights)
     return total, shares(terms.heads, objective.weights, total)
 
@@ -214,7 +226,8 @@ def play(
         for b in range(len(positive)):
             clicked = seem_next_clicks(batch.truth[b], previous[b].float(), positive[b], negative[b])
             asked = positive[b].flatten(1).any(-1)[:, None, None]  # what nobody asked about stays silent
-            positive[b] = torch.where(asked, clicked.positive, positive[b])
+            if objective.positive:
+                positive[b] = torch.where(asked, clicked.positive, positive[b])
             if objective.negative:
                 negative[b] = torch.where(asked, clicked.negative, negative[b])
     return VisualPrompts(positive, negative), previous
