@@ -122,7 +122,7 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
     network = tiny_run(tmp_path / "a")
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
-    assert {"seconds", "naming", "refined", "coarse", "quality", "names", "objects", "iou", "total"} < set(rows[0])
+    assert {"seconds", "spoken", "refined", "coarse", "quality", "names", "objects", "iou", "total"} < set(rows[0])
     written = tensors_of(tmp_path / "a" / "nano.safetensors")
     for name, tensor in network.state_dict().items():
         assert torch.equal(written[name].float(), tensor.half().float() if tensor.is_floating_point() else tensor)

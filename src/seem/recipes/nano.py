@@ -32,7 +32,7 @@ from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import Lexicon, teach_words
 from seem.training.engine import TrainConfig, join_world, train, world
-from seem.training.nano import Objective, naming_loss, step_loss
+from seem.training.nano import Objective, spoken_loss, step_loss
 from seem.training.targets import PhraseBook, PromptMix, make_batch
 
 
@@ -170,8 +170,8 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
         # the fused attention kernels are slow backwards on a CPU at these sizes
         with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             loss = step_loss(network, batch, book, objective, rng)
-            naming = naming_loss(network, spoken, book, objective, rng)
-        return loss.total + naming, {"naming": float(naming.detach()),
+            further = spoken_loss(network, spoken, book, objective, rng)
+        return loss.total + further, {"spoken": float(further.detach()),
             "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
             "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
         }  # fmt: skip

@@ -34,7 +34,7 @@ from seem.models.structures import (
 from seem.simulation.next_click import ritm_click
 from seem.training.losses import mask_bce, mask_dice
 from seem.training.matcher import match_objects
-from seem.training.targets import PhraseBook, TrainingBatch, phrase_rows, shrink
+from seem.training.targets import PhraseBook, TrainingBatch, normalised, phrase_rows, shrink
 
 BACKGROUND = "background"
 VISUAL = frozenset({Kind.VISUAL})
@@ -186,6 +186,32 @@ def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random
 
 
 def naming_loss(
+    model: Segmenter, samples: Sequence[Sample], book: PhraseBook, objective: Objective, rng: np.random.Generator
+) -> Tensor:
+    """Ask photos for nothing but names, of places and of objects: only the backbone and the map of meaning run."""
+    assert model.meaning is not None
+    device = model.decoder.query_features.device
+    meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps[1:])
+    said = choose_names(samples, objective, rng)
+    ids, valid = book(said)
+    vectors = unit(model.encode_text(ids.to(device), valid.to(device)).phrases.float())
+    names = Names({name: i for i, name in enumerate(said)}, vectors)
+    return named_terms(model, meaning, samples, names, objective)
+
+
+def named_terms(
+    model: Segmenter,
+    meaning: Float[Tensor, "b d h8 w8"],
+    samples: Sequence[Sample],
+    names: Names,
+    objective: Objective,
+) -> Tensor:
+    """Price what the places and the objects of photos are called."""
+    places, things = meaning_terms(model, meaning, samples, names), thing_terms(model, meaning, samples, names)
+    return objective.naming * (places + things) / 2
+
+
+def spoken_loss(
     model: Segmenter, batch: TrainingBatch, book: PhraseBook, objective: Objective, rng: np.random.Generator
 ) -> Tensor:
     """Ask photos by words alone, once: a part of the cost of a whole step, and words need to see many photos.
@@ -201,9 +227,7 @@ def naming_loss(
     _, refined, coarse = answer(model, image, prompts, meant, None, VISUAL)
     mask, _, quality = refined_terms(refined, batch)
     masks = objective.refined * mask + objective.coarse * coarse_terms(coarse, batch) + objective.quality * quality
-    places = meaning_terms(model, image.meaning, batch.samples, names)
-    things = thing_terms(model, image.meaning, batch.samples, names)
-    return objective.spoken * masks + objective.naming * (places + things) / 2
+    return objective.spoken * masks + named_terms(model, image.meaning, batch.samples, names, objective)
 
 
 def answer(
