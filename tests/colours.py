@@ -177,7 +177,8 @@ class ColourPhoto:
         return self.results(masks, Labels(names, (1.0,) * len(names)))
 
     def colour(self, prompts):
-        frame = Frame(HW, HW)
+        hw = self.image.shape[:2]
+        frame = Frame(hw, hw)
         touched = np.logical_or.reduce([p.rasterise(frame) for p in prompts if p.positive])
         return Counter(map(tuple, self.image[touched].tolist())).most_common(1)[0][0]
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from seem.asking import Asked, check_lists, check_taken, checked_share
+from seem.asking import Asked, check_lists, check_taken, check_writes, checked_count, checked_share
 from seem.checkpoints.network import LoadedNetwork
 from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
 from seem.drawing import Frame
@@ -350,8 +349,7 @@ class EncodedImage:
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
         limit = checked_share(0.05 if threshold is None else threshold, "threshold")
-        if top < 1:
-            raise ValueError(f"top is {top}; it must be at least 1.")
+        top = checked_count(top, "top")
         found, logits = self._classified(vocabulary)
         best = instance.candidates(logits, torch.tensor(vocabulary.is_thing), top)
         small = to_input(found.mask_logits, self._frame)
@@ -497,9 +495,8 @@ class EncodedImage:
         Raises `ValueError` for no prompt, negative prompts alone, prompts outside the photo, and prompts that the model
         was not made for.
         """
-        if isinstance(candidates, bool) or not isinstance(candidates, Integral) or candidates < 1:
-            raise ValueError(f"candidates is {candidates!r}; it is a whole number, at least 1.")
-        return self._answer([Asked.of(prompts)], text_threshold, candidates=int(candidates), second_look=second_look)
+        count = checked_count(candidates, "candidates")
+        return self._answer([Asked.of(prompts)], text_threshold, candidates=count, second_look=second_look)
 
     def segment_many(
         self,
@@ -613,8 +610,7 @@ class EncodedImage:
         without captions.
         """
         network = self.model.network
-        if network.decoder.captions is None:
-            raise ValueError(f"{self.model.name} writes no captions; load an X-Decoder, for example xdecoder-focal-t.")
+        check_writes(self.model.name, network)
         hidden = None
         if region is not None:
             region.check_inside(self.hw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,9 +92,15 @@ def check_taken(asked: Asked, name: str, network: Segmenter) -> None:
         )
 
 
-def check_lists(objects: Sequence[object] | Prompt) -> None:
+def check_writes(name: str, network: Segmenter) -> None:
+    """Raise `ValueError` for a model that has not learned to write captions."""
+    if network.decoder.captions is None:
+        raise ValueError(f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t.")
+
+
+def check_lists(objects: object) -> None:
     """Raise `ValueError` unless several objects come as a list of lists."""
-    for prompts in (objects,) if isinstance(objects, Prompt) else objects:
+    for prompts in objects if isinstance(objects, Sequence) else (objects,):
         if isinstance(prompts, str) or not isinstance(prompts, Sequence):
             raise ValueError(
                 f"segment_many takes a list of lists of prompts, one list for each object; got {prompts!r}."
@@ -110,8 +117,15 @@ def not_a_prompt(given: object) -> str:
     )
 
 
-def checked_share(value: float, name: str) -> float:
+def checked_share(value: object, name: str) -> float:
     """Return a threshold that lies in 0-1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}; it must be between 0 and 1.")
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value!r}; it must be between 0 and 1.")
     return float(value)
+
+
+def checked_count(value: object, name: str) -> int:
+    """Return a number of things, at least one."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it is a whole number, at least 1.")
+    return int(value)

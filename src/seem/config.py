@@ -136,12 +136,14 @@ class ImageConfig:
 
     The short side becomes `short_side` unless the long side would pass `long_side`; both in pixels. Pixels are
     normalised with `mean` and `std` (RGB, 0-255) and padded with zeros at the right and bottom to a multiple of
-    `divisor`.
+    `divisor`. `largest` is the largest short side that may be asked for: no model was trained with more, and memory
+    grows with its square.
     """
 
     short_side: int = 512
     long_side: int = 1024
     divisor: int = 32
+    largest: int = 4096
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
@@ -176,7 +178,7 @@ DAVIT_D3 = DaViTConfig()
 DAVIT_D5 = DaViTConfig(dims=(256, 512, 1024, 2048), heads=(8, 16, 32, 64), kernels=(7, 3, 3, 3), paddings=(3, 1, 1, 1))
 SAM_B = SamViTConfig()
 SAM_L = SamViTConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
-SAM_IMAGE = ImageConfig(short_side=1000, long_side=1024, divisor=1024)
+SAM_IMAGE = ImageConfig(short_side=1000, long_side=1024, divisor=1024, largest=1000)  # its position table ends there
 
 
 def seem_focal_t_v1() -> SegmenterConfig:

@@ -14,14 +14,25 @@ from seem.config import ImageConfig
 from seem.models.structures import ImageBatch
 from seem.photos import Photo
 
+SMALLEST = 32  # short side in network pixels: one pixel of the coarsest feature map
+
 
 def prepare(photo: Photo, config: ImageConfig, size: int | None = None) -> ImageBatch:
-    """Resize (antialiased bicubic), normalise and pad a photo."""
-    if size is not None and not (isinstance(size, Integral) and size >= config.divisor):
-        raise ValueError(f"size is {size!r}; the short side is a whole number of pixels, at least {config.divisor}.")
-    height, width = working_size(photo.hw, config, size)
+    """Resize (antialiased bicubic), normalise and pad a photo; `ValueError` for a size that cannot be."""
+    height, width = working_size(photo.hw, config, checked_size(size, config))
     resized = photo.picture.resize((width, height), Image.Resampling.BICUBIC)
     return normalise(np.asarray(resized), config)
+
+
+def checked_size(size: object, config: ImageConfig) -> int | None:
+    """Return a short side that a network can be asked to see, None for its own."""
+    if size is None:
+        return None
+    if isinstance(size, Integral) and SMALLEST <= size <= config.largest:
+        return int(size)
+    raise ValueError(
+        f"size is {size!r}; the short side is a whole number of pixels, at least {SMALLEST}, at most {config.largest}."
+    )
 
 
 def working_size(hw: tuple[int, int], config: ImageConfig, size: int | None = None) -> tuple[int, int]:

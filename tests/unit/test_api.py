@@ -11,7 +11,7 @@ from seem.api import EncodedImage
 from seem.asking import Asked
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import Segmenter
-from seem.preparing import prepare
+from seem.preparing import checked_size
 from tiny import CONFIGS, picture, tiny_model
 
 RED_CAR = seem.Text("the red car")
@@ -127,14 +127,14 @@ def test_the_working_size_can_be_chosen(model):
     photo = model.encode(picture(53, 37), size=32)
     assert photo.images.input_hw == ((32, 46),)
     assert photo.segment(seem.Point(4, 2)).masks.shape == (1, 37, 53)
-    with pytest.raises(ValueError, match=r"size is 31; the short side is a whole number of pixels, at least 32\."):
+    with pytest.raises(ValueError, match=r"^size is 31; the short side is .*, at least 32, at most 4096\.$"):
         model.encode(picture(53, 37), size=31)
 
 
-@pytest.mark.parametrize("size", ["big", 400.5, 0, -64])
+@pytest.mark.parametrize("size", ["big", 400.5, 0, -64, 4097])
 def test_a_working_size_that_is_no_size_is_refused(photo, size):
     with pytest.raises(ValueError, match=rf"^size is {size!r}; the short side is a whole number"):
-        inspect.unwrap(prepare)(photo.photo, photo.model.network.config.image, size)  # without our tests' type checks
+        checked_size(size, photo.model.network.config.image)
 
 
 def test_a_photo_above_the_limit_is_refused(model):
@@ -284,7 +284,7 @@ def test_a_list_without_objects_is_refused(photo, objects, message):
         photo.segment_many(objects)
 
 
-@pytest.mark.parametrize("objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3], ["a cat"]])
+@pytest.mark.parametrize("objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3], ["a cat"], None, 3, "a cat"])
 def test_a_list_of_what_is_no_list_is_refused(photo, objects):
     segment_many = inspect.unwrap(EncodedImage.segment_many)  # without the type checks of these tests
     with pytest.raises(ValueError, match="segment_many takes a list of lists of prompts, one list for each object"):
@@ -303,6 +303,13 @@ def test_thresholds_outside_0_to_1_are_refused(photo, value):
         photo.segment(RED_CAR, text_threshold=value)
 
 
+@pytest.mark.parametrize("value", ["high", 1j, [0.5]])
+def test_a_threshold_that_is_no_number_is_refused(photo, value):
+    panoptic = inspect.unwrap(EncodedImage.panoptic)  # without the type checks of these tests
+    with pytest.raises(ValueError, match=r"^threshold is .*; it must be between 0 and 1"):
+        panoptic(photo, threshold=value)
+
+
 def test_nothing_passes_the_highest_threshold(photo):
     for result in (photo.panoptic(threshold=1.0), photo.instances(threshold=1.0)):
         assert len(result) == 0
@@ -315,9 +322,13 @@ def test_instances_come_best_first_and_at_most_top(photo):
     assert 0 < len(result) <= 7
     assert (np.diff(result.scores) <= 0).all()
     assert photo.instances(threshold=0.0, top=10**6).scores.max() <= 1
-    for top in (0, -1):
-        with pytest.raises(ValueError, match=f"top is {top}; it must be at least 1"):
-            photo.instances(top=top)
+
+
+@pytest.mark.parametrize("top", [0, -1, 1.5, True, "ten"])
+def test_a_top_that_is_no_number_of_instances_is_refused(photo, top):
+    instances = inspect.unwrap(EncodedImage.instances)  # without the type checks of these tests
+    with pytest.raises(ValueError, match=rf"top is {top!r}; it is a whole number, at least 1"):
+        instances(photo, top=top)
 
 
 def test_panoptic_masks_do_not_overlap_and_semantic_masks_fill_the_photo(photo):

@@ -28,6 +28,8 @@ from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from tiny import CONFIGS, picture, tiny_network
 
+V1 = "seem-focal-t-v1"
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -304,7 +306,7 @@ def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
 
 
 def test_a_model_without_captions_says_so(run, photo):
-    assert refused(run(photo, "--caption", "--json"), 2, "street.png: nano writes no captions; load an X-Decoder")
+    assert refused(run(photo, "--caption", "--json"), 2, "seem: nano writes no captions; load an X-Decoder")
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------------
@@ -348,6 +350,33 @@ def test_a_prompt_outside_one_photo_of_several_stops_none(run, folder):
     assert ran.code == 1
     assert [record["images"][0]["file_name"] for record in ran.records] == ["large.png"]
     assert "seem: in/a.jpg: Point(80, 80) lies outside the photo of 40 x 30 pixels" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--not-point", "4,2"], "All prompts are negative"),
+        (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
+        (["--text", "a dog", "--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),
+        (["--point", "1,1", "--candidates", "0"], "candidates is 0; it is a whole number, at least 1"),
+        (["--size", "8"], "size is 8; the short side"),
+        (["--caption"], "writes no captions"),
+    ],
+)
+def test_a_call_that_is_wrong_for_every_photo_is_refused_once(run, folder, arguments, message):
+    assert refused(run(folder, *arguments, "--json"), 2, message)
+
+
+def test_a_prompt_that_the_model_does_not_take_is_refused_once(run, folder, tmp_path):
+    write_tensors(tmp_path / "v1.safetensors", tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: V1})
+    shown = ["--reference", "in/a.jpg", "--reference-box", "1,2,20,20"]
+    ran = run(folder, *shown, "--json", model=tmp_path / "v1.safetensors")
+    assert refused(ran, 2, "seem-focal-t-v1 takes no Reference")
+
+
+def test_a_wrong_call_is_told_before_results_that_are_there(run, photo):
+    run(photo, "--point", "4,2", "--quiet")
+    assert "threshold is 3.0" in run(photo, "--threshold", "3").err
 
 
 def test_a_second_run_refuses_before_any_work(run, folder):

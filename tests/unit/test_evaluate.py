@@ -19,6 +19,7 @@ import tiny
 from colours import ColourModel, make_pack, make_video
 from seem.cli import evaluate as verb
 from seem.cli.main import main
+from seem.data.records import DataError
 from seem.errors import SeemError
 from seem.evaluation import __main__ as module
 from seem.evaluation import ranks, runner
@@ -26,6 +27,8 @@ from seem.evaluation.journal import Chunk, Journal, read_chunks
 from seem.evaluation.plan import MAKERS, Request, Task, abilities, plan
 from seem.evaluation.ranks import Ranks
 from seem.evaluation.runner import evaluate
+from seem.evaluation.selection import Selection
+from seem.evaluation.subject import Nobody
 from seem.evaluation.workers import play_in_processes
 
 TESTS = Path(evaluated.__file__).parent
@@ -72,7 +75,8 @@ def test_all_tasks_run_that_data_and_model_can_do(pack):
     report = evaluate(ColourModel, asked(pack, clicks=2, baselines="none"))
     begin = dict.fromkeys(entry.protocol.split(":")[0] for entry in report.entries)
     assert list(begin) == [
-        "panoptic", "instance", "semantic", "phrases", "clicks", "prompts", "composition", "reference", "caption",
+        "panoptic", "instance", "semantic", "phrases", "clicks", "prompts", "composition", "reference", "robustness",
+        "caption",
     ]  # fmt: skip
     assert report.time.processes == 1
     assert report.time.loop >= 0
@@ -119,6 +123,95 @@ def test_both_click_protocols_and_all_prompts_share_one_encode(tmp_path):
     report = evaluate(lambda: model, asked(pack, *tasks, clicks=2, baselines="none"))
     assert len(encoded) == 3
     assert {entry.selection.photos for entry in report.entries if "clicks" in entry.protocol} == {3}
+
+
+def test_baselines_answer_alone_where_there_is_no_model(pack):
+    request = asked(pack, Task.CLICKS, clicks=3, baselines="disc,grabcut")
+    alone, beside = evaluate(Nobody, request), evaluate(ColourModel, request)
+    assert (alone.model.name, alone.model.sha256, alone.time.model) == ("none", None, 0)
+    assert results(alone) == [text for text in results(beside) if "contestant='model" not in text]
+    with pytest.raises(ValueError, match="none cannot do panoptic; it can do clicks"):
+        evaluate(Nobody, asked(pack, Task.PANOPTIC))
+    with pytest.raises(ValueError, match="nobody answers; pass --baselines all"):
+        evaluate(Nobody, asked(pack, baselines="none"))
+
+
+# --- A subset ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def subset(pack, tmp_path):
+    """Three photos of the pack, with an object each."""
+    file = tmp_path / "subset.json"
+    words = ["data", "subset", f"pack:{pack.path}", str(file), "--photos", "3", "--per-photo", "1"]
+    assert main(words) == 0
+    return file
+
+
+def test_a_subset_is_all_that_is_scored(pack, subset):
+    tasks = (Task.CLICKS, Task.PROMPTS, Task.ROBUSTNESS, Task.COMPOSITION, Task.PANOPTIC)
+    report = evaluate(ColourModel, asked(pack, *tasks, subset=str(subset), clicks=2, baselines="disc"))
+    listed = json.loads(subset.read_text())
+    photos = {photo["id"] for photo in listed["photos"]}
+    ids = Selection.of(
+        "coco_full", "val", [(photo["id"], each["id"]) for photo in listed["photos"] for each in photo["objects"]]
+    )
+    found = {entry.protocol: entry.selection for entry in report.entries}
+    for protocol in ("clicks: ritm", "prompts: 1-IoU", "robustness: 1 click", "composition: clicks and the class name"):
+        assert found[protocol] == ids
+    assert found["panoptic"].photos == len([number for number in photos if number % 2 == 0])
+    assert report.arguments["subset"] == listed["fingerprint"]
+    assert all(listed["fingerprint"][:16] in entry.rules[-1] for entry in report.entries)
+
+
+def test_a_draw_from_a_subset_is_part_of_it(pack, subset):
+    whole, drawn = (
+        evaluate(ColourModel, asked(pack, Task.PROMPTS, subset=str(subset), at_most=most)) for most in (None, 2)
+    )
+    assert [report.entries[0].selection.photos for report in (whole, drawn)] == [3, 2]
+
+
+def test_workers_score_the_same_subset(pack, subset, tmp_path):
+    request = asked(pack, Task.PROMPTS, subset=str(subset))
+    alone, shared = (evaluate(NANO, request, tmp_path / f"{n}.json", workers=n) for n in (1, 2))
+    assert results(alone) == results(shared)
+
+
+def changed(subset, place, value):
+    listed = json.loads(subset.read_text())
+    within = listed
+    for step in place[:-1]:
+        within = within[step]
+    within[place[-1]] = value
+    subset.write_text(json.dumps(listed))
+
+
+PROMPTED = ("photos", 0, "objects", 0, "prompts", "box", "box")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "kind", "message"),
+    [
+        (("set",), "other", ValueError, "is of other, part val; the data set is coco_full, part val"),
+        (("split",), "train", ValueError, "is of coco_full, part train; the data set"),
+        (("photos", 0, "id"), 999, DataError, r"lists \d.png \(999\), which is not so in"),
+        (("photos", 0, "height"), 41, DataError, "which is not so in"),
+        (("format",), "another", DataError, "is no evaluation subset of this version"),
+        (PROMPTED, [1, 2, 3, 4], SeemError, "are not those of the subset's file"),
+    ],
+)
+def test_a_subset_of_something_else_is_refused(pack, subset, place, value, kind, message):
+    changed(subset, place, value)
+    with pytest.raises(kind, match=message):
+        evaluate(ColourModel, asked(pack, Task.PROMPTS, subset=str(subset)))
+
+
+def test_a_subset_is_of_one_set_of_photos(pack, subset, tmp_path):
+    with pytest.raises(ValueError, match="--subset is of one data set, 2 are given"):
+        Request(data=("a", "b"), subset=str(subset))
+    changed(subset, ("set",), "davis2016")
+    with pytest.raises(ValueError, match="holds videos; a subset lists photos"):
+        evaluate(ColourModel, asked(make_video(tmp_path), Task.VIDEO, subset=str(subset)))
 
 
 def test_scores_repeat(pack):
@@ -421,6 +514,8 @@ def test_the_module_is_the_same_command(pack, command, capsys):
         (["--data", "coco:{pack}/images"], 2, "is no complete"),
         (["--data", "{pack}", "--out", "{pack}/annotations.json"], 1, "exists already; pass --overwrite"),
         (["--data", "{pack}", "--out", "{pack}"], 2, "is a folder; name the JSON file"),
+        (["--data", "{pack}", "--subset", "{pack}/annotations.json"], 2, "is no evaluation subset"),
+        (["--data", "{pack}", "--into", "page.md"], 2, "write --compare and the reports before --into"),
         (["a.json"], 2, "write --compare before reports"),
         (["--compare"], 2, "There is nothing to compare"),
         (["--compare", "{pack}/annotations.json"], 2, "is no report of `seem evaluate`"),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from colours import ColourModel, make_pack
+from seem.cli.main import main
 from seem.errors import SeemError
 from seem.evaluation import table
 from seem.evaluation.compare import (
@@ -28,6 +29,7 @@ from seem.evaluation.plan import Request, Task
 from seem.evaluation.plots import class_scores, contact_sheet, plot, worst_cases
 from seem.evaluation.report import Machine, ModelCard, Report, Timing
 from seem.evaluation.runner import evaluate
+from seem.evaluation.scoreboard import BEGIN, END, scoreboard, write_into
 
 
 def entry(protocol, scores, contestant="model", fingerprint="f", set_name="coco"):
@@ -129,6 +131,82 @@ def test_scores_on_own_photos_say_that_they_do_not_compare():
     draw = told("ours", entry("panoptic", panoptic(12.3)))
     draw.content["arguments"] = {"at_most": 20}
     assert OWN_NOTE in results_markdown([draw])
+
+
+# --- All scores of one model ------------------------------------------------------------------------------------------
+
+
+def curve(first):
+    return {"objects": 1, "mean_iou": {"1": first, "5": first + 30}, "noc": []}
+
+
+def of_model(name, *entries, sha="ab", **kind):
+    made = told(name, *entries, **kind)
+    made.content["model"]["sha256"] = sha
+    return made
+
+
+def lines_of(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
+
+
+def test_baselines_stand_under_the_model_where_they_were_asked_the_same():
+    own = of_model("nano", entry("clicks: ritm", curve(40.0), set_name="duts"))
+    same = entry("clicks: ritm", curve(20.0), "GrabCut", set_name="duts")
+    other = entry("clicks: ritm", curve(30.0), "random walker", fingerprint="g", set_name="duts")
+    text = scoreboard([of_model("none", same, other, sha=None), own])
+    assert lines_of(text) == [
+        ["protocol", "data", "items / photos", "who", "IoU@1", "IoU@5"],
+        ["---"] * 6,
+        ["clicks: ritm", "duts", "1 / 1", "**nano**", "40.0", "70.0"],
+        ["clicks: ritm", "duts", "1 / 1", "GrabCut", "20.0", "50.0"],
+    ]
+    assert "**Clicks: mean IoU after each" in text
+
+
+def test_published_figures_stand_under_ours_with_their_source():
+    text = scoreboard([of_model("nano", entry("panoptic", panoptic(12.3), set_name="coco_full"), kind="pack")])
+    rows = lines_of(text)
+    assert rows[2] == ["panoptic", "coco_full", "1 / 1", "**nano**", "12.3", "12.3", "-"]
+    assert ["as published", "COCO val2017", "", "seem-focal-t-v1 [1]", "50.8", "", ""] in rows
+    assert "[1] README of the official repositories" in text
+    assert text.rstrip().endswith(OWN_NOTE)
+
+
+def test_scores_of_one_kind_share_a_table():
+    counted = {"count": 3, "cumulative_iou": 20.0, "mean_iou": 10.0, "precision": {"0.5": 5.0}}
+    entries = [entry(name, counted, set_name="a") for name in ("phrases: class names, find", "reference: pairs")]
+    assert [row[0] for row in lines_of(scoreboard([of_model("nano", *entries)]))[2:]] == [
+        "phrases: class names, find",
+        "reference: pairs",
+    ]
+
+
+def test_a_table_of_all_scores_is_of_one_model():
+    reports = [of_model("nano", entry("panoptic", panoptic(1.0)), sha=sha) for sha in ("ab", "cd")]
+    with pytest.raises(ValueError, match="of one model"):
+        scoreboard(reports)
+
+
+def test_tables_go_between_the_marks_of_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter \\1\n")
+    for _ in range(2):
+        write_into(page, "| new \\1 |")
+    assert page.read_text() == f"before\n{BEGIN}\n\n| new \\1 |\n{END}\nafter \\1\n"
+    page.write_text(f"{END} {BEGIN}")
+    with pytest.raises(ValueError, match="has no place for the tables"):
+        write_into(page, "new")
+    assert page.read_text() == f"{END} {BEGIN}"
+
+
+def test_a_page_is_filled_by_the_command(report, tmp_path, capsys):
+    report.save(tmp_path / "result.json")
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    assert main(["evaluate", "--compare", str(tmp_path / "result.json"), "--into", str(page)]) == 0
+    assert "**ColourModel** without memory" in page.read_text()
+    assert capsys.readouterr() == ("", f"{page}\n")
 
 
 # --- A real report ----------------------------------------------------------------------------------------------------

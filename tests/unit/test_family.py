@@ -18,6 +18,7 @@ from tiny import PIXELS, tiny_v1
 PHOTO = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 DAVIT = config.DaViTConfig(dims=(8, 8, 16, 16), heads=(2, 2, 2, 2), depths=(1, 1, 1, 1))
 SAM = config.SamViTConfig(dim=16, depth=2, heads=2, global_blocks=(1,), window=3, grid=8, dims=(8, 8, 16, 16))
+SAM_IMAGE = config.ImageConfig(120, 128, divisor=128, largest=120)
 DEFORMABLE = config.DeformableConfig(
     dim=16, mask_dim=16, encoder_layers=1, encoder_ffn=32, num_heads=2, num_norm_groups=4
 )
@@ -120,7 +121,7 @@ def test_seem_models_have_no_caption_head_and_say_so(seem_photo, ask):
     [
         {"backbone": config.FocalNetConfig(variant="plain", embed_dim=8, depths=(1, 1, 1, 1))},
         {"backbone": DAVIT},
-        {"backbone": SAM, "pixel_decoder": DEFORMABLE, "image": config.ImageConfig(120, 128, divisor=128)},
+        {"backbone": SAM, "pixel_decoder": DEFORMABLE, "image": SAM_IMAGE},
         {"pixel_decoder": PIXELS},
     ],
     ids=["focal-l", "davit", "sam-vit", "focal-t"],
@@ -135,6 +136,22 @@ def test_a_sam_backbone_refuses_another_padded_size():
     network = build(small("seem-v1", backbone=SAM, pixel_decoder=DEFORMABLE))
     with pytest.raises(ValueError, match="padded to 128 x 128"):
         network.backbone(torch.zeros(1, 3, 64, 128))
+
+
+@pytest.mark.parametrize("size", [32, 100, 120])
+def test_a_sam_backbone_sees_any_size_up_to_its_table(size):
+    sam = model(small("seem-v1", backbone=SAM, pixel_decoder=DEFORMABLE, image=SAM_IMAGE))
+    photo = sam.encode(PHOTO, size=size)
+    assert photo.images.padded_hw == (128, 128)
+    assert photo.segment(Point(30, 20)).masks.shape == (1, 40, 60)
+    with pytest.raises(ValueError, match=r"size is 121; .* at most 120"):
+        sam.encode(PHOTO, size=121)
+
+
+def test_published_sam_models_take_their_own_working_size():
+    for card in seem.list_models():
+        image = card.config().image
+        assert 32 <= image.short_side <= image.largest, card.name
 
 
 def test_the_table_lists_every_published_model():

@@ -22,6 +22,7 @@ from seem.evaluation.metrics.panoptic import PanopticMap, PanopticQuality, Regio
 from seem.evaluation.metrics.prompt_kinds import PromptKindScores
 from seem.evaluation.metrics.refusal import RefusalShare
 from seem.evaluation.metrics.retrieval import Retrieval
+from seem.evaluation.metrics.robustness import RobustnessScores
 from seem.evaluation.metrics.semantic import SemanticIou
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
 from seem.evaluation.report import Entry, Machine, ModelCard, Report
@@ -63,6 +64,10 @@ METRICS = {
     "referring": (lambda: OverlapScores(IouRule.OFFICIAL), lambda rng, k: (overlap(rng),)),
     "composition": (CompositionScores, lambda rng, k: (overlap(rng), overlap(rng), overlap(rng))),
     "prompt kinds": (PromptKindScores, lambda rng, k: (list(Kind)[rng.integers(5)], overlap(rng))),
+    "robustness": (
+        lambda: RobustnessScores(["turned", "dimmed"]),
+        lambda rng, k: (float(rng.random()), {"turned": float(rng.random()), "dimmed": float(rng.random())}),
+    ),
     "refusal": (RefusalShare, lambda rng, k: (bool(rng.random() < 0.5),)),
     "clicks": (lambda: ClickScores(12, (0.5, 0.9)), lambda rng, k: (rng.random(12).tolist(),)),
     "panoptic": (lambda: PanopticQuality(CATEGORIES), lambda rng, k: (panoptic_map(rng), panoptic_map(rng))),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 
 from seem.simulation.next_click import (
@@ -76,6 +80,52 @@ def test_distances_are_exact():
         depth = distance_transform_edt(np.pad(truth, 1))[1:-1, 1:-1]
         y, x = divmod(int(depth.argmax()), truth.shape[1])
         assert first_click(truth) == Click(x, y, True)
+
+
+def peeled(region):
+    """The approximate distance transform as it is defined: ring after ring, by convolution."""
+    side, corner = math.exp(-1 / 0.35), math.exp(-math.sqrt(2) / 0.35)
+    taps = torch.tensor([[corner, side, corner], [side, 1.0, side], [corner, side, corner]])[None, None]
+    outside = F.pad((~region).float(), (1, 1, 1, 1), value=1.0)
+    depth = torch.zeros_like(outside)
+    for number in range(max(outside.shape[-2:])):
+        step = -0.35 * torch.log(F.conv2d(F.pad(outside[:, None], (1, 1, 1, 1), mode="replicate"), taps)[:, 0])
+        ring = (step > 0) & torch.isfinite(step)
+        depth = torch.where(ring, depth + (3 * number // 2 + step), depth)
+        outside = torch.where(ring, 1.0, outside)
+    return depth[..., 1:-1, 1:-1]
+
+
+def blobs(rng, hw):
+    """A random region: coarse blocks, each pixel flipped now and then; sometimes everything or nothing."""
+    coarse = rng.random((-(-hw[0] // 9), -(-hw[1] // 7))) < rng.choice([0.0, 0.3, 0.6, 0.9, 1.0])
+    fine = np.kron(coarse, np.ones((9, 7), bool))[: hw[0], : hw[1]]
+    return fine ^ (rng.random(hw) < rng.choice([0.0, 0.02, 0.2]))
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (2, 9), (17, 23), (40, 31), (70, 96)])
+def test_approximate_depth_is_what_peeling_gives(hw):
+    rng = np.random.default_rng(hw[0])
+    regions = torch.from_numpy(np.stack([blobs(rng, hw) for _ in range(40)]))
+    depth = peeled(regions)
+    assert torch.equal(approximate_depth(regions), depth)
+    middles = seem_first_clicks(regions)
+    for region, own, click in zip(regions, depth, middles, strict=True):
+        y, x = divmod(int(own.flatten().argmax()), hw[1])
+        expected = torch.zeros(hw, dtype=torch.bool)
+        expected[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = region.any()
+        assert torch.equal(click, expected)
+
+
+def test_clicks_are_those_of_peeling_on_large_regions():
+    rows, columns = torch.meshgrid(torch.arange(300), torch.arange(260), indexing="ij")
+    disc = (rows - 150) ** 2 + (columns - 120) ** 2 < 110**2
+    regions = torch.stack([disc, disc & (columns > 90), ~disc, torch.ones_like(disc)])
+    depth = peeled(regions)
+    assert torch.equal(approximate_depth(regions), depth)
+    assert [tuple(click.nonzero()[4].tolist()) for click in seem_first_clicks(regions)] == [
+        divmod(int(own.flatten().argmax()), 260) for own in depth
+    ]
 
 
 def test_approximate_depth_grows_inward():

@@ -12,12 +12,14 @@ from typing import Annotated, TypeAlias
 import typer
 
 from seem.api import EncodedImage, Model
+from seem.asking import Asked, check_taken, check_writes, checked_count, checked_share
 from seem.cli.errors import FAILED, explain
 from seem.cli.photos import Job, plan
 from seem.cli.prompts import in_order, read, read_objects
 from seem.cli.report import Report
 from seem.errors import SeemError
 from seem.loading import load
+from seem.preparing import checked_size
 from seem.prompts import Prompt, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import SHIPPED, Vocabulary
@@ -65,7 +67,12 @@ class Question:
         everything: bool = False,
         second_look: bool = False,
     ) -> Question:
-        """Check that what was asked makes one question; `ValueError` if not."""
+        """Check that what was asked makes one question, whatever the photo and the model; `ValueError` if not."""
+        for prompts in objects:
+            Asked.of(prompts)
+        checked_count(candidates, "candidates")
+        if threshold is not None:
+            checked_share(threshold, "threshold")
         whole = [f"--find {phrases[0]}"] if phrases else []
         whole += [f"--task {task.value}"] if task else []
         whole += [f"--classes {classes}"] if classes is not None else []
@@ -94,6 +101,13 @@ class Question:
         said = tuple(read("find", phrase, Text).phrase for phrase in phrases)
         chosen = task or Task.PANOPTIC
         return cls(objects, chosen, vocabulary, threshold, said, candidates, caption, everything, second_look)
+
+    def check_taken(self, model: Model) -> None:
+        """Raise `ValueError` for what the model was not made for."""
+        for prompts in self.objects:
+            check_taken(Asked.of(prompts), model.name, model.network)
+        if self.caption:
+            check_writes(model.name, model.network)
 
     def ask(self, photo: EncodedImage) -> Results:
         """Ask it about a photo."""
@@ -350,6 +364,8 @@ def segment(
     report = Report(len(jobs), out, as_json, quiet)
     started = time.perf_counter()
     network = load(model, device, precision.value)
+    question.check_taken(network)
+    checked_size(size, network.network.config.image)
     report.loaded(network, time.perf_counter() - started)
     if code := segment_all(network, question, jobs, size, overwrite, report):
         raise typer.Exit(code)

@@ -54,13 +54,13 @@ class Change:
     undo: Callable[[Region, tuple[int, int]], Region] = lambda mask, hw: mask  # noqa: ARG005
 
 
-def _half(photo: Picture) -> Picture:
+def _half(photo: Picture) -> UInt8[np.ndarray, "h2 w2 3"]:
     height, width = photo.shape[:2]
     size = (-(-width // 2), -(-height // 2))
     return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
 
 
-def _doubled(mask: Region, hw: tuple[int, int]) -> Region:
+def _doubled(mask: Bool[np.ndarray, "h2 w2"], hw: tuple[int, int]) -> Region:
     return np.asarray(mask.repeat(2, axis=0).repeat(2, axis=1)[: hw[0], : hw[1]])
 
 
