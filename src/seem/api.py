@@ -55,7 +55,7 @@ from seem.tasks.everything import (
     rather_something,
     seen_small,
 )
-from seem.tasks.find import everything_that_fits
+from seem.tasks.find import LIKELIER, competing, everything_that_fits, with_rivals
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
 from seem.tasks.labels import label_masks
 from seem.tasks.phrase import Words, answer_phrases, words_of
@@ -393,30 +393,42 @@ class EncodedImage:
             embeddings=self.model.classifier(vocabulary)[present],
         )
 
-    def find(self, phrases: str | Sequence[str], threshold: float | None = None) -> Results:
+    def find(self, phrases: str | Sequence[str], threshold: float | None = None, *, against: Classes = None) -> Results:
         """Segment everything that a phrase, or one of several, fits; best first, each object once.
 
-        Every object query compares its class vector with the phrases and with "background", and keeps the phrase that
-        fits it best. Score = softmax probability of that phrase times mean mask probability, the published score of
-        instances. Of masks that overlap (IoU above 0.5) the better one stays.
+        Every object query compares its class vector with the phrases, with "background" and with the names in
+        `against`, and keeps the phrase that fits it best. Score = softmax probability of that phrase times mean mask
+        probability, the published score of instances: `find("cat")` scores cats as `instances()` does. Of masks that
+        overlap (IoU above 0.5) the better one stays.
+
+        The published models' object queries know kinds, hardly attributes: "red car" finds cars, and nothing else. For
+        the one that is meant, `segment(Text("the red car"))`.
 
         Args:
             phrases: "red car", or several, ["cat", "dog"]; one that is repeated counts once.
-            threshold: score (0-1) that an object needs; None = what the model asks of a class in `panoptic`.
+            threshold: score (0-1) that an object needs; None = 0.5, where the phrase is likelier than everything else
+                together, or what the model asks of a class in `panoptic` if that is less (demo 0.4, nano 0.2).
+            against: names that an object may be instead, [] = none. None = the model's own: COCO's names for the
+                published models, but for the one that is most like a phrase and those that hold all of its words; none
+                for nano. A broad word needs a list: find("vehicle", against=["person", "dog", "tree"]).
 
-        Raises `ValueError` for no phrase and for an empty one.
+        Raises `ValueError` for no phrase, an empty one, and names as in `panoptic`.
         """
         started = time.perf_counter()
         config = self.model.network.config
-        limit = checked_share(config.panoptic_threshold if threshold is None else threshold, "threshold")
+        own = min(LIKELIER, config.panoptic_threshold)
+        limit = checked_share(own if threshold is None else threshold, "threshold")
         given = [phrases] if isinstance(phrases, str) else list(phrases)
         said = list({phrase.casefold(): phrase for phrase in (Text(one).phrase for one in reversed(given))}.values())
         if not said:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
         found, logits = self._classified(vocabulary)
+        rivals = self._rivals(vocabulary, against)
+        with torch.no_grad():
+            others = self.model.network.class_logits(found.class_vectors[None], rivals)[0]
         small = to_input(found.mask_logits, self._frame)
-        fitting = everything_that_fits(logits, small, limit)
+        fitting = everything_that_fits(with_rivals(logits, others), small, limit)
         queries = fitting.queries.tolist()
         masks = to_output(small[queries], self._frame) > 0
         return self._results(
@@ -875,6 +887,20 @@ class EncodedImage:
         classifier = self.model.classifier(vocabulary)
         with torch.no_grad():
             return found, self.model.network.class_logits(found.class_vectors[None], classifier)[0]
+
+    def _rivals(self, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
+        """Return the embeddings of the names that compete with what is looked for."""
+        looked_for = self.model.classifier(vocabulary)[:-1]
+        if against is None and self.model.network.config.finds_among_coco:
+            names = Vocabulary.coco_panoptic()
+            table = self.model.classifier(names)[:-1]
+            return table[competing(vocabulary.phrases, looked_for, names.phrases, table)]
+        if against is None or (not isinstance(against, (str, Vocabulary)) and not against):
+            return looked_for[:0]
+        names = Vocabulary.coerce(against)
+        said = {phrase.casefold() for phrase in vocabulary.phrases}
+        kept = [row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in said]
+        return self.model.classifier(names)[kept]
 
     def _object_queries(self) -> ObjectQueries:
         """Run the object queries, at most once per photo."""

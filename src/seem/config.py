@@ -168,6 +168,8 @@ class SegmenterConfig:
     """Class score that a query needs to take part in a panoptic map."""
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
+    finds_among_coco: bool = False
+    """Whether what `find` looks for competes with COCO's names, or with "background" alone."""
 
 
 FOCAL_T = FocalNetConfig()
@@ -268,7 +270,14 @@ def published(
     """Describe a published model: text tower, decoder and widths are the same in all of them."""
     decoder = DecoderConfig(policy=policy, num_queries=num_queries, num_memory=num_memory)
     return SegmenterConfig(
-        name, backbone, pixel_decoder, TextConfig(), decoder, image, panoptic_threshold=panoptic_threshold
+        name,
+        backbone,
+        pixel_decoder,
+        TextConfig(),
+        decoder,
+        image,
+        panoptic_threshold=panoptic_threshold,
+        finds_among_coco=True,
     )
 
 

@@ -1,17 +1,26 @@
-"""Everything that a phrase fits: the object queries, asked with phrases in place of class names."""
+"""Everything that a phrase fits: the object queries, asked with phrases in place of class names.
+
+An object query of the published models was taught to tell COCO's names apart, not to say how well a phrase fits: asked
+"red car or background?" it answers by whichever is a little less unlike a dog. So a phrase competes with the names
+that a query might say instead. Of those, its kin stay away: what it is a kind of and what are kinds of it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct
 
 SAME_OBJECT = 0.5  # IoU above which two masks are one object
+LIKELIER = 0.5  # score above which a phrase is likelier than everything else together
+ARTICLES = frozenset({"a", "an", "the"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +51,33 @@ def everything_that_fits(
     order = order[distinct(mask_logits[likely[order]] > 0, SAME_OBJECT)]
     queries = likely[order]
     return Fitting(queries, phrases[queries], fits[queries], scores[order])
+
+
+def competing(
+    phrases: Sequence[str],
+    phrase_vectors: Float[Tensor, "p d"],
+    names: Sequence[str],
+    name_vectors: Float[Tensor, "n d"],
+) -> Bool[Tensor, " n"]:
+    """Tell which names speak against the phrases: all but their kin. Vectors are class embeddings, normalised.
+
+    Kin of a phrase are the name that is most like it ("red car": car; "kitten": cat) and names that hold all of its
+    words ("wall": wall-brick, wall-tile).
+    """
+    speaks = torch.ones(len(names), dtype=torch.bool, device=name_vectors.device)
+    speaks[(phrase_vectors @ name_vectors.T).argmax(dim=1)] = False
+    for row, name in enumerate(names):
+        if any(words(phrase) <= words(name) for phrase in phrases):
+            speaks[row] = False
+    return speaks
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a phrase or name, articles apart."""
+    return frozenset(re.findall(r"[^\W_]+", text.casefold())) - ARTICLES
+
+
+def with_rivals(phrase_logits: Float[Tensor, "q k1"], rivals: Float[Tensor, "q r"]) -> Float[Tensor, "q k1"]:
+    """Let the last column, the alternative to all phrases, stand for rivals too: their probabilities add up in it."""
+    against = torch.cat((phrase_logits[:, -1:], rivals), dim=1).logsumexp(dim=1, keepdim=True)
+    return torch.cat((phrase_logits[:, :-1], against), dim=1)
