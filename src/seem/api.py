@@ -55,7 +55,7 @@ from seem.tasks.everything import (
     rather_something,
     seen_small,
 )
-from seem.tasks.find import divide, everything_that_fits
+from seem.tasks.find import LIKELIER, competing, divide, everything_that_fits, with_rivals
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
@@ -397,35 +397,46 @@ class EncodedImage:
             embeddings=self.model.classifier(vocabulary)[present],
         )
 
-    def find(self, phrases: str | Sequence[str], threshold: float | None = None) -> Results:
+    def find(self, phrases: str | Sequence[str], threshold: float | None = None, *, against: Classes = None) -> Results:
         """Segment everything that a phrase, or one of several, fits; best first, each object once.
 
-        Every object query compares its class vector with the phrases and with "background", and keeps the phrase that
-        fits it best. Score = softmax probability of that phrase times mean mask probability, the published score of
-        instances. Of masks that overlap (IoU above 0.5) the better one stays. nano answers each phrase with one mask of
-        all that it means, scored by how surely that is in the photo, and divides it into objects.
+        Every object query compares its class vector with the phrases, with "background" and with the names in
+        `against`, and keeps the phrase that fits it best. Score = softmax probability of that phrase times mean mask
+        probability, the published score of instances: `find("cat")` scores cats as `instances()` does. Of masks that
+        overlap (IoU above 0.5) the better one stays. nano answers each phrase with one mask of all that it means,
+        scored by how surely that is in the photo, and divides it into objects.
+
+        The published models' object queries know kinds, hardly attributes: "red car" finds cars, and nothing else. For
+        the one that is meant, `segment(Text("the red car"))`.
 
         Args:
             phrases: "red car", or several, ["cat", "dog"]; one that is repeated counts once.
-            threshold: score (0-1) that an object needs; None = what the model asks of a class in `panoptic`, nano of a
-                phrase.
+            threshold: score (0-1) that an object needs; None = 0.5, where the phrase is likelier than everything else
+                together, or what the model asks of a class in `panoptic` if that is less (demo 0.4); nano: what it asks
+                of a phrase.
+            against: names that an object may be instead, [] = none. None = COCO's names, but for the kin of a phrase:
+                the one that is most like it and those that hold all of its words; nano: those that mean about the same.
+                A broad word needs a list: find("vehicle", against=["person", "dog", "tree"]).
 
-        Raises `ValueError` for no phrase and for an empty one.
+        Raises `ValueError` for no phrase, an empty one, and names as in `panoptic`.
         """
         started = time.perf_counter()
         config, dense = self.model.network.config, self.model.network.mask_refiner is not None
-        usual = config.text_threshold if dense else config.panoptic_threshold
-        limit = checked_share(usual if threshold is None else threshold, "threshold")
+        own = config.text_threshold if dense else min(LIKELIER, config.panoptic_threshold)
+        limit = checked_share(own if threshold is None else threshold, "threshold")
         given = [phrases] if isinstance(phrases, str) else list(phrases)
         said = list({phrase.casefold(): phrase for phrase in (Text(one).phrase for one in reversed(given))}.values())
         if not said:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
         if dense:
-            return self._find_places(vocabulary, limit, started)
+            return self._find_places(vocabulary, limit, against, started)
         found, logits = self._classified(vocabulary)
+        rivals = self._rivals(vocabulary, against)
+        with torch.no_grad():
+            others = self.model.network.class_logits(found.class_vectors[None], rivals)[0]
         small = to_input(found.mask_logits, self._frame)
-        fitting = everything_that_fits(logits, small, limit)
+        fitting = everything_that_fits(with_rivals(logits, others), small, limit)
         queries = fitting.queries.tolist()
         masks = to_output(small[queries], self._frame) > 0
         return self._results(
@@ -442,10 +453,10 @@ class EncodedImage:
             embeddings=found.class_vectors[queries],
         )
 
-    def _find_places(self, vocabulary: Vocabulary, limit: float, started: float) -> Results:
+    def _find_places(self, vocabulary: Vocabulary, limit: float, against: Classes, started: float) -> Results:
         """Ask a dense head for each phrase that is in the photo, and divide its mask into objects."""
         said = tuple((Text(phrase),) for phrase in vocabulary.names)
-        sure = self._presence(self.model.classifier(vocabulary)[: len(said)])
+        sure = self._presence(self.model.classifier(vocabulary)[: len(said)], against)
         there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= limit]
         answers = self._ask([Asked.of(said[row]) for row in there])
         rows, parts = [], []
@@ -808,12 +819,13 @@ class EncodedImage:
             answer = replace(answer, quality=torch.where(marked, answer.quality[0].float(), there)[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
-    def _presence(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """Score how surely what vectors of the text space mean is in the photo."""
+    def _presence(self, vectors: Float[Tensor, "n d"], against: Classes = None) -> Float[Tensor, " n"]:
+        """Score how surely what vectors of the text space mean is in the photo, and not what has another name."""
         assert self.memory.meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.images.input_hw[0])
         places = self._at_hand.meaning[0, :, :height, :width]
-        named = self.model.classifier(Vocabulary.coco_panoptic())
+        names = Vocabulary.coco_panoptic() if against is None or nobody(against) else Vocabulary.coerce(against)
+        named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
         with torch.no_grad():
             return presence(places, vectors, named, float(self.model.network.text.logit_scale.exp()))
 
@@ -950,6 +962,20 @@ class EncodedImage:
             said.T.unflatten(1, places.shape[1:]), self._frame, vocabulary.background
         ), "places"
 
+    def _rivals(self, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
+        """Return the embeddings of the names that compete with what is looked for."""
+        looked_for = self.model.classifier(vocabulary)[:-1]
+        if against is None:
+            names = Vocabulary.coco_panoptic()
+            table = self.model.classifier(names)[:-1]
+            return table[competing(vocabulary.phrases, looked_for, names.phrases, table)]
+        if nobody(against):
+            return looked_for[:0]
+        names = Vocabulary.coerce(against)
+        said = {phrase.casefold() for phrase in vocabulary.phrases}
+        kept = [row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in said]
+        return self.model.classifier(names)[kept]
+
     def _object_queries(self) -> ObjectQueries:
         """Run the object queries, at most once per photo."""
         with self._lock:
@@ -1028,3 +1054,8 @@ class EncodedImage:
             logits=logits,
             embeddings=None if embeddings is None else unit(embeddings.float()).cpu().numpy(),
         )
+
+
+def nobody(against: Classes) -> bool:
+    """Whether a list of names is there and empty."""
+    return against is not None and not isinstance(against, (str, Vocabulary)) and not against

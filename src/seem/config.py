@@ -270,7 +270,13 @@ def published(
     """Describe a published model: text tower, decoder and widths are the same in all of them."""
     decoder = DecoderConfig(policy=policy, num_queries=num_queries, num_memory=num_memory)
     return SegmenterConfig(
-        name, backbone, pixel_decoder, TextConfig(), decoder, image, panoptic_threshold=panoptic_threshold
+        name,
+        backbone,
+        pixel_decoder,
+        TextConfig(),
+        decoder,
+        image,
+        panoptic_threshold=panoptic_threshold,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import seem
-from tiny import CONFIGS, picture, tiny_model
+from tiny import CONFIGS, picture, tiny_model, tiny_relative
 
 THREADS = 8
 CAR = seem.Text("the red car")
@@ -28,8 +28,23 @@ QUESTIONS = [
     lambda photo: photo.segment(seem.Point(4, 2), CAR),
     lambda photo: photo.segment(CAR, text_threshold=0.0),
     lambda photo: photo.segment_many([[seem.Point(1, 2)], [seem.Box(3, 4, 30, 30)], [CAR, seem.Point(9, 9)]]),
+    lambda photo: photo.find("a cat", threshold=0.0),
+    lambda photo: photo.everything(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0),
+    lambda photo: photo.segment_boxes([[3, 4, 30, 30], [1, 1, 20, 9]]),
+    lambda photo: photo.segment(seem.Point(4, 2), candidates=3),
+    lambda photo: photo.segment(seem.Point(4, 2), second_look=True),
     rounds,
 ]
+SHOWN = seem.Reference(picture(40, 30, seed=5), seem.Box(3, 4, 20, 20))
+HEARD = seem.Audio(np.ones(8_000, np.float32), 16_000, transcribe=lambda sound: "a red car")
+MORE = {
+    "nano": [
+        lambda photo: photo.segment(SHOWN, text_threshold=0.0),
+        lambda photo: photo.segment(SHOWN, seem.Point(4, 2), CAR, HEARD),
+    ],
+    "seem-focal-t-v1": [lambda photo: photo.segment(HEARD, text_threshold=0.0)],
+}
+"""What only some models answer."""
 
 
 def everything(result):
@@ -40,21 +55,44 @@ def everything(result):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_threads_get_the_same_answers_as_one_caller(name):
+    questions = [*QUESTIONS, *MORE.get(name, ())]
     alone = tiny_model(name).encode(picture(53, 37))
-    expected = [everything(question(alone)) for question in QUESTIONS]
+    expected = [everything(question(alone)) for question in questions]
 
     photo = tiny_model(name).encode(picture(53, 37))  # nothing is cached yet: threads meet at every first time
     gate = threading.Barrier(THREADS)
 
     def ask(seed):
-        order = random.Random(seed).sample(range(len(QUESTIONS)), len(QUESTIONS))
+        order = random.Random(seed).sample(range(len(questions)), len(questions))
         gate.wait()
-        return {index: everything(QUESTIONS[index](photo)) for index in order}
+        return {index: everything(questions[index](photo)) for index in order}
 
     with ThreadPoolExecutor(THREADS) as pool:
         for answers in pool.map(ask, range(THREADS)):
             for index, answer in answers.items():
                 assert answer == expected[index], f"question {index}"
+
+
+def test_threads_may_caption_and_compare():
+    """X-Decoder's words for whole photos, between its other answers."""
+    questions = [
+        lambda photo: photo.caption(),
+        lambda photo: photo.caption(seem.Box(3, 4, 30, 30)),
+        lambda photo: photo.similarity(["a cat", "two owls"]).tolist(),
+        lambda photo: everything(photo.panoptic(threshold=0.0)),
+        lambda photo: everything(photo.segment(CAR, text_threshold=0.0)),
+        lambda photo: everything(photo.find("a cat", threshold=0.0)),
+    ]
+    expected = [question(tiny_relative("xdecoder").encode(picture(53, 37))) for question in questions]
+    photo = tiny_relative("xdecoder").encode(picture(53, 37))
+
+    def ask(seed):
+        order = random.Random(seed).sample(range(len(questions)), len(questions))
+        return {index: questions[index](photo) for index in order}
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for answers in pool.map(ask, range(THREADS)):
+            assert answers == dict(enumerate(expected))
 
 
 def test_threads_may_encode_different_photos_with_one_model(tmp_path):

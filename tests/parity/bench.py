@@ -42,12 +42,6 @@ ARCHITECTURES = {
 }
 """Our configuration of every official architecture, by the name of its manifest."""
 
-LATER = ("xdecoder_vlp_losses",)
-"""What is recorded and not compared yet: listed by name, so that nothing is dropped in silence.
-
-The losses of captions and of retrieval are not built; with them, `xdecoder_weight_dict.json` waits.
-"""
-
 
 @dataclass(frozen=True)
 class Said:

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parity import picture, prompted
-from parity.bench import ARCHITECTURES, LATER
+from parity.bench import ARCHITECTURES
 from parity.comparison import Comparison, Tolerance
-from parity.losses import losses, matching
+from parity.losses import caption_losses, losses, matching
 from parity.recording import Folder
 from parity.setting import Setting
 from parity.thresholds import settled
@@ -55,15 +55,24 @@ def squares(middles: Tensor, height: int, width: int) -> Tensor:
 def seem_losses(given: Setting) -> None:
     """Every loss of every head, and which queries were matched."""
     recording, compare, dtype = given.recording, given.compare, given.dtype
-    ours = dict(losses(recording, dtype).named())
-    recorded = set(recording.names(r"loss_\w+"))
-    assert set(ours) == recorded, f"not in both: {set(ours) ^ recorded}"
-    for name, loss in ours.items():
-        compare.ratios(name, loss)
+    named_losses(given, dict(losses(recording, dtype).named()))
     for photo in (0, 1):
         match = matching(recording, photo, dtype)
         compare.exact(f"match{photo}_src", match.queries)
         compare.exact(f"match{photo}_tgt", match.objects)
+
+
+def caption_and_retrieval_losses(given: Setting) -> None:
+    """What X-Decoder is charged for captions and for whose they are."""
+    named_losses(given, dict(caption_losses(given.recording, given.dtype).named()))
+
+
+def named_losses(given: Setting, ours: dict[str, Tensor]) -> None:
+    """Compare all losses of a recording, none left out on either side."""
+    recorded = set(given.recording.names(r"loss_\w+"))
+    assert set(ours) == recorded, f"not in both: {set(ours) ^ recorded}"
+    for name, loss in ours.items():
+        given.compare.ratios(name, loss)
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -92,18 +101,19 @@ CASES: dict[str, Callable[[Setting], None]] = {
     "seem_demo_*/audio*": prompted.demo,
     "click_simulation": click_simulation,
     "seem_losses": seem_losses,
+    "xdecoder_vlp_losses": caption_and_retrieval_losses,
 }
 """What a case is, by its name: the first pattern that fits."""
 
 AGAINST_FLOAT64 = Tolerance(vectors=1e-5, masks=1e-5)
 IN_FLOAT64 = Tolerance(vectors=1e-4, masks=2e-4, noise=5e-5)
 IN_FLOAT32 = Tolerance(vectors=1e-4, masks=1e-3, noise=1e-4)
-WITHOUT_NETWORK = {"click_simulation": Tolerance(1e-4, 1e-4), "seem_losses": Tolerance(1e-5, 1e-5)}
-
-
-def is_later(case: str) -> bool:
-    """Whether a case belongs to what is not compared yet."""
-    return case in LATER
+OF_LOSSES = Tolerance(1e-5, 1e-5)
+WITHOUT_NETWORK = {
+    "click_simulation": Tolerance(1e-4, 1e-4),
+    "seem_losses": OF_LOSSES,
+    "xdecoder_vlp_losses": OF_LOSSES,
+}
 
 
 def precisions(case: str) -> tuple[torch.dtype, ...]:

@@ -1,8 +1,7 @@
-"""The criterion asked what the official one was asked: predictions and truths of two photos, three heads."""
+"""The criteria asked what the official ones were asked: predictions and truths of two photos, some heads."""
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from parity.recording import Recording
+from seem.training.captions import CaptionPrediction, Captions, CaptionTerms, caption_terms
 from seem.training.criterion import (
     Judgement,
     ObjectPrediction,
@@ -27,6 +27,7 @@ from seem.training.matcher import Match, match_objects
 
 NUM_POINTS = 64
 PHRASE_WEIGHTS = (2.0, 0.5)  # photo 0 holds referring expressions, photo 1 class names
+SCALE = 1 / 0.07  # of cosines
 UNUSED = r"\w+_pred_(captions|stexts|nspatials)"  # heads that no loss of SEEM reads
 
 
@@ -63,7 +64,7 @@ def prediction(recording: Recording, head: str, dtype: torch.dtype) -> Predictio
 
     return Prediction(
         objects=ObjectPrediction(said("logits"), said("masks")),
-        phrases=PhrasePrediction(said("gtexts"), said("gmasks"), math.exp(-math.log(0.07))),
+        phrases=PhrasePrediction(said("gtexts"), said("gmasks"), SCALE),
         visual=VisualPrediction(said("smaskembs"), said("smasks"), said("pspatials")),
     )
 
@@ -84,3 +85,25 @@ def truth(recording: Recording, photo: int) -> Targets:
         ),
         visual=VisualTargets(wanted("gt_spatial_masks").bool()),
     )
+
+
+def caption_losses(recording: Recording, dtype: torch.dtype) -> CaptionTerms:
+    """Judge captions and retrieval at two heads, the last first."""
+
+    def wanted(name: str) -> Tensor:
+        both = torch.cat([recording.tensor(f"tgt{photo}_caption_{name}") for photo in (0, 1)])
+        return both.to(dtype) if both.is_floating_point() else both
+
+    def said(head: str) -> CaptionPrediction:
+        words, all_queries = (recording.tensor(f"{head}_pred_{name}").to(dtype) for name in ("captionings", "captions"))
+        return CaptionPrediction(words, all_queries[:, :-1], all_queries[:, -1])
+
+    captions = Captions(
+        ids=wanted("tokenids"),
+        valid=wanted("mask").bool(),
+        tokens=wanted("tokens"),
+        vectors=wanted("proj"),
+        table=recording.tensor("emb").to(dtype),
+        scale=SCALE,
+    )
+    return caption_terms([said("out"), said("aux0")], captions)

@@ -311,7 +311,8 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
     image = given.look()
     strokes = None
     if "stroke" in recording:
-        strokes = marked(bench, image, only(recording.unpacked("stroke", recording.photo().shape[1])))
+        drawn = recording.unpacked("stroke", recording.photo().shape[1])
+        strokes = marked(bench, image, only(padded(drawn, given.frame().padded_hw)))
     by = Steering(strokes, reference, heard(given, "texts"), heard(given, "transcripts"))
     output = bench.ask(image, by.question(), {Kind.OBJECT})
     objects(given, output)

@@ -7,6 +7,7 @@ import torch
 
 from parity.losses import losses
 from parity.recording import Folder
+from seem.training.captions import TOP_HEADS, CaptionWeights
 from seem.training.criterion import GroupWeights, Weights
 
 pytestmark = pytest.mark.requires_shared
@@ -24,6 +25,17 @@ def test_weights_are_the_official_ones(official):
         for name, group in ours.items():
             keys = [f"loss_{name}_{term}_{head}" for term in ("ce", "bce", "dice")]
             assert group == GroupWeights(*(official[key] for key in keys))
+
+
+def test_weights_of_xdecoder_are_the_official_ones_and_count_at_the_top_heads(shared):
+    official = json.loads((shared / "parity" / "fixtures" / "xdecoder_weight_dict.json").read_text())
+    weights = CaptionWeights()
+    ours = {"captioning": weights.words, "retrieval_decoder": weights.retrieval}
+    for name, weight in ours.items():
+        charged = {key: value for key, value in official.items() if key.startswith(f"loss_{name}_")}
+        assert charged == {f"loss_{name}_{head}": weight for head in range(TOP_HEADS)}
+    assert official["loss_retrieval_backbone_0"] == weights.backbone
+    assert sum(key.startswith("loss_grounding_ce") for key in official) == TOP_HEADS
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from parity.bench import LATER
-from parity.cases import WITHOUT_NETWORK, is_later, marks, play, precisions, tolerance
+from parity.cases import WITHOUT_NETWORK, marks, play, precisions, tolerance
 from parity.recording import Folder
 
 INTERACTIVE = ("inter_click", "inter_posneg", "inter_box", "inter_round2", "inter_click_text")
@@ -43,7 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     folder = Folder(metafunc.config.getoption("--parity-dir"))
     try:
-        asked = [(case, dtype) for case in folder.cases if not is_later(case) for dtype in precisions(case)]
+        asked = [(case, dtype) for case in folder.cases for dtype in precisions(case)]
     except (OSError, ValueError):
         asked = [(UNREADABLE, torch.float64)]
     asked.sort(key=lambda pair: (str(pair[1]), pair[0].split("/")[0]))  # one network after the other
@@ -77,7 +76,7 @@ def test_answers_equal_the_recording(folder, case, dtype, record_property):
 
 def test_no_case_is_missing(shared):
     expected = [f"{model}/{what}" for model, names in EXPECTED.items() for what in names]
-    assert sorted(Folder(shared / "parity").cases) == sorted((*WITHOUT_NETWORK, *LATER, *expected))
+    assert sorted(Folder(shared / "parity").cases) == sorted((*WITHOUT_NETWORK, *expected))
 
 
 def test_every_file_is_a_case(shared):

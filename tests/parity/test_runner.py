@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from parity.bench import LATER as ALL_LATER
 from parity.cases import play
 from parity.recording import Folder
 from seem.simulation.next_click import approximate_depth, seem_first_clicks, seem_next_clicks
 
 ROOT = Path(__file__).resolve().parents[2]
-LATER = ALL_LATER[0]
 
 
 def a_recording():
@@ -44,9 +42,9 @@ def a_recording():
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with one good case and one that comes later."""
+    """A folder with one good case."""
     (tmp_path / "fixtures").mkdir()
-    list_cases(tmp_path, "click_simulation", LATER)
+    list_cases(tmp_path, "click_simulation")
     record(tmp_path)
     return tmp_path
 
@@ -76,7 +74,6 @@ def test_a_good_folder_passes_and_every_case_has_its_line(folder):
     code, lines = make_parity(folder)
     assert code == 0, lines
     assert line_of("click_simulation", lines).startswith("ok  float32 within 1e-4: 0")
-    assert line_of(LATER, lines) == "the comparison is not built yet"
     assert "1 passed" in lines[-1]
 
 
@@ -84,14 +81,13 @@ def test_a_case_that_is_off_or_unknown_or_missing_fails(folder):
     wrong = a_recording()["pos_out"]
     wrong[0, 0, 0] ^= 1
     record(folder, pos_out=wrong)
-    list_cases(folder, "click_simulation", "seem_losses", "seem_v1_focalt/telepathy", "seem_v9/features", LATER)
+    list_cases(folder, "click_simulation", "seem_losses", "seem_v1_focalt/telepathy", "seem_v9/features")
     code, lines = make_parity(folder)
     assert code == 1, lines
     assert line_of("click_simulation", lines) == "OFF float32 within 1e-4: 1 entries of pos_out is off, allowed 0"
     assert line_of("seem_losses", lines).startswith("OFF float64 cannot be compared: FileNotFoundError")
     assert line_of("seem_v1_focalt/telepathy", lines).endswith("nobody knows what this case asks")
     assert line_of("seem_v9/features", lines).endswith("nobody knows this model")
-    assert line_of(LATER, lines) == "the comparison is not built yet"
     assert "failed" in lines[-1]
 
 

@@ -130,6 +130,20 @@ def test_one_model_is_told_with_everything_published_about_it(capsys):
     assert "what was measured here is in MODEL_CARD.md" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("nano", "captioning, retrieval"),
+        (V1, "reference, captioning, retrieval"),
+        ("seem-focal-t-demo", "captioning, retrieval"),
+        ("xdecoder-focal-t", "interactive, point, stroke, scribble, polygon, box, mask, reference"),
+    ],
+)
+def test_a_model_says_what_it_was_not_made_for(capsys, name, without):
+    assert main(["models", name]) == 0
+    assert re.search(rf"^without +{without}$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_one_model_as_json_is_a_list_of_one(capsys):
     assert main(["models", V1, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [zoo.find(V1).to_json()]

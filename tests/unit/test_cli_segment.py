@@ -296,13 +296,32 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr(EncodedImage, "caption", lambda self: "a street in the rain")
+    monkeypatch.setattr("seem.cli.segment.check_writes", lambda name, network: None)
+    monkeypatch.setattr(EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}")
     ran = run(photo, "--caption")
     assert "\n  a street in the rain\n" in ran.out
     assert json.loads(Path("seem-out/street.json").read_text())["seem"]["caption"] == "a street in the rain"
     (record,) = run(photo, "--caption", "--point", "4,2", "--json", "--overwrite").records
     assert record["seem"]["caption"] == "a street in the rain"
     assert {"caption", "interactive"} <= set(record["seem"]["seconds"])
+    (record,) = run(photo, "--caption-box", "4,2,9,9", "--json", "--overwrite").records
+    assert record["seem"]["caption"] == f"a street in {seem.Box(4, 2, 9, 9)}"
+
+
+def test_what_is_found_competes_with_what_is_named(run, photo, monkeypatch):
+    asked = []
+    find = EncodedImage.find
+
+    def noted(self, phrases, threshold, *, against):
+        asked.append(against)
+        return find(self, phrases, threshold, against=against)
+
+    monkeypatch.setattr(EncodedImage, "find", noted)
+    for number, given in enumerate(([], ["--against", "none"], ["--against", "bus, tram"], ["--against", "ade20k"])):
+        assert run(photo, "--find", "a car", *given, "--out", f"out{number}").code == 0
+    assert asked[:2] == [None, ()]
+    assert asked[2].names == ("bus", "tram")
+    assert asked[3] == seem.Vocabulary.ade20k()
 
 
 def test_a_model_without_captions_says_so(run, photo):
@@ -551,6 +570,8 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--point", "1,1", "--find", "a dog"], "--find a dog asks about the whole photo, a prompt about one object"),
         (["--find", "a dog", "--task", "instance"], "--find a dog names what to look for, and so does --task instance"),
         (["--find", "a dog", "--classes", "a,b"], "--find a dog names what to look for, and so does --classes a,b"),
+        (["--against", "bus"], "--against bus names what --find is not to take for it; add --find, or leave it out."),
+        (["--caption-box", "4,2"], "--caption-box '4,2': '4,2' is not of the form X0,Y0,X1,Y1"),
         (["--find", ""], "--find '': The phrase '' is empty; say what to look for."),
         (["--candidates", "3"], "--candidates 3 are alternatives for one object, not for the whole photo"),
         (

@@ -1,7 +1,9 @@
 """`seem track` from its arguments to its files, exit codes and lines, with a network of a few thousand weights."""
 
+import io
 import json
 import re
+import wave
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -134,6 +136,26 @@ def test_backward_fills_the_frames_before(run, clip):
 def test_each_mode_answers(run, clip, mode):
     assert run(clip, "--box", "10,10,40,36", "--mode", mode, "--quiet").code == 0
     assert record()["seem"]["mode"] == mode
+
+
+def test_what_is_shown_or_said_is_followed(run, clip, monkeypatch):
+    picture(40, 30, seed=5).save("other.png")
+    monkeypatch.setattr("seem.adapters.speech.transcribe", lambda sound: "a red car")
+    Path("say.wav").write_bytes(spoken())
+    shown = ("--reference", "other.png", "--reference-box", "3,4,20,20")
+    ran = run(clip, *shown, "--object", "--audio", "say.wav", "--box", "10,10,40,36")
+    assert ran.code == 0, ran.err
+    (first,), (second, third) = ([prompt["kind"] for prompt in o["prompts"]] for o in record()["seem"]["prompts"])
+    assert (first, second, third) == ("reference", "audio", "box")
+
+
+def spoken():
+    """A second of a tone, as a WAV file."""
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(np.int16(9_000 * np.sin(np.arange(8_000))).tobytes())
+    return sound.getvalue()
 
 
 def test_a_folder_of_frames_is_a_clip(run, tmp_path):

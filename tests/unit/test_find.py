@@ -8,7 +8,7 @@ from seem.api import ObjectQueries
 from seem.asking import Asked
 from seem.models.structures import Answers
 from seem.prompts import Point, Text
-from seem.tasks.find import divide, everything_that_fits
+from seem.tasks.find import competing, divide, everything_that_fits, with_rivals, words
 from seem.tasks.interactive import best, distinct
 from seem.vocabulary import Vocabulary
 from tiny import picture, tiny_model, tiny_relative
@@ -119,6 +119,101 @@ def test_a_mask_is_divided_into_objects(meant, seen, objects):
     assert ["".join("#" if value > 0 else "." for value in part[0].tolist()) for part in found] == objects
 
 
+# --- What a phrase competes with --------------------------------------------------------------------------------------
+
+UP, RIGHTWARDS, BETWEEN = [0.0, 1.0], [1.0, 0.0], [0.6, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("phrases", "vectors", "against"),
+    [
+        (["red car"], [BETWEEN], ["cat", "wall-brick", "wall"]),  # car points up, and is most like it
+        (["cat"], [RIGHTWARDS], ["car", "wall-brick", "wall"]),
+        (["the wall"], [RIGHTWARDS], ["car"]),  # cat is most like it here; walls hold its word
+        (["red car", "cat"], [BETWEEN, RIGHTWARDS], ["wall-brick", "wall"]),
+    ],
+)
+def test_kin_of_a_phrase_does_not_compete_with_it(phrases, vectors, against):
+    names = ["car", "cat", "wall-brick", "wall"]
+    table = torch.tensor([UP, RIGHTWARDS, [0.0, -1.0], [-1.0, 0.0]])
+    speaks = competing(phrases, torch.tensor(vectors), names, table)
+    assert [name for name, speak in zip(names, speaks.tolist(), strict=True) if speak] == against
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a red  Car", {"red", "car"}), ("wall-brick", {"wall", "brick"}), ("The", set()), ("CD_2", {"cd", "2"})],
+)
+def test_words_of_a_phrase(text, expected):
+    assert words(text) == expected
+
+
+def test_rivals_take_their_share_of_the_probability():
+    logits, rivals = fits([0.5, 0.5], [0.9, 0.1]), torch.tensor([[2.0, 1.0], [0.0, -50.0]]).exp().log()
+    joined = with_rivals(logits, rivals).softmax(dim=-1)
+    apart = torch.cat((logits, rivals), dim=1).softmax(dim=-1)
+    torch.testing.assert_close(joined[:, 0], apart[:, 0])
+    torch.testing.assert_close(with_rivals(logits, rivals[:, :0]), logits)
+
+
+def pointing(photo, monkeypatch, *names):
+    """Let the first object queries show one thing each, and point at class names in the text space."""
+    blank = torch.full_like(photo._object_queries().mask_logits, NO)
+    vectors = photo.model.classifier(Vocabulary.of(["thing"]))[-1].repeat(len(blank), 1)  # the background
+    for row, name in enumerate(names):
+        blank[row, 2 * row : 2 * row + 2, :5] = YES
+        vectors[row] = photo.model.classifier(Vocabulary.of([name]))[0]
+    monkeypatch.setattr(photo, "_objects", ObjectQueries(vectors, blank))
+    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(9.0))  # their phrases are very alike
+
+
+@pytest.fixture(params=["seem-v1", "seem-v0", "seem-demo", "xdecoder"])
+def published_photo(request):
+    return tiny_relative(request.param).encode(picture(53, 37))
+
+
+def test_a_phrase_does_not_collect_what_has_a_name_of_its_own(published_photo, monkeypatch):
+    pointing(published_photo, monkeypatch, "cat", "dog", "pizza")
+    result = published_photo.find("cat")
+    assert len(result) == 1
+    np.testing.assert_array_equal(
+        result.masks[0, :5, :9], published_photo.find("cat", against=["dog"]).masks[0, :5, :9]
+    )
+
+
+def test_a_name_scores_as_it_does_among_instances(published_photo, monkeypatch):
+    pointing(published_photo, monkeypatch, "cat", "dog", "pizza")
+    instances = {r.label: r.score for r in published_photo.instances(threshold=0.0, top=13_000)[::-1]}
+    for name in ("cat", "pizza"):
+        assert published_photo.find(name, threshold=0.0).scores[0] == pytest.approx(instances[name], abs=1e-5)
+
+
+def test_a_network_that_knows_nothing_finds_nothing(published_photo):
+    """Random vectors fit any phrase about as well as "background": half. Among 133 names they fit none."""
+    alone = published_photo.find("cat", threshold=0.3, against=[])
+    assert len(alone) > 0
+    assert len(published_photo.find("cat", threshold=0.3)) == 0
+
+
+def test_names_may_be_given_to_compete_with(published_photo, monkeypatch):
+    pointing(published_photo, monkeypatch, "cat", "a zebra crossing")
+    for against in (["a zebra crossing"], Vocabulary.of(["a zebra crossing"]), ["A zebra crossing", "cat"]):
+        assert len(published_photo.find("cat", against=against)) == 1
+    with pytest.raises(ValueError, match="classes is a list of names"):
+        published_photo.find("cat", against="zebra")
+
+
+def test_places_show_a_phrase_against_the_names_given(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(0.0))  # not sure of anything
+    among_all, among_one, alone = (
+        photo.find("cat", threshold=0.0, against=against).scores for against in (None, ["dog"], [])
+    )
+    assert (among_all <= alone).all()
+    assert (among_one <= alone).all()
+    assert alone[0] > 0.3
+
+
 # --- The question -----------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +304,7 @@ def test_a_threshold_outside_0_to_1_is_refused(photo, threshold):
 
 def test_the_default_threshold_is_the_models_own(photo):
     config = photo.model.network.config
-    own = config.panoptic_threshold if config.mask_refiner is None else config.text_threshold
+    own = min(0.5, config.panoptic_threshold) if config.mask_refiner is None else config.text_threshold
     assert photo.find("cat").scores.tolist() == photo.find("cat", own).scores.tolist()
 
 

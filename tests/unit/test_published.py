@@ -11,6 +11,7 @@ import torch
 
 from seem.data.dataset import Examined
 from seem.data.transforms import Augmentation, augment
+from seem.models.decoder.policy import Kind
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.finer import box_iou, with_finer_masks
 from seem.recipes.finetune import PUBLISHED_FROZEN, PUBLISHED_MIX
@@ -21,6 +22,8 @@ from seem.training.parts import PARTS, freeze, freeze_statistics, parts_of
 from seem.training.published import (
     PublishedObjective,
     Speech,
+    asked_kinds,
+    charged_kinds,
     names_of_batch,
     offsets,
     phrases_of,
@@ -48,6 +51,14 @@ def a_batch(network, count=2):
 def loss_of(network, objective=FAST, seed=0):
     torch.manual_seed(0)
     return published_loss(network, a_batch(network), SPEECH, objective, np.random.default_rng(seed))
+
+
+def captioned_loss(network, captions, objective=FAST):
+    """Price photos that have one caption each, or None."""
+    torch.manual_seed(0)
+    told = [replace(sample, captions=(text,) if text else ()) for sample, text in zip(samples(), captions, strict=True)]
+    batch = make_batch(told, network.config.image, 2, PUBLISHED_MIX, np.random.default_rng(0))
+    return published_loss(network, batch, SPEECH, objective, np.random.default_rng(0))
 
 
 @pytest.fixture
@@ -93,11 +104,54 @@ def test_what_is_switched_off_is_not_asked(network, off):
 def test_nothing_to_ask_is_refused(network):
     with pytest.raises(ValueError, match="Nothing is left to train"):
         loss_of(network, replace(FAST, objects=False, phrases=False, visual=False))
+    nothing = replace(FAST, objects=False, phrases=False, captions=False)
+    with pytest.raises(ValueError, match="Nothing is left to train"):
+        captioned_loss(tiny_relative("xdecoder").network, [None, None], nothing)
 
 
 def test_the_demo_policy_is_refused():
     with pytest.raises(ValueError, match=r"train seem-\.\.\.-v0 instead"):
         loss_of(tiny_relative("seem-demo").network)
+
+
+def test_xdecoder_learns_captions_and_whose_they_are():
+    network = tiny_relative("xdecoder").network.train()
+    loss, terms = captioned_loss(network, ["a red square", "a kite in the sky"])
+    loss.backward()
+    assert set(terms) == {"objects", "phrases", "captions", "total"}
+    assert terms["total"] == pytest.approx(sum(v for name, v in terms.items() if name != "total"), rel=1e-5)
+    for parameter in (*network.decoder.captions.parameters(), network.image_projection, network.text.tokens.weight):
+        assert parameter.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("captions", "objective", "expected"),
+    [
+        ([None, None], FAST, {"objects", "phrases", "total"}),
+        ([None, "a kite"], FAST, {"objects", "phrases", "captions", "total"}),
+        (["a square", "a kite"], replace(FAST, captions=False), {"objects", "phrases", "total"}),
+        (["a square", "a kite"], replace(FAST, objects=False, phrases=False), {"captions", "total"}),
+        ([None, None], replace(FAST, objects=False, phrases=False), {"captions", "total"}),
+    ],
+    ids=["nobody has one", "one has", "switched off", "alone", "alone, and nobody has one"],
+)
+def test_captions_are_asked_for_where_there_are_any(captions, objective, expected):
+    loss, terms = captioned_loss(tiny_relative("xdecoder").network.train(), captions, objective)
+    assert set(terms) == expected
+    assert loss.requires_grad
+    assert torch.isfinite(loss)
+    assert (float(loss.detach()) > 0) == (expected != {"captions", "total"} or any(captions))
+
+
+def test_xdecoder_hears_phrases_at_its_top_heads():
+    network = tiny_relative("xdecoder").network
+    asked = asked_kinds(network, FAST)
+    assert asked == {Kind.OBJECT, Kind.PHRASE, Kind.CAPTION, Kind.IMAGE}
+    assert [sorted(charged_kinds(network, asked, head)) for head in (0, 2, 3)] == [
+        [Kind.OBJECT, Kind.PHRASE], [Kind.OBJECT, Kind.PHRASE], [Kind.OBJECT]
+    ]  # fmt: skip
+    v1 = tiny_network("seem-focal-t-v1")
+    assert charged_kinds(v1, asked_kinds(v1, FAST), 9) == {Kind.OBJECT, Kind.PHRASE, Kind.VISUAL}
 
 
 @pytest.mark.parametrize("policy", ["seem-v0", "xdecoder"])

@@ -20,6 +20,7 @@ from seem.cli.evaluate import evaluate
 from seem.cli.finetune import finetune
 from seem.cli.models import models
 from seem.cli.prompts import InOrder
+from seem.cli.retrieve import retrieve
 from seem.cli.segment import segment
 from seem.cli.track import track
 from seem.cli.train import train
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command(cls=InOrder)(segment)
 app.command(cls=InOrder)(track)
+app.command()(retrieve)
 app.command()(models)
 app.command()(convert)
 app.command()(finetune)

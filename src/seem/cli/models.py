@@ -63,7 +63,14 @@ def profile(card: ModelCard) -> str:
         ("licence", card.licence),
         ("tasks", ", ".join(card.tasks)),
         ("prompts", ", ".join(card.prompts)),
+        ("without", ", ".join(lacking(card)) or "nothing"),
     ])  # fmt: skip
+
+
+def lacking(card: ModelCard) -> tuple[str, ...]:
+    """List the tasks and prompts of other models that this one was not made for."""
+    others = (word for other in list_models() for word in (*other.tasks, *other.prompts))
+    return tuple(dict.fromkeys(word for word in others if word not in (*card.tasks, *card.prompts)))
 
 
 def reports(card: ModelCard) -> list[str]:

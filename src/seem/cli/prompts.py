@@ -126,6 +126,11 @@ def numbers_in(text: str, form: str) -> list[Any]:
     return [number_in(part) for part in parts]
 
 
+def box_in(text: str) -> Box:
+    """Read "X0,Y0,X1,Y1"."""
+    return Box(*numbers_in(text, "X0,Y0,X1,Y1"))
+
+
 def points_in(text: str) -> list[list[int | float]]:
     """Read "X,Y X,Y ..."."""
     return [numbers_in(point, "X,Y") for point in text.split()]
@@ -162,7 +167,7 @@ def heard(file: str) -> Audio:
 SHAPES: dict[str, Callable[[str], Prompt]] = {
     "point": lambda text: Point(*numbers_in(text, "X,Y")),
     "not_point": lambda text: replace(Point(*numbers_in(text, "X,Y")), positive=False),
-    "box": lambda text: Box(*numbers_in(text, "X0,Y0,X1,Y1")),
+    "box": box_in,
     "polygon": lambda text: Polygon(points_in(text)),
     "mask": mask_in,
     "text": Text,

@@ -15,12 +15,12 @@ from seem.api import EncodedImage, Model
 from seem.asking import Asked, check_taken, check_writes, checked_count, checked_share
 from seem.cli.errors import FAILED, explain
 from seem.cli.photos import Job, plan
-from seem.cli.prompts import in_order, read, read_objects
+from seem.cli.prompts import box_in, in_order, read, read_objects
 from seem.cli.report import Report
 from seem.errors import SeemError
 from seem.loading import load
 from seem.preparing import checked_size
-from seem.prompts import Prompt, Text, VisualPrompt
+from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import SHIPPED, Vocabulary
 
@@ -53,6 +53,8 @@ class Question:
     caption: bool = False
     everything: bool = False
     second_look: bool = False
+    against: Vocabulary | Sequence[str] | None = None
+    caption_of: Box | None = None
 
     @classmethod
     def of(
@@ -66,6 +68,8 @@ class Question:
         caption: bool = False,
         everything: bool = False,
         second_look: bool = False,
+        against: str | None = None,
+        caption_box: str | None = None,
     ) -> Question:
         """Check that what was asked makes one question, whatever the photo and the model; `ValueError` if not."""
         for prompts in objects:
@@ -83,6 +87,10 @@ class Question:
             )
         if phrases and len(whole) > 1:
             raise ValueError(f"{whole[0]} names what to look for, and so does {whole[1]}; leave one of them out.")
+        if against is not None and not phrases:
+            raise ValueError(
+                f"--against {against} names what --find is not to take for it; add --find, or leave it out."
+            )
         if everything and (len(whole) > 1 or threshold is not None):
             other = whole[0] if len(whole) > 1 else f"--threshold {threshold:g}"
             raise ValueError(f"--everything asks for neither classes nor scores; leave it or {other} out.")
@@ -100,7 +108,12 @@ class Question:
         vocabulary = None if classes is None else read_classes(classes)
         said = tuple(read("find", phrase, Text).phrase for phrase in phrases)
         chosen = task or Task.PANOPTIC
-        return cls(objects, chosen, vocabulary, threshold, said, candidates, caption, everything, second_look)
+        others = None if against is None else () if against == NOTHING else read_classes(against)
+        region = None if caption_box is None else read("caption_box", caption_box, box_in)
+        caption = caption or region is not None
+        return cls(
+            objects, chosen, vocabulary, threshold, said, candidates, caption, everything, second_look, others, region
+        )
 
     def check_taken(self, model: Model) -> None:
         """Raise `ValueError` for what the model was not made for."""
@@ -114,7 +127,7 @@ class Question:
         if not self.caption:
             return self.answer(photo)
         started = time.perf_counter()
-        caption = photo.caption()
+        caption = photo.caption(self.caption_of)
         seconds = time.perf_counter() - started
         results = self.answer(photo)
         provenance = results.provenance
@@ -124,7 +137,7 @@ class Question:
     def answer(self, photo: EncodedImage) -> Results:
         """Segment what is asked for."""
         if self.phrases:
-            return photo.find(self.phrases, self.threshold)
+            return photo.find(self.phrases, self.threshold, against=self.against)
         if self.everything:
             return photo.everything()
         if self.candidates != 1:
@@ -192,6 +205,7 @@ OBJECT = "One object (all prompts together describe it)"
 PHOTO = "Everything in the photo (where there is no prompt)"
 MODEL = "Model"
 RESULTS = "Results"
+NOTHING = "none"
 FLAG = " "  # what help shows for the value of an option that has none
 
 Values: TypeAlias = list[str] | None
@@ -271,6 +285,12 @@ def segment(
     find: Annotated[
         Values, typer.Option(metavar="PHRASE", help="All that a phrase fits, scored.", rich_help_panel=PHOTO)
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...|none", help="With --find: what else it may be. Default: COCO's.", rich_help_panel=PHOTO
+        ),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(metavar="NAME,NAME,...|ade20k", help="Instead of COCO's 133 categories.", rich_help_panel=PHOTO),
@@ -289,6 +309,10 @@ def segment(
         bool,
         typer.Option("--caption", metavar=FLAG, help="Describe it in a sentence (X-Decoder).", rich_help_panel=PHOTO),
     ] = False,
+    caption_box: Annotated[
+        str | None,
+        typer.Option(metavar="X0,Y0,X1,Y1", help="Describe what is in a box (X-Decoder).", rich_help_panel=PHOTO),
+    ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)] = "nano",
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
@@ -359,7 +383,19 @@ def segment(
         "object": [""] * object_,
     }
     objects = read_objects(in_order(ctx, {name: values or [] for name, values in given.items()}))
-    question = Question.of(objects, task, classes, threshold, find or (), candidates, caption, everything, second_look)
+    question = Question.of(
+        objects,
+        task,
+        classes,
+        threshold,
+        find or (),
+        candidates,
+        caption,
+        everything,
+        second_look,
+        against,
+        caption_box,
+    )
     jobs = plan(photos, out, overwrite)
     report = Report(len(jobs), out, as_json, quiet)
     started = time.perf_counter()

@@ -234,6 +234,24 @@ def track(
     mask: Annotated[
         Values, typer.Option(metavar="FILE", help="Its mask: a picture, black outside.", rich_help_panel=OBJECT)
     ] = None,
+    audio: Annotated[
+        Values, typer.Option(metavar="FILE", help="What it is called, spoken.", rich_help_panel=OBJECT)
+    ] = None,
+    reference: Annotated[
+        Values, typer.Option(metavar="PHOTO", help="It looks like something in another photo:", rich_help_panel=OBJECT)
+    ] = None,
+    reference_point: Annotated[
+        Values, typer.Option(metavar="X,Y", help="... a click on it there.", rich_help_panel=OBJECT)
+    ] = None,
+    reference_box: Annotated[
+        Values, typer.Option(metavar="X0,Y0,X1,Y1", help="... a box around it there.", rich_help_panel=OBJECT)
+    ] = None,
+    reference_mask: Annotated[
+        Values, typer.Option(metavar="FILE", help="... its mask there.", rich_help_panel=OBJECT)
+    ] = None,
+    reference_text: Annotated[
+        Values, typer.Option(metavar="PHRASE", help="... what it is called there.", rich_help_panel=OBJECT)
+    ] = None,
     object_: Annotated[
         int,
         typer.Option(
@@ -304,6 +322,12 @@ def track(
         "width": width,
         "polygon": polygon,
         "mask": mask,
+        "audio": audio,
+        "reference": reference,
+        "reference_point": reference_point,
+        "reference_box": reference_box,
+        "reference_mask": reference_mask,
+        "reference_text": reference_text,
         "object": [""] * object_,
     }
     objects = read_objects(in_order(ctx, {name: values or [] for name, values in given.items()}))

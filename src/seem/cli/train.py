@@ -57,6 +57,10 @@ def train(
     visual: Annotated[
         bool, typer.Option("--visual/--no-visual", help="Visual prompts.", rich_help_panel=INTERACTIVE)
     ] = True,
+    captions: Annotated[
+        bool,
+        typer.Option("--captions/--no-captions", help="X-Decoder: captions, retrieval.", rich_help_panel=INTERACTIVE),
+    ] = True,
     shard: Annotated[
         bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")
     ] = False,
@@ -93,7 +97,7 @@ def train(
             patience=0,
             shard=shard,
         )
-        ablation = published.Ablation(rounds, memory, positive, negative, objects, phrases, visual)
+        ablation = published.Ablation(rounds, memory, positive, negative, objects, phrases, visual, captions)
         published.run(
             request, ablation, finer_masks, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live
         )

@@ -69,7 +69,8 @@ CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 PUBLISHED_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
 PUBLISHED_OBJECTS = 10
-SWITCHES = ("rounds", "memory", "positive", "negative", "objects", "phrases", "visual")  # of the published objective
+SWITCHES = ("rounds", "memory", "positive", "negative", "objects", "phrases", "visual", "captions")
+"""Of the published objective."""
 
 
 @dataclass(frozen=True, slots=True)

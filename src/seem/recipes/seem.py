@@ -1,5 +1,7 @@
 """How SEEM was trained, for models of its family: `seem train seem --data coco:/data/coco --model seem-focal-t-v1`.
 
+X-Decoder models learn captions and retrieval by it, too, from data sets with captions.
+
 Backbone, text encoder and pixel decoder are frozen and start from the official weights; the decoder learns with AdamW
 at 1e-4 (weight decay 0.05, gradients clipped at 5), the rate falls to a tenth at 88.9% and at 96.3% of 50 epochs, with
 16 photos a step, flips and large-scale jitter. Masks of COCO objects may be replaced by LVIS's finer ones
@@ -33,6 +35,7 @@ class Ablation:
     objects: bool = True
     phrases: bool = True
     visual: bool = True
+    captions: bool = True
 
     def objective(self) -> PublishedObjective:
         """Return the objective with these switches."""
@@ -44,6 +47,7 @@ class Ablation:
             objects=self.objects,
             phrases=self.phrases,
             visual=self.visual,
+            captions=self.captions,
         )
 
 

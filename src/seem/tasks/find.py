@@ -1,10 +1,16 @@
 """Everything that a phrase fits: the object queries, asked with phrases in place of class names.
 
+An object query of the published models was taught to tell COCO's names apart, not to say how well a phrase fits: asked
+"red car or background?" it answers by whichever is a little less unlike a dog. So a phrase competes with the names
+that a query might say instead. Of those, its kin stay away: what it is a kind of and what are kinds of it.
+
 A model with a dense head answers a phrase with one mask of all that it means; that mask is divided into objects.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +27,8 @@ INSIDE = 0.7  # share of a region that has to be meant for it to be one of the o
 TAKEN = 0.5  # share of a region that better ones may have taken already
 REST = 0.1  # share of the whole mask that an island without a region of its own needs
 OUTSIDE = -20.0  # logit of what belongs to another object
+LIKELIER = 0.5  # score above which a phrase is likelier than everything else together
+ARTICLES = frozenset({"a", "an", "the"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +82,33 @@ def divide(meant: Float[Tensor, "h w"], regions: Bool[Tensor, "n h w"]) -> list[
     parts += [island for island in rest if int(island.sum()) >= least]
     parts.sort(key=lambda part: -int(part.sum()))
     return [meant.masked_fill(~part, OUTSIDE) for part in parts or rest[:1]]  # nothing meant: no island, no object
+
+
+def competing(
+    phrases: Sequence[str],
+    phrase_vectors: Float[Tensor, "p d"],
+    names: Sequence[str],
+    name_vectors: Float[Tensor, "n d"],
+) -> Bool[Tensor, " n"]:
+    """Tell which names speak against the phrases: all but their kin. Vectors are class embeddings, normalised.
+
+    Kin of a phrase are the name that is most like it ("red car": car; "kitten": cat) and names that hold all of its
+    words ("wall": wall-brick, wall-tile).
+    """
+    speaks = torch.ones(len(names), dtype=torch.bool, device=name_vectors.device)
+    speaks[(phrase_vectors @ name_vectors.T).argmax(dim=1)] = False
+    for row, name in enumerate(names):
+        if any(words(phrase) <= words(name) for phrase in phrases):
+            speaks[row] = False
+    return speaks
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a phrase or name, articles apart."""
+    return frozenset(re.findall(r"[^\W_]+", text.casefold())) - ARTICLES
+
+
+def with_rivals(phrase_logits: Float[Tensor, "q k1"], rivals: Float[Tensor, "q r"]) -> Float[Tensor, "q k1"]:
+    """Let the last column, the alternative to all phrases, stand for rivals too: their probabilities add up in it."""
+    against = torch.cat((phrase_logits[:, -1:], rivals), dim=1).logsumexp(dim=1, keepdim=True)
+    return torch.cat((phrase_logits[:, :-1], against), dim=1)

@@ -186,8 +186,9 @@ class Terms:
     heads: tuple[HeadTerms, ...]
 
     def total(self, weights: Weights = Weights()) -> Float[Tensor, ""]:
-        """Add up everything, weighted: the number to minimise."""
-        return torch.stack([head.total(weights) for head in self.heads]).sum()
+        """Add up everything, weighted: the number to minimise; 0 without a head."""
+        totals = [head.total(weights) for head in self.heads]
+        return torch.stack(totals).sum() if totals else torch.zeros(())
 
     def named(self) -> Iterator[tuple[str, Float[Tensor, ""]]]:
         """Go through all terms under their official names, for logs: `loss_mask_ce_0` is the final head's class CE."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -103,6 +103,47 @@ def visual_cross_entropy(similarity: Float[Tensor, "n q"], queries: Int[Tensor, 
     of other objects too (SEEM v1, official behaviour). `queries` holds the matched one. No object: 0.
     """
     return F.cross_entropy(similarity, queries, reduction="sum") / max(similarity.shape[0], 1)
+
+
+def next_word_cross_entropy(
+    logits: Float[Tensor, "b t v"], ids: Int[Tensor, "b t"], valid: Bool[Tensor, "b t"]
+) -> Float[Tensor, ""]:
+    """Ask every word of a caption for the next of the V words, up to the end token; `valid` marks start to end token.
+
+    The sum over all captions, divided by the number of words asked for plus 1 (official behaviour). No caption: 0.
+    """
+    wanted = valid[:, 1:]
+    costs = F.cross_entropy(logits[:, :-1][wanted], ids[:, 1:][wanted], reduction="sum")
+    return costs / (wanted.sum() + 1)
+
+
+def pair_cross_entropy(similarity: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """Ask every photo (row) for its caption and every caption (column) for its photo: pairs stand on the diagonal.
+
+    The mean of both directions (CLIP, arXiv 2103.00020, figure 3). No pair: 0.
+    """
+    pairs = torch.arange(len(similarity), device=similarity.device)
+    both = F.cross_entropy(similarity, pairs, reduction="sum") + F.cross_entropy(similarity.T, pairs, reduction="sum")
+    return both / (2 * max(len(similarity), 1))
+
+
+def word_pair_cross_entropy(
+    similarity: Float[Tensor, "b n"], valid: Bool[Tensor, "b t"], photo_share: float = 0.7
+) -> Float[Tensor, ""]:
+    """Ask every photo for the words of its caption, and every word for its photo.
+
+    The N columns are the valid words of all captions, one caption after the other. What a photo should find grows with
+    the place of a word in its caption, 1, 2, 3, ..., and sums to 1; the share of a word is also the weight with which
+    it asks for its photo. `photo_share` is how much the photos' question counts, the rest is the words' (official
+    behaviour). No caption: 0.
+    """
+    places = valid.cumsum(dim=1) * valid
+    shares = (places / places.sum(dim=1, keepdim=True).clamp(min=1)).to(similarity.dtype)
+    targets = (torch.eye(len(valid), dtype=shares.dtype, device=shares.device)[:, :, None] * shares)[:, valid]
+    photos, words = (
+        -(targets * similarity.log_softmax(dim=asked)).sum() / max(similarity.shape[1 - asked], 1) for asked in (1, 0)
+    )
+    return photo_share * photos + (1 - photo_share) * words
 
 
 def per_mask(costs: Float[Tensor, " n"], count: float | None) -> Float[Tensor, ""]:

@@ -1,9 +1,11 @@
 """The objective that the published models were trained with, on the batches of our sampler.
 
 Every object and stuff region, up to four phrases a photo, and visual prompts in several rounds: all rounds but the last
-run without gradient, each adds a click on what is still wrong and hands its mask on as memory. Sources: SEEM (arXiv
-2304.06718, sections 3 and 4) and the released settings. The switches of `PublishedObjective` are the paper's ablations.
-Known difference: class names are those that the photos of a batch are annotated for, not one fixed list.
+run without gradient, each adds a click on what is still wrong and hands its mask on as memory. X-Decoder takes no
+visual prompts and learns captions and retrieval instead. Sources: SEEM (arXiv 2304.06718, sections 3 and 4), X-Decoder
+(arXiv 2212.11270) and the released settings. The switches of `PublishedObjective` are the papers' ablations.
+Known differences: class names are those that the photos of a batch are annotated for, not one fixed list; captions are
+learned on the photos of the batch that have one, not on another set of photos of their own size.
 """
 
 from __future__ import annotations
@@ -22,11 +24,21 @@ from seem.models.decoder.draws import RandomDraws
 from seem.models.decoder.policy import Kind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import Answers, DecoderOutput, PhraseTokens, Question, TextFeatures, VisualPrompts
+from seem.models.structures import (
+    Answers,
+    CaptionSoFar,
+    DecoderOutput,
+    PhraseTokens,
+    Question,
+    TextFeatures,
+    VisualPrompts,
+)
 from seem.models.text.templates import BARE, TEMPLATES
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.next_click import seem_next_clicks
+from seem.training.captions import TOP_HEADS, CaptionPrediction, Captions, CaptionWeights, caption_terms
 from seem.training.criterion import (
+    HeadTerms,
     Judgement,
     ObjectPrediction,
     ObjectTargets,
@@ -43,6 +55,7 @@ from seem.training.targets import PhraseBook, TrainingBatch, every
 
 BACKGROUND = "background"
 MAX_NAMES = 256  # class names compared in one step
+WHOLE_PHOTO = frozenset({Kind.CAPTION, Kind.IMAGE})  # who answers for captions and retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,8 @@ class PublishedObjective:
     """What a step counts; the defaults are those of the released SEEM v1 models.
 
     Ablations: `rounds=0` (no interactive rounds), `memory=False` (rounds forget the mask before), `positive=False`
-    (rounds add no positive clicks), `negative=False` (no negative marks or clicks), `objects`, `phrases` or `visual`
-    off.
+    (rounds add no positive clicks), `negative=False` (no negative marks or clicks), `objects`, `phrases`, `visual` or
+    `captions` off.
     """
 
     rounds: int = 5
@@ -62,11 +75,14 @@ class PublishedObjective:
     objects: bool = True
     phrases: bool = True
     visual: bool = True
+    captions: bool = True
+    """Captions and retrieval, for models that have them (X-Decoder) and photos that have a caption."""
     max_phrases: int = 4
     phrase_weight: float = 2.0
     name_weight: float = 0.5
     judgement: Judgement = field(default_factory=Judgement)
     weights: Weights = field(default_factory=Weights)
+    caption_weights: CaptionWeights = field(default_factory=CaptionWeights)
 
 
 class Speech:
@@ -121,24 +137,31 @@ def published_loss(
     image = model.encode_image(batch.images)
     names = names_of_batch(batch.samples, rng)
     said = [phrases_of(sample, objective, speech, rng) for sample in batch.samples]
+    told = told_about(batch.samples, rng) if asked >= WHOLE_PHOTO else ()
+    if not any(told) and asked != WHOLE_PHOTO:
+        asked, told = asked - WHOLE_PHOTO, ()
     texts = [speech.named(name, rng) for name in names] + [text for photo in said for text in photo.texts]
-    encoded = speech.encode(model, texts)
+    encoded = speech.encode(model, [*texts, *told])
     classes = unit(encoded.phrases[: len(names)].float())
     spoken = PhraseTokens(*phrase_tokens(encoded, said, len(names))) if Kind.PHRASE in asked else None
+    captions = captions_of(model, image, encoded, told, speech) if told else None
 
     prompts, previous = play(model, image, batch, objective, rng, generator) if Kind.VISUAL in asked else (None, None)
     tokens = None if prompts is None else model.encode_prompts(prompts, image, RandomDraws(generator))
     question = Question(
         visual=tokens,
         phrases=spoken,
+        caption=None if captions is None else CaptionSoFar(captions.tokens),
         previous=previous if objective.memory else None,
         num_objects=batch.truth.shape[1] if tokens is not None else 0,
     )
     output = model.decode(image, question, asked, RandomDraws(generator), intermediate=True)
     vectors = None if tokens is None else tokens.positive_vectors
+    said_by_heads = (replace(output, intermediate=()), *reversed(output.intermediate))
     heads = [
-        prediction(model, each, image, classes, vectors)
-        for each in (replace(output, intermediate=()), *reversed(output.intermediate))
+        prediction(model, each, image, classes, vectors, kinds)
+        for i, each in enumerate(said_by_heads)
+        if (kinds := charged_kinds(model, asked, i))
     ]
     targets = [
         truth_about(batch, b, names, said[b], encoded, offset, asked)
@@ -147,7 +170,12 @@ def published_loss(
     objects = count_of(sum(len(truth.objects.classes) for truth in targets if truth.objects is not None))
     terms = criterion(heads, targets, draw, judgement=objective.judgement, num_objects=objects)
     total = terms.total(objective.weights)
-    return total, shares(terms.heads, objective.weights, total)
+    sums = shares(terms.heads, objective.weights)
+    if captions is not None:
+        price = caption_terms([about_whole(each) for each in said_by_heads], captions).total(objective.caption_weights)
+        total = total + price
+        sums["captions"] = float(price.detach())
+    return total, {**sums, "total": float(total.detach())}
 
 
 def asked_kinds(model: Segmenter, objective: PublishedObjective) -> frozenset[Kind]:
@@ -155,11 +183,27 @@ def asked_kinds(model: Segmenter, objective: PublishedObjective) -> frozenset[Ki
     policy = model.decoder.policy
     if policy.visual is Kind.OBJECT:
         raise ValueError(f"{model.config.name} is v0's weights under another policy; train seem-...-v0 instead.")
-    wanted = {Kind.OBJECT: objective.objects, Kind.PHRASE: objective.phrases, Kind.VISUAL: objective.visual}
+    wanted = {
+        Kind.OBJECT: objective.objects,
+        Kind.PHRASE: objective.phrases,
+        Kind.VISUAL: objective.visual,
+        **dict.fromkeys(WHOLE_PHOTO, objective.captions),
+    }
     asked = frozenset(kind for kind, on in wanted.items() if on and policy.group(kind) is not None)
     if not asked:
-        raise ValueError(f"Nothing is left to train {model.config.name} on; switch objects, phrases or visual on.")
+        raise ValueError(
+            f"Nothing is left to train {model.config.name} on; switch objects, phrases, visual or captions on."
+        )
     return asked
+
+
+def charged_kinds(model: Segmenter, asked: frozenset[Kind], head: int) -> frozenset[Kind]:
+    """Return the query groups whose masks one head is charged for (0 = the final one).
+
+    X-Decoder is charged for phrases at its top heads alone, SEEM at all.
+    """
+    silent = {Kind.PHRASE} if model.decoder.captions is not None and head >= TOP_HEADS else set()
+    return asked - WHOLE_PHOTO - silent
 
 
 def names_of_batch(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
@@ -184,6 +228,30 @@ def phrases_of(sample: Sample, objective: PublishedObjective, speech: Speech, rn
     names = names[: int(rng.integers(1, objective.max_phrases + 1))]
     masks = np.stack([every(sample, name) for name in names]) if names else sample.masks[:0]
     return Said(tuple(speech.named(name, rng) for name in names), tuple(names), masks, objective.name_weight)
+
+
+def told_about(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
+    """Choose one caption of every photo; empty where it has none."""
+    return tuple(
+        sample.captions[int(rng.integers(len(sample.captions)))] if sample.captions else "" for sample in samples
+    )
+
+
+def captions_of(
+    model: Segmenter, image: ImageMemory, encoded: TextFeatures, told: Sequence[str], speech: Speech
+) -> Captions:
+    """Lay out the captions, the last of the encoded texts, one a photo."""
+    ids, valid = (each.to(encoded.tokens.device) for each in speech.book(told))
+    there = torch.tensor([bool(text) for text in told], device=valid.device)
+    return Captions(
+        ids=ids,
+        valid=valid & there[:, None],
+        tokens=encoded.tokens[-len(told) :, : ids.shape[1]],
+        vectors=encoded.phrases[-len(told) :],
+        table=model.text.tokens.weight,
+        scale=model.text.logit_scale.exp().clamp(max=100),
+        backbone=image.summary,
+    )
 
 
 def offsets(said: Sequence[Said], first: int) -> list[int]:
@@ -248,25 +316,34 @@ def prediction(
     image: ImageMemory,
     classes: Float[Tensor, "k d"],
     vectors: Float[Tensor, "b n c"] | None,
+    kinds: frozenset[Kind],
 ) -> Prediction:
-    """Read one prediction head."""
+    """Read what one prediction head says of masks."""
     features = image.pixels.mask_features
 
     def masks(answers: Answers) -> Tensor:
         return dot(answers.mask_embeddings, features).float()
 
     objects = phrases = visual = None
-    if output.object is not None:
+    if output.object is not None and Kind.OBJECT in kinds:
         with torch.autocast(classes.device.type, enabled=False):
             logits = model.class_logits(output.object.class_vectors.float(), classes)
         objects = ObjectPrediction(logits, masks(output.object))
-    if output.phrase is not None:
+    if output.phrase is not None and Kind.PHRASE in kinds:
         scale = model.text.logit_scale.exp().clamp(max=100)
         phrases = PhrasePrediction(output.phrase.class_vectors, masks(output.phrase), scale)
     if output.visual is not None:
         assert vectors is not None
         visual = VisualPrediction(output.visual.mask_embeddings, masks(output.visual), vectors)
     return Prediction(objects, phrases, visual)
+
+
+def about_whole(output: DecoderOutput) -> CaptionPrediction:
+    """Read what one prediction head says of whole photos."""
+    assert output.caption is not None
+    assert output.object is not None
+    assert output.image is not None
+    return CaptionPrediction(output.caption, output.object.class_vectors, output.image.class_vectors[:, 0])
 
 
 def truth_about(
@@ -302,11 +379,11 @@ def truth_about(
     )
 
 
-def shares(heads: Sequence[object], weights: Weights, total: Tensor) -> dict[str, float]:
+def shares(heads: Sequence[HeadTerms], weights: Weights) -> dict[str, float]:
     """Add up the weighted terms of all heads by group, for the log."""
     sums = {}
     for group, weight in (("objects", weights.objects), ("phrases", weights.phrases), ("visual", weights.visual)):
         parts = [terms.total(weight) for head in heads if (terms := getattr(head, group)) is not None]
         if parts:
             sums[group] = float(torch.stack(parts).sum().detach())
-    return {**sums, "total": float(total.detach())}
+    return sums
