@@ -65,6 +65,7 @@ from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
 from seem.tasks.second_look import Window, as_previous, blend, previous_in, prompts_in, window_around
+from seem.tasks.semantic import BestClasses
 from seem.tracker import Mode, Tracker, objects_in
 from seem.video import VideoLike
 from seem.vocabulary import Vocabulary
@@ -947,7 +948,7 @@ class EncodedImage:
             logits[:, -1] = NEVER  # an answer to a click is something; what of it has no name is nobody's class
         return found, logits
 
-    def _class_of_pixels(self, vocabulary: Vocabulary) -> tuple[semantic.BestClasses, str]:
+    def _class_of_pixels(self, vocabulary: Vocabulary) -> tuple[BestClasses, str]:
         """Ask every pixel for its class; returns who answered, too."""
         meaning = self._at_hand.meaning
         if meaning is None:
@@ -957,10 +958,9 @@ class EncodedImage:
             ), "object queries"
         places = meaning[0].float()
         with torch.no_grad():
-            said = self.model.network.class_logits(places.flatten(1).T[None], self.model.classifier(vocabulary))[0]
-        return semantic.nearest_names(
-            said.T.unflatten(1, places.shape[1:]), self._frame, vocabulary.background
-        ), "places"
+            said = self.model.network.class_logits(places.flatten(1).T[None], self.model.classifier(vocabulary))
+        logits = torch.unflatten(said[0].T, 1, places.shape[1:])
+        return semantic.nearest_names(logits, self._frame, vocabulary.background), "places"
 
     def _rivals(self, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
         """Return the embeddings of the names that compete with what is looked for."""

@@ -22,6 +22,7 @@ import seem
 import tiny_training as tiny
 from seem import zoo
 from seem.data.opening import open_dataset
+from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
@@ -515,6 +516,21 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     assert trial.seconds > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.network.state_dict().items())
     assert all(p.grad is None for p in loaded.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("loss", "work", "chosen"),
+    [(1.01, 0.5, "bfloat16"), (1.2, 0.5, "float32"), (1.0, 0.99, "float32")],
+    ids=["faster and alike", "another loss", "no faster"],
+)
+def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights, loss, work, chosen):
+    def measured(network, course, loss_of, arithmetic, count):
+        return recipe.Step(1.0, 3.0, 1.0) if arithmetic == "float32" else recipe.Step(loss, 9.0, work)
+
+    monkeypatch.setattr(recipe, "one_step", measured)
+    network = recipe.open_network(str(weights)).network
+    trial = recipe.try_out(network, course.Course(PhotoBank([]), 64, 2, 0), lambda model, asked: None, 2)
+    assert (trial.arithmetic, trial.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 
 def test_two_processes_follow_one_plan(finished, weights, tmp_path):

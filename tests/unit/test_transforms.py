@@ -108,9 +108,8 @@ def test_published_jitter_shows_photos_from_a_tenth_to_twice_the_canvas():
     whole = next(sample for sample in samples if max(sample.valid_hw) / 90 > 0.95)
     colours = whole.image[:, : whole.valid_hw[0], : whole.valid_hw[1]].reshape(3, -1).T
     assert np.mean([tuple(colour) in plain for colour in colours.tolist()]) > 0.5  # all but borders
-    assert {sample.phrases[0][0] for sample in samples if len(sample.masks) == 2} == {
-        "the square on the left", "the square on the right",
-    }  # fmt: skip
+    first = {sample.phrases[0][0] for sample in samples if len(sample.masks) == 2}
+    assert first >= {"the square on the left", "the square on the right"}  # flips
 
 
 def test_zoom_keeps_its_object_whole():

@@ -497,12 +497,13 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
     with untouched(network):
         one_step(network, course, loss_of, "float32", 2)  # the first is slow: kernels are chosen, memory is fetched
         with room.measured(device) as taken:
-            loss, seconds = one_step(network, course, loss_of, "float32", 2)
+            full = one_step(network, course, loss_of, "float32", 2)
         arithmetic: Arithmetic = "float32"
         one_step(network, course, loss_of, "bfloat16", 2)
-        half_loss, half_seconds = one_step(network, course, loss_of, "bfloat16", 2)
-        if half_seconds <= FASTER * seconds and abs(half_loss - loss) <= CLOSE * abs(loss):
-            arithmetic, seconds = "bfloat16", half_seconds
+        half = one_step(network, course, loss_of, "bfloat16", 2)
+        seconds = full.seconds
+        if half.work <= FASTER * full.work and abs(half.loss - full.loss) <= CLOSE * abs(full.loss):
+            arithmetic, seconds = "bfloat16", half.seconds
         batch = 2
         while 2 * batch <= wanted and taken.peak * batch <= MEMORY_SHARE * room.free_bytes(device):
             batch *= 2
@@ -510,7 +511,7 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
         while batch > 2:
             try:
                 with room.measured(device) as taken:
-                    _, seconds = one_step(network, course, loss_of, arithmetic, batch)
+                    seconds = one_step(network, course, loss_of, arithmetic, batch).seconds
             except (MemoryError, torch.OutOfMemoryError):
                 batch //= 2
                 continue
@@ -519,18 +520,29 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
     return Trial(batch, arithmetic, seconds, peak)
 
 
-def one_step(
-    network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int
-) -> tuple[float, float]:
-    """Run a step forward and backward; returns its loss and its seconds, drawing photos included."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step gave and took: seconds on the clock, and those of the processor, to which no other program adds.
+
+    On an accelerator `work` is the clock's, too.
+    """
+
+    loss: float
+    seconds: float
+    work: float
+
+
+def one_step(network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int) -> Step:
+    """Run a step forward and backward, drawing photos included."""
     device = next(network.parameters()).device
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     loss, _ = priced(network, course.asked(0, network, count), loss_of, arithmetic)
     loss.backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return value, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return Step(value, seconds, time.process_time() - worked if device.type == "cpu" else seconds)
 
 
 @contextmanager

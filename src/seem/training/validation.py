@@ -6,7 +6,6 @@ by one: by a click in their middle, and by the name of their class.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,11 +209,10 @@ def asked_by_name(seen: EncodedImage, name: str) -> Bool[np.ndarray, "h w"]:
 
 
 class Worst:
-    """Remembers the answers that were furthest from the truth."""
+    """Remembers the answers that were furthest from the truth: one a photo, of equally bad ones the larger."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Case]] = []
-        self._count = 0
+        self._kept: dict[tuple[str, int], tuple[tuple[float, int], Case]] = {}
 
     def add(
         self,
@@ -226,13 +224,14 @@ class Worst:
     ) -> float:
         """Take note of an answer; returns its IoU, 0-1."""
         iou = Overlap.of(told, truth).iou
-        self._count += 1
-        if len(self._heap) < WORST or -self._heap[0][0] > iou:
-            case = Case(100 * iou, what, dataset, photo, np.asarray(told), np.asarray(truth))
-            keep = heapq.heappush if len(self._heap) < WORST else heapq.heapreplace
-            keep(self._heap, (-iou, -self._count, case))
+        rank, place = (iou, -int(np.count_nonzero(truth))), (dataset.name, photo.id)
+        if place in self._kept and self._kept[place][0] <= rank:
+            return iou
+        self._kept[place] = (rank, Case(100 * iou, what, dataset, photo, np.asarray(told), np.asarray(truth)))
+        if len(self._kept) > WORST:
+            del self._kept[max(reversed(self._kept), key=lambda key: self._kept[key][0])]
         return iou
 
     def cases(self) -> tuple[Case, ...]:
         """List them, worst first."""
-        return tuple(case for _, _, case in sorted(self._heap, key=lambda row: (-row[0], -row[1])))
+        return tuple(case for _, case in sorted(self._kept.values(), key=lambda row: row[0]))
