@@ -26,7 +26,7 @@ from seem.asking import Asked, check_lists, check_taken, check_writes, checked_c
 from seem.checkpoints.network import LoadedNetwork
 from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
 from seem.drawing import Frame
-from seem.errors import SeemError
+from seem.errors import SeemError, in_short
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import Kind
@@ -303,8 +303,7 @@ class EncodedImage:
             tensors = {name: tensor.to(place) for name, tensor in tensors_of(self.memory).items()}
             images = self.images.to(place)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0][:120].rstrip(".")
-            raise ValueError(f"The photo cannot go to {str(device)!r} ({reason}); try 'cpu'.") from None
+            raise ValueError(f"The photo cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
         return replace(
             self, images=images, memory=memory_of(tensors), _objects=None, _zoomed=None, _lock=threading.Lock()
         )

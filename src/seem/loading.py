@@ -16,7 +16,7 @@ from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import LoadedNetwork, fill_network, read_model_name, read_official
 from seem.checkpoints.safe import PICKLED, read_tensors, sha256_of
 from seem.config import SegmenterConfig
-from seem.errors import SeemError
+from seem.errors import SeemError, in_short
 from seem.models.build import build
 from seem.models.precision import Precision, measured_choice
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -45,6 +45,8 @@ def load(
         ValueError: an unknown name (the nearest is suggested), device or precision.
         SeemError: weights that cannot be fetched, read, or that are of another architecture.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise ValueError(f"A model is loaded by its name or the path of a file, got {name_or_path!r}; try 'nano'.")
     if precision not in ("exact", "auto"):
         raise ValueError(f"precision is {precision!r}; use 'exact' or 'auto'.")
     place = usable_device(device)
@@ -62,7 +64,8 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
             return open_file(
                 next((file for name in IN_FOLDERS if (file := path / name).is_file()), path / IN_FOLDERS[0])
             )
-        if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or path.is_file():
+        in_some_folder = os.path.dirname(name_or_path) != ""  # noqa: PTH120  (a Path forgets "./")
+        if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or in_some_folder or path.is_file():
             return open_file(path)
     card = zoo.find(str(name_or_path))
     if card.weights is zoo.Weights.EMBEDDED:
@@ -73,8 +76,7 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
             f"The weights of {card.name} were never released; load your own checkpoint by its path "
             f"(seem convert YOURS.pt OUT.safetensors --model {card.name})."
         )
-    fetch(CLIP_VOCABULARY)  # small, and needed at the first phrase: whoever goes offline now has everything
-    checkpoint = fetch(card.file)
+    checkpoint = fetch(card.file, CLIP_VOCABULARY)  # whoever goes offline now has all that the first phrase needs
     network = build(card.config())
     network.load_state_dict(read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
@@ -117,6 +119,5 @@ def usable_device(device: str | torch.device | None) -> torch.device:
     try:
         torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
     except Exception as error:  # every backend has its own way to say that it is not there
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0][:120].rstrip(".")
-        raise ValueError(f"The device {str(device)!r} cannot be used here ({reason}); try 'cpu'.") from None
+        raise ValueError(f"The device {str(device)!r} cannot be used here ({in_short(error)}); try 'cpu'.") from None
     return chosen

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from seem.errors import SeemError
+from seem.errors import SeemError, in_short
 
 PhotoLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
@@ -119,7 +119,7 @@ def open_picture(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIX
     except Image.DecompressionBombError as error:
         raise ValueError(too_large(what, error, max_pixels)) from None
     except Exception as error:  # Pillow stumbles over damaged headers in many ways
-        raise SeemError(f"{what} cannot be read as a picture ({first_line(error)}); fetch it again.") from None
+        raise SeemError(f"{what} cannot be read as a picture ({in_short(error)}); fetch it again.") from None
 
 
 def upright(image: Image.Image, max_pixels: int) -> Photo:
@@ -151,7 +151,7 @@ def load(image: Image.Image, what: str) -> None:
         raise
     except Exception as error:
         raise SeemError(
-            f"{what} cannot be read as a picture ({first_line(error)}); it may be cut short, fetch it again."
+            f"{what} cannot be read as a picture ({in_short(error)}); it may be cut short, fetch it again."
         ) from None
 
 
@@ -270,8 +270,3 @@ def name_of(image: Image.Image) -> str | None:
     """Return the file name that a PIL image was opened from."""
     file = getattr(image, "filename", "")
     return Path(os.fsdecode(file)).name if isinstance(file, (str, bytes, os.PathLike)) and file else None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

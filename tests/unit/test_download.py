@@ -263,6 +263,26 @@ def test_unreachable_hub_says_what_to_fetch_and_where_to_put_it(hub, monkeypatch
     assert names_in_cache() == []
 
 
+def test_all_that_is_missing_is_named_at_once(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    words = HubFile("someone/Words", "words.txt")
+    with pytest.raises(SeemError, match=r"Cannot fetch words\.txt") as caught:
+        fetch(WEIGHTS, words)
+    text = one_line(caught)
+    assert f"fetch {words.url} yourself and put it at {words.path}, and {WEIGHTS.url} to {WEIGHTS.path}." in text
+
+    words.path.parent.mkdir(parents=True)
+    words.path.write_bytes(b"mine")
+    with pytest.raises(SeemError, match=r"Cannot fetch weights\.pt") as caught:
+        fetch(WEIGHTS, words)
+    assert words.url not in one_line(caught)
+
+
+def test_companions_come_with_a_file(hub):
+    assert fetch(WEIGHTS, WEIGHTS).read_bytes() == CONTENT
+    assert len(hub.transfers) == 1
+
+
 def test_file_put_there_by_hand_is_taken_and_remembered(hub):
     hub.status = 503
     WEIGHTS.path.parent.mkdir(parents=True)

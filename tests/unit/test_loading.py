@@ -1,3 +1,4 @@
+import inspect
 import json
 import struct
 from dataclasses import replace
@@ -81,6 +82,19 @@ def test_a_missing_file_is_named(tmp_path, name):
     assert f"There is no file {name}" in refused(name)
 
 
+@pytest.mark.parametrize("name", ["runs/mine", "/nowhere/weights", "./nano"])
+def test_what_is_written_like_a_path_is_looked_for_as_a_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert refused(name) == f"There is no file {Path(name)}; check the path."
+
+
+@pytest.mark.parametrize("given", [None, 3, b"nano"])
+def test_what_is_neither_a_name_nor_a_path_is_refused(given):
+    load = inspect.unwrap(seem.load)  # without the type checks of these tests
+    with pytest.raises(ValueError, match="A model is loaded by its name or the path of a file, got"):
+        load(given)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
 @pytest.mark.parametrize("names", [to_official, dict], ids=["official", "ours"])
 def test_a_pytorch_file_is_sent_to_convert(tmp_path, suffix, names):
@@ -129,6 +143,31 @@ def test_weights_of_another_size_are_refused(weights, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(weights, tmp_path, monkeypatch, value):
+    tensors = dict(tiny_network("nano").state_dict())
+    tensors["decoder.query_features"] = tensors["decoder.query_features"].clone().half()
+    tensors["decoder.query_features"][3, 2] = value
+    write_tensors(weights, tensors, {MODEL_KEY: "nano"})
+    assert f"{weights} holds NaN or infinite values in decoder.query_features" in refused(weights)
+
+    official = to_official(tiny_network("seem-focal-t-v1").state_dict())
+    official["backbone.norm0.weight"] = official["backbone.norm0.weight"] * value
+    torch.save(official, tmp_path / "seem_focalt_v1.pt")
+    monkeypatch.setattr(loading, "fetch", lambda *files: tmp_path / "seem_focalt_v1.pt")
+    assert "holds NaN or infinite values in backbone.norms.0.weight" in refused("seem-focal-t-v1")
+
+
+def test_large_finite_weights_in_half_precision_are_loaded(weights):
+    tensors = {
+        key: tensor.half() if tensor.is_floating_point() else tensor
+        for key, tensor in tiny_network("nano").state_dict().items()
+    }
+    tensors["decoder.query_features"] = torch.full_like(tensors["decoder.query_features"], 60_000.0)
+    write_tensors(weights, tensors, {MODEL_KEY: "nano"})
+    assert seem.load(weights, "cpu").name == "nano"
+
+
 @pytest.mark.parametrize("kept", [0, 4, 100, 0.5, 0.999])
 def test_a_file_that_is_cut_short_is_refused(weights, kept):
     content = weights.read_bytes()
@@ -166,7 +205,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_model(tmp_path, monkeypatch):
     (tmp_path / "seem-focal-t-v1").mkdir()
     monkeypatch.chdir(tmp_path)
 
-    def asked(file):
+    def asked(file, *companions):
         raise SeemError(f"asked for {file.name}")
 
     monkeypatch.setattr(loading, "fetch", asked)
@@ -179,13 +218,13 @@ def test_a_published_model_is_fetched_and_answers(tmp_path, monkeypatch):
     torch.save(to_official(network.state_dict()) | {"criterion.empty_weight": torch.ones(134)}, checkpoint)
     fetched = []
 
-    def fetch(file):
-        fetched.append(file)
+    def fetch(file, *companions):
+        fetched.extend((file, *companions))
         return checkpoint
 
     monkeypatch.setattr(loading, "fetch", fetch)
     model = seem.load("seem-focal-t-v1", device="cpu", precision="exact")
-    assert zoo.KNOWN["seem-focal-t-v1"].file in fetched
+    assert fetched == [zoo.KNOWN["seem-focal-t-v1"].file, CLIP_VOCABULARY]
     assert (model.name, model.sha256) == ("seem-focal-t-v1", sha256_of(checkpoint))
     click = seem.Point(4, 2)
     expected = tiny_model("seem-focal-t-v1").encode(picture(53, 37)).segment(click)
@@ -197,7 +236,7 @@ def test_a_published_file_of_another_architecture_is_refused(tmp_path, monkeypat
     official = to_official(tiny_network("seem-focal-t-v1").state_dict())
     official.pop("backbone.norm0.weight")
     torch.save(official, checkpoint)
-    monkeypatch.setattr(loading, "fetch", lambda file: checkpoint)
+    monkeypatch.setattr(loading, "fetch", lambda *files: checkpoint)
     message = refused("seem-focal-t-v1")
     assert f"{checkpoint} is no seem-focal-t-v1 checkpoint" in message
     assert "1 missing: backbone.norm0.weight" in message

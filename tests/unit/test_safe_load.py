@@ -137,6 +137,7 @@ def test_missing_file_and_folder_get_one_line(tmp_path):
 
 
 def test_unknown_ending_is_a_wrong_call(tmp_path):
+    (tmp_path / "weights.onnx").write_bytes(b"onnx")
     with pytest.raises(ValueError, match=r"\.safetensors, \.pt, \.pth, \.bin"):
         read_tensors(tmp_path / "weights.onnx")
 

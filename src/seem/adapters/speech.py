@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seem.errors import SeemError
+from seem.errors import SeemError, in_short
 from seem.sounds import Sound, checked
 
 Listener: TypeAlias = Callable[[NDArray[np.float32]], str]
@@ -54,7 +54,7 @@ def decode(path: Path) -> Sound:
         else:
             samples = import_module("whisper").load_audio(str(path), sr=RATE)
     except Exception as error:  # each decoder stumbles in its own way
-        raise SeemError(f"{path} cannot be read as sound ({first_line(error)}); save it as WAV.") from error
+        raise SeemError(f"{path} cannot be read as sound ({in_short(error)}); save it as WAV.") from error
     return checked(Sound(np.asarray(samples, dtype=np.float32), RATE), path.name)
 
 
@@ -76,7 +76,7 @@ def listener(package: str, size: str) -> Listener:
         return faster(size) if package == FASTER else original(size)
     except Exception as error:  # no network, a size that does not exist, a full disk
         raise SeemError(
-            f"The speech model {size!r} of {package} cannot be loaded ({first_line(error)}); "
+            f"The speech model {size!r} of {package} cannot be loaded ({in_short(error)}); "
             "connect once to fetch it, or name another in SEEM_WHISPER."
         ) from error
 
@@ -100,9 +100,3 @@ def original(size: str) -> Listener:
         return str(model.transcribe(samples)["text"])
 
     return listen
-
-
-def first_line(error: Exception) -> str:
-    """Say in a few words what a package said in many."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:160].rstrip(".")

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seem.checkpoints.safe import sha256_of, written_aside
-from seem.errors import SeemError
+from seem.errors import SeemError, in_short
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ANSWER_SECONDS = 10.0  # how long the hub may take to say what a file is
@@ -67,19 +67,23 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seem"
 
 
-def fetch(file: HubFile) -> Path:
+def fetch(file: HubFile, *companions: HubFile) -> Path:
     """Give the local path of a file whose content is what the hub promised; downloads it the first time.
 
-    A file put there by hand is welcome: its sha256 is recorded at its first use. Raises `SeemError`.
+    `companions` are needed as well and fetched before it. A file put there by hand is welcome: its sha256 is recorded
+    at its first use. Raises `SeemError`; where the hub cannot be reached, it names all that is missing.
     """
-    if not file.path.exists():
-        try:
-            _download(file)
-        except SeemError:
-            raise
-        except Exception as error:  # the hub's client raises the errors of whichever HTTP library it uses
-            raise SeemError(f"Cannot fetch {file.name} ({_reason(error)}); {_by_hand(file)}.") from error
-    _check(file)
+    wanted = (*companions, file)
+    for one in wanted:
+        if not one.path.exists():
+            try:
+                _download(one)
+            except SeemError:
+                raise
+            except Exception as error:  # the hub's client raises the errors of whichever HTTP library it uses
+                missing = [other for other in wanted if not other.path.exists()]
+                raise SeemError(f"Cannot fetch {one.name} ({in_short(error)}); {_by_hand(*missing)}.") from error
+        _check(one)
     return file.path
 
 
@@ -160,10 +164,6 @@ def _beside(file: HubFile, suffix: str) -> Path:
     return file.path.with_name(file.name + suffix)
 
 
-def _by_hand(file: HubFile) -> str:
-    return f"fetch {file.url} yourself and put it at {file.path}"
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
+def _by_hand(file: HubFile, *others: HubFile) -> str:
+    further = (f", and {other.url} to {other.path}" for other in others)
+    return f"fetch {file.url} yourself and put it at {file.path}{''.join(further)}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from seem.checkpoints.mapping import Converted, from_official
@@ -47,7 +48,7 @@ def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
 def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source: Path) -> Segmenter:
     """Build a network and load our own tensors (any float precision) into it.
 
-    Raises `SeemError` that names missing, unknown and misshapen keys.
+    Raises `SeemError` that names missing, unknown and misshapen keys, and what is not finite.
     """
     network = build(config)
     wanted = network.state_dict()
@@ -57,20 +58,30 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             raise SeemError(f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}.")
+    check_finite(tensors, source)
     network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
     return network
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Raise `SeemError` that names the first tensor with NaN or infinity in it: such weights answer nothing."""
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.sum(dtype=torch.float32).isfinite():
+            raise SeemError(f"{source} holds NaN or infinite values in {key}; fetch it again, or save it before that.")
 
 
 def read_official(path: Path, network: Segmenter) -> Converted:
     """Read the authors' checkpoint as tensors for `network`.
 
-    Raises `SeemError` for a file that is of another architecture or would need pickled code.
+    Raises `SeemError` for a file that is of another architecture, not finite, or would need pickled code.
     """
     tensors = read_tensors(path).tensors
     try:
-        return from_official(tensors, network.state_dict())
+        converted = from_official(tensors, network.state_dict())
     except ValueError as error:
         raise SeemError(f"{path} is no {network.config.name} checkpoint: {error}") from None
+    check_finite(converted.tensors, path)
+    return converted
 
 
 def convert(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:

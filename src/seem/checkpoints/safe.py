@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seem.errors import SeemError
+from seem.errors import SeemError, in_short
 
 StateDict: TypeAlias = dict[str, Tensor]
 
@@ -49,9 +49,9 @@ def read_tensors(path: str | Path) -> TensorFile:
     Raises `ValueError` for a file name of unknown kind and `SeemError` for a file that cannot be read as tensors.
     """
     path = Path(path)
+    _check_readable(path)
     if path.suffix not in (".safetensors", *PICKLED):
         raise ValueError(f"Cannot tell what {path} is by its name; Seem reads .safetensors, {', '.join(PICKLED)}.")
-    _check_readable(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return TensorFile(_named_tensors(_unwrap(_load_pickled(path)), path))
@@ -67,7 +67,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
         with written_aside(path) as aside:
             save_file(_separate(tensors), aside, metadata=dict(metadata or {}))
     except (OSError, SafetensorError) as error:
-        raise SeemError(f"Cannot write {path}: {_first_line(error)}.") from error
+        raise SeemError(f"Cannot write {path}: {in_short(error)}.") from error
 
 
 def sha256_of(path: str | Path) -> str:
@@ -114,7 +114,7 @@ def _read_safetensors(path: Path) -> TensorFile:
             return TensorFile(tensors, dict(file.metadata() or {}))
     except (SafetensorError, OSError) as error:
         raise SeemError(
-            f"{path} is not a safetensors file, or it is cut short ({_first_line(error)}); fetch or convert it again."
+            f"{path} is not a safetensors file, or it is cut short ({in_short(error)}); fetch or convert it again."
         ) from error
 
 
@@ -137,7 +137,7 @@ def _load_pickled(path: Path) -> object:
         ) from error
     except Exception as error:  # a file that is no checkpoint fails in whichever way its first bytes are misread
         raise SeemError(
-            f"{path} is not a PyTorch checkpoint, or it is cut short ({_first_line(error)}); fetch it again."
+            f"{path} is not a PyTorch checkpoint, or it is cut short ({in_short(error)}); fetch it again."
         ) from error
 
 
@@ -184,9 +184,3 @@ def _separate(tensors: Mapping[str, Tensor]) -> StateDict:
 
 def _kind(value: object) -> str:
     return "nothing" if value is None or value == {} else f"a {type(value).__name__}"
-
-
-def _first_line(error: Exception) -> str:
-    """Say in a few words what a library said in many."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].split(". ")[0].rstrip(".")
