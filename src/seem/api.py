@@ -39,7 +39,7 @@ from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.overlay import Bounds
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
-from seem.preparing import prepare
+from seem.preparing import prepare, working_size
 from seem.prompts import Box, Mask, Point, Prompt, Reference, SeenPhoto, Text, VisualPrompt, rasterisation_rule
 from seem.results import Labels, Provenance, Results
 from seem.session import Session
@@ -260,6 +260,7 @@ class EncodedImage:
     encode_seconds: float
     _objects: ObjectQueries | None = None
     _zoomed: tuple[Window, EncodedImage] | None = None
+    _whole: EncodedImage | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __repr__(self) -> str:
@@ -305,7 +306,13 @@ class EncodedImage:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"The photo cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
         return replace(
-            self, images=images, memory=memory_of(tensors), _objects=None, _zoomed=None, _lock=threading.Lock()
+            self,
+            images=images,
+            memory=memory_of(tensors),
+            _objects=None,
+            _zoomed=None,
+            _whole=None,
+            _lock=threading.Lock(),
         )
 
     # --- Every thing and every region --------------------------------------------------------------------------------
@@ -614,6 +621,21 @@ class EncodedImage:
 
     # --- Words for the whole ------------------------------------------------------------------------------------------
 
+    @property
+    def whole(self) -> EncodedImage:
+        """The photo as the model puts it into words: X-Decoder looks at it small (short side 224, as it was taught).
+
+        Encoded at the first question of this kind and kept. A photo that was encoded at a size of one's own stays.
+        """
+        config = self.model.network.config
+        at_own_size = self.images.input_hw[0] == working_size(self.hw, config.image)
+        if config.whole_side is None or not at_own_size:
+            return self
+        with self._lock:
+            if self._whole is None:
+                self._whole = self.model.encode(self.picture, config.whole_side, max_pixels=self.hw[0] * self.hw[1])
+            return self._whole
+
     def caption(self, region: VisualPrompt | None = None) -> str:
         """Describe the photo in a sentence, or the region that a visual prompt marks (X-Decoder models).
 
@@ -622,16 +644,16 @@ class EncodedImage:
         """
         network = self.model.network
         check_writes(self.model.name, network)
-        hidden = None
+        there, hidden = self.whole, None
         if region is not None:
             region.check_inside(self.hw)
-            drawn = np.ones(self.images.padded_hw, dtype=np.bool_)
-            height, width = self._drawing.network_hw
-            drawn[:height, :width] = ~region.rasterise(self._drawing)
+            drawn = np.ones(there.images.padded_hw, dtype=np.bool_)
+            height, width = there._drawing.network_hw
+            drawn[:height, :width] = ~region.rasterise(there._drawing)
             hidden = torch.from_numpy(drawn)[None].to(self.model.device)
         tokenizer = self.model.tokenizer
         with arithmetic(self.model.device, self.model.precision):
-            words = write_caption(network, self._at_hand, tokenizer.begin, tokenizer.end, hidden)
+            words = write_caption(network, there._at_hand, tokenizer.begin, tokenizer.end, hidden)
         return first_sentence(tokenizer.decode(words))
 
     def similarity(self, phrases: Sequence[str]) -> NDArray[np.float32]:
@@ -646,7 +668,7 @@ class EncodedImage:
             raise ValueError(f"similarity takes a list of phrases, at least one; got {phrases!r}.")
         features = self.model.encode_phrases([Text(phrase).phrase for phrase in phrases])
         with arithmetic(self.model.device, self.model.precision):
-            scores = fit_scores(image_vectors(network, self._at_hand), features.phrases)[0]
+            scores = fit_scores(image_vectors(network, self.whole._at_hand), features.phrases)[0]
         return scores.float().cpu().numpy()
 
     # --- How ---------------------------------------------------------------------------------------------------------

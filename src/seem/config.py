@@ -170,6 +170,8 @@ class SegmenterConfig:
     """Class score that a query needs to take part in a panoptic map."""
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
+    whole_side: int | None = None
+    """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
 
 
 FOCAL_T = FocalNetConfig()
@@ -277,6 +279,7 @@ def published(
         decoder,
         image,
         panoptic_threshold=panoptic_threshold,
+        whole_side=224 if policy == "xdecoder" else None,  # official inference, as in training
     )
 
 

@@ -373,16 +373,21 @@ class Results:
 
         return to_detections(self)
 
-    def save(self, folder: str | Path, stem: str | None = None, overwrite: bool = False) -> tuple[Path, ...]:
+    def save(
+        self, folder: str | Path, stem: str | None = None, overwrite: bool = False, *, embeddings: bool = False
+    ) -> tuple[Path, ...]:
         """Write `<stem>.overlay.png`, `<stem>.json`, `<stem>.mask-<k>.png` (0 and 255, k from 0); return their paths.
 
-        A panoptic result also gets `<stem>.panoptic.png` (id = R + 256 G + 65536 B). The stem is the photo's file name
-        without suffix, or "photo". Everything is written aside and then renamed: a failure leaves nothing new behind.
+        A panoptic result also gets `<stem>.panoptic.png` (id = R + 256 G + 65536 B). With `embeddings`, a vector
+        for each mask is in `<stem>.embeddings.npy` (N x D float32, length 1). The stem is the photo's file name without
+        suffix, or "photo". Everything is written aside and then renamed: a failure leaves nothing new behind.
         `overwrite` replaces all files of that stem, also masks left over from a longer result.
 
         Raises `FileExistsError` for a file that exists, `OSError` where the folder cannot be written or the disk is
-        full, `ValueError` for a stem that is no file name.
+        full, `ValueError` for a stem that is no file name and for embeddings of a result that has none.
         """
+        if embeddings and self.embeddings is None and len(self):
+            raise ValueError(f"A result of {self.provenance.task} has no embeddings; leave embeddings out.")
         name = _checked_stem(Path(self.provenance.photo_name or "photo").stem if stem is None else stem)
         files: dict[str, Callable[[Path], None]] = {
             f"{name}.overlay.png": _png_writer(self.overlay, level=3),  # half the time, a fifth more bytes
@@ -392,6 +397,9 @@ class Results:
             files[f"{name}.mask-{index}.png"] = _png_writer(packed.to_image)
         if self.provenance.task == "panoptic":
             files[f"{name}.panoptic.png"] = _png_writer(self._panoptic_picture)
+        if embeddings:
+            vectors = np.zeros((0, 0), np.float32) if self.embeddings is None else self.embeddings
+            files[f"{name}.embeddings.npy"] = _array_writer(vectors)
         return _write_together(Path(folder), files, overwrite, leftovers=re.compile(_LEFTOVERS.format(re.escape(name))))
 
     def _repr_png_(self) -> bytes:
@@ -652,7 +660,7 @@ def _read_only(column: Column) -> Column:
 
 # --- Its files --------------------------------------------------------------------------------------------------------
 
-_LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png)"
+_LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"
 
 
 class CocoRle(TypedDict):
@@ -807,6 +815,14 @@ def _checked_stem(stem: str) -> str:
 
 def _png_writer(draw: Callable[[], Image.Image], level: int = 6) -> Callable[[Path], None]:
     return lambda path: draw().save(path, format="PNG", compress_level=level)
+
+
+def _array_writer(array: NDArray[np.float32]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:  # numpy adds .npy to a path that has another ending
+            np.save(file, array)
+
+    return write
 
 
 def _write_text(path: Path, text: str) -> None:

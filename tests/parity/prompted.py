@@ -240,7 +240,9 @@ def train_forward(given: Setting) -> None:
     recording, compare, bench = given.recording, given.compare, given.bench
     photos = sorted(recording.names(r"image\d+"))
     image = bench.encode(*(recording.photo(name) for name in photos))
-    assert recording.hw("input_hw") == recording.hw("network_hw") == recording.arrays[photos[0]].shape[:2]
+    padded_hw = tuple(4 * side for side in image.pixels.mask_features.shape[-2:])
+    assert recording.hw("input_hw") == recording.arrays[photos[0]].shape[:2]
+    assert recording.hw("network_hw") == padded_hw
     asked = batch_prompts(recording, len(photos))
     joined = side_by_side(given.read(recording.texts()))
     compare.exact("grounding_nonzero_mask", joined.owner < 0)

@@ -295,6 +295,17 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
     assert ran.err == "seem: street.png: nano has one query an object: no further candidates\n"
 
 
+def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
+    assert run(photo, "--point", "4,2", "--object", "--box", "3,4,30,30", "--embeddings").code == 0
+    asked = [[seem.Point(4, 2)], [seem.Box(3, 4, 30, 30)]]
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment_many(asked).embeddings
+    np.testing.assert_allclose(np.load("seem-out/street.embeddings.npy"), expected, atol=1e-6)
+    assert run(photo, "--point", "4,2", "--overwrite").code == 0
+    assert names() == ["street.json", "street.mask-0.png", "street.overlay.png"]
+    assert run(photo, "--find", "a cat", "--threshold", "1", "--embeddings", "--overwrite").code == 0
+    assert np.load("seem-out/street.embeddings.npy").size == 0
+
+
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
     monkeypatch.setattr("seem.cli.segment.check_writes", lambda name, network: None)
     monkeypatch.setattr(EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}")

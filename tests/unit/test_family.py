@@ -101,6 +101,19 @@ def test_xdecoder_writes_a_caption_of_the_photo_or_of_a_region(xdecoder):
     assert isinstance(photo.caption(region=Box(5, 5, 30, 30)), str)
 
 
+def test_xdecoder_looks_at_whole_photos_small():
+    speaker = model(replace(small("xdecoder"), whole_side=32))
+    photo = speaker.encode(PHOTO)
+    assert min(photo.whole.images.input_hw[0]) == 32 != min(photo.images.input_hw[0])
+    assert photo.whole is photo.whole
+    there = speaker.encode(PHOTO, size=32)
+    assert there.whole is there
+    assert photo.caption(Box(5, 5, 30, 30)) == there.caption(Box(5, 5, 30, 30))
+    assert photo.similarity(["a cat"]).tolist() == there.similarity(["a cat"]).tolist()
+    sides = {card.name: card.config().whole_side for card in seem.list_models()}
+    assert {name for name, side in sides.items() if side == 224} == {name for name in sides if "xdecoder" in name}
+
+
 def test_photos_are_ranked_by_a_phrase(xdecoder):
     photos = [xdecoder.encode(PHOTO), xdecoder.encode(255 - PHOTO)]
     ranking = xdecoder.retrieve(photos, "a cat")

@@ -16,7 +16,7 @@ from seem.cli.errors import FAILED, explain, write_line
 from seem.cli.photos import Job, plan
 from seem.cli.prompts import read
 from seem.cli.report import Report
-from seem.cli.segment import Precision
+from seem.cli.segment import Precision, under_its_name
 from seem.loading import load
 from seem.prompts import Text
 
@@ -39,7 +39,7 @@ def rank(model: Model, phrase: Text, jobs: Sequence[Job], size: int | None, repo
     best: EncodedImage | None = None
     for job in report.progress(jobs):
         try:
-            photo = model.encode(job.photo.open(), size)
+            photo = model.encode(job.photo.open(), size or model.network.config.whole_side)
             score = float(photo.similarity([phrase.phrase])[0])
         except Exception as error:
             explain(error, about=job.photo.source)
@@ -106,7 +106,8 @@ def retrieve(
         write_line(json.dumps(row) if as_json else f"{score:.3f}  {job.photo.source}")
     if out is not None and ranking.best is not None:
         _, job = ranking.places[0]
-        found = ranking.best.segment(phrase, text_threshold=0.0)
+        closer = network.encode(ranking.best.picture, size)
+        found = under_its_name(closer.segment(phrase, text_threshold=0.0), job.photo.name)
         paths = found.save(job.folder, job.stem, overwrite)
         if not as_json:
             report.say(f"{len(paths)} files about the best are in {job.folder}/.")

@@ -164,19 +164,33 @@ def read_classes(text: str) -> Vocabulary:
 
 
 def segment_all(
-    model: Model, question: Question, jobs: Sequence[Job], size: int | None, overwrite: bool, report: Report
+    model: Model,
+    question: Question,
+    jobs: Sequence[Job],
+    size: int | None,
+    overwrite: bool,
+    report: Report,
+    embeddings: bool = False,
 ) -> int:
     """Segment one photo after the other; a bad one is reported and the rest go on.
 
     Returns the exit code: of a single photo its own, of several 1 if any failed.
     """
-    codes = [segment_one(model, question, job, size, overwrite, report) for job in report.progress(jobs)]
+    codes = [segment_one(model, question, job, size, overwrite, report, embeddings) for job in report.progress(jobs)]
     num_failed = sum(code > 0 for code in codes)
     report.finished(num_failed)
     return min(num_failed, FAILED) if len(jobs) > 1 else codes[0]
 
 
-def segment_one(model: Model, question: Question, job: Job, size: int | None, overwrite: bool, report: Report) -> int:
+def segment_one(
+    model: Model,
+    question: Question,
+    job: Job,
+    size: int | None,
+    overwrite: bool,
+    report: Report,
+    embeddings: bool = False,
+) -> int:
     """Ask about one photo and write the answer; returns an exit code.
 
     Raises `OSError` where results cannot be written, which would befall every other photo as well.
@@ -184,7 +198,7 @@ def segment_one(model: Model, question: Question, job: Job, size: int | None, ov
     try:
         results = question.ask(model.encode(job.photo.open(), size))
         started = time.perf_counter()
-        paths = under_its_name(results, job.photo.name).save(job.folder, job.stem, overwrite)
+        paths = under_its_name(results, job.photo.name).save(job.folder, job.stem, overwrite, embeddings=embeddings)
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
             raise
@@ -329,6 +343,12 @@ def segment(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.", rich_help_panel=RESULTS)] = Path(
         "seem-out"
     ),
+    embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--embeddings", metavar=FLAG, help="Also write a vector for each mask (.npy).", rich_help_panel=RESULTS
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", metavar=FLAG, help="Replace results.", rich_help_panel=RESULTS)
     ] = False,
@@ -403,5 +423,5 @@ def segment(
     question.check_taken(network)
     checked_size(size, network.network.config.image)
     report.loaded(network, time.perf_counter() - started)
-    if code := segment_all(network, question, jobs, size, overwrite, report):
+    if code := segment_all(network, question, jobs, size, overwrite, report, embeddings):
         raise typer.Exit(code)
