@@ -843,9 +843,10 @@ class EncodedImage:
 
     def _presence(self, vectors: Float[Tensor, "n d"], against: Classes = None) -> Float[Tensor, " n"]:
         """Score how surely what vectors of the text space mean is in the photo, and not what has another name."""
-        assert self.memory.meaning is not None
+        meaning = self._at_hand.meaning
+        assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.images.input_hw[0])
-        places = self._at_hand.meaning[0, :, :height, :width]
+        places = meaning[0, :, :height, :width]
         names = Vocabulary.coco_panoptic() if against is None or nobody(against) else Vocabulary.coerce(against)
         named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
         with torch.no_grad():

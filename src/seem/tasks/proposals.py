@@ -39,7 +39,7 @@ def propose(model: Segmenter, image: ImageMemory, input_hw: tuple[int, int], dra
     """Click everywhere on the photo, which fills `input_hw` (upper left) of the padded frame; keep what differs."""
     height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
     logits, quality = [], []
-    for marks in grid_clicks(input_hw, (height, width), PER_SIDE).split(TOGETHER):
+    for marks in torch.split(grid_clicks(input_hw, (height, width), PER_SIDE), TOGETHER):
         prompts = VisualPrompts(marks[None].to(image.pixels.mask_features.device), torch.zeros_like(marks)[None])
         answer = segment_objects(model, image, prompts, draws)
         assert answer.quality is not None
