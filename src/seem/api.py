@@ -41,7 +41,7 @@ from seem.overlay import Bounds
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
 from seem.preparing import prepare, working_size
 from seem.prompts import Box, Mask, Point, Prompt, Reference, SeenPhoto, Text, VisualPrompt, rasterisation_rule
-from seem.results import Labels, Provenance, Results
+from seem.results import Labels, PackedMask, Provenance, Results
 from seem.session import Session
 from seem.tasks import instance, panoptic, semantic
 from seem.tasks.boxes import Boxes, hand_over, read_boxes
@@ -59,7 +59,7 @@ from seem.tasks.find import LIKELIER, competing, divide, everything_that_fits, w
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
-from seem.tasks.postprocess import PhotoFrame, to_input, to_output, to_photo, to_photo_masks
+from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_output, to_photo
 from seem.tasks.presence import presence
 from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
@@ -330,8 +330,8 @@ class EncodedImage:
         limit = checked_share(config.panoptic_threshold if threshold is None else threshold, "threshold")
         found, logits = self._classified(vocabulary)
         sure = panoptic.confident(logits, limit)
-        masks = to_photo(found.mask_logits[sure.queries], self._frame)
-        merged = panoptic.merge_confident(sure, masks, torch.tensor(vocabulary.is_thing))
+        masks = each_to_photo(found.mask_logits[sure.queries], self._frame)
+        merged = panoptic.merge_confident(sure, masks, self.hw, torch.tensor(vocabulary.is_thing))
         ids = merged.ids.cpu().numpy()
         return self._results(
             "panoptic",
@@ -364,8 +364,8 @@ class EncodedImage:
         scores = best.scores * sure[best.queries]
         order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= limit]
         queries = best.queries[order].tolist()
-        full = {query: (to_output(small[query][None], self._frame)[0] > 0).cpu().numpy() for query in set(queries)}
-        kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].any()]
+        full = {query: self._packed(to_output(small[query][None], self._frame)[0]) for query in set(queries)}
+        kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
         return self._results(
             "instance",
             (full[query] for _, query in kept),
@@ -445,10 +445,10 @@ class EncodedImage:
         small = to_input(found.mask_logits, self._frame)
         fitting = everything_that_fits(with_rivals(logits, others), small, limit)
         queries = fitting.queries.tolist()
-        masks = to_output(small[queries], self._frame) > 0
+        masks = [self._packed(to_output(small[query][None], self._frame)[0]) for query in queries]
         return self._results(
             "find",
-            masks.cpu().numpy(),
+            masks,
             fitting.scores.tolist(),
             vocabulary,
             seconds=time.perf_counter() - started,
@@ -476,7 +476,7 @@ class EncodedImage:
         scores = sure[rows].tolist()
         return self._results(
             "find",
-            to_photo_masks(torch.stack(parts), self._frame).cpu().numpy() if parts else (),
+            [self._packed(to_photo(part[None], self._frame)[0]) for part in parts],
             scores,
             vocabulary,
             seconds=time.perf_counter() - started,
@@ -525,7 +525,9 @@ class EncodedImage:
     ) -> Results:
         """Segment several objects, each described by its own prompts; in one pass wherever the model allows.
 
-        Rows come in the order asked, phrases that are not found left out. Options and errors as in `segment`.
+        Rows come in the order asked, phrases that are not found left out. Where the objects of a pass share the prompt
+        pixels that become tokens (SEEM v1: 512), each has its fair part: large prompts are sampled more thinly than
+        alone. Options and errors as in `segment`.
         """
         check_lists(objects)
         return self._answer([Asked.of(prompts) for prompts in objects], text_threshold, second_look=second_look)
@@ -603,7 +605,7 @@ class EncodedImage:
         whole = bool(findings) and crop_n_layers == 0  # logits go back in only in the frame of the whole photo
         results = self._results(
             "everything",
-            (mask.decode() for mask in masks),
+            masks,
             [finding.proposal.predicted_iou for finding in findings],
             Vocabulary.coco_panoptic(),
             seconds=time.perf_counter() - started,
@@ -704,7 +706,7 @@ class EncodedImage:
                 again = self._look_again(asked, answer)
                 if again is not None and small is not None:
                     kept[row] = replace(answer, score=again.score)
-                    masks[row] = (again.logits > 0).cpu().numpy()
+                    masks[row] = self._packed(again.logits)
                     small[row] = as_previous(again.logits, self.images.input_hw[0], self.images.padded_hw)
         seconds = time.perf_counter() - started
         rules = {rasterisation_rule(p, self._drawing.polygon_rule) for asked in objects for p in asked.visual}
@@ -725,13 +727,17 @@ class EncodedImage:
             embeddings=torch.stack([answer.vector for answer in kept]) if kept else None,
         )
 
-    def _masks(self, answers: Sequence[OneAnswer]) -> tuple[NDArray[np.bool_], Float[Tensor, "n h4 w4"] | None]:
+    def _masks(self, answers: Sequence[OneAnswer]) -> tuple[list[PackedMask], Float[Tensor, "n h4 w4"] | None]:
         """Bring answers to the photo's size, as masks, and to the size in which logits go in and out."""
         if not answers:
-            return np.zeros((0, *self.hw), dtype=np.bool_), None
-        logits = torch.stack([answer.logits for answer in answers])
-        masks = to_photo_masks(logits.float(), self._frame).cpu().numpy()
+            return [], None
+        logits = torch.stack([answer.logits for answer in answers]).float()
+        masks = [self._packed(resized) for resized in each_to_photo(logits, self._frame)]
         return masks, coarse_logits(logits, self.images.padded_hw)
+
+    def _packed(self, logits: Float[Tensor, "H W"]) -> PackedMask:
+        """Keep what is inside, of mask logits at the photo's size."""
+        return PackedMask.pack((logits > 0).cpu().numpy(), self.hw)
 
     def _look_again(self, asked: Asked, answer: OneAnswer) -> OneAnswer | None:
         """Zoom in on an answer to visual prompts: logits at the photo's size; None where nothing is to be gained."""
@@ -1040,7 +1046,7 @@ class EncodedImage:
     def _results(
         self,
         task: str,
-        masks: Iterable[NDArray[np.bool_]],
+        masks: Iterable[NDArray[np.bool_] | PackedMask],
         scores: Sequence[float],
         vocabulary: Vocabulary,
         *,

@@ -128,7 +128,7 @@ class Results:
     def of(
         cls,
         photo: Picture,
-        masks: Iterable[NDArray[np.bool_]],
+        masks: Iterable[NDArray[np.bool_] | PackedMask],
         scores: Sequence[float] | NDArray[np.float32],
         *,
         vocabulary: Vocabulary,
@@ -141,9 +141,10 @@ class Results:
     ) -> Results:
         """Pack N masks of the photo's size into a result.
 
-        `masks` may be an N x H x W array or a generator: one mask at a time is enough. `labels` may be a function: it
-        is then called at the first look at a name, at most once, also among threads and slices; if it raises, the next
-        look calls it again. A label that is no name of the vocabulary (a phrase) stays a label and has category id 0.
+        `masks` may be an N x H x W array or a generator: one mask at a time is enough; packed ones stay as they are.
+        `labels` may be a function: it is then called at the first look at a name, at most once, also among threads and
+        slices; if it raises, the next look calls it again. A label that is no name of the vocabulary (a phrase) stays a
+        label and has category id 0.
 
         Raises `ValueError` for a mask of another size than the photo, scores outside 0-1, ids below 1 or used twice,
         and columns of different lengths.
@@ -529,9 +530,11 @@ class PackedMask:
     area: int
 
     @classmethod
-    def pack(cls, mask: NDArray[np.bool_], photo_hw: tuple[int, int]) -> PackedMask:
-        """Pack an (H, W) bool mask; `ValueError` if it has not the photo's size."""
-        mask = np.asarray(mask)
+    def pack(cls, mask: NDArray[np.bool_] | PackedMask, photo_hw: tuple[int, int]) -> PackedMask:
+        """Pack an (H, W) bool mask, if it is not packed already; `ValueError` if it has not the photo's size."""
+        if isinstance(mask, PackedMask) and mask.photo_hw == photo_hw:
+            return mask
+        mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
         if mask.shape != photo_hw or mask.dtype != np.bool_:
             raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the photo needs bool of {photo_hw}.")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

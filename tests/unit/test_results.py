@@ -165,6 +165,14 @@ def test_packing_loses_nothing(mask):
     assert packed.area == mask.sum()
 
 
+def test_a_packed_mask_stays_as_it_is_if_it_has_the_photos_size():
+    packed = PackedMask.pack(np.eye(4, dtype=np.bool_), (4, 4))
+    result = found([packed], scores=[0.5], photo=Image.new("RGB", (4, 4)))
+    assert result.packed[0] is packed
+    with pytest.raises(ValueError, match="the photo needs bool of"):
+        found([packed], scores=[0.5], photo=Image.new("RGB", (4, 5)))
+
+
 def test_masks_of_a_large_photo_stay_small():
     mask = np.zeros((3000, 4000), dtype=bool)
     mask[500:1500, 1000:2000] = True

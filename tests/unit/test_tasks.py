@@ -9,7 +9,7 @@ from seem.tasks import instance, panoptic, semantic
 from seem.tasks.interactive import choose
 from seem.tasks.labels import label_masks
 from seem.tasks.phrase import best_queries
-from seem.tasks.postprocess import PhotoFrame, to_input, to_photo, to_photo_masks
+from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo, to_photo_masks
 
 YES, NO = 9.0, -9.0  # logits that are certain
 FRAME = PhotoFrame((2, 4), (2, 4), (2, 4))
@@ -65,12 +65,23 @@ def test_a_mask_that_is_nowhere_is_no_segment():
 
 
 def test_equal_claims_go_to_the_first():
-    assert panoptic.owners(torch.tensor([0.5, 0.5]), drawn(ALL, ALL)).unique().tolist() == [0]
+    owner, masks = panoptic.compete(torch.tensor([0.5, 0.5]), drawn(ALL, ALL), (2, 4))
+    assert owner.unique().tolist() == [0]
+    assert [mask.all().item() for mask in masks] == [True, True]
+
+
+def test_masks_that_come_one_by_one_are_merged_alike():
+    class_logits, masks = classes([0.9, 0.05, 0.05], [0.05, 0.9, 0.05]), drawn(LEFT, RIGHT)
+    sure = panoptic.confident(class_logits, 0.5)
+    together, apart = (panoptic.merge_confident(sure, given, (2, 4), IS_THING) for given in (masks, iter(masks)))
+    assert torch.equal(together.ids, apart.ids)
+    assert together.segments == apart.segments
+    assert len(apart.segments) == 2
 
 
 def test_no_query_at_all_is_an_empty_map():
     sure = panoptic.confident(classes([0.1, 0.1, 0.8]), 0.5)
-    merged = panoptic.merge_confident(sure, to_photo(drawn(ALL)[sure.queries], FRAME), IS_THING)
+    merged = panoptic.merge_confident(sure, each_to_photo(drawn(ALL)[sure.queries], FRAME), (2, 4), IS_THING)
     assert merged.segments == ()
     assert merged.ids.shape == (2, 4)
 

@@ -6,6 +6,7 @@ score times mask probability; a query that loses most of its mask to others is d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -61,23 +62,28 @@ def merge(
 ) -> PanopticMap:
     """Merge all queries into one map. `mask_logits` are at the answered size."""
     sure = confident(class_logits, threshold)
-    return merge_confident(sure, mask_logits[sure.queries], is_thing, overlap)
+    height, width = mask_logits.shape[-2:]
+    return merge_confident(sure, mask_logits[sure.queries], (height, width), is_thing, overlap)
 
 
 def merge_confident(
-    sure: Confident, mask_logits: Float[Tensor, "m H W"], is_thing: Bool[Tensor, " k"], overlap: float = 0.8
+    sure: Confident,
+    mask_logits: Iterable[Float[Tensor, "H W"]],
+    output_hw: tuple[int, int],
+    is_thing: Bool[Tensor, " k"],
+    overlap: float = 0.8,
 ) -> PanopticMap:
-    """Merge the masks of confident queries.
+    """Merge the masks of confident queries, which may come one after the other: each is looked at once.
 
     A pixel goes to the query with the largest score times probability, if its own probability is at least a half. A
     query keeps its pixels when they are at least `overlap` of its whole mask. Stuff of one class is one segment.
     """
-    ids = torch.zeros(mask_logits.shape[-2:], dtype=torch.int32, device=mask_logits.device)
-    owner = owners(sure.scores, mask_logits)
+    ids = torch.zeros(output_hw, dtype=torch.int32, device=sure.scores.device)
+    owner, wholes = compete(sure.scores, mask_logits, output_hw)
     segments: list[PanopticSegment] = []
     stuff: dict[int, int] = {}
-    for index, logits in enumerate(mask_logits):
-        owned, whole = owner == index, logits.sigmoid() >= 0.5
+    for index, whole in enumerate(wholes):
+        owned = owner == index
         mine = owned & whole
         owned_area, area = int(owned.sum()), int(whole.sum())
         if not mine.any() or owned_area / area < overlap:
@@ -95,16 +101,20 @@ def merge_confident(
     return PanopticMap(ids, tuple(segments))
 
 
-def owners(scores: Float[Tensor, " m"], mask_logits: Float[Tensor, "m H W"]) -> Int[Tensor, "H W"]:
-    """Return the row with the largest score times probability at every pixel, the first of equals.
+def compete(
+    scores: Float[Tensor, " m"], mask_logits: Iterable[Float[Tensor, "H W"]], output_hw: tuple[int, int]
+) -> tuple[Int[Tensor, "H W"], list[Bool[Tensor, "H W"]]]:
+    """Return the row with the largest score times probability at every pixel, the first of equals, and every mask.
 
-    A running maximum over one mask at a time: memory does not grow with the number of masks.
+    A running maximum over one mask at a time: all that is kept of each is a byte a pixel.
     """
-    best = torch.full(mask_logits.shape[-2:], -1.0, dtype=mask_logits.dtype, device=mask_logits.device)
-    owner = torch.zeros(mask_logits.shape[-2:], dtype=torch.int64, device=mask_logits.device)
+    best = torch.full(output_hw, -1.0, dtype=scores.dtype, device=scores.device)
+    owner = torch.zeros(output_hw, dtype=torch.int16, device=scores.device)
+    wholes = []
     for index, (score, logits) in enumerate(zip(scores, mask_logits, strict=True)):
-        claim = logits.sigmoid() * score
-        larger = claim > best
-        best = torch.where(larger, claim, best)
-        owner.masked_fill_(larger, index)
-    return owner
+        probability = logits.sigmoid()
+        wholes.append(probability >= 0.5)
+        claim = probability * score
+        owner.masked_fill_(claim > best, index)
+        best = torch.maximum(claim, best)
+    return owner, wholes

@@ -6,6 +6,7 @@ size that is answered (usually the photo's own).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,9 +52,14 @@ def to_output(logits: Float[Tensor, "n hi wi"], frame: PhotoFrame) -> Float[Tens
     return F.interpolate(logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
+def each_to_photo(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Iterator[Float[Tensor, "H W"]]:
+    """Resize one mask after the other: many masks of a large photo never exist together."""
+    return (to_photo(one[None], frame)[0] for one in logits)
+
+
 def to_photo_masks(logits: Float[Tensor, "n h w"], frame: PhotoFrame, threshold: float = 0.0) -> Bool[Tensor, "n H W"]:
-    """Resize and threshold, one mask at a time: many masks of a large photo never exist as floats together."""
+    """Resize and threshold, one mask at a time."""
     masks = torch.empty((len(logits), *frame.output_hw), dtype=torch.bool, device=logits.device)
-    for mask, logit in zip(masks, logits, strict=True):
-        torch.gt(to_photo(logit[None], frame)[0], threshold, out=mask)
+    for mask, resized in zip(masks, each_to_photo(logits, frame), strict=True):
+        torch.gt(resized, threshold, out=mask)
     return masks
