@@ -106,6 +106,7 @@ def row(kind, protocol, figure, set_name="x"):
         (row("pack", "panoptic", "PQ", "coco_full"), ("coco_pq", False)),
         (row("pack", "panoptic", "PQ", "open_mix"), None),
         (row("coco", "prompts: 1-IoU", "circle"), ("coco_stroke", False)),
+        (row("ade20k_full", "prompts: 1-IoU", "box"), ("ade_box", False)),
         (row("voc", "clicks: seem", "NoC20@90"), ("voc_noc90_20", True)),
         (row("voc", "clicks: ritm", "NoC20@90"), None),
         (row("refcoco", "phrases: referring", "P@0.5", "refcocog"), ("refcocog_ap50", True)),

@@ -189,7 +189,7 @@ def _depth_of(
     reached = np.zeros(len(own), np.int64)
     for bit, (y, x) in enumerate(_NEIGHBOURS):
         reached |= (rings[rows + y, columns + x] < own).astype(np.int64) << bit
-    return (3 * (own - 1) // 2).astype(np.float32) + _steps()[reached]
+    return np.asarray((3 * (own - 1) // 2).astype(np.float32) + _steps()[reached])
 
 
 _NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
