@@ -77,7 +77,7 @@ RUNS = (
     Run("baselines-open_mix", "open_mix", (CLICKS,), 400, (20, 1), None, 10, "all", is_model=False),
     Run("baselines-voc_general", "voc_general", (CLICKS,), 280, (24, 1), None, 10, "all", is_model=False),
     Run("baselines-duts", "duts", (CLICKS,), 180, (40, 1), None, 10, "all", is_model=False),
-    Run("clicks-coco_full", "coco_full", (CLICKS, PROMPTS, ROBUSTNESS), 320, (80, 1)),
+    Run("clicks-coco_full", "coco_full", (CLICKS, PROMPTS, ROBUSTNESS, Task.COMPOSITION), 320, (80, 1)),
     Run("clicks-open_mix", "open_mix", (CLICKS,), 200, (60, 1)),
     Run("clicks-voc_general", "voc_general", (CLICKS,), 200, (60, 1)),
     Run("clicks-duts", "duts", (CLICKS,), 240, (80, 1)),

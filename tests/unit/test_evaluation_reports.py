@@ -106,6 +106,7 @@ def row(kind, protocol, figure, set_name="x"):
         (row("pack", "panoptic", "PQ", "coco_full"), ("coco_pq", False)),
         (row("pack", "panoptic", "PQ", "open_mix"), None),
         (row("coco", "prompts: 1-IoU", "circle"), ("coco_stroke", False)),
+        (row("ade20k_full", "prompts: 1-IoU", "box"), ("ade_box", False)),
         (row("voc", "clicks: seem", "NoC20@90"), ("voc_noc90_20", True)),
         (row("voc", "clicks: ritm", "NoC20@90"), None),
         (row("refcoco", "phrases: referring", "P@0.5", "refcocog"), ("refcocog_ap50", True)),
@@ -182,6 +183,18 @@ def test_scores_of_one_kind_share_a_table():
     ]
 
 
+def test_larger_draws_and_the_model_come_first():
+    small, large = (entry("clicks: ritm", curve(40.0), set_name="duts", fingerprint=name) for name in ("a", "b"))
+    twice = entry("clicks: ritm", curve(50.0), "model, second look", set_name="duts", fingerprint="b")
+    for each in (large, twice):
+        each["selection"]["items"] = 9
+    disc = entry("clicks: ritm", curve(9.0), "disc", set_name="duts", fingerprint="a")
+    text = scoreboard([of_model("none", disc, sha=None), of_model("nano", small, large, twice)])
+    assert [(row[2], row[3]) for row in lines_of(text)[2:]] == [
+        ("9 / 1", "**nano**"), ("9 / 1", "**nano**, second look"), ("1 / 1", "**nano**"), ("1 / 1", "disc"),
+    ]  # fmt: skip
+
+
 def test_a_table_of_all_scores_is_of_one_model():
     reports = [of_model("nano", entry("panoptic", panoptic(1.0)), sha=sha) for sha in ("ab", "cd")]
     with pytest.raises(ValueError, match="of one model"):
@@ -237,6 +250,18 @@ def test_classes_have_their_names(report):
     assert set(named["panoptic"]) == {"cat", "kite", "grass-merged"}
     assert named["instance"]["kite"] == 100
     assert named["clicks: ritm"] == {}
+
+
+def test_reports_beside_each_other_are_drawn_by_the_command(report, tmp_path, capsys):
+    for name in ("first", "second"):
+        report.save(tmp_path / f"{name}.json")
+    files = [str(tmp_path / f"{name}.json") for name in ("first", "second")]
+    assert main(["evaluate", "--compare", *files, "--plots", str(tmp_path / "plots")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0].split()[-4:] == ["ColourModel", "(first)", "ColourModel", "(second)"]
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"coco_full_clicks-ritm.png"} < drawn
+    assert {Path(line).name for line in printed.err.splitlines()} == drawn
 
 
 def test_pictures_are_drawn(report, pack, tmp_path):

@@ -46,8 +46,7 @@ def of_mask(mask: Bool[np.ndarray, "h w"]) -> Runs:
 def of_map(labels: Integer[np.ndarray, "h w"]) -> dict[int, Runs]:
     """Code every value of a map but 0, all in one pass; values in ascending order."""
     column_major = labels.T.ravel()
-    starts = np.concatenate([[0], np.flatnonzero(column_major[1:] != column_major[:-1]) + 1])
-    lengths = np.diff(starts, append=column_major.size)
+    starts, lengths = stretches(column_major)
     values = column_major[starts]
     order = np.argsort(values, kind="stable")
     found: dict[int, Runs] = {}
@@ -60,6 +59,21 @@ def of_map(labels: Integer[np.ndarray, "h w"]) -> dict[int, Runs]:
         counts = np.stack([gaps, lengths[group]], axis=1).ravel().tolist()
         found[value] = _told(_packed([*counts, column_major.size - int(ends[-1])], labels.shape))
     return found
+
+
+def stretches(values: Integer[np.ndarray, " n"]) -> tuple[Integer[np.ndarray, " s"], Integer[np.ndarray, " s"]]:
+    """Find where equal neighbours begin in a list (not empty), and how long they go on.
+
+    A label map has far fewer stretches than pixels: what sorts or looks up does it once for each.
+    """
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    return starts, np.diff(starts, append=values.size)
+
+
+def distinct(values: Integer[np.ndarray, "h w"]) -> Integer[np.ndarray, " d"]:
+    """Return the values that occur in a map (not empty), in ascending order."""
+    flat = values.ravel()
+    return np.unique(flat[stretches(flat)[0]])
 
 
 def of_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> Runs:

@@ -182,7 +182,7 @@ _WHOLE_SETS = {
     "coco": "coco", "ade20k": "ade150", "ade20k_full": "ade847", "cityscapes": "cityscapes", "bdd100k": "bdd",
     "bdd100k_panoptic": "bdd", "sunrgbd": "sun", "scannet20": "scannet", "scannet40": "scannet40",
 }  # fmt: skip
-_PROMPT_SETS = {"coco": "coco", "openimages": "openimages", "ade20k": "ade"}
+_PROMPT_SETS = {"coco": "coco", "openimages": "openimages", "ade20k": "ade", "ade20k_full": "ade"}
 _REFERRING = {"cIoU": "refcocog_ciou", "mIoU": "refcocog_miou", "P@0.5": "refcocog_ap50"}
 
 

@@ -168,8 +168,8 @@ class _Counting:
     session: str | None
     clock: Clock = field(default_factory=Clock)
     done: list[Spot] = field(default_factory=list)
-    began: float = field(default_factory=time.perf_counter)
-    since: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=lambda: time.perf_counter())  # whichever clock it is by then
+    since: float = field(default_factory=lambda: time.perf_counter())
 
     def __post_init__(self) -> None:
         self.tallies = tallies_of(self.steps)

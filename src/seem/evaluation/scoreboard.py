@@ -24,7 +24,7 @@ SHOWN_FAMILY, SHOWN_BACKBONE = "SEEM", "FocalNet-T"
 MODEL = "model"
 
 _HEADINGS = {
-    "IoU@1": "Clicks: mean IoU after each, clicks until 85 and 90%",
+    "noc": "Clicks: mean IoU after each, clicks until 85 and 90%",
     "point": "One prompt of each kind: mean IoU",
     "cIoU": "Phrases and references",
     "refused": "Refusing what is not there",
@@ -33,7 +33,7 @@ _HEADINGS = {
     "mIoU": "Semantic segmentation",
     "J&F": "Video",
     "cIoU both": "A phrase and a stroke together",
-    "stored": "Robustness: mean IoU after one click",
+    "changed": "Robustness: mean IoU after one click",
 }
 
 
@@ -45,10 +45,16 @@ class Score:
     entry: Mapping[str, Any]
 
     @property
-    def items(self) -> tuple[str, str, str]:
-        """The data, and the fingerprint of what was asked there."""
+    def question(self) -> tuple[str, str, str, int, str]:
+        """What was asked, of which data and items there; larger draws come first."""
         chosen = self.entry["selection"]
-        return chosen["set_name"], chosen["split"], chosen["fingerprint"]
+        return self.entry["protocol"], chosen["set_name"], chosen["split"], -chosen["items"], chosen["fingerprint"]
+
+    @property
+    def heading(self) -> str:
+        """The kind of the score, in words."""
+        kind = next((name for name in ("noc", "changed") if name in self.entry["scores"]), next(iter(self.figures), ""))
+        return _HEADINGS.get(kind, kind or str(self.entry["protocol"]))
 
     @property
     def is_model(self) -> bool:
@@ -104,22 +110,18 @@ def _short(name: str) -> str:
 
 
 def _groups(reports: Sequence[Told]) -> dict[str, list[Score]]:
-    """Sort all lines by the kind of their score, those of the same items together, the model's first.
+    """Sort all lines by the kind of their score, then by protocol and data; of the same items the model's come first.
 
     Whoever else was asked of items that the model was not is left out: there is nothing to compare.
     """
     scores = [Score(told, entry) for told in reports for entry in told.entries]
-    asked = {(score.entry["protocol"], score.items) for score in scores if score.is_model}
-    found: dict[str, list[Score]] = {}
-    for protocol, items in dict.fromkeys((score.entry["protocol"], score.items) for score in scores):
-        if (protocol, items) not in asked:
-            continue
-        same = [score for score in scores if (score.entry["protocol"], score.items) == (protocol, items)]
-        for score in sorted(same, key=lambda score: not score.is_model):
-            first = "stored" if "stored" in score.entry["scores"] else next(iter(score.figures), "")
-            first = "IoU@1" if "noc" in score.entry["scores"] else first
-            found.setdefault(_HEADINGS.get(first, first or protocol), []).append(score)
-    return found
+    asked = {score.question for score in scores if score.is_model}
+    shown = [score for score in scores if score.question in asked]
+    shown.sort(key=lambda score: (score.question, not score.is_model))
+    found: dict[str, list[Score]] = {heading: [] for heading in _HEADINGS.values()}
+    for score in shown:
+        found.setdefault(score.heading, []).append(score)
+    return {heading: those for heading, those in found.items() if those}
 
 
 def _what_was_run(reports: Sequence[Told]) -> str:

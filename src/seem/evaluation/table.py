@@ -63,6 +63,10 @@ def _figures(scores: Plain) -> Iterator[tuple[str, Any]]:
         case {"stored": stored, "changed": changed}:
             yield "IoU@1", stored
             yield from ((change, each["mean_iou"]) for change, each in changed.items())
+            yield (
+                "largest fall, %",
+                max((each["percent"] for each in changed.values() if each["percent"]), default=None),
+            )
         case {"together": both, "phrase_alone": phrase, "prompt_alone": prompt}:
             for way, each in (("both", both), ("phrase alone", phrase), ("prompt alone", prompt)):
                 if each is not None:

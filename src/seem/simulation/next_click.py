@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer
-from numpy.typing import NDArray
 from torch import Tensor
 
 FINISHED_IOU = 0.925
@@ -190,8 +189,7 @@ def _depth_of(
     reached = np.zeros(len(own), np.int64)
     for bit, (y, x) in enumerate(_NEIGHBOURS):
         reached |= (rings[rows + y, columns + x] < own).astype(np.int64) << bit
-    depth: NDArray[np.float32] = (3 * (own - 1) // 2).astype(np.float32) + _steps()[reached]
-    return depth
+    return np.asarray((3 * (own - 1) // 2).astype(np.float32) + _steps()[reached])
 
 
 _NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))

@@ -238,11 +238,13 @@ def _compare(
     """Return IoUs (on a crowd: the share of the detection that lies on it), and areas."""
     from pycocotools import mask as rle
 
-    codes = [[rle.encode(np.asfortranarray(each.mask, np.uint8)) for each in some] for some in (told, true)]
-    ious = rle.iou(*codes, crowd.astype(np.uint8).tolist()) if told and true else np.zeros((len(told), len(true)))
+    ious = np.zeros((len(told), len(true)))
+    if told and true:
+        codes = [[rle.encode(np.asfortranarray(each.mask, np.uint8)) for each in some] for some in (told, true)]
+        ious = np.asarray(rle.iou(*codes, crowd.astype(np.uint8).tolist()))
     told_area = np.array([np.count_nonzero(each.mask) for each in told], np.float64)
     true_area = [np.count_nonzero(each.mask) if each.area is None else each.area for each in true]
-    return np.asarray(ious), told_area, np.array(true_area, np.float64)
+    return ious, told_area, np.array(true_area, np.float64)
 
 
 def _outside(area: Float[np.ndarray, " n"]) -> Bool[np.ndarray, "s n"]:

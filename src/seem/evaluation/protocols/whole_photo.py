@@ -16,6 +16,7 @@ from jaxtyping import Int64, Integer
 
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, PanopticTruth, PhotoRecord
+from seem.data.runs import distinct, stretches
 from seem.evaluation.measure import Look, Measure
 from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
 from seem.evaluation.metrics.metric import Metric
@@ -116,7 +117,7 @@ class _Semantic:
         truth = stored_classes(look.dataset, photos[0], self.names)
         assert truth is not None
         ids = self.names.vocabulary.ids
-        vocabulary = self.names.asked(ids[k] for k in np.unique(truth).tolist() if k != IGNORED)
+        vocabulary = self.names.asked(ids[k] for k in distinct(truth).tolist() if k != IGNORED)
         seen = look.seen
         with look.asking(tally, "semantic"):
             told = told_classes(seen.semantic(vocabulary), self.names.vocabulary)
@@ -150,9 +151,10 @@ def stored_classes(dataset: Dataset, photo: PhotoRecord, names: Names) -> Int64[
 
 def looked_up(numbers: Integer[np.ndarray, "h w"], index: Mapping[int, int]) -> Int64[np.ndarray, "h w"]:
     """Replace the numbers of a map; those that are not known become `IGNORED`."""
-    found, places = np.unique(numbers, return_inverse=True)
-    table = np.array([index.get(number, IGNORED) for number in found.tolist()], np.int64)
-    return np.asarray(table[places.reshape(numbers.shape)])
+    flat = numbers.ravel()
+    starts, lengths = stretches(flat)
+    found = np.array([index.get(number, IGNORED) for number in flat[starts].tolist()], np.int64)
+    return np.repeat(found, lengths).reshape(numbers.shape)
 
 
 def _has_classes(dataset: Dataset, photo: PhotoRecord, names: Names) -> bool:
