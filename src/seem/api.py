@@ -856,7 +856,8 @@ class EncodedImage:
         names = Vocabulary.coco_panoptic() if against is None or nobody(against) else Vocabulary.coerce(against)
         named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
         with torch.no_grad():
-            return presence(places, vectors, named, float(self.model.network.text.logit_scale.exp()))
+            network = self.model.network
+            return presence(places, vectors, named, float(network.text.logit_scale.exp()), network.config.even_presence)
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""

@@ -170,6 +170,8 @@ class SegmenterConfig:
     """Class score that a query needs to take part in a panoptic map."""
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
+    even_presence: float = 0.0
+    """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
     whole_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
 
@@ -306,6 +308,7 @@ def nano() -> SegmenterConfig:
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
-        panoptic_threshold=0.2,
-        text_threshold=0.1,
+        panoptic_threshold=0.12,
+        text_threshold=0.5,
+        even_presence=0.023,
     )
