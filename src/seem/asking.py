@@ -119,7 +119,7 @@ def not_a_prompt(given: object) -> str:
 
 def checked_share(value: object, name: str) -> float:
     """Return a threshold that lies in 0-1."""
-    if not isinstance(value, Real) or not 0 <= value <= 1:
+    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{name} is {value!r}; it must be between 0 and 1.")
     return float(value)
 

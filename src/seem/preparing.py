@@ -28,7 +28,7 @@ def checked_size(size: object, config: ImageConfig) -> int | None:
     """Return a short side that a network can be asked to see, None for its own."""
     if size is None:
         return None
-    if isinstance(size, Integral) and SMALLEST <= size <= config.largest:
+    if isinstance(size, Integral) and SMALLEST <= int(size) <= config.largest:
         return int(size)
     raise ValueError(
         f"size is {size!r}; the short side is a whole number of pixels, at least {SMALLEST}, at most {config.largest}."
