@@ -296,6 +296,7 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
+    monkeypatch.setattr("seem.cli.segment.check_writes", lambda name, network: None)  # nano plays an X-Decoder
     monkeypatch.setattr(EncodedImage, "caption", lambda self: "a street in the rain")
     ran = run(photo, "--caption")
     assert "\n  a street in the rain\n" in ran.out
