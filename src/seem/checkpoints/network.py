@@ -67,7 +67,7 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     """Raise `SeemError` that names the first tensor with NaN or infinity in it: such weights answer nothing."""
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.sum(dtype=torch.float32).isfinite():
-            raise SeemError(f"{source} holds NaN or infinite values in {key}; fetch it again, or save it before that.")
+            raise SeemError(f"{source} holds NaN or infinite values in {key}; fetch it again, or load an earlier one.")
 
 
 def read_official(path: Path, network: Segmenter) -> Converted:
