@@ -79,6 +79,7 @@ KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the 
 SPARE = 4  # queries looked at for every candidate asked for; some answer with the same mask
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
+MOST_CLASSES = 16  # of a panoptic answer by phrases
 NEVER = -1e4  # logit of what is no answer
 MEANING_STRIDE = 8  # network pixels of a place of the map of meaning
 AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
@@ -320,6 +321,9 @@ class EncodedImage:
     def panoptic(self, classes: Classes = None, threshold: float | None = None) -> Results:
         """Segment every thing and stuff region; masks do not overlap.
 
+        The published models ask their object queries. nano asks its places which classes are there, then for each of
+        those (`MOST_CLASSES` at most) as for a phrase; the islands of a thing are its instances.
+
         Args:
             classes: names, a `Vocabulary`, or "ade20k"; None = the 133 COCO panoptic categories.
             threshold: class score (0-1) that a region needs; None = the model's own (published: 0.8).
@@ -328,10 +332,19 @@ class EncodedImage:
         vocabulary = Vocabulary.coerce(classes)
         config = self.model.network.config
         limit = checked_share(config.panoptic_threshold if threshold is None else threshold, "threshold")
-        found, logits = self._classified(vocabulary)
-        sure = panoptic.confident(logits, limit)
-        masks = each_to_photo(found.mask_logits[sure.queries], self._frame)
-        merged = panoptic.merge_confident(sure, masks, self.hw, torch.tensor(vocabulary.is_thing))
+        is_thing = torch.tensor(vocabulary.is_thing)
+        if config.mask_refiner is not None:
+            sure, logits = self._classes_there(vocabulary, limit)
+            masks = each_to_photo(logits, self._frame)
+            merged = panoptic.merge_confident(sure, masks, self.hw, is_thing, panoptic.PHRASE_OVERLAP)
+            merged, kind = panoptic.divide_things(merged), "phrases"
+            vectors = self.model.classifier(vocabulary)[[segment.category for segment in merged.segments]]
+        else:
+            found, class_logits = self._classified(vocabulary)
+            sure, kind = panoptic.confident(class_logits, limit), "object queries"
+            masks = each_to_photo(found.mask_logits[sure.queries], self._frame)
+            merged = panoptic.merge_confident(sure, masks, self.hw, is_thing)
+            vectors = found.class_vectors[[segment.query for segment in merged.segments]]
         ids = merged.ids.cpu().numpy()
         return self._results(
             "panoptic",
@@ -342,9 +355,19 @@ class EncodedImage:
             labels=Labels(
                 tuple(vocabulary[s.category].name for s in merged.segments), tuple(s.score for s in merged.segments)
             ),
-            kind="object queries",
-            embeddings=found.class_vectors[[segment.query for segment in merged.segments]],
+            kind=kind,
+            embeddings=vectors,
         )
+
+    def _classes_there(self, vocabulary: Vocabulary, limit: float) -> tuple[panoptic.Confident, Float[Tensor, "m h w"]]:
+        """Ask places which classes are in the photo, and the dense head where: mask logits in the padded frame."""
+        there = self._presence(self.model.classifier(vocabulary)[: len(vocabulary)], among=vocabulary)
+        order = there.argsort(descending=True, stable=True)[:MOST_CLASSES]
+        order = order[there[order] >= limit]
+        answers = self._ask([Asked.of([Text(vocabulary.phrases[row])]) for row in order.tolist()])
+        logits = [answers[place][0].logits for place in range(len(order))]
+        sure = panoptic.Confident(torch.arange(len(order)), there[order], order)
+        return sure, torch.stack(logits) if logits else there.new_zeros(0, 1, 1)
 
     def instances(self, classes: Classes = None, threshold: float | None = None, top: int = 100) -> Results:
         """Segment every countable thing, best first; masks may overlap.
@@ -847,14 +870,22 @@ class EncodedImage:
             answer = replace(answer, quality=torch.where(marked, answer.quality[0].float(), there)[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
-    def _presence(self, vectors: Float[Tensor, "n d"], against: Classes = None) -> Float[Tensor, " n"]:
-        """Score how surely what vectors of the text space mean is in the photo, and not what has another name."""
+    def _presence(
+        self, vectors: Float[Tensor, "n d"], against: Classes = None, among: Vocabulary | None = None
+    ) -> Float[Tensor, " n"]:
+        """Score how surely what vectors of the text space mean is in the photo, and not what has another name.
+
+        Those names are `against`, None = COCO's, and all names of a vocabulary whose classes the vectors are.
+        """
         meaning = self._at_hand.meaning
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.images.input_hw[0])
         places = meaning[0, :, :height, :width]
         names = Vocabulary.coco_panoptic() if against is None or nobody(against) else Vocabulary.coerce(against)
         named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
+        if among is not None:
+            fresh = [row for row, phrase in enumerate(among.phrases) if phrase not in set(names.phrases)]
+            named = torch.cat((named, self.model.classifier(among)[fresh]))
         with torch.no_grad():
             network = self.model.network
             return presence(places, vectors, named, float(network.text.logit_scale.exp()), network.config.even_presence)

@@ -308,7 +308,7 @@ def nano() -> SegmenterConfig:
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
-        panoptic_threshold=0.12,
+        panoptic_threshold=0.9,
         text_threshold=0.5,
         even_presence=0.023,
     )

@@ -7,11 +7,17 @@ score times mask probability; a query that loses most of its mask to others is d
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from seem.tasks.regions import islands
+
+PHRASE_OVERLAP = 0.6  # share of its mask that a phrase has to keep: phrases overlap more than queries
+SPECK = 0.1  # share of a thing's pixels that an island needs to be an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,21 @@ def merge_confident(
         if not thing:
             stuff[category] = number
     return PanopticMap(ids, tuple(segments))
+
+
+def divide_things(found: PanopticMap) -> PanopticMap:
+    """Make every island of a thing's segment a segment of its own, the largest first; specks are nobody's."""
+    ids = np.zeros(tuple(found.ids.shape), np.int32)
+    before = found.ids.cpu().numpy()
+    segments: list[PanopticSegment] = []
+    for segment in found.segments:
+        whole = before == segment.id
+        parts = islands(whole) if segment.is_thing else [whole]
+        for part in parts:
+            if part.sum() >= SPECK * whole.sum():
+                segments.append(replace(segment, id=len(segments) + 1))
+                ids[part] = len(segments)
+    return PanopticMap(torch.from_numpy(ids).to(found.ids.device), tuple(segments))
 
 
 def compete(
