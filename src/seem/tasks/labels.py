@@ -10,7 +10,7 @@ from torch import Tensor
 
 LEAST_OVERLAP = 0.4  # IoU below which an object query speaks of something else
 LEAST_SCORE = 0.15  # IoU times class score below which nothing is said
-LEAST_PROBABILITY = 0.3  # of a class, where the mask's own places are asked
+LEAST_PROBABILITY = 0.2  # of a class, where the mask's own places are asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ def label_masks(
 
 
 def label_places(class_logits: Float[Tensor, "n k1"]) -> Named:
-    """Give each mask the class that its own places mean together, with its probability; for models that know that."""
-    probability, category = class_logits.softmax(dim=-1).max(dim=-1)
-    sure = (probability >= LEAST_PROBABILITY) & (category < class_logits.shape[-1] - 1)
+    """Give each mask the class that its own places mean together, with its probability; for models that know that.
+
+    What was marked is something: the background, last, is no answer.
+    """
+    probability, category = class_logits[:, :-1].softmax(dim=-1).max(dim=-1)
+    sure = probability >= LEAST_PROBABILITY
     names = tuple(int(c) if s else None for c, s in zip(category, sure, strict=True))
     return Named(names, tuple(float(p) if s else 0.0 for p, s in zip(probability, sure, strict=True)))
