@@ -176,10 +176,11 @@ class Question:
     def detected_in(self, photo: EncodedImage) -> Detected:
         """Return what the detector found in a photo; `ValueError` for one that it has not seen."""
         assert self.boxes is not None
-        if photo.name not in self.boxes:
+        found = self.boxes.get(photo.name or "")
+        if found is None:
             known = ", ".join(sorted(self.boxes)[:3]) + (", ..." if len(self.boxes) > 3 else "")
             raise ValueError(f"--boxes says nothing about {photo.name}; it knows {known or 'no photo'}.")
-        return self.boxes[photo.name]
+        return found
 
 
 def read_classes(text: str) -> Vocabulary:
