@@ -110,6 +110,7 @@ def test_models_is_a_table(capsys):
         (V1, "164.6 M 658 MB download AFL-3.0"),
     ):
         assert any(line.startswith(f"{name} ") and part in " ".join(line.split()) for line in lines)
+    assert any("huggingface.co: xdecoder/SEEM, xdecoder/X-Decoder." in line for line in lines)
     published = [line.split() for line in lines[lines.index("") :]]
     assert [V1, "50.8", "39.4", "60.7", "58.5", "63.7", "72.0", "3.19", "4.13"] in published
     assert lines[-1].startswith("Source: README of the official repositories")

@@ -295,6 +295,69 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
     assert ran.err == "seem: street.png: nano has one query an object: no further candidates\n"
 
 
+def detections(**changes):
+    """Write what a detector would."""
+    rows = [
+        {"image_id": 7, "bbox": [3, 4, 27, 26], "category_id": 17, "score": 0.75},
+        {"image_id": 7, "bbox": [1, 1, 20, 9], "category_id": 3, "score": 0.5},
+    ]
+    told = {
+        "images": [{"id": 7, "file_name": "set/street.png"}, {"id": 8, "file_name": "other.png"}],
+        "annotations": rows,
+        "categories": [{"id": 3, "name": "car"}, {"id": 17, "name": "cat"}],
+        **changes,
+    }
+    Path("found.json").write_text(json.dumps(told))
+    return "found.json"
+
+
+def test_a_detectors_boxes_become_masks(run, photo, weights):
+    (record,) = run(photo, "--boxes", detections(), "--json").records
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment_many(
+        [[seem.Box(3, 4, 30, 30)], [seem.Box(1, 1, 21, 10)]]
+    ).to_coco()  # fmt: skip
+    rows, theirs = record["annotations"], expected["annotations"]
+    assert [row["segmentation"] for row in rows] == [row["segmentation"] for row in theirs]
+    assert [(row["category_id"], row["score"]) for row in rows] == [(17, 0.75), (3, 0.5)]
+    picture(20, 20).save("other.png")
+    picture(20, 20).save("third.png")
+    ran = run(".", "--boxes", "found.json", "--out", "all")
+    assert ran.code == 1
+    assert "other.png: nothing found" in ran.out
+    assert "seem: --boxes says nothing about third.png; it knows other.png, street.png.\n" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": [{"id": 7}]}, "found.json is not laid out as COCO's detections are (KeyError: 'file_name')"),
+        ({"annotations": [{"image_id": 9}]}, "is not laid out as COCO's detections are (KeyError: 9)"),
+        ({"categories": [{"id": 3, "name": "car"}]}, "is not laid out as COCO's detections are (KeyError: 17)"),
+        ({"images": [{"id": 7, "file_name": "a/b.png"}, {"id": 8, "file_name": "b.png"}]}, "photos called b.png"),
+    ],
+)
+def test_detections_that_are_laid_out_otherwise_are_refused(run, photo, changes, message):
+    assert refused(run(photo, "--boxes", detections(**changes)), 2, message)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [(None, 1, "found.json cannot be read"), ("{", 2, "found.json is no JSON file"), ("[]", 2, "not laid out as COCO")],
+)
+def test_what_holds_no_detections_is_one_line(run, photo, content, code, message):
+    if content is not None:
+        Path("found.json").write_text(content)
+    assert refused(run(photo, "--boxes", "found.json"), code, message)
+
+
+def test_class_names_may_be_said_in_sentences_of_ones_own(run, photo, monkeypatch):
+    asked = []
+    monkeypatch.setattr(EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic())
+    words = ("--task", "semantic", "--classes", "dog,cat", "--template", "a drawing of a {}.", "--background")
+    assert run(photo, *words).code == 0
+    assert asked == [seem.Vocabulary.of(["dog", "cat"], templates=["a drawing of a {}."], background=True)]
+
+
 def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
     assert run(photo, "--point", "4,2", "--object", "--box", "3,4,30,30", "--embeddings").code == 0
     asked = [[seem.Point(4, 2)], [seem.Box(3, 4, 30, 30)]]
@@ -581,6 +644,11 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--point", "1,1", "--find", "a dog"], "--find a dog asks about the whole photo, a prompt about one object"),
         (["--find", "a dog", "--task", "instance"], "--find a dog names what to look for, and so does --task instance"),
         (["--find", "a dog", "--classes", "a,b"], "--find a dog names what to look for, and so does --classes a,b"),
+        (["--boxes", "found.json", "--everything"], "--boxes found.json says what to segment, all of it"),
+        (["--boxes", "found.json", "--point", "1,1"], "--boxes found.json asks about the whole photo"),
+        (["--background"], "--background has an effect on --task semantic alone"),
+        (["--point", "1,1", "--template", "a {}"], "--template a {} is a sentence for class names"),
+        (["--template", "a dog"], "A template needs one {} where the class name goes, got 'a dog'."),
         (["--against", "bus"], "--against bus names what --find is not to take for it; add --find, or leave it out."),
         (["--caption-box", "4,2"], "--caption-box '4,2': '4,2' is not of the form X0,Y0,X1,Y1"),
         (["--find", ""], "--find '': The phrase '' is empty; say what to look for."),

@@ -36,9 +36,12 @@ def overview(cards: Sequence[ModelCard]) -> str:
         (c.name, f"{c.parameters / 1e6:.1f} M", f"{c.megabytes} MB", c.weights.value, c.licence, ", ".join(c.tasks))
         for c in cards
     ]
+    repositories = dict.fromkeys(card.file.repository for card in cards if card.file)
     sources = dict.fromkeys(scores.source for _, scores in published)
     return "\n".join([
         table([("name", "parameters", "float32", "weights", "licence", "tasks"), *rows]),
+        f"Downloads come from huggingface.co: {', '.join(repositories)}. All models also find everything that a phrase",
+        "fits, segment everything, and follow objects through videos.",
         "",
         "Published by the authors, percent (NoC: clicks needed, fewer is better):",
         table([("name", *SCORES), *((name, *main_figures(scores)) for name, scores in published)]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 
 from seem.api import EncodedImage, Model
 from seem.asking import Asked, check_taken, check_writes, checked_count, checked_share
+from seem.cli.detections import Detected, read_detections
 from seem.cli.errors import FAILED, explain
 from seem.cli.photos import Job, plan
 from seem.cli.prompts import box_in, in_order, read, read_objects
@@ -55,6 +56,7 @@ class Question:
     second_look: bool = False
     against: Vocabulary | Sequence[str] | None = None
     caption_of: Box | None = None
+    boxes: Mapping[str, Detected] | None = None
 
     @classmethod
     def of(
@@ -70,6 +72,9 @@ class Question:
         second_look: bool = False,
         against: str | None = None,
         caption_box: str | None = None,
+        boxes: Path | None = None,
+        templates: Sequence[str] = (),
+        background: bool = False,
     ) -> Question:
         """Check that what was asked makes one question, whatever the photo and the model; `ValueError` if not."""
         for prompts in objects:
@@ -81,12 +86,20 @@ class Question:
         whole += [f"--task {task.value}"] if task else []
         whole += [f"--classes {classes}"] if classes is not None else []
         whole += ["--everything"] if everything else []
+        whole += [f"--boxes {boxes}"] if boxes else []
         if objects and whole:
             raise ValueError(
                 f"{whole[0]} asks about the whole photo, a prompt about one object; leave one of them out."
             )
         if phrases and len(whole) > 1:
             raise ValueError(f"{whole[0]} names what to look for, and so does {whole[1]}; leave one of them out.")
+        if boxes and (len(whole) > 1 or threshold is not None):
+            other = whole[0] if len(whole) > 1 else f"--threshold {threshold:g}"
+            raise ValueError(f"--boxes {boxes} says what to segment, all of it; leave it or {other} out.")
+        if background and task is not Task.SEMANTIC:
+            raise ValueError("--background has an effect on --task semantic alone; the others leave pixels to nobody.")
+        if templates and (objects or phrases or everything or boxes):
+            raise ValueError(f"--template {templates[0]} is a sentence for class names; leave it out.")
         if against is not None and not phrases:
             raise ValueError(
                 f"--against {against} names what --find is not to take for it; add --find, or leave it out."
@@ -106,13 +119,28 @@ class Question:
             about = "--task semantic" if task else "prompts without --text"
             raise ValueError(f"--threshold {threshold:g} has no effect on {about}; leave it out.")
         vocabulary = None if classes is None else read_classes(classes)
+        if templates or background:
+            vocabulary = replace(
+                vocabulary or Vocabulary.coco_panoptic(), templates=tuple(templates) or None, background=background
+            )
         said = tuple(read("find", phrase, Text).phrase for phrase in phrases)
         chosen = task or Task.PANOPTIC
         others = None if against is None else () if against == NOTHING else read_classes(against)
         region = None if caption_box is None else read("caption_box", caption_box, box_in)
         caption = caption or region is not None
         return cls(
-            objects, chosen, vocabulary, threshold, said, candidates, caption, everything, second_look, others, region
+            objects,
+            chosen,
+            vocabulary,
+            threshold,
+            said,
+            candidates,
+            caption,
+            everything,
+            second_look,
+            others,
+            region,
+            None if boxes is None else read_detections(boxes),
         )
 
     def check_taken(self, model: Model) -> None:
@@ -140,6 +168,8 @@ class Question:
             return photo.find(self.phrases, self.threshold, against=self.against)
         if self.everything:
             return photo.everything()
+        if self.boxes is not None:
+            return photo.segment_boxes(self.detected_in(photo))  # type: ignore[arg-type]
         if self.candidates != 1:
             return photo.segment(
                 *self.objects[0],
@@ -156,6 +186,15 @@ class Question:
                 return photo.instances(self.vocabulary, self.threshold)
             case Task.SEMANTIC:
                 return photo.semantic(self.vocabulary)
+
+    def detected_in(self, photo: EncodedImage) -> Detected:
+        """Return what the detector found in a photo; `ValueError` for one that it has not seen."""
+        assert self.boxes is not None
+        found = self.boxes.get(photo.name or "")
+        if found is None:
+            known = ", ".join(sorted(self.boxes)[:3]) + (", ..." if len(self.boxes) > 3 else "")
+            raise ValueError(f"--boxes says nothing about {photo.name}; it knows {known or 'no photo'}.")
+        return found
 
 
 def read_classes(text: str) -> Vocabulary:
@@ -309,6 +348,18 @@ def segment(
         str | None,
         typer.Option(metavar="NAME,NAME,...|ade20k", help="Instead of COCO's 133 categories.", rich_help_panel=PHOTO),
     ] = None,
+    template: Annotated[
+        Values,
+        typer.Option(metavar='"a {}"', help="A sentence to say class names in; several.", rich_help_panel=PHOTO),
+    ] = None,
+    background: Annotated[
+        bool,
+        typer.Option("--background", metavar=FLAG, help="Semantic: a pixel may be no class.", rich_help_panel=PHOTO),
+    ] = False,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A detector's boxes to masks (COCO's format).", rich_help_panel=PHOTO),
+    ] = None,
     everything: Annotated[
         bool,
         typer.Option("--everything", metavar=FLAG, help="Every mask there is, classes aside.", rich_help_panel=PHOTO),
@@ -415,6 +466,9 @@ def segment(
         second_look,
         against,
         caption_box,
+        boxes,
+        template or (),
+        background,
     )
     jobs = plan(photos, out, overwrite)
     report = Report(len(jobs), out, as_json, quiet)
