@@ -58,6 +58,7 @@ from seem.tasks.everything import (
 from seem.tasks.find import LIKELIER, competing, divide, everything_that_fits, with_rivals
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
 from seem.tasks.labels import label_masks, label_places
+from seem.tasks.panoptic import Confident
 from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_output, to_photo
 from seem.tasks.presence import presence
@@ -359,14 +360,14 @@ class EncodedImage:
             embeddings=vectors,
         )
 
-    def _classes_there(self, vocabulary: Vocabulary, limit: float) -> tuple[panoptic.Confident, Float[Tensor, "m h w"]]:
+    def _classes_there(self, vocabulary: Vocabulary, limit: float) -> tuple[Confident, Float[Tensor, "m h w"]]:
         """Ask places which classes are in the photo, and the dense head where: mask logits in the padded frame."""
         there = self._presence(self.model.classifier(vocabulary)[: len(vocabulary)], among=vocabulary)
         order = there.argsort(descending=True, stable=True)[:MOST_CLASSES]
         order = order[there[order] >= limit]
         answers = self._ask([Asked.of([Text(vocabulary.phrases[row])]) for row in order.tolist()])
         logits = [answers[place][0].logits for place in range(len(order))]
-        sure = panoptic.Confident(torch.arange(len(order)), there[order], order)
+        sure = Confident(torch.arange(len(order)), there[order], order)
         return sure, torch.stack(logits) if logits else there.new_zeros(0, 1, 1)
 
     def instances(self, classes: Classes = None, threshold: float | None = None, top: int = 100) -> Results:

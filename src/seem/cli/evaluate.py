@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import torch
 import typer
 from tqdm import tqdm
 
+from seem.cli.options import FLAG, Precision, Values
 from seem.cli.report import PATIENCE, Lines
-from seem.cli.segment import Precision
 from seem.evaluation.compare import Told, read_reports, results_markdown, table
 from seem.evaluation.plan import Request, Task, open_part
 from seem.evaluation.plots import plot
@@ -30,9 +30,6 @@ from seem.loading import load
 ASKED = "What is measured"
 RUN = "How it runs"
 COMPARE = "Reports beside each other"
-FLAG = " "  # what help shows for the value of an option that has none
-
-Values: TypeAlias = list[str] | None
 
 
 def evaluate(

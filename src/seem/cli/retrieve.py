@@ -13,15 +13,13 @@ import typer
 
 from seem.api import EncodedImage, Model
 from seem.cli.errors import FAILED, explain, write_line
+from seem.cli.options import FLAG, MODEL, RESULTS, DeviceOption, OverwriteOption, Precision, PrecisionOption, SizeOption
 from seem.cli.photos import Job, plan
 from seem.cli.prompts import read
 from seem.cli.report import Report
-from seem.cli.segment import Precision, under_its_name
+from seem.cli.segment import under_its_name
 from seem.loading import load
 from seem.prompts import Text
-
-RESULTS = "Results"
-MODEL = "Model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +57,21 @@ def retrieve(
     model: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="An X-Decoder; see seem models.", rich_help_panel=MODEL)
     ] = "xdecoder-focal-t",
-    device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            metavar="exact|auto", help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL
-        ),
-    ] = Precision.AUTO,
-    size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Short side that the network sees.", rich_help_panel=MODEL)
-    ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = Precision.AUTO,
+    size: SizeOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER", help="Also segment the phrase in the best photo; files go here.", rich_help_panel=RESULTS
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar=" ", help="Replace results.", rich_help_panel=RESULTS)
-    ] = False,
+    overwrite: OverwriteOption = False,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar=" ", help="Print one JSON object a photo.", rich_help_panel=RESULTS)
+        bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object a photo.", rich_help_panel=RESULTS)
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", metavar=" ", help="Say nothing but answers and errors.", rich_help_panel=RESULTS)
+        bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but answers and errors.", rich_help_panel=RESULTS)
     ] = False,
 ) -> None:
     """Rank photos by how well they fit a phrase, the best first (-1 to 1).

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,37 @@ from seem.api import EncodedImage, Model
 from seem.asking import Asked, check_taken, check_writes, checked_count, checked_share
 from seem.cli.detections import Detected, read_detections
 from seem.cli.errors import FAILED, explain
+from seem.cli.options import (
+    FLAG,
+    OBJECT,
+    RESULTS,
+    AudioOption,
+    BoxOption,
+    DeviceOption,
+    ModelOption,
+    NotPointOption,
+    NotScribbleOption,
+    NotStrokeOption,
+    ObjectOption,
+    OutOption,
+    OverwriteOption,
+    PointOption,
+    PolygonOption,
+    Precision,
+    PrecisionOption,
+    QuietOption,
+    ReferenceBoxOption,
+    ReferenceMaskOption,
+    ReferenceOption,
+    ReferencePointOption,
+    ReferenceTextOption,
+    ScribbleOption,
+    SizeOption,
+    StrokeOption,
+    TextOption,
+    Values,
+    WidthOption,
+)
 from seem.cli.photos import Job, plan
 from seem.cli.prompts import box_in, in_order, read, read_objects
 from seem.cli.report import Report
@@ -32,13 +63,6 @@ class Task(str, Enum):
     PANOPTIC = "panoptic"
     INSTANCE = "instance"
     SEMANTIC = "semantic"
-
-
-class Precision(str, Enum):
-    """Which arithmetic."""
-
-    EXACT = "exact"
-    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,14 +278,8 @@ def under_its_name(results: Results, name: Path) -> Results:
 
 # --- The verb ---------------------------------------------------------------------------------------------------------
 
-OBJECT = "One object (all prompts together describe it)"
 PHOTO = "Everything in the photo (where there is no prompt)"
-MODEL = "Model"
-RESULTS = "Results"
 NOTHING = "none"
-FLAG = " "  # what help shows for the value of an option that has none
-
-Values: TypeAlias = list[str] | None
 
 
 def segment(
@@ -270,49 +288,25 @@ def segment(
         list[str],
         typer.Argument(metavar="PHOTO", help="Files, folders, patterns in quotes, or - for standard input."),
     ],
-    point: Annotated[Values, typer.Option(metavar="X,Y", help="A click on it.", rich_help_panel=OBJECT)] = None,
-    not_point: Annotated[Values, typer.Option(metavar="X,Y", help="A click beside it.", rich_help_panel=OBJECT)] = None,
-    box: Annotated[Values, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around it.", rich_help_panel=OBJECT)] = None,
-    text: Annotated[Values, typer.Option(metavar="PHRASE", help="What it is called.", rich_help_panel=OBJECT)] = None,
-    stroke: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke on it.", rich_help_panel=OBJECT)
-    ] = None,
-    not_stroke: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke beside it.", rich_help_panel=OBJECT)
-    ] = None,
-    scribble: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes on it.", rich_help_panel=OBJECT)
-    ] = None,
-    not_scribble: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes beside it.", rich_help_panel=OBJECT)
-    ] = None,
-    width: Annotated[
-        Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles. Default: 8.", rich_help_panel=OBJECT)
-    ] = None,
-    polygon: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y X,Y ..."', help="An outline.", rich_help_panel=OBJECT)
-    ] = None,
+    point: PointOption = None,
+    not_point: NotPointOption = None,
+    box: BoxOption = None,
+    text: TextOption = None,
+    stroke: StrokeOption = None,
+    not_stroke: NotStrokeOption = None,
+    scribble: ScribbleOption = None,
+    not_scribble: NotScribbleOption = None,
+    width: WidthOption = None,
+    polygon: PolygonOption = None,
     mask: Annotated[
         Values, typer.Option(metavar="FILE", help="A picture of its size, black outside.", rich_help_panel=OBJECT)
     ] = None,
-    audio: Annotated[
-        Values, typer.Option(metavar="FILE", help="What it is called, spoken.", rich_help_panel=OBJECT)
-    ] = None,
-    reference: Annotated[
-        Values, typer.Option(metavar="PHOTO", help="It looks like something in another photo:", rich_help_panel=OBJECT)
-    ] = None,
-    reference_point: Annotated[
-        Values, typer.Option(metavar="X,Y", help="... a click on it there.", rich_help_panel=OBJECT)
-    ] = None,
-    reference_box: Annotated[
-        Values, typer.Option(metavar="X0,Y0,X1,Y1", help="... a box around it there.", rich_help_panel=OBJECT)
-    ] = None,
-    reference_mask: Annotated[
-        Values, typer.Option(metavar="FILE", help="... its mask there.", rich_help_panel=OBJECT)
-    ] = None,
-    reference_text: Annotated[
-        Values, typer.Option(metavar="PHRASE", help="... what it is called there.", rich_help_panel=OBJECT)
-    ] = None,
+    audio: AudioOption = None,
+    reference: ReferenceOption = None,
+    reference_point: ReferencePointOption = None,
+    reference_box: ReferenceBoxOption = None,
+    reference_mask: ReferenceMaskOption = None,
+    reference_text: ReferenceTextOption = None,
     candidates: Annotated[
         int, typer.Option(metavar="N", help="So many alternatives, the best first.", rich_help_panel=OBJECT)
     ] = 1,
@@ -320,17 +314,7 @@ def segment(
         bool,
         typer.Option("--second-look", metavar=FLAG, help="Zoom in on it and look again.", rich_help_panel=OBJECT),
     ] = False,
-    object_: Annotated[
-        int,
-        typer.Option(
-            "--object",
-            count=True,
-            metavar=FLAG,
-            show_default=False,
-            help="Go on to the next object.",
-            rich_help_panel=OBJECT,
-        ),
-    ] = 0,
+    object_: ObjectOption = 0,
     task: Annotated[
         Task | None,
         typer.Option(metavar="panoptic|instance|semantic", help="Default: panoptic.", rich_help_panel=PHOTO),
@@ -378,40 +362,25 @@ def segment(
         str | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="Describe what is in a box (X-Decoder).", rich_help_panel=PHOTO),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)] = "nano",
-    device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            metavar="exact|auto", help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL
-        ),
-    ] = Precision.AUTO,
-    size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Short side that the network sees.", rich_help_panel=MODEL)
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.", rich_help_panel=RESULTS)] = Path(
-        "seem-out"
-    ),
+    model: ModelOption = "nano",
+    device: DeviceOption = None,
+    precision: PrecisionOption = Precision.AUTO,
+    size: SizeOption = None,
+    out: OutOption = Path("seem-out"),
     embeddings: Annotated[
         bool,
         typer.Option(
             "--embeddings", metavar=FLAG, help="Also write a vector for each mask (.npy).", rich_help_panel=RESULTS
         ),
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace results.", rich_help_panel=RESULTS)
-    ] = False,
+    overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool,
         typer.Option(
             "--json", metavar=FLAG, help="Print the JSON file of every photo in one line.", rich_help_panel=RESULTS
         ),
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but errors.", rich_help_panel=RESULTS)
-    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Segment photos: one object, several, or everything.
 

@@ -12,13 +12,43 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeAlias
+from typing import IO, Annotated, Any
 
 import typer
 from tqdm import tqdm
 
 from seem.api import Model
 from seem.cli.errors import one_line, write_line
+from seem.cli.options import (
+    FLAG,
+    OBJECT,
+    AudioOption,
+    BoxOption,
+    DeviceOption,
+    ModelOption,
+    NotPointOption,
+    NotScribbleOption,
+    NotStrokeOption,
+    ObjectOption,
+    OutOption,
+    OverwriteOption,
+    PointOption,
+    PolygonOption,
+    Precision,
+    PrecisionOption,
+    QuietOption,
+    ReferenceBoxOption,
+    ReferenceMaskOption,
+    ReferenceOption,
+    ReferencePointOption,
+    ReferenceTextOption,
+    ScribbleOption,
+    SizeOption,
+    StrokeOption,
+    TextOption,
+    Values,
+    WidthOption,
+)
 from seem.cli.photos import check_writable
 from seem.cli.prompts import in_order, read_objects
 from seem.cli.report import PATIENCE, Lines
@@ -37,13 +67,6 @@ class Mode(str, Enum):
     MEMORY = "memory"
     PROPAGATE = "propagate"
     REFERENCE = "reference"
-
-
-class Precision(str, Enum):
-    """Which arithmetic."""
-
-    EXACT = "exact"
-    AUTO = "auto"
 
 
 @dataclass(slots=True)
@@ -197,72 +220,32 @@ def described(objects: Sequence[tuple[Prompt, ...]], frame: int) -> list[dict[st
 
 # --- The verb ---------------------------------------------------------------------------------------------------------
 
-OBJECT = "What to follow (all prompts together describe one object)"
 HOW = "How"
-MODEL = "Model"
-RESULTS = "Results"
-FLAG = " "  # what help shows for the value of an option that has none
-
-Values: TypeAlias = list[str] | None
 
 
 def track(
     ctx: typer.Context,
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video file, or a folder of frames.")],
-    point: Annotated[Values, typer.Option(metavar="X,Y", help="A click on it.", rich_help_panel=OBJECT)] = None,
-    not_point: Annotated[Values, typer.Option(metavar="X,Y", help="A click beside it.", rich_help_panel=OBJECT)] = None,
-    box: Annotated[Values, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around it.", rich_help_panel=OBJECT)] = None,
-    text: Annotated[Values, typer.Option(metavar="PHRASE", help="What it is called.", rich_help_panel=OBJECT)] = None,
-    stroke: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke on it.", rich_help_panel=OBJECT)
-    ] = None,
-    not_stroke: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke beside it.", rich_help_panel=OBJECT)
-    ] = None,
-    scribble: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes on it.", rich_help_panel=OBJECT)
-    ] = None,
-    not_scribble: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes beside it.", rich_help_panel=OBJECT)
-    ] = None,
-    width: Annotated[
-        Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles. Default: 8.", rich_help_panel=OBJECT)
-    ] = None,
-    polygon: Annotated[
-        Values, typer.Option(metavar='"X,Y X,Y X,Y ..."', help="An outline.", rich_help_panel=OBJECT)
-    ] = None,
+    point: PointOption = None,
+    not_point: NotPointOption = None,
+    box: BoxOption = None,
+    text: TextOption = None,
+    stroke: StrokeOption = None,
+    not_stroke: NotStrokeOption = None,
+    scribble: ScribbleOption = None,
+    not_scribble: NotScribbleOption = None,
+    width: WidthOption = None,
+    polygon: PolygonOption = None,
     mask: Annotated[
         Values, typer.Option(metavar="FILE", help="Its mask: a picture, black outside.", rich_help_panel=OBJECT)
     ] = None,
-    audio: Annotated[
-        Values, typer.Option(metavar="FILE", help="What it is called, spoken.", rich_help_panel=OBJECT)
-    ] = None,
-    reference: Annotated[
-        Values, typer.Option(metavar="PHOTO", help="It looks like something in another photo:", rich_help_panel=OBJECT)
-    ] = None,
-    reference_point: Annotated[
-        Values, typer.Option(metavar="X,Y", help="... a click on it there.", rich_help_panel=OBJECT)
-    ] = None,
-    reference_box: Annotated[
-        Values, typer.Option(metavar="X0,Y0,X1,Y1", help="... a box around it there.", rich_help_panel=OBJECT)
-    ] = None,
-    reference_mask: Annotated[
-        Values, typer.Option(metavar="FILE", help="... its mask there.", rich_help_panel=OBJECT)
-    ] = None,
-    reference_text: Annotated[
-        Values, typer.Option(metavar="PHRASE", help="... what it is called there.", rich_help_panel=OBJECT)
-    ] = None,
-    object_: Annotated[
-        int,
-        typer.Option(
-            "--object",
-            count=True,
-            metavar=FLAG,
-            show_default=False,
-            help="Go on to the next object.",
-            rich_help_panel=OBJECT,
-        ),
-    ] = 0,
+    audio: AudioOption = None,
+    reference: ReferenceOption = None,
+    reference_point: ReferencePointOption = None,
+    reference_box: ReferenceBoxOption = None,
+    reference_mask: ReferenceMaskOption = None,
+    reference_text: ReferenceTextOption = None,
+    object_: ObjectOption = 0,
     frame: Annotated[
         int, typer.Option(min=0, metavar="N", help="The frame that the prompts are about.", rich_help_panel=HOW)
     ] = 0,
@@ -276,28 +259,13 @@ def track(
             metavar="memory|propagate|reference", help="Default: what is best for the model.", rich_help_panel=HOW
         ),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)] = "nano",
-    device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            metavar="exact|auto", help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL
-        ),
-    ] = Precision.AUTO,
-    size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Short side that the network sees.", rich_help_panel=MODEL)
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.", rich_help_panel=RESULTS)] = Path(
-        "seem-out"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace results.", rich_help_panel=RESULTS)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but errors.", rich_help_panel=RESULTS)
-    ] = False,
+    model: ModelOption = "nano",
+    device: DeviceOption = None,
+    precision: PrecisionOption = Precision.AUTO,
+    size: SizeOption = None,
+    out: OutOption = Path("seem-out"),
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Follow objects through a video.
 
