@@ -65,7 +65,8 @@ class RobustnessScores:
 
     def state(self) -> State:
         """Return what was counted."""
-        return {"changes": list(self.changes), "stored": self._stored, "changed": self._changed}
+        changed = {change: list(ious) for change, ious in self._changed.items()}
+        return {"changes": list(self.changes), "stored": list(self._stored), "changed": changed}
 
     @classmethod
     def from_state(cls, state: State) -> RobustnessScores:
