@@ -314,7 +314,8 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
     strokes = None
     if "stroke" in recording:
         drawn = recording.unpacked("stroke", recording.photo().shape[1])
-        strokes = marked(bench, image, only(padded(drawn, given.frame().padded_hw)))
+        height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
+        strokes = marked(bench, image, only(padded(drawn, (height, width))))
     by = Steering(strokes, reference, heard(given, "texts"), heard(given, "transcripts"))
     output = bench.ask(image, by.question(), {Kind.OBJECT})
     objects(given, output)

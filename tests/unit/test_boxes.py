@@ -238,7 +238,8 @@ def test_class_ids_count_from_0_in_every_vocabulary(photo, supervision):
         assert found.data["class_name"].tolist() == list(result.labels)
 
 
-def test_what_has_no_name_has_class_minus_1(photo, supervision):
+def test_what_has_no_name_has_class_minus_1(photo, supervision, monkeypatch):
+    monkeypatch.setattr("seem.tasks.labels.LEAST_PROBABILITY", 1.1)  # tiny networks know no names
     found = photo.segment(seem.Point(4, 2)).to_supervision()
     assert found.class_id.tolist() == [-1]
     assert found.data["class_name"].tolist() == ["unlabelled"]

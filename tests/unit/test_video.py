@@ -501,8 +501,8 @@ def test_labels_are_asked_once_an_object(model, monkeypatch):
     results = list(model.track(frames, [seem.Mask(masks[0])]))
     calls = []
     encoded = type(model.encode(frames[0]))
-    original = encoded._object_queries
-    monkeypatch.setattr(encoded, "_object_queries", lambda photo: calls.append(photo) or original(photo))
+    original = encoded._label
+    monkeypatch.setattr(encoded, "_label", lambda photo, small: calls.append(photo) or original(photo, small))
     assert len({one.labels for one in results if len(one)}) == 1
     assert len(calls) == 1
 
