@@ -97,7 +97,7 @@ EVERY_SET = (
     Run("more-coco_person", "coco_person", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
     Run("more-ccp", "ccp", (PROMPTS, Task.SEMANTIC), 60, at_most=20),
     Run("more-voc_animals", "voc_animals", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
-    Run("more-camvid", "camvid", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+    Run("more-camvid", "camvid", (PROMPTS, Task.SEMANTIC), 80, at_most=6),
     Run("more-carparts", "carparts", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
     Run("more-bsds500", "bsds500", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
 )

@@ -99,7 +99,7 @@ def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
 @pytest.fixture
 def tiny_run(monkeypatch):
     """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
-    bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")])
+    bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano", tiny_nano)
     monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(0.5, 32, 3), recipe.Stage(1.0, 64, 2)))
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
@@ -129,6 +129,7 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
     with safe_open(tmp_path / "a" / "nano.safetensors", framework="pt") as file:
         notes = json.loads(file.metadata()["made_by"])
     assert notes["photos"] == {"coco_full": 1, "duts": 1}
+    assert notes["data"] == "ab" * 32
     assert (notes["processes"], notes["recipe"]["steps"]) == (1, 2)
     before = build(tiny_nano()).state_dict()
     assert written.keys() == before.keys()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
+from seem.data.dataset import objects_asked
 from seem.data.pack import Pack, PackError, PhotoBank, validation_objects
 
 
@@ -234,6 +235,16 @@ def test_bank_shrinks_photos_and_masks_together(tmp_path):
     assert [entry.record.is_crowd for entry in halved.ignored] == [True]
 
 
+def test_a_bank_tells_what_it_was_made_of(tmp_path):
+    folder = write_set(tmp_path)
+    plain = PhotoBank.load(tmp_path).fingerprint
+    assert len(plain) == 64
+    assert PhotoBank.load(tmp_path, cache=tmp_path / "cache").fingerprint == plain
+    assert PhotoBank.load(tmp_path, longest_side=16).fingerprint != plain
+    (folder / "annotations.json").write_text((folder / "annotations.json").read_text() + " ")
+    assert PhotoBank.load(tmp_path).fingerprint != plain
+
+
 def test_cached_bank_equals_the_decoded_one_and_follows_its_source(tmp_path):
     folder = write_set(tmp_path)
     place = tmp_path / "bank.bin"
@@ -287,3 +298,18 @@ def test_panoptic_segments_equal_their_annotations(shared):
     assert len(pack.complete_names(photo)) >= 130
     areas = {(segment.category.id, int((truth.ids == segment.id).sum())) for segment in truth.segments}
     assert areas == {(entry.category.id, entry.area) for entry in pack.objects[photo.id]}
+
+
+def test_regions_are_asked_for_where_a_set_knows_no_things(tmp_path):
+    folder = write_set(tmp_path)
+    file = folder / "annotations.json"
+    document = json.loads(file.read_text())
+    with_things = Pack.open(folder)
+    assert all(r.category.is_thing for photo in with_things for r in objects_asked(with_things, photo, 0.0))
+    for category in document["categories"]:
+        category["isthing"] = 0
+    file.write_text(json.dumps(document))
+    without = Pack.open(folder)
+    asked = [record for photo in without for record in objects_asked(without, photo, 0.0)]
+    assert asked == [r for photo in without for r in without.objects[photo.id] if not r.is_group]
+    assert len(asked) > 0

@@ -484,6 +484,12 @@ def validation_objects(
     ]
 
 
+def objects_asked(dataset: Dataset, photo: PhotoRecord, min_area: float = MIN_AREA) -> list[ObjectRecord]:
+    """Choose the objects of a photo that are asked for one by one: things, or regions where a set knows no things."""
+    things = any(category.is_thing for category in dataset.categories.values())
+    return scored_objects(photo, dataset.objects[photo.id], min_area, things_only=things)
+
+
 def scored_objects(
     photo: PhotoRecord, objects: Sequence[ObjectRecord], min_area: float, things_only: bool = True
 ) -> list[ObjectRecord]:

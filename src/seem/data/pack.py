@@ -426,9 +426,14 @@ class PhotoBank:
 
     About 12,000 photos at 320 px are 2.4 GB and take a minute of one core to decode. With `cache` they are written to
     that file once and memory-mapped afterwards, which costs two seconds and is shared by all processes of a machine.
+
+    `fingerprint` (64 hexadecimal digits) tells what a bank of the pack holds: sets, annotations, size; else empty.
     """
 
-    def __init__(self, photos: Sequence[BankedPhoto], weights: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, photos: Sequence[BankedPhoto], weights: Mapping[str, float] | None = None, fingerprint: str = ""
+    ) -> None:
+        self.fingerprint = fingerprint
         self.photos = photos if isinstance(photos, DrawnPhotos) else tuple(photos)
         groups: dict[str, list[int]] = {}
         for index, name in enumerate(
@@ -489,15 +494,17 @@ class PhotoBank:
                 raise PackError(f"{', '.join(refused)} under {root}: missing or not free for shipped weights.")
             chosen = [entry for entry in chosen if entry.name in sets]
         packs = [(entry, Pack.open(entry.path, "train")) for entry in chosen]
-        if cache is None:
-            return cls([_decode(pack, photo, longest_side) for pack, photo in _admitted(packs, max_photos)])
-        place = Path(cache)
         fingerprint = _fingerprint([entry.path for entry in chosen], longest_side, max_photos)
+        told = fingerprint.decode()
+        if cache is None:
+            photos = [_decode(pack, photo, longest_side) for pack, photo in _admitted(packs, max_photos)]
+            return cls(photos, fingerprint=told)
+        place = Path(cache)
         if not _cache_is_valid(place, fingerprint):
             _write_cache(
                 place, fingerprint, (_decode(pack, photo, longest_side) for pack, photo in _admitted(packs, max_photos))
             )
-        return cls(list(_read_cache(place, _admitted(packs, max_photos))))
+        return cls(list(_read_cache(place, _admitted(packs, max_photos))), fingerprint=told)
 
     @classmethod
     def from_datasets(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import MIN_AREA, Dataset, scored_objects
+from seem.data.dataset import Dataset, objects_asked
 from seem.data.records import DataError, ObjectRecord, PhotoRecord
 from seem.simulation.next_click import first_click
 from seem.simulation.strokes import Drawn, Kind, draw_box, draw_circle, draw_polygon, draw_scribble
@@ -128,7 +128,7 @@ def draw_subset(
     for photo in sorted(dataset.photos, key=lambda photo: _lot(f"{seed}:{photo.path.stem}")):
         if len(chosen) == photos:
             break
-        objects = scored_objects(photo, dataset.objects[photo.id], MIN_AREA)
+        objects = objects_asked(dataset, photo)
         if objects:
             chosen.append(_prompted(photo, objects, seed, per_photo))
             step()

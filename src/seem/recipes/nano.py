@@ -185,6 +185,7 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
             "processes": processes,
             "stages": [asdict(stage) for stage in STAGES],
             "photos": sets,
+            "data": bank.fingerprint,
         }
         if start is not None:
             notes["start_sha256"] = sha256_of(start)

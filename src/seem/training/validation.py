@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from seem.api import EncodedImage, Model
-from seem.data.dataset import Dataset, click_truth, scored_objects, vocabulary_of
+from seem.data.dataset import Dataset, click_truth, objects_asked, vocabulary_of
 from seem.data.records import PhotoRecord, ValidationObject
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
@@ -165,13 +165,12 @@ def score_objects(
     model: Model, dataset: Dataset, photos: Iterable[PhotoRecord], worst: Worst, step: Callable[[], object]
 ) -> tuple[float | None, float | None]:
     """Ask for objects by one click each, and for classes by their names."""
-    things = any(category.is_thing for category in dataset.categories.values())
     clicks: list[float] = []
     by_name: dict[str, list[float]] = {}
     for photo in photos:
         seen = model.encode(dataset.image(photo))
         objects = dataset.objects[photo.id]
-        for record in scored_objects(photo, objects, 0.0, things_only=things)[:PER_PHOTO]:
+        for record in objects_asked(dataset, photo, 0.0)[:PER_PHOTO]:
             truth = click_truth(dataset, ValidationObject(photo, record))
             told = clicked(seen, truth)
             clicks.append(worst.add(dataset, photo, f"click on {record.category.text or 'object'}", told, truth == 1))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from seem.data.dataset import MIN_AREA, Dataset, click_truth, scored_objects
+from seem.data.dataset import MIN_AREA, Dataset, click_truth, objects_asked
 from seem.data.pack import Pack
 from seem.data.records import ObjectRecord, PhotoRecord, ValidationObject
 from seem.evaluation.contestants import Answer, Contestant, Shown
@@ -124,7 +124,7 @@ def area_rule(least: float) -> str:
 
 def clicked_objects(dataset: Dataset, photo: PhotoRecord) -> list[ObjectRecord]:
     """List the objects of a photo that are clicked."""
-    return scored_objects(photo, dataset.objects[photo.id], least_area(dataset))
+    return objects_asked(dataset, photo, least_area(dataset))
 
 
 def object_truth(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seem.data.dataset import MIN_AREA, Dataset, scored_objects
+from seem.data.dataset import Dataset, objects_asked
 from seem.data.records import ObjectRecord, PhotoRecord
 from seem.evaluation.contestants import CONTESTANTS, TOLD
 from seem.evaluation.measure import Look, Measure
@@ -55,7 +55,7 @@ def described(dataset: Dataset, photo: PhotoRecord) -> list[Described]:
             for each in dataset.expressions
             if each.photo_id == photo.id
         ]
-    objects = scored_objects(photo, dataset.objects[photo.id], MIN_AREA)
+    objects = objects_asked(dataset, photo)
     return [Described(each.category.text, each) for each in objects if each.category.text]
 
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from seem.data.dataset import MIN_AREA, Dataset, scored_objects
+from seem.data.dataset import MIN_AREA, Dataset, objects_asked
 from seem.data.records import ObjectRecord
 from seem.evaluation.measure import Look, Measure
 from seem.evaluation.metrics.overlap import Overlap
@@ -45,7 +45,7 @@ def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = PolygonRule.FILLE
     return Measure(
         PROTOCOL,
         (Line(PROTOCOL, "model", PromptKindScores, rules),),
-        lambda photo: scored_objects(photo, dataset.objects[photo.id], MIN_AREA),
+        lambda photo: objects_asked(dataset, photo),
         _Prompting(prompt_drawers(polygon_rule)).play,
     )
 

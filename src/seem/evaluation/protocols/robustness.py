@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from seem.data.dataset import MIN_AREA, Dataset, scored_objects
+from seem.data.dataset import MIN_AREA, Dataset, objects_asked
 from seem.data.records import ObjectRecord
 from seem.evaluation.measure import Look, Measure
 from seem.evaluation.metrics.overlap import Overlap
@@ -98,7 +98,7 @@ def robustness(dataset: Dataset) -> Measure:
     return Measure(
         PROTOCOL,
         (Line(PROTOCOL, "model", lambda: RobustnessScores(names), rules),),
-        lambda photo: scored_objects(photo, dataset.objects[photo.id], MIN_AREA),
+        lambda photo: objects_asked(dataset, photo),
         _play,
     )
 
