@@ -55,8 +55,8 @@ from seem.tasks.everything import (
     rather_something,
     seen_small,
 )
-from seem.tasks.find import LIKELIER, competing, divide, everything_that_fits, with_rivals
-from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
+from seem.tasks.find import LIKELIER, SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
+from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, distinct, segment_objects
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.panoptic import Confident
 from seem.tasks.phrase import Words, answer_phrases, words_of
@@ -497,6 +497,8 @@ class EncodedImage:
             objects = divide(logits, regions)
             rows += [row] * len(objects)
             parts += objects
+        once = distinct(torch.stack(parts) > 0, SAME_OBJECT) if parts else []  # phrases come best first
+        rows, parts = [rows[place] for place in once], [parts[place] for place in once]
         scores = sure[rows].tolist()
         return self._results(
             "find",

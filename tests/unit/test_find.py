@@ -1,5 +1,7 @@
 """Everything that a phrase fits, and an embedding for every mask."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -201,6 +203,18 @@ def test_names_may_be_given_to_compete_with(published_photo, monkeypatch):
         assert len(published_photo.find("cat", against=against)) == 1
     with pytest.raises(ValueError, match="classes is a list of names"):
         published_photo.find("cat", against="zebra")
+
+
+def test_what_two_phrases_mean_is_there_once(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    logits = torch.full((32, 32), NO)
+    logits[:8, :8] = YES
+    said = photo._ask([Asked.of([Text("cat")])])[0][0]
+    monkeypatch.setattr(
+        type(photo), "_ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+    )
+    assert len(photo.find("cat", threshold=0.0)) == 1
+    assert len(photo.find(["cat", "dog"], threshold=0.0)) == 1
 
 
 def test_places_show_a_phrase_against_the_names_given(monkeypatch):
