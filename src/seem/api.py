@@ -82,7 +82,7 @@ TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
 MOST_CLASSES = 16  # of a panoptic answer by phrases
 NEVER = -1e4  # logit of what is no answer
-MEANING_STRIDE = 8  # network pixels of a place of the map of meaning
+MEANING_STRIDE = 4  # network pixels of a place of the map of meaning
 AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 
 
@@ -374,12 +374,13 @@ class EncodedImage:
         """Segment every countable thing, best first; masks may overlap.
 
         The published rule: the `top` pairs of query and class, scored by class score times mean mask probability
-        (taken at network size here). `threshold` (0-1, default 0.05) drops what scores lower; `classes` as in
-        `panoptic`.
+        (taken at network size here). `threshold` (0-1; None = the model's own, 0.05, of nano 0.3) drops what scores
+        lower; `classes` as in `panoptic`.
         """
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
-        limit = checked_share(0.05 if threshold is None else threshold, "threshold")
+        own = self.model.network.config.instance_threshold
+        limit = checked_share(own if threshold is None else threshold, "threshold")
         top = checked_count(top, "top")
         found, logits = self._classified(vocabulary)
         best = instance.candidates(logits, torch.tensor(vocabulary.is_thing), top)
@@ -581,8 +582,8 @@ class EncodedImage:
         points_per_side: int = 16,
         *,
         points_per_batch: int = 64,
-        pred_iou_thresh: float = 0.7,
-        stability_score_thresh: float = 0.85,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
         crop_n_layers: int = 0,
@@ -600,9 +601,10 @@ class EncodedImage:
         Args:
             points_per_side: points of the grid along a side; 0 = object queries alone.
             points_per_batch: clicks answered together, which bounds memory.
-            pred_iou_thresh: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask.
+            pred_iou_thresh: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask. None =
+                the model's own, 0.7, of nano 0.5.
             stability_score_thresh: stability (0-1) that it needs: IoU of the masks at `stability_score_offset` (logits)
-                above and below the threshold.
+                above and below the threshold. None = the model's own, 0.85, of nano 0.5.
             box_nms_thresh: IoU above which a mask repeats a better one; of the masks, not of their boxes.
             crop_n_layers: look again at 2 x 2 crops (1), also at 4 x 4 (2), ... for small things; each costs an encode.
             crop_nms_thresh: the same between crops; the smaller crop wins.
@@ -613,11 +615,12 @@ class EncodedImage:
         Raises `ValueError` for a value that cannot be.
         """
         started = time.perf_counter()
+        least = self.model.network.config.everything_thresholds
         settings = Settings(
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
+            pred_iou_thresh=least[0] if pred_iou_thresh is None else pred_iou_thresh,
+            stability_score_thresh=least[1] if stability_score_thresh is None else stability_score_thresh,
             stability_score_offset=stability_score_offset,
             box_nms_thresh=box_nms_thresh,
             crop_n_layers=crop_n_layers,
@@ -734,6 +737,7 @@ class EncodedImage:
                     kept[row] = replace(answer, score=again.score)
                     masks[row] = self._packed(again.logits)
                     small[row] = as_previous(again.logits, self.images.input_hw[0], self.images.padded_hw)
+        said, scores = [asked.said for asked, _ in about], [min(max(answer.score, 0.0), 1.0) for answer in kept]
         seconds = time.perf_counter() - started
         rules = {rasterisation_rule(p, self._drawing.polygon_rule) for asked in objects for p in asked.visual}
         kinds = dict.fromkeys(answer.kind for answer in kept) or {asked.kind_under(self.model.network): None}
@@ -741,10 +745,10 @@ class EncodedImage:
         return self._results(
             "interactive",
             masks,
-            [answer.score for answer in kept],
+            scores,
             Vocabulary.coco_panoptic(),
             seconds=seconds,
-            labels=(lambda: self._label(small)) if small is not None else Labels((), ()),
+            labels=(lambda: self._label(small).or_else(said, scores)) if small is not None else Labels((), ()),
             kind=", ".join(kinds),
             prompts=tuple(asked.prompts for asked in objects),
             rules=tuple(sorted(rules)),

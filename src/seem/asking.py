@@ -52,6 +52,11 @@ class Asked:
         return ((prompt.phrase, isinstance(prompt, Audio)) for prompt in self.words)
 
     @property
+    def said(self) -> str | None:
+        """All that is said about the object, in one line; None where nothing is."""
+        return ", ".join(phrase for phrase, _ in self.phrases()) or None
+
+    @property
     def previous(self) -> NDArray[np.float32] | None:
         """Mask logits that were handed in; they count as the previous round's answer."""
         given = [p.logits for p in self.visual if isinstance(p, Mask) and p.logits is not None]

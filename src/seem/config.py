@@ -168,6 +168,10 @@ class SegmenterConfig:
     polygon_rule: Literal["filled", "curve"] = "curve"
     panoptic_threshold: float = 0.8
     """Class score that a query needs to take part in a panoptic map."""
+    instance_threshold: float = 0.05
+    """Score that an instance needs to be told."""
+    everything_thresholds: tuple[float, float] = (0.7, 0.85)
+    """Predicted IoU and stability that a mask needs to be part of everything."""
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     even_presence: float = 0.0
@@ -309,6 +313,8 @@ def nano() -> SegmenterConfig:
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
         panoptic_threshold=0.9,
+        instance_threshold=0.3,
+        everything_thresholds=(0.5, 0.5),
         text_threshold=0.5,
         even_presence=0.023,
     )

@@ -58,6 +58,14 @@ class Labels:
         """Return labels for objects that nobody named."""
         return cls((None,) * count, (0.0,) * count)
 
+    def or_else(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
+        """Return these labels, with other ones where there is no name."""
+        mine, theirs = zip(self.names, self.scores, strict=True), zip(names, scores, strict=True)
+        both = [
+            own if own[0] is not None or other[0] is None else other for own, other in zip(mine, theirs, strict=True)
+        ]
+        return Labels(tuple(name for name, _ in both), tuple(score for _, score in both))
+
     def take(self, rows: Sequence[int]) -> Labels:
         """Return the labels of some of the objects."""
         return Labels(tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows))

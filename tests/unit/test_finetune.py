@@ -29,6 +29,7 @@ from seem.errors import SeemError
 from seem.recipes import finetune as recipe
 from seem.recipes.finetune import Plan, finetune
 from seem.training import course, room
+from tiny import tiny_network
 
 NAN = float("nan")
 PLACES = os.pathsep.join(str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1]))
@@ -224,11 +225,20 @@ def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
 
 
 def test_time_is_kept(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 6.0, 0))
+    monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 5.5, 0))
+    monkeypatch.setattr(recipe, "time_upkeep", lambda network: 0.5)
     request = tiny.request_for(finished[3].data, tmp_path, weights, steps=None, minutes=2.0)
     plan = recipe.make_plan(request, torch.device("cpu"), lambda text: None, None, None, None)
-    assert plan.config.steps == 17  # 85% of two minutes
+    assert plan.config.steps == 17  # 85% of two minutes, of 6 seconds each
     assert plan.config.minutes == 2.5
+
+
+def test_upkeep_is_timed_on_weights_that_stay():
+    network = tiny_network("nano")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert 0 < recipe.time_upkeep(network) < 60
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert all(p.grad is None for p in network.parameters())
 
 
 # ------------------------------------------------------------------------------------------------ what goes wrong

@@ -106,16 +106,30 @@ def test_what_is_said_is_a_map_too():
 # ------------------------------------------------------------------------------------------------ meaning
 
 
+PYRAMID = (noise(2, 2, 16, 24), noise(2, 4, 8, 12), noise(2, 5, 4, 6), noise(2, 7, 2, 3))
+
+
 def meaning():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Meaning((4, 5, 7), 6, hidden=3)
+        return Meaning((2, 4, 5, 7), 6, hidden=3, fine=4)
 
 
 def test_every_place_has_one_direction_of_the_text_space():
-    said = meaning()((noise(2, 4, 8, 12), noise(2, 5, 4, 6), noise(2, 7, 2, 3)))
-    assert said.shape == (2, 6, 8, 12)
-    assert torch.allclose(said.norm(dim=1), torch.ones(2, 8, 12))
+    said = meaning()(PYRAMID)
+    assert said.shape == (2, 6, 16, 24)
+    assert torch.allclose(said.norm(dim=1), torch.ones(2, 16, 24))
+
+
+def test_what_is_fine_begins_unheard_and_is_then_heard_in_its_place():
+    module, other = meaning(), PYRAMID[0].clone()
+    other[:, :, 3, 5] += 1.0
+    assert torch.equal(module(PYRAMID), module((other, *PYRAMID[1:])))
+    torch.nn.init.normal_(module.correct.weight)
+    apart = (module(PYRAMID) != module((other, *PYRAMID[1:]))).any(dim=1)[0]
+    assert apart[2:5, 4:7].any()
+    assert not apart[:2].any()
+    assert not apart[5:].any()
 
 
 def test_places_are_compared_by_cosine_and_silence_is_nothing():

@@ -122,6 +122,10 @@ def test_gradients_reach_every_parameter():
         for stage in range(4)
         for name in ("first.conv.weight", "first.norm.weight", "first.norm.bias", "second.conv.weight")
     }
+    # and the map of meaning without a correction
+    waiting |= {
+        f"meaning.{layer}.{kind}" for layer in ("read_fine", "to_fine", "mix_fine") for kind in ("weight", "bias")
+    }
     assert without_gradient(network) == waiting
     step_down(network, 0.003)
     loss_of(network, batch).total.backward()

@@ -52,7 +52,7 @@ def test_small_pictures_come_first(share, size):
 
 
 def test_sizes_are_canvases_that_the_network_takes():
-    sizes = {recipe.NAMED_SIZE, *(stage.size for stage in recipe.STAGES)}
+    sizes = {size for stage in recipe.STAGES for size in (stage.size, stage.named_size)}
     assert all(size % nano().image.divisor == 0 for size in sizes)
 
 
@@ -101,9 +101,8 @@ def tiny_run(monkeypatch):
     """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
     bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano", tiny_nano)
-    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(0.5, 32, 3), recipe.Stage(1.0, 64, 2)))
+    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32)))
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
-    monkeypatch.setattr(recipe, "NAMED_SIZE", 32)
     monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
 
     def start(out, weights=None, **changes):

@@ -18,6 +18,7 @@ from seem.data.transforms import (
     choose_objects,
     is_relative,
     mirrored,
+    paste,
 )
 
 RED, BLUE = (250, 0, 0), (0, 0, 250)
@@ -239,3 +240,55 @@ def test_mirrored_phrases(phrase, expected):
 )
 def test_phrases_that_compare(phrase, expected):
     assert is_relative(phrase) is expected
+
+
+def pasted(sample, donor, seed=0, **how):
+    return paste(sample, donor, rng(seed), **how)
+
+
+def test_a_thing_of_another_photo_stands_in_front():
+    sample = augment(photo(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(photo(RIGHT), 90, rng(), PLAIN), names=("kite",))
+    places = set()
+    for seed in range(12):
+        joined = pasted(sample, donor, seed)
+        thing = joined.masks[-1]
+        assert joined.names[-1] == "kite"
+        assert joined.object_ids == (*((10,) if len(joined.masks) == 2 else ()), 11)
+        assert joined.is_thing.tolist() == [True] * len(joined.masks)
+        assert joined.phrases == ((),) * len(joined.masks)
+        assert joined.captions == ()
+        assert "kite" in joined.present_names
+        assert not joined.masks[:-1].any(axis=0)[thing].any()
+        assert np.count_nonzero(thing) == np.count_nonzero(donor.masks[0])
+        assert not thing[60:].any()  # padding stays empty
+        inner = thing & np.roll(thing, 2, 0) & np.roll(thing, -2, 0) & np.roll(thing, 2, 1) & np.roll(thing, -2, 1)
+        assert (np.abs(joined.image[:, inner].astype(int).T - BLUE) <= 12).all()
+        far = ~(thing | sample.masks[0])
+        assert (joined.image[:, far] == sample.image[:, far]).all()
+        places.add(tuple(np.argwhere(thing)[0].tolist()))
+    assert len(places) > 6
+
+
+def test_what_is_covered_is_smaller_or_gone():
+    sample = augment(photo(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(photo(RIGHT), 90, rng(), PLAIN), names=("kite",))
+    hidden = [pasted(sample, donor, seed, min_visible=401) for seed in range(3)]
+    assert [joined.names for joined in hidden] == [("kite",)] * 3
+    assert all((joined.ignore | joined.masks[-1])[sample.masks[0]].all() for joined in hidden)
+    assert not any(joined.ignore[joined.masks[-1]].any() for joined in hidden)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"names": ("ball",)},  # not annotated completely here
+        {"is_thing": np.array([False])},
+        {"masks": np.ones((1, 90, 90), bool)},  # cut off by the window, and too large
+        {"masks": np.zeros((1, 90, 90), bool)},
+    ],
+)
+def test_nothing_is_pasted_that_does_not_fit(change):
+    sample = augment(photo(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(photo(RIGHT), 90, rng(), PLAIN), **change)
+    assert pasted(sample, donor) is sample

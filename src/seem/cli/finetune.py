@@ -6,13 +6,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seem.cli.data import SPEC
 from seem.cli.errors import write_line
 
+if TYPE_CHECKING:
+    from seem.recipes.finetune import Request
+
+PROCESSES = "Processes of this machine; default: one for each core on a CPU."
 EVERY = 10.0  # seconds between two lines of progress where nobody watches
 
 
@@ -35,6 +39,7 @@ def finetune(
     size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the training canvas.")] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Photos a step; default: found by itself.")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...")] = None,
+    processes: Annotated[int | None, typer.Option(metavar="N", help=PROCESSES)] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
     patience: Annotated[
         int, typer.Option(metavar="N", help="Stop after so many looks without progress; 0 = never.")
@@ -50,8 +55,8 @@ def finetune(
     quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
 ) -> None:
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
-    from seem.recipes.finetune import Request, finetune
-    from seem.training.engine import join_world, leave_world
+    from seem.recipes.finetune import Request, processes_for
+    from seem.training.team import together
 
     request = Request(
         data=tuple(data),
@@ -70,13 +75,19 @@ def finetune(
         rates=rates(rate or ()),
         scratch=from_scratch,
     )
-    join_world()
+    count = processes_for(request, processes, overwrite=overwrite)
+    together(count, work, request, resume, overwrite, quiet)
+
+
+def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
+    """Be one of the processes of a run, or the only one."""
+    from seem.recipes.finetune import finetune
+
     screen = Screen(quiet)
     try:
         finetune(request, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live)
     finally:
         screen.end()
-        leave_world()
 
 
 def parts(text: str | None) -> tuple[str, ...] | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seem.cli.data import SPEC
-from seem.cli.finetune import Screen, parts
+from seem.cli.finetune import PROCESSES, Screen, parts
+
+if TYPE_CHECKING:
+    from seem.recipes.finetune import Request
 
 RECIPES = ("nano", "seem")
 INTERACTIVE = "SEEM's ablations"
@@ -30,6 +34,7 @@ def train(
     freeze: Annotated[str | None, typer.Option(metavar="PARTS", help="seem: parts that do not learn.")] = None,
     size: Annotated[int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="seem: cpu, cuda, ...")] = None,
+    processes: Annotated[int | None, typer.Option(metavar="N", help=PROCESSES)] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
     finer_masks: Annotated[Path | None, typer.Option(metavar="LVIS", help="seem: LVIS, for its finer masks.")] = None,
     rounds: Annotated[
@@ -68,42 +73,55 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace the run in RUN.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
 ) -> None:
-    """Train by a recipe; under torchrun on several processes."""
+    """Train by a recipe, from the beginning or from given weights."""
     if recipe not in RECIPES:
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
-    from seem.training.engine import join_world, leave_world
+    from seem.recipes.finetune import Request, processes_for
+    from seem.training.team import together
 
-    join_world()
+    request = Request(
+        data=tuple(data),
+        out=out,
+        model=model or "seem-focal-t-v1",
+        minutes=minutes,
+        steps=steps,
+        learning_rate=learning_rate,
+        freeze=parts(freeze),
+        size=size,
+        batch=batch,
+        device=device,
+        seed=seed,
+        patience=0,
+        shard=shard,
+    )
+    count = processes_for(request, processes, overwrite=overwrite)
+    if recipe == "nano":
+        asked = (data, out, model, steps, batch, learning_rate, minutes, seed)
+        together(count, partial(train_nano, *asked, resume=resume, overwrite=overwrite))
+        return
+    switches = (rounds, memory, positive, negative, objects, phrases, visual, captions)
+    together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
+
+
+def train_published(
+    request: Request,
+    switches: tuple[int, bool, bool, bool, bool, bool, bool, bool],
+    finer_masks: Path | None,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Run the published recipe as one of the processes of a run, or as the only one."""
+    from seem.recipes import seem as published
+
     screen = Screen(quiet)
+    ablation = published.Ablation(*switches)
     try:
-        if recipe == "nano":
-            train_nano(data, out, model, steps, batch, learning_rate, minutes, seed, resume=resume, overwrite=overwrite)
-            return
-        from seem.recipes import seem as published
-        from seem.recipes.finetune import Request
-
-        request = Request(
-            data=tuple(data),
-            out=out,
-            model=model or "seem-focal-t-v1",
-            minutes=minutes,
-            steps=steps,
-            learning_rate=learning_rate,
-            freeze=parts(freeze),
-            size=size,
-            batch=batch,
-            device=device,
-            seed=seed,
-            patience=0,
-            shard=shard,
-        )
-        ablation = published.Ablation(rounds, memory, positive, negative, objects, phrases, visual, captions)
         published.run(
             request, ablation, finer_masks, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live
         )
     finally:
         screen.end()
-        leave_world()
 
 
 def train_nano(

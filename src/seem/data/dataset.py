@@ -503,6 +503,19 @@ def scored_objects(
     ]
 
 
+def names_shown(dataset: Dataset, photo: PhotoRecord, min_area: float = MIN_AREA) -> dict[str, list[ObjectRecord]]:
+    """Return the names of the things that a photo shows, in order, each with all that is called so.
+
+    A name is shown by at least one object that scores are taken on; then smaller ones, crowds and groups are its too.
+    """
+    shown = {truth.category.text for truth in scored_objects(photo, dataset.objects[photo.id], min_area)} - {""}
+    found: dict[str, list[ObjectRecord]] = {name: [] for name in sorted(shown)}
+    for record in dataset.objects[photo.id]:
+        if record.category.is_thing and record.area and record.category.text in found:
+            found[record.category.text].append(record)
+    return found
+
+
 def vocabulary_of(categories: Iterable[Category]) -> vocabulary.Vocabulary:
     """Make a vocabulary of a set's classes, with their ids; ids that begin at 0 are moved up by one.
 

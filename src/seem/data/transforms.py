@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PAD_RGB = (124, 116, 104)
 """Colour of padding: the mean colour that image normalisation subtracts, so that padding is zero to the network."""
 
+MIN_VISIBLE = 16  # canvas pixels below which an object is not kept
+
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "coco_full": 0.22,
     "coco_person": 0.10,
@@ -60,7 +62,7 @@ class Augmentation:
     p_grey: float = 0.05
     p_blur: float = 0.08
     p_jpeg: float = 0.08
-    min_visible: int = 16  # canvas pixels below which an object is not kept
+    min_visible: int = MIN_VISIBLE
     max_objects: int = 64
     jitter: tuple[float, float] | None = None
     """Large-scale jitter in place of all windows: the photo's longest side is so many times the canvas's."""
@@ -215,6 +217,69 @@ def augment(photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmen
         photo_id=photo.record.id,
         object_ids=tuple(entry.record.id for entry, _ in kept),
     )
+
+
+def paste(
+    sample: Sample,
+    donor: Sample,
+    rng: np.random.Generator,
+    *,
+    share: tuple[float, float] = (0.02, 0.4),
+    min_visible: int = MIN_VISIBLE,
+) -> Sample:
+    """Put a thing of another sample in front of this one, anywhere, so that a thing is not known by where it stands.
+
+    Taken are things that the donor's window does not cut off, that cover a `share` of this photo, and whose class is
+    annotated completely here; if there is none, the sample stays as it is. Phrases and captions go: they may have
+    become untrue. What is left of covered objects is kept from `min_visible` pixels on, and ignored below.
+    """
+    import cv2
+
+    height, width = sample.valid_hw
+    area = donor.areas / (height * width)
+    fits = (area >= share[0]) & (area <= share[1]) & donor.is_thing & ~_cut_off(donor)
+    rows = [row for row in np.flatnonzero(fits).tolist() if donor.names[row] in sample.complete_names]
+    if not rows:
+        return sample
+    row = rows[int(rng.integers(len(rows)))]
+    inside = donor.masks[row]
+    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    box = (slice(ys[0], min(ys[-1] + 1, ys[0] + height)), slice(xs[0], min(xs[-1] + 1, xs[0] + width)))
+    mask, pixels = inside[box], donor.image[:, box[0], box[1]]
+    if rng.random() < 0.5:
+        mask, pixels = mask[:, ::-1], pixels[:, :, ::-1]
+    y, x = (int(rng.integers(room - side + 1)) for room, side in zip((height, width), mask.shape, strict=True))
+    place = (slice(y, y + mask.shape[0]), slice(x, x + mask.shape[1]))
+    pasted = np.zeros(inside.shape, bool)
+    pasted[place] = mask
+    soft = np.asarray(cv2.GaussianBlur(pasted.astype(np.float32), (0, 0), 0.6)) * pasted  # no rim of the old background
+    image = sample.image.copy()
+    window = image[:, place[0], place[1]].astype(np.float32)
+    window += soft[place] * (pixels.astype(np.float32) - window)
+    image[:, place[0], place[1]] = np.rint(window)
+    masks = sample.masks & ~pasted
+    seen = np.count_nonzero(masks, axis=(1, 2)) >= min_visible
+    kept = np.flatnonzero(seen).tolist()
+    return replace(
+        sample,
+        image=image,
+        masks=np.concatenate((masks[seen], pasted[None])),
+        ignore=(sample.ignore & ~pasted) | masks[~seen].any(axis=0),
+        names=(*(sample.names[i] for i in kept), donor.names[row]),
+        is_thing=np.append(sample.is_thing[seen], True),
+        qualities=(*(sample.qualities[i] for i in kept), donor.qualities[row]),
+        phrases=((),) * (len(kept) + 1),
+        present_names=sample.present_names | {donor.names[row]},
+        captions=(),
+        object_ids=(*(sample.object_ids[i] for i in kept), donor.object_ids[row]),
+    )
+
+
+def _cut_off(sample: Sample) -> Bool[np.ndarray, " n"]:
+    """Tell which masks reach the rim of the photo."""
+    height, width = sample.valid_hw
+    rims = (sample.masks[:, 0], sample.masks[:, height - 1], sample.masks[:, :, 0], sample.masks[:, :, width - 1])
+    return np.asarray(np.stack([rim.any(axis=1) for rim in rims]).any(axis=0))
 
 
 def choose_objects(

@@ -45,7 +45,7 @@ def build(config: SegmenterConfig) -> Segmenter:
         decoder=MaskDecoder(decoder, pixels.mask_dim, config.text.context),
         image_projection=backbone.dims[-1] if policy.group(Kind.IMAGE) else None,
         mask_refiner=MaskRefiner(config.mask_refiner, pixels.mask_dim, decoder.dim) if config.mask_refiner else None,
-        meaning=Meaning(backbone.dims[1:], decoder.dim) if config.mask_refiner else None,
+        meaning=Meaning(backbone.dims, decoder.dim) if config.mask_refiner else None,
     ).eval()
 
 

@@ -107,27 +107,38 @@ def of_the_mask(
 
 
 class Meaning(nn.Module):
-    """What every place of a photo shows, in the text space: one vector of length 1 at each cell of stride 8.
+    """What every place of a photo shows, in the text space: one vector of length 1 at each cell of stride 4.
 
     Compared with the vector of a phrase, or with that of a region of another photo, it is the map that lets the head
     see words as it sees clicks. It reads the backbone itself: the maps of the pixel decoder are too narrow to keep
-    many classes apart.
+    many classes apart. What a place is, is decided at stride 8; where it ends, and what is thinner than a cell, by a
+    correction at stride 4, which begins as none.
     """
 
-    def __init__(self, dims: tuple[int, ...], text_dim: int, hidden: int = 128) -> None:
+    def __init__(self, dims: tuple[int, ...], text_dim: int, hidden: int = 128, fine: int = 64) -> None:
         super().__init__()
-        self.reads = nn.ModuleList(nn.Conv2d(dim, hidden, 1) for dim in dims)
-        self.whole = nn.Linear(dims[-1], hidden)
+        finest, *coarser = dims
+        self.reads = nn.ModuleList(nn.Conv2d(dim, hidden, 1) for dim in coarser)
+        self.whole = nn.Linear(coarser[-1], hidden)
         self.mix = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.say = nn.Conv2d(hidden, text_dim, 1)
+        self.read_fine = nn.Conv2d(finest, fine, 1)
+        self.to_fine = nn.Conv2d(hidden, fine, 1)
+        self.mix_fine = nn.Conv2d(fine, fine, 3, padding=1)
+        self.correct = nn.Conv2d(fine, text_dim, 1)
+        nn.init.zeros_(self.correct.weight)
+        nn.init.zeros_(self.correct.bias)  # type: ignore[arg-type]
 
-    def forward(self, maps: tuple[Float[Tensor, "b _c _h _w"], ...]) -> Float[Tensor, "b d h8 w8"]:
-        """Read the backbone's maps from stride 8 on, finest first, each place with the photo as a whole in mind."""
-        hw = (maps[0].shape[-2], maps[0].shape[-1])
-        seen = torch.stack([fit(read(level), hw) for read, level in zip(self.reads, maps, strict=True)]).sum(dim=0)
-        x = F.relu(seen + self.whole(maps[-1].mean(dim=(2, 3)))[:, :, None, None])
+    def forward(self, maps: tuple[Float[Tensor, "b _c _h _w"], ...]) -> Float[Tensor, "b d h4 w4"]:
+        """Read the backbone's maps from stride 4 on, finest first, each place with the photo as a whole in mind."""
+        finest, *coarser = maps
+        hw4, hw8 = ((level.shape[-2], level.shape[-1]) for level in maps[:2])
+        seen = torch.stack([fit(read(level), hw8) for read, level in zip(self.reads, coarser, strict=True)]).sum(dim=0)
+        x = F.relu(seen + self.whole(coarser[-1].mean(dim=(2, 3)))[:, :, None, None])
         x = x + F.relu(self.mix(x))
-        return F.normalize(self.say(x), dim=1)
+        close = F.relu(self.read_fine(finest) + fit(self.to_fine(x), hw4))
+        close = F.relu(self.mix_fine(close))
+        return F.normalize(fit(self.say(x), hw4) + self.correct(close), dim=1)
 
 
 def compare(meaning: Float[Tensor, "b d h w"], vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n h w"]:
@@ -146,7 +157,7 @@ def prompt_maps(
     prompts: VisualPrompts,
     coarse: Float[Tensor, "b n h w"],
     previous: Float[Tensor, "b n h w"] | None,
-    likeness: Float[Tensor, "b n h8 w8"] | None = None,
+    likeness: Float[Tensor, "b n h w"] | None = None,
 ) -> Float[Tensor, "b n 8 h w"]:
     """Stack what is known about each object's place: eight maps at the size of `coarse` (stride 4).
 

@@ -63,7 +63,7 @@ class Segmenter(nn.Module):
         pyramid: Pyramid = self.backbone(images.pixels)
         memory: ImageMemory = self.decoder.read(self.pixel_decoder(pyramid))
         if self.meaning is not None:
-            memory = replace(memory, meaning=self.meaning(pyramid.maps[1:]))
+            memory = replace(memory, meaning=self.meaning(pyramid.maps))
         if self.image_projection is not None:
             memory = replace(memory, summary=pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection)
         return memory

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from seem.api import Model
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
@@ -41,7 +42,17 @@ from seem.recipes.material import Material, Source, gather, survey
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log, read_results
-from seem.training.engine import LOG_FILE, STATE_FILE, Hooks, TrainConfig, mean_over_processes, train, world
+from seem.training.engine import (
+    LOG_FILE,
+    STATE_FILE,
+    Hooks,
+    TrainConfig,
+    make_optimizer,
+    mean_over_processes,
+    train,
+    under_torchrun,
+    world,
+)
 from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of, rates_of
 from seem.training.pictures import draw_curves, draw_worst
 from seem.training.published import PublishedObjective
@@ -58,6 +69,7 @@ FILES = (
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 150, 5000
 USUAL_MINUTES = 30.0  # more is never planned unless it is asked for
 ALL_OVER, IN_PART = 8, 1  # photos asked for names alone, for each other one: of sets labelled all over, of others
+FEWEST_NAMED = 4  # of the former, where several processes share them
 VALIDATIONS = 10  # in a whole run
 FINAL_PHOTOS = 200  # at most so many photos are scored before and after
 VALIDATION_SHARE = 0.15  # of the time may go into validation
@@ -69,6 +81,8 @@ CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 PUBLISHED_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
 PUBLISHED_OBJECTS = 10
+MOST_PROCESSES = 8  # by default: each holds the model and the photos
+SHARED = 1.15  # processes that share a memory slow each other by about so much
 SWITCHES = ("rounds", "memory", "positive", "negative", "objects", "phrases", "visual", "captions")
 """Of the published objective."""
 
@@ -182,6 +196,25 @@ class Outcome:
 
 
 Say = Callable[[str], None]
+
+
+def processes_for(request: Request, asked: int | None = None, *, overwrite: bool = False) -> int:
+    """Return how many processes of this machine work at a run: what was asked for, or what it was begun with.
+
+    By default one for each core on a CPU (`seem.training.team` says why), one on an accelerator, and one where
+    `torchrun` has started this one.
+    """
+    begun = request.out / RUN_FILE
+    if asked is not None and asked < 1:
+        raise ValueError(f"--processes is {asked}; it must be 1 or more.")
+    if asked is not None and asked > 1 and under_torchrun():
+        raise ValueError("torchrun has started the processes already; leave --processes away.")
+    if asked is not None or under_torchrun():
+        return asked or 1
+    if begun.is_file() and not overwrite:
+        return read_plan(request).processes
+    cores = torch.get_num_threads() if usable_device(request.device).type == "cpu" else 1
+    return min(cores, MOST_PROCESSES)
 
 
 def finetune(
@@ -325,18 +358,22 @@ def make_plan(
     frozen = freeze(network, parts)
     if not request.scratch:
         freeze_statistics(network)
-    further = named_of(material) if is_nano else 0
+    processes = world()[1]
+    further = named_of(material, processes) if is_nano else 0
     check_room(request.out, network)
     bank = bank_of(material, size, request.out)
     course = course_of(network, bank, size, 2, request.seed, further, as_published=objective is not None)
-    usual = (8 if device.type == "cpu" else 16) // (4 if further == ALL_OVER else 1)
+    all_over = further > IN_PART
+    usual = max(2, (8 // processes if device.type == "cpu" else 16) // (4 if all_over else 1))
     effective = request.batch or min(usual, max(2, 2 * learnt))
     trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
     micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
-    processes = world()[1]
+    step_seconds = trial.seconds * accumulate + time_upkeep(network)
+    if processes > 1 and device.type == "cpu":
+        step_seconds *= SHARED
     photo_seconds = time_photo(loaded, device, material)
-    config = schedule_of(request, is_nano, base, micro, accumulate, learnt, trial.seconds * accumulate)
-    affordable = VALIDATION_SHARE * config.steps * trial.seconds * accumulate / VALIDATIONS / max(photo_seconds, 1e-3)
+    config = schedule_of(request, is_nano, base, micro, accumulate, learnt, step_seconds)
+    affordable = VALIDATION_SHARE * config.steps * step_seconds / VALIDATIONS / max(photo_seconds, 1e-3)
     plan = Plan(
         model=request.model,
         sources=sources,
@@ -345,7 +382,7 @@ def make_plan(
         arithmetic=trial.arithmetic,
         device=device.type,
         config=config,
-        step_seconds=trial.seconds * accumulate,
+        step_seconds=step_seconds,
         photo_seconds=photo_seconds,
         validation_photos=int(min(max(8, affordable), 100, judged)),
         named=further,
@@ -370,14 +407,18 @@ def opened(model: str, scratch: bool, seed: int) -> LoadedNetwork:
         return replace(loaded, network=build(loaded.network.config))
 
 
-def named_of(material: Material) -> int:
-    """Decide how many photos are asked for names alone, for each other one; 0 where no class is told completely."""
+def named_of(material: Material, processes: int) -> int:
+    """Decide how many photos are asked for names alone, for each other one; 0 where no class is told completely.
+
+    Processes share a step's photos rather than make steps of more: a small model learns by the number of steps.
+    """
     told = any(
         each.dataset.complete_names(photo) for each in material.train for photo in each.dataset.photos[:LOOKED_AT]
     )
     if not told:
         return 0
-    return ALL_OVER if all(is_semantic(each) for each in material.held) else IN_PART
+    all_over = all(is_semantic(each) for each in material.held)
+    return max(FEWEST_NAMED, ALL_OVER // processes) if all_over else IN_PART
 
 
 def course_of(
@@ -505,7 +546,8 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
         if half.work <= FASTER * full.work and abs(half.loss - full.loss) <= CLOSE * abs(full.loss):
             arithmetic, seconds = "bfloat16", half.seconds
         batch = 2
-        while 2 * batch <= wanted and taken.peak * batch <= MEMORY_SHARE * room.free_bytes(device):
+        here = world()[1] if device.type == "cpu" else 1  # so many share the memory
+        while 2 * batch <= wanted and taken.peak * batch * here <= MEMORY_SHARE * room.free_bytes(device):
             batch *= 2
         peak = taken.peak
         while batch > 2:
@@ -518,6 +560,26 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
             peak = taken.peak
             break
     return Trial(batch, arithmetic, seconds, peak)
+
+
+def time_upkeep(network: nn.Module) -> float:
+    """Measure what a step does after its gradients: clip, move the weights (here by nothing), average."""
+    device = next(network.parameters()).device
+    for p in network.parameters():
+        p.grad = torch.zeros_like(p) if p.requires_grad else None
+    optimizer = make_optimizer(network, TrainConfig(learning_rate=0.0))
+    average = AveragedModel(network, use_buffers=True)
+    for _ in range(2):  # the first one makes its tensors
+        started = time.perf_counter()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(network)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+    for p in network.parameters():
+        p.grad = None
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -631,6 +693,7 @@ class Run:
             self.say("TensorBoard is not installed: curves go to results.csv alone (pip install 'seem[train]').")
         if self.rank == 0 and not begun:
             first = self.begin()
+        self.started = time.monotonic()
         bank = self.bank()
         network = self.loaded.network
         network.train().to(self.device)

@@ -25,7 +25,7 @@ from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import PhotoBank
-from seem.data.transforms import Augmentation, Sample, TrainingSampler
+from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
@@ -40,25 +40,28 @@ from seem.training.targets import PhraseBook, PromptMix, make_batch
 class Stage:
     """What a step looks at until the share `until` of a run: `batch` photos on a canvas of `size` pixels get requests.
 
-    `named` further photos, at `NAMED_SIZE` pixels, are asked by words alone: a part of the cost, and words need to see
-    many photos.
+    `named` further photos, at `named_size` pixels, are asked by words and by each other's regions alone: a part of the
+    cost, and words need to see many photos.
     """
 
     until: float
     size: int
     named: int
+    named_size: int = 128
 
 
-STAGES = (Stage(0.45, 160, 64), Stage(0.75, 192, 40), Stage(1.0, 224, 32))
+STAGES = (Stage(0.45, 160, 64), Stage(0.75, 192, 40), Stage(1.0, 224, 24, 160))
 """Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
-NAMED_SIZE = 128
+P_PASTE = 0.4  # of the named photos: how many have a thing of another one in front of them
 MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
 NAMED_SETS = {
     "coco_full": 0.26, "coco_person": 0.06, "ccp": 0.08, "voc_animals": 0.27, "voc_general": 0.22, "open_mix": 0.11,
 }  # fmt: skip
-WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.0)
-NAMED_VIEW = Augmentation(p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5)
+WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.3, reference_absent=0.15)
+NAMED_VIEW = Augmentation(
+    p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5, p_hue=0.4, p_grey=0.1, p_blur=0.12
+)  # fmt: skip
 
 
 def config(
@@ -99,6 +102,16 @@ def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]
     for i in range(count):
         samples.append(sample_with_objects(sampler, first + i, samples[-1] if i % 2 else None))
     return samples
+
+
+def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[Sample]:
+    """Draw pairs of photos to be asked by words; some have a thing of another one in front of them."""
+    samples = draw_pairs(sampler, first, count)
+    donors = rng.permutation(count)
+    return [
+        paste(sample, samples[donor], rng) if donor != place and rng.random() < P_PASTE else sample
+        for place, (sample, donor) in enumerate(zip(samples, donors.tolist(), strict=True))
+    ]
 
 
 def warm_start(network: Segmenter, file: Path) -> None:
@@ -151,21 +164,21 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
     for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == "logit_scale")
     model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective, mix = Objective(), PromptMix()
-    namer = TrainingSampler(
-        bank, size=NAMED_SIZE, seed=config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
-    )  # fmt: skip
+    objective, mix = Objective(), PromptMix(text_and_visual=0.12)
 
     def step(network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Segmenter)
         stage = stage_at(number / config.steps)
         sampler = TrainingSampler(bank, size=stage.size, seed=config.seed)
+        namer = TrainingSampler(
+            bank, size=stage.named_size, seed=config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
+        )
         first = (number * processes + rank) * config.batch
         first_named = (number * processes + rank) * MOST_NAMED
         rng = np.random.default_rng((config.seed, number, rank))
         samples = draw_pairs(sampler, first, config.batch)
         batch = make_batch(samples, network.config.image, 3, mix, rng).to(device)
-        named = [sample_with_objects(namer, first_named + i) for i in range(stage.named)]
+        named = draw_named(namer, first_named, stage.named, rng)
         spoken = make_batch(named, network.config.image, 1, WORDS_ALONE, rng).to(device)
         # the fused attention kernels are slow backwards on a CPU at these sizes
         with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):

@@ -61,7 +61,7 @@ def best_classes(
 def nearest_names(logits: Float[Tensor, "k1 h w"], frame: PhotoFrame, background: bool = False) -> BestClasses:
     """Give every pixel the class that its place is most like, at photo size.
 
-    `logits` compare every place (stride 8) with every class, the background last, which competes only if `background`.
+    `logits` compare every place (stride 4) with every class, the background last, which competes only if `background`.
     Probabilities grow to the photo, one class at a time.
     """
     probability = (logits if background else logits[:-1]).softmax(dim=0)

@@ -129,10 +129,17 @@ def mean_over_processes(count: float, device: torch.device) -> float:
     return float(total) / world()[1]
 
 
-def join_world() -> None:
-    """Join the processes that torchrun started, if it did."""
-    if "RANK" in os.environ and not dist.is_initialized():
+def under_torchrun() -> bool:
+    """Return whether torchrun started this process."""
+    return "RANK" in os.environ
+
+
+def join_world() -> bool:
+    """Join the processes that torchrun started, if it did; returns whether there was anything to join."""
+    joins = under_torchrun() and not dist.is_initialized()
+    if joins:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return joins
 
 
 def leave_world() -> None:

@@ -191,7 +191,7 @@ def naming_loss(
     """Ask photos for nothing but names, of places and of objects: only the backbone and the map of meaning run."""
     assert model.meaning is not None
     device = model.decoder.query_features.device
-    meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps[1:])
+    meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps)
     said = choose_names(samples, objective, rng)
     ids, valid = book(said)
     vectors = unit(model.encode_text(ids.to(device), valid.to(device)).phrases.float())
@@ -201,7 +201,7 @@ def naming_loss(
 
 def named_terms(
     model: Segmenter,
-    meaning: Float[Tensor, "b d h8 w8"],
+    meaning: Float[Tensor, "b d h4 w4"],
     samples: Sequence[Sample],
     names: Names,
     objective: Objective,
@@ -325,7 +325,7 @@ def name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: Names)
 
 
 def meaning_terms(
-    model: Segmenter, meaning: Float[Tensor, "b d h8 w8"], samples: Sequence[Sample], names: Names
+    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: Names
 ) -> Tensor:
     """Ask every place of the photos that are annotated completely for its name.
 
@@ -347,7 +347,7 @@ def meaning_terms(
 
 
 def thing_terms(
-    model: Segmenter, meaning: Float[Tensor, "b d h8 w8"], samples: Sequence[Sample], names: Names
+    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: Names
 ) -> Tensor:
     """Ask what the places of every object mean together for its name, each class of a photo once."""
     device = meaning.device

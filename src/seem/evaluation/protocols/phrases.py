@@ -1,6 +1,7 @@
 """Phrases: class names, names of what is not there, and sentences that single out an object.
 
-**Class names.** For every (photo, countable class in it): truth = the union of its instances, crowds and groups too.
+**Class names.** For every (photo, countable class that it shows by an object of at least 0.5% of it, neither crowd nor
+group): truth = the union of all instances, crowds and groups too.
 Asked in two ways: `find(name)`, all that fits joined, and `phrase-best`, the one best answer of `segment(Text(name))`,
 in which several instances can be found only as far as one mask covers them. For every photo whose annotation is
 complete also one class that is not in it, drawn with the photo's id as seed: right is an empty result.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import Dataset
+from seem.data.dataset import MIN_AREA, Dataset, names_shown
 from seem.data.pack import Pack
 from seem.data.records import DataError, Expression, ObjectRecord, PhotoRecord
 from seem.evaluation.measure import Look, Measure
@@ -32,6 +33,7 @@ BEST = "phrases: class names, phrase-best"
 MISSED = "refused although present"
 ABSENT = "refused because absent"
 REFERRING = "phrases: referring"
+SHOWN = f"classes with an object of {MIN_AREA:.1%} of the photo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ def class_names(dataset: Dataset) -> Measure:
         line
         for way in (FIND, BEST)
         for line in (
-            Line(way, "model", OverlapScores),
-            Line(f"{way}, {MISSED}", "model", RefusalShare),
+            Line(way, "model", OverlapScores, (SHOWN,)),
+            Line(f"{way}, {MISSED}", "model", RefusalShare, (SHOWN,)),
             Line(f"{way}, {ABSENT}", "model", RefusalShare),
         )
     ]
@@ -98,14 +100,12 @@ def named_photos(dataset: Dataset) -> list[NamedPhoto]:
 
 def named_photo(dataset: Dataset, photo: PhotoRecord) -> NamedPhoto:
     """Say what a photo is asked."""
-    instances: dict[str, list[ObjectRecord]] = {}
-    for record in dataset.objects[photo.id]:
-        if record.category.is_thing and record.category.text:
-            instances.setdefault(record.category.text, []).append(record)
+    shown = names_shown(dataset, photo)
+    hinted = {record.category.text for record in dataset.objects[photo.id]}  # however small
     countable = {category.text for category in dataset.categories.values() if category.is_thing}
-    known = sorted(dataset.complete_names(photo) & countable - instances.keys())
+    known = sorted(dataset.complete_names(photo) & countable - hinted)
     absent = known[int(np.random.default_rng(photo.id).integers(len(known)))] if known else None
-    return NamedPhoto(photo, tuple((name, tuple(instances[name])) for name in sorted(instances)), absent)
+    return NamedPhoto(photo, tuple((name, tuple(records)) for name, records in shown.items()), absent)
 
 
 def union(instances: Sequence[ObjectRecord]) -> Bool[np.ndarray, "h w"]:

@@ -1,8 +1,9 @@
 """References: what one photo shows, found in another.
 
-**Pairs** (photos). For every photo and every countable class in it: another photo with that class, drawn by the seed
-from all that have it. The reference is the largest single instance there, as a mask; truth is the union of the class in
-the first photo, crowds and groups too; the answer that of `segment(Reference(...))`.
+**Pairs** (photos). For every photo and every countable class that it shows: another photo that shows it, drawn by the
+seed from all that do. The reference is the largest single instance there, as a mask; truth is the union of the class in
+the first photo, crowds and groups too; the answer that of `segment(Reference(...))`. A class is shown by an object of
+at least 0.5% of the photo, neither crowd nor group.
 
 **In context** (videos; SEEM's zero-shot in-context prompting). The first frame shows each object by its mask; every
 other annotated frame is segmented from that alone, and nothing is remembered from frame to frame.
@@ -15,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from seem.data.dataset import Dataset
+from seem.data.dataset import Dataset, names_shown
 from seem.data.records import ObjectRecord, PhotoRecord
 from seem.evaluation.measure import Look, Measure
 from seem.evaluation.metrics.in_context import InContextScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
-from seem.evaluation.protocols.phrases import union
+from seem.evaluation.protocols.phrases import SHOWN, union
 from seem.evaluation.protocols.videos import Track, Videos
 from seem.evaluation.subject import region
 from seem.evaluation.tally import Line, Tally
@@ -46,7 +47,8 @@ class Pair:
 def pairs(dataset: Dataset, seed: int = 0) -> Measure:
     """Look in every photo for what another one shows."""
     drawn = _Pairs(dataset, seed)
-    rules = ("reference: the largest instance in the other photo", "truth: all of the class", f"pairs by seed {seed}")
+    shown, truth = "reference: the largest instance in the other photo", "truth: all of the class"
+    rules = (shown, truth, SHOWN, f"pairs by seed {seed}")
     return Measure(PAIRS, (Line(PAIRS, "model", OverlapScores, rules),), drawn.of, _ask_pairs)
 
 
@@ -58,9 +60,9 @@ class _Pairs:
     def of(self, photo: PhotoRecord) -> list[Pair]:
         """List the questions about a photo, by the class's name."""
         found = []
-        for name, records in sorted(_by_name(self.dataset, photo).items()):
+        for name, records in names_shown(self.dataset, photo).items():
             others = [pair for pair in self._instances.get(name, ()) if pair[0].id != photo.id]
-            if others and any(not record.is_group for record in records):
+            if others:
                 other, shown = min(others, key=lambda pair: self._lot(name, photo, pair[0]))
                 found.append(Pair(name, tuple(records), other, shown))
         return found
@@ -70,23 +72,14 @@ class _Pairs:
         """List for every class the photos that have it, each with its largest single instance."""
         found: dict[str, list[tuple[PhotoRecord, ObjectRecord]]] = {}
         for photo in self.dataset.photos:
-            for name, records in _by_name(self.dataset, photo).items():
+            for name, records in names_shown(self.dataset, photo).items():
                 single = [record for record in records if not record.is_group]
-                if single:
-                    largest = max(single, key=lambda record: (record.area, -record.id))
-                    found.setdefault(name, []).append((photo, largest))
+                largest = max(single, key=lambda record: (record.area, -record.id))
+                found.setdefault(name, []).append((photo, largest))
         return found
 
     def _lot(self, name: str, photo: PhotoRecord, other: PhotoRecord) -> bytes:
         return hashlib.sha256(f"{self.seed}:{name}:{photo.id}:{other.id}".encode()).digest()
-
-
-def _by_name(dataset: Dataset, photo: PhotoRecord) -> dict[str, list[ObjectRecord]]:
-    found: dict[str, list[ObjectRecord]] = {}
-    for record in dataset.objects[photo.id]:
-        if record.category.is_thing and record.category.text and record.area:
-            found.setdefault(record.category.text, []).append(record)
-    return found
 
 
 def _ask_pairs(look: Look, asked: Sequence[Pair], tallies: Sequence[Tally]) -> None:

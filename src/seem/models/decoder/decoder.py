@@ -40,7 +40,7 @@ class ImageMemory:
     reads: tuple[KeysValues, ...]
     small_masks: tuple[Float[Tensor, "b c _hl _wl"], ...]
     summary: Float[Tensor, "b d"] | None = None
-    meaning: Float[Tensor, "b d h8 w8"] | None = None
+    meaning: Float[Tensor, "b d h4 w4"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

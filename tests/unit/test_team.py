@@ -1,0 +1,102 @@
+"""Training by several processes of this machine."""
+
+import json
+import os
+import time
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import tiny_training as tiny
+from seem.cli.main import main
+from seem.errors import SeemError
+from seem.processes import THREADS, one_thread_each
+from seem.recipes import finetune as recipe
+from seem.training.engine import mean_over_processes, world
+from seem.training.team import together
+
+
+def note(folder):
+    """Write down who this is, and what all are on average."""
+    rank, count = world()
+    mean = mean_over_processes(10 * rank, torch.device("cpu"))
+    (folder / f"{rank}.json").write_text(json.dumps([count, mean, torch.get_num_threads()]))
+
+
+def fail(kind):
+    """Fail in one process, wait in the other for a message that never comes."""
+    if world()[0]:
+        raise kind("the second has had enough")
+    dist.barrier()
+
+
+def die():
+    if world()[0]:
+        os._exit(9)
+    time.sleep(600)
+
+
+def test_processes_form_one_world(tmp_path):
+    together(2, note, tmp_path)
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[2, 5.0, 1]] * 2
+
+
+def test_one_process_is_this_one(tmp_path):
+    here = []
+    together(1, here.append, os.getpid())
+    assert here == [os.getpid()]
+    assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize(("kind", "becomes"), [(ValueError, ValueError), (SeemError, SeemError), (OSError, SeemError)])
+def test_the_error_of_one_ends_all(kind, becomes):
+    with pytest.raises(becomes, match="the second has had enough"):
+        together(2, fail, kind)
+
+
+def test_a_process_that_dies_ends_all():
+    with pytest.raises(SeemError, match=r"exit code 9\).*--resume"):
+        together(2, die)
+
+
+def test_threads_are_as_before_afterwards(monkeypatch):
+    monkeypatch.setenv(THREADS[0], "7")
+    monkeypatch.delenv(THREADS[1], raising=False)
+    with one_thread_each():
+        assert [os.environ[name] for name in THREADS] == ["1"] * 3
+    assert os.environ[THREADS[0]] == "7"
+    assert THREADS[1] not in os.environ
+
+
+def test_how_many_processes(tmp_path, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    request = tiny.request_for(["bricks"], tmp_path / "run", "nano")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    assert recipe.processes_for(request) == 6
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert recipe.processes_for(request) == recipe.MOST_PROCESSES
+    assert recipe.processes_for(request, 3) == 3
+    with pytest.raises(ValueError, match="--processes is 0"):
+        recipe.processes_for(request, 0)
+    monkeypatch.setenv("RANK", "1")
+    assert recipe.processes_for(request) == 1
+    with pytest.raises(ValueError, match="torchrun has started the processes"):
+        recipe.processes_for(request, 2)
+
+
+def test_a_run_by_two_processes_goes_on_with_two(tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("RANK", raising=False)
+    data, out = tiny.bricks(tmp_path / "bricks"), tmp_path / "run"
+    words = ["finetune", "--data", str(data), "--out", str(out), "--steps", "2", "--size", "64"]
+    assert main([*words, "--processes", "2"]) == 0
+    said = capfd.readouterr().out
+    assert "in each of 2 processes" in said
+    assert said.count("To learn from") == 1
+    assert json.loads((out / "run.json").read_text())["processes"] == 2
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    request = tiny.request_for([data], out, "nano")
+    assert (recipe.processes_for(request), recipe.processes_for(request, overwrite=True)) == (2, 1)
+    assert main([*words, "--processes", "1", "--resume"]) == 2
+    assert "was begun with 2 processes" in capfd.readouterr().err
+    assert main([*words, "--resume"]) == 0
