@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,7 +31,6 @@ from seem.errors import SeemError, in_short
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import fit
 from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
@@ -61,7 +61,7 @@ from seem.tasks.labels import label_masks, label_places
 from seem.tasks.panoptic import Confident
 from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_output, to_photo
-from seem.tasks.presence import presence
+from seem.tasks.presence import presence, presence_within
 from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
@@ -435,8 +435,9 @@ class EncodedImage:
         Every object query compares its class vector with the phrases, with "background" and with the names in
         `against`, and keeps the phrase that fits it best. Score = softmax probability of that phrase times mean mask
         probability, the published score of instances: `find("cat")` scores cats as `instances()` does. Of masks that
-        overlap (IoU above 0.5) the better one stays. nano answers each phrase with one mask of all that it means,
-        scored by how surely that is in the photo, and divides it into objects.
+        overlap (IoU above 0.5) the better one stays. nano answers each phrase that is in the photo with one mask of all
+        that it means, and its islands are the objects, scored by how surely their own places show it; things that touch
+        are one.
 
         The published models' object queries know kinds, hardly attributes: "red car" finds cars, and nothing else. For
         the one that is meant, `segment(Text("the red car"))`.
@@ -491,16 +492,17 @@ class EncodedImage:
         sure = self._presence(self.model.classifier(vocabulary)[: len(said)], against)
         there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= limit]
         answers = self._ask([Asked.of(said[row]) for row in there])
-        rows, parts = [], []
-        for place, row in enumerate(there):
-            logits = answers[place][0].logits
-            regions = fit(self._object_queries().mask_logits[None], (logits.shape[-2], logits.shape[-1]))[0] > 0
-            objects = divide(logits, regions)
-            rows += [row] * len(objects)
-            parts += objects
-        once = distinct(torch.stack(parts) > 0, SAME_OBJECT) if parts else []  # phrases come best first
-        rows, parts = [rows[place] for place in once], [parts[place] for place in once]
-        scores = sure[rows].tolist()
+        found = [(row, part) for place, row in enumerate(there) for part in divide(answers[place][0].logits)]
+        shares = torch.stack([part for _, part in found] or [sure.new_zeros(1, 1)])[: len(found)] > 0
+        own = self._presence(self.model.classifier(vocabulary)[[row for row, _ in found]], against, regions=shares)
+        likely = own >= limit
+        best = {row: place for place, (row, _) in reversed([*enumerate(found)])}  # the largest part of what is there
+        likely[[*best.values()]] = True
+        order = [place for place in own.argsort(descending=True, stable=True).tolist() if likely[place]]
+        once = distinct(shares[order], SAME_OBJECT)
+        order = [order[place] for place in once]
+        rows, parts = [found[place][0] for place in order], [found[place][1] for place in order]
+        scores = own[order].tolist()
         return self._results(
             "find",
             [self._packed(to_photo(part[None], self._frame)[0]) for part in parts],
@@ -508,7 +510,7 @@ class EncodedImage:
             vocabulary,
             seconds=time.perf_counter() - started,
             labels=Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
-            kind="phrase, divided into objects",
+            kind="phrase, its islands",
             prompts=said,
             embeddings=self.model.classifier(vocabulary)[rows] if rows else None,
         )
@@ -878,11 +880,16 @@ class EncodedImage:
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
     def _presence(
-        self, vectors: Float[Tensor, "n d"], against: Classes = None, among: Vocabulary | None = None
+        self,
+        vectors: Float[Tensor, "n d"],
+        against: Classes = None,
+        among: Vocabulary | None = None,
+        regions: Bool[Tensor, "n h2 w2"] | None = None,
     ) -> Float[Tensor, " n"]:
         """Score how surely what vectors of the text space mean is in the photo, and not what has another name.
 
-        Those names are `against`, None = COCO's, and all names of a vocabulary whose classes the vectors are.
+        With a region (padded frame, any stride) for each vector: is there, rather than in the photo. The names are
+        `against`, None = COCO's, and all names of a vocabulary whose classes the vectors are.
         """
         meaning = self._at_hand.meaning
         assert meaning is not None
@@ -895,7 +902,12 @@ class EncodedImage:
             named = torch.cat((named, self.model.classifier(among)[fresh]))
         with torch.no_grad():
             network = self.model.network
-            return presence(places, vectors, named, float(network.text.logit_scale.exp()), network.config.even_presence)
+            scale, even = float(network.text.logit_scale.exp()), network.config.even_presence
+            if regions is None:
+                return presence(places, vectors, named, scale, even)
+            size = (meaning.shape[-2], meaning.shape[-1])
+            shares = F.adaptive_avg_pool2d(regions.float(), size)[:, :height, :width]
+            return presence_within(places, vectors, named, scale, even, shares)
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seem.tasks.presence import presence
+from seem.tasks.presence import presence, presence_within
 
 DOG, CAT, CAR, SKY = torch.eye(4)
 NAMES = torch.stack([DOG, CAT, CAR, SKY])
@@ -48,3 +48,15 @@ def test_nothing_said_is_nowhere():
 
 def test_one_place_of_a_tiny_photo_is_enough():
     assert presence(DOG.reshape(4, 1, 1), DOG[None], NAMES, 20.0, EVEN)[0] > 0.99
+
+
+def test_a_region_is_judged_by_its_own_places():
+    photo = torch.stack([DOG, DOG, SKY, CAT], dim=1)[:, None]  # 1 x 4 places
+    shares = [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.2, 0.1, 0.0], [1.0, 0.0, 0.0, 0.0]]
+    regions = torch.tensor(shares)[:, None]
+    said = presence_within(photo, torch.stack([DOG, DOG, DOG, CAT]), NAMES, 20.0, EVEN, regions)
+    assert said[0] > 0.9
+    assert said[1] < 0.1
+    assert said[2] > 0.9  # smaller than a place: that which holds most of it is asked
+    assert said[3] < 0.1
+    assert presence_within(photo, torch.zeros(0, 4), NAMES, 20.0, EVEN, regions[:0]).tolist() == []

@@ -50,7 +50,7 @@ class Stage:
     named_size: int = 128
 
 
-STAGES = (Stage(0.45, 160, 64), Stage(0.75, 192, 40), Stage(1.0, 224, 24, 160))
+STAGES = (Stage(0.45, 160, 48), Stage(0.75, 192, 40), Stage(1.0, 224, 24, 160))
 """Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
 P_PASTE = 0.4  # of the named photos: how many have a thing of another one in front of them

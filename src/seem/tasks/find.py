@@ -20,12 +20,9 @@ from torch import Tensor
 
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct
-from seem.tasks.regions import islands
+from seem.tasks.regions import SPECK, islands
 
 SAME_OBJECT = 0.5  # IoU above which two masks are one object
-INSIDE = 0.7  # share of a region that has to be meant for it to be one of the objects
-TAKEN = 0.5  # share of a region that better ones may have taken already
-REST = 0.1  # share of the whole mask that an island without a region of its own needs
 OUTSIDE = -20.0  # logit of what belongs to another object
 LIKELIER = 0.5  # score above which a phrase is likelier than everything else together
 ARTICLES = frozenset({"a", "an", "the"})
@@ -61,27 +58,13 @@ def everything_that_fits(
     return Fitting(queries, phrases[queries], fits[queries], scores[order])
 
 
-def divide(meant: Float[Tensor, "h w"], regions: Bool[Tensor, "n h w"]) -> list[Float[Tensor, "h w"]]:
-    """Divide the mask of all that a phrase means into objects, largest first: mask logits each.
+def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
+    """Divide the mask of all that a phrase means into its islands, largest first: mask logits each.
 
-    `meant` are its logits, `regions` what the photo consists of, best first. A region that lies in the mask is an
-    object, unless better ones have taken it; what no region covers is divided into its islands, of which specks are
-    left out unless there is nothing else. Objects do not overlap, and together they are the mask but for specks.
+    Specks are nobody's. Things of one kind that touch stay one: the parts of a close-up look much like several things.
     """
-    whole = meant > 0
-    free = whole.clone()
-    parts = []
-    for region in regions:
-        area = int(region.sum())
-        mine = region & free
-        if area and int((region & whole).sum()) >= INSIDE * area and int(mine.sum()) >= (1 - TAKEN) * area:
-            parts.append(mine)
-            free &= ~region
-    least = REST * int(whole.sum())
-    rest = [torch.from_numpy(island).to(meant.device) for island in islands(np.asarray(free.cpu()))]
-    parts += [island for island in rest if int(island.sum()) >= least]
-    parts.sort(key=lambda part: -int(part.sum()))
-    return [meant.masked_fill(~part, OUTSIDE) for part in parts or rest[:1]]  # nothing meant: no island, no object
+    parts = islands(np.asarray(meant.cpu() > 0), least=SPECK)
+    return [meant.masked_fill(~torch.from_numpy(part).to(meant.device), OUTSIDE) for part in parts]
 
 
 def competing(

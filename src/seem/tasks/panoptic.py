@@ -14,10 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.tasks.regions import islands
+from seem.tasks.regions import SPECK, islands
 
 PHRASE_OVERLAP = 0.6  # share of its mask that a phrase has to keep: phrases overlap more than queries
-SPECK = 0.1  # share of a thing's pixels that an island needs to be an instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +113,9 @@ def divide_things(found: PanopticMap) -> PanopticMap:
     segments: list[PanopticSegment] = []
     for segment in found.segments:
         whole = before == segment.id
-        parts = islands(whole) if segment.is_thing else [whole]
-        for part in parts:
-            if part.sum() >= SPECK * whole.sum():
-                segments.append(replace(segment, id=len(segments) + 1))
-                ids[part] = len(segments)
+        for part in islands(whole, least=SPECK) if segment.is_thing else [whole]:
+            segments.append(replace(segment, id=len(segments) + 1))
+            ids[part] = len(segments)
     return PanopticMap(torch.from_numpy(ids).to(found.ids.device), tuple(segments))
 
 

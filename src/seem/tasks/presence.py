@@ -6,6 +6,8 @@ sure are the places that show it best that they show it rather than anything els
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,13 +30,39 @@ def presence(
     `scale` is the model's temperature. Among so many names even what is there gets little of a place: `even` is the
     probability, mean of the best places, that counts as a half.
     """
+    scores = []
+    for likely in _likely(meaning, meant, named, scale):
+        surest = likely.topk(max(1, round(BEST_PLACES * len(likely)))).values.mean()
+        scores.append(surest / (surest + even))
+    return torch.stack(scores) if scores else meaning.new_zeros(0)
+
+
+def presence_within(
+    meaning: Float[Tensor, "d h w"],
+    meant: Float[Tensor, "n d"],
+    named: Float[Tensor, "k d"],
+    scale: float,
+    even: float,
+    regions: Float[Tensor, "n h w"],
+) -> Float[Tensor, " n"]:
+    """Return how surely each of N regions (its share of every place) is the thing that was meant by it, 0-1.
+
+    As `presence`, but asked of the better half of the region's own places.
+    """
+    scores = []
+    for likely, region in zip(_likely(meaning, meant, named, scale), regions.flatten(1), strict=True):
+        own = likely[region >= min(0.5, float(region.max()))]
+        surest = own.topk(-(-len(own) // 2)).values.mean()
+        scores.append(surest / (surest + even))
+    return torch.stack(scores) if scores else meaning.new_zeros(0)
+
+
+def _likely(
+    meaning: Float[Tensor, "d h w"], meant: Float[Tensor, "n d"], named: Float[Tensor, "k d"], scale: float
+) -> Iterator[Float[Tensor, " p"]]:
+    """Go through the things: how likely it is, at every place, that it shows that and nothing else with a name."""
     places = meaning.flatten(1).float().mT
     mine, theirs = places @ meant.float().mT * scale, places @ named.float().mT * scale
-    competes = meant.float() @ named.float().mT < SAME_MEANING
-    scores = []
-    for row, rivals in enumerate(competes):
+    for row, rivals in enumerate(meant.float() @ named.float().mT < SAME_MEANING):
         against = torch.cat((mine[:, row, None], theirs[:, rivals]), dim=1)
-        surest = against.softmax(dim=1)[:, 0].topk(max(1, round(BEST_PLACES * len(places)))).values
-        likely = surest.mean() * meant[row].any()
-        scores.append(likely / (likely + even))
-    return torch.stack(scores) if scores else places.new_zeros(0)
+        yield against.softmax(dim=1)[:, 0] * meant[row].any()

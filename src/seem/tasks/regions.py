@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SPECK = 0.1  # share of the largest island below which one is no object
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -58,11 +60,14 @@ def find_regions(mask: NDArray[np.bool_], corners: bool) -> Runs:
     return Runs(starts, ends, _join(len(starts), above, below))
 
 
-def islands(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Return the islands of an (H, W) mask, the largest first; pixels that touch at a corner are one island."""
+def islands(mask: NDArray[np.bool_], least: float = 0.0) -> list[NDArray[np.bool_]]:
+    """Return the islands of an (H, W) mask, the largest first; pixels that touch at a corner are one island.
+
+    Islands smaller than the share `least` of the largest are left out.
+    """
     runs = find_regions(mask, corners=True)
     areas = np.bincount(runs.regions, runs.ends - runs.starts)
-    numbers = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)]
+    numbers = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas >= max(1, least * areas.max(initial=0)))]
     return [draw(runs, runs.regions == number, mask.shape) for number in numbers.tolist()]
 
 
