@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ FILES = (
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 150, 5000
 USUAL_MINUTES = 30.0  # more is never planned unless it is asked for
 ALL_OVER, IN_PART = 8, 1  # photos asked for names alone, for each other one: of sets labelled all over, of others
-FEWEST_NAMED = 4  # of the former, where several processes share them
+FEWEST_NAMED = 2  # of the former, where several processes share them
 VALIDATIONS = 10  # in a whole run
 FINAL_PHOTOS = 200  # at most so many photos are scored before and after
 VALIDATION_SHARE = 0.15  # of the time may go into validation
@@ -410,7 +411,8 @@ def opened(model: str, scratch: bool, seed: int) -> LoadedNetwork:
 def named_of(material: Material, processes: int) -> int:
     """Decide how many photos are asked for names alone, for each other one; 0 where no class is told completely.
 
-    Processes share a step's photos rather than make steps of more: a small model learns by the number of steps.
+    Processes share a step's photos rather than make steps of more: a small model learns by the number of steps. To keep
+    the shares, photos are then asked everything in some steps only (`rest_of`).
     """
     told = any(
         each.dataset.complete_names(photo) for each in material.train for photo in each.dataset.photos[:LOOKED_AT]
@@ -421,12 +423,17 @@ def named_of(material: Material, processes: int) -> int:
     return max(FEWEST_NAMED, ALL_OVER // processes) if all_over else IN_PART
 
 
+def rest_of(named: int) -> int:
+    """Say in which steps photos are asked everything: in all, or in every second, third, ..."""
+    return ALL_OVER // named if named > IN_PART else 1
+
+
 def course_of(
     network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> Course:
     """Say how samples are drawn for a network of either kind."""
     if network.meaning is not None:
-        return Course(bank, size, batch, seed, named=named)
+        return Course(bank, size, batch, seed, named=named, rest=rest_of(named))
     how = Augmentation.published() if as_published else Augmentation()
     return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, PUBLISHED_MIX, augmentation=how)
 
@@ -508,6 +515,7 @@ def tell_plan(plan: Plan, network: Segmenter, frozen: int, trial: Trial, say: Sa
     )
     say(
         f"Canvas {plan.size} x {plan.size}, {config.batch} photos at a time"
+        + (f", in one of {rest_of(plan.named)} steps," if rest_of(plan.named) > 1 else "")
         + (f" and {config.batch * plan.named} for names alone" if plan.named else "")
         + (f", {config.accumulate} times a step" if config.accumulate > 1 else "")
         + (f", in each of {plan.processes} processes" if plan.processes > 1 else "")
@@ -545,7 +553,9 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
         seconds = full.seconds
         if half.work <= FASTER * full.work and abs(half.loss - full.loss) <= CLOSE * abs(full.loss):
             arithmetic, seconds = "bfloat16", half.seconds
-        batch = 2
+        batch, seconds = 2, seconds / course.rest
+        for number in range(1, course.rest):
+            seconds += one_step(network, course, loss_of, arithmetic, 2, number).seconds / course.rest
         here = world()[1] if device.type == "cpu" else 1  # so many share the memory
         while 2 * batch <= wanted and taken.peak * batch * here <= MEMORY_SHARE * room.free_bytes(device):
             batch *= 2
@@ -553,7 +563,10 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
         while batch > 2:
             try:
                 with room.measured(device) as taken:
-                    seconds = one_step(network, course, loss_of, arithmetic, batch).seconds
+                    seconds = mean(
+                        one_step(network, course, loss_of, arithmetic, batch, number).seconds
+                        for number in range(course.rest)
+                    )
             except (MemoryError, torch.OutOfMemoryError):
                 batch //= 2
                 continue
@@ -594,11 +607,13 @@ class Step:
     work: float
 
 
-def one_step(network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int) -> Step:
+def one_step(
+    network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int, number: int = 0
+) -> Step:
     """Run a step forward and backward, drawing photos included."""
     device = next(network.parameters()).device
     started, worked = time.perf_counter(), time.process_time()
-    loss, _ = priced(network, course.asked(0, network, count), loss_of, arithmetic)
+    loss, _ = priced(network, course.asked(number, network, count), loss_of, arithmetic)
     loss.backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
     if device.type == "cuda":

@@ -36,10 +36,15 @@ LossOf: TypeAlias = "Callable[[Segmenter, Asked], tuple[Tensor, dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A step: photos with what is asked about them, further photos that are asked for names alone, and its dice."""
+    """A step: photos with what is asked about them, further photos that are asked for names alone, and its dice.
 
-    batch: TrainingBatch
+    Not every step has photos of the first kind (None).
+    """
+
+    batch: TrainingBatch | None
     named: tuple[Sample, ...]
+    weight: int
+    """How many photos of the first kind a step has that has any."""
     rng: np.random.Generator
 
 
@@ -47,8 +52,9 @@ class Asked:
 class Course:
     """How samples are drawn: `size` is the side of the canvas in pixels.
 
-    For every photo that is asked everything, `named` others are asked for names alone: what their places and things
-    are called. That costs a quarter, and names need many photos.
+    For every photo of a step, `named` others are asked for names alone: what their places and things are called. That
+    costs a quarter, and names need many photos. In every `rest`-th step, the first included, the photo itself is asked
+    everything; in the others there are the further ones alone.
     """
 
     bank: PhotoBank
@@ -58,6 +64,7 @@ class Course:
     objects: int = 3
     mix: PromptMix = field(default_factory=PromptMix)
     named: int = 0
+    rest: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def samples(self, number: int, count: int | None = None) -> list[Sample]:
@@ -75,8 +82,12 @@ class Course:
     def asked(self, number: int, network: Segmenter, count: int | None = None) -> Asked:
         """Draw the photos of a step and what is asked about them."""
         rng = np.random.default_rng((self.seed, number, world()[0]))
+        count = self.batch if count is None else count
+        named = self.named_samples(number, network, count)
+        if number % self.rest:
+            return Asked(None, named, count, rng)
         batch = make_batch(self.samples(number, count), network.config.image, self.objects, self.mix, rng)
-        return Asked(batch, self.named_samples(number, network, self.batch if count is None else count), rng)
+        return Asked(batch, named, count, rng)
 
     def named_samples(self, number: int, network: Segmenter, count: int) -> tuple[Sample, ...]:
         """Draw the photos of a step that are asked for names alone, seen about as large as at inference."""
@@ -92,7 +103,8 @@ class Course:
 
     def describe(self, number: int, network: Segmenter) -> str:
         """Name the photos of a step."""
-        samples = (*self.samples(number), *self.named_samples(number, network, self.batch))
+        full = () if number % self.rest else self.samples(number)
+        samples = (*full, *self.named_samples(number, network, self.batch))
         named = dict.fromkeys(f"{sample.set_name} {sample.photo_id}" for sample in samples)
         return f"photos {', '.join(named)}"
 
@@ -138,22 +150,27 @@ def loss_for(
         wanted = Objective()
 
         def nano_loss(model: Segmenter, asked: Asked) -> tuple[Tensor, dict[str, float]]:
-            loss = step_loss(model, asked.batch, book, wanted, asked.rng)
-            named = {
-                "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
-                "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
-            }  # fmt: skip
-            if not asked.named:
-                return loss.total, named
-            naming = naming_loss(model, asked.named, book, wanted, asked.rng)
-            total = loss.total + len(asked.named) / len(asked.batch.samples) * naming  # every photo counts alike
-            return total, {**named, "naming": float(naming.detach()), "total": float(total.detach())}
+            parts, named = [], {}
+            if asked.batch is not None:
+                loss = step_loss(model, asked.batch, book, wanted, asked.rng)
+                parts.append(loss.total)
+                named = {
+                    "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
+                    "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou,
+                }  # fmt: skip
+            if asked.named:
+                naming = naming_loss(model, asked.named, book, wanted, asked.rng)
+                parts.append(len(asked.named) / asked.weight * naming)  # every photo counts alike
+                named["naming"] = float(naming.detach())
+            total = torch.stack(parts).sum()
+            return total, {**named, "total": float(total.detach())}
 
         return nano_loss
     speech = Speech(tokenizer, network.config.text.templates == "all")
     chosen = objective or PublishedObjective()
 
     def seem_loss(model: Segmenter, asked: Asked) -> tuple[Tensor, dict[str, float]]:
+        assert asked.batch is not None
         return published_loss(model, asked.batch, speech, chosen, asked.rng, count_of)
 
     return seem_loss
@@ -180,4 +197,4 @@ def priced(model: Segmenter, asked: Asked, loss_of: LossOf, arithmetic: Arithmet
     # the fused attention kernels are slow backwards on a CPU at these sizes
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"), attention:
-        return loss_of(model, replace(asked, batch=asked.batch.to(device)))
+        return loss_of(model, replace(asked, batch=None if asked.batch is None else asked.batch.to(device)))

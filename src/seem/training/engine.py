@@ -102,7 +102,7 @@ class Progress:
     """
 
     step: int = 0
-    totals: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, tuple[float, int]] = field(default_factory=dict)
     best_score: float = -math.inf
     best_step: int = -1
     stale: int = 0
@@ -200,10 +200,11 @@ def train(
         follow(average, model, config.average, sharded=sharded)
         progress.step = step + 1
         for name, value in {"seconds": time.monotonic() - began, **terms}.items():
-            progress.totals[name] = progress.totals.get(name, 0.0) + value / config.log_every
+            total, count = progress.totals.get(name, (0.0, 0))
+            progress.totals[name] = (total + value, count + 1)  # not every step has every term
         if progress.step % config.log_every == 0:
             if rank == 0:
-                log(out, progress.step, progress.totals, hooks.report)
+                log(out, progress.step, {name: a / b for name, (a, b) in progress.totals.items()}, hooks.report)
             progress.totals = {}
         late = time.monotonic() - started > 60 * config.minutes
         due = config.validate_every > 0 and (progress.step % config.validate_every == 0 or step + 1 == config.steps)
@@ -345,7 +346,7 @@ def save(
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
-    totals: Mapping[str, float],
+    totals: Mapping[str, tuple[float, int]],
     config: TrainConfig,
 ) -> None:
     """Write everything that resuming needs, aside first, then renamed."""
