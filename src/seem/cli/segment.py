@@ -308,7 +308,10 @@ def segment(
     reference_mask: ReferenceMaskOption = None,
     reference_text: ReferenceTextOption = None,
     candidates: Annotated[
-        int, typer.Option(metavar="N", help="So many alternatives, the best first.", rich_help_panel=OBJECT)
+        int,
+        typer.Option(
+            metavar="N", help="So many alternatives, the best first (SEEM; nano has one).", rich_help_panel=OBJECT
+        ),
     ] = 1,
     second_look: Annotated[
         bool,
