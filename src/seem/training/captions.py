@@ -177,7 +177,7 @@ def noun_term(
         spoken.append((free[found.queries], words[found.objects]))
         called.append((b * count + match.queries, names[match.objects]))
     rows, texts = (torch.cat(each) for each in zip(*spoken, *called, strict=True))
-    meanings, meant = nouns.meanings[texts].unique(return_inverse=True)
+    meanings, meant = torch.unique(nouns.meanings[texts], return_inverse=True)
     earliest = torch.full_like(meanings, len(texts)).scatter_reduce(
         0, meant, torch.arange(len(texts), device=texts.device), "amin"
     )  # of texts that mean the same the first one speaks (official behaviour)
