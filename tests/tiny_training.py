@@ -19,7 +19,7 @@ from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.recipes.finetune import Request
 from seem.training import course, engine
-from tiny import tiny_nano, tiny_network
+from tiny import tiny_nano, tiny_network, tiny_relative
 
 HW = (48, 64)
 
@@ -100,6 +100,22 @@ def use_tiny_nano(folder):
     if not file.exists():
         write_tensors(file, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     return zoo.KNOWN | {"nano": replace(zoo.KNOWN["nano"], config=tiny_nano)}, file
+
+
+def use_tiny_xdecoder(folder, monkeypatch):
+    """Let the small X-Decoder be tiny; returns the file of its weights."""
+    network = tiny_relative("xdecoder").network
+    name, file = "xdecoder-focal-t", Path(folder) / "xdecoder.safetensors"
+    write_tensors(file, network.state_dict(), {MODEL_KEY: name})
+    card = replace(zoo.KNOWN[name], config=lambda: replace(network.config, name=name))
+    monkeypatch.setattr(zoo, "KNOWN", zoo.KNOWN | {name: card})
+    return file
+
+
+def with_captions(document):
+    """Say something of every photo of a COCO file."""
+    for image in document["images"]:
+        image["captions"] = ["A red brick in front of a wall."]
 
 
 def request_for(data, out, model, **changes):

@@ -6,8 +6,22 @@ from math import log
 import pytest
 import torch
 
-from seem.training.captions import CaptionPrediction, Captions, CaptionTerms, CaptionWeights, caption_terms
-from seem.training.losses import next_word_cross_entropy, pair_cross_entropy, word_pair_cross_entropy
+from seem.training.captions import (
+    CaptionPrediction,
+    Captions,
+    CaptionTerms,
+    CaptionWeights,
+    Nouns,
+    caption_terms,
+    noun_term,
+)
+from seem.training.losses import (
+    meaning_cross_entropy,
+    next_word_cross_entropy,
+    pair_cross_entropy,
+    word_pair_cross_entropy,
+)
+from seem.training.matcher import Match
 
 YES, NO = True, False
 THREE = log(3)  # against 0: three quarters
@@ -74,16 +88,86 @@ def test_no_captions_cost_nothing():
     assert word_pair_cross_entropy(torch.zeros(0, 0), torch.zeros(0, 4, dtype=torch.bool)).item() == 0
 
 
-@pytest.mark.parametrize("loss", ["words", "pairs", "words of photos"])
+@pytest.mark.parametrize("loss", ["words", "pairs", "words of photos", "meanings"])
 def test_gradients_are_right(loss):
     valid = torch.tensor([[YES, YES, YES], [YES, YES, NO]])
-    shapes = {"words": (2, 3, 4), "pairs": (3, 3), "words of photos": (2, 5)}
+    shapes = {"words": (2, 3, 4), "pairs": (3, 3), "words of photos": (2, 5), "meanings": (4, 3)}
     ask = {
         "words": lambda x: next_word_cross_entropy(x, torch.tensor([[0, 3, 1], [2, 1, 1]]), valid),
         "pairs": pair_cross_entropy,
         "words of photos": lambda x: word_pair_cross_entropy(x, valid),
+        "meanings": lambda x: meaning_cross_entropy(x, torch.tensor([2, 0, 1, 0])),
     }
     assert torch.autograd.gradcheck(ask[loss], torch.randn(shapes[loss], dtype=torch.float64, requires_grad=True))
+
+
+# --- What the nouns mean ----------------------------------------------------------------------------------------------
+
+
+def rows(*numbers):
+    return torch.tensor(numbers, dtype=torch.long)
+
+
+def test_regions_ask_for_their_meaning_and_meanings_share_their_regions():
+    """Two regions mean the first thing, of which only one knows; the third means the second."""
+    similarity, meanings = torch.tensor([[THREE, 0.0], [0.0, 0.0], [0.0, 0.0]]), rows(0, 0, 1)
+    regions = (log(4 / 3) + 2 * log(2)) / 3
+    said = ((log(5 / 3) + log(5)) / 2 + log(3)) / 2
+    for share in (1.0, 0.0, 0.7):
+        cost = meaning_cross_entropy(similarity, meanings, region_share=share)
+        assert cost.item() == pytest.approx(share * regions + (1 - share) * said)
+    assert meaning_cross_entropy(similarity, meanings).item() == pytest.approx(0.7 * regions + 0.3 * said)
+
+
+def test_nothing_meant_costs_nothing():
+    assert meaning_cross_entropy(torch.zeros(0, 0), rows()).item() == 0
+
+
+KITE, SKY, KITES = torch.eye(3)
+CAPTIONED = Nouns(torch.stack([KITE, SKY, KITES]), rows(0, 1, 0), (rows(1, 2),), (rows(0),))
+
+
+def test_nouns_go_to_the_regions_that_objects_leave():
+    """The region like "kite" answers for the kite, the others are called "sky" and "kites", which speaks for "kite"."""
+    regions = torch.stack([KITE, SKY, KITES])[None]
+    cost = noun_term(regions, CAPTIONED, THREE, [Match(rows(0), rows(0))])
+    asked = (log(4 / 3) + log(4 / 3) + log(2)) / 3
+    said = (log(5 / 3) + (log(5 / 3) + log(5)) / 2) / 2
+    assert cost.item() == pytest.approx(0.7 * asked + 0.3 * said, rel=1e-5)
+
+
+def test_a_noun_never_takes_the_region_of_an_object():
+    """The kite's region is like the sky, so the sky has to go elsewhere: 1 is no more like it than like kites."""
+    regions = torch.stack([SKY, KITE, KITES])[None]
+    cost = noun_term(regions, CAPTIONED, THREE, [Match(rows(0), rows(0))])
+    asked = (log(2) + log(4 / 3) + log(4)) / 3  # the sky's, the kites', the kite's own
+    said = (log(5) + (log(5 / 3) + log(5)) / 2) / 2
+    assert cost.item() == pytest.approx(0.7 * asked + 0.3 * said, rel=1e-5)
+
+
+def test_photos_without_a_caption_teach_the_names_of_their_objects():
+    nouns = replace(CAPTIONED, spoken=(rows(),))
+    alone = noun_term(torch.stack([SKY, KITE])[None], nouns, THREE, [Match(rows(0), rows(0))])
+    assert alone.item() == 0  # one pair only: nothing to mistake it for
+    two = replace(CAPTIONED, spoken=(rows(), rows(1)), called=(rows(0), rows()))
+    both = noun_term(
+        torch.stack([SKY, KITE]).repeat(2, 1, 1), two, THREE, [Match(rows(1), rows(0)), Match(rows(), rows())]
+    )
+    assert both.item() == pytest.approx(log(4 / 3), rel=1e-5)
+
+
+def test_the_noun_term_has_the_right_gradient():
+    chance = torch.Generator().manual_seed(2)
+    regions = torch.randn(2, 4, 5, generator=chance, dtype=torch.float64, requires_grad=True)
+    vectors = torch.randn(6, 5, generator=chance, dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    nouns = Nouns(vectors, rows(0, 1, 2, 0, 3, 4), (rows(2, 4), rows(3, 5)), (rows(0, 1), rows(1)))
+    matches = [Match(rows(0, 2), rows(1, 0)), Match(rows(3), rows(0))]
+
+    def cost(regions, vectors, scale):
+        return noun_term(regions, replace(nouns, vectors=vectors), scale, matches)
+
+    assert torch.autograd.gradcheck(cost, (regions, vectors, scale))
 
 
 # --- All together -----------------------------------------------------------------------------------------------------
@@ -116,6 +200,19 @@ def test_three_heads_are_charged_and_the_backbone_once():
     ]
 
 
+def test_nouns_are_charged_at_the_same_heads_where_objects_are_matched():
+    heads, captions = scene()
+    captions = replace(
+        captions, nouns=Nouns(captions.table, torch.arange(7), (rows(3, 4), rows(5), rows()), (rows(1),) * 3)
+    )
+    matches = [[Match(rows(head), rows(0))] * 3 for head in range(4)]
+    names = {name for name, _ in caption_terms(heads, captions, matches).named()}
+    assert {name for name in names if "caption_" in name} == {"loss_caption_0", "loss_caption_1", "loss_caption_2"}
+    assert priced(heads, captions) == priced(*scene())  # nobody says which regions are free
+    _, second, *_ = caption_terms(heads, captions, matches).nouns
+    assert second == noun_term(heads[1].regions, captions.nouns, 14.0, matches[1])
+
+
 def test_a_photo_without_a_caption_changes_nothing():
     heads, captions = scene()
 
@@ -139,6 +236,7 @@ def test_the_total_is_weighted():
     def costs(*values):
         return tuple(torch.tensor(value) for value in values)
 
-    terms = CaptionTerms(costs(1.0, 2.0), costs(3.0, 4.0), torch.tensor(5.0))
-    assert terms.total(CaptionWeights(words=10.0, retrieval=100.0, backbone=1000.0)).item() == 30 + 700 + 5000
+    terms = CaptionTerms(costs(1.0, 2.0), costs(3.0, 4.0), torch.tensor(5.0), costs(6.0, 7.0))
+    weights = CaptionWeights(words=10.0, nouns=0.5, retrieval=100.0, backbone=1000.0)
+    assert terms.total(weights).item() == 30 + 6.5 + 700 + 5000
     assert CaptionTerms(costs(1.0), costs(3.0)).total().item() == 2 * 1 + 2 * 3

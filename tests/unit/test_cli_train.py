@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -18,6 +19,8 @@ from seem.cli.train import RECIPES
 from seem.recipes import finetune as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
+from seem.training.captions import caption_terms
+from seem.training.engine import LOG_FILE
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
 
@@ -153,6 +156,28 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
     assert (objective.rounds, objective.memory, objective.positive, objective.negative) == (3, False, False, False)
     assert more["finer_masks"] == Path("lvis")
     assert (more["base"].schedule, more["base"].learning_rate, more["base"].clip) == ("steps", 1e-4, 5.0)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_xdecoder_learns_from_captions_phrases_and_nouns(tmp_path, monkeypatch, capsys, asked):
+    weights = tiny.use_tiny_xdecoder(tmp_path, monkeypatch)
+    data = tiny.coco_bricks(tmp_path / "coco", change=tiny.with_captions)
+    charged = []
+
+    def note(*given):
+        charged.append(caption_terms(*given))
+        return charged[-1]
+
+    monkeypatch.setattr("seem.training.published.caption_terms", note)
+    words = ["train", "seem", "--data", str(data), "--out", str(tmp_path / "run"), "--model", str(weights),
+             "--steps", "1", "--size", "64", "--batch", "2", "--device", "cpu"]  # fmt: skip
+    assert main([*words, *([] if asked else ["--no-captions"])]) == 0, capsys.readouterr().err
+    log = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
+    terms = {name for row in log for name in row}
+    assert {"objects", "phrases"} <= terms
+    assert ("captions" in terms) == asked == bool(charged)
+    assert all(cost.item() > 0 for terms in charged for cost in terms.nouns)
+    assert all(len(terms.nouns) == 3 for terms in charged)
 
 
 def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from seem.models.decoder.decoder import MaskDecoder
 from seem.models.decoder.draws import FairDraws, RandomDraws
 from seem.models.decoder.policy import POLICIES, Kind
 from seem.models.ops.attention import Attention
-from seem.models.ops.masks import visible_pixels
+from seem.models.ops.masks import shrink_or_grow, visible_pixels
 from seem.models.prompt_encoder import PromptEncoder
 from seem.models.structures import PhraseTokens, PixelFeatures, Question, VisualPrompts
 
@@ -323,3 +323,12 @@ def test_threads_share_a_decoder(v1):
     for one, other in zip(alone, together, strict=True):
         assert torch.equal(one.visual.mask_embeddings, other.visual.mask_embeddings)
         assert torch.equal(one.phrase.class_vectors, other.phrase.class_vectors)
+
+
+@pytest.mark.parametrize("rule", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("hw", [(3, 4), (16, 20)])
+def test_maps_are_resized_in_half_precision_too(rule, hw):
+    maps = torch.randn(1, 2, 8, 10, generator=torch.Generator().manual_seed(0)).bfloat16()
+    resized = shrink_or_grow(maps, hw, rule)
+    assert resized.dtype is torch.bfloat16
+    torch.testing.assert_close(resized.float(), shrink_or_grow(maps.float(), hw, rule), atol=0.05, rtol=0.01)

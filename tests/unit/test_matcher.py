@@ -8,6 +8,7 @@ from seem.training.matcher import (
     bce_costs,
     cheapest,
     dice_costs,
+    match_nouns,
     match_objects,
     match_phrases,
     match_visual,
@@ -71,6 +72,15 @@ def test_names_decide_between_equal_masks() -> None:
         num_points=50,
     )
     assert match.objects.tolist() == [1, 0]
+
+
+def test_nouns_of_other_photos_make_a_query_less_willing() -> None:
+    similarity = torch.tensor([[5.0, 0.0, 9.0], [4.0, 0.0, 0.0], [0.0, 0.0, 0.0]])  # 0 is most like another's noun
+    match = match_nouns(similarity, torch.tensor([0, 1]))
+    assert (match.queries.tolist(), match.objects.tolist()) == ([1, 2], [0, 1])
+    assert match_nouns(similarity, torch.tensor([0])).queries.tolist() == [1]
+    assert match_nouns(similarity[:, [0, 1]], torch.tensor([0])).queries.tolist() == [0]
+    assert len(match_nouns(similarity, torch.tensor([], dtype=torch.long)).queries) == 0
 
 
 def test_prices_decide_between_name_and_mask() -> None:

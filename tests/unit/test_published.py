@@ -12,11 +12,13 @@ import torch
 from seem.data.dataset import Examined
 from seem.data.transforms import Augmentation, augment
 from seem.models.decoder.policy import Kind
+from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.finer import box_iou, with_finer_masks
 from seem.recipes.finetune import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.recipes.seem import COCO_PHOTOS, Ablation, config
-from seem.training.criterion import Judgement
+from seem.training.captions import CaptionWeights
+from seem.training.criterion import Judgement, ObjectTargets, Targets
 from seem.training.engine import schedule
 from seem.training.parts import PARTS, freeze, freeze_statistics, parts_of
 from seem.training.published import (
@@ -25,6 +27,7 @@ from seem.training.published import (
     asked_kinds,
     charged_kinds,
     names_of_batch,
+    nouns_among,
     offsets,
     phrases_of,
     play,
@@ -141,6 +144,32 @@ def test_captions_are_asked_for_where_there_are_any(captions, objective, expecte
     assert loss.requires_grad
     assert torch.isfinite(loss)
     assert (float(loss.detach()) > 0) == (expected != {"captions", "total"} or any(captions))
+
+
+def test_xdecoder_learns_the_nouns_of_captions_beside_objects():
+    only_nouns = replace(FAST, caption_weights=CaptionWeights(words=0.0, nouns=1.0, retrieval=0.0, backbone=0.0))
+    network = tiny_relative("xdecoder").network.train()
+    _, terms = captioned_loss(network, ["a red ball", "a kite in the sky"], only_nouns)
+    assert terms["captions"] > 0
+    _, doubled = captioned_loss(
+        network, ["a red ball", "a kite in the sky"],
+        replace(only_nouns, caption_weights=replace(only_nouns.caption_weights, nouns=2.0)),
+    )  # fmt: skip
+    assert doubled["captions"] == pytest.approx(2 * terms["captions"])
+    assert captioned_loss(network, ["a red ball", None], replace(only_nouns, objects=False))[1]["captions"] == 0
+
+
+def test_nouns_mean_what_objects_are_called():
+    """Texts: kite, background; the phrase "it"; the nouns of two captions; three captions, one of them missing."""
+    encoded = TextFeatures(torch.randn(9, 1, 4), torch.ones(9, 1, dtype=torch.bool), torch.randn(9, 4))
+    classes = [torch.tensor(rows) for rows in ([0], [0, 0], [1])]
+    objects = [Targets(ObjectTargets(rows, torch.ones(len(rows), 2, 2, dtype=torch.bool))) for rows in classes]
+    nouns = nouns_among(
+        encoded, ["kite", "background", "it"], [("kites", "sky"), (), ("sky",)], ["a", "", "b"], objects
+    )
+    assert nouns.meanings.tolist() == [0, 1, 2, 0, 3, 3, 4, 5, 6]
+    assert [rows.tolist() for rows in nouns.spoken] == [[3, 4, 6], [], [5, 8]]
+    assert [rows.tolist() for rows in nouns.called] == [[0], [0, 0], [1]]
 
 
 def test_xdecoder_hears_phrases_at_its_top_heads():

@@ -13,7 +13,7 @@ from seem.data.dataset import photo_record
 from seem.data.opening import open_dataset
 from seem.evaluation.metrics.semantic import IGNORED
 from seem.training.validation import WORST, Worst, is_semantic, score, spread, true_classes
-from tiny import tiny_model
+from tiny import tiny_model, tiny_relative
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,11 @@ def test_a_set_is_asked_what_it_knows(tmp_path):
     assert (pixels.parts.keys(), objects.parts.keys()) == ({"semantic_miou"}, {"click_iou", "name_miou"})
     assert (pixels.photos, objects.photos, len(steps)) == (2, 1, 2)
     assert objects.main == pytest.approx((objects.click + objects.names) / 2)
+
+
+def test_a_model_without_clicks_is_asked_for_names(tmp_path):
+    dataset = open_dataset(str(tiny.coco_bricks(tmp_path / "coco")), "train")
+    assert score(tiny_relative("xdecoder"), [dataset], 1).parts.keys() == {"name_miou"}
 
 
 @pytest.mark.parametrize(("most", "chosen"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (2, [0, 2]), (1, [0])])

@@ -64,7 +64,9 @@ def train(
     ] = True,
     captions: Annotated[
         bool,
-        typer.Option("--captions/--no-captions", help="X-Decoder: captions, retrieval.", rich_help_panel=INTERACTIVE),
+        typer.Option(
+            "--captions/--no-captions", help="X-Decoder: captions, nouns, retrieval.", rich_help_panel=INTERACTIVE
+        ),
     ] = True,
     shard: Annotated[
         bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")

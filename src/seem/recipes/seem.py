@@ -1,6 +1,6 @@
 """How SEEM was trained, for models of its family: `seem train seem --data coco:/data/coco --model seem-focal-t-v1`.
 
-X-Decoder models learn captions and retrieval by it, too, from data sets with captions.
+X-Decoder models learn captions, their nouns and retrieval by it, too, from data sets with captions.
 
 Backbone, text encoder and pixel decoder are frozen and start from the official weights; the decoder learns with AdamW
 at 1e-4 (weight decay 0.05, gradients clipped at 5), the rate falls to a tenth at 88.9% and at 96.3% of 50 epochs, with

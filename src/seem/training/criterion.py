@@ -150,11 +150,12 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class GroupTerms:
-    """Unweighted losses of one group of queries at one head."""
+    """Unweighted losses of one group of queries at one head, and who was judged by what: a match a photo."""
 
     ce: Float[Tensor, ""]
     bce: Float[Tensor, ""]
     dice: Float[Tensor, ""]
+    matches: tuple[Match, ...] = ()
 
     def total(self, weights: GroupWeights) -> Float[Tensor, ""]:
         """Add up, weighted."""
@@ -272,7 +273,7 @@ def object_terms(
     count = sum(len(truth.classes) for truth in targets) if num_objects is None else num_objects
     masks = [truth.masks for truth in targets]
     bce, dice = mask_terms(predicted.mask_logits, masks, matches, draw, judgement, max(float(count), 1.0))
-    return GroupTerms(class_cross_entropy(class_logits, classes, judgement.no_object_weight), bce, dice)
+    return GroupTerms(class_cross_entropy(class_logits, classes, judgement.no_object_weight), bce, dice, tuple(matches))
 
 
 def phrase_terms(
@@ -302,7 +303,7 @@ def phrase_terms(
     ]
     num_speaking = sum(len(truth.hashes) > 0 for truth in targets)
     bce, dice = mask_terms(predicted.mask_logits, [truth.masks for truth in targets], matches, draw, judgement)
-    return GroupTerms(torch.stack(per_photo).sum() / max(num_speaking, 1), bce, dice)
+    return GroupTerms(torch.stack(per_photo).sum() / max(num_speaking, 1), bce, dice, tuple(matches))
 
 
 def visual_terms(
@@ -325,7 +326,7 @@ def visual_terms(
     asked = torch.cat([similarity[b].T[match.objects] for b, match in enumerate(matches)])
     ce = visual_cross_entropy(asked, torch.cat([match.queries for match in matches]))
     bce, dice = mask_terms(predicted.mask_logits, [truth.masks for truth in targets], matches, draw, judgement)
-    return GroupTerms(ce, bce, dice)
+    return GroupTerms(ce, bce, dice, tuple(matches))
 
 
 def mask_terms(

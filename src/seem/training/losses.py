@@ -146,6 +146,22 @@ def word_pair_cross_entropy(
     return photo_share * photos + (1 - photo_share) * words
 
 
+def meaning_cross_entropy(
+    similarity: Float[Tensor, "n m"], meanings: Int[Tensor, " n"], region_share: float = 0.7
+) -> Float[Tensor, ""]:
+    """Ask every region which of the M things said means it, and everything said for its regions.
+
+    Region i is meant by column `meanings[i]`; regions that one column means share its target equally. `region_share` is
+    how much the regions' question counts, the rest is that of what is said (official behaviour). No region: 0.
+    """
+    meant = torch.zeros_like(similarity).scatter(1, meanings[:, None], 1.0)
+    regions, said = (
+        -(targets * similarity.log_softmax(dim=asked)).sum() / max(similarity.shape[1 - asked], 1)
+        for asked, targets in ((1, meant), (0, meant / meant.sum(dim=0).clamp(min=1)))
+    )
+    return region_share * regions + (1 - region_share) * said
+
+
 def per_mask(costs: Float[Tensor, " n"], count: float | None) -> Float[Tensor, ""]:
     """Sum the cost of all masks and divide by `count`, by default their number (at least 1)."""
     return costs.sum() / (max(costs.shape[0], 1) if count is None else count)

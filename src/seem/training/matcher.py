@@ -101,6 +101,15 @@ def match_visual(
     return Match(queries=objects * per_object + best, objects=objects)
 
 
+@torch.no_grad()
+def match_nouns(similarity: Float[Tensor, "q n"], own: Int[Tensor, " m"]) -> Match:
+    """Match queries with the nouns of their photo by likeness alone: nobody knows where these things are.
+
+    Each query asks which *noun* is meant, of those of all photos (softmax over nouns); columns `own` are its photo's.
+    """
+    return cheapest(-similarity.softmax(dim=-1)[:, own])
+
+
 def mask_costs(
     mask_logits: Float[Tensor, "q h w"], masks: Bool[Tensor, "n H W"], draw: Draw, num_points: int, costs: Costs
 ) -> Float[Tensor, "q n"]:

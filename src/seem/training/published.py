@@ -2,8 +2,9 @@
 
 Every object and stuff region, up to four phrases a photo, and visual prompts in several rounds: all rounds but the last
 run without gradient, each adds a click on what is still wrong and hands its mask on as memory. X-Decoder takes no
-visual prompts and learns captions and retrieval instead. Sources: SEEM (arXiv 2304.06718, sections 3 and 4), X-Decoder
-(arXiv 2212.11270) and the released settings. The switches of `PublishedObjective` are the papers' ablations.
+visual prompts and learns captions, their nouns and retrieval instead. Sources: SEEM (arXiv 2304.06718, sections 3 and
+4), X-Decoder (arXiv 2212.11270) and the released settings. The switches of `PublishedObjective` are the papers'
+ablations.
 Known differences: class names are those that the photos of a batch are annotated for, not one fixed list; captions are
 learned on the photos of the batch that have one, not on another set of photos of their own size.
 """
@@ -36,7 +37,7 @@ from seem.models.structures import (
 from seem.models.text.templates import BARE, TEMPLATES
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.next_click import seem_next_clicks
-from seem.training.captions import TOP_HEADS, CaptionPrediction, Captions, CaptionWeights, caption_terms
+from seem.training.captions import TOP_HEADS, CaptionPrediction, Captions, CaptionWeights, Nouns, caption_terms
 from seem.training.criterion import (
     HeadTerms,
     Judgement,
@@ -51,6 +52,7 @@ from seem.training.criterion import (
     Weights,
     criterion,
 )
+from seem.training.nouns import meaning, nouns_of
 from seem.training.targets import PhraseBook, TrainingBatch, every
 
 BACKGROUND = "background"
@@ -76,7 +78,10 @@ class PublishedObjective:
     phrases: bool = True
     visual: bool = True
     captions: bool = True
-    """Captions and retrieval, for models that have them (X-Decoder) and photos that have a caption."""
+    """Captions, their nouns and retrieval, for models that have them (X-Decoder) and photos that have a caption.
+
+    Nouns go to the queries that objects leave over, so without `objects` they are not charged.
+    """
     max_phrases: int = 4
     phrase_weight: float = 2.0
     name_weight: float = 0.5
@@ -140,11 +145,20 @@ def published_loss(
     told = told_about(batch.samples, rng) if asked >= WHOLE_PHOTO else ()
     if not any(told) and asked != WHOLE_PHOTO:
         asked, told = asked - WHOLE_PHOTO, ()
+    nouns = [nouns_of(text) for text in told] if Kind.OBJECT in asked else []
     texts = [speech.named(name, rng) for name in names] + [text for photo in said for text in photo.texts]
+    texts += [speech.named(noun, rng) for photo in nouns for noun in photo]
     encoded = speech.encode(model, [*texts, *told])
     classes = unit(encoded.phrases[: len(names)].float())
     spoken = PhraseTokens(*phrase_tokens(encoded, said, len(names))) if Kind.PHRASE in asked else None
+    targets = [
+        truth_about(batch, b, names, said[b], encoded, offset, asked)
+        for b, offset in enumerate(offsets(said, len(names)))
+    ]
     captions = captions_of(model, image, encoded, told, speech) if told else None
+    if captions is not None and nouns:
+        meant = [*names, *(text for photo in said for text in photo.meanings)]
+        captions = replace(captions, nouns=nouns_among(encoded, meant, nouns, told, targets))
 
     prompts, previous = play(model, image, batch, objective, rng, generator) if Kind.VISUAL in asked else (None, None)
     tokens = None if prompts is None else model.encode_prompts(prompts, image, RandomDraws(generator))
@@ -163,16 +177,14 @@ def published_loss(
         for i, each in enumerate(said_by_heads)
         if (kinds := charged_kinds(model, asked, i))
     ]
-    targets = [
-        truth_about(batch, b, names, said[b], encoded, offset, asked)
-        for b, offset in enumerate(offsets(said, len(names)))
-    ]
     objects = count_of(sum(len(truth.objects.classes) for truth in targets if truth.objects is not None))
     terms = criterion(heads, targets, draw, judgement=objective.judgement, num_objects=objects)
     total = terms.total(objective.weights)
     sums = shares(terms.heads, objective.weights)
     if captions is not None:
-        price = caption_terms([about_whole(each) for each in said_by_heads], captions).total(objective.caption_weights)
+        whole = [about_whole(each) for each in said_by_heads]
+        matches = [head.objects.matches for head in terms.heads if head.objects is not None]
+        price = caption_terms(whole, captions, matches).total(objective.caption_weights)
         total = total + price
         sums["captions"] = float(price.detach())
     return total, {**sums, "total": float(total.detach())}
@@ -252,6 +264,30 @@ def captions_of(
         scale=model.text.logit_scale.exp().clamp(max=100),
         backbone=image.summary,
     )
+
+
+def nouns_among(
+    encoded: TextFeatures,
+    meant: Sequence[str],
+    nouns: Sequence[tuple[str, ...]],
+    told: Sequence[str],
+    targets: Sequence[Targets],
+) -> Nouns:
+    """Say which of the encoded texts call which photo's regions.
+
+    The texts are class names (numbered by `targets`), phrases, nouns and captions; `meant` is what the first two mean.
+    """
+    meanings = [meaning(text) for text in (*meant, *(noun for photo in nouns for noun in photo), *told)]
+    number = {text: k for k, text in enumerate(dict.fromkeys(meanings))}
+    device = encoded.phrases.device
+    spoken, first, captions = [], len(meant), len(meanings) - len(told)
+    for b, (photo, caption) in enumerate(zip(nouns, told, strict=True)):
+        rows = [*range(first, first + len(photo)), *([captions + b] if caption else [])]
+        spoken.append(torch.tensor(rows, dtype=torch.long, device=device))
+        first += len(photo)
+    called = [truth.objects.classes for truth in targets if truth.objects is not None]
+    numbers = torch.tensor([number[text] for text in meanings], device=device)
+    return Nouns(encoded.phrases, numbers, tuple(spoken), tuple(called))
 
 
 def offsets(said: Sequence[Said], first: int) -> list[int]:

@@ -1,7 +1,7 @@
 """How good a model is on photos that it did not learn from, in one number that training can follow.
 
 Where photos are labelled all over, every pixel is asked for its class (semantic mIoU). Else objects are asked for one
-by one: by a click in their middle, and by the name of their class.
+by one: by a click in their middle, if the model takes clicks, and by the name of their class.
 """
 
 from __future__ import annotations
@@ -164,13 +164,14 @@ def told_classes(
 def score_objects(
     model: Model, dataset: Dataset, photos: Iterable[PhotoRecord], worst: Worst, step: Callable[[], object]
 ) -> tuple[float | None, float | None]:
-    """Ask for objects by one click each, and for classes by their names."""
+    """Ask for objects by one click each, where the model takes clicks, and for classes by their names."""
+    most = PER_PHOTO if model.network.decoder.policy.visual else 0
     clicks: list[float] = []
     by_name: dict[str, list[float]] = {}
     for photo in photos:
         seen = model.encode(dataset.image(photo))
         objects = dataset.objects[photo.id]
-        for record in objects_asked(dataset, photo, 0.0)[:PER_PHOTO]:
+        for record in objects_asked(dataset, photo, 0.0)[:most]:
             truth = click_truth(dataset, ValidationObject(photo, record))
             told = clicked(seen, truth)
             clicks.append(worst.add(dataset, photo, f"click on {record.category.text or 'object'}", told, truth == 1))

@@ -29,7 +29,7 @@ SHIPPABLE_GROUPS = {"open_mix": ("A", "B")}
 NAME_WEIGHT = 40
 WORD_WEIGHT = 8
 
-EVERYDAY_WORDS = """
+EVERYDAY_NOUNS = """
 wall building sky floor tree ceiling road bed windowpane grass cabinet sidewalk person earth door table mountain plant
 curtain chair car water painting sofa shelf house sea mirror rug field armchair seat fence desk rock wardrobe lamp
 bathtub railing cushion base box column signboard sign chest drawers counter sand sink skyscraper fireplace
@@ -59,15 +59,8 @@ garbage cone barrier wire antenna crane skateboard surfboard snowboard ski kite 
 baseball football basketball soccer guitar piano violin drum trumpet toy doll teddy robot puzzle dice game bush hedge
 leaf branch trunk root log stump moss ivy vine cactus fern rose tulip sunflower lily daisy garden lawn forest wood
 beach coast shore ocean wave pond stream cliff cave desert valley snow ice cloud sun moon star rainbow smoke fire
-shadow reflection background foreground object thing stuff part piece pair group row pile bunch red green blue yellow
-purple pink brown black white grey gray gold silver beige dark bright colorful striped spotted plaid round square long
-short tall small tiny little big large huge wide narrow thin thick old new young wooden metal plastic leather brick
-stone concrete rubber fabric furry fluffy wet dry empty full open closed broken left right top bottom middle center
-centre front behind beside between under above below near next far upper lower inside outside corner edge side leftmost
-rightmost nearest closest farthest biggest smallest largest first second third last other both all every each one two
-three four five six holding wearing sitting standing walking running riding lying looking eating drinking playing
-jumping flying sleeping leaning hanging parked crossing carrying smiling the a an of on in at to with from by and or
-that which who is are his her their its this these not no hamster rat hedgehog otter beaver seal walrus hippo rhino
+shadow reflection background foreground object thing stuff part piece pair group row pile bunch hamster
+rat hedgehog otter beaver seal walrus hippo rhino
 rhinoceros hippopotamus gorilla chimpanzee moose donkey mule pony calf lamb foal buffalo bison ox llama alpaca antelope
 gazelle cheetah jaguar puma lynx raccoon skunk badger weasel sloth mole crow raven sparrow robin hawk falcon vulture
 pelican stork heron ostrich turkey rooster hen woodpecker hummingbird kingfisher toad salamander gecko iguana chameleon
@@ -115,18 +108,29 @@ clover blossom petal bud stem thorn bark twig acorn pinecone pine oak maple birc
 meadow prairie swamp marsh creek brook rapids harbor harbour dock jetty lighthouse buoy dam canal reef iceberg glacier
 volcano canyon dune ridge peak slope trail footpath alley driveway courtyard patio terrace deck veranda attic basement
 cellar hallway corridor lobby elevator ramp turnstile kiosk vending cashier register trolley shopping aisle display
-mannequin cyan magenta turquoise teal violet lavender maroon crimson scarlet navy ivory tan khaki blonde blond brunette
-transparent translucent shiny glossy matte rusty dusty muddy cracked torn folded rolled stacked floating sliced peeled
-cooked raw fried grilled baked roasted frozen fresh ripe rotten curly straight bald bearded barefoot kneeling crouching
-squatting bending reaching climbing diving surfing skiing skating cycling driving sailing rowing fishing hunting
-cooking reading writing drawing typing talking listening singing dancing clapping waving pointing throwing catching
-kicking hitting pulling pushing lifting hugging kissing petting feeding grazing chasing barking sniffing yawning
-laughing crying pouring cutting washing cleaning sweeping repairing opening closing partially occluded visible hidden
-blurry cropped distant foremost rear backmost topmost lowest highest tallest shortest longest oldest youngest darkest
-brightest upright sideways upside diagonal horizontal vertical circular rectangular triangular oval curved pointed
-sharp blunt flat hollow solid heavy soft hard rough smooth bumpy everything anything something nothing someone nobody
-except without against along across around through towards away during while where when there here only just same
-different another others many several few some any most main central single double triple half whole entire remaining
+mannequin
+"""
+OTHER_WORDS = """
+red green blue yellow purple pink brown black white grey gray gold silver beige dark bright colorful striped spotted
+plaid round square long short tall small tiny little big large huge wide narrow thin thick old new young wooden metal
+plastic leather brick stone concrete rubber fabric furry fluffy wet dry empty full open closed broken left right top
+bottom middle center centre front behind beside between under above below near next far upper lower inside outside
+corner edge side leftmost rightmost nearest closest farthest biggest smallest largest first second third last other both
+all every each one two three four five six holding wearing sitting standing walking running riding lying looking eating
+drinking playing jumping flying sleeping leaning hanging parked crossing carrying smiling the a an of on in at to with
+from by and or that which who is are his her their its this these not no cyan magenta turquoise teal violet lavender
+maroon crimson scarlet navy ivory tan khaki blonde blond brunette transparent translucent shiny glossy matte rusty dusty
+muddy cracked torn folded rolled stacked floating sliced peeled cooked raw fried grilled baked roasted frozen fresh ripe
+rotten curly straight bald bearded barefoot kneeling crouching squatting bending reaching climbing diving surfing skiing
+skating cycling driving sailing rowing fishing hunting cooking reading writing drawing typing talking listening singing
+dancing clapping waving pointing throwing catching kicking hitting pulling pushing lifting hugging kissing petting
+feeding grazing chasing barking sniffing yawning laughing crying pouring cutting washing cleaning sweeping repairing
+opening closing partially occluded visible hidden blurry cropped distant foremost rear backmost topmost lowest highest
+tallest shortest longest oldest youngest darkest brightest upright sideways upside diagonal horizontal vertical circular
+rectangular triangular oval curved pointed sharp blunt flat hollow solid heavy soft hard rough smooth bumpy everything
+anything something nothing someone nobody except without against along across around through towards away during while
+where when there here only just same different another others many several few some any most main central single double
+triple half whole entire remaining
 """
 
 
@@ -182,7 +186,7 @@ def load_texts(data: Path) -> list[str]:
         names |= set_names
     panoptic = json.loads((data / "coco_full" / "panoptic.json").read_text(encoding="utf-8"))
     names |= {clean_name(category["name"]) for category in panoptic["categories"]}
-    return texts + sorted(names) * NAME_WEIGHT + EVERYDAY_WORDS.split() * WORD_WEIGHT
+    return texts + sorted(names) * NAME_WEIGHT + (EVERYDAY_NOUNS + OTHER_WORDS).split() * WORD_WEIGHT
 
 
 def _texts_of_set(annotations: Path, groups: tuple[str, ...] | None) -> tuple[list[str], set[str]]:

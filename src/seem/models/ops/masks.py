@@ -23,10 +23,14 @@ def resize(maps: Float[Tensor, "b q h w"], hw: tuple[int, int]) -> Float[Tensor,
 def shrink_or_grow(
     maps: Float[Tensor, "b q h w"], hw: tuple[int, int], resampling: Literal["bilinear", "bicubic"]
 ) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
-    """Resize by a version's rule: bilinear as above, or antialiased bicubic (X-Decoder)."""
+    """Resize by a version's rule: bilinear as above, or antialiased bicubic (X-Decoder).
+
+    The latter in float32 at least: PyTorch has it in half precision on some devices only.
+    """
     if resampling == "bilinear":
         return resize(maps, hw)
-    return F.interpolate(maps, size=hw, mode="bicubic", align_corners=False, antialias=True)
+    wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return F.interpolate(wide, size=hw, mode="bicubic", align_corners=False, antialias=True).to(maps.dtype)
 
 
 def visible_pixels(logits: Float[Tensor, "b q h w"]) -> Bool[Tensor, "b q hw"]:
