@@ -83,11 +83,11 @@ RUNS = (
     Run("clicks-duts", "duts", (CLICKS, PROMPTS), 460, objects=(80, 1), baselines="all"),
     Run("clicks-voc_general", "voc_general", (CLICKS, PROMPTS), 450, objects=(40, 1), baselines="all"),
     Run("clicks-voc_animals", "voc_animals", (CLICKS, PROMPTS), 270, objects=(24, 1), baselines="all"),
-    Run("words-coco_full", "coco_full", WORDS, 60),
-    Run("words-voc_animals", "voc_animals", WORDS, 50, at_most=100),
-    Run("words-voc_general", "voc_general", WORDS, 45),
-    Run("whole-coco_full", "coco_full", WHOLE, 45),
-    Run("video-davis2016", "davis2016", (Task.VIDEO,), 20),
+    Run("words-coco_full", "coco_full", WORDS, 95),
+    Run("words-voc_animals", "voc_animals", WORDS, 75, at_most=100),
+    Run("words-voc_general", "voc_general", WORDS, 65),
+    Run("whole-coco_full", "coco_full", WHOLE, 60),
+    Run("video-davis2016", "davis2016", (Task.VIDEO,), 25),
 )
 """What is run."""
 
@@ -100,7 +100,7 @@ EVERY_SET = (
     Run("more-davis2016", "davis2016", (CLICKS, PROMPTS, *WORDS), 220, at_most=20, baselines="all"),
     Run("more-voc_general", "voc_general", PARTS, 50),
     Run("more-voc_animals", "voc_animals", PARTS, 40, at_most=60),
-    Run("more-open_mix", "open_mix", WORDS, 40),
+    Run("more-open_mix", "open_mix", WORDS, 60),
 )
 """Smaller runs, so that every set of the pack is asked for all that it has the truth for."""
 
