@@ -50,7 +50,7 @@ from seem.evaluation.runner import card_of, evaluate
 from seem.evaluation.scoreboard import scoreboard, write_into
 from seem.evaluation.selection import data_fingerprint
 from seem.evaluation.subject import Scored
-from seem.evaluation.workers import one_thread_each
+from seem.processes import one_thread_each
 
 
 @dataclass(frozen=True)
