@@ -1,6 +1,6 @@
 """Every score of nano with one command: clicks beside baselines, prompts, words, references, video, whole photos.
 
-    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores
+    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into MODEL_CARD.md
 
 Run from the repository's root. `--data` is the folder of the photo pack, `--model` a name or a weights file (default:
 the nano that ships), `--workers` processes share the runs (default: all cores, one thread each). It writes into `--out`
@@ -10,13 +10,17 @@ the nano that ships), `--workers` processes share the runs (default: all cores, 
     SCORES.md            all of them as tables, beside the baselines and the published scores
 
 and may be killed at any time: started again it goes on where it was. A run is made anew when the weights, the data or
-what is asked have changed. Baselines (GrabCut and random walker, about half of the time) do not depend on the weights:
-they stay when these change. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs on the
-sets of the pack that are not in the main table. `--into README.md` puts the tables between the marks of a page as well
-(so does `seem evaluate --compare runs/scores/*.json --into README.md`).
+what is asked have changed. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs of all
+that can be asked on the rest of the pack. `--into README.md` puts the tables between the marks of a page as well (so
+does `seem evaluate --compare runs/scores/*.json --into README.md`).
 
-Scores are means over so many objects, so they are uncertain: over 80 objects by about 3 points (one standard error).
-Timings in the reports are those of a shared machine.
+A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
+times as long as nano, most of all the random walker, so these runs are of a draw; `every-coco_full` asks the model
+alone about every object. Two idle cores take about 35 minutes, with `--every-set` about 50: reckoned from processor
+time, `seconds` below.
+
+Scores are means over so many objects, so they are uncertain: over 40 objects by about 4 points (one standard error),
+over 400 by about 1.5. Timings in the reports are those of a shared machine.
 """
 
 from __future__ import annotations
@@ -45,63 +49,60 @@ from seem.evaluation.report import installed_versions
 from seem.evaluation.runner import card_of, evaluate
 from seem.evaluation.scoreboard import scoreboard, write_into
 from seem.evaluation.selection import data_fingerprint
-from seem.evaluation.subject import Nobody, Scored
-from seem.evaluation.workers import one_thread_each
+from seem.evaluation.subject import Scored
+from seem.processes import one_thread_each
 
 
 @dataclass(frozen=True)
 class Run:
     """One report.
 
-    `objects` draws a subset of so many photos with so many objects each at most; `at_most` draws photos alone.
-    `seconds` are those of an idle core, roughly: long runs start first.
+    `tasks`: None = all that the data and the model can do. `objects` draws a subset of so many photos with so many
+    objects each at most; `at_most` draws photos alone. `seconds` are those of one core, roughly: long runs start first.
     """
 
     name: str
     data: str
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task, ...] | None
     seconds: float
     objects: tuple[int, int] | None = None
     at_most: int | None = None
     clicks: int = 20
     baselines: str = "none"
-    is_model: bool = True
 
 
-CLICKS, PROMPTS, ROBUSTNESS = Task.CLICKS, Task.PROMPTS, Task.ROBUSTNESS
+CLICKS, PROMPTS = Task.CLICKS, Task.PROMPTS
 WORDS = (Task.PHRASES, Task.REFERENCE)
 WHOLE = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC)
+PARTS = (Task.INSTANCE, Task.SEMANTIC)
 
 RUNS = (
-    Run("baselines-coco_full", "coco_full", (CLICKS,), 400, (20, 1), None, 10, "all", is_model=False),
-    Run("baselines-open_mix", "open_mix", (CLICKS,), 400, (20, 1), None, 10, "all", is_model=False),
-    Run("baselines-voc_general", "voc_general", (CLICKS,), 280, (24, 1), None, 10, "all", is_model=False),
-    Run("baselines-duts", "duts", (CLICKS,), 180, (40, 1), None, 10, "all", is_model=False),
-    Run("clicks-coco_full", "coco_full", (CLICKS, PROMPTS, ROBUSTNESS, Task.COMPOSITION), 320, (80, 1)),
-    Run("clicks-open_mix", "open_mix", (CLICKS,), 200, (60, 1)),
-    Run("clicks-voc_general", "voc_general", (CLICKS,), 200, (60, 1)),
-    Run("clicks-duts", "duts", (CLICKS,), 240, (80, 1)),
-    Run("beside-coco_full", "coco_full", (CLICKS,), 40, (20, 1), None, 10),
-    Run("beside-open_mix", "open_mix", (CLICKS,), 40, (20, 1), None, 10),
-    Run("beside-voc_general", "voc_general", (CLICKS,), 48, (24, 1), None, 10),
-    Run("beside-duts", "duts", (CLICKS,), 80, (40, 1), None, 10),
-    Run("words-coco_full", "coco_full", WORDS, 120),
-    Run("words-voc_animals", "voc_animals", WORDS, 80, at_most=100),
-    Run("words-voc_general", "voc_general", WORDS, 60),
+    Run("every-coco_full", "coco_full", (CLICKS, PROMPTS, Task.ROBUSTNESS, Task.COMPOSITION), 1100),
+    Run("clicks-coco_full", "coco_full", (CLICKS,), 980, objects=(40, 1), baselines="all"),
+    Run("clicks-open_mix", "open_mix", (CLICKS, PROMPTS), 590, objects=(24, 1), baselines="all"),
+    Run("clicks-duts", "duts", (CLICKS, PROMPTS), 460, objects=(80, 1), baselines="all"),
+    Run("clicks-voc_general", "voc_general", (CLICKS, PROMPTS), 450, objects=(40, 1), baselines="all"),
+    Run("clicks-voc_animals", "voc_animals", (CLICKS, PROMPTS), 270, objects=(24, 1), baselines="all"),
+    Run("words-coco_full", "coco_full", WORDS, 95),
+    Run("words-voc_animals", "voc_animals", WORDS, 75, at_most=100),
+    Run("words-voc_general", "voc_general", WORDS, 65),
     Run("whole-coco_full", "coco_full", WHOLE, 60),
-    Run("video-davis2016", "davis2016", (Task.VIDEO,), 60),
+    Run("video-davis2016", "davis2016", (Task.VIDEO,), 25),
 )
-"""What is run. Where baselines answer as well, the model is asked for the very same objects (`beside-`)."""
+"""What is run."""
 
 EVERY_SET = (
-    Run("more-coco_person", "coco_person", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
-    Run("more-ccp", "ccp", (PROMPTS, Task.SEMANTIC), 60, at_most=20),
-    Run("more-voc_animals", "voc_animals", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
-    Run("more-camvid", "camvid", (PROMPTS, Task.SEMANTIC), 80, at_most=6),
-    Run("more-carparts", "carparts", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
-    Run("more-bsds500", "bsds500", (CLICKS, PROMPTS), 80, (20, 1), None, 10),
+    Run("more-coco_person", "coco_person", None, 320, objects=(20, 1), baselines="all"),
+    Run("more-ccp", "ccp", None, 320, objects=(20, 1), baselines="all"),
+    Run("more-carparts", "carparts", None, 320, objects=(20, 1), baselines="all"),
+    Run("more-bsds500", "bsds500", None, 300, objects=(20, 1), baselines="all"),
+    Run("more-camvid", "camvid", None, 280, at_most=6, baselines="all"),
+    Run("more-davis2016", "davis2016", (CLICKS, PROMPTS, *WORDS), 220, at_most=20, baselines="all"),
+    Run("more-voc_general", "voc_general", PARTS, 50),
+    Run("more-voc_animals", "voc_animals", PARTS, 40, at_most=60),
+    Run("more-open_mix", "open_mix", WORDS, 60),
 )
-"""Small runs on the other sets of the pack."""
+"""Smaller runs, so that every set of the pack is asked for all that it has the truth for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -119,8 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"No run begins with {options.only!r}; there are {', '.join(run.name for run in RUNS)}.")
     (options.out / "subsets").mkdir(parents=True, exist_ok=True)
     play(chosen, options.model, options.data, options.out, options.workers)
-    reports = read_reports(sorted(options.out.glob("*.json")))
-    text = scoreboard(reports)
+    text = scoreboard(read_reports(up_to_date(options.model, options.data, options.out)))
     with written_aside(options.out / "SCORES.md") as aside:
         aside.write_text(text, encoding="utf-8")
     print(text)
@@ -155,22 +155,31 @@ def _begin() -> None:
 
 def play_one(run: Run, model: str, data: Path, out: Path) -> str:
     """Play one run unless its report is there already; say what was done."""
-    file, spec = out / f"{run.name}.json", f"pack:{data / run.data}"
-    subset = None if run.objects is None else drawn(spec, run, out / "subsets")
-    request = Request(
+    file, request = out / f"{run.name}.json", request_of(run, data, out)
+    if file.exists() and is_same(file, request, opened(model)):
+        return "is there already"
+    started = time.process_time()
+    evaluate(partial(opened, model), request, file, overwrite=True)
+    return f"{time.process_time() - started:.0f} s of processor time"
+
+
+def request_of(run: Run, data: Path, out: Path) -> Request:
+    """Say what a run asks; its subset is drawn, or found drawn."""
+    spec = f"pack:{data / run.data}"
+    return Request(
         data=(spec,),
         tasks=run.tasks,
         at_most=run.at_most,
         clicks=run.clicks,
         baselines=run.baselines,
-        subset=None if subset is None else str(subset),
+        subset=None if run.objects is None else str(drawn(spec, run, out / "subsets")),
     )
-    opener = partial(opened, model) if run.is_model else Nobody
-    if file.exists() and is_same(file, request, opener()):
-        return "is there already"
-    started = time.process_time()
-    evaluate(opener, request, file, overwrite=True)
-    return f"{time.process_time() - started:.0f} s of processor time"
+
+
+def up_to_date(model: str, data: Path, out: Path) -> list[Path]:
+    """List the reports of these weights and data; what an older command, or one of other weights, left stays out."""
+    there = [(out / f"{run.name}.json", run) for run in (*RUNS, *EVERY_SET)]
+    return [file for file, run in there if file.exists() and is_same(file, request_of(run, data, out), opened(model))]
 
 
 @lru_cache(1)

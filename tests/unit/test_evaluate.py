@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -223,6 +224,20 @@ def test_a_video_is_one_piece_of_work(tmp_path):
     report = evaluate(ColourModel, asked(make_video(tmp_path), Task.VIDEO, Task.REFERENCE))
     assert [entry.protocol for entry in report.entries] == ["video: first mask given"] * 2 + ["reference: in context"]
     assert {entry.scores.objects for entry in report.entries} == {1}
+
+
+def test_a_video_without_numbers_of_objects_has_nobody_to_follow(tmp_path):
+    video = make_video(tmp_path)
+    document = json.loads((video.path / "annotations.json").read_text())
+    first = document["annotations"][0]
+    document["annotations"].append({**first, "id": 99, "track_id": 8})
+    (video.path / "annotations.json").write_text(json.dumps(document))
+    assert evaluate(ColourModel, asked(video, Task.VIDEO)).entries
+    for each in document["annotations"]:
+        del each["track_id"]
+    (video.path / "annotations.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="has no truth for video"):
+        evaluate(ColourModel, asked(video, Task.VIDEO))
 
 
 def test_several_sets_stand_in_one_report(tmp_path):
@@ -480,6 +495,28 @@ def test_a_line_is_all_a_user_types(pack, tmp_path, command, capsys):
         "ColourModel_coco_full_panoptic_classes.png",
         "ColourModel_coco_full_prompts-1-IoU_model_worst.png",
         "coco_full_clicks-ritm.png",
+    ]
+
+
+def test_the_bar_says_why_tasks_take_more_photos_than_max(pack, command, capsys):
+    words = ["--data", f"pack:{pack.path}", "--max", 1, "--baselines", "none", "--clicks", 1, "--seed", 3]
+    assert command(*words, "--task", "clicks") == 0
+    assert " 1/1 " in (alone := capsys.readouterr().err)
+    assert "each task" not in alone
+    assert command(*words, "--task", "clicks,panoptic") == 0  # only every second photo is panoptic
+    assert re.search(r"^1 for each task: +100%.* 2/2 ", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_a_line_names_the_model_and_says_on_what_it_was_scored(pack, command, capsys):
+    words = ["--data", f"pack:{pack.path}", "--task", "clicks,prompts,panoptic", "--clicks", 1, "--baselines", "disc"]
+    assert command(*words, "--max", 2) == 0
+    lines = [re.split(r"  +", line)[1:4] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["clicks: ritm", "ColourModel", "6 objects of 2 photos"],
+        ["clicks: ritm", "ColourModel without memory", "6 objects of 2 photos"],
+        ["clicks: ritm", "disc of 30 px", "6 objects of 2 photos"],
+        ["prompts: 1-IoU", "ColourModel", "6 objects of 2 photos"],
+        ["panoptic", "ColourModel", "2 photos"],
     ]
 
 

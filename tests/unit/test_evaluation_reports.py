@@ -56,16 +56,18 @@ def told(label, *entries, kind="coco"):
 def test_reports_stand_beside_each_other():
     one, other = told("a", entry("panoptic", panoptic(50.0))), told("b", entry("panoptic", panoptic(51.25)))
     assert compared([one, other]).splitlines()[:2] == [
-        "data       protocol  who    figure        a     b",
-        "coco, val  panoptic  model  PQ         50.0  51.2",
+        "data       protocol  who    taken on  figure        a     b",
+        "coco, val  panoptic  model   1 photo  PQ         50.0  51.2",
     ]
 
 
 def test_what_does_not_compare_is_marked():
     one = told("a", entry("panoptic", panoptic(50.0)))
     other = told("b", entry("panoptic", panoptic(51.0), fingerprint="g"))
+    other.entries[0]["selection"]["photos"] = 31
     lines = compared([one, other]).splitlines()
     assert lines[1].endswith("51.0*")
+    assert "  1 photo; 31 photos  " in lines[1]
     assert lines[-1] == OTHER_NOTE
 
 
@@ -119,7 +121,7 @@ def test_figures_find_their_published_ones(given, expected):
 
 def test_markdown_has_our_results_and_the_published_ones_with_their_source():
     text = results_markdown([told("ours", entry("panoptic", panoptic(12.3)))])
-    assert "| coco, val | panoptic | model | PQ | 12.3 |" in text
+    assert "| coco, val | panoptic | ours | 1 photo | PQ | 12.3 |" in text
     assert "| network | COCO val2017: PQ | source |" in text
     assert "| **ours** | 12.3 | ours, on coco, val |" in text
     assert "| seem-focal-t-v1 | 50.8 | README of the official repositories" in text
@@ -157,10 +159,10 @@ def test_baselines_stand_under_the_model_where_they_were_asked_the_same():
     other = entry("clicks: ritm", curve(30.0), "random walker", fingerprint="g", set_name="duts")
     text = scoreboard([of_model("none", same, other, sha=None), own])
     assert lines_of(text) == [
-        ["protocol", "data", "items / photos", "who", "IoU@1", "IoU@5"],
+        ["protocol", "data", "taken on", "who", "IoU@1", "IoU@5"],
         ["---"] * 6,
-        ["clicks: ritm", "duts", "1 / 1", "**nano**", "40.0", "70.0"],
-        ["clicks: ritm", "duts", "1 / 1", "GrabCut", "20.0", "50.0"],
+        ["clicks: ritm", "duts", "1 object of 1 photo", "**nano**", "40.0", "70.0"],
+        ["clicks: ritm", "duts", "1 object of 1 photo", "GrabCut, in another run", "20.0", "50.0"],
     ]
     assert "**Clicks: mean IoU after each" in text
 
@@ -168,7 +170,7 @@ def test_baselines_stand_under_the_model_where_they_were_asked_the_same():
 def test_published_figures_stand_under_ours_with_their_source():
     text = scoreboard([of_model("nano", entry("panoptic", panoptic(12.3), set_name="coco_full"), kind="pack")])
     rows = lines_of(text)
-    assert rows[2] == ["panoptic", "coco_full", "1 / 1", "**nano**", "12.3", "12.3", "-"]
+    assert rows[2] == ["panoptic", "coco_full", "1 photo", "**nano**", "12.3", "12.3", "-"]
     assert ["as published", "COCO val2017", "", "seem-focal-t-v1 [1]", "50.8", "", ""] in rows
     assert "[1] README of the official repositories" in text
     assert text.rstrip().endswith(OWN_NOTE)
@@ -189,10 +191,25 @@ def test_larger_draws_and_the_model_come_first():
     for each in (large, twice):
         each["selection"]["items"] = 9
     disc = entry("clicks: ritm", curve(9.0), "disc", set_name="duts", fingerprint="a")
-    text = scoreboard([of_model("none", disc, sha=None), of_model("nano", small, large, twice)])
+    other = entry("clicks: ritm", curve(40.0), set_name="duts", fingerprint="c")
+    text = scoreboard([of_model("nano", small, large, twice, disc, other)])
     assert [(row[2], row[3]) for row in lines_of(text)[2:]] == [
-        ("9 / 1", "**nano**"), ("9 / 1", "**nano**, second look"), ("1 / 1", "**nano**"), ("1 / 1", "disc"),
-    ]  # fmt: skip
+        ("9 objects of 1 photo", "**nano**"),
+        ("9 objects of 1 photo", "**nano**, second look"),
+        ("1 object of 1 photo", "**nano**"),
+        ("1 object of 1 photo", "disc"),
+        ("1 object of 1 photo, draw 2", "**nano**"),
+    ]
+
+
+def test_clicks_with_a_name_have_a_table_of_their_own():
+    named = entry("composition: clicks and the class name", curve(40.0), "model hearing the class name")
+    text = scoreboard([of_model("nano", entry("clicks: ritm", curve(30.0)), named)])
+    assert [row[3] for row in lines_of(text)] == [
+        *("who", "---", "**nano**"),
+        *("who", "---", "**nano** hearing the class name"),
+    ]
+    assert "**Clicks beside the class name**" in text
 
 
 def test_a_table_of_all_scores_is_of_one_model():

@@ -50,44 +50,58 @@ def test_what_is_there_stays_until_something_changes(command, place):
     assert "processor time" in played(command, run, place)
 
 
-def test_other_data_are_scored_anew_and_baselines_do_not_mind_other_weights(command, place, monkeypatch):
-    base = command.Run("base", "coco_full", (Task.CLICKS,), 1, (3, 1), None, 2, "disc", is_model=False)
-    own = command.Run("own", "coco_full", (Task.CLICKS,), 1, objects=(3, 1), clicks=2)
-    for run in (base, own):
-        played(command, run, place)
+def test_other_data_and_other_weights_are_scored_anew(command, place, monkeypatch):
+    run = command.Run("clicks", "coco_full", (Task.CLICKS,), 1, (3, 1), None, 2, "disc")
+    played(command, run, place)
 
     class Other(ColourModel):
         pass
 
     monkeypatch.setattr(command, "opened", lambda name: Other())
-    assert played(command, base, place) == "is there already"
-    assert "processor time" in played(command, own, place)
+    assert "processor time" in played(command, run, place)
     annotations = place / "data" / "coco_full" / "annotations.json"
     annotations.write_text(annotations.read_text() + " ")
-    assert "processor time" in played(command, base, place)
+    assert "processor time" in played(command, run, place)
 
 
 def test_all_reports_end_in_one_page(command, place, monkeypatch, capsys):
     runs = (
-        command.Run("base", "coco_full", (Task.CLICKS,), 1, (3, 1), None, 2, "disc", is_model=False),
-        command.Run("own", "coco_full", (Task.CLICKS, Task.ROBUSTNESS), 1, objects=(3, 1), clicks=2),
+        command.Run("clicks", "coco_full", (Task.CLICKS,), 1, (3, 1), None, 2, "disc"),
+        command.Run("every", "coco_full", None, 1, clicks=2),
     )
     monkeypatch.setattr(command, "RUNS", runs)
+    monkeypatch.setattr(command, "EVERY_SET", ())
     monkeypatch.setattr(command, "play", lambda chosen, *_: [played(command, run, place) for run in chosen])
+    (place / "out" / "baselines-of-an-older-command.json").write_text("{}")
     command.main(["--data", str(place / "data"), "--out", str(place / "out")])
     page = (place / "out" / "SCORES.md").read_text()
     assert capsys.readouterr().out.strip() == page.strip()
-    assert "| disc of 30 px |" in page
-    assert "| robustness: 1 click | coco_full | 3 / 3 | **ColourModel** |" in page
-    with pytest.raises(SystemExit, match="No run begins with 'x'; there are base, own"):
+    assert "| clicks: ritm | coco_full | 3 objects of 3 photos | disc of 30 px |" in page
+    assert "| robustness: 1 click | coco_full | 12 objects of 4 photos | **ColourModel** |" in page
+    assert "another run" not in page
+    with pytest.raises(SystemExit, match="No run begins with 'x'; there are clicks, every"):
         command.main(["--data", str(place / "data"), "--only", "x"])
 
 
-def test_the_model_is_asked_wherever_baselines_answer(command):
-    def asked(runs):
-        return {(run.data, run.objects, run.clicks) for run in runs}
-
-    alone = [run for run in command.RUNS if not run.is_model]
-    assert asked(alone) <= asked(run for run in command.RUNS if run.is_model and Task.CLICKS in run.tasks)
+def test_model_and_baselines_answer_in_one_run_on_every_main_set(command):
+    beside = {run.data for run in command.RUNS if run.baselines == "all" and Task.CLICKS in run.tasks}
+    assert beside == {"coco_full", "open_mix", "duts", "voc_general", "voc_animals"}
+    for run in (*command.RUNS, *command.EVERY_SET):
+        assert run.clicks == 20
+        assert run.objects is None or run.at_most is None
     names = [run.name for run in (*command.RUNS, *command.EVERY_SET)]
     assert len(set(names)) == len(names)
+
+
+def test_a_table_is_of_these_weights_alone(command, place, monkeypatch):
+    runs = tuple(command.Run(name, "coco_full", (Task.PROMPTS,), 1) for name in ("old", "new"))
+    monkeypatch.setattr(command, "RUNS", runs)
+    monkeypatch.setattr(command, "EVERY_SET", ())
+
+    class Other(ColourModel):
+        pass
+
+    played(command, runs[0], place)
+    monkeypatch.setattr(command, "opened", lambda name: Other())
+    played(command, runs[1], place)
+    assert [file.stem for file in command.up_to_date("any", place / "data", place / "out")] == ["new"]

@@ -54,7 +54,9 @@ def evaluate(
     split: Annotated[str, typer.Option(metavar="NAME", help="Part of the data.", rich_help_panel=ASKED)] = "val",
     at_most: Annotated[
         int | None,
-        typer.Option("--max", metavar="N", help="Of each so many photos, drawn by --seed.", rich_help_panel=ASKED),
+        typer.Option(
+            "--max", metavar="N", help="For each task so many photos, drawn by --seed.", rich_help_panel=ASKED
+        ),
     ] = None,
     classes: Annotated[
         str | None,
@@ -164,7 +166,9 @@ def evaluate(
         subset=None if subset is None else str(subset),
     )
     opener = opener_of(model, device, precision.value)
-    found = run(opener, request, out, workers=workers, overwrite=overwrite, progress=partial(bar, quiet=quiet))
+    found = run(
+        opener, request, out, workers=workers, overwrite=overwrite, progress=partial(bar, quiet=quiet, at_most=at_most)
+    )
     if found is not None:
         finish(found, request, out, plots, as_markdown, quiet)
 
@@ -177,7 +181,7 @@ def finish(
     if as_markdown:
         typer.echo(results_markdown([told]), nl=False)
     elif not quiet:
-        typer.echo("".join(f"{line(entry)}\n" for entry in report.entries), nl=False)
+        typer.echo("".join(f"{line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
     if plots is not None:
         say_where(plot([told], plots, [open_part(spec, request.split) for spec in request.data]), quiet)
     if out is not None and not quiet:
@@ -220,16 +224,28 @@ def use_threads(count: int) -> None:
 
 
 @contextmanager
-def bar(total: int, done: int, *, quiet: bool) -> Iterator[Callable[[int], object]]:
-    """Show progress on standard error: a bar, or in a log a line from time to time."""
+def bar(total: int, done: int, *, quiet: bool, at_most: int | None = None) -> Iterator[Callable[[int], object]]:
+    """Show progress on standard error: a bar, or in a log a line from time to time.
+
+    Not every photo has the truth for every task, so tasks draw different ones: more than `at_most` in all, which the
+    bar explains.
+    """
     hidden = quiet or os.environ.get("RANK", "0") != "0"
+    why = None if at_most is None or total <= at_most else f"{at_most} for each task"
     if sys.stderr.isatty():
-        with tqdm(total=total, initial=done, unit="photo", file=sys.stderr, disable=hidden) as shown:
+        with tqdm(desc=why, total=total, initial=done, unit="photo", file=sys.stderr, disable=hidden) as shown:
             yield shown.update
     else:
         lines = Lines()
         with tqdm(
-            total=total, initial=done, unit="photo", file=lines, mininterval=PATIENCE, ncols=80, disable=hidden
+            desc=why,
+            total=total,
+            initial=done,
+            unit="photo",
+            file=lines,
+            mininterval=PATIENCE,
+            ncols=80,
+            disable=hidden,
         ) as shown:
             yield shown.update
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from seem.evaluation.protocols import clicks_seem, phrases, prompt_kinds, whole_photo
 from seem.evaluation.report import Report
-from seem.evaluation.table import columns, figures, markdown, written
+from seem.evaluation.subject import NOBODY
+from seem.evaluation.table import MODEL, columns, figures, markdown, taken_on, who, written
 from seem.zoo import PublishedScores, published_scores
 
 OTHER = "*"
@@ -46,7 +47,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure, in every report that has it: its value, and whether it is of the same photos, objects and rules."""
+    """One figure, in every report that has it: its value, and whether it is of the same photos, objects and rules.
+
+    `taken` says on what, once or, where reports differ, for each.
+    """
 
     data: str
     kind: str
@@ -54,6 +58,11 @@ class Row:
     contestant: str
     figure: str
     values: tuple[tuple[float, bool] | None, ...]
+    taken: str = ""
+
+    def head(self, model: str) -> list[str]:
+        """Write whose figure it is, of what."""
+        return [self.data, self.protocol, who(self.contestant, model), self.taken, self.figure]
 
     def cells(self) -> list[str]:
         """Write the values."""
@@ -94,7 +103,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def rows_of(reports: Sequence[Told]) -> list[Row]:
     """Bring the figures of all reports together, in the order in which they first appear."""
-    found: dict[tuple[str, str, str, str, str], list[tuple[float, str] | None]] = {}
+    found: dict[tuple[str, str, str, str, str], list[tuple[float, str, str] | None]] = {}
     for number, report in enumerate(reports):
         for entry in report.entries:
             chosen = entry["selection"]
@@ -102,21 +111,36 @@ def rows_of(reports: Sequence[Told]) -> list[Row]:
             data = f"{chosen['set_name']}, {chosen['split']}"
             for name, value in figures(entry["scores"]):
                 key = (data, report.kind(entry), entry["protocol"], entry["contestant"], name)
-                found.setdefault(key, [None] * len(reports))[number] = (value, same)
-    return [Row(*key, tuple(_compared(values))) for key, values in found.items()]
+                taken = taken_on(entry["protocol"], chosen)
+                found.setdefault(key, [None] * len(reports))[number] = (value, same, taken)
+    return [Row(*key, tuple(_compared(values)), _taken(values)) for key, values in found.items()]
 
 
-def _compared(values: Sequence[tuple[float, str] | None]) -> Iterator[tuple[float, bool] | None]:
+def _compared(values: Sequence[tuple[float, str, str] | None]) -> Iterator[tuple[float, bool] | None]:
     first = next(found for found in values if found is not None)
     for found in values:
         yield None if found is None else (found[0], found[1] == first[1])
 
 
+def _taken(values: Sequence[tuple[float, str, str] | None]) -> str:
+    told = [found[2] for found in values if found is not None]
+    return told[0] if len(set(told)) == 1 else "; ".join(told)
+
+
+HEAD = ("data", "protocol", "who", "taken on", "figure")
+
+
+def _model(reports: Sequence[Told]) -> str:
+    """Name the model that all reports are of; of several models each has a column."""
+    names = {str(report.content["model"]["name"]) for report in reports} - {NOBODY}
+    return names.pop() if len(names) == 1 else MODEL
+
+
 def table(reports: Sequence[Told]) -> str:
     """Set reports beside each other for a terminal."""
     rows = rows_of(reports)
-    head = ["data", "protocol", "who", "figure", *(report.label for report in reports)]
-    body = [[row.data, row.protocol, row.contestant, row.figure, *row.cells()] for row in rows]
+    head = [*HEAD, *(report.label for report in reports)]
+    body = [[*row.head(_model(reports)), *row.cells()] for row in rows]
     return "\n".join([columns([head, *body]), *_notes(rows)])
 
 
@@ -131,8 +155,8 @@ def results_markdown(reports: Sequence[Told], published: Sequence[PublishedScore
     """Write our results as Markdown, beside the published scores of the originals, each with its source."""
     rows = rows_of(reports)
     labels = [report.label for report in reports]
-    body = [[row.data, row.protocol, row.contestant, row.figure, *row.cells()] for row in rows]
-    parts = [markdown([["data", "protocol", "who", "figure", *labels], *body]), *_notes(rows)]
+    body = [[*row.head(_model(reports)), *row.cells()] for row in rows]
+    parts = [markdown([[*HEAD, *labels], *body]), *_notes(rows)]
     asked = [report.content.get("arguments", {}) for report in reports]
     whole = not any(each.get("at_most") or each.get("classes") for each in asked)
     parts += list(_beside(rows, labels, published_scores() if published is None else published, whole))
@@ -146,7 +170,7 @@ def _beside(
     keyed: dict[str, list[tuple[str, bool, Row]]] = {}
     for row in rows:
         found = published_key(row)
-        if found is not None and row.contestant == "model":
+        if found is not None and row.contestant == MODEL:
             keyed.setdefault(row.data, []).append((*found, row))
     for data, columns_of in keyed.items():
         keys = [key for key, _, _ in columns_of]

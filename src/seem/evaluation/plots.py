@@ -19,6 +19,7 @@ from seem.data import runs
 from seem.data.dataset import Dataset
 from seem.errors import SeemError
 from seem.evaluation.compare import Told
+from seem.evaluation.table import taken_on, who
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,23 +47,31 @@ def plot(reports: Sequence[Told], folder: Path, datasets: Sequence[Dataset] = ()
 
 
 def plot_clicks(reports: Sequence[Told], folder: Path) -> Iterator[Path]:
-    """Draw the mean IoU over clicks: a picture for each data set and protocol, a curve for each who was asked."""
-    curves: dict[tuple[str, str], list[tuple[str, Mapping[str, float]]]] = {}
+    """Draw the mean IoU over clicks: a picture for each data set and protocol, a curve for each who was asked.
+
+    It says on how many objects: once, or at each curve where they differ.
+    """
+    curves: dict[tuple[str, str], list[tuple[str, str, Mapping[str, float]]]] = {}
     for report in reports:
         for entry in report.entries:
             if "noc" in entry["scores"]:
-                name = report.label if entry["contestant"] == "model" else entry["contestant"]
-                if name != report.label and len(reports) > 1:
+                name = who(entry["contestant"], report.label)
+                if name == entry["contestant"] and len(reports) > 1:
                     name = f"{name} ({report.label})"
-                key = (entry["selection"]["set_name"], entry["protocol"])
-                curves.setdefault(key, []).append((name, entry["scores"]["mean_iou"]))
+                chosen = entry["selection"]
+                taken = taken_on(entry["protocol"], chosen)
+                key = (chosen["set_name"], entry["protocol"])
+                curves.setdefault(key, []).append((name, taken, entry["scores"]["mean_iou"]))
     for (data, protocol), drawn in curves.items():
+        once = len({taken for _, taken, _ in drawn}) == 1
+        title = f"{data}: {protocol}" + (f", {drawn[0][1]}" if once else "")
         with _Picture(folder / f"{_stem(data, protocol)}.png", (7.0, 4.5)) as axes:
-            for name, ious in drawn:
+            for name, taken, ious in drawn:
                 clicks = sorted(map(int, ious))
-                axes.plot(clicks, [ious[str(k)] for k in clicks], marker="o", label=name)
-            axes.set_xticks(sorted({int(k) for _, ious in drawn for k in ious}))
-            axes.set(xlabel="clicks", ylabel="mean IoU, %", ylim=(0, 100), title=f"{data}: {protocol}")
+                label = name if once else f"{name}, {taken}"
+                axes.plot(clicks, [ious[str(k)] for k in clicks], marker="o", label=label)
+            axes.set_xticks(sorted({int(k) for _, _, ious in drawn for k in ious}))
+            axes.set(xlabel="clicks", ylabel="mean IoU, %", ylim=(0, 100), title=title)
             axes.grid(alpha=0.3)
             axes.legend()
         yield folder / f"{_stem(data, protocol)}.png"

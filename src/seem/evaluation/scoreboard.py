@@ -1,7 +1,8 @@
 """All scores of one model as tables in Markdown, generated from the reports of its runs.
 
-One table for each kind of score: what was asked, of which photos and how many items, who answered, what came out.
-Baselines stand under the model, from any report that asked them for the very same items. Below are the figures that
+One table for each kind of score: what was asked, of which data, who answered, on how many items, what came out.
+Baselines stand under the model, from any report that asked them for the very same items; one that answered in another
+run says so. Below are the figures that
 were published for the smallest SEEM under the nearest protocol, each with its source.
 """
 
@@ -15,16 +16,17 @@ from typing import Any
 
 from seem.checkpoints.safe import written_aside
 from seem.evaluation.compare import OWN_NOTE, Row, Told, published_key
+from seem.evaluation.protocols.composition import CLICKS as NAMED
 from seem.evaluation.subject import NOBODY
-from seem.evaluation.table import CLICKS, figures, markdown, written
+from seem.evaluation.table import CLICKS, MODEL, figures, markdown, taken_on, who, written
 from seem.zoo import PublishedScores, published_scores
 
 BEGIN, END = "<!-- scores: generated, see seem evaluate --into -->", "<!-- scores: end -->"
 SHOWN_FAMILY, SHOWN_BACKBONE = "SEEM", "FocalNet-T"
-MODEL = "model"
 
 _HEADINGS = {
     "noc": "Clicks: mean IoU after each, clicks until 85 and 90%",
+    "noc told": "Clicks beside the class name",
     "point": "One prompt of each kind: mean IoU",
     "cIoU": "Phrases and references",
     "refused": "Refusing what is not there",
@@ -54,6 +56,8 @@ class Score:
     def heading(self) -> str:
         """The kind of the score, in words."""
         kind = next((name for name in ("noc", "changed") if name in self.entry["scores"]), next(iter(self.figures), ""))
+        if kind == "noc" and self.entry["protocol"] == NAMED:
+            kind = "noc told"
         return _HEADINGS.get(kind, kind or str(self.entry["protocol"]))
 
     @property
@@ -66,14 +70,17 @@ class Score:
         """What came out, by name."""
         return {_short(name): value for name, value in figures(self.entry["scores"])}
 
+    @property
+    def run(self) -> tuple[tuple[str, str, str, int, str], int]:
+        """The question, and the report in which it was asked."""
+        return self.question, id(self.told)
+
     def cells(self, columns: Sequence[str]) -> list[str]:
         """Write the line."""
-        chosen, values = self.entry["selection"], self.figures
-        who = str(self.entry["contestant"])
-        if self.is_model:
-            who = who.replace(MODEL, f"**{_name(self.told)}**", 1)
+        chosen, values, protocol = self.entry["selection"], self.figures, self.entry["protocol"]
+        answered = who(str(self.entry["contestant"]), f"**{_name(self.told)}**")
         return [
-            self.entry["protocol"], chosen["set_name"], f"{chosen['items']} / {chosen['photos']}", who,
+            protocol, chosen["set_name"], taken_on(protocol, chosen), answered,
             *("" if name not in values else written(name, values[name]) for name in columns),
         ]  # fmt: skip
 
@@ -93,12 +100,28 @@ def scoreboard(reports: Sequence[Told], published: Sequence[PublishedScores] | N
     parts = [_what_was_run(reports)]
     for heading, scores in _groups(reports).items():
         columns = list(dict.fromkeys(name for score in scores if score.is_model for name in score.figures))
-        head = ["protocol", "data", "items / photos", "who", *columns]
-        lines = [score.cells(columns) for score in scores]
+        head = ["protocol", "data", "taken on", "who", *columns]
+        lines = list(_lines(scores, columns))
         lines += _published(scores, columns, known, sources)
         parts += [f"**{heading}**", markdown([head, *lines])]
     parts += [f"[{number}] {source}." for source, number in sources.items()]
     return "\n\n".join(parts + ([OWN_NOTE] if sources else [])) + "\n"
+
+
+def _lines(scores: Sequence[Score], columns: Sequence[str]) -> Iterator[list[str]]:
+    """Write the lines of a table; what only looks like the line above, another draw or another run, says so."""
+    beside = {score.run for score in scores if score.is_model}
+    draws: dict[tuple[str, ...], list[str]] = {}
+    for score in scores:
+        protocol, data, taken, answered, *rest = score.cells(columns)
+        drawn = draws.setdefault((protocol, data, taken), [])
+        if (fingerprint := score.question[-1]) not in drawn:
+            drawn.append(fingerprint)
+        if number := drawn.index(fingerprint):
+            taken += f", draw {number + 1}"
+        if score.run not in beside:
+            answered += ", in another run"
+        yield [protocol, data, taken, answered, *rest]
 
 
 def _name(told: Told) -> str:
@@ -135,7 +158,11 @@ def _what_was_run(reports: Sequence[Told]) -> str:
         f"on {machine.get('processor', 'an unknown processor')}",
         f"seed {', '.join(map(str, seeds))}",
     ]
-    return "; ".join(words) + f". Percent, but for {CLICKS}: clicks, fewer is better."
+    return (
+        "; ".join(words)
+        + f". Percent, but for {CLICKS}: clicks, fewer is better. Rows of one protocol and data set that "
+        "were taken on as many items were taken on the very same ones and, where nothing else is said, in one run."
+    )
 
 
 def _published(

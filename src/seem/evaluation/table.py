@@ -20,18 +20,44 @@ SHOWN_NOC = (0.85, 0.9)
 CLICKS = "NoC"
 """Figures that begin so are clicks, fewer is better; all others are percentages."""
 
+MODEL = "model"
+"""In a report the model is called so, whichever it is, so that reports of several line up."""
 
-def line(entry: Entry) -> str:
+_ITEMS = {
+    "clicks": "objects", "prompts": "objects", "robustness": "objects", "composition: clicks": "objects",
+    "composition: phrase": "phrases", "phrases: class": "names", "phrases: referring": "phrases",
+    "reference: pairs": "pairs", "reference: in context": "masks", "video": "masks",
+}  # fmt: skip
+"""What the items of a protocol are, by how its name begins; of all others they are the photos themselves."""
+
+
+def line(entry: Entry, model: str) -> str:
     """Put an entry into one line."""
-    return f"{entry.selection.set_name:<12} {entry.protocol:<62} {entry.contestant:<28} {summary(entry.scores)}"
+    taken = taken_on(entry.protocol, asdict(entry.selection))
+    begin = f"{entry.selection.set_name:<12} {entry.protocol:<62} {who(entry.contestant, model):<28}"
+    return f"{begin} {taken:<28} {summary(entry.scores)}"
+
+
+def who(contestant: str, model: str) -> str:
+    """Say the model's name where a report says "model"; baselines keep theirs."""
+    return model + contestant.removeprefix(MODEL) if contestant.startswith(MODEL) else contestant
+
+
+def taken_on(protocol: str, selection: Mapping[str, Any]) -> str:
+    """Say on what a score was taken: "80 objects of 60 photos", "31 photos", "265 masks of 8 videos"."""
+    noun = next((noun for begin, noun in _ITEMS.items() if protocol.startswith(begin)), None)
+    frames = "videos" if noun == "masks" else "photos"
+    photos = _counted(selection["photos"], frames)
+    return photos if noun is None else f"{_counted(selection['items'], noun)} of {photos}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun if number != 1 else noun.removesuffix('s')}"
 
 
 def summary(scores: Scores) -> str:
-    """Put scores into words: how many cases, then the figures that matter most."""
-    plain = asdict(scores)
-    counted = next((f"{plain[name]} {name}" for name in ("objects", "photos", "count") if name in plain), "")
-    told = "  ".join(f"{name} {written(name, value)}" for name, value in figures(plain))
-    return f"{counted}  {told}".strip() or "nothing was counted"
+    """Put scores into words: the figures that matter most."""
+    return "  ".join(f"{name} {written(name, value)}" for name, value in figures(asdict(scores))) or "nothing"
 
 
 def written(name: str, value: float | None) -> str:

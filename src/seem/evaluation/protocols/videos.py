@@ -2,7 +2,8 @@
 
 J and F as in the DAVIS 2017 evaluation, beside those of the first mask copied to every frame. The photo pack scores all
 frames but the first; DAVIS leaves out the last one as well, and pixels that it does not label. Objects that appear
-later (YouTube-VOS) are not asked for, and counted. Frames without an annotation are tracked through.
+later (YouTube-VOS) are not asked for, and counted. Frames without an annotation are tracked through. A video in which
+nobody said which objects are the same from frame to frame (CamVid) is no truth.
 """
 
 from __future__ import annotations
@@ -44,10 +45,14 @@ class Videos:
 
     def of(self, photo: PhotoRecord) -> list[tuple[Track, ...]]:
         """Return the objects of the video that begins with this photo, as one question; nothing elsewhere."""
-        if not photo.sequence or self.frames(photo)[0].id != photo.id:
+        if not photo.sequence or self.frames(photo)[0].id != photo.id or not self._is_tracked(photo):
             return []
         tracks = tuple(Track(number, self.mask(photo, number)) for number in self.numbers(photo))
         return [tracks] if tracks and len(self.frames(photo)) > 1 else []
+
+    def _is_tracked(self, first: PhotoRecord) -> bool:
+        """Whether objects are the same ones from frame to frame: they have numbers, or there is only one."""
+        return sum(record.track_id is None for record in self.dataset.objects[first.id]) <= 1
 
     def frames(self, photo: PhotoRecord) -> tuple[PhotoRecord, ...]:
         """Return the frames of a photo's video."""
