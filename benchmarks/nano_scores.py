@@ -15,8 +15,8 @@ that can be asked on the rest of the pack. `--into README.md` puts the tables be
 does `seem evaluate --compare runs/scores/*.json --into README.md`).
 
 A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
-times as long as nano, most of all the random walker, so these runs are of a draw; `every-coco_full` asks the model
-alone about every object. Two idle cores take about 35 minutes, with `--every-set` about 50: reckoned from processor
+times as long as nano, most of all the random walker, so these runs are of a draw and of ten clicks; an `alone-` run
+asks the model alone, of coco_full about every object. Two idle cores take about 30 minutes, with `--every-set` about 45: reckoned from processor
 time, `seconds` below.
 
 Scores are means over so many objects, so they are uncertain: over 40 objects by about 4 points (one standard error),
@@ -77,12 +77,15 @@ WHOLE = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC)
 PARTS = (Task.INSTANCE, Task.SEMANTIC)
 
 RUNS = (
-    Run("every-coco_full", "coco_full", (CLICKS, PROMPTS, Task.ROBUSTNESS, Task.COMPOSITION), 1100),
-    Run("clicks-coco_full", "coco_full", (CLICKS,), 980, objects=(40, 1), baselines="all"),
-    Run("clicks-open_mix", "open_mix", (CLICKS, PROMPTS), 590, objects=(24, 1), baselines="all"),
-    Run("clicks-duts", "duts", (CLICKS, PROMPTS), 460, objects=(80, 1), baselines="all"),
-    Run("clicks-voc_general", "voc_general", (CLICKS, PROMPTS), 450, objects=(40, 1), baselines="all"),
-    Run("clicks-voc_animals", "voc_animals", (CLICKS, PROMPTS), 270, objects=(24, 1), baselines="all"),
+    Run("alone-coco_full", "coco_full", (CLICKS, PROMPTS, Task.ROBUSTNESS, Task.COMPOSITION), 1100),
+    Run("alone-voc_general", "voc_general", (CLICKS, PROMPTS), 150, objects=(77, 1)),
+    Run("alone-open_mix", "open_mix", (CLICKS, PROMPTS), 150, objects=(90, 1)),
+    Run("alone-duts", "duts", (CLICKS, PROMPTS), 150, objects=(100, 1)),
+    Run("clicks-coco_full", "coco_full", (CLICKS,), 500, objects=(40, 1), clicks=10, baselines="all"),
+    Run("clicks-open_mix", "open_mix", (CLICKS,), 300, objects=(24, 1), clicks=10, baselines="all"),
+    Run("clicks-duts", "duts", (CLICKS,), 180, objects=(60, 1), clicks=10, baselines="all"),
+    Run("clicks-voc_general", "voc_general", (CLICKS,), 230, objects=(40, 1), clicks=10, baselines="all"),
+    Run("clicks-voc_animals", "voc_animals", (CLICKS, PROMPTS), 140, objects=(24, 1), clicks=10, baselines="all"),
     Run("words-coco_full", "coco_full", WORDS, 95),
     Run("words-voc_animals", "voc_animals", WORDS, 75, at_most=100),
     Run("words-voc_general", "voc_general", WORDS, 65),
@@ -92,12 +95,12 @@ RUNS = (
 """What is run."""
 
 EVERY_SET = (
-    Run("more-coco_person", "coco_person", None, 320, objects=(20, 1), baselines="all"),
-    Run("more-ccp", "ccp", None, 320, objects=(20, 1), baselines="all"),
-    Run("more-carparts", "carparts", None, 320, objects=(20, 1), baselines="all"),
-    Run("more-bsds500", "bsds500", None, 300, objects=(20, 1), baselines="all"),
-    Run("more-camvid", "camvid", None, 280, at_most=6, baselines="all"),
-    Run("more-davis2016", "davis2016", (CLICKS, PROMPTS, *WORDS), 220, at_most=20, baselines="all"),
+    Run("more-coco_person", "coco_person", None, 190, objects=(20, 1), clicks=10, baselines="all"),
+    Run("more-ccp", "ccp", None, 190, objects=(20, 1), clicks=10, baselines="all"),
+    Run("more-carparts", "carparts", None, 190, objects=(20, 1), clicks=10, baselines="all"),
+    Run("more-bsds500", "bsds500", None, 180, objects=(20, 1), clicks=10, baselines="all"),
+    Run("more-camvid", "camvid", None, 170, at_most=6, clicks=10, baselines="all"),
+    Run("more-davis2016", "davis2016", (CLICKS, PROMPTS, *WORDS), 140, at_most=20, clicks=10, baselines="all"),
     Run("more-voc_general", "voc_general", PARTS, 50),
     Run("more-voc_animals", "voc_animals", PARTS, 40, at_most=60),
     Run("more-open_mix", "open_mix", WORDS, 60),
