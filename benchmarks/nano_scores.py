@@ -16,7 +16,7 @@ does `seem evaluate --compare runs/scores/*.json --into README.md`).
 
 A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
 times as long as nano, most of all the random walker, so these runs are of a draw and of ten clicks; an `alone-` run
-asks the model alone, of coco_full about every object. Two idle cores take about 30 minutes, with `--every-set` about 45:
+asks the model alone, of coco_full about every object. Two idle cores take about 30 minutes, with `--every-set` 45:
 reckoned from processor time, `seconds` below.
 
 Scores are means over so many objects, so they are uncertain: over 40 objects by about 4 points (one standard error),
