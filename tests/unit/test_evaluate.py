@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -411,6 +412,17 @@ def test_a_photo_that_cannot_be_read_is_named(pack, tmp_path):
     with pytest.raises(ValueError, match=r"5.png cannot be read"):
         evaluate(ColourModel, asked(pack, Task.PROMPTS), tmp_path / "out.json")
     assert Journal.beside(tmp_path / "out.json").exists
+
+
+def test_torchrun_takes_the_command_of_the_docs_with_every_option():
+    from torch.distributed.run import parse_args
+
+    docs = (TESTS.parent / "docs" / "evaluation.md").read_text()
+    (documented,) = re.findall(r"`torchrun (.*?) \.\.\.`", docs)
+    assert documented in " ".join(verb.evaluate.__doc__.split())
+    options = [f"--{name}" for name in inspect.signature(verb.evaluate).parameters] + ["--max", "--markdown"]
+    told = parse_args([*documented.split(), *options])
+    assert (told.module, told.training_script, told.training_script_args) == (True, "seem", ["evaluate", *options])
 
 
 def test_two_ranks_give_what_one_process_gives(unbroken, tmp_path):

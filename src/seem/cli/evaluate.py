@@ -135,8 +135,8 @@ def evaluate(
 
     seem evaluate --compare scores/*.json --into README.md
 
-    A run that is broken off goes on when it is started again with the same --out. torchrun --nproc-per-node 4 -m seem
-    evaluate ... shares the photos among GPUs, or among machines.
+    A run that is broken off goes on when it is started again with the same --out. torchrun --nproc-per-node 4 -m --
+    seem evaluate ... shares the photos among GPUs, or among machines.
     """
     if compare:
         told = read_reports(reports or [])
