@@ -316,5 +316,5 @@ def nano() -> SegmenterConfig:
         instance_threshold=0.3,
         everything_thresholds=(0.5, 0.5),
         text_threshold=0.5,
-        even_presence=0.023,
+        even_presence=0.029,
     )
