@@ -1,0 +1,65 @@
+"""What nano is good and bad at, as pictures of the example photos for the model card.
+
+    python -m benchmarks.nano_pictures docs/nano_good.png docs/nano_bad.png
+
+Run from the repository's root.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import seem
+from seem.api import EncodedImage
+from seem.cli.sheet import draw_page
+from seem.results import Results
+
+PHOTOS = Path("examples/photos")
+SIDE = 420  # pixels of a picture's longer side
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One question and its picture."""
+
+    caption: str
+    photo: str
+    ask: Callable[[EncodedImage], Results]
+
+
+GOOD = (
+    Shown("two clicks: hair and face", "astronaut", lambda p: p.segment(seem.Point(180, 60), seem.Point(230, 120))),
+    Shown("a box around the helmet", "astronaut", lambda p: p.segment(seem.Box(272, 340, 505, 512))),
+    Shown("a click on an eye", "cat", lambda p: p.segment(seem.Point(146, 130))),
+    Shown('the name "cat"', "cat", lambda p: p.segment(seem.Text("cat"))),
+    Shown("a box around cup and saucer", "coffee", lambda p: p.segment(seem.Box(75, 20, 500, 390))),
+    Shown("a click on the coffee", "coffee", lambda p: p.segment(seem.Point(275, 135))),
+)
+BAD = (
+    Shown('the name "person": a flag and a helmet too', "astronaut", lambda p: p.segment(seem.Text("person"))),
+    Shown("one click: a part of what may be meant", "astronaut", lambda p: p.segment(seem.Point(150, 380))),
+    Shown("panoptic: rough", "astronaut", lambda p: p.panoptic()),
+    Shown('the name "spoon": not found', "coffee", lambda p: p.find("spoon")),
+    Shown('the name "bowl": half of the table too', "coffee", lambda p: p.find("bowl")),
+    Shown("everything: names are guesses", "coffee", lambda p: p.everything()),
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Draw both pages."""
+    model = seem.load("nano")
+    photos = {name: model.encode(PHOTOS / f"{name}.jpg") for name in {shown.photo for shown in (*GOOD, *BAD)}}
+    for file, page in zip(arguments, (GOOD, BAD), strict=True):
+        tiles = []
+        for shown in page:
+            picture = shown.ask(photos[shown.photo]).overlay()
+            picture.thumbnail((SIDE, SIDE))
+            tiles.append((shown.caption, picture))
+        draw_page(tiles).save(file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
