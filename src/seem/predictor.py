@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -96,6 +96,7 @@ class ObjectQueries:
     mask_logits: Float[Tensor, "q h w"]
 
 
+@dataclass(slots=True, eq=False)
 class Predictor:
     """A photo as a network has seen it, ready to be asked; keeps what the questions share.
 
@@ -103,17 +104,21 @@ class Predictor:
     several threads. Every question raises `ValueError` while the photo is on another device than its model.
     """
 
-    def __init__(self, model: Encoding, photo: Photo, images: ImageBatch, memory: ImageMemory) -> None:
-        self.model = model
-        self.photo = photo
-        self.images = images
-        config, policy = model.network.config, model.network.decoder.policy
-        self.frame = PhotoFrame(images.padded_hw, images.input_hw[0], photo.hw, policy.resampling)
-        self.drawing = Frame(photo.hw, images.input_hw[0], config.polygon_rule)
-        self._memory = memory
-        self._objects: ObjectQueries | None = None
-        self._zoomed: tuple[Window, Predictor] | None = None
-        self._lock = threading.Lock()
+    model: Encoding
+    photo: Photo
+    images: ImageBatch
+    _memory: ImageMemory
+    frame: PhotoFrame = field(init=False)
+    drawing: Frame = field(init=False)
+    _objects: ObjectQueries | None = field(init=False, default=None)
+    _zoomed: tuple[Window, Predictor] | None = field(init=False, default=None)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        config, policy = self.model.network.config, self.model.network.decoder.policy
+        padded_hw, input_hw = self.images.padded_hw, self.images.input_hw[0]
+        self.frame = PhotoFrame(padded_hw, input_hw, self.photo.hw, policy.resampling)
+        self.drawing = Frame(self.photo.hw, input_hw, config.polygon_rule)
 
     @property
     def is_at_hand(self) -> bool:
