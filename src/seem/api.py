@@ -10,80 +10,46 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from seem.asking import Asked, check_lists, check_taken, check_writes, checked_count, checked_share
+from seem import recognition
+from seem.asking import Asked, check_lists, check_writes, checked_count, checked_share
 from seem.checkpoints.network import LoadedNetwork
 from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
-from seem.drawing import Frame
 from seem.errors import SeemError, in_short
 from seem.models.decoder.decoder import ImageMemory
-from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import Kind
-from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
-from seem.models.text.templates import BARE, TEMPLATES, class_phrases
+from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.overlay import Bounds
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
+from seem.predictor import Found, Predictor
 from seem.preparing import prepare, working_size
-from seem.prompts import Box, Mask, Point, Prompt, Reference, SeenPhoto, Text, VisualPrompt, rasterisation_rule
-from seem.results import Labels, PackedMask, Provenance, Results
+from seem.prompts import Prompt, SeenPhoto, Text, VisualPrompt, rasterisation_rule
+from seem.results import Labels, Provenance, Results
 from seem.session import Session
-from seem.tasks import instance, panoptic, semantic
 from seem.tasks.boxes import Boxes, hand_over, read_boxes
-from seem.tasks.caption import first_sentence, write_caption
-from seem.tasks.everything import (
-    Masks,
-    Settings,
-    View,
-    crop_boxes,
-    find_everything,
-    rather_something,
-    seen_small,
-)
-from seem.tasks.find import LIKELIER, SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
-from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, distinct, segment_objects
-from seem.tasks.labels import label_masks, label_places
-from seem.tasks.panoptic import Confident
-from seem.tasks.phrase import Words, answer_phrases, words_of
-from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_output, to_photo
-from seem.tasks.presence import presence, presence_within
-from seem.tasks.proposals import meant, propose
-from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
-from seem.tasks.retrieval import fit_scores, image_vectors
-from seem.tasks.second_look import Window, as_previous, blend, previous_in, prompts_in, window_around
-from seem.tasks.semantic import BestClasses
+from seem.tasks.caption import first_sentence
+from seem.tasks.everything import Settings
+from seem.tasks.find import LIKELIER
 from seem.tracker import Mode, Tracker, objects_in
 from seem.video import VideoLike
-from seem.vocabulary import Vocabulary
-
-Classes: TypeAlias = "Vocabulary | Sequence[str] | None"
+from seem.vocabulary import Classes, Vocabulary
 
 BACKGROUND = "background"
 """The no-object class: encoded like any other name, last in every classifier (official behaviour)."""
 
 KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the oldest go first
-SPARE = 4  # queries looked at for every candidate asked for; some answer with the same mask
-TEXT_BATCH = 512  # phrases encoded together, which bounds memory
-OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
-MOST_CLASSES = 16  # of a panoptic answer by phrases
-NEVER = -1e4  # logit of what is no answer
-MEANING_STRIDE = 4  # network pixels of a place of the map of meaning
-AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 
 
 class Model:
@@ -202,7 +168,8 @@ class Model:
         with self._lock:
             known = self._classifiers.get(vocabulary.key)
             if known is None:
-                known = self._encode_classes([*vocabulary.phrases, BACKGROUND], vocabulary.templates)
+                names = [*vocabulary.phrases, BACKGROUND]
+                known = recognition.encode_classes(self, names, vocabulary.templates)
                 while len(self._classifiers) >= KEPT_CLASS_LISTS:
                     self._classifiers.pop(next(iter(self._classifiers)))
                 self._classifiers[vocabulary.key] = known
@@ -221,18 +188,12 @@ class Model:
         if self.network.image_projection is None:
             raise ValueError(f"{self.name} compares no whole photos; load an X-Decoder, for example xdecoder-focal-t.")
 
-    def _encode_classes(self, names: Sequence[str], templates: Sequence[str] | None) -> Float[Tensor, "k1 d"]:
-        if templates is None:
-            templates = TEMPLATES if self.network.config.text.templates == "all" else (BARE.removesuffix("."),)
-        together = max(1, TEXT_BATCH // len(templates))  # names
-        rows = []
-        for start in range(0, len(names), together):
-            phrases = class_phrases(names[start : start + together], templates)
-            vectors = unit(self.encode_phrases(phrases).phrases.float())
-            rows.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
-        means = torch.cat(rows)
-        length: Tensor = means.norm(dim=-1, keepdim=True)
-        return means / length
+    def _look_at(self, photo: object, max_pixels: int = MAX_PIXELS) -> Predictor:
+        """Encode another photo for a question, or part of one; what this model has encoded already stays."""
+        if isinstance(photo, EncodedImage) and photo.model is self:
+            return (photo if photo._predictor.is_at_hand else photo.to(self.device))._predictor
+        picture = photo.picture if isinstance(photo, SeenPhoto) else photo
+        return self.encode(cast("PhotoLike", picture), max_pixels=max_pixels)._predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +202,6 @@ class Ranked:
 
     index: int
     score: float
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectQueries:
-    """What the object queries found, once per photo: class vectors and mask logits at stride 4, unpadded frame kept."""
-
-    class_vectors: Float[Tensor, "q d"]
-    mask_logits: Float[Tensor, "q h w"]
 
 
 @dataclass(slots=True, eq=False)
@@ -260,10 +213,12 @@ class EncodedImage:
     images: ImageBatch
     memory: ImageMemory
     encode_seconds: float
-    _objects: ObjectQueries | None = None
-    _zoomed: tuple[Window, EncodedImage] | None = None
-    _whole: EncodedImage | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _predictor: Predictor = field(init=False)
+    _whole: EncodedImage | None = field(init=False, default=None)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._predictor = Predictor(self.model, self.photo, self.images, self.memory)
 
     def __repr__(self) -> str:
         height, width = self.photo.hw
@@ -307,15 +262,7 @@ class EncodedImage:
             images = self.images.to(place)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"The photo cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
-        return replace(
-            self,
-            images=images,
-            memory=memory_of(tensors),
-            _objects=None,
-            _zoomed=None,
-            _whole=None,
-            _lock=threading.Lock(),
-        )
+        return replace(self, images=images, memory=memory_of(tensors))
 
     # --- Every thing and every region --------------------------------------------------------------------------------
 
@@ -323,7 +270,7 @@ class EncodedImage:
         """Segment every thing and stuff region; masks do not overlap.
 
         The published models ask their object queries. nano asks its places which classes are there, then for each of
-        those (`MOST_CLASSES` at most) as for a phrase; the islands of a thing are its instances.
+        those (`recognition.MOST_CLASSES` at most) as for a phrase; the islands of a thing are its instances.
 
         Args:
             classes: names, a `Vocabulary`, or "ade20k"; None = the 133 COCO panoptic categories.
@@ -331,44 +278,10 @@ class EncodedImage:
         """
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
-        config = self.model.network.config
-        limit = checked_share(config.panoptic_threshold if threshold is None else threshold, "threshold")
-        is_thing = torch.tensor(vocabulary.is_thing)
-        if config.mask_refiner is not None:
-            sure, logits = self._classes_there(vocabulary, limit)
-            masks = each_to_photo(logits, self._frame)
-            merged = panoptic.merge_confident(sure, masks, self.hw, is_thing, panoptic.PHRASE_OVERLAP)
-            merged, kind = panoptic.divide_things(merged), "phrases"
-            vectors = self.model.classifier(vocabulary)[[segment.category for segment in merged.segments]]
-        else:
-            found, class_logits = self._classified(vocabulary)
-            sure, kind = panoptic.confident(class_logits, limit), "object queries"
-            masks = each_to_photo(found.mask_logits[sure.queries], self._frame)
-            merged = panoptic.merge_confident(sure, masks, self.hw, is_thing)
-            vectors = found.class_vectors[[segment.query for segment in merged.segments]]
-        ids = merged.ids.cpu().numpy()
-        return self._results(
-            "panoptic",
-            (ids == segment.id for segment in merged.segments),
-            [segment.score for segment in merged.segments],
-            vocabulary,
-            seconds=time.perf_counter() - started,
-            labels=Labels(
-                tuple(vocabulary[s.category].name for s in merged.segments), tuple(s.score for s in merged.segments)
-            ),
-            kind=kind,
-            embeddings=vectors,
-        )
-
-    def _classes_there(self, vocabulary: Vocabulary, limit: float) -> tuple[Confident, Float[Tensor, "m h w"]]:
-        """Ask places which classes are in the photo, and the dense head where: mask logits in the padded frame."""
-        there = self._presence(self.model.classifier(vocabulary)[: len(vocabulary)], among=vocabulary)
-        order = there.argsort(descending=True, stable=True)[:MOST_CLASSES]
-        order = order[there[order] >= limit]
-        answers = self._ask([Asked.of([Text(vocabulary.phrases[row])]) for row in order.tolist()])
-        logits = [answers[place][0].logits for place in range(len(order))]
-        sure = Confident(torch.arange(len(order)), there[order], order)
-        return sure, torch.stack(logits) if logits else there.new_zeros(0, 1, 1)
+        own = self.model.network.config.panoptic_threshold
+        limit = checked_share(own if threshold is None else threshold, "threshold")
+        found = recognition.panoptic(self._predictor, vocabulary, limit)
+        return self._results("panoptic", found, vocabulary, time.perf_counter() - started)
 
     def instances(self, classes: Classes = None, threshold: float | None = None, top: int = 100) -> Results:
         """Segment every countable thing, best first; masks may overlap.
@@ -382,28 +295,8 @@ class EncodedImage:
         own = self.model.network.config.instance_threshold
         limit = checked_share(own if threshold is None else threshold, "threshold")
         top = checked_count(top, "top")
-        found, logits = self._classified(vocabulary)
-        best = instance.candidates(logits, torch.tensor(vocabulary.is_thing), top)
-        small = to_input(found.mask_logits, self._frame)
-        sure = torch.stack([instance.foreground_probability(mask) for mask in small])
-        scores = best.scores * sure[best.queries]
-        order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= limit]
-        queries = best.queries[order].tolist()
-        full = {query: self._packed(to_output(small[query][None], self._frame)[0]) for query in set(queries)}
-        kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
-        return self._results(
-            "instance",
-            (full[query] for _, query in kept),
-            [float(scores[i]) for i, _ in kept],
-            vocabulary,
-            seconds=time.perf_counter() - started,
-            labels=Labels(
-                tuple(vocabulary[int(best.classes[i])].name for i, _ in kept),
-                tuple(float(best.scores[i]) for i, _ in kept),
-            ),
-            kind="object queries",
-            embeddings=found.class_vectors[[query for _, query in kept]],
-        )
+        found = recognition.instances(self._predictor, vocabulary, limit, top)
+        return self._results("instance", found, vocabulary, time.perf_counter() - started)
 
     def semantic(self, classes: Classes = None) -> Results:
         """Give every pixel a class; one mask for each class that is there. `classes` as in `panoptic`.
@@ -414,20 +307,8 @@ class EncodedImage:
         """
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)
-        answer, kind = self._class_of_pixels(vocabulary)
-        winners = answer.classes.cpu().numpy()
-        present = [k for k in np.unique(winners).tolist() if k < len(vocabulary)]
-        scores = [float(answer.scores[answer.classes == k].mean().clamp(0, 1)) for k in present]
-        return self._results(
-            "semantic",
-            (winners == k for k in present),
-            scores,
-            vocabulary,
-            seconds=time.perf_counter() - started,
-            labels=Labels(tuple(vocabulary[k].name for k in present), tuple(scores)),
-            kind=kind,
-            embeddings=self.model.classifier(vocabulary)[present],
-        )
+        found = recognition.semantic(self._predictor, vocabulary)
+        return self._results("semantic", found, vocabulary, time.perf_counter() - started)
 
     def find(self, phrases: str | Sequence[str], threshold: float | None = None, *, against: Classes = None) -> Results:
         """Segment everything that a phrase, or one of several, fits; best first, each object once.
@@ -462,58 +343,9 @@ class EncodedImage:
         if not said:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
-        if dense:
-            return self._find_places(vocabulary, limit, against, started)
-        found, logits = self._classified(vocabulary)
-        rivals = self._rivals(vocabulary, against)
-        with torch.no_grad():
-            others = self.model.network.class_logits(found.class_vectors[None], rivals)[0]
-        small = to_input(found.mask_logits, self._frame)
-        fitting = everything_that_fits(with_rivals(logits, others), small, limit)
-        queries = fitting.queries.tolist()
-        masks = [self._packed(to_output(small[query][None], self._frame)[0]) for query in queries]
-        return self._results(
-            "find",
-            masks,
-            fitting.scores.tolist(),
-            vocabulary,
-            seconds=time.perf_counter() - started,
-            labels=Labels(
-                tuple(vocabulary[k].name for k in fitting.phrases.tolist()), tuple(fitting.phrase_scores.tolist())
-            ),
-            kind="object queries",
-            prompts=tuple((Text(phrase),) for phrase in vocabulary.names),
-            embeddings=found.class_vectors[queries],
-        )
-
-    def _find_places(self, vocabulary: Vocabulary, limit: float, against: Classes, started: float) -> Results:
-        """Ask a dense head for each phrase that is in the photo, and divide its mask into objects."""
-        said = tuple((Text(phrase),) for phrase in vocabulary.names)
-        sure = self._presence(self.model.classifier(vocabulary)[: len(said)], against)
-        there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= limit]
-        answers = self._ask([Asked.of(said[row]) for row in there])
-        found = [(row, part) for place, row in enumerate(there) for part in divide(answers[place][0].logits)]
-        shares = torch.stack([part for _, part in found] or [sure.new_zeros(1, 1)])[: len(found)] > 0
-        own = self._presence(self.model.classifier(vocabulary)[[row for row, _ in found]], against, regions=shares)
-        likely = own >= limit
-        best = {row: place for place, (row, _) in reversed([*enumerate(found)])}  # the largest part of what is there
-        likely[[*best.values()]] = True
-        order = [place for place in own.argsort(descending=True, stable=True).tolist() if likely[place]]
-        once = distinct(shares[order], SAME_OBJECT)
-        order = [order[place] for place in once]
-        rows, parts = [found[place][0] for place in order], [found[place][1] for place in order]
-        scores = own[order].tolist()
-        return self._results(
-            "find",
-            [self._packed(to_photo(part[None], self._frame)[0]) for part in parts],
-            scores,
-            vocabulary,
-            seconds=time.perf_counter() - started,
-            labels=Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
-            kind="phrase, its islands",
-            prompts=said,
-            embeddings=self.model.classifier(vocabulary)[rows] if rows else None,
-        )
+        found = recognition.find(self._predictor, vocabulary, limit, against)
+        asked = tuple((Text(phrase),) for phrase in vocabulary.names)
+        return self._results("find", found, vocabulary, time.perf_counter() - started, asked)
 
     # --- One object, or several --------------------------------------------------------------------------------------
 
@@ -574,9 +406,8 @@ class EncodedImage:
         """
         detected = read_boxes(boxes, self.hw, classes)
         if not detected.boxes:
-            nothing = Labels((), ())
-            vocabulary = Vocabulary.coco_panoptic()
-            return self._results("interactive", (), [], vocabulary, seconds=0.0, labels=nothing, kind="visual")
+            nothing = Found((), (), Labels((), ()), "visual")
+            return self._results("interactive", nothing, Vocabulary.coco_panoptic(), seconds=0.0)
         return hand_over(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
 
     def everything(
@@ -631,22 +462,10 @@ class EncodedImage:
             crop_n_points_downscale_factor=crop_n_points_downscale_factor,
             min_mask_region_area=min_mask_region_area,
         )
-        findings = find_everything(self._views(settings), self.hw, settings)
-        masks = tuple(finding.mask for finding in findings)
-        whole = bool(findings) and crop_n_layers == 0  # logits go back in only in the frame of the whole photo
-        results = self._results(
-            "everything",
-            masks,
-            [finding.proposal.predicted_iou for finding in findings],
-            Vocabulary.coco_panoptic(),
-            seconds=time.perf_counter() - started,
-            labels=lambda: self._label(seen_small(masks, self._frame).to(self.model.device)),
-            kind="object queries" if self.model.network.decoder.policy.visual is None else "object queries, visual",
-            rules=(settings.rule,),
-            logits=torch.stack([finding.logits for finding in findings]).cpu().numpy() if whole else None,
-            embeddings=torch.stack([finding.vector for finding in findings]) if findings else None,
-        )
-        return replace(results, proposals=tuple(finding.proposal for finding in findings))
+        found, proposals = recognition.everything(self._predictor, settings)
+        seconds = time.perf_counter() - started
+        results = self._results("everything", found, Vocabulary.coco_panoptic(), seconds, rules=(settings.rule,))
+        return replace(results, proposals=proposals)
 
     def session(self, second_look: bool = False) -> Session[EncodedImage]:
         """Begin a conversation about one object: rounds with memory, and undo; `second_look` as in `segment`."""
@@ -675,19 +494,12 @@ class EncodedImage:
         Greedy, at most 50 word pieces, up to the first full stop (official behaviour). Raises `ValueError` for a model
         without captions.
         """
-        network = self.model.network
-        check_writes(self.model.name, network)
-        there, hidden = self.whole, None
+        check_writes(self.model.name, self.model.network)
+        there = self.whole._predictor
         if region is not None:
             region.check_inside(self.hw)
-            drawn = np.ones(there.images.padded_hw, dtype=np.bool_)
-            height, width = there._drawing.network_hw
-            drawn[:height, :width] = ~region.rasterise(there._drawing)
-            hidden = torch.from_numpy(drawn)[None].to(self.model.device)
         tokenizer = self.model.tokenizer
-        with arithmetic(self.model.device, self.model.precision):
-            words = write_caption(network, there._at_hand, tokenizer.begin, tokenizer.end, hidden)
-        return first_sentence(tokenizer.decode(words))
+        return first_sentence(tokenizer.decode(there.write(tokenizer.begin, tokenizer.end, region)))
 
     def similarity(self, phrases: Sequence[str]) -> NDArray[np.float32]:
         """Score how well the whole photo fits each phrase, (N,) in -1 to 1 (X-Decoder models).
@@ -695,14 +507,11 @@ class EncodedImage:
         The mean of two cosines, as in the official retrieval. Raises `ValueError` for a model that has no vector of
         whole photos.
         """
-        network = self.model.network
         self.model._check_compares()
         if isinstance(phrases, str) or not phrases:
             raise ValueError(f"similarity takes a list of phrases, at least one; got {phrases!r}.")
         features = self.model.encode_phrases([Text(phrase).phrase for phrase in phrases])
-        with arithmetic(self.model.device, self.model.precision):
-            scores = fit_scores(image_vectors(network, self.whole._at_hand), features.phrases)[0]
-        return scores.float().cpu().numpy()
+        return self.whole._predictor.fit(features.phrases).float().cpu().numpy()
 
     # --- How ---------------------------------------------------------------------------------------------------------
 
@@ -716,400 +525,27 @@ class EncodedImage:
     ) -> Results:
         if not objects:
             raise ValueError("There is no object to segment; pass at least one list of prompts.")
-        for asked in objects:
-            check_taken(asked, self.model.name, self.model.network)
-            for prompt in asked.visual:
-                prompt.check_inside(self.hw)
+        self._predictor.check(objects)
         default = self.model.network.config.text_threshold
         limit = checked_share(default if text_threshold is None else text_threshold, "text_threshold")
         started = time.perf_counter()
-        answers = self._ask(objects, previous, 1 if candidates == 1 else SPARE * candidates)
-        about = [
-            (asked, answer)
-            for row, asked in enumerate(objects)
-            for answer in best_distinct(answers[row], candidates)
-            if asked.visual or (answer.score >= limit and answer.is_somewhere)
-        ]
-        kept = [answer for _, answer in about]
-        masks, small = self._masks(kept)
-        if second_look:
-            for row, (asked, answer) in enumerate(about):
-                again = self._look_again(asked, answer)
-                if again is not None and small is not None:
-                    kept[row] = replace(answer, score=again.score)
-                    masks[row] = self._packed(again.logits)
-                    small[row] = as_previous(again.logits, self.images.input_hw[0], self.images.padded_hw)
-        said, scores = [asked.said for asked, _ in about], [min(max(answer.score, 0.0), 1.0) for answer in kept]
+        found = self._predictor.segment(objects, limit, previous, candidates, second_look)
         seconds = time.perf_counter() - started
-        rules = {rasterisation_rule(p, self._drawing.polygon_rule) for asked in objects for p in asked.visual}
-        kinds = dict.fromkeys(answer.kind for answer in kept) or {asked.kind_under(self.model.network): None}
-        alone = candidates > 1 and len(answers[0]) == 1
-        return self._results(
-            "interactive",
-            masks,
-            scores,
-            Vocabulary.coco_panoptic(),
-            seconds=seconds,
-            labels=(lambda: self._label(small).or_else(said, scores)) if small is not None else Labels((), ()),
-            kind=", ".join(kinds),
-            prompts=tuple(asked.prompts for asked in objects),
-            rules=tuple(sorted(rules)),
-            notes=(f"{self.model.name} has one query an object: no further candidates",) if alone else (),
-            logits=None if small is None else small.cpu().numpy(),
-            embeddings=torch.stack([answer.vector for answer in kept]) if kept else None,
-        )
-
-    def _masks(self, answers: Sequence[OneAnswer]) -> tuple[list[PackedMask], Float[Tensor, "n h4 w4"] | None]:
-        """Bring answers to the photo's size, as masks, and to the size in which logits go in and out."""
-        if not answers:
-            return [], None
-        logits = torch.stack([answer.logits for answer in answers]).float()
-        masks = [self._packed(resized) for resized in each_to_photo(logits, self._frame)]
-        return masks, coarse_logits(logits, self.images.padded_hw)
-
-    def _packed(self, logits: Float[Tensor, "H W"]) -> PackedMask:
-        """Keep what is inside, of mask logits at the photo's size."""
-        return PackedMask.pack((logits > 0).cpu().numpy(), self.hw)
-
-    def _look_again(self, asked: Asked, answer: OneAnswer) -> OneAnswer | None:
-        """Zoom in on an answer to visual prompts: logits at the photo's size; None where nothing is to be gained."""
-        if not asked.visual or not answer.is_somewhere:
-            return None
-        height, width = self.images.input_hw[0]
-        drawn = self._draw([asked])
-        marks = (drawn.inside | drawn.negative)[0, 0, :height, :width]
-        seen = to_input(answer.logits[None], self._frame)[0] > 0
-        window = window_around((seen | marks).cpu().numpy(), self.hw)
-        if window is None:
-            return None
-        window, closer = self._closer(window)
-        marks_there = prompts_in(window, asked.drawn)
-        if not marks_there:
-            return None
-        first = to_photo(answer.logits[None], self._frame)[0]
-        previous = previous_in(window, first, closer.images.input_hw[0], closer.images.padded_hw)
-        second = closer._ask([replace(asked, prompts=marks_there, visual=marks_there)], previous)[0][0]
-        return replace(second, logits=blend(first, window, to_photo(second.logits[None], closer._frame)[0]))
-
-    def _closer(self, window: Window) -> tuple[Window, EncodedImage]:
-        """Encode a window of the photo; the last one is kept, for the next click is about the same object."""
-        with self._lock:
-            if self._zoomed is None or not self._zoomed[0].serves(window):
-                self._zoomed = (window, self.model.encode(self.picture.crop(window.box)))
-            return self._zoomed
-
-    def _ask(
-        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None = None, top: int = 1
-    ) -> dict[int, list[OneAnswer]]:
-        """Answer every object, in as few passes as may be: for each row the answers, best first."""
-        answers: dict[int, list[OneAnswer]] = {}
-        with arithmetic(self.model.device, self.model.precision):
-            for rows in self._passes(objects):
-                given = self._one_pass([objects[row] for row in rows], previous, top)
-                answers.update(zip(rows, given, strict=True))
-        return answers
-
-    def _views(self, settings: Settings) -> Iterator[View]:
-        """Look at the photo, then at its crops, one after the other."""
-        height, width = self.hw
-        yield self._view((0, 0, width, height), 0)
-        for layer, box in crop_boxes(self.hw, settings.crop_n_layers, settings.crop_overlap_ratio):
-            crop = self.model.encode(self.picture.crop(box), max_pixels=height * width)
-            yield crop._view(box, layer)
-
-    def _view(self, crop_box: Bounds, layer: int) -> View:
-        """Run the object queries, and be ready for clicks where the model takes any."""
-        found, logits = self._classified(Vocabulary.coco_panoptic())
-        regions = rather_something(logits, found.mask_logits, found.class_vectors, self._frame)
-        takes_clicks = self.model.network.decoder.policy.visual is not None
-        return View(crop_box, layer, self._frame, regions, self._click_each if takes_clicks else None)
-
-    def _click_each(self, points: NDArray[np.float64]) -> Masks:
-        """Click at positions (N, 2): one object a click."""
-        answers = self._ask([Asked.of([Point(float(x), float(y))]) for x, y in points])
-        best = [answers[row][0] for row in range(len(points))]
-        logits, vectors = torch.stack([one.logits for one in best]), torch.stack([one.vector for one in best])
-        return Masks(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)
-
-    def _passes(self, objects: Sequence[Asked]) -> Iterator[list[int]]:
-        """Group the objects that one decoder pass can answer, no more than leave each enough memory and tokens.
-
-        Memory is for all objects of a pass or for none. Where a policy shares phrase rows between objects, every object
-        with a phrase has a pass of its own; where prompts steer the object queries themselves, every object has.
-        """
-        policy = self.model.network.decoder.policy
-        together: dict[bool, list[int]] = {False: [], True: []}
-        for row, asked in enumerate(objects):
-            if not policy.takes_many or (asked.words and policy.shares_phrases):
-                yield [row]
-            else:
-                together[asked.previous is not None].append(row)
-        for rows in together.values():
-            only_clicks = all(isinstance(prompt, Point) for row in rows for prompt in objects[row].visual)
-            most = OBJECTS_TOGETHER if policy.objects_apart or only_clicks else AREAS_TOGETHER
-            yield from (rows[start : start + most] for start in range(0, len(rows), most))
-
-    def _one_pass(
-        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None, top: int = 1
-    ) -> list[list[OneAnswer]]:
-        """Answer objects that share a pass: for each the answers of at most `top` queries, best first."""
-        network = self.model.network
-        references = {row: self._shown(asked.reference) for row, asked in enumerate(objects) if asked.reference}
-        if network.decoder.policy.phrase is Kind.PHRASE and not objects[0].visual and not references:
-            features = self.model.encode_phrases([phrase for phrase, _ in objects[0].phrases()])
-            answer = answer_phrases(network, self._at_hand, features, FairDraws(), top)
-            return [self._read(answer, objects[0], 0, 1)]
-        words = self._words(objects)
-        said = with_meanings(words.meant, references, len(objects))
-        answer = segment_objects(
-            network,
-            self._at_hand,
-            self._draw(objects),
-            FairDraws(),
-            phrases=words.written,
-            previous=self._previous(objects, previous),
-            reference=lay_out(references, len(objects)) if references else None,
-            meant=said,
-            audio=words.spoken,
-            top=top,
-        )
-        if answer.quality is not None and self.memory.meaning is not None and said is not None:
-            marked = torch.tensor([bool(asked.visual) for asked in objects], device=said.device)
-            there = self._presence(unit(said[0].float()))
-            answer = replace(answer, quality=torch.where(marked, answer.quality[0].float(), there)[None])
-        return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
-
-    def _presence(
-        self,
-        vectors: Float[Tensor, "n d"],
-        against: Classes = None,
-        among: Vocabulary | None = None,
-        regions: Bool[Tensor, "n h2 w2"] | None = None,
-    ) -> Float[Tensor, " n"]:
-        """Score how surely what vectors of the text space mean is in the photo, and not what has another name.
-
-        With a region (padded frame, any stride) for each vector: is there, rather than in the photo. The names are
-        `against`, None = COCO's, and all names of a vocabulary whose classes the vectors are.
-        """
-        meaning = self._at_hand.meaning
-        assert meaning is not None
-        height, width = (-(-side // MEANING_STRIDE) for side in self.images.input_hw[0])
-        places = meaning[0, :, :height, :width]
-        names = Vocabulary.coco_panoptic() if against is None or nobody(against) else Vocabulary.coerce(against)
-        named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
-        if among is not None:
-            fresh = [row for row, phrase in enumerate(among.phrases) if phrase not in set(names.phrases)]
-            named = torch.cat((named, self.model.classifier(among)[fresh]))
-        with torch.no_grad():
-            network = self.model.network
-            scale, even = float(network.text.logit_scale.exp()), network.config.even_presence
-            if regions is None:
-                return presence(places, vectors, named, scale, even)
-            size = (meaning.shape[-2], meaning.shape[-1])
-            shares = F.adaptive_avg_pool2d(regions.float(), size)[:, :height, :width]
-            return presence_within(places, vectors, named, scale, even, shares)
-
-    def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
-        """Read the answers about one object of a pass, best first."""
-        each = answer.logits.shape[1] // num_objects
-        kind = asked.kind_under(self.model.network)
-        read = []
-        for place in range(row * each, (row + 1) * each):
-            logits = answer.logits[0, place].float()
-            score = self._sureness(logits) if answer.quality is None else answer.quality[0, place]
-            read.append(OneAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
-        return read
-
-    def _sureness(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
-        """Score a mask of a model that predicts no quality: the mean probability inside it, at network size."""
-        return instance.foreground_probability(to_input(logits[None].float(), self._frame)[0])
-
-    def _words(self, objects: Sequence[Asked]) -> Words:
-        """Encode all phrases of a pass. Spoken ones are told apart where the policy has rows for them (the demo)."""
-        said = [(row, *phrase) for row, asked in enumerate(objects) for phrase in asked.phrases()]
-        if not said:
-            return Words()
-        features = self.model.encode_phrases([phrase for _, phrase, _ in said])
-        apart = self.model.network.decoder.policy.group(Kind.AUDIO_TOKENS) is not None
-        owner = torch.tensor([row for row, _, _ in said], device=features.tokens.device)
-        spoken = torch.tensor([heard and apart for _, _, heard in said], device=features.tokens.device)
-        return words_of(features, owner, spoken, len(objects))
-
-    def _shown(self, reference: Reference) -> Shown:
-        """Look at what a reference means in its own photo; once for a model."""
-        return reference.kept(self.model, lambda: self._look_there(reference))
-
-    def _look_there(self, reference: Reference) -> Shown:
-        given = reference.photo
-        if isinstance(given, EncodedImage) and given.model is self.model:
-            there = given if given._is_at_hand else given.to(self.model.device)
-        else:
-            there = self.model.encode(cast("PhotoLike", given.picture if isinstance(given, SeenPhoto) else given))
-        try:
-            region = there._region(reference)
-        except ValueError as error:
-            raise ValueError(f"In the reference, {there.name or 'a photo'}: {error}") from None
-        return look_at(self.model.network, there.memory, region, FairDraws())
-
-    def _region(self, reference: Reference) -> Bool[Tensor, "1 1 h w"]:
-        """Draw the region that a reference means in this photo, at the network's padded resolution."""
-        frame = replace(self._drawing, polygon_rule="filled")
-        region = np.zeros(self.images.padded_hw, dtype=np.bool_)
-        inside = region[: frame.network_hw[0], : frame.network_hw[1]]
-        marks = reference.prompts
-        if not reference.marks_region:
-            found = self._answer([Asked.of(marks)], text_threshold=0.0)  # the user says that it is there
-            marks = tuple(Mask(mask) for mask in found.iter_masks() if mask.any())
-        for sign in (True, False):
-            for mark in marks:
-                if isinstance(mark, VisualPrompt) and mark.positive is sign:
-                    inside[mark.rasterise(frame)] = sign
-        if not region.any():
-            raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
-        return torch.from_numpy(region)[None, None].to(self.model.device)
-
-    def _draw(self, objects: Sequence[Asked]) -> VisualPrompts:
-        """Rasterise the visual prompts of every object at network resolution."""
-        maps = np.zeros((3, len(objects), *self.images.padded_hw), dtype=np.bool_)
-        height, width = self._drawing.network_hw
-        for row, asked in enumerate(objects):
-            for prompt in asked.drawn:
-                layer = 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
-                maps[layer, row, :height, :width] |= prompt.rasterise(self._drawing)
-        positive, negative, bounds = torch.from_numpy(maps)[:, None].to(self.model.device)
-        return VisualPrompts(positive, negative, bounds)
-
-    def _previous(
-        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None
-    ) -> Float[Tensor, "1 n h w"] | None:
-        """Return the previous masks: a session's, or logits that were handed in."""
-        handed = [asked.previous for asked in objects if asked.previous is not None]
-        if previous is not None:
-            return previous.to(self.model.device)
-        if not handed:
-            return None
-        height, width = (side // 4 for side in self.images.padded_hw)
-        for logits in handed:
-            if logits.shape[-2:] != (height, width):
-                raise ValueError(
-                    f"The mask logits are {logits.shape[-1]} x {logits.shape[-2]}, this photo's {width} x {height}; "
-                    "hand in logits of the same photo, encoded at the same size."
-                )
-        stacked = np.stack([logits.reshape(height, width) for logits in handed])
-        return torch.from_numpy(stacked)[None].to(self.model.device)
-
-    def _label(self, small: Float[Tensor, "n h w"]) -> Labels:
-        """Name masks by what their places mean, or else by the object queries that cover the same pixels.
-
-        Those run if nobody has asked for them yet.
-        """
-        vocabulary = Vocabulary.coco_panoptic()
-        if self.memory.meaning is not None:
-            classifier = self.model.classifier(vocabulary)
-            with torch.no_grad():
-                vectors = meant(self._at_hand, small)
-                named = label_places(self.model.network.class_logits(vectors[None], classifier)[0])
-        else:
-            found, logits = self._classified(vocabulary)
-            height, width = (-(-side // 4) for side in self.images.input_hw[0])  # padding is nobody's
-            named = label_masks(small[:, :height, :width], found.mask_logits[:, :height, :width], logits)
-        return Labels(
-            tuple(None if category is None else vocabulary[category].name for category in named.categories),
-            named.scores,
-        )
-
-    def _classified(self, vocabulary: Vocabulary) -> tuple[ObjectQueries, Float[Tensor, "q k1"]]:
-        found = self._object_queries()
-        classifier = self.model.classifier(vocabulary)
-        with torch.no_grad():
-            logits = self.model.network.class_logits(found.class_vectors[None], classifier)[0]
-        if self.model.network.mask_refiner is not None:
-            logits[:, -1] = NEVER  # an answer to a click is something; what of it has no name is nobody's class
-        return found, logits
-
-    def _class_of_pixels(self, vocabulary: Vocabulary) -> tuple[BestClasses, str]:
-        """Ask every pixel for its class; returns who answered, too."""
-        meaning = self._at_hand.meaning
-        if meaning is None:
-            found, logits = self._classified(vocabulary)
-            return semantic.best_classes(
-                logits, found.mask_logits, self._frame, vocabulary.background
-            ), "object queries"
-        places = meaning[0].float()
-        with torch.no_grad():
-            said = self.model.network.class_logits(places.flatten(1).T[None], self.model.classifier(vocabulary))
-        logits = torch.unflatten(said[0].T, 1, places.shape[1:])
-        return semantic.nearest_names(logits, self._frame, vocabulary.background), "places"
-
-    def _rivals(self, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
-        """Return the embeddings of the names that compete with what is looked for."""
-        looked_for = self.model.classifier(vocabulary)[:-1]
-        if against is None:
-            names = Vocabulary.coco_panoptic()
-            table = self.model.classifier(names)[:-1]
-            return table[competing(vocabulary.phrases, looked_for, names.phrases, table)]
-        if nobody(against):
-            return looked_for[:0]
-        names = Vocabulary.coerce(against)
-        said = {phrase.casefold() for phrase in vocabulary.phrases}
-        kept = [row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in said]
-        return self.model.classifier(names)[kept]
-
-    def _object_queries(self) -> ObjectQueries:
-        """Run the object queries, at most once per photo."""
-        with self._lock:
-            if self._objects is None:
-                with arithmetic(self.model.device, self.model.precision):
-                    self._objects = self._find_objects()
-            return self._objects
-
-    def _find_objects(self) -> ObjectQueries:
-        network = self.model.network
-        if network.mask_refiner is not None:
-            found = propose(network, self._at_hand, self.images.input_hw[0], FairDraws())
-            return ObjectQueries(found.class_vectors, found.mask_logits)
-        regions = network.decode(self._at_hand, Question(), network.decoder.policy.found).regions
-        masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
-        return ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
-
-    @property
-    def _is_at_hand(self) -> bool:
-        here, model = self.memory.pixels.mask_features.device, self.model.device
-        return here.type == model.type and model.index in (None, here.index)
-
-    @property
-    def _at_hand(self) -> ImageMemory:
-        """What the image network made of the photo, if it is where the model is."""
-        if not self._is_at_hand:
-            here, model = self.memory.pixels.mask_features.device, self.model.device
-            raise ValueError(f"The photo is on {here}, its model on {model}; ask photo.to('{model}').")
-        return self.memory
-
-    @property
-    def _frame(self) -> PhotoFrame:
-        resampling = self.model.network.decoder.policy.resampling
-        return PhotoFrame(self.images.padded_hw, self.images.input_hw[0], self.hw, resampling)
-
-    @property
-    def _drawing(self) -> Frame:
-        return Frame(self.hw, self.images.input_hw[0], self.model.network.config.polygon_rule)
+        polygons = self.model.network.config.polygon_rule
+        rules = {rasterisation_rule(prompt, polygons) for asked in objects for prompt in asked.visual}
+        said = tuple(asked.prompts for asked in objects)
+        return self._results("interactive", found, Vocabulary.coco_panoptic(), seconds, said, tuple(sorted(rules)))
 
     def _results(
         self,
         task: str,
-        masks: Iterable[NDArray[np.bool_] | PackedMask],
-        scores: Sequence[float],
+        found: Found,
         vocabulary: Vocabulary,
-        *,
         seconds: float,
-        labels: Labels | Callable[[], Labels],
-        kind: str,
         prompts: tuple[tuple[Prompt, ...], ...] = (),
         rules: tuple[str, ...] = (),
-        notes: tuple[str, ...] = (),
-        logits: NDArray[np.float32] | None = None,
-        embeddings: Float[Tensor, "n d"] | None = None,
     ) -> Results:
+        """Write down what was found, and where it comes from."""
         provenance = Provenance(
             task=task,
             model=self.model.name,
@@ -1118,23 +554,18 @@ class EncodedImage:
             prompts=prompts,
             seconds={"encode": self.encode_seconds, task: seconds},
             rules=rules,
-            notes=(*self.photo.notes, *notes),
+            notes=(*self.photo.notes, *found.notes),
             photo_name=self.photo.name,
             orientation=self.photo.orientation,
         )
         return Results.of(
             self.photo.picture,
-            masks,
-            [min(max(score, 0.0), 1.0) for score in scores],
+            found.masks,
+            [min(max(score, 0.0), 1.0) for score in found.scores],
             vocabulary=vocabulary,
-            kind=kind,
+            kind=found.kind,
             provenance=provenance,
-            labels=labels,
-            logits=logits,
-            embeddings=None if embeddings is None else unit(embeddings.float()).cpu().numpy(),
+            labels=found.labels,
+            logits=None if found.logits is None else found.logits.cpu().numpy(),
+            embeddings=None if found.vectors is None else unit(found.vectors.float()).cpu().numpy(),
         )
-
-
-def nobody(against: Classes) -> bool:
-    """Whether a list of names is there and empty."""
-    return against is not None and not isinstance(against, (str, Vocabulary)) and not against

@@ -193,6 +193,10 @@ class Vocabulary:
         return self.categories[index]
 
 
+Classes: TypeAlias = Vocabulary | Sequence[str] | None
+"""What a `classes` argument may be; `Vocabulary.coerce` reads it."""
+
+
 def distinct_colours(count: int) -> tuple[Colour, ...]:
     """Return `count` different RGB colours (0-255), always the same ones; the first few are the furthest apart.
 

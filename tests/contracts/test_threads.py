@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import seem
+from seem import recognition
 from tiny import CONFIGS, picture, tiny_model, tiny_relative
 
 THREADS = 8
@@ -109,13 +110,13 @@ def test_threads_may_encode_different_photos_with_one_model(tmp_path):
 
 def test_classes_are_encoded_once_however_many_threads_ask(monkeypatch):
     model, calls = tiny_model("nano"), []
-    encode = type(model)._encode_classes
+    encode = recognition.encode_classes
 
-    def counted(self, names, templates):
+    def counted(model, names, templates):
         calls.append(tuple(names))
-        return encode(self, names, templates)
+        return encode(model, names, templates)
 
-    monkeypatch.setattr(type(model), "_encode_classes", counted)
+    monkeypatch.setattr(recognition, "encode_classes", counted)
     photo = model.encode(picture(53, 37))
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda _: photo.semantic(["cat", "dog"]), range(THREADS)))

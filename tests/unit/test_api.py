@@ -433,7 +433,7 @@ def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     meaning = photo.memory.meaning
     dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
-    monkeypatch.setattr(photo, "memory", replace(photo.memory, meaning=dog[None, :, None, None].expand_as(meaning)))
+    photo = replace(photo, memory=replace(photo.memory, meaning=dog[None, :, None, None].expand_as(meaning)))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)
@@ -447,14 +447,14 @@ def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo)
     if photo.memory.meaning is not None:
         return
     clicked = photo.segment(seem.Point(4, 2))
-    found = photo._object_queries()
+    found = photo._predictor.object_queries()
     small = torch.from_numpy(np.array(clicked.logits[0]))
     masks = found.mask_logits.clone()
     masks[5] = small
     vectors = found.class_vectors.clone()
     dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
     vectors[5] = dog
-    monkeypatch.setattr(photo, "_objects", type(found)(vectors, masks))
+    monkeypatch.setattr(photo._predictor, "_objects", type(found)(vectors, masks))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)

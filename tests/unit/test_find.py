@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from seem.api import ObjectQueries
 from seem.asking import Asked
 from seem.models.structures import Answers
+from seem.predictor import ObjectQueries, Predictor
 from seem.prompts import Point, Text
 from seem.tasks.find import competing, divide, everything_that_fits, with_rivals, words
 from seem.tasks.interactive import best, distinct
@@ -151,12 +151,12 @@ def test_rivals_take_their_share_of_the_probability():
 
 def pointing(photo, monkeypatch, *names):
     """Let the first object queries show one thing each, and point at class names in the text space."""
-    blank = torch.full_like(photo._object_queries().mask_logits, NO)
+    blank = torch.full_like(photo._predictor.object_queries().mask_logits, NO)
     vectors = photo.model.classifier(Vocabulary.of(["thing"]))[-1].repeat(len(blank), 1)  # the background
     for row, name in enumerate(names):
         blank[row, 2 * row : 2 * row + 2, :5] = YES
         vectors[row] = photo.model.classifier(Vocabulary.of([name]))[0]
-    monkeypatch.setattr(photo, "_objects", ObjectQueries(vectors, blank))
+    monkeypatch.setattr(photo._predictor, "_objects", ObjectQueries(vectors, blank))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(9.0))  # their phrases are very alike
 
 
@@ -200,9 +200,9 @@ def test_what_two_phrases_mean_is_there_once(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     logits = torch.full((32, 32), NO)
     logits[:8, :8] = YES
-    said = photo._ask([Asked.of([Text("cat")])])[0][0]
+    said = photo._predictor.ask([Asked.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        type(photo), "_ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+        Predictor, "ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
     )
     assert len(photo.find("cat", threshold=0.0)) == 1
     assert len(photo.find(["cat", "dog"], threshold=0.0)) == 1
@@ -256,14 +256,14 @@ def test_each_object_is_there_once(photo):
 def test_the_object_queries_answer_and_are_kept(photo, monkeypatch):
     if photo.model.network.mask_refiner is not None:
         return  # answers phrases by their places
-    mine = torch.full_like(photo._object_queries().mask_logits, NO)
+    mine = torch.full_like(photo._predictor.object_queries().mask_logits, NO)
     mine[3, :5, :5] = YES
     mine[7, 8:12, 8:12] = YES
-    vectors = torch.zeros_like(photo._object_queries().class_vectors)
+    vectors = torch.zeros_like(photo._predictor.object_queries().class_vectors)
     cat, background = photo.model.classifier(Vocabulary.of(["cat"]))
     vectors[:] = background
     vectors[[3, 7]] = cat
-    monkeypatch.setattr(photo, "_objects", ObjectQueries(vectors, mine))
+    monkeypatch.setattr(photo._predictor, "_objects", ObjectQueries(vectors, mine))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))
     result = photo.find("cat")
     assert result.labels == ("cat", "cat")
@@ -371,9 +371,8 @@ def test_seem_v1_has_three_queries_an_object_and_the_others_more():
     counts = {}
     for policy in ("seem-v1", "seem-v0", "seem-demo"):
         photo = tiny_relative(policy).encode(picture(53, 37))
-        with torch.no_grad():
-            counts[policy] = [len(mine) for mine in photo._one_pass([Asked.of([Point(4, 2)])], None, 12)]
-    assert counts == {"seem-v1": [3], "seem-v0": [12], "seem-demo": [12]}
+        counts[policy] = len(photo._predictor.ask([Asked.of([Point(4, 2)])], top=12)[0])
+    assert counts == {"seem-v1": 3, "seem-v0": 12, "seem-demo": 12}
 
 
 @pytest.mark.parametrize("policy", ["seem-v1", "seem-v0", "seem-demo", "xdecoder"])

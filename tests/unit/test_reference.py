@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import seem
-from seem.api import EncodedImage
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import POLICIES, Kind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import Question
+from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.tasks.reference import PLACES, lay_out, look_at
 from tiny import picture, tiny_model, tiny_relative
@@ -245,15 +245,15 @@ def test_an_empty_region_is_refused(photo):
 
 
 def test_a_phrase_that_finds_nothing_there_is_refused(nano, monkeypatch):
-    answer = EncodedImage._one_pass
+    answer = Predictor._one_pass
 
     def nothing(self, objects, previous, top):
         given = answer(self, objects, previous, top)
         return [[replace(one, logits=one.logits * 0 - 1) for one in mine] for mine in given]
 
-    monkeypatch.setattr(EncodedImage, "_one_pass", nothing)
+    monkeypatch.setattr(Predictor, "_one_pass", nothing)
     with pytest.raises(ValueError, match="its prompts mean nothing there"):
-        nano._region(Reference(OTHER, Text("a cat")))
+        nano.segment(Reference(OTHER, Text("a cat")))
 
 
 def test_a_missing_photo_is_named(photo):

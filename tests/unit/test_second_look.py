@@ -131,7 +131,7 @@ def model(monkeypatch):
 
 def test_the_second_look_has_the_photos_frame_and_encodes_once(model, monkeypatch):
     photo = model.encode(PHOTO)
-    monkeypatch.setattr("seem.api.window_around", lambda *_: WINDOW)
+    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
     first = photo.segment(seem.Point(60, 50))
     again = photo.segment(seem.Point(60, 50), second_look=True)
     once_more = photo.segment(seem.Point(60, 50), second_look=True)
@@ -155,7 +155,7 @@ def test_words_alone_are_not_looked_at_again(model):
 
 def test_a_conversation_may_look_twice_and_remembers_what_it_saw(model, monkeypatch):
     photo = model.encode(PHOTO)
-    monkeypatch.setattr("seem.api.window_around", lambda *_: WINDOW)
+    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
     talk = photo.session(second_look=True)
     first = talk.add(seem.Point(60, 50))
     assert np.array_equal(first.masks, photo.segment(seem.Point(60, 50), second_look=True).masks)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import seem
+from seem.predictor import Predictor
 from tiny import CONFIGS, picture, tiny_model
 
 HERE, THERE, NOT_THERE = seem.Point(4, 2), seem.Point(40, 30), seem.Point(44, 8, positive=False)
@@ -120,7 +121,7 @@ def test_a_failure_of_the_network_leaves_the_session_as_it_was(monkeypatch, talk
         def out_of_memory(*arguments, **options):
             raise RuntimeError("out of memory")
 
-        patch.setattr(type(talk.photo), "_one_pass", out_of_memory)
+        patch.setattr(Predictor, "_one_pass", out_of_memory)
         with pytest.raises(RuntimeError):
             talk.add(THERE)
     assert (talk.result, talk.prompts) == (first, (HERE,))
@@ -151,14 +152,14 @@ def test_several_prompts_may_be_added_at_once(talk):
 def test_a_round_that_found_nothing_is_a_round_without_memory(monkeypatch, name):
     photo = tiny_model(name).encode(picture(53, 37))
     talk = photo.session()
-    original = type(photo)._one_pass
+    original = Predictor._one_pass
 
     def nothing(self, objects, previous, top):
         answers = original(self, objects, previous, top)
         return [[replace(answer, logits=answer.logits * 0 - 1) for answer in mine] for mine in answers]
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(photo), "_one_pass", nothing)
+        patch.setattr(Predictor, "_one_pass", nothing)
         assert len(talk.add(seem.Text("the red car"))) == 0
     plain = photo.segment(seem.Text("the red car"), HERE)
     assert (talk.add(HERE).logits == plain.logits).all()

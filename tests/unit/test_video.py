@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import seem
+from seem.predictor import Predictor
 from seem.results import Naming
 from seem.tasks import video as matching
 from seem.tasks.video import VideoMemory, compare_near, grid_stride, surroundings, vote
@@ -500,9 +501,8 @@ def test_labels_are_asked_once_an_object(model, monkeypatch):
     frames, masks = scene(5)
     results = list(model.track(frames, [seem.Mask(masks[0])]))
     calls = []
-    encoded = type(model.encode(frames[0]))
-    original = encoded._label
-    monkeypatch.setattr(encoded, "_label", lambda photo, small: calls.append(photo) or original(photo, small))
+    original = Predictor.label
+    monkeypatch.setattr(Predictor, "label", lambda photo, small: calls.append(photo) or original(photo, small))
     assert len({one.labels for one in results if len(one)}) == 1
     assert len(calls) == 1
 

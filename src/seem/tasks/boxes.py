@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seem.prompts import Box
 from seem.results import Labels, Naming, Results
-from seem.vocabulary import Category, Vocabulary, distinct_colours
+from seem.vocabulary import Category, Classes, Vocabulary, distinct_colours
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class Detected:
     vocabulary: Vocabulary | None = None
 
 
-def read_boxes(given: Boxes, photo_hw: tuple[int, int], classes: Vocabulary | Sequence[str] | None = None) -> Detected:
+def read_boxes(given: Boxes, photo_hw: tuple[int, int], classes: Classes = None) -> Detected:
     """Read N x 4 boxes (x0, y0, x1, y1 in the photo's pixels), alone or with what a detector said about them.
 
     `classes` are the names that class ids count in, from 0; names that come with the detections go first. A class id

@@ -1,0 +1,241 @@
+"""What is in a photo: every class, every thing, all that a phrase fits, everything.
+
+Object queries answer; for a model that knows what every place means (nano) the places say what is there, and the dense
+head where. `EncodedImage` says what each question means; the rules are in `tasks/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seem.asking import Asked
+from seem.models.segmenter import unit
+from seem.models.text.templates import BARE, TEMPLATES, class_phrases
+from seem.overlay import Bounds
+from seem.predictor import Encoding, Found, Predictor, nobody
+from seem.prompts import Point, Text
+from seem.results import Labels, PackedMask, Proposal
+from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
+from seem.tasks.find import SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
+from seem.tasks.instance import candidates, foreground_probability
+from seem.tasks.interactive import distinct
+from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, divide_things, merge_confident
+from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
+from seem.tasks.semantic import BestClasses, best_classes, nearest_names
+from seem.vocabulary import Classes, Vocabulary
+
+MOST_CLASSES = 16  # of a panoptic answer by phrases
+TEXT_BATCH = 512  # phrases encoded together, which bounds memory
+
+
+def encode_classes(
+    model: Encoding, names: Sequence[str], templates: Sequence[str] | None = None
+) -> Float[Tensor, "k d"]:
+    """Return the normalised embedding of every name; `templates` None = those that the model was taught with.
+
+    The published rule: every name in every template, the mean of the normalised vectors, normalised.
+    """
+    if templates is None:
+        templates = TEMPLATES if model.network.config.text.templates == "all" else (BARE.removesuffix("."),)
+    together = max(1, TEXT_BATCH // len(templates))  # names
+    rows = []
+    for start in range(0, len(names), together):
+        phrases = class_phrases(names[start : start + together], templates)
+        vectors = unit(model.encode_phrases(phrases).phrases.float())
+        rows.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
+    means = torch.cat(rows)
+    length: Tensor = means.norm(dim=-1, keepdim=True)
+    return means / length
+
+
+# --- Every thing and every region -------------------------------------------------------------------------------------
+
+
+def panoptic(photo: Predictor, vocabulary: Vocabulary, threshold: float) -> Found:
+    """Segment every thing and stuff region whose class score passes the threshold; masks do not overlap."""
+    is_thing = torch.tensor(vocabulary.is_thing)
+    hw = photo.photo.hw
+    if photo.model.network.mask_refiner is not None:
+        sure, logits = classes_there(photo, vocabulary, threshold)
+        merged = merge_confident(sure, each_to_photo(logits, photo.frame), hw, is_thing, PHRASE_OVERLAP)
+        merged, kind = divide_things(merged), "phrases"
+        vectors = photo.model.classifier(vocabulary)[[segment.category for segment in merged.segments]]
+    else:
+        found, class_logits = photo.classified(vocabulary)
+        sure, kind = confident(class_logits, threshold), "object queries"
+        merged = merge_confident(sure, each_to_photo(found.mask_logits[sure.queries], photo.frame), hw, is_thing)
+        vectors = found.class_vectors[[segment.query for segment in merged.segments]]
+    ids = merged.ids.cpu().numpy()
+    scores = tuple(segment.score for segment in merged.segments)
+    names = tuple(vocabulary[segment.category].name for segment in merged.segments)
+    masks = [PackedMask.pack(ids == segment.id, hw) for segment in merged.segments]
+    return Found(masks, scores, Labels(names, scores), kind, vectors)
+
+
+def classes_there(
+    photo: Predictor, vocabulary: Vocabulary, threshold: float
+) -> tuple[Confident, Float[Tensor, "m h w"]]:
+    """Ask places which classes are in the photo, and the dense head where: mask logits in the padded frame."""
+    there = photo.presence(photo.model.classifier(vocabulary)[: len(vocabulary)], among=vocabulary)
+    order = there.argsort(descending=True, stable=True)[:MOST_CLASSES]
+    order = order[there[order] >= threshold]
+    answers = photo.ask([Asked.of([Text(vocabulary.phrases[row])]) for row in order.tolist()])
+    logits = [answers[place][0].logits for place in range(len(order))]
+    sure = Confident(torch.arange(len(order)), there[order], order)
+    return sure, torch.stack(logits) if logits else there.new_zeros(0, 1, 1)
+
+
+def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
+    """Segment every countable thing, best first: the `top` pairs of query and class that score `threshold` or more."""
+    found, logits = photo.classified(vocabulary)
+    best = candidates(logits, torch.tensor(vocabulary.is_thing), top)
+    small = to_input(found.mask_logits, photo.frame)
+    sure = torch.stack([foreground_probability(mask) for mask in small])
+    scores = best.scores * sure[best.queries]
+    order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= threshold]
+    queries = best.queries[order].tolist()
+    full = {query: photo.pack(to_output(small[query][None], photo.frame)[0]) for query in set(queries)}
+    kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
+    names = tuple(vocabulary[int(best.classes[i])].name for i, _ in kept)
+    return Found(
+        [full[query] for _, query in kept],
+        [float(scores[i]) for i, _ in kept],
+        Labels(names, tuple(float(best.scores[i]) for i, _ in kept)),
+        "object queries",
+        found.class_vectors[[query for _, query in kept]],
+    )
+
+
+def semantic(photo: Predictor, vocabulary: Vocabulary) -> Found:
+    """Give every pixel a class; one mask for each class that is there."""
+    answer, kind = class_of_pixels(photo, vocabulary)
+    winners = answer.classes.cpu().numpy()
+    present = [k for k in np.unique(winners).tolist() if k < len(vocabulary)]
+    scores = tuple(float(answer.scores[answer.classes == k].mean().clamp(0, 1)) for k in present)
+    masks = [PackedMask.pack(winners == k, photo.photo.hw) for k in present]
+    names = tuple(vocabulary[k].name for k in present)
+    return Found(masks, scores, Labels(names, scores), kind, photo.model.classifier(vocabulary)[present])
+
+
+def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClasses, str]:
+    """Ask every pixel for its class; returns who answered, too."""
+    meaning = photo.memory.meaning
+    if meaning is None:
+        found, logits = photo.classified(vocabulary)
+        return best_classes(logits, found.mask_logits, photo.frame, vocabulary.background), "object queries"
+    places = meaning[0].float()
+    said = photo.class_logits(places.flatten(1).T, photo.model.classifier(vocabulary))
+    logits = torch.unflatten(said.T, 1, places.shape[1:])
+    return nearest_names(logits, photo.frame, vocabulary.background), "places"
+
+
+# --- All that a phrase fits -------------------------------------------------------------------------------------------
+
+
+def find(photo: Predictor, vocabulary: Vocabulary, threshold: float, against: Classes) -> Found:
+    """Segment everything that one of the phrases fits, best first, each object once; `against` are rivals' names."""
+    if photo.model.network.mask_refiner is not None:
+        return find_places(photo, vocabulary, threshold, against)
+    found, logits = photo.classified(vocabulary)
+    others = photo.class_logits(found.class_vectors, rivals(photo, vocabulary, against))
+    small = to_input(found.mask_logits, photo.frame)
+    fitting = everything_that_fits(with_rivals(logits, others), small, threshold)
+    queries = fitting.queries.tolist()
+    names = tuple(vocabulary[k].name for k in fitting.phrases.tolist())
+    return Found(
+        [photo.pack(to_output(small[query][None], photo.frame)[0]) for query in queries],
+        fitting.scores.tolist(),
+        Labels(names, tuple(fitting.phrase_scores.tolist())),
+        "object queries",
+        found.class_vectors[queries],
+    )
+
+
+def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, against: Classes) -> Found:
+    """Ask a dense head for each phrase that is in the photo, and divide its mask into objects."""
+    vectors = photo.model.classifier(vocabulary)[: len(vocabulary)]
+    sure = photo.presence(vectors, against)
+    there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= threshold]
+    answers = photo.ask([Asked.of([Text(vocabulary.names[row])]) for row in there])
+    found = [(row, part) for place, row in enumerate(there) for part in divide(answers[place][0].logits)]
+    shares = torch.stack([part for _, part in found] or [sure.new_zeros(1, 1)])[: len(found)] > 0
+    own = photo.presence(vectors[[row for row, _ in found]], against, regions=shares)
+    likely = own >= threshold
+    best = {row: place for place, (row, _) in reversed([*enumerate(found)])}  # the largest part of what is there
+    likely[[*best.values()]] = True
+    order = [place for place in own.argsort(descending=True, stable=True).tolist() if likely[place]]
+    once = distinct(shares[order], SAME_OBJECT)
+    order = [order[place] for place in once]
+    rows, scores = [found[place][0] for place in order], own[order].tolist()
+    return Found(
+        [photo.pack(to_photo(found[place][1][None], photo.frame)[0]) for place in order],
+        scores,
+        Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
+        "phrase, its islands",
+        vectors[rows] if rows else None,
+    )
+
+
+def rivals(photo: Predictor, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
+    """Return the embeddings of the names that compete with what is looked for."""
+    looked_for = photo.model.classifier(vocabulary)[:-1]
+    if against is None:
+        names = Vocabulary.coco_panoptic()
+        table = photo.model.classifier(names)[:-1]
+        return table[competing(vocabulary.phrases, looked_for, names.phrases, table)]
+    if nobody(against):
+        return looked_for[:0]
+    names = Vocabulary.coerce(against)
+    said = {phrase.casefold() for phrase in vocabulary.phrases}
+    kept = [row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in said]
+    return photo.model.classifier(names)[kept]
+
+
+# --- Everything -------------------------------------------------------------------------------------------------------
+
+
+def everything(photo: Predictor, settings: Settings) -> tuple[Found, tuple[Proposal, ...]]:
+    """Segment whatever there is, best first, and say how each mask was come by."""
+    findings = find_everything(views(photo, settings), photo.photo.hw, settings)
+    masks = tuple(finding.mask for finding in findings)
+    whole = bool(findings) and settings.crop_n_layers == 0  # logits go back in only in the frame of the whole photo
+    found = Found(
+        masks,
+        [finding.proposal.predicted_iou for finding in findings],
+        lambda: photo.label(seen_small(masks, photo.frame).to(photo.model.device)),
+        "object queries" if photo.model.network.decoder.policy.visual is None else "object queries, visual",
+        torch.stack([finding.vector for finding in findings]) if findings else None,
+        torch.stack([finding.logits for finding in findings]) if whole else None,
+    )
+    return found, tuple(finding.proposal for finding in findings)
+
+
+def views(photo: Predictor, settings: Settings) -> Iterator[View]:
+    """Look at the photo, then at its crops, one after the other."""
+    height, width = photo.photo.hw
+    yield view(photo, (0, 0, width, height), 0)
+    for layer, box in crop_boxes(photo.photo.hw, settings.crop_n_layers, settings.crop_overlap_ratio):
+        yield view(photo.part(box), box, layer)
+
+
+def view(photo: Predictor, crop_box: Bounds, layer: int) -> View:
+    """Run the object queries, and be ready for clicks where the model takes any."""
+    found, logits = photo.classified(Vocabulary.coco_panoptic())
+    regions = rather_something(logits, found.mask_logits, found.class_vectors, photo.frame)
+    takes_clicks = photo.model.network.decoder.policy.visual is not None
+    return View(crop_box, layer, photo.frame, regions, partial(click_each, photo) if takes_clicks else None)
+
+
+def click_each(photo: Predictor, points: NDArray[np.float64]) -> Masks:
+    """Click at positions (N, 2): one object a click."""
+    answers = photo.ask([Asked.of([Point(float(x), float(y))]) for x, y in points])
+    best = [answers[row][0] for row in range(len(points))]
+    logits, vectors = torch.stack([one.logits for one in best]), torch.stack([one.vector for one in best])
+    return Masks(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)
