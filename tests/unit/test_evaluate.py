@@ -396,7 +396,7 @@ def test_two_workers_give_what_one_process_gives(unbroken, tmp_path):
     ("opener", "kind", "message"),
     [
         (partial(int, "no model"), ValueError, "invalid literal for int.. with base 10: 'no model'"),
-        (partial(os._exit, 3), SeemError, r"A worker died \(exit code 3\)"),
+        (partial(os._exit, 3), SeemError, r"A process died \(exit code 3\)"),
     ],
     ids=["raises", "dies"],
 )
