@@ -341,7 +341,7 @@ class Predictor:
         """Encode a window of the photo; the last one is kept, for the next click is about the same object."""
         with self._lock:
             if self._zoomed is None or not self._zoomed[0].serves(window):
-                self._zoomed = (window, self.model._look_at(self.photo.picture.crop(window.box)))
+                self._zoomed = (window, self.part(window.box))
             return self._zoomed
 
     # --- What another photo shows ------------------------------------------------------------------------------------

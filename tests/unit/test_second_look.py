@@ -117,15 +117,16 @@ def test_answers_are_averaged_where_both_look():
 @pytest.fixture
 def model(monkeypatch):
     model = tiny_model("nano")
-    encoded = []
+    encoded, options_of = [], []
     plain = type(model).encode
 
     def counted(self, image, *arguments, **options):
         encoded.append(image)
+        options_of.append(options)
         return plain(self, image, *arguments, **options)
 
     monkeypatch.setattr(type(model), "encode", counted)
-    model.encoded = encoded
+    model.encoded, model.options_of = encoded, options_of
     return model
 
 
@@ -143,6 +144,13 @@ def test_the_second_look_has_the_photos_frame_and_encodes_once(model, monkeypatc
     outside[WINDOW.pixels] = False
     assert np.array_equal(again.masks[0][outside], first.masks[0][outside])
     assert len(model.encoded) == 2  # the photo and the window
+
+
+def test_a_photo_that_was_let_in_is_let_in_closer(model, monkeypatch):
+    photo = model.encode(PHOTO, max_pixels=10**12)
+    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
+    photo.segment(seem.Point(60, 50), second_look=True)
+    assert model.options_of[1]["max_pixels"] == 120 * 160
 
 
 def test_words_alone_are_not_looked_at_again(model):

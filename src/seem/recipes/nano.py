@@ -1,6 +1,6 @@
 """The run that made the embedded model.
 
-    torchrun --nproc-per-node 2 -m seem.recipes.nano --data ../shared/data --out runs/nano
+    seem train nano --data pack:../shared/data --out runs/nano
 
 One single-thread process per core: small pictures first, then larger ones. The model card says which hardware, how many
 hours and what scores.
