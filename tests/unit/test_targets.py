@@ -228,13 +228,23 @@ def test_references_lie_in_the_partner_of_the_pair():
     assert np.array_equal(batch.truth[1, 0].numpy(), mask(LOW) | mask(RIGHT))
 
 
-@pytest.mark.parametrize(("objects", "asked"), [((), 0), ((("disc", LOW),), 1)])
-def test_short_photos_are_filled_up_with_requests_that_ask_nothing(objects, asked):
-    requests = draw_requests(scene(objects), 3, VISUAL_ALONE, rng())
+def test_a_photo_without_objects_gets_requests_that_ask_nothing():
+    requests = draw_requests(scene(()), 3, VISUAL_ALONE, rng())
     assert len(requests) == 3
-    for request in requests[asked:]:
+    for request in requests:
         assert request.phrase == request.name == ""
-        assert not (request.truth | request.positive | request.negative).any()
+        assert not (request.truth | request.positive | request.negative | request.bounds).any()
+
+
+def test_a_photo_of_few_objects_is_asked_about_them_again_by_marks():
+    requests = draw_requests(scene((("disc", LOW),)), 8, PromptMix(text=1.0, absent=0.0, reference=0.0), rng())
+    assert [request.phrase for request in requests] == ["disc"] + [""] * 7
+    for request in requests[1:]:
+        assert np.array_equal(request.truth, mask(LOW))
+        assert request.name == "disc"
+        assert (request.positive | request.bounds).any()
+    drawn = {(request.positive.tobytes(), request.bounds.tobytes()) for request in requests[1:]}
+    assert len(drawn) > 1  # not the same prompt each time
 
 
 # ------------------------------------------------------------------------------------------------ batches
@@ -249,7 +259,7 @@ def test_a_batch_stacks_photos_and_requests():
             assert np.array_equal(batch.truth[b, n].numpy(), batch.requests[b][n].truth)
             for name in ("positive", "bounds", "reference"):
                 assert np.array_equal(getattr(batch, name)[b, n].numpy(), getattr(batch.requests[b][n], name))
-    assert not batch.truth[1, 1].any()
+    assert np.array_equal(batch.truth[1, 1].numpy(), mask(LOW))  # the only object, asked about twice
     assert batch.texts() == (("", ""), ("", ""))
     assert batch.images.input_hw == ((48, 64), (48, 64))
 

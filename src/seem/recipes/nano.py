@@ -53,12 +53,12 @@ class Stage:
 STAGES = (Stage(0.45, 160, 48), Stage(0.75, 192, 40), Stage(1.0, 224, 24, 160))
 """Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
-P_PASTE = 0.4  # of the named photos: how many have a thing of another one in front of them
+P_PASTE = 0.5  # of the named photos: how many have a thing of another one in front of them
 MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
 NAMED_SETS = {
     "coco_full": 0.26, "coco_person": 0.06, "ccp": 0.08, "voc_animals": 0.27, "voc_general": 0.22, "open_mix": 0.11,
 }  # fmt: skip
-WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.3, reference_absent=0.15)
+WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.45, reference_absent=0.15)
 NAMED_VIEW = Augmentation(
     p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5, p_hue=0.4, p_grey=0.1, p_blur=0.12
 )  # fmt: skip

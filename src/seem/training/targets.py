@@ -64,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """What one step asks: B photos with N requests each (empty requests fill up short photos).
+    """What one step asks: B photos with N requests each (empty ones about a photo that shows no object).
 
     Photos come in pairs, 0 and 1, 2 and 3, ...: the partner of a photo is where its references are. `ignore` are pixels
     that no mask is judged on.
@@ -127,10 +127,15 @@ def normalised(samples: Sequence[Sample], config: ImageConfig) -> ImageBatch:
 def draw_requests(
     sample: Sample, count: int, mix: PromptMix, rng: np.random.Generator, partner: Sample | None = None
 ) -> tuple[Request, ...]:
-    """Choose objects, and for each how it is asked about."""
+    """Choose objects, and for each how it is asked about.
+
+    A photo with fewer objects than that is asked about them again, by other visual prompts; one without any gets empty
+    requests.
+    """
     requests = []
+    chosen = choose_objects(sample, count, rng).tolist()
     absent = sorted(sample.absent_names)
-    for index in choose_objects(sample, count, rng).tolist():
+    for index in chosen:
         dice = rng.random()
         shown = None
         if partner is not None and rng.random() < mix.reference:
@@ -145,7 +150,9 @@ def draw_requests(
             with_text = dice < mix.text + mix.text_and_visual
             requests.append(visual_request(sample, index, with_text, mix, rng))
     empty = np.zeros(sample.image.shape[1:], dtype=bool)
-    requests += [Request.of(empty)] * (count - len(requests))
+    for _ in range(count - len(requests)):
+        again = chosen[int(rng.integers(len(chosen)))] if chosen else None
+        requests.append(Request.of(empty) if again is None else visual_request(sample, again, False, mix, rng))
     return tuple(requests)
 
 
