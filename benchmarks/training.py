@@ -3,8 +3,9 @@
     python benchmarks/training.py --size 224 --batch 8
 
 Noise photos with painted objects stand in for data; drawing samples and prompts is part of a step. Writes medians and
-quartiles (wall clock, after warm-up) for float32 and bfloat16, with 1 thread and with all, to
-benchmarks/results/training_<device>_<date>.json. Run it on an idle machine.
+quartiles (wall clock, after warm-up) for float32 and bfloat16, with 1 thread and with all, and the peak memory that all
+steps took beyond the loaded network, to benchmarks/results/training_<device>_<date>.json. Each setting has a process of
+its own, so that none finds memory that another left. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,7 +39,7 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Timing:
-    """One setting: photos a second (median and quartiles over steps) and the peak memory of a step.
+    """One setting: photos a second (median and quartiles over steps) and the peak memory of all steps.
 
     For each of `batch` photos that are asked everything, `named` others are asked for names alone.
     """
@@ -64,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
     device = usable_device(options.device)
-    rows = []
-    for threads in options.threads:
-        torch.set_num_threads(threads)
-        for arithmetic in ("float32", "bfloat16"):
-            rows.append(measure(options.model, device, arithmetic, threads, options))
-            row = rows[-1]
+    rows: list[Timing] = []
+    settings = [(threads, arithmetic) for threads in options.threads for arithmetic in ("float32", "bfloat16")]
+    for threads, arithmetic in settings:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+            row = apart.submit(measure, options.model, device, arithmetic, threads, options).result()
+            rows.append(row)
             print(f"{threads} threads  {arithmetic:<9} {row.photos_per_second:6.2f} photos/s  {row.peak_mb:7.0f} MB")
     print(save(options.model, device, rows, options.out))
 
@@ -78,28 +81,28 @@ def measure(
     model: str, device: torch.device, arithmetic: Arithmetic, threads: int, options: argparse.Namespace
 ) -> Timing:
     """Take steps with forward, backward and optimizer."""
+    torch.set_num_threads(threads)
     loaded = open_network(model)
     network = loaded.network.train().to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(network, TrainConfig(learning_rate=1e-5))
     course = Course(a_bank(), options.size, options.batch, 0, named=options.named)
     loss_of = loss_for(network, loaded.tokenizer())
-    rates, peaks = [], []
-    for number in range(WARM_UP + options.steps):
-        started = time.perf_counter()
-        with room.measured(device) as taken:
+    rates = []
+    with room.measured(device) as taken:
+        for number in range(WARM_UP + options.steps):
+            started = time.perf_counter()
             loss, _ = priced(network, course.asked(number, network), loss_of, arithmetic)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-        if number >= WARM_UP:
-            rates.append(options.batch * (1 + options.named) / (time.perf_counter() - started))
-            peaks.append(taken.peak / 1e6)
+            if number >= WARM_UP:
+                rates.append(options.batch * (1 + options.named) / (time.perf_counter() - started))
     low, middle, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else rates * 3
     return Timing(
         arithmetic, threads, options.batch, options.named, options.size, options.steps, round(middle, 3),
-        (round(low, 3), round(high, 3)), round(max(peaks), 1),
+        (round(low, 3), round(high, 3)), round(taken.peak / 1e6, 1),
     )  # fmt: skip
 
 
