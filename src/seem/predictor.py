@@ -27,9 +27,10 @@ from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
 from seem.overlay import Bounds
+from seem.packed import PackedMask
 from seem.photos import MAX_PIXELS, Photo
 from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
-from seem.results import Labels, PackedMask
+from seem.results import Labels
 from seem.tasks import instance
 from seem.tasks.caption import write_caption
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects

@@ -19,9 +19,10 @@ from seem.asking import Asked
 from seem.models.segmenter import unit
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.overlay import Bounds
+from seem.packed import PackedMask
 from seem.predictor import Encoding, Found, Predictor, nobody
 from seem.prompts import Point, Text
-from seem.results import Labels, PackedMask, Proposal
+from seem.results import Labels, Proposal
 from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
 from seem.tasks.find import SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
 from seem.tasks.instance import candidates, foreground_probability

@@ -4,42 +4,53 @@
 pixel) and decoded when looked at. Labels may be lazy: they are asked for on the first look at anything that shows a
 name (`labels`, `category_ids`, `overlay()`, `to_coco()`, `save()`, `filter(label=...)`), once, whichever thread looks.
 
-The file reads in this order: the result, how it is stored, its files.
+Masks in store are in `packed.py`, the forms of other programs in `interchange.py`, files in `writing.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import json
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast, get_args, overload
+from typing import Any, TypeAlias, TypeVar, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seem.interchange import (
+    UNLABELLED,
+    UNLABELLED_CATEGORY,
+    CocoAnnotation,
+    CocoCategory,
+    CocoImage,
+    CocoRecord,
+    CocoRle,
+    MaskRecord,
+    OutputMode,
+    SeemRecord,
+    in_mode,
+    to_coco_category,
+    to_rle,
+    xywh,
+)
 from seem.overlay import Bounds, cut_out, draw_overlay
-from seem.prompts import Json, Prompt
+from seem.packed import PackedMask
+from seem.prompts import Prompt
 from seem.version import __version__
 from seem.vocabulary import Category, Vocabulary, distinct_colours
+from seem.writing import array_writer, checked_stem, png_writer, text_writer, write_together
 
 Picture: TypeAlias = "Image.Image | NDArray[np.uint8]"
-OutputMode: TypeAlias = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 Rows: TypeAlias = "slice | Sequence[bool] | Sequence[int] | NDArray[np.bool_] | NDArray[np.int64]"
 
-UNLABELLED = "unlabelled"  # the name of category id 0
 TRACK_COLOURS = 64  # of objects in a video, before they repeat
-
-
-# --- The result -------------------------------------------------------------------------------------------------------
+LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"  # of a longer result under the same stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +254,7 @@ class Results:
     @property
     def rle(self) -> tuple[CocoRle, ...]:
         """The masks as COCO's compressed run-length code, which pycocotools reads."""
-        return tuple(_to_rle(mask) for mask in self.iter_masks())
+        return tuple(to_rle(mask) for mask in self.iter_masks())
 
     @property
     def boxes(self) -> NDArray[np.int64]:
@@ -273,7 +284,7 @@ class Results:
     @property
     def categories(self) -> tuple[CocoCategory, ...]:
         """What category ids stand for: "unlabelled" (0), then the vocabulary."""
-        return (_UNLABELLED_CATEGORY, *map(_to_coco_category, self.vocabulary))
+        return (UNLABELLED_CATEGORY, *map(to_coco_category, self.vocabulary))
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -330,7 +341,7 @@ class Results:
                 image_id=image_id,
                 category_id=category.id if category else 0,
                 segmentation=rle,
-                bbox=_xywh(packed.box),
+                bbox=xywh(packed.box),
                 area=packed.area,
                 iscrowd=0,
                 score=round(float(self.scores[index]), 6),
@@ -361,13 +372,13 @@ class Results:
         height, width = self.photo_hw
         return [
             MaskRecord(
-                segmentation=_in_mode(packed.decode(), output_mode),
+                segmentation=in_mode(packed.decode(), output_mode),
                 area=packed.area,
-                bbox=_xywh(packed.box),
+                bbox=xywh(packed.box),
                 predicted_iou=float(score) if how is None else how.predicted_iou,
                 point_coords=[] if how is None or how.point is None else [list(how.point)],
                 stability_score=None if how is None else how.stability_score,
-                crop_box=_xywh((0, 0, width, height) if how is None else how.crop_box),
+                crop_box=xywh((0, 0, width, height) if how is None else how.crop_box),
             )
             for packed, score, how in zip(self.packed, self.scores, self.proposals or (None,) * len(self), strict=True)
         ]
@@ -397,19 +408,19 @@ class Results:
         """
         if embeddings and self.embeddings is None and len(self):
             raise ValueError(f"A result of {self.provenance.task} has no embeddings; leave embeddings out.")
-        name = _checked_stem(Path(self.provenance.photo_name or "photo").stem if stem is None else stem)
+        name = checked_stem(Path(self.provenance.photo_name or "photo").stem if stem is None else stem)
         files: dict[str, Callable[[Path], None]] = {
-            f"{name}.overlay.png": _png_writer(self.overlay, level=3),  # half the time, a fifth more bytes
-            f"{name}.json": lambda path: _write_text(path, json.dumps(self.to_coco(), ensure_ascii=False)),
+            f"{name}.overlay.png": png_writer(self.overlay, level=3),  # half the time, a fifth more bytes
+            f"{name}.json": text_writer(lambda: json.dumps(self.to_coco(), ensure_ascii=False)),
         }
         for index, packed in enumerate(self.packed):
-            files[f"{name}.mask-{index}.png"] = _png_writer(packed.to_image)
+            files[f"{name}.mask-{index}.png"] = png_writer(packed.to_image)
         if self.provenance.task == "panoptic":
-            files[f"{name}.panoptic.png"] = _png_writer(self._panoptic_picture)
+            files[f"{name}.panoptic.png"] = png_writer(self._panoptic_picture)
         if embeddings:
             vectors = np.zeros((0, 0), np.float32) if self.embeddings is None else self.embeddings
-            files[f"{name}.embeddings.npy"] = _array_writer(vectors)
-        return _write_together(Path(folder), files, overwrite, leftovers=re.compile(_LEFTOVERS.format(re.escape(name))))
+            files[f"{name}.embeddings.npy"] = array_writer(vectors)
+        return write_together(Path(folder), files, overwrite, leftovers=re.compile(LEFTOVERS.format(re.escape(name))))
 
     def _repr_png_(self) -> bytes:
         """Draw what a notebook shows: the overlay, at most 1280 pixels wide or high."""
@@ -525,56 +536,6 @@ class Segment:
         return cut_out(_pixels(self.results.photo), self.results.packed[self.index])
 
 
-# --- How it is stored -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedMask:
-    """One mask: its tight box (x0, y0, x1, y1), the pixels inside that box at eight a byte, and its area."""
-
-    photo_hw: tuple[int, int]
-    box: Bounds
-    bits: NDArray[np.uint8]
-    area: int
-
-    @classmethod
-    def pack(cls, mask: NDArray[np.bool_] | PackedMask, photo_hw: tuple[int, int]) -> PackedMask:
-        """Pack an (H, W) bool mask, if it is not packed already; `ValueError` if it has not the photo's size."""
-        if isinstance(mask, PackedMask) and mask.photo_hw == photo_hw:
-            return mask
-        mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
-        if mask.shape != photo_hw or mask.dtype != np.bool_:
-            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the photo needs bool of {photo_hw}.")
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if len(rows) == 0:
-            return cls(photo_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        crop = mask[box[1] : box[3], box[0] : box[2]]
-        return cls(photo_hw, box, np.packbits(crop), int(np.count_nonzero(crop)))
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """The box as an index into an (H, W) array."""
-        x0, y0, x1, y1 = self.box
-        return slice(y0, y1), slice(x0, x1)
-
-    def crop(self) -> NDArray[np.bool_]:
-        """Unpack what is inside the box."""
-        x0, y0, x1, y1 = self.box
-        shape = y1 - y0, x1 - x0
-        return np.unpackbits(self.bits, count=shape[0] * shape[1]).reshape(shape).view(np.bool_)
-
-    def decode(self) -> NDArray[np.bool_]:
-        """Unpack the whole (H, W) mask."""
-        mask = np.zeros(self.photo_hw, dtype=np.bool_)
-        mask[self.window] = self.crop()
-        return mask
-
-    def to_image(self) -> Image.Image:
-        """Return the mask as a grey picture of 0 and 255."""
-        return Image.fromarray(self.decode().view(np.uint8) * np.uint8(255))
-
-
 class Naming:
     """The labels of a result: known from the start, or asked for once, at the first look, whichever thread looks."""
 
@@ -669,135 +630,6 @@ def _read_only(column: Column) -> Column:
     return view
 
 
-# --- Its files --------------------------------------------------------------------------------------------------------
-
-_LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"
-
-
-class CocoRle(TypedDict):
-    """A mask in compressed run-length code; `size` is (height, width)."""
-
-    size: list[int]
-    counts: str
-
-
-class UncompressedRle(TypedDict):
-    """A mask in run lengths, column by column, the first outside; `size` is (height, width)."""
-
-    size: list[int]
-    counts: list[int]
-
-
-class MaskRecord(TypedDict):
-    """One mask in the form of segment-anything's automatic mask generator; both boxes are x, y, width, height."""
-
-    segmentation: NDArray[np.bool_] | UncompressedRle | CocoRle
-    area: int
-    bbox: list[int]
-    predicted_iou: float
-    point_coords: list[list[float]]
-    stability_score: float | None
-    crop_box: list[int]
-
-
-class CocoImage(TypedDict):
-    """The photo, upright."""
-
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-class CocoAnnotation(TypedDict):
-    """One object; `bbox` is x, y, width, height. `label` may be a phrase that no category holds."""
-
-    id: int
-    image_id: int
-    category_id: int
-    segmentation: CocoRle
-    bbox: list[int]
-    area: int
-    iscrowd: int
-    score: float
-    label: str | None
-    label_score: float
-
-
-class CocoCategory(TypedDict):
-    """One name; id 0 is "unlabelled"."""
-
-    id: int
-    name: str
-    isthing: int
-    color: list[int]
-
-
-class Asked(TypedDict, total=False):
-    """What is there only if it was asked for."""
-
-    caption: str
-
-
-class SeemRecord(Asked):
-    """Where the result comes from."""
-
-    version: str
-    model: str
-    sha256: str | None
-    task: str
-    kind: str
-    prompts: list[list[dict[str, Json]]]
-    seconds: dict[str, float]
-    precision: str
-    orientation: int
-    rules: list[str]
-    notes: list[str]
-
-
-class CocoRecord(TypedDict):
-    """One photo's result as `<stem>.json` holds it."""
-
-    images: list[CocoImage]
-    annotations: list[CocoAnnotation]
-    categories: list[CocoCategory]
-    seem: SeemRecord
-
-
-_UNLABELLED_CATEGORY = CocoCategory(id=0, name=UNLABELLED, isthing=1, color=[128, 128, 128])
-
-
-def _to_rle(mask: NDArray[np.bool_]) -> CocoRle:
-    from pycocotools import mask as coco_mask
-
-    code = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
-    return CocoRle(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii"))
-
-
-def _in_mode(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] | UncompressedRle | CocoRle:
-    if mode == "binary_mask":
-        return mask
-    if mode == "coco_rle":
-        return _to_rle(mask)
-    column_by_column = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(column_by_column, prepend=False))  # a mask that begins inside changes at 0
-    lengths = np.diff(changes, prepend=0, append=mask.size)
-    return UncompressedRle(size=list(mask.shape), counts=lengths.tolist())
-
-
-def _xywh(box: Bounds) -> list[int]:
-    return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-
-
-def _to_coco_category(category: Category) -> CocoCategory:
-    return CocoCategory(
-        id=category.id,
-        name=category.name,
-        isthing=int(category.is_thing),
-        color=[int(part) for part in category.colour],
-    )
-
-
 def _to_seem_record(results: Results) -> SeemRecord:
     provenance = results.provenance
     record = SeemRecord(
@@ -816,73 +648,3 @@ def _to_seem_record(results: Results) -> SeemRecord:
     if provenance.caption is not None:
         record["caption"] = provenance.caption
     return record
-
-
-def _checked_stem(stem: str) -> str:
-    if not stem or stem in (".", "..") or any(character in stem for character in "/\\\0"):
-        raise ValueError(f"The stem {stem!r} is no file name; give a plain name without folders.")
-    return stem
-
-
-def _png_writer(draw: Callable[[], Image.Image], level: int = 6) -> Callable[[Path], None]:
-    return lambda path: draw().save(path, format="PNG", compress_level=level)
-
-
-def _array_writer(array: NDArray[np.float32]) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        with path.open("wb") as file:  # numpy adds .npy to a path that has another ending
-            np.save(file, array)
-
-    return write
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")  # a file name may hold half a surrogate
-
-
-def _write_together(
-    folder: Path, files: Mapping[str, Callable[[Path], None]], overwrite: bool, leftovers: re.Pattern[str]
-) -> tuple[Path, ...]:
-    """Write all files or none: each aside under a passing name, then all renamed.
-
-    With `overwrite`, files of that folder whose names match `leftovers` and were not written anew are removed.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"Cannot write results to {folder}: it is a file; choose a folder.")
-    targets = {name: folder / name for name in files}
-    present = [path for path in targets.values() if path.exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"{present[0]} exists already; pass overwrite=True or another folder or stem.")
-    new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    token = secrets.token_hex(4)
-    aside = {name: folder / f".seem-{token}-{index}.part" for index, name in enumerate(files)}
-    renamed: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, write in files.items():
-            write(aside[name])
-        for name, target in targets.items():
-            aside[name].replace(target)
-            renamed.append(target)
-        if overwrite:
-            for path in folder.iterdir():
-                if leftovers.fullmatch(path.name) and path.name not in files:
-                    path.unlink()
-    except BaseException as error:
-        _remove([*aside.values(), *(path for path in renamed if path not in present)], new_folders)
-        if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            way_out = "free some space or choose another folder" if full else "choose another folder"
-            raise OSError(f"Cannot write results to {folder}: {error.strerror or error}; {way_out}.") from error
-        raise
-    return tuple(targets.values())
-
-
-def _remove(files: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Take back what a failed write left; what cannot be removed stays."""
-    for path in files:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-    for path in folders:
-        with contextlib.suppress(OSError):
-            path.rmdir()

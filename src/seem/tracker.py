@@ -31,9 +31,10 @@ from seem.models.decoder.decoder import ImageMemory
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch
+from seem.packed import PackedMask
 from seem.photos import Photo, PhotoLike, read_photo
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
-from seem.results import Labels, Naming, PackedMask, Provenance, Results
+from seem.results import Labels, Naming, Provenance, Results
 from seem.tasks.postprocess import PhotoFrame, to_photo_masks
 from seem.tasks.reference import place_of
 from seem.tasks.video import FOREGROUND, STRIDE, Describer, VideoMemory, grid_stride

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 import seem
 from seem.models.segmenter import Segmenter
-from seem.results import PackedMask
+from seem.packed import PackedMask
 from seem.tasks.everything import (
     Masks,
     Settings,

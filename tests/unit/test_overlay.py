@@ -3,8 +3,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from seem.overlay import Region, cut_out, draw_overlay
+from seem.packed import PackedMask
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
-from seem.results import PackedMask
 from seem.vocabulary import Vocabulary
 
 CATEGORIES = {category.phrase: category for category in Vocabulary.coco_panoptic()}

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageChops
 
+from seem.packed import PackedMask
 from seem.prompts import Mask, Point, Text
-from seem.results import Labels, PackedMask, Provenance, Results, Segment
+from seem.results import Labels, Provenance, Results, Segment
 from seem.vocabulary import Vocabulary
 
 COCO = Vocabulary.coco_panoptic()

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from seem.errors import SeemError
-from seem.results import UNLABELLED, Results
+from seem.interchange import UNLABELLED
+from seem.results import Results
 from seem.vocabulary import Vocabulary
 
 

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from seem.api import Model
 from seem.cli.errors import complain, write_line
 from seem.cli.photos import Job
-from seem.results import UNLABELLED, Results
+from seem.interchange import UNLABELLED
+from seem.results import Results
 
 NAMED = 5  # objects that a line names
 PATIENCE = 10.0  # seconds between two looks of the progress bar where nobody watches it

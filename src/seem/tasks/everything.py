@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.overlay import Bounds
-from seem.results import PackedMask, Proposal
+from seem.packed import PackedMask
+from seem.results import Proposal
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import coarse_logits
 from seem.tasks.postprocess import PhotoFrame, to_photo_masks
