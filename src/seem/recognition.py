@@ -7,6 +7,7 @@ head where. `EncodedImage` says what each question means; the rules are in `task
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -32,7 +33,8 @@ from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
 from seem.tasks.semantic import BestClasses, best_classes, nearest_names
 from seem.vocabulary import Classes, Vocabulary
 
-MOST_CLASSES = 16  # of a panoptic answer by phrases
+MOST_CLASSES = 16  # of a photo, where each is asked for as a phrase
+SHORTLIST = 8 * MOST_CLASSES  # classes whose presence is judged
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 
 
@@ -84,7 +86,7 @@ def classes_there(
     photo: Predictor, vocabulary: Vocabulary, threshold: float
 ) -> tuple[Confident, Float[Tensor, "m h w"]]:
     """Ask places which classes are in the photo, and the dense head where: mask logits in the padded frame."""
-    there = photo.presence(photo.model.classifier(vocabulary)[: len(vocabulary)], among=vocabulary)
+    there = likeliest(photo, vocabulary)
     order = there.argsort(descending=True, stable=True)[:MOST_CLASSES]
     order = order[there[order] >= threshold]
     answers = photo.ask([Asked.of([Text(vocabulary.phrases[row])]) for row in order.tolist()])
@@ -95,6 +97,8 @@ def classes_there(
 
 def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
     """Segment every countable thing, best first: the `top` pairs of query and class that score `threshold` or more."""
+    if photo.model.network.mask_refiner is not None:
+        return instances_of_places(photo, vocabulary, threshold, top)
     found, logits = photo.classified(vocabulary)
     best = candidates(logits, torch.tensor(vocabulary.is_thing), top)
     small = to_input(found.mask_logits, photo.frame)
@@ -111,6 +115,30 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
         Labels(names, tuple(float(best.scores[i]) for i, _ in kept)),
         "object queries",
         found.class_vectors[[query for _, query in kept]],
+    )
+
+
+def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
+    """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances.
+
+    Score = how surely an island's places show the class, times its mean mask probability.
+    """
+    vectors = photo.model.classifier(vocabulary)[: len(vocabulary)]
+    there = likeliest(photo, vocabulary).masked_fill(~torch.tensor(vocabulary.is_thing, device=vectors.device), -1)
+    rows = [row for row in there.topk(min(MOST_CLASSES, len(there))).indices.tolist() if there[row] >= 0]
+    found = look_for(photo, vocabulary, rows, vectors, among=vocabulary)
+    sure = [foreground_probability(to_input(island[None], photo.frame)[0]) for island in found.islands]
+    scores = found.sureness * (torch.stack(sure) if sure else found.sureness)
+    order = [place for place in scores.argsort(descending=True, stable=True).tolist() if scores[place] >= threshold]
+    masks = {place: photo.pack(to_photo(found.islands[place][None], photo.frame)[0]) for place in order[:top]}
+    order = [place for place, mask in masks.items() if mask.area]
+    rows = [found.rows[place] for place in order]
+    return Found(
+        [masks[place] for place in order],
+        scores[order].tolist(),
+        Labels(tuple(vocabulary[row].name for row in rows), tuple(found.sureness[order].tolist())),
+        "phrases, their islands",
+        vectors[rows] if rows else None,
     )
 
 
@@ -164,24 +192,58 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
     vectors = photo.model.classifier(vocabulary)[: len(vocabulary)]
     sure = photo.presence(vectors, against)
     there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= threshold]
-    answers = photo.ask([Asked.of([Text(vocabulary.names[row])]) for row in there])
-    found = [(row, part) for place, row in enumerate(there) for part in divide(answers[place][0].logits)]
-    shares = torch.stack([part for _, part in found] or [sure.new_zeros(1, 1)])[: len(found)] > 0
-    own = photo.presence(vectors[[row for row, _ in found]], against, regions=shares)
-    likely = own >= threshold
-    best = {row: place for place, (row, _) in reversed([*enumerate(found)])}  # the largest part of what is there
+    found = look_for(photo, vocabulary, there, vectors, against)
+    likely = found.sureness >= threshold
+    best = {row: place for place, row in reversed([*enumerate(found.rows)])}  # the largest part of what is there
     likely[[*best.values()]] = True
-    order = [place for place in own.argsort(descending=True, stable=True).tolist() if likely[place]]
-    once = distinct(shares[order], SAME_OBJECT)
+    order = [place for place in found.sureness.argsort(descending=True, stable=True).tolist() if likely[place]]
+    once = distinct(found.islands[order] > 0, SAME_OBJECT)
     order = [order[place] for place in once]
-    rows, scores = [found[place][0] for place in order], own[order].tolist()
+    rows, scores = [found.rows[place] for place in order], found.sureness[order].tolist()
     return Found(
-        [photo.pack(to_photo(found[place][1][None], photo.frame)[0]) for place in order],
+        [photo.pack(to_photo(found.islands[place][None], photo.frame)[0]) for place in order],
         scores,
         Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
         "phrase, its islands",
         vectors[rows] if rows else None,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Islands:
+    """What a dense head answered for classes, in islands: the class of each, its mask logits, how surely it is one."""
+
+    rows: list[int]
+    islands: Float[Tensor, "n h w"]
+    sureness: Float[Tensor, " n"]
+
+
+def look_for(
+    photo: Predictor,
+    vocabulary: Vocabulary,
+    rows: Sequence[int],
+    vectors: Float[Tensor, "k d"],
+    against: Classes = None,
+    among: Vocabulary | None = None,
+) -> Islands:
+    """Ask a dense head for some classes of a vocabulary, and the places of each island whether they show it."""
+    answers = photo.ask([Asked.of([Text(vocabulary.phrases[row])]) for row in rows])
+    found = [(row, part) for place, row in enumerate(rows) for part in divide(answers[place][0].logits)]
+    islands = torch.stack([part for _, part in found] or [vectors.new_zeros(1, 1)])[: len(found)]
+    classes = [row for row, _ in found]
+    return Islands(classes, islands, photo.presence(vectors[classes], against, among, regions=islands > 0))
+
+
+def likeliest(photo: Predictor, vocabulary: Vocabulary) -> Float[Tensor, " k"]:
+    """Score how surely each class of a vocabulary is in the photo; 0 for all but those that places name first.
+
+    Nobody has the time to ask for each of thousands.
+    """
+    vectors = photo.model.classifier(vocabulary)[: len(vocabulary)]
+    rows = photo.named_first(vectors, SHORTLIST)
+    there = vectors.new_zeros(len(vocabulary))
+    there[rows] = photo.presence(vectors[rows], among=vocabulary)
+    return there
 
 
 def rivals(photo: Predictor, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:

@@ -37,6 +37,13 @@ def presence(
     return torch.stack(scores) if scores else meaning.new_zeros(0)
 
 
+def likelihoods(meaning: Float[Tensor, "d h w"], named: Float[Tensor, "k d"], scale: float) -> Float[Tensor, " k"]:
+    """Return how likely the best places are to show each of K names rather than another of them, 0-1: a first sieve."""
+    places = meaning.flatten(1).float().mT
+    probability = (places @ named.float().mT * scale).softmax(dim=1)
+    return probability.topk(max(1, round(BEST_PLACES * len(places))), dim=0).values.mean(dim=0)
+
+
 def presence_within(
     meaning: Float[Tensor, "d h w"],
     meant: Float[Tensor, "n d"],
