@@ -20,4 +20,4 @@ print(f"{len(scene)} segments cover {share:.0%} of the photo")
 people = photo.instances().filter(label="person", min_score=0.3)  # things alone; these may overlap
 print(f"people: {len(people)}")
 
-scene.save("seem-out", stem="everything", overwrite=True)
+scene.save("seem-out", stem="panoptic", overwrite=True)

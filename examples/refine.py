@@ -20,7 +20,7 @@ refined = photo.segment(chosen, seem.Point(290, 140), seem.Point(400, 150, posit
 print(f"refined: {refined.areas[0]} pixels, score {refined.scores[0]:.2f}")
 
 by_hand = refined.masks[0]
-by_hand[:, 450:] = False  # a mask from anywhere, in the photo's size, is a prompt as well
+by_hand[:, 290:] = False  # cut in half; a mask from anywhere, in the photo's size, is a prompt
 again = photo.segment(seem.Mask(by_hand))
 print(f"from a mask of {by_hand.sum()} pixels: {again.areas[0]} pixels")
 

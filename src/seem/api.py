@@ -33,7 +33,7 @@ from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
-from seem.predictor import Found, Predictor
+from seem.predictor import Found, Predictor, shortened
 from seem.preparing import prepare, working_size
 from seem.prompts import Prompt, SeenPhoto, Text, VisualPrompt, rasterisation_rule
 from seem.results import Labels, Provenance, Results
@@ -344,6 +344,10 @@ class EncodedImage:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
         found = recognition.find(self._predictor, vocabulary, limit, against)
+        if len(vocabulary) > 1:
+            assert isinstance(found.labels, Labels)
+            missing = [name for name in vocabulary.names if name not in found.labels.names]
+            found = replace(found, notes=tuple(f"{shortened(name)!r} was not found" for name in missing))
         asked = tuple((Text(phrase),) for phrase in vocabulary.names)
         return self._results("find", found, vocabulary, time.perf_counter() - started, asked)
 
@@ -358,8 +362,9 @@ class EncodedImage:
     ) -> Results:
         """Segment the one object that all prompts together describe.
 
-        Who answers: visual prompts, which also hear the phrases and see the reference; else the phrases; else the
-        reference. `kind` of the result says it.
+        Who answers: visual prompts, which also hear the phrases and see the reference (not nano's: a note says so);
+        else the phrases, which see it too; else the reference. `kind` of the result says it. `labels` are what was
+        said, and for what was only marked or shown, what the model takes it for.
 
         Args:
             prompts: any mix that the model was made for.
@@ -386,7 +391,8 @@ class EncodedImage:
     ) -> Results:
         """Segment several objects, each described by its own prompts; in one pass wherever the model allows.
 
-        Rows come in the order asked, phrases that are not found left out. Where the objects of a pass share the prompt
+        Rows come in the order asked, phrases that are not found left out; `ids` are the places in `objects`, from 1 on,
+        and a note of the result says what is left out. Where the objects of a pass share the prompt
         pixels that become tokens (SEEM v1: 512), each has its fair part: large prompts are sampled more thinly than
         alone. Options and errors as in `segment`.
         """
@@ -566,6 +572,7 @@ class EncodedImage:
             kind=found.kind,
             provenance=provenance,
             labels=found.labels,
+            ids=found.ids,
             logits=None if found.logits is None else found.logits.cpu().numpy(),
             embeddings=None if found.vectors is None else unit(found.vectors.float()).cpu().numpy(),
         )

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.asking import Asked, check_taken
@@ -26,6 +26,7 @@ from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
+from seem.models.text.tokenizer import BytePairTokenizer
 from seem.overlay import Bounds
 from seem.packed import PackedMask
 from seem.photos import MAX_PIXELS, Photo
@@ -37,7 +38,7 @@ from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo
-from seem.tasks.presence import presence, presence_within
+from seem.tasks.presence import likelihoods, presence, presence_within
 from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
@@ -49,6 +50,7 @@ OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
 AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 NEVER = -1e4  # logit of what is no answer
 MEANING_STRIDE = 4  # network pixels of a place of the map of meaning
+QUOTED = 60  # characters of a phrase that a note quotes
 
 
 class Encoding(Protocol):
@@ -58,6 +60,11 @@ class Encoding(Protocol):
     device: torch.device
     precision: Precision
     network: Segmenter
+
+    @property
+    def tokenizer(self) -> BytePairTokenizer:
+        """What turns phrases into token ids."""
+        ...
 
     def encode_phrases(self, phrases: Sequence[str]) -> TextFeatures:
         """Encode phrases to vectors, not normalised."""
@@ -76,8 +83,8 @@ class Encoding(Protocol):
 class Found:
     """The rows of a result: masks and scores, what they are called, who answered, and class vectors of any length.
 
-    `logits` are those of the masks at stride 4 in the padded network frame, where they may go in again; `notes` say
-    what a reader must know.
+    `logits` are those of the masks at stride 4 in the padded network frame, where they may go in again; `ids` tell rows
+    of which object they are, None = 1, 2, 3, ...; `notes` say what a reader must know.
     """
 
     masks: Sequence[PackedMask]
@@ -87,6 +94,7 @@ class Found:
     vectors: Float[Tensor, "n d"] | None = None
     logits: Float[Tensor, "n h4 w4"] | None = None
     notes: tuple[str, ...] = ()
+    ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +162,29 @@ class Predictor:
     ) -> Found:
         """Segment objects in the order asked; what was only said or shown, and scores below the threshold, is left out.
 
-        `previous` are the mask logits of the round before. With several candidates, `objects` is one.
+        Of several, a note says what was; ids are the numbers of the objects asked, from 1 on. `previous` are the mask
+        logits of the round before. With several candidates, `objects` is one, and they are numbered.
         """
-        answers = self.ask(objects, previous, 1 if candidates == 1 else SPARE * candidates)
-        about = [
-            (asked, answer)
-            for row, asked in enumerate(objects)
-            for answer in best_distinct(answers[row], candidates)
-            if asked.visual or (answer.score >= text_threshold and answer.is_somewhere)
-        ]
+        heard = [asked.heard_by(self.model.network) for asked in objects]
+        answers = self.ask(heard, previous, 1 if candidates == 1 else SPARE * candidates)
+        rows, about = [], []
+        for row, asked in enumerate(objects):
+            for answer in best_distinct(answers[row], candidates):
+                if asked.visual or (answer.score >= text_threshold and answer.is_somewhere):
+                    rows.append(row)
+                    about.append((asked, answer))
         kinds = dict.fromkeys(answer.kind for _, answer in about)
         kind = ", ".join(kinds) or objects[0].kind_under(self.model.network)
-        alone = candidates > 1 and len(answers[0]) == 1
-        notes = (f"{self.model.name} has one query an object: no further candidates",) if alone else ()
+        notes = [*self._cut_phrases(objects)]
+        if any(asked.reference and not left.reference for asked, left in zip(objects, heard, strict=True)):
+            notes.append(f"{self.model.name} sees no reference beside marks: they answer without it")
+        for row in sorted(set(range(len(objects))) - set(rows)) if len(objects) > 1 else ():
+            what = repr(shortened(said)) if (said := objects[row].said) else "what the reference shows"
+            notes.append(f"object {row + 1}, {what}, was not found")
+        if candidates > 1 and len(answers[0]) == 1:
+            notes.append(f"{self.model.name} has one query an object: no further candidates")
         if not about:
-            return Found((), (), Labels((), ()), kind, notes=notes)
+            return Found((), (), Labels((), ()), kind, notes=tuple(notes))
         logits = torch.stack([answer.logits for _, answer in about]).float()
         masks = [self.pack(resized) for resized in each_to_photo(logits, self.frame)]
         small = coarse_logits(logits, self.frame.padded_hw)
@@ -179,16 +195,24 @@ class Predictor:
                 scores[row] = again.score
                 masks[row] = self.pack(again.logits)
                 small[row] = as_previous(again.logits, self.frame.input_hw, self.frame.padded_hw)
-        said, sure = [asked.said for asked, _ in about], [min(max(score, 0.0), 1.0) for score in scores]
+        names, sure = [asked.said for asked, _ in about], [min(max(score, 0.0), 1.0) for score in scores]
         return Found(
             masks,
             sure,
-            lambda: self.label(small).or_else(said, sure),
+            Labels.said(names, sure) or (lambda: self.label(small).unless_said(names, sure)),
             kind,
             torch.stack([answer.vector for _, answer in about]),
             small,
-            notes,
+            tuple(notes),
+            tuple(row + 1 for row in rows) if candidates == 1 else None,
         )
+
+    def _cut_phrases(self, objects: Sequence[Asked]) -> Iterator[str]:
+        """Say which phrases are longer than the text encoder can hold."""
+        tokenizer = self.model.tokenizer
+        for phrase in dict.fromkeys(phrase for asked in objects for phrase, _ in asked.phrases()):
+            if tokenizer.is_too_long(phrase):
+                yield f"{shortened(phrase)!r} is cut after {tokenizer.context} tokens"
 
     def ask(
         self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None = None, top: int = 1
@@ -441,6 +465,19 @@ class Predictor:
             shares = F.adaptive_avg_pool2d(regions.float(), size)[:, :height, :width]
             return presence_within(places, vectors, named, scale, even, shares)
 
+    def named_first(self, vectors: Float[Tensor, "k d"], count: int) -> Int[Tensor, " m"]:
+        """Return the `count` classes (or all, if they are fewer) that the places of the photo are likeliest to show."""
+        if len(vectors) <= count:
+            return torch.arange(len(vectors), device=vectors.device)
+        meaning = self.memory.meaning
+        assert meaning is not None
+        height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
+        with torch.no_grad():
+            likely = likelihoods(
+                meaning[0, :, :height, :width], vectors, float(self.model.network.text.logit_scale.exp())
+            )
+            return likely.topk(count).indices
+
     def label(self, small: Float[Tensor, "n h w"]) -> Labels:
         """Name masks (logits at stride 4) by what their places mean, or else by the object queries that cover the same.
 
@@ -478,6 +515,11 @@ class Predictor:
         """Score the whole photo against every phrase vector, -1 to 1."""
         with arithmetic(self.model.device, self.model.precision):
             return fit_scores(image_vectors(self.model.network, self.memory), phrases)[0]
+
+
+def shortened(phrase: str) -> str:
+    """Return a phrase as a note may quote it."""
+    return phrase if len(phrase) <= QUOTED else f"{phrase[: QUOTED - 3]}..."
 
 
 def nobody(against: Classes) -> bool:

@@ -316,7 +316,8 @@ class Mask:
 class Text:
     """A phrase that names the object, in English; emoji are fine.
 
-    White space is collapsed. What the text encoder cannot hold (77 tokens) is cut off there, not here.
+    White space is collapsed. What the text encoder cannot hold (77 tokens, of nano 32) is cut off there,
+    and a note of the result says so.
     Raises `ValueError` for an empty phrase, for control characters and for more than 100,000 characters.
     """
 

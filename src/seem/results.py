@@ -69,12 +69,16 @@ class Labels:
         """Return labels for objects that nobody named."""
         return cls((None,) * count, (0.0,) * count)
 
-    def or_else(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
-        """Return these labels, with other ones where there is no name."""
+    @classmethod
+    def said(cls, names: Sequence[str | None], scores: Sequence[float]) -> Labels | None:
+        """Return what every object was called by the user; None where one was not called anything."""
+        every = [name for name in names if name is not None]
+        return cls(tuple(every), tuple(scores)) if len(every) == len(names) else None
+
+    def unless_said(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
+        """Return these labels, but what an object was called where it was called anything."""
         mine, theirs = zip(self.names, self.scores, strict=True), zip(names, scores, strict=True)
-        both = [
-            own if own[0] is not None or other[0] is None else other for own, other in zip(mine, theirs, strict=True)
-        ]
+        both = [own if other[0] is None else other for own, other in zip(mine, theirs, strict=True)]
         return Labels(tuple(name for name, _ in both), tuple(score for _, score in both))
 
     def take(self, rows: Sequence[int]) -> Labels:

@@ -69,6 +69,8 @@ class Vocabulary:
             ids.add(category.id)
             for spelling in {category.name.casefold(), category.phrase.casefold()}:
                 if spelling in said:
+                    if said[spelling] == category.name:
+                        raise ValueError(f"{category.name!r} is there twice; keep one.")
                     raise ValueError(
                         f"{category.name!r} repeats {said[spelling]!r}, both are read as {spelling!r}; keep one."
                     )

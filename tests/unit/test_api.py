@@ -73,6 +73,42 @@ def test_every_question_gets_an_answer_in_the_photos_frame(photo, call):
     assert result.overlay().size == (53, 37)
 
 
+def test_what_is_not_found_is_said_and_the_others_keep_their_numbers():
+    photo = tiny_model("nano").encode(picture(53, 37))
+    asked = [
+        [seem.Point(4, 2)],
+        [seem.Text("a zebra")],
+        [seem.Box(3, 4, 30, 20)],
+        [seem.Reference(photo, seem.Box(1, 1, 9, 9))],
+    ]
+    result = photo.segment_many(asked, text_threshold=1.0)
+    assert result.ids.tolist() == [1, 3]
+    assert result.provenance.notes == (
+        "object 2, 'a zebra', was not found",
+        "object 4, what the reference shows, was not found",
+    )
+    assert photo.segment_many(asked, text_threshold=0.0).ids.tolist() == [1, 2, 3, 4]
+    found = photo.find(["a zebra", "a lion"], threshold=1.0)
+    assert found.provenance.notes == ("'a zebra' was not found", "'a lion' was not found")
+
+
+def test_a_mask_is_called_what_was_said(photo):
+    assert photo.segment(RED_CAR, text_threshold=0.0).labels == ("the red car",)
+    result = photo.segment_many([[RED_CAR], [seem.Text("cat")]], text_threshold=0.0)
+    assert result.labels == ("the red car", "cat")
+    assert result.category_ids.tolist() == [0, 17]
+    assert result.label_scores == pytest.approx(result.scores.tolist())
+
+
+def test_a_phrase_that_is_too_long_is_said_to_be_cut():
+    photo = tiny_model("nano").encode(picture(53, 37))
+    long = " ".join(["cat"] * 40)
+    (note,) = photo.segment(seem.Point(4, 2), seem.Text(long)).provenance.notes
+    assert note.endswith("...' is cut after 32 tokens")
+    assert len(note) < 100
+    assert photo.segment(seem.Point(4, 2), seem.Text(" ".join(["cat"] * 30))).provenance.notes == ()
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_the_same_question_gets_the_same_answer(model, photo, call):
     assert same(call(photo), call(photo))
@@ -336,6 +372,25 @@ def test_panoptic_masks_do_not_overlap_and_semantic_masks_fill_the_photo(photo):
     assert (photo.semantic().masks.sum(axis=0) == 1).all()
 
 
+def test_nano_finds_instances_as_islands_of_what_is_there(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    decoded = count_calls(monkeypatch, Segmenter, "decode")
+    result = photo.instances(["fox", "owl", "sky"], threshold=0.0)
+    assert result.kind == "phrases, their islands"
+    assert set(result.labels) <= {"fox", "owl"}  # sky has no instances
+    assert len(decoded) == 1  # both are asked for in one pass
+    assert len(photo.instances(["fox", "owl"], threshold=0.0, top=1)) <= 1
+    assert len(photo.instances(["fox", "owl"], threshold=1.0)) == 0
+    assert (np.diff(result.scores) <= 0).all()
+
+
+def test_of_thousands_of_names_only_the_likeliest_are_asked_for(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    judged = count_calls(monkeypatch, type(photo._predictor), "presence")
+    photo.panoptic([f"thing {number}" for number in range(2000)], threshold=0.0)
+    assert len(judged[0][0]) == 128
+
+
 def test_own_classes_are_the_only_ones_that_answer(photo):
     names = ["fox", "the sky at night"]
     assert set(photo.semantic(names).labels) <= set(names)
@@ -400,7 +455,7 @@ def test_classes_are_encoded_once_a_model(monkeypatch):
     encoded = count_calls(monkeypatch, Segmenter, "encode_text")
     for seed in range(2):
         photo = model.encode(picture(53, 37, seed))
-        photo.instances(["cat", "dog"])
+        photo.semantic(["cat", "dog"])
         photo.semantic(seem.Vocabulary.of(["cat", "dog"]))
     assert len(encoded) == 1
     photo.semantic(["dog", "cat"])
@@ -426,7 +481,7 @@ def test_a_click_never_pays_for_labels(monkeypatch, name):
     photo.instances()
     by_queries = name != "nano"  # nano asks its places, then for classes by their names
     assert sum(Kind.OBJECT in asked for _, _, asked, *_ in decoded) == (1 if by_queries else 0)
-    assert len(encoded) == (1 if by_queries else 2)
+    assert len(encoded) == (1 if by_queries else 3)
 
 
 def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
@@ -473,7 +528,8 @@ def test_provenance_says_what_ran(model, photo):
     assert (record["model"], record["sha256"], record["precision"]) == (model.name, "ab" * 32, "float32")
     assert record["task"] == "interactive"
     assert record["prompts"] == [[{"kind": "point", "x": 4, "y": 2, "positive": True}, RED_CAR.to_dict()]]
-    assert record["seconds"].keys() == {"encode", "interactive", "labels"}
+    assert record["seconds"].keys() == {"encode", "interactive"}  # it is called what was said
+    assert photo.segment(seem.Point(4, 2)).to_coco()["seem"]["seconds"].keys() == {"encode", "interactive", "labels"}
     assert photo.panoptic(threshold=0.0).provenance.task == "panoptic"
     assert photo.instances().provenance.task == "instance"
     assert photo.semantic().provenance.task == "semantic"

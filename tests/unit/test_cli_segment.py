@@ -330,9 +330,15 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": [{"id": 7}]}, "found.json is not laid out as COCO's detections are (KeyError: 'file_name')"),
-        ({"annotations": [{"image_id": 9}]}, "is not laid out as COCO's detections are (KeyError: 9)"),
-        ({"categories": [{"id": 3, "name": "car"}]}, "is not laid out as COCO's detections are (KeyError: 17)"),
+        ({"images": [{"id": 7}]}, "found.json is not laid out as COCO's detections are ('file_name' is missing)"),
+        (
+            {"annotations": [{"image_id": 9}]},
+            "is not laid out as COCO's detections are (image_id 9 is not among images)",
+        ),
+        (
+            {"categories": [{"id": 3, "name": "car"}]},
+            "is not laid out as COCO's detections are (category_id 17 is not among categories)",
+        ),
         ({"images": [{"id": 7, "file_name": "a/b.png"}, {"id": 8, "file_name": "b.png"}]}, "photos called b.png"),
     ],
 )
@@ -342,7 +348,11 @@ def test_detections_that_are_laid_out_otherwise_are_refused(run, photo, changes,
 
 @pytest.mark.parametrize(
     ("content", "code", "message"),
-    [(None, 1, "found.json cannot be read"), ("{", 2, "found.json is no JSON file"), ("[]", 2, "not laid out as COCO")],
+    [
+        (None, 1, "found.json cannot be read"),
+        ("{", 2, "found.json is no JSON file"),
+        ("[]", 2, "found.json is a bare list of results, which names no photos"),
+    ],
 )
 def test_what_holds_no_detections_is_one_line(run, photo, content, code, message):
     if content is not None:

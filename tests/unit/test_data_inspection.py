@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -143,6 +144,11 @@ def test_what_may_be_meant_is_noted(tmp_path):
     assert {note.kind for note in report.notes} == {FlawKind.NO_ANNOTATION, FlawKind.TURNED, FlawKind.UNUSED_CLASS}
 
 
+def test_a_set_that_says_nothing_about_any_photo_is_wrong(tmp_path):
+    report = report_of(coco_with(tmp_path, lambda document: document["annotations"].clear()))
+    assert [(flaw.kind, flaw.where) for flaw in report.flaws] == [(FlawKind.NO_ANNOTATION, "all photos")]
+
+
 def test_faults_of_yolo_rows_are_found(tmp_path):
     tiny.yolo(tmp_path)
     rows = [
@@ -179,6 +185,7 @@ def test_the_command_line_says_it_in_words_and_in_json(tmp_path, capsys):
 
 def test_the_command_line_ends_well_for_a_sound_set(tmp_path, capsys):
     tiny.yolo(tmp_path)
+    shutil.copytree(tmp_path / "labels" / "val", tmp_path / "labels" / "train")
     assert main(["data", "check", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "part train" in told

@@ -99,6 +99,13 @@ def test_a_folder_that_is_nothing_known_is_described(tmp_path):
         open_dataset(str(tmp_path))
 
 
+@pytest.mark.parametrize(("trace", "kind"), [("data.yaml", "yolo"), ("annotations", "coco"), ("images", "folder")])
+def test_what_is_left_of_a_set_says_which_one_was_meant(tmp_path, trace, kind):
+    (tmp_path / trace).mkdir()
+    with pytest.raises(DataError, match=f"is no whole data set; write {kind}:.* to be told what is missing"):
+        open_dataset(str(tmp_path))
+
+
 def test_a_set_one_folder_down_is_pointed_at(tmp_path):
     tiny.coco(tmp_path / "pets")
     with pytest.raises(DataError, match=r"pets/ in it is COCO.*: give .*pets"):

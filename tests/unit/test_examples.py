@@ -24,7 +24,7 @@ FILES = {
     "detector_boxes": ["seem-out/detector_boxes.json", "seem-out/detector_boxes.mask-1.png"],
     "everything": ["everything.png"],
     "compose": ["seem-out/compose.mask-0.png", "seem-out/compose.mask-1.png"],
-    "everything_panoptic": ["seem-out/everything.panoptic.png"],
+    "everything_panoptic": ["seem-out/panoptic.panoptic.png"],
     "find": ["seem-out/find.json", "seem-out/find.overlay.png"],
     "folder": ["seem-out/astronaut.json", "seem-out/cat.json", "seem-out/coffee.json"],
     "own_classes": ["seem-out/own_classes.json"],

@@ -299,6 +299,7 @@ def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monk
         ({"rates": (("text", 0.0),)}, r"--rate text=0: it must be more than 0; --freeze"),
         ({"patience": -1}, "0 or more"),
         ({"batch": 0}, "--batch is 0"),
+        ({"batch": 1}, "--batch is 1; photos are looked at in pairs"),
         ({"model": "nanno"}, "did you mean 'nano'"),
         ({"device": "toaster"}, "no device"),
     ],
@@ -330,6 +331,22 @@ def test_a_folder_that_exists_is_not_touched(finished, weights, tmp_path):
         with pytest.raises((ValueError, OSError), match=words):
             finetune(tiny.request_for(data, out, weights), say=lambda text: None, **changes)
     assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_what_cannot_begin_leaves_no_folder_and_replaces_no_run(finished, weights, tmp_path):
+    old = shutil.copytree(finished[0], tmp_path / "old")
+    kept = sorted(path.name for path in old.iterdir())
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    for request, changes in (
+        (tiny.request_for([str(nothing)], tmp_path / "new", weights), {}),
+        (tiny.request_for([str(nothing)], old, weights), {"overwrite": True}),
+        (tiny.request_for(finished[3].data, old, "nanno"), {"overwrite": True}),
+    ):
+        with pytest.raises((ValueError, OSError)):
+            finetune(request, say=lambda text: None, **changes)
+    assert not (tmp_path / "new").exists()
+    assert sorted(path.name for path in old.iterdir()) == kept
 
 
 def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):

@@ -120,10 +120,9 @@ def test_a_result_with_a_reference_can_be_sent_to_another_process(photo):
 @pytest.mark.parametrize(
     ("policy", "prompts", "kind"),
     [
-        ("nano", (Point(4, 2),), "visual, seeing the reference"),
         ("nano", (Text("a cat"),), "phrase, seeing the reference"),
-        ("nano", (Point(4, 2), Text("a cat")), "visual, hearing the phrase, seeing the reference"),
         ("seem-demo", (Point(4, 2),), "visual, seeing the reference"),
+        ("seem-demo", (Point(4, 2), Text("a cat")), "visual, hearing the phrase, seeing the reference"),
         ("seem-demo", (Text("a cat"),), "phrase, seeing the reference"),
         ("seem-v0", (Text("a cat"),), "reference, hearing the phrase"),
     ],
@@ -135,6 +134,18 @@ def test_every_prompt_of_a_composition_counts(policy, prompts, kind):
     assert result.kind == kind
     assert not np.allclose(result.logits, shape(photo, *prompts).logits, atol=1e-7)
     assert not np.allclose(result.logits, shape(photo, reference).logits, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "kind"),
+    [((Point(4, 2),), "visual"), ((Box(4, 2, 30, 20), Text("a cat")), "visual, hearing the phrase")],
+)
+def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, prompts, kind):
+    result = nano.segment(*prompts, Reference(OTHER, BOX))
+    assert result.kind == kind
+    assert result.provenance.notes == ("nano sees no reference beside marks: they answer without it",)
+    np.testing.assert_array_equal(result.logits, nano.segment(*prompts).logits)
+    assert nano.segment(*prompts).provenance.notes == ()
 
 
 def test_objects_with_and_without_a_reference_share_a_pass(photo):
@@ -155,7 +166,7 @@ def test_objects_with_and_without_a_reference_share_a_pass(photo):
 def test_a_session_may_begin_with_a_reference(nano):
     talk = nano.session()
     talk.add(Reference(OTHER, BOX))
-    assert talk.add(Point(4, 2)).kind == "visual, seeing the reference"
+    assert talk.add(Point(4, 2)).kind == "visual"  # from now on marks answer
 
 
 def test_the_demo_chooses_the_query_that_agrees_with_the_region():

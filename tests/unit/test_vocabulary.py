@@ -95,6 +95,7 @@ def test_stuff_can_be_named():
         (["cat", "  "], None, "Class 1 is '  ', which says nothing"),
         (["-other"], None, "says nothing"),
         (["cat", "dog", "CAT"], None, "'CAT' repeats 'cat'"),
+        (["cat", "dog", "cat"], None, "'cat' is there twice"),
         (["sky", "sky-other-merged"], None, "'sky-other-merged' repeats 'sky'"),
         ("cat,dog", None, "got the text 'cat,dog'"),
         (["cat", "do\x07g"], None, r"Class 1 holds the control character U\+0007"),

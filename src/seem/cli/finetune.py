@@ -24,7 +24,7 @@ def finetune(
     data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"What to learn from: {SPEC}; repeatable.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
     model: Annotated[str, typer.Option(metavar="NAME", help="Where to begin: a name, or a file.")] = "nano",
-    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long it may take.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long to train; scoring comes on top.")] = None,
     steps: Annotated[
         int | None, typer.Option(metavar="N", help="How many steps; default: at most half an hour.")
     ] = None,

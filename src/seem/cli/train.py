@@ -30,7 +30,7 @@ def train(
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Photos a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest learning rate.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long it may take.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long to train; scoring comes on top.")] = None,
     freeze: Annotated[str | None, typer.Option(metavar="PARTS", help="seem: parts that do not learn.")] = None,
     size: Annotated[int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="seem: cpu, cuda, ...")] = None,

@@ -140,6 +140,9 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         photos.update({record.category.id for record in examined.objects})
         groups += sum(record.is_group for record in examined.objects)
         step()
+    told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.photos)
+    if dataset.photos and not told and not any(flaw.kind is not FlawKind.UNUSED_CLASS for flaw in flaws):
+        flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", "nothing is said about any of them"))
     classes = tuple(
         ClassCount(c.id, c.name, c.is_thing, objects[c.id], photos[c.id]) for c in dataset.categories.values()
     )

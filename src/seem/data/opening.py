@@ -135,6 +135,10 @@ def list_splits(spec: str | Spec) -> tuple[str, ...]:
     return asked.layout().splits(asked.path) or (ALL,)
 
 
+TRACES = (("data.yaml", "yolo"), ("annotations", "coco"), ("images", "folder"))
+"""What tells which data set was meant where one is not whole."""
+
+
 def recognise(path: Path) -> Layout:
     """Tell the format of a place by what lies there.
 
@@ -151,6 +155,9 @@ def recognise(path: Path) -> Layout:
         raise DataError(f"{path} can be read in several ways: {_listed(found)}; write {ways}.")
     inner = _inside(path)
     hint = f"; {inner.name}/ in it is {recognise(inner).title}: give {inner}" if inner else ""
+    likely = next((kind for name, kind in TRACES if (path / name).exists()), None)
+    if likely and not inner:
+        raise DataError(f"{path} is no whole data set; write {likely}:{path} to be told what is missing.")
     raise DataError(
         f"{path} is no data set in a format that is known: it holds {holding(path)}{hint}. Known are "
         + "; ".join(f"{layout.kind} ({layout.expects})" for layout in LAYOUTS)

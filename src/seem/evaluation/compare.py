@@ -124,7 +124,7 @@ def _compared(values: Sequence[tuple[float, str, str] | None]) -> Iterator[tuple
 
 def _taken(values: Sequence[tuple[float, str, str] | None]) -> str:
     told = [found[2] for found in values if found is not None]
-    return told[0] if len(set(told)) == 1 else "; ".join(told)
+    return "; ".join(dict.fromkeys(told))
 
 
 HEAD = ("data", "protocol", "who", "taken on", "figure")

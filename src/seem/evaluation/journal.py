@@ -114,7 +114,11 @@ class Journal:
         first = next((name for name in {**begun, **key} if begun.get(name) != key.get(name)), None)
         if first is None:
             return ""
-        return f"a run with another {first}: {_short(begun.get(first))} then, {_short(key.get(first))} now"
+        then, now = begun.get(first), key.get(first)
+        if isinstance(then, dict) and isinstance(now, dict):
+            differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+            then, now = ({name: told.get(name) for name in differing} for told in (then, now))
+        return f"a run with another {first}: {_short(then)} then, {_short(now)} now"
 
     def write(self, chunk: Chunk, session: str | None = None) -> None:
         """Keep what was counted."""

@@ -277,7 +277,7 @@ def _phrases(dataset: Dataset, request: Request, model: Scored) -> list[Measure]
 
 
 def _composition(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
-    return [composition.phrase_and_stroke(dataset), composition.named_clicks(dataset)]
+    return [composition.phrase_and_stroke(dataset), composition.named_clicks(dataset, request.clicks)]
 
 
 def _reference(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001

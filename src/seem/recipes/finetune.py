@@ -72,6 +72,8 @@ USUAL_MINUTES = 30.0  # more is never planned unless it is asked for
 ALL_OVER, IN_PART = 8, 1  # photos asked for names alone, for each other one: of sets labelled all over, of others
 FEWEST_NAMED = 2  # of the former, where several processes share them
 VALIDATIONS = 10  # in a whole run
+FEW = 6  # held-out photos below which scores say little
+MEASURED = frozenset({"step_seconds", "photo_seconds"})  # of this machine now: not in the file of weights
 FINAL_PHOTOS = 200  # at most so many photos are scored before and after
 VALIDATION_SHARE = 0.15  # of the time may go into validation
 PHOTO_BYTES = 400_000  # of a photo of 320 pixels with its masks, roughly
@@ -124,6 +126,8 @@ class Request:
         for name, value in limits.items():
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"--{name.replace(' ', '-')} is {value}; it must be more than 0.")
+        if self.batch == 1:
+            raise ValueError("--batch is 1; photos are looked at in pairs, one may be the other's reference: use 2.")
         if self.size is not None and (self.size < 32 or self.size % 32):
             raise ValueError(f"--size is {self.size}; it must be a multiple of 32, such as 224.")
         if self.patience < 0 or self.seed < 0:
@@ -249,8 +253,8 @@ def finetune(
     rank, processes = world()
     device = usable_device(request.device)
     if rank == 0:
-        prepare_folder(request, resume=resume, overwrite=overwrite)
-    going_on = (request.out / RUN_FILE).is_file()
+        check_folder(request, resume=resume, overwrite=overwrite)
+    going_on = (request.out / RUN_FILE).is_file() and not overwrite
     quiet: Say = nothing if rank else say
     if rank == 0 and not going_on:
         plan = make_plan(request, device, quiet, objective, base, finer_masks)
@@ -267,7 +271,7 @@ def finetune(
             "use as many, or begin anew with --overwrite."
         )
     if going_on:
-        quiet(f"Going on with {request.out}.")
+        quiet(f"Going on with {request.out} as it was begun: {counted(plan.config.steps, 'step')} in all.")
     return Run(request, plan, material, device, quiet, live or quiet).go()
 
 
@@ -278,8 +282,8 @@ def nothing(text: str) -> None:
 # --- The folder -------------------------------------------------------------------------------------------------------
 
 
-def prepare_folder(request: Request, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a run, or refuse one that exists; only a run's own files are ever deleted."""
+def check_folder(request: Request, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something else than what was asked for; changes nothing."""
     out = request.out
     if resume and overwrite:
         raise ValueError("--resume goes on with a run and --overwrite replaces it; choose one.")
@@ -288,15 +292,17 @@ def prepare_folder(request: Request, *, resume: bool, overwrite: bool) -> None:
     begun = (out / RUN_FILE).is_file()
     if resume and not begun:
         raise ValueError(f"There is no run to go on with in {out} ({RUN_FILE} is missing); leave --resume away.")
-    if overwrite and begun:
-        for name in FILES:
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "tensorboard", ignore_errors=True)
-        begun = False
-    if begun and not resume:
+    if begun and not (resume or overwrite):
         raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
     if not begun and out.is_dir() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty and holds no run; name another --out.")
+
+
+def begin_folder(out: Path) -> None:
+    """Make the folder of a run; of one that is there, only a run's own files are deleted."""
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -334,7 +340,7 @@ def make_plan(
     base: TrainConfig | None,
     finer_masks: Path | None,
 ) -> Plan:
-    """Look at the data, measure a step, decide, and say so."""
+    """Look at the data, measure a step, decide, and say so; the folder is begun once data and model are found good."""
     surveyed = [survey(spec) for spec in request.data]
     sources = tuple(source for source, _ in surveyed)
     for source, reports in surveyed:
@@ -348,7 +354,9 @@ def make_plan(
     if material.same:
         say("To be judged on: the same photos, there are no others; the scores say only that the model remembers them.")
     else:
-        say(f"To be judged on: {counted(judged, 'photo')} that are not learnt from")
+        say(f"To be judged on: {counted(judged, 'held-out photo')}")
+        if judged < FEW:
+            say(f"Scores of {counted(judged, 'photo')} are rough: a few points more or less mean nothing.")
 
     loaded = opened(request.model, request.scratch, request.seed)
     network = loaded.network
@@ -361,6 +369,7 @@ def make_plan(
         freeze_statistics(network)
     processes = world()[1]
     further = named_of(material, processes) if is_nano else 0
+    begin_folder(request.out)
     check_room(request.out, network)
     bank = bank_of(material, size, request.out)
     course = course_of(network, bank, size, 2, request.seed, further, as_published=objective is not None)
@@ -787,7 +796,7 @@ class Run:
         metadata = {
             MODEL_KEY: self.loaded.name,
             "class_names": json.dumps(self.material.classes),
-            "made_by": json.dumps(notes),
+            "made_by": json.dumps({name: told for name, told in notes.items() if name not in MEASURED}),
             "data_fingerprint": plan.fingerprint,
             "start_sha256": plan.start_sha256,
         }
@@ -849,8 +858,11 @@ class Run:
     def tell(self, outcome: Outcome) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
+            late = time.monotonic() - self.started >= 60 * self.plan.config.minutes
+            why = "the time is up" if late else f"no progress in {counted(self.plan.config.patience, 'look')}"
             self.say(
-                f"Stopped after step {outcome.steps} of {self.plan.config.steps}; the best was {outcome.best_step}."
+                f"Stopped after step {outcome.steps} of {self.plan.config.steps} ({why}); the best was "
+                f"{outcome.best_step}."
             )
         if outcome.best_step == 0:
             self.say(f"No step was better than the start: {BEST_FILE} holds the weights that the run began with.")

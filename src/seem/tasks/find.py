@@ -13,7 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -63,7 +62,7 @@ def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
 
     Specks are nobody's. Things of one kind that touch stay one: the parts of a close-up look much like several things.
     """
-    parts = islands(np.asarray(meant.cpu() > 0), least=SPECK)
+    parts = islands((meant.cpu() > 0).numpy(), least=SPECK)
     return [meant.masked_fill(~torch.from_numpy(part).to(meant.device), OUTSIDE) for part in parts]
 
 

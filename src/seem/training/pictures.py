@@ -20,6 +20,7 @@ PANEL = (560, 300)
 MARGIN = (64, 34, 16, 36)  # left, top, right, bottom
 TRUE_COLOUR, TOLD_COLOUR = (40, 170, 80), (230, 90, 20)
 CELL = 320
+HEAD = 22  # pixels of a line of text
 
 
 def draw_curves(path: Path, panels: Mapping[str, Mapping[str, Points]]) -> None:
@@ -71,12 +72,14 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def draw_worst(path: Path, cases: Sequence[Case]) -> None:
-    """Draw cases one below the other: the truth on the left, the answer on the right."""
+    """Draw cases one below the other: the truth on the left, the answer on the right, as the first line says."""
     rows = [draw_case(case) for case in cases]
     if not rows:
         return
-    picture = Image.new("RGB", (2 * CELL, sum(row.height for row in rows)), BACK)
-    top = 0
+    picture = Image.new("RGB", (2 * CELL, HEAD + sum(row.height for row in rows)), BACK)
+    for place, (text, colour) in enumerate((("the truth", TRUE_COLOUR), ("the answer", TOLD_COLOUR))):
+        ImageDraw.Draw(picture).text((place * CELL + 4, 5), text, fill=colour)
+    top = HEAD
     for row in rows:
         picture.paste(row, (0, top))
         top += row.height
@@ -88,10 +91,10 @@ def draw_case(case: Case) -> Image.Image:
     pixels = case.dataset.image(case.photo)
     scale = CELL / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    picture = Image.new("RGB", (2 * CELL, size[1] + 22), BACK)
-    ImageDraw.Draw(picture).text((4, 5), f"IoU {case.iou:.0f}   {case.what}   {case.photo.path.name}", fill=INK)
+    picture = Image.new("RGB", (2 * CELL, size[1] + HEAD), BACK)
+    ImageDraw.Draw(picture).text((4, 5), f"IoU {case.iou:.0f}%   {case.what}   {case.photo.path.name}", fill=INK)
     for place, (mask, colour) in enumerate(((case.truth, TRUE_COLOUR), (case.told, TOLD_COLOUR))):
-        picture.paste(Image.fromarray(tinted(pixels, mask, colour)).resize(size), (place * CELL, 22))
+        picture.paste(Image.fromarray(tinted(pixels, mask, colour)).resize(size), (place * CELL, HEAD))
     return picture
 
 

@@ -192,7 +192,7 @@ def _splits(path: Path) -> tuple[str, ...]:
 
 def _is_yolo(path: Path) -> bool:
     file = yaml_file(path)
-    if file is None:
+    if file is None or not file.is_file():
         return False
     text = file.read_text(encoding="utf-8", errors="replace")
     return "names" in text and ("train" in text or "val" in text)

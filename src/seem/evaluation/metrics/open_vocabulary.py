@@ -32,6 +32,9 @@ class LabelMode(str, enum.Enum):
     FULL = "full label set"
     ORACLE = "oracle"
 
+    def __str__(self) -> str:
+        return self.value
+
     def candidates(self, names: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
         """Return the names that a photo with these classes in its truth is asked for, in the list's order."""
         there = set(present)

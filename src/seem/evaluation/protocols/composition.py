@@ -27,7 +27,7 @@ from seem.simulation.strokes import Kind, PolygonRule
 PROTOCOL = "composition: phrase and stroke"
 CLICKS = "composition: clicks and the class name"
 CLICKED = 10
-"""Clicks on each object: where a name helps, it helps at once."""
+"""Clicks on each object, at most: where a name helps, it helps at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def _ask(look: Look, asked: Sequence[Described], tallies: Sequence[Tally]) -> No
         tally.show(look.place, look.photo, each.truth.id, together.iou, found[0], truth, each.phrase)
 
 
-def named_clicks(dataset: Dataset) -> Measure:
-    """Click on each object that has a name, with and without saying it."""
-    whole = clicks(dataset, (TOLD, CONTESTANTS[0]), CLICKED, CLICKS)
+def named_clicks(dataset: Dataset, count: int = CLICKED) -> Measure:
+    """Click on each object that has a name `count` times (`CLICKED` at most), with and without saying it."""
+    whole = clicks(dataset, (TOLD, CONTESTANTS[0]), min(count, CLICKED), CLICKS)
     return Measure(
         CLICKS,
         whole.lines,

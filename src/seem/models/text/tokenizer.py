@@ -135,12 +135,20 @@ class BytePairTokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of one phrase without begin and end, cut to what fits between them."""
         room = self.context - 2
+        return self._encode(text, room)[:room]
+
+    def is_too_long(self, text: str) -> bool:
+        """Whether a phrase loses its tail."""
+        room = self.context - 2
+        return len(self._encode(text, room + 1)) > room
+
+    def _encode(self, text: str, enough: int) -> list[int]:
         ids: list[int] = []
         for word in find_words(text):
             ids.extend(self._word_cache.get(word) or self._encode_word(word))
-            if len(ids) >= room:
+            if len(ids) >= enough:
                 break
-        return ids[:room]
+        return ids
 
     def decode(self, ids: Sequence[int] | Int[Tensor, "t"]) -> str:
         """Spell one row of ids as text, up to the first end token; begin tokens are left out.
