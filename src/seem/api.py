@@ -270,7 +270,8 @@ class EncodedImage:
         """Segment every thing and stuff region; masks do not overlap.
 
         The published models ask their object queries. nano asks its places which classes are there, then for each of
-        those (`recognition.MOST_CLASSES` at most) as for a phrase; the islands of a thing are its instances.
+        those (`recognition.MOST_CLASSES` at most) as for a phrase; the islands of a thing are its instances. Its score
+        is a product: the class is in the photo, the island's own places show it, its mean mask probability.
 
         Args:
             classes: names, a `Vocabulary`, or "ade20k"; None = the 133 COCO panoptic categories.
@@ -287,8 +288,8 @@ class EncodedImage:
         """Segment every countable thing, best first; masks may overlap.
 
         The published rule: the `top` pairs of query and class, scored by class score times mean mask probability
-        (taken at network size here). `threshold` (0-1; None = the model's own, 0.05, of nano 0.3) drops what scores
-        lower; `classes` as in `panoptic`.
+        (taken at network size here). nano answers as in `panoptic`, with things alone. `threshold` (0-1; None = the
+        model's own, 0.05, of nano 0.55) drops what scores lower; `classes` as in `panoptic`.
         """
         started = time.perf_counter()
         vocabulary = Vocabulary.coerce(classes)

@@ -312,9 +312,9 @@ def nano() -> SegmenterConfig:
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
-        panoptic_threshold=0.9,
-        instance_threshold=0.3,
+        panoptic_threshold=0.5,
+        instance_threshold=0.55,
         everything_thresholds=(0.5, 0.5),
         text_threshold=0.5,
-        even_presence=0.029,
+        even_presence=0.037,
     )

@@ -101,7 +101,7 @@ def _object_colours(categories: Sequence[Category | None]) -> list[Colour]:
         if category is None:
             colours.append(next(spare))
             continue
-        colours.append(_vivid(category.colour, turn=0.075 * seen[category.id]))
+        colours.append(_vivid(category.colour, turn=0.13 * seen[category.id]))
         seen[category.id] += category.is_thing
     return colours
 

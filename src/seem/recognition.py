@@ -28,13 +28,14 @@ from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everyt
 from seem.tasks.find import SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
 from seem.tasks.instance import candidates, foreground_probability
 from seem.tasks.interactive import distinct
-from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, divide_things, merge_confident
+from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, merge_confident
 from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
 from seem.tasks.semantic import BestClasses, best_classes, nearest_names
 from seem.vocabulary import Classes, Vocabulary
 
-MOST_CLASSES = 16  # of a photo, where each is asked for as a phrase
-SHORTLIST = 8 * MOST_CLASSES  # classes whose presence is judged
+MOST_CLASSES = 24  # of a photo, where each is asked for as a phrase
+SHORTLIST = 128  # classes whose presence is judged
+ISLANDS = "phrases, their islands"  # who answered
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 
 
@@ -66,10 +67,10 @@ def panoptic(photo: Predictor, vocabulary: Vocabulary, threshold: float) -> Foun
     is_thing = torch.tensor(vocabulary.is_thing)
     hw = photo.photo.hw
     if photo.model.network.mask_refiner is not None:
-        sure, logits = classes_there(photo, vocabulary, threshold)
-        merged = merge_confident(sure, each_to_photo(logits, photo.frame), hw, is_thing, PHRASE_OVERLAP)
-        merged, kind = divide_things(merged), "phrases"
-        vectors = photo.model.classifier(vocabulary)[[segment.category for segment in merged.segments]]
+        there = islands_there(photo, vocabulary, threshold)
+        sure = Confident(torch.arange(len(there.rows)), there.scores, torch.tensor(there.rows, dtype=torch.long))
+        merged = merge_confident(sure, each_to_photo(there.islands, photo.frame), hw, is_thing, PHRASE_OVERLAP)
+        kind, vectors = ISLANDS, photo.model.classifier(vocabulary)[[segment.category for segment in merged.segments]]
     else:
         found, class_logits = photo.classified(vocabulary)
         sure, kind = confident(class_logits, threshold), "object queries"
@@ -80,19 +81,6 @@ def panoptic(photo: Predictor, vocabulary: Vocabulary, threshold: float) -> Foun
     names = tuple(vocabulary[segment.category].name for segment in merged.segments)
     masks = [PackedMask.pack(ids == segment.id, hw) for segment in merged.segments]
     return Found(masks, scores, Labels(names, scores), kind, vectors)
-
-
-def classes_there(
-    photo: Predictor, vocabulary: Vocabulary, threshold: float
-) -> tuple[Confident, Float[Tensor, "m h w"]]:
-    """Ask places which classes are in the photo, and the dense head where: mask logits in the padded frame."""
-    there = likeliest(photo, vocabulary)
-    order = there.argsort(descending=True, stable=True)[:MOST_CLASSES]
-    order = order[there[order] >= threshold]
-    answers = photo.ask([Asked.of([Text(vocabulary.phrases[row])]) for row in order.tolist()])
-    logits = [answers[place][0].logits for place in range(len(order))]
-    sure = Confident(torch.arange(len(order)), there[order], order)
-    return sure, torch.stack(logits) if logits else there.new_zeros(0, 1, 1)
 
 
 def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
@@ -119,27 +107,14 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
 
 
 def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
-    """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances.
-
-    Score = how surely an island's places show the class, times its mean mask probability.
-    """
-    vectors = photo.model.classifier(vocabulary)[: len(vocabulary)]
-    there = likeliest(photo, vocabulary).masked_fill(~torch.tensor(vocabulary.is_thing, device=vectors.device), -1)
-    rows = [row for row in there.topk(min(MOST_CLASSES, len(there))).indices.tolist() if there[row] >= 0]
-    found = look_for(photo, vocabulary, rows, vectors, among=vocabulary)
-    sure = [foreground_probability(to_input(island[None], photo.frame)[0]) for island in found.islands]
-    scores = found.sureness * (torch.stack(sure) if sure else found.sureness)
-    order = [place for place in scores.argsort(descending=True, stable=True).tolist() if scores[place] >= threshold]
-    masks = {place: photo.pack(to_photo(found.islands[place][None], photo.frame)[0]) for place in order[:top]}
-    order = [place for place, mask in masks.items() if mask.area]
-    rows = [found.rows[place] for place in order]
-    return Found(
-        [masks[place] for place in order],
-        scores[order].tolist(),
-        Labels(tuple(vocabulary[row].name for row in rows), tuple(found.sureness[order].tolist())),
-        "phrases, their islands",
-        vectors[rows] if rows else None,
-    )
+    """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances."""
+    there = islands_there(photo, vocabulary, threshold, things_only=True)
+    masks = [photo.pack(logits) for logits in each_to_photo(there.islands[:top], photo.frame)]
+    order = [place for place, mask in enumerate(masks) if mask.area]
+    rows, scores = [there.rows[place] for place in order], there.scores[order].tolist()
+    names = tuple(vocabulary[row].name for row in rows)
+    vectors = photo.model.classifier(vocabulary)[rows] if rows else None
+    return Found([masks[place] for place in order], scores, Labels(names, tuple(scores)), ISLANDS, vectors)
 
 
 def semantic(photo: Predictor, vocabulary: Vocabulary) -> Found:
@@ -193,29 +168,47 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
     sure = photo.presence(vectors, against)
     there = [row for row in sure.argsort(descending=True, stable=True).tolist() if sure[row] >= threshold]
     found = look_for(photo, vocabulary, there, vectors, against)
-    likely = found.sureness >= threshold
+    likely = found.scores >= threshold
     best = {row: place for place, row in reversed([*enumerate(found.rows)])}  # the largest part of what is there
     likely[[*best.values()]] = True
-    order = [place for place in found.sureness.argsort(descending=True, stable=True).tolist() if likely[place]]
+    order = [place for place in found.scores.argsort(descending=True, stable=True).tolist() if likely[place]]
     once = distinct(found.islands[order] > 0, SAME_OBJECT)
     order = [order[place] for place in once]
-    rows, scores = [found.rows[place] for place in order], found.sureness[order].tolist()
+    rows, scores = [found.rows[place] for place in order], found.scores[order].tolist()
     return Found(
         [photo.pack(to_photo(found.islands[place][None], photo.frame)[0]) for place in order],
         scores,
         Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
-        "phrase, its islands",
+        ISLANDS,
         vectors[rows] if rows else None,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Islands:
-    """What a dense head answered for classes, in islands: the class of each, its mask logits, how surely it is one."""
+    """What a dense head answered for classes, in islands: the class of each, its mask logits, and a score (0-1)."""
 
     rows: list[int]
     islands: Float[Tensor, "n h w"]
-    sureness: Float[Tensor, " n"]
+    scores: Float[Tensor, " n"]
+
+
+def islands_there(photo: Predictor, vocabulary: Vocabulary, threshold: float, *, things_only: bool = False) -> Islands:
+    """Ask places which classes are in the photo, and the dense head where; best first, those of `threshold` or more.
+
+    Score = how surely the class is in the photo, times how surely the island's own places show it, times its mean mask
+    probability. Stuff is one island wherever it is.
+    """
+    vectors = photo.model.classifier(vocabulary)[: len(vocabulary)]
+    there = likeliest(photo, vocabulary)
+    if things_only:
+        there = there.masked_fill(~torch.tensor(vocabulary.is_thing, device=there.device), -1)
+    rows = [row for row in there.topk(min(MOST_CLASSES, len(there))).indices.tolist() if there[row] >= threshold]
+    found = look_for(photo, vocabulary, rows, vectors, among=vocabulary)
+    sure = [foreground_probability(to_input(island[None], photo.frame)[0]) for island in found.islands]
+    scores = there[found.rows] * found.scores * (torch.stack(sure) if sure else 1)
+    order = [place for place in scores.argsort(descending=True, stable=True).tolist() if scores[place] >= threshold]
+    return Islands([found.rows[place] for place in order], found.islands[order], scores[order])
 
 
 def look_for(
@@ -226,9 +219,12 @@ def look_for(
     against: Classes = None,
     among: Vocabulary | None = None,
 ) -> Islands:
-    """Ask a dense head for some classes of a vocabulary, and the places of each island whether they show it."""
+    """Ask a dense head for some classes of a vocabulary; an island scores how surely its own places show the class."""
     answers = photo.ask([Asked.of([Text(vocabulary.phrases[row])]) for row in rows])
-    found = [(row, part) for place, row in enumerate(rows) for part in divide(answers[place][0].logits)]
+    found = []
+    for place, row in enumerate(rows):
+        logits = answers[place][0].logits
+        found += [(row, part) for part in (divide(logits) if vocabulary.is_thing[row] else [logits])]
     islands = torch.stack([part for _, part in found] or [vectors.new_zeros(1, 1)])[: len(found)]
     classes = [row for row, _ in found]
     return Islands(classes, islands, photo.presence(vectors[classes], against, among, regions=islands > 0))

@@ -11,7 +11,9 @@ from seem.api import EncodedImage
 from seem.asking import Asked
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import Segmenter
+from seem.predictor import Predictor
 from seem.preparing import checked_size
+from seem.tasks.interactive import OneAnswer
 from tiny import CONFIGS, picture, tiny_model
 
 RED_CAR = seem.Text("the red car")
@@ -382,6 +384,30 @@ def test_nano_finds_instances_as_islands_of_what_is_there(monkeypatch):
     assert len(photo.instances(["fox", "owl"], threshold=0.0, top=1)) <= 1
     assert len(photo.instances(["fox", "owl"], threshold=1.0)) == 0
     assert (np.diff(result.scores) <= 0).all()
+
+
+def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
+    photo = tiny_model("nano").encode(picture(64, 64))
+    predictor = photo._predictor
+    logits = torch.full((predictor.frame.padded_hw[0] // 2, predictor.frame.padded_hw[1] // 2), -9.0)
+    logits[2:10, 2:10] = logits[2:10, 20:24] = 9.0  # two islands
+    answer = OneAnswer(logits, 0.5, "phrase", torch.zeros(1))
+
+    def presence(self, vectors, against=None, among=None, regions=None):
+        if regions is None:
+            return torch.full((len(vectors),), 0.8)
+        return torch.where(regions.sum(dim=(1, 2)) > 40, 0.9, 0.5)
+
+    monkeypatch.setattr(Predictor, "presence", presence)
+    monkeypatch.setattr(Predictor, "ask", lambda self, objects: {row: [answer] for row in range(len(objects))})
+    vocabulary = seem.Vocabulary.of(["fox", "grass"], stuff=["grass"])
+    result = photo.instances(vocabulary, threshold=0.0)
+    assert result.labels == ("fox", "fox")  # the larger island first: its places show a fox more surely
+    assert result.scores == pytest.approx([0.8 * 0.9, 0.8 * 0.5], abs=0.03)  # edges are soft
+    assert photo.instances(vocabulary, threshold=0.5).labels == ("fox",)
+    whole = photo.panoptic(seem.Vocabulary.of(["grass"], stuff=["grass"]), threshold=0.0)
+    assert whole.labels == ("grass",)
+    assert whole.areas[0] == pytest.approx(result.areas.sum(), rel=0.05)
 
 
 def test_of_thousands_of_names_only_the_likeliest_are_asked_for(monkeypatch):

@@ -239,21 +239,3 @@ def test_no_mask_stays_none():
 
 def test_a_threshold_other_than_zero_is_honoured():
     assert to_photo_masks(torch.full((1, 2, 4), 1.0), FRAME, threshold=2.0).any().item() is False
-
-
-def test_islands_of_a_thing_are_instances_and_stuff_stays_whole():
-    ids = torch.tensor([[1, 1, 0, 1, 2], [1, 1, 0, 1, 0], [1, 1, 0, 0, 2], [1, 1, 2, 2, 2]])
-    thing, stuff = panoptic.PanopticSegment(1, 7, True, 0.9, 0), panoptic.PanopticSegment(2, 4, False, 0.8, 1)
-    found = panoptic.PanopticMap(ids, (thing, stuff))
-    divided = panoptic.divide_things(found)
-    assert divided.ids.tolist() == [[1, 1, 0, 2, 3], [1, 1, 0, 2, 0], [1, 1, 0, 0, 3], [1, 1, 3, 3, 3]]
-    assert [(s.id, s.category, s.score) for s in divided.segments] == [(1, 7, 0.9), (2, 7, 0.9), (3, 4, 0.8)]
-
-
-def test_specks_of_a_thing_are_nobodys():
-    ids = torch.ones(8, 8, dtype=torch.int32)
-    ids[:, 6] = 0
-    ids[1:, 7] = 0
-    divided = panoptic.divide_things(panoptic.PanopticMap(ids, (panoptic.PanopticSegment(1, 7, True, 0.9, 0),)))
-    assert len(divided.segments) == 1
-    assert divided.ids[0, 7] == 0

@@ -7,14 +7,11 @@ score times mask probability; a query that loses most of its mask to others is d
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-from seem.tasks.regions import SPECK, islands
 
 PHRASE_OVERLAP = 0.6  # share of its mask that a phrase has to keep: phrases overlap more than queries
 
@@ -104,19 +101,6 @@ def merge_confident(
         if not thing:
             stuff[category] = number
     return PanopticMap(ids, tuple(segments))
-
-
-def divide_things(found: PanopticMap) -> PanopticMap:
-    """Make every island of a thing's segment a segment of its own, the largest first; specks are nobody's."""
-    ids = np.zeros(tuple(found.ids.shape), np.int32)
-    before = found.ids.cpu().numpy()
-    segments: list[PanopticSegment] = []
-    for segment in found.segments:
-        whole = before == segment.id
-        for part in islands(whole, least=SPECK) if segment.is_thing else [whole]:
-            segments.append(replace(segment, id=len(segments) + 1))
-            ids[part] = len(segments)
-    return PanopticMap(torch.from_numpy(ids).to(found.ids.device), tuple(segments))
 
 
 def compete(
