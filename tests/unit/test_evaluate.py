@@ -304,7 +304,7 @@ def test_what_was_done_before_a_failure_is_kept(pack, broken):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 1}, "another arguments: {'seed': 0} then, {'seed': 1} now"),
+        ({"seed": 1}, 'another arguments: {"seed": 0} then, {"seed": 1} now'),
         ({"tasks": (Task.CAPTION,)}, "another arguments"),
         ({"at_most": 3}, "another arguments"),
     ],

@@ -135,8 +135,8 @@ def test_everything_is_said_before_and_after(finished):
     _, said, _, _ = finished
     for words in (
         "6 photos, 6 objects", "a tenth is held out", "To learn from: 5 photos, 1 class (brick)",
-        "To be judged on: 1 photo", "frozen: nothing", "s a step", "2 photos at a time and 2 for names alone",
-            "6 steps at learning rate 0.001", "about",
+        "To be judged on: 1 held-out photo", "Scores of 1 photo are rough", "frozen: nothing", "s a step",
+        "2 photos at a time and 2 for names alone", "6 steps at learning rate 0.001", "about",
         "Before: IoU after one click", " before, ", "best.safetensors", "seem.load",
     ):  # fmt: skip
         assert words in said, words
@@ -432,7 +432,7 @@ def test_broken_data_still_train(tmp_path, weights):
 def test_a_part_of_its_own_is_what_a_run_is_judged_on(tmp_path, weights, no_trial):
     plan, said = planned([tiny.yolo_bricks(tmp_path / "yolo")], tmp_path / "run", weights)
     assert (plan.sources[0].train, plan.sources[0].held) == ("train", "val")
-    assert "To be judged on: 1 photo that" in said
+    assert "To be judged on: 1 held-out photo" in said
 
 
 def test_a_single_photo_is_judged_on_itself(tmp_path, weights, no_trial):
