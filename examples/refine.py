@@ -24,4 +24,4 @@ by_hand[:, 290:] = False  # cut in half; a mask from anywhere, in the photo's si
 again = photo.segment(seem.Mask(by_hand))
 print(f"from a mask of {by_hand.sum()} pixels: {again.areas[0]} pixels")
 
-again.save("seem-out", stem="refine", overwrite=True)
+refined.save("seem-out", stem="refine", overwrite=True)
