@@ -36,7 +36,7 @@ PICTURES = (
     Picture("click", "seem-out/click.overlay.png", "click.py: clicks"),
     Picture("box_and_text", "box.png", "box_and_text.py: a box"),
     Picture("several_objects", "several_objects.png", "several_objects.py: one pass"),
-    Picture("refine", "seem-out/refine.overlay.png", "refine.py: correct and undo"),
+    Picture("refine", "seem-out/refine.overlay.png", "refine.py: go on from a mask"),
     Picture("reference", "reference_box.png", "reference.py: as in the other photo"),
     Picture("find", "seem-out/find.overlay.png", "find.py: everything that fits"),
     Picture("everything", "everything.png", "everything.py: every mask"),

@@ -6,13 +6,12 @@ sure are the places that show it best that they show it rather than anything els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 SAME_MEANING = 0.5  # cosine above which two names do not compete
+SMALLEST = torch.finfo(torch.float32).tiny
 BEST_PLACES = 0.05  # share of the photo that is asked: its best places
 
 
@@ -30,11 +29,9 @@ def presence(
     `scale` is the model's temperature. Among so many names even what is there gets little of a place: `even` is the
     probability, mean of the best places, that counts as a half.
     """
-    scores = []
-    for likely in _likely(meaning, meant, named, scale):
-        surest = likely.topk(max(1, round(BEST_PLACES * len(likely)))).values.mean()
-        scores.append(surest / (surest + even))
-    return torch.stack(scores) if scores else meaning.new_zeros(0)
+    likely = _likely(meaning, meant, named, scale)
+    surest = likely.topk(max(1, round(BEST_PLACES * likely.shape[1])), dim=1).values.mean(dim=1)
+    return surest / (surest + even)
 
 
 def likelihoods(meaning: Float[Tensor, "d h w"], named: Float[Tensor, "k d"], scale: float) -> Float[Tensor, " k"]:
@@ -66,10 +63,15 @@ def presence_within(
 
 def _likely(
     meaning: Float[Tensor, "d h w"], meant: Float[Tensor, "n d"], named: Float[Tensor, "k d"], scale: float
-) -> Iterator[Float[Tensor, " p"]]:
-    """Go through the things: how likely it is, at every place, that it shows that and nothing else with a name."""
+) -> Float[Tensor, "n p"]:
+    """Say of each thing, at every place, how likely it is that it shows that and nothing else with a name.
+
+    A softmax over the thing and its rivals, for all things at once: what names have in common is raised to e once.
+    """
     places = meaning.flatten(1).float().mT
     mine, theirs = places @ meant.float().mT * scale, places @ named.float().mT * scale
-    for row, rivals in enumerate(meant.float() @ named.float().mT < SAME_MEANING):
-        against = torch.cat((mine[:, row, None], theirs[:, rivals]), dim=1)
-        yield against.softmax(dim=1)[:, 0] * meant[row].any()
+    rivals = (meant.float() @ named.float().mT < SAME_MEANING).float()
+    most = torch.cat((mine, theirs), dim=1).amax(dim=1, keepdim=True)
+    own, others = (mine - most).exp(), (theirs - most).exp() @ rivals.mT
+    said = meant.any(dim=1, keepdim=True)
+    return (own / (own + others).clamp(min=SMALLEST)).mT * said
