@@ -442,7 +442,7 @@ class EncodedImage:
             points_per_side: points of the grid along a side; 0 = object queries alone.
             points_per_batch: clicks answered together, which bounds memory.
             pred_iou_thresh: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask. None =
-                the model's own, 0.7, of nano 0.5.
+                the model's own, 0.7, of nano 0.4.
             stability_score_thresh: stability (0-1) that it needs: IoU of the masks at `stability_score_offset` (logits)
                 above and below the threshold. None = the model's own, 0.85, of nano 0.5.
             box_nms_thresh: IoU above which a mask repeats a better one; of the masks, not of their boxes.

@@ -314,7 +314,7 @@ def nano() -> SegmenterConfig:
         polygon_rule="filled",
         panoptic_threshold=0.5,
         instance_threshold=0.55,
-        everything_thresholds=(0.5, 0.5),
+        everything_thresholds=(0.4, 0.5),
         text_threshold=0.5,
         even_presence=0.037,
     )

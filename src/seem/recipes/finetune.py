@@ -552,9 +552,9 @@ class Trial:
 def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) -> Trial:
     """Measure steps: which arithmetic, and how many photos fit into memory at once (a power of two, up to `wanted`)."""
     device = next(network.parameters()).device
-    with untouched(network):
-        one_step(network, course, loss_of, "float32", 2)  # the first is slow: kernels are chosen, memory is fetched
+    with untouched(network), room.measured(device) as whole:  # what one step has fetched, the next one finds
         with room.measured(device) as taken:
+            one_step(network, course, loss_of, "float32", 2)  # the first is slow: kernels are chosen, memory is fetched
             full = one_step(network, course, loss_of, "float32", 2)
         arithmetic: Arithmetic = "float32"
         one_step(network, course, loss_of, "bfloat16", 2)
@@ -568,20 +568,17 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
         here = world()[1] if device.type == "cpu" else 1  # so many share the memory
         while 2 * batch <= wanted and taken.peak * batch * here <= MEMORY_SHARE * room.free_bytes(device):
             batch *= 2
-        peak = taken.peak
         while batch > 2:
             try:
-                with room.measured(device) as taken:
-                    seconds = mean(
-                        one_step(network, course, loss_of, arithmetic, batch, number).seconds
-                        for number in range(course.rest)
-                    )
+                seconds = mean(
+                    one_step(network, course, loss_of, arithmetic, batch, number).seconds
+                    for number in range(course.rest)
+                )
             except (MemoryError, torch.OutOfMemoryError):
                 batch //= 2
                 continue
-            peak = taken.peak
             break
-    return Trial(batch, arithmetic, seconds, peak)
+    return Trial(batch, arithmetic, seconds, whole.peak)
 
 
 def time_upkeep(network: nn.Module) -> float:
