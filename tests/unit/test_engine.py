@@ -24,6 +24,7 @@ from seem.training.engine import (
     Hooks,
     TrainConfig,
     join_world,
+    leave_world,
     make_optimizer,
     mean_over_processes,
     save,
@@ -508,7 +509,8 @@ def work(out):
     divided = train(toy(with_statistics=False), half_step, shard, out / "divided")
     if rank == 0:
         torch.save(divided.state_dict(), out / "divided.pt")
-    dist.destroy_process_group()
+    del divided
+    leave_world()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ weights and optimizer between the processes.
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import math
 import os
@@ -143,9 +144,15 @@ def join_world() -> bool:
 
 
 def leave_world() -> None:
-    """Leave the processes that `join_world` joined."""
+    """Leave the processes that `join_world` joined.
+
+    What still holds a group (a sharded network, in circles) has to go while the interpreter is whole: its threads would
+    abort the process at the very end.
+    """
     if dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
+        gc.collect()
 
 
 def train(
