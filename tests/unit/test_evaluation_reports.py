@@ -297,7 +297,7 @@ def test_worst_cases_show_truth_and_answer(report, pack, tmp_path):
     with Image.open(first) as picture:
         sheet = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     assert (np.abs(sheet - (110, 95, 15)).sum(axis=1) < 200).any()
-    assert contact_sheet([Image.new("RGB", (240, 208))] * 5).size == (4 * 246, 2 * 214)
+    assert contact_sheet([Image.new("RGB", (240, 208))] * 5).size == (4 * 246, 20 + 2 * 214)  # a line about colours
 
 
 def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):

@@ -29,6 +29,8 @@ TILE = (240, 180)  # width, height of a case
 ACROSS = 4
 CAPTION = 28  # pixels of text under a case
 TRUTH, TOLD = (40, 200, 80), (230, 60, 60)
+BOTH = (160, 115, 68)  # one over the other
+LEGEND = 20  # pixels of the line that explains the colours
 
 
 def plot(reports: Sequence[Told], folder: Path, datasets: Sequence[Dataset] = ()) -> list[Path]:
@@ -139,7 +141,7 @@ class _Picture:
 
 
 def worst_cases(reports: Sequence[Told], dataset: Dataset, folder: Path) -> Iterator[Path]:
-    """Draw the cases that went worst: truth in green, the answer in red, both in yellow."""
+    """Draw the cases that went worst: what was missed in green, what is too much in red, what is right in both."""
     photos = {photo.id: photo for photo in dataset.photos}
     for report in reports:
         for entry in report.entries:
@@ -155,12 +157,17 @@ def worst_cases(reports: Sequence[Told], dataset: Dataset, folder: Path) -> Iter
 
 
 def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Set pictures of one size in rows."""
+    """Set pictures of one size in rows, below a line that says which colour is which."""
     width, height = TILE[0] + 6, TILE[1] + CAPTION + 6
-    sheet = Image.new("RGB", (width * min(ACROSS, len(tiles)), height * -(-len(tiles) // ACROSS)), "white")
+    sheet = Image.new("RGB", (width * min(ACROSS, len(tiles)), LEGEND + height * -(-len(tiles) // ACROSS)), "white")
+    draw, left = ImageDraw.Draw(sheet), 5
+    for text, colour in (("missed", TRUTH), ("too much", TOLD), ("right", BOTH)):
+        draw.rectangle((left, 5, left + 10, 15), fill=colour)
+        draw.text((left + 15, 4), text, fill="black")
+        left += 85
     for number, tile in enumerate(tiles):
         row, column = divmod(number, ACROSS)
-        sheet.paste(tile, (column * width + 3, row * height + 3))
+        sheet.paste(tile, (column * width + 3, LEGEND + row * height + 3))
     return sheet
 
 
@@ -171,7 +178,7 @@ def _tile(pixels: UInt8[np.ndarray, "h w 3"], case: dict[str, Any]) -> Image.Ima
     painted.thumbnail(TILE)
     tile = Image.new("RGB", (TILE[0], TILE[1] + CAPTION), "white")
     tile.paste(painted, ((TILE[0] - painted.width) // 2, (TILE[1] - painted.height) // 2))
-    words = f"IoU {case['iou']:.1f}  {case['title']}".encode("ascii", "replace").decode()
+    words = f"IoU {case['iou']:.1f}%  {case['title']}".encode("ascii", "replace").decode()
     draw = ImageDraw.Draw(tile)
     draw.text((2, TILE[1] + 1), words[:40], fill="black")
     draw.text((2, TILE[1] + 14), f"{case['file']} {case['what']}".encode("ascii", "replace").decode()[:40], fill="grey")
