@@ -141,7 +141,7 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         groups += sum(record.is_group for record in examined.objects)
         step()
     told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.photos)
-    if dataset.photos and not told and not any(flaw.kind is not FlawKind.UNUSED_CLASS for flaw in flaws):
+    if dataset.photos and not told and not flaws:
         flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", "nothing is said about any of them"))
     classes = tuple(
         ClassCount(c.id, c.name, c.is_thing, objects[c.id], photos[c.id]) for c in dataset.categories.values()

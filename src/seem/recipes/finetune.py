@@ -700,6 +700,7 @@ class Run:
         self.loaded = replace(self.loaded, tokenizer=lambda: tokenizer)  # read once, not at every validation
         self.started = time.monotonic()
         self.first_step = 0
+        self.is_late = False  # whether the time was up when training ended
 
     def go(self) -> Outcome:
         """Train, judge, and write everything down."""
@@ -739,6 +740,7 @@ class Run:
             ahead.close()
             if self.board is not None:
                 self.board.close()
+        self.is_late = time.monotonic() - self.started >= 60 * config.minutes
         meet(self.processes)
         return self.finish()
 
@@ -855,8 +857,7 @@ class Run:
     def tell(self, outcome: Outcome) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
-            late = time.monotonic() - self.started >= 60 * self.plan.config.minutes
-            why = "the time is up" if late else f"no progress in {counted(self.plan.config.patience, 'look')}"
+            why = "the time is up" if self.is_late else f"no progress in {counted(self.plan.config.patience, 'look')}"
             self.say(
                 f"Stopped after step {outcome.steps} of {self.plan.config.steps} ({why}); the best was "
                 f"{outcome.best_step}."
