@@ -144,6 +144,21 @@ def test_what_may_be_meant_is_noted(tmp_path):
     assert {note.kind for note in report.notes} == {FlawKind.NO_ANNOTATION, FlawKind.TURNED, FlawKind.UNUSED_CLASS}
 
 
+def test_what_a_model_cannot_tell_apart_by_name_is_noted(tmp_path):
+    def change(document):
+        document["categories"].append({"id": 77, "name": document["categories"][0]["name"]})
+
+    notes = [note for note in report_of(coco_with(tmp_path / "coco", change)).notes if note.kind is FlawKind.SAME_NAME]
+    assert [str(note) for note in notes] == ["'cat': classes that share a name, ids 17, 77 count as one class"]
+    tiny.folder_of_classes(tmp_path / "maps")
+    (tmp_path / "maps" / "classes.txt").unlink()
+    report = report_of(tmp_path / "maps")
+    assert report.ok
+    told = [note for note in report.notes if note.kind is FlawKind.NAMELESS]
+    assert [note.where for note in told] == [f"{report.objects} of {report.objects}"]
+    assert "classes.txt" in told[0].what
+
+
 def test_a_set_that_says_nothing_about_any_photo_is_wrong(tmp_path):
     report = report_of(coco_with(tmp_path, lambda document: document["annotations"].clear()))
     assert [(flaw.kind, flaw.where) for flaw in report.flaws] == [(FlawKind.NO_ANNOTATION, "all photos")]

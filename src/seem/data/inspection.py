@@ -34,7 +34,8 @@ class ClassCount:
 class DataReport:
     """What `inspect` found.
 
-    `flaws` must be put right, `notes` may be meant: photos without annotation, classes that never occur, EXIF rotation.
+    `flaws` must be put right, `notes` may be meant: photos without annotation, classes that never occur or share a
+    name, objects without a class, EXIF rotation.
     `sizes_hw`: the smallest, the median and the largest photo by area, height and width. `groups` are annotations of
     several objects at once (crowds).
     """
@@ -150,6 +151,7 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
     if unused:
         listed = ", ".join(unused[:SHOWN]) + (f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else "")
         notes.append(Flaw(FlawKind.UNUSED_CLASS, f"{len(unused)} of {len(classes)}", listed))
+    notes += _look_at_names(dataset, objects)
     return DataReport(
         name=dataset.name,
         split=dataset.split,
@@ -166,6 +168,20 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         notes=tuple(notes),
         unusable=frozenset(unusable),
     )
+
+
+def _look_at_names(dataset: Dataset, objects: Counter[int]) -> Iterator[Flaw]:
+    """Tell what a model that knows classes by their names will make of them."""
+    ids: dict[str, list[int]] = {}
+    for category in dataset.categories.values():
+        ids.setdefault(category.text, []).append(category.id)
+    for name, shared in ids.items():
+        if name and len(shared) > 1:
+            yield Flaw(FlawKind.SAME_NAME, repr(name), f"ids {', '.join(map(str, shared))} count as one class")
+    nameless = sum(objects[number] for number in ids.get("", ()))
+    if nameless:
+        told = "they are shown, never named (in a folder of maps classes.txt tells names)"
+        yield Flaw(FlawKind.NAMELESS, f"{nameless} of {objects.total()}", told)
 
 
 def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[list[Flaw], list[Flaw]]:

@@ -35,6 +35,8 @@ class FlawKind(enum.Enum):
     NO_ANNOTATION = "photo without annotation"
     TURNED = "photo with an EXIF rotation"
     UNUSED_CLASS = "class without an object"
+    SAME_NAME = "classes that share a name"
+    NAMELESS = "objects without a class"
 
 
 class DataError(ValueError):
