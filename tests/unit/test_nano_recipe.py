@@ -188,6 +188,21 @@ def test_every_second_photo_shows_something_of_the_one_before():
     assert np.array_equal(recipe.draw_pairs(sampler, 10, 4)[2].image, third.image)
 
 
+def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
+    monkeypatch.setattr(recipe, "P_PASTE", 1.0)
+    sampler = TrainingSampler(PhotoBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
+    plain, joined = recipe.draw_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
+    assert sum(grown) >= 4
+    assert not grown[-1]  # has no partner
+    assert all(set(sample.names) == {"square"} for sample in joined)
+    again = recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(joined, again, strict=True))
+    monkeypatch.setattr(recipe, "P_PASTE", 0.0)
+    untouched = recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(plain, untouched, strict=True))
+
+
 def test_the_command_line_says_how_to_train(monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "run", lambda *arguments: asked.append(arguments))

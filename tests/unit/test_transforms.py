@@ -84,9 +84,27 @@ def test_a_flip_swaps_places_and_words():
     assert sample.captions == ("A red square on the right.",)
 
 
+def test_a_quarter_turn_lays_the_photo_on_either_side_and_says_nothing_of_sides():
+    turned = {}
+    for seed in range(12):
+        sample = augment(TWO, 90, rng(seed), replace(PLAIN, p_quarter=1.0))
+        assert sample.valid_hw == (90, 60)
+        photo_part = sample.image.transpose(1, 2, 0)[:, :60]
+        side = next((k for k in (1, 3) if np.array_equal(photo_part, np.rot90(TWO.image, k))), None)
+        assert side is not None
+        turned[side] = sample
+        assert (photo_part[sample.masks[0][:, :60]] == RED).all()
+        assert sample.masks.sum(axis=(1, 2)).tolist() == [400, 400]
+        assert sample.phrases == ((), ())
+        assert sample.captions == ()
+    assert set(turned) == {1, 3}
+    alone = augment(photo(LEFT), 90, rng(), replace(PLAIN, p_quarter=1.0))
+    assert alone.phrases == (("the square",),)  # still true
+
+
 @pytest.mark.parametrize("size", [48, 90, 224])
 def test_masks_stay_on_their_pixels_under_every_geometry(size):
-    how = Augmentation(p_colour=0, p_hue=0, p_grey=0, p_blur=0, p_jpeg=0, p_rotate=0.7)
+    how = Augmentation(p_colour=0, p_hue=0, p_grey=0, p_blur=0, p_jpeg=0, p_rotate=0.7, p_quarter=0.3)
     for seed in range(60):
         sample = augment(TWO, size, rng(seed), how)
         image = sample.image.astype(int)
@@ -201,6 +219,18 @@ def test_weights_that_draw_nothing_are_refused():
         TrainingSampler(bank(), weights={"ccp": 1.0})
 
 
+def test_a_window_about_a_class_keeps_an_object_of_it():
+    kite = banked(12, "kite", (60, 20, 80, 40))
+    how = replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 1.3), max_enlargement=9.0)
+    for seed in range(20):
+        assert "kite" in augment(photo(LEFT, kite), 90, rng(seed), how, "kite").names
+        assert augment(photo(LEFT), 90, rng(seed), how, "kite").names == ("square",)  # shows none
+    both = PhotoBank([photo(LEFT, kite), photo(LEFT)])
+    sampler = TrainingSampler(both, size=90, augmentation=how)
+    assert all("kite" in sampler.of_class("kite", index).names for index in range(10))
+    assert all("kite" in sampler.partner(replace(sampler[0], names=("kite",)), index).names for index in range(10))
+
+
 def test_chosen_objects_are_balanced_by_class_and_not_tiny():
     windows = [banked(20 + i, "window", (4 * i, 0, 4 * i + 3, 5)) for i in range(20)]
     speck = banked(50, "ant", (0, 50, 4, 53))
@@ -268,6 +298,14 @@ def test_a_thing_of_another_photo_stands_in_front():
         assert (joined.image[:, far] == sample.image[:, far]).all()
         places.add(tuple(np.argwhere(thing)[0].tolist()))
     assert len(places) > 6
+
+
+def test_the_class_that_was_asked_for_is_pasted_before_others():
+    sample = augment(photo(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(TWO, 90, rng(), PLAIN), names=("square", "kite"))
+    assert {pasted(sample, donor, seed, about="kite").names[-1] for seed in range(8)} == {"kite"}
+    assert {pasted(sample, donor, seed).names[-1] for seed in range(8)} == {"square", "kite"}
+    assert pasted(sample, donor, about="ball").names[-1] in {"square", "kite"}
 
 
 def test_what_is_covered_is_smaller_or_gone():

@@ -57,6 +57,7 @@ class Augmentation:
     p_flip: float = 0.5
     p_rotate: float = 0.3
     degrees: float = 15.0
+    p_quarter: float = 0.0  # a quarter turn, to either side
     p_colour: float = 0.8
     p_hue: float = 0.2
     p_grey: float = 0.05
@@ -180,8 +181,15 @@ class TrainingSampler:
         names = sorted(set(sample.names) - {""})
         if not names:
             return self[index]
-        rows = self.bank.by_name[names[int(rng.integers(len(names)))]]
-        return augment(self.bank[rows[int(rng.integers(len(rows)))]], self.size, rng, self.augmentation)
+        return self._showing(names[int(rng.integers(len(names)))], rng)
+
+    def of_class(self, name: str, index: int) -> Sample:
+        """Draw, as number `index`, a photo of a class that the bank shows (`bank.by_name`)."""
+        return self._showing(name, np.random.default_rng((self.seed, index)))
+
+    def _showing(self, name: str, rng: np.random.Generator) -> Sample:
+        rows = self.bank.by_name[name]
+        return augment(self.bank[rows[int(rng.integers(len(rows)))]], self.size, rng, self.augmentation, name)
 
     def __iter__(self) -> Iterator[Sample]:
         index = 0
@@ -190,9 +198,11 @@ class TrainingSampler:
             index += 1
 
 
-def augment(photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmentation) -> Sample:
-    """Draw one sample from a photo."""
-    view = _choose_view(photo, size, rng, how)
+def augment(
+    photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmentation, about: str | None = None
+) -> Sample:
+    """Draw one sample from a photo; of a class `about`, if the photo shows it, the window keeps an object."""
+    view = _choose_view(photo, size, rng, how, about)
     image = np.empty((size, size, 3), np.uint8)
     image[:] = PAD_RGB
     height, width = view.valid_hw
@@ -212,7 +222,7 @@ def augment(photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmen
         phrases=_phrases(photo, [entry for entry, _ in kept], seen, view),
         complete_names=photo.complete_names,
         present_names=frozenset(entry.record.category.text for entry, _ in (*seen, *groups)) - {""},
-        captions=_turned(photo.record.captions, view.flipped) if view.share >= 0.7 else (),
+        captions=_turned(photo.record.captions, view.flipped) if view.share >= 0.7 and not view.quarter else (),
         set_name=photo.record.set_name,
         photo_id=photo.record.id,
         object_ids=tuple(entry.record.id for entry, _ in kept),
@@ -226,12 +236,14 @@ def paste(
     *,
     share: tuple[float, float] = (0.02, 0.4),
     min_visible: int = MIN_VISIBLE,
+    about: str | None = None,
 ) -> Sample:
     """Put a thing of another sample in front of this one, anywhere, so that a thing is not known by where it stands.
 
     Taken are things that the donor's window does not cut off, that cover a `share` of this photo, and whose class is
-    annotated completely here; if there is none, the sample stays as it is. Phrases and captions go: they may have
-    become untrue. What is left of covered objects is kept from `min_visible` pixels on, and ignored below.
+    annotated completely here, of the class `about` before others; if there is none, the sample stays as it is. Phrases
+    and captions go: they may have become untrue. What is left of covered objects is kept from `min_visible` pixels on,
+    and ignored below.
     """
     import cv2
 
@@ -239,6 +251,7 @@ def paste(
     area = donor.areas / (height * width)
     fits = (area >= share[0]) & (area <= share[1]) & donor.is_thing & ~_cut_off(donor)
     rows = [row for row in np.flatnonzero(fits).tolist() if donor.names[row] in sample.complete_names]
+    rows = [row for row in rows if donor.names[row] == about] or rows
     if not rows:
         return sample
     row = rows[int(rng.integers(len(rows)))]
@@ -319,6 +332,7 @@ class _View:
     scale: float
     flipped: bool
     share: float  # of the photo that is in the window
+    quarter: bool = False  # turned: left and right, above and below no longer hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,10 +349,12 @@ class _Patch:
         return int(np.count_nonzero(self.inside))
 
 
-def _choose_view(photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmentation) -> _View:
+def _choose_view(
+    photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmentation, about: str | None = None
+) -> _View:
     height, width = photo.image.shape[:2]
     longest = max(height, width)
-    target = _zoom_target(photo, rng)
+    target = _zoom_target(photo, rng, about)
     choice = rng.random()
     if how.jitter is not None:
         side = longest / rng.uniform(*how.jitter)
@@ -364,17 +380,23 @@ def _choose_view(photo: BankedPhoto, size: int, rng: np.random.Generator, how: A
     if flipped:
         to_canvas = np.array([[-1, 0, valid_hw[1] - 1], [0, 1, 0], [0, 0, 1.0]]) @ to_canvas
     share = (right - left) * (bottom - top) / (width * height)
-    return _View(to_canvas, valid_hw, (sx * sy) ** 0.5, flipped, share)
+    quarter = how.p_quarter > 0 and bool(rng.random() < how.p_quarter)
+    if quarter:  # the canvas is square: rows become columns, mirrored along one of the two
+        height, width = valid_hw
+        turns = (((0, -1, height - 1), (1, 0, 0)), ((0, 1, 0), (-1, 0, width - 1)))
+        to_canvas = np.array([*turns[int(rng.integers(2))], (0, 0, 1.0)]) @ to_canvas
+        valid_hw = (width, height)
+    return _View(to_canvas, valid_hw, (sx * sy) ** 0.5, flipped, share, quarter)
 
 
-def _zoom_target(photo: BankedPhoto, rng: np.random.Generator) -> BankedObject | None:
-    """Choose the object that the window keeps: first a class, then one of its objects."""
+def _zoom_target(photo: BankedPhoto, rng: np.random.Generator, about: str | None = None) -> BankedObject | None:
+    """Choose the object that the window keeps: first a class (`about`, if it is there), then one of its objects."""
     if not photo.objects:
         return None
     by_name: dict[str, list[BankedObject]] = {}
     for entry in photo.objects:
         by_name.setdefault(entry.record.category.text, []).append(entry)
-    group = list(by_name.values())[int(rng.integers(len(by_name)))]
+    group = by_name.get(about or "") or list(by_name.values())[int(rng.integers(len(by_name)))]
     return group[int(rng.integers(len(group)))]
 
 
@@ -411,7 +433,7 @@ def _look(pixels: UInt8[np.ndarray, "h w 3"], view: _View) -> UInt8[np.ndarray, 
         fx, fy = small[0] / width, small[1] / height
         to_canvas = to_canvas @ np.array([[1 / fx, 0, 0.5 / fx - 0.5], [0, 1 / fy, 0.5 / fy - 0.5], [0, 0, 1.0]])
     # The photo's own border pixels go on over the half pixel where the window ends; a rotation shows padding beyond.
-    upright = to_canvas[0, 1] == 0.0
+    upright = 0.0 in to_canvas[0, :2].tolist()
     return np.asarray(
         cv2.warpAffine(
             pixels,
@@ -583,7 +605,8 @@ def _phrases(
 
     def of(entry: BankedObject) -> tuple[str, ...]:
         name = entry.record.category.text
-        texts = _turned([text for text in entry.record.phrases if holds(entry, text)], view.flipped)
+        still = [] if view.quarter else [text for text in entry.record.phrases if holds(entry, text)]
+        texts = _turned(still, view.flipped)
         alone = entry.record.category.is_thing and name in photo.complete_names and count.get(name) == 1
         own = f"the {name}"
         return (*texts, own) if alone and name not in grouped and own not in texts else texts

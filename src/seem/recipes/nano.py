@@ -50,17 +50,18 @@ class Stage:
     named_size: int = 128
 
 
-STAGES = (Stage(0.45, 160, 48), Stage(0.75, 192, 40), Stage(1.0, 224, 24, 160))
+STAGES = (Stage(0.45, 160, 56), Stage(0.75, 192, 48), Stage(1.0, 224, 36, 160))
 """Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
-P_PASTE = 0.5  # of the named photos: how many have a thing of another one in front of them
+P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
 MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
 NAMED_SETS = {
-    "coco_full": 0.26, "coco_person": 0.06, "ccp": 0.08, "voc_animals": 0.27, "voc_general": 0.22, "open_mix": 0.11,
+    "coco_full": 0.32, "coco_person": 0.06, "ccp": 0.07, "voc_animals": 0.25, "voc_general": 0.2, "open_mix": 0.1,
 }  # fmt: skip
-WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.45, reference_absent=0.15)
+WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
+VIEW = Augmentation(p_quarter=0.12)
 NAMED_VIEW = Augmentation(
-    p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5, p_hue=0.4, p_grey=0.1, p_blur=0.12
+    p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5, p_hue=0.4, p_grey=0.1, p_blur=0.12, p_quarter=0.08,
 )  # fmt: skip
 
 
@@ -105,13 +106,22 @@ def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]
 
 
 def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[Sample]:
-    """Draw pairs of photos to be asked by words; some have a thing of another one in front of them."""
+    """Draw pairs of photos to be asked by words; some pairs have things of one class, each its own, in front of them.
+
+    The class is any that the photos are annotated for: rare ones come as often as common ones, and one photo can be the
+    other's reference.
+    """
     samples = draw_pairs(sampler, first, count)
-    donors = rng.permutation(count)
-    return [
-        paste(sample, samples[donor], rng) if donor != place and rng.random() < P_PASTE else sample
-        for place, (sample, donor) in enumerate(zip(samples, donors.tolist(), strict=True))
-    ]
+    for place in range(0, count - 1, 2):
+        a, b = samples[place : place + 2]
+        names = sorted(max(a.complete_names, b.complete_names, key=len) & sampler.bank.by_name.keys())
+        if not names or rng.random() >= P_PASTE:
+            continue
+        name = names[int(rng.integers(len(names)))]
+        for row, sample in ((place, a), (place + 1, b)):
+            donor = sampler.of_class(name, first + MOST_NAMED // 2 + row)
+            samples[row] = paste(sample, donor, rng, about=name)
+    return samples
 
 
 def warm_start(network: Segmenter, file: Path) -> None:
@@ -164,12 +174,13 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
     for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == "logit_scale")
     model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective, mix = Objective(), PromptMix(text_and_visual=0.12)
+    # object queries answer nothing that the dense head is not better at; marks beside references have to be practised
+    objective, mix = Objective(objects=0, object_names=0), PromptMix(text_and_visual=0.12, reference_beside=0.3)
 
     def step(network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Segmenter)
         stage = stage_at(number / config.steps)
-        sampler = TrainingSampler(bank, size=stage.size, seed=config.seed)
+        sampler = TrainingSampler(bank, size=stage.size, seed=config.seed, augmentation=VIEW)
         namer = TrainingSampler(
             bank, size=stage.named_size, seed=config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
         )

@@ -102,6 +102,7 @@ def step_loss(
     text, rows = encode_texts(model, batch, book, objective, rng)
     names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)].float()))
     meant = gather_meant(model, image, batch, text, rows)
+    first = EVERYTHING if objective.objects or objective.object_names else VISUAL
     num_rounds = 1 + int(rng.choice(len(objective.rounds), p=objective.rounds))
 
     positive, negative = batch.positive.clone(), batch.negative.clone()
@@ -112,7 +113,7 @@ def step_loss(
         counted = turn in (0, num_rounds - 1)
         prompts = VisualPrompts(positive, negative, batch.bounds)
         with torch.set_grad_enabled(counted):
-            output, refined, coarse = answer(model, image, prompts, meant, previous, VISUAL if turn else EVERYTHING)
+            output, refined, coarse = answer(model, image, prompts, meant, previous, VISUAL if turn else first)
         if counted:
             loss, iou, good = refined_terms(refined, batch)
             refined_loss.append(loss)

@@ -33,6 +33,8 @@ class PromptMix:
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
+    reference_beside: float = 0.08
+    """Of the visual prompts: how many come with a region of the partner photo that shows the same class."""
     reference: float = 0.2
     """How often a region of the partner photo says what is meant."""
     reference_absent: float = 0.2
@@ -148,7 +150,10 @@ def draw_requests(
             requests.append(phrase)
         else:
             with_text = dice < mix.text + mix.text_and_visual
-            requests.append(visual_request(sample, index, with_text, mix, rng))
+            marked = visual_request(sample, index, with_text, mix, rng)
+            if partner is not None and rng.random() < mix.reference_beside:
+                marked = shown_beside(marked, partner, rng)
+            requests.append(marked)
     empty = np.zeros(sample.image.shape[1:], dtype=bool)
     for _ in range(count - len(requests)):
         again = chosen[int(rng.integers(len(chosen)))] if chosen else None
@@ -180,7 +185,7 @@ def phrase_request(sample: Sample, index: int, rng: np.random.Generator) -> Requ
 
 def reference_request(sample: Sample, partner: Sample, mix: PromptMix, rng: np.random.Generator) -> Request | None:
     """Ask for what an object of the partner photo is; None if the two photos say nothing about each other."""
-    large = [i for i in np.flatnonzero(partner.areas >= 0.005 * partner.areas.sum()).tolist() if partner.names[i]]
+    large = shown_by(partner)
     here = [i for i in large if partner.names[i] in sample.complete_names & set(sample.names)]
     gone = [i for i in large if partner.names[i] in sample.absent_names]
     rows = gone if gone and rng.random() < mix.reference_absent else here
@@ -188,6 +193,17 @@ def reference_request(sample: Sample, partner: Sample, mix: PromptMix, rng: np.r
         return None
     index = rows[int(rng.integers(len(rows)))]
     return Request.of(every(sample, partner.names[index]), reference=partner.masks[index])
+
+
+def shown_by(partner: Sample) -> list[int]:
+    """Return which objects of a photo can show what is meant: those with a class, and not too small beside the rest."""
+    return [i for i in np.flatnonzero(partner.areas >= 0.005 * partner.areas.sum()).tolist() if partner.names[i]]
+
+
+def shown_beside(marked: Request, partner: Sample, rng: np.random.Generator) -> Request:
+    """Show, beside the marks, an object of the same class in the partner photo, if there is one."""
+    same = [i for i in shown_by(partner) if partner.names[i] == marked.name]
+    return replace(marked, reference=partner.masks[same[int(rng.integers(len(same)))]]) if same else marked
 
 
 def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator) -> Request:
