@@ -176,6 +176,8 @@ class SegmenterConfig:
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     even_presence: float = 0.0
     """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
+    reference_probability: float = 0.5
+    """What a pixel needs to be inside of what a reference alone means: the less sure masks are, the less is best."""
     whole_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
 
@@ -316,5 +318,6 @@ def nano() -> SegmenterConfig:
         instance_threshold=0.55,
         everything_thresholds=(0.4, 0.5),
         text_threshold=0.5,
-        even_presence=0.037,
+        even_presence=0.039,
+        reference_probability=0.4,
     )
