@@ -148,6 +148,21 @@ def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, p
     assert nano.segment(*prompts).provenance.notes == ()
 
 
+@pytest.mark.parametrize(("probability", "shift"), [(0.5, 0.0), (0.4, 0.405465), (0.25, 1.098612)])
+def test_what_a_reference_alone_means_begins_at_the_models_own_probability(probability, shift):
+    prompts = {"shown": [Reference(OTHER, BOX)], "said too": [Reference(OTHER, BOX), Text("a cat")], "marked": [BOX]}
+    answers = []
+    for inside in (0.5, probability):
+        model = make("nano")
+        model.network.config = replace(model.network.config, reference_probability=inside)
+        photo = model.encode(picture(53, 37))
+        answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
+    plain, moved = answers
+    for name in prompts:
+        assert plain[name].size
+        np.testing.assert_allclose(moved[name] - plain[name], shift if name == "shown" else 0.0, atol=1e-4)
+
+
 def test_objects_with_and_without_a_reference_share_a_pass(photo):
     objects = [
         [Point(4, 2)],
