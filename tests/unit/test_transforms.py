@@ -225,6 +225,9 @@ def test_a_window_about_a_class_keeps_an_object_of_it():
     for seed in range(20):
         assert "kite" in augment(photo(LEFT, kite), 90, rng(seed), how, "kite").names
         assert augment(photo(LEFT), 90, rng(seed), how, "kite").names == ("square",)  # shows none
+    nameless = photo(LEFT, banked(13, "", (60, 20, 80, 40)))
+    seen = {augment(nameless, 90, rng(seed), how).names for seed in range(20)}
+    assert {("square",), ("",)} <= seen  # asked about nothing, it keeps what has a name as often as what has none
     both = PhotoBank([photo(LEFT, kite), photo(LEFT)])
     sampler = TrainingSampler(both, size=90, augmentation=how)
     assert all("kite" in sampler.of_class("kite", index).names for index in range(10))

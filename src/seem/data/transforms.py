@@ -396,7 +396,7 @@ def _zoom_target(photo: BankedPhoto, rng: np.random.Generator, about: str | None
     by_name: dict[str, list[BankedObject]] = {}
     for entry in photo.objects:
         by_name.setdefault(entry.record.category.text, []).append(entry)
-    group = by_name.get(about or "") or list(by_name.values())[int(rng.integers(len(by_name)))]
+    group = by_name[about] if about in by_name else list(by_name.values())[int(rng.integers(len(by_name)))]
     return group[int(rng.integers(len(group)))]
 
 

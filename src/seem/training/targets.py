@@ -33,7 +33,7 @@ class PromptMix:
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
-    reference_beside: float = 0.08
+    reference_beside: float = 0.0
     """Of the visual prompts: how many come with a region of the partner photo that shows the same class."""
     reference: float = 0.2
     """How often a region of the partner photo says what is meant."""
