@@ -276,9 +276,12 @@ def decoded(container: Any, track: Any) -> Iterator[Any]:
 def held_back(track: Any) -> list[Any]:
     """Return the good frames that a decoder has not given yet."""
     try:
-        return [frame for frame in track.codec_context.decode(None) if not frame.is_corrupt]
+        frames = [frame for frame in track.codec_context.decode(None) if not frame.is_corrupt]
     except pyav().error.FFmpegError:
         return []
+    for frame in frames:
+        frame.time_base = track.time_base  # a packet would have brought it
+    return frames
 
 
 def reason(error: Any) -> str:
