@@ -176,8 +176,11 @@ class SegmenterConfig:
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     even_presence: float = 0.0
     """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
-    reference_probability: float = 0.5
-    """What a pixel needs to be inside of what a reference alone means: the less sure masks are, the less is best."""
+    reference_share: float | None = None
+    """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
+
+    So the best guess of a network that is sure of nothing counts.
+    """
     whole_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
 
@@ -319,5 +322,5 @@ def nano() -> SegmenterConfig:
         everything_thresholds=(0.4, 0.5),
         text_threshold=0.5,
         even_presence=0.039,
-        reference_probability=0.4,
+        reference_share=0.45,
     )

@@ -6,7 +6,6 @@ object or several, how a pass is put together, a closer look, what another photo
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -326,10 +325,12 @@ class Predictor:
         each = answer.logits.shape[1] // num_objects
         kind = asked.kind_under(self.model.network)
         shown_alone = asked.reference is not None and not asked.visual and not asked.words
-        inside = self.model.network.config.reference_probability if shown_alone else 0.5
+        share = self.model.network.config.reference_share
         read = []
         for place in range(row * each, (row + 1) * each):
-            logits = answer.logits[0, place].float() - math.log(inside / (1 - inside))
+            logits = answer.logits[0, place].float()
+            if shown_alone and share is not None:
+                logits = logits - torch.logit(share * torch.sigmoid(to_input(logits[None], self.frame).max()))
             score = self._sureness(logits) if answer.quality is None else answer.quality[0, place]
             read.append(OneAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
         return read

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 import seem
+from seem.asking import Asked
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import POLICIES, Kind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import Question
 from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
+from seem.tasks.postprocess import to_input
 from seem.tasks.reference import PLACES, lay_out, look_at
 from tiny import picture, tiny_model, tiny_relative
 
@@ -148,16 +150,20 @@ def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, p
     assert nano.segment(*prompts).provenance.notes == ()
 
 
-@pytest.mark.parametrize(("probability", "shift"), [(0.5, 0.0), (0.4, 0.405465), (0.25, 1.098612)])
-def test_what_a_reference_alone_means_begins_at_the_models_own_probability(probability, shift):
+@pytest.mark.parametrize("share", [0.9, 0.45, 0.1])
+def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(share):
     prompts = {"shown": [Reference(OTHER, BOX)], "said too": [Reference(OTHER, BOX), Text("a cat")], "marked": [BOX]}
-    answers = []
-    for inside in (0.5, probability):
+    answers, surest = [], []
+    for rule in (None, share):
         model = make("nano")
-        model.network.config = replace(model.network.config, reference_probability=inside)
+        model.network.config = replace(model.network.config, reference_share=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
+        answer = photo._predictor.ask([Asked.of((Reference(OTHER, BOX),))])[0][0]
+        surest.append(float(to_input(answer.logits[None], photo._predictor.frame).max()))
     plain, moved = answers
+    shift = surest[1] - surest[0]
+    assert 1 / (1 + np.exp(-surest[0])) * share == pytest.approx(1 / (1 + np.exp(shift)))
     for name in prompts:
         assert plain[name].size
         np.testing.assert_allclose(moved[name] - plain[name], shift if name == "shown" else 0.0, atol=1e-4)
