@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
@@ -69,8 +70,8 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
             return open_file(path)
     card = zoo.find(str(name_or_path))
     if card.weights is zoo.Weights.EMBEDDED:
-        with as_file(files("seem") / "assets" / EMBEDDED) as embedded:
-            return open_file(embedded)
+        with embedded() as file:
+            return open_file(file)
     if card.file is None:
         raise SeemError(
             f"The weights of {card.name} were never released; load your own checkpoint by its path "
@@ -80,6 +81,11 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     network = build(card.config())
     network.load_state_dict(read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
+
+
+def embedded() -> AbstractContextManager[Path]:
+    """Give the file of the weights that ship in the package."""
+    return as_file(files("seem") / "assets" / EMBEDDED)
 
 
 def open_file(path: Path) -> LoadedNetwork:

@@ -184,11 +184,31 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(nano, "run", lambda *arguments: asked.append(arguments))
     assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
-    assert asked == [(Path("p"), tmp_path, nano.config(steps=7, seed=3), None)]
+    assert asked[0][:4] == (Path("p"), tmp_path, nano.config(steps=7, seed=3), None)
     (tmp_path / "state.pt").write_bytes(b"")
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
     assert len(asked) == 1
+    assert main(["train", "nano", "--data", "p", "--out", str(tmp_path), "--model", "nano", "--overwrite"]) == 0
+    assert asked[1][3].name == "tiny.safetensors"
+    assert not (tmp_path / "state.pt").exists()
     assert set(RECIPES) == {"nano", "seem"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--freeze head", "--size 64", "--device cpu", "--rounds 0", "--no-negative", "--finer-masks lvis", "--shard",
+        "--learning-rate -1", "--minutes nan", "--steps 0", "--data coco:x", "--data pack:p*2", "--resume",
+        "--resume --overwrite",
+    ],
+)  # fmt: skip
+def test_the_nano_recipe_refuses_what_it_does_not_know(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.setattr(nano, "run", lambda *arguments: pytest.fail("it ran"))
+    data = [] if "--data" in words else ["--data", "pack:p"]
+    assert main(["train", "nano", "--out", str(tmp_path / "run"), *data, *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_progress_is_one_line_on_a_terminal(monkeypatch, capsys):

@@ -416,6 +416,13 @@ def test_overflow_in_matching_is_told_like_any_other(tmp_path):
         train(toy(), until(5, overflow), CONFIG, tmp_path, hooks)
 
 
+def test_a_bad_gradient_names_the_photos_of_all_parts_of_its_step(tmp_path):
+    hooks = Hooks(describe=lambda number: f"photo {number}", report=lambda row: None)
+    config = replace(CONFIG, accumulate=3)
+    with pytest.raises(DivergedError, match=r"gradient of step 2 .*batch \(photo 6; photo 7; photo 8\)\."):
+        train(toy(), broken_from(7, endless_slope), config, tmp_path, hooks)
+
+
 def test_a_full_disk_is_told_in_one_line(tmp_path):
     with pytest.raises(PulledPlug):
         train(toy(), until(5), CONFIG, tmp_path)
@@ -446,6 +453,32 @@ def test_a_single_process_is_a_world_of_one(monkeypatch):
     join_world()
     assert world() == (0, 1)
     assert mean_over_processes(3, torch.device("cpu")) == 3.0
+
+
+@pytest.mark.parametrize(("place", "gpus"), [("0", 1), ("3", 4)])
+def test_under_torchrun_each_process_takes_the_gpu_of_its_own_number(monkeypatch, place, gpus):
+    done = pretend_gpus(monkeypatch, place, gpus)
+    assert join_world()
+    assert done == [int(place), "cpu:gloo,cuda:nccl"]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    done = pretend_gpus(monkeypatch, "2", 2)
+    with pytest.raises(ValueError, match="no GPU for process 2 of this machine, it has 2; start 2"):
+        join_world()
+    assert done == []
+
+
+def pretend_gpus(monkeypatch, place, gpus):
+    """Say that torchrun started this process on a machine with GPUs; what is then asked of them is listed."""
+    done = []
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", place)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: done.append(backend))
+    return done
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
@@ -502,6 +535,10 @@ def work(out):
     result = train(toy(with_statistics=False), half_step, CONFIG, out / "together")
     torch.save(result.state_dict(), out / f"rank{rank}.pt")
     assert mean_over_processes(3 * rank, torch.device("cpu")) == 1.5
+    hooks = Hooks(describe=lambda number: f"photo {number} of {rank}", report=lambda row: None)
+    broken = broken_from(2, endless_slope)
+    with pytest.raises(DivergedError, match=r"\(photo 2 of 0; photo 2 of 1\)"):
+        train(toy(with_statistics=False), broken, CONFIG, out / f"broken{rank}", hooks)
     minutes = 0.0 if rank == 0 else math.inf
     train(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
     shard = replace(CONFIG, shard=True)

@@ -26,9 +26,13 @@ from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
+from seem.models.build import build
 from seem.recipes import finetune as recipe
+from seem.recipes import seem as published
 from seem.recipes.finetune import Plan, finetune
+from seem.simulation.strokes import FAMILIAR, PUBLISHED
 from seem.training import course, room
+from seem.training.published import PublishedObjective
 from tiny import tiny_network
 
 NAN = float("nan")
@@ -349,6 +353,35 @@ def test_what_cannot_begin_leaves_no_folder_and_replaces_no_run(finished, weight
     assert sorted(path.name for path in old.iterdir()) == kept
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_fails_before_it_begins_can_be_asked_for_again(
+    finished, weights, tmp_path, monkeypatch, no_trial, overwrite
+):
+    out, data = tmp_path / "run", finished[3].data
+    if overwrite:
+        shutil.copytree(finished[0], out)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "try_out", lambda *rest: broken(SeemError("20 photos in a row showed no object")))
+        with pytest.raises(SeemError, match="in a row"):
+            finetune(tiny.request_for(data, out, weights), say=lambda text: None, overwrite=overwrite)
+    (out / ".best.safetensors.0123abcd.part").touch()
+    (out / "photos.cache.123.part").touch()
+    assert not (out / "run.json").exists()
+    with pytest.raises(ValueError, match="no run to go on with"):
+        recipe.check_folder(tiny.request_for(data, out, weights), resume=True, overwrite=False)
+    for again in (False, True):
+        recipe.check_folder(tiny.request_for(data, out, weights), resume=False, overwrite=again)
+    recipe.begin_folder(out)
+    assert list(out.iterdir()) == []
+    (out / "film.part").touch()
+    with pytest.raises(FileExistsError, match="holds no run"):
+        recipe.check_folder(tiny.request_for(data, out, weights), resume=False, overwrite=False)
+
+
+def broken(error):
+    raise error
+
+
 def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
     out, _, _, request = finished
     other = tiny.bricks(tmp_path / "others")
@@ -356,6 +389,15 @@ def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
         finetune(tiny.request_for([other], out, weights), resume=True, say=lambda text: None)
     with pytest.raises(ValueError, match="was begun with --model"):
         finetune(tiny.request_for(request.data, out, "nano"), resume=True, say=lambda text: None)
+    for changes, words in (
+        ({"size": 96}, "with --size 64, here it is 96"),
+        ({"steps": None}, "with --steps 6, here it is left to the run"),
+        ({"freeze": ("text",)}, "with --freeze left to the run, here it is text"),
+        ({"rates": (("text", 0.5),)}, r"with --rate none, here it is \['text', 0.5\]"),
+        ({"scratch": True}, "with --from-scratch False"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            finetune(tiny.request_for(request.data, out, weights, **changes), resume=True, say=lambda text: None)
     copy = copy_of_plan(out, tmp_path / "run")
     plain = json.loads((copy / "run.json").read_text())
     changes = (
@@ -373,11 +415,11 @@ def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
 # ------------------------------------------------------------------------------------------------ data of all kinds
 
 
-def planned(data, out, weights, **changes):
+def planned(data, out, weights, objective=None, base=None, **changes):
     said: list[str] = []
     out.mkdir()
     request = tiny.request_for(data, out, weights, **changes)
-    plan = recipe.make_plan(request, torch.device("cpu"), said.append, None, None, None)
+    plan = recipe.make_plan(request, torch.device("cpu"), said.append, objective, base, None)
     return plan, "\n".join(said)
 
 
@@ -502,6 +544,42 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
     assert torch.equal(first[name], again[name])
     assert not torch.equal(first[name], other[name])
     assert not torch.equal(first[name], loaded[name])
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(1, (2, 8)), (4, (2, 2))])
+def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch, no_trial, processes, expected):
+    weights = tiny.use_tiny_xdecoder(tmp_path, monkeypatch)
+    folder = tiny.bricks(tmp_path / "bricks", count=40)
+    monkeypatch.setattr(recipe, "world", lambda: (0, processes))
+    plan, _ = planned(
+        [folder], tmp_path / "run", weights, PublishedObjective(), published.config(), size=None, batch=None
+    )
+    assert (plan.config.batch, plan.config.accumulate) == expected
+    assert (plan.config.learning_rate, plan.size) == (1e-4, 1024)
+    network = recipe.opened(str(weights), False, 0).network
+    drawn = [
+        recipe.course_of(network, PhotoBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
+    ]
+    assert drawn == [PUBLISHED, FAMILIAR]
+
+
+@pytest.mark.parametrize(
+    ("model", "as_published", "size"),
+    [
+        ("nano", False, 224),
+        ("seem-focal-t-v1", False, 512),
+        ("seem-focal-t-v1", True, 1024),
+        ("seem-samvit-b-v1", False, 1024),
+    ],
+)
+def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, size):
+    with torch.device("meta"):
+        network = build(zoo.KNOWN[model].config())
+    assert recipe.usual_size(network, as_published=as_published) == size
+    recipe.check_size(size, network)
+    if model == "seem-samvit-b-v1":
+        with pytest.raises(ValueError, match="--size is 512; seem-samvit-b-v1 takes multiples of 1024"):
+            recipe.check_size(512, network)
 
 
 def test_a_mixture_keeps_its_weights(tmp_path, weights, no_trial):

@@ -18,7 +18,9 @@ from seem.data.transforms import TrainingSampler
 from seem.loading import open_file
 from seem.models.build import build
 from seem.recipes import nano as recipe
-from seem.training.engine import TrainConfig
+from seem.training.curves import read_results
+from seem.training.engine import DivergedError, TrainConfig
+from seem.training.validation import Scores
 from tiny import tiny_nano
 
 
@@ -105,9 +107,9 @@ def tiny_run(monkeypatch):
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
     monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
 
-    def start(out, weights=None, **changes):
+    def start(out, weights=None, data=Path("nowhere"), **changes):
         with torch.random.fork_rng():
-            return recipe.run(Path("nowhere"), out, replace(CONFIG, **changes), weights)
+            return recipe.run(data, out, replace(CONFIG, **changes), weights)
 
     return start
 
@@ -141,6 +143,42 @@ def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
     unbroken, stopped = (tensors_of(tmp_path / name / "nano.safetensors") for name in ("unbroken", "stopped"))
     assert unbroken.keys() == stopped.keys()
     assert all(torch.equal(stopped[name], tensor) for name, tensor in unbroken.items())
+
+
+def test_a_run_goes_on_only_as_it_began(tmp_path, tiny_run):
+    tiny_run(tmp_path, minutes=0.0)
+    for changes, words in (({"seed": 5}, "--seed 0, here it is 5"), ({"batch": 4}, "--batch 2, here it is 4")):
+        with pytest.raises(ValueError, match=words):
+            tiny_run(tmp_path, **changes)
+
+
+def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_run, monkeypatch):
+    class Packs:
+        def __init__(self, path):
+            self.photos = [path.name] if path.name == "coco_full" else []
+
+    asked = []
+
+    def score(model, held, most):
+        asked.append(([pack.photos for pack in held], most, model.network.training))
+        return Scores(4, click=10.0 * len(asked), names=None)
+
+    for name in ("coco_full", "duts"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "annotations.json").touch()
+    monkeypatch.setattr(recipe.Pack, "open", lambda path, part: Packs(path) if part == "val" else None)
+    monkeypatch.setattr(recipe, "score", score)
+    tiny_run(tmp_path / "run", data=tmp_path / "data")
+    assert asked == [([["coco_full"]], recipe.VALIDATION_PHOTOS, False)] * 2
+    assert [(row["step"], row["click_iou"]) for row in read_results(tmp_path / "run")] == [(1, 10.0), (2, 20.0)]
+    assert (tmp_path / "run" / "curves.png").stat().st_size
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_a_loss_that_is_not_finite_names_its_photos(tmp_path, tiny_run, monkeypatch):
+    monkeypatch.setattr(recipe, "spoken_loss", lambda network, *rest: torch.tensor(float("nan")))
+    with pytest.raises(DivergedError, match=r"loss of step 0 is nan; .*photos .*coco_full 2"):
+        tiny_run(tmp_path)
 
 
 def test_words_are_learned_once_and_kept_as_they_are(tmp_path, tiny_run, monkeypatch):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from seem.simulation.strokes import (
-    EVEN_MIX,
-    FAMILIAR_MIX,
+    FAMILIAR,
+    PUBLISHED,
+    Habits,
     Kind,
     PolygonRule,
     draw_box,
@@ -146,14 +147,22 @@ def test_a_curve_is_thin():
     assert max(covered) < 0.3 * truth.sum()
 
 
-@pytest.mark.parametrize("mix", [EVEN_MIX, FAMILIAR_MIX])
-def test_kinds_come_in_their_proportions(mix):
+@pytest.mark.parametrize("habits", [PUBLISHED, FAMILIAR], ids=["published", "familiar"])
+def test_kinds_come_in_their_proportions(habits):
     rng = np.random.default_rng(0)
-    kinds = [mixed(TRUTHS["disc"], rng, mix).kind for _ in range(600)]
+    kinds = [mixed(TRUTHS["disc"], rng, habits).kind for _ in range(600)]
     for kind in Kind:
-        assert kinds.count(kind) / 600 == pytest.approx(mix.get(kind, 0.0), abs=0.06)
+        assert kinds.count(kind) / 600 == pytest.approx(habits.kinds.get(kind, 0.0), abs=0.06)
 
 
 def test_a_mix_without_kinds_is_refused():
     with pytest.raises(ValueError, match="positive probability"):
-        mixed(TRUTHS["disc"], np.random.default_rng(0), {Kind.BOX: 0.0})
+        mixed(TRUTHS["disc"], np.random.default_rng(0), Habits({Kind.BOX: 0.0}))
+
+
+def test_the_published_habits_are_curves_and_up_to_twenty_single_pixels():
+    rng, truth = np.random.default_rng(0), TRUTHS["disc"]
+    drawn = [mixed(truth, rng, PUBLISHED) for _ in range(200)]
+    points = [int(each.mask.sum()) for each in drawn if each.kind is Kind.POINT]
+    assert (min(points), max(points)) == (1, 20)
+    assert max(each.mask.sum() for each in drawn if each.kind is Kind.POLYGON) < 0.3 * truth.sum()

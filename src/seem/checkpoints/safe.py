@@ -90,10 +90,17 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.touch()
         usual = stat.S_IMODE(aside.stat().st_mode)
         yield aside
+        settle(aside)
         aside.chmod(usual)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def settle(file: Path) -> None:
+    """Wait until a file is on the disk: else a power cut after renaming it may leave an empty one."""
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
 
 
 def _check_readable(path: Path) -> None:

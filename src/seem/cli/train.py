@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,12 +97,13 @@ def train(
         patience=0,
         shard=shard,
     )
-    count = processes_for(request, processes, overwrite=overwrite)
-    if recipe == "nano":
-        asked = (data, out, model, steps, batch, learning_rate, minutes, seed)
-        together(count, partial(train_nano, *asked, resume=resume, overwrite=overwrite))
-        return
     switches = (rounds, memory, positive, negative, objects, phrases, visual, captions)
+    if recipe == "nano":
+        check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
+        count = processes_for(request, processes, overwrite=overwrite)
+        together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
+        return
+    count = processes_for(request, processes, overwrite=overwrite)
     together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
 
 
@@ -126,36 +128,64 @@ def train_published(
         screen.end()
 
 
-def train_nano(
-    data: list[str],
-    out: Path,
-    model: str | None,
-    steps: int | None,
-    batch: int | None,
-    learning_rate: float | None,
-    minutes: float | None,
-    seed: int,
+def check_nano(
+    request: Request,
+    switches: tuple[int, bool, bool, bool, bool, bool, bool, bool],
+    finer_masks: Path | None,
     *,
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Run the recipe of the embedded model; it takes the photo pack alone."""
+    """Refuse what the recipe of the embedded model does not know, and a folder that holds another run."""
+    from seem.data.opening import Spec
+    from seem.training.engine import STATE_FILE
+
+    request.check()
+    ablated = switches != (5, *[True] * 7)
+    others = (request.freeze, request.size, request.device, finer_masks, request.shard or None, ablated or None)
+    if any(other is not None for other in others):
+        raise ValueError(
+            "The recipe 'nano' takes no --freeze, --size, --device, --shard, --finer-masks and none of SEEM's "
+            "ablations; the recipe 'seem' and seem finetune do."
+        )
+    specs = [Spec.parse(text) for text in request.data]
+    if len(specs) != 1 or specs[0].kind not in (None, "pack") or specs[0].weight != 1:
+        raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER.")
+    if resume and overwrite:
+        raise ValueError("--resume goes on with a run and --overwrite replaces it; choose one.")
+    begun = (request.out / STATE_FILE).exists()
+    if resume and not begun:
+        raise ValueError(f"There is no run to go on with in {request.out}; leave --resume away.")
+    if begun and not resume and not overwrite:
+        raise FileExistsError(f"{request.out} holds a run already; pass --resume, --overwrite or another --out.")
+
+
+def silence(row: Mapping[str, float]) -> None:
+    """Tell nobody."""
+
+
+def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: bool) -> None:
+    """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
+    from contextlib import nullcontext
     from dataclasses import replace
 
+    from seem.data.opening import Spec
+    from seem.loading import embedded
     from seem.recipes import nano
-    from seem.training.engine import LOG_FILE, STATE_FILE, world
+    from seem.recipes.finetune import begin_folder, meet
+    from seem.training.engine import show, world
 
-    if len(data) != 1:
-        raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data.")
-    if model is not None and not Path(model).is_file():
-        raise ValueError(f"--model is {model}; for the recipe 'nano' it is a file of weights to begin from.")
-    state = out / STATE_FILE
-    if state.exists() and not resume and not overwrite:
-        raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
-    if overwrite and world()[0] == 0:
-        for name in (STATE_FILE, LOG_FILE, "nano.safetensors"):
-            (out / name).unlink(missing_ok=True)
-    settings = nano.config(seed=seed)
-    asked = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "minutes": minutes}
-    settings = replace(settings, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
-    nano.run(Path(data[0].removeprefix("pack:")), out, settings, None if model is None else Path(model))
+    if model not in (None, "nano") and not Path(str(model)).is_file():
+        raise ValueError(f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from.")
+    if overwrite:
+        if world()[0] == 0:
+            begin_folder(request.out)
+            (request.out / nano.WEIGHTS_FILE).unlink(missing_ok=True)
+        meet(world()[1])
+    asked = {name: getattr(request, name) for name in ("steps", "batch", "learning_rate", "minutes")}
+    settings = replace(
+        nano.config(seed=request.seed), **{name: value for name, value in asked.items() if value is not None}
+    )
+    given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
+    with given as start:
+        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, silence if quiet else show)

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -40,9 +40,10 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.recipes.finer import with_finer_masks
 from seem.recipes.material import Material, Source, gather, survey
+from seem.simulation.strokes import PUBLISHED
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
-from seem.training.curves import RESULTS_FILE, Board, Results, read_log, read_results
+from seem.training.curves import RESULTS_FILE, Board, Results, read_log
 from seem.training.engine import (
     LOG_FILE,
     STATE_FILE,
@@ -50,22 +51,20 @@ from seem.training.engine import (
     TrainConfig,
     make_optimizer,
     mean_over_processes,
+    step_of,
     train,
     under_torchrun,
     world,
 )
 from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of, rates_of
-from seem.training.pictures import draw_curves, draw_worst
+from seem.training.pictures import CURVES_FILE, draw_progress, draw_worst
 from seem.training.published import PublishedObjective
 from seem.training.targets import PromptMix
 from seem.training.validation import LOOKED_AT, Scores, is_semantic, score
 
 RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
-CACHE_FILE, CURVES_FILE, WORST_FILE = "photos.cache", "curves.png", "worst.png"
-FILES = (
-    RUN_FILE, BEST_FILE, SUMMARY_FILE, CACHE_FILE, CURVES_FILE, WORST_FILE, STATE_FILE, LOG_FILE, RESULTS_FILE,
-    "state.part",
-)  # fmt: skip
+CACHE_FILE, WORST_FILE = "photos.cache", "worst.png"
+FILES = (BEST_FILE, SUMMARY_FILE, CURVES_FILE, WORST_FILE, STATE_FILE, LOG_FILE, RESULTS_FILE, CACHE_FILE, RUN_FILE)
 
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 150, 5000
 USUAL_MINUTES = 30.0  # more is never planned unless it is asked for
@@ -82,12 +81,18 @@ MEMORY_SHARE = 0.5  # of what is free may be taken by a step
 FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
-PUBLISHED_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
+FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
 PUBLISHED_OBJECTS = 10
+NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 MOST_PROCESSES = 8  # by default: each holds the model and the photos
 SHARED = 1.15  # processes that share a memory slow each other by about so much
 SWITCHES = ("rounds", "memory", "positive", "negative", "objects", "phrases", "visual", "captions")
 """Of the published objective."""
+OPTIONS = (
+    "minutes", "steps", "learning_rate", "freeze", "size", "batch", "seed", "patience", "shard", "rates", "scratch",
+)  # fmt: skip
+"""Of a request: what cannot change while a run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,8 @@ class Plan:
     fingerprint: str
     objective: Mapping[str, Any]
     finer_masks: str | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked for, by the names of `Request`."""
 
     @property
     def minutes(self) -> float:
@@ -262,6 +269,7 @@ def finetune(
             aside.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
     meet(processes)
     plan = read_plan(request)
+    check_same(plan, request, objective, finer_masks)
     material = gather(plan.sources, plan.config.seed, change_of(plan.finer_masks))
     if material.fingerprint != plan.fingerprint:
         raise SeemError(f"The data of {request.out} have changed since it began; begin anew with --overwrite.")
@@ -294,16 +302,22 @@ def check_folder(request: Request, *, resume: bool, overwrite: bool) -> None:
         raise ValueError(f"There is no run to go on with in {out} ({RUN_FILE} is missing); leave --resume away.")
     if begun and not (resume or overwrite):
         raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
-    if not begun and out.is_dir() and any(out.iterdir()):
+    if not begun and out.is_dir() and any(not is_remnant(file) for file in out.iterdir()):
         raise FileExistsError(f"{out} is not empty and holds no run; name another --out.")
 
 
+def is_remnant(file: Path) -> bool:
+    """Whether a file was left by a run that ended before it began: photos, or a file of its own half written."""
+    half = file.suffix == ".part" and file.name.lstrip(".").startswith((*FILES, f"{Path(STATE_FILE).stem}."))
+    return file.name == CACHE_FILE or half
+
+
 def begin_folder(out: Path) -> None:
-    """Make the folder of a run; of one that is there, only a run's own files are deleted."""
-    for name in FILES:
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    """Make the folder of a run; of one that is there, only a run's own files are deleted, `RUN_FILE` last."""
     out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    for file in (*filter(is_remnant, list(out.iterdir())), *(out / name for name in FILES)):
+        file.unlink(missing_ok=True)
 
 
 def read_plan(request: Request) -> Plan:
@@ -321,6 +335,38 @@ def read_plan(request: Request) -> Plan:
     if plan.model != request.model:
         raise ValueError(f"{request.out} was begun with --model {plan.model}; resume with the same.")
     return plan
+
+
+def options_of(request: Request) -> dict[str, Any]:
+    """Return what a run must be resumed with, in plain values."""
+    asked = asdict(request)
+    return dict(json.loads(json.dumps({name: asked[name] for name in OPTIONS})))
+
+
+def switches_of(objective: PublishedObjective | None) -> dict[str, Any]:
+    """Return the switches of a published objective, in plain values."""
+    return {} if objective is None else {name: getattr(objective, name) for name in SWITCHES}
+
+
+def check_same(plan: Plan, request: Request, objective: PublishedObjective | None, finer_masks: Path | None) -> None:
+    """Raise `ValueError` where a run is to go on otherwise than it was begun."""
+    finer = None if finer_masks is None else str(finer_masks)
+    begun = {**plan.options, **plan.objective, "finer_masks": plan.finer_masks}
+    here = {**options_of(request), **switches_of(objective), "finer_masks": finer}
+    for name, value in here.items():
+        if name in begun and begun[name] != value:
+            option = "--" + {"scratch": "from-scratch", "rates": "rate"}.get(name, name.replace("_", "-"))
+            raise ValueError(
+                f"{request.out} was begun with {option} {told(begun[name])}, here it is {told(value)}; resume with the "
+                "same, or begin anew with --overwrite."
+            )
+
+
+def told(value: Any) -> str:
+    """Word the value of an option."""
+    if value is None:
+        return "left to the run"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def meet(processes: int) -> None:
@@ -362,7 +408,8 @@ def make_plan(
     network = loaded.network
     is_nano = network.meaning is not None
     parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
-    size = request.size or (224 if is_nano else 512)
+    size = request.size or usual_size(network, as_published=objective is not None)
+    check_size(size, network)
     network.train().to(device)
     frozen = freeze(network, parts)
     if not request.scratch:
@@ -374,7 +421,10 @@ def make_plan(
     bank = bank_of(material, size, request.out)
     course = course_of(network, bank, size, 2, request.seed, further, as_published=objective is not None)
     all_over = further > IN_PART
-    usual = max(2, (8 // processes if device.type == "cpu" else 16) // (4 if all_over else 1))
+    if base is not None:
+        usual = max(2, math.ceil(base.batch / processes))
+    else:
+        usual = max(2, (8 // processes if device.type == "cpu" else 16) // (4 if all_over else 1))
     effective = request.batch or min(usual, max(2, 2 * learnt))
     trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
     micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
@@ -400,8 +450,9 @@ def make_plan(
         processes=processes,
         start_sha256=loaded.sha256,
         fingerprint=material.fingerprint,
-        objective={} if objective is None else {name: getattr(objective, name) for name in SWITCHES},
+        objective=switches_of(objective),
         finer_masks=finer,
+        options=options_of(request),
     )
     tell_plan(plan, network, frozen, trial, say)
     return plan
@@ -415,6 +466,22 @@ def opened(model: str, scratch: bool, seed: int) -> LoadedNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return replace(loaded, network=build(loaded.network.config))
+
+
+def usual_size(network: Segmenter, *, as_published: bool) -> int:
+    """Return the side of the canvas, in pixels, that a network is trained at by default.
+
+    SEEM was published with 1024; on one's own photos half of that teaches more in the same time.
+    """
+    if network.meaning is not None:
+        return NANO_SIZE
+    return PUBLISHED_SIZE if as_published else max(FAMILY_SIZE, network.config.image.divisor)
+
+
+def check_size(size: int, network: Segmenter) -> None:
+    """Raise `ValueError` for a canvas that a network cannot take."""
+    if size % network.config.image.divisor:
+        raise ValueError(f"--size is {size}; {network.config.name} takes multiples of {network.config.image.divisor}.")
 
 
 def named_of(material: Material, processes: int) -> int:
@@ -443,8 +510,8 @@ def course_of(
     """Say how samples are drawn for a network of either kind."""
     if network.meaning is not None:
         return Course(bank, size, batch, seed, named=named, rest=rest_of(named))
-    how = Augmentation.published() if as_published else Augmentation()
-    return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, PUBLISHED_MIX, augmentation=how)
+    how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
+    return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
 
 
 def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
@@ -841,17 +908,7 @@ class Run:
 
     def draw(self, after: Scores) -> None:
         """Draw curves and the worst answers."""
-        log, results = read_log(self.out), read_results(self.out)
-        names = [name for name in after.parts if any(name in row for row in results)]
-        draw_curves(
-            self.out / CURVES_FILE,
-            {
-                "loss": {"total": [(row["step"], row["total"]) for row in log]},
-                "held-out photos, %": {
-                    name: [(row["step"], row[name]) for row in results if name in row] for name in names
-                },
-            },
-        )
+        draw_progress(self.out)
         draw_worst(self.out / WORST_FILE, after.worst)
 
     def tell(self, outcome: Outcome) -> None:
@@ -897,11 +954,6 @@ def named(names: Sequence[str], most: int = 8) -> str:
     """List some names in brackets; nothing for none."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f" ({', '.join(names[:most])}{more})" if names else ""
-
-
-def step_of(state_file: Path) -> int:
-    """Return how many steps a checkpoint has behind it."""
-    return int(torch.load(state_file, weights_only=True, mmap=True, map_location="cpu")["step"])
 
 
 def best_of(out: Path) -> int:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,19 +23,23 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from seem.checkpoints.network import MODEL_KEY
+from seem.api import Model
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import PhotoBank
+from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import Lexicon, teach_words
-from seem.training.engine import TrainConfig, join_world, train, world
+from seem.training.curves import Board, Results
+from seem.training.engine import STATE_FILE, Hooks, TrainConfig, join_world, show, step_of, train, world
 from seem.training.nano import Objective, spoken_loss, step_loss
+from seem.training.pictures import draw_progress
 from seem.training.targets import PhraseBook, PromptMix, make_batch
+from seem.training.validation import score
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,10 @@ STAGES = (Stage(0.45, 160, 56), Stage(0.75, 192, 48), Stage(1.0, 224, 36, 160))
 """Small pictures and many names first: what teaches most per second. Numbers are of one process."""
 
 P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
+WEIGHTS_FILE = "nano.safetensors"
+Row: TypeAlias = "Mapping[str, float]"  # of the log
+
+VALIDATIONS, VALIDATION_PHOTOS = 10, 4  # in a run; photos of every set each time
 MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
 NAMED_SETS = {
     "coco_full": 0.32, "coco_person": 0.06, "ccp": 0.07, "voc_animals": 0.25, "voc_general": 0.2, "open_mix": 0.1,
@@ -156,10 +166,119 @@ def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
     write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes)})
 
 
-def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -> Segmenter:
+def check_same(config: TrainConfig, out: Path) -> None:
+    """Raise `ValueError` where a run is to go on with other settings; its length may change."""
+    if not (out / STATE_FILE).is_file():
+        return
+    begun = torch.load(out / STATE_FILE, weights_only=True, mmap=True, map_location="cpu")["config"]
+    for name in ("batch", "learning_rate", "seed"):
+        if begun[name] != getattr(config, name):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{out} was begun with {option} {begun[name]}, here it is {getattr(config, name)}; resume with the "
+                "same, or begin anew with --overwrite."
+            )
+
+
+class Lessons:
+    """What the steps of a run ask of this process. Object queries are not taught: the dense head is better at it all."""
+
+    objective = Objective(objects=0, object_names=0)
+    mix = PromptMix(text_and_visual=0.12, reference_beside=0.3)  # marks beside references have to be practised
+
+    def __init__(self, bank: PhotoBank, config: TrainConfig, book: PhraseBook, device: torch.device) -> None:
+        self.bank = bank
+        self.config = config
+        self.book = book
+        self.device = device
+        self.rank, self.processes = world()
+
+    def photos(self, number: int, stage: Stage) -> list[Sample]:
+        """Draw the photos of a step that are asked everything."""
+        config = self.config
+        sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
+        return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
+
+    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[Sample]:
+        """Draw the further photos of a step, which are asked by words."""
+        sampler = TrainingSampler(
+            self.bank, size=stage.named_size, seed=self.config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
+        )
+        return draw_named(sampler, (number * self.processes + self.rank) * MOST_NAMED, stage.named, rng)
+
+    def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Price a step."""
+        assert isinstance(network, Segmenter)
+        stage, rng = stage_at(number / self.config.steps), np.random.default_rng((self.config.seed, number, self.rank))
+        image = network.config.image
+        batch = make_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
+        spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
+        # the fused attention kernels are slow backwards on a CPU at these sizes
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            loss = step_loss(network, batch, self.book, self.objective, rng)
+            further = spoken_loss(network, spoken, self.book, self.objective, rng)
+        return loss.total + further, {"spoken": float(further.detach()),
+            "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
+            "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
+        }  # fmt: skip
+
+    def describe(self, number: int) -> str:
+        """Name the photos of a step."""
+        stage = stage_at(number / self.config.steps)
+        shown = (*self.photos(number, stage), *self.named_photos(number, stage, np.random.default_rng(0)))
+        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.photo_id}' for sample in shown))}"
+
+
+class Watch:
+    """Scores a few photos of the validation parts now and then, and keeps what is told; nothing is chosen by it."""
+
+    def __init__(
+        self, data: Path, bank: PhotoBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[Row], None]
+    ) -> None:
+        packs = [Pack.open(data / name, "val") for name in bank.by_set if (data / name / "annotations.json").is_file()]
+        self.held = [pack for pack in packs if pack.photos]
+        self.out = out
+        self.tokenizer = tokenizer
+        self.report = report
+        done = step_of(out / STATE_FILE) if (out / STATE_FILE).is_file() else 0
+        self.results = Results(out, done)
+        self.board = Board(out, done) if world()[0] == 0 and self.held else None
+
+    def validate(self, network: nn.Module, step: int) -> float:
+        """Score the averaged weights."""
+        assert isinstance(network, Segmenter)
+        loaded = LoadedNetwork(network.config.name, network, "", lambda: self.tokenizer)
+        device = next(network.parameters()).device
+        seen = score(Model(loaded, device, "float32"), self.held, VALIDATION_PHOTOS)
+        self.results.add(step, {**seen.parts, "score": seen.main})
+        if self.board is not None:
+            self.board.add("validation", seen.parts, step)
+        return seen.main
+
+    def tell(self, row: Row) -> None:
+        """Take note of a line of the log."""
+        if self.board is not None:
+            self.board.add("train", {name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+        self.report(row)
+
+    def close(self) -> None:
+        """Draw the curves."""
+        if self.board is not None:
+            self.board.close()
+            draw_progress(self.out)
+
+
+def run(
+    data: Path,
+    out: Path,
+    config: TrainConfig,
+    start: Path | None = None,
+    report: Callable[[Row], None] = show,
+) -> Segmenter:
     """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network.
 
-    `start` are earlier weights to begin from.
+    `start` are earlier weights to begin from. The photos, small and ready, and the words stay beside `out` for the next
+    run.
     """
     rank, processes = world()
     torch.manual_seed(config.seed)
@@ -174,33 +293,16 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
     for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == "logit_scale")
     model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # object queries answer nothing that the dense head is not better at; marks beside references have to be practised
-    objective, mix = Objective(objects=0, object_names=0), PromptMix(text_and_visual=0.12, reference_beside=0.3)
-
-    def step(network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
-        assert isinstance(network, Segmenter)
-        stage = stage_at(number / config.steps)
-        sampler = TrainingSampler(bank, size=stage.size, seed=config.seed, augmentation=VIEW)
-        namer = TrainingSampler(
-            bank, size=stage.named_size, seed=config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
+    check_same(config, out)
+    watch = Watch(data, bank, out, book.tokenizer, report)
+    config = replace(config, validate_every=math.ceil(config.steps / VALIDATIONS) if watch.held else 0)
+    lessons = Lessons(bank, config, book, device)
+    try:
+        trained = train(
+            model, lessons.step, config, out, Hooks(watch.validate, describe=lessons.describe, report=watch.tell)
         )
-        first = (number * processes + rank) * config.batch
-        first_named = (number * processes + rank) * MOST_NAMED
-        rng = np.random.default_rng((config.seed, number, rank))
-        samples = draw_pairs(sampler, first, config.batch)
-        batch = make_batch(samples, network.config.image, 3, mix, rng).to(device)
-        named = draw_named(namer, first_named, stage.named, rng)
-        spoken = make_batch(named, network.config.image, 1, WORDS_ALONE, rng).to(device)
-        # the fused attention kernels are slow backwards on a CPU at these sizes
-        with torch.autocast(device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            loss = step_loss(network, batch, book, objective, rng)
-            further = spoken_loss(network, spoken, book, objective, rng)
-        return loss.total + further, {"spoken": float(further.detach()),
-            "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
-            "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
-        }  # fmt: skip
-
-    trained = train(model, step, config, out)
+    finally:
+        watch.close()
     assert isinstance(trained, Segmenter)
     if rank == 0:
         sets = {name: len(rows) for name, rows in bank.by_set.items()}
@@ -213,7 +315,7 @@ def run(data: Path, out: Path, config: TrainConfig, start: Path | None = None) -
         }
         if start is not None:
             notes["start_sha256"] = sha256_of(start)
-        export(trained, out / "nano.safetensors", notes)
+        export(trained, out / WEIGHTS_FILE, notes)
     return trained
 
 

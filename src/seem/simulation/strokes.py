@@ -78,46 +78,54 @@ _SCRIBBLES = (
     _Brush((6, 22), 12.0, (2.5, 5.0), 0.35),
 )
 
-EVEN_MIX: Mapping[Kind, float] = MappingProxyType(
-    {Kind.POINT: 0.25, Kind.CIRCLE: 0.25, Kind.SCRIBBLE: 0.25, Kind.POLYGON: 0.25}
-)
-"""The kinds that the published models are trained with, in their proportions."""
 
-FAMILIAR_MIX: Mapping[Kind, float] = MappingProxyType(
-    {Kind.POINT: 0.5, Kind.CIRCLE: 0.1, Kind.SCRIBBLE: 0.14, Kind.POLYGON: 0.1, Kind.BOX: 0.16}
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How an invented user draws: which kinds of prompts how often, in any unit, and how the kinds look."""
+
+    kinds: Mapping[Kind, float]
+    polygons: PolygonRule = PolygonRule.FILLED
+    middle: float = 0.0
+    """Of the point prompts: how many are one click near the middle; the others are clicks anywhere inside."""
+    most_points: int = 20
+    point_radius: int = 1
+    """A click covers a square of twice this plus one pixels."""
+
+
+FAMILIAR = Habits(
+    MappingProxyType({Kind.POINT: 0.5, Kind.CIRCLE: 0.1, Kind.SCRIBBLE: 0.14, Kind.POLYGON: 0.1, Kind.BOX: 0.16}),
+    middle=0.65,
+    most_points=3,
 )
 """What people use most, clicks and boxes first."""
 
-MIDDLE = 0.65
+PUBLISHED = Habits(
+    MappingProxyType(dict.fromkeys((Kind.POINT, Kind.CIRCLE, Kind.SCRIBBLE, Kind.POLYGON), 0.25)),
+    PolygonRule.CURVE,
+    point_radius=0,
+)
+"""What the published models are trained with: four kinds as often as each other, polygons as curves, single pixels."""
 
 
-def mixed(
-    truth: Bool[np.ndarray, "h w"],
-    rng: np.random.Generator,
-    probabilities: Mapping[Kind, float] = FAMILIAR_MIX,
-    *,
-    polygon_rule: PolygonRule = PolygonRule.FILLED,
-    max_points: int = 3,
-) -> Drawn:
-    """Draw a prompt of a random kind.
-
-    A point prompt is a click near the middle (`MIDDLE` of them) or 1 to `max_points` clicks anywhere inside; half of
-    the boxes are drawn loosely.
+def mixed(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, habits: Habits = FAMILIAR) -> Drawn:
+    """Draw a prompt of a random kind; half of the boxes are drawn loosely.
 
     Raises:
         ValueError: the mask is empty, or no kind has a positive probability.
     """
-    kinds = [kind for kind in Kind if probabilities.get(kind, 0.0) > 0]
+    kinds = [kind for kind in Kind if habits.kinds.get(kind, 0.0) > 0]
     if not kinds:
-        raise ValueError(f"No kind of prompt has a positive probability in {dict(probabilities)}.")
-    upto = np.cumsum([probabilities[kind] for kind in kinds])
+        raise ValueError(f"No kind of prompt has a positive probability in {dict(habits.kinds)}.")
+    upto = np.cumsum([habits.kinds[kind] for kind in kinds])
     kind = kinds[min(int(np.searchsorted(upto, rng.random() * upto[-1], side="right")), len(kinds) - 1)]
     if kind is Kind.POINT:
-        return draw_middle(truth, rng) if rng.random() < MIDDLE else draw_points(truth, rng, at_most=max_points)
+        if rng.random() < habits.middle:
+            return draw_middle(truth, rng)
+        return draw_points(truth, rng, at_most=habits.most_points, radius=habits.point_radius)
     if kind is Kind.BOX:
         return draw_box(truth, rng, jitter=0.08 if rng.random() < 0.5 else 0.0)
     if kind is Kind.POLYGON:
-        return draw_polygon(truth, rng, polygon_rule)
+        return draw_polygon(truth, rng, habits.polygons)
     return draw_circle(truth, rng) if kind is Kind.CIRCLE else draw_scribble(truth, rng)
 
 

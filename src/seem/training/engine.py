@@ -13,9 +13,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +26,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from seem.checkpoints.safe import settle
 from seem.errors import SeemError
 
 LOG_FILE = "log.jsonl"
 STATE_FILE = "state.pt"
+PATIENCE = timedelta(days=1)  # with the first process, which reads all photos and scores while the others wait
 HOLD = 0.7  # share of a run that keeps its learning rate under the schedule of that name
 
 
@@ -136,11 +139,21 @@ def under_torchrun() -> bool:
 
 
 def join_world() -> bool:
-    """Join the processes that torchrun started, if it did; returns whether there was anything to join."""
-    joins = under_torchrun() and not dist.is_initialized()
-    if joins:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return joins
+    """Join the processes that torchrun started, if it did; returns whether there was anything to join.
+
+    On machines with CUDA each process takes the GPU of its own number there; `ValueError` if there are too few.
+    """
+    if not under_torchrun() or dist.is_initialized():
+        return False
+    if torch.cuda.is_available():
+        place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= there:
+            raise ValueError(f"There is no GPU for process {place} of this machine, it has {there}; start {there}.")
+        torch.cuda.set_device(place)
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
+    else:
+        dist.init_process_group("gloo", timeout=PATIENCE)
+    return True
 
 
 def leave_world() -> None:
@@ -202,7 +215,7 @@ def train(
             norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         if not torch.isfinite(norm):
             what = f"The gradient of step {step} has length {float(norm)}"
-            raise not_finite(what, step * config.accumulate, state_file, hooks)
+            raise not_finite(what, numbers_of(step, config), state_file, hooks, together=True)
         optimizer.step()
         follow(average, model, config.average, sharded=sharded)
         progress.step = step + 1
@@ -241,6 +254,11 @@ def worn_out(progress: Progress, config: TrainConfig) -> bool:
     return config.patience > 0 and progress.stale >= config.patience
 
 
+def numbers_of(step: int, config: TrainConfig) -> range:
+    """Return the numbers that a step hands to the step function."""
+    return range(step * config.accumulate, (step + 1) * config.accumulate)
+
+
 def gradients(
     run: Run,
     optimizer: torch.optim.Optimizer,
@@ -251,16 +269,15 @@ def gradients(
 ) -> tuple[Tensor, dict[str, float]]:
     """Add up the gradients of a step's parts; returns the last loss and the mean terms."""
     sums: dict[str, float] = {}
-    for part in range(config.accumulate):
-        number = step * config.accumulate + part
+    for part, number in enumerate(numbers_of(step, config)):
         try:
             loss, terms = run(number)
         except ValueError as error:  # matching notices it before the loss does
             if "overflowed" not in str(error):
                 raise
-            raise not_finite(f"The outputs of step {step} are not finite", number, state_file, hooks) from error
+            raise not_finite(f"The outputs of step {step} are not finite", [number], state_file, hooks) from error
         if not torch.isfinite(loss):
-            raise not_finite(f"The loss of step {step} is {float(loss.detach())}", number, state_file, hooks)
+            raise not_finite(f"The loss of step {step} is {float(loss.detach())}", [number], state_file, hooks)
         if part == 0:
             optimizer.zero_grad(set_to_none=False)
         (loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -340,11 +357,21 @@ def follow(average: AveragedModel, model: nn.Module, decay: float, *, sharded: b
     average.n_averaged += 1
 
 
-def not_finite(what: str, number: int, state_file: Path, hooks: Hooks) -> DivergedError:
-    """Say what went wrong, with which photos, and where the last good state is."""
+def not_finite(
+    what: str, numbers: Sequence[int], state_file: Path, hooks: Hooks, *, together: bool = False
+) -> DivergedError:
+    """Say what went wrong, with which photos, and where the last good state is.
+
+    `together`: all processes have noticed it (they share gradients) and are here, so that all their photos are named.
+    """
     kept = f"the last good state is {state_file}" if state_file.exists() else "no state was written yet"
-    photos = f" ({hooks.describe(number)})" if hooks.describe is not None else ""
-    return DivergedError(f"{what}; {kept}. Lower the learning rate or look at that step's batch{photos}.")
+    photos = [] if hooks.describe is None else [hooks.describe(number) for number in numbers]
+    if together and world()[1] > 1:
+        everybody: list[list[str]] = [[] for _ in range(world()[1])]
+        dist.all_gather_object(everybody, photos)
+        photos = [named for each in everybody for named in each]
+    named = f" ({'; '.join(photos)})" if photos else ""
+    return DivergedError(f"{what}; {kept}. Lower the learning rate or look at that step's batch{named}.")
 
 
 def save(
@@ -393,6 +420,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
     aside = file.with_suffix(".part")
     try:
         torch.save(dict(state), aside)
+        settle(aside)
         aside.replace(file)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
         with suppress(OSError):
@@ -419,6 +447,11 @@ def resume(
     if best := state.get("best"):
         progress = replace(progress, best_score=best["score"], best_step=best["step"], stale=best["stale"])
     return progress
+
+
+def step_of(state_file: Path) -> int:
+    """Return how many steps a checkpoint has behind it."""
+    return int(torch.load(state_file, weights_only=True, mmap=True, map_location="cpu")["step"])
 
 
 def forget_after(step: int, out: Path) -> None:

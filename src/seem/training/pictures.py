@@ -10,9 +10,12 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
 from seem.checkpoints.safe import written_aside
+from seem.training.curves import read_log, read_results
 from seem.training.validation import Case
 
 Points = Sequence[tuple[float, float]]
+
+CURVES_FILE = "curves.png"
 
 INK, PALE, BACK = (40, 44, 52), (205, 209, 216), (255, 255, 255)
 COLOURS = ((31, 105, 193), (214, 90, 24), (38, 137, 71), (142, 68, 173))
@@ -30,6 +33,21 @@ def draw_curves(path: Path, panels: Mapping[str, Mapping[str, Points]]) -> None:
     for place, (title, curves) in enumerate(panels.items()):
         picture.paste(draw_panel(title, curves), (place * width, 0))
     write_png(path, picture)
+
+
+def draw_progress(out: Path) -> None:
+    """Draw the loss and the scores of a run, as its files tell them."""
+    log, results = read_log(out), read_results(out)
+    names = dict.fromkeys(name for row in results for name in row if name not in ("step", "score", "loss"))
+    draw_curves(
+        out / CURVES_FILE,
+        {
+            "loss": {"total": [(row["step"], row["total"]) for row in log]},
+            "held-out photos, %": {
+                name: [(row["step"], row[name]) for row in results if name in row] for name in names
+            },
+        },
+    )
 
 
 def draw_panel(title: str, curves: Mapping[str, Points]) -> Image.Image:

@@ -18,7 +18,7 @@ from seem.config import ImageConfig
 from seem.data.transforms import Sample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import Kind, draw_wrong_points, mixed
+from seem.simulation.strokes import FAMILIAR, Habits, Kind, draw_wrong_points, mixed
 
 Marks: TypeAlias = "Bool[np.ndarray, 's s']"
 
@@ -33,6 +33,10 @@ class PromptMix:
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
+    habits: Habits = FAMILIAR
+    """How visual prompts are drawn."""
+    again: bool = True
+    """Whether a photo of few objects is asked about them again, by other visual prompts."""
     reference_beside: float = 0.0
     """Of the visual prompts: how many come with a region of the partner photo that shows the same class."""
     reference: float = 0.2
@@ -131,8 +135,8 @@ def draw_requests(
 ) -> tuple[Request, ...]:
     """Choose objects, and for each how it is asked about.
 
-    A photo with fewer objects than that is asked about them again, by other visual prompts; one without any gets empty
-    requests.
+    A photo with fewer objects than that is asked about them again, by other visual prompts, or gets empty requests, as
+    one without any does.
     """
     requests = []
     chosen = choose_objects(sample, count, rng).tolist()
@@ -156,7 +160,7 @@ def draw_requests(
             requests.append(marked)
     empty = np.zeros(sample.image.shape[1:], dtype=bool)
     for _ in range(count - len(requests)):
-        again = chosen[int(rng.integers(len(chosen)))] if chosen else None
+        again = chosen[int(rng.integers(len(chosen)))] if chosen and mix.again else None
         requests.append(Request.of(empty) if again is None else visual_request(sample, again, False, mix, rng))
     return tuple(requests)
 
@@ -211,7 +215,7 @@ def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, 
     truth = sample.masks[index]
     photo = np.zeros_like(truth)
     photo[: sample.valid_hw[0], : sample.valid_hw[1]] = True
-    drawn = mixed(truth, rng)
+    drawn = mixed(truth, rng, mix.habits)
     marks = {"bounds" if drawn.kind is Kind.BOX else "positive": drawn.mask & photo}
     if rng.random() < mix.negative and (wrong := draw_wrong_points(truth, rng, allowed=photo)) is not None:
         marks["negative"] = wrong.mask & photo
