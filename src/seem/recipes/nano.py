@@ -181,7 +181,7 @@ def check_same(config: TrainConfig, out: Path) -> None:
 
 
 class Lessons:
-    """What the steps of a run ask of this process. Object queries are not taught: the dense head is better at it all."""
+    """What the steps of a run ask of this process. Object queries are not taught: the dense head is better."""
 
     objective = Objective(objects=0, object_names=0)
     mix = PromptMix(text_and_visual=0.12, reference_beside=0.3)  # marks beside references have to be practised
