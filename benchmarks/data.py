@@ -13,19 +13,23 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from seem.data.dataset import Dataset
 from seem.data.opening import open_dataset
 from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
+from seem.data.records import PhotoRecord
 from seem.data.transforms import TrainingSampler
 from seem.evaluation.report import Machine, installed_versions
 from seem.recipes.material import Kept
@@ -55,27 +59,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     whole = open_dataset(options.data, options.split)
     some = Kept(whole, tuple(whole.photos[: options.photos]))
     with tempfile.TemporaryDirectory() as place:
-        rates = [read_back(kind, write, some, Path(place) / kind) for kind, write in WRITERS.items()]
+        rates = [read_back(name, kind, write(some, Path(place) / name)) for name, (kind, write) in WRITERS.items()]
+        rates.append(read_again(options.data, options.split, some))
         rates += drawn(some, Path(place))
     for rate in rates:
-        print(f"{rate.what:<28} {rate.per_second:8.1f} a second  (opened in {1000 * rate.opening_seconds:.0f} ms)")
+        print(f"{rate.what:<36} {rate.per_second:8.1f} a second  (opened in {1000 * rate.opening_seconds:.0f} ms)")
     print(save(options.data, rates, options.out))
 
 
-def read_back(kind: str, write: Callable[[Dataset, Path], None], some: Dataset, place: Path) -> Rate:
-    """Write the photos in a layout, then read everything of each."""
-    write(some, place)
+def read_back(name: str, kind: str, place: Path) -> Rate:
+    """Open photos that were written in a layout, and read everything of each."""
     started = time.process_time()
     dataset = open_dataset(f"{kind}:{place}", "train")
-    count = len(dataset.photos)
+    seconds, opened = read_all(dataset, dataset.photos), time.process_time()
+    return rate_of(name, len(dataset.photos), seconds, opened - started - seconds)
+
+
+def read_again(data: str, split: str, some: Dataset) -> Rate:
+    """Read the same photos from where they were taken."""
+    started = time.process_time()
+    dataset = open_dataset(data, split)
+    wanted = {photo.id for photo in some.photos}
+    seconds, opened = read_all(dataset, [p for p in dataset.photos if p.id in wanted]), time.process_time()
+    return rate_of(f"as given ({data.partition(':')[0]})", len(wanted), seconds, opened - started - seconds)
+
+
+def rate_of(name: str, count: int, seconds: float, opening: float) -> Rate:
+    return Rate(f"{name}: photos with masks", count, round(count / seconds, 2), round(opening, 4))
+
+
+def read_all(dataset: Dataset, photos: Sequence[PhotoRecord]) -> float:
+    """Read pixels, masks and maps; returns seconds of the processor."""
     opened = time.process_time()
-    for photo in dataset.photos:
+    for photo in photos:
         dataset.image(photo)
         for record in dataset.objects[photo.id]:
             record.mask()
         dataset.semantic(photo)
-    seconds = time.process_time() - opened
-    return Rate(f"{kind}: photos with masks", count, round(count / seconds, 2), round(opened - started, 4))
+    return time.process_time() - opened
 
 
 def drawn(some: Dataset, place: Path) -> Sequence[Rate]:
@@ -93,13 +114,11 @@ def drawn(some: Dataset, place: Path) -> Sequence[Rate]:
     return rates
 
 
-def coco(some: Dataset, place: Path) -> None:
-    copy_photos(some, place / "images")
-    document = {
+def coco_document(some: Dataset, names: Callable[[PhotoRecord], str]) -> dict[str, Any]:
+    return {
         "categories": [{"id": c.id, "name": c.name} for c in some.categories.values()],
         "images": [
-            {"id": p.id, "file_name": f"{p.id}{p.path.suffix}", "height": p.hw[0], "width": p.hw[1]}
-            for p in some.photos
+            {"id": p.id, "file_name": names(p), "height": p.hw[0], "width": p.hw[1]} for p in some.photos
         ],
         "annotations": [
             {"id": o.id, "image_id": p.id, "category_id": o.category.id, "iscrowd": int(o.is_crowd), "area": o.area,
@@ -108,10 +127,104 @@ def coco(some: Dataset, place: Path) -> None:
             for p in some.photos for o in some.objects[p.id]
         ],
     }  # fmt: skip
-    (place / "annotations.json").write_text(json.dumps(document), encoding="utf-8")
 
 
-def yolo(some: Dataset, place: Path) -> None:
+def coco(some: Dataset, place: Path) -> Path:
+    copy_photos(some, place / "images")
+    write_json(place / "annotations.json", coco_document(some, plain_name))
+    return place
+
+
+def panoptic(some: Dataset, place: Path) -> Path:
+    copy_photos(some, place / "train2017")
+    maps = place / "annotations" / "panoptic_train2017"
+    maps.mkdir(parents=True)
+    rows = []
+    for photo in some.photos:
+        numbers, kinds = numbered(some, photo)
+        colours = np.stack([numbers % 256, numbers // 256, numbers * 0], axis=-1).astype(np.uint8)
+        Image.fromarray(colours).save(maps / f"{photo.id}.png")
+        there = [number for number in np.unique(numbers).tolist() if number]
+        segments = [{"id": number, "category_id": kinds[number - 1], "iscrowd": 0} for number in there]
+        rows.append({"image_id": photo.id, "file_name": f"{photo.id}.png", "segments_info": segments})
+    document = coco_document(some, plain_name)
+    document["annotations"] = rows
+    document["categories"] = [{**row, "isthing": 1} for row in document["categories"]]
+    write_json(place / "annotations" / "panoptic_train2017.json", document)
+    return place
+
+
+def lvis(some: Dataset, place: Path) -> Path:
+    copy_photos(some, place / "train2017")
+    document = coco_document(some, plain_name)
+    for row in document["images"]:
+        row["coco_url"] = f"http://images.cocodataset.org/train2017/{row.pop('file_name')}"
+        row["neg_category_ids"], row["not_exhaustive_category_ids"] = [], []
+    write_json(place / "lvis_v1_train.json", document)
+    return place
+
+
+def refcoco(some: Dataset, place: Path) -> Path:
+    def named(photo: PhotoRecord) -> str:
+        return f"COCO_train2014_{photo.id:012d}{photo.path.suffix}"
+
+    copy_photos(some, place / "images" / "train2014", named)
+    refs = [
+        {"ref_id": o.id, "ann_id": o.id, "image_id": p.id, "category_id": o.category.id, "split": "train",
+         "file_name": named(p), "sent_ids": [o.id],
+         "sentences": [{"sent": o.category.text, "raw": o.category.text, "sent_id": o.id, "tokens": []}]}
+        for p in some.photos for o in some.objects[p.id]
+    ]  # fmt: skip
+    home = place / "refcoco"
+    home.mkdir()
+    write_json(home / "instances.json", coco_document(some, named))
+    (home / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+    return home
+
+
+def voc(some: Dataset, place: Path) -> Path:
+    home = place / "VOC2012"
+    copy_photos(some, home / "JPEGImages")
+    for name in ("SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
+        (home / name).mkdir(parents=True)
+    for photo in some.photos:
+        numbers, kinds = numbered(some, photo)
+        table = np.array([0, *(1 + kind % 20 for kind in kinds)], np.uint8)
+        for name, values in (("SegmentationClass", table[numbers]), ("SegmentationObject", numbers.astype(np.uint8))):
+            picture = Image.fromarray(values, "L").convert("P")
+            picture.save(home / name / f"{photo.id}.png")
+    write_names(some, home / "ImageSets" / "Segmentation" / "train.txt")
+    return place
+
+
+def sbd(some: Dataset, place: Path) -> Path:
+    from scipy.io import savemat
+
+    home = place / "benchmark_RELEASE" / "dataset"
+    copy_photos(some, home / "img")
+    (home / "inst").mkdir()
+    for photo in some.photos:
+        numbers, kinds = numbered(some, photo)
+        classes = np.array([[1 + kind % 20] for kind in kinds], np.uint8)
+        instances = {"Segmentation": numbers.astype(np.uint8), "Categories": classes, "Boundaries": []}
+        savemat(home / "inst" / f"{photo.id}.mat", {"GTinst": instances})
+    write_names(some, home / "train.txt")
+    return place
+
+
+def ade20k(some: Dataset, place: Path) -> Path:
+    copy_photos(some, place / "images" / "training")
+    home = place / "annotations" / "training"
+    home.mkdir(parents=True)
+    for photo in some.photos:
+        numbers, kinds = numbered(some, photo)
+        table = np.array([0, *(1 + kind % 150 for kind in kinds)], np.uint8)
+        Image.fromarray(table[numbers]).save(home / f"{photo.id}.png")
+    (place / "objectInfo150.txt").write_text("Idx\n")
+    return place
+
+
+def yolo(some: Dataset, place: Path) -> Path:
     import cv2
 
     copy_photos(some, place / "images")
@@ -128,36 +241,62 @@ def yolo(some: Dataset, place: Path) -> None:
         (place / "labels" / f"{photo.id}.txt").write_text("\n".join(lines) + "\n")
     names = json.dumps([c.name for c in some.categories.values()])
     (place / "data.yaml").write_text(f"path: .\ntrain: images\nval: images\nnames: {names}\n")
+    return place
 
 
-def folder(some: Dataset, place: Path) -> None:
+def folder(some: Dataset, place: Path) -> Path:
     copy_photos(some, place / "images")
     (place / "masks").mkdir()
     names = list(some.categories.values())
     (place / "classes.txt").write_text("\n".join(c.name for c in names) + "\n", encoding="utf-8")
     rows = {c.id: row for row, c in enumerate(names, 1)}
     for photo in some.photos:
-        values = np.zeros(photo.hw, np.uint8)
-        for record in sorted(some.objects[photo.id], key=lambda each: -each.area):
-            values[record.mask()] = rows[record.category.id]
-        Image.fromarray(values).save(place / "masks" / f"{photo.id}.png")
+        numbers, kinds = numbered(some, photo)
+        table = np.array([0, *(rows[kind] for kind in kinds)], np.uint8)
+        Image.fromarray(table[numbers]).save(place / "masks" / f"{photo.id}.png")
+    return place
 
 
-def shards(some: Dataset, place: Path) -> None:
+def shards(some: Dataset, place: Path) -> Path:
     write_shards(some, place)
     for file in place.glob(f"{some.split}-*.tar"):
         file.rename(file.with_name(file.name.replace(some.split, "train")))
+    return place
 
 
-WRITERS: Mapping[str, Callable[[Dataset, Path], None]] = {
-    "coco": coco, "yolo": yolo, "folder": folder, "shards": shards,
+WRITERS: Mapping[str, tuple[str, Callable[[Dataset, Path], Path]]] = {
+    "coco": ("coco", coco), "coco panoptic": ("coco", panoptic), "lvis": ("lvis", lvis),
+    "refcoco": ("refcoco", refcoco), "voc": ("voc", voc), "sbd": ("sbd", sbd), "ade20k": ("ade20k", ade20k),
+    "yolo": ("yolo", yolo), "folder of maps": ("folder", folder), "shards": ("shards", shards),
 }  # fmt: skip
+"""Layouts: the word of their format, and what writes photos in them and returns what to open."""
 
 
-def copy_photos(some: Dataset, place: Path) -> None:
+def numbered(some: Dataset, photo: PhotoRecord) -> tuple[NDArray[np.int64], list[int]]:
+    """Draw objects over each other, the largest first; returns their numbers from 1 on, and each one's category."""
+    numbers = np.zeros(photo.hw, np.int64)
+    records = sorted(some.objects[photo.id], key=lambda each: -each.area)
+    for number, record in enumerate(records, 1):
+        numbers[record.mask()] = number
+    return numbers, [record.category.id for record in records]
+
+
+def plain_name(photo: PhotoRecord) -> str:
+    return f"{photo.id}{photo.path.suffix}"
+
+
+def write_names(some: Dataset, file: Path) -> None:
+    file.write_text("".join(f"{photo.id}\n" for photo in some.photos), encoding="utf-8")
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(document), encoding="utf-8")
+
+
+def copy_photos(some: Dataset, place: Path, name: Callable[[PhotoRecord], str] = plain_name) -> None:
     place.mkdir(parents=True)
     for photo in some.photos:
-        (place / f"{photo.id}{photo.path.suffix}").write_bytes(photo.path.read_bytes())
+        (place / name(photo)).write_bytes(photo.path.read_bytes())
 
 
 def save(data: str, rates: Sequence[Rate], folder: Path) -> Path:

@@ -4,8 +4,8 @@
 
 Noise photos with painted objects stand in for data; drawing samples and prompts is part of a step. Writes medians and
 quartiles (wall clock, after warm-up) for float32 and bfloat16, with 1 thread and with all, and the peak memory that all
-steps took beyond the loaded network, to benchmarks/results/training_<device>_<date>.json. Each setting has a process of
-its own, so that none finds memory that another left. Run it on an idle machine.
+steps took beyond the loaded network, to benchmarks/results/training_<device>_<batch>x<named>_<date>.json. Each setting
+has a process of its own, so that none finds memory that another left. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             row = apart.submit(measure, options.model, device, arithmetic, threads, options).result()
             rows.append(row)
             print(f"{threads} threads  {arithmetic:<9} {row.photos_per_second:6.2f} photos/s  {row.peak_mb:7.0f} MB")
-    print(save(options.model, device, rows, options.out))
+    print(save(options.model, device, rows, options.out, f"{options.batch}x{options.named}"))
 
 
 def measure(
@@ -129,7 +129,7 @@ def a_bank(count: int = 16) -> PhotoBank:
     return PhotoBank(photos)
 
 
-def save(model: str, device: torch.device, rows: Sequence[Timing], folder: Path) -> Path:
+def save(model: str, device: torch.device, rows: Sequence[Timing], folder: Path, what: str) -> Path:
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     record = {
         "model": model,
@@ -139,7 +139,7 @@ def save(model: str, device: torch.device, rows: Sequence[Timing], folder: Path)
         "timings": [asdict(row) for row in rows],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"training_{device.type}_{today}.json"
+    place = folder / f"training_{device.type}_{what}_{today}.json"
     place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return place
 

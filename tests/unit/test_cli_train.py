@@ -76,6 +76,10 @@ def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
         assert main([*words[1:], *short]) == 0, (words, capsys.readouterr().err)
         capsys.readouterr()
     assert seem.load(tmp_path / "runs" / "bricks").name == "nano"
+    code = re.findall(r"```python\n(.*?)```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL)
+    for block in code:
+        exec(block, {})
+    assert (tmp_path / "brick.png").stat().st_size
 
 
 def test_a_run_is_told_line_by_line(tmp_path, capsys):

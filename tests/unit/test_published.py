@@ -241,6 +241,22 @@ def test_rounds_add_clicks_and_have_no_gradient(network):
     assert torch.equal(first.positive, batch.positive | batch.bounds)
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_the_mask_before_is_handed_on_unless_rounds_forget_it(network, monkeypatch, memory):
+    real, runs = network.decode, []
+
+    def decode(image, question, *rest, **more):
+        runs[-1].append(question.previous is not None)
+        return real(image, question, *rest, **more)
+
+    monkeypatch.setattr(network, "decode", decode)
+    for seed in range(4):
+        runs.append([])
+        loss_of(network, replace(FAST, rounds=3, memory=memory), seed)
+    assert max(map(len, runs)) > 2
+    assert all(run == [False, *[memory] * (len(run) - 1)] for run in runs)
+
+
 def test_names_are_what_is_annotated_and_the_background_last():
     assert names_of_batch(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
 

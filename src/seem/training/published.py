@@ -5,6 +5,7 @@ run without gradient, each adds a click on what is still wrong and hands its mas
 visual prompts and learns captions, their nouns and retrieval instead. Sources: SEEM (arXiv 2304.06718, sections 3 and
 4), X-Decoder (arXiv 2212.11270) and the released settings. The switches of `PublishedObjective` are the papers'
 ablations.
+Marks are those of the published strokes (`seem.simulation.strokes.PUBLISHED`) on up to ten objects a photo.
 Known differences: class names are those that the photos of a batch are annotated for, not one fixed list; captions are
 learned on the photos of the batch that have one, not on another set of photos of their own size.
 """
