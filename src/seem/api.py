@@ -55,7 +55,8 @@ KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the 
 class Model:
     """A network with its tokenizer: `seem.load` makes one.
 
-    `precision` says which arithmetic runs: "float32" or "bfloat16".
+    `precision` says which arithmetic runs: "float32" or "bfloat16". `classes` are those that it was fine-tuned on,
+    which it names things by where no others are given; None where it was not: then those are COCO's 133.
     """
 
     def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
@@ -64,6 +65,7 @@ class Model:
         self.device = device
         self.precision: Precision = precision
         self.network: Segmenter = loaded.network
+        self.classes = loaded.classes
         self._vocabulary_source = loaded.tokenizer
         self._tokenizer: BytePairTokenizer | None = None
         self._classifiers: dict[str, Tensor] = {}
@@ -158,6 +160,10 @@ class Model:
         for object_id, said in enumerate(objects_in(prompts), 1):
             tracker.add(frame, object_id, *said)
         return iter(tracker)
+
+    def vocabulary(self, classes: Classes = None) -> Vocabulary:
+        """Read a `classes` argument: None are those that the model was fine-tuned on, or else COCO's 133."""
+        return Vocabulary.coerce(self.classes if classes is None else classes)
 
     def classifier(self, vocabulary: Vocabulary) -> Float[Tensor, "k1 d"]:
         """Return the normalised embedding of every class, the background last; kept for the next call.
@@ -274,11 +280,12 @@ class EncodedImage:
         is a product: the class is in the photo, the island's own places show it, its mean mask probability.
 
         Args:
-            classes: names, a `Vocabulary`, or "ade20k"; None = the 133 COCO panoptic categories.
+            classes: names, a `Vocabulary`, or "ade20k"; None = what the model was fine-tuned on, or else the 133 COCO
+                panoptic categories.
             threshold: class score (0-1) that a region needs; None = the model's own (published: 0.8).
         """
         started = time.perf_counter()
-        vocabulary = Vocabulary.coerce(classes)
+        vocabulary = self.model.vocabulary(classes)
         own = self.model.network.config.panoptic_threshold
         limit = checked_share(own if threshold is None else threshold, "threshold")
         found = recognition.panoptic(self._predictor, vocabulary, limit)
@@ -292,7 +299,7 @@ class EncodedImage:
         model's own, 0.05, of nano 0.55) drops what scores lower; `classes` as in `panoptic`.
         """
         started = time.perf_counter()
-        vocabulary = Vocabulary.coerce(classes)
+        vocabulary = self.model.vocabulary(classes)
         own = self.model.network.config.instance_threshold
         limit = checked_share(own if threshold is None else threshold, "threshold")
         top = checked_count(top, "top")
@@ -307,7 +314,7 @@ class EncodedImage:
         (nano).
         """
         started = time.perf_counter()
-        vocabulary = Vocabulary.coerce(classes)
+        vocabulary = self.model.vocabulary(classes)
         found = recognition.semantic(self._predictor, vocabulary)
         return self._results("semantic", found, vocabulary, time.perf_counter() - started)
 
@@ -414,7 +421,7 @@ class EncodedImage:
         detected = read_boxes(boxes, self.hw, classes)
         if not detected.boxes:
             nothing = Found((), (), Labels((), ()), "visual")
-            return self._results("interactive", nothing, Vocabulary.coco_panoptic(), seconds=0.0)
+            return self._results("interactive", nothing, self.model.vocabulary(), seconds=0.0)
         return hand_over(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
 
     def everything(
@@ -471,7 +478,7 @@ class EncodedImage:
         )
         found, proposals = recognition.everything(self._predictor, settings)
         seconds = time.perf_counter() - started
-        results = self._results("everything", found, Vocabulary.coco_panoptic(), seconds, rules=(settings.rule,))
+        results = self._results("everything", found, self.model.vocabulary(), seconds, rules=(settings.rule,))
         return replace(results, proposals=proposals)
 
     def session(self, second_look: bool = False) -> Session[EncodedImage]:
@@ -541,7 +548,7 @@ class EncodedImage:
         polygons = self.model.network.config.polygon_rule
         rules = {rasterisation_rule(prompt, polygons) for asked in objects for prompt in asked.visual}
         said = tuple(asked.prompts for asked in objects)
-        return self._results("interactive", found, Vocabulary.coco_panoptic(), seconds, said, tuple(sorted(rules)))
+        return self._results("interactive", found, self.model.vocabulary(), seconds, said, tuple(sorted(rules)))
 
     def _results(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
@@ -14,16 +16,26 @@ import torch
 from seem import zoo
 from seem.api import Model
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
-from seem.checkpoints.network import LoadedNetwork, fill_network, read_model_name, read_official
+from seem.checkpoints.network import (
+    CLASSES_KEY,
+    EVEN_KEY,
+    STUFF_KEY,
+    LoadedNetwork,
+    fill_network,
+    read_model_name,
+    read_official,
+)
 from seem.checkpoints.safe import PICKLED, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, in_short
 from seem.models.build import build
 from seem.models.precision import Precision, measured_choice
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.vocabulary import Vocabulary
 
 SUFFIXES = (".safetensors", *PICKLED)
 IN_FOLDERS = ("model.safetensors", "best.safetensors")  # what a folder may hold: a model, or the best of a run
+USUAL_EVEN = 0.2  # among a few dozen classes; a run measures its own
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
 
 
@@ -100,8 +112,29 @@ def open_file(path: Path) -> LoadedNetwork:
         card = zoo.find(read_model_name(path, content.metadata))
     except ValueError as error:
         raise SeemError(f"{path} cannot be used: {error}") from None
-    config = card.config()
-    return LoadedNetwork(card.name, fill_network(config, content.tensors, path), sha256_of(path), tokenizer_of(config))
+    config, classes = card.config(), classes_of(content.metadata)
+    if classes is not None and config.even_presence:
+        config = replace(config, even_presence=even_presence_of(content.metadata))
+    network = fill_network(config, content.tensors, path)
+    return LoadedNetwork(card.name, network, sha256_of(path), tokenizer_of(config), classes)
+
+
+def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
+    """Read which classes a model was fine-tuned on; None where that is not told, or cannot be told apart."""
+    try:
+        names, stuff = (json.loads(metadata.get(key, "[]")) for key in (CLASSES_KEY, STUFF_KEY))
+        return Vocabulary.of(names, stuff if STUFF_KEY in metadata else None) if names else None
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def even_presence_of(metadata: Mapping[str, str]) -> float:
+    """Read what counts as a half in the photo (`tasks/presence.py`), among the classes of a fine-tuned model."""
+    try:
+        even = float(metadata[EVEN_KEY])
+    except (KeyError, ValueError):
+        return USUAL_EVEN
+    return even if 0 < even < 1 else USUAL_EVEN
 
 
 def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:

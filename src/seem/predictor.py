@@ -38,7 +38,7 @@ from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo
-from seem.tasks.presence import likelihoods, presence, presence_within
+from seem.tasks.presence import SAME_CLASS, SAME_MEANING, likelihoods, presence, presence_within
 from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
@@ -60,6 +60,7 @@ class Encoding(Protocol):
     device: torch.device
     precision: Precision
     network: Segmenter
+    classes: Vocabulary | None
 
     @property
     def tokenizer(self) -> BytePairTokenizer:
@@ -448,14 +449,15 @@ class Predictor:
         """Score how surely what vectors of the text space mean is in the photo, and not what has another name.
 
         With a region (padded frame, any stride) for each vector: is there, rather than in the photo. The names are
-        `against`, None = COCO's, and all names of a vocabulary whose classes the vectors are. For models with a map of
-        meaning.
+        `against`, None = the model's own or else COCO's, and all names of a vocabulary whose classes the vectors are.
+        For models with a map of meaning.
         """
         meaning = self.memory.meaning
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
         places = meaning[0, :, :height, :width]
-        names = Vocabulary.coco_panoptic() if against is None or nobody(against) else Vocabulary.coerce(against)
+        known = self.model.classes or Vocabulary.coco_panoptic()
+        names = known if against is None or nobody(against) else Vocabulary.coerce(against)
         named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
         if among is not None:
             fresh = [row for row, phrase in enumerate(among.phrases) if phrase not in set(names.phrases)]
@@ -463,11 +465,12 @@ class Predictor:
         with torch.no_grad():
             network = self.model.network
             scale, even = float(network.text.logit_scale.exp()), network.config.even_presence
+            same = SAME_MEANING if self.model.classes is None else SAME_CLASS
             if regions is None:
-                return presence(places, vectors, named, scale, even)
+                return presence(places, vectors, named, scale, even, same)
             size = (meaning.shape[-2], meaning.shape[-1])
             shares = F.adaptive_avg_pool2d(regions.float(), size)[:, :height, :width]
-            return presence_within(places, vectors, named, scale, even, shares)
+            return presence_within(places, vectors, named, scale, even, shares, same)
 
     def named_first(self, vectors: Float[Tensor, "k d"], count: int) -> Int[Tensor, " m"]:
         """Return the `count` classes (or all, if they are fewer) that the places of the photo are likeliest to show."""
@@ -487,7 +490,7 @@ class Predictor:
 
         Those run if nobody has asked for them yet.
         """
-        vocabulary = Vocabulary.coco_panoptic()
+        vocabulary = self.model.classes or Vocabulary.coco_panoptic()
         if self._memory.meaning is not None:
             classifier = self.model.classifier(vocabulary)
             with torch.no_grad():

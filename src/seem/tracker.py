@@ -91,6 +91,7 @@ class Looking(Protocol):
     sha256: str
     network: Segmenter
     precision: Precision
+    classes: Vocabulary | None
 
     def encode(self, image: PhotoLike, size: int | None = None) -> SeenFrame:
         """Look at a frame."""
@@ -448,7 +449,7 @@ class Pass:
             self.photo.picture,
             (one.mask.decode() for one in found),
             [min(max(one.score, 0.0), 1.0) for one in found],
-            vocabulary=Vocabulary.coco_panoptic(),
+            vocabulary=self.model.classes or Vocabulary.coco_panoptic(),
             kind=", ".join(dict.fromkeys(one.kind for one in found)) or self.mode,
             provenance=Provenance(
                 task="video",

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import tiny_data as tiny
+import tiny_training
 from seem.cli.main import main
 from seem.data import runs
 from seem.data.inspection import inspect
@@ -120,6 +121,34 @@ def test_faults_of_photos_are_found(tmp_path):
     report = report_of(tmp_path)
     assert [flaw.kind for flaw in report.flaws] == [FlawKind.MISSING_PHOTO, FlawKind.WRONG_SIZE]
     assert "EXIF" in report.flaws[1].what
+
+
+@pytest.mark.parametrize(("orientation", "sound"), [(6, True), (8, True), (1, False), (3, False)])
+def test_sizes_as_shown_turn_the_photo_as_it_is_shown(tmp_path, orientation, sound):
+    tiny.coco(tmp_path)
+    file = tmp_path / "val2017" / "a.jpg"
+    shown = Image.open(file).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    undone = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}.get(orientation, Image.Transpose.ROTATE_90)
+    shown.transpose(undone).save(file, exif=exif, quality=95)
+    report = report_of(tmp_path)
+    assert report.ok == sound
+    if sound:
+        assert any("as shown" in str(note) or "shown, as" in str(note) for note in report.notes)
+        dataset = open_dataset(f"coco:{tmp_path}", "val")
+        drawn = dataset.image(next(photo for photo in dataset.photos if photo.path.name == "a.jpg"))
+        assert np.abs(drawn.astype(int) - np.asarray(shown)).mean() < 12
+    else:
+        assert [flaw.kind for flaw in report.flaws] == [FlawKind.WRONG_SIZE]
+
+
+def test_masks_of_255_alone_are_explained(tmp_path):
+    tiny_training.bricks(tmp_path)
+    for mask in (tmp_path / "masks").iterdir():
+        Image.fromarray(np.where(np.asarray(Image.open(mask)) > 0, 255, 0).astype(np.uint8)).save(mask)
+    report = report_of(tmp_path)
+    assert "255 does not count" in report.flaws[0].what
 
 
 def test_a_photo_that_is_cut_short_is_found_by_decoding(tmp_path):

@@ -20,18 +20,25 @@ from seem.errors import SeemError
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.vocabulary import Vocabulary
 
 MODEL_KEY = "seem_model"  # metadata of our files: the model's name
+CLASSES_KEY, STUFF_KEY = "class_names", "class_stuff"  # what it was fine-tuned on, as JSON lists
+EVEN_KEY = "even_presence"  # what counts as a half in the photo, among those classes
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedNetwork:
-    """A network with its weights, and where they come from. `tokenizer` fetches the vocabulary when first needed."""
+    """A network with its weights, and where they come from. `tokenizer` fetches the word pieces when first needed.
+
+    `classes` are those that it was fine-tuned on; None where it was not.
+    """
 
     name: str
     network: Segmenter
     sha256: str
     tokenizer: Callable[[], BytePairTokenizer]
+    classes: Vocabulary | None = None
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:

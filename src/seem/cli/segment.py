@@ -81,6 +81,8 @@ class Question:
     against: Vocabulary | Sequence[str] | None = None
     caption_of: Box | None = None
     boxes: Mapping[str, Detected] | None = None
+    templates: tuple[str, ...] = ()
+    background: bool = False
 
     @classmethod
     def of(
@@ -143,10 +145,6 @@ class Question:
             about = "--task semantic" if task else "prompts without --text"
             raise ValueError(f"--threshold {threshold:g} has no effect on {about}; leave it out.")
         vocabulary = None if classes is None else read_classes(classes)
-        if templates or background:
-            vocabulary = replace(
-                vocabulary or Vocabulary.coco_panoptic(), templates=tuple(templates) or None, background=background
-            )
         said = tuple(read("find", phrase, Text).phrase for phrase in phrases)
         chosen = task or Task.PANOPTIC
         others = None if against is None else () if against == NOTHING else read_classes(against)
@@ -165,6 +163,8 @@ class Question:
             others,
             region,
             None if boxes is None else read_detections(boxes),
+            tuple(templates),
+            background,
         )
 
     def check_taken(self, model: Model) -> None:
@@ -205,11 +205,18 @@ class Question:
             return photo.segment_many(self.objects, text_threshold=self.threshold, second_look=self.second_look)
         match self.task:
             case Task.PANOPTIC:
-                return photo.panoptic(self.vocabulary, self.threshold)
+                return photo.panoptic(self.classes_for(photo), self.threshold)
             case Task.INSTANCE:
-                return photo.instances(self.vocabulary, self.threshold)
+                return photo.instances(self.classes_for(photo), self.threshold)
             case Task.SEMANTIC:
-                return photo.semantic(self.vocabulary)
+                return photo.semantic(self.classes_for(photo))
+
+    def classes_for(self, photo: EncodedImage) -> Vocabulary:
+        """Return the classes that a photo is asked for: the model's own, unless others were named."""
+        vocabulary = photo.model.vocabulary(self.vocabulary)
+        if not self.templates and not self.background:
+            return vocabulary
+        return replace(vocabulary, templates=self.templates or None, background=self.background)
 
     def detected_in(self, photo: EncodedImage) -> Detected:
         """Return what the detector found in a photo; `ValueError` for one that it has not seen."""
@@ -333,7 +340,9 @@ def segment(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME,...|ade20k", help="Instead of COCO's 133 categories.", rich_help_panel=PHOTO),
+        typer.Option(
+            metavar="NAME,NAME,...|ade20k", help="Instead of the model's own, or COCO's 133.", rich_help_panel=PHOTO
+        ),
     ] = None,
     template: Annotated[
         Values,

@@ -249,7 +249,7 @@ class ReadSet:
 
     def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB."""
-        pixels = read_rgb(photo.path) if self.read_pixels is None else self.read_pixels(photo)
+        pixels = read_rgb(photo.path, hw=photo.hw) if self.read_pixels is None else self.read_pixels(photo)
         if pixels.shape[:2] != photo.hw:
             raise DataError(f"{photo.path} is {pixels.shape[:2]} (h, w), but its annotation says {photo.hw}.")
         return pixels

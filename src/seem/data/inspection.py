@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from seem.data import runs
-from seem.data.dataset import Dataset
-from seem.data.pictures import orientation, photo_hw
+from seem.data.dataset import Dataset, ReadSet
+from seem.data.pictures import is_sideways, orientation, photo_hw
 from seem.data.records import DataError, Flaw, FlawKind, ObjectRecord, PhotoRecord
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -143,7 +143,8 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         step()
     told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.photos)
     if dataset.photos and not told and not flaws:
-        flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", "nothing is said about any of them"))
+        hint = "; masks are PNG files, in which 0 is nothing and 255 does not count" if _has_masks(dataset) else ""
+        flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", f"nothing is said about any of them{hint}"))
     classes = tuple(
         ClassCount(c.id, c.name, c.is_thing, objects[c.id], photos[c.id]) for c in dataset.categories.values()
     )
@@ -184,6 +185,11 @@ def _look_at_names(dataset: Dataset, objects: Counter[int]) -> Iterator[Flaw]:
         yield Flaw(FlawKind.NAMELESS, f"{nameless} of {objects.total()}", told)
 
 
+def _has_masks(dataset: Dataset) -> bool:
+    """Whether a set is a folder of photos and masks."""
+    return isinstance(dataset, ReadSet) and dataset.kind == "folder"
+
+
 def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[list[Flaw], list[Flaw]]:
     where = f"photo {photo.id} ({photo.path.name})"
     if photo.path.parent.is_file():  # inside of an archive
@@ -196,8 +202,9 @@ def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[
         return [Flaw(FlawKind.MISSING_PHOTO, where, f"there is no {photo.path}")], []
     try:
         hw = photo_hw(photo.path)
-        if hw != photo.hw:
-            turned = "; turned, does it carry an EXIF rotation?" if hw == photo.hw[::-1] else ""
+        as_shown = hw != photo.hw and hw == photo.hw[::-1] and is_sideways(photo.path)
+        if hw != photo.hw and not as_shown:
+            turned = "; turned, though it carries no EXIF rotation" if hw == photo.hw[::-1] else ""
             told = f"the file is {hw[0]} x {hw[1]} (h, w), its record says {photo.hw[0]} x {photo.hw[1]}{turned}"
             return [Flaw(FlawKind.WRONG_SIZE, where, told)], []
         if pixels:
@@ -205,7 +212,8 @@ def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[
     except DataError as error:
         return [Flaw(FlawKind.UNREADABLE_PHOTO, where, str(error))], []
     if orientation(photo.path) != 1:
-        told = "masks are taken to be drawn on the photo as stored, not as shown"
+        kind = "shown, as its record gives its size" if as_shown else "stored, not as shown"
+        told = f"masks are taken to be drawn on the photo as {kind}"
         return [], [Flaw(FlawKind.TURNED, where, told)]
     return [], []
 

@@ -1,4 +1,7 @@
-"""Photos, label maps and folders of them on disk, in the stored frame (an EXIF rotation is not applied)."""
+"""Photos, label maps and folders of them on disk, in the stored frame.
+
+An EXIF rotation is applied only where a photo's record gives its size as shown, not as stored.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from PIL import Image
 
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
-from seem.photos import load, open_picture, to_rgb
+from seem.photos import UPRIGHT, load, open_picture, orientation_of, to_rgb
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 EXIF_ORIENTATION = 0x0112
+SIDEWAYS = {turn for number, turn in UPRIGHT.items() if number >= 5}
 
 
 def photo_hw(path: Path) -> tuple[int, int]:
@@ -33,8 +37,12 @@ def photo_hw(path: Path) -> tuple[int, int]:
         raise DataError(str(error)) from error
 
 
-def read_rgb(path: Path, content: io.BytesIO | None = None) -> UInt8[np.ndarray, "h w 3"]:
+def read_rgb(
+    path: Path, content: io.BytesIO | None = None, hw: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
     """Decode a photo: the file, or the `content` that was read from inside another one.
+
+    With `hw`, its size as annotated, a photo is turned as EXIF says if that gives it this size.
 
     Raises:
         DataError: the file is missing, damaged or no picture.
@@ -42,7 +50,10 @@ def read_rgb(path: Path, content: io.BytesIO | None = None) -> UInt8[np.ndarray,
     try:
         with open_picture(content or path, str(path)) as picture:
             load(picture, str(path))
-            return np.asarray(to_rgb(picture)[0])
+            rgb, turn = to_rgb(picture)[0], UPRIGHT.get(orientation_of(picture))
+            if hw is not None and turn in SIDEWAYS and (rgb.height, rgb.width) == hw[::-1] != hw:
+                rgb = rgb.transpose(turn)
+            return np.asarray(rgb)
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
 
@@ -122,6 +133,11 @@ def in_frame(labels: Int32[np.ndarray, "h w"], hw: tuple[int, int], path: Path) 
         for length, stored in zip(hw, labels.shape, strict=True)
     )
     return np.asarray(labels[rows[:, None], columns])
+
+
+def is_sideways(path: Path) -> bool:
+    """Whether EXIF turns a photo by a quarter."""
+    return orientation(path) >= 5
 
 
 def orientation(path: Path) -> int:

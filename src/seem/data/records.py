@@ -1,6 +1,7 @@
 """What is known about photos: the records that every data set reader returns.
 
-Frames: pixels of the stored photo (an EXIF rotation is not applied), boxes xyxy with exclusive ends, masks bool H x W.
+Frames: pixels of the stored photo (an EXIF rotation is applied only where a record gives the size as shown), boxes
+xyxy with exclusive ends, masks bool H x W.
 """
 
 from __future__ import annotations

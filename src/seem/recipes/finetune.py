@@ -27,8 +27,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from seem.api import Model
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
-from seem.checkpoints.safe import sha256_of, write_tensors, written_aside
+from seem.checkpoints.network import CLASSES_KEY, EVEN_KEY, MODEL_KEY, STUFF_KEY, LoadedNetwork
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
 from seem.data.opening import Spec, open_dataset
@@ -60,7 +60,7 @@ from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of
 from seem.training.pictures import CURVES_FILE, draw_progress, draw_worst
 from seem.training.published import PublishedObjective
 from seem.training.targets import PromptMix
-from seem.training.validation import LOOKED_AT, Scores, is_semantic, score
+from seem.training.validation import LOOKED_AT, Presence, Scores, is_semantic, measure_presence, score
 
 RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
 CACHE_FILE, WORST_FILE = "photos.cache", "worst.png"
@@ -330,11 +330,17 @@ def read_plan(request: Request) -> Plan:
             f"{file} cannot be read ({type(error).__name__} {error}); begin anew with --overwrite."
         ) from error
     begun = tuple(source.spec for source in plan.sources)
-    if begun != request.data:
+    if [place_of(spec) for spec in begun] != [place_of(spec) for spec in request.data]:
         raise ValueError(f"{request.out} was begun with --data {' --data '.join(begun)}; resume with the same.")
     if plan.model != request.model:
         raise ValueError(f"{request.out} was begun with --model {plan.model}; resume with the same.")
     return plan
+
+
+def place_of(spec: str) -> tuple[str | None, Path, float]:
+    """Return what a specification means, however its path is written."""
+    parsed = Spec.parse(spec)
+    return parsed.kind, parsed.path.resolve(), parsed.weight
 
 
 def options_of(request: Request) -> dict[str, Any]:
@@ -397,6 +403,10 @@ def make_plan(
     say(
         f"To learn from: {counted(learnt, 'photo')}, {counted(len(material.classes), 'class')}{named(material.classes)}"
     )
+    silent = sum(r.photos - len(r.unusable) for _, reports in surveyed for r in reports) - learnt
+    silent -= 0 if material.same else judged
+    if silent > 0:
+        say(f"Not used: {counted(silent, 'photo')} without a mask")
     if material.same:
         say("To be judged on: the same photos, there are no others; the scores say only that the model remembers them.")
     else:
@@ -531,7 +541,7 @@ def tell_data(source: Source, reports: Sequence[DataReport], say: Say) -> None:
             photos = len(report.unusable)
             left = f"{counted(photos, 'photo')} and all" if photos else "All"
             say(f"{left} annotations that cannot be read, or are empty, are left out; the rest is used.")
-    if source.held is None:
+    if source.held is None and reports[0].photos > 1:
         say(f"{source.spec} has no part of its own to be judged on: a tenth is held out.")
 
 
@@ -861,7 +871,8 @@ class Run:
         notes = {"recipe": "finetune", "step": step, "score": None if math.isnan(score) else score, **plan.to_json()}
         metadata = {
             MODEL_KEY: self.loaded.name,
-            "class_names": json.dumps(self.material.classes),
+            CLASSES_KEY: json.dumps(self.material.classes),
+            STUFF_KEY: json.dumps(self.material.stuff),
             "made_by": json.dumps({name: told for name, told in notes.items() if name not in MEASURED}),
             "data_fingerprint": plan.fingerprint,
             "start_sha256": plan.start_sha256,
@@ -886,9 +897,8 @@ class Run:
         if self.rank:
             meet(self.processes)
             return Outcome(summary["before"], {}, best_step, steps, self.out / BEST_FILE)
-        loaded = open_file(self.out / BEST_FILE)
-        loaded.network.to(self.device)
-        after = score(Model(loaded, self.device, "float32"), self.material.held, FINAL_PHOTOS)
+        there = self.settle_presence()
+        after = score(self.best(), self.material.held, FINAL_PHOTOS)
         self.draw(after)
         outcome = Outcome(summary["before"], after.parts, best_step, steps, self.out / BEST_FILE)
         write_json(
@@ -896,22 +906,42 @@ class Run:
             {
                 **summary,
                 "after": after.parts,
+                **({} if there is None else {"names_found": there.found, "names_refused": there.refused}),
                 "best_step": best_step,
                 "steps": steps,
                 "sha256": sha256_of(self.out / BEST_FILE),
                 "classes": self.material.classes,
             },
         )
-        self.tell(outcome)
+        self.tell(outcome, there)
         meet(self.processes)
         return outcome
+
+    def best(self) -> Model:
+        """Load the best weights."""
+        loaded = open_file(self.out / BEST_FILE)
+        loaded.network.to(self.device)
+        return Model(loaded, self.device, "float32")
+
+    def settle_presence(self) -> Presence | None:
+        """Measure from when on a class counts as being in a photo, and write it beside the best weights.
+
+        None for models that do not say so, and where the held-out photos do not tell.
+        """
+        model = self.best()
+        there = measure_presence(model, self.material.held, FINAL_PHOTOS) if model.network.meaning else None
+        if there is not None:
+            content = read_tensors(self.out / BEST_FILE)
+            metadata = {**content.metadata, EVEN_KEY: f"{there.even:.4g}"}
+            write_tensors(self.out / BEST_FILE, content.tensors, metadata)
+        return there
 
     def draw(self, after: Scores) -> None:
         """Draw curves and the worst answers."""
         draw_progress(self.out)
         draw_worst(self.out / WORST_FILE, after.worst)
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: Outcome, there: Presence | None) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
             why = "the time is up" if self.is_late else f"no progress in {counted(self.plan.config.patience, 'look')}"
@@ -925,6 +955,11 @@ class Run:
             old = outcome.before.get(name)
             if old is not None:
                 self.say(f"{LABELS[name]}: {old:.1f} before, {value:.1f} after ({value - old:+.1f})")
+        if there is not None:
+            self.say(
+                f"Class names in held-out photos: {there.found:.0f}% of those that are there are found, "
+                f"{there.refused:.0f}% of those that are not are refused (the threshold is chosen on the same photos)"
+            )
         self.say(f"{self.out}/: {BEST_FILE}, {RESULTS_FILE}, {CURVES_FILE}, {WORST_FILE}")
         self.say(f"Use it: seem.load({str(self.out)!r})")
 

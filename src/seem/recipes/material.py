@@ -74,6 +74,15 @@ class Material:
         return tuple(sorted(found - {""}))
 
     @property
+    def stuff(self) -> tuple[str, ...]:
+        """Those of the classes that are regions rather than countable things, in every set that has them."""
+        kinds: dict[str, bool] = {}
+        for each in self.train:
+            for category in each.dataset.categories.values():
+                kinds[category.text] = kinds.get(category.text, False) or category.is_thing
+        return tuple(name for name in self.classes if not kinds.get(name, True))
+
+    @property
     def num_photos(self) -> tuple[int, int]:
         """Photos to learn from, and to be judged on."""
         return sum(len(each.dataset.photos) for each in self.train), sum(len(each.photos) for each in self.held)

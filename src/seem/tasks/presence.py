@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 SAME_MEANING = 0.5  # cosine above which two names do not compete
+SAME_CLASS = 0.99  # the same where all names are classes of one list, of which each excludes the others
 SMALLEST = torch.finfo(torch.float32).tiny
 BEST_PLACES = 0.05  # share of the photo that is asked: its best places
 
@@ -21,15 +22,16 @@ def presence(
     named: Float[Tensor, "k d"],
     scale: float,
     even: float,
+    same: float = SAME_MEANING,
 ) -> Float[Tensor, " n"]:
     """Return how surely each of N things is in the photo, 0-1.
 
     `meaning` are the photo's own places (no padding), `meant` the vectors of what was said or shown, `named` those of
     all that has a name and competes for the places; all of length 1 except that zeros mean nothing, which is nowhere.
     `scale` is the model's temperature. Among so many names even what is there gets little of a place: `even` is the
-    probability, mean of the best places, that counts as a half.
+    probability, mean of the best places, that counts as a half. Names whose cosine is above `same` do not compete.
     """
-    likely = _likely(meaning, meant, named, scale)
+    likely = _likely(meaning, meant, named, scale, same)
     surest = likely.topk(max(1, round(BEST_PLACES * likely.shape[1])), dim=1).values.mean(dim=1)
     return surest / (surest + even)
 
@@ -48,13 +50,14 @@ def presence_within(
     scale: float,
     even: float,
     regions: Float[Tensor, "n h w"],
+    same: float = SAME_MEANING,
 ) -> Float[Tensor, " n"]:
     """Return how surely each of N regions (its share of every place) is the thing that was meant by it, 0-1.
 
     As `presence`, but asked of the better half of the region's own places.
     """
     scores = []
-    for likely, region in zip(_likely(meaning, meant, named, scale), regions.flatten(1), strict=True):
+    for likely, region in zip(_likely(meaning, meant, named, scale, same), regions.flatten(1), strict=True):
         own = likely[region >= min(0.5, float(region.max()))]
         surest = own.topk(-(-len(own) // 2)).values.mean()
         scores.append(surest / (surest + even))
@@ -62,7 +65,7 @@ def presence_within(
 
 
 def _likely(
-    meaning: Float[Tensor, "d h w"], meant: Float[Tensor, "n d"], named: Float[Tensor, "k d"], scale: float
+    meaning: Float[Tensor, "d h w"], meant: Float[Tensor, "n d"], named: Float[Tensor, "k d"], scale: float, same: float
 ) -> Float[Tensor, "n p"]:
     """Say of each thing, at every place, how likely it is that it shows that and nothing else with a name.
 
@@ -70,7 +73,7 @@ def _likely(
     """
     places = meaning.flatten(1).float().mT
     mine, theirs = places @ meant.float().mT * scale, places @ named.float().mT * scale
-    rivals = (meant.float() @ named.float().mT < SAME_MEANING).float()
+    rivals = (meant.float() @ named.float().mT < same).float()
     most = torch.cat((mine, theirs), dim=1).amax(dim=1, keepdim=True)
     own, others = (mine - most).exp(), (theirs - most).exp() @ rivals.mT
     said = meant.any(dim=1, keepdim=True)

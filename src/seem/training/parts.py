@@ -24,7 +24,7 @@ def check_parts(names: Iterable[str]) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(names))
     for name in asked:
         if name not in PARTS:
-            raise ValueError(f"There is no part {name!r} to freeze; the parts are {', '.join(PARTS)}.")
+            raise ValueError(f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}.")
     return asked
 
 

@@ -188,6 +188,50 @@ def score_objects(
     return (mean_percent(clicks) if clicks else None), mean_of(names)
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """How well a model tells which class names are in a photo: shares found of those that are, refused of others, %.
+
+    `even` is the probability (`tasks/presence.py`) that counts as a half, where the smaller of the two is largest.
+    """
+
+    even: float
+    found: float
+    refused: float
+
+
+FEWEST_NAMES = 5  # of names that are there, and of those that are not, below which nothing is measured
+
+
+def measure_presence(model: Model, datasets: Sequence[Dataset], most: int | None = None) -> Presence | None:
+    """Ask which of a model's own classes are in `most` photos of every set; None where there is too little to ask.
+
+    For models with a map of meaning.
+    """
+    if model.classes is None:
+        return None
+    even = model.network.config.even_presence
+    vectors = model.classifier(model.classes)[: len(model.classes)]
+    there: list[float] = []
+    gone: list[float] = []
+    for dataset in datasets:
+        for photo in spread(dataset.photos, most):
+            complete = dataset.complete_names(photo)
+            shown = {record.category.text for record in dataset.objects[photo.id]}
+            sure = model.encode(dataset.image(photo))._predictor.presence(vectors).tolist()
+            for name, score in zip(model.classes.names, sure, strict=True):
+                if name in complete:
+                    (there if name in shown else gone).append(even * score / max(1 - score, 1e-9))
+    if min(len(there), len(gone)) < FEWEST_NAMES:
+        return None
+    present, absent = np.array(there), np.array(gone)
+    tried = np.unique(np.concatenate((present, absent)))
+    found = (present[None] >= tried[:, None]).mean(axis=1)
+    refused = (absent[None] < tried[:, None]).mean(axis=1)
+    best = int(np.minimum(found, refused).argmax())
+    return Presence(float(np.clip(tried[best], 1e-3, 0.9)), 100 * float(found[best]), 100 * float(refused[best]))
+
+
 def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
     """Click once in the middle of an object; pixels that do not count are never told."""
     nothing = np.zeros(truth.shape, bool)
@@ -200,8 +244,8 @@ def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
 
 
 def asked_by_name(seen: EncodedImage, name: str) -> Bool[np.ndarray, "h w"]:
-    """Say a class name; everything that is found, together."""
-    found = seen.segment(Text(name))
+    """Say a class name that is there; everything that is found, together."""
+    found = seen.segment(Text(name), text_threshold=0.0)
     told = np.zeros(found.photo_hw, bool)
     for mask in found.iter_masks():
         told |= mask

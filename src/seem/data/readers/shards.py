@@ -220,7 +220,7 @@ def read_shards(path: Path, split: str) -> ReadSet:
         return LabelMap(ids, segments, semantic, void, is_partition=True)
 
     def read_pixels(photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(photo.path, io.BytesIO(read_file(photo)))
+        return read_rgb(photo.path, io.BytesIO(read_file(photo)), photo.hw)
 
     return ReadSet(
         name=path.resolve().name,
