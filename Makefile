@@ -27,6 +27,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 setup: $(READY)
+	@echo "Ready: $(BIN)/seem --help, or source $(BIN)/activate and then seem --help"
 
 setup-all: $(READY_ALL)
 
@@ -42,22 +43,22 @@ $(READY_ALL): $(READY)
 	@$(PIP) --constraint constraints.txt --editable ".[dev,all]"
 	@touch $@
 
-demo: setup
+demo: $(READY)
 	@$(BIN)/python -m seem.cli.demo examples/photos/astronaut.jpg demo
 
-test: setup
+test: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-test-slow: setup
+test-slow: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
 
-check: setup
+check: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
-parity: setup
+parity: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "" tests/parity --parity-dir="$(DIR)"
 
 clean:

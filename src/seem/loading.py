@@ -74,9 +74,7 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     if str(name_or_path) and name_or_path not in zoo.KNOWN:  # a folder called "nano" does not hide the model
         path = Path(name_or_path)
         if path.is_dir():
-            return open_file(
-                next((file for name in IN_FOLDERS if (file := path / name).is_file()), path / IN_FOLDERS[0])
-            )
+            return open_file(file_in(path))
         in_some_folder = os.path.dirname(name_or_path) != ""  # noqa: PTH120  (a Path forgets "./")
         if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or in_some_folder or path.is_file():
             return open_file(path)
@@ -93,6 +91,17 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     network = build(card.config())
     network.load_state_dict(read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
+
+
+def file_in(folder: Path) -> Path:
+    """Return the weights that a folder holds; `SeemError` where there are none."""
+    for name in IN_FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    raise SeemError(
+        f"{folder} holds neither {' nor '.join(IN_FOLDERS)}; name a file of weights, or the folder of a run that has "
+        "written some."
+    )
 
 
 def embedded() -> AbstractContextManager[Path]:

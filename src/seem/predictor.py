@@ -67,6 +67,10 @@ class Encoding(Protocol):
         """What turns phrases into token ids."""
         ...
 
+    def vocabulary(self, classes: Classes = None) -> Vocabulary:
+        """Read a `classes` argument: None are the model's own, or else COCO's 133."""
+        ...
+
     def encode_phrases(self, phrases: Sequence[str]) -> TextFeatures:
         """Encode phrases to vectors, not normalised."""
         ...
@@ -456,7 +460,7 @@ class Predictor:
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
         places = meaning[0, :, :height, :width]
-        known = self.model.classes or Vocabulary.coco_panoptic()
+        known = self.model.vocabulary()
         names = known if against is None or nobody(against) else Vocabulary.coerce(against)
         named = self.model.classifier(names)[-1 if nobody(against) else 0 :]  # the background speaks against anything
         if among is not None:
@@ -490,7 +494,7 @@ class Predictor:
 
         Those run if nobody has asked for them yet.
         """
-        vocabulary = self.model.classes or Vocabulary.coco_panoptic()
+        vocabulary = self.model.vocabulary()
         if self._memory.meaning is not None:
             classifier = self.model.classifier(vocabulary)
             with torch.no_grad():

@@ -246,7 +246,7 @@ def rivals(photo: Predictor, vocabulary: Vocabulary, against: Classes) -> Float[
     """Return the embeddings of the names that compete with what is looked for."""
     looked_for = photo.model.classifier(vocabulary)[:-1]
     if against is None:
-        names = photo.model.classes or Vocabulary.coco_panoptic()
+        names = photo.model.vocabulary()
         table = photo.model.classifier(names)[:-1]
         return table[competing(vocabulary.phrases, looked_for, names.phrases, table)]
     if nobody(against):
@@ -286,7 +286,7 @@ def views(photo: Predictor, settings: Settings) -> Iterator[View]:
 
 def view(photo: Predictor, crop_box: Bounds, layer: int) -> View:
     """Run the object queries, and be ready for clicks where the model takes any."""
-    found, logits = photo.classified(photo.model.classes or Vocabulary.coco_panoptic())
+    found, logits = photo.classified(photo.model.vocabulary())
     regions = rather_something(logits, found.mask_logits, found.class_vectors, photo.frame)
     takes_clicks = photo.model.network.decoder.policy.visual is not None
     return View(crop_box, layer, photo.frame, regions, partial(click_each, photo) if takes_clicks else None)

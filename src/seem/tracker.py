@@ -91,7 +91,10 @@ class Looking(Protocol):
     sha256: str
     network: Segmenter
     precision: Precision
-    classes: Vocabulary | None
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the classes that it knows: those that it was fine-tuned on, or else COCO's 133."""
+        ...
 
     def encode(self, image: PhotoLike, size: int | None = None) -> SeenFrame:
         """Look at a frame."""
@@ -449,7 +452,7 @@ class Pass:
             self.photo.picture,
             (one.mask.decode() for one in found),
             [min(max(one.score, 0.0), 1.0) for one in found],
-            vocabulary=self.model.classes or Vocabulary.coco_panoptic(),
+            vocabulary=self.model.vocabulary(),
             kind=", ".join(dict.fromkeys(one.kind for one in found)) or self.mode,
             provenance=Provenance(
                 task="video",

@@ -368,6 +368,19 @@ def test_class_names_may_be_said_in_sentences_of_ones_own(run, photo, monkeypatc
     assert asked == [seem.Vocabulary.of(["dog", "cat"], templates=["a drawing of a {}."], background=True)]
 
 
+def test_a_tuned_model_is_asked_for_its_own_classes_in_sentences_of_ones_own(run, photo, weights, monkeypatch):
+    write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", "class_names": '["brick", "wall"]'})
+    asked = []
+    monkeypatch.setattr(EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic())
+    try:
+        assert run(photo, "--task", "semantic").code == 0
+        assert run(photo, "--task", "semantic", "--template", "an old {}.", "--background", "--overwrite").code == 0
+    finally:
+        write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
+    own = seem.Vocabulary.of(["brick", "wall"])
+    assert asked == [own, replace(own, templates=("an old {}.",), background=True)]
+
+
 def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
     assert run(photo, "--point", "4,2", "--object", "--box", "3,4,30,30", "--embeddings").code == 0
     asked = [[seem.Point(4, 2)], [seem.Box(3, 4, 30, 30)]]

@@ -19,6 +19,7 @@ from seem.cli.train import RECIPES
 from seem.recipes import finetune as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
+from seem.training import course
 from seem.training.captions import caption_terms
 from seem.training.engine import LOG_FILE
 
@@ -80,6 +81,40 @@ def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
     for block in code:
         exec(block, {})
     assert (tmp_path / "brick.png").stat().st_size
+
+
+def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeypatch):
+    data = tiny.bricks(tmp_path / "bricks")
+    words = ["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "4", "--size", "64"]
+    with monkeypatch.context() as patch:
+        patch.setattr(course, "priced", interrupted_at(3, course.priced))
+        assert main([*words, "--processes", "1"]) == 130
+    out, err = capsys.readouterr()
+    assert out.endswith(
+        f"{tmp_path / 'run'} is kept as of its last checkpoint: the same command with --resume goes on.\n"
+    )
+    assert err == "seem: interrupted; what was finished is kept.\n"
+    assert main([*words, "--processes", "1", "--resume"]) == 0
+
+
+def test_before_a_run_has_begun_there_is_nothing_to_go_on_with(tmp_path, capsys, monkeypatch):
+    data = tiny.bricks(tmp_path / "bricks")
+    monkeypatch.setattr(course, "priced", interrupted_at(1, course.priced))
+    assert main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--processes", "1"]) == 130
+    assert "--resume" not in capsys.readouterr().out
+
+
+def interrupted_at(count, work):
+    """Press Ctrl-C in the call with the number `count`."""
+    calls = []
+
+    def pressed(*rest):
+        calls.append(rest)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+        return work(*rest)
+
+    return pressed
 
 
 def test_a_run_is_told_line_by_line(tmp_path, capsys):

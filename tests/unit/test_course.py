@@ -36,6 +36,13 @@ def test_further_photos_are_drawn_for_names_alone(network):
     assert replace(COURSE, named=0).asked(4, network).named == ()
 
 
+def test_a_canvas_much_larger_than_photos_are_seen_at_shows_them_whole(network):
+    side = 32 * (4 * network.config.image.long_side // 32)
+    named = replace(COURSE, size=side).asked(0, network).named
+    assert {sample.image.shape[-2:] for sample in named} == {(side, side)}
+    assert all(len(sample.masks) for sample in named)
+
+
 def test_no_photo_is_drawn_twice_by_the_steps_of_a_run(network):
     drawn = [sample.image.tobytes() for number in range(4) for sample in COURSE.asked(number, network).named]
     assert len(set(drawn)) == len(drawn)

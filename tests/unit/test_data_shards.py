@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
+import tiny_training as training
 from seem.cli.main import main
 from seem.data.dataset import ALL
 from seem.data.inspection import inspect
@@ -143,3 +144,34 @@ def test_the_command_line_writes_every_part(tmp_path, capsys):
     assert main(words) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_the_command_line_leaves_out_what_cannot_be_read(tmp_path, capsys):
+    folder = training.coco_bricks(tmp_path / "set", 4, spoil)
+    (folder / "images" / "p3.png").write_bytes(b"half")
+    words = ["data", "shards", str(folder), str(tmp_path / "out")]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "3 photos in 1 tars; 1 that cannot be used are left out" in told
+    assert f"seem data check {folder}" in told
+    shards = open_dataset(f"shards:{tmp_path}/out")
+    assert [photo.path.name for photo in shards.photos] == ["p1.png", "p2.png", "p4.png"]
+    assert [len(shards.objects[photo.id]) for photo in shards.photos] == [0, 1, 1]
+    assert inspect(shards).ok
+
+
+def test_a_set_of_which_nothing_can_be_read_leaves_old_shards_alone(tmp_path, capsys):
+    folder = training.coco_bricks(tmp_path / "set", 2)
+    words = ["data", "shards", str(folder), str(tmp_path / "out")]
+    assert main(words) == 0
+    before = sorted((tmp_path / "out").iterdir())
+    for photo in (folder / "images").iterdir():
+        photo.write_bytes(b"half")
+    assert main([*words, "--overwrite"]) == 1
+    assert "has no photo that can be read" in capsys.readouterr().err
+    assert sorted((tmp_path / "out").iterdir()) == before
+
+
+def spoil(document):
+    """Name a class that is not there."""
+    document["annotations"][0]["category_id"] = 9

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,22 @@ def test_a_finished_run_sums_up_again(finished):
     before = (out / "best.safetensors").read_bytes()
     assert finetune(request, resume=True, say=lambda text: None).after == outcome.after
     assert (out / "best.safetensors").read_bytes() == before
+
+
+def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_path, monkeypatch):
+    whole, _, _, request = finished
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    before = tensors_of(out / "best.safetensors")
+    monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
+    said: list[str] = []
+    finetune(replace(request, out=out), resume=True, say=said.append)
+    model = seem.load(out, device="cpu", precision="exact")
+    assert (model.classes, model.network.config.even_presence) == (seem.Vocabulary.of(["brick"], stuff=["brick"]), 0.07)
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
+    assert any("81% of those that are there are found, 92% of those that are not are refused" in line for line in said)
+    after = tensors_of(out / "best.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
 # ------------------------------------------------------------------------------------------------ stopping, going on
@@ -629,7 +646,7 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     ids=["faster and alike", "another loss", "no faster"],
 )
 def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights, loss, work, chosen):
-    def measured(network, course, loss_of, arithmetic, count):
+    def measured(network, course, loss_of, arithmetic, count, number):
         return recipe.Step(1.0, 3.0, 1.0) if arithmetic == "float32" else recipe.Step(loss, 9.0, work)
 
     monkeypatch.setattr(recipe, "one_step", measured)

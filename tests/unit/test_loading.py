@@ -73,7 +73,61 @@ def test_half_precision_weights_run_in_float32(tmp_path):
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
-    assert f"There is no file {tmp_path / 'model.safetensors'}" in refused(tmp_path)
+    assert f"{tmp_path} holds neither model.safetensors nor best.safetensors;" in refused(tmp_path)
+
+
+@pytest.fixture
+def tuned(weights):
+    """Write weights with what fine-tuning adds; returns how."""
+
+    def write(**metadata):
+        write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", **metadata})
+        return seem.load(weights, "cpu", "exact")
+
+    return write
+
+
+def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_others(tuned):
+    model = tuned(class_names='["brick", "wall"]', class_stuff='["wall"]', even_presence="0.3")
+    own = seem.Vocabulary.of(["brick", "wall"], stuff=["wall"])
+    assert model.classes == model.vocabulary() == own
+    assert model.vocabulary(["dog"]) == seem.Vocabulary.of(["dog"])
+    assert model.network.config.even_presence == 0.3
+    photo = model.encode(picture(53, 37))
+    assert set(photo.semantic().labels) <= {"brick", "wall"}
+    named = photo.panoptic(threshold=0.0)
+    assert [category["name"] for category in named.categories] == ["unlabelled", "brick", "wall"]
+    assert set(photo.segment(seem.Point(9, 9)).labels) <= {"brick", "wall"}
+    other = photo.semantic(["dog", "cat"])
+    assert set(other.labels) <= {"dog", "cat"}
+
+
+def test_classes_of_a_tuned_model_exclude_each_other(tuned):
+    photo = picture(53, 37)
+    names = seem.Vocabulary.of(["dog", "puppy"])
+    vectors = tuned().classifier(names)[:2]
+    mine = tuned(class_names='["dog", "puppy"]')
+    alone = tuned(class_names='["dog"]')
+    both = mine.encode(photo)._predictor.presence(vectors)
+    for row, one in enumerate(alone.encode(photo)._predictor.presence(vectors[:1]).tolist()):
+        assert both[row] < one  # the other class takes some of its places
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"class_names": "[]"}, {"class_names": "no JSON"}, {"class_names": '["dog", "dog"]'}, {"class_names": "[1]"}],
+    ids=["nothing told", "none", "damaged", "twice the same", "no names"],
+)
+def test_a_model_whose_classes_are_not_told_takes_those_of_coco(tuned, metadata):
+    model = tuned(**metadata, even_presence="0.3")
+    assert model.classes is None
+    assert len(model.vocabulary()) == 133
+    assert model.network.config.even_presence == CONFIGS["nano"]().even_presence
+
+
+@pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])
+def test_a_threshold_that_cannot_be_meant_is_the_usual_one(tuned, even):
+    assert tuned(class_names='["brick"]', even_presence=even).network.config.even_presence == loading.USUAL_EVEN
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "gone.pt", "folder/gone.safetensors"])
@@ -210,7 +264,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loading, "fetch", asked)
     assert "asked for" in refused("seem-focal-t-v1")
-    assert "There is no file" in refused(Path("seem-focal-t-v1"))
+    assert "holds neither" in refused(Path("seem-focal-t-v1"))
 
 
 def test_a_published_model_is_fetched_and_answers(tmp_path, monkeypatch):

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import tiny_training as tiny
 from seem.data.dataset import photo_record
 from seem.data.opening import open_dataset
 from seem.evaluation.metrics.semantic import IGNORED
-from seem.training.validation import WORST, Worst, is_semantic, score, spread, true_classes
+from seem.training.validation import WORST, Worst, is_semantic, measure_presence, score, spread, true_classes
+from seem.vocabulary import Vocabulary
 from tiny import tiny_model, tiny_relative
 
 
@@ -77,3 +79,76 @@ def test_of_equally_wrong_answers_the_larger_is_remembered():
     for what, size in (("small", 2), ("large", 6), ("middling", 4)):
         worst.add(SimpleNamespace(name="set"), photo, what, mask(0)[None], mask(size)[None])
     assert [case.what for case in worst.cases()] == ["large"]
+
+
+# --- Is it there? -----------------------------------------------------------------------------------------------------
+
+
+def bricks_and_tiles(document):
+    """Call every other object a tile."""
+    document["categories"].append({"id": 2, "name": "tile"})
+    for record in document["annotations"][::2]:
+        record["category_id"] = 2
+
+
+class Sure:
+    """A model that is as sure of class `k` in the `n`-th photo as the table says, with a half at `even`."""
+
+    classes = Vocabulary.of(["brick", "tile"])
+    network = SimpleNamespace(config=SimpleNamespace(even_presence=0.2))
+
+    def __init__(self, probabilities):
+        self.rows = iter(probabilities)
+
+    def classifier(self, vocabulary):
+        return torch.eye(len(vocabulary) + 1)
+
+    def encode(self, pixels):
+        row = np.asarray(next(self.rows))
+        even = self.network.config.even_presence
+        return SimpleNamespace(
+            _predictor=SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
+        )
+
+
+def written(tmp_path, count):
+    return open_dataset(str(tiny.coco_bricks(tmp_path / "coco", count, bricks_and_tiles)), "train")
+
+
+def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(tmp_path):
+    there, gone = [0.5, 0.6, 0.7, 0.4, 0.9, 0.8], [0.1, 0.3, 0.2, 0.05, 0.3, 0.02]
+    # of the photos with odd numbers a tile is there, of those with even ones a brick
+    rows = [
+        (absent, present) if n % 2 == 0 else (present, absent)
+        for n, (present, absent) in enumerate(zip(there, gone, strict=True))
+    ]
+    measured = measure_presence(Sure(rows), [written(tmp_path, 6)])
+    assert (measured.found, measured.refused) == (100.0, 100.0)
+    assert 0.3 < measured.even < 0.5
+
+
+def test_where_they_cannot_be_parted_the_worse_of_both_shares_is_as_good_as_can_be(tmp_path):
+    there, gone = [0.5, 0.6, 0.7, 0.1, 0.9, 0.8], [0.1, 0.3, 0.65, 0.05, 0.3, 0.02]
+    rows = [
+        (absent, present) if n % 2 == 0 else (present, absent)
+        for n, (present, absent) in enumerate(zip(there, gone, strict=True))
+    ]
+    measured = measure_presence(Sure(rows), [written(tmp_path, 6)])
+    assert (measured.found, measured.refused) == pytest.approx((100 * 5 / 6, 100 * 5 / 6))
+    assert 0.3 < measured.even < 0.6
+
+
+def test_of_few_names_nothing_is_measured(tmp_path):
+    assert measure_presence(Sure([(0.1, 0.5)] * 4), [written(tmp_path, 4)]) is None
+
+
+def test_a_model_without_classes_of_its_own_is_not_asked(tmp_path):
+    assert measure_presence(tiny_model("nano"), [written(tmp_path, 6)]) is None
+
+
+def test_a_network_is_asked_about_its_own_classes(tmp_path):
+    model = tiny_model("nano")
+    model.classes = Vocabulary.of(["brick", "tile"])
+    measured = measure_presence(model, [written(tmp_path, 6)])
+    assert 1e-3 <= measured.even <= 0.9
+    assert min(measured.found, measured.refused) >= 50.0 - 100 / 6  # never much worse than guessing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from seem.checkpoints.safe import written_aside
 from seem.cli.errors import FAILED
+from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport, inspect
 from seem.data.opening import Spec, list_splits, open_dataset
 from seem.data.readers.shards import CLASSES_FILE, PER_SHARD, write_shards
@@ -38,7 +39,7 @@ def check(
 ) -> None:
     """Report what a data set holds and what is wrong with it; exit code 1 if anything is."""
     spec = Spec.parse(path)
-    reports = inspected(spec, split, pixels=not quick)
+    reports = inspected(opened(spec, split), pixels=not quick)
     if as_json:
         kind = spec.layout().kind
         whole = {"kind": kind, "ok": all(r.ok for r in reports), "parts": [r.to_json() for r in reports]}
@@ -78,29 +79,45 @@ def shards(
     per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Photos in one tar.")] = PER_SHARD,
     overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace what is in OUT.")] = False,
 ) -> None:
-    """Write a data set as WebDataset shards: tar files that hold photos and annotations, for large sets."""
+    """Write a data set as WebDataset shards: tar files that hold photos and annotations, for large sets.
+
+    What `seem data check` finds unreadable is left out.
+    """
+    from seem.recipes.material import without
+
     spec = Spec.parse(path)
     old = [file for pattern in ("*.tar", "*.index.json", CLASSES_FILE) for file in out.glob(pattern)]
     if old and not overwrite:
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
-    parts = [open_dataset(spec, name) for name in ((split,) if split else list_splits(spec))]
+    parts = opened(spec, split)
+    reports = inspected(parts, pixels=True)
+    kept = [without(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
+    if not any(part.photos for part in kept):
+        raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")
     for file in old:
         file.unlink()
-    with bar(sum(len(part.photos) for part in parts), "writing") as step:
-        for part in parts:
+    with bar(sum(len(part.photos) for part in kept), "writing") as step:
+        for part, report in zip(kept, reports, strict=True):
             written = write_shards(part, out, per_shard, step)
-            typer.echo(f"{out}: part {part.split}, {len(part.photos)} photos in {len(written)} tars")
+            lost = f"; {len(report.unusable)} that cannot be used are left out" if report.unusable else ""
+            typer.echo(f"{out}: part {report.split}, {len(part.photos)} photos in {len(written)} tars{lost}")
+    if not all(report.ok for report in reports):
+        typer.echo(f"Not everything could be used; what is wrong says: seem data check {spec.path}")
     typer.echo(f"Use it: seem finetune --data shards:{out}")
 
 
-def inspected(spec: Spec, split: str | None, *, pixels: bool) -> list[DataReport]:
-    """Inspect one part or all; what makes a set unreadable as a whole is work that failed, not a wrong call."""
+def opened(spec: Spec, split: str | None) -> list[Dataset]:
+    """Open one part or all; what makes a set unreadable as a whole is work that failed, not a wrong call."""
     if not spec.path.exists():
         raise ValueError(f"There is no data set at {spec.path}; check the path.")
     try:
-        parts = [open_dataset(spec, name, tolerant=True) for name in ((split,) if split else list_splits(spec))]
+        return [open_dataset(spec, name, tolerant=True) for name in ((split,) if split else list_splits(spec))]
     except DataError as error:
         raise SeemError(str(error)) from error
+
+
+def inspected(parts: Sequence[Dataset], *, pixels: bool) -> list[DataReport]:
+    """Look at everything, with progress on a terminal."""
     with bar(sum(len(part.photos) for part in parts), "looking") as step:
         return [inspect(part, pixels=pixels, step=step) for part in parts]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +77,8 @@ def finetune(
         scratch=from_scratch,
     )
     count = processes_for(request, processes, overwrite=overwrite)
-    together(count, work, request, resume, overwrite, quiet)
+    with told_how_to_go_on(out):
+        together(count, work, request, resume, overwrite, quiet)
 
 
 def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
@@ -88,6 +90,19 @@ def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
         finetune(request, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live)
     finally:
         screen.end()
+
+
+@contextmanager
+def told_how_to_go_on(out: Path) -> Iterator[None]:
+    """Say after an interruption that the run in `out` can be gone on with, if there is one."""
+    from seem.training.engine import STATE_FILE
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (out / STATE_FILE).is_file():
+            write_line(f"{out} is kept as of its last checkpoint: the same command with --resume goes on.")
+        raise
 
 
 def parts(text: str | None) -> tuple[str, ...] | None:

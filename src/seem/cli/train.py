@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seem.cli.data import SPEC
-from seem.cli.finetune import PROCESSES, Screen, parts
+from seem.cli.finetune import PROCESSES, Screen, parts, told_how_to_go_on
 
 if TYPE_CHECKING:
     from seem.recipes.finetune import Request
@@ -101,10 +101,12 @@ def train(
     if recipe == "nano":
         check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
         count = processes_for(request, processes, overwrite=overwrite)
-        together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
+        with told_how_to_go_on(out):
+            together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
         return
     count = processes_for(request, processes, overwrite=overwrite)
-    together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
+    with told_how_to_go_on(out):
+        together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
 
 
 def train_published(

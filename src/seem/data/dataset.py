@@ -100,6 +100,9 @@ class Dataset(Protocol):
     def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB; `DataError` if it is missing, damaged or of another size than its record says."""
 
+    def file_of(self, photo: PhotoRecord) -> bytes:
+        """Read a photo as it is stored, byte for byte."""
+
     def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
         """Read the complete partition of a photo; None where the set has none."""
 

@@ -207,6 +207,10 @@ class Pack:
             raise PackError(f"{photo.path} is {pixels.shape[:2]} (h, w), but annotations.json says {photo.hw}.")
         return pixels
 
+    def file_of(self, photo: PhotoRecord) -> bytes:
+        """Read a photo as it is stored, byte for byte."""
+        return photo.path.read_bytes()
+
     def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
         """Read the panoptic partition of a photo, stuff included; None where the set has none for it."""
         if photo.panoptic_path is None:

@@ -20,7 +20,6 @@ from seem.errors import SeemError
 from seem.photos import UPRIGHT, load, open_picture, orientation_of, to_rgb
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-EXIF_ORIENTATION = 0x0112
 SIDEWAYS = {turn for number, turn in UPRIGHT.items() if number >= 5}
 
 
@@ -144,10 +143,9 @@ def orientation(path: Path) -> int:
     """Return the EXIF orientation of a photo, 1 = upright or unknown."""
     try:
         with Image.open(path) as picture:
-            found = picture.getexif().get(EXIF_ORIENTATION, 1)
-    except Exception:  # damaged metadata fail in many ways
+            return orientation_of(picture)
+    except Exception:  # no picture, which others report
         return 1
-    return found if isinstance(found, int) else 1
 
 
 def photos_in(folder: Path, *, deep: bool = False) -> list[Path]:

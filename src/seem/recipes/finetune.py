@@ -357,14 +357,21 @@ def switches_of(objective: PublishedObjective | None) -> dict[str, Any]:
 def check_same(plan: Plan, request: Request, objective: PublishedObjective | None, finer_masks: Path | None) -> None:
     """Raise `ValueError` where a run is to go on otherwise than it was begun."""
     finer = None if finer_masks is None else str(finer_masks)
-    begun = {**plan.options, **plan.objective, "finer_masks": plan.finer_masks}
-    here = {**options_of(request), **switches_of(objective), "finer_masks": finer}
+    refuse_changes(
+        request.out,
+        {**plan.options, **plan.objective, "finer_masks": plan.finer_masks},
+        {**options_of(request), **switches_of(objective), "finer_masks": finer},
+    )
+
+
+def refuse_changes(out: Path, begun: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for the first option whose value is not that with which the run in `out` was begun."""
     for name, value in here.items():
         if name in begun and begun[name] != value:
             option = "--" + {"scratch": "from-scratch", "rates": "rate"}.get(name, name.replace("_", "-"))
             raise ValueError(
-                f"{request.out} was begun with {option} {told(begun[name])}, here it is {told(value)}; resume with the "
-                "same, or begin anew with --overwrite."
+                f"{out} was begun with {option} {told(begun[name])}, here it is {told(value)}; resume with the same, "
+                "or begin anew with --overwrite."
             )
 
 
@@ -631,24 +638,22 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
     device = next(network.parameters()).device
     with untouched(network), room.measured(device) as whole:  # what one step has fetched, the next one finds
         with room.measured(device) as taken:
-            one_step(network, course, loss_of, "float32", 2)  # the first is slow: kernels are chosen, memory is fetched
-            full = one_step(network, course, loss_of, "float32", 2)
+            full = steady_step(network, course, loss_of, "float32", 2)
         arithmetic: Arithmetic = "float32"
-        one_step(network, course, loss_of, "bfloat16", 2)
-        half = one_step(network, course, loss_of, "bfloat16", 2)
+        half = steady_step(network, course, loss_of, "bfloat16", 2)
         seconds = full.seconds
         if half.work <= FASTER * full.work and abs(half.loss - full.loss) <= CLOSE * abs(full.loss):
             arithmetic, seconds = "bfloat16", half.seconds
         batch, seconds = 2, seconds / course.rest
         for number in range(1, course.rest):
-            seconds += one_step(network, course, loss_of, arithmetic, 2, number).seconds / course.rest
+            seconds += steady_step(network, course, loss_of, arithmetic, 2, number).seconds / course.rest
         here = world()[1] if device.type == "cpu" else 1  # so many share the memory
         while 2 * batch <= wanted and taken.peak * batch * here <= MEMORY_SHARE * room.free_bytes(device):
             batch *= 2
         while batch > 2:
             try:
                 seconds = mean(
-                    one_step(network, course, loss_of, arithmetic, batch, number).seconds
+                    steady_step(network, course, loss_of, arithmetic, batch, number).seconds
                     for number in range(course.rest)
                 )
             except (MemoryError, torch.OutOfMemoryError):
@@ -688,6 +693,14 @@ class Step:
     loss: float
     seconds: float
     work: float
+
+
+def steady_step(
+    network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int, number: int = 0
+) -> Step:
+    """Run a step twice and return the faster: the first is slow, kernels are chosen and memory is fetched."""
+    steps = [one_step(network, course, loss_of, arithmetic, count, number) for _ in range(2)]
+    return min(steps, key=lambda step: step.seconds)
 
 
 def one_step(

@@ -135,9 +135,14 @@ def gather(sources: Sequence[Source], seed: int, change: Change = lambda dataset
 
 def usable(dataset: Dataset, left_out: Iterable[int]) -> Kept:
     """Keep the photos that show anything, without those to be left out."""
-    gone = frozenset(left_out)
-    whole = Kept(dataset, tuple(photo for photo in dataset.photos if photo.id not in gone))
+    whole = without(dataset, left_out)
     return Kept(dataset, tuple(photo for photo in whole.photos if whole.objects[photo.id]))
+
+
+def without(dataset: Dataset, left_out: Iterable[int]) -> Kept:
+    """Keep all photos but those with the ids `left_out`."""
+    gone = frozenset(left_out)
+    return Kept(dataset, tuple(photo for photo in dataset.photos if photo.id not in gone))
 
 
 def divided(dataset: Kept, seed: int) -> tuple[Kept, Kept]:
@@ -256,6 +261,10 @@ class Kept:
     def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB."""
         return self.whole.image(photo)
+
+    def file_of(self, photo: PhotoRecord) -> bytes:
+        """Read a photo as it is stored, byte for byte."""
+        return self.whole.file_of(photo)
 
     def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
         """Read the complete partition of a photo."""

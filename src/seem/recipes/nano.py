@@ -33,6 +33,7 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
 from seem.training.curves import Board, Results
 from seem.training.engine import STATE_FILE, Hooks, TrainConfig, join_world, show, step_of, train, world
@@ -171,13 +172,7 @@ def check_same(config: TrainConfig, out: Path) -> None:
     if not (out / STATE_FILE).is_file():
         return
     begun = torch.load(out / STATE_FILE, weights_only=True, mmap=True, map_location="cpu")["config"]
-    for name in ("batch", "learning_rate", "seed"):
-        if begun[name] != getattr(config, name):
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(
-                f"{out} was begun with {option} {begun[name]}, here it is {getattr(config, name)}; resume with the "
-                "same, or begin anew with --overwrite."
-            )
+    refuse_changes(out, begun, {name: getattr(config, name) for name in ("batch", "learning_rate", "seed")})
 
 
 class Lessons:

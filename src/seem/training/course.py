@@ -93,7 +93,7 @@ class Course:
         """Draw the photos of a step that are asked for names alone, seen about as large as at inference."""
         rank, processes = world()
         share = self.size / network.config.image.long_side
-        window = (share / NEAR, min(share * NEAR, 1.15))
+        window = (min(share / NEAR, 1.0), min(share * NEAR, 1.15))  # a canvas larger than that shows whole photos
         how = Augmentation(p_zoom=0.15, p_whole=0.1, window=window, p_rotate=0.15, degrees=8.0)
         sampler = TrainingSampler(
             self.bank, size=self.size, weights=self.bank.weights, seed=self.seed + 1, augmentation=how

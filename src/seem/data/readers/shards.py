@@ -97,8 +97,7 @@ def _members(dataset: Dataset, photo: PhotoRecord, said: list[Expression]) -> It
     """Write the photo, its record, and its maps."""
     dataset.image(photo)  # what cannot be read is told here, not by whoever trains
     suffix = photo.path.suffix.lower()
-    content = dataset.file_of(photo) if isinstance(dataset, ReadSet) else photo.path.read_bytes()
-    yield suffix.removeprefix("."), content
+    yield suffix.removeprefix("."), dataset.file_of(photo)
     void, panoptic, semantic = dataset.void(photo), dataset.panoptic(photo), dataset.semantic(photo)
     record: dict[str, Any] = {name: getattr(photo, name) for name in _PHOTO_FIELDS}
     record |= {
