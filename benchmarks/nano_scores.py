@@ -208,10 +208,11 @@ def is_same(file: Path, request: Request, model: Scored) -> bool:
     """Whether a report is of these weights, these data and this question."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        then = (told["model"], told["arguments"], told["versions"], told["data"][0]["fingerprint"])
+        card = {"learnt": [], **told["model"]}  # reports of before say nothing of it
+        then = (card, told["arguments"], told["versions"], told["data"][0]["fingerprint"])
     except (ValueError, KeyError, IndexError):
         return False
-    now = (asdict(card_of(model)), request.arguments(), installed_versions())
+    now = (json.loads(json.dumps(asdict(card_of(model)))), request.arguments(), installed_versions())
     return then == (*now, data_fingerprint(open_dataset(request.data[0], request.split)))
 
 

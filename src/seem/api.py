@@ -56,7 +56,8 @@ class Model:
     """A network with its tokenizer: `seem.load` makes one.
 
     `precision` says which arithmetic runs: "float32" or "bfloat16". `classes` are those that it was fine-tuned on,
-    which it names things by where no others are given; None where it was not: then those are COCO's 133.
+    which it names things by where no others are given; None where it was not: then those are COCO's 133. `learnt` says
+    on which data.
     """
 
     def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
@@ -66,6 +67,7 @@ class Model:
         self.precision: Precision = precision
         self.network: Segmenter = loaded.network
         self.classes = loaded.classes
+        self.learnt = loaded.learnt
         self._vocabulary_source = loaded.tokenizer
         self._tokenizer: BytePairTokenizer | None = None
         self._classifiers: dict[str, Tensor] = {}

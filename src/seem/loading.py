@@ -20,6 +20,7 @@ from seem.checkpoints.network import (
     CLASSES_KEY,
     EVEN_KEY,
     STUFF_KEY,
+    Learnt,
     LoadedNetwork,
     fill_network,
     read_model_name,
@@ -125,7 +126,9 @@ def open_file(path: Path) -> LoadedNetwork:
     if classes is not None and config.even_presence:
         config = replace(config, even_presence=even_presence_of(content.metadata))
     network = fill_network(config, content.tensors, path)
-    return LoadedNetwork(card.name, network, sha256_of(path), tokenizer_of(config), classes)
+    return LoadedNetwork(
+        card.name, network, sha256_of(path), tokenizer_of(config), classes, learnt_by(content.metadata)
+    )
 
 
 def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
@@ -135,6 +138,15 @@ def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
         return Vocabulary.of(names, stuff if STUFF_KEY in metadata else None) if names else None
     except (ValueError, TypeError, AttributeError):
         return None
+
+
+def learnt_by(metadata: Mapping[str, str]) -> tuple[Learnt, ...]:
+    """Read which data a model was fine-tuned on; nothing where that is not told."""
+    try:
+        sources = json.loads(metadata.get("made_by", "{}")).get("sources", [])
+        return tuple(Learnt(str(each["spec"]), str(each["train"]), each["held"] is not None) for each in sources)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ()
 
 
 def even_presence_of(metadata: Mapping[str, str]) -> float:

@@ -22,6 +22,7 @@ from safetensors import safe_open
 import seem
 import tiny_training as tiny
 from seem import zoo
+from seem.cli.main import main
 from seem.data.opening import open_dataset
 from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
@@ -174,6 +175,20 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     assert any("81% of those that are there are found, 92% of those that are not are refused" in line for line in said)
     after = tensors_of(out / "best.safetensors")
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_whoever_scores_a_model_on_what_it_learnt_from_is_told(finished, tmp_path, capsys):
+    out, _, _, request = finished
+    words = ["evaluate", "--model", str(out), "--task", "clicks", "--clicks", "1", "--baselines", "none", "--max", "1"]
+    note = f"nano has learnt from nine tenths of this part of {request.data[0]}: its scores say what it remembers."
+    assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json")]) == 0
+    assert note in capsys.readouterr().err.splitlines()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["model"]["learnt"] == [{"spec": request.data[0], "part": "all", "is_whole": False}]
+    assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json"), "--overwrite"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--data", str(tiny.bricks(tmp_path / "others"))]) == 0
+    assert "remembers" not in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ stopping, going on

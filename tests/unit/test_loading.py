@@ -125,6 +125,22 @@ def test_a_model_whose_classes_are_not_told_takes_those_of_coco(tuned, metadata)
     assert model.network.config.even_presence == CONFIGS["nano"]().even_presence
 
 
+@pytest.mark.parametrize(
+    ("made_by", "parts"),
+    [
+        ('{"sources": [{"spec": "a", "train": "train", "held": "val"}]}', [("a", "train", True)]),
+        ('{"sources": [{"spec": "a", "train": "all", "held": null}]}', [("a", "all", False)]),
+        ("{}", []),
+        ("[]", []),
+        ("no JSON", []),
+        ('{"sources": [{}]}', []),
+        ('{"sources": 3}', []),
+    ],
+)
+def test_a_tuned_model_says_what_it_has_learnt_from(tuned, made_by, parts):
+    assert [(each.spec, each.part, each.is_whole) for each in tuned(made_by=made_by).learnt] == parts
+
+
 @pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])
 def test_a_threshold_that_cannot_be_meant_is_the_usual_one(tuned, even):
     assert tuned(class_names='["brick"]', even_presence=even).network.config.even_presence == loading.USUAL_EVEN

@@ -28,10 +28,19 @@ EVEN_KEY = "even_presence"  # what counts as a half in the photo, among those cl
 
 
 @dataclass(frozen=True, slots=True)
+class Learnt:
+    """A part of a data set that a model was fine-tuned on: all of it, or nine tenths, where no other part was there."""
+
+    spec: str
+    part: str
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedNetwork:
     """A network with its weights, and where they come from. `tokenizer` fetches the word pieces when first needed.
 
-    `classes` are those that it was fine-tuned on; None where it was not.
+    `classes` are those that it was fine-tuned on, None where it was not; `learnt` says on which data.
     """
 
     name: str
@@ -39,6 +48,7 @@ class LoadedNetwork:
     sha256: str
     tokenizer: Callable[[], BytePairTokenizer]
     classes: Vocabulary | None = None
+    learnt: tuple[Learnt, ...] = ()
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:

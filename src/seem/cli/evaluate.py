@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from seem.cli.options import FLAG, Precision, Values
 from seem.cli.report import PATIENCE, Lines
+from seem.data.opening import Spec
 from seem.evaluation.compare import Told, read_reports, results_markdown, table
 from seem.evaluation.plan import Request, Task, open_part
 from seem.evaluation.plots import plot
@@ -184,8 +185,21 @@ def finish(
         typer.echo("".join(f"{line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
     if plots is not None:
         say_where(plot([told], plots, [open_part(spec, request.split) for spec in request.data]), quiet)
+    for note in remembered(report, request) if not quiet else ():
+        typer.echo(note, err=True)
     if out is not None and not quiet:
         typer.echo(f"{out}: {len(report.entries)} results", err=True)
+
+
+def remembered(report: Report, request: Request) -> Iterator[str]:
+    """Say of which data a fine-tuned model has seen the answers: scores there tell what it remembers."""
+    for text in request.data:
+        asked = Spec.parse(text)
+        part = asked.layout().own_split(asked.path, request.split)
+        for learnt in report.model.learnt:
+            if learnt.part == part and Spec.parse(learnt.spec).path.resolve() == asked.path.resolve():
+                share = "this part" if learnt.is_whole else "nine tenths of this part"
+                yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
 
 
 def read_tasks(words: Sequence[str] | None) -> tuple[Task, ...] | None:

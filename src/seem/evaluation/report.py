@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from seem.checkpoints.network import Learnt
 from seem.checkpoints.safe import written_aside
 from seem.evaluation.metrics.caption import CaptionResult
 from seem.evaluation.metrics.clicks import ClickResult
@@ -96,7 +97,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Which model answered: `sha256` is that of its weights file, sizes are in network pixels."""
+    """Which model answered: `sha256` is that of its weights file, sizes are in network pixels.
+
+    `learnt` are the parts of data sets that it was fine-tuned on.
+    """
 
     name: str
     sha256: str | None
@@ -105,6 +109,7 @@ class ModelCard:
     long_side: int
     precision: str
     device: str
+    learnt: tuple[Learnt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,7 @@ def card_of(model: Scored) -> ModelCard:
         long_side=size.long_side,
         precision=model.precision,
         device=model.device.type,
+        learnt=model.learnt,
     )
 
 
