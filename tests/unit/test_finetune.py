@@ -497,6 +497,20 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path, weights, no_trial):
     assert not {101, 104, 105, 106, 107} & {record.id for record in kept}
 
 
+def test_where_an_object_is_left_out_no_class_is_said_to_be_absent(tmp_path):
+    def with_cats(document):
+        document["categories"].append({"id": 2, "name": "cat"})
+        document["annotations"].append({**document["annotations"][0], "id": 9, "category_id": 2, "segmentation": []})
+
+    material = recipe.gather([recipe.survey(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0)
+    told = {
+        photo.id: each.complete_names(photo)
+        for each in (material.train[0].dataset, *material.held)
+        for photo in each.photos
+    }
+    assert told == {1: {"brick"}, **{key: {"brick", "cat"} for key in (2, 3, 4)}}
+
+
 def test_broken_data_still_train(tmp_path, weights):
     folder = tiny.coco_bricks(tmp_path / "coco", change=bad_rows)
     outcome = finetune(tiny.request_for([folder], tmp_path / "run", weights, steps=1), say=lambda text: None)

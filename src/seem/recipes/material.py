@@ -279,8 +279,15 @@ class Kept:
         return self.whole.void(photo)
 
     def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
-        """Names for which the photo's annotation is complete."""
-        return self.whole.complete_names(photo)
+        """Names for which the photo's annotation is complete.
+
+        Where an object has been left out, nobody knows of which class: then only of what is seen.
+        """
+        complete = self.whole.complete_names(photo)
+        found, sound = self.whole.examine(photo), self.objects[photo.id]
+        if not found.flaws and len(sound) == len(found.objects):
+            return complete
+        return complete & {record.category.text for record in sound}
 
     def examine(self, photo: PhotoRecord) -> Examined:
         """Read the objects of a photo that can be learnt from."""
