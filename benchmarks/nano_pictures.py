@@ -33,17 +33,21 @@ class Shown:
 GOOD = (
     Shown("two clicks: hair and face", "astronaut", lambda p: p.segment(seem.Point(180, 60), seem.Point(230, 120))),
     Shown("a box around the helmet", "astronaut", lambda p: p.segment(seem.Box(272, 340, 505, 512))),
-    Shown("a click on an eye", "cat", lambda p: p.segment(seem.Point(316, 134))),
-    Shown('the name "cat"', "cat", lambda p: p.segment(seem.Text("cat"))),
+    Shown("a click on the nose", "cat", lambda p: p.segment(seem.Point(260, 245))),
+    Shown('the name "cat": some of the wall too', "cat", lambda p: p.segment(seem.Text("cat"))),
     Shown("a box around cup and saucer", "coffee", lambda p: p.segment(seem.Box(75, 20, 500, 390))),
-    Shown("a click on the coffee", "coffee", lambda p: p.segment(seem.Point(275, 135))),
+    Shown(
+        "the coffee, not the saucer: two clicks",
+        "coffee",
+        lambda p: p.segment(seem.Point(275, 135), seem.Point(330, 330, positive=False)),
+    ),
 )
 BAD = (
     Shown('the name "person": a flag and a helmet too', "astronaut", lambda p: p.segment(seem.Text("person"))),
     Shown("one click: a part of what may be meant", "astronaut", lambda p: p.segment(seem.Point(150, 380))),
     Shown("panoptic: rough", "astronaut", lambda p: p.panoptic()),
     Shown('the name "spoon": not found', "coffee", lambda p: p.find("spoon")),
-    Shown('the name "bowl": half of the table too', "coffee", lambda p: p.find("bowl")),
+    Shown("one click: half of the saucer too", "coffee", lambda p: p.segment(seem.Point(275, 135))),
     Shown("everything: names are guesses", "coffee", lambda p: p.everything()),
 )
 

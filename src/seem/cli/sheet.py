@@ -12,19 +12,22 @@ LINE = 2 * FONT_SIZE
 
 
 def draw_page(tiles: Sequence[tuple[str, Image.Image]], columns: int = COLUMNS) -> Image.Image:
-    """Set captioned pictures in rows; cells have the size of the largest picture.
+    """Set captioned pictures in rows, each as high as its highest picture.
 
     Raises `ValueError` without any picture.
     """
     if not tiles:
         raise ValueError("There is no picture to set; pass at least one.")
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     width = max(picture.width for _, picture in tiles) + MARGIN
-    height = LINE + max(picture.height for _, picture in tiles) + MARGIN
-    rows = -(-len(tiles) // columns)
-    page = Image.new("RGB", (MARGIN + columns * width, MARGIN + rows * height), PAPER)
+    heights = [LINE + max(picture.height for _, picture in row) + MARGIN for row in rows]
+    page = Image.new("RGB", (MARGIN + columns * width, MARGIN + sum(heights)), PAPER)
     draw = ImageDraw.Draw(page)
-    for index, (caption, picture) in enumerate(tiles):
-        left, top = MARGIN + index % columns * width, MARGIN + index // columns * height
-        draw.text((left, top), caption, font=ImageFont.load_default(FONT_SIZE), fill=INK)
-        page.paste(picture, (left, top + LINE))
+    top = MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        for place, (caption, picture) in enumerate(row):
+            left = MARGIN + place * width
+            draw.text((left, top), caption, font=ImageFont.load_default(FONT_SIZE), fill=INK)
+            page.paste(picture, (left, top + LINE))
+        top += height
     return page
