@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.data.dataset import Dataset
-from seem.data.opening import open_dataset
+from seem.data.opening import Spec, open_dataset
 from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import PhotoRecord
@@ -302,7 +302,7 @@ def copy_photos(some: Dataset, place: Path, name: Callable[[PhotoRecord], str] =
 def save(data: str, rates: Sequence[Rate], folder: Path) -> Path:
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     record = {
-        "data": data,
+        "data": Spec.parse(data).path.name,
         "machine": asdict(Machine.here(1)),
         "versions": installed_versions(),
         "rates": [asdict(rate) for rate in rates],

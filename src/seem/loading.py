@@ -17,8 +17,10 @@ from seem import zoo
 from seem.api import Model
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import (
+    BACKGROUND_KEY,
     CLASSES_KEY,
     EVEN_KEY,
+    REGION_KEY,
     STUFF_KEY,
     Learnt,
     LoadedNetwork,
@@ -36,7 +38,7 @@ from seem.vocabulary import Vocabulary
 
 SUFFIXES = (".safetensors", *PICKLED)
 IN_FOLDERS = ("model.safetensors", "best.safetensors")  # what a folder may hold: a model, or the best of a run
-USUAL_EVEN = 0.2  # among a few dozen classes; a run measures its own
+USUAL_EVEN, USUAL_REGION = 0.2, 0.4  # among a few dozen classes; a run measures its own
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
 
 
@@ -124,7 +126,13 @@ def open_file(path: Path) -> LoadedNetwork:
         raise SeemError(f"{path} cannot be used: {error}") from None
     config, classes = card.config(), classes_of(content.metadata)
     if classes is not None and config.even_presence:
-        config = replace(config, even_presence=even_presence_of(content.metadata))
+        regions = share_in(content.metadata, REGION_KEY, USUAL_REGION)
+        config = replace(
+            config,
+            even_presence=share_in(content.metadata, EVEN_KEY, USUAL_EVEN),
+            panoptic_threshold=regions,
+            instance_threshold=regions,
+        )
     network = fill_network(config, content.tensors, path)
     return LoadedNetwork(
         card.name, network, sha256_of(path), tokenizer_of(config), classes, learnt_by(content.metadata)
@@ -135,7 +143,9 @@ def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
     """Read which classes a model was fine-tuned on; None where that is not told, or cannot be told apart."""
     try:
         names, stuff = (json.loads(metadata.get(key, "[]")) for key in (CLASSES_KEY, STUFF_KEY))
-        return Vocabulary.of(names, stuff if STUFF_KEY in metadata else None) if names else None
+        background = metadata.get(BACKGROUND_KEY) == "true"
+        stuff = stuff if STUFF_KEY in metadata else None
+        return Vocabulary.of(names, stuff, background=background) if names else None
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -149,13 +159,13 @@ def learnt_by(metadata: Mapping[str, str]) -> tuple[Learnt, ...]:
         return ()
 
 
-def even_presence_of(metadata: Mapping[str, str]) -> float:
-    """Read what counts as a half in the photo (`tasks/presence.py`), among the classes of a fine-tuned model."""
+def share_in(metadata: Mapping[str, str], key: str, usual: float) -> float:
+    """Read a threshold between 0 and 1 that a run has measured; the usual one where it is not told."""
     try:
-        even = float(metadata[EVEN_KEY])
+        share = float(metadata[key])
     except (KeyError, ValueError):
-        return USUAL_EVEN
-    return even if 0 < even < 1 else USUAL_EVEN
+        return usual
+    return share if 0 < share < 1 else usual
 
 
 def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:

@@ -369,16 +369,17 @@ def test_class_names_may_be_said_in_sentences_of_ones_own(run, photo, monkeypatc
 
 
 def test_a_tuned_model_is_asked_for_its_own_classes_in_sentences_of_ones_own(run, photo, weights, monkeypatch):
-    write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", "class_names": '["brick", "wall"]'})
+    told = {"class_names": '["brick", "wall"]', "class_background": "true"}
+    write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", **told})
     asked = []
     monkeypatch.setattr(EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic())
     try:
         assert run(photo, "--task", "semantic").code == 0
-        assert run(photo, "--task", "semantic", "--template", "an old {}.", "--background", "--overwrite").code == 0
+        assert run(photo, "--task", "semantic", "--template", "an old {}.", "--overwrite").code == 0
     finally:
         write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
-    own = seem.Vocabulary.of(["brick", "wall"])
-    assert asked == [own, replace(own, templates=("an old {}.",), background=True)]
+    own = seem.Vocabulary.of(["brick", "wall"], background=True)
+    assert asked == [own, replace(own, templates=("an old {}.",))]
 
 
 def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):

@@ -138,7 +138,10 @@ def test_a_run_is_told_line_by_line(tmp_path, capsys):
         (["finetune", "--data", "nowhere", "--out", "run"], 2, "nowhere"),
         (["finetune", "--data", "what:nowhere", "--out", "run"], 2, "no format 'what'"),
         (["finetune", "--data", ".", "--out", "run"], 2, "no data set"),
-        (["finetune", "--data", ".", "--out", "run", "--model", "nanno"], 2, "no data set"),
+        (["finetune", "--data", ".", "--out", "run", "--model", "nanno"], 2, "did you mean 'nano'"),
+        (["finetune", "--data", ".", "--out", "run", "--processes", "9999"], 2, "one for each is best"),
+        (["finetune", "--data", ".", "--out", "run", "--size", "100000"], 2, "at most 4096 pixels"),
+        (["finetune", "--data", ".", "--out", "run", "--shard"], 2, "processes of torchrun"),
         (["finetune", "--data", ".", "--out", "run", "--freeze", "head"], 2, "no part 'head'"),
         (["finetune", "--data", ".", "--out", "run", "--rate", "text"], 2, "PART=FACTOR"),
         (["finetune", "--data", ".*-1", "--out", "run"], 2, "weight"),
@@ -161,6 +164,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path, monkeypatch, capsys, words,
 def test_options_become_the_request(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "finetune", lambda request, **more: asked.append((request, more)))
+    monkeypatch.setattr(recipe, "under_torchrun", lambda: True)
     main(["finetune", "--data", "a*2", "--data", "b", "--out", "run", "--minutes", "5", "--freeze", "backbone,text",
           "--learning-rate", "1e-3", "--patience", "2", "--shard", "--seed", "7", "--resume", "--from-scratch",
           "--rate", "backbone=0.1", "--rate", "text = 2"])  # fmt: skip
@@ -219,10 +223,27 @@ def test_xdecoder_learns_from_captions_phrases_and_nouns(tmp_path, monkeypatch, 
     assert all(len(terms.nouns) == 3 for terms in charged)
 
 
-def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch):
+def test_a_run_is_described_as_a_model(tmp_path, capsys):
+    data = tiny.bricks(tmp_path / "bricks")
+    assert main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "1", "--size", "64"]) == 0
+    capsys.readouterr()
+    assert main(["models", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^classes +brick$", told, re.MULTILINE)
+    assert f"{data}, part all" in told
+    assert main(["models", str(tmp_path / "run" / "best.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "nano"
+    assert main(["models", str(data)]) == 1
+    assert "holds neither model.safetensors nor best.safetensors" in capsys.readouterr().err
+
+
+def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(nano, "run", lambda *arguments: asked.append(arguments))
     assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("7 steps of 12 photos at learning rate 0.0008\n")
+    assert told.endswith(f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})\n")
     assert asked[0][:4] == (Path("p"), tmp_path, nano.config(steps=7, seed=3), None)
     (tmp_path / "state.pt").write_bytes(b"")
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1

@@ -152,7 +152,7 @@ def test_the_command_line_leaves_out_what_cannot_be_read(tmp_path, capsys):
     words = ["data", "shards", str(folder), str(tmp_path / "out")]
     assert main(words) == 0
     told = capsys.readouterr().out
-    assert "3 photos in 1 tars; 1 that cannot be used are left out" in told
+    assert "3 photos in 1 tar; 1 that cannot be used are left out" in told
     assert f"seem data check {folder}" in told
     shards = open_dataset(f"shards:{tmp_path}/out")
     assert [photo.path.name for photo in shards.photos] == ["p1.png", "p2.png", "p4.png"]

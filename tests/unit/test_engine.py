@@ -133,6 +133,15 @@ def test_a_run_of_many_short_sittings_is_the_same_run(tmp_path):
     assert log_of(tmp_path / "short") == log_of(tmp_path / "unbroken")
 
 
+def test_a_run_whose_time_is_up_is_scored_where_it_stops(tmp_path):
+    scored = []
+    hooks = Hooks(validate=lambda network, step: scored.append(step) or float(step))
+    train(toy(), a_step, replace(CONFIG, minutes=0.0, validate_every=5), tmp_path, hooks)
+    assert scored == [1]
+    train(toy(), a_step, replace(CONFIG, validate_every=5), tmp_path, hooks)
+    assert scored == [1, 5, CONFIG.steps]
+
+
 def test_a_finished_run_is_not_touched(tmp_path):
     finished = train(toy(), a_step, CONFIG, tmp_path)
     before = (tmp_path / "state.pt").read_bytes(), (tmp_path / "log.jsonl").read_bytes()

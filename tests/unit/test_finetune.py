@@ -165,22 +165,49 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     whole, _, _, request = finished
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     before = tensors_of(out / "best.safetensors")
+    evens = []
+
+    def regions(model, held):
+        evens.append(model.network.config.even_presence)
+        return recipe.Regions(0.23, 71.0)
+
     monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
+    monkeypatch.setattr(recipe, "measure_regions", regions)
     said: list[str] = []
     finetune(replace(request, out=out), resume=True, say=said.append)
     model = seem.load(out, device="cpu", precision="exact")
-    assert (model.classes, model.network.config.even_presence) == (seem.Vocabulary.of(["brick"], stuff=["brick"]), 0.07)
+    kept = model.network.config
+    assert (kept.even_presence, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
+    assert evens == [0.07]  # scores of regions depend on it
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
+    assert (summary["region_threshold"], summary["region_f1"]) == (0.23, 71.0)
     assert any("81% of those that are there are found, 92% of those that are not are refused" in line for line in said)
+    assert any("F1 71 at IoU 0.5, kept from a score of 0.23 on" in line for line in said)
     after = tensors_of(out / "best.safetensors")
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_too_few_photos_to_measure_thresholds_are_said(finished):
+    _, said, _, _ = finished
+    assert "Too few held-out photos to measure which class names to refuse" in said
+    assert "Too few to measure which regions panoptic() and instances() keep" in said
+
+
+@pytest.mark.parametrize(
+    ("write", "background"), [(tiny.bricks, True), (tiny.walls, False)], ids=["objects", "all over"]
+)
+def test_pixels_may_be_none_of_the_classes_unless_all_have_one(weights, tmp_path, write, background):
+    finetune(tiny.request_for([write(tmp_path / "set")], tmp_path / "run", weights, steps=1), say=lambda text: None)
+    model = seem.load(tmp_path / "run", device="cpu", precision="exact")
+    assert model.vocabulary().background is background
 
 
 def test_whoever_scores_a_model_on_what_it_learnt_from_is_told(finished, tmp_path, capsys):
     out, _, _, request = finished
     words = ["evaluate", "--model", str(out), "--task", "clicks", "--clicks", "1", "--baselines", "none", "--max", "1"]
-    note = f"nano has learnt from nine tenths of this part of {request.data[0]}: its scores say what it remembers."
+    who, share = "nano fine-tuned on bricks", f"nine tenths of this part of {request.data[0]}"
+    note = f"{who} has learnt from {share}: its scores say what it remembers."
     assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json")]) == 0
     assert note in capsys.readouterr().err.splitlines()
     report = json.loads((tmp_path / "report.json").read_text())
@@ -258,6 +285,14 @@ def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
     for is_nano, others in ((True, {}), (False, {"text.": 0.1})):
         config = recipe.schedule_of(request, is_nano, None, 8, 1, 10, 1.0)
         assert dict(config.rates) == {**others, "backbone.": 0.05, "decoder.": 2.0, "image_projection": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "looks"), [({}, 4), ({"scratch": True}, 0), ({"scratch": True, "patience": 3}, 3), ({"patience": 0}, 0)]
+)
+def test_random_weights_are_given_the_time_that_was_asked_for(tmp_path, asked, looks):
+    request = asked_of(tmp_path, **{"patience": None, **asked})
+    assert recipe.schedule_of(request, True, None, 8, 1, 10, 1.0).patience == looks
 
 
 def test_time_is_kept(finished, weights, tmp_path, monkeypatch):

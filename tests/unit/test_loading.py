@@ -93,6 +93,7 @@ def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_other
     assert model.classes == model.vocabulary() == own
     assert model.vocabulary(["dog"]) == seem.Vocabulary.of(["dog"])
     assert model.network.config.even_presence == 0.3
+    assert model.network.config.instance_threshold == loading.USUAL_REGION
     photo = model.encode(picture(53, 37))
     assert set(photo.semantic().labels) <= {"brick", "wall"}
     named = photo.panoptic(threshold=0.0)
@@ -100,6 +101,18 @@ def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_other
     assert set(photo.segment(seem.Point(9, 9)).labels) <= {"brick", "wall"}
     other = photo.semantic(["dog", "cat"])
     assert set(other.labels) <= {"dog", "cat"}
+
+
+def test_a_tuned_model_knows_from_when_on_to_keep_a_region(tuned):
+    kept = tuned(class_names='["brick"]', region_threshold="0.23").network.config
+    assert (kept.panoptic_threshold, kept.instance_threshold) == (0.23, 0.23)
+    other = tuned(region_threshold="0.23").network.config  # of no classes: not a model that was fine-tuned
+    assert (other.panoptic_threshold, other.instance_threshold) == (0.5, 0.55)
+
+
+@pytest.mark.parametrize(("told", "background"), [("true", True), ("false", False), ("what", False)])
+def test_pixels_of_a_tuned_model_may_be_none_of_its_classes(tuned, told, background):
+    assert tuned(class_names='["brick"]', class_background=told).vocabulary().background is background
 
 
 def test_classes_of_a_tuned_model_exclude_each_other(tuned):

@@ -13,7 +13,18 @@ import tiny_training as tiny
 from seem.data.dataset import photo_record
 from seem.data.opening import open_dataset
 from seem.evaluation.metrics.semantic import IGNORED
-from seem.training.validation import WORST, Worst, is_semantic, measure_presence, score, spread, true_classes
+from seem.training import validation
+from seem.training.validation import (
+    WORST,
+    Regions,
+    Worst,
+    is_semantic,
+    measure_presence,
+    measure_regions,
+    score,
+    spread,
+    true_classes,
+)
 from seem.vocabulary import Vocabulary
 from tiny import tiny_model, tiny_relative
 
@@ -152,3 +163,73 @@ def test_a_network_is_asked_about_its_own_classes(tmp_path):
     measured = measure_presence(model, [written(tmp_path, 6)])
     assert 1e-3 <= measured.even <= 0.9
     assert min(measured.found, measured.refused) >= 50.0 - 100 / 6  # never much worse than guessing
+
+
+# --- Where is it? -----------------------------------------------------------------------------------------------------
+
+
+class Pointing:
+    """A model that answers the `n`-th photo with the regions that are listed: class, score, mask."""
+
+    classes = Vocabulary.of(["brick", "tile"], stuff=["tile"])
+
+    def __init__(self, answers):
+        self.answers = iter(answers)
+
+    def encode(self, pixels):
+        return next(self.answers)
+
+
+@pytest.fixture
+def pointing(monkeypatch):
+    monkeypatch.setattr(validation, "regions_of", lambda seen, classes: seen)
+    return Pointing
+
+
+def truth(dataset, number, name):
+    photo = dataset.photos[number]
+    return next(each.mask() for each in dataset.objects[photo.id] if each.category.text == name)
+
+
+def test_regions_are_kept_from_where_most_are_right(tmp_path, pointing):
+    dataset = written(tmp_path, 6)  # a tile on the photos with even numbers, a brick on the others
+    names = ["tile", "brick"] * 3
+    nothing = np.zeros(tiny.HW, bool)
+    answers = [
+        [(name, 0.3 + number / 100, truth(dataset, number, name)), ("brick", 0.2, nothing)]
+        for number, name in enumerate(names)
+    ]
+    measured = measure_regions(pointing(answers), [dataset])
+    assert measured == Regions(0.3, 100.0)
+
+
+def test_an_object_is_found_once_and_only_by_its_class(tmp_path, pointing):
+    dataset = written(tmp_path, 6)
+    names = ["tile", "brick"] * 3
+    answers = [
+        [(name, 0.5, truth(dataset, n, name)), (name, 0.4, truth(dataset, n, name))] for n, name in enumerate(names)
+    ]
+    answers[0] = [("brick", 0.9, truth(dataset, 0, "tile"))]  # right place, wrong name
+    measured = measure_regions(pointing(answers), [dataset])
+    assert measured.threshold == 0.5
+    assert measured.f1 == pytest.approx(100 * 2 * 5 / (6 + 6))
+
+
+def test_where_nothing_is_right_no_threshold_is_measured(tmp_path, pointing):
+    dataset = written(tmp_path, 6)
+    assert measure_regions(pointing([[("brick", 0.9, np.zeros(tiny.HW, bool))]] * 6), [dataset]) is None
+    assert measure_regions(pointing([[]] * 6), [dataset]) is None
+    few = written(tmp_path / "few", 4)
+    told = [[(name, 0.9, truth(few, n, name))] for n, name in enumerate(["tile", "brick"] * 2)]
+    assert measure_regions(pointing(told), [few]) is None
+
+
+def test_a_network_is_asked_for_regions_of_its_own_classes(tmp_path):
+    model = tiny_model("nano")
+    assert measure_regions(model, [written(tmp_path, 6)]) is None
+    model.classes = Vocabulary.of(["brick", "tile"])
+    seen = model.encode(np.zeros((*tiny.HW, 3), np.uint8))
+    for name, sure, mask in validation.regions_of(seen, model.classes):
+        assert name in model.classes.names
+        assert validation.UNLIKELY <= sure <= 1
+        assert mask.shape == tiny.HW

@@ -24,7 +24,9 @@ from seem.vocabulary import Vocabulary
 
 MODEL_KEY = "seem_model"  # metadata of our files: the model's name
 CLASSES_KEY, STUFF_KEY = "class_names", "class_stuff"  # what it was fine-tuned on, as JSON lists
+BACKGROUND_KEY = "class_background"  # "true" where pixels may be none of them
 EVEN_KEY = "even_presence"  # what counts as a half in the photo, among those classes
+REGION_KEY = "region_threshold"  # from which score on a region of one of them is kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ def shards(
         for part, report in zip(kept, reports, strict=True):
             written = write_shards(part, out, per_shard, step)
             lost = f"; {len(report.unusable)} that cannot be used are left out" if report.unusable else ""
-            typer.echo(f"{out}: part {report.split}, {len(part.photos)} photos in {len(written)} tars{lost}")
+            tars = f"{len(written)} tar{'s' if len(written) > 1 else ''}"
+            typer.echo(f"{out}: part {report.split}, {len(part.photos)} photos in {tars}{lost}")
     if not all(report.ok for report in reports):
         typer.echo(f"Not everything could be used; what is wrong says: seem data check {spec.path}")
     typer.echo(f"Use it: seem finetune --data shards:{out}")

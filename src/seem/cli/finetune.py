@@ -43,8 +43,9 @@ def finetune(
     processes: Annotated[int | None, typer.Option(metavar="N", help=PROCESSES)] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
     patience: Annotated[
-        int, typer.Option(metavar="N", help="Stop after so many looks without progress; 0 = never.")
-    ] = 4,
+        int | None,
+        typer.Option(metavar="N", help="Stop after so many looks without progress, 0 = never; default: 4."),
+    ] = None,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", metavar=" ", help="Begin with random weights, to compare.")
     ] = False,

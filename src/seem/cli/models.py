@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, find, list_models
+from seem.loading import file_in, open_file
+from seem.zoo import KNOWN, MAIN_SCORES, ModelCard, PublishedScores, find, list_models
 
 SCORES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Tell all about this one.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME|RUN", help="Tell all about this one, or this fine-tuned model.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", metavar=" ", help="Print a list of objects instead of a table.")
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
+    if name is not None and name not in KNOWN and Path(name).exists():
+        told = about_file(Path(name))
+        typer.echo(json.dumps(told) if as_json else table([(key, str(value)) for key, value in told.items()]))
+        return
     cards = list_models() if name is None else (find(name),)
     if as_json:
         typer.echo(json.dumps([card.to_json() for card in cards]))
@@ -27,6 +35,24 @@ def models(
         typer.echo(overview(cards))
     else:
         typer.echo("\n\n".join([profile(cards[0]), *reports(cards[0])]))
+
+
+def about_file(path: Path) -> dict[str, str | float]:
+    """Tell what a file of weights, or that of a run, says about itself."""
+    file = file_in(path) if path.is_dir() else path
+    loaded = open_file(file)
+    kept = loaded.network.config
+    classes = {} if loaded.classes is None else {"classes": ", ".join(loaded.classes.names)}
+    learnt = {f"learnt from, {k}": f"{each.spec}, part {each.part}" for k, each in enumerate(loaded.learnt, 1)}
+    limits = {"regions from": kept.panoptic_threshold, "a class is there from": kept.even_presence}
+    return {
+        "file": str(file),
+        "model": loaded.name,
+        "sha256": loaded.sha256,
+        **classes,
+        **learnt,
+        **(limits if loaded.classes is not None and kept.even_presence else {}),
+    }
 
 
 def overview(cards: Sequence[ModelCard]) -> str:

@@ -216,7 +216,8 @@ class Question:
         vocabulary = photo.model.vocabulary(self.vocabulary)
         if not self.templates and not self.background:
             return vocabulary
-        return replace(vocabulary, templates=self.templates or None, background=self.background)
+        background = self.background or vocabulary.background
+        return replace(vocabulary, templates=self.templates or vocabulary.templates, background=background)
 
     def detected_in(self, photo: EncodedImage) -> Detected:
         """Return what the detector found in a photo; `ValueError` for one that it has not seen."""

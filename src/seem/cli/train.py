@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seem.cli.data import SPEC
+from seem.cli.errors import write_line
 from seem.cli.finetune import PROCESSES, Screen, parts, told_how_to_go_on
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def check_nano(
         raise FileExistsError(f"{request.out} holds a run already; pass --resume, --overwrite or another --out.")
 
 
-def silence(row: Mapping[str, float]) -> None:
+def silence(told: object) -> None:
     """Tell nobody."""
 
 
@@ -174,8 +174,10 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     from seem.data.opening import Spec
     from seem.loading import embedded
     from seem.recipes import nano
-    from seem.recipes.finetune import begin_folder, meet
+    from seem.recipes.finetune import begin_folder, counted, meet
+    from seem.training.curves import RESULTS_FILE
     from seem.training.engine import show, world
+    from seem.training.pictures import CURVES_FILE
 
     if model not in (None, "nano") and not Path(str(model)).is_file():
         raise ValueError(f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from.")
@@ -188,6 +190,10 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     settings = replace(
         nano.config(seed=request.seed), **{name: value for name, value in asked.items() if value is not None}
     )
+    say = silence if quiet or world()[0] else write_line
+    say(f"{counted(settings.steps, 'step')} of {settings.batch} photos at learning rate {settings.learning_rate:g}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
         nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, silence if quiet else show)
+    say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
+    say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")

@@ -17,6 +17,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 
 SLACK = 1.0  # pixels that a corner may lie outside: rounding of the tools that draw
 SHOWN = 10  # flaws of one kind that the text lists
+MASKS = "in its masks 0 is nothing, 255 does not count, and 1, 2, ... are the lines of classes.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         step()
     told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.photos)
     if dataset.photos and not told and not flaws:
-        hint = "; masks are PNG files, in which 0 is nothing and 255 does not count" if _has_masks(dataset) else ""
+        hint = f"; {MASKS}" if _has_masks(dataset) else ""
         flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", f"nothing is said about any of them{hint}"))
     classes = tuple(
         ClassCount(c.id, c.name, c.is_thing, objects[c.id], photos[c.id]) for c in dataset.categories.values()

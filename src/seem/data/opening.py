@@ -135,15 +135,15 @@ def list_splits(spec: str | Spec) -> tuple[str, ...]:
     return asked.layout().splits(asked.path) or (ALL,)
 
 
-TRACES = (("data.yaml", "yolo"), ("annotations", "coco"), ("images", "folder"))
-"""What tells which data set was meant where one is not whole."""
+TRACES = (("data.yaml", "yolo"), ("labels", "yolo"), ("annotations", "coco"), ("images", "folder"))
+"""What tells which data set was meant where one is not whole; its reader says what is missing."""
 
 
 def recognise(path: Path) -> Layout:
     """Tell the format of a place by what lies there.
 
     Raises:
-        DataError: it looks like none, or like several.
+        DataError: it looks like none, not even in part, or like several.
     """
     found = [layout for layout in LAYOUTS if layout.fits(path)]
     if len(found) > 1:  # a plain folder is what the others are as well
@@ -157,7 +157,7 @@ def recognise(path: Path) -> Layout:
     hint = f"; {inner.name}/ in it is {recognise(inner).title}: give {inner}" if inner else ""
     likely = next((kind for name, kind in TRACES if (path / name).exists()), None)
     if likely and not inner:
-        raise DataError(f"{path} is no whole data set; write {likely}:{path} to be told what is missing.")
+        return next(layout for layout in LAYOUTS if layout.kind == likely)
     raise DataError(
         f"{path} is no data set in a format that is known: it holds {holding(path)}{hint}. Known are "
         + "; ".join(f"{layout.kind} ({layout.expects})" for layout in LAYOUTS)

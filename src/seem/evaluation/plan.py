@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from seem.api import Model
 from seem.data.dataset import Dataset, ReadSet, sequences
-from seem.data.opening import list_splits, open_dataset
+from seem.data.opening import Spec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset
 from seem.evaluation.chosen import Chosen
@@ -196,10 +196,13 @@ def is_asked(measure: Measure, dataset: Dataset) -> bool:
 
 
 def name_of(model: Scored) -> str:
-    """Say which model it is."""
+    """Say which model it is, and on what it was fine-tuned."""
     if isinstance(model, Nobody):
         return NOBODY
-    return model.name if isinstance(model, Model) else type(model).__name__
+    if not isinstance(model, Model):
+        return type(model).__name__
+    sets = dict.fromkeys(Spec.parse(each.spec).path.name for each in model.learnt)
+    return f"{model.name} fine-tuned on {', '.join(sets)}" if sets else model.name
 
 
 def kind_of(dataset: Dataset) -> str:

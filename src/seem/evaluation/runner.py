@@ -310,7 +310,7 @@ def card_of(model: Scored) -> ModelCard:
         return ModelCard(name_of(model), None, 0, 0, 0, "", "")
     size = model.network.config.image
     return ModelCard(
-        name=model.name,
+        name=name_of(model),
         sha256=model.sha256,
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         short_side=size.short_side,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from seem.api import Model
-from seem.checkpoints.network import CLASSES_KEY, EVEN_KEY, MODEL_KEY, STUFF_KEY, LoadedNetwork
+from seem.checkpoints.network import (
+    BACKGROUND_KEY,
+    CLASSES_KEY,
+    EVEN_KEY,
+    MODEL_KEY,
+    REGION_KEY,
+    STUFF_KEY,
+    LoadedNetwork,
+)
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
@@ -60,7 +69,15 @@ from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of
 from seem.training.pictures import CURVES_FILE, draw_progress, draw_worst
 from seem.training.published import PublishedObjective
 from seem.training.targets import PromptMix
-from seem.training.validation import LOOKED_AT, Presence, Scores, is_semantic, measure_presence, score
+from seem.training.validation import (
+    LOOKED_AT,
+    Presence,
+    Regions,
+    Scores,
+    measure_presence,
+    measure_regions,
+    score,
+)
 
 RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
 CACHE_FILE, WORST_FILE = "photos.cache", "worst.png"
@@ -85,6 +102,8 @@ FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases 
 PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
+LARGEST = 4096
+PATIENCE = 4
 MOST_PROCESSES = 8  # by default: each holds the model and the photos
 SHARED = 1.15  # processes that share a memory slow each other by about so much
 SWITCHES = ("rounds", "memory", "positive", "negative", "objects", "phrases", "visual", "captions")
@@ -110,7 +129,8 @@ class Request:
     batch: int | None = None
     device: str | None = None
     seed: int = 0
-    patience: int = 4
+    patience: int | None = None
+    """Looks without progress after which a run stops, 0 = none; None: 4, from random weights 0."""
     shard: bool = False
     epochs: int | None = None
     rates: tuple[tuple[str, float], ...] = ()
@@ -135,7 +155,9 @@ class Request:
             raise ValueError("--batch is 1; photos are looked at in pairs, one may be the other's reference: use 2.")
         if self.size is not None and (self.size < 32 or self.size % 32):
             raise ValueError(f"--size is {self.size}; it must be a multiple of 32, such as 224.")
-        if self.patience < 0 or self.seed < 0:
+        if self.size is not None and self.size > LARGEST:
+            raise ValueError(f"--size is {self.size}; at most {LARGEST} pixels are a canvas.")
+        if (self.patience or 0) < 0 or self.seed < 0:
             raise ValueError("--patience and --seed must be 0 or more.")
         check_parts(self.freeze or ())
         for part, factor in rates_of(dict(self.rates)):
@@ -219,6 +241,10 @@ def processes_for(request: Request, asked: int | None = None, *, overwrite: bool
     begun = request.out / RUN_FILE
     if asked is not None and asked < 1:
         raise ValueError(f"--processes is {asked}; it must be 1 or more.")
+    if asked is not None and asked > max(MOST_PROCESSES, os.cpu_count() or 1):
+        raise ValueError(f"--processes is {asked}; this machine has {os.cpu_count()} cores, one for each is best.")
+    if request.shard and not under_torchrun():
+        raise ValueError("--shard divides the weights between processes of torchrun; start it so, or leave it away.")
     if asked is not None and asked > 1 and under_torchrun():
         raise ValueError("torchrun has started the processes already; leave --processes away.")
     if asked is not None or under_torchrun():
@@ -400,6 +426,7 @@ def make_plan(
     finer_masks: Path | None,
 ) -> Plan:
     """Look at the data, measure a step, decide, and say so; the folder is begun once data and model are found good."""
+    loaded = opened(request.model, request.scratch, request.seed)
     surveyed = [survey(spec) for spec in request.data]
     sources = tuple(source for source, _ in surveyed)
     for source, reports in surveyed:
@@ -421,7 +448,6 @@ def make_plan(
         if judged < FEW:
             say(f"Scores of {counted(judged, 'photo')} are rough: a few points more or less mean nothing.")
 
-    loaded = opened(request.model, request.scratch, request.seed)
     network = loaded.network
     is_nano = network.meaning is not None
     parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
@@ -512,8 +538,7 @@ def named_of(material: Material, processes: int) -> int:
     )
     if not told:
         return 0
-    all_over = all(is_semantic(each) for each in material.held)
-    return max(FEWEST_NAMED, ALL_OVER // processes) if all_over else IN_PART
+    return max(FEWEST_NAMED, ALL_OVER // processes) if material.is_all_over else IN_PART
 
 
 def rest_of(named: int) -> int:
@@ -591,7 +616,7 @@ def schedule_of(
         log_every=max(1, min(20, steps // 50)),
         minutes=math.inf if request.minutes is None else 1.25 * request.minutes,
         validate_every=max(1, math.ceil(steps / VALIDATIONS)),
-        patience=request.patience,
+        patience=(0 if request.scratch else PATIENCE) if request.patience is None else request.patience,
         shard=request.shard,
     )
 
@@ -886,6 +911,7 @@ class Run:
             MODEL_KEY: self.loaded.name,
             CLASSES_KEY: json.dumps(self.material.classes),
             STUFF_KEY: json.dumps(self.material.stuff),
+            BACKGROUND_KEY: json.dumps(not self.material.is_all_over),
             "made_by": json.dumps({name: told for name, told in notes.items() if name not in MEASURED}),
             "data_fingerprint": plan.fingerprint,
             "start_sha256": plan.start_sha256,
@@ -910,7 +936,7 @@ class Run:
         if self.rank:
             meet(self.processes)
             return Outcome(summary["before"], {}, best_step, steps, self.out / BEST_FILE)
-        there = self.settle_presence()
+        there, regions = self.settle_thresholds()
         after = score(self.best(), self.material.held, FINAL_PHOTOS)
         self.draw(after)
         outcome = Outcome(summary["before"], after.parts, best_step, steps, self.out / BEST_FILE)
@@ -920,13 +946,14 @@ class Run:
                 **summary,
                 "after": after.parts,
                 **({} if there is None else {"names_found": there.found, "names_refused": there.refused}),
+                **({} if regions is None else {"region_threshold": regions.threshold, "region_f1": regions.f1}),
                 "best_step": best_step,
                 "steps": steps,
                 "sha256": sha256_of(self.out / BEST_FILE),
                 "classes": self.material.classes,
             },
         )
-        self.tell(outcome, there)
+        self.tell(outcome, there, regions)
         meet(self.processes)
         return outcome
 
@@ -936,25 +963,33 @@ class Run:
         loaded.network.to(self.device)
         return Model(loaded, self.device, "float32")
 
-    def settle_presence(self) -> Presence | None:
-        """Measure from when on a class counts as being in a photo, and write it beside the best weights.
+    def settle_thresholds(self) -> tuple[Presence | None, Regions | None]:
+        """Measure from when on a class counts as being in a photo, and from when on its regions are kept.
 
-        None for models that do not say so, and where the held-out photos do not tell.
+        Both are written beside the best weights. None for models that do not say so, and where the held-out photos do
+        not tell.
         """
-        model = self.best()
-        there = measure_presence(model, self.material.held, FINAL_PHOTOS) if model.network.meaning else None
+        if self.loaded.network.meaning is None:
+            return None, None
+        there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            content = read_tensors(self.out / BEST_FILE)
-            metadata = {**content.metadata, EVEN_KEY: f"{there.even:.4g}"}
-            write_tensors(self.out / BEST_FILE, content.tensors, metadata)
-        return there
+            self.note({EVEN_KEY: f"{there.even:.4g}"})
+        regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
+        if regions is not None:
+            self.note({REGION_KEY: f"{regions.threshold:.4g}"})
+        return there, regions
+
+    def note(self, metadata: Mapping[str, str]) -> None:
+        """Write something beside the best weights."""
+        content = read_tensors(self.out / BEST_FILE)
+        write_tensors(self.out / BEST_FILE, content.tensors, {**content.metadata, **metadata})
 
     def draw(self, after: Scores) -> None:
         """Draw curves and the worst answers."""
         draw_progress(self.out)
         draw_worst(self.out / WORST_FILE, after.worst)
 
-    def tell(self, outcome: Outcome, there: Presence | None) -> None:
+    def tell(self, outcome: Outcome, there: Presence | None, regions: Regions | None) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
             why = "the time is up" if self.is_late else f"no progress in {counted(self.plan.config.patience, 'look')}"
@@ -963,18 +998,37 @@ class Run:
                 f"{outcome.best_step}."
             )
         if outcome.best_step == 0:
-            self.say(f"No step was better than the start: {BEST_FILE} holds the weights that the run began with.")
+            self.say(
+                f"No step was better than the start: {BEST_FILE} holds the weights that the run began with. More steps "
+                "or a lower --learning-rate may help."
+            )
         for name, value in outcome.after.items():
             old = outcome.before.get(name)
             if old is not None:
                 self.say(f"{LABELS[name]}: {old:.1f} before, {value:.1f} after ({value - old:+.1f})")
-        if there is not None:
-            self.say(
-                f"Class names in held-out photos: {there.found:.0f}% of those that are there are found, "
-                f"{there.refused:.0f}% of those that are not are refused (the threshold is chosen on the same photos)"
-            )
+        if self.loaded.network.meaning is not None and self.material.classes:
+            for line in threshold_lines(there, regions):
+                self.say(line)
         self.say(f"{self.out}/: {BEST_FILE}, {RESULTS_FILE}, {CURVES_FILE}, {WORST_FILE}")
         self.say(f"Use it: seem.load({str(self.out)!r})")
+
+
+def threshold_lines(there: Presence | None, regions: Regions | None) -> Iterator[str]:
+    """Say which thresholds the held-out photos gave, and how good answers are with them."""
+    if there is None:
+        yield "Too few held-out photos to measure which class names to refuse: the usual threshold is kept."
+    else:
+        yield (
+            f"Class names in held-out photos: {there.found:.0f}% of those that are there are found, "
+            f"{there.refused:.0f}% of those that are not are refused (the threshold is chosen on the same photos)"
+        )
+    if regions is None:
+        yield "Too few to measure which regions panoptic() and instances() keep: the usual threshold is kept."
+    else:
+        yield (
+            f"Regions of panoptic() and instances(): F1 {regions.f1:.0f} at IoU 0.5, kept from a score of "
+            f"{regions.threshold:.2f} on (chosen on the same photos)"
+        )
 
 
 LABELS = {"semantic_miou": "semantic mIoU", "click_iou": "IoU after one click", "name_miou": "IoU by class name"}

@@ -23,6 +23,7 @@ from seem.data.records import (
     PanopticTruth,
     PhotoRecord,
 )
+from seem.training.validation import is_semantic
 
 if TYPE_CHECKING:
     _ByPhoto = Mapping[int, tuple[ObjectRecord, ...]]
@@ -81,6 +82,11 @@ class Material:
             for category in each.dataset.categories.values():
                 kinds[category.text] = kinds.get(category.text, False) or category.is_thing
         return tuple(name for name in self.classes if not kinds.get(name, True))
+
+    @property
+    def is_all_over(self) -> bool:
+        """Whether every set is labelled all over: each pixel has a class."""
+        return all(is_semantic(each) for each in self.held)
 
     @property
     def num_photos(self) -> tuple[int, int]:

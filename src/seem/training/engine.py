@@ -226,17 +226,16 @@ def train(
             if rank == 0:
                 log(out, progress.step, {name: a / b for name, (a, b) in progress.totals.items()}, hooks.report)
             progress.totals = {}
-        late = time.monotonic() - started > 60 * config.minutes
-        due = config.validate_every > 0 and (progress.step % config.validate_every == 0 or step + 1 == config.steps)
+        late = agreed(time.monotonic() - started > 60 * config.minutes, loss)
+        last = late or step + 1 == config.steps
+        due = config.validate_every > 0 and (progress.step % config.validate_every == 0 or last)
         if due:
             if sharded:
                 sharding.put_together(average.module, result)
             if rank == 0:
                 validate(result, progress, hooks)
-        stop = loss.new_tensor(late or (due and worn_out(progress, config)), dtype=torch.uint8)
-        if processes > 1:
-            dist.broadcast(stop, 0)  # clocks differ, and a process that goes on alone would wait for ever
-        if due or progress.step % config.checkpoint_every == 0 or step + 1 == config.steps or stop:
+        stop = late or (due and agreed(worn_out(progress, config), loss))
+        if due or progress.step % config.checkpoint_every == 0 or last or stop:
             state = (
                 state_of(model, average, optimizer, progress, config, sharded=sharded) if rank == 0 or sharded else {}
             )
@@ -247,6 +246,15 @@ def train(
     if sharded:
         sharding.put_together(average.module, result)
     return result
+
+
+def agreed(answer: bool, loss: Tensor) -> bool:
+    """Return what the first process answers: clocks differ, and one that goes on alone would wait for ever."""
+    if world()[1] == 1:
+        return answer
+    told = loss.new_tensor(answer, dtype=torch.uint8)
+    dist.broadcast(told, 0)
+    return bool(told)
 
 
 def worn_out(progress: Progress, config: TrainConfig) -> bool:
