@@ -34,6 +34,7 @@ from seem.recipes import seem as published
 from seem.recipes.finetune import Plan, finetune
 from seem.simulation.strokes import FAMILIAR, PUBLISHED
 from seem.training import course, room
+from seem.training.pictures import round_values
 from seem.training.published import PublishedObjective
 from tiny import tiny_network
 
@@ -135,6 +136,24 @@ def test_pictures_are_drawn(finished):
     for name in ("curves.png", "worst.png"):
         with Image.open(out / name) as picture:
             assert picture.size[0] >= 640
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "lines"),
+    [
+        (0.45, 63.49, [0, 20, 40, 60, 80]),
+        (26.4, 61.2, [20, 30, 40, 50, 60, 70]),
+        (99.9, 100.0, [99.9, 99.92, 99.94, 99.96, 99.98, 100.0]),
+        (-0.5, 0.5, [-0.5, 0.0, 0.5]),
+        (1e6, 1e6 + 1e-3, None),
+    ],
+)
+def test_curves_stand_between_lines_at_round_values(low, high, lines):
+    found = round_values(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert 2 <= len(found) <= 6
+    assert lines is None or found == pytest.approx(lines)
 
 
 def test_everything_is_said_before_and_after(finished):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def draw_progress(out: Path) -> None:
 
 
 def draw_panel(title: str, curves: Mapping[str, Points]) -> Image.Image:
-    """Draw one panel with axes, a grid of four lines and a legend."""
+    """Draw one panel with axes, lines at round values and a legend."""
     picture = Image.new("RGB", PANEL, BACK)
     draw = ImageDraw.Draw(picture)
     left, top, right, bottom = MARGIN[0], MARGIN[1], PANEL[0] - MARGIN[2], PANEL[1] - MARGIN[3]
@@ -60,13 +61,14 @@ def draw_panel(title: str, curves: Mapping[str, Points]) -> Image.Image:
     if not points:
         draw.text((left, (top + bottom) // 2), "nothing measured", fill=INK)
         return picture
-    (x0, x1), (y0, y1) = (limits([point[axis] for point in points]) for axis in (0, 1))
+    x0, x1 = limits([x for x, _ in points])
+    lines = round_values(*limits([y for _, y in points]))
+    y0, y1 = lines[0], lines[-1]
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (x - x0) / (x1 - x0) * (right - left), bottom - (y - y0) / (y1 - y0) * (bottom - top)
 
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        value = y0 + share * (y1 - y0)
+    for value in lines:
         draw.line([place(x0, value), place(x1, value)], fill=PALE)
         draw.text((8, place(x0, value)[1] - 6), f"{value:.4g}", fill=INK)
     for step in (x0, x1):
@@ -87,6 +89,16 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
     """Return an axis that holds all values and has a length."""
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def round_values(low: float, high: float, most: int = 5) -> list[float]:
+    """Return at most `most` intervals of round length (1, 2 or 5 times a power of ten) that hold `low` to `high`."""
+    power = math.floor(math.log10((high - low) / most))
+    for length in (factor * 10.0**exponent for exponent in range(power, power + 3) for factor in (1, 2, 5)):
+        first, last = math.floor(low / length), math.ceil(high / length)
+        if last - first <= most:
+            return [number * length for number in range(first, last + 1)]
+    raise AssertionError("a longer interval always holds")
 
 
 def draw_worst(path: Path, cases: Sequence[Case]) -> None:
