@@ -126,27 +126,22 @@ def written(tmp_path, count):
     return open_dataset(str(tiny.coco_bricks(tmp_path / "coco", count, bricks_and_tiles)), "train")
 
 
-def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(tmp_path):
-    there, gone = [0.5, 0.6, 0.7, 0.4, 0.9, 0.8], [0.1, 0.3, 0.2, 0.05, 0.3, 0.02]
-    # of the photos with odd numbers a tile is there, of those with even ones a brick
-    rows = [
+@pytest.mark.parametrize(
+    ("there", "gone", "share", "highest"),
+    [
+        ([0.5, 0.6, 0.7, 0.4, 0.9, 0.8], [0.1, 0.3, 0.2, 0.05, 0.3, 0.02], 100.0, 0.5),
+        ([0.5, 0.6, 0.7, 0.1, 0.9, 0.8], [0.1, 0.3, 0.65, 0.05, 0.3, 0.02], 100 * 5 / 6, 0.6),
+    ],
+    ids=["names can be parted", "the worse of both shares is as good as can be"],
+)
+def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(tmp_path, there, gone, share, highest):
+    rows = [  # of brick and tile: there is a tile on the photos with even numbers, a brick on the others
         (absent, present) if n % 2 == 0 else (present, absent)
         for n, (present, absent) in enumerate(zip(there, gone, strict=True))
     ]
     measured = measure_presence(Sure(rows), [written(tmp_path, 6)])
-    assert (measured.found, measured.refused) == (100.0, 100.0)
-    assert 0.3 < measured.even < 0.5
-
-
-def test_where_they_cannot_be_parted_the_worse_of_both_shares_is_as_good_as_can_be(tmp_path):
-    there, gone = [0.5, 0.6, 0.7, 0.1, 0.9, 0.8], [0.1, 0.3, 0.65, 0.05, 0.3, 0.02]
-    rows = [
-        (absent, present) if n % 2 == 0 else (present, absent)
-        for n, (present, absent) in enumerate(zip(there, gone, strict=True))
-    ]
-    measured = measure_presence(Sure(rows), [written(tmp_path, 6)])
-    assert (measured.found, measured.refused) == pytest.approx((100 * 5 / 6, 100 * 5 / 6))
-    assert 0.3 < measured.even < 0.6
+    assert (measured.found, measured.refused) == pytest.approx((share, share))
+    assert 0.3 < measured.even < highest
 
 
 def test_of_few_names_nothing_is_measured(tmp_path):

@@ -162,10 +162,6 @@ def check_nano(
         raise FileExistsError(f"{request.out} holds a run already; pass --resume, --overwrite or another --out.")
 
 
-def silence(told: object) -> None:
-    """Tell nobody."""
-
-
 def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: bool) -> None:
     """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
     from contextlib import nullcontext
@@ -174,7 +170,7 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     from seem.data.opening import Spec
     from seem.loading import embedded
     from seem.recipes import nano
-    from seem.recipes.finetune import begin_folder, counted, meet
+    from seem.recipes.finetune import begin_folder, counted, meet, nothing
     from seem.training.curves import RESULTS_FILE
     from seem.training.engine import show, world
     from seem.training.pictures import CURVES_FILE
@@ -190,10 +186,10 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     settings = replace(
         nano.config(seed=request.seed), **{name: value for name, value in asked.items() if value is not None}
     )
-    say = silence if quiet or world()[0] else write_line
+    say = nothing if quiet or world()[0] else write_line
     say(f"{counted(settings.steps, 'step')} of {settings.batch} photos at learning rate {settings.learning_rate:g}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
-        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, silence if quiet else show)
+        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
     say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")

@@ -309,8 +309,8 @@ def finetune(
     return Run(request, plan, material, device, quiet, live or quiet).go()
 
 
-def nothing(text: str) -> None:
-    """Say nothing: only the first process speaks."""
+def nothing(told: object) -> None:
+    """Say nothing: only the first process speaks, and it may be asked to be quiet."""
 
 
 # --- The folder -------------------------------------------------------------------------------------------------------
