@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import tiny
-from seem.evaluation import runner
+from seem.evaluation import playing
 from seem.evaluation.plan import Request, Task
 from seem.evaluation.runner import evaluate
 
@@ -38,8 +38,8 @@ def opener(seconds: float = 0.0):
 
 def main(data: str, out: str, seconds: str = "0") -> None:
     torch.set_num_threads(1)
-    runner.PATIENCE = 0.0
-    runner.SHARE = 0.0
+    playing.PATIENCE = 0.0
+    playing.SHARE = 0.0
     report = evaluate(partial(opener, float(seconds)), request(Path(data)), Path(out))
     sys.stdout.write("wrote" if report else "counted")
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from seem.cli.main import main
 from seem.data.records import DataError
 from seem.errors import SeemError
 from seem.evaluation import __main__ as module
-from seem.evaluation import ranks, runner
+from seem.evaluation import playing, ranks
 from seem.evaluation.journal import Chunk, Journal, read_chunks
 from seem.evaluation.plan import MAKERS, Request, Task, abilities, plan
 from seem.evaluation.ranks import Ranks
@@ -277,8 +278,8 @@ def test_a_killed_run_goes_on_and_gives_the_same(unbroken, tmp_path):
 @pytest.fixture
 def broken(pack, tmp_path, monkeypatch):
     """The report of a run that failed at its fourth photo, everything before it kept."""
-    monkeypatch.setattr(runner, "PATIENCE", 0.0)
-    monkeypatch.setattr(runner, "SHARE", 0.0)
+    monkeypatch.setattr(playing, "PATIENCE", 0.0)
+    monkeypatch.setattr(playing, "SHARE", 0.0)
     out = tmp_path / "out.json"
 
     class Fails(ColourModel):
@@ -343,7 +344,7 @@ def test_what_another_process_still_writes_is_not_counted_twice(pack, broken):
     def meddle(total, done):
         for name, text in kept.texts().items():  # a worker of the killed run goes on after the new one has begun
             (kept.folder / f"late-{name}").write_text(text)
-        return runner.nullcontext(lambda number: None)
+        return nullcontext(lambda number: None)
 
     report = evaluate(lambda: model, asked(pack, Task.PROMPTS), broken, progress=meddle)
     assert results(report) == results(evaluate(ColourModel, asked(pack, Task.PROMPTS)))
@@ -382,7 +383,7 @@ def test_two_workers_give_what_one_process_gives(unbroken, tmp_path):
 
     def progress(total, done):
         seen.append((total, done))
-        return runner.nullcontext(seen.append)
+        return nullcontext(seen.append)
 
     shared = evaluate(NANO, evaluated.request(data), out, workers=2, progress=progress)
     assert results(shared) == results(alone)
@@ -451,7 +452,7 @@ def test_ranks_share_what_they_have_and_must_agree(monkeypatch):
 
 
 def test_workers_and_ranks_do_not_mix(pack, monkeypatch):
-    monkeypatch.setattr(Ranks, "joined", classmethod(lambda cls: runner.nullcontext(cls(0, 2))))
+    monkeypatch.setattr(Ranks, "joined", classmethod(lambda cls: nullcontext(cls(0, 2))))
     with pytest.raises(ValueError, match="under torchrun its ranks alone"):
         evaluate(ColourModel, asked(pack), workers=2)
 

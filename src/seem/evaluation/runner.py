@@ -11,26 +11,24 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from seem.api import Model
 from seem.errors import SeemError
 from seem.evaluation.journal import Chunk, Journal, Spot, read_chunks
-from seem.evaluation.measure import Clock, Look, play_photo
+from seem.evaluation.measure import Clock
 from seem.evaluation.names import Names
 from seem.evaluation.plan import Request, Step, kind_of, name_of, plan
+from seem.evaluation.playing import flat, play_spots, tallies_of
 from seem.evaluation.ranks import Ranks
 from seem.evaluation.report import DataCard, Entry, Machine, ModelCard, Report, Spent, installed_versions
 from seem.evaluation.subject import Scored
-from seem.evaluation.tally import Tally, add_states, blank, states_of
+from seem.evaluation.tally import add_states
 from seem.evaluation.workers import play_in_processes
 
 Opener: TypeAlias = "Callable[[], Scored]"
@@ -40,9 +38,6 @@ Progress: TypeAlias = "Callable[[int, int], AbstractContextManager[Callable[[int
 """Shows how far it is: given all photos and those that were done before, yields what to call with a number more."""
 
 CLOCKED = tuple(column.name for column in fields(Clock))
-
-PATIENCE = 3.0  # seconds of work that may be lost, or this share of the time so far
-SHARE = 0.01
 
 
 def evaluate(
@@ -116,93 +111,6 @@ def _journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[Journa
 def all_spots(steps: Sequence[Step]) -> list[Spot]:
     """List all photos of a run."""
     return [(number, place) for number, step in enumerate(steps) for place in step.places()]
-
-
-# --- Playing ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Ready:
-    """A photo that has been read, with what is asked about it."""
-
-    spot: Spot
-    items: dict[int, Sequence[Any]]
-    pixels: UInt8[np.ndarray, "h w 3"] | None
-
-
-def play_spots(
-    model: Scored,
-    steps: Sequence[Step],
-    spots: Sequence[Spot],
-    journal: Journal,
-    step: Callable[[int], object],
-    session: str | None = None,
-) -> None:
-    """Play photos and keep what was counted every few seconds; the next photo is read while the model works."""
-    counting = _Counting(steps, journal, session)
-    with ThreadPoolExecutor(1) as reader:
-        ahead = None
-        for number, spot in enumerate(spots):
-            ready = (ahead or reader.submit(_read, steps, spot)).result()
-            following = spots[number + 1 : number + 2]
-            ahead = reader.submit(_read, steps, following[0]) if following else None
-            counting.play(model, ready)
-            step(1)
-    counting.keep()
-
-
-def _read(steps: Sequence[Step], spot: Spot) -> _Ready:
-    step, place = steps[spot[0]], spot[1]
-    photo = step.dataset.photos[place]
-    asked = {k: step.measures[k].items(photo) for k in step.measures_at(place)}
-    items = {k: some for k, some in asked.items() if len(some)}
-    return _Ready(spot, items, step.dataset.image(photo) if items else None)
-
-
-@dataclass
-class _Counting:
-    """The tallies of the photos that are not kept yet."""
-
-    steps: Sequence[Step]
-    journal: Journal
-    session: str | None
-    clock: Clock = field(default_factory=Clock)
-    done: list[Spot] = field(default_factory=list)
-    began: float = field(default_factory=lambda: time.perf_counter())  # whichever clock it is by then
-    since: float = field(default_factory=lambda: time.perf_counter())
-
-    def __post_init__(self) -> None:
-        self.tallies = tallies_of(self.steps)
-
-    def play(self, model: Scored, ready: _Ready) -> None:
-        number, place = ready.spot
-        step, tallies = self.steps[number], self.tallies[number]
-        if ready.pixels is not None:
-            pixels = ready.pixels
-            look = Look(model, step.dataset, step.dataset.photos[place], place, self.clock, lambda: pixels)
-            play_photo(look, [(step.measures[k], items, tallies[k]) for k, items in ready.items.items()])
-        self.done.append(ready.spot)
-        now = time.perf_counter()
-        if now - self.since > max(PATIENCE, SHARE * (now - self.began)):
-            self.keep()
-
-    def keep(self) -> None:
-        if not self.done:
-            return
-        now = time.perf_counter()
-        seconds = {**asdict(self.clock), "all": now - self.since}
-        self.journal.write(Chunk(tuple(self.done), states_of(flat(self.tallies)), seconds), self.session)
-        self.tallies, self.clock, self.done, self.since = tallies_of(self.steps), Clock(), [], now
-
-
-def tallies_of(steps: Sequence[Step]) -> list[list[list[Tally]]]:
-    """Begin to count: for every data set and measure its lines."""
-    return [[blank(measure.lines) for measure in step.measures] for step in steps]
-
-
-def flat(tallies: Sequence[Sequence[Sequence[Tally]]]) -> list[Tally]:
-    """List all lines of a run."""
-    return [line for step in tallies for measure in step for line in measure]
 
 
 # --- Summing up -------------------------------------------------------------------------------------------------------

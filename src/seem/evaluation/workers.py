@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from seem.evaluation.journal import Journal, Spot
 from seem.evaluation.plan import Decided, Request, plan_as
+from seem.evaluation.playing import play_spots
 from seem.evaluation.subject import Scored
 from seem.processes import spread
 
@@ -60,7 +61,6 @@ def work(
     counter: Synchronized[int],
 ) -> None:
     """Be one of the processes."""
-    from seem.evaluation.runner import play_spots  # which itself starts this one
 
     def step(number: int) -> None:
         with counter.get_lock():
