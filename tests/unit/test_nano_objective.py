@@ -41,7 +41,7 @@ from tiny import tiny_network
 ONE_ROUND = Objective(rounds=(1.0,), num_points=64)
 TWO_ROUNDS = Objective(rounds=(0.0, 1.0), num_points=64)
 VISUAL_ALONE = PromptMix(text=0.0, text_and_visual=0.0, negative=0.0, reference=0.0)
-EVERY_KIND = PromptMix(text=0.5, text_and_visual=0.25, absent=0.0, negative=1.0, reference=0.4, reference_beside=0.0)
+EVERY_KIND = PromptMix(text=0.5, text_and_visual=0.25, absent=0.0, negative=1.0, reference=0.4)
 TEXT_ALONE = PromptMix(text=1.0, absent=0.0, reference=0.0)
 ABSENT = PromptMix(text=1.0, absent=1.0, reference=0.0)
 SHOWN = PromptMix(reference=1.0, reference_absent=0.0)

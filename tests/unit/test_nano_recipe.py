@@ -47,7 +47,8 @@ TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
 
 
 @pytest.mark.parametrize(
-    ("share", "size"), [(0.0, 160), (0.4499, 160), (0.45, 192), (0.7499, 192), (0.75, 224), (0.9999, 224), (1.0, 224)]
+    ("share", "size"),
+    [(0.0, 160), (0.3999, 160), (0.4, 192), (0.6999, 192), (0.7, 224), (0.8799, 224), (0.88, 256), (1.0, 256)],
 )
 def test_small_pictures_come_first(share, size):
     assert recipe.stage_at(share).size == size

@@ -21,7 +21,6 @@ from seem.training.targets import (
     phrase_request,
     phrase_rows,
     reference_request,
-    shown_beside,
     shrink,
     visual_request,
 )
@@ -218,19 +217,6 @@ def test_photos_that_say_nothing_about_each_other_make_no_reference():
     assert reference_request(sample, scene((("", LOW),)), OFTEN, rng()) is None
     unsure = replace(sample, complete_names=frozenset())
     assert reference_request(unsure, scene((("square", LOW),)), OFTEN, rng()) is None
-
-
-def test_a_reference_beside_marks_shows_the_same_class_and_changes_nothing_else():
-    request = visual_request(scene(), 0, False, VISUAL_ALONE, rng())
-    beside = shown_beside(request, scene((("disc", LEFT), ("square", LOW))), rng())
-    assert np.array_equal(beside.reference, mask(LOW))
-    assert np.array_equal(beside.truth, mask(LEFT))  # the one that is marked, not all of its class
-    assert np.array_equal(marked(beside), marked(request))
-    assert shown_beside(request, scene((("disc", LEFT),)), rng()) is request
-    assert shown_beside(replace(request, name=""), scene((("", LOW),)), rng()).reference.sum() == 0
-    mix = replace(VISUAL_ALONE, reference=0.0, reference_beside=1.0)
-    drawn = draw_requests(scene(), 2, mix, rng(), scene((("disc", LOW), ("square", LOW))))
-    assert all(marked(each).any() and each.reference.any() for each in drawn)
 
 
 def test_references_lie_in_the_partner_of_the_pair():

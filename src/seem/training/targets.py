@@ -37,8 +37,6 @@ class PromptMix:
     """How visual prompts are drawn."""
     again: bool = True
     """Whether a photo of few objects is asked about them again, by other visual prompts."""
-    reference_beside: float = 0.0
-    """Of the visual prompts: how many come with a region of the partner photo that shows the same class."""
     reference: float = 0.2
     """How often a region of the partner photo says what is meant."""
     reference_absent: float = 0.2
@@ -154,10 +152,7 @@ def draw_requests(
             requests.append(phrase)
         else:
             with_text = dice < mix.text + mix.text_and_visual
-            marked = visual_request(sample, index, with_text, mix, rng)
-            if partner is not None and rng.random() < mix.reference_beside:
-                marked = shown_beside(marked, partner, rng)
-            requests.append(marked)
+            requests.append(visual_request(sample, index, with_text, mix, rng))
     empty = np.zeros(sample.image.shape[1:], dtype=bool)
     for _ in range(count - len(requests)):
         again = chosen[int(rng.integers(len(chosen)))] if chosen and mix.again else None
@@ -202,12 +197,6 @@ def reference_request(sample: Sample, partner: Sample, mix: PromptMix, rng: np.r
 def shown_by(partner: Sample) -> list[int]:
     """Return which objects of a photo can show what is meant: those with a class, and not too small beside the rest."""
     return [i for i in np.flatnonzero(partner.areas >= 0.005 * partner.areas.sum()).tolist() if partner.names[i]]
-
-
-def shown_beside(marked: Request, partner: Sample, rng: np.random.Generator) -> Request:
-    """Show, beside the marks, an object of the same class in the partner photo, if there is one."""
-    same = [i for i in shown_by(partner) if partner.names[i] == marked.name]
-    return replace(marked, reference=partner.masks[same[int(rng.integers(len(same)))]]) if same else marked
 
 
 def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator) -> Request:
