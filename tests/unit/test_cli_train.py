@@ -242,7 +242,7 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(nano, "run", lambda *arguments: asked.append(arguments))
     assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("7 steps of 24 photos at learning rate 0.0008\n")
+    assert told.startswith("7 steps of 24 photos at learning rate 0.0005\n")
     assert told.endswith(f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})\n")
     assert asked[0][:4] == (Path("p"), tmp_path, nano.config(steps=7, seed=3), None)
     (tmp_path / "state.pt").write_bytes(b"")

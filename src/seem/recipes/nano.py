@@ -81,16 +81,16 @@ NAMED_VIEW = Augmentation(
 
 
 def config(
-    steps: int = 1600,
+    steps: int = 1250,
     batch: int = 24,
-    learning_rate: float = 8e-4,
+    learning_rate: float = 5e-4,
     average: float = 0.996,
     seed: int = 0,
 ) -> TrainConfig:
     """Return the settings of a run; the defaults are those of the embedded model."""
     return TrainConfig(
         steps=steps, batch=batch, learning_rate=learning_rate, average=average, seed=seed,
-        warmup=60, schedule="hold", checkpoint_every=50,
+        warmup=60, schedule="hold", checkpoint_every=50, optimizer="muon",
     )  # fmt: skip
 
 
@@ -176,7 +176,8 @@ def check_same(config: TrainConfig, out: Path) -> None:
     if not (out / STATE_FILE).is_file():
         return
     begun = torch.load(out / STATE_FILE, weights_only=True, mmap=True, map_location="cpu")["config"]
-    refuse_changes(out, begun, {name: getattr(config, name) for name in ("batch", "learning_rate", "seed")})
+    kept = ("batch", "learning_rate", "optimizer", "seed")
+    refuse_changes(out, begun, {name: getattr(config, name) for name in kept})
 
 
 class Lessons:

@@ -28,6 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from seem.checkpoints.safe import settle
 from seem.errors import SeemError
+from seem.training.muon import Muon
 
 LOG_FILE = "log.jsonl"
 STATE_FILE = "state.pt"
@@ -61,6 +62,8 @@ class TrainConfig:
     rates: tuple[tuple[str, float], ...] = ()
     """Factors of the learning rate by the beginning of parameter names; the longest that fits counts."""
     betas: tuple[float, float] = (0.9, 0.98)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Muon teaches more per step from given weights (docs/nano.md)."""
     validate_every: int = 0
     """Steps between two validations; 0 = none."""
     patience: int = 0
@@ -306,8 +309,11 @@ def validate(average: nn.Module, progress: Progress, hooks: Hooks) -> None:
     average.train(mode)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Decay matrices and convolutions, not norms, biases, embeddings or single vectors."""
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Decay matrices and convolutions, not norms, biases, embeddings or single vectors.
+
+    With Muon the weights of linear layers and convolutions are its matrices; tables (queries, places) are AdamW's.
+    """
     tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for factor in (1.0, *sorted({factor for _, factor in config.rates} - {1.0})):
@@ -319,8 +325,24 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         for (factor, decays), members in groups.items()
         if members or factor == 1.0
     ]
+    if config.optimizer == "muon":
+        if config.shard:
+            raise ValueError("Muon needs whole matrices, and `shard` divides them; use the optimizer 'adamw'.")
+        return Muon(by_rule(model, rows), config.learning_rate, config.betas)
     single = False if config.shard else None  # divided and undivided tensors do not go through one kernel
     return torch.optim.AdamW(rows, lr=config.learning_rate, betas=config.betas, foreach=single)
+
+
+def by_rule(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Divide groups into those of Muon's matrices and the others."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.MultiheadAttention))]
+    matrices = {id(p) for layer in layers for p in layer.parameters(recurse=False) if p.ndim > 1}
+    return [
+        {**group, "params": members, "orthogonal": orthogonal}
+        for group in groups
+        for orthogonal in (True, False)
+        if (members := [p for p in group["params"] if (id(p) in matrices) is orthogonal])
+    ]
 
 
 def rate_of(name: str, rates: tuple[tuple[str, float], ...]) -> float:
