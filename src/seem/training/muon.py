@@ -78,4 +78,5 @@ def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
     for _ in range(TURNS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return (x if wide else x.mT).to(matrix.dtype)
+    turned: Tensor = (x if wide else x.mT).to(matrix.dtype)
+    return turned
