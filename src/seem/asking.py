@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import Segmenter
-from seem.prompts import Audio, Mask, Prompt, Reference, Text, VisualPrompt
+from seem.prompts import Audio, Mask, Polygon, Prompt, Reference, Text, VisualPrompt
 from seem.tasks.reference import place_of
 
 VISUAL = "Point, Stroke, Scribble, Polygon, Box, Mask"
@@ -67,6 +67,15 @@ class Asked:
         """The prompts that become marks: all, but mask logits only if nothing else says where the object is."""
         marks = tuple(p for p in self.visual if not (isinstance(p, Mask) and p.logits is not None))
         return marks if any(p.positive for p in marks) else self.visual
+
+    def outlined_for(self, network: Segmenter) -> tuple[Polygon, ...]:
+        """Return the polygons that are outlines of the object to a model, not only marks on it.
+
+        To one with a dense head they also bound the object, and their area is its mask so far. As marks alone they gave
+        masks that were further from the truth than the polygons themselves (`docs/nano.md`).
+        """
+        takes = network.mask_refiner is not None and network.config.polygon_rule == "filled"
+        return tuple(p for p in self.visual if isinstance(p, Polygon)) if takes else ()
 
     def heard_by(self, network: Segmenter) -> Asked:
         """Return what a model makes use of: a dense head (nano) does not follow marks well with a reference beside.

@@ -49,6 +49,7 @@ SPARE = 4  # queries looked at for every candidate asked for; some answer with t
 OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
 AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 NEVER = -1e4  # logit of what is no answer
+OUTLINED = 3.0  # logit of a mask so far that is an outline: inside, and outside the same below zero
 MEANING_STRIDE = 4  # network pixels of a place of the map of meaning
 QUOTED = 60  # characters of a phrase that a note quotes
 
@@ -248,7 +249,8 @@ class Predictor:
             if not policy.takes_many or (asked.words and policy.shares_phrases):
                 yield [row]
             else:
-                together[asked.previous is not None].append(row)
+                remembers = asked.previous is not None or bool(asked.outlined_for(self.model.network))
+                together[remembers].append(row)
         for rows in together.values():
             only_clicks = all(isinstance(prompt, Point) for row in rows for prompt in objects[row].visual)
             most = OBJECTS_TOGETHER if policy.objects_apart or only_clicks else AREAS_TOGETHER
@@ -300,30 +302,43 @@ class Predictor:
         maps = np.zeros((3, len(objects), *self.frame.padded_hw), dtype=np.bool_)
         height, width = self.drawing.network_hw
         for row, asked in enumerate(objects):
+            outlines = asked.outlined_for(self.model.network)
             for prompt in asked.drawn:
-                layer = 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
-                maps[layer, row, :height, :width] |= prompt.rasterise(self.drawing)
+                drawn = prompt.rasterise(self.drawing)
+                if not isinstance(prompt, Box):
+                    maps[0 if prompt.positive else 1, row, :height, :width] |= drawn
+                if isinstance(prompt, Box) or prompt in outlines:
+                    maps[2, row, :height, :width] |= drawn
         positive, negative, bounds = torch.from_numpy(maps)[:, None].to(self.model.device)
         return VisualPrompts(positive, negative, bounds)
 
     def _previous(
         self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None
     ) -> Float[Tensor, "1 n h w"] | None:
-        """Return the previous masks: a session's, or logits that were handed in."""
-        handed = [asked.previous for asked in objects if asked.previous is not None]
+        """Return the previous masks: a session's, or what the prompts hand in, all objects of a pass or none."""
         if previous is not None:
             return previous.to(self.model.device)
-        if not handed:
-            return None
+        handed = [logits for asked in objects if (logits := self._handed(asked)) is not None]
+        return torch.stack(handed)[None].to(self.model.device) if handed else None
+
+    def _handed(self, asked: Asked) -> Float[Tensor, "h w"] | None:
+        """Return the mask that the prompts about an object hand in: mask logits, or the area of its outline."""
         height, width = (side // 4 for side in self.frame.padded_hw)
-        for logits in handed:
+        if (logits := asked.previous) is not None:
             if logits.shape[-2:] != (height, width):
                 raise ValueError(
                     f"The mask logits are {logits.shape[-1]} x {logits.shape[-2]}, this photo's {width} x {height}; "
                     "hand in logits of the same photo, encoded at the same size."
                 )
-        stacked = np.stack([logits.reshape(height, width) for logits in handed])
-        return torch.from_numpy(stacked)[None].to(self.model.device)
+            return torch.from_numpy(logits.reshape(height, width))
+        outlines = asked.outlined_for(self.model.network)
+        if not outlines:
+            return None
+        inside = np.zeros(self.frame.padded_hw, np.float32)
+        rows, columns = self.drawing.network_hw
+        for polygon in outlines:
+            np.maximum(inside[:rows, :columns], polygon.rasterise(self.drawing), out=inside[:rows, :columns])
+        return F.avg_pool2d(torch.from_numpy(inside)[None] * 2 - 1, 4)[0] * OUTLINED
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""
