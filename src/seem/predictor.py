@@ -330,7 +330,7 @@ class Predictor:
                     f"The mask logits are {logits.shape[-1]} x {logits.shape[-2]}, this photo's {width} x {height}; "
                     "hand in logits of the same photo, encoded at the same size."
                 )
-            return torch.from_numpy(logits.reshape(height, width))
+            return torch.tensor(logits.reshape(height, width))
         outlines = asked.outlined_for(self.model.network)
         if not outlines:
             return None

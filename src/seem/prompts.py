@@ -174,7 +174,10 @@ class Scribble:
 
 @dataclass(frozen=True, slots=True)
 class Polygon:
-    """A closed outline through at least three points that are not on one line; it may cross itself."""
+    """A closed outline through at least three points that are not on one line; it may cross itself.
+
+    To nano it is the outline of the object, to be made exact; to the published models a curve drawn on it.
+    """
 
     positive: ClassVar[bool] = True
 

@@ -9,6 +9,7 @@ from PIL import Image
 import seem
 from seem.api import EncodedImage
 from seem.asking import Asked
+from seem.drawing import Frame
 from seem.models.decoder.policy import Kind
 from seem.models.segmenter import Segmenter
 from seem.predictor import Predictor
@@ -244,6 +245,64 @@ def test_the_answer_says_which_rule_it_follows(photo):
     polygon = {"nano": "polygon: filled", "seem-focal-t-v1": "polygon: closed curve, one network pixel wide"}
     assert result.provenance.rules == ("box: filled", "point: 3 x 3 network pixels", polygon[photo.model.name])
     assert result.provenance.prompts[1] == (box, RED_CAR)
+
+
+def marks_of(photo, *prompts):
+    drawn = photo._predictor._draw([Asked.of(prompts)])
+    return [layer[0, 0].numpy() for layer in (drawn.positive, drawn.negative, drawn.bounds)]
+
+
+def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(photo):
+    square = seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])
+    positive, negative, bounds = marks_of(photo, square)
+    assert positive.any()
+    assert not negative.any()
+    so_far = photo._predictor._previous([Asked.of([square])], None)
+    if photo.model.name != "nano":
+        assert not bounds.any()
+        assert so_far is None
+        return
+    np.testing.assert_array_equal(bounds, positive)
+    assert so_far.shape == (1, 1, 16, 24)
+    height, width = photo._predictor.frame.input_hw
+    inside = positive[:height, :width].reshape(height // 4, 4, width // 4, 4).all(axis=(1, 3))
+    outside = ~positive[:height, :width].reshape(height // 4, 4, width // 4, 4).any(axis=(1, 3))
+    told = so_far[0, 0, : height // 4, : width // 4].numpy()
+    assert (told[inside] == 3.0).all()
+    assert (told[outside] == -3.0).all()
+    other = seem.Polygon([(40, 20), (50, 20), (50, 30)])
+    both = photo._predictor._previous([Asked.of([square, other])], None)
+    assert (both >= so_far).all()
+    assert (both > so_far).any()
+
+
+def test_what_was_answered_before_comes_before_an_outline(photo):
+    outline = seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])
+    logits = np.random.default_rng(0).normal(size=(16, 24)).astype(np.float32)
+    handed = photo._predictor._previous([Asked.of([outline, seem.Mask(logits=logits)])], None)
+    np.testing.assert_array_equal(handed[0, 0], logits)
+    before = torch.zeros(1, 1, 16, 24)
+    assert photo._predictor._previous([Asked.of([outline])], before) is before
+
+
+def test_outlines_and_clicks_of_one_call_do_not_disturb_each_other():
+    photo = tiny_model("nano").encode(picture(53, 37))
+    asked = [[seem.Point(4, 2)], [seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])], [seem.Box(3, 4, 30, 20)]]
+    together = photo.segment_many(asked)
+    for row, prompts in enumerate(asked):
+        assert same(together[row : row + 1], photo.segment(*prompts), tolerance=1e-4)
+
+
+def test_nano_keeps_to_an_outline():
+    photo = seem.load("nano").encode("examples/photos/coffee.jpg")
+    height, width = photo.hw
+    corners = [(0.3, 0.25), (0.55, 0.2), (0.75, 0.4), (0.7, 0.7), (0.4, 0.75), (0.25, 0.5)]
+    outline = seem.Polygon([(x * width, y * height) for x, y in corners])
+    drawn = outline.rasterise(Frame(photo.hw, photo.hw))
+    found = photo.segment(outline).masks[0]
+    assert (found & drawn).sum() > 0.75 * (found | drawn).sum()
+    marked = photo.segment(seem.Mask(drawn)).masks[0]  # the same area as a mark
+    assert (found & drawn).sum() / (found | drawn).sum() > (marked & drawn).sum() / (marked | drawn).sum()
 
 
 def test_mask_logits_go_out_and_in_again(photo):
