@@ -22,6 +22,7 @@ from seem.drawing import Frame
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import Kind
+from seem.models.mask_refiner import so_far
 from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit
@@ -49,7 +50,6 @@ SPARE = 4  # queries looked at for every candidate asked for; some answer with t
 OBJECTS_TOGETHER = 64  # objects answered in one pass, which bounds memory
 AREAS_TOGETHER = 8  # the same where objects share the pixels that become tokens and any is more than a click
 NEVER = -1e4  # logit of what is no answer
-OUTLINED = 3.0  # logit of a mask so far that is an outline: inside, and outside the same below zero
 MEANING_STRIDE = 4  # network pixels of a place of the map of meaning
 QUOTED = 60  # characters of a phrase that a note quotes
 
@@ -334,11 +334,11 @@ class Predictor:
         outlines = asked.outlined_for(self.model.network)
         if not outlines:
             return None
-        inside = np.zeros(self.frame.padded_hw, np.float32)
+        inside = np.zeros(self.frame.padded_hw, np.bool_)
         rows, columns = self.drawing.network_hw
         for polygon in outlines:
-            np.maximum(inside[:rows, :columns], polygon.rasterise(self.drawing), out=inside[:rows, :columns])
-        return F.avg_pool2d(torch.from_numpy(inside)[None] * 2 - 1, 4)[0] * OUTLINED
+            inside[:rows, :columns] |= polygon.rasterise(self.drawing)
+        return so_far(torch.from_numpy(inside)[None, None])[0, 0]
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""

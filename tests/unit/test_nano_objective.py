@@ -21,6 +21,7 @@ from seem.training.nano import (
     Objective,
     add_clicks,
     asked_about,
+    begun,
     coarse_terms,
     encode_texts,
     gather_meant,
@@ -121,7 +122,7 @@ def without_gradient(network):
 
 def test_gradients_reach_every_parameter():
     network = tiny_network("nano").train()
-    batch = batch_of(scene(LEFT, RIGHT, LOW), scene(LOW, LEFT, RIGHT), mix=EVERY_KIND, seed=3)
+    batch = batch_of(scene(LEFT, RIGHT, LOW), scene(LOW, LEFT, RIGHT), mix=EVERY_KIND, seed=6)
     marks = {(bool(r.phrase), bool(r.positive.any()), bool(r.reference.any())) for p in batch.requests for r in p}
     assert marks >= {(True, False, False), (True, True, False), (False, True, False), (False, False, True)}
     loss_of(network, batch).total.backward()
@@ -178,6 +179,19 @@ def test_rounds_leave_the_prompts_of_the_batch_as_they_were():
 
 
 # ------------------------------------------------------------------------------------------------ what counts
+
+
+def test_an_outline_is_the_mask_so_far_of_its_object_alone():
+    requests = [Request.of(mask(LEFT), positive=mask(LEFT), bounds=mask(LEFT)), Request.of(mask(LOW), bounds=mask(LOW))]
+    drawn = {name: [getattr(request, name) for request in requests] for name in ("positive", "bounds")}
+    batch = batch_of(scene(LEFT, LOW), count=2)
+    batch = replace(batch, **{name: torch.from_numpy(np.stack(maps))[None] for name, maps in drawn.items()})
+    so_far = begun(batch)
+    assert so_far.shape == (1, 2, 16, 16)
+    assert torch.equal(so_far[0, 0] > 0, shrink(batch.positive[:, :1], 4)[0, 0] > 0.5)
+    assert so_far[0, 0].unique().tolist() == [-3.0, 3.0]
+    assert not so_far[0, 1].any()
+    assert begun(replace(batch, positive=torch.zeros_like(batch.positive))) is None
 
 
 @pytest.mark.parametrize("mix", [VISUAL_ALONE, TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0, negative=1.0)])

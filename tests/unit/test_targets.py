@@ -12,6 +12,7 @@ from seem.config import ImageConfig
 from seem.data.transforms import PAD_RGB, Sample
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.simulation.strokes import Habits, Kind, PolygonRule
 from seem.training.targets import (
     PhraseBook,
     PromptMix,
@@ -117,7 +118,8 @@ def test_visual_prompts_are_drawn_on_their_object_and_inside_the_photo():
         assert request.positive.shape == request.negative.shape == (64, 64)
         assert (marked(request) & request.truth).any()
         assert not marked(request)[48:].any()
-        assert not (request.positive.any() and request.bounds.any())  # a box is not a filled shape
+        if request.positive.any() and request.bounds.any():  # a polygon marks and bounds, a box bounds alone
+            assert np.array_equal(request.positive, request.bounds)
         assert request.negative.any()
         assert not request.negative[48:].any()
         assert not request.negative.all()
@@ -132,9 +134,20 @@ def test_prompts_about_objects_at_the_edge_stay_on_the_canvas(corner):
         assert (marked(request) & request.truth).any()
 
 
+@pytest.mark.parametrize("rule", PolygonRule)
+def test_a_polygon_bounds_its_object_where_it_is_its_outline(rule):
+    mix = replace(VISUAL_ALONE, habits=Habits({Kind.POLYGON: 1.0}, rule))
+    batch = make_batch([scene((("disc", LOW),))], ImageConfig(), 2, mix, rng())
+    assert batch.positive.flatten(2).any(-1).all()
+    assert torch.equal(batch.bounds, batch.positive if rule is PolygonRule.FILLED else torch.zeros_like(batch.bounds))
+    assert torch.equal(batch.outlines, batch.bounds)
+    boxes = make_batch([scene()], ImageConfig(), 2, replace(mix, habits=Habits({Kind.BOX: 1.0})), rng())
+    assert not boxes.outlines.any()
+
+
 def test_boxes_have_a_map_of_their_own():
     requests = [visual_request(scene(), 0, False, VISUAL_ALONE, rng(seed)) for seed in range(60)]
-    boxes = [request for request in requests if request.bounds.any()]
+    boxes = [request for request in requests if request.bounds.any() and not request.positive.any()]
     assert 0 < len(boxes) < len(requests)
     for request in boxes:
         rows, columns = np.nonzero(request.bounds)

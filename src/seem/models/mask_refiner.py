@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seem.config import MaskRefinerConfig
 from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
+OUTLINED = 3.0  # logit inside an outline, and below zero outside
 REACHES = (2, 3, 6, 12)  # growing dilations, in steps of stride 4: 2, 5, 11 and 23 in all
 
 
@@ -175,6 +176,11 @@ def prompt_maps(
     alike = nothing if likeness is None else 3 * fit(likeness.to(coarse.dtype), hw)
     maps = (positive, negative, nearness(positive), nearness(negative), before, torch.tanh(coarse / 2), bounds, alike)
     return torch.stack(maps, dim=2)
+
+
+def so_far(outlines: Bool[Tensor, "b n h w"]) -> Float[Tensor, "b n h4 w4"]:
+    """Return the areas of outlines (a polygon around the object) as the masks of a round before: logits at stride 4."""
+    return (F.avg_pool2d(outlines.float(), 4) * 2 - 1) * OUTLINED
 
 
 def nearness(marks: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from seem.data.transforms import Sample
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import RefinedMasks, compare, fit, prompt_maps, shown
+from seem.models.mask_refiner import RefinedMasks, compare, fit, prompt_maps, shown, so_far
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import (
@@ -106,7 +106,7 @@ def step_loss(
     num_rounds = 1 + int(rng.choice(len(objective.rounds), p=objective.rounds))
 
     positive, negative = batch.positive.clone(), batch.negative.clone()
-    previous: Tensor | None = None
+    previous = begun(batch)
     refined_loss, coarse_loss, quality_loss, names_loss = [], [], [], []
     object_loss = iou = torch.zeros((), device=positive.device)
     for turn in range(num_rounds):
@@ -225,7 +225,7 @@ def spoken_loss(
     names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)].float()))
     meant = gather_meant(model, image, batch, text, rows)
     prompts = VisualPrompts(batch.positive, batch.negative, batch.bounds)
-    _, refined, coarse = answer(model, image, prompts, meant, None, VISUAL)
+    _, refined, coarse = answer(model, image, prompts, meant, begun(batch), VISUAL)
     mask, _, quality = refined_terms(refined, batch)
     masks = objective.refined * mask + objective.coarse * coarse_terms(coarse, batch) + objective.quality * quality
     return objective.spoken * masks + named_terms(model, image.meaning, batch.samples, names, objective)
@@ -252,6 +252,13 @@ def answer(
     maps = prompt_maps(prompts, coarse, before, compare(image.meaning, meant.vectors))
     refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
     return output, refined, coarse
+
+
+def begun(batch: TrainingBatch) -> Float[Tensor, "b n h4 w4"] | None:
+    """Return the masks so far of a first round: the areas of outlines, nothing (0) for other requests."""
+    outlines = batch.outlines
+    drawn = outlines.flatten(2).any(dim=-1)[..., None, None]
+    return torch.where(drawn, so_far(outlines), 0) if drawn.any() else None
 
 
 def asked_about(batch: TrainingBatch) -> Bool[Tensor, "b n"]:

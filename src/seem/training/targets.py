@@ -18,7 +18,7 @@ from seem.config import ImageConfig
 from seem.data.transforms import Sample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import FAMILIAR, Habits, Kind, draw_wrong_points, mixed
+from seem.simulation.strokes import FAMILIAR, Habits, Kind, PolygonRule, draw_wrong_points, mixed
 
 Marks: TypeAlias = "Bool[np.ndarray, 's s']"
 
@@ -47,7 +47,8 @@ class PromptMix:
 class Request:
     """One object that a step asks about. An absent thing has an empty truth; `phrase` is empty without text.
 
-    `bounds` is a filled box. `reference` is a region of the partner photo, empty without one.
+    `bounds` is a filled box, or the area of a polygon, which is `positive` too. `reference` is a region of the partner
+    photo, empty without one.
     """
 
     truth: Bool[np.ndarray, "s s"]
@@ -89,6 +90,11 @@ class TrainingBatch:
         maps = ("truth", "positive", "negative", "bounds", "reference", "ignore")
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in maps}
         return replace(self, images=self.images.to(device), **moved)
+
+    @property
+    def outlines(self) -> Bool[Tensor, "b n s s"]:
+        """The areas of polygons: what marks an object and bounds it at once."""
+        return self.positive & self.bounds
 
     def texts(self) -> tuple[tuple[str, ...], ...]:
         """Return the phrase of every request."""
@@ -205,7 +211,9 @@ def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, 
     photo = np.zeros_like(truth)
     photo[: sample.valid_hw[0], : sample.valid_hw[1]] = True
     drawn = mixed(truth, rng, mix.habits)
-    marks = {"bounds" if drawn.kind is Kind.BOX else "positive": drawn.mask & photo}
+    outline = drawn.kind is Kind.POLYGON and mix.habits.polygons is PolygonRule.FILLED
+    places = ("bounds",) if drawn.kind is Kind.BOX else ("positive", "bounds") if outline else ("positive",)
+    marks = dict.fromkeys(places, drawn.mask & photo)
     if rng.random() < mix.negative and (wrong := draw_wrong_points(truth, rng, allowed=photo)) is not None:
         marks["negative"] = wrong.mask & photo
     name = sample.names[index]
