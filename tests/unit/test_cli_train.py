@@ -242,13 +242,14 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(nano, "run", lambda *arguments: asked.append(arguments))
     assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("7 steps of 24 photos at learning rate 0.0005\n")
+    assert told.startswith("7 steps of 24 photos at learning rate 0.0008\n")
     assert told.endswith(f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})\n")
-    assert asked[0][:4] == (Path("p"), tmp_path, nano.config(steps=7, seed=3), None)
+    assert asked[0][:4] == (Path("p"), tmp_path, nano.config(steps=7, learning_rate=8e-4, seed=3), None)
     (tmp_path / "state.pt").write_bytes(b"")
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
     assert len(asked) == 1
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path), "--model", "nano", "--overwrite"]) == 0
+    assert asked[1][2:4] == (nano.config(), asked[1][3])  # given weights learn at a lower rate
     assert asked[1][3].name == "tiny.safetensors"
     assert not (tmp_path / "state.pt").exists()
     assert set(RECIPES) == {"nano", "seem"}

@@ -46,21 +46,29 @@ EMPTY = banked_photo(1, ())
 TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
 
 
+STAGES = (*recipe.FROM_NOTHING, *recipe.FROM_WEIGHTS)
+
+
 @pytest.mark.parametrize(
     ("share", "size"),
     [(0.0, 160), (0.3999, 160), (0.4, 192), (0.6999, 192), (0.7, 224), (0.8799, 224), (0.88, 256), (1.0, 256)],
 )
 def test_small_pictures_come_first(share, size):
-    assert recipe.stage_at(share).size == size
+    assert recipe.stage_at(share, recipe.FROM_NOTHING).size == size
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.0, 224), (0.5499, 224), (0.55, 256), (0.85, 288), (1.0, 288)])
+def test_given_weights_see_large_pictures_at_once(share, size):
+    assert recipe.stage_at(share, recipe.FROM_WEIGHTS).size == size
 
 
 def test_sizes_are_canvases_that_the_network_takes():
-    sizes = {size for stage in recipe.STAGES for size in (stage.size, stage.named_size)}
+    sizes = {size for stage in STAGES for size in (stage.size, stage.named_size)}
     assert all(size % nano().image.divisor == 0 for size in sizes)
 
 
 def test_no_two_steps_show_the_same_named_photo():
-    assert all(stage.named <= recipe.MOST_NAMED for stage in recipe.STAGES)
+    assert all(stage.named <= recipe.MOST_NAMED for stage in STAGES)
 
 
 def test_a_photo_without_objects_is_passed_over():
@@ -104,7 +112,8 @@ def tiny_run(monkeypatch):
     """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
     bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano", tiny_nano)
-    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32)))
+    for stages in ("FROM_NOTHING", "FROM_WEIGHTS"):
+        monkeypatch.setattr(recipe, stages, (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32)))
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
     monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
 
@@ -240,12 +249,3 @@ def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 0.0)
     untouched = recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(plain, untouched, strict=True))
-
-
-def test_the_command_line_says_how_to_train(monkeypatch):
-    asked = []
-    monkeypatch.setattr(recipe, "run", lambda *arguments: asked.append(arguments))
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setattr("sys.argv", ["nano", "--data", "pack", "--out", "runs/x", "--steps", "7", "--seed", "3"])
-    recipe.main()
-    assert asked == [(Path("pack"), Path("runs/x"), recipe.config(steps=7, seed=3), None)]

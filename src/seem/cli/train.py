@@ -182,10 +182,11 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
             begin_folder(request.out)
             (request.out / nano.WEIGHTS_FILE).unlink(missing_ok=True)
         meet(world()[1])
+    usual = nano.config(seed=request.seed)
+    if model is None:
+        usual = replace(usual, learning_rate=nano.RATE_FROM_NOTHING)
     asked = {name: getattr(request, name) for name in ("steps", "batch", "learning_rate", "minutes")}
-    settings = replace(
-        nano.config(seed=request.seed), **{name: value for name, value in asked.items() if value is not None}
-    )
+    settings = replace(usual, **{name: value for name, value in asked.items() if value is not None})
     say = nothing if quiet or world()[0] else write_line
     say(f"{counted(settings.steps, 'step')} of {settings.batch} photos at learning rate {settings.learning_rate:g}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
