@@ -176,8 +176,7 @@ def check_same(config: TrainConfig, out: Path) -> None:
     if not (out / STATE_FILE).is_file():
         return
     begun = torch.load(out / STATE_FILE, weights_only=True, mmap=True, map_location="cpu")["config"]
-    kept = ("batch", "learning_rate", "optimizer", "seed")
-    refuse_changes(out, begun, {name: getattr(config, name) for name in kept})
+    refuse_changes(out, begun, {name: getattr(config, name) for name in ("batch", "learning_rate", "seed")})
 
 
 class Lessons:
