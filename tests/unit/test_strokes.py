@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from seem.drawing import Frame
+from seem.prompts import Polygon
 from seem.simulation.strokes import (
     FAMILIAR,
     PUBLISHED,
@@ -134,6 +136,21 @@ def test_a_filled_polygon_resembles_the_object():
     for seed in range(20):
         drawn = draw_polygon(truth, np.random.default_rng(seed))
         assert (drawn.mask & truth).sum() / (drawn.mask | truth).sum() > 0.7
+
+
+@pytest.mark.parametrize("radius", [1, 3, 8, 32])
+@pytest.mark.parametrize("shape", ["disc", "square"])
+def test_a_filled_polygon_is_as_large_as_its_object(radius, shape):
+    side = 3 * radius + 9
+    y, x = np.mgrid[:side, :side] - side // 2
+    truth = np.hypot(x, y) <= radius if shape == "disc" else np.maximum(abs(x), abs(y)) <= radius
+    areas = []
+    for seed in range(20):
+        drawn = draw_polygon(truth, np.random.default_rng(seed))
+        prompt = Polygon((drawn.paths[0] + 0.5).tolist())  # positions: a pixel's centre is at a half
+        assert np.array_equal(drawn.mask, prompt.rasterise(Frame(truth.shape, truth.shape)))
+        areas.append(drawn.mask.sum() / truth.sum())
+    assert np.mean(areas) == pytest.approx(1, abs=0.05)
 
 
 def test_a_polygon_around_scattered_pieces_holds_them_all():

@@ -19,6 +19,8 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
+from seem.drawing import inside_polygon, segments_of
+
 
 class Kind(enum.Enum):
     """How a prompt was drawn."""
@@ -197,8 +199,8 @@ def draw_polygon(
     """Draw a polygon.
 
     FILLED traces the outline of the largest piece (of all pieces together when none holds most of the object) roughly,
-    and fills it. CURVE puts 1 to 9 points anywhere on the object and draws the smooth closed curve through them, one
-    pixel wide; the curve may leave the object.
+    along the edges of its pixels, and covers those whose centres lie inside. CURVE puts 1 to 9 points anywhere on the
+    object and draws the smooth closed curve through them, one pixel wide; the curve may leave the object.
     """
     import cv2
 
@@ -208,8 +210,12 @@ def draw_polygon(
         cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
     else:
         outline = _rough_outline(truth, rng)
-        cv2.fillPoly(mask, [_fixed(outline)], 1, shift=_SHIFT)
-    if not mask.any():  # a curve that left the canvas
+        edges = segments_of([(x, y) for x, y in (*outline.tolist(), outline[0].tolist())])
+        rows, columns = (np.arange(side, dtype=np.float64) for side in truth.shape)
+        mask |= inside_polygon(edges, columns[None, :], rows[:, None])
+        if len(outline) < 3:  # too thin to have an inside
+            cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
+    if not mask.any():  # a curve that left the canvas, an outline between the centres of pixels
         mask.flat[int(rng.choice(_inside(truth)))] = 1
     return Drawn(Kind.POLYGON, mask.view(bool), paths=(outline,))
 
@@ -232,6 +238,7 @@ def draw_box(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, jitter
 # ---------------------------------------------------------------------------------------------------------------------
 
 _SHIFT = 4  # OpenCV draws in sixteenths of a pixel
+_FINER = 2  # it follows the corners of pixels, and cuts them where an edge is a staircase: those of small parts
 
 
 def _painted(kind: Kind, truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, brush: _Brush) -> Drawn:
@@ -288,16 +295,19 @@ def _rough_outline(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> 
     import cv2
 
     x0, y0, x1, y1 = _bounds(truth)
-    piece = np.ascontiguousarray(truth[y0:y1, x0:x1]).view(np.uint8)
+    finer = np.pad(truth[y0:y1, x0:x1], 1).view(np.uint8).repeat(_FINER, axis=0).repeat(_FINER, axis=1)
+    piece = cv2.dilate(finer, np.ones((2, 2), np.uint8), anchor=(1, 1))  # the corners of its parts of a pixel
     outlines, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sizes = [max(cv2.contourArea(outline), 1.0) for outline in outlines]
     outline = outlines[int(np.argmax(sizes))]
     if max(sizes) < 0.6 * sum(sizes):
         outline = cv2.convexHull(np.concatenate(outlines))
     extent = float(max(x1 - x0, y1 - y0))
-    corners = cv2.approxPolyDP(outline, rng.uniform(0.008, 0.04) * extent, True).reshape(-1, 2).astype(np.float64)
-    corners += rng.normal(0.0, 0.012 * extent, corners.shape) + np.array([x0, y0])
-    return np.clip(corners, 0, [truth.shape[1] - 1, truth.shape[0] - 1]).astype(np.float32)
+    rough = cv2.approxPolyDP(outline, rng.uniform(0.008, 0.04) * extent * _FINER, True).reshape(-1, 2)
+    corners: Float[np.ndarray, "p 2"] = (
+        rough / _FINER + rng.normal(0.0, 0.012 * extent, rough.shape) + np.array([x0, y0]) - 1.5
+    )
+    return np.clip(corners, -0.5, [truth.shape[1] - 0.5, truth.shape[0] - 0.5]).astype(np.float32)
 
 
 def _clicks(pixels: Int64[np.ndarray, " k"], shape: tuple[int, ...], radius: int, *, positive: bool) -> Drawn:
