@@ -49,7 +49,7 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.recipes.finer import with_finer_masks
 from seem.recipes.material import Material, Source, gather, survey
-from seem.simulation.strokes import PUBLISHED
+from seem.simulation.strokes import PUBLISHED, PolygonRule
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log
@@ -549,11 +549,14 @@ def rest_of(named: int) -> int:
 def course_of(
     network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> Course:
-    """Say how samples are drawn for a network of either kind."""
+    """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
     if network.meaning is not None:
-        return Course(bank, size, batch, seed, named=named, rest=rest_of(named))
-    how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
-    return Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
+        course = Course(bank, size, batch, seed, named=named, rest=rest_of(named))
+    else:
+        how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
+        course = Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
+    habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
+    return replace(course, mix=replace(course.mix, habits=habits))
 
 
 def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
