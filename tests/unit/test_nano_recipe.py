@@ -15,9 +15,11 @@ from seem.checkpoints.safe import sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
 from seem.data.transforms import TrainingSampler
+from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.build import build
 from seem.recipes import nano as recipe
+from seem.training.course import draw_pairs, with_objects
 from seem.training.curves import read_results
 from seem.training.engine import DivergedError, TrainConfig
 from seem.training.validation import Scores
@@ -41,7 +43,7 @@ def banked_photo(number, boxes, set_name="coco_full"):
     return BankedPhoto(record, image, tuple(objects), (), frozenset({"square", "kite"}))
 
 
-CONFIG = TrainConfig(steps=2, batch=2, log_every=1, warmup=1)
+CONFIG = TrainConfig(steps=2, batch=2, log_every=1, warmup=1, optimizer="muon")
 EMPTY = banked_photo(1, ())
 TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
 
@@ -75,15 +77,15 @@ def test_a_photo_without_objects_is_passed_over():
     sampler = TrainingSampler(PhotoBank([EMPTY, TWO]), size=32)
     empty = next(i for i in range(50) if not len(sampler[i].masks))
     full = next(i for i in range(50) if len(sampler[i].masks))
-    assert len(recipe.sample_with_objects(sampler, empty).masks)
-    assert np.array_equal(recipe.sample_with_objects(sampler, full).image, sampler[full].image)
-    first, again = (recipe.sample_with_objects(sampler, empty).image for _ in range(2))
+    assert len(with_objects(sampler, empty).masks)
+    assert np.array_equal(with_objects(sampler, full).image, sampler[full].image)
+    first, again = (with_objects(sampler, empty).image for _ in range(2))
     assert np.array_equal(first, again)
 
 
 def test_a_bank_without_objects_is_reported():
-    with pytest.raises(RuntimeError, match="No object in 20 samples from index 7"):
-        recipe.sample_with_objects(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
+    with pytest.raises(SeemError, match="20 photos in a row showed no object at 32 x 32 pixels"):
+        with_objects(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
@@ -157,9 +159,16 @@ def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
 
 def test_a_run_goes_on_only_as_it_began(tmp_path, tiny_run):
     tiny_run(tmp_path, minutes=0.0)
-    for changes, words in (({"seed": 5}, "--seed 0, here it is 5"), ({"batch": 4}, "--batch 2, here it is 4")):
+    write_tensors(tmp_path / "given.safetensors", build(tiny_nano()).state_dict(), {})
+    for changes, words in (
+        ({"seed": 5}, "--seed 0, here it is 5"),
+        ({"batch": 4}, "--batch 2, here it is 4"),
+        ({"optimizer": "adamw"}, "--optimizer muon, here it is adamw"),
+        ({"weights": tmp_path / "given.safetensors"}, "--model left to the run, here it is [0-9a-f]{12};"),
+    ):
         with pytest.raises(ValueError, match=words):
             tiny_run(tmp_path, **changes)
+    tiny_run(tmp_path, steps=3)  # longer than it was meant to be
 
 
 def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_run, monkeypatch):
@@ -206,6 +215,19 @@ def test_words_are_learned_once_and_kept_as_they_are(tmp_path, tiny_run, monkeyp
     assert not torch.equal(runs[0].text.logit_scale, build(tiny_nano()).text.logit_scale)
 
 
+def test_given_weights_keep_their_words(tmp_path, tiny_run, monkeypatch):
+    monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: tower.tokens.weight.data.fill_(0.25))
+    given = build(tiny_nano()).state_dict()
+    write_tensors(tmp_path / "given.safetensors", given, {})
+    trained = tiny_run(tmp_path / "run", tmp_path / "given.safetensors", steps=1)
+    assert torch.equal(trained.text.tokens.weight, given["text.tokens.weight"])
+    assert not (tmp_path / "words.safetensors").exists()
+    others = {name: tensor for name, tensor in given.items() if not name.startswith("text.")}
+    write_tensors(tmp_path / "wordless.safetensors", others, {})
+    trained = tiny_run(tmp_path / "taught", tmp_path / "wordless.safetensors", steps=1)
+    assert (trained.text.tokens.weight == 0.25).all()
+
+
 def test_another_seed_makes_other_weights(tmp_path, tiny_run):
     one, other = (tiny_run(tmp_path / str(seed), seed=seed, steps=1).state_dict() for seed in (0, 1))
     assert not torch.equal(one["decoder.query_features"], other["decoder.query_features"])
@@ -231,15 +253,15 @@ def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
 def test_every_second_photo_shows_something_of_the_one_before():
     kites = banked_photo(4, ((8, 8, 30, 30),))
     sampler = TrainingSampler(PhotoBank([TWO, kites, EMPTY]), size=32)
-    first, partner, third, _ = recipe.draw_pairs(sampler, 10, 4)
+    first, partner, third, _ = draw_pairs(sampler, 10, 4)
     assert set(first.names) & set(partner.names)
-    assert np.array_equal(recipe.draw_pairs(sampler, 10, 4)[2].image, third.image)
+    assert np.array_equal(draw_pairs(sampler, 10, 4)[2].image, third.image)
 
 
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 1.0)
     sampler = TrainingSampler(PhotoBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
-    plain, joined = recipe.draw_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    plain, joined = draw_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
     grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
     assert sum(grown) >= 4
     assert not grown[-1]  # has no partner

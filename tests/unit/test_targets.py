@@ -365,6 +365,23 @@ def test_the_phrase_book_reads_a_phrase_once():
     assert read == ["kite", "disc"]
 
 
+def test_texts_are_encoded_where_the_network_is():
+    asked = []
+
+    class Elsewhere:
+        """A network on a device without memory."""
+
+        class text:
+            logit_scale = torch.zeros((), device="meta")
+
+        def encode_text(self, ids, valid):
+            asked.append((ids.device.type, valid.device.type, len(ids)))
+            return TextFeatures(torch.zeros(*ids.shape, 4), torch.ones(ids.shape, dtype=torch.bool), torch.zeros(2, 4))
+
+    PhraseBook(BytePairTokenizer.nano()).encode(Elsewhere(), ["kite", "disc"])
+    assert asked == [("meta", "meta", 2)]
+
+
 def test_shrinking_says_how_much_of_a_cell_is_covered():
     masks = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
     masks[0, 0, :2, :3] = True

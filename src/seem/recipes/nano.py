@@ -14,17 +14,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seem.api import Model
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
@@ -32,8 +31,9 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finetune import refuse_changes
+from seem.recipes.finetune import RUN_FILE, refuse_changes
 from seem.recipes.words import Lexicon, teach_words
+from seem.training.course import attention_for, draw_pairs
 from seem.training.curves import Board, Results
 from seem.training.engine import STATE_FILE, Hooks, TrainConfig, show, step_of, train, world
 from seem.training.nano import Objective, spoken_loss, step_loss
@@ -99,27 +99,6 @@ def stage_at(share: float, stages: Sequence[Stage]) -> Stage:
     return next((stage for stage in stages if share < stage.until), stages[-1])
 
 
-def sample_with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
-    """Return sample `index`, or the next of its own sequence that shows an object.
-
-    With `partner_of` it is a photo of a class which that one shows, so that one can be the other's reference.
-    """
-    for attempt in range(20):
-        number = index + attempt * 1_000_000_007
-        sample = sampler[number] if partner_of is None else sampler.partner(partner_of, number)
-        if len(sample.masks):
-            return sample
-    raise RuntimeError(f"No object in 20 samples from index {index}; check the augmentation.")
-
-
-def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]:
-    """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
-    samples: list[Sample] = []
-    for i in range(count):
-        samples.append(sample_with_objects(sampler, first + i, samples[-1] if i % 2 else None))
-    return samples
-
-
 def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[Sample]:
     """Draw pairs of photos to be asked by words; some pairs have things of one class, each its own, in front of them.
 
@@ -139,10 +118,13 @@ def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.
     return samples
 
 
-def warm_start(network: Segmenter, file: Path) -> None:
-    """Take weights from an earlier nano, as far as they fit; new inputs of a wider layer begin unheard (zero)."""
-    wanted = network.state_dict()
-    for key, known in read_tensors(file).tensors.items():
+def warm_start(network: Segmenter, file: Path) -> bool:
+    """Take weights from an earlier nano, as far as they fit; new inputs of a wider layer begin unheard (zero).
+
+    Returns whether its text tower came whole, and with it the meaning of words.
+    """
+    wanted, given = network.state_dict(), read_tensors(file).tensors
+    for key, known in given.items():
         new = wanted.get(key)
         if new is None or new.ndim != known.ndim:
             continue
@@ -150,6 +132,7 @@ def warm_start(network: Segmenter, file: Path) -> None:
         if new.shape != known.shape:
             new.zero_()
         new[place] = known[place].to(new.dtype)
+    return all(given[k].shape == t.shape if k in given else False for k, t in wanted.items() if k.startswith("text."))
 
 
 def words(file: Path, tower: TextEncoder, book: PhraseBook) -> dict[str, Tensor]:
@@ -171,12 +154,25 @@ def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
     write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes)})
 
 
-def check_same(config: TrainConfig, out: Path) -> None:
-    """Raise `ValueError` where a run is to go on with other settings; its length may change."""
-    if not (out / STATE_FILE).is_file():
-        return
-    begun = torch.load(out / STATE_FILE, weights_only=True, mmap=True, map_location="cpu")["config"]
-    refuse_changes(out, begun, {name: getattr(config, name) for name in ("batch", "learning_rate", "seed")})
+def begin(out: Path, notes: Mapping[str, object]) -> None:
+    """Keep how a run was begun in `run.json`; raise `ValueError` where it is to go on otherwise.
+
+    Its length may change. Other batches, rates or stages would make other weights than their file says.
+    """
+    if (out / STATE_FILE).is_file():
+        refuse_changes(out, told_of(json.loads((out / RUN_FILE).read_text(encoding="utf-8"))), told_of(notes))
+    elif world()[0] == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        with written_aside(out / RUN_FILE) as aside:
+            aside.write_text(json.dumps(notes, indent=2), encoding="utf-8")
+
+
+def told_of(notes: Mapping[str, Any]) -> dict[str, object]:
+    """Name what must stay as it is while a run goes on, as the command line does."""
+    recipe = notes["recipe"]
+    settings = {name: recipe[name] for name in ("batch", "learning_rate", "seed", "optimizer")}
+    start = notes.get("start_sha256")
+    return {"model": start and str(start)[:12], "processes": notes["processes"], **settings}
 
 
 class Lessons:
@@ -216,8 +212,7 @@ class Lessons:
         image = network.config.image
         batch = make_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
         spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
-        # the fused attention kernels are slow backwards on a CPU at these sizes
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_for(self.device):
             loss = step_loss(network, batch, self.book, self.objective, rng)
             further = spoken_loss(network, spoken, self.book, self.objective, rng)
         return loss.total + further, {"spoken": float(further.detach()),
@@ -280,26 +275,35 @@ def run(
 ) -> Segmenter:
     """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network.
 
-    `start` are earlier weights to begin from. The photos, small and ready, and the words stay beside `out` for the next
-    run.
+    `start` are earlier weights to begin from; they keep their words. The photos, small and ready, and the words that a
+    run from nothing learns first stay beside `out` for the next run. A stopped run goes on where it is told to again.
     """
     rank, processes = world()
     torch.manual_seed(config.seed)
-    torch.set_num_threads(1)
-    bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    model = build(nano())
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
+    stages = FROM_NOTHING if start is None else FROM_WEIGHTS
+    notes: dict[str, object] = {
+        "recipe": asdict(config),
+        "processes": processes,
+        "stages": [asdict(stage) for stage in stages],
+        "photos": {name: len(rows) for name, rows in bank.by_set.items()},
+        "data": bank.fingerprint,
+    }
     if start is not None:
-        warm_start(model, start)
+        notes["start_sha256"] = sha256_of(start)
+    begin(out, notes)
+    model = build(nano())
     book = PhraseBook(BytePairTokenizer.nano())
-    model.text.load_state_dict(words(out.parent / "words.safetensors", model.text, book))
+    if start is None or not warm_start(model, start):
+        model.text.load_state_dict(words(out.parent / "words.safetensors", model.text, book))
     for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == "logit_scale")
     model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    check_same(config, out)
     watch = Watch(data, bank, out, book.tokenizer, report)
     config = replace(config, validate_every=math.ceil(config.steps / VALIDATIONS) if watch.held else 0)
-    stages = FROM_NOTHING if start is None else FROM_WEIGHTS
     lessons = Lessons(bank, config, book, device, stages)
     try:
         trained = train(
@@ -309,15 +313,5 @@ def run(
         watch.close()
     assert isinstance(trained, Segmenter)
     if rank == 0:
-        sets = {name: len(rows) for name, rows in bank.by_set.items()}
-        notes = {
-            "recipe": asdict(config),
-            "processes": processes,
-            "stages": [asdict(stage) for stage in stages],
-            "photos": sets,
-            "data": bank.fingerprint,
-        }
-        if start is not None:
-            notes["start_sha256"] = sha256_of(start)
         export(trained, out / WEIGHTS_FILE, notes)
     return trained

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -73,11 +72,7 @@ class Course:
         sampler = TrainingSampler(
             self.bank, size=self.size, weights=self.bank.weights, seed=self.seed, augmentation=self.augmentation
         )
-        first = (number * processes + rank) * self.batch
-        drawn: list[Sample] = []
-        for i in range(self.batch if count is None else count):
-            drawn.append(with_objects(sampler, first + i, drawn[-1] if i % 2 else None))
-        return drawn
+        return draw_pairs(sampler, (number * processes + rank) * self.batch, self.batch if count is None else count)
 
     def asked(self, number: int, network: Segmenter, count: int | None = None) -> Asked:
         """Draw the photos of a step and what is asked about them."""
@@ -110,7 +105,10 @@ class Course:
 
 
 def with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
-    """Return sample `index`, or the next of its own sequence that shows an object."""
+    """Return sample `index`, or the next of its own sequence that shows an object.
+
+    With `partner_of` it is a photo of a class which that one shows, so that one can be the other's reference.
+    """
     for attempt in range(ATTEMPTS):
         number = index + attempt * STRIDE
         sample = sampler[number] if partner_of is None else sampler.partner(partner_of, number)
@@ -122,17 +120,12 @@ def with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None
     )
 
 
-class PlacedBook(PhraseBook):
-    """Token ids on the device where the network is."""
-
-    def __init__(self, tokenizer: BytePairTokenizer, device: torch.device) -> None:
-        super().__init__(tokenizer)
-        self.device = device
-
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Bool[Tensor, "n t"]]:
-        """Return ids padded with the end token, and which are real."""
-        ids, valid = super().__call__(texts)
-        return ids.to(self.device), valid.to(self.device)
+def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]:
+    """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
+    samples: list[Sample] = []
+    for i in range(count):
+        samples.append(with_objects(sampler, first + i, samples[-1] if i % 2 else None))
+    return samples
 
 
 def loss_for(
@@ -146,7 +139,7 @@ def loss_for(
     `count_of` turns the number of objects in a process's batch into what their masks' losses are divided by.
     """
     if network.mask_refiner is not None and network.meaning is not None:
-        book = PlacedBook(tokenizer, network.text.logit_scale.device)
+        book = PhraseBook(tokenizer)
         wanted = Objective()
 
         def nano_loss(model: Segmenter, asked: Asked) -> tuple[Tensor, dict[str, float]]:
@@ -194,7 +187,10 @@ def steps_of(
 def priced(model: Segmenter, asked: Asked, loss_of: LossOf, arithmetic: Arithmetic) -> tuple[Tensor, dict[str, float]]:
     """Price one step on the model's device in the chosen arithmetic."""
     device = next(model.parameters()).device
-    # the fused attention kernels are slow backwards on a CPU at these sizes
-    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"), attention:
+    with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"), attention_for(device):
         return loss_of(model, replace(asked, batch=None if asked.batch is None else asked.batch.to(device)))
+
+
+def attention_for(device: torch.device) -> AbstractContextManager[None]:
+    """Choose attention kernels: the fused ones are slow backwards on a CPU at the sizes that are trained at."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

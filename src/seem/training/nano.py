@@ -173,8 +173,7 @@ def encode_texts(
     """Encode the names and phrases of a step once: what is present, some of what is not, and the background."""
     names = choose_names(batch.samples, objective, rng)
     texts = list(names) + sorted({text for photo in batch.texts() for text in photo if text} - set(names))
-    encoded = model.encode_text(*book(texts))
-    return encoded, TextRows(names, {text: i for i, text in enumerate(texts)})
+    return book.encode(model, texts), TextRows(names, {text: i for i, text in enumerate(texts)})
 
 
 def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random.Generator) -> tuple[str, ...]:
@@ -194,8 +193,7 @@ def naming_loss(
     device = model.decoder.query_features.device
     meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps)
     said = choose_names(samples, objective, rng)
-    ids, valid = book(said)
-    vectors = unit(model.encode_text(ids.to(device), valid.to(device)).phrases.float())
+    vectors = unit(book.encode(model, said).phrases.float())
     names = Names({name: i for i, name in enumerate(said)}, vectors)
     return named_terms(model, meaning, samples, names, objective)
 

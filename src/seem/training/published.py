@@ -104,10 +104,8 @@ class Speech:
         return template.replace("{}", name)
 
     def encode(self, model: Segmenter, texts: Sequence[str]) -> TextFeatures:
-        """Encode texts on the network's device."""
-        ids, valid = self.book(texts)
-        device = model.text.logit_scale.device
-        return model.encode_text(ids.to(device), valid.to(device))
+        """Encode texts where the network is."""
+        return self.book.encode(model, texts)
 
 
 @dataclass(frozen=True, slots=True)

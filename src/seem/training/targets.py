@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from seem.data.transforms import Sample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.strokes import FAMILIAR, Habits, Kind, PolygonRule, draw_wrong_points, mixed
+
+if TYPE_CHECKING:
+    from seem.models.segmenter import Segmenter
 
 Marks: TypeAlias = "Bool[np.ndarray, 's s']"
 
@@ -258,6 +261,12 @@ class PhraseBook:
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
         lengths = torch.tensor([len(row) for row in rows])
         return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+    def encode(self, model: Segmenter, texts: Sequence[str]) -> TextFeatures:
+        """Encode texts where the network is."""
+        ids, valid = self(texts)
+        device = model.text.logit_scale.device
+        return model.encode_text(ids.to(device), valid.to(device))
 
 
 def shrink(masks: Bool[Tensor, "b n h w"], factor: int) -> Float[Tensor, "b n h2 w2"]:
