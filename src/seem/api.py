@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from seem import recognition
-from seem.asking import Asked, check_lists, check_writes, checked_count, checked_share
+from seem.asking import Asked, brings_a_mask, check_lists, check_writes, checked_count, checked_share
 from seem.checkpoints.network import LoadedNetwork
 from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
 from seem.errors import SeemError, in_short
@@ -531,6 +531,9 @@ class EncodedImage:
 
     # --- How ---------------------------------------------------------------------------------------------------------
 
+    def _brings_a_mask(self, prompt: Prompt) -> bool:
+        return brings_a_mask(prompt, self.model.network)
+
     def _answer(
         self,
         objects: Sequence[Asked],
@@ -548,7 +551,11 @@ class EncodedImage:
         found = self._predictor.segment(objects, limit, previous, candidates, second_look)
         seconds = time.perf_counter() - started
         polygons = self.model.network.config.polygon_rule
-        rules = {rasterisation_rule(prompt, polygons) for asked in objects for prompt in asked.visual}
+        rules = {
+            rasterisation_rule(prompt, polygons, is_outline=prompt in asked.outlined_for(self.model.network))
+            for asked in objects
+            for prompt in asked.visual
+        }
         said = tuple(asked.prompts for asked in objects)
         return self._results("interactive", found, self.model.vocabulary(), seconds, said, tuple(sorted(rules)))
 

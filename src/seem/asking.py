@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,7 @@ class Asked:
         To one with a dense head they also bound the object, and their area is its mask so far. As marks alone they gave
         masks that were further from the truth than the polygons themselves (`docs/nano.md`).
         """
-        takes = network.mask_refiner is not None and network.config.polygon_rule == "filled"
-        return tuple(p for p in self.visual if isinstance(p, Polygon)) if takes else ()
+        return tuple(p for p in self.visual if is_outline(p, network))
 
     def heard_by(self, network: Segmenter) -> Asked:
         """Return what a model makes use of: a dense head (nano) does not follow marks well with a reference beside.
@@ -95,6 +95,21 @@ class Asked:
         heard = ", hearing the phrase" if self.words and first != "phrase" else ""
         seen = ", seeing the reference" if self.reference and first != "reference" else ""
         return first + heard + seen
+
+
+def is_outline(prompt: Prompt, network: Segmenter) -> TypeGuard[Polygon]:
+    """Say whether a prompt is the outline of its object to a model."""
+    takes = network.mask_refiner is not None and network.config.polygon_rule == "filled"
+    return takes and isinstance(prompt, Polygon)
+
+
+def brings_a_mask(prompt: Prompt, network: Segmenter) -> bool:
+    """Say whether a new prompt takes the place of an earlier answer: it is the mask so far by itself.
+
+    An outline drawn after a click is followed better without the click's mask: 80.1 mean IoU against 75.6 (nano, 70
+    objects of coco_full).
+    """
+    return is_outline(prompt, network) or (isinstance(prompt, Mask) and prompt.logits is not None)
 
 
 def check_taken(asked: Asked, name: str, network: Segmenter) -> None:

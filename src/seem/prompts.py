@@ -527,8 +527,11 @@ def _photo_name(photo: object) -> str | None:
     return Path(source).name if isinstance(source, (str, os.PathLike)) and source else None
 
 
-def rasterisation_rule(prompt: VisualPrompt, polygon_rule: PolygonRule) -> str:
-    """Name the rule by which a prompt is drawn, for the record that goes with a result."""
+def rasterisation_rule(prompt: VisualPrompt, polygon_rule: PolygonRule, *, is_outline: bool = False) -> str:
+    """Name the rule by which a prompt is drawn, for the record that goes with a result.
+
+    A polygon may count as the outline of its object, too (`Asked.outlined_for`).
+    """
     match prompt:
         case Point():
             return "point: 3 x 3 network pixels"
@@ -537,7 +540,7 @@ def rasterisation_rule(prompt: VisualPrompt, polygon_rule: PolygonRule) -> str:
         case Polygon() if polygon_rule == "curve":
             return "polygon: closed curve, one network pixel wide"
         case Polygon():
-            return "polygon: filled"
+            return "polygon: filled, bounds the object and is its mask so far" if is_outline else "polygon: filled"
         case Box():
             return "box: filled"
         case Mask():

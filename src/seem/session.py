@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seem.asking import Asked
-from seem.prompts import Mask, Prompt
+from seem.prompts import Prompt
 from seem.results import Results
 
 
@@ -23,6 +23,8 @@ class Answering(Protocol):
     def name(self) -> str | None:
         """The file's name."""
         ...
+
+    def _brings_a_mask(self, prompt: Prompt) -> bool: ...
 
     def _answer(
         self,
@@ -54,13 +56,14 @@ class Session(Generic[PhotoT]):
     def add(self, *prompts: Prompt) -> Results:
         """Add prompts to those so far and answer again, remembering the previous mask.
 
-        `Mask(logits=...)` takes the place of the previous mask in this round.
+        `Mask(logits=...)` takes the place of the previous mask in this round; to nano, so does a `Polygon`: it is the
+        outline of the object.
         Raises `ValueError` as `EncodedImage.segment` does; the session is then as it was before.
         """
         said = Asked.of((*self.prompts, *prompts))
         if not prompts:
             raise ValueError("add() needs at least one prompt; read the last answer from .result.")
-        handed_in = any(isinstance(prompt, Mask) and prompt.logits is not None for prompt in prompts)
+        handed_in = any(self.photo._brings_a_mask(prompt) for prompt in prompts)
         previous = self._rounds[-1].logits if self._rounds and not handed_in else None
         result = self.photo._answer([said], text_threshold=0.0, previous=previous, second_look=self.second_look)
         logits = None

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.asking import Asked, check_taken, not_a_prompt
+from seem.asking import Asked, brings_a_mask, check_taken, not_a_prompt
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
@@ -399,7 +399,8 @@ class Pass:
             mask = PackedMask.pack(last.array.astype(np.bool_), (height, width))
             return Found(mask, 1.0, "mask, as given", self.to_logits(self.cover_of(mask)).cpu().numpy())
         memory: list[Mask] = []
-        if before is not None and is_somewhere(before.logits) and any(isinstance(one, VisualPrompt) for one in prompts):
+        drawn = any(isinstance(prompt, VisualPrompt) for prompt in prompts)
+        if before is not None and is_somewhere(before.logits) and drawn and not brings_a_mask(last, self.model.network):
             memory = [Mask(logits=before.logits)]
         result = self.seen.segment(*prompts, *memory)
         return read_row(result, 0) if len(result) and result.areas[0] else None

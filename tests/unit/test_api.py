@@ -242,7 +242,10 @@ def test_the_answer_says_which_rule_it_follows(photo):
     assert photo.segment(RED_CAR, text_threshold=0.0).kind == "phrase"
     result = photo.segment_many([[click], [box, RED_CAR], [seem.Polygon([(1, 1), (20, 1), (20, 20)])]])
     assert result.kind == "visual, visual, hearing the phrase"
-    polygon = {"nano": "polygon: filled", "seem-focal-t-v1": "polygon: closed curve, one network pixel wide"}
+    polygon = {
+        "nano": "polygon: filled, bounds the object and is its mask so far",
+        "seem-focal-t-v1": "polygon: closed curve, one network pixel wide",
+    }
     assert result.provenance.rules == ("box: filled", "point: 3 x 3 network pixels", polygon[photo.model.name])
     assert result.provenance.prompts[1] == (box, RED_CAR)
 

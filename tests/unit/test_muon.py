@@ -56,10 +56,26 @@ def test_nothing_moves_without_a_gradient():
     assert torch.equal(orthogonal(torch.zeros(3, 4)), torch.zeros(3, 4))
     layer = nn.Linear(3, 4)
     layer.weight.grad = torch.zeros_like(layer.weight)
-    before = layer.weight.detach().clone()
+    before, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
     muon([layer.weight], True).step()
     assert torch.equal(layer.weight, before)
-    assert muon([layer.bias], False).step() is None  # without any gradient, not even decay
+    muon([layer.bias], False, decay=0.5).step()  # without any gradient, not even decay
+    assert torch.equal(layer.bias, bias)
+
+
+def test_a_closure_is_asked_with_gradients():
+    weight = nn.Parameter(torch.randn(3, 4))
+    before = weight.detach().clone()
+    optimizer = Muon([{"params": [weight], "orthogonal": True}], 0.1)
+
+    def ask_again():
+        optimizer.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()
+        return float(loss.detach())
+
+    assert optimizer.step(ask_again) == pytest.approx(float(before.square().sum()))
+    assert not torch.equal(weight, before)
 
 
 def muon(parameters, orthogonal, decay=0.0):

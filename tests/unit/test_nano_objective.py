@@ -15,6 +15,7 @@ from seem.models.mask_refiner import RefinedMasks, shown
 from seem.models.segmenter import Segmenter
 from seem.models.structures import Answers, DecoderOutput, ImageBatch, PixelFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.training import nano as nano_training
 from seem.training.nano import (
     BACKGROUND,
     Names,
@@ -192,6 +193,26 @@ def test_an_outline_is_the_mask_so_far_of_its_object_alone():
     assert so_far[0, 0].unique().tolist() == [-3.0, 3.0]
     assert not so_far[0, 1].any()
     assert begun(replace(batch, positive=torch.zeros_like(batch.positive))) is None
+
+
+@pytest.mark.parametrize("loss", [loss_of, spoken_loss])
+def test_a_first_round_begins_with_the_outlines(monkeypatch, loss):
+    handed, true_answer = [], nano_training.answer
+
+    def answer(model, image, prompts, meant, previous, asked):
+        handed.append(previous)
+        return true_answer(model, image, prompts, meant, previous, asked)
+
+    monkeypatch.setattr(nano_training, "answer", answer)
+    batch = batch_of(scene(LEFT, LOW), count=2)
+    batch = replace(batch, positive=batch.truth, negative=torch.zeros_like(batch.truth), bounds=batch.truth)
+    if loss is loss_of:
+        loss(NETWORK, batch, TWO_ROUNDS)
+    else:
+        loss(NETWORK, batch, BOOK, TWO_ROUNDS, np.random.default_rng(0))
+    assert torch.equal(handed[0], begun(batch))
+    assert not any(torch.equal(later, handed[0]) for later in handed[1:])  # from then on its own answers
+    assert len(handed) == (2 if loss is loss_of else 1)
 
 
 @pytest.mark.parametrize("mix", [VISUAL_ALONE, TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0, negative=1.0)])

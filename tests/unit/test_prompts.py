@@ -356,6 +356,7 @@ def test_every_kind_is_described_pickled_and_hashed(prompt, record, rule):
 def test_a_phrase_is_described():
     assert Text("the red car").to_dict() == {"kind": "text", "phrase": "the red car"}
     assert rasterisation_rule(Polygon(TRIANGLE), "filled") == "polygon: filled"
+    assert rasterisation_rule(Polygon(TRIANGLE), "filled", is_outline=True).startswith("polygon: filled, bounds")
 
 
 coordinate = st.integers(-30, 90) | st.floats(-30, 90)

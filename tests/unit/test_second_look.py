@@ -107,8 +107,8 @@ def test_the_first_answer_is_the_previous_mask_of_the_second():
 
 def test_answers_are_averaged_where_both_look():
     both = blend(torch.zeros(120, 160), WINDOW, torch.full((60, 60), 4.0))
-    assert (both[WINDOW.pixels] == 2.0).all()
-    assert both.sum() == 2.0 * 60 * 60
+    assert (both[WINDOW.pixels] == 3.0).all()  # the second counts three quarters
+    assert both.sum() == 3.0 * 60 * 60
 
 
 # ------------------------------------------------------------------------------------------------ through the door

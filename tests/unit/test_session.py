@@ -56,6 +56,16 @@ def test_mask_logits_take_the_place_of_the_previous_mask(photo, talk):
     np.testing.assert_allclose(after.logits, by_hand.logits, atol=1e-6)
 
 
+def test_to_nano_a_new_outline_takes_the_place_of_the_previous_mask(photo, talk):
+    outline = seem.Polygon([(30, 20), (46, 22), (40, 34)])
+    talk.add(HERE)
+    drawn, without_memory = talk.add(outline), photo.segment(HERE, outline)
+    is_nano = photo.model.name == "nano"
+    assert np.allclose(drawn.logits, without_memory.logits, atol=1e-6) is is_nano
+    by_hand = photo.segment(HERE, outline, NOT_THERE, seem.Mask(logits=drawn.logits))
+    np.testing.assert_allclose(talk.add(NOT_THERE).logits, by_hand.logits, atol=1e-6)  # its answer is remembered
+
+
 def test_two_sessions_on_one_photo_know_nothing_of_each_other(photo):
     one, other = photo.session(), photo.session()
     one.add(HERE)

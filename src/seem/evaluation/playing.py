@@ -70,6 +70,7 @@ class _Counting:
     done: list[Spot] = field(default_factory=list)
     began: float = field(default_factory=lambda: time.perf_counter())  # whichever clock it is by then
     since: float = field(default_factory=lambda: time.perf_counter())
+    tallies: list[list[list[Tally]]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.tallies = tallies_of(self.steps)

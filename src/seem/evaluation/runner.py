@@ -52,7 +52,7 @@ def evaluate(
     """Run an evaluation and write its report to `out`; other ranks than the first return None.
 
     Raises:
-        ValueError: a wrong request, see `plan`.
+        ValueError: a wrong request, see `plan`; a number of workers below 1, or above where ranks share the work.
         FileExistsError: `out` is there, and no broken run of its own to go on with.
         SeemError: the journal beside `out` is of another run, or a model or photo failed.
     """

@@ -163,7 +163,8 @@ def prompt_maps(
     """Stack what is known about each object's place: eight maps at the size of `coarse` (stride 4).
 
     Positive and negative prompts, how near each is (1 on it, falling in five steps to 0 beyond 92 network pixels), the
-    previous round's mask (-1 to 1, 0 where there was none), the coarse mask, boxes (1 inside), and how like each place
+    previous round's mask (-1 to 1, 0 where there was none), the coarse mask, bounds (boxes and polygons, 1
+    inside), and how like each place
     is to what was said or shown (`Meaning`; three times the cosine, 0 where nothing was).
     """
     hw = (coarse.shape[-2], coarse.shape[-1])

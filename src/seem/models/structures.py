@@ -55,9 +55,9 @@ class PixelFeatures:
 class VisualPrompts:
     """Rasterised visual prompts of every object, at network resolution (padded).
 
-    `bounds` are filled boxes, None = no boxes: the object lies inside, not all that is inside belongs to it. The
-    published models take them as positive pixels. An object without any pixel in any map is "missing" and asks nothing
-    (padding in training batches).
+    `bounds` are filled boxes, and to nano the areas of polygons; None = neither. The object lies inside, not all that
+    is inside belongs to it. The published models take them as positive pixels. An object without any pixel in any map
+    is "missing" and asks nothing (padding in training batches).
     """
 
     positive: Bool[Tensor, "b n h w"]

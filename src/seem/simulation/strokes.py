@@ -304,10 +304,9 @@ def _rough_outline(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> 
         outline = cv2.convexHull(np.concatenate(outlines))
     extent = float(max(x1 - x0, y1 - y0))
     rough = cv2.approxPolyDP(outline, rng.uniform(0.008, 0.04) * extent * _FINER, True).reshape(-1, 2)
-    corners: Float[np.ndarray, "p 2"] = (
-        rough / _FINER + rng.normal(0.0, 0.012 * extent, rough.shape) + np.array([x0, y0]) - 1.5
-    )
-    return np.clip(corners, -0.5, [truth.shape[1] - 0.5, truth.shape[0] - 0.5]).astype(np.float32)
+    corners = rough / _FINER + rng.normal(0.0, 0.012 * extent, rough.shape) + np.array([x0, y0]) - 1.5
+    kept: Float[np.ndarray, "p 2"] = np.clip(corners, -0.5, np.array(truth.shape[::-1]) - 0.5)
+    return kept.astype(np.float32)
 
 
 def _clicks(pixels: Int64[np.ndarray, " k"], shape: tuple[int, ...], radius: int, *, positive: bool) -> Drawn:

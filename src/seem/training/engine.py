@@ -55,15 +55,15 @@ class TrainConfig:
     """Stop (with a checkpoint) when this much time has passed, whatever the step."""
     accumulate: int = 1
     schedule: Literal["cosine", "steps", "hold"] = "cosine"
-    """How the learning rate falls after the warm-up: along half a cosine, to a tenth at each of `drops`, or not before
-    the last `HOLD` of the run, so that a run can be made longer or shorter while it goes on."""
+    """How the learning rate falls after the warm-up: along half a cosine, to a tenth at each of `drops`, or straight
+    down after the first `HOLD` of the run, so that a run can be made longer or shorter while it goes on."""
     drops: tuple[float, ...] = (0.88889, 0.96296)
     """Shares of the run at which the rate falls to a tenth (those of SEEM)."""
     rates: tuple[tuple[str, float], ...] = ()
     """Factors of the learning rate by the beginning of parameter names; the longest that fits counts."""
     betas: tuple[float, float] = (0.9, 0.98)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Muon teaches more per step from given weights (docs/nano.md)."""
+    """Muon teaches nano more per step from given weights (docs/nano.md); from nothing it was not measured."""
     validate_every: int = 0
     """Steps between two validations; 0 = none."""
     patience: int = 0

@@ -2,7 +2,10 @@
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale that lets it take the
 learning rate and the weight decay of AdamW is that of Liu et al. 2025 (arXiv 2502.16982). `torch.optim.Muon` takes
-matrices alone; here a convolution is the matrix of its output channels.
+matrices alone; here a convolution is the matrix of its output channels. Which parameters are matrices is for the
+caller to say (`engine.by_rule`: the weights of all linear layers and convolutions, with the first and the last, which
+the first source leaves to AdamW). A matrix without news keeps moving until its momentum is exactly zero, however small
+it is: every step should reach everything that is to learn.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ class Muon(torch.optim.Optimizer):
     """One optimizer, two rules: groups with `orthogonal` hold matrices and convolutions, the others follow AdamW.
 
     Args:
-        groups: parameter groups, each with `params`, `orthogonal`, `weight_decay`.
+        groups: parameter groups, each with `params`; `orthogonal` and `weight_decay` are False and 0 if not given.
         lr: learning rate of both rules.
         betas: of AdamW.
         momentum: of the matrices (Nesterov's).
@@ -33,12 +36,15 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.9, 0.98), momentum: float = 0.95
     ) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas, "momentum": momentum, "orthogonal": False})
+        super().__init__(
+            groups, {"lr": lr, "betas": betas, "momentum": momentum, "orthogonal": False, "weight_decay": 0.0}
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
-        loss = None if closure is None else closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         for group in self.param_groups:
             rule = self._matrix if group["orthogonal"] else self._single
             for p in group["params"]:
@@ -69,7 +75,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """Return a matrix with the same singular vectors whose singular values are near 1 (0.7 to 1.2), in bfloat16."""
+    """Return a matrix with the same singular vectors whose singular values are near 1, worked out in bfloat16.
+
+    Most come to 0.7 to 1.2; those below a hundredth of the largest stay smaller, and zero stays zero.
+    """
     a, b, c = QUINTIC
     x = matrix.bfloat16()
     wide = x.shape[0] <= x.shape[1]

@@ -96,7 +96,7 @@ class TrainingBatch:
 
     @property
     def outlines(self) -> Bool[Tensor, "b n s s"]:
-        """The areas of polygons: what marks an object and bounds it at once."""
+        """The areas of polygons: what marks an object and bounds it at once (a box is never beside other marks)."""
         return self.positive & self.bounds
 
     def texts(self) -> tuple[tuple[str, ...], ...]:
