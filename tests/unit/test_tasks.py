@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.structures import Answers, VisualTokens
+from seem.models.structures import Answers, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
-from seem.tasks.interactive import choose
+from seem.tasks.interactive import choose, kept_near
 from seem.tasks.labels import label_masks
 from seem.tasks.phrase import best_queries
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo, to_photo_masks
@@ -199,6 +199,32 @@ def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]
+
+
+def filled(x0, y0, x1, y1):
+    """Fill a box on a network input of 64 x 96."""
+    canvas = torch.zeros(64, 96, dtype=torch.bool)
+    canvas[y0:y1, x0:x1] = True
+    return canvas
+
+
+def test_a_mask_ends_near_what_bounds_it():
+    nothing, box = filled(0, 0, 0, 0), filled(16, 8, 56, 48)  # 40 x 40: four pixels of slack
+    far_click = filled(80, 30, 83, 33)
+    bounds = torch.stack([box, nothing, box, box])[None]
+    positive = torch.stack([nothing, box, far_click, filled(30, 30, 33, 33)])[None]
+    logits = torch.full((1, 4, 32, 48), 5.0)  # stride 2
+    kept = kept_near(logits, VisualPrompts(positive, torch.zeros_like(positive), bounds))[0]
+    inside = filled(12, 4, 60, 52)[::2, ::2]
+    for row in (0, 3):  # a box alone, or with a click in it
+        assert torch.equal(kept[row] > 0, inside)
+        assert (kept[row][~inside] == -3).all()
+    for row in (1, 2):  # marks alone bound nothing, and who clicks beyond a box means it
+        assert torch.equal(kept[row], logits[0, row])
+    unbounded = VisualPrompts(positive, torch.zeros_like(positive))
+    assert kept_near(logits, unbounded) is logits
+    low = kept_near(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
+    assert (low == -9).all()  # nothing comes closer
 
 
 def test_each_phrase_is_answered_by_the_query_that_fits_it_best():
