@@ -19,7 +19,7 @@ for prompts in ([click], [click, beside], [click, words], [words, shown], [click
     result = photo.segment(*prompts, text_threshold=0.0)
     for segment in result:  # marks answer before words, words before a reference; the others are heard and seen
         print(f"{result.kind}: {segment.area} pixels, score {segment.score:.2f}")
-    for note in result.provenance.notes:  # what a model was not taught is said (nano: a reference beside marks)
+    for note in result.notes:  # what a model was not taught is said (nano: a reference beside marks)
         print(f"  {note}")
 
 cup, spoon = photo.segment_many([[click, words], [seem.Box(320, 62, 428, 330), seem.Text("a spoon")]])

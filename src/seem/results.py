@@ -222,7 +222,8 @@ class Results:
         if labels := self.naming.known:
             shown = [f"{name or UNLABELLED} {score:.2f}" for name, score in zip(labels.names, self.scores, strict=True)]
             names = ": " + ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "") if shown else ""
-        return f"<Results of {self.provenance.task}: {objects} in {width} x {height} pixels{names}>"
+        notes = f"; {'; '.join(self.notes)}" if self.notes else ""
+        return f"<Results of {self.provenance.task}: {objects} in {width} x {height} pixels{names}{notes}>"
 
     def filter(self, label: str | None = None, min_score: float = 0.0, min_area: int = 0) -> Results:
         """Keep the objects that have this label (any case), at least this score and at least this area in pixels."""
@@ -279,6 +280,11 @@ class Results:
     def label_scores(self) -> tuple[float, ...]:
         """How sure each label is, 0-1; 0 where there is none."""
         return self.naming.get(len(self)).scores
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, for example that a model answered without a reference, or what was not found."""
+        return self.provenance.notes
 
     @property
     def category_ids(self) -> NDArray[np.int64]:
@@ -462,15 +468,19 @@ class Results:
         return [Category(id, "", "", True, colours[(id - 1) % TRACK_COLOURS]) for id in self.ids.tolist()]
 
     def _captions(self) -> list[str]:
-        """Word what the overlay writes on each object: in a video its id, its name as it is said, and its score."""
+        """Word what the overlay writes on each object: in a video its id, its name as it is said and how sure that is.
+
+        Without a name it is the score of the mask.
+        """
         said = [
             category.phrase if category else label
             for category, label in zip(self._categories(), self.labels, strict=True)
         ]
         ids = [None if self.frame is None else f"{number}:" for number in self.ids]
+        sure = [a if name else b for name, a, b in zip(said, self.label_scores, self.scores, strict=True)]
         return [
             " ".join(filter(None, (number, name, f"{score:.2f}")))
-            for number, name, score in zip(ids, said, self.scores, strict=True)
+            for number, name, score in zip(ids, said, sure, strict=True)
         ]
 
     def _panoptic_picture(self) -> Image.Image:

@@ -57,15 +57,15 @@ class Session(Generic[PhotoT]):
         """Add prompts to those so far and answer again, remembering the previous mask.
 
         `Mask(logits=...)` takes the place of the previous mask in this round; to nano, so does a `Polygon`: it is the
-        outline of the object.
-        Raises `ValueError` as `EncodedImage.segment` does; the session is then as it was before.
+        outline of the object. What is only said or shown, and is not in the photo, gives an empty result, as in
+        `EncodedImage.segment`. Raises `ValueError` as that does; the session is then as it was before.
         """
         said = Asked.of((*self.prompts, *prompts))
         if not prompts:
             raise ValueError("add() needs at least one prompt; read the last answer from .result.")
         handed_in = any(self.photo._brings_a_mask(prompt) for prompt in prompts)
         previous = self._rounds[-1].logits if self._rounds and not handed_in else None
-        result = self.photo._answer([said], text_threshold=0.0, previous=previous, second_look=self.second_look)
+        result = self.photo._answer([said], previous=previous, second_look=self.second_look)
         logits = None
         if result.logits is not None and len(result):
             logits = torch.from_numpy(np.array(result.logits))[None]

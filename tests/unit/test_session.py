@@ -66,6 +66,18 @@ def test_to_nano_a_new_outline_takes_the_place_of_the_previous_mask(photo, talk)
     np.testing.assert_allclose(talk.add(NOT_THERE).logits, by_hand.logits, atol=1e-6)  # its answer is remembered
 
 
+def test_a_session_refuses_words_as_a_single_question_does(photo, talk, monkeypatch):
+    ask = Predictor.ask
+
+    def unsure(self, *arguments):
+        return {row: [replace(one, score=0.3) for one in given] for row, given in ask(self, *arguments).items()}
+
+    monkeypatch.setattr(Predictor, "ask", unsure)
+    giraffe = seem.Text("a giraffe")
+    assert len(talk.add(giraffe)) == len(photo.segment(giraffe)) == (0 if photo.model.name == "nano" else 1)
+    assert len(talk.add(HERE)) == 1  # a mark is always answered
+
+
 def test_two_sessions_on_one_photo_know_nothing_of_each_other(photo):
     one, other = photo.session(), photo.session()
     one.add(HERE)

@@ -45,7 +45,7 @@ class Report:
 
     def saved(self, job: Job, results: Results, paths: Sequence[Path], write_seconds: float) -> None:
         """Tell what was found in a photo and where it is."""
-        for note in results.provenance.notes if not self.quiet else ():
+        for note in results.notes if not self.quiet else ():
             complain(f"{job.photo.source}: {note}")
         if self.as_json:
             record = json.loads((job.folder / f"{job.stem}.json").read_text(encoding="utf-8"))
