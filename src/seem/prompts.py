@@ -603,6 +603,10 @@ def _width(width: float, what: str) -> float:
 
 def _region(array: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.bool_]:
     given = np.asarray(array)
+    if given.ndim == 0:
+        raise ValueError(
+            f"A mask is an H x W array, got {array!r}; read a file first, np.asarray(Image.open(file)) > 0."
+        )
     if given.ndim != 2:
         raise ValueError(f"A mask is H x W, got shape {given.shape}; pick one channel.")
     if given.dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)):

@@ -90,6 +90,7 @@ def test_a_bad_prompt_is_refused_with_the_value_and_the_way_out(make, message):
         (lambda seem: seem.Stroke([1, 2, 3], 3), r"holds 1 where a pair \(x, y\) is needed"),
         (lambda seem: seem.Mask(np.ones((2, 2))), "bool or uint8, got float64; compare it first"),
         (lambda seem: seem.Mask(np.ones((2, 2, 3), np.uint8)), r"H x W, got shape \(2, 2, 3\)"),
+        (lambda seem: seem.Mask("mask.png"), r"H x W array, got 'mask.png'; read a file first"),
         (lambda seem: seem.Mask(logits=np.ones((2, 2, 2))), "h x w floats of one object, got float64 of shape"),
         (lambda seem: seem.Mask(logits=np.ones((2, 2), np.uint8)), "floats of one object, got uint8"),
         (lambda seem: seem.Text(None), "takes a phrase, got NoneType"),

@@ -24,7 +24,9 @@ EVERY = 10.0  # seconds between two lines of progress where nobody watches
 def finetune(
     data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"What to learn from: {SPEC}; repeatable.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
-    model: Annotated[str, typer.Option(metavar="NAME", help="Where to begin: a name, or a file.")] = "nano",
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Where to begin: a name, a file, or the folder of a run.")
+    ] = "nano",
     minutes: Annotated[float | None, typer.Option(metavar="N", help="How long to train; scoring comes on top.")] = None,
     steps: Annotated[
         int | None, typer.Option(metavar="N", help="How many steps; default: at most half an hour.")

@@ -50,7 +50,12 @@ WidthOption: TypeAlias = Annotated[
     Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles. Default: 8.", rich_help_panel=OBJECT)
 ]
 PolygonOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar='"X,Y X,Y X,Y ..."', help="An outline.", rich_help_panel=OBJECT)
+    Values,
+    typer.Option(
+        metavar='"X,Y X,Y X,Y ..."',
+        help="An outline: to nano of the object, to SEEM a curve on it.",
+        rich_help_panel=OBJECT,
+    ),
 ]
 AudioOption: TypeAlias = Annotated[
     Values, typer.Option(metavar="FILE", help="What it is called, spoken.", rich_help_panel=OBJECT)
