@@ -19,7 +19,7 @@ from seem.cli.train import RECIPES
 from seem.recipes import finetune as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
-from seem.training import course
+from seem.training import course, team
 from seem.training.captions import caption_terms
 from seem.training.engine import LOG_FILE
 
@@ -253,6 +253,18 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys)
     assert asked[1][3].name == "tiny.safetensors"
     assert not (tmp_path / "state.pt").exists()
     assert set(RECIPES) == {"nano", "seem"}
+
+
+def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, monkeypatch):
+    counts = []
+    monkeypatch.setattr(team, "together", lambda count, work: counts.append(count))
+    (tmp_path / "state.pt").write_bytes(b"")
+    recipe = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
+    (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": recipe}))
+    command = ["train", "nano", "--data", "p", "--out", str(tmp_path)]
+    assert main([*command, "--resume"]) == 0
+    assert main([*command, "--resume", "--processes", "2"]) == 0
+    assert counts == [3, 2]  # the run itself refuses the second
 
 
 @pytest.mark.parametrize(

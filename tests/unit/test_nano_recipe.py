@@ -169,6 +169,9 @@ def test_a_run_goes_on_only_as_it_began(tmp_path, tiny_run):
         with pytest.raises(ValueError, match=words):
             tiny_run(tmp_path, **changes)
     tiny_run(tmp_path, steps=3)  # longer than it was meant to be
+    (tmp_path / "begun.json").write_text("{")
+    with pytest.raises(SeemError, match=r"begun.json cannot be read .*; begin anew with --overwrite"):
+        tiny_run(tmp_path)
 
 
 def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_run, monkeypatch):

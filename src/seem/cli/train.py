@@ -99,8 +99,11 @@ def train(
     )
     switches = (rounds, memory, positive, negative, objects, phrases, visual, captions)
     if recipe == "nano":
+        from seem.recipes import nano
+
         check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
-        count = processes_for(request, processes, overwrite=overwrite)
+        before = nano.begun(out)["processes"] if resume else None
+        count = processes_for(request, processes or before, overwrite=overwrite)
         with told_how_to_go_on(out):
             together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
         return
@@ -188,7 +191,9 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     asked = {name: getattr(request, name) for name in ("steps", "batch", "learning_rate", "minutes")}
     settings = replace(usual, **{name: value for name, value in asked.items() if value is not None})
     say = nothing if quiet or world()[0] else write_line
-    say(f"{counted(settings.steps, 'step')} of {settings.batch} photos at learning rate {settings.learning_rate:g}")
+    each = f" in each of {world()[1]} processes" if world()[1] > 1 else ""
+    rate = f"at learning rate {settings.learning_rate:g}"
+    say(f"{counted(settings.steps, 'step')} of {settings.batch} photos{each} {rate}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
         nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)

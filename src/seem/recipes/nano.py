@@ -27,11 +27,12 @@ from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, writte
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
+from seem.errors import SeemError
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finetune import RUN_FILE, refuse_changes
+from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
 from seem.training.course import attention_for, draw_pairs
 from seem.training.curves import Board, Results
@@ -65,7 +66,7 @@ FROM_WEIGHTS = (Stage(0.55, 224, 14), Stage(0.85, 256, 12), Stage(1.0, 288, 10))
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
 
 P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
-WEIGHTS_FILE = "nano.safetensors"
+WEIGHTS_FILE, BEGUN_FILE = "nano.safetensors", "begun.json"
 Row: TypeAlias = "Mapping[str, float]"  # of the log
 
 VALIDATIONS, VALIDATION_PHOTOS = 10, 4  # in a run; photos of every set each time
@@ -155,16 +156,26 @@ def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
 
 
 def begin(out: Path, notes: Mapping[str, object]) -> None:
-    """Keep how a run was begun in `run.json`; raise `ValueError` where it is to go on otherwise.
+    """Keep how a run was begun in `begun.json`; raise `ValueError` where it is to go on otherwise.
 
     Its length may change. Other batches, rates or stages would make other weights than their file says.
     """
     if (out / STATE_FILE).is_file():
-        refuse_changes(out, told_of(json.loads((out / RUN_FILE).read_text(encoding="utf-8"))), told_of(notes))
+        refuse_changes(out, told_of(begun(out)), told_of(notes))
     elif world()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
-        with written_aside(out / RUN_FILE) as aside:
+        with written_aside(out / BEGUN_FILE) as aside:
             aside.write_text(json.dumps(notes, indent=2), encoding="utf-8")
+
+
+def begun(out: Path) -> dict[str, Any]:
+    """Read how the run in `out` was begun; `SeemError` where that cannot be read."""
+    try:
+        notes: dict[str, Any] = json.loads((out / BEGUN_FILE).read_text(encoding="utf-8"))
+        told_of(notes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SeemError(f"{out / BEGUN_FILE} cannot be read ({error}); begin anew with --overwrite.") from error
+    return notes
 
 
 def told_of(notes: Mapping[str, Any]) -> dict[str, object]:
