@@ -35,7 +35,7 @@ from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
 from seem.results import Labels
 from seem.tasks import instance
 from seem.tasks.caption import write_caption
-from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, segment_objects
+from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, outlined, segment_objects
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo
@@ -268,13 +268,14 @@ class Predictor:
             return [self._read(answer, objects[0], 0, 1)]
         words = self._words(objects)
         said = with_meanings(words.meant, references, len(objects))
+        drawn, outlines = self._draw(objects)
         answer = segment_objects(
             network,
             self.memory,
-            self._draw(objects),
+            drawn,
             FairDraws(),
             phrases=words.written,
-            previous=self._previous(objects, previous),
+            previous=self._previous(objects, previous, outlines),
             reference=lay_out(references, len(objects)) if references else None,
             meant=said,
             audio=words.spoken,
@@ -297,31 +298,32 @@ class Predictor:
         spoken = torch.tensor([heard and apart for _, _, heard in said], device=features.tokens.device)
         return words_of(features, owner, spoken, len(objects))
 
-    def _draw(self, objects: Sequence[Asked]) -> VisualPrompts:
-        """Rasterise the visual prompts of every object at network resolution."""
-        maps = np.zeros((3, len(objects), *self.frame.padded_hw), dtype=np.bool_)
+    def _draw(self, objects: Sequence[Asked]) -> tuple[VisualPrompts, Bool[Tensor, "1 n h w"]]:
+        """Rasterise the visual prompts of every object at network resolution; also return the areas of outlines."""
+        maps = np.zeros((4, len(objects), *self.frame.padded_hw), dtype=np.bool_)
         height, width = self.drawing.network_hw
         for row, asked in enumerate(objects):
             outlines = asked.outlined_for(self.model.network)
             for prompt in asked.drawn:
-                drawn = prompt.rasterise(self.drawing)
-                if not isinstance(prompt, Box):
-                    maps[0 if prompt.positive else 1, row, :height, :width] |= drawn
-                if isinstance(prompt, Box) or prompt in outlines:
-                    maps[2, row, :height, :width] |= drawn
-        positive, negative, bounds = torch.from_numpy(maps)[:, None].to(self.model.device)
-        return VisualPrompts(positive, negative, bounds)
+                kind = 3 if prompt in outlines else 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
+                maps[kind, row, :height, :width] |= prompt.rasterise(self.drawing)
+        positive, negative, bounds, areas = torch.from_numpy(maps)[:, None].to(self.model.device)
+        return outlined(VisualPrompts(positive, negative, bounds), areas)
 
     def _previous(
-        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None
+        self,
+        objects: Sequence[Asked],
+        previous: Float[Tensor, "1 n h w"] | None,
+        outlines: Bool[Tensor, "1 n h4 w4"],
     ) -> Float[Tensor, "1 n h w"] | None:
         """Return the previous masks: a session's, or what the prompts hand in, all objects of a pass or none."""
         if previous is not None:
             return previous.to(self.model.device)
-        handed = [logits for asked in objects if (logits := self._handed(asked)) is not None]
-        return torch.stack(handed)[None].to(self.model.device) if handed else None
+        rows = (self._handed(asked, outlines[0, row]) for row, asked in enumerate(objects))
+        handed = [logits for logits in rows if logits is not None]
+        return torch.stack(handed)[None] if handed else None
 
-    def _handed(self, asked: Asked) -> Float[Tensor, "h w"] | None:
+    def _handed(self, asked: Asked, outline: Bool[Tensor, "h4 w4"]) -> Float[Tensor, "h w"] | None:
         """Return the mask that the prompts about an object hand in: mask logits, or the area of its outline."""
         height, width = (side // 4 for side in self.frame.padded_hw)
         if (logits := asked.previous) is not None:
@@ -330,15 +332,8 @@ class Predictor:
                     f"The mask logits are {logits.shape[-1]} x {logits.shape[-2]}, this photo's {width} x {height}; "
                     "hand in logits of the same photo, encoded at the same size."
                 )
-            return torch.tensor(logits.reshape(height, width))
-        outlines = asked.outlined_for(self.model.network)
-        if not outlines:
-            return None
-        inside = np.zeros(self.frame.padded_hw, np.bool_)
-        rows, columns = self.drawing.network_hw
-        for polygon in outlines:
-            inside[:rows, :columns] |= polygon.rasterise(self.drawing)
-        return so_far(torch.from_numpy(inside)[None, None])[0, 0]
+            return torch.tensor(logits.reshape(height, width), device=outline.device)
+        return so_far(outline[None, None])[0, 0] if asked.outlined_for(self.model.network) else None
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""
@@ -371,7 +366,7 @@ class Predictor:
         if not asked.visual or not answer.is_somewhere:
             return None
         height, width = self.frame.input_hw
-        drawn = self._draw([asked])
+        drawn, _ = self._draw([asked])
         marks = (drawn.inside | drawn.negative)[0, 0, :height, :width]
         seen = to_input(answer.logits[None], self.frame)[0] > 0
         window = window_around((seen | marks).cpu().numpy(), self.photo.hw)

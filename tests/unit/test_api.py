@@ -251,8 +251,13 @@ def test_the_answer_says_which_rule_it_follows(photo):
 
 
 def marks_of(photo, *prompts):
-    drawn = photo._predictor._draw([Asked.of(prompts)])
+    drawn, _ = photo._predictor._draw([Asked.of(prompts)])
     return [layer[0, 0].numpy() for layer in (drawn.positive, drawn.negative, drawn.bounds)]
+
+
+def previous_of(photo, *prompts, before=None):
+    asked = [Asked.of(prompts)]
+    return photo._predictor._previous(asked, before, photo._predictor._draw(asked)[1])
 
 
 def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(photo):
@@ -260,7 +265,7 @@ def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(p
     positive, negative, bounds = marks_of(photo, square)
     assert positive.any()
     assert not negative.any()
-    so_far = photo._predictor._previous([Asked.of([square])], None)
+    so_far = previous_of(photo, square)
     if photo.model.name != "nano":
         assert not bounds.any()
         assert so_far is None
@@ -274,7 +279,7 @@ def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(p
     assert (told[inside] == 3.0).all()
     assert (told[outside] == -3.0).all()
     other = seem.Polygon([(40, 20), (50, 20), (50, 30)])
-    both = photo._predictor._previous([Asked.of([square, other])], None)
+    both = previous_of(photo, square, other)
     assert (both >= so_far).all()
     assert (both > so_far).any()
 
@@ -282,10 +287,22 @@ def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(p
 def test_what_was_answered_before_comes_before_an_outline(photo):
     outline = seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])
     logits = np.random.default_rng(0).normal(size=(16, 24)).astype(np.float32)
-    handed = photo._predictor._previous([Asked.of([outline, seem.Mask(logits=logits)])], None)
+    handed = previous_of(photo, outline, seem.Mask(logits=logits))
     np.testing.assert_array_equal(handed[0, 0], logits)
     before = torch.zeros(1, 1, 16, 24)
-    assert photo._predictor._previous([Asked.of([outline])], before) is before
+    assert previous_of(photo, outline, before=before) is before
+
+
+def test_marks_correct_an_outline():
+    """What is clicked away is neither marked nor in the mask so far, and what is clicked beside it may belong to it."""
+    photo = tiny_model("nano").encode(picture(53, 37))
+    square = seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])
+    away, beside = seem.Point(20, 14, positive=False), seem.Point(40, 14)
+    plain, corrected = marks_of(photo, square), marks_of(photo, square, away, beside)
+    assert not (corrected[0] & corrected[1]).any()
+    assert (corrected[2] & ~plain[2]).any()
+    assert (corrected[2] >= plain[2]).all()
+    assert (previous_of(photo, square, away, beside) < previous_of(photo, square)).any()
 
 
 def test_outlines_and_clicks_of_one_call_do_not_disturb_each_other():

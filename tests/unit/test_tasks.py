@@ -6,7 +6,7 @@ import torch
 from seem.models.decoder.draws import FairDraws
 from seem.models.structures import Answers, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
-from seem.tasks.interactive import choose, kept_near
+from seem.tasks.interactive import choose, kept_near, outlined
 from seem.tasks.labels import label_masks
 from seem.tasks.phrase import best_queries
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo, to_photo_masks
@@ -225,6 +225,25 @@ def test_a_mask_ends_near_what_bounds_it():
     assert kept_near(logits, unbounded) is logits
     low = kept_near(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
     assert (low == -9).all()  # nothing comes closer
+
+
+def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
+    nothing, outline = filled(0, 0, 0, 0), filled(16, 8, 56, 48)  # 40 x 40: about two pixels around a mark
+    wrong, missed = filled(50, 40, 51, 41), filled(60, 20, 61, 21)
+    positive, negative = torch.stack([nothing, missed, missed])[None], torch.stack([nothing, wrong, wrong])[None]
+    areas = torch.stack([outline, outline, nothing])[None]
+    prompts, kept = outlined(VisualPrompts(positive, negative, torch.zeros_like(areas)), areas)
+    assert torch.equal(prompts.negative, negative)
+    assert torch.equal(prompts.positive[0, 0], outline)  # alone
+    assert torch.equal(prompts.bounds[0, 0], outline)
+    assert not (prompts.positive & negative).any()
+    assert torch.equal(prompts.positive[0, 1], (outline & ~filled(48, 38, 54, 44)) | missed)  # cells around the click
+    assert torch.equal(prompts.bounds[0, 1], outline | filled(58, 18, 64, 24))
+    assert torch.equal(kept[0, 1], outline & ~filled(48, 38, 54, 44))
+    assert torch.equal(prompts.positive[0, 2], missed)  # no outline: as it was
+    assert not prompts.bounds[0, 2].any()
+    untouched = VisualPrompts(positive, negative, torch.zeros_like(areas))
+    assert outlined(untouched, torch.zeros_like(areas))[0] is untouched
 
 
 def test_each_phrase_is_answered_by_the_query_that_fits_it_best():

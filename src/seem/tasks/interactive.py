@@ -26,7 +26,7 @@ from seem.tasks.reference import in_place_of_marks, place_of
 
 ALIKE = 0.95  # IoU above which two candidates are one
 SLACK = 0.1  # how far a mask may leave what bounds it, in roots of its area: 0.05 to 0.4 are as good (docs/nano.md)
-CELL = 4  # network pixels in which that is measured
+CORRECTED = 0.06  # how far around it a mark corrects an outline, in roots of the outline's area
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +150,35 @@ def kept_near(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float
     bounds = prompts.bounds
     if bounds is None or not bounds.any():
         return logits
-    within, meant = (F.max_pool2d(marks.float(), CELL) for marks in (bounds, prompts.positive))
-    areas = bounds.flatten(2).sum(dim=-1)
-    near = torch.ones_like(within)
-    for b, n in areas.nonzero().tolist():
-        reach = math.ceil(SLACK * math.sqrt(areas[b, n]) / CELL)
-        grown = F.max_pool2d(within[b, n][None, None], 2 * reach + 1, 1, reach)[0, 0]
-        if not (meant[b, n] > grown).any():
-            near[b, n] = grown
-    return torch.where(F.interpolate(near, logits.shape[-2:]) > 0, logits, logits.clamp(max=-OUTLINED))
+    near = grown(bounds, bounds, SLACK, cell=4)
+    unbounded = (~bounds.flatten(2).any(dim=-1) | (prompts.positive & ~near).flatten(2).any(dim=-1))[..., None, None]
+    allowed = F.interpolate((near | unbounded).float(), logits.shape[-2:]) > 0
+    return torch.where(allowed, logits, logits.clamp(max=-OUTLINED))
+
+
+def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[VisualPrompts, Bool[Tensor, "b n h w"]]:
+    """Let outlines mark and bound their objects, but for where other marks correct them; also return what they mark.
+
+    What is near a negative mark is no longer marked, and what is near a positive one may belong to the object
+    (`CORRECTED`). Without that, clicks beside an outline were mostly ignored (docs/nano.md).
+    """
+    if marks.bounds is None or not outlines.any():
+        return marks, outlines
+    inside = outlines & ~grown(marks.negative, outlines, CORRECTED, cell=2)
+    beside = grown(marks.positive, outlines, CORRECTED, cell=2) & outlines.flatten(2).any(dim=-1)[..., None, None]
+    return VisualPrompts(marks.positive | inside, marks.negative, marks.bounds | outlines | beside), inside
+
+
+def grown(
+    marks: Bool[Tensor, "b n h w"], areas: Bool[Tensor, "b n h w"], roots: float, cell: int
+) -> Bool[Tensor, "b n h w"]:
+    """Grow marks, in squares of whole cells, by so many roots of each object's area."""
+    cells = F.max_pool2d(marks.float(), cell)
+    for b, n in marks.flatten(2).any(dim=-1).nonzero().tolist():
+        reach = round(roots * math.sqrt(areas[b, n].sum()) / cell)
+        rows = F.max_pool2d(cells[b, n][None, None], (2 * reach + 1, 1), 1, (reach, 0))
+        cells[b, n] = F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0, 0]
+    return F.interpolate(cells, marks.shape[-2:]) > 0
 
 
 def has_words(phrases: PhraseTokens | None, audio: PhraseTokens | None, tokens: VisualTokens) -> Bool[Tensor, "b n"]:
