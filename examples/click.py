@@ -10,11 +10,11 @@ PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)  # the image network runs here, once
 
-saucer = photo.segment(seem.Point(130, 290))
-print(f"one click: {saucer.areas[0]} pixels, score {saucer.scores[0]:.2f}, looks like {saucer.labels[0]}")
+cup = photo.segment(seem.Point(290, 140))
+print(f"one click: {cup.areas[0]} pixels, score {cup.scores[0]:.2f}, looks like {cup.labels[0]}")
 
-without_spoon = photo.segment(seem.Point(130, 290), seem.Point(365, 285, positive=False))
-print(f"not the spoon: {without_spoon.areas[0]} pixels, score {without_spoon.scores[0]:.2f}")
+without_saucer = photo.segment(seem.Point(290, 140), seem.Point(130, 290, positive=False))
+print(f"not the saucer: {without_saucer.areas[0]} pixels, score {without_saucer.scores[0]:.2f}")
 
-for path in without_spoon.save("seem-out", stem="click", overwrite=True):
+for path in without_saucer.save("seem-out", stem="click", overwrite=True):
     print(path)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import seem
 
-PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
+PHOTO = Path(__file__).parent / "photos" / "cat.jpg"
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
 words = seem.Vocabulary.of(
-    ["cup", "spoon", "coffee", "wooden table"],
-    stuff=["coffee", "wooden table"],  # regions; everything else is countable
+    ["cat", "wall"],
+    stuff=["wall"],  # regions; everything else is countable
     templates=["a photo of a {}.", "a close-up photo of a {}."],  # the sentences that the names are read in
     background=True,  # a pixel may be none of them
 )
-regions = photo.semantic(words)  # a list of names does too: photo.semantic(["cup", "spoon"])
+regions = photo.semantic(words)  # a list of names does too: photo.semantic(["cat", "wall"])
 for segment in regions:
     print(f"{segment.label}: {segment.area / segment.mask.size:.0%} of the photo")
 

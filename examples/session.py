@@ -5,19 +5,19 @@ from pathlib import Path
 
 import seem
 
-PHOTO = Path(__file__).parent / "photos" / "cat.jpg"
+PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
 talk = photo.session()
-first = talk.add(seem.Point(230, 60))
-second = talk.add(seem.Point(420, 130, positive=False))
+first = talk.add(seem.Point(290, 140))
+second = talk.add(seem.Point(130, 290, positive=False))
 print(f"first round {first.areas[0]} pixels, second round {second.areas[0]} pixels")
 
 talk.undo()
 assert talk.result is first
 
-third = talk.add(seem.Scribble([[(60, 200), (180, 220)], [(210, 90), (260, 200)]], width=10))
+third = talk.add(seem.Scribble([[(120, 250), (160, 330)], [(330, 360), (450, 280)]], width=10))
 print(f"a scribble instead: {third.areas[0]} pixels after {len(talk.prompts)} prompts")
 third.save("seem-out", stem="session", overwrite=True)

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import seem
 
-PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
+PHOTO = Path(__file__).parent / "photos" / "astronaut.jpg"
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
-names = ("cup", "spoon", "handle")
+names = ("head", "helmet", "badge")
 result = photo.segment_many(
     [
-        [seem.Point(290, 140), seem.Point(250, 220)],
-        [seem.Stroke([(412, 75), (380, 220), (362, 290)], width=6)],
-        [seem.Polygon([(205, 290), (235, 232), (255, 250), (222, 303)])],
+        [seem.Point(180, 60), seem.Point(230, 120)],
+        [seem.Box(272, 340, 505, 512)],
+        [seem.Polygon([(138, 352), (165, 342), (192, 356), (200, 384), (184, 412), (152, 414), (130, 388)])],
     ]
 )
 for name, segment in zip(names, result, strict=True):  # visual prompts always get an answer, in the order asked

@@ -176,7 +176,8 @@ class Scribble:
 class Polygon:
     """A closed outline through at least three points that are not on one line; it may cross itself.
 
-    To nano it is the outline of the object, to be made exact; to the published models a curve drawn on it.
+    To nano it is the outline of the object, which is followed closely; several about one object are parts of it. To the
+    published models it is a curve drawn on the object.
     """
 
     positive: ClassVar[bool] = True

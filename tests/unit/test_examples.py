@@ -34,7 +34,7 @@ FILES = {
     "save_coco": ["seem-out/save_coco.json", "seem-out/save_coco.mask-1.png"],
     "session": ["seem-out/session.mask-0.png"],
     "video": ["video.png"],
-    "several_objects": ["cup.png", "spoon.png", "handle.png", "several_objects.png"],
+    "several_objects": ["head.png", "helmet.png", "badge.png", "several_objects.png"],
 }
 
 

@@ -34,6 +34,7 @@ from seem.recipes import seem as published
 from seem.recipes.finetune import Plan, finetune
 from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
 from seem.training import course, room
+from seem.training.engine import TrainConfig
 from seem.training.pictures import round_values
 from seem.training.published import PublishedObjective
 from tiny import tiny_network
@@ -41,6 +42,8 @@ from tiny import tiny_network
 NAN = float("nan")
 PLACES = os.pathsep.join(str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1]))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PLACES, "OMP_NUM_THREADS": "1"}
+
+NANO = recipe.usual_settings(is_nano=True, shard=False)
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +297,7 @@ def asked_of(out, **changes):
     ids=["not for ever", "so many looks", "half an hour", "some steps at least", "of few photos, too"],
 )
 def test_a_run_of_no_given_length_takes_half_an_hour_at_most(tmp_path, photos, step_seconds, steps):
-    config = recipe.schedule_of(asked_of(tmp_path), True, None, 8, 1, photos, step_seconds)
+    config = recipe.schedule_of(asked_of(tmp_path), NANO, 8, 1, photos, step_seconds)
     assert config.steps == steps
 
 
@@ -302,7 +305,7 @@ def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
     request = asked_of(tmp_path, rates=(("backbone", 0.05), ("decoder", 2.0)))
     request.check()
     for is_nano, others in ((True, {}), (False, {"text.": 0.1})):
-        config = recipe.schedule_of(request, is_nano, None, 8, 1, 10, 1.0)
+        config = recipe.schedule_of(request, recipe.usual_settings(is_nano=is_nano, shard=False), 8, 1, 10, 1.0)
         assert dict(config.rates) == {**others, "backbone.": 0.05, "decoder.": 2.0, "image_projection": 2.0}
 
 
@@ -311,22 +314,33 @@ def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
 )
 def test_random_weights_are_given_the_time_that_was_asked_for(tmp_path, asked, looks):
     request = asked_of(tmp_path, **{"patience": None, **asked})
-    assert recipe.schedule_of(request, True, None, 8, 1, 10, 1.0).patience == looks
+    assert recipe.schedule_of(request, NANO, 8, 1, 10, 1.0).patience == looks
 
 
 def test_time_is_kept(finished, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 5.5, 0))
-    monkeypatch.setattr(recipe, "time_upkeep", lambda network: 0.5)
+    monkeypatch.setattr(recipe, "time_upkeep", lambda network, config: 0.5)
     request = tiny.request_for(finished[3].data, tmp_path, weights, steps=None, minutes=2.0)
     plan = recipe.make_plan(request, torch.device("cpu"), lambda text: None, None, None, None)
     assert plan.config.steps == 17  # 85% of two minutes, of 6 seconds each
     assert plan.config.minutes == 2.5
 
 
+def test_nano_is_fine_tuned_with_muon_where_weights_are_whole():
+    chosen = [
+        recipe.usual_settings(is_nano=nano, shard=shard)
+        for nano, shard in ((True, False), (True, True), (False, False))
+    ]
+    assert [(each.optimizer, each.learning_rate) for each in chosen] == [
+        ("muon", 1e-3), ("adamw", 1e-3), ("adamw", 1e-4),
+    ]  # fmt: skip
+
+
 def test_upkeep_is_timed_on_weights_that_stay():
     network = tiny_network("nano")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert 0 < recipe.time_upkeep(network) < 60
+    for optimizer in ("adamw", "muon"):
+        assert 0 < recipe.time_upkeep(network, TrainConfig(optimizer=optimizer)) < 60
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
 

@@ -471,11 +471,12 @@ def make_plan(
     effective = request.batch or min(usual, max(2, 2 * learnt))
     trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
     micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
-    step_seconds = trial.seconds * accumulate + time_upkeep(network)
+    start = base or usual_settings(is_nano=is_nano, shard=request.shard)
+    step_seconds = trial.seconds * accumulate + time_upkeep(network, start)
     if processes > 1 and device.type == "cpu":
         step_seconds *= SHARED
     photo_seconds = time_photo(loaded, device, material)
-    config = schedule_of(request, is_nano, base, micro, accumulate, learnt, step_seconds)
+    config = schedule_of(request, start, micro, accumulate, learnt, step_seconds)
     affordable = VALIDATION_SHARE * config.steps * step_seconds / VALIDATIONS / max(photo_seconds, 1e-3)
     plan = Plan(
         model=request.model,
@@ -580,16 +581,17 @@ def tell_data(source: Source, reports: Sequence[DataReport], say: Say) -> None:
         say(f"{source.spec} has no part of its own to be judged on: a tenth is held out.")
 
 
+def usual_settings(*, is_nano: bool, shard: bool) -> TrainConfig:
+    """Return what fine-tuning starts from: Muon for nano, which learns more in the same time (docs/finetune.md)."""
+    if not is_nano:
+        return TrainConfig(learning_rate=1e-4, clip=5.0, rates=(("backbone.", 0.1), ("text.", 0.1)))
+    return TrainConfig(learning_rate=1e-3, clip=3.0, optimizer="adamw" if shard else "muon")
+
+
 def schedule_of(
-    request: Request,
-    is_nano: bool,
-    base: TrainConfig | None,
-    micro: int,
-    accumulate: int,
-    photos: int,
-    step_seconds: float,
+    request: Request, start: TrainConfig, micro: int, accumulate: int, photos: int, step_seconds: float
 ) -> TrainConfig:
-    """Decide how long and how fast to train."""
+    """Decide how long and how fast to train; what the request leaves open is as in `start`."""
     per_step = micro * accumulate * world()[1]
     if request.steps is not None:
         steps = request.steps
@@ -600,11 +602,6 @@ def schedule_of(
     else:
         affordable = int(60 * USUAL_MINUTES * (1 - VALIDATION_SHARE) / max(step_seconds, 1e-6))
         steps = max(min(EPOCHS * photos // per_step, MOST_STEPS, affordable), FEWEST_STEPS)
-    start = base or TrainConfig(
-        learning_rate=1e-3 if is_nano else 1e-4,
-        clip=3.0 if is_nano else 5.0,
-        rates=() if is_nano else (("backbone.", 0.1), ("text.", 0.1)),
-    )
     return replace(
         start,
         steps=steps,
@@ -691,12 +688,12 @@ def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) ->
     return Trial(batch, arithmetic, seconds, whole.peak)
 
 
-def time_upkeep(network: nn.Module) -> float:
+def time_upkeep(network: nn.Module, config: TrainConfig) -> float:
     """Measure what a step does after its gradients: clip, move the weights (here by nothing), average."""
     device = next(network.parameters()).device
     for p in network.parameters():
         p.grad = torch.zeros_like(p) if p.requires_grad else None
-    optimizer = make_optimizer(network, TrainConfig(learning_rate=0.0))
+    optimizer = make_optimizer(network, replace(config, learning_rate=0.0))
     average = AveragedModel(network, use_buffers=True)
     for _ in range(2):  # the first one makes its tensors
         started = time.perf_counter()
