@@ -762,7 +762,7 @@ def test_two_processes_follow_one_plan(finished, weights, tmp_path):
     script = Path(tiny.__file__)
     out = copy_of_plan(finished[0], tmp_path / "two")
     plain = json.loads((out / "run.json").read_text())
-    plain["config"] |= {"steps": 2, "validate_every": 2, "checkpoint_every": 2, "shard": True}
+    plain["config"] |= {"steps": 2, "validate_every": 2, "checkpoint_every": 2, "shard": True, "optimizer": "adamw"}
     (out / "run.json").write_text(json.dumps(plain | {"processes": 2}))
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}

@@ -34,6 +34,7 @@ from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
+from seem.simulation.strokes import FAMILIAR, Kind
 from seem.training.course import attention_for, draw_pairs
 from seem.training.curves import Board, Results
 from seem.training.engine import STATE_FILE, Hooks, TrainConfig, show, step_of, train, world
@@ -64,6 +65,12 @@ FROM_WEIGHTS = (Stage(0.55, 224, 14), Stage(0.85, 256, 12), Stage(1.0, 288, 10))
 """To weights of an earlier run small pictures taught nothing about first clicks (run 12 in docs/nano.md)."""
 
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
+
+HABITS = replace(
+    FAMILIAR,
+    kinds={Kind.POINT: 0.44, Kind.CIRCLE: 0.16, Kind.SCRIBBLE: 0.16, Kind.POLYGON: 0.08, Kind.BOX: 0.16},
+)
+"""Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano.md)."""
 
 P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
 WEIGHTS_FILE, BEGUN_FILE = "nano.safetensors", "begun.json"
@@ -190,7 +197,7 @@ class Lessons:
     """What the steps of a run ask of this process. Object queries are not taught: the dense head is better."""
 
     objective = Objective(objects=0, object_names=0)
-    mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08)  # marks; words have their own photos
+    mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
 
     def __init__(
         self, bank: PhotoBank, config: TrainConfig, book: PhraseBook, device: torch.device, stages: Sequence[Stage]
