@@ -582,7 +582,7 @@ def tell_data(source: Source, reports: Sequence[DataReport], say: Say) -> None:
 
 
 def usual_settings(*, is_nano: bool, shard: bool) -> TrainConfig:
-    """Return what fine-tuning starts from: Muon for nano, which learns more in the same time (docs/finetune.md)."""
+    """Return what fine-tuning starts from: Muon for nano, which learns as much or more in a time (docs/finetune.md)."""
     if not is_nano:
         return TrainConfig(learning_rate=1e-4, clip=5.0, rates=(("backbone.", 0.1), ("text.", 0.1)))
     return TrainConfig(learning_rate=1e-3, clip=3.0, optimizer="adamw" if shard else "muon")
