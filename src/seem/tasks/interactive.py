@@ -6,7 +6,6 @@ everywhere in Seem; officially the reference does (Stroke > Example > Text > Aud
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -150,9 +149,9 @@ def kept_near(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float
     bounds = prompts.bounds
     if bounds is None or not bounds.any():
         return logits
-    near = grown(bounds, bounds, SLACK, cell=4)
-    unbounded = (~bounds.flatten(2).any(dim=-1) | (prompts.positive & ~near).flatten(2).any(dim=-1))[..., None, None]
-    allowed = F.interpolate((near | unbounded).float(), logits.shape[-2:]) > 0
+    near, meant = grown(bounds, bounds, SLACK, cell=4), F.max_pool2d(prompts.positive.float(), 4)
+    unbounded = ((near == 0).all(dim=(-2, -1)) | (meant > near).any(dim=(-2, -1)))[..., None, None]
+    allowed = F.interpolate(near, logits.shape[-2:]).bool() | unbounded
     return torch.where(allowed, logits, logits.clamp(max=-OUTLINED))
 
 
@@ -164,21 +163,26 @@ def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[V
     """
     if marks.bounds is None or not outlines.any():
         return marks, outlines
-    inside = outlines & ~grown(marks.negative, outlines, CORRECTED, cell=2)
-    beside = grown(marks.positive, outlines, CORRECTED, cell=2) & outlines.flatten(2).any(dim=-1)[..., None, None]
+    wrong, missed = (
+        F.interpolate(grown(each, outlines, CORRECTED, cell=2), outlines.shape[-2:]).bool()
+        for each in (marks.negative, marks.positive)
+    )
+    inside = outlines & ~wrong
+    beside = missed & outlines.flatten(2).any(dim=-1)[..., None, None]
     return VisualPrompts(marks.positive | inside, marks.negative, marks.bounds | outlines | beside), inside
 
 
 def grown(
     marks: Bool[Tensor, "b n h w"], areas: Bool[Tensor, "b n h w"], roots: float, cell: int
-) -> Bool[Tensor, "b n h w"]:
-    """Grow marks, in squares of whole cells, by so many roots of each object's area."""
+) -> Float[Tensor, "b n h2 w2"]:
+    """Grow marks, in squares, by so many roots of each object's area; returns cells of so many pixels, 1 on them."""
     cells = F.max_pool2d(marks.float(), cell)
-    for b, n in marks.flatten(2).any(dim=-1).nonzero().tolist():
-        reach = round(roots * math.sqrt(areas[b, n].sum()) / cell)
+    reaches = (roots / cell * areas.flatten(2).sum(dim=-1).sqrt()).round().int().tolist()
+    for b, n in cells.flatten(2).any(dim=-1).nonzero().tolist():
+        reach = reaches[b][n]
         rows = F.max_pool2d(cells[b, n][None, None], (2 * reach + 1, 1), 1, (reach, 0))
         cells[b, n] = F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0, 0]
-    return F.interpolate(cells, marks.shape[-2:]) > 0
+    return cells
 
 
 def has_words(phrases: PhraseTokens | None, audio: PhraseTokens | None, tokens: VisualTokens) -> Bool[Tensor, "b n"]:
