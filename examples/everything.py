@@ -5,7 +5,7 @@ from pathlib import Path
 
 import seem
 
-PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
+PHOTO = Path(__file__).parent / "photos" / "astronaut.jpg"
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)

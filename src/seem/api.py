@@ -354,10 +354,9 @@ class EncodedImage:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
         found = recognition.find(self._predictor, vocabulary, limit, against)
-        if len(vocabulary) > 1:
-            assert isinstance(found.labels, Labels)
-            missing = [name for name in vocabulary.names if name not in found.labels.names]
-            found = replace(found, notes=tuple(f"{shortened(name)!r} was not found" for name in missing))
+        assert isinstance(found.labels, Labels)
+        missing = [name for name in vocabulary.names if name not in found.labels.names]
+        found = replace(found, notes=tuple(f"{shortened(name)!r} was not found" for name in missing))
         asked = tuple((Text(phrase),) for phrase in vocabulary.names)
         return self._results("find", found, vocabulary, time.perf_counter() - started, asked)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import colorsys
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from seem.drawing import Coordinates
+from seem.drawing import Coordinates, clip, segments_of
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 from seem.vocabulary import Category, Colour, distinct_colours
 
@@ -185,8 +185,21 @@ def _draw_prompt(picture: Image.Image, prompt: Prompt) -> None:
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, positions: Sequence[Coordinates], positive: bool, width: int) -> None:
-    draw.line(list(positions), fill=_WHITE, width=3 * width, joint="curve")
-    draw.line(list(positions), fill=_POSITIVE if positive else _NEGATIVE, width=width, joint="curve")
+    for breadth, colour in ((3 * width, _WHITE), (width, _POSITIVE if positive else _NEGATIVE)):
+        for piece in _pieces_near(positions, draw.im.size, 2 * width):
+            draw.line(piece, fill=colour, width=breadth, joint="curve")
+
+
+def _pieces_near(positions: Sequence[Coordinates], size: tuple[int, int], margin: int) -> Iterator[list[Coordinates]]:
+    """Leave out what lies far outside of the picture, along which Pillow would walk pixel by pixel."""
+    width, height = size
+    far = max(width, height)
+    if all(-far <= x <= width + far and -far <= y <= height + far for x, y in positions):
+        yield list(positions)
+        return
+    room = (height + 2 * margin, width + 2 * margin)
+    for (x0, y0), (x1, y1) in (clip(segments_of(positions) + margin, room) - margin).tolist():
+        yield [(x0, y0), (x1, y1)]
 
 
 def _draw_click(picture: Image.Image, point: Point) -> None:
@@ -222,7 +235,8 @@ def _draw_plates(
 ) -> None:
     """Write each caption on a small dark plate, large objects first, and never over a click.
 
-    Left out is what finds no place, what is far smaller than its plate, and what would hide too much of the photo.
+    A plate beside its object is tied to it by a line, or it would name its neighbour. Left out is what
+    finds no place, what is far smaller than its plate, and what would hide too much of the photo.
     """
     font_size = max(11, round(math.sqrt(picture.width * picture.height) / 44))
     font = ImageFont.load_default(font_size)
@@ -235,9 +249,28 @@ def _draw_plates(
             continue
         bounds = _place_plate(plate.size, owner, index, masks[index].box, taken)
         if bounds is not None:
+            _tie(picture, bounds, owner == index, colours[index])
             picture.paste(plate, bounds[:2], plate)
             taken.append(bounds)
             hidden += size
+
+
+def _tie(picture: Image.Image, plate: Bounds, visible: NDArray[np.bool_], colour: Colour) -> None:
+    """Draw a line from a plate to the middle of its object, unless it stands on it."""
+    x0, y0, x1, y1 = plate
+    if np.count_nonzero(visible[y0:y1, x0:x1]) > (x1 - x0) * (y1 - y0) / 4:
+        return
+    rows, columns = np.nonzero(visible)
+    if not len(rows):
+        return
+    middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)  # the mask's own pixel
+    x, y = int(columns[middle]), int(rows[middle])
+    start = (min(max(x, x0), x1 - 1), min(max(y, y0), y1 - 1))
+    draw, width = ImageDraw.Draw(picture), _line_width(picture)
+    for breadth, shade in ((2 * width + 1, _WHITE), (width, colour)):
+        draw.line([start, (x, y)], fill=shade, width=breadth)
+        reach = breadth / 2 + width
+        draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=shade)
 
 
 def _plate(

@@ -54,7 +54,7 @@ UPRIGHT = {
 
 GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
 DEEP_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
-TRANSPARENT_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
 
 _QUIET = threading.Lock()  # Python's warning filters belong to all threads
 
@@ -178,6 +178,8 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if image.mode.startswith(DEEP_MODES):
         grey, rule = eight_bits(np.asarray(image))
         return Image.fromarray(grey).convert("RGB"), (f"more than 8 bits of grey: {rule}",)
+    if image.mode == "La":  # Pillow has a way from here to LA alone
+        image = image.convert("LA")
     if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB"), ()

@@ -172,21 +172,24 @@ class Predictor:
         logits of the round before. With several candidates, `objects` is one, and they are numbered.
         """
         heard = [asked.heard_by(self.model.network) for asked in objects]
+        notes = [*self._cut_phrases(objects)]
+        for row in self._said_of_nothing(heard, text_threshold):
+            notes.append(f"{shortened(str(heard[row].said))!r} was not found: the marks answer alone")
+            heard[row] = Asked.of(heard[row].visual)
         answers = self.ask(heard, previous, 1 if candidates == 1 else SPARE * candidates)
         rows, about = [], []
-        for row, asked in enumerate(objects):
+        for row, asked in enumerate(heard):
             for answer in best_distinct(answers[row], candidates):
                 if asked.visual or (answer.score >= text_threshold and answer.is_somewhere):
                     rows.append(row)
                     about.append((asked, answer))
         kinds = dict.fromkeys(answer.kind for _, answer in about)
         kind = ", ".join(kinds) or objects[0].kind_under(self.model.network)
-        notes = [*self._cut_phrases(objects)]
         if any(asked.reference and not left.reference for asked, left in zip(objects, heard, strict=True)):
             notes.append(f"{self.model.name} sees no reference beside marks: they answer without it")
-        for row in sorted(set(range(len(objects))) - set(rows)) if len(objects) > 1 else ():
+        for row in sorted(set(range(len(objects))) - set(rows)):
             what = repr(shortened(said)) if (said := objects[row].said) else "what the reference shows"
-            notes.append(f"object {row + 1}, {what}, was not found")
+            notes.append(f"object {row + 1}, {what}, was not found" if len(objects) > 1 else f"{what} was not found")
         if candidates > 1 and len(answers[0]) == 1:
             notes.append(f"{self.model.name} has one query an object: no further candidates")
         if not about:
@@ -213,10 +216,23 @@ class Predictor:
             tuple(row + 1 for row in rows) if candidates == 1 else None,
         )
 
+    def _said_of_nothing(self, objects: Sequence[Asked], text_threshold: float) -> list[int]:
+        """Say beside which marks stand words for something that the photo does not show (models that can tell).
+
+        Heard all the same, they lead the mask away from its mark.
+        """
+        rows = [row for row, asked in enumerate(objects) if asked.words and any(mark.positive for mark in asked.visual)]
+        if not rows or self._memory.meaning is None:
+            return []
+        meant = self._words([objects[row] for row in rows]).meant
+        assert meant is not None
+        there = self.presence(unit(meant[0].float())).tolist()
+        return [row for row, sure in zip(rows, there, strict=True) if sure < text_threshold]
+
     def _cut_phrases(self, objects: Sequence[Asked]) -> Iterator[str]:
         """Say which phrases are longer than the text encoder can hold."""
-        tokenizer = self.model.tokenizer
         for phrase in dict.fromkeys(phrase for asked in objects for phrase, _ in asked.phrases()):
+            tokenizer = self.model.tokenizer  # of a published model perhaps a download: not for clicks
             if tokenizer.is_too_long(phrase):
                 yield f"{shortened(phrase)!r} is cut after {tokenizer.context} tokens"
 

@@ -276,6 +276,9 @@ class Mask:
     `array`: H x W of the photo as shown, bool or uint8, where anything but 0 is inside.
     `logits`: h x w (or 1 x h x w) floats, as `result.logits` gives them: one for every 4 x 4 pixels of the network's
     padded input, inside where positive. The mask keeps a read-only copy of either, the array as bool.
+
+    An array is a mark: its pixels are of the object, which may be larger. To nano, an outline of the whole object is
+    better said with a `Polygon`, and an earlier answer with its logits (measured in `docs/nano.md`).
     """
 
     positive: ClassVar[bool] = True

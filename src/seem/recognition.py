@@ -173,10 +173,11 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
     likely[[*best.values()]] = True
     order = [place for place in found.scores.argsort(descending=True, stable=True).tolist() if likely[place]]
     once = distinct(found.islands[order] > 0, SAME_OBJECT)
-    order = [order[place] for place in once]
+    packed = {order[k]: photo.pack(to_photo(found.islands[order[k]][None], photo.frame)[0]) for k in once}
+    order = [place for place, mask in packed.items() if mask.area]  # an island of a few cells may vanish among pixels
     rows, scores = [found.rows[place] for place in order], found.scores[order].tolist()
     return Found(
-        [photo.pack(to_photo(found.islands[place][None], photo.frame)[0]) for place in order],
+        [packed[place] for place in order],
         scores,
         Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
         ISLANDS,

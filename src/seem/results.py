@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.interchange import (
-    UNLABELLED,
     UNLABELLED_CATEGORY,
     CocoAnnotation,
     CocoCategory,
@@ -184,8 +183,8 @@ class Results:
             kind=kind,
             provenance=provenance,
             naming=Naming(Labels.nameless(count) if labels is None else labels),
-            logits=None if logits is None else _read_only(logits),
-            embeddings=None if embeddings is None else _read_only(embeddings),
+            logits=None if logits is None else read_only(logits),
+            embeddings=None if embeddings is None else read_only(embeddings),
         )
         lengths = {
             "scores": len(result.scores),
@@ -219,8 +218,8 @@ class Results:
         height, width = self.photo_hw
         objects = "1 object" if len(self) == 1 else f"{len(self)} objects"
         names = ""
-        if labels := self.naming.known:
-            shown = [f"{name or UNLABELLED} {score:.2f}" for name, score in zip(labels.names, self.scores, strict=True)]
+        if self.naming.known:
+            shown = self.tags
             names = ": " + ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "") if shown else ""
         notes = f"; {'; '.join(self.notes)}" if self.notes else ""
         return f"<Results of {self.provenance.task}: {objects} in {width} x {height} pixels{names}{notes}>"
@@ -326,7 +325,7 @@ class Results:
             _pixels(self.photo),
             self.packed,
             self._categories() if self.frame is None else self._tracks(),
-            self._captions() if labels else None,
+            list(self.tags) if labels else None,
             [prompt for group in self.provenance.prompts for prompt in group] if prompts else [],
             alpha,
         )
@@ -444,14 +443,14 @@ class Results:
         return Results(
             photo=self.photo,
             packed=tuple(self.packed[row] for row in rows),
-            scores=_read_only(self.scores[rows]),
-            ids=_read_only(self.ids[rows]),
+            scores=read_only(self.scores[rows]),
+            ids=read_only(self.ids[rows]),
             vocabulary=self.vocabulary,
             kind=self.kind,
             provenance=self.provenance,
             naming=self.naming.take(rows, len(self)),
-            logits=None if self.logits is None else _read_only(self.logits[rows]),
-            embeddings=None if self.embeddings is None else _read_only(self.embeddings[rows]),
+            logits=None if self.logits is None else read_only(self.logits[rows]),
+            embeddings=None if self.embeddings is None else read_only(self.embeddings[rows]),
             proposals=None if self.proposals is None else tuple(self.proposals[row] for row in rows),
             frame=self.frame,
             time=self.time,
@@ -467,8 +466,9 @@ class Results:
         colours = distinct_colours(TRACK_COLOURS)
         return [Category(id, "", "", True, colours[(id - 1) % TRACK_COLOURS]) for id in self.ids.tolist()]
 
-    def _captions(self) -> list[str]:
-        """Word what the overlay writes on each object: in a video its id, its name as it is said and how sure that is.
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What the overlay writes on each object: its name as it is said and how sure that is, in a video its id first.
 
         Without a name it is the score of the mask.
         """
@@ -478,10 +478,10 @@ class Results:
         ]
         ids = [None if self.frame is None else f"{number}:" for number in self.ids]
         sure = [a if name else b for name, a, b in zip(said, self.label_scores, self.scores, strict=True)]
-        return [
+        return tuple(
             " ".join(filter(None, (number, name, f"{score:.2f}")))
             for number, name, score in zip(ids, said, sure, strict=True)
-        ]
+        )
 
     def _panoptic_picture(self) -> Image.Image:
         ids = self.panoptic_map()
@@ -606,14 +606,14 @@ def _checked_scores(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np
     slack = 1e-4  # means of float32 numbers may overshoot
     if not ((values >= -slack) & (values <= 1 + slack)).all():
         raise ValueError(f"Scores are between 0 and 1, got {values.tolist()}.")
-    return _read_only(values.clip(0, 1))
+    return read_only(values.clip(0, 1))
 
 
 def _checked_ids(ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     values = np.array(ids, dtype=np.int64).reshape(-1)
     if (values < 1).any() or len(np.unique(values)) != len(values):
         raise ValueError(f"Ids are positive and all different, got {values.tolist()}.")
-    return _read_only(values)
+    return read_only(values)
 
 
 def _chosen_rows(index: Rows, count: int) -> list[int]:
@@ -638,7 +638,8 @@ def _chosen_row(row: int, count: int) -> int:
 Column = TypeVar("Column", NDArray[np.float32], NDArray[np.int64])
 
 
-def _read_only(column: Column) -> Column:
+def read_only(column: Column) -> Column:
+    """Return a view that cannot be written to: results do not change."""
     view: Column = column.view()
     view.setflags(write=False)
     return view

@@ -144,7 +144,7 @@ class Tracker:
 
         On the frame that was yielded last, the prompts are answered at once and its new result is returned; on any
         other frame they wait until it comes (None). A phrase that is not found there is looked for in every frame that
-        follows, until it is. A Mask alone is taken as it is.
+        follows, until it is. Mask arrays alone are taken as they are, several as one.
 
         Raises `ValueError` for a frame or an id that is no number, a frame that a stream has passed, and prompts that
         the model does not take; the tracker is then as it was before.
@@ -393,14 +393,18 @@ class Pass:
     def answer(self, prompts: tuple[Prompt, ...], before: Found | None) -> Found | None:
         """Segment an object; what was followed up to here is the mask before its correction."""
         height, width = self.frame.output_hw
-        last = prompts[-1]
-        if isinstance(last, Mask) and last.array is not None and all(isinstance(prompt, Mask) for prompt in prompts):
-            last.check_inside((height, width))
-            mask = PackedMask.pack(last.array.astype(np.bool_), (height, width))
+        regions = [prompt for prompt in prompts if isinstance(prompt, Mask) and prompt.array is not None]
+        if len(regions) == len(prompts):
+            together = np.zeros((height, width), dtype=np.bool_)
+            for region in regions:
+                region.check_inside((height, width))
+                together |= np.asarray(region.array, dtype=np.bool_)
+            mask = PackedMask.pack(together, (height, width))
             return Found(mask, 1.0, "mask, as given", self.to_logits(self.cover_of(mask)).cpu().numpy())
         memory: list[Mask] = []
         drawn = any(isinstance(prompt, VisualPrompt) for prompt in prompts)
-        if before is not None and is_somewhere(before.logits) and drawn and not brings_a_mask(last, self.model.network):
+        brought = any(brings_a_mask(prompt, self.model.network) for prompt in prompts)
+        if before is not None and is_somewhere(before.logits) and drawn and not brought:
             memory = [Mask(logits=before.logits)]
         result = self.seen.segment(*prompts, *memory)
         return read_row(result, 0) if len(result) and result.areas[0] else None
@@ -463,7 +467,7 @@ class Pass:
                 prompts=self.heard,
                 seconds={**encoding, "video": self._seconds - sum(encoding.values())},
                 notes=self.photo.notes,
-                photo_name=self.photo.name or f"{Path(self.name).stem}-{self.index:06d}",
+                photo_name=self.photo.name or f"{Path(self.name).stem}-{self.index:06d}.png",
                 orientation=self.photo.orientation,
             ),
             labels=lambda: joined(namings),

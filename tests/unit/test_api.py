@@ -36,6 +36,11 @@ def region(width=53, height=37):
     return mask
 
 
+def test_marks_need_no_vocabulary(model, monkeypatch):
+    monkeypatch.setattr(type(model), "tokenizer", property(lambda self: pytest.fail("it was asked for")))
+    assert len(model.encode(picture(53, 37)).segment(seem.Point(20, 20)))
+
+
 def same(one, other, tolerance=0.0):
     """Compare two results: exactly, or as far as sums in another order let them differ."""
     if tolerance:
@@ -93,6 +98,25 @@ def test_what_is_not_found_is_said_and_the_others_keep_their_numbers():
     assert photo.segment_many(asked, text_threshold=0.0).ids.tolist() == [1, 2, 3, 4]
     found = photo.find(["a zebra", "a lion"], threshold=1.0)
     assert found.provenance.notes == ("'a zebra' was not found", "'a lion' was not found")
+    for alone in (photo.find("a zebra", threshold=1.0), photo.segment(seem.Text("a zebra"), text_threshold=1.0)):
+        assert alone.notes == ("'a zebra' was not found",)
+
+
+def test_words_for_what_is_not_there_leave_the_marks_to_answer():
+    photo = tiny_model("nano").encode(picture(53, 37))
+    marks, words = (seem.Point(4, 2), seem.Point(40, 30, positive=False)), seem.Text("a zebra")
+    alone = photo.segment(*marks)
+    unheard, heard = (photo.segment(*marks, words, text_threshold=limit) for limit in (1.0, 0.0))
+    assert (unheard.masks == alone.masks).all()
+    assert unheard.labels == alone.labels
+    assert unheard.notes == ("'a zebra' was not found: the marks answer alone",)
+    assert (heard.labels, heard.notes) == (("a zebra",), ())
+    many = photo.segment_many([marks, [*marks, words]], text_threshold=1.0)
+    assert (many.masks[0] == many.masks[1]).all()
+    talk = photo.session()
+    assert talk.add(*marks, words).provenance.prompts == ((*marks, words),)
+    published = tiny_model("seem-focal-t-v1").encode(picture(53, 37))  # which cannot tell
+    assert published.segment(*marks, words, text_threshold=1.0).labels == ("a zebra",)
 
 
 def test_a_mask_is_called_what_was_said(photo):
@@ -106,10 +130,10 @@ def test_a_mask_is_called_what_was_said(photo):
 def test_a_phrase_that_is_too_long_is_said_to_be_cut():
     photo = tiny_model("nano").encode(picture(53, 37))
     long = " ".join(["cat"] * 40)
-    (note,) = photo.segment(seem.Point(4, 2), seem.Text(long)).provenance.notes
+    (note,) = photo.segment(seem.Point(4, 2), seem.Text(long), text_threshold=0.0).notes
     assert note.endswith("...' is cut after 32 tokens")
     assert len(note) < 100
-    assert photo.segment(seem.Point(4, 2), seem.Text(" ".join(["cat"] * 30))).provenance.notes == ()
+    assert photo.segment(seem.Point(4, 2), seem.Text(" ".join(["cat"] * 30)), text_threshold=0.0).notes == ()
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -232,21 +256,22 @@ def test_every_prompt_of_a_call_counts(photo):
     click = seem.Point(4, 2)
     alone = photo.segment(click)
     for more in (RED_CAR, seem.Point(44, 30, positive=False), seem.Point(44, 30), seem.Box(10, 10, 40, 30)):
-        assert not np.allclose(photo.segment(click, more).logits, alone.logits, atol=1e-7)
+        assert not np.allclose(photo.segment(click, more, text_threshold=0.0).logits, alone.logits, atol=1e-7)
 
 
 def test_the_answer_says_which_rule_it_follows(photo):
     click, box = seem.Point(4, 2), seem.Box(3, 4, 30, 40)
     assert photo.segment(click).kind == "visual"
-    assert photo.segment(click, RED_CAR).kind == "visual, hearing the phrase"
+    assert photo.segment(click, RED_CAR, text_threshold=0.0).kind == "visual, hearing the phrase"
     assert photo.segment(RED_CAR, text_threshold=0.0).kind == "phrase"
-    result = photo.segment_many([[click], [box, RED_CAR], [seem.Polygon([(1, 1), (20, 1), (20, 20)])]])
+    polygon = seem.Polygon([(1, 1), (20, 1), (20, 20)])
+    result = photo.segment_many([[click], [box, RED_CAR], [polygon]], text_threshold=0.0)
     assert result.kind == "visual, visual, hearing the phrase"
-    polygon = {
+    rule = {
         "nano": "polygon: filled, bounds the object and is its mask so far",
         "seem-focal-t-v1": "polygon: closed curve, one network pixel wide",
     }
-    assert result.provenance.rules == ("box: filled", "point: 3 x 3 network pixels", polygon[photo.model.name])
+    assert result.provenance.rules == ("box: filled", "point: 3 x 3 network pixels", rule[photo.model.name])
     assert result.provenance.prompts[1] == (box, RED_CAR)
 
 
@@ -629,7 +654,7 @@ def test_results_outlive_their_photo(model):
 
 
 def test_provenance_says_what_ran(model, photo):
-    record = photo.segment(seem.Point(4, 2), RED_CAR).to_coco()["seem"]
+    record = photo.segment(seem.Point(4, 2), RED_CAR, text_threshold=0.0).to_coco()["seem"]
     assert (record["model"], record["sha256"], record["precision"]) == (model.name, "ab" * 32, "float32")
     assert record["task"] == "interactive"
     assert record["prompts"] == [[{"kind": "point", "x": 4, "y": 2, "positive": True}, RED_CAR.to_dict()]]

@@ -220,6 +220,8 @@ def test_detections_come_back_as_they_went_with_masks(photo, supervision):
         data={"class_name": np.array(["dog", "car", "dog"])},
     )
     result = photo.segment_boxes(given)
+    assert not result.scores.flags.writeable
+    assert not result.ids.flags.writeable
     back = result.to_supervision()
     for column in ("confidence", "class_id", "tracker_id"):
         assert getattr(back, column).tolist() == getattr(given, column).tolist()

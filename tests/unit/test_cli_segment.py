@@ -26,6 +26,7 @@ from seem.api import EncodedImage
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
+from seem.cli.report import named
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -143,10 +144,23 @@ def test_a_threshold_leaves_out_what_scores_lower(run, photo):
     assert names() == ["street.json", "street.overlay.png"]
 
 
+@pytest.mark.parametrize(
+    ("label", "tag", "score", "told"),
+    [
+        ("cat", "cat 0.90", 0.9, "cat 0.90"),
+        ("wall-other-merged", "wall 0.31", 0.9, "wall 0.31 (mask 0.90)"),
+        (None, "0.90", 0.9, "unlabelled (mask 0.90)"),
+    ],
+)
+def test_an_object_is_told_as_the_overlay_tells_it(label, tag, score, told):
+    assert named(label, tag, score) == told
+
+
 def test_a_phrase_below_the_threshold_finds_nothing(run, photo):
     ran = run(photo, "--text", "a dog", "--threshold", "1")
     assert ran.code == 0
     assert "street.png: nothing found" in ran.out
+    assert "'a dog' was not found" in ran.err
 
 
 def test_prompts_keep_their_order_and_their_objects(run, photo):

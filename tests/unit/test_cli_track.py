@@ -17,7 +17,7 @@ from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
-from seem.tracker import Tracker
+from seem.tracker import Pass, Tracker
 from seem.video import VideoWriter, open_video
 from tiny import CONFIGS, picture, tiny_network
 
@@ -195,6 +195,13 @@ def cut_short(frames, error):
 
     original = Tracker.__iter__
     return iterate
+
+
+def test_what_was_never_found_is_told(run, clip, monkeypatch):
+    monkeypatch.setattr(Pass, "answer", lambda self, *asked: None)
+    ran = run(clip, "--text", "a zebra", "--object", "--point", "4,2")
+    assert "6 frames: object 1 was not found in any frame; object 2 was not found in any frame" in ran.out
+    assert record()["seem"]["notes"] == [f"object {number} was not found in any frame" for number in (1, 2)]
 
 
 def test_a_clip_that_breaks_keeps_what_was_written(run, clip, monkeypatch):

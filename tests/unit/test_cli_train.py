@@ -19,7 +19,7 @@ from seem.cli.train import RECIPES
 from seem.recipes import finetune as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
-from seem.training import course, team
+from seem.training import course, engine, team
 from seem.training.captions import caption_terms
 from seem.training.engine import LOG_FILE
 
@@ -259,12 +259,23 @@ def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, m
     counts = []
     monkeypatch.setattr(team, "together", lambda count, work: counts.append(count))
     (tmp_path / "state.pt").write_bytes(b"")
-    recipe = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
-    (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": recipe}))
+    settings = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
+    (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": settings}))
     command = ["train", "nano", "--data", "p", "--out", str(tmp_path)]
     assert main([*command, "--resume"]) == 0
     assert main([*command, "--resume", "--processes", "2"]) == 0
     assert counts == [3, 2]  # the run itself refuses the second
+    for module in (engine, recipe):
+        monkeypatch.setattr(module, "under_torchrun", lambda: True)  # which has started as many as it was told
+    assert main([*command, "--resume"]) == 0
+    assert counts == [3, 2, 1]
+
+
+def test_the_nano_recipe_leaves_other_weights_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(nano, "run", lambda *arguments: pytest.fail("it ran"))
+    (tmp_path / "nano.safetensors").write_bytes(b"made elsewhere")
+    assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
+    assert "--overwrite or another --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 import tiny_data as tiny
 import tiny_training as training
+from seem.cli import data as cli_data
 from seem.cli.main import main
 from seem.data.dataset import ALL
 from seem.data.inspection import inspect
@@ -144,6 +145,35 @@ def test_the_command_line_writes_every_part(tmp_path, capsys):
     assert main(words) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_the_command_line_replaces_nothing_but_shards(tmp_path, capsys):
+    folder, out = training.coco_bricks(tmp_path / "set", 3), tmp_path / "out"
+    words = ["data", "shards", str(folder), str(out), "--per-shard", "1"]
+    assert main(words) == 0
+    (out / "holidays.tar").write_bytes(b"somebody else's")
+    assert main([*words[:-1], "2", "--overwrite"]) == 0
+    assert {file.name for file in out.glob("*.tar")} == {"holidays.tar", "all-000000.tar", "all-000001.tar"}
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert main(["data", "shards", f"shards:{out}", str(out), "--overwrite"]) == 2
+    assert "OUT is the data set itself" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_shards_that_cannot_be_written_leave_the_old_ones(tmp_path, monkeypatch):
+    folder, out = training.coco_bricks(tmp_path / "set", 2), tmp_path / "out"
+    assert main(["data", "shards", str(folder), str(out)]) == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def full(dataset, aside, *others):
+        (aside / "all-000000.tar").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli_data, "write_shards", full)
+    assert main(["data", "shards", str(folder), str(out), "--overwrite"]) == 1
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert main(["data", "shards", str(folder), str(tmp_path / "new")]) == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_line_leaves_out_what_cannot_be_read(tmp_path, capsys):

@@ -224,6 +224,7 @@ def test_masks_overlap_by_their_iou():
     [
         ("points_per_side", -1, "must be at least 0"),
         ("points_per_batch", 0, "must be at least 1"),
+        ("crop_n_layers", True, "must be a whole number"),
         ("pred_iou_thresh", 1.2, "must be between 0 and 1"),
         ("stability_score_thresh", math.nan, "must be between 0 and 1"),
         ("stability_score_offset", -1.0, "must not be negative"),

@@ -208,6 +208,21 @@ def test_what_two_phrases_mean_is_there_once(monkeypatch):
     assert len(photo.find(["cat", "dog"], threshold=0.0)) == 1
 
 
+def test_an_island_that_vanishes_among_pixels_is_no_object(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    logits = torch.full((32, 32), NO)
+    logits[:2, :4] = YES
+    logits[14, 20] = 0.01  # one cell that is hardly inside
+    said = photo._predictor.ask([Asked.of([Text("cat")])])[0][0]
+    monkeypatch.setattr(
+        Predictor, "ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+    )
+    assert len(divide(logits)) == 2
+    found = photo.find("cat", threshold=0.0)
+    assert len(found) == 1
+    assert found.areas.min() > 0
+
+
 def test_places_show_a_phrase_against_the_names_given(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(0.0))  # not sure of anything

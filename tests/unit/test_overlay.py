@@ -44,6 +44,26 @@ def test_an_overlay_has_the_photos_size_whatever_it_is(width, height, names):
     assert (overlay.size, overlay.mode) == ((width, height), "RGB")
 
 
+@pytest.mark.parametrize("far", [120, 9e8])
+def test_lines_that_leave_the_photo_are_drawn_as_far_as_it_goes(far):
+    near, away = (
+        drawn(grey(40, 30), [], prompts=[Box(10, 8, 10 + by, 8 + by), Stroke([(5, 5), (5, 5 + by)], width=2)])
+        for by in (60, far)
+    )
+    assert away == near != grey(40, 30)
+
+
+def test_a_plate_beside_its_object_is_tied_to_it():
+    mask = np.zeros((150, 200), dtype=np.bool_)
+    mask[70:92, 90:112] = True  # too small to write on
+    plain, named = (np.asarray(drawn(grey(200, 150), [mask], ["cat"], labels=labels)) for labels in (False, True))
+    changed = (plain != named).any(axis=-1)
+    assert changed[~mask].any()
+    assert changed[81, 101]  # the middle of the object
+    rows = np.flatnonzero(changed.any(axis=1))
+    assert (np.diff(rows) == 1).all()  # plate, line and end are one piece
+
+
 def test_nothing_to_draw_leaves_the_photo():
     assert drawn(grey(40, 30), []) == grey(40, 30)
     assert drawn(grey(40, 30), [np.zeros((30, 40), dtype=np.bool_)]) == grey(40, 30)
@@ -110,8 +130,11 @@ def test_a_label_is_written_inside_a_mask_that_holds_it():
 
 
 def test_the_label_of_a_small_object_stands_beside_it():
-    left, top, right, bottom = plates([disc(300, 400, 150, 200, 12)], ["cat"])
-    assert bottom <= 138 or top >= 163 or right <= 188 or left >= 213
+    mask = disc(300, 400, 150, 200, 12)
+    bare, named = (np.asarray(drawn(grey(400, 300), [mask], ["cat"], labels=labels)) for labels in (False, True))
+    changed = (bare != named).any(axis=-1)
+    assert changed.sum() > mask.sum()
+    assert changed[mask].mean() < 0.2  # the end of a line, no plate
 
 
 def test_the_label_of_a_speck_is_left_out():

@@ -173,11 +173,24 @@ LAYERED = np.array([[(*RED, 255), (*BLACK, 128), (*BLACK, 0)]], dtype=np.uint8) 
         (Image.fromarray(LAYERED[..., :3]), {"transparency": RED}, [WHITE, BLACK, BLACK]),
         (Image.fromarray(LAYERED[..., 3]), {"transparency": 128}, [WHITE, WHITE, BLACK]),
     ],
-    ids=["RGBA", "LA", "palette of layers", "palette with a hole", "palette", "RGB with a hole", "grey with a hole"],
+    ids=[
+        "RGBA",
+        "LA",
+        "palette of layers",
+        "palette with a hole",
+        "palette",
+        "RGB with a hole",
+        "grey with a hole",
+    ],
 )
 def test_what_is_transparent_shows_white(tmp_path, picture, options, shown):
     photo = read_photo(saved(tmp_path, picture, "photo.png", **options))
     assert [tuple(pixel) for pixel in seen(photo)[0].tolist()] == shown
+
+
+def test_premultiplied_grey_shows_white():
+    given = Image.fromarray(LAYERED).convert("LA")
+    assert (seen(read_photo(given.convert("La"))) == seen(read_photo(given))).all()
 
 
 def test_a_gif_with_a_hole_shows_white(tmp_path):

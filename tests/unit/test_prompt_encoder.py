@@ -61,6 +61,14 @@ def test_zero_and_one_are_the_middles_of_the_outermost_pixels():
     assert features_at(ramps(3, 5), corners)[0].tolist() == [[0, 0], [1, 0], [0.5, 1]]
 
 
+def test_half_precision_reads_a_map_at_the_same_place():
+    points = torch.rand(1, 500, 2, generator=torch.Generator().manual_seed(0))
+    counted = torch.arange(256.0).expand(1, 1, 256, 256)  # whole numbers up to 256 are exact in bfloat16
+    coarse, fine = (features_at(counted.to(kind), points).float() for kind in (torch.bfloat16, torch.float32))
+    assert (coarse - fine).abs().max() <= 0.5  # the rounding of what was read
+    assert (coarse - fine).abs()[fine < 64].max() <= 0.125
+
+
 def test_positive_tokens_come_first_and_signs_tell_them_apart():
     tokens = encode(drawn([(0, 0)]), drawn([(0, 0), (8, 0)]))
     assert tokens.levels[0][0, :, 0].tolist() == [10, 20, 20.5]

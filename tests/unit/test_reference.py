@@ -143,11 +143,12 @@ def test_every_prompt_of_a_composition_counts(policy, prompts, kind):
     [((Point(4, 2),), "visual"), ((Box(4, 2, 30, 20), Text("a cat")), "visual, hearing the phrase")],
 )
 def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, prompts, kind):
-    result = nano.segment(*prompts, Reference(OTHER, BOX))
+    result = nano.segment(*prompts, Reference(OTHER, BOX), text_threshold=0.0)
     assert result.kind == kind
     assert result.provenance.notes == ("nano sees no reference beside marks: they answer without it",)
-    np.testing.assert_array_equal(result.logits, nano.segment(*prompts).logits)
-    assert nano.segment(*prompts).provenance.notes == ()
+    alone = nano.segment(*prompts, text_threshold=0.0)
+    np.testing.assert_array_equal(result.logits, alone.logits)
+    assert alone.notes == ()
 
 
 @pytest.mark.parametrize("share", [0.9, 0.45, 0.1])

@@ -260,22 +260,22 @@ def test_a_phrase_that_is_no_category_stays_a_label():
 
 
 def test_repr_shows_names_only_when_they_are_known():
-    assert repr(found([CAT], ["cat"])) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.90>"
+    assert repr(found([CAT], ["cat"])) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.75>"
     assert repr(found([CAT, SKY], Namer(Labels(("cat", "cat"), (1.0, 1.0))))) == (
         "<Results of panoptic: 2 objects in 5 x 3 pixels>"
     )
     noted = found([CAT], ["cat"], provenance=Provenance("panoptic", "nano", notes=("turned", "cut")))
     assert noted.notes == ("turned", "cut")
-    assert repr(noted) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.90; turned; cut>"
+    assert repr(noted) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.75; turned; cut>"
     assert repr(found([])) == "<Results of panoptic: 0 objects in 5 x 3 pixels>"
 
 
 def test_an_overlay_says_how_sure_a_name_is_and_without_one_how_sure_the_mask():
     named, unsure, said = Namer(Labels(("cat",), (0.31,))), Namer(Labels((None,), (0.0,))), ["cat"]
-    assert [found([CAT], names)._captions() for names in (named, unsure, said)] == [
-        ["cat 0.31"],
-        ["0.90"],
-        ["cat 0.75"],
+    assert [found([CAT], names).tags for names in (named, unsure, said)] == [
+        ("cat 0.31",),
+        ("0.90",),
+        ("cat 0.75",),
     ]
 
 

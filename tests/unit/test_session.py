@@ -156,7 +156,9 @@ def test_negative_prompts_come_after_a_positive_one(talk):
     assert talk.add(NOT_THERE).masks.shape == (1, 37, 53)
 
 
-def test_a_session_may_begin_with_a_phrase_and_go_on_with_clicks(talk):
+def test_a_session_may_begin_with_a_phrase_and_go_on_with_clicks(talk, monkeypatch):
+    network = talk.photo.model.network
+    monkeypatch.setattr(network, "config", replace(network.config, text_threshold=0.0))
     talk.add(seem.Text("the red car"))
     result = talk.add(HERE)
     assert result.kind == "visual, hearing the phrase"

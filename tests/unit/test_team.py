@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,7 +97,9 @@ def test_a_run_by_two_processes_goes_on_with_two(tmp_path, monkeypatch, capfd):
     assert json.loads((out / "run.json").read_text())["processes"] == 2
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     request = tiny.request_for([data], out, "nano")
-    assert (recipe.processes_for(request), recipe.processes_for(request, overwrite=True)) == (2, 1)
+    assert (recipe.processes_for(request, resume=True), recipe.processes_for(request, overwrite=True)) == (2, 1)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        recipe.processes_for(replace(request, data=("elsewhere/bricks",)))
     assert main([*words, "--processes", "1", "--resume"]) == 2
     assert "was begun with 2 processes" in capfd.readouterr().err
     assert main([*words, "--resume"]) == 0

@@ -414,6 +414,35 @@ def test_a_correction_of_the_frame_at_hand_is_answered_at_once(model):
     assert [one.ids.tolist() for one in again][3][-1] == 2
 
 
+def test_several_masks_are_one_object(model):
+    frames, masks = scene(3)
+    tracker = model.tracker(frames)
+    tracker.add(0, 1, seem.Mask(masks[0]), seem.Mask(masks[2]))
+    assert (next(iter(tracker)).masks[0] == masks[0] | masks[2]).all()
+
+
+@pytest.mark.parametrize("handed_in", ["outline", "logits"])
+def test_the_order_of_a_correction_does_not_matter(model, handed_in):
+    frames, masks = scene(2)
+    drawn = model.encode(frames[1]).segment(seem.Mask(masks[1])).logits[0]
+    brought = seem.Mask(logits=drawn) if handed_in == "logits" else seem.Polygon([(4, 20), (24, 20), (24, 36), (4, 36)])
+    answers = []
+    for prompts in ((brought, NOT_THERE), (NOT_THERE, brought)):
+        tracker = model.tracker(iter(frames))
+        tracker.add(0, 1, seem.Mask(masks[0]))
+        next(iter(tracker))
+        answers.append(tracker.add(0, 1, *prompts))
+    assert (answers[0].masks == answers[1].masks).all()
+    assert (answers[0].masks == model.encode(frames[0]).segment(brought, NOT_THERE).masks).all()
+
+
+def test_frames_of_a_file_with_dots_are_saved_apart(model, tmp_path):
+    path = written(tmp_path / "my.clip.mp4", scene(2)[0])
+    for results in model.track(path, [HERE]):
+        results.save(tmp_path / "out")
+    assert {file.name for file in (tmp_path / "out").glob("*.json")} == {"my.clip-000000.json", "my.clip-000001.json"}
+
+
 def test_an_object_of_two_places_is_followed(model):
     frames, masks = [], []
     for step in range(6):
@@ -517,7 +546,7 @@ def test_an_object_keeps_its_colour_when_others_go(model):
     both, alone = (np.asarray(one.overlay(labels=False, prompts=False)) for one in (first, first[1:]))
     assert (both[masks[0]] == alone[masks[0]]).all()
     assert first[1:].frame == 0
-    assert [caption[:2] for caption in first._captions()] == ["1:", "2:"]
+    assert [tag[:2] for tag in first.tags] == ["1:", "2:"]
 
 
 # --- What goes wrong --------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from seem.cli.errors import FAILED
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport, inspect
 from seem.data.opening import Spec, list_splits, open_dataset
-from seem.data.readers.shards import CLASSES_FILE, PER_SHARD, write_shards
+from seem.data.readers.shards import PER_SHARD, shards_in, write_shards
 from seem.data.records import DataError
 from seem.data.subset import draw_subset
 from seem.errors import SeemError
@@ -86,7 +87,9 @@ def shards(
     from seem.recipes.material import without
 
     spec = Spec.parse(path)
-    old = [file for pattern in ("*.tar", "*.index.json", CLASSES_FILE) for file in out.glob(pattern)]
+    if out.exists() and spec.path.exists() and out.samefile(spec.path):
+        raise ValueError(f"OUT is the data set itself; choose another folder than {out}.")
+    old = shards_in(out)
     if old and not overwrite:
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
     parts = opened(spec, split)
@@ -94,14 +97,15 @@ def shards(
     kept = [without(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
     if not any(part.photos for part in kept):
         raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")
-    for file in old:
-        file.unlink()
-    with bar(sum(len(part.photos) for part in kept), "writing") as step:
-        for part, report in zip(kept, reports, strict=True):
-            written = write_shards(part, out, per_shard, step)
-            lost = f"; {len(report.unusable)} that cannot be used are left out" if report.unusable else ""
-            tars = f"{len(written)} tar{'s' if len(written) > 1 else ''}"
-            typer.echo(f"{out}: part {report.split}, {len(part.photos)} photos in {tars}{lost}")
+    with bar(sum(len(part.photos) for part in kept), "writing") as step, beside(out) as aside:
+        counts = [len(write_shards(part, aside, per_shard, step)) for part in kept]
+        for file in old:  # not before all is written
+            file.unlink()
+        for file in sorted(aside.iterdir()):
+            file.replace(out / file.name)
+    for part, report, tars in zip(kept, reports, counts, strict=True):
+        lost = f"; {len(report.unusable)} that cannot be used are left out" if report.unusable else ""
+        typer.echo(f"{out}: part {report.split}, {len(part.photos)} photos in {tars} tar{'s' * (tars > 1)}{lost}")
     if not all(report.ok for report in reports):
         typer.echo(f"Not everything could be used; what is wrong says: seem data check {spec.path}")
     typer.echo(f"Use it: seem finetune --data shards:{out}")
@@ -121,6 +125,20 @@ def inspected(parts: Sequence[Dataset], *, pixels: bool) -> list[DataReport]:
     """Look at everything, with progress on a terminal."""
     with bar(sum(len(part.photos) for part in parts), "looking") as step:
         return [inspect(part, pixels=pixels, step=step) for part in parts]
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """Make a folder inside `out` to write into, and `out` too; neither is left empty by a failure."""
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".shards-", dir=out) as aside:
+            yield Path(aside)
+    finally:
+        if new:
+            with suppress(OSError):  # something is in it
+                out.rmdir()
 
 
 @contextmanager

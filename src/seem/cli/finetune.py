@@ -79,7 +79,7 @@ def finetune(
         rates=rates(rate or ()),
         scratch=from_scratch,
     )
-    count = processes_for(request, processes, overwrite=overwrite)
+    count = processes_for(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
         together(count, work, request, resume, overwrite, quiet)
 

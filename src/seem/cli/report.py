@@ -84,11 +84,22 @@ class Lines(io.TextIOBase):
 
 
 def what_is_in(results: Results) -> str:
-    """Word a result: "2 objects: cup 0.93, spoon 0.80"."""
+    """Word a result: "2 objects: cup 0.93, spoon 0.31 (mask 0.80)".
+
+    A name is followed by how sure it is, as in the overlay, and by the score of the mask where that is another.
+    """
     count = "nothing found" if not len(results) else "1 object" if len(results) == 1 else f"{len(results)} objects"
-    names = [f"{one.label or UNLABELLED} {one.score:.2f}" for one in results[:NAMED]]
+    shown = results[:NAMED]
+    names = [named(one.label, tag, one.score) for one, tag in zip(shown, shown.tags, strict=True)]
     more = ", ..." if len(results) > NAMED else ""
     return f"{count}: {', '.join(names)}{more}" if names else count
+
+
+def named(label: str | None, tag: str, score: float) -> str:
+    """Word an object: what the overlay says of it, and the score of its mask where that says something else."""
+    if label is None:
+        return f"{UNLABELLED} (mask {score:.2f})"
+    return tag if tag.endswith(f" {score:.2f}") else f"{tag} (mask {score:.2f})"
 
 
 def files_in(folder: Path, paths: Sequence[Path]) -> str:

@@ -113,6 +113,12 @@ class Files:
         self.num_annotations += len(lines)
         self.num_frames += 1
 
+    @property
+    def notes(self) -> list[str]:
+        """What was asked for and not found in any frame."""
+        asked = {row["track_id"] for row in self.about["prompts"]}
+        return [f"object {number} was not found in any frame" for number in sorted(asked - set(self.frames_of))]
+
     def keep(self, note: str | None = None) -> None:
         """Finish both files and give them their names; `note` says what a reader must know."""
         assert self._json is not None
@@ -130,7 +136,7 @@ class Files:
                 "precision": self.model.precision,
                 **self.about,
                 "seconds": {"all": round(time.perf_counter() - self._started, 6)},
-                "notes": [note] if note else [],
+                "notes": [*([note] if note else []), *self.notes],
             },
         }
         self._json.write(f"],\n{json.dumps(rest)[1:]}\n")
@@ -205,7 +211,8 @@ def progress(frames: Iterable[Results], total: int | None, quiet: bool) -> Itera
 def summed_up(files: Files, seconds: float) -> str:
     """Word what was found, and where it is."""
     rate = files.num_frames / max(seconds, 1e-9)
-    seen = ", ".join(f"object {key} in {count}" for key, count in sorted(files.frames_of.items())) or "nothing found"
+    counts = [f"object {key} in {count}" for key, count in sorted(files.frames_of.items())]
+    seen = "; ".join([", ".join(counts), *files.notes]).removeprefix("; ")
     names = ", ".join(path.name for path in files.targets)
     return f"{files.num_frames} frames: {seen}\n  {files.folder}/: {names}\n  {seconds:.2f} s, {rate:.1f} frames/s"
 
@@ -275,6 +282,8 @@ def track(
     seem track clip.mp4 --box 30,40,300,400
 
     seem track clip.mp4 --point 410,220 --not-point 80,40 --object --text "the red car" --frame 25 --backward
+
+    A phrase that is not found in its frame is looked for in those that follow, until it is.
 
     Pixels are (x, y) of the frame as shown: 410 is the centre of a pixel, 410.0 its left edge.
     """

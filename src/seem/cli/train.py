@@ -100,14 +100,15 @@ def train(
     switches = (rounds, memory, positive, negative, objects, phrases, visual, captions)
     if recipe == "nano":
         from seem.recipes import nano
+        from seem.training.engine import under_torchrun
 
         check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
-        before = nano.begun(out)["processes"] if resume else None
+        before = nano.begun(out)["processes"] if resume and not under_torchrun() else None
         count = processes_for(request, processes or before, overwrite=overwrite)
         with told_how_to_go_on(out):
             together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
         return
-    count = processes_for(request, processes, overwrite=overwrite)
+    count = processes_for(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
         together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
 
@@ -143,6 +144,7 @@ def check_nano(
 ) -> None:
     """Refuse what the recipe of the embedded model does not know, and a folder that holds another run."""
     from seem.data.opening import Spec
+    from seem.recipes.nano import WEIGHTS_FILE
     from seem.training.engine import STATE_FILE
 
     request.check()
@@ -158,10 +160,10 @@ def check_nano(
         raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER.")
     if resume and overwrite:
         raise ValueError("--resume goes on with a run and --overwrite replaces it; choose one.")
-    begun = (request.out / STATE_FILE).exists()
-    if resume and not begun:
+    if resume and not (request.out / STATE_FILE).exists():
         raise ValueError(f"There is no run to go on with in {request.out}; leave --resume away.")
-    if begun and not resume and not overwrite:
+    held = any((request.out / name).exists() for name in (STATE_FILE, WEIGHTS_FILE))
+    if held and not resume and not overwrite:
         raise FileExistsError(f"{request.out} holds a run already; pass --resume, --overwrite or another --out.")
 
 

@@ -80,10 +80,15 @@ class PromptEncoder(nn.Module):
 
 
 def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p c"]:
-    """Read a map at unit coordinates, bilinear; 0 and 1 are the centres of the outermost pixels."""
-    grid = (2 * points_unit.to(maps.dtype) - 1)[:, :, None]
-    read = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return read[..., 0].transpose(1, 2)
+    """Read a map at unit coordinates, bilinear; 0 and 1 are the centres of the outermost pixels.
+
+    Coordinates keep at least single precision: with the 8 bits of bfloat16 a click would be read half a pixel of a map
+    of 256 beside its place.
+    """
+    precise = torch.promote_types(maps.dtype, torch.float32)
+    grid = (2 * points_unit.to(precise) - 1)[:, :, None]
+    read = F.grid_sample(maps.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return read[..., 0].transpose(1, 2).to(maps.dtype)
 
 
 def mean_by_owner(

@@ -198,10 +198,8 @@ class Plan:
         return (self.config.steps * self.step_seconds + validations * self.validation_photos * self.photo_seconds) / 60
 
     def to_json(self) -> dict[str, Any]:
-        """Say it in plain values; what is endless is null."""
-        plain = asdict(self)
-        plain["config"]["minutes"] = None if math.isinf(self.config.minutes) else self.config.minutes
-        return plain
+        """Say it in plain values."""
+        return {**asdict(self), "config": self.config.to_json()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Plan:
@@ -232,7 +230,7 @@ class Outcome:
 Say = Callable[[str], None]
 
 
-def processes_for(request: Request, asked: int | None = None, *, overwrite: bool = False) -> int:
+def processes_for(request: Request, asked: int | None = None, *, resume: bool = False, overwrite: bool = False) -> int:
     """Return how many processes of this machine work at a run: what was asked for, or what it was begun with.
 
     By default one for each core on a CPU (`seem.training.team` says why), one on an accelerator, and one where
@@ -250,6 +248,7 @@ def processes_for(request: Request, asked: int | None = None, *, overwrite: bool
     if asked is not None or under_torchrun():
         return asked or 1
     if begun.is_file() and not overwrite:
+        check_folder(request, resume=resume, overwrite=overwrite)
         return read_plan(request).processes
     cores = torch.get_num_threads() if usable_device(request.device).type == "cpu" else 1
     return min(cores, MOST_PROCESSES)
@@ -976,7 +975,7 @@ class Run:
             self.note({EVEN_KEY: f"{there.even:.4g}"})
         regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
-            self.note({REGION_KEY: f"{regions.threshold:.4g}"})
+            self.note({REGION_KEY: str(regions.threshold)})  # all digits: the score of a region that is to be kept
         return there, regions
 
     def note(self, metadata: Mapping[str, str]) -> None:

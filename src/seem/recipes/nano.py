@@ -159,20 +159,26 @@ def words(file: Path, tower: TextEncoder, book: PhraseBook) -> dict[str, Tensor]
 def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
     """Write a network as the package ships it: half precision, with how it was made in the metadata."""
     halves = {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}
-    write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes)})
+    write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes, allow_nan=False)})
 
 
 def begin(out: Path, notes: Mapping[str, object]) -> None:
     """Keep how a run was begun in `begun.json`; raise `ValueError` where it is to go on otherwise.
 
-    Its length may change. Other batches, rates or stages would make other weights than their file says.
+    Its length may change. Other photos, batches, rates or stages would make other weights than their file says.
     """
     if (out / STATE_FILE).is_file():
-        refuse_changes(out, told_of(begun(out)), told_of(notes))
+        before = begun(out)
+        refuse_changes(out, told_of(before), told_of(notes))
+        for what, told in (("data", "photos"), ("stages", "stages, those of another version of the recipe")):
+            if before.get(what) != notes[what]:
+                raise ValueError(
+                    f"{out} was begun with other {told}; resume with the same, or begin anew with --overwrite."
+                )
     elif world()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
         with written_aside(out / BEGUN_FILE) as aside:
-            aside.write_text(json.dumps(notes, indent=2), encoding="utf-8")
+            aside.write_text(json.dumps(notes, indent=2, allow_nan=False), encoding="utf-8")
 
 
 def begun(out: Path) -> dict[str, Any]:
@@ -304,7 +310,7 @@ def run(
     bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
     stages = FROM_NOTHING if start is None else FROM_WEIGHTS
     notes: dict[str, object] = {
-        "recipe": asdict(config),
+        "recipe": config.to_json(),
         "processes": processes,
         "stages": [asdict(stage) for stage in stages],
         "photos": {name: len(rows) for name, rows in bank.by_set.items()},

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from seem.prompts import Box
-from seem.results import Labels, Naming, Results
+from seem.results import Labels, Naming, Results, read_only
 from seem.vocabulary import Category, Classes, Vocabulary, distinct_colours
 
 
@@ -73,8 +73,8 @@ def hand_over(results: Results, detected: Detected) -> Results:
         provenance = replace(provenance, rules=(*provenance.rules, "score: the detector's"))
     return replace(
         results,
-        scores=results.scores if detected.scores is None else np.array(detected.scores, dtype=np.float32),
-        ids=results.ids if detected.ids is None else np.array(detected.ids, dtype=np.int64),
+        scores=results.scores if detected.scores is None else read_only(np.array(detected.scores, dtype=np.float32)),
+        ids=results.ids if detected.ids is None else read_only(np.array(detected.ids, dtype=np.int64)),
         vocabulary=detected.vocabulary or results.vocabulary,
         naming=results.naming if detected.labels is None else Naming(detected.labels),
         provenance=provenance,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -53,6 +54,8 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         least = {"points_per_side": 0, "points_per_batch": 1, "crop_n_layers": 0, "min_mask_region_area": 0}
         for name, lowest in {**least, "crop_n_points_downscale_factor": 1}.items():
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), Integral):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number.")
             if not getattr(self, name) >= lowest:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {lowest}.")
         if not self.stability_score_offset >= 0:

@@ -71,6 +71,10 @@ class TrainConfig:
     shard: bool = False
     """Divide weights, gradients and optimizer between the processes (FSDP2) instead of keeping copies."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Say it in plain values; what is endless is null."""
+        return {**asdict(self), "minutes": None if math.isinf(self.minutes) else self.minutes}
+
 
 StepFunction = Callable[[nn.Module, int], "tuple[Tensor, dict[str, float]]"]
 Run = Callable[[int], "tuple[Tensor, dict[str, float]]"]
@@ -464,7 +468,7 @@ def resume(
     file: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, *, sharded: bool = False
 ) -> Progress:
     """Load a checkpoint and return where its run stands."""
-    state = torch.load(file, weights_only=True, map_location="cpu" if sharded else None)
+    state = torch.load(file, weights_only=True, map_location="cpu")  # wherever it was saved
     if sharded:
         from seem.training import sharding
 

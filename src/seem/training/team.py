@@ -10,7 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from seem.processes import spread
-from seem.training.engine import join_world, leave_world
+from seem.training.engine import PATIENCE, join_world, leave_world
 
 
 def together(count: int, work: Callable[..., object], *arguments: Any) -> None:
@@ -42,6 +42,6 @@ def together(count: int, work: Callable[..., object], *arguments: Any) -> None:
 
 def _belong(meeting: Path, rank: int, count: int, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     store = dist.FileStore(str(meeting), count)  # type: ignore[attr-defined]
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
     work(*arguments)
     leave_world()  # not after an error: that has to be told before the others notice that this one is gone

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -46,6 +47,7 @@ PER_SHARD = 1000
 CLASSES_FILE = "classes.json"
 RECORD, SEMANTIC, PANOPTIC = "json", "semantic.png", "panoptic.png"
 _LAYOUT = 1
+_NAME = re.compile(r".+-\d{6,}\.tar")
 _OBJECT_FIELDS = ("id", "counts", "box", "area", "is_crowd", "quality", "phrases", "phrase_source", "track_id")
 _PHOTO_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", "sequence", "frame")
 
@@ -91,6 +93,13 @@ def write_shards(
         written.append(place)
     _read_index(folder, dataset.split)
     return written
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """List the shards of a folder, their indices and classes; other tars are not ours."""
+    tars = [tar for tar in sorted(folder.glob("*.tar")) if _NAME.fullmatch(tar.name)]
+    indices = [folder / f"{split}.index.json" for split in {tar.name.rpartition("-")[0] for tar in tars}]
+    return [*tars, *(file for file in (*indices, folder / CLASSES_FILE) if file.is_file())]
 
 
 def _members(dataset: Dataset, photo: PhotoRecord, said: list[Expression]) -> Iterator[tuple[str, bytes]]:
