@@ -13,7 +13,7 @@ photo = model.encode(PHOTO)
 names = ("head", "helmet", "badge")
 result = photo.segment_many(
     [
-        [seem.Point(180, 60), seem.Point(230, 120)],
+        [seem.Point(180, 60), seem.Point(230, 120), seem.Point(225, 200, positive=False)],
         [seem.Box(272, 340, 505, 512)],
         [seem.Polygon([(138, 352), (165, 342), (192, 356), (200, 384), (184, 412), (152, 414), (130, 388)])],
     ]

@@ -32,7 +32,11 @@ class Way:
 
 
 WAYS = (
-    Way("click", "two clicks on hair and face", lambda photo: photo.segment(Point(180, 60), Point(230, 120))),
+    Way(
+        "click",
+        "clicks: head, not the suit",
+        lambda photo: photo.segment(Point(180, 60), Point(230, 120), Point(225, 200, positive=False)),
+    ),
     Way("box", "a box around the helmet", lambda photo: photo.segment(Box(272, 340, 505, 512))),
     Way("phrase", 'the phrase "person"', lambda photo: photo.segment(Text("person"))),
     Way("everything", "no prompt at all", lambda photo: photo.panoptic()),

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 from tqdm import tqdm
@@ -28,7 +29,8 @@ def explain(error: BaseException, about: str = "") -> int:
         return error.code if isinstance(error.code, int) else FAILED
     text, code = worded(error)
     if text and about not in text:
-        text = f"{about}: {text}"
+        name = Path(about).name  # which many an error begins with: it gets its folder
+        text = f"{about}{text[len(name) :]}" if text.startswith(f"{name} ") else f"{about}: {text}"
     if text:
         complain(text)
     return code
@@ -55,7 +57,7 @@ def worded(error: BaseException) -> tuple[str, int]:
 
 def usage_line(error: Exception) -> str:
     """Word a wrong call, and where its rules stand."""
-    message = str(getattr(error, "format_message", error.__str__)())
+    message = str(getattr(error, "format_message", error.__str__)()).replace("Value error, ", "")
     verb = getattr(getattr(error, "ctx", None), "command_path", "seem")
     return f"{' '.join(message.split()).rstrip('.')}; see {verb} --help."
 
