@@ -87,7 +87,7 @@ def test_the_demo_has_rows_of_their_own_for_spoken_words():
 def test_the_result_shows_what_was_heard(photo, tmp_path):
     said = Audio(write_wav(tmp_path / "car.wav", TONE), transcribe=say(" The  red car. "))
     assert said.to_dict() == {"kind": "audio", "phrase": None, "file": "car.wav"}
-    record = photo.segment(Point(4, 2), said).to_coco()["seem"]
+    record = photo.segment(Point(4, 2), said, text_threshold=0.0).to_coco()["seem"]
     assert record["prompts"][0][1] == {"kind": "audio", "phrase": "The red car.", "file": "car.wav"}
     assert record["kind"] == "visual, hearing the phrase"
 
@@ -114,7 +114,8 @@ def test_what_was_heard_goes_to_another_process(tmp_path):
 def test_a_session_and_several_objects_take_it(photo):
     talk = photo.session()
     talk.add(spoken("a cat"))
-    assert talk.add(Point(4, 2)).kind == "visual, hearing the phrase"
+    assert talk.add(Point(4, 2)).provenance.prompts == ((talk.prompts[0], Point(4, 2)),)
+    assert photo.segment(spoken("a cat"), Point(4, 2), text_threshold=0.0).kind == "visual, hearing the phrase"
     result = photo.segment_many([[Box(1, 1, 20, 20)], [spoken("a cat")]], text_threshold=0.0)
     assert result.kind == "visual, phrase"
 
