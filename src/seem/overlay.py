@@ -249,22 +249,24 @@ def _draw_plates(
             continue
         bounds = _place_plate(plate.size, owner, index, masks[index].box, taken)
         if bounds is not None:
-            _tie(picture, bounds, owner == index, colours[index])
+            _tie(picture, bounds, owner, index, masks[index].box, colours[index])
             picture.paste(plate, bounds[:2], plate)
             taken.append(bounds)
             hidden += size
 
 
-def _tie(picture: Image.Image, plate: Bounds, visible: NDArray[np.bool_], colour: Colour) -> None:
+def _tie(
+    picture: Image.Image, plate: Bounds, owner: NDArray[np.int32], index: int, box: Bounds, colour: Colour
+) -> None:
     """Draw a line from a plate to the middle of its object, unless it stands on it."""
     x0, y0, x1, y1 = plate
-    if np.count_nonzero(visible[y0:y1, x0:x1]) > (x1 - x0) * (y1 - y0) / 4:
+    if np.count_nonzero(owner[y0:y1, x0:x1] == index) > (x1 - x0) * (y1 - y0) / 4:
         return
-    rows, columns = np.nonzero(visible)
+    rows, columns = np.nonzero(owner[box[1] : box[3], box[0] : box[2]] == index)
     if not len(rows):
         return
     middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)  # the mask's own pixel
-    x, y = int(columns[middle]), int(rows[middle])
+    x, y = box[0] + int(columns[middle]), box[1] + int(rows[middle])
     start = (min(max(x, x0), x1 - 1), min(max(y, y0), y1 - 1))
     draw, width = ImageDraw.Draw(picture), _line_width(picture)
     for breadth, shade in ((2 * width + 1, _WHITE), (width, colour)):
