@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -50,6 +50,11 @@ BACKGROUND = "background"
 """The no-object class: encoded like any other name, last in every classifier (official behaviour)."""
 
 KEPT_CLASS_LISTS = 32  # embeddings of so many class lists stay on a model, the oldest go first
+KEPT_PHRASES = 32  # what was said stays too, for the next click beside the same words
+FEW = 8  # phrases said together that are worth keeping; lists of classes are kept as embeddings
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Model:
@@ -71,6 +76,7 @@ class Model:
         self._vocabulary_source = loaded.tokenizer
         self._tokenizer: BytePairTokenizer | None = None
         self._classifiers: dict[str, Tensor] = {}
+        self._said: dict[tuple[str, ...], TextFeatures] = {}
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -98,10 +104,21 @@ class Model:
         return EncodedImage(self, photo, images, memory, time.perf_counter() - started)
 
     def encode_phrases(self, phrases: Sequence[str]) -> TextFeatures:
-        """Encode phrases to vectors, not normalised; longer ones than the model's context lose their tail."""
-        tokens = self.tokenizer(list(phrases))
-        with arithmetic(self.device, self.precision):
-            return self.network.encode_text(tokens.ids.to(self.device), tokens.valid.to(self.device))
+        """Encode phrases to vectors, not normalised; longer ones than the model's context lose their tail.
+
+        What was said last is kept for the next call.
+        """
+        said = tuple(phrases)
+        with self._lock:
+            known = self._said.get(said)
+        if known is None:
+            tokens = self.tokenizer(list(said))
+            with arithmetic(self.device, self.precision):
+                known = self.network.encode_text(tokens.ids.to(self.device), tokens.valid.to(self.device))
+            if len(said) <= FEW:
+                with self._lock:
+                    keep(self._said, said, known, KEPT_PHRASES)
+        return known
 
     def retrieve(self, photos: Sequence[EncodedImage], phrase: str) -> tuple[Ranked, ...]:
         """Rank photos by how well they fit a phrase, best first (X-Decoder models).
@@ -178,9 +195,7 @@ class Model:
             if known is None:
                 names = [*vocabulary.phrases, BACKGROUND]
                 known = recognition.encode_classes(self, names, vocabulary.templates)
-                while len(self._classifiers) >= KEPT_CLASS_LISTS:
-                    self._classifiers.pop(next(iter(self._classifiers)))
-                self._classifiers[vocabulary.key] = known
+                keep(self._classifiers, vocabulary.key, known, KEPT_CLASS_LISTS)
             return known
 
     @property
@@ -592,3 +607,10 @@ class EncodedImage:
             logits=None if found.logits is None else found.logits.cpu().numpy(),
             embeddings=None if found.vectors is None else unit(found.vectors.float()).cpu().numpy(),
         )
+
+
+def keep(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Keep a value under its key; where there are `most` already, the oldest goes."""
+    while len(kept) >= most:
+        kept.pop(next(iter(kept)))
+    kept[key] = value

@@ -298,9 +298,11 @@ class Predictor:
             top=top,
         )
         if answer.quality is not None and self.memory.meaning is not None and said is not None:
-            marked = torch.tensor([bool(asked.visual) for asked in objects], device=said.device)
-            there = self.presence(unit(said[0].float()))
-            answer = replace(answer, quality=torch.where(marked, answer.quality[0].float(), there)[None])
+            unmarked = [row for row, asked in enumerate(objects) if not asked.visual]
+            if unmarked:
+                quality = answer.quality[0].float().clone()
+                quality[unmarked] = self.presence(unit(said[0, unmarked].float()))
+                answer = replace(answer, quality=quality[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
     def _words(self, objects: Sequence[Asked]) -> Words:

@@ -119,6 +119,25 @@ def test_words_for_what_is_not_there_leave_the_marks_to_answer():
     assert published.segment(*marks, words, text_threshold=1.0).labels == ("a zebra",)
 
 
+def test_what_was_said_is_encoded_once(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    network, encoded = photo.model.network, []
+    original = network.encode_text
+    monkeypatch.setattr(network, "encode_text", lambda *given: encoded.append(len(given[0])) or original(*given))
+    talk = photo.session()
+    first = talk.add(seem.Point(4, 2), seem.Text("a zebra"))
+    assert encoded == [1, 134]  # the words, and the names that compete with them
+    talk.add(seem.Point(40, 30))
+    assert encoded == [1, 134]
+    again = photo.segment(seem.Point(4, 2), seem.Text("a zebra"))
+    assert encoded == [1, 134]
+    assert (again.masks == first.masks).all()
+    for number in range(40):  # what was said last stays, not all that ever was
+        photo.model.encode_phrases([f"zebra {number}"])
+    photo.model.encode_phrases(["a zebra"])
+    assert encoded == [1, 134, *[1] * 41]
+
+
 def test_a_mask_is_called_what_was_said(photo):
     assert photo.segment(RED_CAR, text_threshold=0.0).labels == ("the red car",)
     result = photo.segment_many([[RED_CAR], [seem.Text("cat")]], text_threshold=0.0)
