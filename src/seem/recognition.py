@@ -21,7 +21,7 @@ from seem.models.segmenter import unit
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.overlay import Bounds
 from seem.packed import PackedMask
-from seem.predictor import Encoding, Found, Predictor, nobody
+from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody
 from seem.prompts import Point, Text
 from seem.results import Labels, Proposal
 from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
@@ -30,7 +30,7 @@ from seem.tasks.instance import candidates, foreground_probability
 from seem.tasks.interactive import distinct
 from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, merge_confident
 from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
-from seem.tasks.semantic import BestClasses, best_classes, nearest_names
+from seem.tasks.semantic import BestClasses, best_classes, nearest_names, shown
 from seem.vocabulary import Classes, Vocabulary
 
 MOST_CLASSES = 24  # of a photo, where each is asked for as a phrase
@@ -137,7 +137,18 @@ def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClass
     places = meaning[0].float()
     said = photo.class_logits(places.flatten(1).T, photo.model.classifier(vocabulary))
     logits = torch.unflatten(said.T, 1, places.shape[1:])
-    return nearest_names(logits, photo.frame, vocabulary.background), "places"
+    rows = torch.arange(len(vocabulary) + 1, device=logits.device)
+    if not learnt(photo.model, vocabulary):
+        height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
+        there = shown(logits[:-1, :height, :width], likeliest(photo, vocabulary))
+        rows = torch.cat((there, rows[-1:]))
+    best = nearest_names(logits[rows], photo.frame, vocabulary.background)
+    return BestClasses(rows[best.classes], best.scores), "places"
+
+
+def learnt(model: Encoding, vocabulary: Vocabulary) -> bool:
+    """Say whether a model was fine-tuned on these classes, or some of them: it tells them apart pixel by pixel."""
+    return model.classes is not None and set(vocabulary.phrases) <= set(model.classes.phrases)
 
 
 # --- All that a phrase fits -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 import seem
+from seem import recognition
 from seem.models.segmenter import Segmenter
 from seem.packed import PackedMask
 from seem.tasks.everything import (
@@ -402,6 +403,19 @@ def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
     assert len(nothing) == 0
     assert [category["name"] for category in nothing.categories] == ["unlabelled", "cat", "sky"]
     assert nano.semantic(seem.Vocabulary.of(["cat", "sky"])).masks.any(axis=0).all()
+
+
+def test_pixels_get_classes_that_the_photo_shows_unless_they_were_learnt(monkeypatch):
+    model = tiny_model("nano")
+    photo, names = model.encode(picture(53, 37)), seem.Vocabulary.of(["cat", "sky", "dog"])
+    monkeypatch.setattr(recognition, "shown", lambda logits, there: torch.tensor([1]))
+    assert photo.semantic(names).labels == ("sky",)
+    assert photo.semantic(names).masks.all()
+    model.classes = seem.Vocabulary.of(["dog", "sky", "cat", "sea"])
+    monkeypatch.setattr(recognition, "shown", lambda logits, there: pytest.fail("it was taught to tell them apart"))
+    assert photo.semantic(names).masks.any(axis=0).all()
+    assert recognition.learnt(model, names)
+    assert not recognition.learnt(model, seem.Vocabulary.of(["cat", "cow"]))
 
 
 def test_five_thousand_classes_are_answered(nano):

@@ -1,7 +1,8 @@
 """Semantic segmentation: a class for every pixel.
 
 Two rules. The published models add up what their object queries say (`best_classes`). A model that knows what every
-place of a photo means (nano) compares each place with the class names (`nearest_names`).
+place of a photo means (nano) compares each place with the class names (`nearest_names`), of a long list first asking
+which of them the photo shows at all (`shown`): among 133 names some are a little like any place.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from seem.tasks.postprocess import PhotoFrame, to_input, to_output, to_photo
 
+THERE = 0.7  # how surely a class must be in the photo to be named anywhere (`docs/nano.md`)
+SURE = 0.35  # probability of a class, mean of its surest places, below which none of them shows it
+SUREST_PLACES = 0.01  # share of the photo that is asked: a pole is small
 LARGEST = 1 << 28  # values of all queries at photo size that are still resized before they are summed
 
 
@@ -66,6 +70,17 @@ def nearest_names(logits: Float[Tensor, "k1 h w"], frame: PhotoFrame, background
     """
     probability = (logits if background else logits[:-1]).softmax(dim=0)
     return winners(to_photo(each[None], frame)[0] for each in probability)
+
+
+def shown(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> Int[Tensor, " m"]:
+    """Return which classes a photo shows, in their order; the likeliest where it is sure of none.
+
+    `logits` compare every place with every class (no background), `there` says how surely each is in the photo (0-1).
+    """
+    places = logits.flatten(1).softmax(dim=0)
+    surest = places.topk(max(1, round(SUREST_PLACES * places.shape[1])), dim=1).values.mean(dim=1)
+    sure = (there >= THERE) & (surest >= SURE)
+    return sure.nonzero()[:, 0] if sure.any() else (there * surest).argmax()[None]
 
 
 def winners(scores: Iterable[Float[Tensor, "H W"]]) -> BestClasses:
