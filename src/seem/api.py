@@ -313,7 +313,7 @@ class EncodedImage:
 
         The published rule: the `top` pairs of query and class, scored by class score times mean mask probability
         (taken at network size here). nano answers as in `panoptic`, with things alone. `threshold` (0-1; None = the
-        model's own, 0.05, of nano 0.55) drops what scores lower; `classes` as in `panoptic`.
+        model's own, 0.05, of nano 0.65) drops what scores lower; `classes` as in `panoptic`.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)

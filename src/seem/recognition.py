@@ -30,6 +30,7 @@ from seem.tasks.instance import candidates, foreground_probability
 from seem.tasks.interactive import distinct
 from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, merge_confident
 from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
+from seem.tasks.regions import tidy, tidy_map
 from seem.tasks.semantic import BestClasses, best_classes, nearest_names, shown
 from seem.vocabulary import Classes, Vocabulary
 
@@ -79,7 +80,10 @@ def panoptic(photo: Predictor, vocabulary: Vocabulary, threshold: float) -> Foun
     ids = merged.ids.cpu().numpy()
     scores = tuple(segment.score for segment in merged.segments)
     names = tuple(vocabulary[segment.category].name for segment in merged.segments)
-    masks = [PackedMask.pack(ids == segment.id, hw) for segment in merged.segments]
+    numbers = [segment.id for segment in merged.segments]
+    if photo.model.network.mask_refiner is not None:
+        ids = tidy_map(ids, numbers)
+    masks = [PackedMask.pack(ids == number, hw) for number in numbers]
     return Found(masks, scores, Labels(names, scores), kind, vectors)
 
 
@@ -109,7 +113,7 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
 def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
     """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances."""
     there = islands_there(photo, vocabulary, threshold, things_only=True)
-    masks = [photo.pack(logits) for logits in each_to_photo(there.islands[:top], photo.frame)]
+    masks = [tidied(photo, island) for island in there.islands[:top]]
     order = [place for place, mask in enumerate(masks) if mask.area]
     rows, scores = [there.rows[place] for place in order], there.scores[order].tolist()
     names = tuple(vocabulary[row].name for row in rows)
@@ -184,7 +188,7 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
     likely[[*best.values()]] = True
     order = [place for place in found.scores.argsort(descending=True, stable=True).tolist() if likely[place]]
     once = distinct(found.islands[order] > 0, SAME_OBJECT)
-    packed = {order[k]: photo.pack(to_photo(found.islands[order[k]][None], photo.frame)[0]) for k in once}
+    packed = {order[k]: tidied(photo, found.islands[order[k]]) for k in once}
     order = [place for place, mask in packed.items() if mask.area]  # an island of a few cells may vanish among pixels
     rows, scores = [found.rows[place] for place in order], found.scores[order].tolist()
     return Found(
@@ -194,6 +198,12 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
         ISLANDS,
         vectors[rows] if rows else None,
     )
+
+
+def tidied(photo: Predictor, island: Float[Tensor, "h w"]) -> PackedMask:
+    """Draw an island on the photo, without crumbs."""
+    inside = to_photo(island[None], photo.frame)[0] > 0
+    return PackedMask.pack(tidy(inside.cpu().numpy()), photo.photo.hw)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

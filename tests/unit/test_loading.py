@@ -107,7 +107,7 @@ def test_a_tuned_model_knows_from_when_on_to_keep_a_region(tuned):
     kept = tuned(class_names='["brick"]', region_threshold="0.23").network.config
     assert (kept.panoptic_threshold, kept.instance_threshold) == (0.23, 0.23)
     other = tuned(region_threshold="0.23").network.config  # of no classes: not a model that was fine-tuned
-    assert (other.panoptic_threshold, other.instance_threshold) == (0.5, 0.55)
+    assert (other.panoptic_threshold, other.instance_threshold) == (0.65, 0.65)
 
 
 @pytest.mark.parametrize(("told", "background"), [("true", True), ("false", False), ("what", False)])

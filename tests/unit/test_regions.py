@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from seem.tasks.regions import clean, draw, find_regions
+from seem.tasks.regions import clean, draw, find_regions, tidy, tidy_map
 
 
 def mask(*rows):
@@ -20,6 +20,36 @@ def test_small_islands_go_and_small_holes_are_filled():
 
 def test_of_islands_that_are_all_small_the_largest_stays():
     assert (clean(mask("#...##", "......", "......"), 4) == mask("....##", "......", "......")).all()
+
+
+def test_crumbs_are_small_beside_their_region():
+    large = np.zeros((40, 40), dtype=np.bool_)
+    large[:, :30] = True
+    large[5:7, 5:7] = False
+    large[9, 9:15] = False
+    large[0, 33:38] = large[20, 32:38] = True
+    tidied = tidy(large)
+    assert tidied[5:7, 5:7].all()  # 4 of 1,200
+    assert not tidied[9, 9:15].any()  # 6
+    assert not tidied[0, 33:38].any()
+    assert tidied[20, 32:38].all()
+    few = mask("#..#", "....", "##..")
+    assert (tidy(few) == few).all()
+
+
+def test_the_regions_of_a_map_are_tidied_without_taking_from_each_other():
+    ids = np.zeros((60, 60), dtype=np.int32)
+    ids[:, :50] = 1
+    ids[10:40, 10:40] = 2
+    ids[14, 14] = 0  # within both
+    ids[5, 5] = 3
+    ids[30, 53] = ids[30, 56] = 1
+    tidied = tidy_map(ids, [1, 2, 3])
+    expected = ids.copy()
+    expected[14, 14] = 2
+    expected[30, 53] = expected[30, 56] = 0
+    assert (tidied == expected).all()
+    assert ids[30, 53] == 1
 
 
 def test_what_touches_at_a_corner_is_one_island_and_two_holes():

@@ -5,12 +5,14 @@ A mask is cut into runs, pixels of one row that follow each other; runs of neigh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 SPECK = 0.1  # share of the largest island below which one is no object
+CRUMB = 0.005  # share of a region below which an island or a hole is none of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,22 @@ def clean(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     islands = find_regions(filled, corners=True)
     areas = islands.areas
     return draw(islands, (areas >= smallest) | (areas == areas.max()), mask.shape)
+
+
+def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill holes and remove islands that are small beside the whole mask."""
+    return clean(mask, int(CRUMB * np.count_nonzero(mask)))
+
+
+def tidy_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32]:
+    """Do the same to regions of an (H, W) map, 0 = nobody's; pixels of another region stay there."""
+    tidied: NDArray[np.int32] = ids.copy()
+    for number in numbers:
+        before = tidied == number
+        after = tidy(before)
+        tidied[before & ~after] = 0
+        tidied[after & (tidied == 0)] = number
+    return tidied
 
 
 def find_regions(mask: NDArray[np.bool_], corners: bool) -> Runs:
