@@ -159,6 +159,12 @@ def test_words_alone_are_not_looked_at_again(model):
     again = photo.segment(seem.Text("a cat"), text_threshold=0.0, second_look=True)
     assert np.array_equal(plain.masks, again.masks)
     assert len(model.encoded) == 1
+    assert again.notes == (
+        *plain.notes,
+        "there was no second look: what is marked fills the photo, or nothing is marked",
+    )
+    whole = photo.segment(seem.Box(0, 0, 160, 120), second_look=True)
+    assert whole.notes == again.notes
 
 
 def test_a_conversation_may_look_twice_and_remembers_what_it_saw(model, monkeypatch):
