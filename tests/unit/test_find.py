@@ -10,7 +10,7 @@ from seem.asking import Asked
 from seem.models.structures import Answers
 from seem.predictor import ObjectQueries, Predictor
 from seem.prompts import Point, Text
-from seem.tasks.find import competing, divide, everything_that_fits, with_rivals, words
+from seem.tasks.find import OUTSIDE, competing, divide, everything_that_fits, with_rivals, words
 from seem.tasks.interactive import best, distinct
 from seem.vocabulary import Vocabulary
 from tiny import picture, tiny_model, tiny_relative
@@ -110,6 +110,20 @@ def test_words_choose_where_nothing_is_marked_as_meant():
 def test_a_mask_is_divided_into_its_islands(meant, objects):
     logits = torch.tensor([[YES if pixel == "#" else NO for pixel in meant]])
     assert ["".join("#" if value > 0 else "." for value in part[0].tolist()) for part in divide(logits)] == objects
+
+
+def test_islands_keep_the_edges_of_the_mask_that_they_were_cut_from():
+    meant = torch.full((6, 12), -0.5)
+    meant[1:5, 1:5] = 2.0
+    meant[1:5, 7:10] = 3.0
+    meant[5, 11] = 1.0  # a speck
+    large, small = divide(meant)
+    others = meant > 0
+    others[1:5, 1:5] = False
+    assert torch.equal(large[~others], meant[~others])
+    assert (large[others] == OUTSIDE).all()
+    assert torch.equal(small > 0, meant == 3.0)
+    assert torch.equal(small[meant < 0], meant[meant < 0])
 
 
 # --- What a phrase competes with --------------------------------------------------------------------------------------

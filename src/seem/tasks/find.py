@@ -62,8 +62,9 @@ def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
 
     Specks are nobody's. Things of one kind that touch stay one: the parts of a close-up look much like several things.
     """
-    parts = islands((meant.cpu() > 0).numpy(), least=SPECK)
-    return [meant.masked_fill(~torch.from_numpy(part).to(meant.device), OUTSIDE) for part in parts]
+    inside = meant > 0
+    parts = [torch.from_numpy(part).to(meant.device) for part in islands(inside.cpu().numpy(), least=SPECK)]
+    return [meant.masked_fill(inside & ~part, OUTSIDE) for part in parts]  # what is nobody's says how edges run
 
 
 def competing(
