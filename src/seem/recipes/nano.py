@@ -61,8 +61,10 @@ class Stage:
 FROM_NOTHING = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 224, 14), Stage(1.0, 256, 12))
 """Small pictures first: what teaches most per second. Numbers are of one process."""
 
-FROM_WEIGHTS = (Stage(0.55, 224, 14), Stage(0.85, 256, 12), Stage(1.0, 288, 10))
-"""To weights of an earlier run small pictures taught nothing about first clicks (run 12 in docs/nano.md)."""
+FROM_WEIGHTS = (Stage(1.0, 224, 14),)
+"""To weights of an earlier run smaller pictures taught nothing about first clicks, and larger ones no more than these
+(runs 12 to 15 in docs/nano.md).
+"""
 
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
 
