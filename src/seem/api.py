@@ -328,8 +328,8 @@ class EncodedImage:
 
         With `Vocabulary.of(..., background=True)` a pixel may be none of the classes. `kind` of the result says who
         answered: the "object queries" (published rule), or the "places" of a model that knows what each of them means
-        (nano). Of classes that it was not fine-tuned on, nano names those that the photo surely shows, or else the
-        likeliest alone.
+        (nano). Of these, unless it was fine-tuned, nano names those that the photo surely shows, or else the likeliest
+        alone.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)

@@ -142,17 +142,12 @@ def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClass
     said = photo.class_logits(places.flatten(1).T, photo.model.classifier(vocabulary))
     logits = torch.unflatten(said.T, 1, places.shape[1:])
     rows = torch.arange(len(vocabulary) + 1, device=logits.device)
-    if not learnt(photo.model, vocabulary):
+    if photo.model.classes is None:  # one that was fine-tuned tells its classes apart pixel by pixel
         height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
         there = shown(logits[:-1, :height, :width], likeliest(photo, vocabulary))
         rows = torch.cat((there, rows[-1:]))
     best = nearest_names(logits[rows], photo.frame, vocabulary.background)
     return BestClasses(rows[best.classes], best.scores), "places"
-
-
-def learnt(model: Encoding, vocabulary: Vocabulary) -> bool:
-    """Say whether a model was fine-tuned on these classes, or some of them: it tells them apart pixel by pixel."""
-    return model.classes is not None and set(vocabulary.phrases) <= set(model.classes.phrases)
 
 
 # --- All that a phrase fits -------------------------------------------------------------------------------------------

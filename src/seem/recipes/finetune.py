@@ -78,6 +78,7 @@ from seem.training.validation import (
     measure_regions,
     score,
 )
+from seem.vocabulary import Vocabulary
 
 RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
 CACHE_FILE, WORST_FILE = "photos.cache", "worst.png"
@@ -882,7 +883,8 @@ class Run:
     def score(self, network: nn.Module, most: int | None = None) -> Scores:
         """Ask a network about held-out photos, by default as many as during training."""
         assert isinstance(network, Segmenter)
-        loaded = replace(self.loaded, network=network)
+        names = self.material.classes  # as the weights that are kept will have them
+        loaded = replace(self.loaded, network=network, classes=Vocabulary.of(names) if names else None)
         with judging(network):
             return score(Model(loaded, self.device, "float32"), self.material.held, most or self.plan.validation_photos)
 

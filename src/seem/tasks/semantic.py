@@ -1,7 +1,7 @@
 """Semantic segmentation: a class for every pixel.
 
 Two rules. The published models add up what their object queries say (`best_classes`). A model that knows what every
-place of a photo means (nano) compares each place with the class names (`nearest_names`), of a long list first asking
+place of a photo means (nano) compares each place with the class names (`nearest_names`), and asks first
 which of them the photo shows at all (`shown`): among 133 names some are a little like any place.
 """
 
