@@ -1,8 +1,8 @@
 """The door: a model, a photo that it has looked at, and a conversation about one object.
 
 A `Model` (`seem.load` makes one) encodes a photo once; ask the `EncodedImage` any number of questions; a `Session`
-keeps rounds. A model is safe to use from several threads: a call stores nothing on it but class embeddings, which are
-kept by content.
+keeps rounds. A model is safe to use from several threads: a call stores nothing on it but the embeddings of classes
+and phrases, which are kept by content.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class Model:
         """
         said = tuple(phrases)
         with self._lock:
-            known = self._said.get(said)
+            known = self._said.pop(said, None)
+            if known is not None:
+                self._said[said] = known  # what is in use stays longest
         if known is None:
             tokens = self.tokenizer(list(said))
             with arithmetic(self.device, self.precision):
@@ -612,6 +614,6 @@ class EncodedImage:
 
 def keep(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
     """Keep a value under its key; where there are `most` already, the oldest goes."""
-    while len(kept) >= most:
+    while key not in kept and len(kept) >= most:
         kept.pop(next(iter(kept)))
     kept[key] = value

@@ -207,7 +207,7 @@ class Predictor:
                 masks[row] = self.pack(again.logits)
                 small[row] = as_previous(again.logits, self.frame.input_hw, self.frame.padded_hw)
         if second_look and not looked:
-            notes.append("there was no second look: what is marked fills the photo, or nothing is marked")
+            notes.append("there was no second look: nothing is marked, or what is marked is too large for a closer one")
         names, sure = [asked.said for asked, _ in about], [min(max(score, 0.0), 1.0) for score in scores]
         return Found(
             masks,

@@ -147,7 +147,9 @@ def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClass
         there = shown(logits[:-1, :height, :width], likeliest(photo, vocabulary))
         rows = torch.cat((there, rows[-1:]))
     best = nearest_names(logits[rows], photo.frame, vocabulary.background)
-    return BestClasses(rows[best.classes], best.scores), "places"
+    competing = slice(None) if vocabulary.background else slice(-1)
+    share = (logits[rows][competing].logsumexp(dim=0) - logits[competing].logsumexp(dim=0)).exp()
+    return BestClasses(rows[best.classes], best.scores * to_photo(share[None], photo.frame)[0]), "places"
 
 
 # --- All that a phrase fits -------------------------------------------------------------------------------------------

@@ -50,6 +50,10 @@ def test_the_regions_of_a_map_are_tidied_without_taking_from_each_other():
     expected[30, 53] = expected[30, 56] = 0
     assert (tidied == expected).all()
     assert ids[30, 53] == 1
+    ids[50, 20] = 2  # a crumb of one region in another
+    expected[50, 20] = 1
+    for order in ([1, 2, 3], [3, 2, 1]):
+        assert (tidy_map(ids, order) == expected).all()
 
 
 def test_what_touches_at_a_corner_is_one_island_and_two_holes():

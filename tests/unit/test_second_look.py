@@ -161,7 +161,7 @@ def test_words_alone_are_not_looked_at_again(model):
     assert len(model.encoded) == 1
     assert again.notes == (
         *plain.notes,
-        "there was no second look: what is marked fills the photo, or nothing is marked",
+        "there was no second look: nothing is marked, or what is marked is too large for a closer one",
     )
     whole = photo.segment(seem.Box(0, 0, 160, 120), second_look=True)
     assert whole.notes == again.notes

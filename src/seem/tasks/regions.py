@@ -53,12 +53,12 @@ def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def tidy_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32]:
     """Do the same to regions of an (H, W) map, 0 = nobody's; pixels of another region stay there."""
+    cleaned = {number: tidy(ids == number) for number in numbers}
     tidied: NDArray[np.int32] = ids.copy()
-    for number in numbers:
-        before = tidied == number
-        after = tidy(before)
-        tidied[before & ~after] = 0
-        tidied[after & (tidied == 0)] = number
+    for number, mask in cleaned.items():  # crumbs of all go first: one may lie in another's hole
+        tidied[(ids == number) & ~mask] = 0
+    for number, mask in cleaned.items():
+        tidied[mask & (tidied == 0)] = number
     return tidied
 
 
