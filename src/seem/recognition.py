@@ -123,33 +123,35 @@ def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: flo
 
 def semantic(photo: Predictor, vocabulary: Vocabulary) -> Found:
     """Give every pixel a class; one mask for each class that is there."""
-    answer, kind = class_of_pixels(photo, vocabulary)
+    answer, kind, sure = class_of_pixels(photo, vocabulary)
     winners = answer.classes.cpu().numpy()
     present = [k for k in np.unique(winners).tolist() if k < len(vocabulary)]
+    notes = () if sure else (f"{photo.model.name} is sure of none of the classes; it names the likeliest alone",)
     scores = tuple(float(answer.scores[answer.classes == k].mean().clamp(0, 1)) for k in present)
     masks = [PackedMask.pack(winners == k, photo.photo.hw) for k in present]
     names = tuple(vocabulary[k].name for k in present)
-    return Found(masks, scores, Labels(names, scores), kind, photo.model.classifier(vocabulary)[present])
+    return Found(masks, scores, Labels(names, scores), kind, photo.model.classifier(vocabulary)[present], notes=notes)
 
 
-def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClasses, str]:
-    """Ask every pixel for its class; returns who answered, too."""
+def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClasses, str, bool]:
+    """Ask every pixel for its class; returns who answered, too, and whether the photo surely shows one of them."""
     meaning = photo.memory.meaning
     if meaning is None:
         found, logits = photo.classified(vocabulary)
-        return best_classes(logits, found.mask_logits, photo.frame, vocabulary.background), "object queries"
+        return best_classes(logits, found.mask_logits, photo.frame, vocabulary.background), "object queries", True
     places = meaning[0].float()
     said = photo.class_logits(places.flatten(1).T, photo.model.classifier(vocabulary))
     logits = torch.unflatten(said.T, 1, places.shape[1:])
-    rows = torch.arange(len(vocabulary) + 1, device=logits.device)
-    if photo.model.classes is None:  # one that was fine-tuned tells its classes apart pixel by pixel
-        height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
-        there = shown(logits[:-1, :height, :width], likeliest(photo, vocabulary))
-        rows = torch.cat((there, rows[-1:]))
-    best = nearest_names(logits[rows], photo.frame, vocabulary.background)
+    if photo.model.classes is not None:  # one that was fine-tuned tells its classes apart pixel by pixel
+        return nearest_names(logits, photo.frame, vocabulary.background), "places", True
+    height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
+    there, sure = shown(logits[:-1, :height, :width], likeliest(photo, vocabulary))
+    rows = torch.cat((there, there.new_tensor([len(vocabulary)])))
+    named = logits[rows]
+    best = nearest_names(named, photo.frame, vocabulary.background)
     competing = slice(None) if vocabulary.background else slice(-1)
-    share = (logits[rows][competing].logsumexp(dim=0) - logits[competing].logsumexp(dim=0)).exp()
-    return BestClasses(rows[best.classes], best.scores * to_photo(share[None], photo.frame)[0]), "places"
+    share = (named[competing].logsumexp(dim=0) - logits[competing].logsumexp(dim=0)).exp()
+    return BestClasses(rows[best.classes], best.scores * to_photo(share[None], photo.frame)[0]), "places", sure
 
 
 # --- All that a phrase fits -------------------------------------------------------------------------------------------

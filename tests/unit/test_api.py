@@ -572,6 +572,15 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
     assert (told[np.ix_(*middles)] == like).mean() > 0.9  # growing to the photo moves borders
 
 
+@pytest.mark.parametrize(("there", "notes"), [(0.9, 0), (0.5, 1)])
+def test_a_map_of_pixels_says_when_the_photo_surely_shows_no_class(monkeypatch, there, notes):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, **__: rows.new_full((len(rows),), there))
+    result = photo.semantic(["fox"])
+    assert result.labels == ("fox",)
+    assert result.notes == ("nano is sure of none of the classes; it names the likeliest alone",)[:notes]
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -167,6 +167,13 @@ def test_words_alone_are_not_looked_at_again(model):
     assert whole.notes == again.notes
 
 
+def test_of_several_objects_those_are_named_that_had_no_second_look(model, monkeypatch):
+    photo = model.encode(PHOTO)
+    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
+    both = photo.segment_many([[seem.Point(60, 50)], [seem.Text("a cat")]], text_threshold=0.0, second_look=True)
+    assert both.notes[-1].startswith("there was no second look at object 2: nothing is marked")
+
+
 def test_a_conversation_may_look_twice_and_remembers_what_it_saw(model, monkeypatch):
     photo = model.encode(PHOTO)
     monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)

@@ -149,11 +149,16 @@ def test_places_take_the_name_that_they_are_most_like():
 def test_classes_are_shown_that_a_photo_surely_holds_and_some_places_surely_show():
     few = torch.zeros(3, 10, 20)
     few[2, 0, :2] = 2.0  # e^2 to 1 and 1: 0.79, in one place of a hundred
-    assert semantic.shown(few, torch.tensor([0.9, 0.6, 0.9])).tolist() == [2]
-    assert semantic.shown(few, torch.tensor([0.9, 0.8, 0.6])).tolist() == [2]  # none is sure: 0.6 of 0.79 is most
-    assert semantic.shown(few, torch.tensor([0.9, 0.8, 0.3])).tolist() == [0]
+
+    def shown(*there):
+        rows, sure = semantic.shown(few, torch.tensor(there))
+        return rows.tolist(), sure
+
+    assert shown(0.9, 0.6, 0.9) == ([2], True)
+    assert shown(0.9, 0.8, 0.6) == ([2], False)  # none is sure: 0.6 of 0.79 is most
+    assert shown(0.9, 0.8, 0.3) == ([0], False)
     few[:2] = 3.0
-    assert semantic.shown(few, torch.tensor([0.8, 0.8, 1.0])).tolist() == [0, 1]
+    assert shown(0.8, 0.8, 1.0) == ([0, 1], True)
 
 
 def test_the_first_of_equal_scores_wins():

@@ -22,7 +22,6 @@ from seem.tasks.interactive import distinct
 from seem.tasks.regions import SPECK, islands
 
 SAME_OBJECT = 0.5  # IoU above which two masks are one object
-OUTSIDE = -20.0  # logit of what belongs to another object
 LIKELIER = 0.5  # score above which a phrase is likelier than everything else together
 ARTICLES = frozenset({"a", "an", "the"})
 
@@ -64,7 +63,7 @@ def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
     """
     inside = meant > 0
     parts = [torch.from_numpy(part).to(meant.device) for part in islands(inside.cpu().numpy(), least=SPECK)]
-    return [meant.masked_fill(inside & ~part, OUTSIDE) for part in parts]  # what is nobody's says how edges run
+    return [torch.where(part | ~inside, meant, -meant) for part in parts]  # what is nobody's says how edges run
 
 
 def competing(

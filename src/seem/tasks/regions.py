@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPECK = 0.1  # share of the largest island below which one is no object
-CRUMB = 0.005  # share of a region below which an island or a hole is none of its own
+CRUMB = 0.005  # share of the largest island below which an island or a hole is none of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,9 @@ def clean(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
 
 
 def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill holes and remove islands that are small beside the whole mask."""
-    return clean(mask, int(CRUMB * np.count_nonzero(mask)))
+    """Fill holes and remove islands that are small beside the largest island."""
+    largest = int(find_regions(mask, corners=True).areas.max(initial=0))
+    return clean(mask, int(CRUMB * largest))
 
 
 def tidy_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32]:

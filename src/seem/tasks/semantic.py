@@ -72,15 +72,15 @@ def nearest_names(logits: Float[Tensor, "k1 h w"], frame: PhotoFrame, background
     return winners(to_photo(each[None], frame)[0] for each in probability)
 
 
-def shown(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> Int[Tensor, " m"]:
-    """Return which classes a photo shows, in their order; the likeliest where it is sure of none.
+def shown(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> tuple[Int[Tensor, " m"], bool]:
+    """Return which classes a photo surely shows, in their order; where there are none the likeliest, and False.
 
     `logits` compare every place with every class (no background), `there` says how surely each is in the photo (0-1).
     """
     places = logits.flatten(1).softmax(dim=0)
     surest = places.topk(max(1, round(SUREST_PLACES * places.shape[1])), dim=1).values.mean(dim=1)
     sure = (there >= THERE) & (surest >= SURE)
-    return sure.nonzero()[:, 0] if sure.any() else (there * surest).argmax()[None]
+    return (sure.nonzero()[:, 0], True) if sure.any() else ((there * surest).argmax()[None], False)
 
 
 def winners(scores: Iterable[Float[Tensor, "H W"]]) -> BestClasses:
