@@ -61,9 +61,9 @@ class Stage:
 FROM_NOTHING = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 224, 14), Stage(1.0, 256, 12))
 """Small pictures first: what teaches most per second. Numbers are of one process."""
 
-FROM_WEIGHTS = (Stage(1.0, 224, 14),)
+FROM_WEIGHTS = (Stage(1.0, 224, 24),)
 """To weights of an earlier run smaller pictures taught nothing about first clicks, and larger ones no more than these
-(runs 12 to 15 in docs/nano.md).
+(runs 12 to 15 in docs/nano.md); as many photos for words as for marks taught words more, and marks no less (run 16).
 """
 
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
@@ -84,7 +84,7 @@ NAMED_SETS = {
     "coco_full": 0.32, "coco_person": 0.06, "ccp": 0.07, "voc_animals": 0.25, "voc_general": 0.2, "open_mix": 0.1,
 }  # fmt: skip
 WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
-VIEW = Augmentation(p_quarter=0.12)
+VIEW = Augmentation(p_quarter=0.16)
 NAMED_VIEW = Augmentation(
     p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5, p_hue=0.4, p_grey=0.1, p_blur=0.12, p_quarter=0.08,
 )  # fmt: skip
