@@ -33,7 +33,7 @@ from seem.models.segmenter import Segmenter, unit
 from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
-from seem.predictor import Found, Predictor, shortened
+from seem.predictor import Found, Predictor
 from seem.preparing import prepare, working_size
 from seem.prompts import Prompt, SeenPhoto, Text, VisualPrompt, rasterisation_rule
 from seem.results import Labels, Provenance, Results
@@ -314,8 +314,9 @@ class EncodedImage:
         """Segment every countable thing, best first; masks may overlap.
 
         The published rule: the `top` pairs of query and class, scored by class score times mean mask probability
-        (taken at network size here). nano answers as in `panoptic`, with things alone. `threshold` (0-1; None = the
-        model's own, 0.05, of nano 0.65) drops what scores lower; `classes` as in `panoptic`.
+        (taken at network size here). nano answers as in `panoptic`, with things alone; of masks that overlap (IoU above
+        0.5) the better one stays. `threshold` (0-1; None = the model's own, 0.05, of nano 0.65) drops what scores
+        lower; `classes` as in `panoptic`.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
@@ -331,7 +332,7 @@ class EncodedImage:
         With `Vocabulary.of(..., background=True)` a pixel may be none of the classes. `kind` of the result says who
         answered: the "object queries" (published rule), or the "places" of a model that knows what each of them means
         (nano). Of these, unless it was fine-tuned, nano names those that the photo surely shows, or else the likeliest
-        alone.
+        alone; it scores each by its share of all names given, times how surely it is in the photo.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
@@ -372,9 +373,6 @@ class EncodedImage:
             raise ValueError("There is no phrase to look for; say one, find('red car'), or several.")
         vocabulary = Vocabulary.of(said[::-1], stuff=())
         found = recognition.find(self._predictor, vocabulary, limit, against)
-        assert isinstance(found.labels, Labels)
-        missing = [name for name in vocabulary.names if name not in found.labels.names]
-        found = replace(found, notes=tuple(f"{shortened(name)!r} was not found" for name in missing))
         asked = tuple((Text(phrase),) for phrase in vocabulary.names)
         return self._results("find", found, vocabulary, time.perf_counter() - started, asked)
 

@@ -21,7 +21,7 @@ from seem.models.segmenter import unit
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.overlay import Bounds
 from seem.packed import PackedMask
-from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody
+from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody, shortened
 from seem.prompts import Point, Text
 from seem.results import Labels, Proposal
 from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
@@ -113,8 +113,9 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
 def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
     """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances."""
     there = islands_there(photo, vocabulary, threshold, things_only=True)
-    masks = [tidied(photo, island) for island in there.islands[:top]]
-    order = [place for place, mask in enumerate(masks) if mask.area]
+    once = distinct(there.islands > 0, SAME_OBJECT)[:top]  # one name an object
+    masks = {place: tidied(photo, there.islands[place]) for place in once if len(there.islands)}
+    order = [place for place, mask in masks.items() if mask.area]
     rows, scores = [there.rows[place] for place in order], there.scores[order].tolist()
     names = tuple(vocabulary[row].name for row in rows)
     vectors = photo.model.classifier(vocabulary)[rows] if rows else None
@@ -145,13 +146,19 @@ def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClass
     if photo.model.classes is not None:  # one that was fine-tuned tells its classes apart pixel by pixel
         return nearest_names(logits, photo.frame, vocabulary.background), "places", True
     height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
-    there, sure = shown(logits[:-1, :height, :width], likeliest(photo, vocabulary))
+    likely = likeliest(photo, vocabulary)
+    there, sure = shown(logits[:-1, :height, :width], likely)
     rows = torch.cat((there, there.new_tensor([len(vocabulary)])))
     named = logits[rows]
     best = nearest_names(named, photo.frame, vocabulary.background)
     competing = slice(None) if vocabulary.background else slice(-1)
     share = (named[competing].logsumexp(dim=0) - logits[competing].logsumexp(dim=0)).exp()
-    return BestClasses(rows[best.classes], best.scores * to_photo(share[None], photo.frame)[0]), "places", sure
+    scores = (
+        best.scores
+        * to_photo(share[None], photo.frame)[0]
+        * torch.cat((likely, likely.new_ones(1)))[rows][best.classes]
+    )
+    return BestClasses(rows[best.classes], scores), "places", sure
 
 
 # --- All that a phrase fits -------------------------------------------------------------------------------------------
@@ -173,6 +180,18 @@ def find(photo: Predictor, vocabulary: Vocabulary, threshold: float, against: Cl
         Labels(names, tuple(fitting.phrase_scores.tolist())),
         "object queries",
         found.class_vectors[queries],
+        notes=unanswered(vocabulary, names),
+    )
+
+
+def unanswered(vocabulary: Vocabulary, names: Sequence[str], outdone: Sequence[str] = ()) -> tuple[str, ...]:
+    """Say of phrases without an object that nothing fits them, or that another phrase fits the same better."""
+    return tuple(
+        f"{shortened(name)!r} fits what another phrase fits better"
+        if name in outdone
+        else f"{shortened(name)!r} was not found"
+        for name in vocabulary.names
+        if name not in names
     )
 
 
@@ -188,14 +207,17 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
     order = [place for place in found.scores.argsort(descending=True, stable=True).tolist() if likely[place]]
     once = distinct(found.islands[order] > 0, SAME_OBJECT)
     packed = {order[k]: tidied(photo, found.islands[order[k]]) for k in once}
+    outdone = [vocabulary[found.rows[place]].name for place in order if place not in packed]
     order = [place for place, mask in packed.items() if mask.area]  # an island of a few cells may vanish among pixels
     rows, scores = [found.rows[place] for place in order], found.scores[order].tolist()
+    names = tuple(vocabulary[row].name for row in rows)
     return Found(
         [packed[place] for place in order],
         scores,
-        Labels(tuple(vocabulary[row].name for row in rows), tuple(scores)),
+        Labels(names, tuple(scores)),
         ISLANDS,
         vectors[rows] if rows else None,
+        notes=unanswered(vocabulary, names, outdone),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 import seem
+from seem import recognition
 from seem.api import EncodedImage
 from seem.asking import Asked
 from seem.drawing import Frame
@@ -100,6 +101,24 @@ def test_what_is_not_found_is_said_and_the_others_keep_their_numbers():
     assert found.provenance.notes == ("'a zebra' was not found", "'a lion' was not found")
     for alone in (photo.find("a zebra", threshold=1.0), photo.segment(seem.Text("a zebra"), text_threshold=1.0)):
         assert alone.notes == ("'a zebra' was not found",)
+
+
+def test_of_masks_that_are_one_object_the_likelier_name_stays_and_the_note_says_so(monkeypatch):
+    photo = tiny_model("nano").encode(picture(53, 37))
+    height, width = (side // 4 for side in photo._predictor.frame.padded_hw)
+    left = torch.full((height, width), -4.0)
+    left[:8, :8] = 4.0
+    right = torch.full((height, width), -4.0)
+    right[:8, 8:12] = 4.0
+    answers = recognition.Islands([1, 0, 2], torch.stack((left, left, right)), torch.tensor([0.9, 0.8, 0.7]))
+    monkeypatch.setattr(recognition, "islands_there", lambda *_, **__: answers)
+    assert photo.instances(["cow", "sheep", "dog"]).labels == ("sheep", "dog")
+    assert photo.instances(["cow", "sheep", "dog"], top=1).labels == ("sheep",)
+    monkeypatch.setattr(recognition, "look_for", lambda *_, **__: answers)
+    monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows)))
+    found = photo.find(["cow", "sheep", "dog"], threshold=0.5)
+    assert found.labels == ("sheep", "dog")
+    assert found.notes == ("'cow' fits what another phrase fits better",)
 
 
 def test_words_for_what_is_not_there_leave_the_marks_to_answer():
@@ -578,6 +597,7 @@ def test_a_map_of_pixels_says_when_the_photo_surely_shows_no_class(monkeypatch, 
     monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, **__: rows.new_full((len(rows),), there))
     result = photo.semantic(["fox"])
     assert result.labels == ("fox",)
+    assert result.scores == pytest.approx([there])  # its share of all names is 1: there is no other
     assert result.notes == ("nano is sure of none of the classes; it names the likeliest alone",)[:notes]
 
 
