@@ -87,16 +87,21 @@ def panoptic(photo: Predictor, vocabulary: Vocabulary, threshold: float) -> Foun
     return Found(masks, scores, Labels(names, scores), kind, vectors)
 
 
-def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
-    """Segment every countable thing, best first: the `top` pairs of query and class that score `threshold` or more."""
+def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int, nms: float | None) -> Found:
+    """Segment every countable thing, best first: the `top` pairs of query and class that score `threshold` or more.
+
+    Of masks whose IoU is above `nms` the better one stays; None = the model's own, `SAME_OBJECT` or all.
+    """
     if photo.model.network.mask_refiner is not None:
-        return instances_of_places(photo, vocabulary, threshold, top)
+        return instances_of_places(photo, vocabulary, threshold, top, SAME_OBJECT if nms is None else nms)
     found, logits = photo.classified(vocabulary)
     best = candidates(logits, torch.tensor(vocabulary.is_thing), top)
     small = to_input(found.mask_logits, photo.frame)
     sure = torch.stack([foreground_probability(mask) for mask in small])
     scores = best.scores * sure[best.queries]
     order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= threshold]
+    if nms is not None and nms < 1:
+        order = [order[k] for k in distinct(found.mask_logits[best.queries[order]] > 0, nms)]
     queries = best.queries[order].tolist()
     full = {query: photo.pack(to_output(small[query][None], photo.frame)[0]) for query in set(queries)}
     kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
@@ -110,11 +115,10 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
     )
 
 
-def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int) -> Found:
+def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int, nms: float) -> Found:
     """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances."""
     there = islands_there(photo, vocabulary, threshold, things_only=True)
-    once = distinct(there.islands > 0, SAME_OBJECT)[:top]  # one name an object
-    masks = {place: tidied(photo, there.islands[place]) for place in once if len(there.islands)}
+    masks = {place: tidied(photo, there.islands[place]) for place in distinct(there.islands > 0, nms)[:top]}
     order = [place for place, mask in masks.items() if mask.area]
     rows, scores = [there.rows[place] for place in order], there.scores[order].tolist()
     names = tuple(vocabulary[row].name for row in rows)

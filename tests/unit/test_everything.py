@@ -408,7 +408,7 @@ def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
 def test_pixels_get_classes_that_the_photo_shows_unless_they_were_learnt(monkeypatch):
     model = tiny_model("nano")
     photo, names = model.encode(picture(53, 37)), seem.Vocabulary.of(["cat", "sky", "dog"])
-    monkeypatch.setattr(recognition, "shown", lambda logits, there: torch.tensor([1]))
+    monkeypatch.setattr(recognition, "shown", lambda logits, there: (torch.tensor([1]), True))
     alone = photo.semantic(names)
     assert alone.labels == ("sky",)
     assert alone.masks.all()

@@ -46,7 +46,13 @@ class Seen(Protocol):
         """Segment every thing and stuff region."""
         ...
 
-    def instances(self, classes: Vocabulary | None = None, threshold: float | None = None) -> Results:
+    def instances(
+        self,
+        classes: Vocabulary | None = None,
+        threshold: float | None = None,
+        *,
+        mask_nms_thresh: float | None = None,
+    ) -> Results:
         """Segment every countable thing."""
         ...
 
