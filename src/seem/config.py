@@ -321,6 +321,6 @@ def nano() -> SegmenterConfig:
         instance_threshold=0.65,
         everything_thresholds=(0.4, 0.5),
         text_threshold=0.5,
-        even_presence=0.043,
+        even_presence=0.05,
         reference_share=0.45,
     )
