@@ -198,17 +198,16 @@ class Predictor:
         masks = [self.pack(resized) for resized in each_to_photo(logits, self.frame)]
         small = coarse_logits(logits, self.frame.padded_hw)
         scores = [answer.score for _, answer in about]
-        plain = []  # numbers of the objects that are large, or not marked
+        closer = set()  # objects that were looked at again
         for row, (asked, answer) in enumerate(about) if second_look else ():
             again = self._look_again(asked, answer)
-            if again is None:
-                plain.append(rows[row] + 1)
-                continue
-            scores[row] = again.score
-            masks[row] = self.pack(again.logits)
-            small[row] = as_previous(again.logits, self.frame.input_hw, self.frame.padded_hw)
-        if plain:
-            whose = "" if len(plain) == len(about) else f" at object {', '.join(map(str, dict.fromkeys(plain)))}"
+            if again is not None:
+                closer.add(rows[row])
+                scores[row] = again.score
+                masks[row] = self.pack(again.logits)
+                small[row] = as_previous(again.logits, self.frame.input_hw, self.frame.padded_hw)
+        if second_look and (plain := [row for row in dict.fromkeys(rows) if row not in closer]):
+            whose = f" at object {', '.join(str(row + 1) for row in plain)}" if closer else ""
             why = "nothing is marked, or what is marked is too large for a closer one"
             notes.append(f"there was no second look{whose}: {why}")
         names, sure = [asked.said for asked, _ in about], [min(max(score, 0.0), 1.0) for score in scores]

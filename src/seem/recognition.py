@@ -101,7 +101,7 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
     scores = best.scores * sure[best.queries]
     order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= threshold]
     if nms is not None and nms < 1:
-        order = [order[k] for k in distinct(found.mask_logits[best.queries[order]] > 0, nms)]
+        order = [order[k] for k in distinct(small[best.queries[order]] > 0, nms)]
     queries = best.queries[order].tolist()
     full = {query: photo.pack(to_output(small[query][None], photo.frame)[0]) for query in set(queries)}
     kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
