@@ -1,0 +1,29 @@
+import pytest
+
+from seem.deprecation import renamed_argument
+
+
+@renamed_argument("second_look", "refine", convert=lambda on: "zoom" if on else None)
+@renamed_argument("thresh", "threshold")
+def answer(threshold: float = 0.5, refine: str | None = None) -> tuple[float, str | None]:
+    return threshold, refine
+
+
+def test_the_new_name_does_not_warn() -> None:
+    assert answer(threshold=0.1, refine="zoom") == (0.1, "zoom")
+
+
+def test_the_old_name_works_and_warns_with_the_new_one() -> None:
+    with pytest.warns(DeprecationWarning, match=r"answer\(thresh=\.\.\.\) is now threshold=") as caught:
+        assert answer(thresh=0.2) == (0.2, None)  # type: ignore[call-arg]
+    assert caught[0].filename == __file__
+
+
+def test_the_old_value_becomes_the_new_one() -> None:
+    with pytest.warns(DeprecationWarning, match="second_look"):
+        assert answer(second_look=True) == (0.5, "zoom")  # type: ignore[call-arg]
+
+
+def test_both_names_at_once_are_refused() -> None:
+    with pytest.raises(TypeError, match="not both"):
+        answer(threshold=0.1, thresh=0.2)  # type: ignore[call-arg]
