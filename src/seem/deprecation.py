@@ -5,10 +5,19 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """The new name of a keyword argument, and how its old values become new ones (None = they stay)."""
+
+    name: str
+    convert: Callable[[Any], object] | None = None
 
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
@@ -16,23 +25,24 @@ def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
     warnings.warn(f"{old} is now {new}; the old name goes in the next version.", DeprecationWarning, stacklevel)
 
 
-def renamed_argument(
-    old: str, new: str, convert: Callable[[Any], object] | None = None
+def renamed_arguments(
+    **renamed: Renamed,
 ) -> Callable[[Callable[Arguments, Returned]], Callable[Arguments, Returned]]:
-    """Let a function take the keyword argument `new` by its old name too, with a warning.
+    """Let a function take keyword arguments by their old names too (the keys of `renamed`), with a warning.
 
-    `convert` turns the old argument's value into the new one's. Raises `TypeError` for a call that gives both.
+    Raises `TypeError` for a call that gives an argument by both names.
     """
 
     def decorate(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
         @functools.wraps(function)
         def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
-            if old in kwargs:
-                if new in kwargs:
-                    raise TypeError(f"{function.__name__} takes {new} or its old name {old}, not both.")
-                warn_renamed(f"{function.__name__}({old}=...)", f"{new}=...")
+            for old in renamed.keys() & kwargs.keys():
+                new = renamed[old]
+                if new.name in kwargs:
+                    raise TypeError(f"{function.__name__} takes {new.name} or its old name {old}, not both.")
+                warn_renamed(f"{function.__name__}({old}=...)", f"{new.name}=...")
                 value = kwargs.pop(old)
-                kwargs[new] = value if convert is None else convert(value)
+                kwargs[new.name] = value if new.convert is None else new.convert(value)
             return function(*args, **kwargs)
 
         return wrapper

@@ -1,10 +1,12 @@
 import pytest
 
-from seem.deprecation import renamed_argument
+from seem.deprecation import Renamed, renamed_arguments
 
 
-@renamed_argument("second_look", "refine", convert=lambda on: "zoom" if on else None)
-@renamed_argument("thresh", "threshold")
+@renamed_arguments(
+    thresh=Renamed("threshold"),
+    second_look=Renamed("refine", lambda on: "zoom" if on else None),
+)
 def answer(threshold: float = 0.5, refine: str | None = None) -> tuple[float, str | None]:
     return threshold, refine
 
