@@ -39,7 +39,7 @@ from pathlib import Path
 import torch
 
 import seem
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.data.opening import open_dataset
 from seem.data.subset import draw_subset
 from seem.evaluation.compare import read_reports
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.out / "subsets").mkdir(parents=True, exist_ok=True)
     play(chosen, options.model, options.data, options.out, options.workers)
     text = scoreboard(read_reports(up_to_date(options.model, options.data, options.out)))
-    with written_aside(options.out / "SCORES.md") as aside:
+    with atomic_write(options.out / "SCORES.md") as aside:
         aside.write_text(text, encoding="utf-8")
     print(text)
     if options.into is not None:
@@ -198,7 +198,7 @@ def drawn(spec: str, run: Run, folder: Path) -> Path:
     place = folder / f"{run.data}-{photos}x{each}.json"
     text = json.dumps(draw_subset(open_dataset(spec, "val"), photos, 0, each).to_json(), indent=1) + "\n"
     if not place.exists() or place.read_text(encoding="utf-8") != text:
-        with written_aside(place) as aside:
+        with atomic_write(place) as aside:
             aside.write_text(text, encoding="utf-8")
     return place
 

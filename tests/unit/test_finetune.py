@@ -55,7 +55,7 @@ def home(tmp_path_factory):
 def weights(home, monkeypatch):
     """Let nano be tiny; returns its weights."""
     known, file = tiny.use_tiny_nano(home)
-    monkeypatch.setattr(zoo, "KNOWN", known)
+    monkeypatch.setattr(zoo, "MODEL_CARDS", known)
     return file
 
 
@@ -72,7 +72,7 @@ def finished(home):
     """A run on six photos of bricks: its folder, what it said, its outcome, its request."""
     with pytest.MonkeyPatch.context() as patch:
         known, file = tiny.use_tiny_nano(home)
-        patch.setattr(zoo, "KNOWN", known)
+        patch.setattr(zoo, "MODEL_CARDS", known)
         request = tiny.request_for([tiny.bricks(home / "bricks")], home / "run", file)
         said: list[str] = []
         outcome = finetune(request, say=said.append)
@@ -190,7 +190,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     evens = []
 
     def regions(model, held):
-        evens.append(model.network.config.even_presence)
+        evens.append(model.network.config.presence_midpoint)
         return recipe.Regions(0.23, 71.0)
 
     monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
@@ -199,7 +199,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     finetune(replace(request, out=out), resume=True, say=said.append)
     model = seem.load(out, device="cpu", precision="exact")
     kept = model.network.config
-    assert (kept.even_presence, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
+    assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
     assert evens == [0.07]  # scores of regions depend on it
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
@@ -694,7 +694,7 @@ def test_nano_is_taught_the_polygons_that_it_is_asked():
 )
 def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, size):
     with torch.device("meta"):
-        network = build(zoo.KNOWN[model].config())
+        network = build(zoo.MODEL_CARDS[model].config())
     assert recipe.usual_size(network, as_published=as_published) == size
     recipe.check_size(size, network)
     if model == "seem-samvit-b-v1":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seem import zoo
-from seem.checkpoints.network import convert as convert_checkpoint
+from seem.checkpoints.network import convert_official
 from seem.config import SegmenterConfig
 
 
@@ -22,7 +22,7 @@ def convert(
     """Convert an official checkpoint to safetensors; code inside the file never runs."""
     config = convertible(model)
     check_target(official, out, overwrite)
-    left_out = convert_checkpoint(official, out, config)
+    left_out = convert_official(official, out, config)
     if quiet:
         return
     typer.echo(f"{out}: {config.name}, {out.stat().st_size / 1e6:.0f} MB; load it with seem.load({str(out)!r})")
@@ -32,7 +32,7 @@ def convert(
 
 def convertible(name: str) -> SegmenterConfig:
     """Return the configuration of a model whose authors publish checkpoints; `ValueError` for any other."""
-    card = zoo.find(name)
+    card = zoo.find_model_card(name)
     if card.manifest is None or card.config is None:
         others = ", ".join(other.name for other in zoo.list_models() if other.manifest)
         raise ValueError(f"{name} has no official checkpoint to convert; --model is one of {others}.")

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.cli.errors import FAILED
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport, inspect
@@ -66,7 +66,7 @@ def subset(
         raise FileExistsError(f"{out} exists already; pass --overwrite or another OUT.")
     with bar(photos, "drawing") as step:
         drawn = draw_subset(open_dataset(path, split), photos, seed, per_photo, step)
-    with written_aside(out) as aside:
+    with atomic_write(out) as aside:
         aside.write_text(json.dumps(drawn.to_json(), indent=1) + "\n", encoding="utf-8")
     objects = sum(len(photo.objects) for photo in drawn.photos)
     typer.echo(f"{out}: {len(drawn.photos)} photos, {objects} objects, fingerprint {drawn.fingerprint[:16]}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from seem.loading import file_in, open_file
-from seem.zoo import KNOWN, MAIN_SCORES, ModelCard, PublishedScores, find, list_models
+from seem.zoo import MAIN_SCORES, MODEL_CARDS, ModelCard, PublishedScores, find_model_card, list_models
 
 SCORES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
@@ -24,11 +24,11 @@ def models(
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
-    if name is not None and name not in KNOWN and Path(name).exists():
+    if name is not None and name not in MODEL_CARDS and Path(name).exists():
         told = about_file(Path(name))
         typer.echo(json.dumps(told) if as_json else table([(key, str(value)) for key, value in told.items()]))
         return
-    cards = list_models() if name is None else (find(name),)
+    cards = list_models() if name is None else (find_model_card(name),)
     if as_json:
         typer.echo(json.dumps([card.to_json() for card in cards]))
     elif name is None:
@@ -44,14 +44,14 @@ def about_file(path: Path) -> dict[str, str | float]:
     kept = loaded.network.config
     classes = {} if loaded.classes is None else {"classes": ", ".join(loaded.classes.names)}
     learnt = {f"learnt from, {k}": f"{each.spec}, part {each.part}" for k, each in enumerate(loaded.learnt, 1)}
-    limits = {"regions from": kept.panoptic_threshold, "a class is there from": kept.even_presence}
+    limits = {"regions from": kept.panoptic_threshold, "a class is there from": kept.presence_midpoint}
     return {
         "file": str(file),
         "model": loaded.name,
         "sha256": loaded.sha256,
         **classes,
         **learnt,
-        **(limits if loaded.classes is not None and kept.even_presence else {}),
+        **(limits if loaded.classes is not None and kept.presence_midpoint else {}),
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seem.cli.errors import explain, write_line
 from seem.cli.models import SCORES, main_figures
-from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, Weights, list_models, published_scores
+from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, WeightsAvailability, list_models, published_scores
 
 HEADER = """# Models
 
@@ -57,7 +57,7 @@ def models_table(cards: Sequence[ModelCard]) -> str:
 def weights_of(card: ModelCard) -> str:
     """Say where the weights are, as a link if they are on the hub."""
     if card.file is None:
-        return "in the package" if card.weights is Weights.EMBEDDED else card.weights.value
+        return "in the package" if card.weights is WeightsAvailability.EMBEDDED else card.weights.value
     return f"[{card.file.name}](https://huggingface.co/{card.file.repository})"
 
 

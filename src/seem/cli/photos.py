@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from seem.errors import SeemError
-from seem.photos import open_picture
+from seem.images import open_image
 
 STANDARD_INPUT = "-"
 LONGEST_NAME = 2  # of the three that a photo has
@@ -40,7 +40,7 @@ class Found:
         """Return what a model takes: the path, or the picture that comes over standard input."""
         if self.source != STANDARD_INPUT:
             return self.source
-        picture = open_picture(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
+        picture = open_image(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
         picture.filename = self.name.name  # what messages and files call it
         return picture
 

@@ -23,7 +23,7 @@ import typer
 from numpy.typing import NDArray
 from typer.core import TyperCommand
 
-from seem.photos import DEEP_MODES, load, open_picture
+from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, open_image
 from seem.prompts import DEFAULT_WIDTH, Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 
 Given: TypeAlias = "tuple[str, str]"  # an option and its value
@@ -98,7 +98,7 @@ def check_reference(given: Sequence[Given], number: int) -> None:
         ways = ", ".join(f"--{name.replace('_', '-')}" for name in MARKS_THERE)
         raise ValueError(f"--reference {photos[0]} does not say what is meant there; add one of {ways}.")
     for photo in photos:
-        open_picture(Path(photo), photo).close()
+        open_image(Path(photo), photo).close()
 
 
 def read(name: str, value: str, reader: Callable[[str], Any]) -> Any:
@@ -147,11 +147,11 @@ def mask_in(file: str) -> Mask:
 
     Of a picture with a palette the numbers count, as in the masks of VOC and COCO: all but 0 are inside.
     """
-    with open_picture(Path(file), file) as picture:
-        load(picture, file)
+    with open_image(Path(file), file) as picture:
+        decode_pixels(picture, file)
         if picture.mode == "P" and "transparency" not in picture.info:
             return Mask(np.asarray(picture) > 0)
-        if picture.mode == "1" or picture.mode.startswith(DEEP_MODES):
+        if picture.mode == "1" or picture.mode.startswith(HIGH_BIT_DEPTH_MODES):
             return Mask(np.asarray(picture) != 0)
         pixels: NDArray[np.uint8] = np.asarray(picture.convert("RGBA"))
         return Mask(pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0))

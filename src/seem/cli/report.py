@@ -14,7 +14,7 @@ from tqdm import tqdm
 from seem.api import Model
 from seem.cli.errors import complain, write_line
 from seem.cli.photos import Job
-from seem.interchange import UNLABELLED
+from seem.coco_format import UNLABELLED
 from seem.results import Results
 
 NAMED = 5  # objects that a line names

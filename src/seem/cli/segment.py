@@ -51,10 +51,10 @@ from seem.cli.prompts import box_in, in_order, read, read_objects
 from seem.cli.report import Report
 from seem.errors import SeemError
 from seem.loading import load
-from seem.preparing import checked_size
+from seem.preprocess import check_short_side
 from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
-from seem.vocabulary import SHIPPED, Vocabulary
+from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
 
 
 class Task(str, Enum):
@@ -231,7 +231,7 @@ class Question:
 
 def read_classes(text: str) -> Vocabulary:
     """Read "dog,cat", or the name of a list that ships with the package."""
-    return Vocabulary.named(text) if text in SHIPPED else Vocabulary.of(text.split(","))
+    return Vocabulary.named(text) if text in BUILT_IN_VOCABULARIES else Vocabulary.of(text.split(","))
 
 
 def segment_all(
@@ -281,7 +281,7 @@ def segment_one(
 
 def under_its_name(results: Results, name: Path) -> Results:
     """Let the JSON file say in which sub-folder the photo is."""
-    return replace(results, provenance=replace(results.provenance, photo_name=name.as_posix()))
+    return replace(results, provenance=replace(results.provenance, image_name=name.as_posix()))
 
 
 # --- The verb ---------------------------------------------------------------------------------------------------------
@@ -457,7 +457,7 @@ def segment(
     started = time.perf_counter()
     network = load(model, device, precision.value)
     question.check_taken(network)
-    checked_size(size, network.network.config.image)
+    check_short_side(size, network.network.config.image)
     report.loaded(network, time.perf_counter() - started)
     if code := segment_all(network, question, jobs, size, overwrite, report, embeddings):
         raise typer.Exit(code)

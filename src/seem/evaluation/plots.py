@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.data import runs
 from seem.data.dataset import Dataset
 from seem.errors import SeemError
@@ -133,7 +133,7 @@ class _Picture:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
-            with written_aside(self._place) as aside:
+            with atomic_write(self._place) as aside:
                 self._figure.savefig(aside, format="png", dpi=120)
 
 
@@ -151,7 +151,7 @@ def worst_cases(reports: Sequence[Told], dataset: Dataset, folder: Path) -> Iter
             cases = [case for case in entry["worst"] if case["photo"] in photos]
             tiles = [_tile(dataset.image(photos[case["photo"]]), case) for case in cases]
             place = folder / f"{_stem(report.label, dataset.name, entry['protocol'], entry['contestant'], 'worst')}.png"
-            with written_aside(place) as aside:
+            with atomic_write(place) as aside:
                 contact_sheet(tiles).save(aside, format="png")
             yield place
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.evaluation.compare import OWN_NOTE, Row, Told, published_key
 from seem.evaluation.protocols.composition import CLICKS as NAMED
 from seem.evaluation.subject import NOBODY
@@ -200,5 +200,5 @@ def write_into(page: Path, text: str) -> None:
     if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
         raise ValueError(f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}")
     place = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    with written_aside(page) as aside:
+    with atomic_write(page) as aside:
         aside.write_text(place.sub(lambda _: f"{BEGIN}\n\n{text}\n{END}", content), encoding="utf-8")

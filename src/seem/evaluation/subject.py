@@ -99,7 +99,7 @@ class Nobody:
 
 def region(result: Results) -> Bool[np.ndarray, "h w"]:
     """Join all masks of a result; nothing for an empty one."""
-    joined = np.zeros(result.photo_hw, np.bool_)
+    joined = np.zeros(result.image_hw, np.bool_)
     for mask in result.iter_masks():
         joined |= mask
     return joined

@@ -10,7 +10,7 @@ from seem.evaluation.journal import Journal, Spot
 from seem.evaluation.plan import Decided, Request, plan_as
 from seem.evaluation.playing import play_spots
 from seem.evaluation.subject import Scored
-from seem.processes import spread
+from seem.processes import run_in_processes
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -39,7 +39,7 @@ def play_in_processes(
             step(number)
             shown += number
 
-    spread(
+    run_in_processes(
         work,
         [
             (opener, request, tuple(decided), share, journal.folder, journal.session, counter)

@@ -31,13 +31,13 @@ from seem.api import Model
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
-    EVEN_KEY,
     MODEL_KEY,
-    REGION_KEY,
+    PRESENCE_MIDPOINT_KEY,
+    REGION_THRESHOLD_KEY,
     STUFF_KEY,
     LoadedNetwork,
 )
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
 from seem.data.opening import Spec, open_dataset
@@ -291,7 +291,7 @@ def finetune(
     quiet: Say = nothing if rank else say
     if rank == 0 and not going_on:
         plan = make_plan(request, device, quiet, objective, base, finer_masks)
-        with written_aside(request.out / RUN_FILE) as aside:
+        with atomic_write(request.out / RUN_FILE) as aside:
             aside.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
     meet(processes)
     plan = read_plan(request)
@@ -974,10 +974,12 @@ class Run:
             return None, None
         there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            self.note({EVEN_KEY: f"{there.even:.4g}"})
+            self.note({PRESENCE_MIDPOINT_KEY: f"{there.even:.4g}"})
         regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
-            self.note({REGION_KEY: str(regions.threshold)})  # all digits: the score of a region that is to be kept
+            self.note(
+                {REGION_THRESHOLD_KEY: str(regions.threshold)}
+            )  # all digits: the score of a region that is to be kept
         return there, regions
 
     def note(self, metadata: Mapping[str, str]) -> None:
@@ -1067,5 +1069,5 @@ def best_of(out: Path) -> int:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file aside, then rename it."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from seem.api import Model
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
@@ -179,7 +179,7 @@ def begin(out: Path, notes: Mapping[str, object]) -> None:
                 )
     elif world()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
-        with written_aside(out / BEGUN_FILE) as aside:
+        with atomic_write(out / BEGUN_FILE) as aside:
             aside.write_text(json.dumps(notes, indent=2, allow_nan=False), encoding="utf-8")
 
 

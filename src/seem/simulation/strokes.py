@@ -19,7 +19,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
-from seem.drawing import inside_polygon, segments_of
+from seem.rasterize import inside_polygon, polyline_segments
 
 
 class Kind(enum.Enum):
@@ -210,7 +210,7 @@ def draw_polygon(
         cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
     else:
         outline = _rough_outline(truth, rng)
-        edges = segments_of([(x, y) for x, y in (*outline.tolist(), outline[0].tolist())])
+        edges = polyline_segments([(x, y) for x, y in (*outline.tolist(), outline[0].tolist())])
         rows, columns = (np.arange(side, dtype=np.float64) for side in truth.shape)
         mask |= inside_polygon(edges, columns[None, :], rows[:, None])
         if len(outline) < 3:  # too thin to have an inside

@@ -145,6 +145,6 @@ class _Following:
 
 def masks_by_number(result: Results, tracks: Sequence[Track]) -> dict[int, Bool[np.ndarray, "h w"]]:
     """Read one frame: the k-th object that was asked for has the id k; empty masks for those that are not there."""
-    nothing = np.zeros(result.photo_hw, np.bool_)
+    nothing = np.zeros(result.image_hw, np.bool_)
     told = dict(zip(result.ids.tolist(), result.iter_masks(), strict=True))
     return {track.number: told.get(k, nothing) for k, track in enumerate(tracks, 1)}

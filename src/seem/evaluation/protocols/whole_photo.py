@@ -128,7 +128,7 @@ class _Semantic:
 def told_classes(result: Results, vocabulary: Vocabulary) -> Int64[np.ndarray, "h w"]:
     """Draw a semantic result as class indices."""
     index = {number: k for k, number in enumerate(vocabulary.ids)}
-    drawn = np.full(result.photo_hw, IGNORED, np.int64)
+    drawn = np.full(result.image_hw, IGNORED, np.int64)
     for number, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
         drawn[mask] = index[number]
     return drawn
