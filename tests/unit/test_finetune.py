@@ -32,7 +32,7 @@ from seem.models.build import build
 from seem.recipes import finetune as recipe
 from seem.recipes import seem as published
 from seem.recipes.finetune import Plan, finetune
-from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
+from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import course, room
 from seem.training.engine import TrainConfig
 from seem.training.pictures import round_values
@@ -674,13 +674,13 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch,
     drawn = [
         recipe.course_of(network, PhotoBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
     ]
-    assert drawn == [PUBLISHED, replace(FAMILIAR, polygons=PolygonRule.CURVE)]  # as the network reads them
+    assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
 
 
 def test_nano_is_taught_the_polygons_that_it_is_asked():
     asked = recipe.course_of(tiny_network("nano"), PhotoBank([]), 64, 2, 0, 0, as_published=False).mix.habits
-    assert asked == FAMILIAR
-    assert asked.polygons is PolygonRule.FILLED
+    assert asked == DEFAULT_STROKES
+    assert asked.polygon_rule == "filled"
 
 
 @pytest.mark.parametrize(

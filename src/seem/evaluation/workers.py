@@ -6,10 +6,10 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from seem.evaluation.image_loop import play_spots
+from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Journal, Spot
-from seem.evaluation.plan import Decided, Request, plan_as
-from seem.evaluation.playing import play_spots
-from seem.evaluation.subject import Scored
+from seem.evaluation.plan import Decided, EvaluationRequest, plan_as
 from seem.processes import spread
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def play_in_processes(
-    opener: Callable[[], Scored],
-    request: Request,
+    opener: Callable[[], ModelUnderTest],
+    request: EvaluationRequest,
     decided: Sequence[Decided],
     spots: Sequence[Spot],
     journal: Journal,
@@ -52,8 +52,8 @@ def play_in_processes(
 
 
 def work(
-    opener: Callable[[], Scored],
-    request: Request,
+    opener: Callable[[], ModelUnderTest],
+    request: EvaluationRequest,
     decided: Sequence[Decided],
     spots: Sequence[Spot],
     folder: Any,

@@ -49,7 +49,7 @@ from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.recipes.finer import with_finer_masks
 from seem.recipes.material import Material, Source, gather, survey
-from seem.simulation.strokes import PUBLISHED, PolygonRule
+from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log
@@ -100,7 +100,7 @@ FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
-PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED_STROKES, again=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 LARGEST = 4096
@@ -556,7 +556,7 @@ def course_of(
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
         course = Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
-    habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
+    habits = replace(course.mix.habits, polygon_rule=network.config.polygon_rule)
     return replace(course, mix=replace(course.mix, habits=habits))
 
 
