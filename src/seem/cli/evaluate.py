@@ -19,6 +19,7 @@ from seem.cli.options import FLAG, Precision, Values
 from seem.cli.report import PATIENCE, Lines
 from seem.data.opening import Spec
 from seem.evaluation.compare import LoadedReport, comparison_table, read_reports, results_markdown
+from seem.evaluation.formatting import entry_line
 from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel
 from seem.evaluation.plan import EvaluationRequest, EvaluationTask, open_split
 from seem.evaluation.plots import plot
@@ -186,7 +187,7 @@ def finish(
     if as_markdown:
         typer.echo(results_markdown([told]), nl=False)
     elif not quiet:
-        typer.echo("".join(f"{line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
+        typer.echo("".join(f"{entry_line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
     if plots is not None:
         say_where(plot([told], plots, [open_split(spec, request.split) for spec in request.data]), quiet)
     for note in remembered(report, request) if not quiet else ():

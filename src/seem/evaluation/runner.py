@@ -31,7 +31,7 @@ from seem.evaluation.ranks import Ranks
 from seem.evaluation.report import DataCard, Entry, EvaluationReport, Machine, ModelCard, Spent, installed_versions
 from seem.evaluation.workers import play_in_processes
 
-Opener: TypeAlias = "Callable[[], Scored]"
+Opener: TypeAlias = "Callable[[], ModelUnderTest]"
 """Loads the model; it is called once in every process, so it must survive pickling where there are several."""
 
 Progress: TypeAlias = "Callable[[int, int], AbstractContextManager[Callable[[int], object]]]"
