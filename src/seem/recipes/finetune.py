@@ -449,7 +449,7 @@ def make_plan(
             say(f"Scores of {counted(judged, 'photo')} are rough: a few points more or less mean nothing.")
 
     network = loaded.network
-    is_nano = network.meaning is not None
+    is_nano = network.text_embedding_head is not None
     parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
     size = request.size or usual_size(network, as_published=objective is not None)
     check_size(size, network)
@@ -517,7 +517,7 @@ def usual_size(network: Segmenter, *, as_published: bool) -> int:
 
     SEEM was published with 1024; on one's own photos half of that teaches more in the same time.
     """
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         return NANO_SIZE
     return PUBLISHED_SIZE if as_published else max(FAMILY_SIZE, network.config.image.divisor)
 
@@ -551,7 +551,7 @@ def course_of(
     network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> Course:
     """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         course = Course(bank, size, batch, seed, named=named, rest=rest_of(named))
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
@@ -970,7 +970,7 @@ class Run:
         Both are written beside the best weights. None for models that do not say so, and where the held-out photos do
         not tell.
         """
-        if self.loaded.network.meaning is None:
+        if self.loaded.network.text_embedding_head is None:
             return None, None
         there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
@@ -1007,7 +1007,7 @@ class Run:
             old = outcome.before.get(name)
             if old is not None:
                 self.say(f"{LABELS[name]}: {old:.1f} before, {value:.1f} after ({value - old:+.1f})")
-        if self.loaded.network.meaning is not None and self.material.classes:
+        if self.loaded.network.text_embedding_head is not None and self.material.classes:
             for line in threshold_lines(there, regions):
                 self.say(line)
         self.say(f"{self.out}/: {BEST_FILE}, {RESULTS_FILE}, {CURVES_FILE}, {WORST_FILE}")

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from seem.api import Model
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
@@ -133,7 +133,7 @@ def warm_start(network: Segmenter, file: Path) -> bool:
 
     Returns whether its text tower came whole, and with it the meaning of words.
     """
-    wanted, given = network.state_dict(), read_tensors(file).tensors
+    wanted, given = network.state_dict(), current_keys(read_tensors(file).tensors)
     for key, known in given.items():
         new = wanted.get(key)
         if new is None or new.ndim != known.ndim:
