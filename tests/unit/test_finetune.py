@@ -28,10 +28,10 @@ from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
+from seem.finetuning import run as recipe
+from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
-from seem.recipes import finetune as recipe
 from seem.recipes import seem as published
-from seem.recipes.finetune import Plan, finetune
 from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
 from seem.training import course, room
 from seem.training.engine import TrainConfig

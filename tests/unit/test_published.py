@@ -14,8 +14,6 @@ from seem.data.transforms import Augmentation, augment
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finer import box_iou, with_finer_masks
-from seem.recipes.finetune import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.recipes.seem import COCO_PHOTOS, Ablation, config
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import Judgement, ObjectTargets, Targets

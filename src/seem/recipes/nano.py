@@ -28,11 +28,11 @@ from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
 from seem.errors import SeemError
+from seem.finetuning.run import refuse_changes
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
 from seem.simulation.strokes import FAMILIAR, Kind
 from seem.training.course import attention_for, draw_pairs
