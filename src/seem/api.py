@@ -27,9 +27,9 @@ from seem.asking import Asked, brings_a_mask, check_lists, check_writes, checked
 from seem.checkpoints.network import LoadedNetwork
 from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
 from seem.errors import SeemError, in_short
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision, arithmetic
-from seem.models.segmenter import Segmenter, unit
+from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
@@ -236,7 +236,7 @@ class EncodedImage:
     model: Model
     photo: Photo
     images: ImageBatch
-    memory: ImageMemory
+    memory: ImageEncoding
     encode_seconds: float
     _predictor: Predictor = field(init=False)
     _whole: EncodedImage | None = field(init=False, default=None)
@@ -522,11 +522,13 @@ class EncodedImage:
         """
         config = self.model.network.config
         at_own_size = self.images.input_hw[0] == working_size(self.hw, config.image)
-        if config.whole_side is None or not at_own_size:
+        if config.full_image_side is None or not at_own_size:
             return self
         with self._lock:
             if self._whole is None:
-                self._whole = self.model.encode(self.picture, config.whole_side, max_pixels=self.hw[0] * self.hw[1])
+                self._whole = self.model.encode(
+                    self.picture, config.full_image_side, max_pixels=self.hw[0] * self.hw[1]
+                )
             return self._whole
 
     def caption(self, region: VisualPrompt | None = None) -> str:
@@ -616,7 +618,7 @@ class EncodedImage:
             labels=found.labels,
             ids=found.ids,
             logits=None if found.logits is None else found.logits.cpu().numpy(),
-            embeddings=None if found.vectors is None else unit(found.vectors.float()).cpu().numpy(),
+            embeddings=None if found.vectors is None else unit_vectors(found.vectors.float()).cpu().numpy(),
         )
 
 

@@ -125,11 +125,11 @@ def open_file(path: Path) -> LoadedNetwork:
     except ValueError as error:
         raise SeemError(f"{path} cannot be used: {error}") from None
     config, classes = card.config(), classes_of(content.metadata)
-    if classes is not None and config.even_presence:
+    if classes is not None and config.presence_midpoint:
         regions = share_in(content.metadata, REGION_KEY, USUAL_REGION)
         config = replace(
             config,
-            even_presence=share_in(content.metadata, EVEN_KEY, USUAL_EVEN),
+            presence_midpoint=share_in(content.metadata, EVEN_KEY, USUAL_EVEN),
             panoptic_threshold=regions,
             instance_threshold=regions,
         )

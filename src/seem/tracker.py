@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.asking import Asked, brings_a_mask, check_taken, not_a_prompt
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch
@@ -66,7 +66,7 @@ class SeenFrame(Protocol):
         ...
 
     @property
-    def memory(self) -> ImageMemory:
+    def memory(self) -> ImageEncoding:
         """What the network has seen."""
         ...
 

@@ -28,8 +28,9 @@ from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
+from seem.finetuning import run as recipe
+from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
-from seem.recipes import finetune as recipe
 from seem.recipes import seem as published
 from seem.recipes.finetune import Plan, finetune
 from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
@@ -190,7 +191,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     evens = []
 
     def regions(model, held):
-        evens.append(model.network.config.even_presence)
+        evens.append(model.network.config.presence_midpoint)
         return recipe.Regions(0.23, 71.0)
 
     monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
@@ -199,7 +200,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     finetune(replace(request, out=out), resume=True, say=said.append)
     model = seem.load(out, device="cpu", precision="exact")
     kept = model.network.config
-    assert (kept.even_presence, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
+    assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
     assert evens == [0.07]  # scores of regions depend on it
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
@@ -416,7 +417,7 @@ def test_wrong_requests_are_refused(finished, weights, tmp_path, changes, words)
 
 
 def test_everything_frozen_is_refused(finished, weights, tmp_path):
-    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "meaning")
+    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "text-map")
     with pytest.raises(ValueError, match="nothing is left to train"):
         finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every), say=lambda text: None)
 

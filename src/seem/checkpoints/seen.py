@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seem.checkpoints.safe import StateDict, read_tensors, write_tensors
 from seem.errors import SeemError
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.ops.attention import KeysValues
 from seem.models.structures import ImageBatch, PixelFeatures
 from seem.photos import Photo
@@ -34,7 +34,7 @@ class SeenFile:
     sha256: str
     photo: Photo
     images: ImageBatch
-    memory: ImageMemory
+    memory: ImageEncoding
     seconds: float
 
 
@@ -87,26 +87,26 @@ def read_seen(path: Path) -> SeenFile:
         raise SeemError(f"{path} is no whole encoded photo ({error}); write it again with photo.save.") from None
 
 
-def tensors_of(memory: ImageMemory) -> StateDict:
+def tensors_of(memory: ImageEncoding) -> StateDict:
     """Name every tensor of a photo's memory."""
     named = {"mask_features": memory.pixels.mask_features}
     named |= {f"levels.{i}": level for i, level in enumerate(memory.pixels.levels)}
     named |= {f"small_masks.{i}": small for i, small in enumerate(memory.small_masks)}
     for i, read in enumerate(memory.reads):
         named |= {f"reads.{i}.keys": read.keys, f"reads.{i}.values": read.values}
-    optional = {"summary": memory.summary, "meaning": memory.meaning}
+    optional = {"summary": memory.summary, "text_map": memory.text_map}
     return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
-def memory_of(named: Mapping[str, Tensor]) -> ImageMemory:
+def memory_of(named: Mapping[str, Tensor]) -> ImageEncoding:
     """Put a photo's memory together again; `KeyError` where a tensor is missing."""
     counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
-    return ImageMemory(
+    return ImageEncoding(
         pixels=PixelFeatures(named["mask_features"], tuple(named[f"levels.{i}"] for i in range(counts["levels"]))),
         reads=tuple(
             KeysValues(named[f"reads.{i}.keys"], named[f"reads.{i}.values"]) for i in range(counts["reads"] // 2)
         ),
         small_masks=tuple(named[f"small_masks.{i}"] for i in range(counts["small_masks"])),
         summary=named.get("summary"),
-        meaning=named.get("meaning"),
+        text_map=named.get("text_map", named.get("meaning")),  # the latter in older files
     )

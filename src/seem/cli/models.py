@@ -44,14 +44,14 @@ def about_file(path: Path) -> dict[str, str | float]:
     kept = loaded.network.config
     classes = {} if loaded.classes is None else {"classes": ", ".join(loaded.classes.names)}
     learnt = {f"learnt from, {k}": f"{each.spec}, part {each.part}" for k, each in enumerate(loaded.learnt, 1)}
-    limits = {"regions from": kept.panoptic_threshold, "a class is there from": kept.even_presence}
+    limits = {"regions from": kept.panoptic_threshold, "a class is there from": kept.presence_midpoint}
     return {
         "file": str(file),
         "model": loaded.name,
         "sha256": loaded.sha256,
         **classes,
         **learnt,
-        **(limits if loaded.classes is not None and kept.even_presence else {}),
+        **(limits if loaded.classes is not None and kept.presence_midpoint else {}),
     }
 
 

@@ -37,7 +37,7 @@ def rank(model: Model, phrase: Text, jobs: Sequence[Job], size: int | None, repo
     best: EncodedImage | None = None
     for job in report.progress(jobs):
         try:
-            photo = model.encode(job.photo.open(), size or model.network.config.whole_side)
+            photo = model.encode(job.photo.open(), size or model.network.config.full_image_side)
             score = float(photo.similarity([phrase.phrase])[0])
         except Exception as error:
             explain(error, about=job.photo.source)

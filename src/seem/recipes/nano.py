@@ -22,17 +22,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from seem.api import Model
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
 from seem.errors import SeemError
+from seem.finetuning.run import refuse_changes
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
 from seem.simulation.strokes import DEFAULT_STROKES, PromptKind
 from seem.training.course import attention_for, draw_pairs
@@ -139,7 +139,7 @@ def warm_start(network: Segmenter, file: Path) -> bool:
 
     Returns whether its text tower came whole, and with it the meaning of words.
     """
-    wanted, given = network.state_dict(), read_tensors(file).tensors
+    wanted, given = network.state_dict(), current_keys(read_tensors(file).tensors)
     for key, known in given.items():
         new = wanted.get(key)
         if new is None or new.ndim != known.ndim:

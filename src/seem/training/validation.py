@@ -212,7 +212,7 @@ def measure_presence(model: Model, datasets: Sequence[Dataset], most: int | None
     """
     if model.classes is None:
         return None
-    even = model.network.config.even_presence
+    even = model.network.config.presence_midpoint
     vectors = model.classifier(model.classes)[: len(model.classes)]
     there: list[float] = []
     gone: list[float] = []
