@@ -32,7 +32,6 @@ from seem.finetuning import run as recipe
 from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
 from seem.recipes import seem as published
-from seem.recipes.finetune import Plan, finetune
 from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import course, room
 from seem.training.engine import TrainConfig

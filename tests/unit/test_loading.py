@@ -88,7 +88,7 @@ def tuned(weights):
 
 
 def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_others(tuned):
-    model = tuned(class_names='["brick", "wall"]', class_stuff='["wall"]', even_presence="0.3")
+    model = tuned(class_names='["brick", "wall"]', class_stuff='["wall"]', presence_midpoint="0.3")
     own = seem.Vocabulary.of(["brick", "wall"], stuff=["wall"])
     assert model.classes == model.vocabulary() == own
     assert model.vocabulary(["dog"]) == seem.Vocabulary.of(["dog"])
@@ -132,7 +132,7 @@ def test_classes_of_a_tuned_model_exclude_each_other(tuned):
     ids=["nothing told", "none", "damaged", "twice the same", "no names"],
 )
 def test_a_model_whose_classes_are_not_told_takes_those_of_coco(tuned, metadata):
-    model = tuned(**metadata, even_presence="0.3")
+    model = tuned(**metadata, presence_midpoint="0.3")
     assert model.classes is None
     assert len(model.vocabulary()) == 133
     assert model.network.config.presence_midpoint == CONFIGS["nano"]().presence_midpoint
@@ -156,7 +156,7 @@ def test_a_tuned_model_says_what_it_has_learnt_from(tuned, made_by, parts):
 
 @pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])
 def test_a_threshold_that_cannot_be_meant_is_the_usual_one(tuned, even):
-    assert tuned(class_names='["brick"]', even_presence=even).network.config.presence_midpoint == loading.USUAL_EVEN
+    assert tuned(class_names='["brick"]', presence_midpoint=even).network.config.presence_midpoint == loading.USUAL_EVEN
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "gone.pt", "folder/gone.safetensors"])

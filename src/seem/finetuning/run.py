@@ -49,8 +49,6 @@ from seem.finetuning.finer_masks import with_finer_masks
 from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
-from seem.recipes.finer import with_finer_masks
-from seem.recipes.material import Material, Source, gather, survey
 from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
