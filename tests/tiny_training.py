@@ -17,7 +17,7 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from seem.recipes.finetune import Request
+from seem.finetuning.run import FineTuningRequest
 from seem.training import course, engine
 from tiny import tiny_nano, tiny_network, tiny_relative
 
@@ -121,12 +121,12 @@ def with_captions(document):
 def request_for(data, out, model, **changes):
     """Ask for a short run on small canvases."""
     asked = {"steps": 6, "size": 64, "batch": 2, "patience": 0, "device": "cpu", **changes}
-    return Request(data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked)
+    return FineTuningRequest(data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked)
 
 
 def main(arguments):
     """Go on with a run under torchrun or alone."""
-    from seem.recipes import finetune
+    from seem.finetuning import run
 
     torch.set_num_threads(1)
     plug = int(arguments.pop()) if arguments[-2:-1] == ["--plug"] else None
@@ -145,7 +145,7 @@ def main(arguments):
         course.priced = pulled
     engine.join_world()
     try:
-        finetune.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
+        run.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
     finally:
         engine.leave_world()
 

@@ -36,7 +36,7 @@ from seem.errors import SeemError, short_reason
 from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.precision import Precision, arithmetic
-from seem.models.segmenter import Segmenter, unit
+from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.predictor import Found, Predictor
@@ -242,7 +242,7 @@ class EncodedImage:
     model: Model
     photo: InputImage
     images: ImageBatch
-    memory: ImageMemory
+    memory: ImageEncoding
     encode_seconds: float
     _predictor: Predictor = field(init=False)
     _whole: EncodedImage | None = field(init=False, default=None)
@@ -624,7 +624,7 @@ class EncodedImage:
             labels=found.labels,
             ids=found.ids,
             logits=None if found.logits is None else found.logits.cpu().numpy(),
-            embeddings=None if found.vectors is None else unit(found.vectors.float()).cpu().numpy(),
+            embeddings=None if found.vectors is None else unit_vectors(found.vectors.float()).cpu().numpy(),
         )
 
 

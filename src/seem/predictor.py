@@ -22,12 +22,12 @@ from seem.images import MAX_PIXELS, InputImage
 from seem.mask_codec import PackedMask
 from seem.models.decoder.decoder import ImageMemory
 from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import so_far
+from seem.models.decoder.policy import RowKind
+from seem.models.mask_refiner import outline_logits
 from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
-from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
+from seem.models.segmenter import Segmenter, unit_vectors
+from seem.models.structures import DecoderQuery, ImageBatch, TextFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
 from seem.rasterize import RasterFrame
@@ -142,7 +142,7 @@ class Predictor:
         return here.type == model.type and model.index in (None, here.index)
 
     @property
-    def memory(self) -> ImageMemory:
+    def memory(self) -> ImageEncoding:
         """What the image network made of the photo; `ValueError` where that is not at hand."""
         if not self.is_at_hand:
             here, model = self._memory.pixels.mask_features.device, self.model.device
@@ -228,11 +228,11 @@ class Predictor:
         Heard all the same, they lead the mask away from its mark.
         """
         rows = [row for row, asked in enumerate(objects) if asked.words and any(mark.positive for mark in asked.visual)]
-        if not rows or self._memory.meaning is None:
+        if not rows or self._memory.text_map is None:
             return []
         meant = self._words([objects[row] for row in rows]).meant
         assert meant is not None
-        there = self.presence(unit(meant[0].float())).tolist()
+        there = self.presence(unit_vectors(meant[0].float())).tolist()
         return [row for row, sure in zip(rows, there, strict=True) if sure < text_threshold]
 
     def _cut_phrases(self, objects: Sequence[Asked]) -> Iterator[str]:
@@ -284,7 +284,7 @@ class Predictor:
         """Answer objects that share a pass: for each the answers of at most `top` queries, best first."""
         network = self.model.network
         references = {row: self._shown(asked.reference) for row, asked in enumerate(objects) if asked.reference}
-        if network.decoder.policy.phrase is Kind.PHRASE and not objects[0].visual and not references:
+        if network.decoder.policy.phrase is RowKind.PHRASE and not objects[0].visual and not references:
             features = self.model.encode_phrases([phrase for phrase, _ in objects[0].phrases()])
             answer = answer_phrases(network, self.memory, features, FairDraws(), top)
             return [self._read(answer, objects[0], 0, 1)]
@@ -303,11 +303,11 @@ class Predictor:
             audio=words.spoken,
             top=top,
         )
-        if answer.quality is not None and self.memory.meaning is not None and said is not None:
+        if answer.quality is not None and self.memory.text_map is not None and said is not None:
             unmarked = [row for row, asked in enumerate(objects) if not asked.visual]
             if unmarked:
                 quality = answer.quality[0].float().clone()
-                quality[unmarked] = self.presence(unit(said[0, unmarked].float()))
+                quality[unmarked] = self.presence(unit_vectors(said[0, unmarked].float()))
                 answer = replace(answer, quality=quality[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
@@ -317,7 +317,7 @@ class Predictor:
         if not said:
             return Words()
         features = self.model.encode_phrases([phrase for _, phrase, _ in said])
-        apart = self.model.network.decoder.policy.group(Kind.AUDIO_TOKENS) is not None
+        apart = self.model.network.decoder.policy.group(RowKind.AUDIO_TOKENS) is not None
         owner = torch.tensor([row for row, _, _ in said], device=features.tokens.device)
         spoken = torch.tensor([heard and apart for _, _, heard in said], device=features.tokens.device)
         return words_of(features, owner, spoken, len(objects))
@@ -357,7 +357,7 @@ class Predictor:
                     "hand in logits of the same photo, encoded at the same size."
                 )
             return torch.tensor(logits.reshape(height, width), device=outline.device)
-        return so_far(outline[None, None])[0, 0] if asked.outlined_for(self.model.network) else None
+        return outline_logits(outline[None, None])[0, 0] if asked.outlined_for(self.model.network) else None
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""
@@ -460,7 +460,7 @@ class Predictor:
         if network.mask_refiner is not None:
             found = propose(network, self.memory, self.frame.input_hw, FairDraws())
             return ObjectQueries(found.class_vectors, found.mask_logits)
-        regions = network.decode(self.memory, Question(), network.decoder.policy.found).regions
+        regions = network.decode(self.memory, DecoderQuery(), network.decoder.policy.found).regions
         masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
         return ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
 
@@ -490,7 +490,7 @@ class Predictor:
         `against`, None = the model's own or else COCO's, and all names of a vocabulary whose classes the vectors are.
         For models with a map of meaning.
         """
-        meaning = self.memory.meaning
+        meaning = self.memory.text_map
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
         places = meaning[0, :, :height, :width]
@@ -514,7 +514,7 @@ class Predictor:
         """Return the `count` classes (or all, if they are fewer) that the places of the photo are likeliest to show."""
         if len(vectors) <= count:
             return torch.arange(len(vectors), device=vectors.device)
-        meaning = self.memory.meaning
+        meaning = self.memory.text_map
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
         with torch.no_grad():
@@ -529,7 +529,7 @@ class Predictor:
         Those run if nobody has asked for them yet.
         """
         vocabulary = self.model.vocabulary()
-        if self._memory.meaning is not None:
+        if self._memory.text_map is not None:
             classifier = self.model.classifier(vocabulary)
             with torch.no_grad():
                 vectors = meant(self.memory, small)

@@ -61,7 +61,7 @@ def encode_classes(
     rows = []
     for start in range(0, len(names), together):
         phrases = class_phrases(names[start : start + together], templates)
-        vectors = unit(model.encode_phrases(phrases).phrases.float())
+        vectors = unit_vectors(model.encode_phrases(phrases).phrases.float())
         rows.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
     means = torch.cat(rows)
     length: Tensor = means.norm(dim=-1, keepdim=True)
@@ -150,7 +150,7 @@ def semantic(photo: Predictor, vocabulary: Vocabulary) -> Found:
 
 def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[SemanticPrediction, str, bool]:
     """Ask every pixel for its class; returns who answered, too, and whether the photo surely shows one of them."""
-    meaning = photo.memory.meaning
+    meaning = photo.memory.text_map
     if meaning is None:
         found, logits = photo.classified(vocabulary)
         return (

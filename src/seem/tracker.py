@@ -66,7 +66,7 @@ class SeenFrame(Protocol):
         ...
 
     @property
-    def memory(self) -> ImageMemory:
+    def memory(self) -> ImageEncoding:
         """What the network has seen."""
         ...
 

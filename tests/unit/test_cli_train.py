@@ -16,7 +16,7 @@ from seem import zoo
 from seem.cli import finetune as verb
 from seem.cli.main import main
 from seem.cli.train import RECIPES
-from seem.recipes import finetune as recipe
+from seem.finetuning import run as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
 from seem.training import course, engine, team

@@ -28,11 +28,11 @@ from seem.data.pack import PhotoBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
+from seem.finetuning import run as recipe
+from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
-from seem.recipes import finetune as recipe
 from seem.recipes import seem as published
-from seem.recipes.finetune import Plan, finetune
-from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
+from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import course, room
 from seem.training.engine import TrainConfig
 from seem.training.pictures import round_values
@@ -416,7 +416,7 @@ def test_wrong_requests_are_refused(finished, weights, tmp_path, changes, words)
 
 
 def test_everything_frozen_is_refused(finished, weights, tmp_path):
-    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "meaning")
+    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "text-map")
     with pytest.raises(ValueError, match="nothing is left to train"):
         finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every), say=lambda text: None)
 
@@ -674,13 +674,13 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch,
     drawn = [
         recipe.course_of(network, PhotoBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
     ]
-    assert drawn == [PUBLISHED, replace(FAMILIAR, polygons=PolygonRule.CURVE)]  # as the network reads them
+    assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
 
 
 def test_nano_is_taught_the_polygons_that_it_is_asked():
     asked = recipe.course_of(tiny_network("nano"), PhotoBank([]), 64, 2, 0, 0, as_published=False).mix.habits
-    assert asked == FAMILIAR
-    assert asked.polygons is PolygonRule.FILLED
+    assert asked == DEFAULT_STROKES
+    assert asked.polygon_rule == "filled"
 
 
 @pytest.mark.parametrize(

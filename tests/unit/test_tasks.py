@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.structures import Answers, VisualPrompts, VisualTokens
+from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
 from seem.tasks.interactive import choose, kept_near, outlined
 from seem.tasks.labels import label_masks
@@ -215,7 +215,7 @@ def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
     tokens = VisualTokens(
         (), torch.zeros(1, 0, dtype=torch.long), torch.tensor([[[0.0, 1], [1, 0]]]), torch.zeros(1, 2, 2)
     )
-    chosen = choose(Answers(class_vectors=queries * 2, mask_embeddings=queries), tokens)
+    chosen = choose(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]

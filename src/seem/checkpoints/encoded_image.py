@@ -34,7 +34,7 @@ class EncodedImageFile:
     sha256: str
     photo: InputImage
     images: ImageBatch
-    memory: ImageMemory
+    memory: ImageEncoding
     seconds: float
 
 
@@ -94,19 +94,19 @@ def to_named_tensors(memory: ImageMemory) -> StateDict:
     named |= {f"small_masks.{i}": small for i, small in enumerate(memory.small_masks)}
     for i, read in enumerate(memory.reads):
         named |= {f"reads.{i}.keys": read.keys, f"reads.{i}.values": read.values}
-    optional = {"summary": memory.summary, "meaning": memory.meaning}
+    optional = {"summary": memory.summary, "text_map": memory.text_map}
     return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
 def from_named_tensors(named: Mapping[str, Tensor]) -> ImageMemory:
     """Put a photo's memory together again; `KeyError` where a tensor is missing."""
     counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
-    return ImageMemory(
+    return ImageEncoding(
         pixels=PixelFeatures(named["mask_features"], tuple(named[f"levels.{i}"] for i in range(counts["levels"]))),
         reads=tuple(
             KeysValues(named[f"reads.{i}.keys"], named[f"reads.{i}.values"]) for i in range(counts["reads"] // 2)
         ),
         small_masks=tuple(named[f"small_masks.{i}"] for i in range(counts["small_masks"])),
         summary=named.get("summary"),
-        meaning=named.get("meaning"),
+        text_map=named.get("text_map", named.get("meaning")),  # the latter in older files
     )

@@ -71,6 +71,7 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
     """
     network = build(config)
     wanted = network.state_dict()
+    tensors = current_keys(tensors)
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     misshapen = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
     for what, keys in (("misses", missing), ("holds unknown", unknown), ("has misshapen", misshapen)):

@@ -84,7 +84,7 @@ def shards(
 
     What `seem data check` finds unreadable is left out.
     """
-    from seem.recipes.material import without
+    from seem.finetuning.datasets import without_images
 
     spec = Spec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):
@@ -94,7 +94,7 @@ def shards(
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
     parts = opened(spec, split)
     reports = inspected(parts, pixels=True)
-    kept = [without(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
+    kept = [without_images(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
     if not any(part.photos for part in kept):
         raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")
     with bar(sum(len(part.photos) for part in kept), "writing") as step, beside(out) as aside:

@@ -18,14 +18,14 @@ from tqdm import tqdm
 from seem.cli.options import FLAG, Precision, Values
 from seem.cli.report import PATIENCE, Lines
 from seem.data.opening import Spec
-from seem.evaluation.compare import Told, read_reports, results_markdown, table
-from seem.evaluation.plan import Request, Task, open_part
+from seem.evaluation.compare import LoadedReport, comparison_table, read_reports, results_markdown
+from seem.evaluation.formatting import entry_line
+from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask, open_split
 from seem.evaluation.plots import plot
-from seem.evaluation.report import Report
-from seem.evaluation.runner import evaluate as run
+from seem.evaluation.report import EvaluationReport
+from seem.evaluation.runner import run_evaluation as run
 from seem.evaluation.scoreboard import scoreboard, write_into
-from seem.evaluation.subject import NOBODY, Nobody, Scored
-from seem.evaluation.table import line
 from seem.loading import load
 
 ASKED = "What is measured"
@@ -44,7 +44,7 @@ def evaluate(
     task: Annotated[
         Values,
         typer.Option(
-            metavar="|".join(each.value for each in Task),
+            metavar="|".join(each.value for each in EvaluationTask),
             help="May be repeated. Default: all that the data and the model can do.",
             rich_help_panel=ASKED,
         ),
@@ -145,7 +145,7 @@ def evaluate(
             write_into(into, scoreboard(told))
             say_where([into], quiet)
         else:
-            typer.echo(results_markdown(told) if as_markdown else table(told), nl=not as_markdown)
+            typer.echo(results_markdown(told) if as_markdown else comparison_table(told), nl=not as_markdown)
         if plots is not None:
             say_where(plot(told, plots), quiet)
         return
@@ -155,7 +155,7 @@ def evaluate(
         raise ValueError(f"{reports[0]} stands alone; write --compare before reports, --data before a data set.")
     if threads is not None:
         use_threads(threads)
-    request = Request(
+    request = EvaluationRequest(
         data=tuple(data or ()),
         tasks=read_tasks(task),
         split=split,
@@ -175,23 +175,28 @@ def evaluate(
 
 
 def finish(
-    report: Report, request: Request, out: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
+    report: EvaluationReport,
+    request: EvaluationRequest,
+    out: Path | None,
+    plots: Path | None,
+    as_markdown: bool,
+    quiet: bool,
 ) -> None:
     """Tell what came out, and draw it."""
-    told = Told.of(report)
+    told = LoadedReport.of(report)
     if as_markdown:
         typer.echo(results_markdown([told]), nl=False)
     elif not quiet:
-        typer.echo("".join(f"{line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
+        typer.echo("".join(f"{entry_line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
     if plots is not None:
-        say_where(plot([told], plots, [open_part(spec, request.split) for spec in request.data]), quiet)
+        say_where(plot([told], plots, [open_split(spec, request.split) for spec in request.data]), quiet)
     for note in remembered(report, request) if not quiet else ():
         typer.echo(note, err=True)
     if out is not None and not quiet:
         typer.echo(f"{out}: {len(report.entries)} results", err=True)
 
 
-def remembered(report: Report, request: Request) -> Iterator[str]:
+def remembered(report: EvaluationReport, request: EvaluationRequest) -> Iterator[str]:
     """Say of which data a fine-tuned model has seen the answers: scores there tell what it remembers."""
     for text in request.data:
         asked = Spec.parse(text)
@@ -202,25 +207,25 @@ def remembered(report: Report, request: Request) -> Iterator[str]:
                 yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
 
 
-def read_tasks(words: Sequence[str] | None) -> tuple[Task, ...] | None:
+def read_tasks(words: Sequence[str] | None) -> tuple[EvaluationTask, ...] | None:
     """Read tasks, each in an option of its own or with commas between; None for none."""
     if not words:
         return None
     found = []
     for word in (part.strip() for each in words for part in each.split(",")):
-        known = [task.value for task in Task]
+        known = [task.value for task in EvaluationTask]
         if word not in known:
             near = difflib.get_close_matches(word, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
             raise ValueError(f"There is no task {word!r}; {hint}")
-        found.append(Task(word))
+        found.append(EvaluationTask(word))
     return tuple(found)
 
 
-def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], Scored]:
+def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], ModelUnderTest]:
     """Say how every process loads the model; under torchrun each takes a GPU of its own."""
-    if model == NOBODY:
-        return Nobody
+    if model == NO_MODEL:
+        return NoModel
     rank = os.environ.get("LOCAL_RANK")
     if rank is not None and device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{rank}"

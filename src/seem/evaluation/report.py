@@ -158,7 +158,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """A whole evaluation. Everything but times is the same when it is run again."""
 
     model: ModelCard

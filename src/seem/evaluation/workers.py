@@ -6,6 +6,8 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from seem.evaluation.image_loop import play_spots
+from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Journal, Spot
 from seem.evaluation.plan import Decided, Request, plan_as
 from seem.evaluation.playing import play_spots
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def play_in_processes(
-    opener: Callable[[], Scored],
-    request: Request,
+    opener: Callable[[], ModelUnderTest],
+    request: EvaluationRequest,
     decided: Sequence[Decided],
     spots: Sequence[Spot],
     journal: Journal,
@@ -52,8 +54,8 @@ def play_in_processes(
 
 
 def work(
-    opener: Callable[[], Scored],
-    request: Request,
+    opener: Callable[[], ModelUnderTest],
+    request: EvaluationRequest,
     decided: Sequence[Decided],
     spots: Sequence[Spot],
     folder: Any,

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.structures import ImageBatch
 
 STRIDE = 4  # network pixels between two places, at the finest
@@ -81,14 +81,14 @@ class FeatureDescriber:
         """Fit to the first prompted frame."""
         return cls(tuple(Whitening.of(maps) for maps in kinds_of_features(image, images)))
 
-    def describe(self, image: ImageMemory, images: ImageBatch) -> Float[Tensor, "d h w"]:
+    def describe(self, image: ImageEncoding, images: ImageBatch) -> Float[Tensor, "d h w"]:
         """Describe every place of a frame by all kinds of features, which count the same."""
         kinds = kinds_of_features(image, images)
         described = [whitening.apply(maps) for whitening, maps in zip(self.whitenings, kinds, strict=True)]
         return torch.cat([maps / len(described) ** 0.5 for maps in described])
 
 
-def kinds_of_features(image: ImageMemory, images: ImageBatch) -> tuple[Float[Tensor, "_c h w"], ...]:
+def kinds_of_features(image: ImageEncoding, images: ImageBatch) -> tuple[Float[Tensor, "_c h w"], ...]:
     """Return mask features, the finest level and the colours under each place, on one grid."""
     stride = grid_stride(images.padded_hw)
     hw = (images.padded_hw[0] // stride, images.padded_hw[1] // stride)

@@ -28,11 +28,11 @@ from torch import Tensor
 from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, ValidationObject
-from seem.evaluation.measure import Look, Measure, play_all
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure, play_all
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
 from seem.evaluation.protocols.clicks import area_rule, clicked_objects, least_area
 from seem.evaluation.report import Entry
-from seem.evaluation.tally import Line, Tally
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.ops.masks import resize
 from seem.models.precision import arithmetic

@@ -17,10 +17,10 @@ from jaxtyping import Bool, UInt8
 from seem.data.dataset import Dataset, ReadSet, sequences
 from seem.data.pack import Pack
 from seem.data.records import PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import Tracking
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
-from seem.evaluation.subject import Tracking
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Mask
 from seem.results import Results
 

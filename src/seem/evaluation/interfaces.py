@@ -66,7 +66,7 @@ class Seen(Protocol):
 
 
 @runtime_checkable
-class Scored(Protocol):
+class ModelUnderTest(Protocol):
     """A model, as `seem.api.Model` is one."""
 
     def encode(self, image: NDArray[np.uint8]) -> Seen:
@@ -85,11 +85,11 @@ class Tracking(Protocol):
         ...
 
 
-NOBODY = "none"
+NO_MODEL = "none"
 """The name of `Nobody`."""
 
 
-class Nobody:
+class NoModel:
     """No model: the baselines answer alone."""
 
     def encode(self, image: NDArray[np.uint8]) -> Seen:  # noqa: ARG002

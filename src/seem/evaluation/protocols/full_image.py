@@ -17,14 +17,14 @@ from jaxtyping import Int64, Integer
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, PanopticTruth, PhotoRecord
 from seem.data.runs import distinct, stretches
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.label_space import Names
 from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
 from seem.evaluation.metrics.metric import Metric
 from seem.evaluation.metrics.open_vocabulary import Comparison, OpenVocabulary
 from seem.evaluation.metrics.panoptic import VOID, PanopticMap, PanopticQuality, Region
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
-from seem.evaluation.names import Names
-from seem.evaluation.tally import Line, Tally
 from seem.results import Results
 from seem.vocabulary import Vocabulary
 
