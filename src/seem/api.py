@@ -34,7 +34,7 @@ from seem.checkpoints.encoded_image import (
 from seem.checkpoints.network import LoadedNetwork
 from seem.errors import SeemError, short_reason
 from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import ImageBatch, TextFeatures

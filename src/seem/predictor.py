@@ -20,7 +20,7 @@ from torch import Tensor
 from seem.asking import Asked, check_taken
 from seem.images import MAX_PIXELS, InputImage
 from seem.mask_codec import PackedMask
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import outline_logits
@@ -122,7 +122,7 @@ class Predictor:
     model: Encoding
     photo: InputImage
     images: ImageBatch
-    _memory: ImageMemory
+    _memory: ImageEncoding
     frame: ImageFrame = field(init=False)
     drawing: RasterFrame = field(init=False)
     _objects: ObjectQueries | None = field(init=False, default=None)

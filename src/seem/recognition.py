@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seem.asking import Asked
 from seem.mask_codec import PackedMask
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody, shortened
 from seem.prompts import Point, Text

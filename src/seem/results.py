@@ -38,7 +38,7 @@ from seem.coco_format import (
     to_rle,
     to_xywh,
 )
-from seem.deprecation import warn_renamed
+from seem.deprecation import renamed_attributes
 from seem.mask_codec import PackedMask
 from seem.prompts import Prompt
 from seem.version import __version__
@@ -86,6 +86,7 @@ class Labels:
         return Labels(tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows))
 
 
+@renamed_attributes({"photo_name": "image_name"})
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a result comes from: everything that its JSON file says beside the objects.
@@ -108,12 +109,6 @@ class Provenance:
     orientation: int = 1
     caption: str | None = None
 
-    @property
-    def photo_name(self) -> str | None:
-        """Old name of `image_name`."""
-        warn_renamed("Provenance.photo_name", "image_name")
-        return self.image_name
-
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -128,6 +123,7 @@ class Proposal:
     crop_box: Bounds
 
 
+@renamed_attributes({"photo_hw": "image_hw"})
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Results:
     """The N objects found in one photo of H x W pixels; make one with `Results.of`.
@@ -249,12 +245,6 @@ class Results:
     def image_hw(self) -> tuple[int, int]:
         """Height and width of the photo as shown."""
         return _photo_hw(self.photo)
-
-    @property
-    def photo_hw(self) -> tuple[int, int]:
-        """Old name of `image_hw`."""
-        warn_renamed("Results.photo_hw", "image_hw")
-        return self.image_hw
 
     @property
     def masks(self) -> NDArray[np.bool_]:

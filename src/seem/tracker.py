@@ -29,7 +29,7 @@ from torch import Tensor
 from seem.asking import Asked, brings_a_mask, check_taken, not_a_prompt
 from seem.images import ImageLike, InputImage, read_image
 from seem.mask_codec import PackedMask
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch

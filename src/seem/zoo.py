@@ -66,13 +66,13 @@ class PublishedScores:
     setting: str | None = None
     note: str | None = None
 
-    def find(self, key: str) -> PublishedFigure | None:
+    def figure(self, key: str) -> PublishedFigure | None:
         """Return the figure of that key, None where none was published."""
         return next((figure for figure in self.figures if figure.key == key), None)
 
     def to_json(self) -> dict[str, object]:
         """Say it in plain values: one number or null for each main score, where it stands, and of which backbone."""
-        main = {key: figure.value if (figure := self.find(key)) else None for key in MAIN_SCORES}
+        main = {key: figure.value if (figure := self.figure(key)) else None for key in MAIN_SCORES}
         others = {figure.key: figure.value for figure in self.figures}
         return {**main, **others, "source": self.source, "backbone": self.backbone}
 

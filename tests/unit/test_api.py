@@ -10,7 +10,7 @@ import seem
 from seem import recognition
 from seem.api import EncodedImage
 from seem.asking import Asked
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.predictor import Predictor
 from seem.preprocess import check_short_side

@@ -18,7 +18,7 @@ from torch import Tensor
 from seem.checkpoints.safe import StateDict, read_tensors, write_tensors
 from seem.errors import SeemError
 from seem.images import InputImage
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.ops.attention import KeysValues
 from seem.models.structures import ImageBatch, PixelFeatures
 
@@ -87,7 +87,7 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
         raise SeemError(f"{path} is no whole encoded photo ({error}); write it again with photo.save.") from None
 
 
-def to_named_tensors(memory: ImageMemory) -> StateDict:
+def to_named_tensors(memory: ImageEncoding) -> StateDict:
     """Name every tensor of a photo's memory."""
     named = {"mask_features": memory.pixels.mask_features}
     named |= {f"levels.{i}": level for i, level in enumerate(memory.pixels.levels)}
@@ -98,7 +98,7 @@ def to_named_tensors(memory: ImageMemory) -> StateDict:
     return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
-def from_named_tensors(named: Mapping[str, Tensor]) -> ImageMemory:
+def from_named_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
     """Put a photo's memory together again; `KeyError` where a tensor is missing."""
     counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
     return ImageEncoding(

@@ -26,6 +26,7 @@ MODEL_KEY = "seem_model"  # metadata of our files: the model's name
 CLASSES_KEY, STUFF_KEY = "class_names", "class_stuff"  # what it was fine-tuned on, as JSON lists
 BACKGROUND_KEY = "class_background"  # "true" where pixels may be none of them
 PRESENCE_MIDPOINT_KEY = "even_presence"  # what counts as a half in the photo, among those classes
+EARLIER_MODULES = {"meaning": "text_embedding_head"}  # module names of earlier files, and today's
 REGION_THRESHOLD_KEY = "region_threshold"  # from which score on a region of one of them is kept
 
 
@@ -81,6 +82,15 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
     check_tensors_finite(tensors, source)
     network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
     return network
+
+
+def current_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under today's keys; files of earlier versions have other prefixes for some modules."""
+    renamed = {}
+    for key, tensor in tensors.items():
+        module, dot, rest = key.partition(".")
+        renamed[EARLIER_MODULES.get(module, module) + dot + rest] = tensor
+    return renamed
 
 
 def check_tensors_finite(tensors: Mapping[str, Tensor], source: Path) -> None:

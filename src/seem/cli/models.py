@@ -77,7 +77,7 @@ def overview(cards: Sequence[ModelCard]) -> str:
 
 def main_figures(scores: PublishedScores) -> tuple[str, ...]:
     """Write one row of scores: percents, then clicks; nothing where no figure was published."""
-    found = (scores.find(key) for key in MAIN_SCORES)
+    found = (scores.figure(key) for key in MAIN_SCORES)
     return tuple(figure.text if figure else "" for figure in found)
 
 

@@ -185,7 +185,7 @@ def _beside(
             if any(cells):
                 lines.append([f"**{label}**", *cells, f"ours, on {data}"])
         for scores in published:
-            texts = [figure.text if (figure := scores.find(key)) else "" for key in keys]
+            texts = [figure.text if (figure := scores.figure(key)) else "" for key in keys]
             if any(texts):
                 remarks = "; ".join(filter(None, (scores.setting, scores.note)))
                 lines.append([scores.model, *texts, scores.source + (f" ({remarks})" if remarks else "")])

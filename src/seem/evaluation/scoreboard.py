@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from seem.checkpoints.safe import atomic_write
-from seem.evaluation.compare import OWN_NOTE, Row, Told, published_key
+from seem.evaluation.compare import OWN_NOTE, LoadedReport, Row, published_key
+from seem.evaluation.formatting import CLICKS, MODEL, figures, markdown, taken_on, who, written
+from seem.evaluation.interfaces import NO_MODEL
 from seem.evaluation.protocols.composition import CLICKS as NAMED
 from seem.zoo import PublishedScores, published_scores
 
@@ -178,7 +180,7 @@ def _published(
     for each in published:
         if each.family != SHOWN_FAMILY or each.backbone != SHOWN_BACKBONE or each.setting:
             continue
-        said = {name: figure for name, key in keys.items() if (figure := each.find(key)) is not None}
+        said = {name: figure for name, key in keys.items() if (figure := each.figure(key)) is not None}
         if said:
             number = sources.setdefault(each.source, len(sources) + 1)
             data = next(iter(said.values())).benchmark

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seem.evaluation.image_loop import play_spots
 from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Journal, Spot
-from seem.evaluation.plan import Decided, Request, plan_as
-from seem.evaluation.playing import play_spots
-from seem.evaluation.subject import Scored
+from seem.evaluation.plan import Decided, EvaluationRequest, plan_as
 from seem.processes import run_in_processes
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from seem.api import Model
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank

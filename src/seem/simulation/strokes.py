@@ -19,7 +19,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
-from seem.rasterize import inside_polygon, polyline_segments
+from seem.rasterize import PolygonRule, inside_polygon, polyline_segments
 
 
 class PromptKind(enum.Enum):

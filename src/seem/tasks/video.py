@@ -77,7 +77,7 @@ class FeatureDescriber:
     whitenings: tuple[Whitening, ...]
 
     @classmethod
-    def of(cls, image: ImageMemory, images: ImageBatch) -> FeatureDescriber:
+    def of(cls, image: ImageEncoding, images: ImageBatch) -> FeatureDescriber:
         """Fit to the first prompted frame."""
         return cls(tuple(Whitening.of(maps) for maps in kinds_of_features(image, images)))
 

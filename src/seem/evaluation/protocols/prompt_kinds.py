@@ -22,7 +22,6 @@ from jaxtyping import Bool, Float, Float32
 
 from seem.data.dataset import MIN_AREA, Dataset, objects_asked
 from seem.data.records import ObjectRecord
-from seem.drawing import PolygonRule
 from seem.evaluation.accumulator import Line, Tally
 from seem.evaluation.benchmark import Look, Measure
 from seem.evaluation.interfaces import region
@@ -30,6 +29,7 @@ from seem.evaluation.metrics.overlap import Overlap
 from seem.evaluation.metrics.prompt_kinds import PromptKindScores
 from seem.evaluation.protocols.clicks import area_rule
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, VisualPrompt
+from seem.rasterize import PolygonRule
 from seem.simulation.next_click import first_click
 from seem.simulation.strokes import PromptKind, SimulatedPrompt, draw_box, draw_circle, draw_polygon, draw_scribble
 
