@@ -3,7 +3,7 @@
     --point 410,220 --not-point 80,40 --object --stroke "10,10 60,80" --width 12
 
 are two objects: a click with a correction, then a stroke 12 pixels wide. What stands between two `--object` is about
-one object; `--width` is that of its strokes and scribbles. As in Python, 410 is the centre of a pixel, 410.0 its edge.
+one object; `--width` is that of its strokes and scribbles. Coordinates follow the rule of `seem.prompts`.
 
     --reference other.jpg --reference-box 30,40,300,400
 
@@ -111,7 +111,7 @@ def read(name: str, value: str, reader: Callable[[str], Any]) -> Any:
 
 
 def number_in(text: str) -> int | float:
-    """Read a number; whether it has a decimal point decides what a coordinate means, so that is kept."""
+    """Read a number; a whole one stays an int, as JSON files then show it."""
     try:
         return int(text) if INTEGER.fullmatch(text.strip()) else float(text)
     except ValueError:

@@ -413,7 +413,8 @@ def segment(
 
     seem segment street.jpg --everything
 
-    Pixels are (x, y) of the photo as shown: 410 is the centre of a pixel, 410.0 its left edge.
+    Coordinates are (x, y) in pixels of the photo as shown. Points name pixels: 410 and 410.0 are the centre of
+    pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     given = {
         "point": point,

@@ -285,7 +285,8 @@ def track(
 
     A phrase that is not found in its frame is looked for in those that follow, until it is.
 
-    Pixels are (x, y) of the frame as shown: 410 is the centre of a pixel, 410.0 its left edge.
+    Coordinates are (x, y) in pixels of the frame as shown. Points name pixels: 410 and 410.0 are the centre of
+    pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     given = {
         "point": point,
