@@ -32,7 +32,7 @@ from seem.data.readers.shards import write_shards
 from seem.data.records import PhotoRecord
 from seem.data.transforms import TrainingSampler
 from seem.evaluation.report import Machine, installed_versions
-from seem.recipes.material import Kept
+from seem.finetuning.datasets import UsableDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 200
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
     whole = open_dataset(options.data, options.split)
-    some = Kept(whole, tuple(whole.photos[: options.photos]))
+    some = UsableDataset(whole, tuple(whole.photos[: options.photos]))
     with tempfile.TemporaryDirectory() as place:
         rates = [read_back(name, kind, write(some, Path(place) / name)) for name, (kind, write) in WRITERS.items()]
         rates.append(read_again(options.data, options.split, some))

@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
 
 # --- For all verbs ----------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_a_model_says_what_it_was_not_made_for(capsys, name, without):
 
 def test_one_model_as_json_is_a_list_of_one(capsys):
     assert main(["models", V1, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [zoo.find(V1).to_json()]
+    assert json.loads(capsys.readouterr().out) == [zoo.find_model_card(V1).to_json()]
 
 
 def test_an_unknown_model_is_one_line(capsys):
@@ -309,9 +309,8 @@ def test_the_demonstration_writes_four_answers_and_a_sheet(capsys, weights):
     assert "demo/demo.png" in ran.out
     assert all(way.caption in ran.out for way in DEMONSTRATIONS)
     written = {path.name for path in Path("demo").iterdir()}
-    assert {f"{way.name}.{kind}" for way in DEMONSTRATIONS for kind in ("overlay.png", "json")} | {
-        "demo.png"
-    } <= written
+    expected = {f"{way.name}.{kind}" for way in DEMONSTRATIONS for kind in ("overlay.png", "json")}
+    assert expected | {"demo.png"} <= written
 
 
 def test_a_demonstration_that_fails_is_one_line(capsys, weights):
@@ -324,6 +323,6 @@ def test_a_demonstration_that_fails_is_one_line(capsys, weights):
 
 def test_the_embedded_model_is_the_one_described(monkeypatch):
     """Needs the weights in the package."""
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=nano))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=nano))
     parameters = sum(weight.numel() for weight in seem.load("nano", "cpu", "exact").network.parameters())
-    assert parameters == zoo.KNOWN["nano"].parameters
+    assert parameters == zoo.MODEL_CARDS["nano"].parameters

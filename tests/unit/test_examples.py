@@ -41,12 +41,12 @@ FILES = {
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Run an example as a person would, but for the weights."""
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=CONFIGS["nano"]))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"]))
     weights = tmp_path / "tiny.safetensors"
     write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     monkeypatch.setenv("SEEM_EXAMPLE_MODEL", str(weights))
     speaker = tiny_relative("xdecoder").network
-    monkeypatch.setitem(zoo.KNOWN, WORDY, replace(zoo.KNOWN[WORDY], config=lambda: speaker.config))
+    monkeypatch.setitem(zoo.MODEL_CARDS, WORDY, replace(zoo.MODEL_CARDS[WORDY], config=lambda: speaker.config))
     write_tensors(tmp_path / "words.safetensors", speaker.state_dict(), {MODEL_KEY: WORDY})
     monkeypatch.setenv("SEEM_EXAMPLE_XDECODER", str(tmp_path / "words.safetensors"))
     monkeypatch.chdir(tmp_path)

@@ -12,8 +12,8 @@ import torch.distributed as dist
 import tiny_training as tiny
 from seem.cli.main import main
 from seem.errors import SeemError
+from seem.finetuning import run as recipe
 from seem.processes import THREADS, one_thread_each
-from seem.recipes import finetune as recipe
 from seem.training.engine import mean_over_processes, world
 from seem.training.team import together
 

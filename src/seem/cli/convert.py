@@ -34,7 +34,7 @@ def convert_command(
 
 def convertible_config(name: str) -> SegmenterConfig:
     """Return the configuration of a model whose authors publish checkpoints; `ValueError` for any other."""
-    card = zoo.find(name)
+    card = zoo.find_model_card(name)
     if card.manifest is None or card.config is None:
         convertible = ", ".join(other.name for other in zoo.list_models() if other.manifest)
         raise ValueError(f"{name} has no official checkpoint to convert; --model is one of {convertible}.")

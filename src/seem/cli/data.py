@@ -98,7 +98,7 @@ def shards_command(
 
     What `seem data check` finds unreadable is left out.
     """
-    from seem.recipes.material import without
+    from seem.finetuning.datasets import without_images
 
     spec = Spec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):

@@ -17,14 +17,14 @@ from tqdm import tqdm
 from seem.cli.options import FLAG, PRECISION_HELP, Precision, Values
 from seem.cli.report import progress_bar_style
 from seem.data.opening import Spec
-from seem.evaluation.compare import Told, read_reports, results_markdown, table
-from seem.evaluation.plan import Request, Task, open_part
+from seem.evaluation.compare import LoadedReport, comparison_table, read_reports, results_markdown
+from seem.evaluation.formatting import entry_line
+from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask, open_split
 from seem.evaluation.plots import plot
-from seem.evaluation.report import Report
-from seem.evaluation.runner import evaluate as run
+from seem.evaluation.report import EvaluationReport
+from seem.evaluation.runner import run_evaluation as run
 from seem.evaluation.scoreboard import scoreboard, write_into
-from seem.evaluation.subject import NOBODY, Nobody, Scored
-from seem.evaluation.table import line
 from seem.loading import load
 
 MEASURE_PANEL = "What is measured"

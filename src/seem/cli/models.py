@@ -11,7 +11,7 @@ import typer
 
 from seem.cli.options import FLAG
 from seem.loading import file_in, open_file
-from seem.zoo import KNOWN, MAIN_SCORES, ModelCard, PublishedScores, find, list_models
+from seem.zoo import MAIN_SCORES, MODEL_CARDS, ModelCard, PublishedScores, find_model_card, list_models
 
 MAIN_SCORE_NAMES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
@@ -31,7 +31,7 @@ def models_command(
     if name is not None and name not in KNOWN and Path(name).exists():
         typer.echo(file_text(Path(name), as_json))
         return
-    cards = list_models() if name is None else (find(name),)
+    cards = list_models() if name is None else (find_model_card(name),)
     if as_json:
         typer.echo(json.dumps([card.to_json() for card in cards]))
     elif name is None:

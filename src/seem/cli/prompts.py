@@ -123,7 +123,7 @@ def check_reference(prompts: Sequence[NamedValue], number: int) -> None:
         flags = ", ".join(flag_of(name) for name in REFERENCE_MARK_OPTIONS)
         raise ValueError(f"--reference {photos[0]} does not mark the object in that photo; add one of {flags}.")
     for photo in photos:
-        open_picture(Path(photo), photo).close()
+        open_image(Path(photo), photo).close()
 
 
 def flag_of(name: str) -> str:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, PhotoRecord
-from seem.recipes.material import Kept
+from seem.finetuning.datasets import UsableDataset
 
 AGREES = 0.7
 """Least IoU of the two boxes."""
 
 
-def with_finer_masks(dataset: Dataset, finer: Dataset) -> Kept:
+def with_finer_masks(dataset: Dataset, finer: Dataset) -> UsableDataset:
     """Return the data set with masks from another one of the same photos (equal ids).
 
     Class, id and phrases stay; the mask and its area are the other's, whichever of its boxes agrees best. Regions of
@@ -30,7 +30,7 @@ def with_finer_masks(dataset: Dataset, finer: Dataset) -> Kept:
             return record
         return replace(record, counts=best[1].counts, area=best[1].area)
 
-    return Kept(dataset, tuple(dataset.photos), improve)
+    return UsableDataset(dataset, tuple(dataset.photos), improve)
 
 
 def box_iou(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:

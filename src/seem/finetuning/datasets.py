@@ -38,7 +38,7 @@ SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """One data set of a run. `held` is the part that it is judged on; None: a tenth of `train`, drawn by the seed.
 
     `left_out` are photos that cannot be used: missing, damaged, of a wrong size.
@@ -52,7 +52,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TrainingData:
     """What a run learns from (`train`, with weights) and is judged on (`held`).
 
     `same`: the photos judged on are those learnt from, for want of others.
@@ -94,7 +94,7 @@ class Material:
         return sum(len(each.dataset.photos) for each in self.train), sum(len(each.photos) for each in self.held)
 
 
-def survey(spec: str, step: Callable[[], object] = lambda: None) -> tuple[Source, list[DataReport]]:
+def inspect_source(spec: str, step: Callable[[], object] = lambda: None) -> tuple[DataSource, list[DataReport]]:
     """Look at a data set, decide which parts are for what, and which photos cannot be used.
 
     Raises `DataError` where there is none, or where nothing can be read.
@@ -107,13 +107,15 @@ def survey(spec: str, step: Callable[[], object] = lambda: None) -> tuple[Source
     if held is not None:
         reports.append(inspect(open_dataset(parsed, held, tolerant=True), step=step))
     unusable = [tuple(sorted(report.unusable)) for report in reports]
-    return Source(spec, train, held, unusable[0], unusable[1] if held is not None else ()), reports
+    return DataSource(spec, train, held, unusable[0], unusable[1] if held is not None else ()), reports
 
 
 Change: TypeAlias = "Callable[[Dataset], Dataset]"
 
 
-def gather(sources: Sequence[Source], seed: int, change: Change = lambda dataset: dataset) -> Material:
+def open_training_data(
+    sources: Sequence[DataSource], seed: int, change: Change = lambda dataset: dataset
+) -> TrainingData:
     """Open the data sets of a run: what is usable, divided the same way every time.
 
     `change` is done to what is learnt from. Raises `DataError` if no photo with a mask is left.
@@ -136,22 +138,22 @@ def gather(sources: Sequence[Source], seed: int, change: Change = lambda dataset
             judged, same = learnt, True
         train.append(Weighted(learnt, spec.weight))
         held.append(judged)
-    return Material(tuple(train), tuple(held), same, fingerprint_of((*(each.dataset for each in train), *held)))
+    return TrainingData(tuple(train), tuple(held), same, fingerprint_of((*(each.dataset for each in train), *held)))
 
 
-def usable(dataset: Dataset, left_out: Iterable[int]) -> Kept:
+def usable(dataset: Dataset, left_out: Iterable[int]) -> UsableDataset:
     """Keep the photos that show anything, without those to be left out."""
-    whole = without(dataset, left_out)
-    return Kept(dataset, tuple(photo for photo in whole.photos if whole.objects[photo.id]))
+    whole = without_images(dataset, left_out)
+    return UsableDataset(dataset, tuple(photo for photo in whole.photos if whole.objects[photo.id]))
 
 
-def without(dataset: Dataset, left_out: Iterable[int]) -> Kept:
+def without_images(dataset: Dataset, left_out: Iterable[int]) -> UsableDataset:
     """Keep all photos but those with the ids `left_out`."""
     gone = frozenset(left_out)
-    return Kept(dataset, tuple(photo for photo in dataset.photos if photo.id not in gone))
+    return UsableDataset(dataset, tuple(photo for photo in dataset.photos if photo.id not in gone))
 
 
-def divided(dataset: Kept, seed: int) -> tuple[Kept, Kept]:
+def divided(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDataset]:
     """Hold a tenth of the photos out, one at least; nothing of a single photo. Frames of one video stay together."""
     groups: dict[str, list[PhotoRecord]] = {}
     for photo in dataset.photos:
@@ -164,8 +166,8 @@ def divided(dataset: Kept, seed: int) -> tuple[Kept, Kept]:
         if len(held) < wanted and len(held) + len(groups[names[place]]) < len(dataset.photos):
             held |= {photo.id for photo in groups[names[place]]}
     return (
-        Kept(dataset.whole, tuple(photo for photo in dataset.photos if photo.id not in held)),
-        Kept(dataset.whole, tuple(photo for photo in dataset.photos if photo.id in held)),
+        UsableDataset(dataset.whole, tuple(photo for photo in dataset.photos if photo.id not in held)),
+        UsableDataset(dataset.whole, tuple(photo for photo in dataset.photos if photo.id in held)),
     )
 
 
@@ -215,7 +217,7 @@ class SoundObjects(_ByPhoto):
         return len(self._photos)
 
 
-class Kept:
+class UsableDataset:
     """Some photos of a data set, without the annotations that nothing can be learnt from. A `Dataset`.
 
     `improve` may return another record of an object in its place.

@@ -31,25 +31,25 @@ from seem.api import Model
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
-    EVEN_KEY,
     MODEL_KEY,
-    REGION_KEY,
+    PRESENCE_MIDPOINT_KEY,
+    REGION_THRESHOLD_KEY,
     STUFF_KEY,
     LoadedNetwork,
 )
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
 from seem.data.opening import Spec, open_dataset
 from seem.data.pack import PhotoBank
 from seem.data.transforms import Augmentation
 from seem.errors import SeemError
+from seem.finetuning.datasets import DataSource, TrainingData, inspect_source, open_training_data
+from seem.finetuning.finer_masks import with_finer_masks
 from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
-from seem.recipes.finer import with_finer_masks
-from seem.recipes.material import Material, Source, gather, survey
-from seem.simulation.strokes import PUBLISHED, PolygonRule
+from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log
@@ -100,7 +100,7 @@ FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
-PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED_STROKES, again=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 LARGEST = 4096
@@ -116,7 +116,7 @@ OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FineTuningRequest:
     """What a user asks for; None: the run decides and says so."""
 
     data: tuple[str, ...]
@@ -173,7 +173,7 @@ class Plan:
     """Everything that a run decided before its first step; `run.json` holds it."""
 
     model: str
-    sources: tuple[Source, ...]
+    sources: tuple[DataSource, ...]
     freeze: tuple[str, ...]
     size: int
     arithmetic: Arithmetic
@@ -210,7 +210,7 @@ class Plan:
         config["drops"], config["betas"] = tuple(config["drops"]), tuple(config["betas"])
         config["rates"] = tuple((start, factor) for start, factor in config["rates"])
         sources = tuple(
-            Source(s["spec"], s["train"], s["held"], tuple(s["left_out"]), tuple(s["held_left_out"]))
+            DataSource(s["spec"], s["train"], s["held"], tuple(s["left_out"]), tuple(s["held_left_out"]))
             for s in plain["sources"]
         )
         kept = {**plain, "config": TrainConfig(**config), "sources": sources, "freeze": tuple(plain["freeze"])}
@@ -218,7 +218,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FineTuningResult:
     """What came of a run: the scores of the model it began with and of the best one, and where that is."""
 
     before: Mapping[str, float]
@@ -231,7 +231,9 @@ class Outcome:
 Say = Callable[[str], None]
 
 
-def processes_for(request: Request, asked: int | None = None, *, resume: bool = False, overwrite: bool = False) -> int:
+def process_count(
+    request: FineTuningRequest, asked: int | None = None, *, resume: bool = False, overwrite: bool = False
+) -> int:
     """Return how many processes of this machine work at a run: what was asked for, or what it was begun with.
 
     By default one for each core on a CPU (`seem.training.team` says why), one on an accelerator, and one where
@@ -256,7 +258,7 @@ def processes_for(request: Request, asked: int | None = None, *, resume: bool = 
 
 
 def finetune(
-    request: Request,
+    request: FineTuningRequest,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -265,7 +267,7 @@ def finetune(
     objective: PublishedObjective | None = None,
     base: TrainConfig | None = None,
     finer_masks: Path | None = None,
-) -> Outcome:
+) -> FineTuningResult:
     """Fine-tune a model as the module says.
 
     Args:
@@ -291,12 +293,12 @@ def finetune(
     quiet: Say = nothing if rank else say
     if rank == 0 and not going_on:
         plan = make_plan(request, device, quiet, objective, base, finer_masks)
-        with written_aside(request.out / RUN_FILE) as aside:
+        with atomic_write(request.out / RUN_FILE) as aside:
             aside.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
     meet(processes)
     plan = read_plan(request)
     check_same(plan, request, objective, finer_masks)
-    material = gather(plan.sources, plan.config.seed, change_of(plan.finer_masks))
+    material = open_training_data(plan.sources, plan.config.seed, change_of(plan.finer_masks))
     if material.fingerprint != plan.fingerprint:
         raise SeemError(f"The data of {request.out} have changed since it began; begin anew with --overwrite.")
     if plan.processes != processes:
@@ -316,7 +318,7 @@ def nothing(told: object) -> None:
 # --- The folder -------------------------------------------------------------------------------------------------------
 
 
-def check_folder(request: Request, *, resume: bool, overwrite: bool) -> None:
+def check_folder(request: FineTuningRequest, *, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that holds something else than what was asked for; changes nothing."""
     out = request.out
     if resume and overwrite:
@@ -346,7 +348,7 @@ def begin_folder(out: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def read_plan(request: Request) -> Plan:
+def read_plan(request: FineTuningRequest) -> Plan:
     """Read what the run decided; a request for something else is refused."""
     file = request.out / RUN_FILE
     try:
@@ -369,7 +371,7 @@ def place_of(spec: str) -> tuple[str | None, Path, float]:
     return parsed.kind, parsed.path.resolve(), parsed.weight
 
 
-def options_of(request: Request) -> dict[str, Any]:
+def options_of(request: FineTuningRequest) -> dict[str, Any]:
     """Return what a run must be resumed with, in plain values."""
     asked = asdict(request)
     return dict(json.loads(json.dumps({name: asked[name] for name in OPTIONS})))
@@ -380,7 +382,9 @@ def switches_of(objective: PublishedObjective | None) -> dict[str, Any]:
     return {} if objective is None else {name: getattr(objective, name) for name in SWITCHES}
 
 
-def check_same(plan: Plan, request: Request, objective: PublishedObjective | None, finer_masks: Path | None) -> None:
+def check_same(
+    plan: Plan, request: FineTuningRequest, objective: PublishedObjective | None, finer_masks: Path | None
+) -> None:
     """Raise `ValueError` where a run is to go on otherwise than it was begun."""
     finer = None if finer_masks is None else str(finer_masks)
     refuse_changes(
@@ -418,7 +422,7 @@ def meet(processes: int) -> None:
 
 
 def make_plan(
-    request: Request,
+    request: FineTuningRequest,
     device: torch.device,
     say: Say,
     objective: PublishedObjective | None,
@@ -427,12 +431,12 @@ def make_plan(
 ) -> Plan:
     """Look at the data, measure a step, decide, and say so; the folder is begun once data and model are found good."""
     loaded = opened(request.model, request.scratch, request.seed)
-    surveyed = [survey(spec) for spec in request.data]
+    surveyed = [inspect_source(spec) for spec in request.data]
     sources = tuple(source for source, _ in surveyed)
     for source, reports in surveyed:
         tell_data(source, reports, say)
     finer = None if finer_masks is None else str(finer_masks)
-    material = gather(sources, request.seed, change_of(finer))
+    material = open_training_data(sources, request.seed, change_of(finer))
     learnt, judged = material.num_photos
     say(
         f"To learn from: {counted(learnt, 'photo')}, {counted(len(material.classes), 'class')}{named(material.classes)}"
@@ -449,7 +453,7 @@ def make_plan(
             say(f"Scores of {counted(judged, 'photo')} are rough: a few points more or less mean nothing.")
 
     network = loaded.network
-    is_nano = network.meaning is not None
+    is_nano = network.text_embedding_head is not None
     parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
     size = request.size or usual_size(network, as_published=objective is not None)
     check_size(size, network)
@@ -517,7 +521,7 @@ def usual_size(network: Segmenter, *, as_published: bool) -> int:
 
     SEEM was published with 1024; on one's own photos half of that teaches more in the same time.
     """
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         return NANO_SIZE
     return PUBLISHED_SIZE if as_published else max(FAMILY_SIZE, network.config.image.divisor)
 
@@ -528,7 +532,7 @@ def check_size(size: int, network: Segmenter) -> None:
         raise ValueError(f"--size is {size}; {network.config.name} takes multiples of {network.config.image.divisor}.")
 
 
-def named_of(material: Material, processes: int) -> int:
+def named_of(material: TrainingData, processes: int) -> int:
     """Decide how many photos are asked for names alone, for each other one; 0 where no class is told completely.
 
     Processes share a step's photos rather than make steps of more: a small model learns by the number of steps. To keep
@@ -551,12 +555,12 @@ def course_of(
     network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> Course:
     """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         course = Course(bank, size, batch, seed, named=named, rest=rest_of(named))
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
         course = Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
-    habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
+    habits = replace(course.mix.habits, polygon_rule=network.config.polygon_rule)
     return replace(course, mix=replace(course.mix, habits=habits))
 
 
@@ -568,7 +572,7 @@ def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
     return lambda dataset: with_finer_masks(dataset, finer)
 
 
-def tell_data(source: Source, reports: Sequence[DataReport], say: Say) -> None:
+def tell_data(source: DataSource, reports: Sequence[DataReport], say: Say) -> None:
     """Report what is in a data set and what is left out of it."""
     for report in reports:
         for line in report.lines():
@@ -589,7 +593,7 @@ def usual_settings(*, is_nano: bool, shard: bool) -> TrainConfig:
 
 
 def schedule_of(
-    request: Request, start: TrainConfig, micro: int, accumulate: int, photos: int, step_seconds: float
+    request: FineTuningRequest, start: TrainConfig, micro: int, accumulate: int, photos: int, step_seconds: float
 ) -> TrainConfig:
     """Decide how long and how fast to train; what the request leaves open is as in `start`."""
     per_step = micro * accumulate * world()[1]
@@ -757,7 +761,7 @@ def untouched(network: nn.Module) -> Iterator[None]:
             p.grad = None
 
 
-def time_photo(loaded: LoadedNetwork, device: torch.device, material: Material) -> float:
+def time_photo(loaded: LoadedNetwork, device: torch.device, material: TrainingData) -> float:
     """Measure how long one held-out photo takes to be judged."""
     with judging(loaded.network):
         model = Model(loaded, device, "float32")
@@ -778,7 +782,7 @@ def judging(network: nn.Module) -> Iterator[None]:
             module.training = modes[name]
 
 
-def bank_of(material: Material, size: int, out: Path) -> PhotoBank:
+def bank_of(material: TrainingData, size: int, out: Path) -> PhotoBank:
     """Keep the photos to learn from in one file, as large as the canvas needs them, if the disk has room for that."""
     longest = max(320, round(size * 384 / 224))
     cache = out / CACHE_FILE
@@ -799,7 +803,7 @@ class Run:
     """One sitting of a run: from its plan to its outcome."""
 
     def __init__(
-        self, request: Request, plan: Plan, material: Material, device: torch.device, say: Say, live: Say
+        self, request: FineTuningRequest, plan: Plan, material: TrainingData, device: torch.device, say: Say, live: Say
     ) -> None:
         self.out = request.out
         self.plan = plan
@@ -817,7 +821,7 @@ class Run:
         self.first_step = 0
         self.is_late = False  # whether the time was up when training ended
 
-    def go(self) -> Outcome:
+    def go(self) -> FineTuningResult:
         """Train, judge, and write everything down."""
         plan = self.plan
         torch.manual_seed(plan.config.seed)
@@ -930,17 +934,17 @@ class Run:
             f"step {step}/{steps}  loss {row['total']:.3f}  {row['seconds']:.2f} s a step  {minutes_text(left)} left"
         )
 
-    def finish(self) -> Outcome:
+    def finish(self) -> FineTuningResult:
         """Score the best weights, draw the pictures, and sum up."""
         summary = json.loads((self.out / SUMMARY_FILE).read_text(encoding="utf-8"))
         best_step, steps = best_of(self.out), step_of(self.out / STATE_FILE)
         if self.rank:
             meet(self.processes)
-            return Outcome(summary["before"], {}, best_step, steps, self.out / BEST_FILE)
+            return FineTuningResult(summary["before"], {}, best_step, steps, self.out / BEST_FILE)
         there, regions = self.settle_thresholds()
         after = score(self.best(), self.material.held, FINAL_PHOTOS)
         self.draw(after)
-        outcome = Outcome(summary["before"], after.parts, best_step, steps, self.out / BEST_FILE)
+        outcome = FineTuningResult(summary["before"], after.parts, best_step, steps, self.out / BEST_FILE)
         write_json(
             self.out / SUMMARY_FILE,
             {
@@ -970,14 +974,16 @@ class Run:
         Both are written beside the best weights. None for models that do not say so, and where the held-out photos do
         not tell.
         """
-        if self.loaded.network.meaning is None:
+        if self.loaded.network.text_embedding_head is None:
             return None, None
         there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            self.note({EVEN_KEY: f"{there.even:.4g}"})
+            self.note({PRESENCE_MIDPOINT_KEY: f"{there.even:.4g}"})
         regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
-            self.note({REGION_KEY: str(regions.threshold)})  # all digits: the score of a region that is to be kept
+            self.note(
+                {REGION_THRESHOLD_KEY: str(regions.threshold)}
+            )  # all digits: the score of a region that is to be kept
         return there, regions
 
     def note(self, metadata: Mapping[str, str]) -> None:
@@ -990,7 +996,7 @@ class Run:
         draw_progress(self.out)
         draw_worst(self.out / WORST_FILE, after.worst)
 
-    def tell(self, outcome: Outcome, there: Presence | None, regions: Regions | None) -> None:
+    def tell(self, outcome: FineTuningResult, there: Presence | None, regions: Regions | None) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
             why = "the time is up" if self.is_late else f"no progress in {counted(self.plan.config.patience, 'look')}"
@@ -1007,7 +1013,7 @@ class Run:
             old = outcome.before.get(name)
             if old is not None:
                 self.say(f"{LABELS[name]}: {old:.1f} before, {value:.1f} after ({value - old:+.1f})")
-        if self.loaded.network.meaning is not None and self.material.classes:
+        if self.loaded.network.text_embedding_head is not None and self.material.classes:
             for line in threshold_lines(there, regions):
                 self.say(line)
         self.say(f"{self.out}/: {BEST_FILE}, {RESULTS_FILE}, {CURVES_FILE}, {WORST_FILE}")
@@ -1067,5 +1073,5 @@ def best_of(out: Path) -> int:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file aside, then rename it."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
