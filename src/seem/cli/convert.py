@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seem import zoo
-from seem.checkpoints.network import convert as convert_checkpoint
+from seem.checkpoints.network import convert_official as convert_checkpoint
 from seem.cli.options import FLAG
 from seem.config import SegmenterConfig
 

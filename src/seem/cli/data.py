@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 import typer
 from tqdm import tqdm
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.cli.errors import EXIT_FAILED
 from seem.cli.options import FLAG
 from seem.data.dataset import Dataset
@@ -78,7 +78,7 @@ def subset_command(
         raise FileExistsError(f"{out} exists already; pass --overwrite or another OUT.")
     with progress_bar(photos, "drawing") as step:
         subset = draw_subset(open_dataset(path, split), photos, seed, per_photo, step)
-    with written_aside(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(subset.to_json(), indent=1) + "\n", encoding="utf-8")
     objects = sum(len(photo.objects) for photo in subset.photos)
     typer.echo(f"{out}: {len(subset.photos)} photos, {objects} objects, fingerprint {subset.fingerprint[:16]}")
@@ -98,8 +98,6 @@ def shards_command(
 
     What `seem data check` finds unreadable is left out.
     """
-    from seem.finetuning.datasets import without_images
-
     spec = Spec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):
         raise ValueError(f"OUT is the data set itself; choose another folder than {out}.")
@@ -108,7 +106,7 @@ def shards_command(
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
     parts = open_parts(spec, split)
     reports = inspect_parts(parts, pixels=True)
-    usable = [without(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
+    usable = [without_images(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
     num_photos = sum(len(part.photos) for part in usable)
     if num_photos == 0:
         raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")

@@ -57,7 +57,7 @@ def evaluate_command(
     task: Annotated[
         Values,
         measure_option(
-            metavar="|".join(each.value for each in Task),
+            metavar="|".join(each.value for each in EvaluationTask),
             help_text="Task to measure; repeatable. Default: all that the data and the model allow.",
         ),
     ] = None,
@@ -145,7 +145,7 @@ def evaluate_command(
         raise ValueError(f"{reports[0]} stands alone; write --compare before reports, --data before a data set.")
     if threads is not None:
         limit_threads(threads)
-    request = Request(
+    request = EvaluationRequest(
         data=tuple(data or ()),
         tasks=parse_tasks(task),
         split=split,
@@ -169,7 +169,7 @@ def evaluate_command(
 
 
 def compare_reports(
-    reports: Sequence[Told], *, into: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
+    reports: Sequence[LoadedReport], *, into: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
 ) -> None:
     """Write reports side by side to a page or to standard output, and draw their plots."""
     if into is not None:
@@ -178,24 +178,30 @@ def compare_reports(
     elif as_markdown:
         typer.echo(results_markdown(reports), nl=False)
     else:
-        typer.echo(table(reports))
+        typer.echo(comparison_table(reports))
     if plots is not None:
         print_paths(plot(reports, plots), quiet)
 
 
 def print_report(
-    report: Report, request: Request, *, out: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
+    report: EvaluationReport,
+    request: EvaluationRequest,
+    *,
+    out: Path | None,
+    plots: Path | None,
+    as_markdown: bool,
+    quiet: bool,
 ) -> None:
     """Print the scores of a finished evaluation, and draw its plots."""
-    told = Told.of(report)
+    loaded = LoadedReport.of(report)
     if as_markdown:
-        typer.echo(results_markdown([told]), nl=False)
+        typer.echo(results_markdown([loaded]), nl=False)
     elif not quiet:
         for entry in report.entries:
-            typer.echo(line(entry, report.model.name))
+            typer.echo(entry_line(entry, report.model.name))
     if plots is not None:
-        datasets = [open_part(spec, request.split) for spec in request.data]
-        print_paths(plot([told], plots, datasets), quiet)
+        datasets = [open_split(spec, request.split) for spec in request.data]
+        print_paths(plot([loaded], plots, datasets), quiet)
     if quiet:
         return
     for note in training_data_notes(report, request):
@@ -204,7 +210,7 @@ def print_report(
         typer.echo(f"{out}: {len(report.entries)} results", err=True)
 
 
-def training_data_notes(report: Report, request: Request) -> Iterator[str]:
+def training_data_notes(report: EvaluationReport, request: EvaluationRequest) -> Iterator[str]:
     """Name the evaluated data sets that a fine-tuned model was trained on."""
     for text in request.data:
         spec = Spec.parse(text)
@@ -215,7 +221,7 @@ def training_data_notes(report: Report, request: Request) -> Iterator[str]:
                 yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
 
 
-def parse_tasks(values: Sequence[str] | None) -> tuple[Task, ...] | None:
+def parse_tasks(values: Sequence[str] | None) -> tuple[EvaluationTask, ...] | None:
     """Parse the values of `--task`, each a task or several with commas between them; None for no value."""
     if not values:
         return None
@@ -223,20 +229,20 @@ def parse_tasks(values: Sequence[str] | None) -> tuple[Task, ...] | None:
     return tuple(parse_task(name) for name in names)
 
 
-def parse_task(name: str) -> Task:
+def parse_task(name: str) -> EvaluationTask:
     """Return the task of a name; `ValueError` for an unknown one."""
-    known = [task.value for task in Task]
+    known = [task.value for task in EvaluationTask]
     if name in known:
-        return Task(name)
+        return EvaluationTask(name)
     similar = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}."
     raise ValueError(f"There is no task {name!r}; {hint}")
 
 
-def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], Scored]:
+def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], ModelUnderTest]:
     """Return the function by which every process loads the model; under torchrun each takes a GPU of its own."""
-    if model == NOBODY:
-        return Nobody
+    if model == NO_MODEL:
+        return NoModel
     rank = os.environ.get("LOCAL_RANK")
     if rank is not None and device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{rank}"

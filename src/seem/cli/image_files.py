@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from seem.errors import SeemError
-from seem.photos import open_picture
+from seem.images import open_image
 
 STANDARD_INPUT = "-"
 IMAGE_SUFFIXES = (
@@ -45,7 +45,7 @@ class ImageSource:
         """Return what `Model.encode` takes: the path, or the image that comes over standard input."""
         if self.source != STANDARD_INPUT:
             return self.source
-        image = open_picture(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
+        image = open_image(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
         image.filename = self.name.name  # the name in messages and files
         return image
 

@@ -28,7 +28,7 @@ def models_command(
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
-    if name is not None and name not in KNOWN and Path(name).exists():
+    if name is not None and name not in MODEL_CARDS and Path(name).exists():
         typer.echo(file_text(Path(name), as_json))
         return
     cards = list_models() if name is None else (find_model_card(name),)
@@ -61,9 +61,9 @@ def file_metadata(path: Path) -> dict[str, Any]:
     for number, data in enumerate(loaded.learnt, 1):
         metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
     config = loaded.network.config
-    if loaded.classes is not None and config.even_presence:
+    if loaded.classes is not None and config.presence_midpoint:
         metadata["regions from"] = config.panoptic_threshold
-        metadata["a class is there from"] = config.even_presence
+        metadata["a class is there from"] = config.presence_midpoint
     return metadata
 
 
@@ -103,7 +103,7 @@ def overview_row(card: ModelCard) -> tuple[str, ...]:
 
 def main_score_cells(scores: PublishedScores) -> tuple[str, ...]:
     """Return the main scores of a model in the order of `MAIN_SCORE_NAMES`; empty where none was published."""
-    figures = [scores.find(key) for key in MAIN_SCORES]
+    figures = [scores.figure(key) for key in MAIN_SCORES]
     return tuple(figure.text if figure else "" for figure in figures)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seem.cli.errors import report_error, write_line
 from seem.cli.models import MAIN_SCORE_NAMES, main_score_cells
-from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, Weights, list_models, published_scores
+from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, WeightsAvailability, list_models, published_scores
 
 HEADER = """# Models
 
@@ -59,7 +59,7 @@ def weights_cell(card: ModelCard) -> str:
     """Return where the weights are, as a link if they are on the hub."""
     if card.file is not None:
         return f"[{card.file.name}](https://huggingface.co/{card.file.repository})"
-    return "in the package" if card.weights is Weights.EMBEDDED else card.weights.value
+    return "in the package" if card.weights is WeightsAvailability.EMBEDDED else card.weights.value
 
 
 def main_table(reports: Sequence[PublishedScores]) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from typer.core import TyperCommand
 
 from seem.cli.options import PromptOptions
-from seem.photos import DEEP_MODES, load, open_picture
+from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, open_image
 from seem.prompts import DEFAULT_WIDTH, Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 
 NamedValue: TypeAlias = "tuple[str, str]"  # the name of an option, and a value given to it
@@ -184,11 +184,11 @@ def read_mask(file: str) -> Mask:
 
     In an image with a palette the indices count, as in the masks of VOC and COCO: all but 0 are inside.
     """
-    with open_picture(Path(file), file) as image:
-        load(image, file)
+    with open_image(Path(file), file) as image:
+        decode_pixels(image, file)
         if image.mode == "P" and "transparency" not in image.info:
             return Mask(np.asarray(image) > 0)
-        if image.mode == "1" or image.mode.startswith(DEEP_MODES):
+        if image.mode == "1" or image.mode.startswith(HIGH_BIT_DEPTH_MODES):
             return Mask(np.asarray(image) != 0)
         rgba: NDArray[np.uint8] = np.asarray(image.convert("RGBA"))
         return Mask(rgba[..., :3].any(axis=-1) & (rgba[..., 3] > 0))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from seem.api import Model
 from seem.cli.errors import print_error, write_line
 from seem.cli.image_files import ImageJob
-from seem.interchange import UNLABELLED
+from seem.coco_format import UNLABELLED
 from seem.results import Results
 
 MAX_NAMED_OBJECTS = 5  # in one line

@@ -58,7 +58,7 @@ def rank_images(
     best_score = float("-inf")
     for job in reporter.iterate(jobs):
         try:
-            image = model.encode(job.image.open(), size or model.network.config.whole_side)
+            image = model.encode(job.image.open(), size or model.network.config.full_image_side)
             score = float(image.similarity([phrase.phrase])[0])
         except Exception as error:
             report_error(error, about=job.image.source)

@@ -27,7 +27,7 @@ from seem.cli.report import ProgressReporter
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
 from seem.loading import load
-from seem.preparing import checked_size
+from seem.preprocess import check_short_side
 from seem.results import Results
 
 
@@ -87,7 +87,7 @@ def segment_command(
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
     request.check_model(model)
-    checked_size(network.size, model.network.config.image)
+    check_short_side(network.size, model.network.config.image)
     reporter.model_loaded(model, time.perf_counter() - started)
     segmentation = ImageSegmentation(model, request, network.size, output.overwrite, embeddings, reporter)
     code = segmentation.run(jobs)
@@ -140,4 +140,4 @@ class ImageSegmentation:
 
 def with_image_name(results: Results, name: Path) -> Results:
     """Return results whose JSON file names the image with its sub-folder."""
-    return replace(results, provenance=replace(results.provenance, photo_name=name.as_posix()))
+    return replace(results, provenance=replace(results.provenance, image_name=name.as_posix()))

@@ -19,7 +19,7 @@ from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
 from seem.cli.prompts import read_box, read_option
 from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
-from seem.vocabulary import SHIPPED, Vocabulary
+from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
 
 IMAGE_PANEL = "Everything in the photo (where there is no prompt)"
 NO_CLASSES = "none"  # --against none
@@ -340,7 +340,7 @@ class SegmentRequest:
 
 def parse_vocabulary(text: str) -> Vocabulary:
     """Parse "dog,cat", or the name of a class list that ships with the package."""
-    return Vocabulary.named(text) if text in SHIPPED else Vocabulary.of(text.split(","))
+    return Vocabulary.named(text) if text in BUILT_IN_VOCABULARIES else Vocabulary.of(text.split(","))
 
 
 def parse_competing_classes(text: str | None) -> Vocabulary | Sequence[str] | None:

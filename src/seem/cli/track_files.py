@@ -6,12 +6,14 @@ import json
 import secrets
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from seem.api import Model
+from seem.coco_format import CocoAnnotation
 from seem.results import Results
 from seem.version import __version__
 from seem.video import VideoWriter
@@ -88,7 +90,7 @@ class TrackFiles:
             with suppress(OSError):  # another process has written into it
                 folder.rmdir()
 
-    def _write_annotations(self, annotations: list[dict[str, Any]]) -> None:
+    def _write_annotations(self, annotations: Sequence[CocoAnnotation]) -> None:
         """Append a frame's annotations to the JSON list, numbered through the video."""
         assert self._json is not None
         for annotation in annotations:
