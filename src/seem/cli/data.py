@@ -98,6 +98,8 @@ def shards_command(
 
     What `seem data check` finds unreadable is left out.
     """
+    from seem.finetuning.datasets import without_images
+
     spec = Spec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):
         raise ValueError(f"OUT is the data set itself; choose another folder than {out}.")
