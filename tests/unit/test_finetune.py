@@ -24,7 +24,7 @@ import tiny_training as tiny
 from seem import zoo
 from seem.cli.main import main
 from seem.data.opening import open_dataset
-from seem.data.pack import PhotoBank
+from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
@@ -560,7 +560,7 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path, weights, no_trial):
     assert plan.sources[0].left_out == (9, 10)
     material = recipe.gather(plan.sources, 0)
     kept = [record for each in (*(w.dataset for w in material.train), *material.held)
-            for photo in each.photos for record in each.objects[photo.id]]  # fmt: skip
+            for photo in each.images for record in each.objects[photo.id]]  # fmt: skip
     assert all(record.area > 0 and np.isfinite(record.box).all() for record in kept)
     assert not {101, 104, 105, 106, 107} & {record.id for record in kept}
 
@@ -574,7 +574,7 @@ def test_where_an_object_is_left_out_no_class_is_said_to_be_absent(tmp_path):
     told = {
         photo.id: each.complete_names(photo)
         for each in (material.train[0].dataset, *material.held)
-        for photo in each.photos
+        for photo in each.images
     }
     assert told == {1: {"brick"}, **{key: {"brick", "cat"} for key in (2, 3, 4)}}
 
@@ -672,13 +672,13 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch,
     assert (plan.config.learning_rate, plan.size) == (1e-4, 1024)
     network = recipe.opened(str(weights), False, 0).network
     drawn = [
-        recipe.course_of(network, PhotoBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
+        recipe.course_of(network, ImageBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
     ]
     assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
 
 
 def test_nano_is_taught_the_polygons_that_it_is_asked():
-    asked = recipe.course_of(tiny_network("nano"), PhotoBank([]), 64, 2, 0, 0, as_published=False).mix.habits
+    asked = recipe.course_of(tiny_network("nano"), ImageBank([]), 64, 2, 0, 0, as_published=False).mix.habits
     assert asked == DEFAULT_STROKES
     assert asked.polygon_rule == "filled"
 
@@ -721,7 +721,7 @@ def test_data_without_a_mask_are_refused(tmp_path, weights, no_trial, count):
 def test_held_out_photos_depend_on_the_seed_alone(tmp_path):
     folder = tiny.bricks(tmp_path / "many", count=20)
     source, _ = recipe.survey(str(folder))
-    held = [[photo.id for photo in recipe.gather([source], seed).held[0].photos] for seed in (0, 0, 1)]
+    held = [[photo.id for photo in recipe.gather([source], seed).held[0].images] for seed in (0, 0, 1)]
     assert len(held[0]) == 2
     assert held[0] == held[1] != held[2]
 
@@ -754,7 +754,7 @@ def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights,
 
     monkeypatch.setattr(recipe, "one_step", measured)
     network = recipe.open_network(str(weights)).network
-    trial = recipe.try_out(network, course.Course(PhotoBank([]), 64, 2, 0), lambda model, asked: None, 2)
+    trial = recipe.try_out(network, course.Course(ImageBank([]), 64, 2, 0), lambda model, asked: None, 2)
     assert (trial.arithmetic, trial.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 
