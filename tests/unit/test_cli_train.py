@@ -30,7 +30,7 @@ TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
 def tiny_nano(tmp_path_factory, monkeypatch):
     """Let the embedded model be tiny, weights and all."""
     known, file = tiny.use_tiny_nano(tmp_path_factory.mktemp("weights"))
-    monkeypatch.setattr(zoo, "KNOWN", known)
+    monkeypatch.setattr(zoo, "MODEL_CARDS", known)
     monkeypatch.setattr("seem.loading.files", lambda package: Here(file))
     monkeypatch.setattr("seem.loading.as_file", lambda place: place)
     monkeypatch.delenv("RANK", raising=False)

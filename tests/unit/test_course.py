@@ -62,7 +62,7 @@ def test_names_alone_teach_what_places_mean(network, loss_of):
     for asked in (replace(course, named=0).asked(0, network), course.asked(0, network)):
         network.zero_grad()
         priced(network, asked, loss_of, "float32")[0].backward()
-        steepness.append(torch.cat([p.grad.flatten() for p in network.meaning.parameters()]))
+        steepness.append(torch.cat([p.grad.flatten() for p in network.text_embedding_head.parameters()]))
     assert not torch.allclose(*steepness, rtol=1e-2)
     network.zero_grad()
 

@@ -32,7 +32,7 @@ from seem.finetuning import run as recipe
 from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
 from seem.recipes import seem as published
-from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
+from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import course, room
 from seem.training.engine import TrainConfig
 from seem.training.pictures import round_values
@@ -55,7 +55,7 @@ def home(tmp_path_factory):
 def weights(home, monkeypatch):
     """Let nano be tiny; returns its weights."""
     known, file = tiny.use_tiny_nano(home)
-    monkeypatch.setattr(zoo, "KNOWN", known)
+    monkeypatch.setattr(zoo, "MODEL_CARDS", known)
     return file
 
 
@@ -72,7 +72,7 @@ def finished(home):
     """A run on six photos of bricks: its folder, what it said, its outcome, its request."""
     with pytest.MonkeyPatch.context() as patch:
         known, file = tiny.use_tiny_nano(home)
-        patch.setattr(zoo, "KNOWN", known)
+        patch.setattr(zoo, "MODEL_CARDS", known)
         request = tiny.request_for([tiny.bricks(home / "bricks")], home / "run", file)
         said: list[str] = []
         outcome = finetune(request, say=said.append)
@@ -190,7 +190,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     evens = []
 
     def regions(model, held):
-        evens.append(model.network.config.even_presence)
+        evens.append(model.network.config.presence_midpoint)
         return recipe.Regions(0.23, 71.0)
 
     monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
@@ -199,7 +199,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     finetune(replace(request, out=out), resume=True, say=said.append)
     model = seem.load(out, device="cpu", precision="exact")
     kept = model.network.config
-    assert (kept.even_presence, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
+    assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
     assert evens == [0.07]  # scores of regions depend on it
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
@@ -416,7 +416,7 @@ def test_wrong_requests_are_refused(finished, weights, tmp_path, changes, words)
 
 
 def test_everything_frozen_is_refused(finished, weights, tmp_path):
-    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "meaning")
+    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "text-map")
     with pytest.raises(ValueError, match="nothing is left to train"):
         finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every), say=lambda text: None)
 
@@ -676,13 +676,13 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch,
     drawn = [
         recipe.course_of(network, PhotoBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
     ]
-    assert drawn == [PUBLISHED, replace(FAMILIAR, polygons=PolygonRule.CURVE)]  # as the network reads them
+    assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
 
 
 def test_nano_is_taught_the_polygons_that_it_is_asked():
     asked = recipe.course_of(tiny_network("nano"), PhotoBank([]), 64, 2, 0, 0, as_published=False).mix.habits
-    assert asked == FAMILIAR
-    assert asked.polygons is PolygonRule.FILLED
+    assert asked == DEFAULT_STROKES
+    assert asked.polygon_rule == "filled"
 
 
 @pytest.mark.parametrize(
@@ -696,7 +696,7 @@ def test_nano_is_taught_the_polygons_that_it_is_asked():
 )
 def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, size):
     with torch.device("meta"):
-        network = build(zoo.KNOWN[model].config())
+        network = build(zoo.MODEL_CARDS[model].config())
     assert recipe.usual_size(network, as_published=as_published) == size
     recipe.check_size(size, network)
     if model == "seem-samvit-b-v1":

@@ -249,7 +249,11 @@ def test_another_seed_makes_other_weights(tmp_path, tiny_run):
 
 def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
     earlier = build(tiny_nano()).requires_grad_(False)
-    narrow = {key: tensor.clone() for key, tensor in earlier.state_dict().items() if not key.startswith("meaning.")}
+    narrow = {
+        key: tensor.clone()
+        for key, tensor in earlier.state_dict().items()
+        if not key.startswith("text_embedding_head.")
+    }
     narrow["mask_refiner.from_maps.weight"] = narrow["mask_refiner.from_maps.weight"][:, :6]
     write_tensors(tmp_path / "early.safetensors", narrow)
     network = build(tiny_nano())

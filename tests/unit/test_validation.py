@@ -106,7 +106,7 @@ class Sure:
     """A model that is as sure of class `k` in the `n`-th photo as the table says, with a half at `even`."""
 
     classes = Vocabulary.of(["brick", "tile"])
-    network = SimpleNamespace(config=SimpleNamespace(even_presence=0.2))
+    network = SimpleNamespace(config=SimpleNamespace(presence_midpoint=0.2))
 
     def __init__(self, probabilities):
         self.rows = iter(probabilities)
@@ -116,7 +116,7 @@ class Sure:
 
     def encode(self, pixels):
         row = np.asarray(next(self.rows))
-        even = self.network.config.even_presence
+        even = self.network.config.presence_midpoint
         return SimpleNamespace(
             _predictor=SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
         )

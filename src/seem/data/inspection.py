@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from seem.data import runs
 from seem.data.dataset import Dataset, ReadSet
-from seem.data.pictures import is_sideways, orientation, photo_hw
+from seem.data.pictures import image_hw, is_sideways, orientation
 from seem.data.records import DataError, Flaw, FlawKind, ObjectRecord, PhotoRecord
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -202,7 +202,7 @@ def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[
     if not photo.path.is_file():
         return [Flaw(FlawKind.MISSING_PHOTO, where, f"there is no {photo.path}")], []
     try:
-        hw = photo_hw(photo.path)
+        hw = image_hw(photo.path)
         as_shown = hw != photo.hw and hw == photo.hw[::-1] and is_sideways(photo.path)
         if hw != photo.hw and not as_shown:
             turned = "; turned, though it carries no EXIF rotation" if hw == photo.hw[::-1] else ""

@@ -25,7 +25,7 @@ from jaxtyping import Bool
 from seem.data.dataset import Dataset, objects_asked
 from seem.data.records import DataError, ObjectRecord, PhotoRecord
 from seem.simulation.next_click import first_click
-from seem.simulation.strokes import Drawn, Kind, draw_box, draw_circle, draw_polygon, draw_scribble
+from seem.simulation.strokes import PromptKind, SimulatedPrompt, draw_box, draw_circle, draw_polygon, draw_scribble
 
 FORMAT = "seem evaluation subset 1"
 FRAME = "pixels of the stored photo; points are (x, y) with integers at pixel centres, boxes xyxy with exclusive ends"
@@ -146,14 +146,14 @@ def first_prompts(truth: Bool[np.ndarray, "h w"], seed: int) -> dict[str, dict[s
     """Draw the first prompt of every kind for an object (not empty)."""
     click = first_click(truth)
     assert click is not None
-    found: dict[str, dict[str, Any]] = {Kind.POINT.value: {"point": [click.x, click.y]}}
+    found: dict[str, dict[str, Any]] = {PromptKind.POINT.value: {"point": [click.x, click.y]}}
     for draw in (draw_circle, draw_scribble, draw_polygon, draw_box):
-        drawn: Drawn = draw(truth, np.random.default_rng(seed))
+        drawn: SimulatedPrompt = draw(truth, np.random.default_rng(seed))
         paths = [np.round(path.astype(np.float64), 2).tolist() for path in drawn.paths]
         match drawn.kind:
-            case Kind.BOX:
+            case PromptKind.BOX:
                 found[drawn.kind.value] = {"box": [value for corner in paths[0] for value in corner]}
-            case Kind.POLYGON:
+            case PromptKind.POLYGON:
                 found[drawn.kind.value] = {"points": paths[0]}
             case _:
                 found[drawn.kind.value] = {"strokes": paths, "width": drawn.width}

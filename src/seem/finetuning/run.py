@@ -31,13 +31,13 @@ from seem.api import Model
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
-    EVEN_KEY,
     MODEL_KEY,
-    REGION_KEY,
+    PRESENCE_MIDPOINT_KEY,
+    REGION_THRESHOLD_KEY,
     STUFF_KEY,
     LoadedNetwork,
 )
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.data.dataset import Dataset
 from seem.data.inspection import DataReport
 from seem.data.opening import Spec, open_dataset
@@ -49,7 +49,7 @@ from seem.finetuning.finer_masks import with_finer_masks
 from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
-from seem.simulation.strokes import PUBLISHED, PolygonRule
+from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log
@@ -100,7 +100,7 @@ FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
-PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED_STROKES, again=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 LARGEST = 4096
@@ -293,7 +293,7 @@ def finetune(
     quiet: Say = nothing if rank else say
     if rank == 0 and not going_on:
         plan = make_plan(request, device, quiet, objective, base, finer_masks)
-        with written_aside(request.out / RUN_FILE) as aside:
+        with atomic_write(request.out / RUN_FILE) as aside:
             aside.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
     meet(processes)
     plan = read_plan(request)
@@ -453,7 +453,7 @@ def make_plan(
             say(f"Scores of {counted(judged, 'photo')} are rough: a few points more or less mean nothing.")
 
     network = loaded.network
-    is_nano = network.meaning is not None
+    is_nano = network.text_embedding_head is not None
     parts = (() if is_nano else PUBLISHED_FROZEN) if request.freeze is None else request.freeze
     size = request.size or usual_size(network, as_published=objective is not None)
     check_size(size, network)
@@ -521,7 +521,7 @@ def usual_size(network: Segmenter, *, as_published: bool) -> int:
 
     SEEM was published with 1024; on one's own photos half of that teaches more in the same time.
     """
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         return NANO_SIZE
     return PUBLISHED_SIZE if as_published else max(FAMILY_SIZE, network.config.image.divisor)
 
@@ -555,12 +555,12 @@ def course_of(
     network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> Course:
     """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         course = Course(bank, size, batch, seed, named=named, rest=rest_of(named))
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
         course = Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
-    habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
+    habits = replace(course.mix.habits, polygon_rule=network.config.polygon_rule)
     return replace(course, mix=replace(course.mix, habits=habits))
 
 
@@ -974,14 +974,16 @@ class Run:
         Both are written beside the best weights. None for models that do not say so, and where the held-out photos do
         not tell.
         """
-        if self.loaded.network.meaning is None:
+        if self.loaded.network.text_embedding_head is None:
             return None, None
         there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            self.note({EVEN_KEY: f"{there.even:.4g}"})
+            self.note({PRESENCE_MIDPOINT_KEY: f"{there.even:.4g}"})
         regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
-            self.note({REGION_KEY: str(regions.threshold)})  # all digits: the score of a region that is to be kept
+            self.note(
+                {REGION_THRESHOLD_KEY: str(regions.threshold)}
+            )  # all digits: the score of a region that is to be kept
         return there, regions
 
     def note(self, metadata: Mapping[str, str]) -> None:
@@ -1011,7 +1013,7 @@ class Run:
             old = outcome.before.get(name)
             if old is not None:
                 self.say(f"{LABELS[name]}: {old:.1f} before, {value:.1f} after ({value - old:+.1f})")
-        if self.loaded.network.meaning is not None and self.material.classes:
+        if self.loaded.network.text_embedding_head is not None and self.material.classes:
             for line in threshold_lines(there, regions):
                 self.say(line)
         self.say(f"{self.out}/: {BEST_FILE}, {RESULTS_FILE}, {CURVES_FILE}, {WORST_FILE}")
@@ -1071,5 +1073,5 @@ def best_of(out: Path) -> int:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file aside, then rename it."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

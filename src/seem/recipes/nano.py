@@ -22,8 +22,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from seem.api import Model
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
 from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
@@ -34,7 +34,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import Lexicon, teach_words
-from seem.simulation.strokes import FAMILIAR, Kind
+from seem.simulation.strokes import DEFAULT_STROKES, PromptKind
 from seem.training.course import attention_for, draw_pairs
 from seem.training.curves import Board, Results
 from seem.training.engine import STATE_FILE, Hooks, TrainConfig, show, step_of, train, world
@@ -69,8 +69,14 @@ FROM_WEIGHTS = (Stage(1.0, 224, 24),)
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
 
 HABITS = replace(
-    FAMILIAR,
-    kinds={Kind.POINT: 0.44, Kind.CIRCLE: 0.16, Kind.SCRIBBLE: 0.16, Kind.POLYGON: 0.08, Kind.BOX: 0.16},
+    DEFAULT_STROKES,
+    kind_weights={
+        PromptKind.POINT: 0.44,
+        PromptKind.CIRCLE: 0.16,
+        PromptKind.SCRIBBLE: 0.16,
+        PromptKind.POLYGON: 0.08,
+        PromptKind.BOX: 0.16,
+    },
 )
 """Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano.md)."""
 
@@ -133,7 +139,7 @@ def warm_start(network: Segmenter, file: Path) -> bool:
 
     Returns whether its text tower came whole, and with it the meaning of words.
     """
-    wanted, given = network.state_dict(), read_tensors(file).tensors
+    wanted, given = network.state_dict(), current_keys(read_tensors(file).tensors)
     for key, known in given.items():
         new = wanted.get(key)
         if new is None or new.ndim != known.ndim:
@@ -179,7 +185,7 @@ def begin(out: Path, notes: Mapping[str, object]) -> None:
                 )
     elif world()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
-        with written_aside(out / BEGUN_FILE) as aside:
+        with atomic_write(out / BEGUN_FILE) as aside:
             aside.write_text(json.dumps(notes, indent=2, allow_nan=False), encoding="utf-8")
 
 

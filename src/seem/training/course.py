@@ -138,7 +138,7 @@ def loss_for(
 
     `count_of` turns the number of objects in a process's batch into what their masks' losses are divided by.
     """
-    if network.mask_refiner is not None and network.meaning is not None:
+    if network.mask_refiner is not None and network.text_embedding_head is not None:
         book = PhraseBook(tokenizer)
         wanted = Objective()
 

@@ -18,7 +18,7 @@ from seem.config import ImageConfig
 from seem.data.transforms import Sample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import FAMILIAR, Habits, Kind, PolygonRule, draw_wrong_points, mixed
+from seem.simulation.strokes import DEFAULT_STROKES, PromptKind, StrokeDistribution, draw_negative_points, sample_prompt
 
 if TYPE_CHECKING:
     from seem.models.segmenter import Segmenter
@@ -36,7 +36,7 @@ class PromptMix:
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
-    habits: Habits = FAMILIAR
+    habits: StrokeDistribution = DEFAULT_STROKES
     """How visual prompts are drawn."""
     again: bool = True
     """Whether a photo of few objects is asked about them again, by other visual prompts."""
@@ -213,11 +213,11 @@ def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, 
     truth = sample.masks[index]
     photo = np.zeros_like(truth)
     photo[: sample.valid_hw[0], : sample.valid_hw[1]] = True
-    drawn = mixed(truth, rng, mix.habits)
-    outline = drawn.kind is Kind.POLYGON and mix.habits.polygons is PolygonRule.FILLED
-    places = ("bounds",) if drawn.kind is Kind.BOX else ("positive", "bounds") if outline else ("positive",)
+    drawn = sample_prompt(truth, rng, mix.habits)
+    outline = drawn.kind is PromptKind.POLYGON and mix.habits.polygon_rule == "filled"
+    places = ("bounds",) if drawn.kind is PromptKind.BOX else ("positive", "bounds") if outline else ("positive",)
     marks = dict.fromkeys(places, drawn.mask & photo)
-    if rng.random() < mix.negative and (wrong := draw_wrong_points(truth, rng, allowed=photo)) is not None:
+    if rng.random() < mix.negative and (wrong := draw_negative_points(truth, rng, allowed=photo)) is not None:
         marks["negative"] = wrong.mask & photo
     name = sample.names[index]
     return Request.of(truth, name if with_text else "", name, **marks)

@@ -21,7 +21,7 @@ from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
 from seem.prompts import Point, Text
 from seem.recognition import islands_there
 from seem.simulation.next_click import ritm_click
-from seem.tasks.postprocess import to_photo
+from seem.tasks.postprocess import to_image_size
 from seem.vocabulary import Vocabulary
 
 LABELLED = 0.8
@@ -212,7 +212,7 @@ def measure_presence(model: Model, datasets: Sequence[Dataset], most: int | None
     """
     if model.classes is None:
         return None
-    even = model.network.config.even_presence
+    even = model.network.config.presence_midpoint
     vectors = model.classifier(model.classes)[: len(model.classes)]
     there: list[float] = []
     gone: list[float] = []
@@ -296,7 +296,7 @@ def regions_of(seen: EncodedImage, classes: Vocabulary) -> Iterable[tuple[str, f
     predictor = seen._predictor
     found = islands_there(predictor, classes, UNLIKELY)
     for row, score, logits in zip(found.rows, found.scores.tolist(), found.islands, strict=True):
-        yield classes.names[row], score, predictor.pack(to_photo(logits[None], predictor.frame)[0]).decode()
+        yield classes.names[row], score, predictor.pack(to_image_size(logits[None], predictor.frame)[0]).decode()
 
 
 def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
@@ -313,7 +313,7 @@ def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
 def asked_by_name(seen: EncodedImage, name: str) -> Bool[np.ndarray, "h w"]:
     """Say a class name that is there; everything that is found, together."""
     found = seen.segment(Text(name), text_threshold=0.0)
-    told = np.zeros(found.photo_hw, bool)
+    told = np.zeros(found.image_hw, bool)
     for mask in found.iter_masks():
         told |= mask
     return told

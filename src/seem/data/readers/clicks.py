@@ -15,7 +15,7 @@ import numpy as np
 
 from seem.data.dataset import ALL, LabelMap, ReadSet, photo_record
 from seem.data.layout import Layout, refuse, undivided
-from seem.data.pictures import PHOTO_SUFFIXES, exact_labels, photo_hw, photos_in
+from seem.data.pictures import PHOTO_SUFFIXES, exact_labels, image_hw, photos_in
 from seem.data.readers.maps import segments_of
 from seem.data.records import Category, DataError, Flaw, FlawKind, PhotoRecord
 
@@ -45,7 +45,7 @@ def read_clicks(path: Path, split: str = ALL) -> ReadSet:
             flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, f"there is no {places[1].name}/{file.stem}.png"))
         for mask in own:
             try:
-                hw = photo_hw(file)
+                hw = image_hw(file)
             except DataError as error:
                 flaws.append(Flaw(FlawKind.UNREADABLE_PHOTO, file.name, str(error)))
                 continue

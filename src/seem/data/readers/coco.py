@@ -26,7 +26,7 @@ from seem.data import runs
 from seem.data.classes import category_of
 from seem.data.dataset import ALL, Examined, LabelMap, Outline, ReadSet, object_record, photo_record, segment_records
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import photo_hw, read_colour_ids, wrong_size
+from seem.data.pictures import image_hw, read_colour_ids, wrong_size
 from seem.data.records import (
     Category,
     DataError,
@@ -36,7 +36,7 @@ from seem.data.records import (
     PanopticSegment,
     PhotoRecord,
 )
-from seem.photos import MAX_PIXELS
+from seem.images import MAX_PIXELS
 
 FIRST_STUFF_ID = 1_000_000_000
 TRIED = 20  # photos that are looked for to find out where all of them are
@@ -452,7 +452,7 @@ def _size(row: Row, path: Path) -> tuple[int, int]:
     if not path.is_file():
         raise DataError(f"{path} does not exist, and its row tells no size", FlawKind.MISSING_PHOTO)
     try:
-        return photo_hw(path)
+        return image_hw(path)
     except DataError as error:
         raise DataError(str(error), FlawKind.UNREADABLE_PHOTO) from error
 

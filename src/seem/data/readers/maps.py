@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from seem.data.dataset import LabelMap, photo_record
-from seem.data.pictures import photo_hw
+from seem.data.pictures import image_hw
 from seem.data.records import Category, DataError, Flaw, FlawKind, PanopticSegment, PhotoRecord
 
 Source: TypeAlias = "Callable[[Path], str]"
@@ -88,7 +88,7 @@ def pair_photos(
     photos, flaws = [], []
     for number, (path, labels) in enumerate(pairs, 1):
         try:
-            hw = photo_hw(path)
+            hw = image_hw(path)
         except DataError as error:
             kind = FlawKind.UNREADABLE_PHOTO if path.exists() else FlawKind.MISSING_PHOTO
             flaws.append(Flaw(kind, path.name, str(error)))

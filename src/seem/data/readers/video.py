@@ -18,7 +18,7 @@ import numpy as np
 from seem.data.classes import said
 from seem.data.dataset import LabelMap, ReadSet, photo_record
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import exact_labels, first_folder, folders_in, photo_hw, photos_in
+from seem.data.pictures import exact_labels, first_folder, folders_in, image_hw, photos_in
 from seem.data.readers.maps import read_list, segments_of
 from seem.data.records import Category, DataError, PhotoRecord
 
@@ -66,7 +66,7 @@ def _frames(photos: Path, masks: Path, names: list[str], set_name: str, split: s
         files = photos_in(photos / name)
         if not files:
             raise DataError(f"{photos / name} holds no frames, but the list of {split!r} names it; copy it again.")
-        hw = photo_hw(files[0])
+        hw = image_hw(files[0])
         for frame, file in enumerate(files):
             mask = masks / name / f"{file.stem}.png"
             labelled = "tracks" if mask.is_file() else ""

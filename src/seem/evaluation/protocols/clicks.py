@@ -20,11 +20,11 @@ from jaxtyping import Bool, Int8
 from seem.data.dataset import MIN_AREA, Dataset, click_truth, objects_asked
 from seem.data.pack import Pack
 from seem.data.records import ObjectRecord, PhotoRecord, ValidationObject
-from seem.evaluation.contestants import Answer, Contestant, Shown
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.click_methods import Answer, Contestant, Shown
 from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.overlap import Overlap
-from seem.evaluation.tally import Line, Tally
 from seem.simulation.next_click import Click, ritm_click
 
 PROTOCOL = "clicks: ritm"

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 from seem.data.dataset import Dataset, objects_asked
 from seem.data.records import ObjectRecord, PhotoRecord
-from seem.evaluation.contestants import CONTESTANTS, TOLD
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.click_methods import CONTESTANTS, TOLD
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.composition import CompositionScores
 from seem.evaluation.metrics.overlap import IouRule, Overlap
 from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.phrases import object_of
 from seem.evaluation.protocols.prompt_kinds import prompt_drawers
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Text
-from seem.simulation.strokes import Kind, PolygonRule
+from seem.simulation.strokes import PromptKind
 
 PROTOCOL = "composition: phrase and stroke"
 CLICKS = "composition: clicks and the class name"
@@ -61,7 +61,7 @@ def described(dataset: Dataset, photo: PhotoRecord) -> list[Described]:
 
 def _ask(look: Look, asked: Sequence[Described], tallies: Sequence[Tally]) -> None:
     (tally,) = tallies
-    stroke = prompt_drawers(PolygonRule.FILLED)[Kind.CIRCLE]
+    stroke = prompt_drawers("filled")[PromptKind.CIRCLE]
     for each in asked:
         truth = each.truth.mask()
         words, mark = Text(each.phrase), stroke(truth, each.truth.id)

@@ -16,10 +16,10 @@ from jaxtyping import Float
 from seem.api import EncodedImage
 from seem.data.dataset import Dataset
 from seem.data.records import PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
 from seem.evaluation.metrics.caption import CiderD
 from seem.evaluation.metrics.retrieval import Retrieval
-from seem.evaluation.tally import Line, Tally
 from seem.models.precision import arithmetic
 from seem.tasks.retrieval import image_vectors
 

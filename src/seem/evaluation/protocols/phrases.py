@@ -21,11 +21,11 @@ from jaxtyping import Bool
 from seem.data.dataset import MIN_AREA, Dataset, names_shown
 from seem.data.pack import Pack
 from seem.data.records import DataError, Expression, ObjectRecord, PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.overlap import IouRule, Overlap, OverlapScores
 from seem.evaluation.metrics.refusal import RefusalShare
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Text
 
 FIND = "phrases: class names, find"

@@ -18,13 +18,13 @@ from functools import cached_property
 
 from seem.data.dataset import Dataset, names_shown
 from seem.data.records import ObjectRecord, PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.in_context import InContextScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
 from seem.evaluation.protocols.phrases import SHOWN, union
 from seem.evaluation.protocols.videos import Track, Videos
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Mask, Reference
 
 PAIRS = "reference: pairs"

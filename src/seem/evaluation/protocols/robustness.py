@@ -20,12 +20,12 @@ from PIL import Image
 
 from seem.data.dataset import MIN_AREA, Dataset, objects_asked
 from seem.data.records import ObjectRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import Seen, region
 from seem.evaluation.metrics.overlap import Overlap
 from seem.evaluation.metrics.robustness import RobustnessScores
 from seem.evaluation.protocols.clicks import area_rule
-from seem.evaluation.subject import Seen, region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Point
 from seem.simulation.next_click import Click, first_click
 

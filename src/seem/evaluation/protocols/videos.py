@@ -17,10 +17,10 @@ from jaxtyping import Bool, UInt8
 from seem.data.dataset import Dataset, ReadSet, sequences
 from seem.data.pack import Pack
 from seem.data.records import PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import Tracking
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
-from seem.evaluation.subject import Tracking
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Mask
 from seem.results import Results
 
@@ -145,6 +145,6 @@ class _Following:
 
 def masks_by_number(result: Results, tracks: Sequence[Track]) -> dict[int, Bool[np.ndarray, "h w"]]:
     """Read one frame: the k-th object that was asked for has the id k; empty masks for those that are not there."""
-    nothing = np.zeros(result.photo_hw, np.bool_)
+    nothing = np.zeros(result.image_hw, np.bool_)
     told = dict(zip(result.ids.tolist(), result.iter_masks(), strict=True))
     return {track.number: told.get(k, nothing) for k, track in enumerate(tracks, 1)}

@@ -20,9 +20,9 @@ from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import PhotoRecord
 from seem.errors import SeemError
+from seem.evaluation.accumulator import Line, Tally, blank
+from seem.evaluation.interfaces import ModelUnderTest, Seen
 from seem.evaluation.report import Entry
-from seem.evaluation.subject import Scored, Seen
-from seem.evaluation.tally import Line, Tally, blank
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Clock:
 class Look:
     """A photo under evaluation; `place` is its position in the data set."""
 
-    model: Scored
+    model: ModelUnderTest
     dataset: Dataset
     photo: PhotoRecord
     place: int
@@ -142,7 +142,7 @@ def play_photo(look: Look, measures: Iterable[tuple[Measure, Sequence[Any], Sequ
 
 
 def play_all(
-    model: Scored,
+    model: ModelUnderTest,
     dataset: Dataset,
     measure: Measure,
     step: Callable[[], object] = lambda: None,

@@ -11,8 +11,8 @@ from typing import Any
 from seem.data.dataset import Dataset, sequences
 from seem.data.records import DataError, ObjectRecord, PhotoRecord
 from seem.data.subset import Subset, SubsetObject, first_prompts
-from seem.evaluation.measure import Look, Measure
-from seem.evaluation.tally import Tally
+from seem.evaluation.accumulator import Tally
+from seem.evaluation.benchmark import Look, Measure
 
 ROUNDED = 0.02  # pixels; a subset's file has two digits
 

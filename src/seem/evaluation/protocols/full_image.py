@@ -17,14 +17,14 @@ from jaxtyping import Int64, Integer
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, PanopticTruth, PhotoRecord
 from seem.data.runs import distinct, stretches
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.label_space import Names
 from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
 from seem.evaluation.metrics.metric import Metric
 from seem.evaluation.metrics.open_vocabulary import Comparison, OpenVocabulary
 from seem.evaluation.metrics.panoptic import VOID, PanopticMap, PanopticQuality, Region
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
-from seem.evaluation.names import Names
-from seem.evaluation.tally import Line, Tally
 from seem.results import Results
 from seem.vocabulary import Vocabulary
 
@@ -128,7 +128,7 @@ class _Semantic:
 def told_classes(result: Results, vocabulary: Vocabulary) -> Int64[np.ndarray, "h w"]:
     """Draw a semantic result as class indices."""
     index = {number: k for k, number in enumerate(vocabulary.ids)}
-    drawn = np.full(result.photo_hw, IGNORED, np.int64)
+    drawn = np.full(result.image_hw, IGNORED, np.int64)
     for number, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
         drawn[mask] = index[number]
     return drawn
