@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from seem.data.dataset import MIN_AREA, Dataset, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
 from seem.evaluation.accumulator import Line, Tally
 from seem.evaluation.benchmark import Look, Measure
@@ -42,11 +42,11 @@ PIXEL_CENTRE = 0.5  # simulated outlines count from the centre of pixel 0, corne
 
 def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = "filled") -> Measure:
     """Prompt each object once with every kind."""
-    rules = (area_rule(MIN_AREA), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
+    rules = (area_rule(MIN_AREA_FRACTION), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
     return Measure(
         PROTOCOL,
         (Line(PROTOCOL, "model", PromptKindScores, rules),),
-        lambda photo: objects_asked(dataset, photo),
+        lambda photo: promptable_objects(dataset, photo),
         _Prompting(prompt_drawers(polygon_rule)).play,
     )
 
