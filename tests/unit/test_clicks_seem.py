@@ -11,7 +11,8 @@ import torch
 from pycocotools import mask as rle
 
 import tiny
-from seem.data.pack import Pack, validation_objects
+from seem.data.object_selection import validation_objects
+from seem.data.pack import Pack
 from seem.evaluation.protocols import clicks_seem
 from seem.evaluation.protocols.clicks_seem import Canvas, EncodedCanvas, on_canvas, play, score_clicks_seem
 from seem.models.decoder.draws import FairDraws

@@ -22,7 +22,7 @@ from colours import (
     make_video,
     painted,
 )
-from seem.data.dataset import validation_objects
+from seem.data.object_selection import validation_objects
 from seem.data.opening import open_dataset
 from seem.data.pack import Pack
 from seem.evaluation.benchmark import Look, play_all

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, click_truth, promptable_objects
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, click_truth, promptable_objects
 from seem.data.pack import Pack
 from seem.data.records import ImageRecord, ObjectRecord, ValidationObject
 from seem.evaluation.accumulator import Line, Tally

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, objects_by_name
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, objects_by_name
 from seem.data.pack import Pack
 from seem.data.records import DataError, ImageRecord, ObjectRecord, ReferringExpression
 from seem.evaluation.accumulator import Line, Tally
