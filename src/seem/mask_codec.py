@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seem.visualize import Bounds
+from seem.rasterize import PixelBox
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,7 +16,7 @@ class PackedMask:
     """One mask: its tight box (x0, y0, x1, y1), the pixels inside that box at eight a byte, and its area."""
 
     image_hw: tuple[int, int]
-    box: Bounds
+    box: PixelBox
     bits: NDArray[np.uint8]
     area: int
 

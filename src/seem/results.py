@@ -41,8 +41,9 @@ from seem.coco_format import (
 from seem.deprecation import renamed_attributes
 from seem.mask_codec import PackedMask
 from seem.prompts import Prompt
+from seem.rasterize import PixelBox
 from seem.version import __version__
-from seem.visualize import Bounds, cut_out, draw_overlay
+from seem.visualize import cut_out, draw_overlay
 from seem.vocabulary import Category, Vocabulary, distinct_colours
 from seem.writing import array_writer, checked_stem, png_writer, text_writer, write_together
 
@@ -120,7 +121,7 @@ class Proposal:
     predicted_iou: float
     stability_score: float
     point: tuple[float, float] | None
-    crop_box: Bounds
+    crop_box: PixelBox
 
 
 @renamed_attributes({"photo_hw": "image_hw"})
@@ -504,7 +505,7 @@ class Segment:
         return self.results.packed[self.index].decode()
 
     @property
-    def box(self) -> Bounds:
+    def box(self) -> PixelBox:
         """Tight box x0, y0, x1, y1 with exclusive maxima; zeros for an empty mask."""
         return self.results.packed[self.index].box
 

@@ -9,17 +9,15 @@ import colorsys
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
-from seem.rasterize import Coordinates, clip_segments, polyline_segments
+from seem.rasterize import Coordinates, PixelBox, clip_segments, polyline_segments
 from seem.vocabulary import Category, Colour, distinct_colours
-
-Bounds: TypeAlias = "tuple[int, int, int, int]"
 
 _PLATE = (18, 20, 24, 215)
 _MOST_HIDDEN = 0.15  # of the photo, by plates
@@ -38,7 +36,7 @@ class Region(Protocol):
         ...
 
     @property
-    def box(self) -> Bounds:
+    def box(self) -> PixelBox:
         """Tight box x0, y0, x1, y1 with exclusive maxima; zeros for an empty mask."""
         ...
 
@@ -219,7 +217,7 @@ def _draw_click(picture: Image.Image, point: Point) -> None:
     picture.paste(tile, (left, top), tile)
 
 
-def _click_bounds(picture: Image.Image, point: Point) -> Bounds:
+def _click_bounds(picture: Image.Image, point: Point) -> PixelBox:
     radius = max(2, 3 * _line_width(picture))
     x, y = int(point.position[0]), int(point.position[1])
     return x - radius, y - radius, x + radius + 1, y + radius + 1
@@ -231,7 +229,7 @@ def _draw_plates(
     captions: Sequence[str],
     colours: Sequence[Colour],
     masks: Sequence[Region],
-    clicks: Sequence[Bounds],
+    clicks: Sequence[PixelBox],
 ) -> None:
     """Write each caption on a small dark plate, large objects first, and never over a click.
 
@@ -256,7 +254,7 @@ def _draw_plates(
 
 
 def _tie(
-    picture: Image.Image, plate: Bounds, owner: NDArray[np.int32], index: int, box: Bounds, colour: Colour
+    picture: Image.Image, plate: PixelBox, owner: NDArray[np.int32], index: int, box: PixelBox, colour: Colour
 ) -> None:
     """Draw a line from a plate to the middle of its object, unless it stands on it."""
     x0, y0, x1, y1 = plate
@@ -298,8 +296,8 @@ def _plate(
 
 
 def _place_plate(
-    plate_wh: tuple[int, int], owner: NDArray[np.int32], index: int, box: Bounds, taken: Sequence[Bounds]
-) -> Bounds | None:
+    plate_wh: tuple[int, int], owner: NDArray[np.int32], index: int, box: PixelBox, taken: Sequence[PixelBox]
+) -> PixelBox | None:
     """Find the best free place: well inside the visible mask, else beside the object; None if neither is free."""
     (width, height), (photo_height, photo_width) = plate_wh, owner.shape
     if width > photo_width or 2 * height > photo_height:
@@ -319,7 +317,7 @@ def _place_plate(
     return None
 
 
-def _meet(one: Bounds, other: Bounds) -> bool:
+def _meet(one: PixelBox, other: PixelBox) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
@@ -328,8 +326,8 @@ def _best_inside(
     corner: tuple[int, int],
     plate_wh: tuple[int, int],
     image_hw: tuple[int, ...],
-    taken: Sequence[Bounds],
-) -> Bounds | None:
+    taken: Sequence[PixelBox],
+) -> PixelBox | None:
     """Try a grid of places over the mask: as much of the plate on the mask as possible, then near its middle."""
     (width, height), (x0, y0) = plate_wh, corner
     xs = np.unique(

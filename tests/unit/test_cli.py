@@ -318,7 +318,7 @@ def test_a_demonstration_that_fails_is_one_line(capsys, weights):
     assert demo(["small.png", "demo", weights]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    assert "lies outside the photo of 20 x 20 pixels" in err
+    assert "lies outside the image of 20 x 20 pixels" in err
 
 
 def test_the_embedded_model_is_the_one_described(monkeypatch):

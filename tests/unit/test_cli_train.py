@@ -186,7 +186,7 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
 
     def note(request, **more):
         asked.append((request, more))
-        return recipe.Outcome({}, {}, 0, 0, Path())
+        return recipe.FineTuningResult({}, {}, 0, 0, Path())
 
     monkeypatch.setattr(published, "finetune", note)
     words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-positive",

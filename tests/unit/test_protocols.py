@@ -180,7 +180,7 @@ def test_strokes_begin_on_the_object():
     for seed in range(20):
         for kind in (PromptKind.CIRCLE, PromptKind.SCRIBBLE):
             drawing = prompt_drawers("filled")[kind](RIGHT, seed)
-            points = np.concatenate([np.array(points) for points in drawing.strokes])
+            points = np.concatenate([np.array(points) for points in drawing.positions])
             assert RIGHT[points[:, 1].astype(int), points[:, 0].astype(int)].all()
 
 
@@ -253,14 +253,14 @@ def test_whole_photos_are_scored_in_three_ways(pack):
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    classes = full_image.stored_classes(pack, pack.photos[1], Names.of(pack))
+    classes = full_image.stored_classes(pack, pack.images[1], Names.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 
 
 def test_a_photo_without_a_map_is_left_out(pack):
     names = Names.of(pack)
-    asked = [[p.id for p in pack.photos if make(pack, names).items(p)] for make in (full_image.panoptic,
+    asked = [[p.id for p in pack.images if make(pack, names).items(p)] for make in (full_image.panoptic,
                                                                                    full_image.semantic)]  # fmt: skip
     assert asked == [[2], [2]]
 
@@ -310,7 +310,7 @@ def test_ids_that_begin_at_zero_are_moved(pack):
 
 def test_what_one_photo_shows_is_found_in_another(pack):
     measure = references.pairs(pack, seed=0)
-    (pair, kite) = measure.items(pack.photos[0])
+    (pair, kite) = measure.items(pack.images[0])
     assert (pair.name, pair.other.id, pair.shown.area, len(pair.truth)) == ("cat", 2, 330, 2)
     assert (kite.name, kite.shown.id) == ("kite", 22)
     model = ColourModel()
@@ -324,7 +324,7 @@ def test_pairs_follow_from_the_seed(tmp_path):
     pack = make_pack(tmp_path, photos=8)
 
     def others(seed):
-        return [pair.other.id for photo in pack.photos for pair in references.pairs(pack, seed).items(photo)]
+        return [pair.other.id for photo in pack.images for pair in references.pairs(pack, seed).items(photo)]
 
     assert others(0) == others(0) != others(1)
 
@@ -398,9 +398,9 @@ def test_objects_are_followed_beside_their_first_mask_copied(tmp_path):
 def test_davis_drops_the_last_frame_too_and_ignores_what_it_does_not_label(tmp_path):
     dataset = open_dataset(f"davis2017:{tiny_data.davis(tmp_path)}", "val")
     measure = videos.video(dataset)
-    (tracks,) = measure.items(dataset.photos[0])
+    (tracks,) = measure.items(dataset.images[0])
     assert [track.number for track in tracks] == [1, 2]
-    assert measure.items(dataset.photos[1]) == []
+    assert measure.items(dataset.images[1]) == []
     assert "all but the last" in measure.lines[0].rules[1]
 
 
@@ -418,7 +418,7 @@ def test_a_model_that_stops_early_is_told(tmp_path):
 
 
 def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path):
-    photos = make_pack(tmp_path, photos=12).photos
+    photos = make_pack(tmp_path, photos=12).images
     few, more = (drawn_places(photos, lambda photo: True, count, 3) for count in (4, 8))
     assert len(few) == 4
     assert set(few) < set(more)
@@ -431,7 +431,7 @@ def test_a_fingerprint_changes_with_any_object(pack):
     measure = clicks(pack, CONTESTANTS[:1], 1)
     (whole,) = scores_of(measure, pack)
     assert whole.selection == scores_of(measure, pack)[0].selection
-    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.photos}
+    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.images}
     (some,) = play_all(ColourModel(), pack, measure, items=fewer)
     assert whole.selection.fingerprint != some.selection.fingerprint
     assert (some.selection.photos, some.selection.items) == (2, 4)
@@ -446,7 +446,7 @@ def test_a_model_that_sees_no_numbers_is_told(pack):
 
 def test_a_photo_is_encoded_once_whoever_asks(pack):
     model = ColourModel()
-    look = Look(model, pack, pack.photos[0], 0)
+    look = Look(model, pack, pack.images[0], 0)
     assert look.seen is look.seen
     assert model.encoded == 1
     assert annotation(1, 1, CAT, LEFT)["area"] == 225

@@ -17,9 +17,9 @@ from seem.checkpoints.safe import atomic_write
 from seem.cli.errors import EXIT_FAILED
 from seem.cli.options import FLAG
 from seem.data.dataset import Dataset
-from seem.data.inspection import DataReport, inspect
-from seem.data.opening import Spec, list_splits, open_dataset
-from seem.data.readers.shards import PER_SHARD, shards_in, write_shards
+from seem.data.inspection import DatasetReport, inspect_dataset
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
+from seem.data.readers.shards import IMAGES_PER_SHARD, list_shards, write_shards
 from seem.data.records import DataError
 from seem.data.subset import draw_subset
 from seem.errors import SeemError
@@ -51,7 +51,7 @@ def check_command(
     as_json: Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object.")] = False,
 ) -> None:
     """Report what a data set holds and what is wrong with it; exit code 1 if anything is."""
-    spec = Spec.parse(path)
+    spec = DatasetSpec.parse(path)
     reports = inspect_parts(open_parts(spec, split), pixels=not quick)
     ok = all(report.ok for report in reports)
     if as_json:
@@ -80,8 +80,8 @@ def subset_command(
         subset = draw_subset(open_dataset(path, split), photos, seed, per_photo, step)
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(subset.to_json(), indent=1) + "\n", encoding="utf-8")
-    objects = sum(len(photo.objects) for photo in subset.photos)
-    typer.echo(f"{out}: {len(subset.photos)} photos, {objects} objects, fingerprint {subset.fingerprint[:16]}")
+    objects = sum(len(photo.objects) for photo in subset.images)
+    typer.echo(f"{out}: {len(subset.images)} photos, {objects} objects, fingerprint {subset.fingerprint[:16]}")
 
 
 @data_commands.command("shards")
@@ -89,7 +89,9 @@ def shards_command(
     path: DatasetArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
     split: SplitOption = None,
-    per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Number of photos in one tar file.")] = PER_SHARD,
+    per_shard: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of photos in one tar file.")
+    ] = IMAGES_PER_SHARD,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", metavar=FLAG, help="Replace existing shards in OUT.")
     ] = False,
@@ -100,16 +102,16 @@ def shards_command(
     """
     from seem.finetuning.datasets import without_images
 
-    spec = Spec.parse(path)
+    spec = DatasetSpec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):
         raise ValueError(f"OUT is the data set itself; choose another folder than {out}.")
-    old_shards = shards_in(out)
+    old_shards = list_shards(out)
     if old_shards and not overwrite:
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
     parts = open_parts(spec, split)
     reports = inspect_parts(parts, pixels=True)
-    usable = [without_images(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
-    num_photos = sum(len(part.photos) for part in usable)
+    usable = [without_images(part, report.unusable_images) for part, report in zip(parts, reports, strict=True)]
+    num_photos = sum(len(part.images) for part in usable)
     if num_photos == 0:
         raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")
     with progress_bar(num_photos, "writing") as step, temporary_folder_in(out) as temporary:
@@ -130,16 +132,16 @@ def replace_shards(old_shards: Sequence[Path], written: Path, out: Path) -> None
         file.replace(out / file.name)
 
 
-def describe_shards(part: Dataset, report: DataReport, num_shards: int) -> str:
+def describe_shards(part: Dataset, report: DatasetReport, num_shards: int) -> str:
     """Word what was written of one part of a data set."""
     plural = "s" if num_shards > 1 else ""
-    text = f"part {report.split}, {len(part.photos)} photos in {num_shards} tar{plural}"
-    if report.unusable:
-        text += f"; {len(report.unusable)} that cannot be used are left out"
+    text = f"part {report.split}, {len(part.images)} photos in {num_shards} tar{plural}"
+    if report.unusable_images:
+        text += f"; {len(report.unusable_images)} that cannot be used are left out"
     return text
 
 
-def open_parts(spec: Spec, split: str | None) -> list[Dataset]:
+def open_parts(spec: DatasetSpec, split: str | None) -> list[Dataset]:
     """Open one part of a data set, or all.
 
     Raises `ValueError` for a path that does not exist, `SeemError` for a data set that cannot be read at all.
@@ -153,10 +155,10 @@ def open_parts(spec: Spec, split: str | None) -> list[Dataset]:
         raise SeemError(str(error)) from error
 
 
-def inspect_parts(parts: Sequence[Dataset], *, pixels: bool) -> list[DataReport]:
+def inspect_parts(parts: Sequence[Dataset], *, pixels: bool) -> list[DatasetReport]:
     """Inspect the parts of a data set, with a progress bar on a terminal."""
-    with progress_bar(sum(len(part.photos) for part in parts), "looking") as step:
-        return [inspect(part, pixels=pixels, step=step) for part in parts]
+    with progress_bar(sum(len(part.images) for part in parts), "looking") as step:
+        return [inspect_dataset(part, pixels=pixels, step=step) for part in parts]
 
 
 @contextmanager

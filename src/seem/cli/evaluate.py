@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from seem.cli.options import FLAG, PRECISION_HELP, Precision, Values
 from seem.cli.report import progress_bar_style
-from seem.data.opening import Spec
+from seem.data.opening import DatasetSpec
 from seem.evaluation.compare import LoadedReport, comparison_table, read_reports, results_markdown
 from seem.evaluation.formatting import entry_line
 from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel
@@ -213,10 +213,10 @@ def print_report(
 def training_data_notes(report: EvaluationReport, request: EvaluationRequest) -> Iterator[str]:
     """Name the evaluated data sets that a fine-tuned model was trained on."""
     for text in request.data:
-        spec = Spec.parse(text)
-        part = spec.layout().own_split(spec.path, request.split)
+        spec = DatasetSpec.parse(text)
+        part = spec.layout().resolve_split(spec.path, request.split)
         for learnt in report.model.learnt:
-            if learnt.part == part and Spec.parse(learnt.spec).path.resolve() == spec.path.resolve():
+            if learnt.part == part and DatasetSpec.parse(learnt.spec).path.resolve() == spec.path.resolve():
                 share = "this part" if learnt.is_whole else "nine tenths of this part"
                 yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
 

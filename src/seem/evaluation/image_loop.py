@@ -53,10 +53,10 @@ def play_spots(
 
 def _read(steps: Sequence[Step], spot: Spot) -> _Ready:
     step, place = steps[spot[0]], spot[1]
-    photo = step.dataset.photos[place]
+    photo = step.dataset.images[place]
     asked = {k: step.measures[k].items(photo) for k in step.measures_at(place)}
     items = {k: some for k, some in asked.items() if len(some)}
-    return _Ready(spot, items, step.dataset.image(photo) if items else None)
+    return _Ready(spot, items, step.dataset.pixels(photo) if items else None)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class _Counting:
         step, tallies = self.steps[number], self.tallies[number]
         if ready.pixels is not None:
             pixels = ready.pixels
-            look = Look(model, step.dataset, step.dataset.photos[place], place, self.clock, lambda: pixels)
+            look = Look(model, step.dataset, step.dataset.images[place], place, self.clock, lambda: pixels)
             play_photo(look, [(step.measures[k], items, tallies[k]) for k, items in ready.items.items()])
         self.done.append(ready.spot)
         now = time.perf_counter()

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from seem.api import Model
-from seem.data.dataset import Dataset, ReadSet, sequences
-from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset
 from seem.evaluation.benchmark import Measure
@@ -122,7 +122,7 @@ class Step:
         """List the places of the photos that anything may be asked about."""
         drawn = [places for places in self.decided.places if places is not None]
         if len(drawn) < len(self.measures):
-            return list(range(len(self.dataset.photos)))
+            return list(range(len(self.dataset.images)))
         return sorted(frozenset[int]().union(*drawn))
 
 
@@ -179,21 +179,21 @@ def _step(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -
 def _drawn(measure: Measure, dataset: Dataset, request: EvaluationRequest) -> frozenset[int] | None:
     if request.at_most is None and request.subset is None:
         return None
-    most = len(dataset.photos) if request.at_most is None else request.at_most
-    return frozenset(drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
+    most = len(dataset.images) if request.at_most is None else request.at_most
+    return frozenset(drawn_places(dataset.images, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
 
 
 def open_split(spec: str, split: str) -> Dataset:
     """Open a part of a data set that has a photo."""
     dataset = open_dataset(spec, split)
-    if not dataset.photos:
+    if not dataset.images:
         raise ValueError(f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}.")
     return dataset
 
 
 def is_asked(measure: Measure, dataset: Dataset) -> bool:
     """Whether there is any photo that this measure asks about."""
-    return any(len(measure.items(photo)) for photo in dataset.photos)
+    return any(len(measure.items(photo)) for photo in dataset.images)
 
 
 def name_of(model: ModelUnderTest) -> str:
@@ -202,13 +202,13 @@ def name_of(model: ModelUnderTest) -> str:
         return NO_MODEL
     if not isinstance(model, Model):
         return type(model).__name__
-    sets = dict.fromkeys(Spec.parse(each.spec).path.name for each in model.learnt)
+    sets = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.learnt)
     return f"{model.name} fine-tuned on {', '.join(sets)}" if sets else model.name
 
 
 def kind_of(dataset: Dataset) -> str:
     """Say which format a data set has."""
-    return "pack" if isinstance(dataset, Pack) else dataset.kind if isinstance(dataset, ReadSet) else "other"
+    return "pack" if isinstance(dataset, Pack) else dataset.kind if isinstance(dataset, LazyDataset) else "other"
 
 
 def abilities(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
@@ -295,7 +295,7 @@ def _composition(dataset: Dataset, request: EvaluationRequest, model: ModelUnder
 
 
 def _reference(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    if sequences(dataset):
+    if video_frames(dataset):
         return [references.in_context(dataset)]
     return [references.pairs(dataset, request.seed)]
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
 from seem.checkpoints.safe import atomic_write
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.dataset import Dataset
 from seem.errors import SeemError
 from seem.evaluation.compare import LoadedReport
@@ -142,14 +142,14 @@ class _Picture:
 
 def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path) -> Iterator[Path]:
     """Draw the cases that went worst: what was missed in green, what is too much in red, what is right in both."""
-    photos = {photo.id: photo for photo in dataset.photos}
+    photos = {photo.id: photo for photo in dataset.images}
     for report in reports:
         for entry in report.entries:
             chosen = entry["selection"]
             if (chosen["set_name"], chosen["split"]) != (dataset.name, dataset.split) or not entry.get("worst"):
                 continue
             cases = [case for case in entry["worst"] if case["photo"] in photos]
-            tiles = [_tile(dataset.image(photos[case["photo"]]), case) for case in cases]
+            tiles = [_tile(dataset.pixels(photos[case["photo"]]), case) for case in cases]
             place = folder / f"{_stem(report.label, dataset.name, entry['protocol'], entry['contestant'], 'worst')}.png"
             with atomic_write(place) as aside:
                 contact_sheet(tiles).save(aside, format="png")
@@ -173,7 +173,7 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
 
 def _tile(pixels: UInt8[np.ndarray, "h w 3"], case: dict[str, Any]) -> Image.Image:
     hw = (int(case["hw"][0]), int(case["hw"][1]))
-    truth, told = (runs.decode(case[name], hw) for name in ("truth", "predicted"))
+    truth, told = (coco_rle.rle_to_mask(case[name], hw) for name in ("truth", "predicted"))
     painted = Image.fromarray(_painted(pixels, truth, told))
     painted.thumbnail(TILE)
     tile = Image.new("RGB", (TILE[0], TILE[1] + CAPTION), "white")

@@ -206,7 +206,7 @@ def data_card(step: Step, classes: str | None) -> DataCard:
         name=dataset.name,
         split=dataset.split,
         kind=kind_of(dataset),
-        photos=len(dataset.photos),
+        photos=len(dataset.images),
         fingerprint=step.decided.fingerprint,
         classes={category.id: category.name for category in scored},
     )

@@ -118,7 +118,7 @@ def draw_worst(path: Path, cases: Sequence[Case]) -> None:
 
 def draw_case(case: Case) -> Image.Image:
     """Draw one case with a line of text above."""
-    pixels = case.dataset.image(case.photo)
+    pixels = case.dataset.pixels(case.photo)
     scale = CELL / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     picture = Image.new("RGB", (2 * CELL, size[1] + HEAD), BACK)

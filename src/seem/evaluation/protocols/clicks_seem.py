@@ -171,7 +171,7 @@ def score_clicks_seem(
     """Score the given objects; photos are encoded once, `step` is called after each object."""
     asked: dict[int, list[ObjectRecord]] = {}
     for item in objects:
-        asked.setdefault(item.photo.id, []).append(item.truth)
+        asked.setdefault(item.image.id, []).append(item.truth)
     return play_all(model, dataset, clicks_seem(dataset, clicks, draws), step, asked)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seem.data.dataset import Dataset, objects_asked
-from seem.data.records import ObjectRecord, PhotoRecord
+from seem.data.dataset import Dataset, promptable_objects
+from seem.data.records import ImageRecord, ObjectRecord
 from seem.evaluation.accumulator import Line, Tally
 from seem.evaluation.benchmark import Look, Measure
 from seem.evaluation.click_methods import CONTESTANTS, TOLD
@@ -47,15 +47,15 @@ def phrase_and_stroke(dataset: Dataset) -> Measure:
     )
 
 
-def described(dataset: Dataset, photo: PhotoRecord) -> list[Described]:
+def described(dataset: Dataset, photo: ImageRecord) -> list[Described]:
     """List the objects of a photo that something is said about."""
     if dataset.expressions:
         return [
             Described(each.sentences[0], object_of(dataset, each))
             for each in dataset.expressions
-            if each.photo_id == photo.id
+            if each.image_id == photo.id
         ]
-    objects = objects_asked(dataset, photo)
+    objects = promptable_objects(dataset, photo)
     return [Described(each.category.text, each) for each in objects if each.category.text]
 
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from seem.data.dataset import MIN_AREA, Dataset, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
 from seem.evaluation.accumulator import Line, Tally
 from seem.evaluation.benchmark import Look, Measure
@@ -37,16 +37,16 @@ PROTOCOL = "prompts: 1-IoU"
 
 Drawer: TypeAlias = "Callable[[Bool[np.ndarray, 'h w'], int], VisualPrompt]"
 
-PIXEL_CENTRE = 0.5  # simulation counts from the centre of pixel 0, prompts from its corner
+PIXEL_CENTRE = 0.5  # simulated outlines count from the centre of pixel 0, corners of a Polygon from its left edge
 
 
 def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = "filled") -> Measure:
     """Prompt each object once with every kind."""
-    rules = (area_rule(MIN_AREA), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
+    rules = (area_rule(MIN_AREA_FRACTION), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
     return Measure(
         PROTOCOL,
         (Line(PROTOCOL, "model", PromptKindScores, rules),),
-        lambda photo: objects_asked(dataset, photo),
+        lambda photo: promptable_objects(dataset, photo),
         _Prompting(prompt_drawers(polygon_rule)).play,
     )
 
@@ -113,7 +113,7 @@ def _box(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
 
 def _brushed(drawn: SimulatedPrompt, truth: Bool[np.ndarray, "h w"]) -> Scribble:
     runs = [run for path in drawn.paths for run in runs_inside(path, truth)]
-    return Scribble([(run + PIXEL_CENTRE).tolist() for run in runs], width=float(drawn.width))
+    return Scribble([run.tolist() for run in runs], width=float(drawn.width))
 
 
 def _polygon(drawn: SimulatedPrompt) -> VisualPrompt:
