@@ -94,8 +94,7 @@ def other_tables(reports: Sequence[PublishedScores]) -> list[str]:
 def network_name(scores: PublishedScores) -> str:
     """Return the name of the network that was measured, and the setting."""
     name = scores.model if " " in scores.model else f"`{scores.model}`"
-    details = [detail for detail in (scores.setting, scores.note) if detail]
-    return ", ".join([name, *details])
+    return ", ".join(filter(None, [name, scores.setting, scores.note]))
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
