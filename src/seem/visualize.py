@@ -9,12 +9,12 @@ import colorsys
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from seem.mask_codec import PackedMask
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 from seem.rasterize import Coordinates, PixelBox, clip_segments, polyline_segments
 from seem.vocabulary import Category, Colour, distinct_colours
@@ -26,38 +26,9 @@ _POSITIVE, _NEGATIVE = (34, 197, 94), (239, 68, 68)
 _SMOOTHING = 4  # small shapes are drawn this much larger, then reduced
 
 
-@runtime_checkable
-class Region(Protocol):
-    """What drawing needs to know of a mask: a packed mask of a result is one."""
-
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        """Height and width of the photo."""
-        ...
-
-    @property
-    def box(self) -> PixelBox:
-        """Tight box x0, y0, x1, y1 with exclusive maxima; zeros for an empty mask."""
-        ...
-
-    @property
-    def area(self) -> int:
-        """Pixels in the mask."""
-        ...
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """The box as an index into an (H, W) array."""
-        ...
-
-    def crop(self) -> NDArray[np.bool_]:
-        """Return what is inside the box."""
-        ...
-
-
 def draw_overlay(
     photo: NDArray[np.uint8],
-    masks: Sequence[Region],
+    masks: Sequence[PackedMask],
     categories: Sequence[Category | None],
     captions: Sequence[str] | None,
     prompts: Sequence[Prompt],
@@ -79,7 +50,7 @@ def draw_overlay(
     return picture
 
 
-def cut_out(pixels: NDArray[np.uint8], mask: Region) -> Image.Image:
+def cut_out(pixels: NDArray[np.uint8], mask: PackedMask) -> Image.Image:
     """Cut one object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
     if mask.area == 0:
         return Image.new("RGBA", (1, 1), (0, 0, 0, 0))
@@ -112,7 +83,7 @@ def _vivid(colour: Colour, turn: float) -> Colour:
 
 
 def _paint(
-    photo: NDArray[np.uint8], masks: Sequence[Region], colours: Sequence[Colour], alpha: float
+    photo: NDArray[np.uint8], masks: Sequence[PackedMask], colours: Sequence[Colour], alpha: float
 ) -> tuple[Image.Image, NDArray[np.int32]]:
     """Tint each mask and draw its inner edge, large masks first; also return which mask is on top (-1: none)."""
     owner = np.full(photo.shape[:2], -1, dtype=np.int32)
@@ -133,7 +104,7 @@ def _paint(
     return Image.fromarray(canvas), owner
 
 
-def _eroded(mask: Region, crop: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+def _eroded(mask: PackedMask, crop: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """Keep pixels whose whole neighbourhood is inside; the border of the photo is no edge."""
     (x0, y0, x1, y1), (height, width) = mask.box, mask.image_hw
     if mask.area == 0:
@@ -228,7 +199,7 @@ def _draw_plates(
     owner: NDArray[np.int32],
     captions: Sequence[str],
     colours: Sequence[Colour],
-    masks: Sequence[Region],
+    masks: Sequence[PackedMask],
     clicks: Sequence[PixelBox],
 ) -> None:
     """Write each caption on a small dark plate, large objects first, and never over a click.

@@ -709,7 +709,7 @@ def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo)
 def test_results_outlive_their_photo(model):
     result = model.encode(picture(53, 37)).segment(seem.Point(4, 2))
     assert len(result.labels) == 1
-    assert isinstance(result.photo, Image.Image)
+    assert isinstance(result.image, Image.Image)
 
 
 def test_provenance_says_what_ran(model, photo):
