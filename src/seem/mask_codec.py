@@ -27,7 +27,7 @@ class PackedMask:
             return mask
         mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
         if mask.shape != image_hw or mask.dtype != np.bool_:
-            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the photo needs bool of {image_hw}.")
+            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the image needs bool of {image_hw}.")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if len(rows) == 0:
             return cls(image_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)

@@ -309,6 +309,20 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
     assert ran.err == "seem: street.png: nano has one query an object: no further candidates\n"
 
 
+def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
+    (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), second_look=True)
+    assert record["annotations"] == expected.to_coco()["annotations"]
+    assert record["annotations"] != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
+
+
+def test_the_old_name_of_zoom_in_refinement_still_works(run, photo):
+    (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
+    old = run(photo, "--box", "5,5,20,20", "--second-look", "--json", "--overwrite")
+    assert old.records[0]["annotations"] == record["annotations"]
+    assert old.err == "seem: --second-look is now --refine zoom; the old option goes in the next version.\n"
+
+
 def detections(**changes):
     """Write what a detector would."""
     rows = [
@@ -697,6 +711,11 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         ),
         (["--point", "1,1", "--candidates", "0"], "candidates is 0; it is a whole number, at least 1"),
         (["--candidates", "many"], "see seem segment --help"),
+        (
+            ["--refine", "zoom"],
+            "--refine zoom crops around an object; add a prompt that says which one, or leave it out",
+        ),
+        (["--point", "1,1", "--refine", "twice"], "'twice' is not"),
         (["--reference-box", "1,2,3,4"], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
         (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
         (["--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),

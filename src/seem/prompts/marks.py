@@ -281,7 +281,7 @@ class Mask:
     padded input, inside where positive. The mask keeps a read-only copy of either, the array as bool.
 
     An array is a mark: its pixels are of the object, which may be larger. For nano, an outline of the whole object is
-    better given as a `Polygon`, and an earlier result as its logits (measured in `docs/nano.md`).
+    better given as a `Polygon`, and an earlier result as its logits (measured in `docs/nano/`).
     """
 
     positive: ClassVar[bool] = True
