@@ -14,7 +14,7 @@ from seem.data.transforms import Augmentation, augment
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.seem import COCO_PHOTOS, Ablation, config
+from seem.recipes.seem import COCO_IMAGES, Ablation, published_config
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import Judgement, ObjectTargets, Targets
 from seem.training.engine import schedule
@@ -277,7 +277,7 @@ def test_templates_surround_names():
 
 
 def test_the_recipe_is_that_of_the_paper():
-    settings = config(COCO_PHOTOS, 16)
+    settings = published_config(COCO_IMAGES, 16)
     assert settings.steps == 369_647
     factors = [schedule(int(share * settings.steps), settings) for share in (0.0, 0.88, 0.89, 0.97)]
     assert factors == pytest.approx([1.0, 1.0, 0.1, 0.01])
