@@ -18,7 +18,7 @@ from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.recipes.finetune import Request
-from seem.training import course, engine
+from seem.training import distributed, steps
 from tiny import tiny_nano, tiny_network, tiny_relative
 
 HW = (48, 64)
@@ -134,7 +134,7 @@ def main(arguments):
     out, weights, *data = arguments
     zoo.KNOWN, _ = use_tiny_nano(Path(weights).parent)
     if plug is not None:
-        real = course.priced
+        real = steps.compute_loss
 
         def pulled(*rest, count=[0]):  # noqa: B006
             count[0] += 1
@@ -142,12 +142,12 @@ def main(arguments):
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*rest)
 
-        course.priced = pulled
-    engine.join_world()
+        steps.compute_loss = pulled
+    distributed.join_world()
     try:
         finetune.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
     finally:
-        engine.leave_world()
+        distributed.leave_world()
 
 
 if __name__ == "__main__":

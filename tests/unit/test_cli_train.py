@@ -19,9 +19,9 @@ from seem.cli.train import RECIPES
 from seem.recipes import finetune as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
-from seem.training import course, engine, team
+from seem.training import distributed, steps
 from seem.training.captions import caption_terms
-from seem.training.engine import LOG_FILE
+from seem.training.run_log import LOG_FILE
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
 
@@ -87,7 +87,7 @@ def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeyp
     data = tiny.bricks(tmp_path / "bricks")
     words = ["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "4", "--size", "64"]
     with monkeypatch.context() as patch:
-        patch.setattr(course, "priced", interrupted_at(3, course.priced))
+        patch.setattr(steps, "compute_loss", interrupted_at(3, steps.compute_loss))
         assert main([*words, "--processes", "1"]) == 130
     out, err = capsys.readouterr()
     assert out.endswith(
@@ -99,7 +99,7 @@ def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeyp
 
 def test_before_a_run_has_begun_there_is_nothing_to_go_on_with(tmp_path, capsys, monkeypatch):
     data = tiny.bricks(tmp_path / "bricks")
-    monkeypatch.setattr(course, "priced", interrupted_at(1, course.priced))
+    monkeypatch.setattr(steps, "compute_loss", interrupted_at(1, steps.compute_loss))
     assert main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--processes", "1"]) == 130
     assert "--resume" not in capsys.readouterr().out
 
@@ -211,7 +211,7 @@ def test_xdecoder_learns_from_captions_phrases_and_nouns(tmp_path, monkeypatch, 
         charged.append(caption_terms(*given))
         return charged[-1]
 
-    monkeypatch.setattr("seem.training.published.caption_terms", note)
+    monkeypatch.setattr("seem.training.objectives.published.caption_terms", note)
     words = ["train", "seem", "--data", str(data), "--out", str(tmp_path / "run"), "--model", str(weights),
              "--steps", "1", "--size", "64", "--batch", "2", "--device", "cpu"]  # fmt: skip
     assert main([*words, *([] if asked else ["--no-captions"])]) == 0, capsys.readouterr().err
@@ -257,7 +257,7 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys)
 
 def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, monkeypatch):
     counts = []
-    monkeypatch.setattr(team, "together", lambda count, work: counts.append(count))
+    monkeypatch.setattr(distributed, "run_in_processes", lambda count, work: counts.append(count))
     (tmp_path / "state.pt").write_bytes(b"")
     settings = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
     (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": settings}))
@@ -265,7 +265,7 @@ def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, m
     assert main([*command, "--resume"]) == 0
     assert main([*command, "--resume", "--processes", "2"]) == 0
     assert counts == [3, 2]  # the run itself refuses the second
-    for module in (engine, recipe):
+    for module in (distributed, recipe):
         monkeypatch.setattr(module, "under_torchrun", lambda: True)  # which has started as many as it was told
     assert main([*command, "--resume"]) == 0
     assert counts == [3, 2, 1]

@@ -33,10 +33,11 @@ from seem.recipes import finetune as recipe
 from seem.recipes import seem as published
 from seem.recipes.finetune import Plan, finetune
 from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
-from seem.training import course, room
-from seem.training.engine import TrainConfig
-from seem.training.pictures import round_values
-from seem.training.published import PublishedObjective
+from seem.training import batch_sampler, resources, steps
+from seem.training.config import TrainConfig
+from seem.training.figures import round_values
+from seem.training.objectives import objective_for
+from seem.training.objectives.published import Ablation
 from tiny import tiny_network
 
 NAN = float("nan")
@@ -193,8 +194,10 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
         evens.append(model.network.config.even_presence)
         return recipe.Regions(0.23, 71.0)
 
-    monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
-    monkeypatch.setattr(recipe, "measure_regions", regions)
+    monkeypatch.setattr(
+        recipe, "calibrate_presence", lambda model, held, most: recipe.PresenceCalibration(0.07, 81.0, 92.0)
+    )
+    monkeypatch.setattr(recipe, "calibrate_regions", regions)
     said: list[str] = []
     finetune(replace(request, out=out), resume=True, say=said.append)
     model = seem.load(out, device="cpu", precision="exact")
@@ -277,7 +280,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(finished, weights, tm
 
 
 def test_a_run_stops_where_nothing_gets_better(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe.Run, "score", lambda self, network, most=None: recipe.Scores(1, click=50.0))
+    monkeypatch.setattr(recipe.Run, "score", lambda self, network, most=None: recipe.ValidationScores(1, click=50.0))
     said: list[str] = []
     request = tiny.request_for(finished[3].data, tmp_path / "stale", weights, patience=2)
     outcome = finetune(request, say=said.append)
@@ -349,7 +352,7 @@ def test_upkeep_is_timed_on_weights_that_stay():
 
 
 def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished, weights, tmp_path, monkeypatch):
-    real, calls = course.priced, []
+    real, calls = steps.compute_loss, []
 
     def spoilt(*rest):
         calls.append(rest)
@@ -357,7 +360,7 @@ def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished,
         return (loss * NAN if len(calls) > 3 else loss), terms
 
     out = copy_of_plan(finished[0], tmp_path / "run")
-    monkeypatch.setattr(course, "priced", spoilt)
+    monkeypatch.setattr(steps, "compute_loss", spoilt)
     with pytest.raises(SeemError, match=r"loss of step 3 is nan; the last good state .*\(photos bricks \d") as found:
         finetune(tiny.request_for(finished[3].data, out, weights), resume=True, say=lambda text: None)
     assert "\n" not in str(found.value)
@@ -385,7 +388,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(finished, weights, tmp_p
 
 
 def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000))
     with pytest.raises(SeemError, match="MB free, the run needs about"):
         finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights), say=lambda text: None)
 
@@ -643,7 +646,7 @@ def test_photos_that_the_disk_has_no_room_for_are_read_when_they_are_drawn(tmp_p
         monkeypatch.setattr(recipe, "CACHE_SHARE", share)
         bank = recipe.bank_of(material, 64, tmp_path / place)
         assert (tmp_path / place / recipe.CACHE_FILE).is_file() == (place == "kept")
-        samples.append(course.Course(bank, 64, 2, 0).samples(3))
+        samples.append(batch_sampler.BatchSampler(bank, 64, 2, 0).draw_samples(3))
     assert all(np.array_equal(one.image, other.image) for one, other in zip(*samples, strict=True))
 
 
@@ -664,10 +667,8 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
 def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch, no_trial, processes, expected):
     weights = tiny.use_tiny_xdecoder(tmp_path, monkeypatch)
     folder = tiny.bricks(tmp_path / "bricks", count=40)
-    monkeypatch.setattr(recipe, "world", lambda: (0, processes))
-    plan, _ = planned(
-        [folder], tmp_path / "run", weights, PublishedObjective(), published.config(), size=None, batch=None
-    )
+    monkeypatch.setattr(recipe, "rank_and_world_size", lambda: (0, processes))
+    plan, _ = planned([folder], tmp_path / "run", weights, Ablation(), published.config(), size=None, batch=None)
     assert (plan.config.batch, plan.config.accumulate) == expected
     assert (plan.config.learning_rate, plan.size) == (1e-4, 1024)
     network = recipe.opened(str(weights), False, 0).network
@@ -735,7 +736,10 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     bank = recipe.bank_of(recipe.gather([source], 0), 64, tmp_path)
     loaded.network.train()
     trial = recipe.try_out(
-        loaded.network, course.Course(bank, 64, 2, 0), course.loss_for(loaded.network, loaded.tokenizer()), 4
+        loaded.network,
+        batch_sampler.BatchSampler(bank, 64, 2, 0),
+        objective_for(loaded.network, loaded.tokenizer()),
+        4,
     )
     assert trial.batch in (2, 4)
     assert trial.seconds > 0
@@ -754,7 +758,7 @@ def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights,
 
     monkeypatch.setattr(recipe, "one_step", measured)
     network = recipe.open_network(str(weights)).network
-    trial = recipe.try_out(network, course.Course(PhotoBank([]), 64, 2, 0), lambda model, asked: None, 2)
+    trial = recipe.try_out(network, batch_sampler.BatchSampler(PhotoBank([]), 64, 2, 0), lambda model, asked: None, 2)
     assert (trial.arithmetic, trial.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 

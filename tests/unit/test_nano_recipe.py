@@ -19,10 +19,11 @@ from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.build import build
 from seem.recipes import nano as recipe
-from seem.training.course import draw_pairs, with_objects
-from seem.training.curves import read_results
-from seem.training.engine import DivergedError, TrainConfig
-from seem.training.validation import Scores
+from seem.training.batch_sampler import draw_nonempty_sample, draw_sample_pairs
+from seem.training.config import TrainConfig
+from seem.training.engine import DivergedError
+from seem.training.run_log import read_results
+from seem.training.validation import ValidationScores
 from tiny import tiny_nano
 
 
@@ -77,15 +78,15 @@ def test_a_photo_without_objects_is_passed_over():
     sampler = TrainingSampler(PhotoBank([EMPTY, TWO]), size=32)
     empty = next(i for i in range(50) if not len(sampler[i].masks))
     full = next(i for i in range(50) if len(sampler[i].masks))
-    assert len(with_objects(sampler, empty).masks)
-    assert np.array_equal(with_objects(sampler, full).image, sampler[full].image)
-    first, again = (with_objects(sampler, empty).image for _ in range(2))
+    assert len(draw_nonempty_sample(sampler, empty).masks)
+    assert np.array_equal(draw_nonempty_sample(sampler, full).image, sampler[full].image)
+    first, again = (draw_nonempty_sample(sampler, empty).image for _ in range(2))
     assert np.array_equal(first, again)
 
 
 def test_a_bank_without_objects_is_reported():
     with pytest.raises(SeemError, match="20 photos in a row showed no object at 32 x 32 pixels"):
-        with_objects(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
+        draw_nonempty_sample(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
@@ -194,7 +195,7 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
 
     def score(model, held, most):
         asked.append(([pack.photos for pack in held], most, model.network.training))
-        return Scores(4, click=10.0 * len(asked), names=None)
+        return ValidationScores(4, click=10.0 * len(asked), names=None)
 
     for name in ("coco_full", "duts"):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -209,7 +210,7 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
 
 
 def test_a_loss_that_is_not_finite_names_its_photos(tmp_path, tiny_run, monkeypatch):
-    monkeypatch.setattr(recipe, "spoken_loss", lambda network, *rest: torch.tensor(float("nan")))
+    monkeypatch.setattr(recipe, "text_prompt_loss", lambda network, *rest: torch.tensor(float("nan")))
     with pytest.raises(DivergedError, match=r"loss of step 0 is nan; .*photos .*coco_full 2"):
         tiny_run(tmp_path)
 
@@ -267,15 +268,15 @@ def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
 def test_every_second_photo_shows_something_of_the_one_before():
     kites = banked_photo(4, ((8, 8, 30, 30),))
     sampler = TrainingSampler(PhotoBank([TWO, kites, EMPTY]), size=32)
-    first, partner, third, _ = draw_pairs(sampler, 10, 4)
+    first, partner, third, _ = draw_sample_pairs(sampler, 10, 4)
     assert set(first.names) & set(partner.names)
-    assert np.array_equal(draw_pairs(sampler, 10, 4)[2].image, third.image)
+    assert np.array_equal(draw_sample_pairs(sampler, 10, 4)[2].image, third.image)
 
 
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 1.0)
     sampler = TrainingSampler(PhotoBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
-    plain, joined = draw_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    plain, joined = draw_sample_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
     grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
     assert sum(grown) >= 4
     assert not grown[-1]  # has no partner

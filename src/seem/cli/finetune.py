@@ -60,7 +60,7 @@ def finetune(
 ) -> None:
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
     from seem.recipes.finetune import Request, processes_for
-    from seem.training.team import together
+    from seem.training.distributed import run_in_processes
 
     request = Request(
         data=tuple(data),
@@ -81,7 +81,7 @@ def finetune(
     )
     count = processes_for(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
-        together(count, work, request, resume, overwrite, quiet)
+        run_in_processes(count, work, request, resume, overwrite, quiet)
 
 
 def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
@@ -98,7 +98,7 @@ def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
 @contextmanager
 def told_how_to_go_on(out: Path) -> Iterator[None]:
     """Say after an interruption that the run in `out` can be gone on with, if there is one."""
-    from seem.training.engine import STATE_FILE
+    from seem.training.checkpoint import STATE_FILE
 
     try:
         yield

@@ -80,7 +80,7 @@ def train(
     if recipe not in RECIPES:
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
     from seem.recipes.finetune import Request, processes_for
-    from seem.training.team import together
+    from seem.training.distributed import run_in_processes
 
     request = Request(
         data=tuple(data),
@@ -100,17 +100,17 @@ def train(
     switches = (rounds, memory, positive, negative, objects, phrases, visual, captions)
     if recipe == "nano":
         from seem.recipes import nano
-        from seem.training.engine import under_torchrun
+        from seem.training.distributed import under_torchrun
 
         check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
         before = nano.begun(out)["processes"] if resume and not under_torchrun() else None
         count = processes_for(request, processes or before, overwrite=overwrite)
         with told_how_to_go_on(out):
-            together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
+            run_in_processes(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
         return
     count = processes_for(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
-        together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
+        run_in_processes(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
 
 
 def train_published(
@@ -123,9 +123,10 @@ def train_published(
 ) -> None:
     """Run the published recipe as one of the processes of a run, or as the only one."""
     from seem.recipes import seem as published
+    from seem.training.objectives.published import Ablation
 
     screen = Screen(quiet)
-    ablation = published.Ablation(*switches)
+    ablation = Ablation(*switches)
     try:
         published.run(
             request, ablation, finer_masks, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live
@@ -145,7 +146,7 @@ def check_nano(
     """Refuse what the recipe of the embedded model does not know, and a folder that holds another run."""
     from seem.data.opening import Spec
     from seem.recipes.nano import WEIGHTS_FILE
-    from seem.training.engine import STATE_FILE
+    from seem.training.checkpoint import STATE_FILE
 
     request.check()
     ablated = switches != (5, *[True] * 7)
@@ -176,28 +177,28 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     from seem.loading import embedded
     from seem.recipes import nano
     from seem.recipes.finetune import begin_folder, counted, meet, nothing
-    from seem.training.curves import RESULTS_FILE
-    from seem.training.engine import show, world
-    from seem.training.pictures import CURVES_FILE
+    from seem.training.distributed import rank_and_world_size
+    from seem.training.figures import CURVES_FILE
+    from seem.training.run_log import RESULTS_FILE, print_log_row
 
     if model not in (None, "nano") and not Path(str(model)).is_file():
         raise ValueError(f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from.")
     if overwrite:
-        if world()[0] == 0:
+        if rank_and_world_size()[0] == 0:
             begin_folder(request.out)
             (request.out / nano.WEIGHTS_FILE).unlink(missing_ok=True)
-        meet(world()[1])
+        meet(rank_and_world_size()[1])
     usual = nano.config(seed=request.seed)
     if model is None:
         usual = replace(usual, learning_rate=nano.RATE_FROM_NOTHING)
     asked = {name: getattr(request, name) for name in ("steps", "batch", "learning_rate", "minutes")}
     settings = replace(usual, **{name: value for name, value in asked.items() if value is not None})
-    say = nothing if quiet or world()[0] else write_line
-    each = f" in each of {world()[1]} processes" if world()[1] > 1 else ""
+    say = nothing if quiet or rank_and_world_size()[0] else write_line
+    each = f" in each of {rank_and_world_size()[1]} processes" if rank_and_world_size()[1] > 1 else ""
     rate = f"at learning rate {settings.learning_rate:g}"
     say(f"{counted(settings.steps, 'step')} of {settings.batch} photos{each} {rate}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
-        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
+        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else print_log_row)
     say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")

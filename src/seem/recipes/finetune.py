@@ -46,38 +46,27 @@ from seem.data.transforms import Augmentation
 from seem.errors import SeemError
 from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
+from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.recipes.finer import with_finer_masks
 from seem.recipes.material import Material, Source, gather, survey
 from seem.simulation.strokes import PUBLISHED, PolygonRule
-from seem.training import room
-from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
-from seem.training.curves import RESULTS_FILE, Board, Results, read_log
-from seem.training.engine import (
-    LOG_FILE,
-    STATE_FILE,
-    Hooks,
-    TrainConfig,
-    make_optimizer,
-    mean_over_processes,
-    step_of,
-    train,
-    under_torchrun,
-    world,
-)
-from seem.training.parts import check_parts, freeze, freeze_statistics, parts_of, rates_of
-from seem.training.pictures import CURVES_FILE, draw_progress, draw_worst
-from seem.training.published import PublishedObjective
+from seem.training import resources
+from seem.training.batch_sampler import BatchSampler
+from seem.training.calibration import PresenceCalibration, RegionCalibration, calibrate_presence, calibrate_regions
+from seem.training.checkpoint import STATE_FILE, checkpoint_step
+from seem.training.config import TrainConfig
+from seem.training.distributed import mean_over_processes, rank_and_world_size, under_torchrun
+from seem.training.engine import Hooks, run_training
+from seem.training.figures import CURVES_FILE, draw_run_curves, draw_worst_cases
+from seem.training.objectives import Objective, objective_for
+from seem.training.objectives.published import Ablation
+from seem.training.optimizer import make_optimizer
+from seem.training.parts import check_parts, freeze, freeze_statistics, learning_rate_factors, parameters_by_part
+from seem.training.run_log import LOG_FILE, RESULTS_FILE, ScoreHistory, TensorBoardLog, read_log
+from seem.training.steps import compute_loss, make_step_function
 from seem.training.targets import PromptMix
-from seem.training.validation import (
-    LOOKED_AT,
-    Presence,
-    Regions,
-    Scores,
-    measure_presence,
-    measure_regions,
-    score,
-)
+from seem.training.validation import INSPECTED_IMAGES, ValidationScores, score
 from seem.vocabulary import Vocabulary
 
 RUN_FILE, BEST_FILE, SUMMARY_FILE = "run.json", "best.safetensors", "summary.json"
@@ -100,7 +89,7 @@ FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
-PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, repeat_objects=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 LARGEST = 4096
@@ -161,7 +150,7 @@ class Request:
         if (self.patience or 0) < 0 or self.seed < 0:
             raise ValueError("--patience and --seed must be 0 or more.")
         check_parts(self.freeze or ())
-        for part, factor in rates_of(dict(self.rates)):
+        for part, factor in learning_rate_factors(dict(self.rates)):
             if not 0 < factor < math.inf:
                 raise ValueError(
                     f"--rate {part.rstrip('.')}={factor:g}: it must be more than 0; --freeze lets a part not learn."
@@ -176,7 +165,7 @@ class Plan:
     sources: tuple[Source, ...]
     freeze: tuple[str, ...]
     size: int
-    arithmetic: Arithmetic
+    arithmetic: Precision
     device: str
     config: TrainConfig
     step_seconds: float
@@ -262,7 +251,7 @@ def finetune(
     overwrite: bool = False,
     say: Say = print,
     live: Say | None = None,
-    objective: PublishedObjective | None = None,
+    objective: Ablation | None = None,
     base: TrainConfig | None = None,
     finer_masks: Path | None = None,
 ) -> Outcome:
@@ -283,7 +272,7 @@ def finetune(
         SeemError: work that failed: weights, disk, a loss that is not finite.
     """
     request.check()
-    rank, processes = world()
+    rank, processes = rank_and_world_size()
     device = usable_device(request.device)
     if rank == 0:
         check_folder(request, resume=resume, overwrite=overwrite)
@@ -375,12 +364,12 @@ def options_of(request: Request) -> dict[str, Any]:
     return dict(json.loads(json.dumps({name: asked[name] for name in OPTIONS})))
 
 
-def switches_of(objective: PublishedObjective | None) -> dict[str, Any]:
+def switches_of(objective: Ablation | None) -> dict[str, Any]:
     """Return the switches of a published objective, in plain values."""
     return {} if objective is None else {name: getattr(objective, name) for name in SWITCHES}
 
 
-def check_same(plan: Plan, request: Request, objective: PublishedObjective | None, finer_masks: Path | None) -> None:
+def check_same(plan: Plan, request: Request, objective: Ablation | None, finer_masks: Path | None) -> None:
     """Raise `ValueError` where a run is to go on otherwise than it was begun."""
     finer = None if finer_masks is None else str(finer_masks)
     refuse_changes(
@@ -421,7 +410,7 @@ def make_plan(
     request: Request,
     device: torch.device,
     say: Say,
-    objective: PublishedObjective | None,
+    objective: Ablation | None,
     base: TrainConfig | None,
     finer_masks: Path | None,
 ) -> Plan:
@@ -457,7 +446,7 @@ def make_plan(
     frozen = freeze(network, parts)
     if not request.scratch:
         freeze_statistics(network)
-    processes = world()[1]
+    processes = rank_and_world_size()[1]
     further = named_of(material, processes) if is_nano else 0
     begin_folder(request.out)
     check_room(request.out, network)
@@ -469,7 +458,7 @@ def make_plan(
     else:
         usual = max(2, (8 // processes if device.type == "cpu" else 16) // (4 if all_over else 1))
     effective = request.batch or min(usual, max(2, 2 * learnt))
-    trial = try_out(network, course, loss_for(network, loaded.tokenizer(), objective), effective)
+    trial = try_out(network, course, objective_for(network, loaded.tokenizer(), objective), effective)
     micro, accumulate = trial.batch, max(1, round(effective / trial.batch))
     start = base or usual_settings(is_nano=is_nano, shard=request.shard)
     step_seconds = trial.seconds * accumulate + time_upkeep(network, start)
@@ -535,7 +524,9 @@ def named_of(material: Material, processes: int) -> int:
     the shares, photos are then asked everything in some steps only (`rest_of`).
     """
     told = any(
-        each.dataset.complete_names(photo) for each in material.train for photo in each.dataset.photos[:LOOKED_AT]
+        each.dataset.complete_names(photo)
+        for each in material.train
+        for photo in each.dataset.photos[:INSPECTED_IMAGES]
     )
     if not told:
         return 0
@@ -549,13 +540,13 @@ def rest_of(named: int) -> int:
 
 def course_of(
     network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
-) -> Course:
+) -> BatchSampler:
     """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
     if network.meaning is not None:
-        course = Course(bank, size, batch, seed, named=named, rest=rest_of(named))
+        course = BatchSampler(bank, size, batch, seed, naming_ratio=named, full_step_interval=rest_of(named))
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
-        course = Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
+        course = BatchSampler(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
     habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
     return replace(course, mix=replace(course.mix, habits=habits))
 
@@ -592,7 +583,7 @@ def schedule_of(
     request: Request, start: TrainConfig, micro: int, accumulate: int, photos: int, step_seconds: float
 ) -> TrainConfig:
     """Decide how long and how fast to train; what the request leaves open is as in `start`."""
-    per_step = micro * accumulate * world()[1]
+    per_step = micro * accumulate * rank_and_world_size()[1]
     if request.steps is not None:
         steps = request.steps
     elif request.minutes is not None:
@@ -608,7 +599,7 @@ def schedule_of(
         batch=micro,
         accumulate=accumulate,
         learning_rate=request.learning_rate or start.learning_rate,
-        rates=tuple({**dict(start.rates), **dict(rates_of(dict(request.rates)))}.items()),
+        rates=tuple({**dict(start.rates), **dict(learning_rate_factors(dict(request.rates)))}.items()),
         warmup=min(start.warmup, 50, steps // 10),
         average=min(start.average, max(0.0, 1 - 5 / max(steps, 5))),
         seed=request.seed,
@@ -623,7 +614,7 @@ def schedule_of(
 
 def tell_plan(plan: Plan, network: Segmenter, frozen: int, trial: Trial, say: Say) -> None:
     """Say what will be done."""
-    sizes = parts_of(network)
+    sizes = parameters_by_part(network)
     whole = sum(sizes.values())
     config = plan.config
     begun = f"{plan.model} from random weights" if plan.scratch else plan.model
@@ -653,33 +644,36 @@ class Trial:
     """What a step takes on this machine: seconds and bytes for `batch` photos in the faster arithmetic."""
 
     batch: int
-    arithmetic: Arithmetic
+    arithmetic: Precision
     seconds: float
     peak: int
 
 
-def try_out(network: Segmenter, course: Course, loss_of: LossOf, wanted: int) -> Trial:
+def try_out(network: Segmenter, course: BatchSampler, loss_of: Objective, wanted: int) -> Trial:
     """Measure steps: which arithmetic, and how many photos fit into memory at once (a power of two, up to `wanted`)."""
     device = next(network.parameters()).device
-    with untouched(network), room.measured(device) as whole:  # what one step has fetched, the next one finds
-        with room.measured(device) as taken:
+    with (
+        untouched(network),
+        resources.measure_peak_memory(device) as whole,
+    ):  # later steps find what one fetched
+        with resources.measure_peak_memory(device) as taken:
             full = steady_step(network, course, loss_of, "float32", 2)
-        arithmetic: Arithmetic = "float32"
+        arithmetic: Precision = "float32"
         half = steady_step(network, course, loss_of, "bfloat16", 2)
         seconds = full.seconds
         if half.work <= FASTER * full.work and abs(half.loss - full.loss) <= CLOSE * abs(full.loss):
             arithmetic, seconds = "bfloat16", half.seconds
-        batch, seconds = 2, seconds / course.rest
-        for number in range(1, course.rest):
-            seconds += steady_step(network, course, loss_of, arithmetic, 2, number).seconds / course.rest
-        here = world()[1] if device.type == "cpu" else 1  # so many share the memory
-        while 2 * batch <= wanted and taken.peak * batch * here <= MEMORY_SHARE * room.free_bytes(device):
+        batch, seconds = 2, seconds / course.full_step_interval
+        for number in range(1, course.full_step_interval):
+            seconds += steady_step(network, course, loss_of, arithmetic, 2, number).seconds / course.full_step_interval
+        here = rank_and_world_size()[1] if device.type == "cpu" else 1  # so many share the memory
+        while 2 * batch <= wanted and taken.peak * batch * here <= MEMORY_SHARE * resources.available_bytes(device):
             batch *= 2
         while batch > 2:
             try:
                 seconds = mean(
                     steady_step(network, course, loss_of, arithmetic, batch, number).seconds
-                    for number in range(course.rest)
+                    for number in range(course.full_step_interval)
                 )
             except (MemoryError, torch.OutOfMemoryError):
                 batch //= 2
@@ -721,7 +715,7 @@ class Step:
 
 
 def steady_step(
-    network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int, number: int = 0
+    network: Segmenter, course: BatchSampler, loss_of: Objective, arithmetic: Precision, count: int, number: int = 0
 ) -> Step:
     """Run a step twice and return the faster: the first is slow, kernels are chosen and memory is fetched."""
     steps = [one_step(network, course, loss_of, arithmetic, count, number) for _ in range(2)]
@@ -729,12 +723,12 @@ def steady_step(
 
 
 def one_step(
-    network: Segmenter, course: Course, loss_of: LossOf, arithmetic: Arithmetic, count: int, number: int = 0
+    network: Segmenter, course: BatchSampler, loss_of: Objective, arithmetic: Precision, count: int, number: int = 0
 ) -> Step:
     """Run a step forward and backward, drawing photos included."""
     device = next(network.parameters()).device
     started, worked = time.perf_counter(), time.process_time()
-    loss, _ = priced(network, course.asked(number, network, count), loss_of, arithmetic)
+    loss, _ = compute_loss(network, course.draw(number, network, count), loss_of, arithmetic)
     loss.backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
     if device.type == "cuda":
@@ -789,7 +783,7 @@ def bank_of(material: Material, size: int, out: Path) -> PhotoBank:
 
 def check_room(out: Path, network: nn.Module) -> None:
     """Raise if the disk is too full for checkpoints (twice: one aside)."""
-    room.check_disk(out, 2 * 4 * sum(p.numel() * 4 for p in network.parameters()))
+    resources.check_disk_space(out, 2 * 4 * sum(p.numel() * 4 for p in network.parameters()))
 
 
 # --- The run ----------------------------------------------------------------------------------------------------------
@@ -807,7 +801,7 @@ class Run:
         self.device = device
         self.say = say
         self.live = live
-        self.rank, self.processes = world()
+        self.rank, self.processes = rank_and_world_size()
         self.loaded = opened(plan.model, plan.scratch, plan.config.seed)
         if self.loaded.sha256 != plan.start_sha256:
             raise SeemError(f"The weights of {plan.model} have changed since {self.out} began; pass --overwrite.")
@@ -822,10 +816,10 @@ class Run:
         plan = self.plan
         torch.manual_seed(plan.config.seed)
         begun = (self.out / STATE_FILE).is_file()
-        self.first_step = step_of(self.out / STATE_FILE) if begun else 0
+        self.first_step = checkpoint_step(self.out / STATE_FILE) if begun else 0
         first = -math.inf
-        self.results = Results(self.out, self.first_step if begun else -1)
-        self.board = Board(self.out if self.rank == 0 else Path(), self.first_step) if self.rank == 0 else None
+        self.results = ScoreHistory(self.out, self.first_step if begun else -1)
+        self.board = TensorBoardLog(self.out if self.rank == 0 else Path(), self.first_step) if self.rank == 0 else None
         if self.rank == 0 and self.board is not None and not self.board.is_there:
             self.say("TensorBoard is not installed: curves go to results.csv alone (pip install 'seem[train]').")
         if self.rank == 0 and not begun:
@@ -843,14 +837,14 @@ class Run:
         course = course_of(
             network, bank, plan.size, config.batch, config.seed, plan.named, as_published=bool(plan.objective)
         )
-        objective = None if not plan.objective else PublishedObjective(**plan.objective)
-        loss_of = loss_for(
+        objective = None if not plan.objective else Ablation(**plan.objective)
+        loss_of = objective_for(
             network, self.loaded.tokenizer(), objective, lambda count: mean_over_processes(count, self.device)
         )
-        step, ahead = steps_of(course, network, loss_of, plan.config, plan.arithmetic)
+        step, ahead = make_step_function(course, network, loss_of, plan.config, plan.arithmetic)
         hooks = Hooks(self.validate, self.keep, lambda number: course.describe(number, network), self.report, first)
         try:
-            train(network, step, plan.config, self.out, hooks)
+            run_training(network, step, plan.config, self.out, hooks)
         finally:
             ahead.close()
             if self.board is not None:
@@ -880,7 +874,7 @@ class Run:
         self.say(f"Before: {scores_text(before.parts)} ({counted(before.photos, 'photo')})")
         return seen.main if seen.parts else -math.inf
 
-    def score(self, network: nn.Module, most: int | None = None) -> Scores:
+    def score(self, network: nn.Module, most: int | None = None) -> ValidationScores:
         """Ask a network about held-out photos, by default as many as during training."""
         assert isinstance(network, Segmenter)
         names = self.material.classes  # as the weights that are kept will have them
@@ -933,7 +927,7 @@ class Run:
     def finish(self) -> Outcome:
         """Score the best weights, draw the pictures, and sum up."""
         summary = json.loads((self.out / SUMMARY_FILE).read_text(encoding="utf-8"))
-        best_step, steps = best_of(self.out), step_of(self.out / STATE_FILE)
+        best_step, steps = best_of(self.out), checkpoint_step(self.out / STATE_FILE)
         if self.rank:
             meet(self.processes)
             return Outcome(summary["before"], {}, best_step, steps, self.out / BEST_FILE)
@@ -964,7 +958,7 @@ class Run:
         loaded.network.to(self.device)
         return Model(loaded, self.device, "float32")
 
-    def settle_thresholds(self) -> tuple[Presence | None, Regions | None]:
+    def settle_thresholds(self) -> tuple[PresenceCalibration | None, RegionCalibration | None]:
         """Measure from when on a class counts as being in a photo, and from when on its regions are kept.
 
         Both are written beside the best weights. None for models that do not say so, and where the held-out photos do
@@ -972,10 +966,10 @@ class Run:
         """
         if self.loaded.network.meaning is None:
             return None, None
-        there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
+        there = calibrate_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            self.note({EVEN_KEY: f"{there.even:.4g}"})
-        regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
+            self.note({EVEN_KEY: f"{there.midpoint:.4g}"})
+        regions = calibrate_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
             self.note({REGION_KEY: str(regions.threshold)})  # all digits: the score of a region that is to be kept
         return there, regions
@@ -985,12 +979,12 @@ class Run:
         content = read_tensors(self.out / BEST_FILE)
         write_tensors(self.out / BEST_FILE, content.tensors, {**content.metadata, **metadata})
 
-    def draw(self, after: Scores) -> None:
+    def draw(self, after: ValidationScores) -> None:
         """Draw curves and the worst answers."""
-        draw_progress(self.out)
-        draw_worst(self.out / WORST_FILE, after.worst)
+        draw_run_curves(self.out)
+        draw_worst_cases(self.out / WORST_FILE, after.worst)
 
-    def tell(self, outcome: Outcome, there: Presence | None, regions: Regions | None) -> None:
+    def tell(self, outcome: Outcome, there: PresenceCalibration | None, regions: RegionCalibration | None) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
             why = "the time is up" if self.is_late else f"no progress in {counted(self.plan.config.patience, 'look')}"
@@ -1014,7 +1008,7 @@ class Run:
         self.say(f"Use it: seem.load({str(self.out)!r})")
 
 
-def threshold_lines(there: Presence | None, regions: Regions | None) -> Iterator[str]:
+def threshold_lines(there: PresenceCalibration | None, regions: RegionCalibration | None) -> Iterator[str]:
     """Say which thresholds the held-out photos gave, and how good answers are with them."""
     if there is None:
         yield "Too few held-out photos to measure which class names to refuse: the usual threshold is kept."

@@ -23,7 +23,7 @@ from seem.data.records import (
     PanopticTruth,
     PhotoRecord,
 )
-from seem.training.validation import is_semantic
+from seem.training.validation import is_fully_labelled
 
 if TYPE_CHECKING:
     _ByPhoto = Mapping[int, tuple[ObjectRecord, ...]]
@@ -86,7 +86,7 @@ class Material:
     @property
     def is_all_over(self) -> bool:
         """Whether every set is labelled all over: each pixel has a class."""
-        return all(is_semantic(each) for each in self.held)
+        return all(is_fully_labelled(each) for each in self.held)
 
     @property
     def num_photos(self) -> tuple[int, int]:

@@ -35,12 +35,18 @@ from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
 from seem.simulation.strokes import FAMILIAR, Kind
-from seem.training.course import attention_for, draw_pairs
-from seem.training.curves import Board, Results
-from seem.training.engine import STATE_FILE, Hooks, TrainConfig, show, step_of, train, world
-from seem.training.nano import Objective, spoken_loss, step_loss
-from seem.training.pictures import draw_progress
-from seem.training.targets import PhraseBook, PromptMix, make_batch
+from seem.training.batch_sampler import draw_sample_pairs
+from seem.training.batches import make_training_batch
+from seem.training.checkpoint import STATE_FILE, checkpoint_step
+from seem.training.config import TrainConfig
+from seem.training.distributed import rank_and_world_size
+from seem.training.engine import Hooks, run_training
+from seem.training.figures import draw_run_curves
+from seem.training.objectives.dense import DenseConfig, full_step_loss, text_prompt_loss
+from seem.training.phrases import PhraseTokenizer
+from seem.training.run_log import ScoreHistory, TensorBoardLog, print_log_row
+from seem.training.steps import attention_backend
+from seem.training.targets import PromptMix
 from seem.training.validation import score
 
 
@@ -115,7 +121,7 @@ def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.
     The class is any that the photos are annotated for: rare ones come as often as common ones, and one photo can be the
     other's reference.
     """
-    samples = draw_pairs(sampler, first, count)
+    samples = draw_sample_pairs(sampler, first, count)
     for place in range(0, count - 1, 2):
         a, b = samples[place : place + 2]
         names = sorted(max(a.complete_names, b.complete_names, key=len) & sampler.bank.by_name.keys())
@@ -145,9 +151,9 @@ def warm_start(network: Segmenter, file: Path) -> bool:
     return all(given[k].shape == t.shape if k in given else False for k, t in wanted.items() if k.startswith("text."))
 
 
-def words(file: Path, tower: TextEncoder, book: PhraseBook) -> dict[str, Tensor]:
+def words(file: Path, tower: TextEncoder, book: PhraseTokenizer) -> dict[str, Tensor]:
     """Return the weights of a text tower that knows the lexicon; made once, by the first process, kept in `file`."""
-    rank, processes = world()
+    rank, processes = rank_and_world_size()
     if rank == 0 and not file.exists():
         taught = copy.deepcopy(tower).train()
         teach_words(taught, book, Lexicon.draw(taught.projection.shape[1]))
@@ -177,7 +183,7 @@ def begin(out: Path, notes: Mapping[str, object]) -> None:
                 raise ValueError(
                     f"{out} was begun with other {told}; resume with the same, or begin anew with --overwrite."
                 )
-    elif world()[0] == 0:
+    elif rank_and_world_size()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
         with written_aside(out / BEGUN_FILE) as aside:
             aside.write_text(json.dumps(notes, indent=2, allow_nan=False), encoding="utf-8")
@@ -204,24 +210,24 @@ def told_of(notes: Mapping[str, Any]) -> dict[str, object]:
 class Lessons:
     """What the steps of a run ask of this process. Object queries are not taught: the dense head is better."""
 
-    objective = Objective(objects=0, object_names=0)
+    objective = DenseConfig(objects=0, object_names=0)
     mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
 
     def __init__(
-        self, bank: PhotoBank, config: TrainConfig, book: PhraseBook, device: torch.device, stages: Sequence[Stage]
+        self, bank: PhotoBank, config: TrainConfig, book: PhraseTokenizer, device: torch.device, stages: Sequence[Stage]
     ) -> None:
         self.bank = bank
         self.stages = stages
         self.config = config
         self.book = book
         self.device = device
-        self.rank, self.processes = world()
+        self.rank, self.processes = rank_and_world_size()
 
     def photos(self, number: int, stage: Stage) -> list[Sample]:
         """Draw the photos of a step that are asked everything."""
         config = self.config
         sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
-        return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
+        return draw_sample_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
 
     def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[Sample]:
         """Draw the further photos of a step, which are asked by words."""
@@ -236,15 +242,13 @@ class Lessons:
         stage = stage_at(number / self.config.steps, self.stages)
         rng = np.random.default_rng((self.config.seed, number, self.rank))
         image = network.config.image
-        batch = make_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
-        spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_for(self.device):
-            loss = step_loss(network, batch, self.book, self.objective, rng)
-            further = spoken_loss(network, spoken, self.book, self.objective, rng)
-        return loss.total + further, {"spoken": float(further.detach()),
-            "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
-            "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
-        }  # fmt: skip
+        batch = make_training_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
+        spoken = make_training_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_backend(self.device):
+            loss = full_step_loss(network, batch, self.book, self.objective, rng)
+            further = text_prompt_loss(network, spoken, self.book, self.objective, rng)
+        terms = {"spoken": float(further.detach()), **loss.terms(), "total": float(loss.total.detach())}
+        return loss.total + further, terms
 
     def describe(self, number: int) -> str:
         """Name the photos of a step."""
@@ -264,9 +268,9 @@ class Watch:
         self.out = out
         self.tokenizer = tokenizer
         self.report = report
-        done = step_of(out / STATE_FILE) if (out / STATE_FILE).is_file() else 0
-        self.results = Results(out, done)
-        self.board = Board(out, done) if world()[0] == 0 and self.held else None
+        done = checkpoint_step(out / STATE_FILE) if (out / STATE_FILE).is_file() else 0
+        self.results = ScoreHistory(out, done)
+        self.board = TensorBoardLog(out, done) if rank_and_world_size()[0] == 0 and self.held else None
 
     def validate(self, network: nn.Module, step: int) -> float:
         """Score the averaged weights."""
@@ -289,7 +293,7 @@ class Watch:
         """Draw the curves."""
         if self.board is not None:
             self.board.close()
-            draw_progress(self.out)
+            draw_run_curves(self.out)
 
 
 def run(
@@ -297,14 +301,14 @@ def run(
     out: Path,
     config: TrainConfig,
     start: Path | None = None,
-    report: Callable[[Row], None] = show,
+    report: Callable[[Row], None] = print_log_row,
 ) -> Segmenter:
     """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network.
 
     `start` are earlier weights to begin from; they keep their words. The photos, small and ready, and the words that a
     run from nothing learns first stay beside `out` for the next run. A stopped run goes on where it is told to again.
     """
-    rank, processes = world()
+    rank, processes = rank_and_world_size()
     torch.manual_seed(config.seed)
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cpu":
@@ -322,7 +326,7 @@ def run(
         notes["start_sha256"] = sha256_of(start)
     begin(out, notes)
     model = build(nano())
-    book = PhraseBook(BytePairTokenizer.nano())
+    book = PhraseTokenizer(BytePairTokenizer.nano())
     if start is None or not warm_start(model, start):
         model.text.load_state_dict(words(out.parent / "words.safetensors", model.text, book))
     for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
@@ -332,7 +336,7 @@ def run(
     config = replace(config, validate_every=math.ceil(config.steps / VALIDATIONS) if watch.held else 0)
     lessons = Lessons(bank, config, book, device, stages)
     try:
-        trained = train(
+        trained = run_training(
             model, lessons.step, config, out, Hooks(watch.validate, describe=lessons.describe, report=watch.tell)
         )
     finally:

@@ -12,43 +12,16 @@ repeated it with this code, so no score is promised.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from seem import zoo
 from seem.recipes.finetune import Outcome, Request, Say, finetune
-from seem.training.engine import TrainConfig
-from seem.training.published import PublishedObjective
+from seem.training.config import TrainConfig
+from seem.training.objectives.published import Ablation
 
 EPOCHS, BATCH = 50, 16
 COCO_PHOTOS = 118_287  # of train2017
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """What the paper switches off to see what it is worth."""
-
-    rounds: int = 5
-    memory: bool = True
-    positive: bool = True
-    negative: bool = True
-    objects: bool = True
-    phrases: bool = True
-    visual: bool = True
-    captions: bool = True
-
-    def objective(self) -> PublishedObjective:
-        """Return the objective with these switches."""
-        return PublishedObjective(
-            rounds=self.rounds,
-            memory=self.memory,
-            positive=self.positive,
-            negative=self.negative,
-            objects=self.objects,
-            phrases=self.phrases,
-            visual=self.visual,
-            captions=self.captions,
-        )
 
 
 def config(photos: int = COCO_PHOTOS, batch: int = BATCH) -> TrainConfig:
@@ -69,7 +42,7 @@ def config(photos: int = COCO_PHOTOS, batch: int = BATCH) -> TrainConfig:
 
 def run(
     request: Request,
-    ablation: Ablation = Ablation(),
+    ablation: Ablation | None = None,
     finer_masks: Path | None = None,
     *,
     resume: bool = False,
@@ -89,7 +62,7 @@ def run(
         overwrite=overwrite,
         say=say,
         live=live,
-        objective=ablation.objective(),
+        objective=ablation or Ablation(),
         base=config(batch=request.batch or BATCH),
         finer_masks=finer_masks,
     )
