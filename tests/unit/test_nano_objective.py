@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from seem.data.transforms import PAD_RGB, Sample
-from seem.models.decoder.decoder import ImageMemory
-from seem.models.mask_refiner import RefinedMasks, shown
+from seem.data.transforms import PAD_RGB, TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
+from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter
 from seem.models.structures import Answers, ImageBatch, PixelFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -71,7 +71,7 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
     image[:, :48] = 30
     for i, shape in enumerate(masks):
         image[i % 3, shape] = 240
-    return Sample(
+    return TrainingSample(
         image=image,
         valid_hw=(48, 64),
         masks=masks,
@@ -84,7 +84,7 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
         present_names=frozenset(names),
         captions=(),
         set_name="drawn",
-        photo_id=1,
+        image_id=1,
         object_ids=tuple(range(len(boxes))),
     )
 
@@ -140,7 +140,9 @@ def test_gradients_reach_every_parameter():
     }
     # and the map of meaning without a correction
     waiting |= {
-        f"meaning.{layer}.{kind}" for layer in ("read_fine", "to_fine", "mix_fine") for kind in ("weight", "bias")
+        f"text_embedding_head.{layer}.{kind}"
+        for layer in ("read_fine", "to_fine", "mix_fine")
+        for kind in ("weight", "bias")
     }
     assert without_gradient(network) == waiting
     step_down(network, 0.003)
@@ -436,7 +438,7 @@ def test_photos_may_be_asked_for_names_alone():
     loss = naming_loss(network, samples, BOOK, ONE_ROUND, np.random.default_rng(0))
     assert loss > 0
     loss.backward()
-    assert learning_in(network) == {"backbone", "text", "meaning"}
+    assert learning_in(network) == {"backbone", "text", "text_embedding_head"}
 
 
 def test_photos_may_be_asked_by_words_alone():
@@ -451,7 +453,14 @@ def test_photos_may_be_asked_by_words_alone():
     )
     assert both > names
     both.backward()
-    assert learning_in(network) >= {"backbone", "pixel_decoder", "text", "decoder", "meaning", "mask_refiner"}
+    assert learning_in(network) >= {
+        "backbone",
+        "pixel_decoder",
+        "text",
+        "decoder",
+        "text_embedding_head",
+        "mask_refiner",
+    }
 
 
 def test_photos_without_complete_names_say_nothing_about_places():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny_training as tiny
-from seem.data.dataset import photo_record
+from seem.data.dataset import image_record
 from seem.data.opening import open_dataset
 from seem.evaluation.metrics.semantic import IGNORED
 from seem.training import calibration
@@ -104,7 +104,7 @@ class Sure:
     """A model that is as sure of class `k` in the `n`-th photo as the table says, with a half at `even`."""
 
     classes = Vocabulary.of(["brick", "tile"])
-    network = SimpleNamespace(config=SimpleNamespace(even_presence=0.2))
+    network = SimpleNamespace(config=SimpleNamespace(presence_midpoint=0.2))
 
     def __init__(self, probabilities):
         self.rows = iter(probabilities)
@@ -114,7 +114,7 @@ class Sure:
 
     def encode(self, pixels):
         row = np.asarray(next(self.rows))
-        even = self.network.config.even_presence
+        even = self.network.config.presence_midpoint
         return SimpleNamespace(
             _predictor=SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
         )
@@ -180,7 +180,7 @@ def pointing(monkeypatch):
 
 
 def truth(dataset, number, name):
-    photo = dataset.photos[number]
+    photo = dataset.images[number]
     return next(each.mask() for each in dataset.objects[photo.id] if each.category.text == name)
 
 

@@ -15,7 +15,7 @@ from seem.cli.data import SPEC
 from seem.cli.errors import write_line
 
 if TYPE_CHECKING:
-    from seem.recipes.finetune import Request
+    from seem.finetuning.run import FineTuningRequest
 
 PROCESSES = "Processes of this machine; default: one for each core on a CPU."
 EVERY = 10.0  # seconds between two lines of progress where nobody watches
@@ -62,7 +62,7 @@ def finetune(
     from seem.recipes.finetune import Request, processes_for
     from seem.training.distributed import run_in_processes
 
-    request = Request(
+    request = FineTuningRequest(
         data=tuple(data),
         out=out,
         model=model,
@@ -79,14 +79,14 @@ def finetune(
         rates=rates(rate or ()),
         scratch=from_scratch,
     )
-    count = processes_for(request, processes, resume=resume, overwrite=overwrite)
+    count = process_count(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
         run_in_processes(count, work, request, resume, overwrite, quiet)
 
 
-def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
+def work(request: FineTuningRequest, resume: bool, overwrite: bool, quiet: bool) -> None:
     """Be one of the processes of a run, or the only one."""
-    from seem.recipes.finetune import finetune
+    from seem.finetuning.run import finetune
 
     screen = Screen(quiet)
     try:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from seem.data.classes import LISTS, class_list
+from seem.data.classes import CLASS_LISTS, class_list
 from seem.training.vocabulary import EVERYDAY_NOUNS
 
 FURTHER_NOUNS = """

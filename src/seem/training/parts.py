@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seem.deprecation import warn_renamed
+
 PARTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("backbone.",),
     "pixel-decoder": ("pixel_decoder.",),
@@ -14,7 +16,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("prompt_encoder.",),
     "decoder": ("decoder.", "image_projection"),
     "refiner": ("mask_refiner.",),
-    "meaning": ("meaning.",),
+    "text-map": ("text_embedding_head.",),
 }
 """Prefixes of the parameter names of each part. The published models have neither refiner nor meaning."""
 

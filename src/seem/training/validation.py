@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from seem.api import EncodedImage, Model
-from seem.data.dataset import Dataset, click_truth, objects_asked, vocabulary_of
-from seem.data.records import PhotoRecord, ValidationObject
+from seem.data.dataset import Dataset, click_truth, promptable_objects, vocabulary_from_categories
+from seem.data.records import ImageRecord, ValidationObject
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
 from seem.prompts import Point, Text
