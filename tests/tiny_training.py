@@ -17,7 +17,7 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from seem.recipes.finetune import Request
+from seem.finetuning.run import FineTuningRequest
 from seem.training import distributed, steps
 from tiny import tiny_nano, tiny_network, tiny_relative
 

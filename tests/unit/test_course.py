@@ -15,7 +15,7 @@ from seem.training.steps import compute_loss
 from tiny import tiny_network
 from unit.test_nano_recipe import TWO, banked_photo
 
-BANK = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),))])
+BANK = ImageBank([TWO, banked_photo(3, ((20, 10, 44, 40),))])
 SAMPLER = BatchSampler(BANK, 64, 2, 0, naming_ratio=3)
 
 
@@ -34,7 +34,7 @@ def test_further_photos_are_drawn_for_names_alone(network):
     assert (len(batch.full.samples), len(batch.naming)) == (2, 6)
     assert all(len(sample.masks) for sample in batch.naming)
     assert [len(SAMPLER.draw(4, network, count).naming) for count in (1, 4)] == [3, 12]
-    assert SAMPLER.draw(4, network).naming[0].photo_id == batch.naming[0].photo_id
+    assert SAMPLER.draw(4, network).naming[0].image_id == batch.naming[0].image_id
     assert replace(SAMPLER, naming_ratio=0).draw(4, network).naming == ()
 
 
@@ -64,7 +64,7 @@ def test_names_alone_teach_what_places_mean(network, objective):
     for batch in (replace(sampler, naming_ratio=0).draw(0, network), sampler.draw(0, network)):
         network.zero_grad()
         compute_loss(network, batch, objective, "float32")[0].backward()
-        steepness.append(torch.cat([p.grad.flatten() for p in network.meaning.parameters()]))
+        steepness.append(torch.cat([p.grad.flatten() for p in network.text_embedding_head.parameters()]))
     assert not torch.allclose(*steepness, rtol=1e-2)
     network.zero_grad()
 
@@ -73,6 +73,6 @@ def test_the_photos_of_a_step_are_named(network):
     told = SAMPLER.describe(0, network)
     batch = SAMPLER.draw(0, network)
     for sample in (*batch.full.samples, *batch.naming):
-        assert f"{sample.set_name} {sample.photo_id}" in told
+        assert f"{sample.set_name} {sample.image_id}" in told
     assert told.startswith("photos ")
     assert "\n" not in told

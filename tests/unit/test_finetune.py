@@ -32,8 +32,7 @@ from seem.finetuning import run as recipe
 from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
 from seem.recipes import seem as published
-from seem.recipes.finetune import Plan, finetune
-from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
+from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import batch_sampler, resources, steps
 from seem.training.config import TrainConfig
 from seem.training.figures import round_values
@@ -193,11 +192,9 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
 
     def regions(model, held):
         evens.append(model.network.config.presence_midpoint)
-        return recipe.Regions(0.23, 71.0)
+        return recipe.RegionCalibration(0.23, 71.0)
 
-    monkeypatch.setattr(
-        recipe, "calibrate_presence", lambda model, held, most: recipe.PresenceCalibration(0.07, 81.0, 92.0)
-    )
+    monkeypatch.setattr(recipe, "calibrate_presence", lambda *rest: recipe.PresenceCalibration(0.07, 81.0, 92.0))
     monkeypatch.setattr(recipe, "calibrate_regions", regions)
     said: list[str] = []
     finetune(replace(request, out=out), resume=True, say=said.append)
@@ -739,10 +736,7 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     bank = recipe.bank_of(recipe.open_training_data([source], 0), 64, tmp_path)
     loaded.network.train()
     trial = recipe.try_out(
-        loaded.network,
-        batch_sampler.BatchSampler(bank, 64, 2, 0),
-        objective_for(loaded.network, loaded.tokenizer()),
-        4,
+        loaded.network, batch_sampler.BatchSampler(bank, 64, 2, 0), objective_for(loaded.network, loaded.tokenizer()), 4
     )
     assert trial.batch in (2, 4)
     assert trial.seconds > 0
@@ -761,7 +755,7 @@ def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights,
 
     monkeypatch.setattr(recipe, "one_step", measured)
     network = recipe.open_network(str(weights)).network
-    trial = recipe.try_out(network, batch_sampler.BatchSampler(PhotoBank([]), 64, 2, 0), lambda model, asked: None, 2)
+    trial = recipe.try_out(network, batch_sampler.BatchSampler(ImageBank([]), 64, 2, 0), lambda model, asked: None, 2)
     assert (trial.arithmetic, trial.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 

@@ -13,8 +13,9 @@ from seem.data.transforms import PAD_RGB, TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers, ImageBatch, PixelFeatures, VisualPrompts
+from seem.models.structures import ImageBatch, PixelFeatures, QueryOutputs, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.models.text_embedding_head import pooled_text_vectors
 from seem.training.batches import make_training_batch, mask_coverage
 from seem.training.objectives import dense
 from seem.training.objectives.class_names import (
@@ -482,7 +483,9 @@ def test_a_reference_is_read_in_the_partner_photo():
         regions = VisualPrompts(batch.reference[:1], torch.zeros_like(batch.reference[:1]))
         expected = NETWORK.encode_prompts(regions, alone)
     assert torch.allclose(meant.reference.levels[0][:1], expected.levels[0], atol=1e-4)
-    assert torch.allclose(meant.vectors[0], shown(alone.meaning, batch.reference[:1].float())[0], atol=1e-4)
+    assert torch.allclose(
+        meant.vectors[0], pooled_text_vectors(alone.text_map, batch.reference[:1].float())[0], atol=1e-4
+    )
     assert has_prompt(batch).all()
 
 
@@ -505,8 +508,8 @@ def test_photos_without_complete_names_say_nothing_about_all_objects():
 
 def object_loss(vectors, masks, sample):
     """Charge object queries with given class logits and mask logits (at stride 4)."""
-    answers = Answers(vectors[None], torch.eye(len(masks))[None])
-    image = ImageMemory(PixelFeatures(masks[None], ()), (), ())
+    answers = QueryOutputs(vectors[None], torch.eye(len(masks))[None])
+    image = ImageEncoding(PixelFeatures(masks[None], ()), (), ())
     batch = batch_of(sample, count=1)
     return object_query_loss(LITERAL, image, answers, batch, NAMES, ONE_ROUND, np.random.default_rng(0)).item()
 

@@ -86,7 +86,7 @@ def test_a_photo_without_objects_is_passed_over():
 
 def test_a_bank_without_objects_is_reported():
     with pytest.raises(SeemError, match="20 photos in a row showed no object at 32 x 32 pixels"):
-        draw_nonempty_sample(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
+        draw_nonempty_sample(TrainingSampler(ImageBank([EMPTY]), size=32), 7)
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
@@ -194,7 +194,7 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
     asked = []
 
     def score(model, held, most):
-        asked.append(([pack.photos for pack in held], most, model.network.training))
+        asked.append(([pack.images for pack in held], most, model.network.training))
         return ValidationScores(4, click=10.0 * len(asked), names=None)
 
     for name in ("coco_full", "duts"):
@@ -271,7 +271,7 @@ def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
 
 def test_every_second_photo_shows_something_of_the_one_before():
     kites = banked_photo(4, ((8, 8, 30, 30),))
-    sampler = TrainingSampler(PhotoBank([TWO, kites, EMPTY]), size=32)
+    sampler = TrainingSampler(ImageBank([TWO, kites, EMPTY]), size=32)
     first, partner, third, _ = draw_sample_pairs(sampler, 10, 4)
     assert set(first.names) & set(partner.names)
     assert np.array_equal(draw_sample_pairs(sampler, 10, 4)[2].image, third.image)
@@ -279,7 +279,7 @@ def test_every_second_photo_shows_something_of_the_one_before():
 
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 1.0)
-    sampler = TrainingSampler(PhotoBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
+    sampler = TrainingSampler(ImageBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
     plain, joined = draw_sample_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
     grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
     assert sum(grown) >= 4

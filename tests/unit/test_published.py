@@ -11,11 +11,11 @@ import torch
 
 from seem.data.dataset import ParsedObjects
 from seem.data.transforms import Augmentation, augment
+from seem.finetuning.finer_masks import box_iou, with_finer_masks
+from seem.finetuning.run import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finer import box_iou, with_finer_masks
-from seem.recipes.finetune import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.recipes.seem import COCO_PHOTOS, config
 from seem.training.batches import make_training_batch
 from seem.training.captions import CaptionWeights
@@ -194,12 +194,12 @@ def test_nouns_mean_what_objects_are_called():
 def test_xdecoder_hears_phrases_at_its_top_heads():
     network = tiny_relative("xdecoder").network
     asked = trained_kinds(network, FAST.ablation)
-    assert asked == {Kind.OBJECT, Kind.PHRASE, Kind.CAPTION, Kind.IMAGE}
+    assert asked == {RowKind.OBJECT, RowKind.PHRASE, RowKind.CAPTION, RowKind.IMAGE}
     assert [sorted(judged_kinds(network, asked, head)) for head in (0, 2, 3)] == [
-        [Kind.OBJECT, Kind.PHRASE], [Kind.OBJECT, Kind.PHRASE], [Kind.OBJECT]
+        [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT]
     ]  # fmt: skip
     v1 = tiny_network("seem-focal-t-v1")
-    assert judged_kinds(v1, trained_kinds(v1, FAST.ablation), 9) == {Kind.OBJECT, Kind.PHRASE, Kind.VISUAL}
+    assert judged_kinds(v1, trained_kinds(v1, FAST.ablation), 9) == {RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL}
 
 
 @pytest.mark.parametrize("policy", ["seem-v0", "xdecoder"])

@@ -12,7 +12,7 @@ from seem.config import ImageConfig
 from seem.data.transforms import PAD_RGB, TrainingSample
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import Habits, Kind, PolygonRule
+from seem.simulation.strokes import PromptKind, StrokeDistribution
 from seem.training.batches import make_training_batch, mask_coverage
 from seem.training.phrases import PhraseTokenizer, phrase_tokens_by_object
 from seem.training.targets import (
@@ -134,12 +134,14 @@ def test_prompts_about_objects_at_the_edge_stay_on_the_canvas(corner):
 
 @pytest.mark.parametrize("rule", ["filled", "curve"])
 def test_a_polygon_bounds_its_object_where_it_is_its_outline(rule):
-    mix = replace(VISUAL_ALONE, habits=Habits({Kind.POLYGON: 1.0}, rule))
+    mix = replace(VISUAL_ALONE, habits=StrokeDistribution({PromptKind.POLYGON: 1.0}, rule))
     batch = make_training_batch([scene((("disc", LOW),))], ImageConfig(), 2, mix, rng())
     assert batch.positive.flatten(2).any(-1).all()
     assert torch.equal(batch.bounds, batch.positive if rule == "filled" else torch.zeros_like(batch.bounds))
     assert torch.equal(batch.outlines, batch.bounds)
-    boxes = make_training_batch([scene()], ImageConfig(), 2, replace(mix, habits=Habits({Kind.BOX: 1.0})), rng())
+    boxes = make_training_batch(
+        [scene()], ImageConfig(), 2, replace(mix, habits=StrokeDistribution({PromptKind.BOX: 1.0})), rng()
+    )
     assert not boxes.outlines.any()
 
 

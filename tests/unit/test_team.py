@@ -14,7 +14,6 @@ from seem.cli.main import main
 from seem.errors import SeemError
 from seem.finetuning import run as recipe
 from seem.processes import THREADS, one_thread_each
-from seem.recipes import finetune as recipe
 from seem.training.distributed import mean_over_processes, rank_and_world_size, run_in_processes
 
 

@@ -38,7 +38,7 @@ def test_only_sets_that_are_labelled_all_over_are_asked_for_every_pixel(tmp_path
 
 def test_pixels_of_no_class_do_not_count(tmp_path):
     dataset = open_dataset(str(tiny.walls(tmp_path / "set", count=1)), "train")
-    photo = dataset.photos[0]
+    photo = dataset.images[0]
     both = true_class_map(dataset, photo, {1: 0, 2: 1})
     assert set(np.unique(both)) == {0, 1}
     bricks = true_class_map(dataset, photo, {1: 0})
@@ -61,7 +61,7 @@ def test_a_model_without_clicks_is_asked_for_names(tmp_path):
 
 @pytest.mark.parametrize(("most", "chosen"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (2, [0, 2]), (1, [0])])
 def test_photos_are_spread_over_the_set(most, chosen):
-    photos = [photo_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "") for number in range(5)]
+    photos = [image_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "") for number in range(5)]
     assert [photo.id for photo in sample_evenly(photos, most)] == chosen
 
 

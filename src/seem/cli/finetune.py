@@ -59,8 +59,8 @@ def finetune(
     quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
 ) -> None:
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
-    from seem.recipes.finetune import Request, processes_for
-    from seem.training.distributed import run_in_processes
+    from seem.finetuning.run import FineTuningRequest, process_count
+    from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
         data=tuple(data),
@@ -81,7 +81,7 @@ def finetune(
     )
     count = process_count(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
-        run_in_processes(count, work, request, resume, overwrite, quiet)
+        run_distributed(count, work, request, resume, overwrite, quiet)
 
 
 def work(request: FineTuningRequest, resume: bool, overwrite: bool, quiet: bool) -> None:

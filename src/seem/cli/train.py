@@ -79,8 +79,8 @@ def train(
     """Train by a recipe, from the beginning or from given weights."""
     if recipe not in RECIPES:
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
-    from seem.recipes.finetune import Request, processes_for
-    from seem.training.distributed import run_in_processes
+    from seem.finetuning.run import FineTuningRequest, process_count
+    from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
         data=tuple(data),
@@ -106,11 +106,11 @@ def train(
         before = nano.begun(out)["processes"] if resume and not under_torchrun() else None
         count = process_count(request, processes or before, overwrite=overwrite)
         with told_how_to_go_on(out):
-            run_in_processes(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
+            run_distributed(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
         return
     count = process_count(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
-        run_in_processes(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
+        run_distributed(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
 
 
 def train_published(
@@ -177,7 +177,6 @@ def train_nano(request: FineTuningRequest, model: str | None, *, overwrite: bool
     from seem.finetuning.run import begin_folder, counted, meet, nothing
     from seem.loading import embedded
     from seem.recipes import nano
-    from seem.recipes.finetune import begin_folder, counted, meet, nothing
     from seem.training.distributed import rank_and_world_size
     from seem.training.figures import CURVES_FILE
     from seem.training.run_log import RESULTS_FILE, print_log_row
@@ -200,6 +199,8 @@ def train_nano(request: FineTuningRequest, model: str | None, *, overwrite: bool
     say(f"{counted(settings.steps, 'step')} of {settings.batch} photos{each} {rate}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
-        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else print_log_row)
+        nano.run(
+            DatasetSpec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else print_log_row
+        )
     say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")

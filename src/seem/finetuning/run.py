@@ -50,9 +50,7 @@ from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
-from seem.recipes.finer import with_finer_masks
-from seem.recipes.material import Material, Source, gather, survey
-from seem.simulation.strokes import PUBLISHED, PolygonRule
+from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training import resources
 from seem.training.batch_sampler import BatchSampler
 from seem.training.calibration import PresenceCalibration, RegionCalibration, calibrate_presence, calibrate_regions
@@ -91,7 +89,7 @@ FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
-PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, repeat_objects=False)
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED_STROKES, repeat_objects=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 LARGEST = 4096
@@ -373,7 +371,7 @@ def switches_of(objective: Ablation | None) -> dict[str, Any]:
     return {} if objective is None else {name: getattr(objective, name) for name in SWITCHES}
 
 
-def check_same(plan: Plan, request: Request, objective: Ablation | None, finer_masks: Path | None) -> None:
+def check_same(plan: Plan, request: FineTuningRequest, objective: Ablation | None, finer_masks: Path | None) -> None:
     """Raise `ValueError` where a run is to go on otherwise than it was begun."""
     finer = None if finer_masks is None else str(finer_masks)
     refuse_changes(
@@ -530,7 +528,7 @@ def named_of(material: TrainingData, processes: int) -> int:
     told = any(
         each.dataset.complete_names(photo)
         for each in material.train
-        for photo in each.dataset.photos[:INSPECTED_IMAGES]
+        for photo in each.dataset.images[:INSPECTED_IMAGES]
     )
     if not told:
         return 0
@@ -543,15 +541,15 @@ def rest_of(named: int) -> int:
 
 
 def course_of(
-    network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
+    network: Segmenter, bank: ImageBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> BatchSampler:
     """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
-    if network.meaning is not None:
+    if network.text_embedding_head is not None:
         course = BatchSampler(bank, size, batch, seed, naming_ratio=named, full_step_interval=rest_of(named))
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
         course = BatchSampler(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
-    habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
+    habits = replace(course.mix.habits, polygon_rule=network.config.polygon_rule)
     return replace(course, mix=replace(course.mix, habits=habits))
 
 
@@ -659,7 +657,7 @@ def try_out(network: Segmenter, course: BatchSampler, loss_of: Objective, wanted
     with (
         untouched(network),
         resources.measure_peak_memory(device) as whole,
-    ):  # later steps find what one fetched
+    ):  # what one step has fetched, the next one finds
         with resources.measure_peak_memory(device) as taken:
             full = steady_step(network, course, loss_of, "float32", 2)
         arithmetic: Precision = "float32"
@@ -972,7 +970,7 @@ class Run:
             return None, None
         there = calibrate_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            self.note({EVEN_KEY: f"{there.midpoint:.4g}"})
+            self.note({PRESENCE_MIDPOINT_KEY: f"{there.midpoint:.4g}"})
         regions = calibrate_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
             self.note(
@@ -990,7 +988,9 @@ class Run:
         draw_run_curves(self.out)
         draw_worst_cases(self.out / WORST_FILE, after.worst)
 
-    def tell(self, outcome: Outcome, there: PresenceCalibration | None, regions: RegionCalibration | None) -> None:
+    def tell(
+        self, outcome: FineTuningResult, there: PresenceCalibration | None, regions: RegionCalibration | None
+    ) -> None:
         """Print what came of it."""
         if outcome.steps < self.plan.config.steps:
             why = "the time is up" if self.is_late else f"no progress in {counted(self.plan.config.patience, 'look')}"

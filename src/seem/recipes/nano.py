@@ -34,7 +34,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import Lexicon, teach_words
-from seem.simulation.strokes import FAMILIAR, Kind
+from seem.simulation.strokes import DEFAULT_STROKES, PromptKind
 from seem.training.batch_sampler import draw_sample_pairs
 from seem.training.batches import make_training_batch
 from seem.training.checkpoint import STATE_FILE, checkpoint_step
@@ -220,7 +220,7 @@ class Lessons:
     mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
 
     def __init__(
-        self, bank: PhotoBank, config: TrainConfig, book: PhraseTokenizer, device: torch.device, stages: Sequence[Stage]
+        self, bank: ImageBank, config: TrainConfig, book: PhraseTokenizer, device: torch.device, stages: Sequence[Stage]
     ) -> None:
         self.bank = bank
         self.stages = stages

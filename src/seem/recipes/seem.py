@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seem import zoo
-from seem.recipes.finetune import Outcome, Request, Say, finetune
+from seem.finetuning.run import FineTuningRequest, FineTuningResult, Say, finetune
 from seem.training.config import TrainConfig
 from seem.training.objectives.published import Ablation
 
@@ -41,7 +41,7 @@ def config(photos: int = COCO_PHOTOS, batch: int = BATCH) -> TrainConfig:
 
 
 def run(
-    request: Request,
+    request: FineTuningRequest,
     ablation: Ablation | None = None,
     finer_masks: Path | None = None,
     *,

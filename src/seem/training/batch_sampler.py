@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seem.data.pack import PhotoBank
-from seem.data.transforms import Augmentation, Sample, TrainingSampler
+from seem.data.pack import ImageBank
+from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler
 from seem.errors import SeemError
 from seem.models.segmenter import Segmenter
 from seem.training.batches import StepBatch, make_training_batch
@@ -35,7 +35,7 @@ class BatchSampler:
         num_targets: prompted targets of an image.
     """
 
-    bank: PhotoBank
+    bank: ImageBank
     size: int
     batch_size: int
     seed: int
@@ -57,7 +57,7 @@ class BatchSampler:
             full = make_training_batch(samples, network.config.image, self.num_targets, self.mix, rng)
         return StepBatch(full, naming, naming_weight=len(naming) / count, rng=rng)
 
-    def draw_samples(self, number: int, count: int | None = None) -> list[Sample]:
+    def draw_samples(self, number: int, count: int | None = None) -> list[TrainingSample]:
         """Draw the images of a step that get prompted targets; every second one shows a class of the one before."""
         sampler = TrainingSampler(
             self.bank, size=self.size, weights=self.bank.weights, seed=self.seed, augmentation=self.augmentation
@@ -65,7 +65,7 @@ class BatchSampler:
         first = self._process_step(number) * self.batch_size
         return draw_sample_pairs(sampler, first, self.batch_size if count is None else count)
 
-    def draw_naming_samples(self, number: int, network: Segmenter, count: int) -> tuple[Sample, ...]:
+    def draw_naming_samples(self, number: int, network: Segmenter, count: int) -> tuple[TrainingSample, ...]:
         """Draw the images of a step that are asked for class names alone, seen about as large as at inference."""
         share = self.size / network.config.image.long_side
         smallest = min(share / NAMING_SCALE, 1.0)
@@ -92,7 +92,9 @@ class BatchSampler:
         return number * world_size + rank
 
 
-def draw_nonempty_sample(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
+def draw_nonempty_sample(
+    sampler: TrainingSampler, index: int, partner_of: TrainingSample | None = None
+) -> TrainingSample:
     """Return sample `index`, or the next of its own sequence that shows an object.
 
     With `partner_of`, the sample shows a class of that one, so that each can be the other's reference.
@@ -108,16 +110,16 @@ def draw_nonempty_sample(sampler: TrainingSampler, index: int, partner_of: Sampl
     )
 
 
-def draw_sample_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]:
+def draw_sample_pairs(sampler: TrainingSampler, first: int, count: int) -> list[TrainingSample]:
     """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
-    samples: list[Sample] = []
+    samples: list[TrainingSample] = []
     for i in range(count):
         partner_of = samples[-1] if i % 2 else None
         samples.append(draw_nonempty_sample(sampler, first + i, partner_of))
     return samples
 
 
-def describe_samples(samples: list[Sample]) -> str:
+def describe_samples(samples: list[TrainingSample]) -> str:
     """Name the images of samples, each once: "photos coco 12, coco 99"."""
-    names = dict.fromkeys(f"{sample.set_name} {sample.photo_id}" for sample in samples)
+    names = dict.fromkeys(f"{sample.set_name} {sample.image_id}" for sample in samples)
     return f"photos {', '.join(names)}"

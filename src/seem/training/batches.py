@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.config import ImageConfig
-from seem.data.transforms import Sample
+from seem.data.transforms import TrainingSample
 from seem.models.structures import ImageBatch
 from seem.training.targets import PromptedTarget, PromptMix, draw_targets
 
@@ -24,7 +24,7 @@ class TrainingBatch:
     mask of each target, the other maps are its prompts; `ignore` marks pixels on which no mask is judged.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[TrainingSample, ...]
     images: ImageBatch
     targets: tuple[tuple[PromptedTarget, ...], ...]
     truth: Bool[Tensor, "b n s s"]
@@ -66,7 +66,7 @@ class StepBatch:
     """
 
     full: TrainingBatch | None
-    naming: tuple[Sample, ...]
+    naming: tuple[TrainingSample, ...]
     naming_weight: float
     rng: np.random.Generator
 
@@ -76,7 +76,7 @@ class StepBatch:
 
 
 def make_training_batch(
-    samples: Sequence[Sample], image: ImageConfig, num_targets: int, mix: PromptMix, rng: np.random.Generator
+    samples: Sequence[TrainingSample], image: ImageConfig, num_targets: int, mix: PromptMix, rng: np.random.Generator
 ) -> TrainingBatch:
     """Draw prompted targets for every sample and stack everything."""
     targets = tuple(
@@ -100,13 +100,13 @@ def make_training_batch(
     )
 
 
-def _partner(samples: Sequence[Sample], index: int) -> Sample | None:
+def _partner(samples: Sequence[TrainingSample], index: int) -> TrainingSample | None:
     """Return the other sample of a pair; None for the last of an odd number."""
     other = index ^ 1
     return samples[other] if other < len(samples) else None
 
 
-def normalize_images(samples: Sequence[Sample], config: ImageConfig) -> ImageBatch:
+def normalize_images(samples: Sequence[TrainingSample], config: ImageConfig) -> ImageBatch:
     """Turn uint8 canvases into a network input; padding becomes (nearly) zero."""
     raw = torch.from_numpy(np.stack([sample.image for sample in samples])).float()
     mean = torch.tensor(config.mean)[:, None, None]

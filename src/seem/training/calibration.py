@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 
 from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.evaluation.metrics.overlap import Overlap
 from seem.recognition import islands_there
-from seem.tasks.postprocess import to_photo
+from seem.tasks.postprocess import to_image_size
 from seem.training.validation import sample_evenly
 from seem.vocabulary import Vocabulary
 
@@ -49,15 +49,15 @@ def calibrate_presence(
     """
     if model.classes is None:
         return None
-    midpoint = model.network.config.even_presence
+    midpoint = model.network.config.presence_midpoint
     vectors = model.classifier(model.classes)[: len(model.classes)]
     present: list[float] = []
     absent: list[float] = []
     for dataset in datasets:
-        for record in sample_evenly(dataset.photos, most):
+        for record in sample_evenly(dataset.images, most):
             complete = dataset.complete_names(record)
             shown = {each.category.text for each in dataset.objects[record.id]}
-            scores = model.encode(dataset.image(record))._predictor.presence(vectors).tolist()
+            scores = model.encode(dataset.pixels(record))._predictor.presence(vectors).tolist()
             for name, score in zip(model.classes.names, scores, strict=True):
                 probability = _raw_probability(score, midpoint)
                 if name in shown & complete:
@@ -107,10 +107,10 @@ def calibrate_regions(model: Model, datasets: Sequence[Dataset], most: int = REG
     regions: list[tuple[float, bool]] = []  # score, and whether it is right
     num_objects = 0
     for dataset in datasets:
-        for record in sample_evenly(dataset.photos, most):
+        for record in sample_evenly(dataset.images, most):
             truths = true_masks_by_class(dataset, record, classes)
             num_objects += sum(len(masks) for masks in truths.values())
-            predicted = regions_by_score(model.encode(dataset.image(record)), classes)
+            predicted = regions_by_score(model.encode(dataset.pixels(record)), classes)
             regions += _judge_regions(predicted, truths)
     if num_objects < MIN_NAMES or not any(is_right for _, is_right in regions):
         return None
@@ -124,7 +124,7 @@ def calibrate_regions(model: Model, datasets: Sequence[Dataset], most: int = REG
 
 
 def true_masks_by_class(
-    dataset: Dataset, record: PhotoRecord, classes: Vocabulary
+    dataset: Dataset, record: ImageRecord, classes: Vocabulary
 ) -> dict[str, list[Bool[np.ndarray, "h w"]]]:
     """Return the masks of each class that is annotated completely: one an object, one in all for stuff.
 
@@ -148,7 +148,7 @@ def regions_by_score(image: EncodedImage, classes: Vocabulary) -> Iterator[tuple
     predictor = image._predictor
     islands = islands_there(predictor, classes, LOWEST_SCORE)
     for row, score, logits in zip(islands.rows, islands.scores.tolist(), islands.islands, strict=True):
-        mask = predictor.pack(to_photo(logits[None], predictor.frame)[0]).decode()
+        mask = predictor.pack(to_image_size(logits[None], predictor.frame)[0]).decode()
         yield classes.names[row], score, mask
 
 

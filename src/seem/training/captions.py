@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.training.criterion import at_least_float32
 from seem.training.losses import (
     contrastive_cross_entropy,
@@ -203,8 +203,10 @@ def _first_of_each_stem(stems: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], In
 
 def retrieval_loss(head: CaptionPrediction, captions: CaptionTargets) -> Float[Tensor, ""]:
     """Return the contrast of images with captions, and of regions with words, in both directions."""
-    regions = unit(at_least_float32(head.regions[captions.has_caption])).mean(dim=1)  # cosines are linear in regions
-    words = unit(at_least_float32(captions.tokens[captions.valid]))
+    regions = unit_vectors(at_least_float32(head.regions[captions.has_caption])).mean(
+        dim=1
+    )  # cosines are linear in regions
+    words = unit_vectors(at_least_float32(captions.tokens[captions.valid]))
     similarity = captions.scale * regions @ words.T
     fine = image_word_cross_entropy(similarity, captions.valid[captions.has_caption])
     return image_caption_loss(head.image, captions) + FINE_WEIGHT * fine

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from seem.checkpoints.safe import settle
+from seem.checkpoints.safe import flush_to_disk
 from seem.errors import SeemError
 from seem.training.config import TrainConfig
 from seem.training.replicas import TrainedWeights
@@ -71,7 +71,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
     aside = file.with_suffix(".part")
     try:
         torch.save(dict(state), aside)
-        settle(aside)
+        flush_to_disk(aside)
         aside.replace(file)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError when a disk is full
         with suppress(OSError):

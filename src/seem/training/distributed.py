@@ -14,12 +14,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from seem.processes import spread
+from seem.processes import run_in_processes
 
 GROUP_TIMEOUT = timedelta(days=1)  # the first process reads all images and validates while the others wait
 
 
-def run_in_processes(count: int, work: Callable[..., object], *arguments: Any) -> None:
+def run_distributed(count: int, work: Callable[..., object], *arguments: Any) -> None:
     """Run `work(*arguments)` in `count` processes of this machine that form one process group.
 
     A count of 1 runs it in this process, in the process group of `torchrun` if that has started this process.
@@ -27,7 +27,7 @@ def run_in_processes(count: int, work: Callable[..., object], *arguments: Any) -
     Two processes of one thread get through nearly twice the images of one process with two threads: most of a step of a
     small model are small operations, which gain little from a second thread.
 
-    Raises what a process raised, worded as `seem.processes.spread` says.
+    Raises what a process raised, worded as `seem.processes.run_in_processes` says.
     """
     if count == 1:
         joined = join_world()
@@ -40,7 +40,7 @@ def run_in_processes(count: int, work: Callable[..., object], *arguments: Any) -
     with tempfile.TemporaryDirectory(prefix="seem-") as folder:
         store_file = Path(folder) / "store"  # through this file the processes find each other
         shares = [(store_file, rank, count, work, arguments) for rank in range(count)]
-        spread(_run_as_member, shares, way_out="try fewer --processes, and go on with --resume where it was.")
+        run_in_processes(_run_as_member, shares, way_out="try fewer --processes, and go on with --resume where it was.")
 
 
 def _run_as_member(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.training.run_log import read_log, read_results
 from seem.training.validation import ValidationCase
 
@@ -142,7 +142,7 @@ def draw_worst_cases(path: Path, cases: Sequence[ValidationCase]) -> None:
 
 def draw_case(case: ValidationCase) -> Image.Image:
     """Draw truth and prediction of one case side by side, below a line of text."""
-    pixels = case.dataset.image(case.photo)
+    pixels = case.dataset.pixels(case.photo)
     height, width = pixels.shape[:2]
     scale = CASE_SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -167,5 +167,5 @@ def tint(
 
 def write_png(path: Path, figure: Image.Image) -> None:
     """Write a PNG file aside, then rename it."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         figure.save(aside, format="PNG")

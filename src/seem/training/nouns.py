@@ -85,7 +85,7 @@ def noun_stem(text: str) -> str:
 def noun_stems() -> frozenset[str]:
     """Return the stems of all nouns in the word lists."""
     names = {*EVERYDAY_NOUNS.split(), *FURTHER_NOUNS.split()}
-    for list_name in LISTS:
+    for list_name in CLASS_LISTS:
         for category in class_list(list_name):
             names.add(category.text)
             names.update(category.name.split(", "))  # ADE20K's names list synonyms

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seem.deprecation import warn_renamed
-
 PARTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("backbone.",),
     "pixel-decoder": ("pixel_decoder.",),

@@ -49,20 +49,20 @@ def _available_in_control_group() -> int | None:
 @contextmanager
 def measure_peak_memory(device: torch.device) -> Iterator[PeakMemory]:
     """Measure the memory that a block needs at its peak."""
-    measured = PeakMemory()
+    memory = PeakMemory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        yield measured
-        measured.peak = torch.cuda.max_memory_allocated(device) - before
+        yield memory
+        memory.peak = torch.cuda.max_memory_allocated(device) - before
         return
     with suppress(OSError):  # Linux resets the peak on request
         (PROC / "self" / "clear_refs").write_text("5")
     status = PROC / "self" / "status"
     before = _proc_bytes(status, "VmRSS") or 0
-    yield measured
+    yield memory
     peak = _proc_bytes(status, "VmHWM") or 0
-    measured.peak = max(0, peak - before)
+    memory.peak = max(0, peak - before)
 
 
 def check_disk_space(folder: Path, needed: int) -> None:

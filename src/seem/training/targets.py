@@ -10,8 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.transforms import Sample, choose_objects
-from seem.simulation.strokes import FAMILIAR, Drawn, Habits, Kind, PolygonRule, draw_wrong_points, mixed
+from seem.data.transforms import TrainingSample, choose_objects
+from seem.simulation.strokes import (
+    DEFAULT_STROKES,
+    PromptKind,
+    SimulatedPrompt,
+    StrokeDistribution,
+    draw_negative_points,
+    sample_prompt,
+)
 
 P_PHRASE = 0.4  # how often an object with both a phrase and a class name is asked for by its phrase
 MIN_REFERENCE_SHARE = 0.005  # of the area of all objects of an image: smaller ones are no references
@@ -27,7 +34,7 @@ class PromptMix:
     """Of the text prompts: share that names a class which is not in the image."""
     negative: float = 0.25
     """Of the visual prompts: share with negative marks."""
-    habits: Habits = FAMILIAR
+    habits: StrokeDistribution = DEFAULT_STROKES
     """How visual prompts are drawn."""
     repeat_objects: bool = True
     """Whether an image of few objects is asked about them again, by other visual prompts."""
@@ -85,7 +92,7 @@ class PromptedTarget:
 
 
 def draw_targets(
-    sample: Sample, count: int, mix: PromptMix, rng: np.random.Generator, partner: Sample | None = None
+    sample: TrainingSample, count: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None = None
 ) -> tuple[PromptedTarget, ...]:
     """Choose `count` objects of an image, and draw prompts about each.
 
@@ -104,7 +111,7 @@ def draw_targets(
 
 
 def _draw_target(
-    sample: Sample, index: int, mix: PromptMix, rng: np.random.Generator, partner: Sample | None
+    sample: TrainingSample, index: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None
 ) -> PromptedTarget:
     """Draw a kind of prompt and a prompt of that kind; a visual one where the other kinds cannot ask."""
     kind = rng.random()
@@ -122,12 +129,12 @@ def _draw_target(
     return visual_target(sample, index, mix, rng, with_text=kind < mix.text + mix.text_and_visual)
 
 
-def absent_target(sample: Sample, name: str) -> PromptedTarget:
+def absent_target(sample: TrainingSample, name: str) -> PromptedTarget:
     """Ask for a class that is not in the image."""
     return PromptedTarget.of(_empty_mask(sample), phrase=name)
 
 
-def phrase_target(sample: Sample, index: int, rng: np.random.Generator) -> PromptedTarget | None:
+def phrase_target(sample: TrainingSample, index: int, rng: np.random.Generator) -> PromptedTarget | None:
     """Ask by text alone: a phrase means its object, a bare class name every object of the class.
 
     None for an object that has neither a phrase nor a class that is annotated completely.
@@ -143,7 +150,7 @@ def phrase_target(sample: Sample, index: int, rng: np.random.Generator) -> Promp
 
 
 def reference_target(
-    sample: Sample, partner: Sample, mix: PromptMix, rng: np.random.Generator
+    sample: TrainingSample, partner: TrainingSample, mix: PromptMix, rng: np.random.Generator
 ) -> PromptedTarget | None:
     """Ask for the class of an object of the partner image; None if no class of the partner is annotated here."""
     references = reference_objects(partner)
@@ -159,48 +166,48 @@ def reference_target(
     return PromptedTarget.of(class_mask(sample, partner.names[index]), reference=partner.masks[index])
 
 
-def reference_objects(sample: Sample) -> list[int]:
+def reference_objects(sample: TrainingSample) -> list[int]:
     """Return the objects of an image that can be references: those with a class, and not too small beside the rest."""
     large = np.flatnonzero(sample.areas >= MIN_REFERENCE_SHARE * sample.areas.sum())
     return [i for i in large.tolist() if sample.names[i]]
 
 
 def visual_target(
-    sample: Sample, index: int, mix: PromptMix, rng: np.random.Generator, *, with_text: bool
+    sample: TrainingSample, index: int, mix: PromptMix, rng: np.random.Generator, *, with_text: bool
 ) -> PromptedTarget:
     """Ask by a drawn prompt, sometimes with negative marks, and with the class name if `with_text`."""
     truth = sample.masks[index]
     valid = np.zeros_like(truth)
     valid[: sample.valid_hw[0], : sample.valid_hw[1]] = True
-    drawn = mixed(truth, rng, mix.habits)
+    drawn = sample_prompt(truth, rng, mix.habits)
     marks = drawn.mask & valid
     negative = None
     if rng.random() < mix.negative:
-        wrong_points = draw_wrong_points(truth, rng, allowed=valid)
+        wrong_points = draw_negative_points(truth, rng, allowed=valid)
         negative = None if wrong_points is None else wrong_points.mask & valid
     name = sample.names[index]
     return PromptedTarget.of(
         truth,
         phrase=name if with_text else "",
         name=name,
-        positive=None if drawn.kind is Kind.BOX else marks,
+        positive=None if drawn.kind is PromptKind.BOX else marks,
         negative=negative,
         bounds=marks if _bounds_object(drawn, mix) else None,
     )
 
 
-def _bounds_object(drawn: Drawn, mix: PromptMix) -> bool:
+def _bounds_object(drawn: SimulatedPrompt, mix: PromptMix) -> bool:
     """Return whether a drawn prompt limits its object: a box, or the area of a polygon."""
-    if drawn.kind is Kind.POLYGON:
-        return mix.habits.polygons is PolygonRule.FILLED
-    return drawn.kind is Kind.BOX
+    if drawn.kind is PromptKind.POLYGON:
+        return mix.habits.polygon_rule == "filled"
+    return drawn.kind is PromptKind.BOX
 
 
-def class_mask(sample: Sample, name: str) -> Bool[np.ndarray, "s s"]:
+def class_mask(sample: TrainingSample, name: str) -> Bool[np.ndarray, "s s"]:
     """Return all objects of a class as one mask."""
     rows = [other == name for other in sample.names]
     return np.asarray(sample.masks[rows].any(axis=0))
 
 
-def _empty_mask(sample: Sample) -> Bool[np.ndarray, "s s"]:
+def _empty_mask(sample: TrainingSample) -> Bool[np.ndarray, "s s"]:
     return np.zeros(sample.image.shape[1:], dtype=bool)

@@ -37,7 +37,7 @@ class ValidationCase:
     iou: float
     prompt: str
     dataset: Dataset = field(repr=False)
-    photo: PhotoRecord = field(repr=False)
+    photo: ImageRecord = field(repr=False)
     predicted: Bool[np.ndarray, "h w"] = field(repr=False)
     truth: Bool[np.ndarray, "h w"] = field(repr=False)
 
@@ -86,7 +86,7 @@ def score(
     names: list[float] = []
     num_images = 0
     for dataset in datasets:
-        records = sample_evenly(dataset.photos, most)
+        records = sample_evenly(dataset.images, most)
         num_images += len(records)
         if is_fully_labelled(dataset):
             semantic.append(score_semantic(model, dataset, records, worst, step))
@@ -109,7 +109,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def sample_evenly(records: Sequence[PhotoRecord], most: int | None) -> list[PhotoRecord]:
+def sample_evenly(records: Sequence[ImageRecord], most: int | None) -> list[ImageRecord]:
     """Choose at most `most` records, evenly from first to last (None: all)."""
     if most is None or len(records) <= most:
         return list(records)
@@ -127,7 +127,7 @@ def is_fully_labelled(dataset: Dataset) -> bool:
         return False
     ids = [category.id for category in named]
     shares = []
-    for record in dataset.photos[:INSPECTED_IMAGES]:
+    for record in dataset.images[:INSPECTED_IMAGES]:
         category_map = dataset.semantic(record)
         if category_map is None:
             return False
@@ -138,16 +138,16 @@ def is_fully_labelled(dataset: Dataset) -> bool:
 
 
 def score_semantic(
-    model: Model, dataset: Dataset, records: Iterable[PhotoRecord], worst: WorstCases, step: Callable[[], object]
+    model: Model, dataset: Dataset, records: Iterable[ImageRecord], worst: WorstCases, step: Callable[[], object]
 ) -> float:
     """Return the mean IoU (%) of classes over all pixels of the images."""
     named = [category for category in dataset.categories.values() if category.text]
     class_of_category = {category.id: k for k, category in enumerate(named)}
-    vocabulary = vocabulary_of(named)
+    vocabulary = vocabulary_from_categories(named)
     metric = SemanticIou(len(named))
     for record in records:
         truth = true_class_map(dataset, record, class_of_category)
-        results = model.encode(dataset.image(record)).semantic(vocabulary)
+        results = model.encode(dataset.pixels(record)).semantic(vocabulary)
         predicted = predicted_class_map(results.category_ids.tolist(), results.iter_masks(), vocabulary, record.hw)
         metric.update(predicted, truth)
         is_judged = truth != IGNORED
@@ -158,7 +158,7 @@ def score_semantic(
 
 
 def true_class_map(
-    dataset: Dataset, record: PhotoRecord, class_of_category: Mapping[int, int]
+    dataset: Dataset, record: ImageRecord, class_of_category: Mapping[int, int]
 ) -> Int64[np.ndarray, "h w"]:
     """Return the class index of every pixel; `IGNORED` where there is no label."""
     category_map = dataset.semantic(record)
@@ -185,14 +185,14 @@ def predicted_class_map(
 
 
 def score_objects(
-    model: Model, dataset: Dataset, records: Iterable[PhotoRecord], worst: WorstCases, step: Callable[[], object]
+    model: Model, dataset: Dataset, records: Iterable[ImageRecord], worst: WorstCases, step: Callable[[], object]
 ) -> tuple[float | None, float | None]:
     """Return the mean IoU (%) after one click on an object, and that of class names; None for what cannot be asked."""
     takes_clicks = model.network.decoder.policy.visual is not None
     clicks: list[float] = []
     by_name: dict[str, list[float]] = {}
     for record in records:
-        image = model.encode(dataset.image(record))
+        image = model.encode(dataset.pixels(record))
         if takes_clicks:
             clicks += _click_ious(image, dataset, record, worst)
         for name, iou in _name_ious(image, dataset, record, worst).items():
@@ -202,17 +202,17 @@ def score_objects(
     return click, _mean([mean_percent(ious) for ious in by_name.values()])
 
 
-def _click_ious(image: EncodedImage, dataset: Dataset, record: PhotoRecord, worst: WorstCases) -> list[float]:
+def _click_ious(image: EncodedImage, dataset: Dataset, record: ImageRecord, worst: WorstCases) -> list[float]:
     """Return the IoU after one click on some objects of an image."""
     ious = []
-    for target in objects_asked(dataset, record, 0.0)[:CLICKS_PER_IMAGE]:
+    for target in promptable_objects(dataset, record, 0.0)[:CLICKS_PER_IMAGE]:
         truth = click_truth(dataset, ValidationObject(record, target))
         prompt = f"click on {target.category.text or 'object'}"
         ious.append(worst.add(dataset, record, prompt, mask_of_click(image, truth), truth == 1))
     return ious
 
 
-def _name_ious(image: EncodedImage, dataset: Dataset, record: PhotoRecord, worst: WorstCases) -> dict[str, float]:
+def _name_ious(image: EncodedImage, dataset: Dataset, record: ImageRecord, worst: WorstCases) -> dict[str, float]:
     """Return the IoU of every class name that is in the image and annotated completely."""
     objects = dataset.objects[record.id]
     present = {each.category.text for each in objects}
@@ -241,7 +241,7 @@ def mask_of_click(image: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h
 def mask_of_name(image: EncodedImage, name: str) -> Bool[np.ndarray, "h w"]:
     """Return everything that is found by a class name which is in the image, as one mask."""
     results = image.segment(Text(name), text_threshold=0.0)
-    union = np.zeros(results.photo_hw, bool)
+    union = np.zeros(results.image_hw, bool)
     for mask in results.iter_masks():
         union |= mask
     return union
@@ -259,7 +259,7 @@ class WorstCases:
     def add(
         self,
         dataset: Dataset,
-        record: PhotoRecord,
+        record: ImageRecord,
         prompt: str,
         predicted: Bool[np.ndarray, "h w"],
         truth: Bool[np.ndarray, "h w"],

@@ -14,7 +14,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.batches import StepBatch
 from seem.training.objectives.dense import DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, PublishedObjective
+from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
 from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 
@@ -45,4 +45,4 @@ def objective_for(
         return DenseObjective(PhraseTokenizer(tokenizer))
     templated = network.config.text.templates == "all"
     config = PublishedConfig(ablation=ablation or Ablation())
-    return PublishedObjective(TemplatedTokenizer(tokenizer, templated), config, count_objects)
+    return QueryObjective(TemplatedTokenizer(tokenizer, templated), config, count_objects)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.data.transforms import Sample
-from seem.models.mask_refiner import shown
-from seem.models.segmenter import Segmenter, unit
+from seem.data.transforms import TrainingSample
+from seem.models.segmenter import Segmenter, unit_vectors
+from seem.models.text_embedding_head import pooled_text_vectors
 from seem.training.batches import TrainingBatch
 
 BACKGROUND = "background"
@@ -34,7 +34,7 @@ class ClassNames:
     @classmethod
     def of(cls, names: Sequence[str], features: Float[Tensor, "k d"]) -> ClassNames:
         """Make class names from texts and their encoded features."""
-        return cls({name: row for row, name in enumerate(names)}, unit(features.float()))
+        return cls({name: row for row, name in enumerate(names)}, unit_vectors(features.float()))
 
     @property
     def background(self) -> int:
@@ -46,7 +46,9 @@ class ClassNames:
         return torch.tensor([name in names or name == BACKGROUND for name in self.index])
 
 
-def choose_class_names(samples: Sequence[Sample], num_negatives: int, rng: np.random.Generator) -> tuple[str, ...]:
+def choose_class_names(
+    samples: Sequence[TrainingSample], num_negatives: int, rng: np.random.Generator
+) -> tuple[str, ...]:
     """Return the class names of a step: all that are on its images, some that are not, and the background last."""
     present = {name for sample in samples for name in sample.names if name}
     complete = {name for sample in samples for name in sample.complete_names}
@@ -88,7 +90,7 @@ def prompt_name_loss(
 
 
 def cell_name_loss(
-    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: ClassNames
+    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: ClassNames
 ) -> Tensor:
     """Weighted cross-entropy of the class name of every cell, on images that are annotated completely."""
     device = text_map.device
@@ -108,7 +110,9 @@ def cell_name_loss(
     return (loss * weights.flatten(1)).sum() / len(judged)
 
 
-def cell_labels(sample: Sample, names: ClassNames, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
+def cell_labels(
+    sample: TrainingSample, names: ClassNames, stride: int
+) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Return the class of the pixel at the centre of every cell (`UNKNOWN`: not judged), and the weights of cells.
 
     Smaller objects lie on top of larger ones. The weights sum to 1 (or are all 0); that of a class in its image grows
@@ -130,7 +134,7 @@ def cell_labels(sample: Sample, names: ClassNames, stride: int) -> tuple[Int[Ten
 
 
 def object_name_loss(
-    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: ClassNames
+    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: ClassNames
 ) -> Tensor:
     """Cross-entropy of the class name of the mean vector of an object's cells, one object of each class of an image."""
     losses = []
@@ -144,13 +148,13 @@ def object_name_loss(
 def _object_name_loss(
     model: Segmenter,
     text_map: Float[Tensor, "1 d h4 w4"],
-    sample: Sample,
+    sample: TrainingSample,
     objects: dict[str, int],
     names: ClassNames,
 ) -> Tensor:
     device = text_map.device
     masks = torch.from_numpy(sample.masks[list(objects.values())]).to(device)
-    vectors = unit(shown(text_map, masks[None].float()))
+    vectors = unit_vectors(pooled_text_vectors(text_map, masks[None].float()))
     allowed = names.allowed(sample.complete_names)
     allowed[names.background] = False
     logits = class_name_logits(model, vectors, names)[0].masked_fill(~allowed.to(device), IMPOSSIBLE)

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers, Question, VisualPrompts
+from seem.models.structures import DecoderQuery, QueryOutputs, VisualPrompts
 from seem.simulation.next_click import seem_next_clicks
 from seem.training.batches import TrainingBatch
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def simulate_rounds(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     batch: TrainingBatch,
     ablation: Ablation,
     rng: np.random.Generator,
@@ -38,12 +38,12 @@ def simulate_rounds(
     num_rounds = int(rng.integers(0, ablation.rounds + 1))
     for _ in range(num_rounds):
         tokens = model.encode_prompts(VisualPrompts(positive, negative), image, RandomDraws(generator))
-        question = Question(
+        question = DecoderQuery(
             visual=tokens,
             previous=previous if ablation.memory else None,
             num_objects=positive.shape[1],
         )
-        output = model.decode(image, question, frozenset({Kind.VISUAL}), RandomDraws(generator))
+        output = model.decode(image, question, frozenset({RowKind.VISUAL}), RandomDraws(generator))
         assert output.visual is not None
         previous = best_masks(output.visual, image, tokens.positive_vectors)
         _add_clicks(previous, batch, positive, negative, ablation)
@@ -61,7 +61,9 @@ def _add_clicks(masks: Tensor, batch: TrainingBatch, positive: Tensor, negative:
             negative[b] = torch.where(has_mark, clicked.negative, negative[b])
 
 
-def best_masks(answers: Answers, image: ImageMemory, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n h w"]:
+def best_masks(
+    answers: QueryOutputs, image: ImageEncoding, vectors: Float[Tensor, "b n c"]
+) -> Float[Tensor, "b n h w"]:
     """Return for every object the mask logits of the one of its queries that fits its prompt vector best."""
     batch, count = vectors.shape[:2]
     embeddings = answers.mask_embeddings

@@ -14,21 +14,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.data.transforms import Sample
-from seem.models.decoder.decoder import ImageMemory
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import RefinedMasks, compare, fit, prompt_maps, shown, so_far
-from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter, unit
+from seem.data.transforms import TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
+from seem.models.decoder.policy import RowKind
+from seem.models.mask_refiner import RefinedMasks, outline_logits, prompt_maps
+from seem.models.ops.masks import dot, resize
+from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
     DecoderOutput,
+    DecoderQuery,
     PhraseTokens,
     PixelFeatures,
-    Question,
     TextFeatures,
     VisualPrompts,
     VisualTokens,
 )
+from seem.models.text_embedding_head import pooled_text_vectors, text_similarity_maps
 from seem.training.batches import StepBatch, TrainingBatch, normalize_images
 from seem.training.objectives.class_names import (
     ClassNames,
@@ -41,8 +42,8 @@ from seem.training.objectives.dense_masks import add_correction_clicks, coarse_m
 from seem.training.objectives.object_queries import object_query_loss
 from seem.training.phrases import PhraseTokenizer, phrase_tokens_by_object
 
-VISUAL = frozenset({Kind.VISUAL})
-VISUAL_AND_OBJECT = frozenset({Kind.VISUAL, Kind.OBJECT})
+VISUAL = frozenset({RowKind.VISUAL})
+VISUAL_AND_OBJECT = frozenset({RowKind.VISUAL, RowKind.OBJECT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,13 @@ def full_step_loss(
             previous = output.refined.logits.detach().float()
             add_correction_clicks(previous, batch, positive, negative)
 
-    assert image.meaning is not None
+    assert image.text_map is not None
     weighted = [
         config.refined * torch.stack([loss.refined for loss in losses]).mean(),
         config.coarse * torch.stack([loss.coarse for loss in losses]).mean(),
         config.quality * torch.stack([loss.quality for loss in losses]).mean(),
         config.names * torch.stack([loss.names for loss in losses]).mean(),
-        config.cell_names * cell_name_loss(model, image.meaning, batch.samples, texts.names),
+        config.cell_names * cell_name_loss(model, image.text_map, batch.samples, texts.names),
     ]
     total = torch.stack(weighted).sum() + object_loss
     values = torch.stack((*weighted, object_loss, losses[-1].iou)).detach().tolist()
@@ -169,7 +170,7 @@ def text_prompt_loss(
     A part of the cost of a full step, and text needs many images: names of cells and objects, and the masks of prompts.
     """
     image = model.encode_image(batch.images)
-    assert image.meaning is not None
+    assert image.text_map is not None
     texts = encode_texts(model, batch, tokenizer, config, rng)
     prompts = encode_semantic_prompts(model, image, batch, texts)
     marks = VisualPrompts(batch.positive, batch.negative, batch.bounds)
@@ -177,22 +178,22 @@ def text_prompt_loss(
     refined = refined_mask_losses(output.refined, batch)
     coarse = coarse_mask_loss(output.coarse, batch)
     masks = config.refined * refined.mask + config.coarse * coarse + config.quality * refined.quality
-    naming = _cell_and_object_name_loss(model, image.meaning, batch.samples, texts.names, config)
+    naming = _cell_and_object_name_loss(model, image.text_map, batch.samples, texts.names, config)
     return config.text_prompts * masks + naming
 
 
 def naming_loss(
     model: Segmenter,
-    samples: Sequence[Sample],
+    samples: Sequence[TrainingSample],
     tokenizer: PhraseTokenizer,
     config: DenseConfig,
     rng: np.random.Generator,
 ) -> Tensor:
     """Return the loss of images asked for the class names of cells and objects; runs backbone and text map alone."""
-    assert model.meaning is not None
+    assert model.text_embedding_head is not None
     device = model.decoder.query_features.device
     images = normalize_images(samples, model.config.image).to(device)
-    text_map = model.meaning(model.backbone(images.pixels).maps)
+    text_map = model.text_embedding_head(model.backbone(images.pixels).maps)
     names = choose_class_names(samples, config.num_negatives, rng)
     encoded = ClassNames.of(names, tokenizer.encode(model, names).phrases)
     return _cell_and_object_name_loss(model, text_map, samples, encoded, config)
@@ -201,7 +202,7 @@ def naming_loss(
 def _cell_and_object_name_loss(
     model: Segmenter,
     text_map: Float[Tensor, "b d h4 w4"],
-    samples: Sequence[Sample],
+    samples: Sequence[TrainingSample],
     names: ClassNames,
     config: DenseConfig,
 ) -> Tensor:
@@ -244,10 +245,10 @@ class SemanticPrompts:
 
 
 def encode_semantic_prompts(
-    model: Segmenter, image: ImageMemory, batch: TrainingBatch, texts: StepTexts
+    model: Segmenter, image: ImageEncoding, batch: TrainingBatch, texts: StepTexts
 ) -> SemanticPrompts:
     """Encode the phrases of a batch, and the regions of partner images that are references."""
-    assert image.meaning is not None
+    assert image.text_map is not None
     phrases = batch.phrases()
     tokens = phrase_tokens_by_object(phrases, texts.features, texts.rows)
     vectors = _phrase_vectors(phrases, texts)
@@ -259,13 +260,13 @@ def encode_semantic_prompts(
     )
     regions = VisualPrompts(batch.reference, torch.zeros_like(batch.reference))
     reference = model.encode_prompts(regions, replace(image, pixels=pixels))
-    reference_vectors = shown(image.meaning[partners], batch.reference.float())
+    reference_vectors = pooled_text_vectors(image.text_map[partners], batch.reference.float())
     return SemanticPrompts(tokens, reference, vectors + reference_vectors)
 
 
 def _phrase_vectors(phrases: Sequence[Sequence[str]], texts: StepTexts) -> Float[Tensor, "b n d"]:
     """Return the unit vector of each object's phrase, 0 without one."""
-    vectors = unit(texts.features.phrases)
+    vectors = unit_vectors(texts.features.phrases)
     no_phrase = vectors.new_zeros(vectors.shape[1])
 
     def vector(text: str) -> Tensor:
@@ -288,7 +289,7 @@ def initial_masks(batch: TrainingBatch) -> Float[Tensor, "b n h4 w4"] | None:
     has_outline = outlines.flatten(2).any(dim=-1)[..., None, None]
     if not has_outline.any():
         return None
-    return torch.where(has_outline, so_far(outlines), 0)
+    return torch.where(has_outline, outline_logits(outlines), 0)
 
 
 # --- Rounds -----------------------------------------------------------------------------------------------------------
@@ -305,15 +306,15 @@ class RoundOutput:
 
 def run_round(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     marks: VisualPrompts,
     prompts: SemanticPrompts,
     previous: Float[Tensor, "b n h2 w2"] | None,
-    kinds: frozenset[Kind],
+    kinds: frozenset[RowKind],
 ) -> RoundOutput:
     """Run one round: decoder, coarse masks, mask refiner. `previous` are the final masks of the round before."""
     tokens = model.encode_prompts(marks, image)
-    question = Question(
+    question = DecoderQuery(
         visual=tokens,
         phrases=prompts.phrases,
         reference=prompts.reference,
@@ -322,11 +323,11 @@ def run_round(
     output = model.decode(image, question, kinds)
     assert output.visual is not None
     assert model.mask_refiner is not None
-    assert image.meaning is not None
+    assert image.text_map is not None
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     if previous is not None:
-        previous = fit(previous, (coarse.shape[-2], coarse.shape[-1]))
-    maps = prompt_maps(marks, coarse, previous, compare(image.meaning, prompts.vectors))
+        previous = resize(previous, (coarse.shape[-2], coarse.shape[-1]))
+    maps = prompt_maps(marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors))
     refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
     return RoundOutput(output, refined, coarse)
 

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.data.transforms import Sample
-from seem.models.decoder.decoder import ImageMemory
+from seem.data.transforms import TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.ops.masks import dot
 from seem.models.ops.points import Draw
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers
+from seem.models.structures import QueryOutputs
 from seem.training.batches import TrainingBatch, mask_coverage
 from seem.training.matcher import match_objects
 from seem.training.objectives.class_names import IMPOSSIBLE, ClassNames, class_name_logits
@@ -29,8 +29,8 @@ BACKGROUND_WEIGHT = 0.1  # of a query without an object, in the mean over querie
 
 def object_query_loss(
     model: Segmenter,
-    image: ImageMemory,
-    answers: Answers,
+    image: ImageEncoding,
+    answers: QueryOutputs,
     batch: TrainingBatch,
     names: ClassNames,
     config: DenseConfig,
@@ -54,7 +54,7 @@ def object_query_loss(
 def _image_loss(
     logits: Float[Tensor, "q k"],
     masks: Float[Tensor, "q h4 w4"],
-    sample: Sample,
+    sample: TrainingSample,
     ignore: Bool[Tensor, "s s"],
     names: ClassNames,
     config: DenseConfig,

@@ -20,12 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import Answers, CaptionSoFar, DecoderOutput, Question, VisualTokens
+from seem.models.segmenter import Segmenter, unit_vectors
+from seem.models.structures import CaptionPrefix, DecoderOutput, DecoderQuery, QueryOutputs, VisualTokens
 from seem.training.batches import StepBatch, TrainingBatch
 from seem.training.captions import TOP_HEADS, CaptionPrediction, CaptionWeights, caption_terms
 from seem.training.criterion import (
@@ -49,7 +49,7 @@ from seem.training.objectives.published_texts import (
     phrase_tokens,
 )
 
-CAPTION_KINDS = frozenset({Kind.CAPTION, Kind.IMAGE})  # query groups that answer for captions and retrieval
+CAPTION_KINDS = frozenset({RowKind.CAPTION, RowKind.IMAGE})  # query groups that answer for captions and retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class PublishedConfig:
     caption_weights: CaptionWeights = field(default_factory=CaptionWeights)
 
 
-class PublishedObjective:
+class QueryObjective:
     """The loss of a query model's training steps; implements `seem.training.objectives.Objective`.
 
     `count_objects` turns the number of objects of a batch into what the losses of their masks are divided by: with
@@ -137,13 +137,13 @@ def published_loss(
             captions = replace(captions, nouns=noun_targets(encoded, texts, targets))
 
     visual, previous = None, None
-    if Kind.VISUAL in kinds:
+    if RowKind.VISUAL in kinds:
         prompts, previous = simulate_rounds(model, image, batch, config.ablation, rng, generator)
         visual = model.encode_prompts(prompts, image, RandomDraws(generator))
-    question = Question(
+    question = DecoderQuery(
         visual=visual,
-        phrases=phrase_tokens(encoded, texts) if Kind.PHRASE in kinds else None,
-        caption=None if captions is None else CaptionSoFar(captions.tokens),
+        phrases=phrase_tokens(encoded, texts) if RowKind.PHRASE in kinds else None,
+        caption=None if captions is None else CaptionPrefix(captions.tokens),
         previous=previous if config.ablation.memory else None,
         num_objects=0 if visual is None else batch.truth.shape[1],
     )
@@ -168,21 +168,21 @@ def published_loss(
 # --- What is trained --------------------------------------------------------------------------------------------------
 
 
-def trained_kinds(model: Segmenter, ablation: Ablation) -> frozenset[Kind]:
+def trained_kinds(model: Segmenter, ablation: Ablation) -> frozenset[RowKind]:
     """Return the query groups that a step trains.
 
     Raises:
         ValueError: none is left, or the model's visual prompts have no query group of their own.
     """
     policy = model.decoder.policy
-    if policy.visual is Kind.OBJECT:
+    if policy.visual is RowKind.OBJECT:
         raise ValueError(f"{model.config.name} is v0's weights under another policy; train seem-...-v0 instead.")
     switches = {
-        Kind.OBJECT: ablation.objects,
-        Kind.PHRASE: ablation.phrases,
-        Kind.VISUAL: ablation.visual,
-        Kind.CAPTION: ablation.captions,
-        Kind.IMAGE: ablation.captions,
+        RowKind.OBJECT: ablation.objects,
+        RowKind.PHRASE: ablation.phrases,
+        RowKind.VISUAL: ablation.visual,
+        RowKind.CAPTION: ablation.captions,
+        RowKind.IMAGE: ablation.captions,
     }
     kinds = frozenset(kind for kind, is_on in switches.items() if is_on and policy.group(kind) is not None)
     if not kinds:
@@ -194,11 +194,11 @@ def trained_kinds(model: Segmenter, ablation: Ablation) -> frozenset[Kind]:
 
 def draw_texts(
     batch: TrainingBatch,
-    kinds: frozenset[Kind],
+    kinds: frozenset[RowKind],
     config: PublishedConfig,
     tokenizer: TemplatedTokenizer,
     rng: np.random.Generator,
-) -> tuple[frozenset[Kind], PublishedTexts]:
+) -> tuple[frozenset[RowKind], PublishedTexts]:
     """Draw the texts of a step; return those of `kinds` that can be trained with them, and the texts.
 
     Captions are left out where no image has one, unless there is nothing else to train.
@@ -211,21 +211,21 @@ def draw_texts(
         phrase_weight=config.phrase_weight,
         name_weight=config.name_weight,
         with_captions=kinds >= CAPTION_KINDS,
-        with_nouns=Kind.OBJECT in kinds,
+        with_nouns=RowKind.OBJECT in kinds,
     )
     if any(texts.captions) or kinds == CAPTION_KINDS:
         return kinds, texts
     return kinds - CAPTION_KINDS, replace(texts, captions=(), nouns=())
 
 
-def judged_kinds(model: Segmenter, kinds: frozenset[Kind], head: int) -> frozenset[Kind]:
+def judged_kinds(model: Segmenter, kinds: frozenset[RowKind], head: int) -> frozenset[RowKind]:
     """Return the query groups whose masks one head (0 = the final one) is trained on.
 
     X-Decoder trains phrases at its top heads alone, SEEM at all.
     """
     is_xdecoder = model.decoder.captions is not None
     if is_xdecoder and head >= TOP_HEADS:
-        return kinds - CAPTION_KINDS - {Kind.PHRASE}
+        return kinds - CAPTION_KINDS - {RowKind.PHRASE}
     return kinds - CAPTION_KINDS
 
 
@@ -235,13 +235,13 @@ def judged_kinds(model: Segmenter, kinds: frozenset[Kind], head: int) -> frozens
 def head_predictions(
     model: Segmenter,
     outputs: Sequence[DecoderOutput],
-    image: ImageMemory,
+    image: ImageEncoding,
     encoded: EncodedTexts,
     visual: VisualTokens | None,
-    kinds: frozenset[Kind],
+    kinds: frozenset[RowKind],
 ) -> list[HeadPrediction]:
     """Return the predictions of all heads that are trained on masks, the final one first."""
-    classes = unit(encoded.class_names.float())
+    classes = unit_vectors(encoded.class_names.float())
     prompt_vectors = None if visual is None else visual.positive_vectors
     predictions = []
     for head, output in enumerate(outputs):
@@ -254,22 +254,22 @@ def head_predictions(
 def head_prediction(
     model: Segmenter,
     output: DecoderOutput,
-    image: ImageMemory,
+    image: ImageEncoding,
     classes: Float[Tensor, "k d"],
     prompt_vectors: Float[Tensor, "b n c"] | None,
-    kinds: frozenset[Kind],
+    kinds: frozenset[RowKind],
 ) -> HeadPrediction:
     """Return what one prediction head predicts for the given query groups."""
 
-    def masks(answers: Answers) -> Tensor:
+    def masks(answers: QueryOutputs) -> Tensor:
         return dot(answers.mask_embeddings, image.pixels.mask_features).float()
 
     objects = phrases = visual = None
-    if output.object is not None and Kind.OBJECT in kinds:
+    if output.object is not None and RowKind.OBJECT in kinds:
         with torch.autocast(classes.device.type, enabled=False):
             logits = model.class_logits(output.object.class_vectors.float(), classes)
         objects = ObjectPrediction(logits, masks(output.object))
-    if output.phrase is not None and Kind.PHRASE in kinds:
+    if output.phrase is not None and RowKind.PHRASE in kinds:
         scale = model.text.logit_scale.exp().clamp(max=100)
         phrases = PhrasePrediction(output.phrase.class_vectors, masks(output.phrase), scale)
     if output.visual is not None:

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.data.transforms import Sample
-from seem.models.decoder.decoder import ImageMemory
-from seem.models.decoder.policy import Kind
+from seem.data.transforms import TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import PhraseTokens, TextFeatures
 from seem.models.text.templates import BARE, TEMPLATES
@@ -76,7 +76,7 @@ class PublishedTexts:
     @classmethod
     def draw(
         cls,
-        samples: Sequence[Sample],
+        samples: Sequence[TrainingSample],
         tokenizer: TemplatedTokenizer,
         rng: np.random.Generator,
         *,
@@ -131,7 +131,7 @@ class EncodedTexts:
 # --- Choosing texts ---------------------------------------------------------------------------------------------------
 
 
-def choose_class_names(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
+def choose_class_names(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
     """Return the class names of a step: all that the images are annotated for, those present first, background last.
 
     At most `MAX_CLASS_NAMES` and the background, unless more are present.
@@ -147,7 +147,7 @@ def choose_class_names(samples: Sequence[Sample], rng: np.random.Generator) -> t
 
 
 def choose_phrases(
-    sample: Sample,
+    sample: TrainingSample,
     tokenizer: TemplatedTokenizer,
     rng: np.random.Generator,
     max_phrases: int,
@@ -169,7 +169,7 @@ def choose_phrases(
     return ImagePhrases(texts, tuple(names), masks, name_weight)
 
 
-def choose_caption(sample: Sample, rng: np.random.Generator) -> str:
+def choose_caption(sample: TrainingSample, rng: np.random.Generator) -> str:
     """Choose one caption of an image; "" if it has none."""
     if not sample.captions:
         return ""
@@ -196,13 +196,13 @@ def phrase_tokens(encoded: EncodedTexts, texts: PublishedTexts) -> PhraseTokens:
 
 
 def image_targets(
-    batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts, kinds: frozenset[Kind]
+    batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts, kinds: frozenset[RowKind]
 ) -> ImageTargets:
     """Return the truth about image `b`, for the query groups that are trained."""
     return ImageTargets(
-        objects=_object_targets(batch, b, texts.class_names) if Kind.OBJECT in kinds else None,
-        phrases=_phrase_targets(batch, b, texts, encoded) if Kind.PHRASE in kinds else None,
-        visual=_visual_targets(batch, b) if Kind.VISUAL in kinds else None,
+        objects=_object_targets(batch, b, texts.class_names) if RowKind.OBJECT in kinds else None,
+        phrases=_phrase_targets(batch, b, texts, encoded) if RowKind.PHRASE in kinds else None,
+        visual=_visual_targets(batch, b) if RowKind.VISUAL in kinds else None,
     )
 
 
@@ -238,7 +238,7 @@ def _visual_targets(batch: TrainingBatch, b: int) -> VisualTargets:
 
 def caption_targets(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     encoded: EncodedTexts,
     captions: Sequence[str],
     tokenizer: TemplatedTokenizer,
