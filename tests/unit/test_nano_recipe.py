@@ -194,7 +194,7 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
 
     def score(model, held, most):
         asked.append(([pack.images for pack in held], most, model.network.training))
-        return Scores(4, click=10.0 * len(asked), names=None)
+        return ValidationScores(4, click=10.0 * len(asked), names=None)
 
     for name in ("coco_full", "duts"):
         (tmp_path / "data" / name).mkdir(parents=True)

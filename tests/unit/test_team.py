@@ -14,38 +14,37 @@ from seem.cli.main import main
 from seem.errors import SeemError
 from seem.finetuning.processes import MAX_DEFAULT_PROCESSES, process_count
 from seem.processes import THREADS, one_thread_each
-from seem.training.engine import mean_over_processes, world
-from seem.training.team import together
+from seem.training.distributed import mean_over_processes, rank_and_world_size, run_in_processes
 
 
 def note(folder):
     """Write down who this is, and what all are on average."""
-    rank, count = world()
+    rank, count = rank_and_world_size()
     mean = mean_over_processes(10 * rank, torch.device("cpu"))
     (folder / f"{rank}.json").write_text(json.dumps([count, mean, torch.get_num_threads()]))
 
 
 def fail(kind):
     """Fail in one process, wait in the other for a message that never comes."""
-    if world()[0]:
+    if rank_and_world_size()[0]:
         raise kind("the second has had enough")
     dist.barrier()
 
 
 def die():
-    if world()[0]:
+    if rank_and_world_size()[0]:
         os._exit(9)
     time.sleep(600)
 
 
 def test_processes_form_one_world(tmp_path):
-    together(2, note, tmp_path)
+    run_in_processes(2, note, tmp_path)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[2, 5.0, 1]] * 2
 
 
 def test_one_process_is_this_one(tmp_path):
     here = []
-    together(1, here.append, os.getpid())
+    run_in_processes(1, here.append, os.getpid())
     assert here == [os.getpid()]
     assert not dist.is_initialized()
 
@@ -53,12 +52,12 @@ def test_one_process_is_this_one(tmp_path):
 @pytest.mark.parametrize(("kind", "becomes"), [(ValueError, ValueError), (SeemError, SeemError), (OSError, SeemError)])
 def test_the_error_of_one_ends_all(kind, becomes):
     with pytest.raises(becomes, match="the second has had enough"):
-        together(2, fail, kind)
+        run_in_processes(2, fail, kind)
 
 
 def test_a_process_that_dies_ends_all():
     with pytest.raises(SeemError, match=r"exit code 9\).*--resume"):
-        together(2, die)
+        run_in_processes(2, die)
 
 
 def test_threads_are_as_before_afterwards(monkeypatch):

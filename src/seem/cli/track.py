@@ -79,7 +79,8 @@ def track_command(
 
     A phrase that fits nothing in its frame is searched for in the following frames until it does.
 
-    Coordinates are pixels (x, y) of the frame as shown: 410 is the centre of a pixel, 410.0 its left edge.
+    Coordinates are (x, y) in pixels of the frame as shown. Points name pixels: 410 and 410.0 are the centre of
+    pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     objects = objects_from_options(ctx, prompts)
     if not objects:
