@@ -262,7 +262,7 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys)
 
 def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, monkeypatch):
     counts = []
-    monkeypatch.setattr(distributed, "run_in_processes", lambda count, work: counts.append(count))
+    monkeypatch.setattr(distributed, "run_distributed", lambda count, work: counts.append(count))
     (tmp_path / "state.pt").write_bytes(b"")
     settings = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
     (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": settings}))

@@ -20,9 +20,10 @@ from seem.loading import open_file
 from seem.models.build import build
 from seem.recipes import nano as recipe
 from seem.training.batch_sampler import draw_nonempty_sample, draw_sample_pairs
-from seem.training.curves import read_results
-from seem.training.engine import DivergedError, TrainConfig
-from seem.training.validation import Scores
+from seem.training.config import TrainConfig
+from seem.training.engine import DivergedError
+from seem.training.run_log import read_results
+from seem.training.validation import ValidationScores
 from tiny import tiny_nano
 
 

@@ -12,11 +12,11 @@ import torch
 from seem.data.dataset import ParsedObjects
 from seem.data.transforms import Augmentation, augment
 from seem.finetuning.finer_masks import box_iou, with_finer_masks
-from seem.finetuning.run import PUBLISHED_FROZEN, PUBLISHED_MIX
+from seem.finetuning.profile import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.seem import COCO_IMAGES, Ablation, published_config
+from seem.recipes.seem import COCO_IMAGES, published_config
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import CriterionOptions, ImageTargets, ObjectTargets
 from seem.training.objectives.click_rounds import simulate_rounds

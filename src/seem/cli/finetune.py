@@ -62,7 +62,7 @@ def finetune_command(
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
     from seem.finetuning.processes import process_count
     from seem.finetuning.request import FineTuningRequest
-    from seem.training.distributed import run_in_processes
+    from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
         data=tuple(data),
@@ -83,7 +83,7 @@ def finetune_command(
     )
     count = process_count(request, run.processes, resume=run.resume, overwrite=run.overwrite)
     with resume_hint(out):
-        run_in_processes(count, finetune_in_process, request, run)
+        run_distributed(count, finetune_in_process, request, run)
 
 
 def finetune_in_process(request: FineTuningRequest, run: RunOptions) -> None:

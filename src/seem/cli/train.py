@@ -127,7 +127,7 @@ def train_command(
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
     from seem.finetuning.processes import process_count
     from seem.finetuning.request import FineTuningRequest
-    from seem.training.distributed import run_in_processes
+    from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
         data=tuple(data),
@@ -153,7 +153,7 @@ def train_command(
         count = process_count(request, run.processes, resume=run.resume, overwrite=run.overwrite)
         work = partial(run_published_recipe, request, ablations, finer_masks, run)
     with resume_hint(out):
-        run_in_processes(count, work)
+        run_distributed(count, work)
 
 
 # --- The published recipe ---------------------------------------------------------------------------------------------
@@ -272,13 +272,12 @@ def nano_settings(request: FineTuningRequest, *, from_random: bool) -> TrainConf
     """Return the settings of the recipe of the embedded model, with what the request asks for."""
     from seem.recipes.nano import RANDOM_LEARNING_RATE, nano_config
 
-    config = nano_config(seed=request.seed)
-    if from_random:
-        config = replace(config, learning_rate=RANDOM_LEARNING_RATE)
-    requested = {
-        "steps": request.steps,
-        "batch": request.batch,
-        "learning_rate": request.learning_rate,
-        "minutes": request.minutes,
-    }
-    return replace(config, **{name: value for name, value in requested.items() if value is not None})
+    default = nano_config(seed=request.seed)
+    learning_rate = RANDOM_LEARNING_RATE if from_random else default.learning_rate
+    return replace(
+        default,
+        steps=request.steps or default.steps,
+        batch=request.batch or default.batch,
+        learning_rate=request.learning_rate or learning_rate,
+        minutes=request.minutes or default.minutes,
+    )

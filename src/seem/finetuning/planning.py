@@ -87,7 +87,8 @@ def make_plan(
     naming_ratio = choose_naming_ratio(data, processes) if profile.asks_for_class_names else 0
     bank = open_image_bank(data, size, request.out)
     sampler = profile.batch_sampler(network, bank, size, SMALLEST_BATCH, request.seed, naming_ratio)
-    objective = profile.make_objective(network, loaded.tokenizer(), recipe and recipe.ablation, float)
+    ablation = None if recipe is None else recipe.ablation
+    objective = profile.make_objective(network, loaded.tokenizer(), ablation, float)
     step_batch = _choose_step_batch(request, recipe, device, data.num_train, naming_ratio)
     cost = measure_step_cost(network, sampler, objective, step_batch)
 
@@ -114,7 +115,7 @@ def make_plan(
         processes=processes,
         start_sha256=loaded.sha256,
         data_fingerprint=data.fingerprint,
-        ablation=None if recipe is None else recipe.ablation,
+        ablation=ablation,
         finer_masks=finer_masks_folder(recipe),
         options=request.resume_options(),
     )

@@ -18,7 +18,8 @@ from seem.training.batch_sampler import BatchSampler
 from seem.training.config import TrainConfig
 from seem.training.objectives import Objective
 from seem.training.objectives.dense import DenseConfig, DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, PublishedObjective, TemplatedTokenizer
+from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
+from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 from seem.training.targets import PromptMix
 
@@ -50,7 +51,7 @@ def make_dense_objective(
     return DenseObjective(PhraseTokenizer(tokenizer), DENSE_CONFIG)
 
 
-def make_published_objective(
+def make_query_objective(
     network: Segmenter,
     tokenizer: BytePairTokenizer,
     ablation: Ablation | None,
@@ -59,7 +60,7 @@ def make_published_objective(
     """Return the objective of SEEM and X-Decoder."""
     is_templated = network.config.text.templates == "all"
     config = PublishedConfig(ablation=ablation or Ablation())
-    return PublishedObjective(TemplatedTokenizer(tokenizer, is_templated), config, count_objects)
+    return QueryObjective(TemplatedTokenizer(tokenizer, is_templated), config, count_objects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ QUERY_PROFILE = FineTuningProfile(
     asks_for_class_names=False,
     file_dtype=None,
     has_calibrated_thresholds=False,
-    make_objective=make_published_objective,
+    make_objective=make_query_objective,
 )
 """SEEM and X-Decoder."""
 

@@ -358,7 +358,7 @@ class FineTuningRun:
             return None, None
         presence = calibrate_presence(self._best_model(), self.data.validation, FINAL_IMAGES)
         if presence is not None:
-            self._add_metadata({PRESENCE_MIDPOINT_KEY: f"{presence.even:.4g}"})
+            self._add_metadata({PRESENCE_MIDPOINT_KEY: f"{presence.midpoint:.4g}"})
         regions = calibrate_regions(self._best_model(), self.data.validation)  # with the presence threshold in place
         if regions is not None:
             # all digits, because the threshold is the score of a region that is kept

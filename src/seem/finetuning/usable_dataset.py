@@ -122,7 +122,7 @@ class UsableObjects(_ObjectsByImage):
 
     def __getitem__(self, image_id: int) -> tuple[ObjectRecord, ...]:
         image = self._images[image_id]
-        records = self._dataset.parse_objects(photo).objects
+        records = self._dataset.parse_objects(image).objects
         usable = [record for record in records if is_usable(record, image, self._dataset.categories)]
         return tuple(self._improve(image, record) for record in usable)
 

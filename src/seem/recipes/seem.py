@@ -53,11 +53,8 @@ def train_published(
     write_progress: LineWriter | None = None,
 ) -> FineTuningResult:
     """Train a model of the SEEM family by the published recipe; arguments as of `finetune`."""
-    recipe = PublishedRecipe(
-        published_config=published_config(batch=request.batch or BATCH),
-        ablation=ablation or Ablation(),
-        finer_masks=finer_masks,
-    )
+    settings = published_config(batch=request.batch or BATCH)
+    recipe = PublishedRecipe(settings, ablation or Ablation(), finer_masks)
     return finetune(
         replace(request, epochs=EPOCHS),
         resume=resume,
