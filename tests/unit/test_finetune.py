@@ -129,6 +129,13 @@ def test_the_file_says_how_it_was_made(finished):
     assert len(metadata["start_sha256"]) == 64
 
 
+def test_object_queries_of_nano_are_not_trained(finished):
+    out, _, _, _ = finished
+    rows = log_of(out)
+    assert all(row["objects"] == 0 for row in rows)
+    assert all(row["refined"] > 0 for row in rows)
+
+
 def test_scores_stand_in_a_table(finished):
     out, _, outcome, _ = finished
     rows = results_of(out)

@@ -428,7 +428,9 @@ class NanoValidator:
     def __init__(
         self, data: Path, bank: ImageBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[LogRow], None]
     ) -> None:
-        self.packs = _validation_packs(data, bank)
+        folders = [data / name for name in bank.by_set]  # the sets that are trained on
+        packs = [Pack.open(folder, "val") for folder in folders if (folder / "annotations.json").is_file()]
+        self.packs = [pack for pack in packs if pack.images]
         self.out = out
         self.tokenizer = tokenizer
         self.report = report
@@ -462,10 +464,3 @@ class NanoValidator:
         if self.board is not None:
             self.board.close()
             draw_run_curves(self.out)
-
-
-def _validation_packs(data: Path, bank: ImageBank) -> list[Pack]:
-    """Open the validation parts of the sets that are trained on."""
-    folders = [data / name for name in bank.by_set]
-    packs = [Pack.open(folder, "val") for folder in folders if (folder / "annotations.json").is_file()]
-    return [pack for pack in packs if pack.images]
