@@ -417,10 +417,10 @@ def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monk
         ({"size": 50}, "multiple of 32"),
         ({"freeze": ("head",)}, "no part 'head'"),
         ({"rates": (("head", 0.1),)}, "no part 'head'"),
-        ({"rates": (("text", 0.0),)}, r"--rate text=0: it must be more than 0; --freeze"),
+        ({"rates": (("text", 0.0),)}, r"--rate text=0: the factor must be more than 0; .* --freeze"),
         ({"patience": -1}, "0 or more"),
         ({"batch": 0}, "--batch is 0"),
-        ({"batch": 1}, "--batch is 1; photos are looked at in pairs"),
+        ({"batch": 1}, "--batch is 1; images are drawn in pairs"),
         ({"model": "nanno"}, "did you mean 'nano'"),
         ({"device": "toaster"}, "no device"),
     ],
@@ -610,7 +610,7 @@ def test_a_part_of_its_own_is_what_a_run_is_judged_on(tmp_path, weights, no_tria
 
 def test_a_single_photo_is_judged_on_itself(tmp_path, weights, no_trial):
     plan, said = planned([tiny.bricks(tmp_path / "one", count=1)], tmp_path / "run", weights)
-    assert "the same photos, there are no others" in said
+    assert "the training photos, because there are no others" in said
     assert open_training_data(plan.sources, 0).is_shared
 
 
