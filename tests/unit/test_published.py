@@ -17,6 +17,7 @@ from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.seem import COCO_IMAGES, published_config
+from seem.training.batches import make_training_batch
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import CriterionOptions, ImageTargets, ObjectTargets
 from seem.training.objectives.click_rounds import simulate_rounds
