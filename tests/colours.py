@@ -152,7 +152,7 @@ class ColourPhoto:
         marks = [prompt for prompt in prompts if not isinstance(prompt, (Text, Reference))]
         for reference in prompts:
             if isinstance(reference, Reference):
-                return self.results([self.of(reference.photo.colour(reference.prompts))])
+                return self.results([self.of(reference.image.colour(reference.prompts))])
         return self.results([self.of(self.colour(marks))]) if marks else self.find(text[0])
 
     def find(self, phrase):
@@ -165,7 +165,7 @@ class ColourPhoto:
     def semantic(self, classes=None):
         return self.regions()
 
-    def instances(self, classes=None, threshold=None, *, mask_nms_thresh=None):
+    def instances(self, classes=None, threshold=None, *, mask_nms_threshold=None):
         return self.regions()
 
     def caption(self):

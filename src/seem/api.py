@@ -32,6 +32,7 @@ from seem.checkpoints.encoded_image import (
     write_encoded_image,
 )
 from seem.checkpoints.network import LoadedNetwork
+from seem.deprecation import Renamed, renamed_arguments
 from seem.errors import SeemError, short_reason
 from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
 from seem.models.decoder.decoder import ImageEncoding
@@ -316,13 +317,14 @@ class EncodedImage:
         found = recognition.panoptic(self._predictor, vocabulary, limit)
         return self._results("panoptic", found, vocabulary, time.perf_counter() - started)
 
+    @renamed_arguments(**{"mask_nms_thresh": Renamed("mask_nms_threshold")})
     def instances(
         self,
         classes: Classes = None,
         threshold: float | None = None,
         top: int = 100,
         *,
-        mask_nms_thresh: float | None = None,
+        mask_nms_threshold: float | None = None,
     ) -> Results:
         """Segment every countable thing, best first; masks may overlap.
 
@@ -330,15 +332,15 @@ class EncodedImage:
         (taken at network size here). nano answers as in `panoptic`, with things alone. `threshold` (0-1; None = the
         model's own, 0.05, of nano 0.65) drops what scores lower; `classes` as in `panoptic`.
 
-        `mask_nms_thresh` is the IoU above which a mask repeats a better one, whatever their names, and goes; None = the
-        model's own: 1 (all stay, the published rule), of nano 0.5. Average precision is taken with 1.
+        `mask_nms_threshold` is the IoU above which a mask repeats a better one, whatever their names, and goes; None =
+        the model's own: 1 (all stay, the published rule), of nano 0.5. Average precision is taken with 1.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
         own = self.model.network.config.instance_threshold
         limit = checked_share(own if threshold is None else threshold, "threshold")
         top = checked_count(top, "top")
-        nms = None if mask_nms_thresh is None else checked_share(mask_nms_thresh, "mask_nms_thresh")
+        nms = None if mask_nms_threshold is None else checked_share(mask_nms_threshold, "mask_nms_threshold")
         found = recognition.instances(self._predictor, vocabulary, limit, top, nms)
         return self._results("instance", found, vocabulary, time.perf_counter() - started)
 
@@ -457,17 +459,25 @@ class EncodedImage:
             return self._results("interactive", nothing, self.model.vocabulary(), seconds=0.0)
         return with_detections(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
 
+    @renamed_arguments(
+        **{
+            "pred_iou_thresh": Renamed("pred_iou_threshold"),
+            "stability_score_thresh": Renamed("stability_score_threshold"),
+            "box_nms_thresh": Renamed("box_nms_threshold"),
+            "crop_nms_thresh": Renamed("crop_nms_threshold"),
+        }
+    )
     def everything(
         self,
         points_per_side: int = 16,
         *,
         points_per_batch: int = 64,
-        pred_iou_thresh: float | None = None,
-        stability_score_thresh: float | None = None,
+        pred_iou_threshold: float | None = None,
+        stability_score_threshold: float | None = None,
         stability_score_offset: float = 1.0,
-        box_nms_thresh: float = 0.7,
+        box_nms_threshold: float = 0.7,
         crop_n_layers: int = 0,
-        crop_nms_thresh: float = 0.7,
+        crop_nms_threshold: float = 0.7,
         crop_overlap_ratio: float = 512 / 1500,
         crop_n_points_downscale_factor: int = 1,
         min_mask_region_area: int = 0,
@@ -481,13 +491,13 @@ class EncodedImage:
         Args:
             points_per_side: points of the grid along a side; 0 = object queries alone.
             points_per_batch: clicks answered together, which bounds memory.
-            pred_iou_thresh: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask. None =
-                the model's own, 0.7, of nano 0.4.
-            stability_score_thresh: stability (0-1) that it needs: IoU of the masks at `stability_score_offset` (logits)
-                above and below the threshold. None = the model's own, 0.85, of nano 0.5.
-            box_nms_thresh: IoU above which a mask repeats a better one; of the masks, not of their boxes.
+            pred_iou_threshold: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask.
+                None = the model's own, 0.7, of nano 0.4.
+            stability_score_threshold: stability (0-1) that it needs: IoU of the masks at `stability_score_offset`
+                (logits) above and below the threshold. None = the model's own, 0.85, of nano 0.5.
+            box_nms_threshold: IoU above which a mask repeats a better one; of the masks, not of their boxes.
             crop_n_layers: look again at 2 x 2 crops (1), also at 4 x 4 (2), ... for small things; each costs an encode.
-            crop_nms_thresh: the same between crops; the smaller crop wins.
+            crop_nms_threshold: the same between crops; the smaller crop wins.
             crop_overlap_ratio: what neighbouring crops of the first layer share, of the photo's short side.
             crop_n_points_downscale_factor: by how much the grid is thinned from layer to layer.
             min_mask_region_area: islands and holes of fewer pixels go.
@@ -499,12 +509,12 @@ class EncodedImage:
         settings = EverythingSettings(
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
-            pred_iou_thresh=least[0] if pred_iou_thresh is None else pred_iou_thresh,
-            stability_score_thresh=least[1] if stability_score_thresh is None else stability_score_thresh,
+            pred_iou_threshold=least[0] if pred_iou_threshold is None else pred_iou_threshold,
+            stability_score_threshold=least[1] if stability_score_threshold is None else stability_score_threshold,
             stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh,
+            box_nms_threshold=box_nms_threshold,
             crop_n_layers=crop_n_layers,
-            crop_nms_thresh=crop_nms_thresh,
+            crop_nms_threshold=crop_nms_threshold,
             crop_overlap_ratio=crop_overlap_ratio,
             crop_n_points_downscale_factor=crop_n_points_downscale_factor,
             min_mask_region_area=min_mask_region_area,

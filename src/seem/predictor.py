@@ -30,7 +30,7 @@ from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import DecoderQuery, ImageBatch, TextFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
-from seem.rasterize import RasterFrame
+from seem.rasterize import PixelBox, RasterFrame
 from seem.results import Labels
 from seem.tasks import instance
 from seem.tasks.caption import write_caption
@@ -43,7 +43,6 @@ from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
 from seem.tasks.retrieval import fit_scores, image_vectors
 from seem.tasks.second_look import Window, as_previous, blend, previous_in, prompts_in, window_around
-from seem.visualize import Bounds
 from seem.vocabulary import Classes, Vocabulary
 
 SPARE = 4  # queries looked at for every candidate asked for; some answer with the same mask
@@ -380,7 +379,7 @@ class Predictor:
 
     # --- A closer look -----------------------------------------------------------------------------------------------
 
-    def part(self, box: Bounds) -> Predictor:
+    def part(self, box: PixelBox) -> Predictor:
         """Encode part of the photo, as large as the network sees a photo."""
         height, width = self.photo.hw
         return self.model._look_at(self.photo.picture.crop(box), max_pixels=height * width)
@@ -416,10 +415,10 @@ class Predictor:
 
     def _shown(self, reference: Reference) -> Shown:
         """Look at what a reference means in its own photo; once for a model."""
-        return reference.kept(self.model, lambda: self._look_there(reference))
+        return reference.cached(self.model, lambda: self._look_there(reference))
 
     def _look_there(self, reference: Reference) -> Shown:
-        there = self.model._look_at(reference.photo)
+        there = self.model._look_at(reference.image)
         try:
             region = there.region(reference)
         except ValueError as error:

@@ -22,6 +22,7 @@ from seem.models.segmenter import unit_vectors
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody, shortened
 from seem.prompts import Point, Text
+from seem.rasterize import PixelBox
 from seem.results import Labels, Proposal
 from seem.tasks.components import clean_mask, clean_segment_map
 from seem.tasks.everything import (
@@ -39,7 +40,6 @@ from seem.tasks.interactive import distinct
 from seem.tasks.panoptic import PHRASE_OVERLAP_THRESHOLD, ConfidentQueries, merge_masks, select_confident
 from seem.tasks.postprocess import each_to_image_size, to_image_size, to_input_size, to_output_size
 from seem.tasks.semantic import SemanticPrediction, classes_in_image, classify_by_queries, classify_by_text_map
-from seem.visualize import Bounds
 from seem.vocabulary import Classes, Vocabulary
 
 MOST_CLASSES = 24  # of a photo, where each is asked for as a phrase
@@ -345,7 +345,7 @@ def views(photo: Predictor, settings: EverythingSettings) -> Iterator[SearchView
         yield view(photo.part(box), box, layer)
 
 
-def view(photo: Predictor, crop_box: Bounds, layer: int) -> SearchView:
+def view(photo: Predictor, crop_box: PixelBox, layer: int) -> SearchView:
     """Run the object queries, and be ready for clicks where the model takes any."""
     found, logits = photo.classified(photo.model.vocabulary())
     regions = object_query_masks(logits, found.mask_logits, found.class_vectors, photo.frame)
@@ -354,8 +354,9 @@ def view(photo: Predictor, crop_box: Bounds, layer: int) -> SearchView:
 
 
 def click_each(photo: Predictor, points: NDArray[np.float64]) -> MaskBatch:
-    """Click at positions (N, 2): one object a click."""
-    answers = photo.ask([Asked.of([Point(float(x), float(y))]) for x, y in points])
+    """Click at positions (N, 2), in edge coordinates: one object a click."""
+    pixels = points - 0.5
+    answers = photo.ask([Asked.of([Point(float(x), float(y))]) for x, y in pixels])
     best = [answers[row][0] for row in range(len(points))]
     logits, vectors = torch.stack([one.logits for one in best]), torch.stack([one.vector for one in best])
     return MaskBatch(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)

@@ -14,7 +14,7 @@ from seem.cli.main import main
 from seem.errors import SeemError
 from seem.finetuning.processes import MAX_DEFAULT_PROCESSES, process_count
 from seem.processes import THREADS, one_thread_each
-from seem.training.distributed import mean_over_processes, rank_and_world_size, run_in_processes
+from seem.training.distributed import mean_over_processes, rank_and_world_size, run_distributed
 
 
 def note(folder):
@@ -38,13 +38,13 @@ def die():
 
 
 def test_processes_form_one_world(tmp_path):
-    run_in_processes(2, note, tmp_path)
+    run_distributed(2, note, tmp_path)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[2, 5.0, 1]] * 2
 
 
 def test_one_process_is_this_one(tmp_path):
     here = []
-    run_in_processes(1, here.append, os.getpid())
+    run_distributed(1, here.append, os.getpid())
     assert here == [os.getpid()]
     assert not dist.is_initialized()
 
@@ -52,12 +52,12 @@ def test_one_process_is_this_one(tmp_path):
 @pytest.mark.parametrize(("kind", "becomes"), [(ValueError, ValueError), (SeemError, SeemError), (OSError, SeemError)])
 def test_the_error_of_one_ends_all(kind, becomes):
     with pytest.raises(becomes, match="the second has had enough"):
-        run_in_processes(2, fail, kind)
+        run_distributed(2, fail, kind)
 
 
 def test_a_process_that_dies_ends_all():
     with pytest.raises(SeemError, match=r"exit code 9\).*--resume"):
-        run_in_processes(2, die)
+        run_distributed(2, die)
 
 
 def test_threads_are_as_before_afterwards(monkeypatch):

@@ -14,7 +14,7 @@ from seem.cli.errors import single_line, write_line
 from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
 from seem.cli.prompts import objects_from_options
-from seem.cli.report import describe_model, with_progress_bar
+from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.loading import load
@@ -96,7 +96,7 @@ def track_command(
     metadata = {"video": clip.name, "mode": tracker.mode, "prompts": prompt_records(objects, frame)}
     files = TrackFiles(output.out, stem, model, metadata)
     if not output.quiet:
-        write_line(describe_model(model, time.perf_counter() - started))
+        write_line(describe_loaded_model(model, time.perf_counter() - started))
     started = time.perf_counter()
     try:
         write_tracked_video(tracker, files, output.quiet)

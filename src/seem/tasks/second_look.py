@@ -2,7 +2,7 @@
 
 The network sees a photo at its own working size; what is 30 pixels wide there is told from its surroundings much better
 after a zoom. The first answer says where to look, and is the second's previous mask; inside the square the second one
-counts three quarters. Measured for nano (`docs/nano.md`, `MODEL_CARD.md`).
+counts three quarters. Measured for nano (`docs/nano/`, `MODEL_CARD.md`).
 """
 
 from __future__ import annotations
