@@ -179,7 +179,7 @@ def _deepest_in_mask(mask: MaskArray) -> int:
         return 0
     first = int(_ring_depth(rings, rows, columns).argmax())
     row, column = int(rows[first]) - 1 + top, int(columns[first]) - 1 + left
-    return row * mask.shape[1] + column
+    return row * int(mask.shape[1]) + column
 
 
 def _rings(region: MaskArray) -> tuple[RingArray, tuple[int, int]]:

@@ -416,7 +416,7 @@ def _catmull_rom(knots: Float[np.ndarray, "k 2"], samples: int = 12) -> PointsAr
     cubic = (tangent + next_tangent)[:, None] - 2 * chord[:, None]
     t = np.linspace(0, 1, samples, endpoint=False)[None, :, None]
     curve = knots[:, None] + t * (tangent[:, None] + t * (quadratic + t * cubic))
-    return curve.reshape(-1, 2).astype(np.float32)
+    return np.asarray(curve.reshape(-1, 2).astype(np.float32))
 
 
 def _rough_outline(truth: MaskArray, rng: Generator) -> PointsArray:
@@ -509,7 +509,8 @@ def _empty_mask(truth: MaskArray) -> ValueError:
 
 
 def _points_xy(pixels: PixelIndices, width: int) -> PointsArray:
-    return np.stack([pixels % width, pixels // width], axis=1).astype(np.float32)
+    xy: PointsArray = np.stack([pixels % width, pixels // width], axis=1).astype(np.float32)
+    return xy
 
 
 def _fixed_point(path: Float[np.ndarray, "p 2"]) -> Int32[np.ndarray, "p 1 2"]:
