@@ -70,16 +70,16 @@ def by_pycocotools(photos):
             code = encoded(each.mask)
             area = float(rle.area(code)) if each.area is None else each.area
             truth.append(
-                {"id": len(truth) + 1, "image_id": photo.photo, "category_id": each.category, "segmentation": code}
+                {"id": len(truth) + 1, "image_id": photo.image, "category_id": each.category, "segmentation": code}
                 | {"area": area, "iscrowd": int(each.is_crowd), "bbox": [0, 0, 1, 1]}
             )
         told += [
-            {"image_id": photo.photo, "category_id": d.category, "segmentation": encoded(d.mask), "score": d.score}
+            {"image_id": photo.image, "category_id": d.category, "segmentation": encoded(d.mask), "score": d.score}
             for d in predicted
         ]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        images = [{"id": photo.photo, "height": HW[0], "width": HW[1]} for _, photo in photos]
+        images = [{"id": photo.image, "height": HW[0], "width": HW[1]} for _, photo in photos]
         coco.dataset = {"images": images, "annotations": truth, "categories": [{"id": k} for k in range(1, 5)]}
         coco.createIndex()
         reference = COCOeval(coco, coco.loadRes(told), "segm")
