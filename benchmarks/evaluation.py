@@ -32,7 +32,7 @@ from seem.evaluation.report import EvaluationReport
 from seem.evaluation.runner import run_evaluation
 from seem.loading import tokenizer_of, usable_device
 from seem.models.build import build
-from seem.zoo import find
+from seem.zoo import find_model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 0.10
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def without_weights(name: str, device: str | None) -> Model:
     """Build the network of a model with random weights."""
-    config = find(name).config()
+    config = find_model_card(name).config()
     torch.manual_seed(0)
     place = usable_device(device)
     loaded = LoadedNetwork(name, build(config).to(place), "", tokenizer_of(config))

@@ -1,6 +1,6 @@
 """Every score of nano with one command: clicks beside baselines, prompts, words, references, video, whole photos.
 
-    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into MODEL_CARD.md
+    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into docs/results.md
 
 Run from the repository's root. `--data` is the folder of the photo pack, `--model` a name or a weights file (default:
 the nano that ships), `--workers` processes share the runs (default: all cores, one thread each). It writes into `--out`
@@ -11,8 +11,8 @@ the nano that ships), `--workers` processes share the runs (default: all cores, 
 
 and may be killed at any time: started again it goes on where it was. A run is made anew when the weights, the data or
 what is asked have changed. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs of all
-that can be asked on the rest of the pack. `--into README.md` puts the tables between the marks of a page as well (so
-does `seem evaluate --compare runs/scores/*.json --into README.md`).
+that can be asked on the rest of the pack. `--into docs/results.md` also writes the tables between the marks of a page
+(as does `seem evaluate --compare runs/scores/*.json --into docs/results.md`).
 
 A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
 times as long as nano, most of all the random walker, so these runs are of a draw and of ten clicks; an `alone-` run
@@ -39,7 +39,7 @@ from pathlib import Path
 import torch
 
 import seem
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.data.opening import open_dataset
 from seem.data.subset import draw_subset
 from seem.evaluation.compare import read_reports
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.out / "subsets").mkdir(parents=True, exist_ok=True)
     play(chosen, options.model, options.data, options.out, options.workers)
     text = scoreboard(read_reports(up_to_date(options.model, options.data, options.out)))
-    with written_aside(options.out / "SCORES.md") as aside:
+    with atomic_write(options.out / "SCORES.md") as aside:
         aside.write_text(text, encoding="utf-8")
     print(text)
     if options.into is not None:
@@ -200,7 +200,7 @@ def drawn(spec: str, run: Run, folder: Path) -> Path:
     place = folder / f"{run.data}-{photos}x{each}.json"
     text = json.dumps(draw_subset(open_dataset(spec, "val"), photos, 0, each).to_json(), indent=1) + "\n"
     if not place.exists() or place.read_text(encoding="utf-8") != text:
-        with written_aside(place) as aside:
+        with atomic_write(place) as aside:
             aside.write_text(text, encoding="utf-8")
     return place
 

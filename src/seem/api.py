@@ -24,23 +24,30 @@ from torch import Tensor
 
 from seem import recognition
 from seem.asking import Asked, brings_a_mask, check_lists, check_writes, checked_count, checked_share
+from seem.checkpoints.encoded_image import (
+    EncodedImageFile,
+    from_named_tensors,
+    read_encoded_image,
+    to_named_tensors,
+    write_encoded_image,
+)
 from seem.checkpoints.network import LoadedNetwork
-from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
-from seem.errors import SeemError, in_short
+from seem.deprecation import Renamed, renamed_arguments
+from seem.errors import SeemError, short_reason
+from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
 from seem.predictor import Found, Predictor
-from seem.preparing import prepare, working_size
-from seem.prompts import Prompt, SeenPhoto, Text, VisualPrompt, rasterisation_rule
+from seem.preprocess import network_size, preprocess_image
+from seem.prompts import EncodedImageLike, Prompt, Text, VisualPrompt, rasterization_rule
 from seem.results import Labels, Provenance, Results
 from seem.session import Session
-from seem.tasks.boxes import Boxes, hand_over, read_boxes
+from seem.tasks.boxes import Boxes, read_boxes, with_detections
 from seem.tasks.caption import first_sentence
-from seem.tasks.everything import Settings
+from seem.tasks.everything import EverythingSettings
 from seem.tasks.find import LIKELIER
 from seem.tracker import Mode, Tracker, objects_in
 from seem.video import VideoLike
@@ -83,7 +90,7 @@ class Model:
         parameters = sum(p.numel() for p in self.network.parameters())
         return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
 
-    def encode(self, image: PhotoLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+    def encode(self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
         """Look at a photo: run the image network once, for any number of questions.
 
         Args:
@@ -97,8 +104,8 @@ class Model:
             SeemError: the file cannot be read.
         """
         started = time.perf_counter()
-        photo = read_photo(image, max_pixels)
-        images = prepare(photo, self.network.config.image, size).to(self.device)
+        photo = read_image(image, max_pixels)
+        images = preprocess_image(photo, self.network.config.image, size).to(self.device)
         with arithmetic(self.device, self.precision):
             memory = self.network.encode_image(images)
         return EncodedImage(self, photo, images, memory, time.perf_counter() - started)
@@ -141,16 +148,16 @@ class Model:
 
         Raises `SeemError` for a file that is no encoded photo, or that other weights than these have seen.
         """
-        seen = read_seen(Path(path))
+        seen = read_encoded_image(Path(path))
         if (seen.model, seen.sha256) != (self.name, self.sha256):
             raise SeemError(
                 f"{path} was seen by {seen.model} (sha256 {seen.sha256[:12]}), this model is {self.name} "
                 f"({self.sha256[:12]}); load that one, or encode the picture again."
             )
-        tensors = {name: tensor.to(self.device) for name, tensor in tensors_of(seen.memory).items()}
+        tensors = {name: tensor.to(self.device) for name, tensor in to_named_tensors(seen.memory).items()}
         if self.precision == "float32":
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
-        return EncodedImage(self, seen.photo, seen.images.to(self.device), memory_of(tensors), seen.seconds)
+        return EncodedImage(self, seen.photo, seen.images.to(self.device), from_named_tensors(tensors), seen.seconds)
 
     def tracker(
         self, video: VideoLike, mode: Mode | None = None, *, size: int | None = None, backward: bool = False
@@ -217,8 +224,8 @@ class Model:
         """Encode another photo for a question, or part of one; what this model has encoded already stays."""
         if isinstance(photo, EncodedImage) and photo.model is self:
             return (photo if photo._predictor.is_at_hand else photo.to(self.device))._predictor
-        picture = photo.picture if isinstance(photo, SeenPhoto) else photo
-        return self.encode(cast("PhotoLike", picture), max_pixels=max_pixels)._predictor
+        picture = photo.picture if isinstance(photo, EncodedImageLike) else photo
+        return self.encode(cast("ImageLike", picture), max_pixels=max_pixels)._predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +241,7 @@ class EncodedImage:
     """A photo that a model has looked at; ask it anything. Owns everything that was computed from its pixels."""
 
     model: Model
-    photo: Photo
+    photo: InputImage
     images: ImageBatch
     memory: ImageEncoding
     encode_seconds: float
@@ -273,8 +280,8 @@ class EncodedImage:
         be written.
         """
         model = self.model
-        seen = SeenFile(model.name, model.sha256, self.photo, self.images, self.memory, self.encode_seconds)
-        write_seen(Path(path), seen, overwrite)
+        seen = EncodedImageFile(model.name, model.sha256, self.photo, self.images, self.memory, self.encode_seconds)
+        write_encoded_image(Path(path), seen, overwrite)
 
     def to(self, device: str | torch.device) -> EncodedImage:
         """Return the photo on another device: away from the model to make room, and back before it is asked again.
@@ -283,11 +290,11 @@ class EncodedImage:
         """
         try:
             place = torch.device(device)
-            tensors = {name: tensor.to(place) for name, tensor in tensors_of(self.memory).items()}
+            tensors = {name: tensor.to(place) for name, tensor in to_named_tensors(self.memory).items()}
             images = self.images.to(place)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"The photo cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
-        return replace(self, images=images, memory=memory_of(tensors))
+            raise ValueError(f"The photo cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'.") from None
+        return replace(self, images=images, memory=from_named_tensors(tensors))
 
     # --- Every thing and every region --------------------------------------------------------------------------------
 
@@ -310,13 +317,14 @@ class EncodedImage:
         found = recognition.panoptic(self._predictor, vocabulary, limit)
         return self._results("panoptic", found, vocabulary, time.perf_counter() - started)
 
+    @renamed_arguments(**{"mask_nms_thresh": Renamed("mask_nms_threshold")})
     def instances(
         self,
         classes: Classes = None,
         threshold: float | None = None,
         top: int = 100,
         *,
-        mask_nms_thresh: float | None = None,
+        mask_nms_threshold: float | None = None,
     ) -> Results:
         """Segment every countable thing, best first; masks may overlap.
 
@@ -324,15 +332,15 @@ class EncodedImage:
         (taken at network size here). nano answers as in `panoptic`, with things alone. `threshold` (0-1; None = the
         model's own, 0.05, of nano 0.65) drops what scores lower; `classes` as in `panoptic`.
 
-        `mask_nms_thresh` is the IoU above which a mask repeats a better one, whatever their names, and goes; None = the
-        model's own: 1 (all stay, the published rule), of nano 0.5. Average precision is taken with 1.
+        `mask_nms_threshold` is the IoU above which a mask repeats a better one, whatever their names, and goes; None =
+        the model's own: 1 (all stay, the published rule), of nano 0.5. Average precision is taken with 1.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
         own = self.model.network.config.instance_threshold
         limit = checked_share(own if threshold is None else threshold, "threshold")
         top = checked_count(top, "top")
-        nms = None if mask_nms_thresh is None else checked_share(mask_nms_thresh, "mask_nms_thresh")
+        nms = None if mask_nms_threshold is None else checked_share(mask_nms_threshold, "mask_nms_threshold")
         found = recognition.instances(self._predictor, vocabulary, limit, top, nms)
         return self._results("instance", found, vocabulary, time.perf_counter() - started)
 
@@ -449,19 +457,27 @@ class EncodedImage:
         if not detected.boxes:
             nothing = Found((), (), Labels((), ()), "visual")
             return self._results("interactive", nothing, self.model.vocabulary(), seconds=0.0)
-        return hand_over(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
+        return with_detections(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
 
+    @renamed_arguments(
+        **{
+            "pred_iou_thresh": Renamed("pred_iou_threshold"),
+            "stability_score_thresh": Renamed("stability_score_threshold"),
+            "box_nms_thresh": Renamed("box_nms_threshold"),
+            "crop_nms_thresh": Renamed("crop_nms_threshold"),
+        }
+    )
     def everything(
         self,
         points_per_side: int = 16,
         *,
         points_per_batch: int = 64,
-        pred_iou_thresh: float | None = None,
-        stability_score_thresh: float | None = None,
+        pred_iou_threshold: float | None = None,
+        stability_score_threshold: float | None = None,
         stability_score_offset: float = 1.0,
-        box_nms_thresh: float = 0.7,
+        box_nms_threshold: float = 0.7,
         crop_n_layers: int = 0,
-        crop_nms_thresh: float = 0.7,
+        crop_nms_threshold: float = 0.7,
         crop_overlap_ratio: float = 512 / 1500,
         crop_n_points_downscale_factor: int = 1,
         min_mask_region_area: int = 0,
@@ -475,13 +491,13 @@ class EncodedImage:
         Args:
             points_per_side: points of the grid along a side; 0 = object queries alone.
             points_per_batch: clicks answered together, which bounds memory.
-            pred_iou_thresh: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask. None =
-                the model's own, 0.7, of nano 0.4.
-            stability_score_thresh: stability (0-1) that it needs: IoU of the masks at `stability_score_offset` (logits)
-                above and below the threshold. None = the model's own, 0.85, of nano 0.5.
-            box_nms_thresh: IoU above which a mask repeats a better one; of the masks, not of their boxes.
+            pred_iou_threshold: quality (0-1) that a mask needs: predicted IoU, or mean probability inside the mask.
+                None = the model's own, 0.7, of nano 0.4.
+            stability_score_threshold: stability (0-1) that it needs: IoU of the masks at `stability_score_offset`
+                (logits) above and below the threshold. None = the model's own, 0.85, of nano 0.5.
+            box_nms_threshold: IoU above which a mask repeats a better one; of the masks, not of their boxes.
             crop_n_layers: look again at 2 x 2 crops (1), also at 4 x 4 (2), ... for small things; each costs an encode.
-            crop_nms_thresh: the same between crops; the smaller crop wins.
+            crop_nms_threshold: the same between crops; the smaller crop wins.
             crop_overlap_ratio: what neighbouring crops of the first layer share, of the photo's short side.
             crop_n_points_downscale_factor: by how much the grid is thinned from layer to layer.
             min_mask_region_area: islands and holes of fewer pixels go.
@@ -490,15 +506,15 @@ class EncodedImage:
         """
         started = time.perf_counter()
         least = self.model.network.config.everything_thresholds
-        settings = Settings(
+        settings = EverythingSettings(
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
-            pred_iou_thresh=least[0] if pred_iou_thresh is None else pred_iou_thresh,
-            stability_score_thresh=least[1] if stability_score_thresh is None else stability_score_thresh,
+            pred_iou_threshold=least[0] if pred_iou_threshold is None else pred_iou_threshold,
+            stability_score_threshold=least[1] if stability_score_threshold is None else stability_score_threshold,
             stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh,
+            box_nms_threshold=box_nms_threshold,
             crop_n_layers=crop_n_layers,
-            crop_nms_thresh=crop_nms_thresh,
+            crop_nms_threshold=crop_nms_threshold,
             crop_overlap_ratio=crop_overlap_ratio,
             crop_n_points_downscale_factor=crop_n_points_downscale_factor,
             min_mask_region_area=min_mask_region_area,
@@ -521,7 +537,7 @@ class EncodedImage:
         Encoded at the first question of this kind and kept. A photo that was encoded at a size of one's own stays.
         """
         config = self.model.network.config
-        at_own_size = self.images.input_hw[0] == working_size(self.hw, config.image)
+        at_own_size = self.images.input_hw[0] == network_size(self.hw, config.image)
         if config.full_image_side is None or not at_own_size:
             return self
         with self._lock:
@@ -579,7 +595,7 @@ class EncodedImage:
         seconds = time.perf_counter() - started
         polygons = self.model.network.config.polygon_rule
         rules = {
-            rasterisation_rule(prompt, polygons, is_outline=prompt in asked.outlined_for(self.model.network))
+            rasterization_rule(prompt, polygons, is_outline=prompt in asked.outlined_for(self.model.network))
             for asked in objects
             for prompt in asked.visual
         }
@@ -605,7 +621,7 @@ class EncodedImage:
             seconds={"encode": self.encode_seconds, task: seconds},
             rules=rules,
             notes=(*self.photo.notes, *found.notes),
-            photo_name=self.photo.name,
+            image_name=self.photo.name,
             orientation=self.photo.orientation,
         )
         return Results.of(

@@ -73,7 +73,7 @@ class Asked:
         """Return the polygons that are outlines of the object to a model, not only marks on it.
 
         To one with a dense head they also bound the object, and their area is its mask so far. As marks alone they gave
-        masks that were further from the truth than the polygons themselves (`docs/nano.md`).
+        masks that were further from the truth than the polygons themselves (`docs/nano/`).
         """
         return tuple(p for p in self.visual if is_outline(p, network))
 

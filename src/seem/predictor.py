@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.asking import Asked, check_taken
-from seem.drawing import Frame
+from seem.images import MAX_PIXELS, InputImage
+from seem.mask_codec import PackedMask
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import RowKind
@@ -28,17 +29,15 @@ from seem.models.precision import Precision, arithmetic
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import DecoderQuery, ImageBatch, TextFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.overlay import Bounds
-from seem.packed import PackedMask
-from seem.photos import MAX_PIXELS, Photo
 from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
+from seem.rasterize import PixelBox, RasterFrame
 from seem.results import Labels
 from seem.tasks import instance
 from seem.tasks.caption import write_caption
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, outlined, segment_objects
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
-from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo
+from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_size, to_input_size
 from seem.tasks.presence import SAME_CLASS, SAME_MEANING, likelihoods, presence, presence_within
 from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
@@ -120,11 +119,11 @@ class Predictor:
     """
 
     model: Encoding
-    photo: Photo
+    photo: InputImage
     images: ImageBatch
     _memory: ImageEncoding
-    frame: PhotoFrame = field(init=False)
-    drawing: Frame = field(init=False)
+    frame: ImageFrame = field(init=False)
+    drawing: RasterFrame = field(init=False)
     _objects: ObjectQueries | None = field(init=False, default=None)
     _zoomed: tuple[Window, Predictor] | None = field(init=False, default=None)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -132,8 +131,8 @@ class Predictor:
     def __post_init__(self) -> None:
         config, policy = self.model.network.config, self.model.network.decoder.policy
         padded_hw, input_hw = self.images.padded_hw, self.images.input_hw[0]
-        self.frame = PhotoFrame(padded_hw, input_hw, self.photo.hw, policy.resampling)
-        self.drawing = Frame(self.photo.hw, input_hw, config.polygon_rule)
+        self.frame = ImageFrame(padded_hw, input_hw, self.photo.hw, policy.resampling)
+        self.drawing = RasterFrame(self.photo.hw, input_hw, config.polygon_rule)
 
     @property
     def is_at_hand(self) -> bool:
@@ -195,7 +194,7 @@ class Predictor:
         if not about:
             return Found((), (), Labels((), ()), kind, notes=tuple(notes))
         logits = torch.stack([answer.logits for _, answer in about]).float()
-        masks = [self.pack(resized) for resized in each_to_photo(logits, self.frame)]
+        masks = [self.pack(resized) for resized in each_to_image_size(logits, self.frame)]
         small = coarse_logits(logits, self.frame.padded_hw)
         scores = [answer.score for _, answer in about]
         closer = set()  # objects that were looked at again
@@ -214,7 +213,7 @@ class Predictor:
         return Found(
             masks,
             sure,
-            Labels.said(names, sure) or (lambda: self.label(small).unless_said(names, sure)),
+            Labels.said(names, sure) or (lambda: self.label(small).filled_by(names, sure)),
             kind,
             torch.stack([answer.vector for _, answer in about]),
             small,
@@ -330,7 +329,7 @@ class Predictor:
             outlines = asked.outlined_for(self.model.network)
             for prompt in asked.drawn:
                 kind = 3 if prompt in outlines else 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
-                maps[kind, row, :height, :width] |= prompt.rasterise(self.drawing)
+                maps[kind, row, :height, :width] |= prompt.rasterize(self.drawing)
         positive, negative, bounds, areas = torch.from_numpy(maps)[:, None].to(self.model.device)
         return outlined(VisualPrompts(positive, negative, bounds), areas)
 
@@ -364,23 +363,23 @@ class Predictor:
         each = answer.logits.shape[1] // num_objects
         kind = asked.kind_under(self.model.network)
         shown_alone = asked.reference is not None and not asked.visual and not asked.words
-        share = self.model.network.config.reference_share
+        share = self.model.network.config.reference_peak_ratio
         read = []
         for place in range(row * each, (row + 1) * each):
             logits = answer.logits[0, place].float()
             if shown_alone and share is not None:
-                logits = logits - torch.logit(share * torch.sigmoid(to_input(logits[None], self.frame).max()))
+                logits = logits - torch.logit(share * torch.sigmoid(to_input_size(logits[None], self.frame).max()))
             score = self._sureness(logits) if answer.quality is None else answer.quality[0, place]
             read.append(OneAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
         return read
 
     def _sureness(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
         """Score a mask of a model that predicts no quality: the mean probability inside it, at network size."""
-        return instance.foreground_probability(to_input(logits[None].float(), self.frame)[0])
+        return instance.foreground_probability(to_input_size(logits[None].float(), self.frame)[0])
 
     # --- A closer look -----------------------------------------------------------------------------------------------
 
-    def part(self, box: Bounds) -> Predictor:
+    def part(self, box: PixelBox) -> Predictor:
         """Encode part of the photo, as large as the network sees a photo."""
         height, width = self.photo.hw
         return self.model._look_at(self.photo.picture.crop(box), max_pixels=height * width)
@@ -392,7 +391,7 @@ class Predictor:
         height, width = self.frame.input_hw
         drawn, _ = self._draw([asked])
         marks = (drawn.inside | drawn.negative)[0, 0, :height, :width]
-        seen = to_input(answer.logits[None], self.frame)[0] > 0
+        seen = to_input_size(answer.logits[None], self.frame)[0] > 0
         window = window_around((seen | marks).cpu().numpy(), self.photo.hw)
         if window is None:
             return None
@@ -400,10 +399,10 @@ class Predictor:
         marks_there = prompts_in(window, asked.drawn)
         if not marks_there:
             return None
-        first = to_photo(answer.logits[None], self.frame)[0]
+        first = to_image_size(answer.logits[None], self.frame)[0]
         previous = previous_in(window, first, closer.frame.input_hw, closer.frame.padded_hw)
         second = closer.ask([replace(asked, prompts=marks_there, visual=marks_there)], previous)[0][0]
-        return replace(second, logits=blend(first, window, to_photo(second.logits[None], closer.frame)[0]))
+        return replace(second, logits=blend(first, window, to_image_size(second.logits[None], closer.frame)[0]))
 
     def _closer(self, window: Window) -> tuple[Window, Predictor]:
         """Encode a window of the photo; the last one is kept, for the next click is about the same object."""
@@ -416,10 +415,10 @@ class Predictor:
 
     def _shown(self, reference: Reference) -> Shown:
         """Look at what a reference means in its own photo; once for a model."""
-        return reference.kept(self.model, lambda: self._look_there(reference))
+        return reference.cached(self.model, lambda: self._look_there(reference))
 
     def _look_there(self, reference: Reference) -> Shown:
-        there = self.model._look_at(reference.photo)
+        there = self.model._look_at(reference.image)
         try:
             region = there.region(reference)
         except ValueError as error:
@@ -440,7 +439,7 @@ class Predictor:
         for sign in (True, False):
             for mark in marks:
                 if isinstance(mark, VisualPrompt) and mark.positive is sign:
-                    inside[mark.rasterise(frame)] = sign
+                    inside[mark.rasterize(frame)] = sign
         if not region.any():
             raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
         return torch.from_numpy(region)[None, None].to(self.model.device)
@@ -551,7 +550,7 @@ class Predictor:
         if region is not None:
             drawn = np.ones(self.frame.padded_hw, dtype=np.bool_)
             height, width = self.drawing.network_hw
-            drawn[:height, :width] = ~region.rasterise(self.drawing)
+            drawn[:height, :width] = ~region.rasterize(self.drawing)
             hidden = torch.from_numpy(drawn)[None].to(self.model.device)
         with arithmetic(self.model.device, self.model.precision):
             return write_caption(self.model.network, self.memory, begin, end, hidden)

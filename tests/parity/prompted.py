@@ -22,7 +22,7 @@ from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
 from seem.tasks.interactive import choose, segment_objects
 from seem.tasks.phrase import best_queries, segment_phrases
-from seem.tasks.postprocess import PhotoFrame, to_photo
+from seem.tasks.postprocess import ImageFrame, to_image_size
 
 FINISHED = 0.9
 """IoU of every object from which the official evaluation asks no further round."""
@@ -45,14 +45,14 @@ def grounding(given: Setting) -> None:
     given.exact("matched", matched)
     objects(given, output)
     phrases(given, output, joined)
-    given.masks("grounding_mask", to_photo(output.phrase.masks[0, matched], given.frame()))
+    given.masks("grounding_mask", to_image_size(output.phrase.masks[0, matched], given.frame()))
 
 
 def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
     mask = segment_phrases(given.bench.network, given.look(), text, RecordedDraws())
-    given.masks("grounding_mask", to_photo(mask[None], given.frame()))
+    given.masks("grounding_mask", to_image_size(mask[None], given.frame()))
 
 
 def tokens(given: Setting, texts: list[str]) -> TextFeatures:
@@ -227,7 +227,7 @@ def noc_loop(given: Setting) -> None:
     compare.numbers("iou", torch.stack(ious, dim=1))
 
 
-def agreement(logits: Tensor, truth: Tensor, frame: PhotoFrame) -> Tensor:
+def agreement(logits: Tensor, truth: Tensor, frame: ImageFrame) -> Tensor:
     """Return each object's IoU at the photo's size; both resizes are bilinear in this evaluation."""
     height, width = frame.input_hw
     inside = resize(logits, frame.padded_hw)[:, :, :height, :width]
@@ -331,7 +331,7 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
         given.exact("matched_class", given.logits(said)[0, matched].argmax(dim=-1))
     if "final_mask" in recording:
         final = recording.unpacked("final_mask", given.frame().output_hw[1])
-        given.compare.foreground("final_mask", to_photo(selected, given.frame()), final)
+        given.compare.foreground("final_mask", to_image_size(selected, given.frame()), final)
 
 
 def demo_with_other_photo(given: Setting) -> None:

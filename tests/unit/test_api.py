@@ -10,11 +10,11 @@ import seem
 from seem import recognition
 from seem.api import EncodedImage
 from seem.asking import Asked
-from seem.drawing import Frame
 from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.predictor import Predictor
-from seem.preparing import checked_size
+from seem.preprocess import check_short_side
+from seem.rasterize import RasterFrame
 from seem.tasks.interactive import OneAnswer
 from tiny import CONFIGS, picture, tiny_model
 
@@ -114,7 +114,7 @@ def test_of_masks_that_are_one_object_the_likelier_name_stays_and_the_note_says_
     monkeypatch.setattr(recognition, "islands_there", lambda *_, **__: answers)
     assert photo.instances(["cow", "sheep", "dog"]).labels == ("sheep", "dog")
     assert photo.instances(["cow", "sheep", "dog"], top=1).labels == ("sheep",)
-    assert photo.instances(["cow", "sheep", "dog"], mask_nms_thresh=1).labels == ("sheep", "cow", "dog")
+    assert photo.instances(["cow", "sheep", "dog"], mask_nms_threshold=1).labels == ("sheep", "cow", "dog")
     monkeypatch.setattr(recognition, "look_for", lambda *_, **__: answers)
     monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows)))
     found = photo.find(["cow", "sheep", "dog"], threshold=0.5)
@@ -236,7 +236,7 @@ def test_the_working_size_can_be_chosen(model):
 @pytest.mark.parametrize("size", ["big", 400.5, 0, -64, 4097])
 def test_a_working_size_that_is_no_size_is_refused(photo, size):
     with pytest.raises(ValueError, match=rf"^size is {size!r}; the short side is a whole number"):
-        checked_size(size, photo.model.network.config.image)
+        check_short_side(size, photo.model.network.config.image)
 
 
 def test_a_photo_above_the_limit_is_refused(model):
@@ -382,7 +382,7 @@ def test_nano_keeps_to_an_outline():
     height, width = photo.hw
     corners = [(0.3, 0.25), (0.55, 0.2), (0.75, 0.4), (0.7, 0.7), (0.4, 0.75), (0.25, 0.5)]
     outline = seem.Polygon([(x * width, y * height) for x, y in corners])
-    drawn = outline.rasterise(Frame(photo.hw, photo.hw))
+    drawn = outline.rasterize(RasterFrame(photo.hw, photo.hw))
     found = photo.segment(outline).masks[0]
     assert (found & drawn).sum() > 0.75 * (found | drawn).sum()
     marked = photo.segment(seem.Mask(drawn)).masks[0]  # the same area as a mark
@@ -429,11 +429,11 @@ def test_any_phrase_is_read(photo, phrase):
     [
         ((), "There is no prompt; pass a Point"),
         ((seem.Point(4, 2, positive=False),), "All prompts are negative; add at least one that says what is meant"),
-        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the photo of 53 x 37 pixels"),
-        ((seem.Point(2, -1),), "lies outside the photo"),
-        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the photo of 53 x 37 pixels"),
+        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the image of 53 x 37 pixels"),
+        ((seem.Point(2, -1),), "lies outside the image"),
+        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the image of 53 x 37 pixels"),
         ((seem.Point(4, 2), seem.Stroke([(60, 1), (70, 9)])), "This stroke, which begins at"),
-        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the photo 53 x 37"),
+        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the image 53 x 37"),
     ],
 )
 def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
@@ -506,13 +506,13 @@ def test_instances_come_best_first_and_at_most_top(photo):
 
 
 def test_of_instances_that_repeat_each_other_the_better_may_stay_alone(photo):
-    everyone = photo.instances(threshold=0.0, mask_nms_thresh=1.0)
-    alone = photo.instances(threshold=0.0, mask_nms_thresh=0.9)
+    everyone = photo.instances(threshold=0.0, mask_nms_threshold=1.0)
+    alone = photo.instances(threshold=0.0, mask_nms_threshold=0.9)
     repeated = len({mask.tobytes() for mask in everyone.masks}) < len(everyone)  # a query under several names
     assert len(alone) < len(everyone) if repeated else 0 < len(alone) <= len(everyone)
     assert alone.scores[0] == everyone.scores[0]
-    with pytest.raises(ValueError, match="mask_nms_thresh"):
-        photo.instances(mask_nms_thresh=1.5)
+    with pytest.raises(ValueError, match="mask_nms_threshold"):
+        photo.instances(mask_nms_threshold=1.5)
 
 
 @pytest.mark.parametrize("top", [0, -1, 1.5, True, "ten"])
@@ -709,7 +709,7 @@ def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo)
 def test_results_outlive_their_photo(model):
     result = model.encode(picture(53, 37)).segment(seem.Point(4, 2))
     assert len(result.labels) == 1
-    assert isinstance(result.photo, Image.Image)
+    assert isinstance(result.image, Image.Image)
 
 
 def test_provenance_says_what_ran(model, photo):

@@ -83,8 +83,8 @@ def test_many_large_boxes_share_tokens_with_few_others(monkeypatch, photo):
         ([1, 2, float("inf"), 4], r"Row 1 of the boxes: The x1 of a box is inf"),
         ([9, 2, 3, 4], r"Row 1 of the boxes: Box\(9, 2, 3, 4\) is inverted; give the left top corner"),
         ([9, 2, 9, 4], r"Row 1 of the boxes: Box\(9, 2, 9, 4\) is empty"),
-        ([60, 2, 70, 4], r"Row 1 of the boxes: Box\(60, 2, 70, 4\) lies outside the photo of 53 x 37 pixels"),
-        ([-9, -9, 0, 0], r"Row 1 of the boxes: Box\(-9, -9, 0, 0\) lies outside the photo"),
+        ([60, 2, 70, 4], r"Row 1 of the boxes: Box\(60, 2, 70, 4\) lies outside the image of 53 x 37 pixels"),
+        ([-9, -9, 0, 0], r"Row 1 of the boxes: Box\(-9, -9, 0, 0\) lies outside the image"),
     ],
 )
 @pytest.mark.parametrize("form", ["list", "detections"])
@@ -260,5 +260,5 @@ def test_the_real_package_takes_what_we_hand_over(photo):
     back = photo.segment_boxes(given, classes="coco").to_supervision()
     assert isinstance(back, package.Detections)
     assert back.class_id.tolist() == [16, 2, 16]
-    records = photo.everything(2, pred_iou_thresh=0.0, stability_score_thresh=0.0).to_records()
+    records = photo.everything(2, pred_iou_threshold=0.0, stability_score_threshold=0.0).to_records()
     assert len(package.Detections.from_sam(records)) == len(records)

@@ -23,9 +23,9 @@ from seem.evaluation.protocols.clicks_seem import (
 )
 from seem.models.decoder.draws import FairDraws
 from seem.simulation.next_click import PointPrompts, seem_first_clicks
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 
-FRAME = PhotoFrame(padded_hw=(64, 96), input_hw=(50, 70), output_hw=(50, 70))
+FRAME = ImageFrame(padded_hw=(64, 96), input_hw=(50, 70), output_hw=(50, 70))
 
 
 def square(y0, x0, side, hw=(50, 70)):
@@ -45,7 +45,7 @@ class Scripted:
     """Gives the answers of a list, one a round, and keeps what it was told."""
 
     answers: list
-    frame: PhotoFrame = FRAME
+    frame: ImageFrame = FRAME
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     told: list[PointPrompts] = field(default_factory=list)
     remembered: list = field(default_factory=list)
@@ -125,7 +125,7 @@ def test_a_recorded_session_is_played_alike(parity_dir, shared):
 
     rounds = recorded["iou"].shape[1]
     answers = [torch.from_numpy(recorded[f"r{k}_prev_mask"][0]) for k in range(rounds)]
-    canvas = Scripted(answers, PhotoFrame(padded_hw, input_hw, output_hw))
+    canvas = Scripted(answers, ImageFrame(padded_hw, input_hw, output_hw))
     truth = unpacked("gt_orisize", output_hw[1])
     drawn = padded(unpacked("gt_masks", input_hw[1]))
     session = simulate_session(canvas, truth, drawn, padded(unpacked("rand_shape", input_hw[1])[:, 0]), rounds)

@@ -427,8 +427,8 @@ def test_torchrun_takes_the_command_of_the_docs_with_every_option():
 
     docs = (TESTS.parent / "docs" / "evaluation.md").read_text()
     (documented,) = re.findall(r"`torchrun (.*?) \.\.\.`", docs)
-    assert documented in " ".join(verb.evaluate.__doc__.split())
-    options = [f"--{name}" for name in inspect.signature(verb.evaluate).parameters] + ["--max", "--markdown"]
+    assert documented in " ".join(verb.evaluate_command.__doc__.split())
+    options = [f"--{name}" for name in inspect.signature(verb.evaluate_command).parameters] + ["--max", "--markdown"]
     told = parse_args([*documented.split(), *options])
     assert (told.module, told.training_script, told.training_script_args) == (True, "seem", ["evaluate", *options])
 

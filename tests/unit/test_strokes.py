@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seem.drawing import Frame
 from seem.prompts import Polygon
+from seem.rasterize import RasterFrame
 from seem.simulation.strokes import (
     DEFAULT_STROKES,
     PUBLISHED_STROKES,
@@ -147,7 +147,7 @@ def test_a_filled_polygon_is_as_large_as_its_object(radius, shape):
     for seed in range(20):
         drawn = draw_polygon(truth, np.random.default_rng(seed))
         prompt = Polygon((drawn.paths[0] + 0.5).tolist())  # positions: a pixel's centre is at a half
-        assert np.array_equal(drawn.mask, prompt.rasterise(Frame(truth.shape, truth.shape)))
+        assert np.array_equal(drawn.mask, prompt.rasterize(RasterFrame(truth.shape, truth.shape)))
         areas.append(drawn.mask.sum() / truth.sum())
     assert np.mean(areas) == pytest.approx(1, abs=0.05)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seem.config import ImageConfig
-from seem.data.transforms import PAD_RGB, Sample
+from seem.data.transforms import PAD_RGB, TrainingSample
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.strokes import PromptKind, StrokeDistribution
@@ -44,7 +44,7 @@ def scene(objects=(("square", LEFT), ("square", RIGHT), ("disc", LOW)), phrases=
     image[:] = np.array(PAD_RGB, np.uint8)[:, None, None]
     image[:, :48] = 200
     names = tuple(name for name, _ in objects)
-    return Sample(
+    return TrainingSample(
         image=image,
         valid_hw=(48, 64),
         masks=np.stack([mask(box) for _, box in objects]) if objects else np.zeros((0, 64, 64), bool),
@@ -57,7 +57,7 @@ def scene(objects=(("square", LEFT), ("square", RIGHT), ("disc", LOW)), phrases=
         present_names=frozenset(names) - {""},
         captions=(),
         set_name="drawn",
-        photo_id=1,
+        image_id=1,
         object_ids=tuple(range(count)),
     )
 

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.evaluation.metrics.metric import Metric, State
 from seem.evaluation.report import Entry, Timing, WorstCase
 from seem.evaluation.selection import Selection

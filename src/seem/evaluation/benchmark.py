@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 
 from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.errors import SeemError
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.interfaces import ImageUnderTest, ModelUnderTest

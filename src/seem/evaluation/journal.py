@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.errors import SeemError
 
 RunKey: TypeAlias = "Mapping[str, Any]"

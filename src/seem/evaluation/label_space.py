@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seem.data.dataset import Dataset, vocabulary_of
+from seem.data.dataset import Dataset, vocabulary_from_categories
 from seem.evaluation.metrics.open_vocabulary import LabelMode
 from seem.vocabulary import Vocabulary
 

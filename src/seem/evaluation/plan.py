@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from seem.api import Model
-from seem.data.dataset import Dataset, ReadSet, sequences
-from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset
 from seem.evaluation.benchmark import Benchmark
@@ -234,7 +234,7 @@ def _sample_images(benchmark: Benchmark, dataset: Dataset, request: EvaluationRe
 def open_split(spec: str, split: str) -> Dataset:
     """Open a split of a data set; `ValueError` if it has no image."""
     dataset = open_dataset(spec, split)
-    if not dataset.photos:
+    if not dataset.images:
         raise ValueError(f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}.")
     return dataset
 

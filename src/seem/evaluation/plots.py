@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from seem.checkpoints.safe import written_aside
-from seem.data import runs
+from seem.checkpoints.safe import atomic_write
+from seem.data import coco_rle
 from seem.data.dataset import Dataset
 from seem.errors import SeemError
 from seem.evaluation.compare import LoadedReport

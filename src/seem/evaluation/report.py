@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from seem.checkpoints.network import Learnt
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.network import FineTuningData
+from seem.checkpoints.safe import atomic_write
 from seem.evaluation.metrics.caption import CaptionResult
 from seem.evaluation.metrics.clicks import ClickResult
 from seem.evaluation.metrics.composition import CompositionResult
@@ -140,7 +140,7 @@ class ModelDescription:
     long_side: int
     precision: str
     device: str
-    learnt: tuple[Learnt, ...] = ()
+    learnt: tuple[FineTuningData, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

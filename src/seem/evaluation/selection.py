@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class SubsetFilter:
                 f"{file} is of {subset.set_name}, part {subset.split}; the data set is {dataset.name}, part "
                 f"{dataset.split}."
             )
-        if sequences(dataset):
+        if video_frames(dataset):
             raise ValueError(f"{dataset.name} holds videos; a subset lists photos, leave --subset out.")
         images = {image.id: image for image in dataset.photos}
         for listed in subset.photos:

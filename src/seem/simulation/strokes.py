@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 from numpy.random import Generator
 
-from seem.drawing import PolygonRule, inside_polygon, segments_of
+from seem.rasterize import PolygonRule, inside_polygon, polyline_segments
 
 MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 PointsArray: TypeAlias = Float32[np.ndarray, "_ 2"]

@@ -25,7 +25,7 @@ from seem.models.text_embedding_head import text_similarity_maps
 from seem.tasks.reference import in_place_of_marks, place_of
 
 ALIKE = 0.95  # IoU above which two candidates are one
-SLACK = 0.1  # how far a mask may leave what bounds it, in roots of its area: 0.05 to 0.4 are as good (docs/nano.md)
+SLACK = 0.1  # how far a mask may leave what bounds it, in roots of its area: 0.05 to 0.4 are as good (docs/nano/)
 CORRECTED = 0.06  # how far around it a mark corrects an outline, in roots of the outline's area
 
 
@@ -160,7 +160,7 @@ def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[V
     """Let outlines mark and bound their objects, but for where other marks correct them; also return what they mark.
 
     What is near a negative mark is no longer marked, and what is near a positive one may belong to the object
-    (`CORRECTED`). Without that, clicks beside an outline were mostly ignored (docs/nano.md).
+    (`CORRECTED`). Without that, clicks beside an outline were mostly ignored (docs/nano/).
     """
     if marks.bounds is None or not outlines.any():
         return marks, outlines

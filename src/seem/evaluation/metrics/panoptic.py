@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int32
 
-from seem.data.runs import distinct, stretches
+from seem.data.coco_rle import distinct_values, find_runs
 from seem.evaluation.metrics.metric import State
 
 VOID = 0

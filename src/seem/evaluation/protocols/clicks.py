@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from seem.data.dataset import MIN_AREA, Dataset, click_truth, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, click_truth, promptable_objects
 from seem.data.pack import Pack
 from seem.data.records import ObjectRecord, PhotoRecord, ValidationObject
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator

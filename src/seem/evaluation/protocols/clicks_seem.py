@@ -39,7 +39,7 @@ from seem.models.precision import arithmetic
 from seem.models.structures import VisualPrompts
 from seem.simulation.next_click import PointPrompts, seem_first_clicks, seem_next_clicks
 from seem.tasks.interactive import segment_objects
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 
 PROTOCOL = "clicks: seem"
 OBJECTS_PER_SAMPLE = 5

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from seem.data.coco_rle import distinct_values, find_runs
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, PanopticTruth, PhotoRecord
 from seem.data.runs import distinct, stretches

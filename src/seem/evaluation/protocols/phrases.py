@@ -19,7 +19,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import MIN_AREA, Dataset, names_shown
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, objects_by_name
 from seem.data.pack import Pack
 from seem.data.records import DataError, Expression, ObjectRecord, PhotoRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator

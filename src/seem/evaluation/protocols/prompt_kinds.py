@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from seem.data.dataset import MIN_AREA, Dataset, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
 from seem.drawing import PolygonRule
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
@@ -30,6 +30,7 @@ from seem.evaluation.metrics.overlap import Overlap
 from seem.evaluation.metrics.prompt_kinds import PromptKindScores
 from seem.evaluation.protocols.clicks import area_rule
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, VisualPrompt
+from seem.rasterize import PolygonRule
 from seem.simulation.next_click import first_click
 from seem.simulation.strokes import (
     PromptKind,

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from seem.data.dataset import MIN_AREA, Dataset, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from seem.data.dataset import Dataset, ReadSet, sequences
+from seem.data.dataset import Dataset, LazyDataset, video_frames
 from seem.data.pack import Pack
 from seem.data.records import PhotoRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
@@ -45,7 +45,7 @@ class VideoIndex:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._by_name = sequences(dataset)
+        self._by_name = video_frames(dataset)
 
     def items(self, image: PhotoRecord) -> list[tuple[VideoObject, ...]]:
         """Return the objects of the video that begins with this image, as one item; nothing for other images."""

@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 import seem
 from seem.api import Model
+from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
-from seem.checkpoints.seen import memory_of, tensors_of
 from seem.models.segmenter import Segmenter
 from tiny import picture, tiny_model, tiny_relative
 
@@ -86,8 +86,8 @@ def test_other_weights_of_the_same_name_refuse_it(tmp_path):
 def test_an_exact_model_reads_what_was_seen_in_bfloat16(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
-    halves = {name: tensor.bfloat16() for name, tensor in tensors_of(photo.memory).items()}
-    replace(photo, memory=memory_of(halves)).save(tmp_path / "a.safetensors")
+    halves = {name: tensor.bfloat16() for name, tensor in to_named_tensors(photo.memory).items()}
+    replace(photo, memory=from_named_tensors(halves)).save(tmp_path / "a.safetensors")
     again = model.load_photo(tmp_path / "a.safetensors")
     assert again.memory.pixels.mask_features.dtype == torch.float32
     assert len(again.segment(CLICK)) == 1
@@ -191,7 +191,7 @@ def test_captions_and_retrieval_are_refused_by_who_has_not_learned_them(name):
             model.retrieve(photos, "a cat")
     with pytest.raises(ValueError, match=f"{name} compares no whole photos"):
         photo.similarity(["a cat"])
-    assert {"captioning", "retrieval"}.isdisjoint(seem.zoo.find(name).tasks)
+    assert {"captioning", "retrieval"}.isdisjoint(seem.zoo.find_model_card(name).tasks)
 
 
 def test_photos_are_encoded_before_they_are_ranked():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from seem.overlay import Region, cut_out, draw_overlay
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
+from seem.visualize import cut_out, draw_overlay
 from seem.vocabulary import Vocabulary
 
 CATEGORIES = {category.phrase: category for category in Vocabulary.coco_panoptic()}
@@ -30,10 +30,6 @@ def drawn(photo, masks, names=None, prompts=(), labels=True, alpha=0.5):
         prompts,
         alpha,
     )
-
-
-def test_a_packed_mask_is_a_region():
-    assert isinstance(PackedMask.pack(np.ones((2, 3), dtype=np.bool_), (2, 3)), Region)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (5000, 3), (3, 5000), (40, 30), (640, 480)])
@@ -112,7 +108,7 @@ def test_alpha_is_the_strength_of_the_colours():
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_outside_0_to_1_is_refused(alpha):
-    with pytest.raises(ValueError, match=r"alpha is .*; it must be between 0 \(photo alone\) and 1"):
+    with pytest.raises(ValueError, match=r"alpha is .*; it must be between 0 \(image alone\) and 1"):
         drawn(grey(5, 3), [], alpha=alpha)
 
 
