@@ -49,7 +49,7 @@ def opener(seconds: float = 0.0):
 def run_benchmark(model, dataset, benchmark, step=lambda: None, items=None):
     """Evaluate one benchmark; `items`, by image id, replace its own, and `step` is called once for every item."""
     accumulators = new_accumulators(benchmark.specs)
-    for index, image in enumerate(dataset.photos):
+    for index, image in enumerate(dataset.images):
         found = benchmark.items(image) if items is None else items.get(image.id, ())
         if len(found):
             evaluate_image(EvaluationContext(model, dataset, image, index), [(benchmark, found, accumulators)])

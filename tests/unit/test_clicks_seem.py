@@ -102,7 +102,7 @@ def test_padding_may_be_clicked_negatively():
 
 
 def test_masks_on_the_canvas_keep_every_pixel_that_interpolation_touches():
-    frame = PhotoFrame((64, 96), (50, 70), (25, 35))
+    frame = ImageFrame((64, 96), (50, 70), (25, 35))
     drawn = resize_to_canvas(square(10, 10, 5, (25, 35))[None], frame)[0]
     rows = np.flatnonzero(drawn.any(dim=1))
     assert (rows[0], rows[-1]) == (17, 32)  # 20 to 29 without its overshoots

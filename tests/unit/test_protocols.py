@@ -218,7 +218,7 @@ def test_a_path_is_cut_to_the_object():
 
 
 def test_names_are_asked_for_and_one_that_is_absent(pack):
-    first, second = (phrases.named_image(pack, image) for image in pack.photos)
+    first, second = (phrases.named_image(pack, image) for image in pack.images)
     assert [(name, len(instances)) for name, instances in first.present] == [("cat", 2), ("kite", 1)]
     assert first.absent == second.absent == "dog"
 
@@ -268,7 +268,7 @@ def test_whole_photos_are_scored_in_three_ways(pack):
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    classes = full_image.true_class_map(pack, pack.photos[1], LabelSpace.of(pack))
+    classes = full_image.true_class_map(pack, pack.images[1], LabelSpace.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 
@@ -276,7 +276,7 @@ def test_unlabelled_pixels_have_no_class(pack):
 def test_a_photo_without_a_map_is_left_out(pack):
     names = LabelSpace.of(pack)
     makers = (full_image.panoptic_benchmark, full_image.semantic_benchmark)
-    asked = [[p.id for p in pack.photos if make(pack, names).items(p)] for make in makers]
+    asked = [[p.id for p in pack.images if make(pack, names).items(p)] for make in makers]
     assert asked == [[2], [2]]
 
 
@@ -325,7 +325,7 @@ def test_ids_that_begin_at_zero_are_moved(pack):
 
 def test_what_one_photo_shows_is_found_in_another(pack):
     measure = references.reference_pair_benchmark(pack, seed=0)
-    (pair, kite) = measure.items(pack.photos[0])
+    (pair, kite) = measure.items(pack.images[0])
     assert (pair.name, pair.reference_image.id, pair.reference.area, len(pair.truth)) == ("cat", 2, 330, 2)
     assert (kite.name, kite.reference.id) == ("kite", 22)
     model = ColourModel()
@@ -341,7 +341,7 @@ def test_pairs_follow_from_the_seed(tmp_path):
     def others(seed):
         return [
             pair.reference_image.id
-            for photo in pack.photos
+            for photo in pack.images
             for pair in references.reference_pair_benchmark(pack, seed).items(photo)
         ]
 
@@ -417,9 +417,9 @@ def test_objects_are_followed_beside_their_first_mask_copied(tmp_path):
 def test_davis_drops_the_last_frame_too_and_ignores_what_it_does_not_label(tmp_path):
     dataset = open_dataset(f"davis2017:{tiny_data.davis(tmp_path)}", "val")
     measure = videos.video_benchmark(dataset)
-    (tracks,) = measure.items(dataset.photos[0])
+    (tracks,) = measure.items(dataset.images[0])
     assert [track.number for track in tracks] == [1, 2]
-    assert measure.items(dataset.photos[1]) == []
+    assert measure.items(dataset.images[1]) == []
     assert "all but the last" in measure.specs[0].rules[1]
 
 
@@ -437,7 +437,7 @@ def test_a_model_that_stops_early_is_told(tmp_path):
 
 
 def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path):
-    photos = make_pack(tmp_path, photos=12).photos
+    photos = make_pack(tmp_path, photos=12).images
     few, more = (sample_indices(photos, lambda photo: True, count, 3) for count in (4, 8))
     assert len(few) == 4
     assert set(few) < set(more)
@@ -450,7 +450,7 @@ def test_a_fingerprint_changes_with_any_object(pack):
     measure = click_benchmark(pack, [MODEL_IN_SESSION], 1)
     (whole,) = scores_of(measure, pack)
     assert whole.selection == scores_of(measure, pack)[0].selection
-    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.photos}
+    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.images}
     (some,) = run_benchmark(ColourModel(), pack, measure, items=fewer)
     assert whole.selection.fingerprint != some.selection.fingerprint
     assert (some.selection.photos, some.selection.items) == (2, 4)
@@ -465,7 +465,7 @@ def test_a_model_that_sees_no_numbers_is_told(pack):
 
 def test_a_photo_is_encoded_once_whoever_asks(pack):
     model = ColourModel()
-    context = EvaluationContext(model, pack, pack.photos[0], 0)
+    context = EvaluationContext(model, pack, pack.images[0], 0)
     assert context.encoded is context.encoded
     assert model.encoded == 1
     assert annotation(1, 1, CAT, LEFT)["area"] == 225

@@ -87,14 +87,14 @@ class ScoreAccumulator:
     def __len__(self) -> int:
         return len(self._items)
 
-    def add_item(self, image_index: int, image: PhotoRecord, label: object) -> None:
+    def add_item(self, image_index: int, image: ImageRecord, label: object) -> None:
         """Record the item that the metric was updated with."""
         self._items.append(ScoredItem(image_index, image.id, str(label)))
 
     def add_case(
         self,
         image_index: int,
-        image: PhotoRecord,
+        image: ImageRecord,
         label: object,
         iou: float,
         predicted: MaskArray,
@@ -176,7 +176,7 @@ class ScoreAccumulator:
 
 
 def _run_lengths(mask: MaskArray) -> str:
-    return runs.of_mask(np.asarray(mask, np.bool_)).counts
+    return coco_rle.mask_to_rle(np.asarray(mask, np.bool_)).counts
 
 
 def _worst_case(values: list[Any]) -> WorstCase:

@@ -51,7 +51,7 @@ class EvaluationContext:
 
     model: ModelUnderTest
     dataset: Dataset
-    image: PhotoRecord
+    image: ImageRecord
     image_index: int
     clock: Clock = field(default_factory=Clock)
     read: Callable[[], PixelArray] | None = None
@@ -63,7 +63,7 @@ class EvaluationContext:
     def pixels(self) -> PixelArray:
         """The image as stored."""
         if self._pixels is None:
-            self._pixels = self.dataset.image(self.image) if self.read is None else self.read()
+            self._pixels = self.dataset.pixels(self.image) if self.read is None else self.read()
         return self._pixels
 
     @property
@@ -79,9 +79,9 @@ class EvaluationContext:
             check_finite_features(self._encoded)
         return self._encoded
 
-    def encode_reference(self, image: PhotoRecord, accumulator: ScoreAccumulator) -> ImageUnderTest:
+    def encode_reference(self, image: ImageRecord, accumulator: ScoreAccumulator) -> ImageUnderTest:
         """Encode another image of the data set."""
-        return self.encode_pixels(self.dataset.image(image), accumulator, "encode the reference")
+        return self.encode_pixels(self.dataset.pixels(image), accumulator, "encode the reference")
 
     def encode_pixels(self, pixels: PixelArray, accumulator: ScoreAccumulator, step: str) -> ImageUnderTest:
         """Encode pixels that are not those of the image; the time counts for `step`."""
@@ -142,7 +142,7 @@ class Benchmark:
 
     title: str
     specs: tuple[EntrySpec, ...]
-    items: Callable[[PhotoRecord], Sequence[Any]]
+    items: Callable[[ImageRecord], Sequence[Any]]
     evaluate: Callable[[EvaluationContext, Sequence[Any], Sequence[ScoreAccumulator]], None]
 
 

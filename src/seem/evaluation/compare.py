@@ -296,7 +296,7 @@ def _published_table(
 
 
 def _published_text(scores: PublishedScores, key: str) -> str:
-    figure = scores.find(key)
+    figure = scores.figure(key)
     return figure.text if figure else ""
 
 

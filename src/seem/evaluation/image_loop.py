@@ -65,13 +65,13 @@ def _load_ahead(plans: Sequence[DatasetPlan], keys: Iterable[ImageKey]) -> Itera
 def _load(plans: Sequence[DatasetPlan], key: ImageKey) -> _LoadedImage:
     dataset_index, image_index = key
     plan = plans[dataset_index]
-    image = plan.dataset.photos[image_index]
+    image = plan.dataset.images[image_index]
     items = {}
     for index in plan.benchmarks_at(image_index):
         found = plan.benchmarks[index].items(image)
         if len(found):
             items[index] = found
-    return _LoadedImage(key, items, plan.dataset.image(image) if items else None)
+    return _LoadedImage(key, items, plan.dataset.pixels(image) if items else None)
 
 
 @dataclass
@@ -99,7 +99,7 @@ class _EvaluationLoop:
             context = EvaluationContext(
                 model=model,
                 dataset=plan.dataset,
-                image=plan.dataset.photos[image_index],
+                image=plan.dataset.images[image_index],
                 image_index=image_index,
                 clock=self.clock,
                 read=lambda: pixels,

@@ -102,7 +102,7 @@ class NoModel:
 
 def union_mask(result: Results) -> Bool[np.ndarray, "h w"]:
     """Return the union of all masks of a result; an empty mask for an empty result."""
-    union = np.zeros(result.photo_hw, np.bool_)
+    union = np.zeros(result.image_hw, np.bool_)
     for mask in result.iter_masks():
         union |= mask
     return union

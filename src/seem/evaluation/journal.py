@@ -114,7 +114,7 @@ class Journal:
             if not overwrite:
                 raise SeemError(f"{self.folder} is of {difference}; ask for the same to go on, or pass --overwrite.")
         self.clear()
-        with written_aside(self.folder / RUN_FILE) as aside:
+        with atomic_write(self.folder / RUN_FILE) as aside:
             aside.write_text(json.dumps(json_key, indent=1) + "\n", encoding="utf-8")
 
     def _difference(self, key: RunKey) -> str:
@@ -137,7 +137,7 @@ class Journal:
     def write(self, chunk: Chunk, session: str | None = None) -> None:
         """Write what was counted, by default for the session of this journal."""
         file_name = f"{session or self.session}-{uuid.uuid4().hex}.json"
-        with written_aside(self.folder / file_name) as aside:
+        with atomic_write(self.folder / file_name) as aside:
             aside.write_text(chunk.to_json(), encoding="utf-8")
 
     def texts(self, session: str = "") -> dict[str, str]:

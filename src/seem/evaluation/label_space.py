@@ -75,12 +75,12 @@ def _full_vocabulary(dataset: Dataset) -> tuple[Vocabulary, bool]:
     categories = dataset.categories.values()
     if all(coco_names.get(category.id) == category.name for category in categories):
         return coco, True
-    return vocabulary_of(categories), False
+    return vocabulary_from_categories(categories), False
 
 
 def _class_ids(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, int]:
     named = [key for key, category in dataset.categories.items() if category.text]
-    shift = max(0, 1 - min(named, default=1))  # as in vocabulary_of, whose ids begin at 1
+    shift = max(0, 1 - min(named, default=1))  # as in vocabulary_from_categories, whose ids begin at 1
     scored = set(vocabulary.ids)
     return {key: key + shift for key in named if key + shift in scored}
 

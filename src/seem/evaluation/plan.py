@@ -138,7 +138,7 @@ class DatasetPlan:
         union: set[int] = set()
         for image_indices in self.choice.image_indices:
             if image_indices is None:
-                return list(range(len(self.dataset.photos)))
+                return list(range(len(self.dataset.images)))
             union |= image_indices
         return sorted(union)
 
@@ -226,8 +226,8 @@ def _has_truth(task: EvaluationTask, dataset: Dataset, request: EvaluationReques
 def _sample_images(benchmark: Benchmark, dataset: Dataset, request: EvaluationRequest) -> frozenset[int] | None:
     if request.at_most is None and request.subset is None:
         return None
-    at_most = len(dataset.photos) if request.at_most is None else request.at_most
-    sampled = sample_indices(dataset.photos, lambda image: len(benchmark.items(image)) > 0, at_most, request.seed)
+    at_most = len(dataset.images) if request.at_most is None else request.at_most
+    sampled = sample_indices(dataset.images, lambda image: len(benchmark.items(image)) > 0, at_most, request.seed)
     return frozenset(sampled)
 
 
@@ -241,7 +241,7 @@ def open_split(spec: str, split: str) -> Dataset:
 
 def has_items(benchmark: Benchmark, dataset: Dataset) -> bool:
     """Whether a benchmark has items in any image of a data set."""
-    return any(len(benchmark.items(image)) for image in dataset.photos)
+    return any(len(benchmark.items(image)) for image in dataset.images)
 
 
 def model_name(model: ModelUnderTest) -> str:
@@ -252,7 +252,7 @@ def model_name(model: ModelUnderTest) -> str:
         return type(model).__name__
     if not model.learnt:
         return model.name
-    names = dict.fromkeys(Spec.parse(each.spec).path.name for each in model.learnt)
+    names = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.learnt)
     return f"{model.name} fine-tuned on {', '.join(names)}"
 
 
@@ -260,7 +260,7 @@ def dataset_kind(dataset: Dataset) -> str:
     """Return the format of a data set."""
     if isinstance(dataset, Pack):
         return "pack"
-    return dataset.kind if isinstance(dataset, ReadSet) else "other"
+    return dataset.kind if isinstance(dataset, LazyDataset) else "other"
 
 
 _VISUAL_PROMPT_TASKS = frozenset(
@@ -375,7 +375,7 @@ def _composition(
 
 
 def _reference(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
-    if sequences(dataset):
+    if video_frames(dataset):
         return [references.in_context_benchmark(dataset)]
     return [references.reference_pair_benchmark(dataset, request.seed)]
 

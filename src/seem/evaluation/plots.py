@@ -180,7 +180,7 @@ class _Figure:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
-            with written_aside(self._file) as aside:
+            with atomic_write(self._file) as aside:
                 self._figure.savefig(aside, format="png", dpi=120)
 
 
@@ -189,7 +189,7 @@ class _Figure:
 
 def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path) -> Iterator[Path]:
     """Draw the cases with the lowest scores: missed pixels in green, surplus ones in red, correct ones in both."""
-    images = {image.id: image for image in dataset.photos}
+    images = {image.id: image for image in dataset.images}
     for report in reports:
         for entry in report.entries:
             selection = entry["selection"]
@@ -197,10 +197,10 @@ def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path)
             if not is_of_dataset or not entry.get("worst"):
                 continue
             cases = [case for case in entry["worst"] if case["photo"] in images]
-            tiles = [_draw_case(dataset.image(images[case["photo"]]), case) for case in cases]
+            tiles = [_draw_case(dataset.pixels(images[case["photo"]]), case) for case in cases]
             stem = _file_stem(report.label, dataset.name, entry["protocol"], entry["contestant"], "worst")
             file = folder / f"{stem}.png"
-            with written_aside(file) as aside:
+            with atomic_write(file) as aside:
                 contact_sheet(tiles).save(aside, format="png")
             yield file
 
@@ -234,8 +234,8 @@ def _draw_legend(sheet: Image.Image) -> None:
 def _draw_case(pixels: PixelArray, case: dict[str, Any]) -> Image.Image:
     height, width = case["hw"]
     hw = (int(height), int(width))
-    truth = runs.decode(case["truth"], hw)
-    predicted = runs.decode(case["predicted"], hw)
+    truth = coco_rle.rle_to_mask(case["truth"], hw)
+    predicted = coco_rle.rle_to_mask(case["predicted"], hw)
     overlay = Image.fromarray(_overlay(pixels, truth, predicted))
     overlay.thumbnail((TILE_WIDTH, TILE_HEIGHT))
     tile = Image.new("RGB", (TILE_WIDTH, TILE_HEIGHT + CAPTION_HEIGHT), "white")

@@ -215,7 +215,7 @@ class EvaluationReport:
         """Write the report to a file: aside, then renamed."""
         out = Path(path)
         out.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(out) as aside:
+        with atomic_write(out) as aside:
             aside.write_text(self.to_json(), encoding="utf-8")
 
 

@@ -262,7 +262,7 @@ def describe_dataset(plan: DatasetPlan, classes: str | None) -> DatasetDescripti
         name=dataset.name,
         split=dataset.split,
         kind=dataset_kind(dataset),
-        photos=len(dataset.photos),
+        photos=len(dataset.images),
         fingerprint=plan.choice.fingerprint,
         classes=class_names,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.evaluation.compare import OWN_NOTE, ComparisonRow, LoadedReport, published_key
 from seem.evaluation.formatting import (
     MODEL,
@@ -244,7 +244,7 @@ def _published_cells(
             continue
         figures = {}
         for name, key in keys.items():
-            figure = scores.find(key)
+            figure = scores.figure(key)
             if figure is not None:
                 figures[name] = figure
         if figures:
@@ -266,5 +266,5 @@ def write_into(page: Path, text: str) -> None:
     if not has_marks or content.index(BEGIN) > content.index(END):
         raise ValueError(f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}")
     before, after = content[: content.index(BEGIN)], content[content.index(END) + len(END) :]
-    with written_aside(page) as aside:
+    with atomic_write(page) as aside:
         aside.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")

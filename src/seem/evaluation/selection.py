@@ -37,8 +37,8 @@ class Selection:
 
 
 def sample_indices(
-    images: Sequence[PhotoRecord],
-    has_items: Callable[[PhotoRecord], bool],
+    images: Sequence[ImageRecord],
+    has_items: Callable[[ImageRecord], bool],
     at_most: int,
     seed: int,
 ) -> list[int]:
@@ -73,7 +73,7 @@ def data_fingerprint(dataset: Dataset) -> str:
         with file.open("rb") as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
-    for image in dataset.photos:
+    for image in dataset.images:
         sizes = [_num_bytes(path) for path in (image.path, image.panoptic_path, image.semantic_path)]
         digest.update(f"\n{image.id} {image.path.name} {image.hw} {sizes}".encode())
     return digest.hexdigest()

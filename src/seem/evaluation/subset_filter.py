@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from seem.data.dataset import Dataset, sequences
-from seem.data.records import DataError, ObjectRecord, PhotoRecord
-from seem.data.subset import Subset, SubsetObject, SubsetPhoto, first_prompts
+from seem.data.dataset import Dataset, video_frames
+from seem.data.records import DataError, ImageRecord, ObjectRecord
+from seem.data.subset import Subset, SubsetImage, SubsetObject, first_prompts
 from seem.evaluation.accumulator import ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 
@@ -42,10 +42,10 @@ class SubsetFilter:
             )
         if video_frames(dataset):
             raise ValueError(f"{dataset.name} holds videos; a subset lists photos, leave --subset out.")
-        images = {image.id: image for image in dataset.photos}
-        for listed in subset.photos:
+        images = {image.id: image for image in dataset.images}
+        for listed in subset.images:
             _check_image(file, listed, images.get(listed.id), dataset)
-        return cls(subset, {listed.id: _objects_by_id(listed) for listed in subset.photos})
+        return cls(subset, {listed.id: _objects_by_id(listed) for listed in subset.images})
 
     def restrict(self, benchmark: Benchmark, *, check_prompts: bool) -> Benchmark:
         """Leave out other images and objects.
@@ -61,7 +61,7 @@ class SubsetFilter:
             evaluate=self._with_prompt_check(benchmark) if check_prompts else benchmark.evaluate,
         )
 
-    def _items(self, benchmark: Benchmark, image: PhotoRecord) -> Sequence[Any]:
+    def _items(self, benchmark: Benchmark, image: ImageRecord) -> Sequence[Any]:
         """Return the items of a benchmark that are about listed objects, or about no single object."""
         listed = self.objects.get(image.id)
         if listed is None:
@@ -89,17 +89,17 @@ class SubsetFilter:
 
         return evaluate
 
-    def _check_prompts(self, image: PhotoRecord, record: ObjectRecord) -> None:
+    def _check_prompts(self, image: ImageRecord, record: ObjectRecord) -> None:
         listed = self.objects[image.id][record.id]
         if not _is_close(first_prompts(record.mask(), listed.seed), listed.prompts):
             raise ValueError(f"the prompts drawn for object {record.id} are not those of the subset's file")
 
 
-def _objects_by_id(listed: SubsetPhoto) -> dict[int, SubsetObject]:
+def _objects_by_id(listed: SubsetImage) -> dict[int, SubsetObject]:
     return {each.id: each for each in listed.objects}
 
 
-def _check_image(file: Path, listed: SubsetPhoto, image: PhotoRecord | None, dataset: Dataset) -> None:
+def _check_image(file: Path, listed: SubsetImage, image: ImageRecord | None, dataset: Dataset) -> None:
     """Raise `DataError` unless the data set has a listed image with its objects."""
     if image is None or image.path.name != listed.file_name or image.hw != listed.hw:
         raise DataError(f"{file} lists {listed.file_name} ({listed.id}), which is not so in {dataset.path}.")

@@ -11,7 +11,7 @@ from seem.evaluation.image_loop import evaluate_images
 from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import ImageKey, Journal
 from seem.evaluation.plan import DatasetChoice, EvaluationRequest, rebuild_plan
-from seem.processes import spread
+from seem.processes import run_in_processes
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -44,7 +44,7 @@ def evaluate_in_processes(
     jobs = [
         (opener, request, tuple(choices), share, journal.folder, journal.session, counter) for share in shares if share
     ]
-    spread(
+    run_in_processes(
         _run_worker,
         jobs,
         way_out="start again with fewer --workers: it goes on where it was.",

@@ -385,7 +385,7 @@ def _fill_outline(outline: PointsArray, shape: tuple[int, ...]) -> MaskArray:
     closed = [(x, y) for x, y in [*corners, corners[0]]]
     rows = np.arange(shape[0], dtype=np.float64)[:, None]
     columns = np.arange(shape[1], dtype=np.float64)[None, :]
-    mask = inside_polygon(segments_of(closed), columns, rows)
+    mask = inside_polygon(polyline_segments(closed), columns, rows)
     if len(outline) < 3:
         mask |= _draw_outline(outline, shape)
     return mask

@@ -40,7 +40,7 @@ class PanopticSegmentation:
 
     def by_id(self) -> dict[int, SegmentInfo]:
         """Return the segments by their id; `ValueError` if the map and the list do not hold the same ids."""
-        in_map = set(distinct(self.ids).tolist()) - {VOID}
+        in_map = set(distinct_values(self.ids).tolist()) - {VOID}
         listed = {segment.id: segment for segment in self.segments}
         if in_map != listed.keys() or len(listed) != len(self.segments):
             different = sorted(in_map ^ listed.keys())[:5]
@@ -243,7 +243,7 @@ class _SegmentMatcher:
 def _shared_pixels(true: IdMap, predicted: IdMap) -> SharedPixels:
     """Count the pixels of every pair of ids that occurs."""
     pairs = ((true.astype(np.int64) << 32) | predicted).ravel()
-    starts, lengths = stretches(pairs)
+    starts, lengths = find_runs(pairs)
     unique, inverse = np.unique(pairs[starts], return_inverse=True)
     pixels = np.bincount(inverse, weights=lengths).astype(np.int64)
     true_ids, predicted_ids = unique >> 32, unique & 0xFFFFFFFF

@@ -39,7 +39,7 @@ class FrameRule(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SequenceStatistics:
-    """Statistics of a measure over the frames of sequences, 0-100.
+    """Statistics of a measure over the frames of video_frames, 0-100.
 
     `recall` is the share of frames above 0.5, `decay` the mean over the first quarter of the frames minus that over the
     last.

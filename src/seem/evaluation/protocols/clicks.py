@@ -20,7 +20,7 @@ from jaxtyping import Bool, Int8
 
 from seem.data.dataset import MIN_AREA_FRACTION, Dataset, click_truth, promptable_objects
 from seem.data.pack import Pack
-from seem.data.records import ObjectRecord, PhotoRecord, ValidationObject
+from seem.data.records import ImageRecord, ObjectRecord, ValidationObject
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.click_methods import ClickInput, ClickMethod, ClickPredictor
@@ -151,7 +151,7 @@ def _timed(predict: ClickPredictor, context: EvaluationContext, accumulator: Sco
 
 def min_area(dataset: Dataset) -> float:
     """Return the least area of a clicked object as a share of the image: benchmarks other than the pack take all."""
-    return MIN_AREA if isinstance(dataset, Pack) else 0.0
+    return MIN_AREA_FRACTION if isinstance(dataset, Pack) else 0.0
 
 
 def area_rule(least: float) -> str:
@@ -161,12 +161,12 @@ def area_rule(least: float) -> str:
     return "all things; unlabelled pixels do not count"
 
 
-def clicked_objects(dataset: Dataset, image: PhotoRecord) -> list[ObjectRecord]:
+def clicked_objects(dataset: Dataset, image: ImageRecord) -> list[ObjectRecord]:
     """List the objects of an image that are clicked."""
-    return objects_asked(dataset, image, min_area(dataset))
+    return promptable_objects(dataset, image, min_area(dataset))
 
 
-def object_truth(dataset: Dataset, image: PhotoRecord, record: ObjectRecord) -> TruthArray:
+def object_truth(dataset: Dataset, image: ImageRecord, record: ObjectRecord) -> TruthArray:
     """Return the true mask of an object; outside of the photo pack with -1 for unlabelled pixels."""
     if isinstance(dataset, Pack):
         return record.mask()

@@ -63,7 +63,7 @@ class ObjectPredictor(Protocol):
     """An encoded image in the network's frame that predicts several objects from clicks."""
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """The sizes of the image."""
         ...
 
@@ -85,10 +85,10 @@ class EncodedImagePredictor:
     draws: Draws
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """The sizes of the image; this protocol resizes bilinearly whatever the model."""
         images = self.encoded.images
-        return PhotoFrame(images.padded_hw, images.input_hw[0], self.encoded.hw)
+        return ImageFrame(images.padded_hw, images.input_hw[0], self.encoded.hw)
 
     @property
     def device(self) -> torch.device:
@@ -225,7 +225,7 @@ def simulate_session(
             prompts = seem_next_clicks(canvas_truth, logits, prompts.positive, prompts.negative)
 
 
-def object_ious(logits: LogitBatch, truth: Bool[Tensor, "n H W"], frame: PhotoFrame) -> list[float]:
+def object_ious(logits: LogitBatch, truth: Bool[Tensor, "n H W"], frame: ImageFrame) -> list[float]:
     """Return the IoU of each object at the size of the image; this protocol resizes bilinearly in two steps."""
     height, width = frame.input_hw
     unpadded = resize(logits[None], frame.padded_hw)[..., :height, :width]
@@ -235,7 +235,7 @@ def object_ious(logits: LogitBatch, truth: Bool[Tensor, "n H W"], frame: PhotoFr
     return [i / u if u else 1.0 for i, u in zip(intersections, unions, strict=True)]
 
 
-def resize_to_canvas(truth: Bool[np.ndarray, "n H W"], frame: PhotoFrame) -> MaskBatch:
+def resize_to_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> MaskBatch:
     """Resize masks to network size, with empty padding.
 
     As in the released code a pixel is inside wherever cubic interpolation does not give exactly zero, undershoots
@@ -265,7 +265,7 @@ class _TimedPredictor:
     accumulator: ScoreAccumulator
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         return self.predictor.frame
 
     @property

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seem.data.dataset import Dataset, objects_asked
-from seem.data.records import ObjectRecord, PhotoRecord
+from seem.data.dataset import Dataset, promptable_objects
+from seem.data.records import ImageRecord, ObjectRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.click_methods import MODEL_IN_SESSION, MODEL_WITH_CLASS_NAME
@@ -50,12 +50,12 @@ def phrase_and_stroke_benchmark(dataset: Dataset) -> Benchmark:
     )
 
 
-def described_objects(dataset: Dataset, image: PhotoRecord) -> list[DescribedObject]:
+def described_objects(dataset: Dataset, image: ImageRecord) -> list[DescribedObject]:
     """List the objects of an image that have a phrase: an expression, or else the name of their class."""
     if not dataset.expressions:
-        named = [record for record in objects_asked(dataset, image) if record.category.text]
+        named = [record for record in promptable_objects(dataset, image) if record.category.text]
         return [DescribedObject(record.category.text, record) for record in named]
-    expressions = [each for each in dataset.expressions if each.photo_id == image.id]
+    expressions = [each for each in dataset.expressions if each.image_id == image.id]
     return [DescribedObject(each.sentences[0], object_of(dataset, each)) for each in expressions]
 
 

@@ -16,8 +16,7 @@ from jaxtyping import Int64, Integer
 
 from seem.data.coco_rle import distinct_values, find_runs
 from seem.data.dataset import Dataset
-from seem.data.records import ObjectRecord, PanopticTruth, PhotoRecord
-from seem.data.runs import distinct, stretches
+from seem.data.records import ImageRecord, ObjectRecord, PanopticTruth
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.label_space import LabelSpace
@@ -69,7 +68,7 @@ class _PanopticEvaluation:
     def evaluate(
         self,
         context: EvaluationContext,
-        images: Sequence[PhotoRecord],
+        images: Sequence[ImageRecord],
         accumulators: Sequence[ScoreAccumulator],
     ) -> None:
         (accumulator,) = accumulators
@@ -105,7 +104,7 @@ def true_segmentation(truth: PanopticTruth, class_ids: Mapping[int, int]) -> Pan
     return PanopticSegmentation(ids, tuple(segments))
 
 
-def _has_partition(dataset: Dataset, image: PhotoRecord, labels: LabelSpace) -> bool:
+def _has_partition(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:
     """Whether an image has a partition with anything to score in it."""
     if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
@@ -134,14 +133,14 @@ class _SemanticEvaluation:
     def evaluate(
         self,
         context: EvaluationContext,
-        images: Sequence[PhotoRecord],
+        images: Sequence[ImageRecord],
         accumulators: Sequence[ScoreAccumulator],
     ) -> None:
         (accumulator,) = accumulators
         truth = true_class_map(context.dataset, images[0], self.labels)
         assert truth is not None
         ids = self.labels.vocabulary.ids
-        present = [ids[index] for index in distinct(truth).tolist() if index != IGNORED]
+        present = [ids[index] for index in distinct_values(truth).tolist() if index != IGNORED]
         vocabulary = self.labels.prompted_vocabulary(present)
         encoded = context.encoded
         with context.timing(accumulator, "semantic"):
@@ -153,13 +152,13 @@ class _SemanticEvaluation:
 def predicted_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
     """Convert a semantic result to indices of classes."""
     class_index = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
-    class_map = np.full(result.photo_hw, IGNORED, np.int64)
+    class_map = np.full(result.image_hw, IGNORED, np.int64)
     for class_id, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
         class_map[mask] = class_index[class_id]
     return class_map
 
 
-def true_class_map(dataset: Dataset, image: PhotoRecord, labels: LabelSpace) -> ClassMap | None:
+def true_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
     """Return the truth of an image as indices of classes; None where it has none."""
     index_of_id = {class_id: index for index, class_id in enumerate(labels.vocabulary.ids)}
     index_of_category = {category: index_of_id[class_id] for category, class_id in labels.class_ids.items()}
@@ -179,12 +178,12 @@ def true_class_map(dataset: Dataset, image: PhotoRecord, labels: LabelSpace) -> 
 def map_values(values: Integer[np.ndarray, "h w"], index: Mapping[int, int]) -> ClassMap:
     """Replace the values of a map by their indices; unknown values become `IGNORED`."""
     flat = values.ravel()
-    starts, lengths = stretches(flat)
+    starts, lengths = find_runs(flat)
     indices = np.array([index.get(value, IGNORED) for value in flat[starts].tolist()], np.int64)
     return np.repeat(indices, lengths).reshape(values.shape)
 
 
-def _has_classes(dataset: Dataset, image: PhotoRecord, labels: LabelSpace) -> bool:
+def _has_classes(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:
     """Whether an image has pixels of a scored class."""
     if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
@@ -213,7 +212,7 @@ class _InstanceEvaluation:
     def evaluate(
         self,
         context: EvaluationContext,
-        images: Sequence[PhotoRecord],
+        images: Sequence[ImageRecord],
         accumulators: Sequence[ScoreAccumulator],
     ) -> None:
         (accumulator,) = accumulators
@@ -222,7 +221,7 @@ class _InstanceEvaluation:
         vocabulary = self.labels.prompted_vocabulary(each.category for each in truth)
         encoded = context.encoded
         with context.timing(accumulator, "instance"):
-            result = encoded.instances(vocabulary, threshold=0.0, mask_nms_thresh=1.0)
+            result = encoded.instances(vocabulary, threshold=0.0, mask_nms_threshold=1.0)
         rows = zip(result.category_ids.tolist(), result.scores.tolist(), result.iter_masks(), strict=True)
         detections = [Detection(category, score, mask) for category, score, mask in rows]
         accumulator.metric.update(detections, ImageGroundTruth(images[0].id, truth))
@@ -243,7 +242,7 @@ def true_objects(records: Iterable[ObjectRecord], class_ids: Mapping[int, int]) 
     )
 
 
-def _has_things(dataset: Dataset, image: PhotoRecord, labels: LabelSpace) -> bool:
+def _has_things(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:
     """Whether the annotation of all scored things of an image is complete."""
     scored = set()
     for key, category in dataset.categories.items():

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from seem.api import EncodedImage
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.caption import CiderD
@@ -62,7 +62,7 @@ def retrieval_benchmark(dataset: Dataset) -> Benchmark:  # noqa: ARG001
     )
 
 
-def _retrieval_captions(image: PhotoRecord) -> tuple[str, ...]:
+def _retrieval_captions(image: ImageRecord) -> tuple[str, ...]:
     return image.captions[:MAX_CAPTIONS]
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Bool
 
 from seem.data.dataset import MIN_AREA_FRACTION, Dataset, objects_by_name
 from seem.data.pack import Pack
-from seem.data.records import DataError, Expression, ObjectRecord, PhotoRecord
+from seem.data.records import DataError, ImageRecord, ObjectRecord, ReferringExpression
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.interfaces import union_mask
@@ -34,7 +34,7 @@ BEST = "phrases: class names, phrase-best"
 MISSED = "refused although present"
 ABSENT = "refused because absent"
 REFERRING = "phrases: referring"
-AREA_RULE = f"classes with an object of {MIN_AREA:.1%} of the photo"
+AREA_RULE = f"classes with an object of {MIN_AREA_FRACTION:.1%} of the photo"
 
 MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
@@ -49,7 +49,7 @@ class NamedImage:
         absent: a name of which there is no instance; None where the annotation does not say.
     """
 
-    image: PhotoRecord
+    image: ImageRecord
     present: tuple[tuple[str, tuple[ObjectRecord, ...]], ...]
     absent: str | None
 
@@ -60,7 +60,7 @@ class NamedImage:
 def class_name_benchmark(dataset: Dataset) -> Benchmark:
     """Score the masks of the classes of every image, and the refusal of an absent one."""
 
-    def items(image: PhotoRecord) -> Sequence[NamedImage]:
+    def items(image: ImageRecord) -> Sequence[NamedImage]:
         named = named_image(dataset, image)
         return [named] if named.present or named.absent is not None else []
 
@@ -122,9 +122,9 @@ def _predict_best(context: EvaluationContext, name: str, accumulator: ScoreAccum
         return union_mask(context.encoded.segment(Text(name)))
 
 
-def named_image(dataset: Dataset, image: PhotoRecord) -> NamedImage:
+def named_image(dataset: Dataset, image: ImageRecord) -> NamedImage:
     """Return the names that an image is prompted with."""
-    present = names_shown(dataset, image)
+    present = objects_by_name(dataset, image)
     return NamedImage(
         image=image,
         present=tuple((name, tuple(records)) for name, records in present.items()),
@@ -132,7 +132,7 @@ def named_image(dataset: Dataset, image: PhotoRecord) -> NamedImage:
     )
 
 
-def _absent_name(dataset: Dataset, image: PhotoRecord) -> str | None:
+def _absent_name(dataset: Dataset, image: ImageRecord) -> str | None:
     """Draw a countable class of which an image surely has no instance, however small; None where there is none."""
     annotated = {record.category.text for record in dataset.objects[image.id]}
     countable = {category.text for category in dataset.categories.values() if category.is_thing}
@@ -157,9 +157,9 @@ def referring_benchmark(dataset: Dataset) -> Benchmark:
     iou_rule = IouRule.OFFICIAL if is_official else IouRule.EXACT
     refusal_rule = "always an answer" if is_official else "may be refused"
     rules = (f"IoU: {iou_rule.value}", "first sentence", refusal_rule)
-    by_image: dict[int, list[Expression]] = {}
+    by_image: dict[int, list[ReferringExpression]] = {}
     for expression in dataset.expressions:
-        by_image.setdefault(expression.photo_id, []).append(expression)
+        by_image.setdefault(expression.image_id, []).append(expression)
     return Benchmark(
         title=REFERRING,
         specs=(EntrySpec(REFERRING, "model", lambda: OverlapScores(iou_rule), rules),),
@@ -175,7 +175,7 @@ class _ReferringEvaluation:
     def evaluate(
         self,
         context: EvaluationContext,
-        expressions: Sequence[Expression],
+        expressions: Sequence[ReferringExpression],
         accumulators: Sequence[ScoreAccumulator],
     ) -> None:
         (accumulator,) = accumulators
@@ -199,9 +199,9 @@ class _ReferringEvaluation:
             )
 
 
-def object_of(dataset: Dataset, expression: Expression) -> ObjectRecord:
+def object_of(dataset: Dataset, expression: ReferringExpression) -> ObjectRecord:
     """Return the object that an expression refers to."""
-    for record in dataset.objects[expression.photo_id]:
+    for record in dataset.objects[expression.image_id]:
         if record.id == expression.object_id:
             return record
     raise DataError(f"Expression {expression.id} means object {expression.object_id}, which its photo does not have.")

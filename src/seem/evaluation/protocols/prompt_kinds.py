@@ -22,7 +22,6 @@ from jaxtyping import Bool, Float, Float32
 
 from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
-from seem.drawing import PolygonRule
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.interfaces import union_mask
@@ -48,16 +47,16 @@ MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 PromptDrawer: TypeAlias = "Callable[[Bool[np.ndarray, 'h w'], int], VisualPrompt]"
 """Makes a prompt from the true mask of an object and a seed."""
 
-PIXEL_CENTRE = 0.5  # the simulation counts from the centre of pixel 0, prompts from its corner
+PIXEL_CENTRE = 0.5  # simulated outlines count from the centre of pixel 0, corners of a Polygon from its left edge
 
 
 def prompt_kind_benchmark(dataset: Dataset, polygon_rule: PolygonRule = "filled") -> Benchmark:
     """Score each object after one prompt of every kind."""
-    rules = (area_rule(MIN_AREA), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
+    rules = (area_rule(MIN_AREA_FRACTION), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
     return Benchmark(
         title=PROTOCOL,
         specs=(EntrySpec(PROTOCOL, "model", PromptKindScores, rules),),
-        items=lambda image: objects_asked(dataset, image),
+        items=lambda image: promptable_objects(dataset, image),
         evaluate=_PromptEvaluation(prompt_drawers(polygon_rule)).evaluate,
     )
 
@@ -154,7 +153,7 @@ def _box(truth: MaskArray, seed: int) -> VisualPrompt:
 def _stroke(simulated: SimulatedPrompt, truth: MaskArray) -> Scribble:
     strokes: list[list[tuple[float, float]]] = []
     for path in simulated.paths:
-        strokes += [(piece + PIXEL_CENTRE).tolist() for piece in clip_path(path, truth)]
+        strokes += [piece.tolist() for piece in clip_path(path, truth)]
     return Scribble(strokes, width=float(simulated.width))
 
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from seem.data.dataset import Dataset, names_shown
-from seem.data.records import ObjectRecord, PhotoRecord
+from seem.data.dataset import Dataset, objects_by_name
+from seem.data.records import ImageRecord, ObjectRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.interfaces import union_mask
@@ -47,7 +47,7 @@ class ReferencePair:
 
     name: str
     truth: tuple[ObjectRecord, ...]
-    reference_image: PhotoRecord
+    reference_image: ImageRecord
     reference: ObjectRecord
 
 
@@ -73,10 +73,10 @@ class _PairSampler:
     dataset: Dataset
     seed: int
 
-    def pairs(self, image: PhotoRecord) -> list[ReferencePair]:
+    def pairs(self, image: ImageRecord) -> list[ReferencePair]:
         """Sample a reference for every class of an image that another image shows."""
         pairs = []
-        for name, records in names_shown(self.dataset, image).items():
+        for name, records in objects_by_name(self.dataset, image).items():
             others = [other for other in self._instances.get(name, ()) if other[0].id != image.id]
             if others:
                 reference_image, reference = min(others, key=lambda other: self._rank(name, image, other[0]))
@@ -84,17 +84,17 @@ class _PairSampler:
         return pairs
 
     @cached_property
-    def _instances(self) -> dict[str, list[tuple[PhotoRecord, ObjectRecord]]]:
+    def _instances(self) -> dict[str, list[tuple[ImageRecord, ObjectRecord]]]:
         """List the images that show each class, each with its largest single instance."""
-        instances: dict[str, list[tuple[PhotoRecord, ObjectRecord]]] = {}
-        for image in self.dataset.photos:
-            for name, records in names_shown(self.dataset, image).items():
+        instances: dict[str, list[tuple[ImageRecord, ObjectRecord]]] = {}
+        for image in self.dataset.images:
+            for name, records in objects_by_name(self.dataset, image).items():
                 single = [record for record in records if not record.is_group]
                 largest = max(single, key=lambda record: (record.area, -record.id))
                 instances.setdefault(name, []).append((image, largest))
         return instances
 
-    def _rank(self, name: str, image: PhotoRecord, other: PhotoRecord) -> bytes:
+    def _rank(self, name: str, image: ImageRecord, other: ImageRecord) -> bytes:
         return hashlib.sha256(f"{self.seed}:{name}:{image.id}:{other.id}".encode()).digest()
 
 

@@ -128,7 +128,7 @@ CHANGES = (
 def robustness_benchmark(dataset: Dataset) -> Benchmark:
     """Score one click on each object, on the stored image and on every changed one."""
     rules = (
-        area_rule(MIN_AREA),
+        area_rule(MIN_AREA_FRACTION),
         "first ritm click on the stored photo",
         f"dimmed to {DIMMED_SHARE:g} of the stored values",
     )
@@ -136,7 +136,7 @@ def robustness_benchmark(dataset: Dataset) -> Benchmark:
     return Benchmark(
         title=PROTOCOL,
         specs=(EntrySpec(PROTOCOL, "model", lambda: RobustnessScores(names), rules),),
-        items=lambda image: objects_asked(dataset, image),
+        items=lambda image: promptable_objects(dataset, image),
         evaluate=_evaluate,
     )
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, UInt8
 
 from seem.data.dataset import Dataset, LazyDataset, video_frames
 from seem.data.pack import Pack
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.interfaces import TrackerUnderTest
@@ -47,7 +47,7 @@ class VideoIndex:
         self.dataset = dataset
         self._by_name = video_frames(dataset)
 
-    def items(self, image: PhotoRecord) -> list[tuple[VideoObject, ...]]:
+    def items(self, image: ImageRecord) -> list[tuple[VideoObject, ...]]:
         """Return the objects of the video that begins with this image, as one item; nothing for other images."""
         if not image.sequence or not self._is_first(image) or not self._has_identities(image):
             return []
@@ -56,24 +56,24 @@ class VideoIndex:
             return []
         return [objects]
 
-    def _is_first(self, image: PhotoRecord) -> bool:
+    def _is_first(self, image: ImageRecord) -> bool:
         return self.frames(image)[0].id == image.id
 
-    def _has_identities(self, first: PhotoRecord) -> bool:
+    def _has_identities(self, first: ImageRecord) -> bool:
         """Whether objects are identified from frame to frame: they have numbers, or there is only one."""
         unnumbered = [record for record in self.dataset.objects[first.id] if record.track_id is None]
         return len(unnumbered) <= 1
 
-    def frames(self, image: PhotoRecord) -> tuple[PhotoRecord, ...]:
+    def frames(self, image: ImageRecord) -> tuple[ImageRecord, ...]:
         """Return the frames of an image's video."""
         return self._by_name[image.sequence]
 
-    def object_numbers(self, frame: PhotoRecord) -> list[int]:
+    def object_numbers(self, frame: ImageRecord) -> list[int]:
         """List the numbers of the objects that are visible in a frame."""
         records = self.dataset.objects[frame.id]
         return sorted({_object_number(record.track_id) for record in records if record.area})
 
-    def mask(self, frame: PhotoRecord, number: int) -> MaskArray:
+    def mask(self, frame: ImageRecord, number: int) -> MaskArray:
         """Return the mask of an object in a frame; empty where it is not visible."""
         mask = np.zeros(frame.hw, np.bool_)
         for record in self.dataset.objects[frame.id]:
@@ -81,7 +81,7 @@ class VideoIndex:
                 mask |= record.mask()
         return mask
 
-    def is_annotated(self, frame: PhotoRecord) -> bool:
+    def is_annotated(self, frame: ImageRecord) -> bool:
         """Whether a frame is annotated: all frames of the pack are, elsewhere those with a map."""
         return isinstance(self.dataset, Pack) or frame.semantic_path is not None
 
@@ -93,7 +93,7 @@ def _object_number(track_id: int | None) -> int:
 def video_benchmark(dataset: Dataset) -> Benchmark:
     """Score tracking of the objects of every video."""
     videos = VideoIndex(dataset)
-    is_davis = isinstance(dataset, ReadSet) and dataset.kind in WITHOUT_LAST_FRAME
+    is_davis = isinstance(dataset, LazyDataset) and dataset.kind in WITHOUT_LAST_FRAME
     rule = FrameRule.INNER if is_davis else FrameRule.ALL
     counted = "all but the last" if is_davis else "all"
     rules = ("the first frame is given", f"of the frames after it count {counted}")
@@ -141,13 +141,13 @@ class _VideoEvaluation:
         self,
         context: EvaluationContext,
         objects: Sequence[VideoObject],
-        frames: Sequence[PhotoRecord],
+        frames: Sequence[ImageRecord],
         accumulator: ScoreAccumulator,
     ) -> Iterator[Mapping[int, MaskArray]]:
         """Yield the predicted masks of each frame by the number of the object."""
         assert isinstance(context.model, TrackerUnderTest)
         prompts = [[Mask(each.first_mask)] for each in objects]
-        images: list[UInt8[np.ndarray, "h w 3"]] = [context.dataset.image(frame) for frame in frames]
+        images: list[UInt8[np.ndarray, "h w 3"]] = [context.dataset.pixels(frame) for frame in frames]
         results = iter(context.model.track(images, prompts, frame=0))
         for frame in frames:
             with context.timing(accumulator, "frame"):
@@ -164,7 +164,7 @@ class _FrameUpdate:
         self,
         videos: VideoIndex,
         context: EvaluationContext,
-        frame: PhotoRecord,
+        frame: ImageRecord,
         frame_index: int,
         video_object: VideoObject,
     ) -> None:
@@ -188,6 +188,6 @@ def masks_by_number(result: Results, objects: Sequence[VideoObject]) -> dict[int
 
     The k-th object has the id k in the result; an object that is not there has an empty mask.
     """
-    empty = np.zeros(result.photo_hw, np.bool_)
+    empty = np.zeros(result.image_hw, np.bool_)
     masks = dict(zip(result.ids.tolist(), result.iter_masks(), strict=True))
     return {each.number: masks.get(k, empty) for k, each in enumerate(objects, 1)}
