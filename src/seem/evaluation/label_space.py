@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seem.data.dataset import Dataset, vocabulary_from_categories
+from seem.data.classes import vocabulary_from_categories
+from seem.data.dataset import Dataset
 from seem.evaluation.metrics.open_vocabulary import LabelMode
 from seem.vocabulary import Vocabulary
 

@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from seem.api import Model
-from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.object_selection import video_frames
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from seem.data.dataset import Dataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.object_selection import video_frames
 from seem.data.records import DataError, ImageRecord, ObjectRecord
 from seem.data.subset import Subset, SubsetImage, SubsetObject, first_prompts
 from seem.evaluation.accumulator import ScoreAccumulator

@@ -18,7 +18,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, click_truth, promptable_objects
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, click_truth, promptable_objects
 from seem.data.pack import Pack
 from seem.data.records import ImageRecord, ObjectRecord, ValidationObject
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seem.data.dataset import Dataset, promptable_objects
+from seem.data.dataset import Dataset
+from seem.data.object_selection import promptable_objects
 from seem.data.records import ImageRecord, ObjectRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext

@@ -19,7 +19,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, objects_by_name
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, objects_by_name
 from seem.data.pack import Pack
 from seem.data.records import DataError, ImageRecord, ObjectRecord, ReferringExpression
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator

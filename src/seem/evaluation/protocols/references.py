@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from seem.data.dataset import Dataset, objects_by_name
+from seem.data.dataset import Dataset
+from seem.data.object_selection import objects_by_name
 from seem.data.records import ImageRecord, ObjectRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext

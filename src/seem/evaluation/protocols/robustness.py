@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, promptable_objects
 from seem.data.records import ObjectRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext

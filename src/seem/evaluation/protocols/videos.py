@@ -15,7 +15,9 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.object_selection import video_frames
 from seem.data.pack import Pack
 from seem.data.records import ImageRecord
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
