@@ -23,7 +23,7 @@ from colours import (
     painted,
 )
 from evaluated import run_benchmark
-from seem.data.dataset import validation_objects
+from seem.data.object_selection import validation_objects
 from seem.data.opening import open_dataset
 from seem.data.pack import Pack
 from seem.evaluation.benchmark import EvaluationContext
