@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import ParsedObjects
-from seem.data.transforms import Augmentation, augment
+from seem.data.training_sample import augment
 from seem.finetuning.finer_masks import box_iou, with_finer_masks
 from seem.finetuning.profile import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.models.decoder.policy import RowKind

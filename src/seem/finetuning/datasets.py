@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from seem.data.dataset import Dataset, WeightedDataset
+from seem.data.image_bank import ImageBank
 from seem.data.inspection import DatasetReport, inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
-from seem.data.pack import ImageBank
 from seem.data.records import DataError, ImageRecord
 from seem.finetuning.finer_masks import with_finer_masks
 from seem.finetuning.run_folder import CACHE_FILE
@@ -248,4 +248,4 @@ def open_image_bank(data: TrainingData, size: int, out: Path) -> ImageBank:
     cache = out / CACHE_FILE
     needed_bytes = data.num_train * CACHED_IMAGE_BYTES * (longest_side / CACHED_SIDE) ** 2
     keep = cache.is_file() or needed_bytes <= CACHE_SHARE * shutil.disk_usage(out).free
-    return ImageBank.from_datasets(list(data.train), longest_side=longest_side, cache=cache, keep=keep)
+    return ImageBank.from_datasets(list(data.train), longest_side=longest_side, cache=cache, in_memory=keep)

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import torch
 
-from seem.data.pack import ImageBank
-from seem.data.transforms import Augmentation
+from seem.data.augmentation import Augmentation
+from seem.data.image_bank import ImageBank
 from seem.finetuning.plan import full_step_interval
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer

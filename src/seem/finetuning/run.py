@@ -31,7 +31,7 @@ from seem.checkpoints.network import (
     STUFF_KEY,
 )
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
-from seem.data.pack import ImageBank
+from seem.data.image_bank import ImageBank
 from seem.errors import SeemError
 from seem.finetuning.console import (
     LineWriter,
