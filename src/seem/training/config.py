@@ -38,7 +38,7 @@ class TrainConfig:
     """Pairs (prefix of parameter names, factor of the learning rate); the longest matching prefix counts."""
     betas: tuple[float, float] = (0.9, 0.98)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Muon teaches nano more per step from given weights (docs/nano.md); from random weights it was not measured."""
+    """Muon teaches nano more per step from given weights (docs/nano/); from random weights it was not measured."""
     validate_every: int = 0
     """Steps between two validations; 0 = none."""
     patience: int = 0
