@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seem.data.pack import ImageBank
+from seem.data.image_bank import ImageBank
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.batch_sampler import BatchSampler
 from seem.training.objectives import objective_for

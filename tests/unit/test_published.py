@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import ParsedObjects
 from seem.data.transforms import Augmentation, augment
 from seem.finetuning.finer_masks import box_iou, with_finer_masks
