@@ -11,7 +11,7 @@ import torch
 
 from seem.data.augmentation import Augmentation
 from seem.data.dataset import ParsedObjects
-from seem.data.transforms import Augmentation, augment
+from seem.data.training_sample import augment
 from seem.finetuning.finer_masks import box_iou, with_finer_masks
 from seem.finetuning.run import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.models.decoder.policy import RowKind

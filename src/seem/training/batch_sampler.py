@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seem.data.pack import ImageBank
-from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler
+from seem.data.augmentation import Augmentation
+from seem.data.image_bank import ImageBank
+from seem.data.training_sample import TrainingSample
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.models.segmenter import Segmenter
 from seem.training.batches import StepBatch, make_training_batch

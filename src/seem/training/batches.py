@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.config import ImageConfig
-from seem.data.transforms import TrainingSample
+from seem.data.training_sample import TrainingSample
 from seem.models.structures import ImageBatch
 from seem.training.targets import PromptedTarget, PromptMix, draw_targets
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.transforms import TrainingSample, choose_objects
+from seem.data.training_sample import TrainingSample, choose_objects
 from seem.simulation.strokes import (
     DEFAULT_STROKES,
     PromptKind,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.data.transforms import TrainingSample
+from seem.data.training_sample import TrainingSample
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.text_embedding_head import pooled_text_vectors
 from seem.training.batches import TrainingBatch

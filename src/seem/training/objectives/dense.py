@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.data.transforms import TrainingSample
+from seem.data.training_sample import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import RefinedMasks, outline_logits, prompt_maps

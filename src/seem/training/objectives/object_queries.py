@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.data.transforms import TrainingSample
+from seem.data.training_sample import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.ops.masks import dot
 from seem.models.ops.points import Draw
