@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from seem import recognition
-from seem.asking import Asked, brings_a_mask, check_lists, check_writes, checked_count, checked_share
+from seem.inference.object_prompts import ObjectPrompts, replaces_previous_mask, check_object_lists, check_writes_captions, checked_count, checked_probability
 from seem.checkpoints.network import LoadedNetwork
 from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
 from seem.errors import SeemError, in_short
@@ -41,7 +41,7 @@ from seem.session import Session
 from seem.tasks.boxes import Boxes, hand_over, read_boxes
 from seem.tasks.caption import first_sentence
 from seem.tasks.everything import Settings
-from seem.tasks.find import LIKELIER
+from seem.tasks.find import FIND_THRESHOLD
 from seem.tracker import Mode, Tracker, objects_in
 from seem.video import VideoLike
 from seem.vocabulary import Classes, Vocabulary
@@ -306,7 +306,7 @@ class EncodedImage:
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
         own = self.model.network.config.panoptic_threshold
-        limit = checked_share(own if threshold is None else threshold, "threshold")
+        limit = checked_probability(own if threshold is None else threshold, "threshold")
         found = recognition.panoptic(self._predictor, vocabulary, limit)
         return self._results("panoptic", found, vocabulary, time.perf_counter() - started)
 
@@ -330,9 +330,9 @@ class EncodedImage:
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
         own = self.model.network.config.instance_threshold
-        limit = checked_share(own if threshold is None else threshold, "threshold")
+        limit = checked_probability(own if threshold is None else threshold, "threshold")
         top = checked_count(top, "top")
-        nms = None if mask_nms_thresh is None else checked_share(mask_nms_thresh, "mask_nms_thresh")
+        nms = None if mask_nms_thresh is None else checked_probability(mask_nms_thresh, "mask_nms_thresh")
         found = recognition.instances(self._predictor, vocabulary, limit, top, nms)
         return self._results("instance", found, vocabulary, time.perf_counter() - started)
 
@@ -375,8 +375,8 @@ class EncodedImage:
         """
         started = time.perf_counter()
         config, dense = self.model.network.config, self.model.network.mask_refiner is not None
-        own = config.text_threshold if dense else min(LIKELIER, config.panoptic_threshold)
-        limit = checked_share(own if threshold is None else threshold, "threshold")
+        own = config.text_threshold if dense else min(FIND_THRESHOLD, config.panoptic_threshold)
+        limit = checked_probability(own if threshold is None else threshold, "threshold")
         given = [phrases] if isinstance(phrases, str) else list(phrases)
         said = list({phrase.casefold(): phrase for phrase in (Text(one).phrase for one in reversed(given))}.values())
         if not said:
@@ -415,7 +415,7 @@ class EncodedImage:
         was not made for.
         """
         count = checked_count(candidates, "candidates")
-        return self._answer([Asked.of(prompts)], text_threshold, candidates=count, second_look=second_look)
+        return self._answer([ObjectPrompts.of(prompts)], text_threshold, candidates=count, second_look=second_look)
 
     def segment_many(
         self,
@@ -431,8 +431,8 @@ class EncodedImage:
         pixels that become tokens (SEEM v1: 512), each has its fair part: large prompts are sampled more thinly than
         alone. Options and errors as in `segment`.
         """
-        check_lists(objects)
-        return self._answer([Asked.of(prompts) for prompts in objects], text_threshold, second_look=second_look)
+        check_object_lists(objects)
+        return self._answer([ObjectPrompts.of(prompts) for prompts in objects], text_threshold, second_look=second_look)
 
     def segment_boxes(self, boxes: Boxes, classes: Classes = None) -> Results:
         """Segment the object in each of N boxes, in their order: a detector's boxes become masks.
@@ -449,7 +449,7 @@ class EncodedImage:
         if not detected.boxes:
             nothing = Found((), (), Labels((), ()), "visual")
             return self._results("interactive", nothing, self.model.vocabulary(), seconds=0.0)
-        return hand_over(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
+        return hand_over(self._answer([ObjectPrompts.of([box]) for box in detected.boxes]), detected)
 
     def everything(
         self,
@@ -537,7 +537,7 @@ class EncodedImage:
         Greedy, at most 50 word pieces, up to the first full stop (official behaviour). Raises `ValueError` for a model
         without captions.
         """
-        check_writes(self.model.name, self.model.network)
+        check_writes_captions(self.model.name, self.model.network)
         there = self.whole._predictor
         if region is not None:
             region.check_inside(self.hw)
@@ -559,11 +559,11 @@ class EncodedImage:
     # --- How ---------------------------------------------------------------------------------------------------------
 
     def _brings_a_mask(self, prompt: Prompt) -> bool:
-        return brings_a_mask(prompt, self.model.network)
+        return replaces_previous_mask(prompt, self.model.network)
 
     def _answer(
         self,
-        objects: Sequence[Asked],
+        objects: Sequence[ObjectPrompts],
         text_threshold: float | None = None,
         previous: Float[Tensor, "1 n h w"] | None = None,
         candidates: int = 1,
@@ -573,7 +573,7 @@ class EncodedImage:
             raise ValueError("There is no object to segment; pass at least one list of prompts.")
         self._predictor.check(objects)
         default = self.model.network.config.text_threshold
-        limit = checked_share(default if text_threshold is None else text_threshold, "text_threshold")
+        limit = checked_probability(default if text_threshold is None else text_threshold, "text_threshold")
         started = time.perf_counter()
         found = self._predictor.segment(objects, limit, previous, candidates, second_look)
         seconds = time.perf_counter() - started

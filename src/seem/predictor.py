@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.asking import Asked, check_taken
+from seem.inference.object_prompts import ObjectPrompts, check_supported
 from seem.drawing import Frame
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
@@ -35,15 +35,15 @@ from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
 from seem.results import Labels
 from seem.tasks import instance
 from seem.tasks.caption import write_caption
-from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, outlined, segment_objects
-from seem.tasks.labels import label_masks, label_places
-from seem.tasks.phrase import Words, answer_phrases, words_of
+from seem.tasks.interactive import ObjectMasks, ObjectAnswer, distinct_answers, to_stride4, apply_outlines, segment_objects
+from seem.tasks.labels import categories_from_queries, categories_from_text_map
+from seem.tasks.phrase import EncodedText, answer_phrases, lay_out_text
 from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo
-from seem.tasks.presence import SAME_CLASS, SAME_MEANING, likelihoods, presence, presence_within
-from seem.tasks.proposals import meant, propose
-from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
+from seem.inference.presence import SAME_CLASS, SAME_MEANING, likelihoods, presence, presence_within
+from seem.inference.region_proposals import masked_text_vectors, propose_regions
+from seem.tasks.reference import ReferenceFeatures, join_references, encode_region, add_reference_vectors
 from seem.tasks.retrieval import fit_scores, image_vectors
-from seem.tasks.second_look import Window, as_previous, blend, previous_in, prompts_in, window_around
+from seem.inference.zoom import Window, to_previous_mask, blend_logits, previous_mask_in, prompts_in_window, window_around
 from seem.vocabulary import Classes, Vocabulary
 
 SPARE = 4  # queries looked at for every candidate asked for; some answer with the same mask
@@ -151,16 +151,16 @@ class Predictor:
 
     # --- One object, or several --------------------------------------------------------------------------------------
 
-    def check(self, objects: Sequence[Asked]) -> None:
+    def check(self, objects: Sequence[ObjectPrompts]) -> None:
         """Raise `ValueError` for prompts that the model was not made for, and for marks outside the photo."""
         for asked in objects:
-            check_taken(asked, self.model.name, self.model.network)
+            check_supported(asked, self.model.name, self.model.network)
             for prompt in asked.visual:
                 prompt.check_inside(self.photo.hw)
 
     def segment(
         self,
-        objects: Sequence[Asked],
+        objects: Sequence[ObjectPrompts],
         text_threshold: float,
         previous: Float[Tensor, "1 n h w"] | None = None,
         candidates: int = 1,
@@ -175,11 +175,11 @@ class Predictor:
         notes = [*self._cut_phrases(objects)]
         for row in self._said_of_nothing(heard, text_threshold):
             notes.append(f"{shortened(str(heard[row].said))!r} was not found: the marks answer alone")
-            heard[row] = Asked.of(heard[row].visual)
+            heard[row] = ObjectPrompts.of(heard[row].visual)
         answers = self.ask(heard, previous, 1 if candidates == 1 else SPARE * candidates)
         rows, about = [], []
         for row, asked in enumerate(heard):
-            for answer in best_distinct(answers[row], candidates):
+            for answer in distinct_answers(answers[row], candidates):
                 if asked.visual or (answer.score >= text_threshold and answer.is_somewhere):
                     rows.append(row)
                     about.append((asked, answer))
@@ -196,7 +196,7 @@ class Predictor:
             return Found((), (), Labels((), ()), kind, notes=tuple(notes))
         logits = torch.stack([answer.logits for _, answer in about]).float()
         masks = [self.pack(resized) for resized in each_to_photo(logits, self.frame)]
-        small = coarse_logits(logits, self.frame.padded_hw)
+        small = to_stride4(logits, self.frame.padded_hw)
         scores = [answer.score for _, answer in about]
         closer = set()  # objects that were looked at again
         for row, (asked, answer) in enumerate(about) if second_look else ():
@@ -205,7 +205,7 @@ class Predictor:
                 closer.add(rows[row])
                 scores[row] = again.score
                 masks[row] = self.pack(again.logits)
-                small[row] = as_previous(again.logits, self.frame.input_hw, self.frame.padded_hw)
+                small[row] = to_previous_mask(again.logits, self.frame.input_hw, self.frame.padded_hw)
         if second_look and (plain := [row for row in dict.fromkeys(rows) if row not in closer]):
             whose = f" at object {', '.join(str(row + 1) for row in plain)}" if closer else ""
             why = "nothing is marked, or what is marked is too large for a closer one"
@@ -222,7 +222,7 @@ class Predictor:
             tuple(row + 1 for row in rows) if candidates == 1 else None,
         )
 
-    def _said_of_nothing(self, objects: Sequence[Asked], text_threshold: float) -> list[int]:
+    def _said_of_nothing(self, objects: Sequence[ObjectPrompts], text_threshold: float) -> list[int]:
         """Say beside which marks stand words for something that the photo does not show (models that can tell).
 
         Heard all the same, they lead the mask away from its mark.
@@ -230,12 +230,12 @@ class Predictor:
         rows = [row for row, asked in enumerate(objects) if asked.words and any(mark.positive for mark in asked.visual)]
         if not rows or self._memory.text_map is None:
             return []
-        meant = self._words([objects[row] for row in rows]).meant
-        assert meant is not None
-        there = self.presence(unit_vectors(meant[0].float())).tolist()
+        masked_text_vectors = self._words([objects[row] for row in rows]).meant
+        assert masked_text_vectors is not None
+        there = self.presence(unit_vectors(masked_text_vectors[0].float())).tolist()
         return [row for row, sure in zip(rows, there, strict=True) if sure < text_threshold]
 
-    def _cut_phrases(self, objects: Sequence[Asked]) -> Iterator[str]:
+    def _cut_phrases(self, objects: Sequence[ObjectPrompts]) -> Iterator[str]:
         """Say which phrases are longer than the text encoder can hold."""
         for phrase in dict.fromkeys(phrase for asked in objects for phrase, _ in asked.phrases()):
             tokenizer = self.model.tokenizer  # of a published model perhaps a download: not for clicks
@@ -243,10 +243,10 @@ class Predictor:
                 yield f"{shortened(phrase)!r} is cut after {tokenizer.context} tokens"
 
     def ask(
-        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None = None, top: int = 1
-    ) -> dict[int, list[OneAnswer]]:
+        self, objects: Sequence[ObjectPrompts], previous: Float[Tensor, "1 n h w"] | None = None, top: int = 1
+    ) -> dict[int, list[ObjectAnswer]]:
         """Answer every object, in as few passes as may be: for each row the answers of `top` queries, best first."""
-        answers: dict[int, list[OneAnswer]] = {}
+        answers: dict[int, list[ObjectAnswer]] = {}
         with arithmetic(self.model.device, self.model.precision):
             for rows in self._passes(objects):
                 given = self._one_pass([objects[row] for row in rows], previous, top)
@@ -259,7 +259,7 @@ class Predictor:
 
     # --- One pass ----------------------------------------------------------------------------------------------------
 
-    def _passes(self, objects: Sequence[Asked]) -> Iterator[list[int]]:
+    def _passes(self, objects: Sequence[ObjectPrompts]) -> Iterator[list[int]]:
         """Group the objects that one decoder pass can answer, no more than leave each enough memory and tokens.
 
         Memory is for all objects of a pass or for none. Where a policy shares phrase rows between objects, every object
@@ -279,8 +279,8 @@ class Predictor:
             yield from (rows[start : start + most] for start in range(0, len(rows), most))
 
     def _one_pass(
-        self, objects: Sequence[Asked], previous: Float[Tensor, "1 n h w"] | None, top: int = 1
-    ) -> list[list[OneAnswer]]:
+        self, objects: Sequence[ObjectPrompts], previous: Float[Tensor, "1 n h w"] | None, top: int = 1
+    ) -> list[list[ObjectAnswer]]:
         """Answer objects that share a pass: for each the answers of at most `top` queries, best first."""
         network = self.model.network
         references = {row: self._shown(asked.reference) for row, asked in enumerate(objects) if asked.reference}
@@ -289,7 +289,7 @@ class Predictor:
             answer = answer_phrases(network, self.memory, features, FairDraws(), top)
             return [self._read(answer, objects[0], 0, 1)]
         words = self._words(objects)
-        said = with_meanings(words.meant, references, len(objects))
+        said = add_reference_vectors(words.meant, references, len(objects))
         drawn, outlines = self._draw(objects)
         answer = segment_objects(
             network,
@@ -298,8 +298,8 @@ class Predictor:
             FairDraws(),
             phrases=words.written,
             previous=self._previous(objects, previous, outlines),
-            reference=lay_out(references, len(objects)) if references else None,
-            meant=said,
+            reference=join_references(references, len(objects)) if references else None,
+            masked_text_vectors=said,
             audio=words.spoken,
             top=top,
         )
@@ -311,18 +311,18 @@ class Predictor:
                 answer = replace(answer, quality=quality[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
-    def _words(self, objects: Sequence[Asked]) -> Words:
+    def _words(self, objects: Sequence[ObjectPrompts]) -> EncodedText:
         """Encode all phrases of a pass. Spoken ones are told apart where the policy has rows for them (the demo)."""
         said = [(row, *phrase) for row, asked in enumerate(objects) for phrase in asked.phrases()]
         if not said:
-            return Words()
+            return EncodedText()
         features = self.model.encode_phrases([phrase for _, phrase, _ in said])
         apart = self.model.network.decoder.policy.group(RowKind.AUDIO_TOKENS) is not None
         owner = torch.tensor([row for row, _, _ in said], device=features.tokens.device)
         spoken = torch.tensor([heard and apart for _, _, heard in said], device=features.tokens.device)
-        return words_of(features, owner, spoken, len(objects))
+        return lay_out_text(features, owner, spoken, len(objects))
 
-    def _draw(self, objects: Sequence[Asked]) -> tuple[VisualPrompts, Bool[Tensor, "1 n h w"]]:
+    def _draw(self, objects: Sequence[ObjectPrompts]) -> tuple[VisualPrompts, Bool[Tensor, "1 n h w"]]:
         """Rasterise the visual prompts of every object at network resolution; also return the areas of outlines."""
         maps = np.zeros((4, len(objects), *self.frame.padded_hw), dtype=np.bool_)
         height, width = self.drawing.network_hw
@@ -332,11 +332,11 @@ class Predictor:
                 kind = 3 if prompt in outlines else 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
                 maps[kind, row, :height, :width] |= prompt.rasterise(self.drawing)
         positive, negative, bounds, areas = torch.from_numpy(maps)[:, None].to(self.model.device)
-        return outlined(VisualPrompts(positive, negative, bounds), areas)
+        return apply_outlines(VisualPrompts(positive, negative, bounds), areas)
 
     def _previous(
         self,
-        objects: Sequence[Asked],
+        objects: Sequence[ObjectPrompts],
         previous: Float[Tensor, "1 n h w"] | None,
         outlines: Bool[Tensor, "1 n h4 w4"],
     ) -> Float[Tensor, "1 n h w"] | None:
@@ -347,7 +347,7 @@ class Predictor:
         handed = [logits for logits in rows if logits is not None]
         return torch.stack(handed)[None] if handed else None
 
-    def _handed(self, asked: Asked, outline: Bool[Tensor, "h4 w4"]) -> Float[Tensor, "h w"] | None:
+    def _handed(self, asked: ObjectPrompts, outline: Bool[Tensor, "h4 w4"]) -> Float[Tensor, "h w"] | None:
         """Return the mask that the prompts about an object hand in: mask logits, or the area of its outline."""
         height, width = (side // 4 for side in self.frame.padded_hw)
         if (logits := asked.previous) is not None:
@@ -359,7 +359,7 @@ class Predictor:
             return torch.tensor(logits.reshape(height, width), device=outline.device)
         return outline_logits(outline[None, None])[0, 0] if asked.outlined_for(self.model.network) else None
 
-    def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
+    def _read(self, answer: ObjectMasks, asked: ObjectPrompts, row: int, num_objects: int) -> list[ObjectAnswer]:
         """Read the answers about one object of a pass, best first."""
         each = answer.logits.shape[1] // num_objects
         kind = asked.kind_under(self.model.network)
@@ -371,7 +371,7 @@ class Predictor:
             if shown_alone and share is not None:
                 logits = logits - torch.logit(share * torch.sigmoid(to_input(logits[None], self.frame).max()))
             score = self._sureness(logits) if answer.quality is None else answer.quality[0, place]
-            read.append(OneAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
+            read.append(ObjectAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
         return read
 
     def _sureness(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
@@ -385,7 +385,7 @@ class Predictor:
         height, width = self.photo.hw
         return self.model._look_at(self.photo.picture.crop(box), max_pixels=height * width)
 
-    def _look_again(self, asked: Asked, answer: OneAnswer) -> OneAnswer | None:
+    def _look_again(self, asked: ObjectPrompts, answer: ObjectAnswer) -> ObjectAnswer | None:
         """Zoom in on an answer to visual prompts: logits at the photo's size; None where nothing is to be gained."""
         if not asked.visual or not answer.is_somewhere:
             return None
@@ -397,13 +397,13 @@ class Predictor:
         if window is None:
             return None
         window, closer = self._closer(window)
-        marks_there = prompts_in(window, asked.drawn)
+        marks_there = prompts_in_window(window, asked.drawn)
         if not marks_there:
             return None
         first = to_photo(answer.logits[None], self.frame)[0]
-        previous = previous_in(window, first, closer.frame.input_hw, closer.frame.padded_hw)
+        previous = previous_mask_in(window, first, closer.frame.input_hw, closer.frame.padded_hw)
         second = closer.ask([replace(asked, prompts=marks_there, visual=marks_there)], previous)[0][0]
-        return replace(second, logits=blend(first, window, to_photo(second.logits[None], closer.frame)[0]))
+        return replace(second, logits=blend_logits(first, window, to_photo(second.logits[None], closer.frame)[0]))
 
     def _closer(self, window: Window) -> tuple[Window, Predictor]:
         """Encode a window of the photo; the last one is kept, for the next click is about the same object."""
@@ -414,17 +414,17 @@ class Predictor:
 
     # --- What another photo shows ------------------------------------------------------------------------------------
 
-    def _shown(self, reference: Reference) -> Shown:
+    def _shown(self, reference: Reference) -> ReferenceFeatures:
         """Look at what a reference means in its own photo; once for a model."""
         return reference.kept(self.model, lambda: self._look_there(reference))
 
-    def _look_there(self, reference: Reference) -> Shown:
+    def _look_there(self, reference: Reference) -> ReferenceFeatures:
         there = self.model._look_at(reference.photo)
         try:
             region = there.region(reference)
         except ValueError as error:
             raise ValueError(f"In the reference, {there.photo.name or 'a photo'}: {error}") from None
-        return look_at(self.model.network, there.memory, region, FairDraws())
+        return encode_region(self.model.network, there.memory, region, FairDraws())
 
     def region(self, reference: Reference) -> Bool[Tensor, "1 1 h w"]:
         """Draw the region that a reference means in this photo, at the network's padded resolution."""
@@ -433,7 +433,7 @@ class Predictor:
         inside = region[: frame.network_hw[0], : frame.network_hw[1]]
         marks = reference.prompts
         if not reference.marks_region:
-            asked = [Asked.of(marks)]
+            asked = [ObjectPrompts.of(marks)]
             self.check(asked)
             found = self.segment(asked, text_threshold=0.0)  # the user says that it is there
             marks = tuple(Mask(mask.decode()) for mask in found.masks if mask.area)
@@ -458,7 +458,7 @@ class Predictor:
     def _find_objects(self) -> ObjectQueries:
         network = self.model.network
         if network.mask_refiner is not None:
-            found = propose(network, self.memory, self.frame.input_hw, FairDraws())
+            found = propose_regions(network, self.memory, self.frame.input_hw, FairDraws())
             return ObjectQueries(found.class_vectors, found.mask_logits)
         regions = network.decode(self.memory, DecoderQuery(), network.decoder.policy.found).regions
         masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
@@ -532,12 +532,12 @@ class Predictor:
         if self._memory.text_map is not None:
             classifier = self.model.classifier(vocabulary)
             with torch.no_grad():
-                vectors = meant(self.memory, small)
-            named = label_places(self.class_logits(vectors, classifier))
+                vectors = masked_text_vectors(self.memory, small)
+            named = categories_from_text_map(self.class_logits(vectors, classifier))
         else:
             found, logits = self.classified(vocabulary)
             height, width = (-(-side // 4) for side in self.frame.input_hw)  # padding is nobody's
-            named = label_masks(small[:, :height, :width], found.mask_logits[:, :height, :width], logits)
+            named = categories_from_queries(small[:, :height, :width], found.mask_logits[:, :height, :width], logits)
         return Labels(
             tuple(None if category is None else vocabulary[category].name for category in named.categories),
             named.scores,

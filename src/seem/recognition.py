@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.asking import Asked
+from seem.inference.object_prompts import ObjectPrompts
 from seem.models.segmenter import unit_vectors
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
 from seem.overlay import Bounds
@@ -25,13 +25,13 @@ from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody, s
 from seem.prompts import Point, Text
 from seem.results import Labels, Proposal
 from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
-from seem.tasks.find import SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
+from seem.tasks.find import SAME_OBJECT_IOU, rival_names, split_components, match_phrases, add_rival_logits
 from seem.tasks.instance import candidates, foreground_probability
-from seem.tasks.interactive import distinct
+from seem.tasks.interactive import distinct_masks
 from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, merge_confident
 from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
 from seem.tasks.regions import tidy, tidy_map
-from seem.tasks.semantic import BestClasses, best_classes, nearest_names, shown
+from seem.tasks.semantic import BestClasses, best_classes, nearest_names, present_classes
 from seem.vocabulary import Classes, Vocabulary
 
 MOST_CLASSES = 24  # of a photo, where each is asked for as a phrase
@@ -93,7 +93,7 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
     Of masks whose IoU is above `nms` the better one stays; None = the model's own, `SAME_OBJECT` or all.
     """
     if photo.model.network.mask_refiner is not None:
-        return instances_of_places(photo, vocabulary, threshold, top, SAME_OBJECT if nms is None else nms)
+        return instances_of_places(photo, vocabulary, threshold, top, SAME_OBJECT_IOU if nms is None else nms)
     found, logits = photo.classified(vocabulary)
     best = candidates(logits, torch.tensor(vocabulary.is_thing), top)
     small = to_input(found.mask_logits, photo.frame)
@@ -101,7 +101,7 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
     scores = best.scores * sure[best.queries]
     order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= threshold]
     if nms is not None and nms < 1:
-        order = [order[k] for k in distinct(small[best.queries[order]] > 0, nms)]
+        order = [order[k] for k in distinct_masks(small[best.queries[order]] > 0, nms)]
     queries = best.queries[order].tolist()
     full = {query: photo.pack(to_output(small[query][None], photo.frame)[0]) for query in set(queries)}
     kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
@@ -118,7 +118,7 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
 def instances_of_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: int, nms: float) -> Found:
     """Ask a dense head for the things that are likeliest there; the islands of their masks are the instances."""
     there = islands_there(photo, vocabulary, threshold, things_only=True)
-    masks = {place: tidied(photo, there.islands[place]) for place in distinct(there.islands > 0, nms)[:top]}
+    masks = {place: tidied(photo, there.islands[place]) for place in distinct_masks(there.islands > 0, nms)[:top]}
     order = [place for place, mask in masks.items() if mask.area]
     rows, scores = [there.rows[place] for place in order], there.scores[order].tolist()
     names = tuple(vocabulary[row].name for row in rows)
@@ -151,12 +151,12 @@ def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClass
         return nearest_names(logits, photo.frame, vocabulary.background), "places", True
     height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
     likely = likeliest(photo, vocabulary)
-    there, sure = shown(logits[:-1, :height, :width], likely)
+    there, sure = present_classes(logits[:-1, :height, :width], likely)
     rows = torch.cat((there, there.new_tensor([len(vocabulary)])))
     named = logits[rows]
     best = nearest_names(named, photo.frame, vocabulary.background)
-    competing = slice(None) if vocabulary.background else slice(-1)
-    share = (named[competing].logsumexp(dim=0) - logits[competing].logsumexp(dim=0)).exp()
+    rival_names = slice(None) if vocabulary.background else slice(-1)
+    share = (named[rival_names].logsumexp(dim=0) - logits[rival_names].logsumexp(dim=0)).exp()
     scores = (
         best.scores
         * to_photo(share[None], photo.frame)[0]
@@ -175,7 +175,7 @@ def find(photo: Predictor, vocabulary: Vocabulary, threshold: float, against: Cl
     found, logits = photo.classified(vocabulary)
     others = photo.class_logits(found.class_vectors, rivals(photo, vocabulary, against))
     small = to_input(found.mask_logits, photo.frame)
-    fitting = everything_that_fits(with_rivals(logits, others), small, threshold)
+    fitting = match_phrases(add_rival_logits(logits, others), small, threshold)
     queries = fitting.queries.tolist()
     names = tuple(vocabulary[k].name for k in fitting.phrases.tolist())
     return Found(
@@ -209,7 +209,7 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
     best = {row: place for place, row in reversed([*enumerate(found.rows)])}  # the largest part of what is there
     likely[[*best.values()]] = True
     order = [place for place in found.scores.argsort(descending=True, stable=True).tolist() if likely[place]]
-    once = distinct(found.islands[order] > 0, SAME_OBJECT)
+    once = distinct_masks(found.islands[order] > 0, SAME_OBJECT_IOU)
     packed = {order[k]: tidied(photo, found.islands[order[k]]) for k in once}
     outdone = [vocabulary[found.rows[place]].name for place in order if place not in packed]
     order = [place for place, mask in packed.items() if mask.area]  # an island of a few cells may vanish among pixels
@@ -267,11 +267,11 @@ def look_for(
     among: Vocabulary | None = None,
 ) -> Islands:
     """Ask a dense head for some classes of a vocabulary; an island scores how surely its own places show the class."""
-    answers = photo.ask([Asked.of([Text(vocabulary.phrases[row])]) for row in rows])
+    answers = photo.ask([ObjectPrompts.of([Text(vocabulary.phrases[row])]) for row in rows])
     found = []
     for place, row in enumerate(rows):
         logits = answers[place][0].logits
-        found += [(row, part) for part in (divide(logits) if vocabulary.is_thing[row] else [logits])]
+        found += [(row, part) for part in (split_components(logits) if vocabulary.is_thing[row] else [logits])]
     islands = torch.stack([part for _, part in found] or [vectors.new_zeros(1, 1)])[: len(found)]
     classes = [row for row, _ in found]
     return Islands(classes, islands, photo.presence(vectors[classes], against, among, regions=islands > 0))
@@ -295,7 +295,7 @@ def rivals(photo: Predictor, vocabulary: Vocabulary, against: Classes) -> Float[
     if against is None:
         names = photo.model.vocabulary()
         table = photo.model.classifier(names)[:-1]
-        return table[competing(vocabulary.phrases, looked_for, names.phrases, table)]
+        return table[rival_names(vocabulary.phrases, looked_for, names.phrases, table)]
     if nobody(against):
         return looked_for[:0]
     names = Vocabulary.coerce(against)
@@ -341,7 +341,7 @@ def view(photo: Predictor, crop_box: Bounds, layer: int) -> View:
 
 def click_each(photo: Predictor, points: NDArray[np.float64]) -> Masks:
     """Click at positions (N, 2): one object a click."""
-    answers = photo.ask([Asked.of([Point(float(x), float(y))]) for x, y in points])
+    answers = photo.ask([ObjectPrompts.of([Point(float(x), float(y))]) for x, y in points])
     best = [answers[row][0] for row in range(len(points))]
     logits, vectors = torch.stack([one.logits for one in best]), torch.stack([one.vector for one in best])
     return Masks(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.asking import Asked
+from seem.inference.object_prompts import ObjectPrompts
 from seem.prompts import Prompt
 from seem.results import Results
 
@@ -28,7 +28,7 @@ class Answering(Protocol):
 
     def _answer(
         self,
-        objects: Sequence[Asked],
+        objects: Sequence[ObjectPrompts],
         text_threshold: float | None = None,
         previous: Float[Tensor, "1 n h w"] | None = None,
         candidates: int = 1,
@@ -60,7 +60,7 @@ class Session(Generic[PhotoT]):
         outline of the object. What is only said or shown, and is not in the photo, gives an empty result, as in
         `EncodedImage.segment`. Raises `ValueError` as that does; the session is then as it was before.
         """
-        said = Asked.of((*self.prompts, *prompts))
+        said = ObjectPrompts.of((*self.prompts, *prompts))
         if not prompts:
             raise ValueError("add() needs at least one prompt; read the last answer from .result.")
         handed_in = any(self.photo._brings_a_mask(prompt) for prompt in prompts)

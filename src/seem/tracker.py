@@ -26,7 +26,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.asking import Asked, brings_a_mask, check_taken, not_a_prompt
+from seem.inference.object_prompts import ObjectPrompts, replaces_previous_mask, check_supported, describe_non_prompt
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
@@ -36,7 +36,7 @@ from seem.photos import Photo, PhotoLike, read_photo
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
 from seem.results import Labels, Naming, Provenance, Results
 from seem.tasks.postprocess import PhotoFrame, to_photo_masks
-from seem.tasks.reference import place_of
+from seem.tasks.reference import reference_row_kind
 from seem.tasks.video import FOREGROUND, STRIDE, Describer, VideoMemory, grid_stride
 from seem.video import Video, VideoFrame, VideoLike, open_video, too_late
 from seem.vocabulary import Vocabulary
@@ -160,7 +160,7 @@ class Tracker:
         earlier = tuple(prompt for said in before for prompt in said)
         if not prompts:
             raise ValueError(f"There is no prompt about object {object_id}; pass a Point, Box, Mask, Text or the like.")
-        check_taken(Asked.of((*earlier, *prompts)), self.model.name, self.model.network)
+        check_supported(ObjectPrompts.of((*earlier, *prompts)), self.model.name, self.model.network)
         result = None
         if self._pass is not None and self._pass.is_at(frame):
             result = self._pass.hear(object_id, prompts)
@@ -403,7 +403,7 @@ class Pass:
             return Found(mask, 1.0, "mask, as given", self.to_logits(self.cover_of(mask)).cpu().numpy())
         memory: list[Mask] = []
         drawn = any(isinstance(prompt, VisualPrompt) for prompt in prompts)
-        brought = any(brings_a_mask(prompt, self.model.network) for prompt in prompts)
+        brought = any(replaces_previous_mask(prompt, self.model.network) for prompt in prompts)
         if before is not None and is_somewhere(before.logits) and drawn and not brought:
             memory = [Mask(logits=before.logits)]
         result = self.seen.segment(*prompts, *memory)
@@ -508,7 +508,7 @@ def objects_in(prompts: object) -> list[tuple[Prompt, ...]]:
     objects: list[tuple[Prompt, ...]] = []
     for one in given if isinstance(given, (list, tuple)) else ():
         if not isinstance(one, (Prompt, list, tuple)):
-            raise ValueError(not_a_prompt(one))
+            raise ValueError(describe_non_prompt(one))
         objects.append((one,) if isinstance(one, Prompt) else tuple(one))
     if not objects:
         raise ValueError(
@@ -528,7 +528,7 @@ def checked_mode(mode: Mode | None, model: Looking) -> Mode:
         return DEFAULTS.get(model.network.config.decoder.policy, "memory")
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}; it is one of {', '.join(MODES)}.")
-    if mode == "reference" and place_of(model.network) is None:
+    if mode == "reference" and reference_row_kind(model.network) is None:
         raise ValueError(
             f"{model.name} takes no Reference, so mode 'reference' is not for it; use memory or propagate."
         )

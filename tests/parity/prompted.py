@@ -20,7 +20,7 @@ from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
 from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, TextFeatures, VisualPrompts, VisualTokens
 from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
-from seem.tasks.interactive import choose, segment_objects
+from seem.tasks.interactive import best_visual_queries, segment_objects
 from seem.tasks.phrase import best_queries, segment_phrases
 from seem.tasks.postprocess import PhotoFrame, to_photo
 
@@ -115,7 +115,7 @@ def visual_round(
     output = bench.ask(image, question, asked)
     said = output.visual
     assert said is not None
-    chosen = choose(said.answers, tokens)
+    chosen = best_visual_queries(said.answers, tokens)
     return Round(tokens, output, said, dot(chosen.mask_embeddings, image.pixels.mask_features))
 
 
@@ -300,7 +300,7 @@ class Steering:
     def fit(self, network: Segmenter, answers: QueryOutputs) -> tuple[Tensor, Tensor]:
         """Return how well every query fits what was given first, and which one fits best."""
         if shown := self.strokes or self.reference:
-            return answers.mask_embeddings @ shown.positive_vectors.mT, choose(answers, shown).queries[0]
+            return answers.mask_embeddings @ shown.positive_vectors.mT, best_visual_queries(answers, shown).queries[0]
         spoken = self.text or self.audio
         assert spoken is not None
         similarity = network.phrase_logits(answers.class_vectors, spoken.phrases)

@@ -9,13 +9,13 @@ from PIL import Image
 import seem
 from seem import recognition
 from seem.api import EncodedImage
-from seem.asking import Asked
+from seem.inference.object_prompts import ObjectPrompts
 from seem.drawing import Frame
 from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.predictor import Predictor
 from seem.preparing import checked_size
-from seem.tasks.interactive import OneAnswer
+from seem.tasks.interactive import ObjectAnswer
 from tiny import CONFIGS, picture, tiny_model
 
 RED_CAR = seem.Text("the red car")
@@ -315,12 +315,12 @@ def test_the_answer_says_which_rule_it_follows(photo):
 
 
 def marks_of(photo, *prompts):
-    drawn, _ = photo._predictor._draw([Asked.of(prompts)])
+    drawn, _ = photo._predictor._draw([ObjectPrompts.of(prompts)])
     return [layer[0, 0].numpy() for layer in (drawn.positive, drawn.negative, drawn.bounds)]
 
 
 def previous_of(photo, *prompts, before=None):
-    asked = [Asked.of(prompts)]
+    asked = [ObjectPrompts.of(prompts)]
     return photo._predictor._previous(asked, before, photo._predictor._draw(asked)[1])
 
 
@@ -453,9 +453,9 @@ def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
     ],
 )
 def test_what_is_no_prompt_is_refused(prompt, message):
-    of = inspect.unwrap(Asked.of.__func__)  # without the type checks of these tests
+    of = inspect.unwrap(ObjectPrompts.of.__func__)  # without the type checks of these tests
     with pytest.raises(ValueError, match=message) as caught:
-        of(Asked, [prompt])
+        of(ObjectPrompts, [prompt])
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -544,7 +544,7 @@ def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
     predictor = photo._predictor
     logits = torch.full((predictor.frame.padded_hw[0] // 2, predictor.frame.padded_hw[1] // 2), -9.0)
     logits[2:10, 2:10] = logits[2:10, 20:24] = 9.0  # two islands
-    answer = OneAnswer(logits, 0.5, "phrase", torch.zeros(1))
+    answer = ObjectAnswer(logits, 0.5, "phrase", torch.zeros(1))
 
     def presence(self, vectors, against=None, among=None, regions=None):
         if regions is None:

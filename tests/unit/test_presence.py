@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seem.tasks.presence import presence, presence_within
+from seem.inference.presence import presence, presence_within
 
 DOG, CAT, CAR, SKY = torch.eye(4)
 NAMES = torch.stack([DOG, CAT, CAR, SKY])

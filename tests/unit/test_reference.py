@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import seem
-from seem.asking import Asked
+from seem.inference.object_prompts import ObjectPrompts
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import POLICIES, RowKind
 from seem.models.segmenter import Segmenter
@@ -17,7 +17,7 @@ from seem.models.structures import DecoderQuery
 from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.tasks.postprocess import to_input
-from seem.tasks.reference import PLACES, lay_out, look_at
+from seem.tasks.reference import PLACES, join_references, encode_region
 from tiny import picture, tiny_model, tiny_relative
 
 OTHER = picture(60, 40, seed=1)
@@ -160,7 +160,7 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
         model.network.config = replace(model.network.config, reference_share=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
-        answer = photo._predictor.ask([Asked.of((Reference(OTHER, BOX),))])[0][0]
+        answer = photo._predictor.ask([ObjectPrompts.of((Reference(OTHER, BOX),))])[0][0]
         surest.append(float(to_input(answer.logits[None], photo._predictor.frame).max()))
     plain, moved = answers
     shift = surest[1] - surest[0]
@@ -197,8 +197,8 @@ def test_the_demo_chooses_the_query_that_agrees_with_the_region():
     other = photo.model.encode(OTHER)
     region = torch.zeros(1, 1, *other.images.padded_hw, dtype=torch.bool)
     region[..., 16:48, 16:48] = True  # 10 to 30 of 40, at 64
-    shown = look_at(network, other.memory, region, FairDraws())
-    tokens = lay_out({0: shown}, 1)
+    shown = encode_region(network, other.memory, region, FairDraws())
+    tokens = join_references({0: shown}, 1)
     assert torch.equal(tokens.positive_vectors, shown.tokens.positive_vectors)
     answers = network.decode(photo.memory, DecoderQuery(reference=tokens, num_objects=1)).object
     best = (answers.mask_embeddings @ shown.tokens.positive_vectors.mT)[0].argmax()
@@ -211,8 +211,8 @@ def test_tokens_belong_to_their_object(nano):
     network, memory = nano.model.network, nano.memory
     region = torch.zeros(1, 1, *nano.images.padded_hw, dtype=torch.bool)
     region[..., :20, :20] = True
-    shown = look_at(network, memory, region, FairDraws())
-    joined = lay_out({1: shown, 3: shown}, 5)
+    shown = encode_region(network, memory, region, FairDraws())
+    joined = join_references({1: shown, 3: shown}, 5)
     count = shown.tokens.owner.shape[1]
     assert joined.owner.tolist() == [[1] * count + [3] * count]
     assert joined.num_objects == 5

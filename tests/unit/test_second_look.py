@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import seem
-from seem.tasks.second_look import LARGEST, Window, as_previous, blend, moved, previous_in, prompts_in, window_around
+from seem.inference.zoom import LARGEST, Window, to_previous_mask, blend_logits, shift_prompt, previous_mask_in, prompts_in_window, window_around
 from tiny import tiny_model
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
@@ -76,20 +76,20 @@ WINDOW = Window(40, 30, 100, 90)
     ],
 )
 def test_prompts_are_carried_into_the_window(prompt, there):
-    assert moved(prompt, WINDOW) == there
-    assert prompts_in(WINDOW, [prompt]) == (there,)
+    assert shift_prompt(prompt, WINDOW) == there
+    assert prompts_in_window(WINDOW, [prompt]) == (there,)
 
 
 def test_masks_are_cut_and_logits_left_out():
-    carried = moved(seem.Mask(shown((50, 40, 120, 100))), WINDOW)
+    carried = shift_prompt(seem.Mask(shown((50, 40, 120, 100))), WINDOW)
     assert np.array_equal(carried.array, shown((10, 10, 60, 60), (60, 60)))
-    assert moved(seem.Mask(shown((0, 0, 10, 10))), WINDOW) is None
-    assert moved(seem.Mask(logits=np.ones((8, 8), np.float32)), WINDOW) is None
+    assert shift_prompt(seem.Mask(shown((0, 0, 10, 10))), WINDOW) is None
+    assert shift_prompt(seem.Mask(logits=np.ones((8, 8), np.float32)), WINDOW) is None
 
 
 def test_prompts_outside_the_window_are_left_out():
     outside = [seem.Point(10, 10, positive=False), seem.Box(0, 0, 20, 20), seem.Stroke([(0, 0), (9, 9)])]
-    assert prompts_in(WINDOW, [*outside, seem.Point(50, 40)]) == (seem.Point(10, 10),)
+    assert prompts_in_window(WINDOW, [*outside, seem.Point(50, 40)]) == (seem.Point(10, 10),)
 
 
 # ------------------------------------------------------------------------------------------------ answers
@@ -98,15 +98,15 @@ def test_prompts_outside_the_window_are_left_out():
 def test_the_first_answer_is_the_previous_mask_of_the_second():
     logits = torch.full((120, 160), -3.0)
     logits[30:90, 40:100] = 5.0
-    previous = previous_in(WINDOW, logits, (64, 64), (64, 96))
+    previous = previous_mask_in(WINDOW, logits, (64, 64), (64, 96))
     assert previous.shape == (1, 1, 16, 24)
     assert torch.allclose(previous[..., :16], torch.tensor(5.0))
     assert (previous[..., 16:] == 0).all()  # padding is neither
-    assert as_previous(logits, (48, 64), (64, 64)).shape == (16, 16)
+    assert to_previous_mask(logits, (48, 64), (64, 64)).shape == (16, 16)
 
 
 def test_answers_are_averaged_where_both_look():
-    both = blend(torch.zeros(120, 160), WINDOW, torch.full((60, 60), 4.0))
+    both = blend_logits(torch.zeros(120, 160), WINDOW, torch.full((60, 60), 4.0))
     assert (both[WINDOW.pixels] == 3.0).all()  # the second counts three quarters
     assert both.sum() == 3.0 * 60 * 60
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from seem.api import EncodedImage, Model
-from seem.asking import Asked, check_taken, check_writes, checked_count, checked_share
+from seem.inference.object_prompts import ObjectPrompts, check_supported, check_writes_captions, checked_count, checked_probability
 from seem.cli.detections import Detected, read_detections
 from seem.cli.errors import FAILED, explain
 from seem.cli.options import (
@@ -104,10 +104,10 @@ class Question:
     ) -> Question:
         """Check that what was asked makes one question, whatever the photo and the model; `ValueError` if not."""
         for prompts in objects:
-            Asked.of(prompts)
+            ObjectPrompts.of(prompts)
         checked_count(candidates, "candidates")
         if threshold is not None:
-            checked_share(threshold, "threshold")
+            checked_probability(threshold, "threshold")
         whole = [f"--find {phrases[0]}"] if phrases else []
         whole += [f"--task {task.value}"] if task else []
         whole += [f"--classes {classes}"] if classes is not None else []
@@ -167,12 +167,12 @@ class Question:
             background,
         )
 
-    def check_taken(self, model: Model) -> None:
+    def check_supported(self, model: Model) -> None:
         """Raise `ValueError` for what the model was not made for."""
         for prompts in self.objects:
-            check_taken(Asked.of(prompts), model.name, model.network)
+            check_supported(ObjectPrompts.of(prompts), model.name, model.network)
         if self.caption:
-            check_writes(model.name, model.network)
+            check_writes_captions(model.name, model.network)
 
     def ask(self, photo: EncodedImage) -> Results:
         """Ask it about a photo."""

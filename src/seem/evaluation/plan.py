@@ -24,7 +24,7 @@ from seem.evaluation.protocols.prompt_kinds import prompt_kinds
 from seem.evaluation.selection import data_fingerprint, drawn_places
 from seem.evaluation.subject import NOBODY, Nobody, Scored, Tracking
 from seem.simulation.strokes import PolygonRule
-from seem.tasks.reference import place_of
+from seem.tasks.reference import reference_row_kind
 
 
 class Task(str, enum.Enum):
@@ -219,7 +219,7 @@ def abilities(model: Scored) -> tuple[Task, ...]:
         network = model.network
         if network.decoder.policy.visual is None:
             able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO, Task.ROBUSTNESS}  # a mask is given
-        if place_of(network) is None:
+        if reference_row_kind(network) is None:
             able -= {Task.REFERENCE}
         if network.decoder.captions is None:
             able -= {Task.CAPTION}

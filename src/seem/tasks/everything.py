@@ -24,7 +24,7 @@ from seem.overlay import Bounds
 from seem.packed import PackedMask
 from seem.results import Proposal
 from seem.tasks.instance import foreground_probability
-from seem.tasks.interactive import coarse_logits
+from seem.tasks.interactive import to_stride4
 from seem.tasks.postprocess import PhotoFrame, to_photo_masks
 from seem.tasks.regions import clean
 
@@ -156,7 +156,7 @@ def find_in(view: View, photo_hw: tuple[int, int], settings: Settings) -> list[F
             Finding(
                 PackedMask.pack(mask, photo_hw),
                 Proposal(candidate.predicted_iou, candidate.stability_score, point, view.crop_box),
-                coarse_logits(candidate.logits[None], view.frame.padded_hw)[0],
+                to_stride4(candidate.logits[None], view.frame.padded_hw)[0],
                 candidate.vector,
                 view.layer,
             )
@@ -186,7 +186,7 @@ def sift(masks: Masks, points: NDArray[np.float64] | None, frame: PhotoFrame, se
     """Keep the masks that are good and stable enough, and not empty."""
     if not len(masks.logits):
         return []
-    small = unpadded(coarse_logits(masks.logits, frame.padded_hw), frame)
+    small = unpadded(to_stride4(masks.logits, frame.padded_hw), frame)
     steady = stability(small, settings.stability_score_offset)
     keep = (masks.quality >= settings.pred_iou_thresh) & (steady >= settings.stability_score_thresh)
     keep &= (small > 0).flatten(1).any(dim=1)

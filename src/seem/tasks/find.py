@@ -18,16 +18,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.tasks.instance import foreground_probability
-from seem.tasks.interactive import distinct
+from seem.tasks.interactive import distinct_masks
 from seem.tasks.regions import SPECK, islands
 
-SAME_OBJECT = 0.5  # IoU above which two masks are one object
-LIKELIER = 0.5  # score above which a phrase is likelier than everything else together
+SAME_OBJECT_IOU = 0.5  # IoU above which two masks are one object
+FIND_THRESHOLD = 0.5  # score above which a phrase is likelier than everything else together
 ARTICLES = frozenset({"a", "an", "the"})
 
 
 @dataclass(frozen=True, slots=True)
-class Fitting:
+class PhraseMatches:
     """Queries, best first: the phrase that each fits best, how well (0-1), and the score of the object (0-1)."""
 
     queries: Int[Tensor, " n"]
@@ -36,9 +36,9 @@ class Fitting:
     scores: Float[Tensor, " n"]
 
 
-def everything_that_fits(
+def match_phrases(
     phrase_logits: Float[Tensor, "q k1"], mask_logits: Float[Tensor, "q h w"], threshold: float
-) -> Fitting:
+) -> PhraseMatches:
     """Keep queries that fit a phrase, each object once.
 
     The last column of `phrase_logits` is the background, the alternative to all phrases. Score = softmax probability of
@@ -51,12 +51,12 @@ def everything_that_fits(
     scores = fits[likely] * sure
     order = scores.argsort(descending=True, stable=True)
     order = order[(scores[order] >= threshold) & (sure[order] > 0)]
-    order = order[distinct(mask_logits[likely[order]] > 0, SAME_OBJECT)]
+    order = order[distinct_masks(mask_logits[likely[order]] > 0, SAME_OBJECT_IOU)]
     queries = likely[order]
-    return Fitting(queries, phrases[queries], fits[queries], scores[order])
+    return PhraseMatches(queries, phrases[queries], fits[queries], scores[order])
 
 
-def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
+def split_components(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
     """Divide the mask of all that a phrase means into its islands, largest first: mask logits each.
 
     Specks are nobody's. Things of one kind that touch stay one: the parts of a close-up look much like several things.
@@ -66,7 +66,7 @@ def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
     return [torch.where(part | ~inside, meant, -meant) for part in parts]  # what is nobody's says how edges run
 
 
-def competing(
+def rival_names(
     phrases: Sequence[str],
     phrase_vectors: Float[Tensor, "p d"],
     names: Sequence[str],
@@ -80,17 +80,17 @@ def competing(
     speaks = torch.ones(len(names), dtype=torch.bool, device=name_vectors.device)
     speaks[(phrase_vectors @ name_vectors.T).argmax(dim=1)] = False
     for row, name in enumerate(names):
-        if any(words(phrase) <= words(name) for phrase in phrases):
+        if any(content_words(phrase) <= content_words(name) for phrase in phrases):
             speaks[row] = False
     return speaks
 
 
-def words(text: str) -> frozenset[str]:
+def content_words(text: str) -> frozenset[str]:
     """Return the words of a phrase or name, articles apart."""
     return frozenset(re.findall(r"[^\W_]+", text.casefold())) - ARTICLES
 
 
-def with_rivals(phrase_logits: Float[Tensor, "q k1"], rivals: Float[Tensor, "q r"]) -> Float[Tensor, "q k1"]:
+def add_rival_logits(phrase_logits: Float[Tensor, "q k1"], rivals: Float[Tensor, "q r"]) -> Float[Tensor, "q k1"]:
     """Let the last column, the alternative to all phrases, stand for rivals too: their probabilities add up in it."""
     against = torch.cat((phrase_logits[:, -1:], rivals), dim=1).logsumexp(dim=1, keepdim=True)
     return torch.cat((phrase_logits[:, :-1], against), dim=1)

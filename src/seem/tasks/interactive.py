@@ -22,7 +22,7 @@ from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, VisualPrompts, VisualTokens
 from seem.models.text_embedding_head import text_similarity_maps
-from seem.tasks.reference import in_place_of_marks, place_of
+from seem.tasks.reference import replace_visual_tokens, reference_row_kind
 
 ALIKE = 0.95  # IoU above which two candidates are one
 SLACK = 0.1  # how far a mask may leave what bounds it, in roots of its area: 0.05 to 0.4 are as good (docs/nano.md)
@@ -30,7 +30,7 @@ CORRECTED = 0.06  # how far around it a mark corrects an outline, in roots of th
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenQueries:
     """The answering query of every object; of several candidates an object, best first, object-major."""
 
     mask_embeddings: Float[Tensor, "b n c"]
@@ -50,27 +50,27 @@ class ObjectMasks:
     class_vectors: Float[Tensor, "b n d"]
 
 
-def choose(visual: QueryOutputs, tokens: VisualTokens) -> Chosen:
+def best_visual_queries(visual: QueryOutputs, tokens: VisualTokens) -> ChosenQueries:
     """Pick, among each object's own queries, the one whose mask embedding agrees most with the prompted pixels.
 
     The plain product with the mean mask feature under the positive pixels (official rule of SEEM v1).
     """
-    return best(visual, agreement(visual, tokens.positive_vectors))
+    return top_queries(visual, prompt_agreement(visual, tokens.positive_vectors))
 
 
-def agreement(visual: QueryOutputs, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
+def prompt_agreement(visual: QueryOutputs, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
     """Multiply the mask embeddings of each object's queries with the object's vector of mask features."""
     embeddings = torch.unflatten(visual.mask_embeddings, 1, (vectors.shape[1], -1))
     return torch.einsum("bnqc,bnc->bnq", embeddings, vectors)
 
 
-def likeness(visual: QueryOutputs, meant: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
+def text_agreement(visual: QueryOutputs, meant: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
     """Compare the class vectors of each object's queries with the object's vector in the text space, by cosine."""
     vectors = torch.unflatten(unit_vectors(visual.class_vectors), 1, (meant.shape[1], -1))
     return torch.einsum("bnqd,bnd->bnq", vectors, unit_vectors(meant).to(vectors.dtype))
 
 
-def best(visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1) -> Chosen:
+def top_queries(visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1) -> ChosenQueries:
     """Take the `top` queries of every object by score, or as many as there are."""
     num_objects = scores.shape[1]
     top = min(top, scores.shape[2])
@@ -80,7 +80,7 @@ def best(visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1) -> 
         mine = torch.unflatten(rows, 1, (num_objects, -1))
         return mine.gather(2, order[..., None].expand(-1, -1, -1, mine.shape[-1])).flatten(1, 2)
 
-    return Chosen(take(visual.mask_embeddings), take(visual.class_vectors), order.flatten(1))
+    return ChosenQueries(take(visual.mask_embeddings), take(visual.class_vectors), order.flatten(1))
 
 
 def segment_objects(
@@ -107,8 +107,8 @@ def segment_objects(
     """
     tokens = model.encode_prompts(prompts, image, draws)
     marked = prompts.inside.flatten(2).any(dim=-1)
-    if reference is not None and place_of(model) is RowKind.VISUAL_TOKENS:
-        tokens, reference = in_place_of_marks(tokens, reference), None
+    if reference is not None and reference_row_kind(model) is RowKind.VISUAL_TOKENS:
+        tokens, reference = replace_visual_tokens(tokens, reference), None
         marked = torch.ones_like(marked)
     question = DecoderQuery(
         visual=tokens,
@@ -124,24 +124,24 @@ def segment_objects(
     output = model.decode(image, question, frozenset({answering}), draws)
     answers = output.visual if answering is RowKind.VISUAL else output.object
     assert answers is not None
-    spoken = has_words(phrases, audio, tokens)
-    scores = agreement(answers, tokens.positive_vectors)
+    spoken = objects_with_phrases(phrases, audio, tokens)
+    scores = prompt_agreement(answers, tokens.positive_vectors)
     if reference is not None:
-        scores = torch.where(marked[..., None], scores, agreement(answers, reference.positive_vectors))
+        scores = torch.where(marked[..., None], scores, prompt_agreement(answers, reference.positive_vectors))
     if meant is not None:
-        scores = torch.where((~marked & spoken)[..., None], likeness(answers, meant), scores)
-    chosen = best(answers, scores, top)
+        scores = torch.where((~marked & spoken)[..., None], text_agreement(answers, meant), scores)
+    chosen = top_queries(answers, scores, top)
     coarse = dot(chosen.mask_embeddings, image.pixels.mask_features)
     if model.mask_refiner is None:
         return ObjectMasks(coarse, None, chosen.class_vectors)
     alike = text_similarity_maps(image.text_map, meant) if image.text_map is not None and meant is not None else None
     maps = prompt_maps(prompts, coarse, previous, alike)
     refined = model.mask_refiner(image.pixels.mask_features, maps, chosen.class_vectors)
-    logits = kept_near(refined.logits, prompts)
+    logits = clip_to_bounds(refined.logits, prompts)
     return ObjectMasks(logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
 
 
-def kept_near(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float[Tensor, "b n h w"]:
+def clip_to_bounds(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float[Tensor, "b n h w"]:
     """Put pixels outside that lie beyond a box or an outline grown by `SLACK` of the root of its area.
 
     A mask may end a little outside of what somebody drew by hand; islands further away belong to something else. What
@@ -150,13 +150,13 @@ def kept_near(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float
     bounds = prompts.bounds
     if bounds is None or not bounds.any():
         return logits
-    near, meant = grown(bounds, bounds, SLACK, cell=4), F.max_pool2d(prompts.positive.float(), 4)
+    near, meant = dilate_marks(bounds, bounds, SLACK, cell=4), F.max_pool2d(prompts.positive.float(), 4)
     unbounded = ((near == 0).all(dim=(-2, -1)) | (meant > near).any(dim=(-2, -1)))[..., None, None]
     allowed = F.interpolate(near, logits.shape[-2:]).bool() | unbounded
     return torch.where(allowed, logits, logits.clamp(max=-OUTLINE_LOGIT))
 
 
-def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[VisualPrompts, Bool[Tensor, "b n h w"]]:
+def apply_outlines(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[VisualPrompts, Bool[Tensor, "b n h w"]]:
     """Let outlines mark and bound their objects, but for where other marks correct them; also return what they mark.
 
     What is near a negative mark is no longer marked, and what is near a positive one may belong to the object
@@ -165,7 +165,7 @@ def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[V
     if marks.bounds is None or not outlines.any():
         return marks, outlines
     wrong, missed = (
-        F.interpolate(grown(each, outlines, CORRECTED, cell=2), outlines.shape[-2:]).bool()
+        F.interpolate(dilate_marks(each, outlines, CORRECTED, cell=2), outlines.shape[-2:]).bool()
         for each in (marks.negative, marks.positive)
     )
     inside = outlines & ~wrong
@@ -173,7 +173,7 @@ def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[V
     return VisualPrompts(marks.positive | inside, marks.negative, marks.bounds | outlines | beside), inside
 
 
-def grown(
+def dilate_marks(
     marks: Bool[Tensor, "b n h w"], areas: Bool[Tensor, "b n h w"], roots: float, cell: int
 ) -> Float[Tensor, "b n h2 w2"]:
     """Grow marks, in squares, by so many roots of each object's area; returns cells of so many pixels, 1 on them."""
@@ -186,7 +186,7 @@ def grown(
     return cells
 
 
-def has_words(phrases: PhraseTokens | None, audio: PhraseTokens | None, tokens: VisualTokens) -> Bool[Tensor, "b n"]:
+def objects_with_phrases(phrases: PhraseTokens | None, audio: PhraseTokens | None, tokens: VisualTokens) -> Bool[Tensor, "b n"]:
     """Say which objects a phrase speaks about."""
     objects = torch.arange(tokens.num_objects, device=tokens.owner.device)
     spoken = torch.zeros_like(tokens.positive_vectors[..., 0], dtype=torch.bool)
@@ -197,7 +197,7 @@ def has_words(phrases: PhraseTokens | None, audio: PhraseTokens | None, tokens: 
 
 
 @dataclass(frozen=True, slots=True)
-class OneAnswer:
+class ObjectAnswer:
     """The mask of one object: logits in the padded network frame, score, which rule answered, and its class vector."""
 
     logits: Float[Tensor, "h w"]
@@ -211,15 +211,15 @@ class OneAnswer:
         return bool((self.logits > 0).any())
 
 
-def best_distinct(answers: Sequence[OneAnswer], count: int) -> Sequence[OneAnswer]:
+def distinct_answers(answers: Sequence[ObjectAnswer], count: int) -> Sequence[ObjectAnswer]:
     """Keep the first `count` answers that differ."""
     if count == 1:
         return answers[:1]
-    rows = distinct(torch.stack([answer.logits > 0 for answer in answers]))
+    rows = distinct_masks(torch.stack([answer.logits > 0 for answer in answers]))
     return [answers[row] for row in rows[:count]]
 
 
-def distinct(masks: Bool[Tensor, "n h w"], limit: float = ALIKE) -> list[int]:
+def distinct_masks(masks: Bool[Tensor, "n h w"], limit: float = ALIKE) -> list[int]:
     """Return the rows of masks that are not nearly the same (IoU above `limit`) as one before them.
 
     An empty mask is left out, but for the first.
@@ -235,7 +235,7 @@ def distinct(masks: Bool[Tensor, "n h w"], limit: float = ALIKE) -> list[int]:
     return kept
 
 
-def coarse_logits(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) -> Float[Tensor, "n h4 w4"]:
+def to_stride4(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) -> Float[Tensor, "n h4 w4"]:
     """Bring mask logits to stride 4, the size in which they go in and out."""
     hw = (padded_hw[0] // 4, padded_hw[1] // 4)
     return logits.float() if logits.shape[-2:] == hw else F.adaptive_avg_pool2d(logits.float(), hw)

@@ -13,7 +13,7 @@ from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
 from seem.models.structures import DecoderQuery, PhraseTokens, TextFeatures
-from seem.tasks.interactive import ObjectMasks, best
+from seem.tasks.interactive import ObjectMasks, top_queries
 
 
 def best_queries(similarity: Float[Tensor, "q n"]) -> Int[Tensor, " n"]:
@@ -40,12 +40,12 @@ def answer_phrases(
     answers = output.phrase if answering is RowKind.PHRASE else output.object
     assert answers is not None
     similarity = model.phrase_logits(answers.class_vectors, phrases.phrases).mean(dim=-1)
-    chosen = best(answers, similarity[:, None], top)
+    chosen = top_queries(answers, similarity[:, None], top)
     return ObjectMasks(dot(chosen.mask_embeddings, image.pixels.mask_features), None, chosen.class_vectors)
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class EncodedText:
     """The phrases of a pass as decoder rows (spoken ones apart where a policy has rows for them), and as vectors.
 
     `meant` is the sum of an object's phrase vectors, each of length 1. None where nothing is said.
@@ -56,7 +56,7 @@ class Words:
     meant: Float[Tensor, "1 n d"] | None = None
 
 
-def words_of(features: TextFeatures, owner: Int[Tensor, " p"], spoken: Bool[Tensor, " p"], num_objects: int) -> Words:
+def lay_out_text(features: TextFeatures, owner: Int[Tensor, " p"], spoken: Bool[Tensor, " p"], num_objects: int) -> EncodedText:
     """Lay out encoded phrases, each by the object that it speaks about."""
 
     def rows(chosen: Bool[Tensor, " p"]) -> PhraseTokens | None:
@@ -66,4 +66,4 @@ def words_of(features: TextFeatures, owner: Int[Tensor, " p"], spoken: Bool[Tens
 
     vectors = unit_vectors(features.phrases)
     meant = vectors.new_zeros(num_objects, vectors.shape[-1]).index_add(0, owner, vectors)
-    return Words(rows(~spoken), rows(spoken), meant[None])
+    return EncodedText(rows(~spoken), rows(spoken), meant[None])

@@ -29,27 +29,27 @@ PLACES: dict[str, RowKind] = {
 """The rows that a reference becomes, by the name of the policy; a policy that is not here takes none."""
 
 
-def place_of(model: Segmenter) -> RowKind | None:
+def reference_row_kind(model: Segmenter) -> RowKind | None:
     """Return the rows that a reference becomes; None for a model that takes none."""
     return PLACES.get(model.config.decoder.policy)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReferenceFeatures:
     """One region of another photo: its tokens, and what it means in the text space where a model has a map of that."""
 
     tokens: VisualTokens
     text_vector: Float[Tensor, " d"] | None
 
 
-def look_at(model: Segmenter, image: ImageEncoding, region: Bool[Tensor, "1 1 h w"], draws: Draws) -> Shown:
+def encode_region(model: Segmenter, image: ImageEncoding, region: Bool[Tensor, "1 1 h w"], draws: Draws) -> ReferenceFeatures:
     """Describe a region (padded network frame) of the photo in `image`."""
     tokens = model.encode_prompts(VisualPrompts(region, torch.zeros_like(region)), image, draws)
     meaning = None if image.text_map is None else pooled_text_vectors(image.text_map, region.float())[0, 0]
-    return Shown(tokens, meaning)
+    return ReferenceFeatures(tokens, meaning)
 
 
-def lay_out(references: Mapping[int, Shown], num_objects: int) -> VisualTokens:
+def join_references(references: Mapping[int, ReferenceFeatures], num_objects: int) -> VisualTokens:
     """Join the references of a pass, by the row of the object that each belongs to; at least one.
 
     The vectors of objects without a reference are zeros.
@@ -74,7 +74,7 @@ def has_reference(reference: VisualTokens) -> Bool[Tensor, "b n"]:
     return (reference.owner[:, :, None] == objects).any(dim=1)
 
 
-def in_place_of_marks(tokens: VisualTokens, reference: VisualTokens) -> VisualTokens:
+def replace_visual_tokens(tokens: VisualTokens, reference: VisualTokens) -> VisualTokens:
     """Let references stand where the photo's own visual tokens would, for the objects that have one (SEEM v0)."""
     return replace(
         tokens,
@@ -86,8 +86,8 @@ def in_place_of_marks(tokens: VisualTokens, reference: VisualTokens) -> VisualTo
     )
 
 
-def with_meanings(
-    vectors: Float[Tensor, "1 n d"] | None, references: Mapping[int, Shown], num_objects: int
+def add_reference_vectors(
+    vectors: Float[Tensor, "1 n d"] | None, references: Mapping[int, ReferenceFeatures], num_objects: int
 ) -> Float[Tensor, "1 n d"] | None:
     """Add what was shown about each object to what was said, in the text space; None where neither was."""
     for row, reference in references.items():

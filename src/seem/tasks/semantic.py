@@ -72,7 +72,7 @@ def nearest_names(logits: Float[Tensor, "k1 h w"], frame: PhotoFrame, background
     return winners(to_photo(each[None], frame)[0] for each in probability)
 
 
-def shown(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> tuple[Int[Tensor, " m"], bool]:
+def present_classes(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> tuple[Int[Tensor, " m"], bool]:
     """Return which classes a photo surely shows, in their order; where there are none the likeliest, and False.
 
     `logits` compare every place with every class (no background), `there` says how surely each is in the photo (0-1).

@@ -14,13 +14,13 @@ from torch import Tensor
 from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.prompts import Audio, Mask, Polygon, Prompt, Reference, Text, VisualPrompt
-from seem.tasks.reference import place_of
+from seem.tasks.reference import reference_row_kind
 
 VISUAL = "Point, Stroke, Scribble, Polygon, Box, Mask"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ObjectPrompts:
     """The prompts about one object, sorted by kind."""
 
     prompts: tuple[Prompt, ...]
@@ -29,14 +29,14 @@ class Asked:
     reference: Reference | None = None
 
     @classmethod
-    def of(cls, prompts: Sequence[Prompt]) -> Asked:
+    def of(cls, prompts: Sequence[Prompt]) -> ObjectPrompts:
         """Sort and check what is asked about one object."""
         prompts = tuple(prompts)
         if not prompts:
             raise ValueError(f"There is no prompt; pass a {VISUAL}, Text, Reference or Audio.")
         for prompt in prompts:
             if not isinstance(prompt, Prompt):
-                raise ValueError(not_a_prompt(prompt))
+                raise ValueError(describe_non_prompt(prompt))
         visual = tuple(p for p in prompts if isinstance(p, VisualPrompt))
         words = tuple(p for p in prompts if isinstance(p, (Text, Audio)))
         references = [p for p in prompts if isinstance(p, Reference)]
@@ -77,7 +77,7 @@ class Asked:
         """
         return tuple(p for p in self.visual if is_outline(p, network))
 
-    def heard_by(self, network: Segmenter) -> Asked:
+    def heard_by(self, network: Segmenter) -> ObjectPrompts:
         """Return what a model makes use of: a dense head (nano) does not follow marks well with a reference beside.
 
         With one, its first click of 60 objects fell from 53 to 37 mean IoU.
@@ -90,7 +90,7 @@ class Asked:
 
         Under SEEM v0 a reference stands where marks would.
         """
-        stands_in = self.reference is not None and place_of(network) is RowKind.VISUAL_TOKENS
+        stands_in = self.reference is not None and reference_row_kind(network) is RowKind.VISUAL_TOKENS
         first = "visual" if self.visual else "reference" if stands_in or not self.words else "phrase"
         heard = ", hearing the phrase" if self.words and first != "phrase" else ""
         seen = ", seeing the reference" if self.reference and first != "reference" else ""
@@ -103,7 +103,7 @@ def is_outline(prompt: Prompt, network: Segmenter) -> TypeGuard[Polygon]:
     return takes and isinstance(prompt, Polygon)
 
 
-def brings_a_mask(prompt: Prompt, network: Segmenter) -> bool:
+def replaces_previous_mask(prompt: Prompt, network: Segmenter) -> bool:
     """Say whether a new prompt takes the place of an earlier answer: it is the mask so far by itself.
 
     An outline drawn after a click then answers as it does alone (nano: 86.7 mean IoU of 70 objects of coco_full, with
@@ -112,9 +112,9 @@ def brings_a_mask(prompt: Prompt, network: Segmenter) -> bool:
     return is_outline(prompt, network) or (isinstance(prompt, Mask) and prompt.logits is not None)
 
 
-def check_taken(asked: Asked, name: str, network: Segmenter) -> None:
+def check_supported(asked: ObjectPrompts, name: str, network: Segmenter) -> None:
     """Raise `ValueError`, with what the model does take, for prompts that it was not made for."""
-    place = place_of(network)
+    place = reference_row_kind(network)
     kinds = [VISUAL] if network.decoder.policy.visual else []
     kinds += ["Text", "Audio", *(["Reference"] if place else [])]
     takes = f"it takes {', '.join(kinds)}"
@@ -129,13 +129,13 @@ def check_taken(asked: Asked, name: str, network: Segmenter) -> None:
         )
 
 
-def check_writes(name: str, network: Segmenter) -> None:
+def check_writes_captions(name: str, network: Segmenter) -> None:
     """Raise `ValueError` for a model that has not learned to write captions."""
     if network.decoder.captions is None:
         raise ValueError(f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t.")
 
 
-def check_lists(objects: object) -> None:
+def check_object_lists(objects: object) -> None:
     """Raise `ValueError` unless several objects come as a list of lists."""
     for prompts in objects if isinstance(objects, Sequence) else (objects,):
         if isinstance(prompts, str) or not isinstance(prompts, Sequence):
@@ -144,7 +144,7 @@ def check_lists(objects: object) -> None:
             )
 
 
-def not_a_prompt(given: object) -> str:
+def describe_non_prompt(given: object) -> str:
     """Say what may have been meant by something that is no prompt."""
     if isinstance(given, (list, tuple)) and all(isinstance(part, Prompt) for part in given):
         return f"A {type(given).__name__} is no prompt; pass the prompts one by one, segment(*prompts)."
@@ -154,7 +154,7 @@ def not_a_prompt(given: object) -> str:
     )
 
 
-def checked_share(value: object, name: str) -> float:
+def checked_probability(value: object, name: str) -> float:
     """Return a threshold that lies in 0-1."""
     if not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{name} is {value!r}; it must be between 0 and 1.")

@@ -18,7 +18,7 @@ from seem.models.decoder.draws import Draws
 from seem.models.segmenter import Segmenter
 from seem.models.structures import VisualPrompts
 from seem.models.text_embedding_head import pooled_text_vectors
-from seem.tasks.interactive import coarse_logits, distinct, segment_objects
+from seem.tasks.interactive import to_stride4, distinct_masks, segment_objects
 
 PER_SIDE = 7  # clicks along a side of the photo
 TOGETHER = 25  # clicks answered in one pass, which bounds memory
@@ -27,7 +27,7 @@ SAME_REGION = 0.7  # IoU above which two answers are one region
 
 
 @dataclass(frozen=True, slots=True)
-class Proposals:
+class RegionProposals:
     """Regions, best first: mask logits at stride 4 in the padded frame, class vectors, predicted quality (0-1)."""
 
     mask_logits: Float[Tensor, "n h w"]
@@ -35,7 +35,7 @@ class Proposals:
     quality: Float[Tensor, " n"]
 
 
-def propose(model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws) -> Proposals:
+def propose_regions(model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws) -> RegionProposals:
     """Click everywhere on the photo, which fills `input_hw` (upper left) of the padded frame; keep what differs."""
     height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
     logits, quality = [], []
@@ -43,13 +43,13 @@ def propose(model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], d
         prompts = VisualPrompts(marks[None].to(image.pixels.mask_features.device), torch.zeros_like(marks)[None])
         answer = segment_objects(model, image, prompts, draws)
         assert answer.quality is not None
-        logits.append(coarse_logits(answer.logits[0], (height, width)))
+        logits.append(to_stride4(answer.logits[0], (height, width)))
         quality.append(answer.quality[0].float())
     masks, sure = torch.cat(logits), torch.cat(quality)
     order = sure.argsort(descending=True, stable=True)
     order = order[(sure[order] >= LEAST_QUALITY) & (masks[order] > 0).flatten(1).any(dim=1)]
-    order = order[distinct(masks[order] > 0, SAME_REGION)] if len(order) else order
-    return Proposals(masks[order], meant(image, masks[order]), sure[order])
+    order = order[distinct_masks(masks[order] > 0, SAME_REGION)] if len(order) else order
+    return RegionProposals(masks[order], masked_text_vectors(image, masks[order]), sure[order])
 
 
 def grid_clicks(input_hw: tuple[int, int], padded_hw: tuple[int, int], per_side: int) -> Bool[Tensor, "n h w"]:
@@ -61,7 +61,7 @@ def grid_clicks(input_hw: tuple[int, int], padded_hw: tuple[int, int], per_side:
     return marks
 
 
-def meant(image: ImageEncoding, mask_logits: Float[Tensor, "n h w"]) -> Float[Tensor, "n d"]:
+def masked_text_vectors(image: ImageEncoding, mask_logits: Float[Tensor, "n h w"]) -> Float[Tensor, "n d"]:
     """Return what the places of masks (logits, padded frame, any stride) mean together, in the text space."""
     assert image.text_map is not None
     return pooled_text_vectors(image.text_map, (mask_logits > 0).float()[None])[0].float()

@@ -79,11 +79,11 @@ def window_around(shown: Bool[np.ndarray, "h w"], photo_hw: tuple[int, int], mar
     return window if area < LARGEST * height * width else None
 
 
-def prompts_in(window: Window, prompts: Iterable[VisualPrompt]) -> tuple[VisualPrompt, ...]:
+def prompts_in_window(window: Window, prompts: Iterable[VisualPrompt]) -> tuple[VisualPrompt, ...]:
     """Carry prompts from the photo into the window's frame, without those that lie outside."""
     carried = []
     for prompt in prompts:
-        mine = moved(prompt, window)
+        mine = shift_prompt(prompt, window)
         if mine is not None:
             try:
                 mine.check_inside(window.hw)
@@ -93,7 +93,7 @@ def prompts_in(window: Window, prompts: Iterable[VisualPrompt]) -> tuple[VisualP
     return tuple(carried)
 
 
-def moved(prompt: VisualPrompt, window: Window) -> VisualPrompt | None:
+def shift_prompt(prompt: VisualPrompt, window: Window) -> VisualPrompt | None:
     """Shift one prompt; mask logits have no place of their own and are left out."""
 
     def shifted(points: Iterable[Coordinates]) -> tuple[Coordinates, ...]:
@@ -118,7 +118,7 @@ def kept(points: Points) -> tuple[Coordinates, ...]:
     return cast("tuple[Coordinates, ...]", points)
 
 
-def previous_in(
+def previous_mask_in(
     window: Window, logits: Float[Tensor, "h w"], input_hw: tuple[int, int], padded_hw: tuple[int, int]
 ) -> Float[Tensor, "1 1 h4 w4"]:
     """Cut the first answer (logits at the photo's size) to the window, as its network's previous mask (stride 4)."""
@@ -128,16 +128,16 @@ def previous_in(
     return F.avg_pool2d(F.pad(seen, padding), 4)
 
 
-def blend(first: Float[Tensor, "h w"], window: Window, second: Float[Tensor, "hw ww"]) -> Float[Tensor, "h w"]:
+def blend_logits(first: Float[Tensor, "h w"], window: Window, second: Float[Tensor, "hw ww"]) -> Float[Tensor, "h w"]:
     """Average two answers where both look (logits at the photo's size), the second with a weight of `SHARE`."""
     both = first.clone()
     both[window.pixels] = torch.lerp(first[window.pixels], second.to(first.dtype), SHARE)
     return both
 
 
-def as_previous(
+def to_previous_mask(
     logits: Float[Tensor, "h w"], input_hw: tuple[int, int], padded_hw: tuple[int, int]
 ) -> Float[Tensor, "h4 w4"]:
     """Bring a blended answer back to the size in which answers go in and out (stride 4, padded)."""
     whole = Window(0, 0, logits.shape[1], logits.shape[0])
-    return previous_in(whole, logits, input_hw, padded_hw)[0, 0]
+    return previous_mask_in(whole, logits, input_hw, padded_hw)[0, 0]
