@@ -30,7 +30,7 @@ QUESTIONS = [
     lambda photo: photo.segment(CAR, text_threshold=0.0),
     lambda photo: photo.segment_many([[seem.Point(1, 2)], [seem.Box(3, 4, 30, 30)], [CAR, seem.Point(9, 9)]]),
     lambda photo: photo.find("a cat", threshold=0.0),
-    lambda photo: photo.everything(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0),
+    lambda photo: photo.everything(points_per_side=4, pred_iou_threshold=0.0, stability_score_threshold=0.0),
     lambda photo: photo.segment_boxes([[3, 4, 30, 30], [1, 1, 20, 9]]),
     lambda photo: photo.segment(seem.Point(4, 2), candidates=3),
     lambda photo: photo.segment(seem.Point(4, 2), second_look=True),

@@ -114,7 +114,7 @@ def test_of_masks_that_are_one_object_the_likelier_name_stays_and_the_note_says_
     monkeypatch.setattr(recognition, "islands_there", lambda *_, **__: answers)
     assert photo.instances(["cow", "sheep", "dog"]).labels == ("sheep", "dog")
     assert photo.instances(["cow", "sheep", "dog"], top=1).labels == ("sheep",)
-    assert photo.instances(["cow", "sheep", "dog"], mask_nms_thresh=1).labels == ("sheep", "cow", "dog")
+    assert photo.instances(["cow", "sheep", "dog"], mask_nms_threshold=1).labels == ("sheep", "cow", "dog")
     monkeypatch.setattr(recognition, "look_for", lambda *_, **__: answers)
     monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows)))
     found = photo.find(["cow", "sheep", "dog"], threshold=0.5)
@@ -506,13 +506,13 @@ def test_instances_come_best_first_and_at_most_top(photo):
 
 
 def test_of_instances_that_repeat_each_other_the_better_may_stay_alone(photo):
-    everyone = photo.instances(threshold=0.0, mask_nms_thresh=1.0)
-    alone = photo.instances(threshold=0.0, mask_nms_thresh=0.9)
+    everyone = photo.instances(threshold=0.0, mask_nms_threshold=1.0)
+    alone = photo.instances(threshold=0.0, mask_nms_threshold=0.9)
     repeated = len({mask.tobytes() for mask in everyone.masks}) < len(everyone)  # a query under several names
     assert len(alone) < len(everyone) if repeated else 0 < len(alone) <= len(everyone)
     assert alone.scores[0] == everyone.scores[0]
-    with pytest.raises(ValueError, match="mask_nms_thresh"):
-        photo.instances(mask_nms_thresh=1.5)
+    with pytest.raises(ValueError, match="mask_nms_threshold"):
+        photo.instances(mask_nms_threshold=1.5)
 
 
 @pytest.mark.parametrize("top", [0, -1, 1.5, True, "ten"])

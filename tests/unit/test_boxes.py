@@ -260,5 +260,5 @@ def test_the_real_package_takes_what_we_hand_over(photo):
     back = photo.segment_boxes(given, classes="coco").to_supervision()
     assert isinstance(back, package.Detections)
     assert back.class_id.tolist() == [16, 2, 16]
-    records = photo.everything(2, pred_iou_thresh=0.0, stability_score_thresh=0.0).to_records()
+    records = photo.everything(2, pred_iou_threshold=0.0, stability_score_threshold=0.0).to_records()
     assert len(package.Detections.from_sam(records)) == len(records)

@@ -51,7 +51,7 @@ class Seen(Protocol):
         classes: Vocabulary | None = None,
         threshold: float | None = None,
         *,
-        mask_nms_thresh: float | None = None,
+        mask_nms_threshold: float | None = None,
     ) -> Results:
         """Segment every countable thing."""
         ...

@@ -1,128 +1,153 @@
-"""What is asked about one object: its prompts, sorted by kind, and whether a model was made for them."""
+"""The prompts about one object, sorted by kind, and whether a model takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.models.decoder.policy import RowKind
+from seem.models.kind import ModelKind
 from seem.models.segmenter import Segmenter
 from seem.prompts import Audio, Mask, Polygon, Prompt, Reference, Text, VisualPrompt
-from seem.tasks.reference import reference_row_kind
 
-VISUAL = "Point, Stroke, Scribble, Polygon, Box, Mask"
+VISUAL_PROMPT_NAMES = "Point, Stroke, Scribble, Polygon, Box, Mask"
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectPrompts:
-    """The prompts about one object, sorted by kind."""
+    """The prompts about one object: all of them in order, and by kind."""
 
     prompts: tuple[Prompt, ...]
     visual: tuple[VisualPrompt, ...]
-    words: tuple[Text | Audio, ...]
+    text: tuple[Text | Audio, ...]
     reference: Reference | None = None
 
     @classmethod
     def of(cls, prompts: Sequence[Prompt]) -> ObjectPrompts:
-        """Sort and check what is asked about one object."""
+        """Sort and check the prompts about one object."""
         prompts = tuple(prompts)
         if not prompts:
-            raise ValueError(f"There is no prompt; pass a {VISUAL}, Text, Reference or Audio.")
+            raise ValueError(f"There is no prompt; pass a {VISUAL_PROMPT_NAMES}, Text, Reference or Audio.")
         for prompt in prompts:
             if not isinstance(prompt, Prompt):
                 raise ValueError(describe_non_prompt(prompt))
-        visual = tuple(p for p in prompts if isinstance(p, VisualPrompt))
-        words = tuple(p for p in prompts if isinstance(p, (Text, Audio)))
-        references = [p for p in prompts if isinstance(p, Reference)]
+        visual = tuple(prompt for prompt in prompts if isinstance(prompt, VisualPrompt))
+        text = tuple(prompt for prompt in prompts if isinstance(prompt, (Text, Audio)))
+        references = [prompt for prompt in prompts if isinstance(prompt, Reference)]
         if len(references) > 1:
             raise ValueError(
                 f"There are {len(references)} References about one object; give one, with all its prompts."
             )
-        if len(visual) == len(prompts) and not any(p.positive for p in visual):
+        only_visual = len(visual) == len(prompts)
+        if only_visual and not any(prompt.positive for prompt in visual):
             raise ValueError("All prompts are negative; add at least one that says what is meant.")
-        return cls(prompts, visual, words, references[0] if references else None)
-
-    def phrases(self) -> Iterator[tuple[str, bool]]:
-        """Go through what is said, each phrase with whether it was spoken; listens to what nobody has heard yet."""
-        return ((prompt.phrase, isinstance(prompt, Audio)) for prompt in self.words)
+        return cls(prompts, visual, text, references[0] if references else None)
 
     @property
-    def said(self) -> str | None:
-        """All that is said about the object, in one line; None where nothing is."""
-        return ", ".join(phrase for phrase, _ in self.phrases()) or None
+    def phrases(self) -> tuple[str, ...]:
+        """The phrases in order; a spoken prompt is transcribed now, if it was not before."""
+        return tuple(prompt.phrase for prompt in self.text)
 
     @property
-    def previous(self) -> NDArray[np.float32] | None:
-        """Mask logits that were handed in; they count as the previous round's answer."""
-        given = [p.logits for p in self.visual if isinstance(p, Mask) and p.logits is not None]
-        return given[-1] if given else None
+    def label(self) -> str | None:
+        """All phrases in one line; None without text."""
+        return ", ".join(self.phrases) or None
 
     @property
-    def drawn(self) -> tuple[VisualPrompt, ...]:
-        """The prompts that become marks: all, but mask logits only if nothing else says where the object is."""
-        marks = tuple(p for p in self.visual if not (isinstance(p, Mask) and p.logits is not None))
-        return marks if any(p.positive for p in marks) else self.visual
+    def has_positive_mark(self) -> bool:
+        """Whether a visual prompt marks the object itself."""
+        return any(prompt.positive for prompt in self.visual)
 
-    def outlined_for(self, network: Segmenter) -> tuple[Polygon, ...]:
-        """Return the polygons that are outlines of the object to a model, not only marks on it.
+    @property
+    def previous_logits(self) -> NDArray[np.float32] | None:
+        """Mask logits among the prompts: they count as the mask of the previous round."""
+        for prompt in reversed(self.visual):
+            if isinstance(prompt, Mask) and prompt.logits is not None:
+                return prompt.logits
+        return None
 
-        To one with a dense head they also bound the object, and their area is its mask so far. As marks alone they gave
-        masks that were further from the truth than the polygons themselves (`docs/nano.md`).
+    @property
+    def marks(self) -> tuple[VisualPrompt, ...]:
+        """The visual prompts to rasterise: all, but mask logits only if nothing else marks the object."""
+        marks = tuple(prompt for prompt in self.visual if not _is_mask_logits(prompt))
+        if any(mark.positive for mark in marks):
+            return marks
+        return self.visual
+
+    def outlines_for(self, kind: ModelKind) -> tuple[Polygon, ...]:
+        """Return the polygons that are outlines of the object to a kind of model (`ModelKind.polygons_are_outlines`).
+
+        An outline bounds its object, and its area is the first mask. As marks alone, polygons gave nano masks further
+        from the truth than the polygons themselves (`docs/nano/decisions.md`).
         """
-        return tuple(p for p in self.visual if is_outline(p, network))
+        return tuple(prompt for prompt in self.visual if is_outline(prompt, kind))
 
-    def heard_by(self, network: Segmenter) -> ObjectPrompts:
-        """Return what a model makes use of: a dense head (nano) does not follow marks well with a reference beside.
+    def without_unsupported_reference(self, kind: ModelKind) -> ObjectPrompts:
+        """Drop a reference beside visual prompts where a kind of model makes no use of it."""
+        if self.reference and self.visual and not kind.takes_reference_beside_marks:
+            return replace(self, reference=None)
+        return self
 
-        With one, its first click of 60 objects fell from 53 to 37 mean IoU.
+    def answering_rule(self, network: Segmenter) -> str:
+        """Name the rule that answers: visual prompts before phrases before a reference, and what else it uses.
+
+        Under SEEM v0 a reference counts as a visual prompt.
         """
-        unseen = network.mask_refiner is not None and self.visual and self.reference
-        return replace(self, reference=None) if unseen else self
-
-    def kind_under(self, network: Segmenter) -> str:
-        """Name the rule that answers: marks before words before a reference, and what else is heard or seen.
-
-        Under SEEM v0 a reference stands where marks would.
-        """
-        stands_in = self.reference is not None and reference_row_kind(network) is RowKind.VISUAL_TOKENS
-        first = "visual" if self.visual else "reference" if stands_in or not self.words else "phrase"
-        heard = ", hearing the phrase" if self.words and first != "phrase" else ""
-        seen = ", seeing the reference" if self.reference and first != "reference" else ""
-        return first + heard + seen
-
-
-def is_outline(prompt: Prompt, network: Segmenter) -> TypeGuard[Polygon]:
-    """Say whether a prompt is the outline of its object to a model."""
-    takes = network.mask_refiner is not None and network.config.polygon_rule == "filled"
-    return takes and isinstance(prompt, Polygon)
+        if self.visual:
+            first = "visual"
+        elif not self.text:
+            first = "reference"
+        elif self.reference and network.decoder.policy.reference is RowKind.VISUAL_TOKENS:
+            first = "reference"
+        else:
+            first = "phrase"
+        rule = first
+        if self.text and first != "phrase":
+            rule += ", hearing the phrase"
+        if self.reference and first != "reference":
+            rule += ", seeing the reference"
+        return rule
 
 
-def replaces_previous_mask(prompt: Prompt, network: Segmenter) -> bool:
-    """Say whether a new prompt takes the place of an earlier answer: it is the mask so far by itself.
+def _is_mask_logits(prompt: VisualPrompt) -> bool:
+    return isinstance(prompt, Mask) and prompt.logits is not None
 
-    An outline drawn after a click then answers as it does alone (nano: 86.7 mean IoU of 70 objects of coco_full, with
-    the mask of the click and without, and better without where it is drawn badly).
+
+def is_outline(prompt: Prompt, kind: ModelKind) -> bool:
+    """Tell whether a prompt is the outline of its object to a kind of model."""
+    return kind.polygons_are_outlines and isinstance(prompt, Polygon)
+
+
+def replaces_previous_mask(prompt: Prompt, kind: ModelKind) -> bool:
+    """Tell whether a new prompt takes the place of the previous round's mask.
+
+    Mask logits do, and an outline: drawn after a click it then answers as it does alone (nano: 86.7 mean IoU of 70
+    objects of coco_full, with the click's mask and without; better without where it is drawn badly).
     """
-    return is_outline(prompt, network) or (isinstance(prompt, Mask) and prompt.logits is not None)
+    return is_outline(prompt, kind) or (isinstance(prompt, Mask) and prompt.logits is not None)
 
 
-def check_supported(asked: ObjectPrompts, name: str, network: Segmenter) -> None:
-    """Raise `ValueError`, with what the model does take, for prompts that it was not made for."""
-    place = reference_row_kind(network)
-    kinds = [VISUAL] if network.decoder.policy.visual else []
-    kinds += ["Text", "Audio", *(["Reference"] if place else [])]
-    takes = f"it takes {', '.join(kinds)}"
-    if asked.visual and not network.decoder.policy.visual:
-        raise ValueError(f"{name} takes no visual prompts; {takes}. Load nano or a SEEM model for {VISUAL}.")
-    if asked.reference and place is None:
+def check_supported(prompts: ObjectPrompts, name: str, network: Segmenter) -> None:
+    """Raise `ValueError`, with what the model takes, for prompts that it was not made for."""
+    policy = network.decoder.policy
+    supported = ["Text", "Audio"]
+    if policy.visual:
+        supported.insert(0, VISUAL_PROMPT_NAMES)
+    if policy.reference:
+        supported.append("Reference")
+    takes = f"it takes {', '.join(supported)}"
+    if prompts.visual and not policy.visual:
+        raise ValueError(
+            f"{name} takes no visual prompts; {takes}. Load nano or a SEEM model for {VISUAL_PROMPT_NAMES}."
+        )
+    if prompts.reference and policy.reference is None:
         raise ValueError(f"{name} takes no Reference; {takes}. Load nano, seem-focal-t-v0 or seem-focal-t-demo for it.")
-    if asked.reference and asked.visual and place is RowKind.VISUAL_TOKENS:
+    if prompts.reference and prompts.visual and policy.reference is RowKind.VISUAL_TOKENS:
         raise ValueError(
             f"{name} takes a Reference in the place of visual prompts, not beside them; leave one of the two out, "
             "or load nano or seem-focal-t-demo."
@@ -130,7 +155,7 @@ def check_supported(asked: ObjectPrompts, name: str, network: Segmenter) -> None
 
 
 def check_writes_captions(name: str, network: Segmenter) -> None:
-    """Raise `ValueError` for a model that has not learned to write captions."""
+    """Raise `ValueError` for a model that was not trained to write captions."""
     if network.decoder.captions is None:
         raise ValueError(f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t.")
 
@@ -144,11 +169,12 @@ def check_object_lists(objects: object) -> None:
             )
 
 
-def describe_non_prompt(given: object) -> str:
-    """Say what may have been meant by something that is no prompt."""
-    if isinstance(given, (list, tuple)) and all(isinstance(part, Prompt) for part in given):
-        return f"A {type(given).__name__} is no prompt; pass the prompts one by one, segment(*prompts)."
-    what = type(given).__name__ if isinstance(given, (np.ndarray, Tensor)) else repr(given)
+def describe_non_prompt(value: object) -> str:
+    """Say what may have been meant by a value that is no prompt."""
+    if isinstance(value, (list, tuple)) and all(isinstance(part, Prompt) for part in value):
+        return f"A {type(value).__name__} is no prompt; pass the prompts one by one, segment(*prompts)."
+    is_array = isinstance(value, (np.ndarray, Tensor))
+    what = type(value).__name__ if is_array else repr(value)
     return (
         f"{what} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Mask(array), seem.Text(phrase) or the like."
     )
@@ -162,7 +188,7 @@ def checked_probability(value: object, name: str) -> float:
 
 
 def checked_count(value: object, name: str) -> int:
-    """Return a number of things, at least one."""
+    """Return a whole number that is at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} is {value!r}; it is a whole number, at least 1.")
     return int(value)

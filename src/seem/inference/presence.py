@@ -1,7 +1,7 @@
-"""Whether something that was only said or shown is in a photo at all.
+"""Whether something named or shown is in an image at all, by the image's text embedding map.
 
-A mask answers where a thing would be; whether it is there is asked of the map of meaning, where a model has one: how
-sure are the places that show it best that they show it rather than anything else that has a name?
+A mask answers where a thing would be; whether it is there is asked of the cells that fit it best: how probable is it
+that they show it rather than anything else that has a name?
 """
 
 from __future__ import annotations
@@ -10,71 +10,87 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SAME_MEANING = 0.5  # cosine above which two names do not compete
-SAME_CLASS = 0.99  # the same where all names are classes of one list, of which each excludes the others
-SMALLEST = torch.finfo(torch.float32).tiny
-BEST_PLACES = 0.05  # share of the photo that is asked: its best places
+SYNONYM_COSINE = 0.5  # above which two names do not compete
+SAME_CLASS_COSINE = 0.99  # the same where all names are classes of one list, of which each excludes the others
+BEST_CELLS_SHARE = 0.05  # of the image's cells: those that are asked
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
-def presence(
-    meaning: Float[Tensor, "d h w"],
-    meant: Float[Tensor, "n d"],
-    named: Float[Tensor, "k d"],
+def presence_scores(
+    text_map: Float[Tensor, "d h w"],
+    vectors: Float[Tensor, "n d"],
+    names: Float[Tensor, "k d"],
     scale: float,
-    even: float,
-    same: float = SAME_MEANING,
+    midpoint: float,
+    synonym_cosine: float = SYNONYM_COSINE,
 ) -> Float[Tensor, " n"]:
-    """Return how surely each of N things is in the photo, 0-1.
+    """Score how surely each of N things is in the image, 0-1.
 
-    `meaning` are the photo's own places (no padding), `meant` the vectors of what was said or shown, `named` those of
-    all that has a name and competes for the places; all of length 1 except that zeros mean nothing, which is nowhere.
-    `scale` is the model's temperature. Among so many names even what is there gets little of a place: `even` is the
-    probability, mean of the best places, that counts as a half. Names whose cosine is above `same` do not compete.
+    Args:
+        text_map: the image's own cells, without padding.
+        vectors: text vectors of the things, of length 1; zeros are nothing, which is nowhere.
+        names: text vectors of all names that compete for the cells, of length 1.
+        scale: the model's temperature.
+        midpoint: the mean probability of the best cells that scores 0.5. Among so many names even what is there gets
+            little of a cell.
+        synonym_cosine: names whose cosine with a thing is above it do not compete with it.
     """
-    likely = _likely(meaning, meant, named, scale, same)
-    surest = likely.topk(max(1, round(BEST_PLACES * likely.shape[1])), dim=1).values.mean(dim=1)
-    return surest / (surest + even)
+    probability = _cell_probabilities(text_map, vectors, names, scale, synonym_cosine)
+    count = max(1, round(BEST_CELLS_SHARE * probability.shape[1]))
+    best = probability.topk(count, dim=1).values.mean(dim=1)
+    return best / (best + midpoint)
 
 
-def likelihoods(meaning: Float[Tensor, "d h w"], named: Float[Tensor, "k d"], scale: float) -> Float[Tensor, " k"]:
-    """Return how likely the best places are to show each of K names rather than another of them, 0-1: a first sieve."""
-    places = meaning.flatten(1).float().mT
-    probability = (places @ named.float().mT * scale).softmax(dim=1)
-    return probability.topk(max(1, round(BEST_PLACES * len(places))), dim=0).values.mean(dim=0)
-
-
-def presence_within(
-    meaning: Float[Tensor, "d h w"],
-    meant: Float[Tensor, "n d"],
-    named: Float[Tensor, "k d"],
+def region_presence_scores(
+    text_map: Float[Tensor, "d h w"],
+    vectors: Float[Tensor, "n d"],
+    names: Float[Tensor, "k d"],
     scale: float,
-    even: float,
+    midpoint: float,
     regions: Float[Tensor, "n h w"],
-    same: float = SAME_MEANING,
+    synonym_cosine: float = SYNONYM_COSINE,
 ) -> Float[Tensor, " n"]:
-    """Return how surely each of N regions (its share of every place) is the thing that was meant by it, 0-1.
+    """Score how surely each of N regions (its share of every cell, 0-1) shows the thing with the same index, 0-1.
 
-    As `presence`, but asked of the better half of the region's own places.
+    As `presence_scores`, but asked of the better half of the region's own cells.
     """
+    probabilities = _cell_probabilities(text_map, vectors, names, scale, synonym_cosine)
     scores = []
-    for likely, region in zip(_likely(meaning, meant, named, scale, same), regions.flatten(1), strict=True):
-        own = likely[region >= min(0.5, float(region.max()))]
-        surest = own.topk(-(-len(own) // 2)).values.mean()
-        scores.append(surest / (surest + even))
-    return torch.stack(scores) if scores else meaning.new_zeros(0)
+    for probability, region in zip(probabilities, regions.flatten(1), strict=True):
+        own = probability[region >= min(0.5, float(region.max()))]
+        count = (len(own) + 1) // 2
+        best = own.topk(count).values.mean()
+        scores.append(best / (best + midpoint))
+    return torch.stack(scores) if scores else text_map.new_zeros(0)
 
 
-def _likely(
-    meaning: Float[Tensor, "d h w"], meant: Float[Tensor, "n d"], named: Float[Tensor, "k d"], scale: float, same: float
+def name_likelihoods(
+    text_map: Float[Tensor, "d h w"], names: Float[Tensor, "k d"], scale: float
+) -> Float[Tensor, " k"]:
+    """Return how likely the best cells are to show each of K names rather than another, 0-1: to make a shortlist."""
+    cells = text_map.flatten(1).float().mT
+    probability = (cells @ names.float().mT * scale).softmax(dim=1)
+    count = max(1, round(BEST_CELLS_SHARE * len(cells)))
+    return probability.topk(count, dim=0).values.mean(dim=0)
+
+
+def _cell_probabilities(
+    text_map: Float[Tensor, "d h w"],
+    vectors: Float[Tensor, "n d"],
+    names: Float[Tensor, "k d"],
+    scale: float,
+    synonym_cosine: float,
 ) -> Float[Tensor, "n p"]:
-    """Say of each thing, at every place, how likely it is that it shows that and nothing else with a name.
+    """Return the probability of each thing at each cell: a softmax over the thing and its rivals.
 
-    A softmax over the thing and its rivals, for all things at once: what names have in common is raised to e once.
+    All things share the exponentials of the names.
     """
-    places = meaning.flatten(1).float().mT
-    mine, theirs = places @ meant.float().mT * scale, places @ named.float().mT * scale
-    rivals = (meant.float() @ named.float().mT < same).float()
-    most = torch.cat((mine, theirs), dim=1).amax(dim=1, keepdim=True)
-    own, others = (mine - most).exp(), (theirs - most).exp() @ rivals.mT
-    said = meant.any(dim=1, keepdim=True)
-    return (own / (own + others).clamp(min=SMALLEST)).mT * said
+    cells = text_map.flatten(1).float().mT
+    thing_logits = cells @ vectors.float().mT * scale
+    name_logits = cells @ names.float().mT * scale
+    competes = (vectors.float() @ names.float().mT < synonym_cosine).float()
+    largest = torch.cat((thing_logits, name_logits), dim=1).amax(dim=1, keepdim=True)
+    thing = (thing_logits - largest).exp()
+    rivals = (name_logits - largest).exp() @ competes.mT
+    is_something = vectors.any(dim=1, keepdim=True)
+    return (thing / (thing + rivals).clamp(min=_SMALLEST)).mT * is_something

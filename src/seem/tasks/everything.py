@@ -38,18 +38,18 @@ class Settings:
 
     points_per_side: int = 16
     points_per_batch: int = 64
-    pred_iou_thresh: float = 0.7
-    stability_score_thresh: float = 0.85
+    pred_iou_threshold: float = 0.7
+    stability_score_threshold: float = 0.85
     stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
+    box_nms_threshold: float = 0.7
     crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
+    crop_nms_threshold: float = 0.7
     crop_overlap_ratio: float = 512 / 1500
     crop_n_points_downscale_factor: int = 1
     min_mask_region_area: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
+        for name in ("pred_iou_threshold", "stability_score_threshold", "box_nms_threshold", "crop_nms_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         least = {"points_per_side": 0, "points_per_batch": 1, "crop_n_layers": 0, "min_mask_region_area": 0}
@@ -120,7 +120,7 @@ def find_everything(views: Iterable[View], photo_hw: tuple[int, int], settings: 
     closest_first = sorted(best_first, key=lambda finding: -finding.layer)
     kept: list[Finding] = []
     for finding in closest_first:
-        if all(overlap(finding.mask, other.mask) <= settings.crop_nms_thresh for other in kept):
+        if all(overlap(finding.mask, other.mask) <= settings.crop_nms_threshold for other in kept):
             kept.append(finding)
     return sorted(kept, key=lambda finding: -finding.proposal.predicted_iou)
 
@@ -170,7 +170,7 @@ def propose(view: View, settings: Settings) -> list[Candidate]:
     The clicks of a batch are spread over the whole view, so that one of a batch seldom meets what another one meant.
     Every step is decided on low-resolution masks.
     """
-    kept = without_repeats(sift(view.found, None, view.frame, settings), settings.box_nms_thresh)
+    kept = without_repeats(sift(view.found, None, view.frame, settings), settings.box_nms_threshold)
     waiting = point_grid(settings.points_in_layer(view.layer), view.frame.output_hw)
     while view.ask is not None and len(waiting):
         if kept:
@@ -179,7 +179,7 @@ def propose(view: View, settings: Settings) -> list[Candidate]:
         points, waiting = waiting[: settings.points_per_batch], waiting[settings.points_per_batch :]
         if len(points):
             kept += sift(view.ask(points), points, view.frame, settings)
-    return without_repeats(kept, settings.box_nms_thresh)
+    return without_repeats(kept, settings.box_nms_threshold)
 
 
 def sift(masks: Masks, points: NDArray[np.float64] | None, frame: PhotoFrame, settings: Settings) -> list[Candidate]:
@@ -188,7 +188,7 @@ def sift(masks: Masks, points: NDArray[np.float64] | None, frame: PhotoFrame, se
         return []
     small = unpadded(to_stride4(masks.logits, frame.padded_hw), frame)
     steady = stability(small, settings.stability_score_offset)
-    keep = (masks.quality >= settings.pred_iou_thresh) & (steady >= settings.stability_score_thresh)
+    keep = (masks.quality >= settings.pred_iou_threshold) & (steady >= settings.stability_score_threshold)
     keep &= (small > 0).flatten(1).any(dim=1)
     return [
         Candidate(

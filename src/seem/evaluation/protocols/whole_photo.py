@@ -193,7 +193,7 @@ class _Instances:
         vocabulary = self.names.asked(each.category for each in true)
         seen = look.seen
         with look.asking(tally, "instance"):
-            found = seen.instances(vocabulary, threshold=0.0, mask_nms_thresh=1.0)
+            found = seen.instances(vocabulary, threshold=0.0, mask_nms_threshold=1.0)
         rows = zip(found.category_ids.tolist(), found.scores.tolist(), found.iter_masks(), strict=True)
         tally.metric.update([Detection(*row) for row in rows], PhotoObjects(photos[0].id, true))
         tally.note(look.place, look.photo, "instance")

@@ -27,7 +27,7 @@ FORMAT_KEY, FORMAT = "seem_photo", "1"  # metadata of our files; another number 
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFile:
+class EncodedImageFile:
     """What such a file holds, on the CPU; `model` and `sha256` say whose weights looked."""
 
     model: str
@@ -38,7 +38,7 @@ class SeenFile:
     seconds: float
 
 
-def write_seen(path: Path, seen: SeenFile, overwrite: bool = False) -> None:
+def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = False) -> None:
     """Write a photo with all that was computed from its pixels.
 
     Raises `ValueError` for another suffix than `.safetensors`, `FileExistsError` for a file that is there, `SeemError`
@@ -49,7 +49,7 @@ def write_seen(path: Path, seen: SeenFile, overwrite: bool = False) -> None:
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True or another name.")
     tensors = {
-        **tensors_of(seen.memory),
+        **encoding_tensors(seen.memory),
         "picture": torch.from_numpy(np.array(seen.photo.picture)),
         "network_pixels": seen.images.pixels,
     }
@@ -64,7 +64,7 @@ def write_seen(path: Path, seen: SeenFile, overwrite: bool = False) -> None:
     write_tensors(path, tensors, metadata)
 
 
-def read_seen(path: Path) -> SeenFile:
+def read_encoded_image(path: Path) -> EncodedImageFile:
     """Read such a file; `SeemError` for anything else."""
     if path.suffix != SUFFIX:
         raise SeemError(f"{path} is no encoded photo, which is a {SUFFIX} file; encode the picture with model.encode.")
@@ -75,19 +75,19 @@ def read_seen(path: Path) -> SeenFile:
         facts = json.loads(content.metadata["facts"])
         tensors = dict(content.tensors)
         picture = Image.fromarray(tensors.pop("picture").numpy())
-        return SeenFile(
+        return EncodedImageFile(
             model=content.metadata["model"],
             sha256=content.metadata["sha256"],
             photo=Photo(picture, facts["name"], facts["orientation"], tuple(facts["notes"])),
             images=ImageBatch(tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])),
-            memory=memory_of(tensors),
+            memory=encoding_from_tensors(tensors),
             seconds=facts["seconds"],
         )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise SeemError(f"{path} is no whole encoded photo ({error}); write it again with photo.save.") from None
 
 
-def tensors_of(memory: ImageEncoding) -> StateDict:
+def encoding_tensors(memory: ImageEncoding) -> StateDict:
     """Name every tensor of a photo's memory."""
     named = {"mask_features": memory.pixels.mask_features}
     named |= {f"levels.{i}": level for i, level in enumerate(memory.pixels.levels)}
@@ -98,7 +98,7 @@ def tensors_of(memory: ImageEncoding) -> StateDict:
     return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
-def memory_of(named: Mapping[str, Tensor]) -> ImageEncoding:
+def encoding_from_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
     """Put a photo's memory together again; `KeyError` where a tensor is missing."""
     counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
     return ImageEncoding(
