@@ -99,7 +99,7 @@ def use_tiny_nano(folder):
     file = Path(folder) / "tiny.safetensors"
     if not file.exists():
         write_tensors(file, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
-    return zoo.KNOWN | {"nano": replace(zoo.KNOWN["nano"], config=tiny_nano)}, file
+    return zoo.MODEL_CARDS | {"nano": replace(zoo.MODEL_CARDS["nano"], config=tiny_nano)}, file
 
 
 def use_tiny_xdecoder(folder, monkeypatch):
@@ -107,8 +107,8 @@ def use_tiny_xdecoder(folder, monkeypatch):
     network = tiny_relative("xdecoder").network
     name, file = "xdecoder-focal-t", Path(folder) / "xdecoder.safetensors"
     write_tensors(file, network.state_dict(), {MODEL_KEY: name})
-    card = replace(zoo.KNOWN[name], config=lambda: replace(network.config, name=name))
-    monkeypatch.setattr(zoo, "KNOWN", zoo.KNOWN | {name: card})
+    card = replace(zoo.MODEL_CARDS[name], config=lambda: replace(network.config, name=name))
+    monkeypatch.setattr(zoo, "MODEL_CARDS", zoo.MODEL_CARDS | {name: card})
     return file
 
 
@@ -132,7 +132,7 @@ def main(arguments):
     plug = int(arguments.pop()) if arguments[-2:-1] == ["--plug"] else None
     arguments = [word for word in arguments if word != "--plug"]
     out, weights, *data = arguments
-    zoo.KNOWN, _ = use_tiny_nano(Path(weights).parent)
+    zoo.MODEL_CARDS, _ = use_tiny_nano(Path(weights).parent)
     if plug is not None:
         real = course.priced
 

@@ -176,7 +176,7 @@ class SegmenterConfig:
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     presence_midpoint: float = 0.0
     """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
-    reference_share: float | None = None
+    reference_peak_ratio: float | None = None
     """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
 
     So the best guess of a network that is sure of nothing counts.
@@ -322,5 +322,5 @@ def nano() -> SegmenterConfig:
         everything_thresholds=(0.4, 0.5),
         text_threshold=0.5,
         presence_midpoint=0.05,
-        reference_share=0.45,
+        reference_peak_ratio=0.45,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
+Class = TypeVar("Class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +49,22 @@ def renamed_arguments(
         return wrapper
 
     return decorate
+
+
+def renamed_attributes(renamed: Mapping[str, str]) -> Callable[[type[Class]], type[Class]]:
+    """Let attributes of a class be read by their old names too (the keys of `renamed`), with a warning."""
+
+    def decorate(cls: type[Class]) -> type[Class]:
+        for old, new in renamed.items():
+            setattr(cls, old, _renamed_property(f"{cls.__name__}.{old}", new))
+        return cls
+
+    return decorate
+
+
+def _renamed_property(old: str, new: str) -> property:
+    def read(self: object) -> object:
+        warn_renamed(old, new)
+        return getattr(self, new)
+
+    return property(read, doc=f"Old name of `{new}`.")

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from seem.checkpoints.encoded_images import (
+from seem.checkpoints.encoded_image import (
     EncodedImageFile,
-    encoding_from_tensors,
-    encoding_tensors,
+    from_named_tensors,
+    to_named_tensors,
     write_encoded_image,
 )
 from seem.deprecation import Renamed, renamed_arguments, warn_renamed
@@ -140,11 +140,11 @@ class EncodedImage:
         """
         try:
             target = torch.device(device)
-            tensors = {name: tensor.to(target) for name, tensor in encoding_tensors(self.encoding).items()}
+            tensors = {name: tensor.to(target) for name, tensor in to_named_tensors(self.encoding).items()}
             batch = self.batch.to(target)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"The image cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
-        encoding = encoding_from_tensors(tensors)
+        encoding = from_named_tensors(tensors)
         return EncodedImage(PromptDecoder(self.model, self.source, batch, encoding, self.encode_seconds))
 
     # --- Every thing and every region --------------------------------------------------------------------------------

@@ -39,19 +39,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem import sounds
-from seem.drawing import (
+from seem.rasterize import (
     Coordinates,
-    Frame,
     PolygonRule,
+    RasterFrame,
     check_lines_touch,
     covered,
     draw_lines,
     inside_polygon,
+    polyline_segments,
     position_of,
     positions_of,
     resize_logits,
     resize_region,
-    segments_of,
     span_an_area,
 )
 from seem.sounds import Sound
@@ -83,9 +83,9 @@ class Point:
         object.__setattr__(self, "position", position_of((x, y)))
         object.__setattr__(self, "positive", bool(self.positive))
 
-    def check_inside(self, photo_hw: tuple[int, int]) -> None:
+    def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` unless the point is inside the photo (height, width)."""
-        height, width = photo_hw
+        height, width = image_hw
         x, y = self.position
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(
@@ -93,9 +93,9 @@ class Point:
                 f"x must be at least 0 and below {width}, y below {height}."
             )
 
-    def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
+    def rasterize(self, frame: RasterFrame) -> NDArray[np.bool_]:
         """Draw 3 x 3 network pixels; H x W bool."""
-        self.check_inside(frame.photo_hw)
+        self.check_inside(frame.image_hw)
         column, row = frame.pixel_at(*self.position)
         drawing = frame.empty()
         drawing[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
@@ -122,14 +122,14 @@ class Stroke:
         object.__setattr__(self, "width", _width(self.width, "stroke"))
         object.__setattr__(self, "positive", bool(self.positive))
 
-    def check_inside(self, photo_hw: tuple[int, int]) -> None:
+    def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if no part of the line is inside the photo (height, width)."""
-        check_lines_touch(segments_of(self.positions), photo_hw, "This stroke", _kept(self.points))
+        check_lines_touch(polyline_segments(self.positions), image_hw, "This stroke", _kept(self.points))
 
-    def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
+    def rasterize(self, frame: RasterFrame) -> NDArray[np.bool_]:
         """Draw the line with round ends; H x W bool."""
-        self.check_inside(frame.photo_hw)
-        return draw_lines(segments_of(self.positions), self.width, frame)
+        self.check_inside(frame.image_hw)
+        return draw_lines(polyline_segments(self.positions), self.width, frame)
 
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
@@ -154,13 +154,13 @@ class Scribble:
         object.__setattr__(self, "width", _width(self.width, "scribble"))
         object.__setattr__(self, "positive", bool(self.positive))
 
-    def check_inside(self, photo_hw: tuple[int, int]) -> None:
+    def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if no part of any stroke is inside the photo (height, width)."""
-        check_lines_touch(self._all_segments(), photo_hw, "This scribble", _kept(self.strokes[0]))
+        check_lines_touch(self._all_segments(), image_hw, "This scribble", _kept(self.strokes[0]))
 
-    def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
+    def rasterize(self, frame: RasterFrame) -> NDArray[np.bool_]:
         """Draw all strokes into one mask; H x W bool."""
-        self.check_inside(frame.photo_hw)
+        self.check_inside(frame.image_hw)
         return draw_lines(self._all_segments(), self.width, frame)
 
     def to_dict(self) -> dict[str, Json]:
@@ -169,7 +169,7 @@ class Scribble:
         return {"kind": "scribble", "strokes": strokes, "width": self.width, "positive": self.positive}
 
     def _all_segments(self) -> NDArray[np.float64]:
-        return np.concatenate([segments_of(points) for points in self.positions])
+        return np.concatenate([polyline_segments(points) for points in self.positions])
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +194,23 @@ class Polygon:
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "positions", positions_of(points))
 
-    def check_inside(self, photo_hw: tuple[int, int]) -> None:
+    def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if the polygon and the photo (height, width) have nothing in common."""
-        middle_y, middle_x = np.array(photo_hw, dtype=np.float64).reshape(2, 1, 1) / 2
+        middle_y, middle_x = np.array(image_hw, dtype=np.float64).reshape(2, 1, 1) / 2
         if not inside_polygon(self._outline(), middle_x, middle_y).any():
-            check_lines_touch(self._outline(), photo_hw, "This polygon", _kept(self.points))
+            check_lines_touch(self._outline(), image_hw, "This polygon", _kept(self.points))
 
-    def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
+    def rasterize(self, frame: RasterFrame) -> NDArray[np.bool_]:
         """Draw the area or the outline, as `frame.polygon_rule` says; H x W bool.
 
         Raises `ValueError` too when only the outline counts and the photo lies wholly inside it.
         """
-        self.check_inside(frame.photo_hw)
+        self.check_inside(frame.image_hw)
         if frame.polygon_rule == "filled":
             filled = self._fill(frame)
             if filled.any():
                 return filled
-        check_lines_touch(self._outline(), frame.photo_hw, "The outline of this polygon", _kept(self.points))
+        check_lines_touch(self._outline(), frame.image_hw, "The outline of this polygon", _kept(self.points))
         return draw_lines(self._outline(), 0.0, frame)
 
     def to_dict(self) -> dict[str, Json]:
@@ -218,9 +218,9 @@ class Polygon:
         return {"kind": "polygon", "points": _kept(self.points)}
 
     def _outline(self) -> NDArray[np.float64]:
-        return segments_of((*self.positions, self.positions[0]))
+        return polyline_segments((*self.positions, self.positions[0]))
 
-    def _fill(self, frame: Frame) -> NDArray[np.bool_]:
+    def _fill(self, frame: RasterFrame) -> NDArray[np.bool_]:
         rows, columns = frame.network_hw
         outline = frame.to_network(self._outline())
         x, y = np.arange(columns, dtype=np.float64) + 0.5, np.arange(rows, dtype=np.float64) + 0.5
@@ -245,15 +245,15 @@ class Box:
             what = "empty" if self.x1 == self.x0 or self.y1 == self.y0 else "inverted"
             raise ValueError(f"{self._name} is {what}; give the left top corner, then the right bottom one.")
 
-    def check_inside(self, photo_hw: tuple[int, int]) -> None:
+    def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if the box and the photo (height, width) have nothing in common."""
-        height, width = photo_hw
+        height, width = image_hw
         if self.x0 >= width or self.y0 >= height or self.x1 <= 0 or self.y1 <= 0:
             raise ValueError(f"{self._name} lies outside the photo of {width} x {height} pixels.")
 
-    def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
+    def rasterize(self, frame: RasterFrame) -> NDArray[np.bool_]:
         """Fill the box; H x W bool."""
-        self.check_inside(frame.photo_hw)
+        self.check_inside(frame.image_hw)
         scale_x, scale_y = frame.scale_xy
         drawing = frame.empty()
         rows = covered(self.y0 * scale_y, self.y1 * scale_y, frame.network_hw[0])
@@ -294,18 +294,18 @@ class Mask:
         if self.logits is not None:
             object.__setattr__(self, "logits", _logits(self.logits))
 
-    def check_inside(self, photo_hw: tuple[int, int]) -> None:
+    def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` unless the array has the photo's size (height, width); logits fit any photo."""
-        if self.array is not None and self.array.shape != photo_hw:
-            (height, width), (photo_height, photo_width) = self.array.shape, photo_hw
+        if self.array is not None and self.array.shape != image_hw:
+            (height, width), (photo_height, photo_width) = self.array.shape, image_hw
             raise ValueError(
                 f"The mask is {width} x {height} pixels, the photo {photo_width} x {photo_height}; "
                 "resize the mask to the photo as shown."
             )
 
-    def rasterise(self, frame: Frame) -> NDArray[np.bool_]:
+    def rasterize(self, frame: RasterFrame) -> NDArray[np.bool_]:
         """Resize the region; H x W bool. Raises `ValueError` too for logits that do not cover the network's picture."""
-        self.check_inside(frame.photo_hw)
+        self.check_inside(frame.image_hw)
         if self.array is not None:
             return resize_region(self.array.astype(np.bool_, copy=False), frame)
         assert self.logits is not None
@@ -371,7 +371,7 @@ class Audio:
                 raise ValueError(f"rate={self.rate} is for arrays, {self.sound} says its own; leave it out.")
             read = sounds.read_wav(Path(self.sound))
         elif isinstance(self.sound, (np.ndarray, list, tuple)):
-            read = sounds.from_array(np.asarray(self.sound), self.rate)
+            read = sounds.sound_from_array(np.asarray(self.sound), self.rate)
         else:
             raise ValueError(f"Audio takes a sound file or an array of samples, got {self.sound!r}.")
         object.__setattr__(self, "_heard", Heard(read))
@@ -405,7 +405,7 @@ class Audio:
         sound = self._heard.sound
         if sound is None:
             assert isinstance(self.sound, (str, os.PathLike))
-            sound = speech.decode(Path(self.sound))
+            sound = speech.decode_sound(Path(self.sound))
         words = (self.transcribe or speech.transcribe)(sound)
         try:
             return Text(words).phrase
@@ -433,7 +433,7 @@ def _heard_before(given: object, rate: int | None, sound: Sound | None, phrase: 
 
 
 @runtime_checkable
-class SeenPhoto(Protocol):
+class EncodedImageLike(Protocol):
     """A photo that a model has looked at, as far as prompts must know it: `EncodedImage` is one."""
 
     @property
@@ -479,7 +479,7 @@ class Reference:
     def __reduce__(self) -> tuple[type[Reference], tuple[object, ...]]:
         """To another process goes the picture, not what a model here has seen in it."""
         photo = self.photo
-        return Reference, (photo.picture if isinstance(photo, SeenPhoto) else photo, *self.prompts)
+        return Reference, (photo.picture if isinstance(photo, EncodedImageLike) else photo, *self.prompts)
 
     @property
     def marks_region(self) -> bool:
@@ -519,19 +519,19 @@ def _check_reference(photo: object, prompts: Sequence[object]) -> None:
     marks = [prompt for prompt in prompts if isinstance(prompt, VisualPrompt)]
     if len(marks) == len(prompts) and not any(mark.positive for mark in marks):
         raise ValueError("All prompts of the Reference are negative; add at least one that says what is meant.")
-    if isinstance(photo, SeenPhoto):
+    if isinstance(photo, EncodedImageLike):
         for mark in marks:
             mark.check_inside(photo.hw)
 
 
 def _photo_name(photo: object) -> str | None:
-    if isinstance(photo, SeenPhoto):
+    if isinstance(photo, EncodedImageLike):
         return photo.name
     source = getattr(photo, "filename", None) if isinstance(photo, Image.Image) else photo
     return Path(source).name if isinstance(source, (str, os.PathLike)) and source else None
 
 
-def rasterisation_rule(prompt: VisualPrompt, polygon_rule: PolygonRule, *, is_outline: bool = False) -> str:
+def rasterization_rule(prompt: VisualPrompt, polygon_rule: PolygonRule, *, is_outline: bool = False) -> str:
     """Name the rule by which a prompt is drawn, for the record that goes with a result.
 
     A polygon may count as the outline of its object, too (`Asked.outlined_for`).

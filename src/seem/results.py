@@ -4,7 +4,7 @@
 pixel) and decoded when looked at. Labels may be lazy: they are asked for on the first look at anything that shows a
 name (`labels`, `category_ids`, `overlay()`, `to_coco()`, `save()`, `filter(label=...)`), once, whichever thread looks.
 
-Masks in store are in `packed.py`, the forms of other programs in `interchange.py`, files in `writing.py`.
+`mask_codec.py` packs masks, `coco_format.py` has the records of other programs, `writing.py` writes files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seem.interchange import (
+from seem.coco_format import (
     UNLABELLED_CATEGORY,
     CocoAnnotation,
     CocoCategory,
@@ -33,15 +33,16 @@ from seem.interchange import (
     MaskRecord,
     OutputMode,
     SeemRecord,
-    in_mode,
+    encode_mask,
     to_coco_category,
     to_rle,
-    xywh,
+    to_xywh,
 )
-from seem.overlay import Bounds, cut_out, draw_overlay
-from seem.packed import PackedMask
+from seem.deprecation import renamed_attributes
+from seem.mask_codec import PackedMask
 from seem.prompts import Prompt
 from seem.version import __version__
+from seem.visualize import Bounds, cut_out, draw_overlay
 from seem.vocabulary import Category, Vocabulary, distinct_colours
 from seem.writing import array_writer, checked_stem, png_writer, text_writer, write_together
 
@@ -74,7 +75,7 @@ class Labels:
         every = [name for name in names if name is not None]
         return cls(tuple(every), tuple(scores)) if len(every) == len(names) else None
 
-    def unless_said(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
+    def filled_by(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
         """Return these labels, but what an object was called where it was called anything."""
         mine, theirs = zip(self.names, self.scores, strict=True), zip(names, scores, strict=True)
         both = [own if other[0] is None else other for own, other in zip(mine, theirs, strict=True)]
@@ -85,13 +86,14 @@ class Labels:
         return Labels(tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows))
 
 
+@renamed_attributes({"photo_name": "image_name"})
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a result comes from: everything that its JSON file says beside the objects.
 
     `prompts`: one inner sequence for each object that was asked for. `seconds`: wall time of each step. `rules`: how
     prompts were drawn and queries chosen. `notes`: what a reader must know, for example that the photo was turned.
-    `orientation`: the EXIF orientation that was undone, 1 for none. `photo_name`: the file's name, with its suffix.
+    `orientation`: the EXIF orientation that was undone, 1 for none. `image_name`: the file's name, with its suffix.
     `caption`: a sentence about the photo, if one was asked for.
     """
 
@@ -103,7 +105,7 @@ class Provenance:
     seconds: Mapping[str, float] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    photo_name: str | None = None
+    image_name: str | None = None
     orientation: int = 1
     caption: str | None = None
 
@@ -121,6 +123,7 @@ class Proposal:
     crop_box: Bounds
 
 
+@renamed_attributes({"photo_hw": "image_hw"})
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Results:
     """The N objects found in one photo of H x W pixels; make one with `Results.of`.
@@ -139,7 +142,7 @@ class Results:
     vocabulary: Vocabulary
     kind: str
     provenance: Provenance
-    naming: Naming
+    naming: LazyLabels
     logits: NDArray[np.float32] | None = None
     embeddings: NDArray[np.float32] | None = None
     proposals: tuple[Proposal, ...] | None = None
@@ -171,8 +174,8 @@ class Results:
         Raises `ValueError` for a mask of another size than the photo, scores outside 0-1, ids below 1 or used twice,
         and columns of different lengths.
         """
-        photo_hw = _photo_hw(photo)
-        packed = tuple(PackedMask.pack(mask, photo_hw) for mask in masks)
+        image_hw = _photo_hw(photo)
+        packed = tuple(PackedMask.pack(mask, image_hw) for mask in masks)
         count = len(packed)
         result = cls(
             photo=photo,
@@ -182,7 +185,7 @@ class Results:
             vocabulary=vocabulary,
             kind=kind,
             provenance=provenance,
-            naming=Naming(Labels.nameless(count) if labels is None else labels),
+            naming=LazyLabels(Labels.nameless(count) if labels is None else labels),
             logits=None if logits is None else read_only(logits),
             embeddings=None if embeddings is None else read_only(embeddings),
         )
@@ -215,7 +218,7 @@ class Results:
         return self._take(_chosen_rows(index, len(self)))
 
     def __repr__(self) -> str:
-        height, width = self.photo_hw
+        height, width = self.image_hw
         objects = "1 object" if len(self) == 1 else f"{len(self)} objects"
         names = ""
         if self.naming.known:
@@ -239,14 +242,14 @@ class Results:
         return self[chosen]
 
     @property
-    def photo_hw(self) -> tuple[int, int]:
+    def image_hw(self) -> tuple[int, int]:
         """Height and width of the photo as shown."""
         return _photo_hw(self.photo)
 
     @property
     def masks(self) -> NDArray[np.bool_]:
         """All masks at once, (N, H, W) bool, decoded anew; `iter_masks()` holds one at a time."""
-        masks = np.zeros((len(self), *self.photo_hw), dtype=np.bool_)
+        masks = np.zeros((len(self), *self.image_hw), dtype=np.bool_)
         for mask, packed in zip(masks, self.packed, strict=True):
             mask[packed.window] = packed.crop()
         return masks
@@ -306,7 +309,7 @@ class Results:
 
         Raises `ValueError` when masks overlap: then no such map exists.
         """
-        drawn = np.zeros(self.photo_hw, dtype=np.int32)
+        drawn = np.zeros(self.image_hw, dtype=np.int32)
         for number, packed in zip(self.ids.tolist(), self.packed, strict=True):
             view, crop = drawn[packed.window], packed.crop()
             if view[crop].any():
@@ -343,14 +346,14 @@ class Results:
         """Return one COCO-style object: `images`, `annotations`, `categories`, and `seem` with the provenance."""
         categories = self._categories()
         labels = self.naming.get(len(self))
-        height, width = self.photo_hw
+        height, width = self.image_hw
         annotations = [
             CocoAnnotation(
                 id=int(self.ids[index]),
                 image_id=image_id,
                 category_id=category.id if category else 0,
                 segmentation=rle,
-                bbox=xywh(packed.box),
+                bbox=to_xywh(packed.box),
                 area=packed.area,
                 iscrowd=0,
                 score=round(float(self.scores[index]), 6),
@@ -361,7 +364,7 @@ class Results:
         ]
         return CocoRecord(
             images=[
-                CocoImage(id=image_id, file_name=self.provenance.photo_name or "photo", width=width, height=height)
+                CocoImage(id=image_id, file_name=self.provenance.image_name or "photo", width=width, height=height)
             ],
             annotations=annotations,
             categories=list(self.categories),
@@ -378,16 +381,16 @@ class Results:
         """
         if output_mode not in get_args(OutputMode):
             raise ValueError(f"output_mode is {output_mode!r}; it is one of {', '.join(get_args(OutputMode))}.")
-        height, width = self.photo_hw
+        height, width = self.image_hw
         return [
             MaskRecord(
-                segmentation=in_mode(packed.decode(), output_mode),
+                segmentation=encode_mask(packed.decode(), output_mode),
                 area=packed.area,
-                bbox=xywh(packed.box),
+                bbox=to_xywh(packed.box),
                 predicted_iou=float(score) if how is None else how.predicted_iou,
                 point_coords=[] if how is None or how.point is None else [list(how.point)],
                 stability_score=None if how is None else how.stability_score,
-                crop_box=xywh((0, 0, width, height) if how is None else how.crop_box),
+                crop_box=to_xywh((0, 0, width, height) if how is None else how.crop_box),
             )
             for packed, score, how in zip(self.packed, self.scores, self.proposals or (None,) * len(self), strict=True)
         ]
@@ -417,7 +420,7 @@ class Results:
         """
         if embeddings and self.embeddings is None and len(self):
             raise ValueError(f"A result of {self.provenance.task} has no embeddings; leave embeddings out.")
-        name = checked_stem(Path(self.provenance.photo_name or "photo").stem if stem is None else stem)
+        name = checked_stem(Path(self.provenance.image_name or "photo").stem if stem is None else stem)
         files: dict[str, Callable[[Path], None]] = {
             f"{name}.overlay.png": png_writer(self.overlay, level=3),  # half the time, a fifth more bytes
             f"{name}.json": text_writer(lambda: json.dumps(self.to_coco(), ensure_ascii=False)),
@@ -550,7 +553,7 @@ class Segment:
         return cut_out(_pixels(self.results.photo), self.results.packed[self.index])
 
 
-class Naming:
+class LazyLabels:
     """The labels of a result: known from the start, or asked for once, at the first look, whichever thread looks."""
 
     __slots__ = ("_ask", "_lock", "known", "seconds")
@@ -561,9 +564,9 @@ class Naming:
         self._ask: Callable[[], Labels] | None = None if isinstance(labels, Labels) else labels
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[Naming], tuple[Labels]]:
+    def __reduce__(self) -> tuple[type[LazyLabels], tuple[Labels]]:
         """To be sent to another process, labels must be known."""
-        return Naming, (self._resolve(),)
+        return LazyLabels, (self._resolve(),)
 
     def get(self, count: int) -> Labels:
         """Return the labels of the `count` objects, asking for them if need be."""
@@ -572,11 +575,11 @@ class Naming:
             raise ValueError(f"There are {count} masks, but {len(labels.names)} labels; give one for each mask.")
         return labels
 
-    def take(self, rows: list[int], count: int) -> Naming:
+    def take(self, rows: list[int], count: int) -> LazyLabels:
         """Return the naming of some of the objects; it asks through this one, so nothing is asked twice."""
         if self.known is not None:
-            return Naming(self.known.take(rows))
-        return Naming(lambda: self.get(count).take(rows))
+            return LazyLabels(self.known.take(rows))
+        return LazyLabels(lambda: self.get(count).take(rows))
 
     def _resolve(self) -> Labels:
         with self._lock:

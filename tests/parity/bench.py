@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parity.weights import official_tensor
 from seem import config
-from seem.checkpoints.mapping import from_official, pairs
+from seem.checkpoints.mapping import from_official, key_mappings
 from seem.models.build import build
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
@@ -141,7 +141,9 @@ def bench(model: str, dtype: torch.dtype) -> Bench:
     """Build a network; a process keeps the one that it used last (large ones take gigabytes, in float64)."""
     network = build_on_meta(ARCHITECTURES[model]())
     shapes = network.state_dict()
-    official = {row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in pairs(shapes)}
+    official = {
+        row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in key_mappings(shapes)
+    }
     weights = from_official(official, shapes).tensors
     network.load_state_dict({key: tensor.to(dtype) for key, tensor in weights.items()}, assign=True)
     return Bench(network.requires_grad_(False))

@@ -18,7 +18,7 @@ from seem.models.structures import CaptionPrefix, DecoderQuery, QueryOutputs
 from seem.tasks.caption import CAPTION, write_caption
 from seem.tasks.instance import top_instances
 from seem.tasks.panoptic import merge
-from seem.tasks.postprocess import to_photo
+from seem.tasks.postprocess import to_image_size
 from seem.tasks.retrieval import image_vectors
 from seem.tasks.semantic import class_scores
 from seem.vocabulary import Vocabulary
@@ -114,7 +114,7 @@ def postprocess(given: Setting) -> None:
     if "pred_logits" not in heads:
         heads = given.folder.open("seem_v1_focalt/postprocess")
     logits = heads.tensor("pred_logits")[0].to(dtype)
-    masks = to_photo(heads.tensor("pred_masks")[0].to(dtype), given.frame())
+    masks = to_image_size(heads.tensor("pred_masks")[0].to(dtype), given.frame())
 
     panoptic = merge(logits, masks, is_thing)
     compare.exact("panoptic_seg", panoptic.ids.long())

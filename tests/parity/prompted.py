@@ -45,7 +45,7 @@ def grounding(given: Setting) -> None:
     given.exact("matched", matched)
     objects(given, output)
     phrases(given, output, joined)
-    given.masks("grounding_mask", to_photo(output.phrase.masks[0, matched], given.frame()))
+    given.masks("grounding_mask", to_image_size(output.phrase.masks[0, matched], given.frame()))
 
 
 def grounding_single(given: Setting) -> None:
@@ -227,7 +227,7 @@ def noc_loop(given: Setting) -> None:
     compare.numbers("iou", torch.stack(ious, dim=1))
 
 
-def agreement(logits: Tensor, truth: Tensor, frame: PhotoFrame) -> Tensor:
+def agreement(logits: Tensor, truth: Tensor, frame: ImageFrame) -> Tensor:
     """Return each object's IoU at the photo's size; both resizes are bilinear in this evaluation."""
     height, width = frame.input_hw
     inside = resize(logits, frame.padded_hw)[:, :, :height, :width]
@@ -331,7 +331,7 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
         given.exact("matched_class", given.logits(said)[0, matched].argmax(dim=-1))
     if "final_mask" in recording:
         final = recording.unpacked("final_mask", given.frame().output_hw[1])
-        given.compare.foreground("final_mask", to_photo(selected, given.frame()), final)
+        given.compare.foreground("final_mask", to_image_size(selected, given.frame()), final)
 
 
 def demo_with_other_photo(given: Setting) -> None:

@@ -15,7 +15,7 @@ from seem.models.decoder.policy import POLICIES, Policy
 from seem.models.segmenter import unit_vectors
 from seem.models.structures import TextFeatures
 from seem.models.text.templates import class_phrases
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 from seem.vocabulary import Vocabulary
 
 SLICED = r"(_(c|q|s|stride)\d+)*"
@@ -92,7 +92,7 @@ class Setting:
         """Compare class vectors with the class embeddings."""
         return self.bench.network.class_logits(said.answers.class_vectors, self.classifier())
 
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """Read the three sizes of the photo."""
         hw = self.recording.hw
-        return PhotoFrame(hw("network_hw"), hw("input_hw"), hw("output_hw"), self.policy.resampling)
+        return ImageFrame(hw("network_hw"), hw("input_hw"), hw("output_hw"), self.policy.resampling)

@@ -236,7 +236,7 @@ def test_the_working_size_can_be_chosen(model):
 @pytest.mark.parametrize("size", ["big", 400.5, 0, -64, 4097])
 def test_a_working_size_that_is_no_size_is_refused(photo, size):
     with pytest.raises(ValueError, match=rf"^size is {size!r}; the short side is a whole number"):
-        checked_size(size, photo.model.network.config.image)
+        check_short_side(size, photo.model.network.config.image)
 
 
 def test_a_photo_above_the_limit_is_refused(model):
@@ -382,7 +382,7 @@ def test_nano_keeps_to_an_outline():
     height, width = photo.hw
     corners = [(0.3, 0.25), (0.55, 0.2), (0.75, 0.4), (0.7, 0.7), (0.4, 0.75), (0.25, 0.5)]
     outline = seem.Polygon([(x * width, y * height) for x, y in corners])
-    drawn = outline.rasterise(Frame(photo.hw, photo.hw))
+    drawn = outline.rasterize(RasterFrame(photo.hw, photo.hw))
     found = photo.segment(outline).masks[0]
     assert (found & drawn).sum() > 0.75 * (found | drawn).sum()
     marked = photo.segment(seem.Mask(drawn)).masks[0]  # the same area as a mark

@@ -139,7 +139,7 @@ def test_wav_files_of_every_width_are_read(tmp_path, width):
 def test_channels_are_averaged(tmp_path):
     stereo = np.stack([TONE, np.zeros_like(TONE)], axis=1)
     read = sounds.read_wav(write_wav(tmp_path / "a.wav", stereo.ravel(), channels=2))
-    for sound in (read, sounds.from_array(stereo, RATE)):
+    for sound in (read, sounds.sound_from_array(stereo, RATE)):
         np.testing.assert_allclose(sound.samples, TONE / 2, atol=1e-4)
 
 
@@ -149,7 +149,7 @@ def test_channels_are_averaged(tmp_path):
     ids=["float32", "float64", "int16", "uint8"],
 )
 def test_arrays_of_every_kind_are_read(samples):
-    np.testing.assert_allclose(sounds.from_array(samples, RATE).samples, TONE, atol=0.02)
+    np.testing.assert_allclose(sounds.sound_from_array(samples, RATE).samples, TONE, atol=0.02)
 
 
 @pytest.mark.parametrize("rate", [4_000, 16_000, 11_025, RATE])

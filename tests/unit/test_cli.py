@@ -17,7 +17,7 @@ from seem import zoo
 from seem.checkpoints import safe
 from seem.checkpoints.mapping import to_official
 from seem.cli import models_page
-from seem.cli.demo import WAYS
+from seem.cli.demo import DEMONSTRATIONS
 from seem.cli.demo import main as demo
 from seem.cli.main import main
 from seem.config import nano
@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
 
 # --- For all verbs ----------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_a_model_says_what_it_was_not_made_for(capsys, name, without):
 
 def test_one_model_as_json_is_a_list_of_one(capsys):
     assert main(["models", V1, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [zoo.find(V1).to_json()]
+    assert json.loads(capsys.readouterr().out) == [zoo.find_model_card(V1).to_json()]
 
 
 def test_an_unknown_model_is_one_line(capsys):
@@ -156,23 +156,23 @@ def test_an_unknown_model_is_one_line(capsys):
 
 def test_the_page_of_models_is_up_to_date():
     """Write it again: python -m seem.cli.models_page docs/models.md."""
-    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == models_page.page()
+    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == models_page.models_page()
 
 
 def test_the_page_of_models_has_source_and_backbone_of_every_figure():
-    page = models_page.page()
+    page = models_page.models_page()
     for scores in zoo.published_scores():
         rows = [line for line in page.splitlines() if f"| {scores.backbone} |" in line and scores.source in line]
-        titled = f"\n\n### {models_page.subject(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n" in page
+        titled = f"\n\n### {models_page.network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n" in page
         for figure in scores.figures:
             assert titled or any(f" {figure.text} " in row for row in rows), (scores.model, figure)
 
 
 def test_the_page_is_written_by_a_command(capsys):
     assert models_page.main(["models.md"]) == 0
-    assert Path("models.md").read_text(encoding="utf-8") == models_page.page()
+    assert Path("models.md").read_text(encoding="utf-8") == models_page.models_page()
     capsys.readouterr()
-    assert "The page needs the file to write" in failed(capsys, models_page.main([]), 2)
+    assert "Name the file to write" in failed(capsys, models_page.main([]), 2)
 
 
 # --- seem convert -----------------------------------------------------------------------------------------------------
@@ -307,9 +307,10 @@ def test_the_demonstration_writes_four_answers_and_a_sheet(capsys, weights):
     ran = capsys.readouterr()
     assert ran.err == ""
     assert "demo/demo.png" in ran.out
-    assert all(way.caption in ran.out for way in WAYS)
+    assert all(way.caption in ran.out for way in DEMONSTRATIONS)
     written = {path.name for path in Path("demo").iterdir()}
-    assert {f"{way.name}.{kind}" for way in WAYS for kind in ("overlay.png", "json")} | {"demo.png"} <= written
+    expected = {f"{way.name}.{kind}" for way in DEMONSTRATIONS for kind in ("overlay.png", "json")}
+    assert expected | {"demo.png"} <= written
 
 
 def test_a_demonstration_that_fails_is_one_line(capsys, weights):
@@ -322,6 +323,6 @@ def test_a_demonstration_that_fails_is_one_line(capsys, weights):
 
 def test_the_embedded_model_is_the_one_described(monkeypatch):
     """Needs the weights in the package."""
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=nano))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=nano))
     parameters = sum(weight.numel() for weight in seem.load("nano", "cpu", "exact").network.parameters())
-    assert parameters == zoo.KNOWN["nano"].parameters
+    assert parameters == zoo.MODEL_CARDS["nano"].parameters

@@ -183,7 +183,10 @@ def test_every_object_has_its_own_reference(other):
     ("given", "message"),
     [
         ([("reference_box", "1,2,3,4")], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
-        ([("reference", "OTHER")], "does not say what is meant there; add one of --reference-point, --reference-box"),
+        (
+            [("reference", "OTHER")],
+            "does not mark the object in that photo; add one of --reference-point, --",
+        ),
         (
             [("reference", "OTHER"), ("reference", "OTHER"), ("reference_point", "1,2")],
             r"Object 1 has 2 references \(.*\); give --reference once",

@@ -26,7 +26,7 @@ from seem.api import EncodedImage
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
-from seem.cli.report import named
+from seem.cli.report import describe_object
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -59,7 +59,7 @@ def run(tmp_path, monkeypatch, capfd, weights):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
     def run(*arguments, model=weights):
         capfd.readouterr()
@@ -153,7 +153,7 @@ def test_a_threshold_leaves_out_what_scores_lower(run, photo):
     ],
 )
 def test_an_object_is_told_as_the_overlay_tells_it(label, tag, score, told):
-    assert named(label, tag, score) == told
+    assert describe_object(label, tag, score) == told
 
 
 def test_a_phrase_below_the_threshold_finds_nothing(run, photo):
@@ -338,7 +338,7 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
     ran = run(".", "--boxes", "found.json", "--out", "all")
     assert ran.code == 1
     assert "other.png: nothing found" in ran.out
-    assert "seem: --boxes says nothing about third.png; it knows other.png, street.png.\n" in ran.err
+    assert "seem: --boxes has no boxes for third.png; it has other.png, street.png.\n" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr("seem.cli.segment.check_writes", lambda name, network: None)
+    monkeypatch.setattr("seem.cli.segment_request.check_writes", lambda name, network: None)
     monkeypatch.setattr(EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}")
     ran = run(photo, "--caption")
     assert "\n  a street in the rain\n" in ran.out
@@ -687,7 +687,7 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--background"], "--background has an effect on --task semantic alone"),
         (["--point", "1,1", "--template", "a {}"], "--template a {} is a sentence for class names"),
         (["--template", "a dog"], "A template needs one {} where the class name goes, got 'a dog'."),
-        (["--against", "bus"], "--against bus names what --find is not to take for it; add --find, or leave it out."),
+        (["--against", "bus"], "--against bus names classes that compete with --find; add --find, or leave it out."),
         (["--caption-box", "4,2"], "--caption-box '4,2': '4,2' is not of the form X0,Y0,X1,Y1"),
         (["--find", ""], "--find '': The phrase '' is empty; say what to look for."),
         (["--candidates", "3"], "--candidates 3 are alternatives for one object, not for the whole photo"),

@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch, capfd, weights):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
     def run(*arguments, model=weights):
         capfd.readouterr()

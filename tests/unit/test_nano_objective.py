@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from seem.data.transforms import PAD_RGB, Sample
+from seem.data.transforms import PAD_RGB, TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter
@@ -67,7 +67,7 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
     image[:, :48] = 30
     for i, shape in enumerate(masks):
         image[i % 3, shape] = 240
-    return Sample(
+    return TrainingSample(
         image=image,
         valid_hw=(48, 64),
         masks=masks,
@@ -80,7 +80,7 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
         present_names=frozenset(names),
         captions=(),
         set_name="drawn",
-        photo_id=1,
+        image_id=1,
         object_ids=tuple(range(len(boxes))),
     )
 

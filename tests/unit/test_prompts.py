@@ -12,8 +12,8 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from seem import prompts as checked_prompts
-from seem.drawing import Frame
-from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text, rasterisation_rule
+from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text, rasterization_rule
+from seem.rasterize import RasterFrame
 
 NAN, INF = float("nan"), float("inf")
 
@@ -30,7 +30,7 @@ def unchecked():
 
 def same(height, width, polygon_rule="filled"):
     """A frame in which network pixels are photo pixels."""
-    return Frame((height, width), (height, width), polygon_rule)
+    return RasterFrame((height, width), (height, width), polygon_rule)
 
 
 def picture(drawing):
@@ -72,7 +72,7 @@ def region(*rows):
         (lambda: Text("red\x00 car"), r"control character U\+0000"),
         (lambda: Text("red \ud800"), r"control character U\+D800"),
         (lambda: Text("a" * 100_001), "at most 100,000 characters, got 100,001"),
-        (lambda: Frame((0, 5), (5, 5)), "sizes of at least 1"),
+        (lambda: RasterFrame((0, 5), (5, 5)), "sizes of at least 1"),
     ],
 )
 def test_a_bad_prompt_is_refused_with_the_value_and_the_way_out(make, message):
@@ -122,7 +122,7 @@ def test_a_prompt_that_misses_the_photo_is_refused_when_it_is_placed(prompt, mes
     with pytest.raises(ValueError, match=message):
         prompt.check_inside((40, 60))
     with pytest.raises(ValueError, match=message):
-        prompt.rasterise(same(40, 60))
+        prompt.rasterize(same(40, 60))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_prompt_that_misses_the_photo_is_refused_when_it_is_placed(prompt, mes
 )
 def test_what_lies_partly_inside_is_cut_at_the_border(prompt):
     prompt.check_inside((40, 60))
-    assert prompt.rasterise(same(40, 60)).any()
+    assert prompt.rasterize(same(40, 60)).any()
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_what_lies_partly_inside_is_cut_at_the_border(prompt):
 )
 def test_a_point_is_3x3_at_network_resolution_cut_at_the_border(point, rows):
     # The photo is 4 x 3, the network sees 5 x 3: x is stretched by 5 / 4, so pixel 2 (its centre 2.5) lands on 3.125.
-    assert picture(point.rasterise(Frame((3, 4), (3, 5)))) == rows
+    assert picture(point.rasterize(RasterFrame((3, 4), (3, 5)))) == rows
 
 
 @pytest.mark.parametrize(("x", "column"), [(3, 7), (3.0, 6), (3.49, 6), (3.5, 7), (np.int64(3), 7), (np.float32(3), 6)])
 def test_an_integer_is_the_centre_of_its_pixel_and_a_float_a_position(unchecked, x, column):
-    drawing = unchecked.Point(x, 0).rasterise(Frame((1, 10), (1, 20)))
+    drawing = unchecked.Point(x, 0).rasterize(RasterFrame((1, 10), (1, 20)))
     assert np.flatnonzero(drawing[0]).tolist() == [column - 1, column, column + 1]
 
 
@@ -167,7 +167,7 @@ def test_an_integer_and_the_same_float_are_different_prompts():
 
 
 def test_a_stroke_is_a_line_with_round_ends():
-    assert picture(Stroke([(3, 3), (6, 3)], width=5).rasterise(same(7, 10))) == [
+    assert picture(Stroke([(3, 3), (6, 3)], width=5).rasterize(same(7, 10))) == [
         "..........",
         "..######..",
         ".########.",
@@ -179,29 +179,29 @@ def test_a_stroke_is_a_line_with_round_ends():
 
 
 def test_a_thin_stroke_is_one_network_pixel_wide():
-    frame = Frame((100, 100), (10, 10))
-    drawing = Stroke([(0, 34), (99, 34)], width=0.1).rasterise(frame)
+    frame = RasterFrame((100, 100), (10, 10))
+    drawing = Stroke([(0, 34), (99, 34)], width=0.1).rasterize(frame)
     assert picture(drawing)[3] == "#" * 10
     assert drawing.sum() == 10
 
 
 def test_the_width_of_a_stroke_is_in_photo_pixels():
-    drawing = Stroke([(0, 50.0), (99, 50.0)], width=40).rasterise(Frame((100, 100), (10, 10)))
+    drawing = Stroke([(0, 50.0), (99, 50.0)], width=40).rasterize(RasterFrame((100, 100), (10, 10)))
     assert drawing.any(axis=1).tolist() == [False] * 3 + [True] * 4 + [False] * 3
 
 
 def test_a_scribble_is_the_union_of_its_strokes():
     first, second = [(1, 1), (8, 1)], [(1, 6), (8, 3)]
     frame = same(8, 10)
-    union = Stroke(first, 2).rasterise(frame) | Stroke(second, 2).rasterise(frame)
-    assert (Scribble([first, second], 2).rasterise(frame) == union).all()
+    union = Stroke(first, 2).rasterize(frame) | Stroke(second, 2).rasterize(frame)
+    assert (Scribble([first, second], 2).rasterize(frame) == union).all()
 
 
 TRIANGLE = [(1, 1), (7, 1), (1, 4)]
 
 
 def test_a_filled_polygon_holds_the_pixels_of_its_corners():
-    assert picture(Polygon(TRIANGLE).rasterise(same(6, 9))) == [
+    assert picture(Polygon(TRIANGLE).rasterize(same(6, 9))) == [
         ".........",
         ".#######.",
         ".#####...",
@@ -212,7 +212,7 @@ def test_a_filled_polygon_holds_the_pixels_of_its_corners():
 
 
 def test_a_polygon_drawn_as_a_curve_is_its_outline():
-    assert picture(Polygon([(1, 1), (6, 1), (6, 4), (1, 4)]).rasterise(same(6, 8, "curve"))) == [
+    assert picture(Polygon([(1, 1), (6, 1), (6, 4), (1, 4)]).rasterize(same(6, 8, "curve"))) == [
         "........",
         ".######.",
         ".#....#.",
@@ -224,7 +224,7 @@ def test_a_polygon_drawn_as_a_curve_is_its_outline():
 
 def test_a_polygon_that_crosses_itself_is_filled_even_odd():
     bow_tie = Polygon([(0, 0), (6, 6), (6, 0), (0, 6)])
-    assert picture(bow_tie.rasterise(same(7, 7))) == [
+    assert picture(bow_tie.rasterize(same(7, 7))) == [
         "#.....#",
         "##...##",
         "###.###",
@@ -237,14 +237,14 @@ def test_a_polygon_that_crosses_itself_is_filled_even_odd():
 
 def test_a_polygon_of_float_corners_covers_exactly_the_pixels_between():
     square = Polygon([(1.0, 1.0), (3.0, 1.0), (3.0, 3.0), (1.0, 3.0)])
-    assert picture(square.rasterise(same(4, 4))) == ["....", ".##.", ".##.", "...."]
+    assert picture(square.rasterize(same(4, 4))) == ["....", ".##.", ".##.", "...."]
 
 
 def test_a_curve_that_goes_round_the_whole_photo_has_nothing_to_draw():
     around = Polygon([(-40, -40), (900, -40), (30, 900)])
-    assert around.rasterise(same(40, 60)).all()
+    assert around.rasterize(same(40, 60)).all()
     with pytest.raises(ValueError, match="outline of this polygon"):
-        around.rasterise(same(40, 60, "curve"))
+        around.rasterize(same(40, 60, "curve"))
 
 
 @pytest.mark.parametrize(
@@ -258,22 +258,22 @@ def test_a_curve_that_goes_round_the_whole_photo_has_nothing_to_draw():
     ],
 )
 def test_a_box_is_filled_and_its_maxima_are_exclusive(box, rows):
-    assert picture(box.rasterise(same(4, 5))) == rows
+    assert picture(box.rasterize(same(4, 5))) == rows
 
 
 def test_a_mask_of_the_networks_size_is_itself():
     array = region("#..#", ".##.")
-    assert (Mask(array).rasterise(same(2, 4)) == array).all()
-    assert (Mask(array.astype(np.uint8) * 7).rasterise(same(2, 4)) == array).all()
+    assert (Mask(array).rasterize(same(2, 4)) == array).all()
+    assert (Mask(array.astype(np.uint8) * 7).rasterize(same(2, 4)) == array).all()
 
 
-@pytest.mark.parametrize(("photo_hw", "network_hw"), [((9, 13), (30, 40)), ((40, 31), (17, 12)), ((8, 8), (16, 16))])
-def test_a_mask_is_resized_as_the_official_demo_does(photo_hw, network_hw):
-    array = np.random.default_rng(0).random(photo_hw) > 0.8
+@pytest.mark.parametrize(("image_hw", "network_hw"), [((9, 13), (30, 40)), ((40, 31), (17, 12)), ((8, 8), (16, 16))])
+def test_a_mask_is_resized_as_the_official_demo_does(image_hw, network_hw):
+    array = np.random.default_rng(0).random(image_hw) > 0.8
     official = torch.nn.functional.interpolate(
         torch.from_numpy(array)[None, None].double(), network_hw, mode="bilinear", align_corners=False
     )
-    drawing = Mask(array).rasterise(Frame(photo_hw, network_hw))
+    drawing = Mask(array).rasterize(RasterFrame(image_hw, network_hw))
     assert (drawing == (official[0, 0].numpy() > 1e-12)).all()
 
 
@@ -281,7 +281,7 @@ def test_a_mask_is_resized_as_the_official_demo_does(photo_hw, network_hw):
 def test_a_mask_of_one_pixel_never_vanishes(y, x):
     array = np.zeros((80, 120), dtype=bool)
     array[y, x] = True
-    drawing = Mask(array).rasterise(Frame((80, 120), (8, 12)))
+    drawing = Mask(array).rasterize(RasterFrame((80, 120), (8, 12)))
     assert drawing[y // 10, x // 10]
     assert drawing.sum() == 1
 
@@ -298,14 +298,14 @@ def test_a_mask_keeps_a_read_only_copy():
 def test_mask_logits_cover_the_padded_input_four_pixels_each():
     logits = np.full((8, 8), -5.0, dtype=np.float32)
     logits[:, :3] = 5.0
-    drawing = Mask(logits=logits[None]).rasterise(Frame((100, 120), (25, 30)))
+    drawing = Mask(logits=logits[None]).rasterize(RasterFrame((100, 120), (25, 30)))
     assert drawing.shape == (25, 30)
     assert (drawing == (np.arange(30) < 12)).all()
 
 
 def test_mask_logits_of_another_photo_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 4\) do not cover the network's picture of \(25, 30\)"):
-        Mask(logits=np.ones((4, 4), np.float32)).rasterise(Frame((100, 120), (25, 30)))
+        Mask(logits=np.ones((4, 4), np.float32)).rasterize(RasterFrame((100, 120), (25, 30)))
 
 
 @pytest.mark.parametrize(
@@ -349,15 +349,15 @@ def test_every_kind_is_described_pickled_and_hashed(prompt, record, rule):
     assert json.loads(json.dumps(prompt.to_dict())) == record
     assert pickle.loads(pickle.dumps(prompt)).to_dict() == prompt.to_dict()
     assert {prompt: 1}[prompt] == 1
-    assert rasterisation_rule(prompt, "curve").startswith(rule)
+    assert rasterization_rule(prompt, "curve").startswith(rule)
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(prompt, dataclasses.fields(prompt)[0].name, None)
 
 
 def test_a_phrase_is_described():
     assert Text("the red car").to_dict() == {"kind": "text", "phrase": "the red car"}
-    assert rasterisation_rule(Polygon(TRIANGLE), "filled") == "polygon: filled"
-    assert rasterisation_rule(Polygon(TRIANGLE), "filled", is_outline=True).startswith("polygon: filled, bounds")
+    assert rasterization_rule(Polygon(TRIANGLE), "filled") == "polygon: filled"
+    assert rasterization_rule(Polygon(TRIANGLE), "filled", is_outline=True).startswith("polygon: filled, bounds")
 
 
 coordinate = st.integers(-30, 90) | st.floats(-30, 90)
@@ -383,13 +383,13 @@ def made(kind, *arguments):
 
 
 @given(proposals, sizes, sizes, st.sampled_from(["filled", "curve"]))
-def test_a_prompt_is_either_refused_or_leaves_a_trace(proposal, photo_hw, network_hw, polygon_rule):
-    prompt, frame = made(*proposal), Frame(photo_hw, network_hw, polygon_rule)
+def test_a_prompt_is_either_refused_or_leaves_a_trace(proposal, image_hw, network_hw, polygon_rule):
+    prompt, frame = made(*proposal), RasterFrame(image_hw, network_hw, polygon_rule)
     try:
-        drawing = prompt.rasterise(frame)
+        drawing = prompt.rasterize(frame)
     except ValueError:
         with pytest.raises(ValueError, match="outside the photo"):
-            prompt.rasterise(frame)
+            prompt.rasterize(frame)
         return
     assert drawing.shape == network_hw
     assert drawing.dtype == bool
@@ -400,7 +400,7 @@ def test_a_prompt_is_either_refused_or_leaves_a_trace(proposal, photo_hw, networ
 def test_filling_agrees_with_counting_turns(points):
     polygon = made(Polygon, points)
     try:
-        drawing = polygon.rasterise(same(9, 11))
+        drawing = polygon.rasterize(same(9, 11))
     except ValueError:
         reject()
     corners = np.array(polygon.positions)
@@ -414,5 +414,5 @@ def test_filling_agrees_with_counting_turns(points):
 
 
 def test_drawing_a_click_takes_well_under_a_millisecond():
-    frame, point = Frame((3000, 4000), (512, 683)), Point(1000, 2000)
-    assert min(timeit.repeat(lambda: point.rasterise(frame), number=20, repeat=5)) / 20 < 0.5e-3
+    frame, point = RasterFrame((3000, 4000), (512, 683)), Point(1000, 2000)
+    assert min(timeit.repeat(lambda: point.rasterize(frame), number=20, repeat=5)) / 20 < 0.5e-3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from seem.data.dataset import Examined
+from seem.data.dataset import ParsedObjects
 from seem.data.transforms import Augmentation, augment
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
@@ -305,11 +305,11 @@ class Listed:
     name, split, files, categories = "listed", "train", (), {1: TWO.objects[0].record.category}
 
     def __init__(self, *records):
-        self.photos = (TWO.record,)
+        self.images = (TWO.record,)
         self.objects = {TWO.record.id: records}
 
-    def examine(self, photo):
-        return Examined(self.objects[photo.id])
+    def parse_objects(self, photo):
+        return ParsedObjects(self.objects[photo.id])
 
 
 def test_masks_are_replaced_where_boxes_agree():

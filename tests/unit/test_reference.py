@@ -157,7 +157,7 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
     answers, surest = [], []
     for rule in (None, share):
         model = make("nano")
-        model.network.config = replace(model.network.config, reference_share=rule)
+        model.network.config = replace(model.network.config, reference_peak_ratio=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
         answer = photo._predictor.ask([ObjectPrompts.of((Reference(OTHER, BOX),))])[0][0]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageChops
 
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.prompts import Mask, Point, Text
 from seem.results import Labels, Provenance, Results, Segment
 from seem.vocabulary import Vocabulary
 
 COCO = Vocabulary.coco_panoptic()
-PANOPTIC = Provenance("panoptic", "nano", photo_name="street.jpg")
+PANOPTIC = Provenance("panoptic", "nano", image_name="street.jpg")
 
 
 def region(*rows):
@@ -54,7 +54,7 @@ def test_columns_are_in_the_photos_frame(three):
     assert three.labels == ("cat", "sky-other-merged", None)
     assert three.category_ids.tolist() == [17, 187, 0]
     assert three.ids.tolist() == [1, 2, 3]
-    assert three.photo_hw == (3, 5)
+    assert three.image_hw == (3, 5)
     assert three.categories[0]["name"] == "unlabelled"
 
 
@@ -362,7 +362,7 @@ def test_coco_json_says_everything():
         seconds={"encode": 0.5},
         rules=("point: 3 x 3 network pixels",),
         notes=("turned upright",),
-        photo_name="street.jpg",
+        image_name="street.jpg",
         orientation=6,
     )
     record = found([CAT], ["cat"], provenance=provenance, ids=[7]).to_coco(image_id=3)

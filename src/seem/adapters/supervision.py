@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from seem.coco_format import UNLABELLED
 from seem.errors import SeemError
-from seem.interchange import UNLABELLED
 from seem.results import Results
 from seem.vocabulary import Vocabulary
 

@@ -25,13 +25,13 @@ from seem.vocabulary import Vocabulary
 MODEL_KEY = "seem_model"  # metadata of our files: the model's name
 CLASSES_KEY, STUFF_KEY = "class_names", "class_stuff"  # what it was fine-tuned on, as JSON lists
 BACKGROUND_KEY = "class_background"  # "true" where pixels may be none of them
-EVEN_KEY = "even_presence"  # what counts as a half in the photo, among those classes
+PRESENCE_MIDPOINT_KEY = "even_presence"  # what counts as a half in the photo, among those classes
 EARLIER_MODULES = {"meaning": "text_embedding_head"}  # module names of earlier files, and today's
-REGION_KEY = "region_threshold"  # from which score on a region of one of them is kept
+REGION_THRESHOLD_KEY = "region_threshold"  # from which score on a region of one of them is kept
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class FineTuningData:
     """A part of a data set that a model was fine-tuned on: all of it, or nine tenths, where no other part was there."""
 
     spec: str
@@ -51,7 +51,7 @@ class LoadedNetwork:
     sha256: str
     tokenizer: Callable[[], BytePairTokenizer]
     classes: Vocabulary | None = None
-    learnt: tuple[Learnt, ...] = ()
+    learnt: tuple[FineTuningData, ...] = ()
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
@@ -79,7 +79,7 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             raise SeemError(f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}.")
-    check_finite(tensors, source)
+    check_tensors_finite(tensors, source)
     network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
     return network
 
@@ -93,7 +93,7 @@ def current_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
+def check_tensors_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     """Raise `SeemError` that names the first tensor with NaN or infinity in it: such weights answer nothing."""
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.sum(dtype=torch.float32).isfinite():
@@ -110,11 +110,11 @@ def read_official(path: Path, network: Segmenter) -> Converted:
         converted = from_official(tensors, network.state_dict())
     except ValueError as error:
         raise SeemError(f"{path} is no {network.config.name} checkpoint: {error}") from None
-    check_finite(converted.tensors, path)
+    check_tensors_finite(converted.tensors, path)
     return converted
 
 
-def convert(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
+def convert_official(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
     """Write the authors' checkpoint as a safetensors file of ours; returns the official keys left out on purpose.
 
     Raises `SeemError` as `read_official` does, and when `out` cannot be written.

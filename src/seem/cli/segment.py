@@ -1,11 +1,10 @@
-"""`seem segment`: photos in, overlays, masks and JSON files out."""
+"""`seem segment`: photos to overlays, masks and JSON files."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,44 +16,20 @@ from seem.cli.detections import Detected, read_detections
 from seem.cli.errors import FAILED, explain
 from seem.cli.options import (
     FLAG,
-    OBJECT,
-    RESULTS,
-    AudioOption,
-    BoxOption,
-    DeviceOption,
-    ModelOption,
-    NotPointOption,
-    NotScribbleOption,
-    NotStrokeOption,
-    ObjectOption,
-    OutOption,
-    OverwriteOption,
-    PointOption,
-    PolygonOption,
-    Precision,
-    PrecisionOption,
-    QuietOption,
-    ReferenceBoxOption,
-    ReferenceMaskOption,
-    ReferenceOption,
-    ReferencePointOption,
-    ReferenceTextOption,
-    ScribbleOption,
-    SizeOption,
-    StrokeOption,
-    TextOption,
-    Values,
-    WidthOption,
+    RESULTS_PANEL,
+    ModelOptions,
+    OutputOptions,
+    PhotosArgument,
+    PromptOptions,
+    takes_option_groups,
 )
-from seem.cli.photos import Job, plan
-from seem.cli.prompts import box_in, in_order, read, read_objects
-from seem.cli.report import Report
+from seem.cli.prompts import objects_from_options
+from seem.cli.report import ProgressReporter
+from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
 from seem.loading import load
-from seem.preparing import checked_size
-from seem.prompts import Box, Prompt, Text, VisualPrompt
+from seem.preprocess import check_short_side
 from seem.results import Results
-from seem.vocabulary import SHIPPED, Vocabulary
 
 
 class Task(str, Enum):
@@ -292,108 +267,31 @@ NOTHING = "none"
 
 def segment(
     ctx: typer.Context,
-    photos: Annotated[
-        list[str],
-        typer.Argument(metavar="PHOTO", help="Files, folders, patterns in quotes, or - for standard input."),
-    ],
-    point: PointOption = None,
-    not_point: NotPointOption = None,
-    box: BoxOption = None,
-    text: TextOption = None,
-    stroke: StrokeOption = None,
-    not_stroke: NotStrokeOption = None,
-    scribble: ScribbleOption = None,
-    not_scribble: NotScribbleOption = None,
-    width: WidthOption = None,
-    polygon: PolygonOption = None,
-    mask: Annotated[
-        Values, typer.Option(metavar="FILE", help="A picture of its size, black outside.", rich_help_panel=OBJECT)
-    ] = None,
-    audio: AudioOption = None,
-    reference: ReferenceOption = None,
-    reference_point: ReferencePointOption = None,
-    reference_box: ReferenceBoxOption = None,
-    reference_mask: ReferenceMaskOption = None,
-    reference_text: ReferenceTextOption = None,
-    candidates: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="So many alternatives, the best first (SEEM; nano has one).", rich_help_panel=OBJECT
-        ),
-    ] = 1,
-    second_look: Annotated[
-        bool,
-        typer.Option("--second-look", metavar=FLAG, help="Zoom in on it and look again.", rich_help_panel=OBJECT),
-    ] = False,
-    object_: ObjectOption = 0,
-    task: Annotated[
-        Task | None,
-        typer.Option(metavar="panoptic|instance|semantic", help="Default: panoptic.", rich_help_panel=PHOTO),
-    ] = None,
-    find: Annotated[
-        Values, typer.Option(metavar="PHRASE", help="All that a phrase fits, scored.", rich_help_panel=PHOTO)
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...|none", help="With --find: what else it may be. Default: COCO's.", rich_help_panel=PHOTO
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,NAME,...|ade20k", help="Instead of the model's own, or COCO's 133.", rich_help_panel=PHOTO
-        ),
-    ] = None,
-    template: Annotated[
-        Values,
-        typer.Option(metavar='"a {}"', help="A sentence to say class names in; several.", rich_help_panel=PHOTO),
-    ] = None,
-    background: Annotated[
-        bool,
-        typer.Option("--background", metavar=FLAG, help="Semantic: a pixel may be no class.", rich_help_panel=PHOTO),
-    ] = False,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A detector's boxes to masks (COCO's format).", rich_help_panel=PHOTO),
-    ] = None,
-    everything: Annotated[
-        bool,
-        typer.Option("--everything", metavar=FLAG, help="Every mask there is, classes aside.", rich_help_panel=PHOTO),
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0-1", help="Leave out what scores lower; also for --text and --find.", rich_help_panel=PHOTO
-        ),
-    ] = None,
-    caption: Annotated[
-        bool,
-        typer.Option("--caption", metavar=FLAG, help="Describe it in a sentence (X-Decoder).", rich_help_panel=PHOTO),
-    ] = False,
-    caption_box: Annotated[
-        str | None,
-        typer.Option(metavar="X0,Y0,X1,Y1", help="Describe what is in a box (X-Decoder).", rich_help_panel=PHOTO),
-    ] = None,
-    model: ModelOption = "nano",
-    device: DeviceOption = None,
-    precision: PrecisionOption = Precision.AUTO,
-    size: SizeOption = None,
-    out: OutOption = Path("seem-out"),
+    *,
+    photos: PhotosArgument,
+    prompts: PromptOptions,
+    answer: AnswerOptions,
+    image: FullImageOptions,
+    network: ModelOptions,
+    output: OutputOptions,
     embeddings: Annotated[
         bool,
         typer.Option(
-            "--embeddings", metavar=FLAG, help="Also write a vector for each mask (.npy).", rich_help_panel=RESULTS
+            "--embeddings",
+            metavar=FLAG,
+            help="Also write an embedding vector for each mask (.npy).",
+            rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
-    overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", metavar=FLAG, help="Print the JSON file of every photo in one line.", rich_help_panel=RESULTS
+            "--json",
+            metavar=FLAG,
+            help="Print the JSON file of every photo as one line.",
+            rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Segment photos: one object, several, or everything.
 
@@ -413,51 +311,66 @@ def segment(
 
     seem segment street.jpg --everything
 
-    Pixels are (x, y) of the photo as shown: 410 is the centre of a pixel, 410.0 its left edge.
+    Coordinates are pixels (x, y) of the photo as shown: 410 is the centre of a pixel, 410.0 its left edge.
     """
-    given = {
-        "point": point,
-        "not_point": not_point,
-        "box": box,
-        "text": text,
-        "stroke": stroke,
-        "not_stroke": not_stroke,
-        "scribble": scribble,
-        "not_scribble": not_scribble,
-        "width": width,
-        "polygon": polygon,
-        "mask": mask,
-        "audio": audio,
-        "reference": reference,
-        "reference_point": reference_point,
-        "reference_box": reference_box,
-        "reference_mask": reference_mask,
-        "reference_text": reference_text,
-        "object": [""] * object_,
-    }
-    objects = read_objects(in_order(ctx, {name: values or [] for name, values in given.items()}))
-    question = Question.of(
-        objects,
-        task,
-        classes,
-        threshold,
-        find or (),
-        candidates,
-        caption,
-        everything,
-        second_look,
-        against,
-        caption_box,
-        boxes,
-        template or (),
-        background,
-    )
-    jobs = plan(photos, out, overwrite)
-    report = Report(len(jobs), out, as_json, quiet)
+    answer.warn_deprecated()
+    request = SegmentRequest.from_options(objects_from_options(ctx, prompts), answer, image)
+    jobs = plan_jobs(photos, output.out, output.overwrite)
+    reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     started = time.perf_counter()
-    network = load(model, device, precision.value)
-    question.check_taken(network)
-    checked_size(size, network.network.config.image)
-    report.loaded(network, time.perf_counter() - started)
-    if code := segment_all(network, question, jobs, size, overwrite, report, embeddings):
+    model = load(network.model, network.device, network.precision.value)
+    request.check_model(model)
+    check_short_side(network.size, model.network.config.image)
+    reporter.model_loaded(model, time.perf_counter() - started)
+    segmentation = ImageSegmentation(model, request, network.size, output.overwrite, embeddings, reporter)
+    code = segmentation.run(jobs)
+    if code:
         raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSegmentation:
+    """A request to a loaded model, with the settings that hold for every image."""
+
+    model: Model
+    request: SegmentRequest
+    size: int | None
+    overwrite: bool
+    embeddings: bool
+    reporter: ProgressReporter
+
+    def run(self, jobs: Sequence[ImageJob]) -> int:
+        """Segment one image after the other and return the exit code; an error ends that image alone.
+
+        The exit code is that of a single image, or 1 if any of several failed.
+        """
+        codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
+        num_failed = sum(code > 0 for code in codes)
+        self.reporter.finished(num_failed)
+        if len(jobs) == 1:
+            return codes[0]
+        return EXIT_FAILED if num_failed else 0
+
+    def segment(self, job: ImageJob) -> int:
+        """Segment one image, write the results and return the exit code.
+
+        Raises `OSError` if results cannot be written, which would happen to every other image as well.
+        """
+        try:
+            results = self.request.run(self.model.encode(job.image.open(), self.size))
+            started = time.perf_counter()
+            named = with_image_name(results, job.image.name)
+            paths = named.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
+        except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
+                raise
+            return report_error(error, about=job.image.source)
+        saving = time.perf_counter() - started
+        writing = saving - results.seconds.get("labels", 0.0)  # labels are computed when they are saved
+        self.reporter.image_saved(job, results, paths, writing)
+        return 0
+
+
+def with_image_name(results: Results, name: Path) -> Results:
+    """Return results whose JSON file names the image with its sub-folder."""
+    return replace(results, provenance=replace(results.provenance, image_name=name.as_posix()))

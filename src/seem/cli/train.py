@@ -143,7 +143,7 @@ def check_nano(
     overwrite: bool,
 ) -> None:
     """Refuse what the recipe of the embedded model does not know, and a folder that holds another run."""
-    from seem.data.opening import Spec
+    from seem.data.opening import DatasetSpec
     from seem.recipes.nano import WEIGHTS_FILE
     from seem.training.engine import STATE_FILE
 
@@ -155,7 +155,7 @@ def check_nano(
             "The recipe 'nano' takes no --freeze, --size, --device, --shard, --finer-masks and none of SEEM's "
             "ablations; the recipe 'seem' and seem finetune do."
         )
-    specs = [Spec.parse(text) for text in request.data]
+    specs = [DatasetSpec.parse(text) for text in request.data]
     if len(specs) != 1 or specs[0].kind not in (None, "pack") or specs[0].weight != 1:
         raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER.")
     if resume and overwrite:
@@ -172,7 +172,7 @@ def train_nano(request: FineTuningRequest, model: str | None, *, overwrite: bool
     from contextlib import nullcontext
     from dataclasses import replace
 
-    from seem.data.opening import Spec
+    from seem.data.opening import DatasetSpec
     from seem.finetuning.run import begin_folder, counted, meet, nothing
     from seem.loading import embedded
     from seem.recipes import nano
@@ -198,6 +198,6 @@ def train_nano(request: FineTuningRequest, model: str | None, *, overwrite: bool
     say(f"{counted(settings.steps, 'step')} of {settings.batch} photos{each} {rate}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
-        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
+        nano.run(DatasetSpec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
     say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
-from seem.data.dataset import ALL, Dataset, Examined, Outline, Weighted
-from seem.data.inspection import DataReport, inspect
-from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, Dataset, ParsedObjects, WeightedDataset
+from seem.data.inspection import DatasetReport, inspect_dataset
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.records import (
-    Category,
+    CategoryRecord,
     DataError,
-    Expression,
     Flaw,
+    ImageRecord,
     ObjectRecord,
     PanopticTruth,
-    PhotoRecord,
+    ReferringExpression,
 )
 from seem.training.validation import is_semantic
 
@@ -58,7 +58,7 @@ class TrainingData:
     `same`: the photos judged on are those learnt from, for want of others.
     """
 
-    train: tuple[Weighted, ...]
+    train: tuple[WeightedDataset, ...]
     held: tuple[Dataset, ...]
     same: bool
     fingerprint: str
@@ -69,7 +69,7 @@ class TrainingData:
         found = {
             record.category.text
             for each in self.train
-            for photo in each.dataset.photos
+            for photo in each.dataset.images
             for record in each.dataset.objects[photo.id]
         }
         return tuple(sorted(found - {""}))
@@ -91,22 +91,22 @@ class TrainingData:
     @property
     def num_photos(self) -> tuple[int, int]:
         """Photos to learn from, and to be judged on."""
-        return sum(len(each.dataset.photos) for each in self.train), sum(len(each.photos) for each in self.held)
+        return sum(len(each.dataset.images) for each in self.train), sum(len(each.images) for each in self.held)
 
 
-def inspect_source(spec: str, step: Callable[[], object] = lambda: None) -> tuple[DataSource, list[DataReport]]:
+def inspect_source(spec: str, step: Callable[[], object] = lambda: None) -> tuple[DataSource, list[DatasetReport]]:
     """Look at a data set, decide which parts are for what, and which photos cannot be used.
 
     Raises `DataError` where there is none, or where nothing can be read.
     """
-    parsed = Spec.parse(spec)
+    parsed = DatasetSpec.parse(spec)
     names = list_splits(parsed)
     train = "train" if "train" in names else names[0]
     held = next((name for name in HELD_OUT if name in names and name != train), None)
-    reports = [inspect(open_dataset(parsed, train, tolerant=True), step=step)]
+    reports = [inspect_dataset(open_dataset(parsed, train, tolerant=True), step=step)]
     if held is not None:
-        reports.append(inspect(open_dataset(parsed, held, tolerant=True), step=step))
-    unusable = [tuple(sorted(report.unusable)) for report in reports]
+        reports.append(inspect_dataset(open_dataset(parsed, held, tolerant=True), step=step))
+    unusable = [tuple(sorted(report.unusable_images)) for report in reports]
     return DataSource(spec, train, held, unusable[0], unusable[1] if held is not None else ()), reports
 
 
@@ -120,13 +120,13 @@ def open_training_data(
 
     `change` is done to what is learnt from. Raises `DataError` if no photo with a mask is left.
     """
-    train: list[Weighted] = []
+    train: list[WeightedDataset] = []
     held: list[Dataset] = []
     same = False
     for source in sources:
-        spec = Spec.parse(source.spec)
+        spec = DatasetSpec.parse(source.spec)
         learnt = usable(change(open_dataset(spec, source.train, tolerant=True)), source.left_out)
-        if not learnt.photos:
+        if not learnt.images:
             raise DataError(
                 f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
             )
@@ -134,9 +134,9 @@ def open_training_data(
             learnt, judged = divided(learnt, seed)
         else:
             judged = usable(open_dataset(spec, source.held, tolerant=True), source.held_left_out)
-        if not judged.photos:
+        if not judged.images:
             judged, same = learnt, True
-        train.append(Weighted(learnt, spec.weight))
+        train.append(WeightedDataset(learnt, spec.weight))
         held.append(judged)
     return TrainingData(tuple(train), tuple(held), same, fingerprint_of((*(each.dataset for each in train), *held)))
 
@@ -144,30 +144,30 @@ def open_training_data(
 def usable(dataset: Dataset, left_out: Iterable[int]) -> UsableDataset:
     """Keep the photos that show anything, without those to be left out."""
     whole = without_images(dataset, left_out)
-    return UsableDataset(dataset, tuple(photo for photo in whole.photos if whole.objects[photo.id]))
+    return UsableDataset(dataset, tuple(photo for photo in whole.images if whole.objects[photo.id]))
 
 
 def without_images(dataset: Dataset, left_out: Iterable[int]) -> UsableDataset:
     """Keep all photos but those with the ids `left_out`."""
     gone = frozenset(left_out)
-    return UsableDataset(dataset, tuple(photo for photo in dataset.photos if photo.id not in gone))
+    return UsableDataset(dataset, tuple(photo for photo in dataset.images if photo.id not in gone))
 
 
 def divided(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDataset]:
     """Hold a tenth of the photos out, one at least; nothing of a single photo. Frames of one video stay together."""
-    groups: dict[str, list[PhotoRecord]] = {}
-    for photo in dataset.photos:
+    groups: dict[str, list[ImageRecord]] = {}
+    for photo in dataset.images:
         groups.setdefault(photo.sequence or f"photo {photo.id}", []).append(photo)
     names = sorted(groups)
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    wanted = max(1, round(SHARE * len(dataset.photos))) if len(names) > 1 else 0
+    wanted = max(1, round(SHARE * len(dataset.images))) if len(names) > 1 else 0
     held: set[int] = set()
     for place in order:
-        if len(held) < wanted and len(held) + len(groups[names[place]]) < len(dataset.photos):
+        if len(held) < wanted and len(held) + len(groups[names[place]]) < len(dataset.images):
             held |= {photo.id for photo in groups[names[place]]}
     return (
-        UsableDataset(dataset.whole, tuple(photo for photo in dataset.photos if photo.id not in held)),
-        UsableDataset(dataset.whole, tuple(photo for photo in dataset.photos if photo.id in held)),
+        UsableDataset(dataset.whole, tuple(photo for photo in dataset.images if photo.id not in held)),
+        UsableDataset(dataset.whole, tuple(photo for photo in dataset.images if photo.id in held)),
     )
 
 
@@ -176,14 +176,14 @@ def fingerprint_of(datasets: Iterable[Dataset]) -> str:
     digest = hashlib.sha256()
     for dataset in datasets:
         digest.update(f"{dataset.name} {dataset.split}\n".encode())
-        for photo in dataset.photos:
+        for photo in dataset.images:
             digest.update(f"{photo.id} {photo.path.name} {photo.hw}\n".encode())
             for record in dataset.objects[photo.id]:
                 digest.update(f"{record.category.text} {record.area} {record.counts}\n".encode())
     return digest.hexdigest()
 
 
-def is_sound(record: ObjectRecord, photo: PhotoRecord, categories: Mapping[int, Category]) -> bool:
+def is_sound(record: ObjectRecord, photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> bool:
     """Whether an object can be learnt from: of the photo's size, not empty, of a known class, in a real box."""
     return (
         record.hw == photo.hw
@@ -193,21 +193,21 @@ def is_sound(record: ObjectRecord, photo: PhotoRecord, categories: Mapping[int, 
     )
 
 
-Improve: TypeAlias = "Callable[[PhotoRecord, ObjectRecord], ObjectRecord]"
+Improve: TypeAlias = "Callable[[ImageRecord, ObjectRecord], ObjectRecord]"
 
 
 class SoundObjects(_ByPhoto):
     """The objects of photos that can be learnt from, looked up when asked."""
 
-    def __init__(self, dataset: Dataset, photos: Sequence[PhotoRecord], improve: Improve) -> None:
+    def __init__(self, dataset: Dataset, photos: Sequence[ImageRecord], improve: Improve) -> None:
         self._dataset = dataset
         self._photos = {photo.id: photo for photo in photos}
         self._improve = improve
 
-    def __getitem__(self, photo_id: int) -> tuple[ObjectRecord, ...]:
-        photo = self._photos[photo_id]
+    def __getitem__(self, image_id: int) -> tuple[ObjectRecord, ...]:
+        photo = self._photos[image_id]
         categories = self._dataset.categories
-        found = self._dataset.examine(photo).objects
+        found = self._dataset.parse_objects(photo).objects
         return tuple(self._improve(photo, r) for r in found if is_sound(r, photo, categories))
 
     def __iter__(self) -> Iterator[int]:
@@ -224,10 +224,10 @@ class UsableDataset:
     """
 
     def __init__(
-        self, whole: Dataset, photos: tuple[PhotoRecord, ...], improve: Improve = lambda _, record: record
+        self, whole: Dataset, photos: tuple[ImageRecord, ...], improve: Improve = lambda _, record: record
     ) -> None:
         self.whole = whole
-        self.photos = photos
+        self.images = photos
         self.objects = SoundObjects(whole, photos, improve)
 
     @property
@@ -238,7 +238,7 @@ class UsableDataset:
     @property
     def split(self) -> str:
         """Which part of it this is from."""
-        return self.whole.split if self.whole.split != ALL else "all"
+        return self.whole.split if self.whole.split != ALL_SPLIT else "all"
 
     @property
     def path(self) -> Path:
@@ -251,56 +251,56 @@ class UsableDataset:
         return self.whole.files
 
     @property
-    def categories(self) -> Mapping[int, Category]:
+    def categories(self) -> Mapping[int, CategoryRecord]:
         """Classes by their id in this set."""
         return self.whole.categories
 
     @property
-    def expressions(self) -> tuple[Expression, ...]:
+    def expressions(self) -> tuple[ReferringExpression, ...]:
         """Referring expressions of the photos that are kept."""
-        here = {photo.id for photo in self.photos}
-        return tuple(each for each in self.whole.expressions if each.photo_id in here)
+        here = {photo.id for photo in self.images}
+        return tuple(each for each in self.whole.expressions if each.image_id in here)
 
     @property
     def flaws(self) -> tuple[Flaw, ...]:
         """Nothing: what is wrong has been left out."""
         return ()
 
-    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+    def pixels(self, photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB."""
-        return self.whole.image(photo)
+        return self.whole.pixels(photo)
 
-    def file_of(self, photo: PhotoRecord) -> bytes:
+    def read_encoded(self, photo: ImageRecord) -> bytes:
         """Read a photo as it is stored, byte for byte."""
-        return self.whole.file_of(photo)
+        return self.whole.read_encoded(photo)
 
-    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+    def panoptic(self, photo: ImageRecord) -> PanopticTruth | None:
         """Read the complete partition of a photo."""
         return self.whole.panoptic(photo)
 
-    def semantic(self, photo: PhotoRecord) -> Integer[np.ndarray, "h w"] | None:
+    def semantic(self, photo: ImageRecord) -> Integer[np.ndarray, "h w"] | None:
         """Read the map of category ids."""
         return self.whole.semantic(photo)
 
-    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+    def void(self, photo: ImageRecord) -> Bool[np.ndarray, "h w"] | None:
         """Tell which pixels nobody labelled."""
         return self.whole.void(photo)
 
-    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+    def complete_names(self, photo: ImageRecord) -> frozenset[str]:
         """Names for which the photo's annotation is complete.
 
         Where an object has been left out, nobody knows of which class: then only of what is seen.
         """
         complete = self.whole.complete_names(photo)
-        found, sound = self.whole.examine(photo), self.objects[photo.id]
+        found, sound = self.whole.parse_objects(photo), self.objects[photo.id]
         if not found.flaws and len(sound) == len(found.objects):
             return complete
         return complete & {record.category.text for record in sound}
 
-    def examine(self, photo: PhotoRecord) -> Examined:
+    def parse_objects(self, photo: ImageRecord) -> ParsedObjects:
         """Read the objects of a photo that can be learnt from."""
-        return Examined(self.objects[photo.id])
+        return ParsedObjects(self.objects[photo.id])
 
-    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+    def polygons(self, photo: ImageRecord) -> Sequence[AnnotatedPolygons]:
         """Return the polygons of a photo as they are written."""
-        return self.whole.outlines(photo)
+        return self.whole.polygons(photo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from seem.data.dataset import Dataset
-from seem.data.records import ObjectRecord, PhotoRecord
+from seem.data.records import ImageRecord, ObjectRecord
 from seem.finetuning.datasets import UsableDataset
 
 AGREES = 0.7
@@ -18,9 +18,9 @@ def with_finer_masks(dataset: Dataset, finer: Dataset) -> UsableDataset:
     Class, id and phrases stay; the mask and its area are the other's, whichever of its boxes agrees best. Regions of
     stuff and groups stay as they are.
     """
-    masks = {photo.id: photo for photo in finer.photos}
+    masks = {photo.id: photo for photo in finer.images}
 
-    def improve(photo: PhotoRecord, record: ObjectRecord) -> ObjectRecord:
+    def improve(photo: ImageRecord, record: ObjectRecord) -> ObjectRecord:
         other = masks.get(photo.id)
         if other is None or other.hw != photo.hw or not record.category.is_thing or record.is_group:
             return record
@@ -30,7 +30,7 @@ def with_finer_masks(dataset: Dataset, finer: Dataset) -> UsableDataset:
             return record
         return replace(record, counts=best[1].counts, area=best[1].area)
 
-    return UsableDataset(dataset, tuple(dataset.photos), improve)
+    return UsableDataset(dataset, tuple(dataset.images), improve)
 
 
 def box_iou(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:

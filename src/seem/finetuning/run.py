@@ -31,17 +31,17 @@ from seem.api import Model
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
-    EVEN_KEY,
     MODEL_KEY,
-    REGION_KEY,
+    PRESENCE_MIDPOINT_KEY,
+    REGION_THRESHOLD_KEY,
     STUFF_KEY,
     LoadedNetwork,
 )
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.data.dataset import Dataset
-from seem.data.inspection import DataReport
-from seem.data.opening import Spec, open_dataset
-from seem.data.pack import PhotoBank
+from seem.data.inspection import DatasetReport
+from seem.data.opening import DatasetSpec, open_dataset
+from seem.data.pack import ImageBank
 from seem.data.transforms import Augmentation
 from seem.errors import SeemError
 from seem.finetuning.datasets import DataSource, TrainingData, inspect_source, open_training_data
@@ -49,7 +49,7 @@ from seem.finetuning.finer_masks import with_finer_masks
 from seem.loading import open_file, open_network, usable_device
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
-from seem.simulation.strokes import PUBLISHED, PolygonRule
+from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training import room
 from seem.training.course import Arithmetic, Course, LossOf, loss_for, priced, steps_of
 from seem.training.curves import RESULTS_FILE, Board, Results, read_log
@@ -100,7 +100,7 @@ FASTER = 0.95  # bfloat16 must need at most this share of float32's time ...
 CLOSE = 0.05  # ... and its loss may differ by this share
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")  # as SEEM froze them
 FAMILY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # phrases are asked apart
-PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED, again=False)
+PUBLISHED_MIX = replace(FAMILY_MIX, negative=0.0, habits=PUBLISHED_STROKES, again=False)
 PUBLISHED_OBJECTS = 10
 NANO_SIZE, FAMILY_SIZE, PUBLISHED_SIZE = 224, 512, 1024  # canvas, pixels
 LARGEST = 4096
@@ -293,7 +293,7 @@ def finetune(
     quiet: Say = nothing if rank else say
     if rank == 0 and not going_on:
         plan = make_plan(request, device, quiet, objective, base, finer_masks)
-        with written_aside(request.out / RUN_FILE) as aside:
+        with atomic_write(request.out / RUN_FILE) as aside:
             aside.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
     meet(processes)
     plan = read_plan(request)
@@ -367,7 +367,7 @@ def read_plan(request: FineTuningRequest) -> Plan:
 
 def place_of(spec: str) -> tuple[str | None, Path, float]:
     """Return what a specification means, however its path is written."""
-    parsed = Spec.parse(spec)
+    parsed = DatasetSpec.parse(spec)
     return parsed.kind, parsed.path.resolve(), parsed.weight
 
 
@@ -441,7 +441,7 @@ def make_plan(
     say(
         f"To learn from: {counted(learnt, 'photo')}, {counted(len(material.classes), 'class')}{named(material.classes)}"
     )
-    silent = sum(r.photos - len(r.unusable) for _, reports in surveyed for r in reports) - learnt
+    silent = sum(r.images - len(r.unusable_images) for _, reports in surveyed for r in reports) - learnt
     silent -= 0 if material.same else judged
     if silent > 0:
         say(f"Not used: {counted(silent, 'photo')} without a mask")
@@ -539,7 +539,7 @@ def named_of(material: TrainingData, processes: int) -> int:
     the shares, photos are then asked everything in some steps only (`rest_of`).
     """
     told = any(
-        each.dataset.complete_names(photo) for each in material.train for photo in each.dataset.photos[:LOOKED_AT]
+        each.dataset.complete_names(photo) for each in material.train for photo in each.dataset.images[:LOOKED_AT]
     )
     if not told:
         return 0
@@ -552,7 +552,7 @@ def rest_of(named: int) -> int:
 
 
 def course_of(
-    network: Segmenter, bank: PhotoBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
+    network: Segmenter, bank: ImageBank, size: int, batch: int, seed: int, named: int, *, as_published: bool
 ) -> Course:
     """Say how samples are drawn for a network of either kind; polygons are drawn as it reads them."""
     if network.text_embedding_head is not None:
@@ -560,7 +560,7 @@ def course_of(
     else:
         how, mix = (Augmentation.published(), PUBLISHED_MIX) if as_published else (Augmentation(), FAMILY_MIX)
         course = Course(bank, size, batch, seed, PUBLISHED_OBJECTS, mix, augmentation=how)
-    habits = replace(course.mix.habits, polygons=PolygonRule(network.config.polygon_rule))
+    habits = replace(course.mix.habits, polygon_rule=network.config.polygon_rule)
     return replace(course, mix=replace(course.mix, habits=habits))
 
 
@@ -568,20 +568,20 @@ def change_of(finer_masks: str | None) -> Callable[[Dataset], Dataset]:
     """Say what is done to the data that are learnt from: nothing, or finer masks."""
     if finer_masks is None:
         return lambda dataset: dataset
-    finer = open_dataset(Spec("lvis", Path(finer_masks)), "train", tolerant=True)
+    finer = open_dataset(DatasetSpec("lvis", Path(finer_masks)), "train", tolerant=True)
     return lambda dataset: with_finer_masks(dataset, finer)
 
 
-def tell_data(source: DataSource, reports: Sequence[DataReport], say: Say) -> None:
+def tell_data(source: DataSource, reports: Sequence[DatasetReport], say: Say) -> None:
     """Report what is in a data set and what is left out of it."""
     for report in reports:
         for line in report.lines():
             say(line)
         if report.flaws:
-            photos = len(report.unusable)
+            photos = len(report.unusable_images)
             left = f"{counted(photos, 'photo')} and all" if photos else "All"
             say(f"{left} annotations that cannot be read, or are empty, are left out; the rest is used.")
-    if source.held is None and reports[0].photos > 1:
+    if source.held is None and reports[0].images > 1:
         say(f"{source.spec} has no part of its own to be judged on: a tenth is held out.")
 
 
@@ -782,13 +782,13 @@ def judging(network: nn.Module) -> Iterator[None]:
             module.training = modes[name]
 
 
-def bank_of(material: TrainingData, size: int, out: Path) -> PhotoBank:
+def bank_of(material: TrainingData, size: int, out: Path) -> ImageBank:
     """Keep the photos to learn from in one file, as large as the canvas needs them, if the disk has room for that."""
     longest = max(320, round(size * 384 / 224))
     cache = out / CACHE_FILE
     needed = material.num_photos[0] * PHOTO_BYTES * (longest / 320) ** 2
     keep = cache.is_file() or needed <= CACHE_SHARE * shutil.disk_usage(out).free
-    return PhotoBank.from_datasets(list(material.train), longest_side=longest, cache=cache, keep=keep)
+    return ImageBank.from_datasets(list(material.train), longest_side=longest, cache=cache, keep=keep)
 
 
 def check_room(out: Path, network: nn.Module) -> None:
@@ -863,7 +863,7 @@ class Run:
         meet(self.processes)
         return self.finish()
 
-    def bank(self) -> PhotoBank:
+    def bank(self) -> ImageBank:
         """Read the photos; the first process writes the cache that the others read."""
         if self.rank:
             meet(self.processes)
@@ -978,10 +978,12 @@ class Run:
             return None, None
         there = measure_presence(self.best(), self.material.held, FINAL_PHOTOS)
         if there is not None:
-            self.note({EVEN_KEY: f"{there.even:.4g}"})
+            self.note({PRESENCE_MIDPOINT_KEY: f"{there.even:.4g}"})
         regions = measure_regions(self.best(), self.material.held)  # their scores depend on the other threshold
         if regions is not None:
-            self.note({REGION_KEY: str(regions.threshold)})  # all digits: the score of a region that is to be kept
+            self.note(
+                {REGION_THRESHOLD_KEY: str(regions.threshold)}
+            )  # all digits: the score of a region that is to be kept
         return there, regions
 
     def note(self, metadata: Mapping[str, str]) -> None:
@@ -1071,5 +1073,5 @@ def best_of(out: Path) -> int:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file aside, then rename it."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -78,7 +78,7 @@ def run(
     live: Say | None = None,
 ) -> FineTuningResult:
     """Train a model of the SEEM family by the published recipe."""
-    card = zoo.KNOWN.get(request.model)
+    card = zoo.MODEL_CARDS.get(request.model)
     if card is not None and card.family == "nano":
         raise ValueError(
             "The recipe 'seem' trains models of the SEEM family; for nano: seem train nano, or seem finetune."

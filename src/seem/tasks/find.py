@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, connected_components
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct_masks
 

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from seem.checkpoints.safe import settle
+from seem.checkpoints.safe import flush_to_disk
 from seem.errors import SeemError
 from seem.training.muon import Muon
 
@@ -454,7 +454,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
     aside = file.with_suffix(".part")
     try:
         torch.save(dict(state), aside)
-        settle(aside)
+        flush_to_disk(aside)
         aside.replace(file)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
         with suppress(OSError):

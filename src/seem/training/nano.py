@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.data.transforms import Sample
+from seem.data.transforms import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import RefinedMasks, outline_logits, prompt_maps
@@ -177,7 +177,7 @@ def encode_texts(
     return book.encode(model, texts), TextRows(names, {text: i for i, text in enumerate(texts)})
 
 
-def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random.Generator) -> tuple[str, ...]:
+def choose_names(samples: Sequence[TrainingSample], objective: Objective, rng: np.random.Generator) -> tuple[str, ...]:
     """Return the class names of a step: all that are present, some that are not, and the background last."""
     present = {name for sample in samples for name in sample.names if name}
     candidates = sorted({name for sample in samples for name in sample.complete_names} - present)
@@ -187,7 +187,11 @@ def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random
 
 
 def naming_loss(
-    model: Segmenter, samples: Sequence[Sample], book: PhraseBook, objective: Objective, rng: np.random.Generator
+    model: Segmenter,
+    samples: Sequence[TrainingSample],
+    book: PhraseBook,
+    objective: Objective,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Ask photos for nothing but names, of places and of objects: only the backbone and the map of meaning run."""
     assert model.text_embedding_head is not None
@@ -202,7 +206,7 @@ def naming_loss(
 def named_terms(
     model: Segmenter,
     meaning: Float[Tensor, "b d h4 w4"],
-    samples: Sequence[Sample],
+    samples: Sequence[TrainingSample],
     names: Names,
     objective: Objective,
 ) -> Tensor:
@@ -332,7 +336,7 @@ def name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: Names)
 
 
 def meaning_terms(
-    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: Names
+    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: Names
 ) -> Tensor:
     """Ask every place of the photos that are annotated completely for its name.
 
@@ -354,7 +358,7 @@ def meaning_terms(
 
 
 def thing_terms(
-    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: Names
+    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: Names
 ) -> Tensor:
     """Ask what the places of every object mean together for its name, each class of a photo once."""
     device = meaning.device
@@ -371,7 +375,7 @@ def thing_terms(
     return torch.stack(losses).mean() if losses else torch.zeros((), device=device)
 
 
-def place_names(sample: Sample, names: Names, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
+def place_names(sample: TrainingSample, names: Names, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Return the name at the middle of every cell (-1 = unknown), and how much the cell counts (1 in all, or 0)."""
     middle = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     labels = np.full(sample.ignore.shape, len(names.index) - 1)

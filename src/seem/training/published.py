@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.data.transforms import Sample
+from seem.data.transforms import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
 from seem.models.decoder.policy import RowKind
@@ -219,7 +219,7 @@ def charged_kinds(model: Segmenter, asked: frozenset[RowKind], head: int) -> fro
     return asked - WHOLE_PHOTO - silent
 
 
-def names_of_batch(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
+def names_of_batch(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
     """List the class names of a step: all that the photos are annotated for, what is there first, background last."""
     present = sorted({name for sample in samples for name in sample.names if name in sample.complete_names})
     others = sorted({name for sample in samples for name in sample.complete_names} - set(present))
@@ -229,7 +229,7 @@ def names_of_batch(samples: Sequence[Sample], rng: np.random.Generator) -> tuple
     return (*present, *others, BACKGROUND)
 
 
-def phrases_of(sample: Sample, objective: PublishedObjective, speech: Speech, rng: np.random.Generator) -> Said:
+def phrases_of(sample: TrainingSample, objective: PublishedObjective, speech: Speech, rng: np.random.Generator) -> Said:
     """Choose up to four phrases of a photo: expressions where it has them, else names of its classes."""
     rows = [i for i, phrases in enumerate(sample.phrases) if phrases]
     if rows:
@@ -243,7 +243,7 @@ def phrases_of(sample: Sample, objective: PublishedObjective, speech: Speech, rn
     return Said(tuple(speech.named(name, rng) for name in names), tuple(names), masks, objective.name_weight)
 
 
-def told_about(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
+def told_about(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
     """Choose one caption of every photo; empty where it has none."""
     return tuple(
         sample.captions[int(rng.integers(len(sample.captions)))] if sample.captions else "" for sample in samples

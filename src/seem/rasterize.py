@@ -22,26 +22,26 @@ TOUCHES = 1e-9  # pixels; a centre this near to an outline lies on it
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RasterFrame:
     """Where prompts are drawn: the size of the photo, and of the photo as the network sees it before padding.
 
     `polygon_rule` is how this network was taught to read a polygon.
     """
 
-    photo_hw: tuple[int, int]
+    image_hw: tuple[int, int]
     network_hw: tuple[int, int]
     polygon_rule: PolygonRule = "filled"
 
     def __post_init__(self) -> None:
-        if min(*self.photo_hw, *self.network_hw) < 1:
+        if min(*self.image_hw, *self.network_hw) < 1:
             raise ValueError(
-                f"A frame needs sizes of at least 1, got photo {self.photo_hw}, network {self.network_hw}."
+                f"A frame needs sizes of at least 1, got photo {self.image_hw}, network {self.network_hw}."
             )
 
     @property
     def scale_xy(self) -> tuple[float, float]:
         """Network pixels per photo pixel, along x and along y."""
-        return self.network_hw[1] / self.photo_hw[1], self.network_hw[0] / self.photo_hw[0]
+        return self.network_hw[1] / self.image_hw[1], self.network_hw[0] / self.image_hw[0]
 
     def to_network(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Carry positions (..., 2) from the photo to the network's pixels."""
@@ -73,7 +73,7 @@ def positions_of(points: Sequence[Coordinates]) -> tuple[Coordinates, ...]:
     return tuple(position_of(point) for point in points)
 
 
-def segments_of(positions: Sequence[Coordinates]) -> NDArray[np.float64]:
+def polyline_segments(positions: Sequence[Coordinates]) -> NDArray[np.float64]:
     """Cut a polyline into its pieces: (S, 2 ends, xy)."""
     ends = np.array(positions, dtype=np.float64)
     return np.stack([ends[:-1], ends[1:]], axis=1)
@@ -87,13 +87,13 @@ def span_an_area(positions: Sequence[Coordinates]) -> bool:
     return bool((np.abs(offsets[:, 0] * far[1] - offsets[:, 1] * far[0]) > 1e-9 * (far @ far)).any())
 
 
-def clip(segments: NDArray[np.float64], photo_hw: tuple[int, int]) -> NDArray[np.float64]:
+def clip_segments(segments: NDArray[np.float64], image_hw: tuple[int, int]) -> NDArray[np.float64]:
     """Keep what lies inside the photo: (S', 2, xy), without the pieces that lie outside altogether.
 
     A piece is start + t * direction; each border of the photo bounds t from below or from above.
     """
     start, direction = segments[:, 0], segments[:, 1] - segments[:, 0]
-    size = np.array([photo_hw[1], photo_hw[0]], dtype=np.float64)
+    size = np.array([image_hw[1], image_hw[0]], dtype=np.float64)
     moving = np.abs(direction) > 1e-12
     step = np.where(moving, direction, 1.0)
     to_near, to_far = (0.0 - start) / step, (size - start) / step
@@ -107,11 +107,11 @@ def clip(segments: NDArray[np.float64], photo_hw: tuple[int, int]) -> NDArray[np
 
 
 def check_lines_touch(
-    segments: NDArray[np.float64], photo_hw: tuple[int, int], what: str, points: Sequence[Coordinates]
+    segments: NDArray[np.float64], image_hw: tuple[int, int], what: str, points: Sequence[Coordinates]
 ) -> None:
     """Raise `ValueError` if no piece of a line is inside the photo (height, width)."""
-    if len(clip(segments, photo_hw)) == 0:
-        (x, y), (height, width) = points[0], photo_hw
+    if len(clip_segments(segments, image_hw)) == 0:
+        (x, y), (height, width) = points[0], image_hw
         raise ValueError(
             f"{what}, which begins at ({x:g}, {y:g}), lies outside the photo of {width} x {height} pixels."
         )
@@ -120,10 +120,10 @@ def check_lines_touch(
 # --- Drawing, in the network's pixels ---------------------------------------------------------------------------------
 
 
-def draw_lines(segments: NDArray[np.float64], width: float, frame: Frame) -> NDArray[np.bool_]:
+def draw_lines(segments: NDArray[np.float64], width: float, frame: RasterFrame) -> NDArray[np.bool_]:
     """Mark the pixels whose centres are within half a width of a segment; distances are measured in the photo."""
     drawing = frame.empty()
-    clipped = frame.to_network(clip(segments, frame.photo_hw))
+    clipped = frame.to_network(clip_segments(segments, frame.image_hw))
     columns, rows = np.clip(clipped.astype(np.int64), 0, np.array(frame.network_hw[::-1]) - 1).reshape(-1, 2).T
     drawing[rows, columns] = True  # a hair line between pixel centres still leaves a trace
 
@@ -187,7 +187,7 @@ def covered(low: float, high: float, size: int) -> slice:
     return slice(first, last)
 
 
-def resize_region(region: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
+def resize_region(region: NDArray[np.bool_], frame: RasterFrame) -> NDArray[np.bool_]:
     """Sample a mask bilinearly at the network's pixel centres and keep what is above 0: any neighbour with weight."""
     rows_low, rows_high = neighbours(region.shape[0], frame.network_hw[0])
     columns_low, columns_high = neighbours(region.shape[1], frame.network_hw[1])

@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.dataset import LabelMap, photo_record
-from seem.data.pictures import photo_hw
-from seem.data.records import Category, DataError, Flaw, FlawKind, PanopticSegment, PhotoRecord
+from seem.data.dataset import LabelMap, image_record
+from seem.data.image_files import image_hw
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, SegmentRecord
 
 Source: TypeAlias = "Callable[[Path], str]"
 
@@ -25,7 +25,7 @@ def read_list(file: Path) -> list[str]:
     return [line.split()[0] for line in lines if line.strip()]
 
 
-def complete_everywhere(categories: tuple[Category, ...]) -> Callable[[PhotoRecord], frozenset[str]]:
+def complete_everywhere(categories: tuple[CategoryRecord, ...]) -> Callable[[ImageRecord], frozenset[str]]:
     """Say of every photo that all classes are complete on it."""
     names = frozenset(category.text for category in categories)
     return lambda photo: names if photo.labelled else frozenset()
@@ -34,8 +34,8 @@ def complete_everywhere(categories: tuple[Category, ...]) -> Callable[[PhotoReco
 def segments_of(
     ids: Int32[np.ndarray, "h w"],
     category_of: Mapping[int, int],
-    categories: tuple[Category, ...],
-    photo: PhotoRecord,
+    categories: tuple[CategoryRecord, ...],
+    photo: ImageRecord,
     *,
     crowds: frozenset[int] = frozenset(),
     void: Bool[np.ndarray, "h w"] | None = None,
@@ -47,7 +47,7 @@ def segments_of(
     areas = dict(zip(*(each.tolist() for each in np.unique(ids, return_counts=True)), strict=True))
     for number, category in category_of.items():
         if category in by_id:
-            segments.append(PanopticSegment(number, by_id[category], areas.get(number, 0), number in crowds))
+            segments.append(SegmentRecord(number, by_id[category], areas.get(number, 0), number in crowds))
         else:
             where = f"photo {photo.id} ({photo.path.name}), segment {number}"
             flaws.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {category}"))
@@ -56,8 +56,8 @@ def segments_of(
 
 def class_regions(
     classes: Int32[np.ndarray, "h w"],
-    categories: tuple[Category, ...],
-    photo: PhotoRecord,
+    categories: tuple[CategoryRecord, ...],
+    photo: ImageRecord,
     void: Bool[np.ndarray, "h w"] | None = None,
 ) -> LabelMap:
     """Make a label map of classes alone: a region a class, a group where the class is countable."""
@@ -80,7 +80,7 @@ def pair_photos(
     source_of: Source | None = None,
     *,
     always: bool = False,
-) -> tuple[tuple[PhotoRecord, ...], tuple[Flaw, ...]]:
+) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     """Make records of photos and their label maps, numbered from 1 in the order given; unreadable photos are flaws.
 
     A photo without a map (None) is labelled with nothing, unless `always`. `source_of` names what a photo is a part of.
@@ -88,14 +88,14 @@ def pair_photos(
     photos, flaws = [], []
     for number, (path, labels) in enumerate(pairs, 1):
         try:
-            hw = photo_hw(path)
+            hw = image_hw(path)
         except DataError as error:
-            kind = FlawKind.UNREADABLE_PHOTO if path.exists() else FlawKind.MISSING_PHOTO
+            kind = FlawKind.UNREADABLE_IMAGE if path.exists() else FlawKind.MISSING_IMAGE
             flaws.append(Flaw(kind, path.name, str(error)))
             continue
         source = source_of(path) if source_of else ""
         photos.append(
-            photo_record(
+            image_record(
                 number,
                 set_name,
                 path,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from seem.overlay import Region, cut_out, draw_overlay
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
+from seem.visualize import Region, cut_out, draw_overlay
 from seem.vocabulary import Vocabulary
 
 CATEGORIES = {category.phrase: category for category in Vocabulary.coco_panoptic()}

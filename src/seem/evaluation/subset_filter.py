@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seem.data.dataset import Dataset, sequences
-from seem.data.records import DataError, ObjectRecord, PhotoRecord
+from seem.data.dataset import Dataset, video_frames
+from seem.data.records import DataError, ImageRecord, ObjectRecord
 from seem.data.subset import Subset, SubsetObject, first_prompts
-from seem.evaluation.measure import Look, Measure
-from seem.evaluation.tally import Tally
+from seem.evaluation.accumulator import Tally
+from seem.evaluation.benchmark import Look, Measure
 
 ROUNDED = 0.02  # pixels; a subset's file has two digits
 
@@ -38,16 +38,16 @@ class Chosen:
                 f"{file} is of {subset.set_name}, part {subset.split}; the data set is {dataset.name}, part "
                 f"{dataset.split}."
             )
-        if sequences(dataset):
+        if video_frames(dataset):
             raise ValueError(f"{dataset.name} holds videos; a subset lists photos, leave --subset out.")
-        known = {photo.id: photo for photo in dataset.photos}
-        for photo in subset.photos:
+        known = {photo.id: photo for photo in dataset.images}
+        for photo in subset.images:
             found = known.get(photo.id)
             if found is None or found.path.name != photo.file_name or found.hw != photo.hw:
                 raise DataError(f"{file} lists {photo.file_name} ({photo.id}), which is not so in {dataset.path}.")
             if missing := {each.id for each in photo.objects} - {each.id for each in dataset.objects[photo.id]}:
                 raise DataError(f"{file} lists object {min(missing)} of {photo.file_name}, which {dataset.path} lacks.")
-        return cls(subset, {photo.id: {each.id: each for each in photo.objects} for photo in subset.photos})
+        return cls(subset, {photo.id: {each.id: each for each in photo.objects} for photo in subset.images})
 
     def limit(self, measure: Measure, *, is_prompted: bool) -> Measure:
         """Ask about what is chosen alone; `is_prompted`: first prompts are drawn, and must be those of the file."""
@@ -60,7 +60,7 @@ class Chosen:
             play=self._checking(measure) if is_prompted else measure.play,
         )
 
-    def _items(self, measure: Measure, photo: PhotoRecord) -> Sequence[Any]:
+    def _items(self, measure: Measure, photo: ImageRecord) -> Sequence[Any]:
         """Leave out other photos, and of objects (or what is said about one) those that are not chosen."""
         known = self.objects.get(photo.id)
         if known is None:

@@ -33,15 +33,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from seem.errors import SeemError, in_short
+from seem.errors import SeemError, short_reason
 
-PhotoLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
 MAX_PIXELS = 100_000_000
 """Photos above this are refused: a small file can claim a picture that fills the memory."""
 
 EXIF_ORIENTATION = 0x0112
-UPRIGHT = {
+TRANSPOSE_OF_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -53,14 +53,14 @@ UPRIGHT = {
 """What undoes each EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
 
 GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
-DEEP_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
+HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
 
 _QUIET = threading.Lock()  # Python's warning filters belong to all threads
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class InputImage:
     """An upright RGB picture, and what was done to get it.
 
     `orientation` is the EXIF orientation that was undone (1 = none), `notes` say what a reader should know: several
@@ -78,7 +78,7 @@ class Photo:
         return self.picture.height, self.picture.width
 
 
-def read_photo(image: PhotoLike, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
     """Read a photo from a path, a PIL image, an H x W x 3 uint8 array or a 3 x H x W uint8 tensor.
 
     EXIF rotation is applied; the rules for everything that is not RGB stand at the top of the file. A PIL image of
@@ -86,25 +86,25 @@ def read_photo(image: PhotoLike, max_pixels: int = MAX_PIXELS) -> Photo:
     than `max_pixels`, `SeemError` for a file that cannot be read.
     """
     if isinstance(image, Image.Image):
-        return upright(image, max_pixels)
+        return _to_upright_rgb(image, max_pixels)
     if isinstance(image, (str, os.PathLike)):
-        return read_file(image, max_pixels)
-    return from_array(image, max_pixels)
+        return _read_file(image, max_pixels)
+    return image_from_array(image, max_pixels)
 
 
-def read_file(path: str | os.PathLike[str], max_pixels: int) -> Photo:
+def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
     """Read a photo from disk."""
     if isinstance(path, str) and "://" in path:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
     path = Path(path)
-    with open_picture(path, str(path), max_pixels) as opened:
-        return upright(opened, max_pixels)
+    with open_image(path, str(path), max_pixels) as opened:
+        return _to_upright_rgb(opened, max_pixels)
 
 
-def open_picture(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
+def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
     """Open a file of any picture format, its pixels still undecoded; errors speak of `what`."""
     try:
-        with quietly():
+        with _without_warnings():
             return Image.open(source)
     except (FileNotFoundError, NotADirectoryError):
         raise SeemError(f"There is no photo at {what}; check the path.") from None
@@ -117,14 +117,14 @@ def open_picture(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIX
         reason = "is empty (0 bytes)" if size == 0 else "is not a picture that can be read"
         raise SeemError(f"{what} {reason}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
     except Image.DecompressionBombError as error:
-        raise ValueError(too_large(what, error, max_pixels)) from None
+        raise ValueError(_too_large_message(what, error, max_pixels)) from None
     except Exception as error:  # Pillow stumbles over damaged headers in many ways
-        raise SeemError(f"{what} cannot be read as a picture ({in_short(error)}); fetch it again.") from None
+        raise SeemError(f"{what} cannot be read as a picture ({short_reason(error)}); fetch it again.") from None
 
 
-def upright(image: Image.Image, max_pixels: int) -> Photo:
+def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     """Turn a PIL image of any mode into upright RGB; its size is looked at before its pixels are."""
-    name = name_of(image)
+    name = _file_name(image)
     what, (width, height) = name or "The photo", image.size
     if width * height > max_pixels:
         raise ValueError(
@@ -133,17 +133,17 @@ def upright(image: Image.Image, max_pixels: int) -> Photo:
         )
     if 0 in (width, height):
         raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
-    orientation, notes = orientation_of(image), frame_notes(image)
-    load(image, what)
+    orientation, notes = exif_orientation(image), _frame_notes(image)
+    decode_pixels(image, what)
     picture, depth_notes = to_rgb(image)
-    left = orientation_of(image)  # Pillow itself turns TIFF upright as it decodes
-    if left in UPRIGHT:
-        picture = picture.transpose(UPRIGHT[left])
+    left = exif_orientation(image)  # Pillow itself turns TIFF upright as it decodes
+    if left in TRANSPOSE_OF_ORIENTATION:
+        picture = picture.transpose(TRANSPOSE_OF_ORIENTATION[left])
     picture.info.clear()  # its metadata speak of the photo as it was
-    return Photo(picture, name, orientation, notes + depth_notes)
+    return InputImage(picture, name, orientation, notes + depth_notes)
 
 
-def load(image: Image.Image, what: str) -> None:
+def decode_pixels(image: Image.Image, what: str) -> None:
     """Decode the pixels; a damaged file is a `SeemError`, in whichever way Pillow stumbles over it."""
     try:
         image.load()
@@ -151,21 +151,21 @@ def load(image: Image.Image, what: str) -> None:
         raise
     except Exception as error:
         raise SeemError(
-            f"{what} cannot be read as a picture ({in_short(error)}); it may be cut short, fetch it again."
+            f"{what} cannot be read as a picture ({short_reason(error)}); it may be cut short, fetch it again."
         ) from None
 
 
-def orientation_of(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1-8; 1 where there is none or it cannot be read."""
     try:
-        with quietly():
+        with _without_warnings():
             found = image.getexif().get(EXIF_ORIENTATION)
     except Exception:  # damaged metadata fail in many ways, and are no reason to refuse a picture
         return 1
-    return found if isinstance(found, int) and found in UPRIGHT else 1
+    return found if isinstance(found, int) and found in TRANSPOSE_OF_ORIENTATION else 1
 
 
-def frame_notes(image: Image.Image) -> tuple[str, ...]:
+def _frame_notes(image: Image.Image) -> tuple[str, ...]:
     """Say which frame is read where there are several."""
     if not getattr(image, "is_animated", False):
         return ()
@@ -175,8 +175,8 @@ def frame_notes(image: Image.Image) -> tuple[str, ...]:
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """Convert any mode to RGB, a copy always, by the rules at the top of the file; also say what was lost."""
-    if image.mode.startswith(DEEP_MODES):
-        grey, rule = eight_bits(np.asarray(image))
+    if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
+        grey, rule = to_eight_bits(np.asarray(image))
         return Image.fromarray(grey).convert("RGB"), (f"more than 8 bits of grey: {rule}",)
     if image.mode == "La":  # Pillow has a way from here to LA alone
         image = image.convert("LA")
@@ -189,7 +189,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         raise ValueError(f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first.") from None
 
 
-def eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
+def to_eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
     """Bring deep grey to 0-255, and name the rule (see the top of the file)."""
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
@@ -206,7 +206,7 @@ def eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
     return np.rint(grey * 255).astype(np.uint8), rule
 
 
-def from_array(array: object, max_pixels: int) -> Photo:
+def image_from_array(array: object, max_pixels: int) -> InputImage:
     """Read an H x W x 3 uint8 array, or a 3 x H x W uint8 tensor."""
     if isinstance(array, (bytes, bytearray, memoryview, io.IOBase)):
         raise ValueError(
@@ -214,23 +214,25 @@ def from_array(array: object, max_pixels: int) -> Photo:
             "open it first: PIL.Image.open(file), for bytes PIL.Image.open(io.BytesIO(data))."
         )
     if isinstance(array, torch.Tensor):
-        complain("tensor", "3 x H x W", tuple(array.shape), str(array.dtype).removeprefix("torch."), channels_at=0)
+        _check_array_layout(
+            "tensor", "3 x H x W", tuple(array.shape), str(array.dtype).removeprefix("torch."), channels_at=0
+        )
         array = array.permute(1, 2, 0).cpu().numpy()
     elif not isinstance(array, np.ndarray):
         raise ValueError(
             f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor, got {type(array).__name__}."
         )
-    complain("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
+    _check_array_layout("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
     height, width = array.shape[:2]
     if height * width > max_pixels:
         raise ValueError(
             f"The photo has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
             "pass a smaller photo or raise max_pixels."
         )
-    return Photo(Image.fromarray(np.ascontiguousarray(array)))  # Pillow copies: the caller's array may change
+    return InputImage(Image.fromarray(np.ascontiguousarray(array)))  # Pillow copies: the caller's array may change
 
 
-def complain(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:
+def _check_array_layout(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:
     """Raise `ValueError`, with the way out, unless an array or a tensor is laid out as photos are."""
     if len(shape) == 4:
         hint = "pass one photo at a time"
@@ -249,7 +251,7 @@ def complain(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channel
     raise ValueError(f"A photo {kind} is {layout}, uint8, RGB; got {dtype} of shape {shape}: {hint}.")
 
 
-def too_large(what: str, error: Image.DecompressionBombError, max_pixels: int) -> str:
+def _too_large_message(what: str, error: Image.DecompressionBombError, max_pixels: int) -> str:
     """Word the refusal of a file whose header alone made Pillow stop, at a limit of its own."""
     claimed = re.search(r"\d+", str(error))
     pixels = int(claimed[0]) if claimed else max_pixels + 1
@@ -261,14 +263,14 @@ def too_large(what: str, error: Image.DecompressionBombError, max_pixels: int) -
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Keep Pillow's warnings about sizes and metadata away; threads take turns."""
     with _QUIET, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def name_of(image: Image.Image) -> str | None:
+def _file_name(image: Image.Image) -> str | None:
     """Return the file name that a PIL image was opened from."""
     file = getattr(image, "filename", "")
     return Path(os.fsdecode(file)).name if isinstance(file, (str, bytes, os.PathLike)) and file else None

@@ -8,32 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seem.overlay import Bounds
+from seem.visualize import Bounds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedMask:
     """One mask: its tight box (x0, y0, x1, y1), the pixels inside that box at eight a byte, and its area."""
 
-    photo_hw: tuple[int, int]
+    image_hw: tuple[int, int]
     box: Bounds
     bits: NDArray[np.uint8]
     area: int
 
     @classmethod
-    def pack(cls, mask: NDArray[np.bool_] | PackedMask, photo_hw: tuple[int, int]) -> PackedMask:
+    def pack(cls, mask: NDArray[np.bool_] | PackedMask, image_hw: tuple[int, int]) -> PackedMask:
         """Pack an (H, W) bool mask, if it is not packed already; `ValueError` if it has not the photo's size."""
-        if isinstance(mask, PackedMask) and mask.photo_hw == photo_hw:
+        if isinstance(mask, PackedMask) and mask.image_hw == image_hw:
             return mask
         mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
-        if mask.shape != photo_hw or mask.dtype != np.bool_:
-            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the photo needs bool of {photo_hw}.")
+        if mask.shape != image_hw or mask.dtype != np.bool_:
+            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the photo needs bool of {image_hw}.")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if len(rows) == 0:
-            return cls(photo_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)
+            return cls(image_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         crop = mask[box[1] : box[3], box[0] : box[2]]
-        return cls(photo_hw, box, np.packbits(crop), int(np.count_nonzero(crop)))
+        return cls(image_hw, box, np.packbits(crop), int(np.count_nonzero(crop)))
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -49,7 +49,7 @@ class PackedMask:
 
     def decode(self) -> NDArray[np.bool_]:
         """Unpack the whole (H, W) mask."""
-        mask = np.zeros(self.photo_hw, dtype=np.bool_)
+        mask = np.zeros(self.image_hw, dtype=np.bool_)
         mask[self.window] = self.crop()
         return mask
 

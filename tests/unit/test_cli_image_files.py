@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from seem.cli.photos import plan
+from seem.cli.image_files import plan_jobs
 from seem.errors import SeemError
 
 
@@ -22,8 +22,8 @@ def here(tmp_path, monkeypatch):
 
 
 def planned(*arguments, out="out", overwrite=False):
-    jobs = plan(arguments, Path(out), overwrite)
-    return {Path(job.photo.source).as_posix(): (job.folder / job.stem).as_posix() for job in jobs}
+    jobs = plan_jobs(arguments, Path(out), overwrite)
+    return {Path(job.image.source).as_posix(): (job.folder / job.stem).as_posix() for job in jobs}
 
 
 def test_a_file_gets_its_stem(here):

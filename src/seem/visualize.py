@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from seem.drawing import Coordinates, clip, segments_of
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
+from seem.rasterize import Coordinates, clip_segments, polyline_segments
 from seem.vocabulary import Category, Colour, distinct_colours
 
 Bounds: TypeAlias = "tuple[int, int, int, int]"
@@ -33,7 +33,7 @@ class Region(Protocol):
     """What drawing needs to know of a mask: a packed mask of a result is one."""
 
     @property
-    def photo_hw(self) -> tuple[int, int]:
+    def image_hw(self) -> tuple[int, int]:
         """Height and width of the photo."""
         ...
 
@@ -137,7 +137,7 @@ def _paint(
 
 def _eroded(mask: Region, crop: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """Keep pixels whose whole neighbourhood is inside; the border of the photo is no edge."""
-    (x0, y0, x1, y1), (height, width) = mask.box, mask.photo_hw
+    (x0, y0, x1, y1), (height, width) = mask.box, mask.image_hw
     if mask.area == 0:
         return crop
     padded: NDArray[np.bool_] = np.pad(crop, reach, mode="edge")
@@ -198,7 +198,7 @@ def _pieces_near(positions: Sequence[Coordinates], size: tuple[int, int], margin
         yield list(positions)
         return
     room = (height + 2 * margin, width + 2 * margin)
-    for (x0, y0), (x1, y1) in (clip(segments_of(positions) + margin, room) - margin).tolist():
+    for (x0, y0), (x1, y1) in (clip_segments(polyline_segments(positions) + margin, room) - margin).tolist():
         yield [(x0, y0), (x1, y1)]
 
 
@@ -327,18 +327,18 @@ def _best_inside(
     visible: NDArray[np.bool_],
     corner: tuple[int, int],
     plate_wh: tuple[int, int],
-    photo_hw: tuple[int, ...],
+    image_hw: tuple[int, ...],
     taken: Sequence[Bounds],
 ) -> Bounds | None:
     """Try a grid of places over the mask: as much of the plate on the mask as possible, then near its middle."""
     (width, height), (x0, y0) = plate_wh, corner
     xs = np.unique(
-        np.linspace(max(x0 - width // 2, 0), min(x0 + visible.shape[1], photo_hw[1]) - 1, 64, dtype=np.int64)
+        np.linspace(max(x0 - width // 2, 0), min(x0 + visible.shape[1], image_hw[1]) - 1, 64, dtype=np.int64)
     )
     ys = np.unique(
-        np.linspace(max(y0 - height // 2, 0), min(y0 + visible.shape[0], photo_hw[0]) - 1, 64, dtype=np.int64)
+        np.linspace(max(y0 - height // 2, 0), min(y0 + visible.shape[0], image_hw[0]) - 1, 64, dtype=np.int64)
     )
-    xs, ys = xs[xs + width <= photo_hw[1]], ys[ys + height <= photo_hw[0]]
+    xs, ys = xs[xs + width <= image_hw[1]], ys[ys + height <= image_hw[0]]
     if len(xs) == 0 or len(ys) == 0:
         return None
     coarse = max(1, height // 8)  # count one pixel in so many: precise enough to place a plate

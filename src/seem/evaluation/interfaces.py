@@ -66,7 +66,7 @@ class Seen(Protocol):
 
 
 @runtime_checkable
-class Scored(Protocol):
+class ModelUnderTest(Protocol):
     """A model, as `seem.api.Model` is one."""
 
     def encode(self, image: NDArray[np.uint8]) -> Seen:
@@ -85,11 +85,11 @@ class Tracking(Protocol):
         ...
 
 
-NOBODY = "none"
+NO_MODEL = "none"
 """The name of `Nobody`."""
 
 
-class Nobody:
+class NoModel:
     """No model: the baselines answer alone."""
 
     def encode(self, image: NDArray[np.uint8]) -> Seen:  # noqa: ARG002
@@ -99,7 +99,7 @@ class Nobody:
 
 def region(result: Results) -> Bool[np.ndarray, "h w"]:
     """Join all masks of a result; nothing for an empty one."""
-    joined = np.zeros(result.photo_hw, np.bool_)
+    joined = np.zeros(result.image_hw, np.bool_)
     for mask in result.iter_masks():
         joined |= mask
     return joined

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from seem.checkpoints.safe import StateDict, read_tensors, write_tensors
 from seem.errors import SeemError
+from seem.images import InputImage
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.ops.attention import KeysValues
 from seem.models.structures import ImageBatch, PixelFeatures
-from seem.photos import Photo
 
 SUFFIX = ".safetensors"
 FORMAT_KEY, FORMAT = "seem_photo", "1"  # metadata of our files; another number would be another layout
@@ -32,7 +32,7 @@ class EncodedImageFile:
 
     model: str
     sha256: str
-    photo: Photo
+    photo: InputImage
     images: ImageBatch
     memory: ImageEncoding
     seconds: float
@@ -49,7 +49,7 @@ def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = Fa
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True or another name.")
     tensors = {
-        **encoding_tensors(seen.memory),
+        **to_named_tensors(seen.memory),
         "picture": torch.from_numpy(np.array(seen.photo.picture)),
         "network_pixels": seen.images.pixels,
     }
@@ -78,16 +78,16 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
         return EncodedImageFile(
             model=content.metadata["model"],
             sha256=content.metadata["sha256"],
-            photo=Photo(picture, facts["name"], facts["orientation"], tuple(facts["notes"])),
+            photo=InputImage(picture, facts["name"], facts["orientation"], tuple(facts["notes"])),
             images=ImageBatch(tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])),
-            memory=encoding_from_tensors(tensors),
+            memory=from_named_tensors(tensors),
             seconds=facts["seconds"],
         )
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise SeemError(f"{path} is no whole encoded photo ({error}); write it again with photo.save.") from None
 
 
-def encoding_tensors(memory: ImageEncoding) -> StateDict:
+def to_named_tensors(memory: ImageEncoding) -> StateDict:
     """Name every tensor of a photo's memory."""
     named = {"mask_features": memory.pixels.mask_features}
     named |= {f"levels.{i}": level for i, level in enumerate(memory.pixels.levels)}
@@ -98,7 +98,7 @@ def encoding_tensors(memory: ImageEncoding) -> StateDict:
     return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
 
 
-def encoding_from_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
+def from_named_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
     """Put a photo's memory together again; `KeyError` where a tensor is missing."""
     counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
     return ImageEncoding(

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SPECK = 0.1  # share of the largest island below which one is no object
-CRUMB = 0.005  # share of the largest island below which an island or a hole is none of its own
+MIN_OBJECT_COMPONENT_RATIO = 0.1  # share of the largest island below which one is no object
+MIN_REGION_RATIO = 0.005  # share of the largest island below which an island or a hole is none of its own
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class ComponentRuns:
     """The runs of a mask: flat positions (start, and one behind the end), and which region each belongs to."""
 
     starts: NDArray[np.int64]
@@ -32,29 +32,29 @@ class Runs:
         return areas
 
 
-def clean(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
+def remove_small_regions(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     """Fill holes and remove islands of fewer than `smallest` pixels; of islands the largest always stays.
 
     Pixels that touch at a corner are one island, holes are apart there. Returns an (H, W) mask.
     """
     if smallest <= 1 or not mask.any():
         return mask
-    holes = find_regions(~mask, corners=False)
-    filled: NDArray[np.bool_] = mask | draw(holes, holes.areas < smallest, mask.shape)
-    islands = find_regions(filled, corners=True)
-    areas = islands.areas
-    return draw(islands, (areas >= smallest) | (areas == areas.max()), mask.shape)
+    holes = find_component_runs(~mask, corners=False)
+    filled: NDArray[np.bool_] = mask | draw_runs(holes, holes.areas < smallest, mask.shape)
+    connected_components = find_component_runs(filled, corners=True)
+    areas = connected_components.areas
+    return draw_runs(connected_components, (areas >= smallest) | (areas == areas.max()), mask.shape)
 
 
-def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def clean_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill holes and remove islands that are small beside the largest island."""
-    largest = int(find_regions(mask, corners=True).areas.max(initial=0))
-    return clean(mask, int(CRUMB * largest))
+    largest = int(find_component_runs(mask, corners=True).areas.max(initial=0))
+    return remove_small_regions(mask, int(MIN_REGION_RATIO * largest))
 
 
-def tidy_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32]:
+def clean_segment_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32]:
     """Do the same to regions of an (H, W) map, 0 = nobody's; pixels of another region stay there."""
-    cleaned = {number: tidy(ids == number) for number in numbers}
+    cleaned = {number: clean_mask(ids == number) for number in numbers}
     tidied: NDArray[np.int32] = ids.copy()
     for number, mask in cleaned.items():  # crumbs of all go first: one may lie in another's hole
         tidied[(ids == number) & ~mask] = 0
@@ -63,7 +63,7 @@ def tidy_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32
     return tidied
 
 
-def find_regions(mask: NDArray[np.bool_], corners: bool) -> Runs:
+def find_component_runs(mask: NDArray[np.bool_], corners: bool) -> ComponentRuns:
     """Cut an (H, W) mask into runs and say which of them hang together, also over corners if `corners`."""
     width = mask.shape[1] + 2  # an empty column on either side, so that no run goes over the end of a row
     padded = np.pad(mask, ((0, 0), (1, 1))).ravel()
@@ -76,21 +76,21 @@ def find_regions(mask: NDArray[np.bool_], corners: bool) -> Runs:
     above = np.repeat(np.arange(len(starts)), touching)
     offsets = np.arange(len(above)) - np.repeat(np.cumsum(touching) - touching, touching)
     below = np.repeat(first, touching) + offsets
-    return Runs(starts, ends, _join(len(starts), above, below))
+    return ComponentRuns(starts, ends, _join(len(starts), above, below))
 
 
-def islands(mask: NDArray[np.bool_], least: float = 0.0) -> list[NDArray[np.bool_]]:
+def connected_components(mask: NDArray[np.bool_], least: float = 0.0) -> list[NDArray[np.bool_]]:
     """Return the islands of an (H, W) mask, the largest first; pixels that touch at a corner are one island.
 
     Islands smaller than the share `least` of the largest are left out.
     """
-    runs = find_regions(mask, corners=True)
+    runs = find_component_runs(mask, corners=True)
     areas = np.bincount(runs.regions, runs.ends - runs.starts)
     numbers = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas >= max(1, least * areas.max(initial=0)))]
-    return [draw(runs, runs.regions == number, mask.shape) for number in numbers.tolist()]
+    return [draw_runs(runs, runs.regions == number, mask.shape) for number in numbers.tolist()]
 
 
-def draw(runs: Runs, chosen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def draw_runs(runs: ComponentRuns, chosen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Draw the chosen runs into a mask of that (height, width)."""
     height, width = shape
     changes = np.zeros(height * (width + 2) + 1, dtype=np.int8)

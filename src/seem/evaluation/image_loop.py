@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from seem.evaluation.accumulator import Tally, blank, states_of
+from seem.evaluation.benchmark import Clock, Look, play_photo
+from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Chunk, Journal, Spot
-from seem.evaluation.measure import Clock, Look, play_photo
 from seem.evaluation.plan import Step
-from seem.evaluation.subject import Scored
-from seem.evaluation.tally import Tally, blank, states_of
 
 PATIENCE = 3.0  # seconds of work that may be lost, or this share of the time so far
 SHARE = 0.01
@@ -31,7 +31,7 @@ class _Ready:
 
 
 def play_spots(
-    model: Scored,
+    model: ModelUnderTest,
     steps: Sequence[Step],
     spots: Sequence[Spot],
     journal: Journal,
@@ -53,10 +53,10 @@ def play_spots(
 
 def _read(steps: Sequence[Step], spot: Spot) -> _Ready:
     step, place = steps[spot[0]], spot[1]
-    photo = step.dataset.photos[place]
+    photo = step.dataset.images[place]
     asked = {k: step.measures[k].items(photo) for k in step.measures_at(place)}
     items = {k: some for k, some in asked.items() if len(some)}
-    return _Ready(spot, items, step.dataset.image(photo) if items else None)
+    return _Ready(spot, items, step.dataset.pixels(photo) if items else None)
 
 
 @dataclass
@@ -75,12 +75,12 @@ class _Counting:
     def __post_init__(self) -> None:
         self.tallies = tallies_of(self.steps)
 
-    def play(self, model: Scored, ready: _Ready) -> None:
+    def play(self, model: ModelUnderTest, ready: _Ready) -> None:
         number, place = ready.spot
         step, tallies = self.steps[number], self.tallies[number]
         if ready.pixels is not None:
             pixels = ready.pixels
-            look = Look(model, step.dataset, step.dataset.photos[place], place, self.clock, lambda: pixels)
+            look = Look(model, step.dataset, step.dataset.images[place], place, self.clock, lambda: pixels)
             play_photo(look, [(step.measures[k], items, tallies[k]) for k, items in ready.items.items()])
         self.done.append(ready.spot)
         now = time.perf_counter()

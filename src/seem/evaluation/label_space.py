@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seem.data.dataset import Dataset, vocabulary_of
+from seem.data.dataset import Dataset, vocabulary_from_categories
 from seem.evaluation.metrics.open_vocabulary import LabelMode
 from seem.vocabulary import Vocabulary
 
@@ -42,7 +42,7 @@ class Names:
         coco = Vocabulary.coco_panoptic()
         ids = dict(zip(coco.ids, coco.names, strict=True))
         is_coco = all(ids.get(category.id) == category.name for category in dataset.categories.values())
-        whole = coco if is_coco else vocabulary_of(dataset.categories.values())
+        whole = coco if is_coco else vocabulary_from_categories(dataset.categories.values())
         named = [key for key, category in dataset.categories.items() if category.text]
         moved = max(0, 1 - min(named, default=1))  # as vocabulary_of moves ids
         oracle = classes == ORACLE

@@ -18,7 +18,7 @@ FEWEST_NUMBERS = 6  # of a polygon: three corners
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class RleMask:
     """One coded mask with what its code tells at once: `box` is xyxy, `area` counts pixels."""
 
     counts: str
@@ -27,7 +27,7 @@ class Runs:
     area: int
 
 
-def decode(counts: str, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+def rle_to_mask(counts: str, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """Draw a compressed code as a mask."""
     from pycocotools import mask as rle
 
@@ -38,18 +38,18 @@ def decode(counts: str, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     return np.ascontiguousarray(decoded).astype(bool)
 
 
-def of_mask(mask: Bool[np.ndarray, "h w"]) -> Runs:
+def mask_to_rle(mask: Bool[np.ndarray, "h w"]) -> RleMask:
     """Code one mask."""
-    return of_map(mask.astype(np.int32)).get(1) or _told(_packed([mask.size], mask.shape))
+    return label_map_to_rles(mask.astype(np.int32)).get(1) or _told(_packed([mask.size], mask.shape))
 
 
-def of_map(labels: Integer[np.ndarray, "h w"]) -> dict[int, Runs]:
+def label_map_to_rles(labels: Integer[np.ndarray, "h w"]) -> dict[int, RleMask]:
     """Code every value of a map but 0, all in one pass; values in ascending order."""
     column_major = labels.T.ravel()
-    starts, lengths = stretches(column_major)
+    starts, lengths = find_runs(column_major)
     values = column_major[starts]
     order = np.argsort(values, kind="stable")
-    found: dict[int, Runs] = {}
+    found: dict[int, RleMask] = {}
     for group in np.split(order, np.flatnonzero(np.diff(values[order])) + 1):
         value = int(values[group[0]])
         if value == 0:
@@ -61,7 +61,7 @@ def of_map(labels: Integer[np.ndarray, "h w"]) -> dict[int, Runs]:
     return found
 
 
-def stretches(values: Integer[np.ndarray, " n"]) -> tuple[Integer[np.ndarray, " s"], Integer[np.ndarray, " s"]]:
+def find_runs(values: Integer[np.ndarray, " n"]) -> tuple[Integer[np.ndarray, " s"], Integer[np.ndarray, " s"]]:
     """Find where equal neighbours begin in a list (not empty), and how long they go on.
 
     A label map has far fewer stretches than pixels: what sorts or looks up does it once for each.
@@ -70,13 +70,13 @@ def stretches(values: Integer[np.ndarray, " n"]) -> tuple[Integer[np.ndarray, " 
     return starts, np.diff(starts, append=values.size)
 
 
-def distinct(values: Integer[np.ndarray, "h w"]) -> Integer[np.ndarray, " d"]:
+def distinct_values(values: Integer[np.ndarray, "h w"]) -> Integer[np.ndarray, " d"]:
     """Return the values that occur in a map (not empty), in ascending order."""
     flat = values.ravel()
-    return np.unique(flat[stretches(flat)[0]])
+    return np.unique(flat[find_runs(flat)[0]])
 
 
-def of_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> Runs:
+def polygons_to_rle(rings: Sequence[Any], hw: tuple[int, int]) -> RleMask:
     """Code the union of polygons, each x, y, x, y, ... in pixels of the photo, by COCO's rule.
 
     Raises:
@@ -86,14 +86,14 @@ def of_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> Runs:
 
     height, width = hw
     for ring in rings:
-        check_ring(ring)
+        check_polygon(ring)
     # far outside nothing changes inside; left there, a wild number would cost memory without end
     low, high = (-width, -height), (2 * width, 2 * height)
     held = [np.clip(np.reshape(ring, (-1, 2)), low, high).ravel().tolist() for ring in rings]
     return _told(rle.merge(rle.frPyObjects(held, height, width)))
 
 
-def of_code(code: dict[str, Any], hw: tuple[int, int]) -> Runs:
+def parse_rle(code: dict[str, Any], hw: tuple[int, int]) -> RleMask:
     """Read a code as COCO files hold it: `size` and `counts`, a compressed text or a list of numbers.
 
     Raises:
@@ -104,7 +104,7 @@ def of_code(code: dict[str, Any], hw: tuple[int, int]) -> Runs:
         raise ValueError(f"its size is {size!r}, not height and width")
     if tuple(size) != hw:
         raise ValueError(f"its mask is {size[0]} x {size[1]} (h, w), the photo {hw[0]} x {hw[1]}")
-    numbers = expanded(counts) if isinstance(counts, (str, bytes)) else counts
+    numbers = decompress_counts(counts) if isinstance(counts, (str, bytes)) else counts
     if not isinstance(numbers, Sequence) or not all(map(_whole, numbers)) or min(numbers, default=-1) < 0:
         raise ValueError("its counts are no list of numbers and no compressed text")
     if sum(numbers) != hw[0] * hw[1]:
@@ -112,7 +112,7 @@ def of_code(code: dict[str, Any], hw: tuple[int, int]) -> Runs:
     return _told(_packed(numbers, hw))
 
 
-def expanded(counts: str | bytes) -> list[int]:
+def decompress_counts(counts: str | bytes) -> list[int]:
     """Read the compressed text: six bits a letter from "0" on, 32 = goes on, from the third on differences.
 
     The text comes from files of other people, and pycocotools reads it in C without looking where it ends.
@@ -140,7 +140,7 @@ def expanded(counts: str | bytes) -> list[int]:
     return numbers
 
 
-def check_ring(ring: object) -> None:
+def check_polygon(ring: object) -> None:
     """Raise `ValueError` unless a polygon is a list of at least three finite corners."""
     if not isinstance(ring, Sequence) or isinstance(ring, str) or not all(map(_real, ring)):
         raise ValueError("a polygon is no list of numbers")
@@ -150,16 +150,16 @@ def check_ring(ring: object) -> None:
         raise ValueError("a polygon has a corner that is no number (NaN or infinite)")
 
 
-def is_ring(ring: object) -> bool:
+def is_polygon(ring: object) -> bool:
     """Whether something is a polygon."""
     try:
-        check_ring(ring)
+        check_polygon(ring)
     except ValueError:
         return False
     return True
 
 
-def crosses_itself(ring: Sequence[float]) -> bool:
+def is_self_intersecting(ring: Sequence[float]) -> bool:
     """Whether two edges of a polygon cross; edges that only touch do not count."""
     corners = np.reshape(np.asarray(ring, np.float64), (-1, 2))
     corners = corners[np.any(corners != np.roll(corners, 1, axis=0), axis=1)]
@@ -182,14 +182,14 @@ def _packed(counts: Sequence[int], hw: tuple[int, ...]) -> dict[str, Any]:
     return dict(rle.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width))
 
 
-def _told(code: dict[str, Any]) -> Runs:
+def _told(code: dict[str, Any]) -> RleMask:
     from pycocotools import mask as rle
 
     height, width = code["size"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         x, y, w, h = rle.toBbox(code).tolist()
-    return Runs(code["counts"].decode(), (height, width), (x, y, x + w, y + h), int(rle.area(code)))
+    return RleMask(code["counts"].decode(), (height, width), (x, y, x + w, y + h), int(rle.area(code)))
 
 
 def _whole(value: object) -> bool:

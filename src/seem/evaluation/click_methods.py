@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from seem.evaluation.subject import Seen, region
+from seem.evaluation.interfaces import Seen, region
 from seem.prompts import Point, Text
 from seem.simulation.next_click import Click
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from seem.errors import SeemError
-from seem.photos import MAX_PIXELS, eight_bits, from_array, read_photo
+from seem.images import MAX_PIXELS, image_from_array, read_image, to_eight_bits
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 CORNERS = np.array([[RED, GREEN, WHITE], [BLUE, BLACK, BLACK]], dtype=np.uint8)  # no two rotations of it are equal
@@ -40,7 +40,7 @@ def png(width, height, depth, colour, rows, *, more=b""):
 
 def refused(image, kind=ValueError, **options):
     with pytest.raises(kind) as caught:
-        read_photo(image, **options)
+        read_image(image, **options)
     assert type(caught.value) is kind
     message = str(caught.value)
     assert len(message.splitlines()) == 1
@@ -54,8 +54,8 @@ def refused(image, kind=ValueError, **options):
 def test_path_text_pil_array_and_tensor_are_one_photo(tmp_path):
     path = saved(tmp_path, Image.fromarray(CORNERS), "corners.png")
     with Image.open(path) as opened:
-        photos = [read_photo(given) for given in (path, str(path), opened, CORNERS, Image.fromarray(CORNERS))]
-    photos.append(read_photo(torch.from_numpy(CORNERS).permute(2, 0, 1)))
+        photos = [read_image(given) for given in (path, str(path), opened, CORNERS, Image.fromarray(CORNERS))]
+    photos.append(read_image(torch.from_numpy(CORNERS).permute(2, 0, 1)))
     assert all((seen(photo) == CORNERS).all() for photo in photos)
     assert [photo.name for photo in photos] == ["corners.png"] * 3 + [None] * 3
     assert {(photo.hw, photo.orientation, photo.notes) for photo in photos} == {((2, 3), 1, ())}
@@ -63,7 +63,7 @@ def test_path_text_pil_array_and_tensor_are_one_photo(tmp_path):
 
 def test_a_picture_in_memory_is_read_without_a_name(tmp_path):
     data = saved(tmp_path, Image.fromarray(CORNERS), "corners.png").read_bytes()
-    photo = read_photo(Image.open(io.BytesIO(data)))
+    photo = read_image(Image.open(io.BytesIO(data)))
     assert (seen(photo) == CORNERS).all()
     assert photo.name is None
 
@@ -75,20 +75,20 @@ def test_a_picture_in_memory_is_read_without_a_name(tmp_path):
 )
 def test_arrays_need_not_be_contiguous(view):
     given = view(CORNERS)
-    assert (seen(read_photo(given)) == given).all()
-    assert (seen(read_photo(torch.from_numpy(given.copy()).permute(2, 0, 1)[:, ::2])) == given[::2]).all()
+    assert (seen(read_image(given)) == given).all()
+    assert (seen(read_image(torch.from_numpy(given.copy()).permute(2, 0, 1)[:, ::2])) == given[::2]).all()
 
 
 @pytest.mark.parametrize("given", [CORNERS.copy(), Image.fromarray(CORNERS)], ids=["array", "picture"])
 def test_a_photo_stays_what_it_was_when_the_original_changes(given):
-    photo = read_photo(given)
+    photo = read_image(given)
     given.fill(7) if isinstance(given, np.ndarray) else given.paste((7, 7, 7), (0, 0, 3, 2))
     assert (seen(photo) == CORNERS).all()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 5000), (5000, 3)])
 def test_the_smallest_and_the_longest_photos_are_read(tmp_path, width, height):
-    photo = read_photo(saved(tmp_path, Image.new("RGB", (width, height), RED), "photo.png"))
+    photo = read_image(saved(tmp_path, Image.new("RGB", (width, height), RED), "photo.png"))
     assert photo.hw == (height, width)
     assert (seen(photo) == RED).all()
 
@@ -116,7 +116,7 @@ def test_exif_rotation_is_undone_and_recorded(tmp_path, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
-    photo = read_photo(saved(tmp_path, blocks, f"photo.{suffix}", exif=exif, **options))
+    photo = read_image(saved(tmp_path, blocks, f"photo.{suffix}", exif=exif, **options))
     assert (photo.hw, photo.orientation) == ((32, 48), orientation)
     assert np.abs(seen(photo)[8::16, 8::16].astype(int) - CORNERS).max() <= (8 if suffix == "jpg" else 0)
     assert photo.picture.getexif().get(0x0112, 1) == 1  # so that nobody turns it again
@@ -126,13 +126,13 @@ def test_exif_rotation_is_undone_and_recorded(tmp_path, orientation, suffix):
 def test_an_orientation_that_does_not_exist_counts_as_upright(value):
     picture = Image.fromarray(CORNERS)
     picture.getexif()[0x0112] = value
-    photo = read_photo(picture)
+    photo = read_image(picture)
     assert (photo.orientation, photo.hw) == (1, (2, 3))
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", b"x"])
 def test_damaged_exif_is_no_reason_to_refuse_a_photo(tmp_path, exif):
-    photo = read_photo(saved(tmp_path, Image.fromarray(CORNERS), "photo.jpg", exif=exif))
+    photo = read_image(saved(tmp_path, Image.fromarray(CORNERS), "photo.jpg", exif=exif))
     assert (photo.orientation, photo.hw) == (1, (2, 3))
 
 
@@ -140,14 +140,14 @@ def test_damaged_exif_is_no_reason_to_refuse_a_photo(tmp_path, exif):
 
 
 def test_grey_and_black_and_white_become_rgb(tmp_path):
-    grey = read_photo(saved(tmp_path, Image.new("L", (2, 2), 77), "grey.jpg", quality=100))
+    grey = read_image(saved(tmp_path, Image.new("L", (2, 2), 77), "grey.jpg", quality=100))
     assert (seen(grey) == 77).all()
-    assert (seen(read_photo(saved(tmp_path, Image.new("1", (2, 2), 1), "bits.png"))) == WHITE).all()
+    assert (seen(read_image(saved(tmp_path, Image.new("1", (2, 2), 1), "bits.png"))) == WHITE).all()
 
 
 def test_cmyk_photos_keep_their_colours(tmp_path):
     inks = Image.fromarray(np.kron(CORNERS, np.ones((16, 16, 1), dtype=np.uint8))).convert("CMYK")
-    photo = read_photo(saved(tmp_path, inks, "print.jpg", quality=100, subsampling=0))
+    photo = read_image(saved(tmp_path, inks, "print.jpg", quality=100, subsampling=0))
     assert np.abs(seen(photo)[8::16, 8::16].astype(int) - CORNERS).max() <= 8
 
 
@@ -184,17 +184,17 @@ LAYERED = np.array([[(*RED, 255), (*BLACK, 128), (*BLACK, 0)]], dtype=np.uint8) 
     ],
 )
 def test_what_is_transparent_shows_white(tmp_path, picture, options, shown):
-    photo = read_photo(saved(tmp_path, picture, "photo.png", **options))
+    photo = read_image(saved(tmp_path, picture, "photo.png", **options))
     assert [tuple(pixel) for pixel in seen(photo)[0].tolist()] == shown
 
 
 def test_premultiplied_grey_shows_white():
     given = Image.fromarray(LAYERED).convert("LA")
-    assert (seen(read_photo(given.convert("La"))) == seen(read_photo(given))).all()
+    assert (seen(read_image(given.convert("La"))) == seen(read_image(given))).all()
 
 
 def test_a_gif_with_a_hole_shows_white(tmp_path):
-    photo = read_photo(saved(tmp_path, palette(), "photo.gif", transparency=1))
+    photo = read_image(saved(tmp_path, palette(), "photo.gif", transparency=1))
     assert [tuple(pixel) for pixel in seen(photo)[0].tolist()] == [RED, WHITE, BLACK]
 
 
@@ -212,10 +212,10 @@ def test_a_colour_mode_that_pillow_cannot_convert_is_refused(monkeypatch):
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_a_16_bit_grey_photo_keeps_its_exposure(tmp_path, suffix):
     values = np.array([[0, 257, 25_700, 32_896, 65_535]], dtype=np.uint16)
-    photo = read_photo(saved(tmp_path, Image.fromarray(values), f"photo.{suffix}"))
+    photo = read_image(saved(tmp_path, Image.fromarray(values), f"photo.{suffix}"))
     assert seen(photo)[0].tolist() == [[level] * 3 for level in (0, 1, 100, 128, 255)]
     assert photo.notes == ("more than 8 bits of grey: read as 16 bits",)
-    dim = read_photo(saved(tmp_path, Image.fromarray(values[:, :4]), f"dim.{suffix}"))
+    dim = read_image(saved(tmp_path, Image.fromarray(values[:, :4]), f"dim.{suffix}"))
     assert (seen(dim) == seen(photo)[:, :4]).all()  # the brightest pixel of a photo is not made white
 
 
@@ -239,19 +239,19 @@ def test_a_16_bit_grey_photo_keeps_its_exposure(tmp_path, suffix):
     ids=str,
 )
 def test_deep_grey_becomes_eight_bits(values, levels, rule):
-    grey, named = eight_bits(values)
+    grey, named = to_eight_bits(values)
     assert (grey.tolist(), named) == (levels, rule)
 
 
 def test_deep_pictures_from_memory_are_read():
-    photo = read_photo(Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32)))
+    photo = read_image(Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32)))
     assert seen(photo)[0, :, 0].tolist() == [0, 128, 255]
     assert photo.notes == ("more than 8 bits of grey: 1.0 is white",)
 
 
 def test_16_bit_colour_is_read(tmp_path):
     (tmp_path / "deep.png").write_bytes(png(2, 1, 16, 2, b"\0" + struct.pack(">6H", 0, 32_896, 65_535, 257, 25_700, 0)))
-    assert np.abs(seen(read_photo(tmp_path / "deep.png"))[0].astype(int) - [[0, 128, 255], [1, 100, 0]]).max() <= 1
+    assert np.abs(seen(read_image(tmp_path / "deep.png"))[0].astype(int) - [[0, 128, 255], [1, 100, 0]]).max() <= 1
 
 
 # --- Several frames ---------------------------------------------------------------------------------------------------
@@ -262,19 +262,19 @@ def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
     options = {"lossless": True} if suffix == "webp" else {}
     path = saved(tmp_path, frames[0], f"film.{suffix}", save_all=True, append_images=frames[1:], **options)
-    photo = read_photo(path)
+    photo = read_image(path)
     assert (seen(photo) == RED).all()
     assert photo.notes == ("several frames: only the first is read",)
     with Image.open(path) as film:
         film.seek(1)
-        second = read_photo(film)
+        second = read_image(film)
     assert (seen(second) == GREEN).all()
     assert second.notes == ("several frames: only number 2 is read",)
 
 
 def test_a_single_frame_is_no_animation(tmp_path):
     for suffix in ("gif", "webp", "png", "tif"):
-        assert read_photo(saved(tmp_path, Image.new("RGB", (4, 4)), f"still.{suffix}")).notes == ()
+        assert read_image(saved(tmp_path, Image.new("RGB", (4, 4)), f"still.{suffix}")).notes == ()
 
 
 # --- What is no photo -------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path, noise, suffix, 
     path = tmp_path / f"damaged.{suffix}"
     path.write_bytes(content)
     try:
-        photo = read_photo(path)
+        photo = read_image(path)
     except (SeemError, ValueError) as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017  (either outcome is right)
         assert str(path) in str(error) or path.name in str(error)  # noqa: PT017
@@ -379,7 +379,7 @@ def test_just_above_the_limit_is_refused_by_size(tmp_path, width, height):
 def test_the_limit_is_an_argument(tmp_path):
     path = saved(tmp_path, Image.fromarray(CORNERS), "photo.png")
     for given in (path, CORNERS, Image.fromarray(CORNERS), torch.from_numpy(CORNERS).permute(2, 0, 1)):
-        assert read_photo(given, max_pixels=6).hw == (2, 3)
+        assert read_image(given, max_pixels=6).hw == (2, 3)
         assert "3 x 2 pixels, more than the limit of 5; pass a smaller photo or raise max_pixels" in refused(
             given, max_pixels=5
         )
@@ -395,13 +395,13 @@ def test_where_pillow_has_the_last_word_it_is_named(tmp_path):
 
 def test_a_large_photo_gives_no_warning_of_pillows(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)  # warns from 6 on, refuses from 11 on
-    assert read_photo(saved(tmp_path, Image.fromarray(CORNERS), "photo.png")).hw == (2, 3)
+    assert read_image(saved(tmp_path, Image.fromarray(CORNERS), "photo.png")).hw == (2, 3)
 
 
 def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path):
     path = saved(tmp_path, Image.fromarray(CORNERS), "photo.png")
     before = list(warnings.filters)
-    threads = [threading.Thread(target=lambda: [read_photo(path) for _ in range(20)]) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: [read_image(path) for _ in range(20)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -432,7 +432,7 @@ ZEROS = np.zeros((4, 5, 3), dtype=np.uint8)
 )
 def test_an_array_of_another_kind_is_refused_with_the_way_out(array, hint):
     with pytest.raises(ValueError, match=hint) as caught:
-        from_array(array, MAX_PIXELS)
+        image_from_array(array, MAX_PIXELS)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -448,7 +448,7 @@ def test_an_array_of_another_kind_is_refused_with_the_way_out(array, hint):
 )
 def test_a_tensor_of_another_kind_is_refused_with_the_way_out(tensor, hint):
     with pytest.raises(ValueError, match=hint):
-        from_array(tensor, MAX_PIXELS)
+        image_from_array(tensor, MAX_PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -463,7 +463,7 @@ def test_a_tensor_of_another_kind_is_refused_with_the_way_out(tensor, hint):
 )
 def test_something_else_is_refused_with_the_way_out(thing, message):
     with pytest.raises(ValueError, match=message):
-        from_array(thing, MAX_PIXELS)
+        image_from_array(thing, MAX_PIXELS)
 
 
 def test_a_picture_without_pixels_is_refused():

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from seem.overlay import Bounds
 from seem.prompts import Json
+from seem.visualize import Bounds
 from seem.vocabulary import Category
 
 OutputMode: TypeAlias = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
@@ -75,13 +75,13 @@ class CocoCategory(TypedDict):
     color: list[int]
 
 
-class Asked(TypedDict, total=False):
+class OptionalSeemFields(TypedDict, total=False):
     """What is there only if it was asked for."""
 
     caption: str
 
 
-class SeemRecord(Asked):
+class SeemRecord(OptionalSeemFields):
     """Where the result comes from."""
 
     version: str
@@ -117,7 +117,7 @@ def to_rle(mask: NDArray[np.bool_]) -> CocoRle:
     return CocoRle(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii"))
 
 
-def in_mode(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] | UncompressedRle | CocoRle:
+def encode_mask(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] | UncompressedRle | CocoRle:
     """Return an (H, W) mask in the form that segment-anything's `output_mode` names."""
     if mode == "binary_mask":
         return mask
@@ -129,7 +129,7 @@ def in_mode(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] | Un
     return UncompressedRle(size=list(mask.shape), counts=lengths.tolist())
 
 
-def xywh(box: Bounds) -> list[int]:
+def to_xywh(box: Bounds) -> list[int]:
     """Turn corners into x, y, width, height."""
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 

@@ -18,11 +18,11 @@ from jaxtyping import UInt8
 
 from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.errors import SeemError
+from seem.evaluation.accumulator import Line, Tally, blank
+from seem.evaluation.interfaces import ModelUnderTest, Seen
 from seem.evaluation.report import Entry
-from seem.evaluation.subject import Scored, Seen
-from seem.evaluation.tally import Line, Tally, blank
 
 
 @dataclass(slots=True)
@@ -38,9 +38,9 @@ class Clock:
 class Look:
     """A photo under evaluation; `place` is its position in the data set."""
 
-    model: Scored
+    model: ModelUnderTest
     dataset: Dataset
-    photo: PhotoRecord
+    photo: ImageRecord
     place: int
     clock: Clock = field(default_factory=Clock)
     read: Callable[[], UInt8[np.ndarray, "h w 3"]] | None = None
@@ -52,7 +52,7 @@ class Look:
     def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
         """The photo as stored."""
         if self._pixels is None:
-            self._pixels = self.dataset.image(self.photo) if self.read is None else self.read()
+            self._pixels = self.dataset.pixels(self.photo) if self.read is None else self.read()
         return self._pixels
 
     @property
@@ -68,9 +68,9 @@ class Look:
             check_finite(self._seen)
         return self._seen
 
-    def encode_other(self, photo: PhotoRecord, tally: Tally) -> Seen:
+    def encode_other(self, photo: ImageRecord, tally: Tally) -> Seen:
         """Look at another photo as well."""
-        return self.encode(self.dataset.image(photo), tally, "encode the reference")
+        return self.encode(self.dataset.pixels(photo), tally, "encode the reference")
 
     def encode(self, pixels: UInt8[np.ndarray, "h w 3"], tally: Tally, step: str) -> Seen:
         """Look at pixels that are not the photo's own."""
@@ -123,7 +123,7 @@ class Measure:
 
     title: str
     lines: tuple[Line, ...]
-    items: Callable[[PhotoRecord], Sequence[Any]]
+    items: Callable[[ImageRecord], Sequence[Any]]
     play: Callable[[Look, Sequence[Any], Sequence[Tally]], None]
 
 
@@ -142,7 +142,7 @@ def play_photo(look: Look, measures: Iterable[tuple[Measure, Sequence[Any], Sequ
 
 
 def play_all(
-    model: Scored,
+    model: ModelUnderTest,
     dataset: Dataset,
     measure: Measure,
     step: Callable[[], object] = lambda: None,
@@ -153,7 +153,7 @@ def play_all(
     `items`, by photo id, take the place of the measure's own.
     """
     tallies = blank(measure.lines)
-    for place, photo in enumerate(dataset.photos):
+    for place, photo in enumerate(dataset.images):
         asked = measure.items(photo) if items is None else items.get(photo.id, ())
         if len(asked):
             play_photo(Look(model, dataset, photo, place), [(measure, asked, tallies)])

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.evaluation.metrics.metric import Metric, State
 from seem.evaluation.report import Case, Entry, Timing
 from seem.evaluation.selection import Selection
@@ -42,7 +42,7 @@ class Spot:
     """One scored item: of the photo at this place of the data set; `what` singles it out there."""
 
     place: int
-    photo_id: int
+    image_id: int
     what: str
 
 
@@ -63,14 +63,14 @@ class Tally:
     def __len__(self) -> int:
         return len(self._spots)
 
-    def note(self, place: int, photo: PhotoRecord, what: object) -> None:
+    def note(self, place: int, photo: ImageRecord, what: object) -> None:
         """Say which item the metric was just fed with."""
         self._spots.append(Spot(place, photo.id, str(what)))
 
     def show(
         self,
         place: int,
-        photo: PhotoRecord,
+        photo: ImageRecord,
         what: object,
         iou: float,
         predicted: Bool[np.ndarray, "h w"],
@@ -81,7 +81,7 @@ class Tally:
         spot = Spot(place, photo.id, str(what))
         if len(self._worst) == WORST and (iou, astuple(spot)) >= _order(self._worst[-1]):
             return
-        masks = (runs.of_mask(np.asarray(mask, np.bool_)).counts for mask in (truth, predicted))
+        masks = (coco_rle.mask_to_rle(np.asarray(mask, np.bool_)).counts for mask in (truth, predicted))
         case = Case(photo.id, photo.path.name, str(what), title, round(100 * iou, 3), photo.hw, *masks)
         self._keep([(iou, spot, case)])
 
@@ -118,7 +118,7 @@ class Tally:
     def selection(self, dataset: Dataset) -> Selection:
         """Say what was scored, in the order of the data set."""
         spots = sorted(self._spots, key=lambda spot: spot.place)  # stable: a photo's items keep their order
-        return Selection.of(dataset.name, dataset.split, ((spot.photo_id, spot.what) for spot in spots))
+        return Selection.of(dataset.name, dataset.split, ((spot.image_id, spot.what) for spot in spots))
 
     def entry(self, dataset: Dataset) -> Entry:
         """Compute the line of the report."""

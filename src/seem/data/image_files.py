@@ -17,20 +17,20 @@ from PIL import Image
 
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
-from seem.photos import UPRIGHT, load, open_picture, orientation_of, to_rgb
+from seem.images import TRANSPOSE_OF_ORIENTATION, decode_pixels, exif_orientation, open_image, to_rgb
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-SIDEWAYS = {turn for number, turn in UPRIGHT.items() if number >= 5}
+SIDEWAYS = {turn for number, turn in TRANSPOSE_OF_ORIENTATION.items() if number >= 5}
 
 
-def photo_hw(path: Path) -> tuple[int, int]:
+def image_hw(path: Path) -> tuple[int, int]:
     """Read height and width from a file's header.
 
     Raises:
         DataError: the file is missing or no picture.
     """
     try:
-        with open_picture(path, str(path)) as picture:
+        with open_image(path, str(path)) as picture:
             return picture.height, picture.width
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
@@ -47,9 +47,9 @@ def read_rgb(
         DataError: the file is missing, damaged or no picture.
     """
     try:
-        with open_picture(content or path, str(path)) as picture:
-            load(picture, str(path))
-            rgb, turn = to_rgb(picture)[0], UPRIGHT.get(orientation_of(picture))
+        with open_image(content or path, str(path)) as picture:
+            decode_pixels(picture, str(path))
+            rgb, turn = to_rgb(picture)[0], TRANSPOSE_OF_ORIENTATION.get(exif_orientation(picture))
             if hw is not None and turn in SIDEWAYS and (rgb.height, rgb.width) == hw[::-1] != hw:
                 rgb = rgb.transpose(turn)
             return np.asarray(rgb)
@@ -64,8 +64,8 @@ def read_channels(path: Path) -> Integer[np.ndarray, "h w c"]:
         DataError: the file is missing, damaged or no picture.
     """
     try:
-        with open_picture(path, str(path)) as picture:
-            load(picture, str(path))
+        with open_image(path, str(path)) as picture:
+            decode_pixels(picture, str(path))
             values = np.asarray(picture)
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
@@ -143,7 +143,7 @@ def orientation(path: Path) -> int:
     """Return the EXIF orientation of a photo, 1 = upright or unknown."""
     try:
         with Image.open(path) as picture:
-            return orientation_of(picture)
+            return exif_orientation(picture)
     except Exception:  # no picture, which others report
         return 1
 

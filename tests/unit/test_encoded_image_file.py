@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 import seem
 from seem.api import Model
+from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
 from seem.checkpoints.encoded_images import encoding_from_tensors, encoding_tensors
 from seem.models.segmenter import Segmenter
@@ -191,7 +192,7 @@ def test_captions_and_retrieval_are_refused_by_who_has_not_learned_them(name):
             model.retrieve(photos, "a cat")
     with pytest.raises(ValueError, match=f"{name} compares no whole photos"):
         photo.similarity(["a cat"])
-    assert {"captioning", "retrieval"}.isdisjoint(seem.zoo.find(name).tasks)
+    assert {"captioning", "retrieval"}.isdisjoint(seem.zoo.find_model_card(name).tasks)
 
 
 def test_photos_are_encoded_before_they_are_ranked():

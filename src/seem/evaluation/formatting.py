@@ -31,7 +31,7 @@ _ITEMS = {
 """What the items of a protocol are, by how its name begins; of all others they are the photos themselves."""
 
 
-def line(entry: Entry, model: str) -> str:
+def entry_line(entry: Entry, model: str) -> str:
     """Put an entry into one line."""
     taken = taken_on(entry.protocol, asdict(entry.selection))
     begin = f"{entry.selection.set_name:<12} {entry.protocol:<62} {who(entry.contestant, model):<28}"

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from seem.data.coco_rle import distinct_values, find_runs
 from seem.data.dataset import Dataset
-from seem.data.records import ObjectRecord, PanopticTruth, PhotoRecord
-from seem.data.runs import distinct, stretches
-from seem.evaluation.measure import Look, Measure
+from seem.data.records import ImageRecord, ObjectRecord, PanopticTruth
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.label_space import Names
 from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
 from seem.evaluation.metrics.metric import Metric
 from seem.evaluation.metrics.open_vocabulary import Comparison, OpenVocabulary
 from seem.evaluation.metrics.panoptic import VOID, PanopticMap, PanopticQuality, Region
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
-from seem.evaluation.names import Names
-from seem.evaluation.tally import Line, Tally
 from seem.results import Results
 from seem.vocabulary import Vocabulary
 
@@ -55,7 +55,7 @@ def panoptic(dataset: Dataset, names: Names) -> Measure:
 class _Panoptic:
     names: Names
 
-    def play(self, look: Look, photos: Sequence[PhotoRecord], tallies: Sequence[Tally]) -> None:
+    def play(self, look: Look, photos: Sequence[ImageRecord], tallies: Sequence[Tally]) -> None:
         (tally,) = tallies
         whole = look.dataset.panoptic(photos[0])
         assert whole is not None
@@ -85,7 +85,7 @@ def true_map(truth: PanopticTruth, number: Mapping[int, int]) -> PanopticMap:
     return PanopticMap(ids, tuple(Region(s.id, number[s.category.id], s.is_crowd) for s in kept))
 
 
-def _partition(dataset: Dataset, photo: PhotoRecord, names: Names) -> list[PhotoRecord]:
+def _partition(dataset: Dataset, photo: ImageRecord, names: Names) -> list[ImageRecord]:
     """Return the photo, if it has a partition with anything to score in it."""
     if photo.panoptic_path is None or names.mode is not names.mode.FULL:
         whole = dataset.panoptic(photo)
@@ -112,12 +112,12 @@ def semantic(dataset: Dataset, names: Names) -> Measure:
 class _Semantic:
     names: Names
 
-    def play(self, look: Look, photos: Sequence[PhotoRecord], tallies: Sequence[Tally]) -> None:
+    def play(self, look: Look, photos: Sequence[ImageRecord], tallies: Sequence[Tally]) -> None:
         (tally,) = tallies
         truth = stored_classes(look.dataset, photos[0], self.names)
         assert truth is not None
         ids = self.names.vocabulary.ids
-        vocabulary = self.names.asked(ids[k] for k in distinct(truth).tolist() if k != IGNORED)
+        vocabulary = self.names.asked(ids[k] for k in distinct_values(truth).tolist() if k != IGNORED)
         seen = look.seen
         with look.asking(tally, "semantic"):
             told = told_classes(seen.semantic(vocabulary), self.names.vocabulary)
@@ -128,13 +128,13 @@ class _Semantic:
 def told_classes(result: Results, vocabulary: Vocabulary) -> Int64[np.ndarray, "h w"]:
     """Draw a semantic result as class indices."""
     index = {number: k for k, number in enumerate(vocabulary.ids)}
-    drawn = np.full(result.photo_hw, IGNORED, np.int64)
+    drawn = np.full(result.image_hw, IGNORED, np.int64)
     for number, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
         drawn[mask] = index[number]
     return drawn
 
 
-def stored_classes(dataset: Dataset, photo: PhotoRecord, names: Names) -> Int64[np.ndarray, "h w"] | None:
+def stored_classes(dataset: Dataset, photo: ImageRecord, names: Names) -> Int64[np.ndarray, "h w"] | None:
     """Draw the truth of a photo as class indices; None where it has none."""
     index = {number: k for k, number in enumerate(names.vocabulary.ids)}
     whole = dataset.panoptic(photo)
@@ -152,12 +152,12 @@ def stored_classes(dataset: Dataset, photo: PhotoRecord, names: Names) -> Int64[
 def looked_up(numbers: Integer[np.ndarray, "h w"], index: Mapping[int, int]) -> Int64[np.ndarray, "h w"]:
     """Replace the numbers of a map; those that are not known become `IGNORED`."""
     flat = numbers.ravel()
-    starts, lengths = stretches(flat)
+    starts, lengths = find_runs(flat)
     found = np.array([index.get(number, IGNORED) for number in flat[starts].tolist()], np.int64)
     return np.repeat(found, lengths).reshape(numbers.shape)
 
 
-def _has_classes(dataset: Dataset, photo: PhotoRecord, names: Names) -> bool:
+def _has_classes(dataset: Dataset, photo: ImageRecord, names: Names) -> bool:
     if photo.panoptic_path is not None and names.mode is names.mode.FULL:
         return True
     truth = stored_classes(dataset, photo, names)
@@ -182,7 +182,7 @@ def instance(dataset: Dataset, names: Names) -> Measure:
 class _Instances:
     names: Names
 
-    def play(self, look: Look, photos: Sequence[PhotoRecord], tallies: Sequence[Tally]) -> None:
+    def play(self, look: Look, photos: Sequence[ImageRecord], tallies: Sequence[Tally]) -> None:
         (tally,) = tallies
         number = self.names.number
         records = [r for r in look.dataset.objects[look.photo.id] if _is_scored(r, number)]
@@ -199,7 +199,7 @@ class _Instances:
         tally.note(look.place, look.photo, "instance")
 
 
-def _things(dataset: Dataset, photo: PhotoRecord, names: Names) -> list[PhotoRecord]:
+def _things(dataset: Dataset, photo: ImageRecord, names: Names) -> list[ImageRecord]:
     """Return the photo, if the annotation of all its things is complete."""
     wanted = {
         category.text for key, category in dataset.categories.items() if key in names.number and category.is_thing
