@@ -25,7 +25,7 @@ from seem.checkpoints.encoded_image import (
     write_encoded_image,
 )
 from seem.deprecation import Renamed, renamed_arguments, warn_renamed
-from seem.errors import in_short
+from seem.errors import short_reason
 from seem.inference.everything import segment_everything
 from seem.inference.object_prompts import (
     ObjectPrompts,
@@ -41,14 +41,14 @@ from seem.inference.runtime import Runtime
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.segmenter import unit_vectors
 from seem.models.structures import ImageBatch
-from seem.photos import MAX_PIXELS, Photo, PhotoLike
-from seem.preparing import working_size
-from seem.prompts import Prompt, Reference, SeenPhoto, Text, VisualPrompt, rasterisation_rule
+from seem.images import MAX_PIXELS, InputImage, ImageLike
+from seem.preprocess import network_size
+from seem.prompts import Prompt, Reference, EncodedImageLike, Text, VisualPrompt, rasterization_rule
 from seem.results import Provenance, Results
 from seem.session import Session
-from seem.tasks.boxes import Boxes, hand_over, read_boxes
+from seem.tasks.boxes import Boxes, with_detections, read_boxes
 from seem.tasks.caption import first_sentence
-from seem.tasks.everything import Settings
+from seem.tasks.everything import EverythingSettings
 from seem.tasks.reference import ReferenceFeatures
 from seem.vocabulary import Classes, Vocabulary
 
@@ -95,7 +95,7 @@ class EncodedImage:
         return self._decoder.image.picture
 
     @property
-    def source(self) -> Photo:
+    def source(self) -> InputImage:
         """The image with its file name, the EXIF orientation that was undone, and notes about reading it."""
         return self._decoder.image
 
@@ -309,7 +309,7 @@ class EncodedImage:
         if not detections.boxes:
             return self._results("interactive", empty_prediction("visual"), self.model.vocabulary(), seconds=0.0)
         results = self._segment([ObjectPrompts.of([box]) for box in detections.boxes])
-        return hand_over(results, detections)
+        return with_detections(results, detections)
 
     @renamed_arguments(
         pred_iou_thresh=Renamed("pred_iou_threshold"),
@@ -358,7 +358,7 @@ class EncodedImage:
         """
         started = time.perf_counter()
         default_iou, default_stability = self.model.network.config.everything_thresholds
-        settings = Settings(
+        settings = EverythingSettings(
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
             pred_iou_threshold=default_iou if pred_iou_threshold is None else pred_iou_threshold,
@@ -423,7 +423,7 @@ class EncodedImage:
         model's own stays as it is.
         """
         config = self.model.network.config
-        at_own_size = self.batch.input_hw[0] == working_size(self.hw, config.image)
+        at_own_size = self.batch.input_hw[0] == network_size(self.hw, config.image)
         if config.full_image_side is None or not at_own_size:
             return self
         with self._lock:
@@ -466,7 +466,7 @@ class EncodedImage:
         for prompts in objects:
             outlines = prompts.outlines_for(network.kind)
             for mark in prompts.visual:
-                rules.add(rasterisation_rule(mark, network.config.polygon_rule, is_outline=mark in outlines))
+                rules.add(rasterization_rule(mark, network.config.polygon_rule, is_outline=mark in outlines))
         return tuple(sorted(rules))
 
     def _references(self, objects: Sequence[ObjectPrompts]) -> Mapping[int, ReferenceFeatures]:
@@ -498,7 +498,7 @@ class EncodedImage:
             seconds={"encode": self.encode_seconds, task: seconds},
             rules=rules,
             notes=(*self.source.notes, *prediction.notes),
-            photo_name=self.source.name,
+            image_name=self.source.name,
             orientation=self.source.orientation,
         )
         logits = embeddings = None
@@ -535,7 +535,7 @@ class EncodedImage:
 
 
 def encode(
-    model: Runtime, image: PhotoLike, size: int | None = None, max_pixels: int = MAX_PIXELS
+    model: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> EncodedImage:
     """Run the image network on an image; arguments and errors as in `Model.encode`."""
     return EncodedImage(encode_for_prompts(model, image, size, max_pixels))
@@ -575,5 +575,5 @@ def _encode_reference(model: Runtime, reference: Reference) -> ReferenceFeatures
 def _encoded_by(model: Runtime, image: object) -> EncodedImage:
     if isinstance(image, EncodedImage) and image.model is model:
         return image if image._decoder.is_on_model_device else image.to(model.device)
-    pixels = image.picture if isinstance(image, SeenPhoto) else image
+    pixels = image.picture if isinstance(image, EncodedImageLike) else image
     return encode(model, cast("PhotoLike", pixels))

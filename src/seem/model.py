@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors, read_encoded_image
-from seem.checkpoints.network import Learnt, LoadedNetwork
+from seem.checkpoints.network import FineTuningData, LoadedNetwork
 from seem.deprecation import warn_renamed
 from seem.encoded_image import EncodedImage, check_compares_images, encode
 from seem.errors import SeemError
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
 from seem.models.precision import Precision
-from seem.photos import MAX_PIXELS, PhotoLike
+from seem.images import MAX_PIXELS, ImageLike
 from seem.prompts import Prompt
 from seem.results import Results
 from seem.tracker import Mode, Tracker, objects_in
@@ -35,13 +35,13 @@ class Model(Runtime):
 
     def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
         super().__init__(loaded, device, precision)
-        self.fine_tuned_on: tuple[Learnt, ...] = loaded.learnt
+        self.fine_tuned_on: tuple[FineTuningData, ...] = loaded.learnt
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.network.parameters())
         return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
 
-    def encode(self, image: PhotoLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+    def encode(self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
         """Run the image network once, for any number of questions about the image.
 
         Args:
@@ -120,7 +120,7 @@ class Model(Runtime):
     # --- Names of an earlier version ---------------------------------------------------------------------------------
 
     @property
-    def learnt(self) -> tuple[Learnt, ...]:
+    def learnt(self) -> tuple[FineTuningData, ...]:
         """`fine_tuned_on` by its earlier name."""
         warn_renamed("Model.learnt", "Model.fine_tuned_on")
         return self.fine_tuned_on

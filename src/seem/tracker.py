@@ -32,11 +32,11 @@ from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
-from seem.results import Labels, Naming, Provenance, Results
-from seem.tasks.postprocess import PhotoFrame, to_photo_masks
+from seem.results import Labels, LazyLabels, Provenance, Results
+from seem.tasks.postprocess import ImageFrame, to_image_masks
 from seem.tasks.reference import reference_row_kind
-from seem.tasks.video import FOREGROUND, STRIDE, Describer, VideoMemory, grid_stride
-from seem.video import Video, VideoFrame, VideoLike, open_video, too_late
+from seem.tasks.video import FOREGROUND_THRESHOLD, STRIDE, FeatureDescriber, VideoMemory, grid_stride
+from seem.video import Video, VideoFrame, VideoLike, open_video, missing_frame_message
 from seem.vocabulary import Vocabulary
 
 Mode: TypeAlias = Literal["memory", "propagate", "reference"]

@@ -22,7 +22,7 @@ from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
 from seem.tasks.interactive import best_visual_queries, segment_objects
 from seem.tasks.phrase import answer_phrases
-from seem.tasks.postprocess import PhotoFrame, to_photo
+from seem.tasks.postprocess import ImageFrame, to_image_size
 
 FINISHED = 0.9
 """IoU of every object from which the official evaluation asks no further round."""
@@ -52,7 +52,7 @@ def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
     mask = answer_phrases(given.bench.network, given.look(), text, RecordedDraws()).logits[0, 0].float()
-    given.masks("grounding_mask", to_photo(mask[None], given.frame()))
+    given.masks("grounding_mask", to_image_size(mask[None], given.frame()))
 
 
 def tokens(given: Setting, texts: list[str]) -> TextFeatures:

@@ -16,7 +16,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery
 from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
-from seem.tasks.postprocess import to_input
+from seem.tasks.postprocess import to_input_size
 from seem.tasks.reference import PLACES, join_references, encode_region
 from tiny import picture, tiny_model, tiny_relative
 
@@ -161,7 +161,7 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
         answer = photo._predictor.ask([ObjectPrompts.of((Reference(OTHER, BOX),))])[0][0]
-        surest.append(float(to_input(answer.logits[None], photo._predictor.frame).max()))
+        surest.append(float(to_input_size(answer.logits[None], photo._predictor.frame).max()))
     plain, moved = answers
     shift = surest[1] - surest[0]
     assert 1 / (1 + np.exp(-surest[0])) * share == pytest.approx(1 / (1 + np.exp(shift)))

@@ -8,7 +8,7 @@ from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
 from seem.tasks.interactive import best_visual_queries, clip_to_bounds, apply_outlines
 from seem.tasks.labels import categories_from_queries
-from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo, to_photo_masks
+from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_input_size, to_image_size, to_image_masks
 
 YES, NO = 9.0, -9.0  # logits that are certain
 FRAME = ImageFrame((2, 4), (2, 4), (2, 4))

@@ -256,7 +256,7 @@ def segment_one(
 
 def under_its_name(results: Results, name: Path) -> Results:
     """Let the JSON file say in which sub-folder the photo is."""
-    return replace(results, provenance=replace(results.provenance, photo_name=name.as_posix()))
+    return replace(results, provenance=replace(results.provenance, image_name=name.as_posix()))
 
 
 # --- The verb ---------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.clicks_seem import clicks_seem
 from seem.evaluation.protocols.prompt_kinds import prompt_kinds
 from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.subject import NOBODY, Nobody, Scored, Tracking
+from seem.evaluation.interfaces import NO_MODEL, NoModel, ModelUnderTest, Tracking
 from seem.simulation.strokes import PolygonRule
 from seem.tasks.reference import reference_row_kind
 
@@ -222,9 +222,9 @@ def abilities(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO, Task.ROBUSTNESS}  # a mask is given
+            able -= {EvaluationTask.CLICKS, EvaluationTask.PROMPTS, EvaluationTask.COMPOSITION, EvaluationTask.VIDEO, EvaluationTask.ROBUSTNESS}  # a mask is given
         if reference_row_kind(network) is None:
-            able -= {Task.REFERENCE}
+            able -= {EvaluationTask.REFERENCE}
         if network.decoder.captions is None:
             able -= {EvaluationTask.CAPTION}
         if network.image_projection is None:

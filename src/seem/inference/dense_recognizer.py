@@ -37,17 +37,17 @@ from seem.models.decoder.draws import FairDraws
 from seem.models.precision import arithmetic
 from seem.models.segmenter import unit_vectors
 from seem.models.text_embedding_head import TEXT_MAP_STRIDE
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.prompts import Text
 from seem.results import Labels
 from seem.tasks.find import SAME_OBJECT_IOU
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct_masks
 from seem.tasks.labels import categories_from_text_map
-from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, merge_confident
-from seem.tasks.postprocess import each_to_photo, to_input, to_photo
-from seem.tasks.regions import SPECK, islands, tidy, tidy_map
-from seem.tasks.semantic import BestClasses, nearest_names, present_classes
+from seem.tasks.panoptic import PHRASE_OVERLAP_THRESHOLD, ConfidentQueries, merge_masks
+from seem.tasks.postprocess import each_to_image_size, to_input_size, to_image_size
+from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, connected_components, clean_mask, clean_segment_map
+from seem.tasks.semantic import SemanticPrediction, classify_by_text_map, present_classes
 from seem.vocabulary import Classes, Vocabulary, is_empty_list
 
 MAX_CLASSES = 24  # of an image: so many are asked for as phrases
@@ -86,11 +86,11 @@ class DenseRecognizer:
         """Ask for each class that is present, and merge its components (things) or its mask (stuff)."""
         components = self.components(vocabulary, threshold)
         classes = torch.tensor(components.classes, dtype=torch.long)
-        ranked = Confident(torch.arange(len(classes)), components.scores, classes)
-        masks = each_to_photo(components.mask_logits, self.decoder.frame)
+        ranked = ConfidentQueries(torch.arange(len(classes)), components.scores, classes)
+        masks = each_to_image_size(components.mask_logits, self.decoder.frame)
         is_thing = torch.tensor(vocabulary.is_thing)
-        merged = merge_confident(ranked, masks, self.decoder.image.hw, is_thing, PHRASE_OVERLAP)
-        ids = tidy_map(merged.ids.cpu().numpy(), [segment.id for segment in merged.segments])
+        merged = merge_masks(ranked, masks, self.decoder.image.hw, is_thing, PHRASE_OVERLAP_THRESHOLD)
+        ids = clean_segment_map(merged.ids.cpu().numpy(), [segment.id for segment in merged.segments])
         vectors = self.runtime.classifier(vocabulary)[[segment.category for segment in merged.segments]]
         return panoptic_prediction(ids, merged.segments, vocabulary, KIND_COMPONENTS, vectors)
 
@@ -118,7 +118,7 @@ class DenseRecognizer:
         logits_of_cells = self.runtime.class_logits(cells.flatten(1).T, classifier)
         logits = torch.unflatten(logits_of_cells.T, 1, cells.shape[1:])
         if self._is_fine_tuned:
-            best = nearest_names(logits, self.decoder.frame, vocabulary.background)
+            best = classify_by_text_map(logits, self.decoder.frame, vocabulary.background)
             return semantic_prediction(best, vocabulary, classifier, KIND_CELLS)
         rows, columns = self._cells_hw()
         presence = self._class_presence(vocabulary)
@@ -136,19 +136,19 @@ class DenseRecognizer:
         present: Int[Tensor, " m"],
         presence: Float[Tensor, " k"],
         vocabulary: Vocabulary,
-    ) -> BestClasses:
+    ) -> SemanticPrediction:
         """Choose among the present classes and the background, and score by the share of all names."""
         background = present.new_tensor([len(vocabulary)])
         classes = torch.cat((present, background))
         named = logits[classes]
-        nearest = nearest_names(named, self.decoder.frame, vocabulary.background)
+        nearest = classify_by_text_map(named, self.decoder.frame, vocabulary.background)
         if not vocabulary.background:
             named, logits = named[:-1], logits[:-1]
         share = (named.logsumexp(dim=0) - logits.logsumexp(dim=0)).exp()
-        share_of_pixels = to_photo(share[None], self.decoder.frame)[0]
+        share_of_pixels = to_image_size(share[None], self.decoder.frame)[0]
         presence_of_classes = torch.cat((presence, presence.new_ones(1)))[classes]
         scores = nearest.scores * share_of_pixels * presence_of_classes[nearest.classes]
-        return BestClasses(classes[nearest.classes], scores)
+        return SemanticPrediction(classes[nearest.classes], scores)
 
     def find(self, vocabulary: Vocabulary, threshold: float, against: Classes) -> Prediction:
         """Ask for each phrase that is present, and split its mask into components.
@@ -302,7 +302,7 @@ class DenseRecognizer:
         components = self._locate(vocabulary, present, self._class_vectors(vocabulary), among=vocabulary)
         scores = presence[components.classes] * components.scores
         if components.classes:
-            masks = to_input(components.mask_logits, self.decoder.frame)
+            masks = to_input_size(components.mask_logits, self.decoder.frame)
             scores = scores * torch.stack([foreground_probability(mask) for mask in masks])
         by_score = scores.argsort(descending=True, stable=True).tolist()
         order = [row for row in by_score if scores[row] >= threshold]
@@ -332,8 +332,8 @@ class DenseRecognizer:
 
     def _pack_tidy(self, logits: Float[Tensor, "h w"]) -> PackedMask:
         """Bring a component to the image, without tiny parts and holes."""
-        inside = to_photo(logits[None], self.decoder.frame)[0] > 0
-        return PackedMask.pack(tidy(inside.cpu().numpy()), self.decoder.image.hw)
+        inside = to_image_size(logits[None], self.decoder.frame)[0] > 0
+        return PackedMask.pack(clean_mask(inside.cpu().numpy()), self.decoder.image.hw)
 
     # --- Small parts -------------------------------------------------------------------------------------------------
 
@@ -364,7 +364,7 @@ def split_components(logits: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]
     """
     inside = logits > 0
     components = []
-    for part in islands(inside.cpu().numpy(), least=SPECK):
+    for part in connected_components(inside.cpu().numpy(), least=MIN_OBJECT_COMPONENT_RATIO):
         component = torch.from_numpy(part).to(logits.device)
         # Pixels of other components get the opposite logit; what is outside of all says how the edge runs.
         components.append(torch.where(component | ~inside, logits, -logits))

@@ -14,13 +14,13 @@ from seem.inference.prediction import Prediction
 from seem.inference.predictor import Predictor
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.recognizer import Recognizer, recognizer_for
-from seem.overlay import Bounds
+from seem.visualize import Bounds
 from seem.prompts import Point
 from seem.results import Proposal
-from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
+from seem.tasks.everything import MaskBatch, EverythingSettings, SearchView, crop_boxes, find_everything, object_query_masks, shrink_masks
 
 
-def segment_everything(predictor: Predictor, settings: Settings) -> tuple[Prediction, tuple[Proposal, ...]]:
+def segment_everything(predictor: Predictor, settings: EverythingSettings) -> tuple[Prediction, tuple[Proposal, ...]]:
     """Segment every region, best first; also returns how each mask was proposed."""
     decoder = predictor.decoder
     findings = find_everything(_views(predictor, settings), decoder.image.hw, settings)
@@ -30,7 +30,7 @@ def segment_everything(predictor: Predictor, settings: Settings) -> tuple[Predic
         vectors = torch.stack([finding.vector for finding in findings])
     if findings and settings.crop_n_layers == 0:  # logits of crops are in another frame than prompts
         logits = torch.stack([finding.logits for finding in findings])
-    small = partial(seen_small, masks, decoder.frame)
+    small = partial(shrink_masks, masks, decoder.frame)
     prediction = Prediction(
         masks,
         [finding.proposal.predicted_iou for finding in findings],
@@ -42,7 +42,7 @@ def segment_everything(predictor: Predictor, settings: Settings) -> tuple[Predic
     return prediction, tuple(finding.proposal for finding in findings)
 
 
-def _views(predictor: Predictor, settings: Settings) -> Iterator[View]:
+def _views(predictor: Predictor, settings: EverythingSettings) -> Iterator[SearchView]:
     """Yield the image, then its crops, encoding one after the other."""
     decoder = predictor.decoder
     height, width = decoder.image.hw
@@ -52,21 +52,21 @@ def _views(predictor: Predictor, settings: Settings) -> Iterator[View]:
         yield _view(crop, recognizer_for(crop), box, layer)
 
 
-def _view(decoder: PromptDecoder, recognizer: Recognizer, crop_box: Bounds, layer: int) -> View:
+def _view(decoder: PromptDecoder, recognizer: Recognizer, crop_box: Bounds, layer: int) -> SearchView:
     """Run the unprompted regions of a view, and prepare its clicks where the model takes any."""
     regions, class_logits = recognizer.regions(decoder.runtime.vocabulary())
-    masks = rather_something(class_logits, regions.mask_logits, regions.class_vectors, decoder.frame)
+    masks = object_query_masks(class_logits, regions.mask_logits, regions.class_vectors, decoder.frame)
     click = partial(_click_each, decoder) if _takes_clicks(decoder) else None
-    return View(crop_box, layer, decoder.frame, masks, click)
+    return SearchView(crop_box, layer, decoder.frame, masks, click)
 
 
-def _click_each(decoder: PromptDecoder, points: NDArray[np.float64]) -> Masks:
+def _click_each(decoder: PromptDecoder, points: NDArray[np.float64]) -> MaskBatch:
     """Answer one click an object at positions (N, 2)."""
     objects = [ObjectPrompts.of([Point(float(x), float(y))]) for x, y in points]
     answers = [object_answers[0] for object_answers in decoder.answer(objects)]
     logits = torch.stack([answer.logits for answer in answers])
     scores = torch.tensor([answer.score for answer in answers], device=logits.device)
-    return Masks(logits, scores, torch.stack([answer.vector for answer in answers]))
+    return MaskBatch(logits, scores, torch.stack([answer.vector for answer in answers]))
 
 
 def _takes_clicks(decoder: PromptDecoder) -> bool:

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.results import Labels
 from seem.tasks.labels import MaskCategories
-from seem.tasks.panoptic import PanopticSegment
-from seem.tasks.semantic import BestClasses
+from seem.tasks.panoptic import PredictedSegment
+from seem.tasks.semantic import SemanticPrediction
 from seem.vocabulary import Vocabulary
 
 MAX_QUOTED_CHARACTERS = 60
@@ -75,7 +75,7 @@ def missing_phrase_notes(
 
 def panoptic_prediction(
     ids: NDArray[np.int32],
-    segments: Sequence[PanopticSegment],
+    segments: Sequence[PredictedSegment],
     vocabulary: Vocabulary,
     kind: str,
     vectors: Float[Tensor, "n d"],
@@ -89,7 +89,7 @@ def panoptic_prediction(
 
 
 def semantic_prediction(
-    best: BestClasses, vocabulary: Vocabulary, classifier: Float[Tensor, "k1 d"], kind: str
+    best: SemanticPrediction, vocabulary: Vocabulary, classifier: Float[Tensor, "k1 d"], kind: str
 ) -> Prediction:
     """Turn the best class of every pixel into one mask for each class that is there; no row for the background."""
     classes = best.classes.cpu().numpy()

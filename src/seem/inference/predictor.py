@@ -21,7 +21,7 @@ from seem.prompts import Mask, Prompt, Reference, VisualPrompt
 from seem.results import Labels
 from seem.tasks.caption import write_caption
 from seem.tasks.interactive import ObjectAnswer, distinct_answers, to_stride4
-from seem.tasks.postprocess import each_to_photo
+from seem.tasks.postprocess import each_to_image_size
 from seem.tasks.reference import ReferenceFeatures, encode_region
 from seem.tasks.retrieval import fit_scores, image_vectors
 
@@ -208,7 +208,7 @@ class Predictor:
         """Bring the answers to the image."""
         frame = self.decoder.frame
         logits = torch.stack([each.answer.logits for each in selected]).float()
-        masks = [self.decoder.pack(resized) for resized in each_to_photo(logits, frame)]
+        masks = [self.decoder.pack(resized) for resized in each_to_image_size(logits, frame)]
         small = to_stride4(logits, frame.padded_hw)
         scores = [each.answer.score for each in selected]
         for row, answer in zoomed.items():
@@ -235,7 +235,7 @@ class Predictor:
         labels = Labels.said(names, scores)
         if labels is not None:
             return labels
-        return lambda: self.recognizer.label(small).unless_said(names, scores)
+        return lambda: self.recognizer.label(small).filled_by(names, scores)
 
     # --- References --------------------------------------------------------------------------------------------------
 
@@ -254,10 +254,10 @@ class Predictor:
         marks = [prompt for prompt in self._region_marks(reference) if isinstance(prompt, VisualPrompt)]
         for mark in marks:
             if mark.positive:
-                inside |= mark.rasterise(frame)
+                inside |= mark.rasterize(frame)
         for mark in marks:
             if not mark.positive:
-                inside &= ~mark.rasterise(frame)
+                inside &= ~mark.rasterize(frame)
         if not region.any():
             raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
         return torch.from_numpy(region)[None, None].to(self.decoder.runtime.device)
@@ -280,7 +280,7 @@ class Predictor:
         if region is not None:
             outside = np.ones(self.decoder.frame.padded_hw, dtype=np.bool_)
             height, width = self.decoder.raster_frame.network_hw
-            outside[:height, :width] = ~region.rasterise(self.decoder.raster_frame)
+            outside[:height, :width] = ~region.rasterize(self.decoder.raster_frame)
             hidden = torch.from_numpy(outside)[None].to(runtime.device)
         with arithmetic(runtime.device, runtime.precision):
             return write_caption(runtime.network, self.decoder.encoding, begin, end, hidden)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.drawing import Frame
+from seem.rasterize import RasterFrame
 from seem.inference.object_prompts import ObjectPrompts, check_supported
 from seem.inference.runtime import Runtime
 from seem.models.decoder.decoder import ImageEncoding
@@ -25,15 +25,15 @@ from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import outline_logits
 from seem.models.precision import arithmetic
 from seem.models.structures import ImageBatch, VisualPrompts
-from seem.overlay import Bounds
-from seem.packed import PackedMask
-from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
-from seem.preparing import prepare
+from seem.visualize import Bounds
+from seem.mask_codec import PackedMask
+from seem.images import MAX_PIXELS, InputImage, ImageLike, read_image
+from seem.preprocess import preprocess_image
 from seem.prompts import Audio, Box, Point
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import ObjectAnswer, ObjectMasks, apply_outlines, segment_objects
 from seem.tasks.phrase import EncodedText, answer_phrases, lay_out_text
-from seem.tasks.postprocess import PhotoFrame, to_input
+from seem.tasks.postprocess import ImageFrame, to_input_size
 from seem.tasks.reference import ReferenceFeatures, add_reference_vectors, join_references
 
 MAX_OBJECTS_OF_PASS = 64  # bounds memory
@@ -50,18 +50,18 @@ class PromptDecoder:
     """
 
     runtime: Runtime
-    image: Photo
+    image: InputImage
     batch: ImageBatch
     stored_encoding: ImageEncoding
     encode_seconds: float = 0.0
-    frame: PhotoFrame = field(init=False)
-    raster_frame: Frame = field(init=False)
+    frame: ImageFrame = field(init=False)
+    raster_frame: RasterFrame = field(init=False)
 
     def __post_init__(self) -> None:
         network = self.runtime.network
         padded_hw, input_hw = self.batch.padded_hw, self.batch.input_hw[0]
-        self.frame = PhotoFrame(padded_hw, input_hw, self.image.hw, network.decoder.policy.resampling)
-        self.raster_frame = Frame(self.image.hw, input_hw, network.config.polygon_rule)
+        self.frame = ImageFrame(padded_hw, input_hw, self.image.hw, network.decoder.policy.resampling)
+        self.raster_frame = RasterFrame(self.image.hw, input_hw, network.config.polygon_rule)
 
     @property
     def is_on_model_device(self) -> bool:
@@ -217,7 +217,7 @@ class PromptDecoder:
                     maps = bounds
                 else:
                     maps = positive if mark.positive else negative
-                maps[row, :height, :width] |= mark.rasterise(self.raster_frame)
+                maps[row, :height, :width] |= mark.rasterize(self.raster_frame)
         prompts = VisualPrompts(
             positive=self._to_device(positive),
             negative=self._to_device(negative),
@@ -281,7 +281,7 @@ class PromptDecoder:
             if only_reference:
                 logits = self._with_reference_threshold(logits)
             if masks.quality is None:
-                score = foreground_probability(to_input(logits[None].float(), self.frame)[0])
+                score = foreground_probability(to_input_size(logits[None].float(), self.frame)[0])
             else:
                 score = masks.quality[0, index]
             vector = masks.class_vectors[0, index].float()
@@ -290,20 +290,20 @@ class PromptDecoder:
 
     def _with_reference_threshold(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
         """Shift logits so that a pixel is inside from a share of the largest probability on (`reference_share`)."""
-        share = self.runtime.network.config.reference_share
+        share = self.runtime.network.config.reference_peak_ratio
         if share is None:
             return logits
-        largest = torch.sigmoid(to_input(logits[None], self.frame).max())
+        largest = torch.sigmoid(to_input_size(logits[None], self.frame).max())
         return logits - torch.logit(share * largest)
 
 
 def encode_for_prompts(
-    runtime: Runtime, image: PhotoLike, size: int | None = None, max_pixels: int = MAX_PIXELS
+    runtime: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> PromptDecoder:
     """Read an image and run the image network on it; arguments and errors as in `Model.encode`."""
     started = time.perf_counter()
-    source = read_photo(image, max_pixels)
-    batch = prepare(source, runtime.network.config.image, size).to(runtime.device)
+    source = read_image(image, max_pixels)
+    batch = preprocess_image(source, runtime.network.config.image, size).to(runtime.device)
     with arithmetic(runtime.device, runtime.precision):
         encoding = runtime.network.encode_image(batch)
     return PromptDecoder(runtime, source, batch, encoding, time.perf_counter() - started)

@@ -20,15 +20,15 @@ from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.ops.masks import dot
 from seem.models.precision import arithmetic
 from seem.models.structures import DecoderQuery
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.results import Labels
 from seem.tasks.find import FIND_THRESHOLD, add_rival_logits, match_phrases, rival_names
-from seem.tasks.instance import candidates, foreground_probability
+from seem.tasks.instance import top_query_classes, foreground_probability
 from seem.tasks.interactive import distinct_masks
 from seem.tasks.labels import categories_from_queries
-from seem.tasks.panoptic import confident, merge_confident
-from seem.tasks.postprocess import each_to_photo, to_input, to_output
-from seem.tasks.semantic import best_classes
+from seem.tasks.panoptic import select_confident, merge_masks
+from seem.tasks.postprocess import each_to_image_size, to_input_size, to_output_size
+from seem.tasks.semantic import classify_by_queries
 from seem.vocabulary import Classes, Vocabulary, is_empty_list
 
 KIND = "object queries"
@@ -51,10 +51,10 @@ class QueryRecognizer:
     def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:
         """Merge the queries whose class score passes the threshold (published rule)."""
         regions, class_logits = self.regions(vocabulary)
-        chosen = confident(class_logits, threshold)
-        masks = each_to_photo(regions.mask_logits[chosen.queries], self.decoder.frame)
+        chosen = select_confident(class_logits, threshold)
+        masks = each_to_image_size(regions.mask_logits[chosen.queries], self.decoder.frame)
         is_thing = torch.tensor(vocabulary.is_thing)
-        merged = merge_confident(chosen, masks, self.decoder.image.hw, is_thing)
+        merged = merge_masks(chosen, masks, self.decoder.image.hw, is_thing)
         vectors = regions.class_vectors[[segment.query for segment in merged.segments]]
         return panoptic_prediction(merged.ids.cpu().numpy(), merged.segments, vocabulary, KIND, vectors)
 
@@ -66,8 +66,8 @@ class QueryRecognizer:
         `nms_threshold` None or 1 = all stay.
         """
         regions, class_logits = self.regions(vocabulary)
-        pairs = candidates(class_logits, torch.tensor(vocabulary.is_thing), top)
-        masks = to_input(regions.mask_logits, self.decoder.frame)
+        pairs = top_query_classes(class_logits, torch.tensor(vocabulary.is_thing), top)
+        masks = to_input_size(regions.mask_logits, self.decoder.frame)
         mask_scores = torch.stack([foreground_probability(mask) for mask in masks])
         scores = pairs.scores * mask_scores[pairs.queries]
         by_score = scores.argsort(descending=True)
@@ -90,14 +90,14 @@ class QueryRecognizer:
     def semantic(self, vocabulary: Vocabulary) -> Prediction:
         """Sum class score times mask probability over the queries (published rule)."""
         regions, class_logits = self.regions(vocabulary)
-        best = best_classes(class_logits, regions.mask_logits, self.decoder.frame, vocabulary.background)
+        best = classify_by_queries(class_logits, regions.mask_logits, self.decoder.frame, vocabulary.background)
         return semantic_prediction(best, vocabulary, self.runtime.classifier(vocabulary), KIND)
 
     def find(self, vocabulary: Vocabulary, threshold: float, against: Classes) -> Prediction:
         """Compare the queries with the phrases and their rivals; an object has one phrase."""
         regions, phrase_logits = self.regions(vocabulary)
         rivals = self.runtime.class_logits(regions.class_vectors, self._rival_embeddings(vocabulary, against))
-        masks = to_input(regions.mask_logits, self.decoder.frame)
+        masks = to_input_size(regions.mask_logits, self.decoder.frame)
         matches = match_phrases(add_rival_logits(phrase_logits, rivals), masks, threshold)
         queries = matches.queries.tolist()
         names = tuple(vocabulary[phrase].name for phrase in matches.phrases.tolist())
@@ -164,5 +164,5 @@ class QueryRecognizer:
         """Resize the masks of queries (network input size) to the image, one at a time."""
         packed = {}
         for query in dict.fromkeys(queries):
-            packed[query] = self.decoder.pack(to_output(masks[query][None], self.decoder.frame)[0])
+            packed[query] = self.decoder.pack(to_output_size(masks[query][None], self.decoder.frame)[0])
         return packed

@@ -22,7 +22,7 @@ from seem.inference.object_prompts import ObjectPrompts
 from seem.inference.prompt_decoder import NO_REFERENCES, PromptDecoder
 from seem.prompts import Box, Mask, Point, Points, Polygon, Scribble, Stroke, VisualPrompt
 from seem.tasks.interactive import ObjectAnswer
-from seem.tasks.postprocess import to_input, to_photo
+from seem.tasks.postprocess import to_input_size, to_image_size
 from seem.tasks.reference import ReferenceFeatures
 
 MARGIN = 1.5  # side of the square, in longer sides of what it must show
@@ -93,12 +93,12 @@ class ZoomRefiner:
         marks = prompts_in_window(window, prompts.marks)
         if not marks:
             return None
-        first = to_photo(answer.logits[None], self.decoder.frame)[0]
+        first = to_image_size(answer.logits[None], self.decoder.frame)[0]
         previous = previous_mask_in(window, first, closer.frame.input_hw, closer.frame.padded_hw)
         references: Mapping[int, ReferenceFeatures] = NO_REFERENCES if reference is None else {0: reference}
         zoomed_prompts = replace(prompts, prompts=marks, visual=marks)
         second = closer.answer([zoomed_prompts], references, previous)[0][0]
-        second_logits = to_photo(second.logits[None], closer.frame)[0]
+        second_logits = to_image_size(second.logits[None], closer.frame)[0]
         return replace(second, logits=blend_logits(first, window, second_logits))
 
     def _window(self, prompts: ObjectPrompts, answer: ObjectAnswer) -> Window | None:
@@ -106,7 +106,7 @@ class ZoomRefiner:
         height, width = self.decoder.frame.input_hw
         rasterized, _ = self.decoder.rasterize([prompts])
         marks = (rasterized.inside | rasterized.negative)[0, 0, :height, :width]
-        mask = to_input(answer.logits[None], self.decoder.frame)[0] > 0
+        mask = to_input_size(answer.logits[None], self.decoder.frame)[0] > 0
         return window_around((mask | marks).cpu().numpy(), self.decoder.image.hw)
 
     def _encode(self, window: Window) -> tuple[Window, PromptDecoder]:

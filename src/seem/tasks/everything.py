@@ -25,8 +25,8 @@ from seem.results import Proposal
 from seem.tasks.components import remove_small_regions
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import to_stride4
-from seem.tasks.postprocess import PhotoFrame, to_photo_masks
-from seem.tasks.regions import clean
+from seem.tasks.postprocess import ImageFrame, to_image_masks
+from seem.tasks.components import remove_small_regions
 
 STRIDE = 4  # network pixels of a low-resolution mask's pixel
 NEAR = 2  # network pixels of a crop's rim within which a mask counts as cut off
