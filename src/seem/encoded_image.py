@@ -26,6 +26,7 @@ from seem.checkpoints.encoded_image import (
 )
 from seem.deprecation import Renamed, renamed_arguments, warn_renamed
 from seem.errors import short_reason
+from seem.images import MAX_PIXELS, ImageLike, InputImage
 from seem.inference.everything import segment_everything
 from seem.inference.object_prompts import (
     ObjectPrompts,
@@ -41,12 +42,11 @@ from seem.inference.runtime import Runtime
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.segmenter import unit_vectors
 from seem.models.structures import ImageBatch
-from seem.images import MAX_PIXELS, InputImage, ImageLike
 from seem.preprocess import network_size
-from seem.prompts import Prompt, Reference, EncodedImageLike, Text, VisualPrompt, rasterization_rule
+from seem.prompts import EncodedImageLike, Prompt, Reference, Text, VisualPrompt, rasterization_rule
 from seem.results import Provenance, Results
 from seem.session import Session
-from seem.tasks.boxes import Boxes, with_detections, read_boxes
+from seem.tasks.boxes import Boxes, read_boxes, with_detections
 from seem.tasks.caption import first_sentence
 from seem.tasks.everything import EverythingSettings
 from seem.tasks.reference import ReferenceFeatures
@@ -56,6 +56,11 @@ Refine: TypeAlias = Literal["zoom"]
 """How answers to visual prompts are refined: "zoom" encodes the square around a small object and answers again."""
 
 _second_look = Renamed("refine", lambda on: "zoom" if on else None)
+
+
+def _renamed_thresholds(*names: str) -> dict[str, Renamed]:
+    """Return the new names of arguments that segment-anything spells with "thresh"."""
+    return {f"{name}_thresh": Renamed(f"{name}_threshold") for name in names}
 
 
 class EncodedImage:
@@ -143,7 +148,7 @@ class EncodedImage:
             tensors = {name: tensor.to(target) for name, tensor in to_named_tensors(self.encoding).items()}
             batch = self.batch.to(target)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"The image cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
+            raise ValueError(f"The image cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'.") from None
         encoding = from_named_tensors(tensors)
         return EncodedImage(PromptDecoder(self.model, self.source, batch, encoding, self.encode_seconds))
 
@@ -168,7 +173,7 @@ class EncodedImage:
         prediction = self._predictor.recognizer.panoptic(vocabulary, limit)
         return self._results("panoptic", prediction, vocabulary, time.perf_counter() - started)
 
-    @renamed_arguments(mask_nms_thresh=Renamed("mask_nms_threshold"))
+    @renamed_arguments(**_renamed_thresholds("mask_nms"))
     def instances(
         self,
         classes: Classes = None,
@@ -186,8 +191,9 @@ class EncodedImage:
             classes: as in `panoptic`.
             threshold: score (0-1) that an instance needs; None = the model's own (0.05, of nano 0.65).
             top: the largest number of instances.
-            mask_nms_threshold: IoU above which a mask repeats a better one, whatever their names, and is dropped; None =
-                the model's own: 1 (all stay, the published rule), of nano 0.5. Average precision is taken with 1.
+            mask_nms_threshold: IoU above which a mask repeats a better one, whatever their names, and is dropped.
+                None = the model's own: 1 (all stay, the published rule), of nano 0.5. Average precision is taken with
+                1.
         """
         started = time.perf_counter()
         vocabulary = self.model.vocabulary(classes)
@@ -311,12 +317,7 @@ class EncodedImage:
         results = self._segment([ObjectPrompts.of([box]) for box in detections.boxes])
         return with_detections(results, detections)
 
-    @renamed_arguments(
-        pred_iou_thresh=Renamed("pred_iou_threshold"),
-        stability_score_thresh=Renamed("stability_score_threshold"),
-        box_nms_thresh=Renamed("box_nms_threshold"),
-        crop_nms_thresh=Renamed("crop_nms_threshold"),
-    )
+    @renamed_arguments(**_renamed_thresholds("pred_iou", "stability_score", "box_nms", "crop_nms"))
     def everything(
         self,
         points_per_side: int = 16,
@@ -397,7 +398,7 @@ class EncodedImage:
         without captions.
         """
         check_writes_captions(self.model.name, self.model.network)
-        predictor = self._at_full_image_size()._predictor
+        predictor = self.at_full_image_size()._predictor
         if region is not None:
             region.check_inside(self.hw)
         tokenizer = self.model.tokenizer
@@ -413,10 +414,10 @@ class EncodedImage:
         if isinstance(phrases, str) or not phrases:
             raise ValueError(f"similarity takes a list of phrases, at least one; got {phrases!r}.")
         features = self.model.encode_phrases([Text(phrase).phrase for phrase in phrases])
-        predictor = self._at_full_image_size()._predictor
+        predictor = self.at_full_image_size()._predictor
         return predictor.phrase_similarity(features.phrases).float().cpu().numpy()
 
-    def _at_full_image_size(self) -> EncodedImage:
+    def at_full_image_size(self) -> EncodedImage:
         """Return the image as the model describes it: X-Decoder at a short side of 224 pixels, as in its training.
 
         Encoded at the first question of this kind and cached. An image that was encoded at another size than the
@@ -534,9 +535,7 @@ class EncodedImage:
         return self.encoding
 
 
-def encode(
-    model: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS
-) -> EncodedImage:
+def encode(model: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     """Run the image network on an image; arguments and errors as in `Model.encode`."""
     return EncodedImage(encode_for_prompts(model, image, size, max_pixels))
 
@@ -575,5 +574,5 @@ def _encode_reference(model: Runtime, reference: Reference) -> ReferenceFeatures
 def _encoded_by(model: Runtime, image: object) -> EncodedImage:
     if isinstance(image, EncodedImage) and image.model is model:
         return image if image._decoder.is_on_model_device else image.to(model.device)
-    pixels = image.picture if isinstance(image, EncodedImageLike) else image
-    return encode(model, cast("PhotoLike", pixels))
+    pixels = image.image if isinstance(image, EncodedImageLike) else image
+    return encode(model, cast("ImageLike", pixels))

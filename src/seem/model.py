@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors, read_encoded_image
+from seem.checkpoints.encoded_image import from_named_tensors, read_encoded_image, to_named_tensors
 from seem.checkpoints.network import FineTuningData, LoadedNetwork
 from seem.deprecation import warn_renamed
 from seem.encoded_image import EncodedImage, check_compares_images, encode
 from seem.errors import SeemError
+from seem.images import MAX_PIXELS, ImageLike
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.runtime import Runtime
 from seem.models.precision import Precision
-from seem.images import MAX_PIXELS, ImageLike
 from seem.prompts import Prompt
 from seem.results import Results
-from seem.tracker import Mode, Tracker, objects_in
+from seem.tracker import Mode, Tracker, prompts_of_objects
 from seem.video import VideoLike
 
 
@@ -113,7 +113,7 @@ class Model(Runtime):
         `prompts` is a list that holds for each object a prompt or a list of prompts. The rest as in `tracker`.
         """
         tracker = self.tracker(video, mode, size=size, backward=backward)
-        for object_id, object_prompts in enumerate(objects_in(prompts), 1):
+        for object_id, object_prompts in enumerate(prompts_of_objects(prompts), 1):
             tracker.add(frame, object_id, *object_prompts)
         return iter(tracker)
 

@@ -447,8 +447,8 @@ class EncodedImageLike(Protocol):
         ...
 
     @property
-    def picture(self) -> Image.Image:
-        """The photo itself, upright."""
+    def image(self) -> Image.Image:
+        """The image itself, upright."""
         ...
 
 
@@ -479,7 +479,7 @@ class Reference:
     def __reduce__(self) -> tuple[type[Reference], tuple[object, ...]]:
         """To another process goes the picture, not what a model here has seen in it."""
         photo = self.photo
-        return Reference, (photo.picture if isinstance(photo, EncodedImageLike) else photo, *self.prompts)
+        return Reference, (photo.image if isinstance(photo, EncodedImageLike) else photo, *self.prompts)
 
     @property
     def marks_region(self) -> bool:

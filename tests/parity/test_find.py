@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from parity.recording import Folder
-from seem.tasks.find import FIND_THRESHOLD, rival_names, add_rival_logits
+from seem.tasks.find import FIND_THRESHOLD, add_rival_logits, rival_names
 from seem.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.requires_shared

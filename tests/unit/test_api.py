@@ -8,13 +8,13 @@ from PIL import Image
 
 import seem
 from seem import recognition
-from seem.api import EncodedImage
+from seem.encoded_image import EncodedImage
 from seem.inference.object_prompts import ObjectPrompts
-from seem.rasterize import RasterFrame
 from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.predictor import Predictor
 from seem.preprocess import check_short_side
+from seem.rasterize import RasterFrame
 from seem.tasks.interactive import ObjectAnswer
 from tiny import CONFIGS, picture, tiny_model
 

@@ -22,11 +22,11 @@ from safetensors.torch import save_file
 
 import seem
 from seem import zoo
-from seem.api import EncodedImage
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from seem.cli.report import describe_object
+from seem.encoded_image import EncodedImage
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"

@@ -11,10 +11,9 @@ from PIL import Image
 from safetensors import safe_open
 
 import seem
-from seem.api import Model
 from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
-from seem.checkpoints.encoded_images import encoding_from_tensors, encoding_tensors
+from seem.model import Model
 from seem.models.segmenter import Segmenter
 from tiny import picture, tiny_model, tiny_relative
 
@@ -87,8 +86,8 @@ def test_other_weights_of_the_same_name_refuse_it(tmp_path):
 def test_an_exact_model_reads_what_was_seen_in_bfloat16(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
-    halves = {name: tensor.bfloat16() for name, tensor in encoding_tensors(photo.memory).items()}
-    replace(photo, memory=encoding_from_tensors(halves)).save(tmp_path / "a.safetensors")
+    halves = {name: tensor.bfloat16() for name, tensor in to_named_tensors(photo.memory).items()}
+    replace(photo, memory=from_named_tensors(halves)).save(tmp_path / "a.safetensors")
     again = model.load_photo(tmp_path / "a.safetensors")
     assert again.memory.pixels.mask_features.dtype == torch.float32
     assert len(again.segment(CLICK)) == 1

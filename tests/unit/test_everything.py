@@ -203,8 +203,8 @@ def test_what_a_crop_cuts_off_is_left_out_and_the_closer_look_wins():
         (block(0, 4, 0, 5), 0.8),  # up to the photo's own border: kept
         (block(2, 6, 8, 12), 0.9),  # up to the crop's border inside the photo
     ), None)  # fmt: skip
-    whole = View(WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None)
-    settings = Settings(points_per_side=0, crop_n_layers=1, crop_nms_threshold=0.5)
+    whole = SearchView(WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None)
+    settings = EverythingSettings(points_per_side=0, crop_n_layers=1, crop_nms_threshold=0.5)
     findings = find_everything([whole, crop], FRAME.output_hw, settings)
     assert [(f.layer, f.proposal.crop_box) for f in findings] == [(0, WHOLE), (1, (0, 0, 24, 16))]
     assert findings[1].mask.box[:2] == (0, 0)

@@ -8,8 +8,8 @@ import torch
 
 import seem
 from seem import config
-from seem.api import Model
 from seem.checkpoints.network import LoadedNetwork
+from seem.model import Model
 from seem.models.build import build
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.prompts import Box, Point, Text

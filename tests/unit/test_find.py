@@ -10,8 +10,8 @@ from seem.inference.object_prompts import ObjectPrompts
 from seem.models.structures import QueryOutputs
 from seem.predictor import ObjectQueries, Predictor
 from seem.prompts import Point, Text
-from seem.tasks.find import rival_names, split_components, match_phrases, add_rival_logits, content_words
-from seem.tasks.interactive import top_queries, distinct_masks
+from seem.tasks.find import add_rival_logits, content_words, match_phrases, rival_names, split_components
+from seem.tasks.interactive import distinct_masks, top_queries
 from seem.vocabulary import Vocabulary
 from tiny import picture, tiny_model, tiny_relative
 
@@ -109,7 +109,9 @@ def test_words_choose_where_nothing_is_marked_as_meant():
 )
 def test_a_mask_is_divided_into_its_islands(meant, objects):
     logits = torch.tensor([[YES if pixel == "#" else NO for pixel in meant]])
-    assert ["".join("#" if value > 0 else "." for value in part[0].tolist()) for part in split_components(logits)] == objects
+    assert [
+        "".join("#" if value > 0 else "." for value in part[0].tolist()) for part in split_components(logits)
+    ] == objects
 
 
 def test_islands_keep_the_edges_of_the_mask_that_they_were_cut_from():

@@ -93,7 +93,7 @@ def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_other
     assert model.classes == model.vocabulary() == own
     assert model.vocabulary(["dog"]) == seem.Vocabulary.of(["dog"])
     assert model.network.config.presence_midpoint == 0.3
-    assert model.network.config.instance_threshold == loading.USUAL_REGION
+    assert model.network.config.instance_threshold == loading.DEFAULT_REGION_THRESHOLD
     photo = model.encode(picture(53, 37))
     assert set(photo.semantic().labels) <= {"brick", "wall"}
     named = photo.panoptic(threshold=0.0)
@@ -157,7 +157,7 @@ def test_a_tuned_model_says_what_it_has_learnt_from(tuned, made_by, parts):
 @pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])
 def test_a_threshold_that_cannot_be_meant_is_the_usual_one(tuned, even):
     model = tuned(class_names='["brick"]', **{"even_presence": even})
-    assert model.network.config.presence_midpoint == loading.USUAL_EVEN
+    assert model.network.config.presence_midpoint == loading.DEFAULT_PRESENCE_MIDPOINT
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "gone.pt", "folder/gone.safetensors"])

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from seem.inference import region_proposals
+from seem.inference.region_proposals import grid_clicks, masked_text_vectors, propose_regions
 from seem.models.decoder.draws import FairDraws
 from seem.models.segmenter import unit_vectors
 from seem.models.structures import ImageBatch
-from seem.inference import region_proposals
-from seem.inference.region_proposals import grid_clicks, masked_text_vectors, propose_regions
 from tiny import tiny_network
 
 NETWORK = tiny_network("nano")

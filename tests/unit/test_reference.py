@@ -17,7 +17,7 @@ from seem.models.structures import DecoderQuery
 from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.tasks.postprocess import to_input_size
-from seem.tasks.reference import PLACES, join_references, encode_region
+from seem.tasks.reference import PLACES, encode_region, join_references
 from tiny import picture, tiny_model, tiny_relative
 
 OTHER = picture(60, 40, seed=1)

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 import seem
-from seem.inference.zoom import LARGEST, Window, to_previous_mask, blend_logits, shift_prompt, previous_mask_in, prompts_in_window, window_around
+from seem.inference.zoom import (
+    LARGEST,
+    Window,
+    blend_logits,
+    previous_mask_in,
+    prompts_in_window,
+    shift_prompt,
+    to_previous_mask,
+    window_around,
+)
 from tiny import tiny_model
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)

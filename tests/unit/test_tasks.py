@@ -6,9 +6,10 @@ import torch
 from seem.models.decoder.draws import FairDraws
 from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
-from seem.tasks.interactive import best_visual_queries, clip_to_bounds, apply_outlines
+from seem.tasks.interactive import apply_outlines, best_visual_queries, clip_to_bounds
 from seem.tasks.labels import categories_from_queries
-from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_input_size, to_image_size, to_image_masks
+from seem.tasks.phrase import best_queries
+from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_masks, to_image_size, to_input_size
 
 YES, NO = 9.0, -9.0  # logits that are certain
 FRAME = ImageFrame((2, 4), (2, 4), (2, 4))
@@ -155,7 +156,7 @@ def test_classes_are_shown_that_a_photo_surely_holds_and_some_places_surely_show
     few[2, 0, :2] = 2.0  # e^2 to 1 and 1: 0.79, in one place of a hundred
 
     def shown(*there):
-        rows, sure = semantic.present_classes(few, torch.tensor(there))
+        rows, sure = semantic.classes_in_image(few, torch.tensor(there))
         return rows.tolist(), sure
 
     assert shown(0.9, 0.6, 0.9) == ([2], True)
@@ -264,6 +265,9 @@ def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
     untouched = VisualPrompts(positive, negative, torch.zeros_like(areas))
     assert apply_outlines(untouched, torch.zeros_like(areas))[0] is untouched
 
+
+def test_each_phrase_is_answered_by_the_query_that_fits_it_best():
+    assert best_queries(torch.tensor([[0.1, 0.9], [0.7, 0.2]])).tolist() == [1, 0]
 
 
 def test_every_object_has_a_fair_share_of_the_points():

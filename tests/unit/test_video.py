@@ -17,7 +17,7 @@ from seem.predictor import Predictor
 from seem.results import LazyLabels
 from seem.tasks import video as matching
 from seem.tasks.video import VideoMemory, compare_near, grid_stride, surroundings, vote
-from seem.tracker import MODES, Found, Tracker, checked_mode, objects_in
+from seem.tracker import MODES, Found, Tracker, checked_mode, prompts_of_objects
 from seem.video import FrameStream, VideoFile, VideoWriter, open_video
 from tiny import picture, tiny_model, tiny_relative
 
@@ -611,7 +611,7 @@ def test_a_wrong_add_changes_nothing(model, frame, object_id, prompts, message):
 )
 def test_track_takes_prompts_alone(prompts, message):
     with pytest.raises(ValueError, match=message):
-        objects_in(prompts)
+        prompts_of_objects(prompts)
 
 
 def test_an_object_without_prompts_is_refused(model):

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
 from seem.evaluation.accumulator import Line, Tally, blank
 from seem.evaluation.interfaces import ModelUnderTest, Seen
 from seem.evaluation.report import Entry
+from seem.model import Model
 
 
 @dataclass(slots=True)
@@ -106,7 +107,7 @@ class Look:
 
 def check_finite(seen: Seen) -> None:
     """Raise `ValueError` for a photo in which a model sees no numbers: its answers would be empty and look honest."""
-    if isinstance(seen, EncodedImage) and not bool(torch.isfinite(seen.memory.pixels.mask_features).all()):
+    if isinstance(seen, EncodedImage) and not bool(torch.isfinite(seen.encoding.pixels.mask_features).all()):
         raise ValueError(f"{seen.model.name} sees no numbers in it (NaN or infinite); its weights are broken")
 
 

@@ -58,7 +58,7 @@ def _in_rounds(shown: Shown) -> Answer:
 
 
 def _looking_twice(shown: Shown) -> Answer:
-    session = shown.see().session(second_look=True)
+    session = shown.see().session(refine="zoom")
     return lambda clicks: region(session.add(_point(clicks[-1])))
 
 
@@ -167,7 +167,7 @@ TOLD = Contestant("model hearing the class name", _hearing_the_name, is_model=Tr
 """The model in rounds, who is also told what the object is called."""
 
 CLOSER = Contestant("model, second look", _looking_twice, is_model=True)
-"""The model in rounds, which zooms in on what is small (`seem.tasks.second_look`)."""
+"""The model in rounds, which zooms in on what is small (`seem.inference.zoom`)."""
 
 BASELINES = {"disc": CONTESTANTS[2], "grabcut": CONTESTANTS[3], "walker": CONTESTANTS[4]}
 """Baselines by the word that asks for them."""

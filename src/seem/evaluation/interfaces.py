@@ -1,4 +1,4 @@
-"""What protocols ask of a model: as much of `seem.api` as they use, so that anything of this shape can be scored.
+"""What protocols ask of a model: as much of `seem.Model` as they use, so that anything of this shape can be scored.
 
 A protocol needs the one or other of these; `plan.abilities` says which a model has.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from seem.encoded_image import Refine
 from seem.prompts import Prompt
 from seem.results import Results
 from seem.vocabulary import Vocabulary
@@ -19,7 +20,7 @@ from seem.vocabulary import Vocabulary
 
 @runtime_checkable
 class Conversation(Protocol):
-    """Rounds about one object, as `seem.api.Session` has them."""
+    """Rounds about one object, as `seem.Session` has them."""
 
     def add(self, *prompts: Prompt) -> Results:
         """Answer again, with these prompts too."""
@@ -28,10 +29,10 @@ class Conversation(Protocol):
 
 @runtime_checkable
 class Seen(Protocol):
-    """A photo that a model has looked at, as `seem.api.EncodedImage` is one."""
+    """A photo that a model has looked at, as `seem.EncodedImage` is one."""
 
-    def session(self, second_look: bool = False) -> Conversation:
-        """Begin rounds about one object; `second_look` zooms in on what is small."""
+    def session(self, refine: Refine | None = None) -> Conversation:
+        """Begin rounds about one object; `refine` "zoom" encodes the surroundings of a small object again."""
         ...
 
     def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
@@ -67,7 +68,7 @@ class Seen(Protocol):
 
 @runtime_checkable
 class ModelUnderTest(Protocol):
-    """A model, as `seem.api.Model` is one."""
+    """A model, as `seem.Model` is one."""
 
     def encode(self, image: NDArray[np.uint8]) -> Seen:
         """Look at an H x W x 3 photo."""

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from seem.api import Model
 from seem.data.dataset import Dataset, LazyDataset, video_frames
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
@@ -22,9 +21,8 @@ from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.clicks_seem import clicks_seem
 from seem.evaluation.protocols.prompt_kinds import prompt_kinds
 from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.interfaces import NO_MODEL, NoModel, ModelUnderTest, Tracking
-from seem.simulation.strokes import PolygonRule
-from seem.tasks.reference import reference_row_kind
+from seem.evaluation.subset_filter import Chosen
+from seem.model import Model
 
 
 class EvaluationTask(str, enum.Enum):
@@ -222,8 +220,14 @@ def abilities(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {EvaluationTask.CLICKS, EvaluationTask.PROMPTS, EvaluationTask.COMPOSITION, EvaluationTask.VIDEO, EvaluationTask.ROBUSTNESS}  # a mask is given
-        if reference_row_kind(network) is None:
+            able -= {
+                EvaluationTask.CLICKS,
+                EvaluationTask.PROMPTS,
+                EvaluationTask.COMPOSITION,
+                EvaluationTask.VIDEO,
+                EvaluationTask.ROBUSTNESS,
+            }  # a mask is given
+        if network.decoder.policy.reference is None:
             able -= {EvaluationTask.REFERENCE}
         if network.decoder.captions is None:
             able -= {EvaluationTask.CAPTION}

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import torch
 
-from seem.api import Model
 from seem.errors import SeemError
 from seem.evaluation.accumulator import add_states
 from seem.evaluation.benchmark import Clock
@@ -30,6 +29,7 @@ from seem.evaluation.plan import EvaluationRequest, Step, kind_of, name_of, plan
 from seem.evaluation.ranks import Ranks
 from seem.evaluation.report import DataCard, Entry, EvaluationReport, Machine, ModelCard, Spent, installed_versions
 from seem.evaluation.workers import play_in_processes
+from seem.model import Model
 
 Opener: TypeAlias = "Callable[[], ModelUnderTest]"
 """Loads the model; it is called once in every process, so it must survive pickling where there are several."""

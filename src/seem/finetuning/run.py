@@ -27,7 +27,6 @@ import torch.distributed as dist
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from seem.api import Model
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
@@ -47,6 +46,7 @@ from seem.errors import SeemError
 from seem.finetuning.datasets import DataSource, TrainingData, inspect_source, open_training_data
 from seem.finetuning.finer_masks import with_finer_masks
 from seem.loading import open_file, open_network, usable_device
+from seem.model import Model
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.simulation.strokes import PUBLISHED_STROKES

@@ -1,7 +1,7 @@
 """Recognition by the text embedding map and the mask head: nano.
 
-The text map tells which classes an image shows; each of those is then asked for as a phrase, and the connected components
-of its mask are the objects.
+The text map tells which classes an image shows; each of those is then asked for as a phrase, and the connected
+components of its mask are the objects.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from seem.inference.presence import (
 )
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.region_proposals import masked_text_vectors, propose_regions
+from seem.mask_codec import PackedMask
 from seem.models.decoder.draws import FairDraws
 from seem.models.precision import arithmetic
 from seem.models.segmenter import unit_vectors
 from seem.models.text_embedding_head import TEXT_MAP_STRIDE
-from seem.mask_codec import PackedMask
 from seem.prompts import Text
 from seem.results import Labels
+from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, clean_mask, clean_segment_map, connected_components
 from seem.tasks.find import SAME_OBJECT_IOU
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct_masks
 from seem.tasks.labels import categories_from_text_map
 from seem.tasks.panoptic import PHRASE_OVERLAP_THRESHOLD, ConfidentQueries, merge_masks
-from seem.tasks.postprocess import each_to_image_size, to_input_size, to_image_size
-from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, connected_components, clean_mask, clean_segment_map
-from seem.tasks.semantic import SemanticPrediction, classify_by_text_map, present_classes
+from seem.tasks.postprocess import each_to_image_size, to_image_size, to_input_size
+from seem.tasks.semantic import SemanticPrediction, classes_in_image, classify_by_text_map
 from seem.vocabulary import Classes, Vocabulary, is_empty_list
 
 MAX_CLASSES = 24  # of an image: so many are asked for as phrases
@@ -94,9 +94,7 @@ class DenseRecognizer:
         vectors = self.runtime.classifier(vocabulary)[[segment.category for segment in merged.segments]]
         return panoptic_prediction(ids, merged.segments, vocabulary, KIND_COMPONENTS, vectors)
 
-    def instances(
-        self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None
-    ) -> Prediction:
+    def instances(self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None) -> Prediction:
         """Ask for the things that are present; the components of their masks are the instances.
 
         `nms_threshold` None = `SAME_OBJECT_IOU`.
@@ -122,7 +120,7 @@ class DenseRecognizer:
             return semantic_prediction(best, vocabulary, classifier, KIND_CELLS)
         rows, columns = self._cells_hw()
         presence = self._class_presence(vocabulary)
-        present, is_certain = present_classes(logits[:-1, :rows, :columns], presence)
+        present, is_certain = classes_in_image(logits[:-1, :rows, :columns], presence)
         best = self._nearest_present(logits, present, presence, vocabulary)
         prediction = semantic_prediction(best, vocabulary, classifier, KIND_CELLS)
         if is_certain:

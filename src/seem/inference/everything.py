@@ -14,10 +14,18 @@ from seem.inference.prediction import Prediction
 from seem.inference.predictor import Predictor
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.recognizer import Recognizer, recognizer_for
-from seem.visualize import Bounds
 from seem.prompts import Point
 from seem.results import Proposal
-from seem.tasks.everything import MaskBatch, EverythingSettings, SearchView, crop_boxes, find_everything, object_query_masks, shrink_masks
+from seem.tasks.everything import (
+    EverythingSettings,
+    MaskBatch,
+    SearchView,
+    crop_boxes,
+    find_everything,
+    object_query_masks,
+    shrink_masks,
+)
+from seem.visualize import Bounds
 
 
 def segment_everything(predictor: Predictor, settings: EverythingSettings) -> tuple[Prediction, tuple[Proposal, ...]]:

@@ -85,7 +85,9 @@ class ObjectPrompts:
         An outline bounds its object, and its area is the first mask. As marks alone, polygons gave nano masks further
         from the truth than the polygons themselves (`docs/nano/decisions.md`).
         """
-        return tuple(prompt for prompt in self.visual if is_outline(prompt, kind))
+        if not kind.polygons_are_outlines:
+            return ()
+        return tuple(prompt for prompt in self.visual if isinstance(prompt, Polygon))
 
     def without_unsupported_reference(self, kind: ModelKind) -> ObjectPrompts:
         """Drop a reference beside visual prompts where a kind of model makes no use of it."""
@@ -100,9 +102,7 @@ class ObjectPrompts:
         """
         if self.visual:
             first = "visual"
-        elif not self.text:
-            first = "reference"
-        elif self.reference and network.decoder.policy.reference is RowKind.VISUAL_TOKENS:
+        elif not self.text or (self.reference and network.decoder.policy.reference is RowKind.VISUAL_TOKENS):
             first = "reference"
         else:
             first = "phrase"

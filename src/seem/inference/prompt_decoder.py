@@ -16,25 +16,25 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.rasterize import RasterFrame
+from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
 from seem.inference.object_prompts import ObjectPrompts, check_supported
 from seem.inference.runtime import Runtime
+from seem.mask_codec import PackedMask
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import outline_logits
 from seem.models.precision import arithmetic
 from seem.models.structures import ImageBatch, VisualPrompts
-from seem.visualize import Bounds
-from seem.mask_codec import PackedMask
-from seem.images import MAX_PIXELS, InputImage, ImageLike, read_image
 from seem.preprocess import preprocess_image
 from seem.prompts import Audio, Box, Point
+from seem.rasterize import RasterFrame
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import ObjectAnswer, ObjectMasks, apply_outlines, segment_objects
 from seem.tasks.phrase import EncodedText, answer_phrases, lay_out_text
 from seem.tasks.postprocess import ImageFrame, to_input_size
 from seem.tasks.reference import ReferenceFeatures, add_reference_vectors, join_references
+from seem.visualize import Bounds
 
 MAX_OBJECTS_OF_PASS = 64  # bounds memory
 MAX_AREAS_OF_PASS = 8  # the same where objects share the pixels that become tokens and any is more than a click

@@ -17,16 +17,16 @@ from seem.inference.prediction import (
     semantic_prediction,
 )
 from seem.inference.prompt_decoder import PromptDecoder
+from seem.mask_codec import PackedMask
 from seem.models.ops.masks import dot
 from seem.models.precision import arithmetic
 from seem.models.structures import DecoderQuery
-from seem.mask_codec import PackedMask
 from seem.results import Labels
 from seem.tasks.find import FIND_THRESHOLD, add_rival_logits, match_phrases, rival_names
-from seem.tasks.instance import top_query_classes, foreground_probability
+from seem.tasks.instance import foreground_probability, top_query_classes
 from seem.tasks.interactive import distinct_masks
 from seem.tasks.labels import categories_from_queries
-from seem.tasks.panoptic import select_confident, merge_masks
+from seem.tasks.panoptic import merge_masks, select_confident
 from seem.tasks.postprocess import each_to_image_size, to_input_size, to_output_size
 from seem.tasks.semantic import classify_by_queries
 from seem.vocabulary import Classes, Vocabulary, is_empty_list
@@ -58,9 +58,7 @@ class QueryRecognizer:
         vectors = regions.class_vectors[[segment.query for segment in merged.segments]]
         return panoptic_prediction(merged.ids.cpu().numpy(), merged.segments, vocabulary, KIND, vectors)
 
-    def instances(
-        self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None
-    ) -> Prediction:
+    def instances(self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None) -> Prediction:
         """Take the `top` pairs of query and class that score `threshold` or more (published rule).
 
         `nms_threshold` None or 1 = all stay.

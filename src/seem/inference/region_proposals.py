@@ -34,9 +34,7 @@ class RegionProposals:
     quality: Float[Tensor, " n"]
 
 
-def propose_regions(
-    model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws
-) -> RegionProposals:
+def propose_regions(model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws) -> RegionProposals:
     """Click on a grid over the image, which fills `input_hw` (upper left) of the padded frame; keep what differs."""
     features = image.pixels.mask_features
     padded_hw = (4 * features.shape[-2], 4 * features.shape[-1])

@@ -118,9 +118,7 @@ class Runtime:
                 self._classifiers.put(vocabulary.key, embeddings)
             return embeddings
 
-    def embed_class_names(
-        self, names: Sequence[str], templates: Sequence[str] | None = None
-    ) -> Float[Tensor, "k d"]:
+    def embed_class_names(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "k d"]:
         """Return the normalised embedding of every name; `templates` None = those that the model was trained with.
 
         The published rule: every name in every template, the mean of the normalised vectors, normalised.
@@ -138,9 +136,7 @@ class Runtime:
         length: Tensor = means.norm(dim=-1, keepdim=True)
         return means / length
 
-    def class_logits(
-        self, vectors: Float[Tensor, "n d"], classifier: Float[Tensor, "k d"]
-    ) -> Float[Tensor, "n k"]:
+    def class_logits(self, vectors: Float[Tensor, "n d"], classifier: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:
         """Compare vectors of the text space with class embeddings, at the model's temperature."""
         with torch.no_grad():
             return self.network.class_logits(vectors[None], classifier)[0]

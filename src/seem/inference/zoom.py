@@ -22,7 +22,7 @@ from seem.inference.object_prompts import ObjectPrompts
 from seem.inference.prompt_decoder import NO_REFERENCES, PromptDecoder
 from seem.prompts import Box, Mask, Point, Points, Polygon, Scribble, Stroke, VisualPrompt
 from seem.tasks.interactive import ObjectAnswer
-from seem.tasks.postprocess import to_input_size, to_image_size
+from seem.tasks.postprocess import to_image_size, to_input_size
 from seem.tasks.reference import ReferenceFeatures
 
 MARGIN = 1.5  # side of the square, in longer sides of what it must show

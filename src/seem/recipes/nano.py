@@ -21,7 +21,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from seem.api import Model
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
@@ -29,6 +28,7 @@ from seem.data.pack import ImageBank, Pack
 from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler, paste_object
 from seem.errors import SeemError
 from seem.finetuning.run import refuse_changes
+from seem.model import Model
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder

@@ -26,7 +26,7 @@ from seem.tasks.components import remove_small_regions
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import to_stride4
 from seem.tasks.postprocess import ImageFrame, to_image_masks
-from seem.tasks.components import remove_small_regions
+from seem.visualize import Bounds
 
 STRIDE = 4  # network pixels of a low-resolution mask's pixel
 NEAR = 2  # network pixels of a crop's rim within which a mask counts as cut off

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, connected_components
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct_masks
 
@@ -71,7 +70,7 @@ def rival_names(
     words_of_phrases = [content_words(phrase) for phrase in phrases]
     for row, name in enumerate(names):
         words_of_name = content_words(name)
-        if any(words <= words_of_name for words in words_of_phrases):
+        if any(required <= words_of_name for required in words_of_phrases):
             competes[row] = False
     return competes
 

@@ -74,7 +74,7 @@ def classify_by_text_map(
     return best_class_per_pixel(to_image_size(each[None], frame)[0] for each in probability)
 
 
-def present_classes(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> tuple[Int[Tensor, " m"], bool]:
+def classes_in_image(logits: Float[Tensor, "k h w"], there: Float[Tensor, " k"]) -> tuple[Int[Tensor, " m"], bool]:
     """Return which classes a photo surely shows, in their order; where there are none the likeliest, and False.
 
     `logits` compare every place with every class (no background), `there` says how surely each is in the photo (0-1).

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset, click_truth, promptable_objects, vocabulary_from_categories
 from seem.data.records import ImageRecord, ValidationObject
+from seem.encoded_image import EncodedImage
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
+from seem.inference.dense_recognizer import DenseRecognizer
+from seem.model import Model
 from seem.prompts import Point, Text
-from seem.recognition import islands_there
 from seem.simulation.next_click import ritm_click
 from seem.tasks.postprocess import to_image_size
 from seem.vocabulary import Vocabulary
@@ -220,7 +221,7 @@ def measure_presence(model: Model, datasets: Sequence[Dataset], most: int | None
         for photo in spread(dataset.images, most):
             complete = dataset.complete_names(photo)
             shown = {record.category.text for record in dataset.objects[photo.id]}
-            sure = model.encode(dataset.pixels(photo))._predictor.presence(vectors).tolist()
+            sure = dense_recognizer(model.encode(dataset.pixels(photo))).presence(vectors).tolist()
             for name, score in zip(model.classes.names, sure, strict=True):
                 if name in complete:
                     (there if name in shown else gone).append(even * score / max(1 - score, 1e-9))
@@ -293,10 +294,19 @@ def truths_of(dataset: Dataset, photo: ImageRecord, name: str, is_thing: bool) -
 
 def regions_of(seen: EncodedImage, classes: Vocabulary) -> Iterable[tuple[str, float, Bool[np.ndarray, "h w"]]]:
     """Ask for the regions of classes, surest first, before they compete for pixels."""
-    predictor = seen._predictor
-    found = islands_there(predictor, classes, UNLIKELY)
-    for row, score, logits in zip(found.rows, found.scores.tolist(), found.islands, strict=True):
-        yield classes.names[row], score, predictor.pack(to_image_size(logits[None], predictor.frame)[0]).decode()
+    decoder = seen.predictor.decoder
+    components = dense_recognizer(seen).components(classes, UNLIKELY)
+    scores = components.scores.tolist()
+    for index, score, logits in zip(components.classes, scores, components.mask_logits, strict=True):
+        mask = decoder.pack(to_image_size(logits[None], decoder.frame)[0])
+        yield classes.names[index], score, mask.decode()
+
+
+def dense_recognizer(image: EncodedImage) -> DenseRecognizer:
+    """Return the recognizer of an image that a dense model has encoded."""
+    recognizer = image.predictor.recognizer
+    assert isinstance(recognizer, DenseRecognizer)
+    return recognizer
 
 
 def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:

@@ -25,14 +25,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, ValidationObject
+from seem.encoded_image import EncodedImage
 from seem.evaluation.accumulator import Line, Tally
 from seem.evaluation.benchmark import Look, Measure, play_all
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
 from seem.evaluation.protocols.clicks import area_rule, clicked_objects, least_area
 from seem.evaluation.report import Entry
+from seem.model import Model
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.ops.masks import resize
 from seem.models.precision import arithmetic
@@ -84,7 +85,7 @@ class EncodedCanvas:
     @property
     def frame(self) -> ImageFrame:
         """The sizes of the photo; this protocol resizes bilinearly whatever the model."""
-        return ImageFrame(self.seen.images.padded_hw, self.seen.images.input_hw[0], self.seen.hw)
+        return ImageFrame(self.seen.batch.padded_hw, self.seen.batch.input_hw[0], self.seen.hw)
 
     @property
     def device(self) -> torch.device:
@@ -103,7 +104,7 @@ class EncodedCanvas:
                 prompts = VisualPrompts(clicked.positive[None, row], clicked.negative[None, row])
                 before = None if previous is None else self._remembered(previous[None, row])
                 answers.append(
-                    segment_objects(network, self.seen.memory, prompts, self.draws, previous=before).logits[0]
+                    segment_objects(network, self.seen.encoding, prompts, self.draws, previous=before).logits[0]
                 )
         return torch.cat(answers).float()
 

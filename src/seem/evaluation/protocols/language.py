@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from seem.api import EncodedImage
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.encoded_image import EncodedImage
 from seem.evaluation.accumulator import Line, Tally
 from seem.evaluation.benchmark import Look, Measure
 from seem.evaluation.metrics.caption import CiderD
@@ -65,7 +65,7 @@ def _compare(look: Look, captions: Sequence[str], tallies: Sequence[Tally]) -> N
 def photo_vector(seen: EncodedImage) -> Float[np.ndarray, " d"]:
     """Describe a whole photo by one vector; its product with a phrase's unit vector is the mean of the two cosines."""
     with arithmetic(seen.model.device, seen.model.precision):
-        vectors = image_vectors(seen.model.network, seen.whole.memory)
+        vectors = image_vectors(seen.model.network, seen.at_full_image_size().encoding)
     both = torch.cat((vectors.query, vectors.mean)).double()
     found: Float[np.ndarray, " d"] = F.normalize(both, dim=-1).mean(dim=0).cpu().numpy()
     return found

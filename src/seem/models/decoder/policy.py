@@ -149,9 +149,7 @@ _SEEM = (
 SEEM_V1 = Policy(_SEEM, visual=RowKind.VISUAL, visual_queries=3)
 """Three visual queries an object, objects side by side."""
 
-SEEM_V0 = Policy(
-    _SEEM, visual=RowKind.VISUAL, reference=RowKind.VISUAL_TOKENS, objects_apart=True, no_points=0.0
-)
+SEEM_V0 = Policy(_SEEM, visual=RowKind.VISUAL, reference=RowKind.VISUAL_TOKENS, objects_apart=True, no_points=0.0)
 """A copy of all object queries for every object (in the official code objects are the batch)."""
 
 SEEM_DEMO = Policy(
