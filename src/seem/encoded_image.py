@@ -558,7 +558,7 @@ def distinct_phrases(phrases: str | Sequence[str]) -> list[str]:
     return list(distinct.values())
 
 
-def _threshold_or(threshold: float | None, default: float) -> float:
+def _threshold_or(threshold: object, default: float) -> float:
     return checked_probability(default if threshold is None else threshold, "threshold")
 
 

@@ -35,7 +35,7 @@ class Model(Runtime):
 
     def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
         super().__init__(loaded, device, precision)
-        self.fine_tuned_on: tuple[FineTuningData, ...] = loaded.learnt
+        self.fine_tuned_on: tuple[FineTuningData, ...] = loaded.fine_tuned_on
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.network.parameters())

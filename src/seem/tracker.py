@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -152,7 +152,7 @@ class Tracker:
         if late:
             raise ValueError(missing_frame_message(late[0], self.video.name, current.next_frame))
 
-    def _check_position(self, frame: int, object_id: int) -> None:
+    def _check_position(self, frame: object, object_id: object) -> None:
         """Raise `ValueError` for a frame or an id that cannot be."""
         if not is_integer_from(frame, 0):
             raise ValueError(f"The frame is {frame!r}; frames are counted from 0.")
@@ -508,7 +508,7 @@ def has_foreground(logits: NDArray[np.float32] | None) -> bool:
     return logits is not None and bool((logits > 0).any())
 
 
-def is_integer_from(value: object, minimum: int) -> bool:
+def is_integer_from(value: object, minimum: int) -> TypeGuard[int]:
     """Tell whether a value is a whole number (no bool) that is at least `minimum`."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= minimum
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from seem.inference.object_prompts import ObjectPrompts
+from seem.inference.dense_recognizer import split_components
+from seem.inference.prediction import ImageRegions
+from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.structures import QueryOutputs
-from seem.predictor import ObjectQueries, Predictor
 from seem.prompts import Point, Text
-from seem.tasks.find import add_rival_logits, content_words, match_phrases, rival_names, split_components
+from seem.tasks.find import add_rival_logits, content_words, match_phrases, rival_names
 from seem.tasks.interactive import distinct_masks, top_queries
 from seem.vocabulary import Vocabulary
 from tiny import picture, tiny_model, tiny_relative
@@ -167,12 +169,12 @@ def test_rivals_take_their_share_of_the_probability():
 
 def pointing(photo, monkeypatch, *names):
     """Let the first object queries show one thing each, and point at class names in the text space."""
-    blank = torch.full_like(photo._predictor.object_queries().mask_logits, NO)
+    blank = torch.full_like(photo.predictor.recognizer.object_queries().mask_logits, NO)
     vectors = photo.model.classifier(Vocabulary.of(["thing"]))[-1].repeat(len(blank), 1)  # the background
     for row, name in enumerate(names):
         blank[row, 2 * row : 2 * row + 2, :5] = YES
         vectors[row] = photo.model.classifier(Vocabulary.of([name]))[0]
-    monkeypatch.setattr(photo._predictor, "_objects", ObjectQueries(vectors, blank))
+    monkeypatch.setattr(photo.predictor.recognizer, "_regions", ImageRegions(vectors, blank))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(9.0))  # their phrases are very alike
 
 
@@ -216,9 +218,9 @@ def test_what_two_phrases_mean_is_there_once(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     logits = torch.full((32, 32), NO)
     logits[:8, :8] = YES
-    said = photo._predictor.ask([ObjectPrompts.of([Text("cat")])])[0][0]
+    said = photo.predictor.decoder.answer([ObjectPrompts.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        Predictor, "ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+        PromptDecoder, "answer", lambda self, objects: [[replace(said, logits=logits)] for _ in objects]
     )
     assert len(photo.find("cat", threshold=0.0)) == 1
     assert len(photo.find(["cat", "dog"], threshold=0.0)) == 1
@@ -229,9 +231,9 @@ def test_an_island_that_vanishes_among_pixels_is_no_object(monkeypatch):
     logits = torch.full((32, 32), NO)
     logits[:2, :4] = YES
     logits[14, 20] = 0.01  # one cell that is hardly inside
-    said = photo._predictor.ask([ObjectPrompts.of([Text("cat")])])[0][0]
+    said = photo.predictor.decoder.answer([ObjectPrompts.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        Predictor, "ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+        PromptDecoder, "answer", lambda self, objects: [[replace(said, logits=logits)] for _ in objects]
     )
     assert len(split_components(logits)) == 2
     found = photo.find("cat", threshold=0.0)
@@ -287,14 +289,14 @@ def test_each_object_is_there_once(photo):
 def test_the_object_queries_answer_and_are_kept(photo, monkeypatch):
     if photo.model.network.mask_refiner is not None:
         return  # answers phrases by their places
-    mine = torch.full_like(photo._predictor.object_queries().mask_logits, NO)
+    mine = torch.full_like(photo.predictor.recognizer.object_queries().mask_logits, NO)
     mine[3, :5, :5] = YES
     mine[7, 8:12, 8:12] = YES
-    vectors = torch.zeros_like(photo._predictor.object_queries().class_vectors)
+    vectors = torch.zeros_like(photo.predictor.recognizer.object_queries().class_vectors)
     cat, background = photo.model.classifier(Vocabulary.of(["cat"]))
     vectors[:] = background
     vectors[[3, 7]] = cat
-    monkeypatch.setattr(photo._predictor, "_objects", ObjectQueries(vectors, mine))
+    monkeypatch.setattr(photo.predictor.recognizer, "_regions", ImageRegions(vectors, mine))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))
     result = photo.find("cat")
     assert result.labels == ("cat", "cat")
@@ -402,7 +404,7 @@ def test_seem_v1_has_three_queries_an_object_and_the_others_more():
     counts = {}
     for policy in ("seem-v1", "seem-v0", "seem-demo"):
         photo = tiny_relative(policy).encode(picture(53, 37))
-        counts[policy] = len(photo._predictor.ask([ObjectPrompts.of([Point(4, 2)])], top=12)[0])
+        counts[policy] = len(photo.predictor.decoder.answer([ObjectPrompts.of([Point(4, 2)])], top=12)[0])
     assert counts == {"seem-v1": 3, "seem-v0": 12, "seem-demo": 12}
 
 

@@ -121,8 +121,8 @@ def test_classes_of_a_tuned_model_exclude_each_other(tuned):
     vectors = tuned().classifier(names)[:2]
     mine = tuned(class_names='["dog", "puppy"]')
     alone = tuned(class_names='["dog"]')
-    both = mine.encode(photo)._predictor.presence(vectors)
-    for row, one in enumerate(alone.encode(photo)._predictor.presence(vectors[:1]).tolist()):
+    both = mine.encode(photo).predictor.recognizer.presence(vectors)
+    for row, one in enumerate(alone.encode(photo).predictor.recognizer.presence(vectors[:1]).tolist()):
         assert both[row] < one  # the other class takes some of its places
 
 

@@ -37,7 +37,7 @@ def test_clicks_of_a_tiny_photo_stay_on_it(input_hw):
 
 
 def test_proposals_differ_and_come_best_first(monkeypatch):
-    monkeypatch.setattr(region_proposals, "LEAST_QUALITY", 0.0)
+    monkeypatch.setattr(region_proposals, "MIN_QUALITY", 0.0)
     with torch.no_grad():
         found = propose_regions(NETWORK, seen(), (60, 90), FairDraws())
     assert 1 <= len(found.quality) <= 49
@@ -47,11 +47,11 @@ def test_proposals_differ_and_come_best_first(monkeypatch):
     shared = masks @ masks.T
     areas = masks.sum(dim=1)
     iou = shared / (areas[:, None] + areas[None] - shared)
-    assert (iou - torch.eye(len(iou)) <= region_proposals.SAME_REGION + 1e-6).all()
+    assert (iou - torch.eye(len(iou)) <= region_proposals.SAME_REGION_IOU + 1e-6).all()
 
 
 def test_nothing_good_enough_is_nothing(monkeypatch):
-    monkeypatch.setattr(region_proposals, "LEAST_QUALITY", 1.1)
+    monkeypatch.setattr(region_proposals, "MIN_QUALITY", 1.1)
     with torch.no_grad():
         found = propose_regions(NETWORK, seen(), (60, 90), FairDraws())
     assert (len(found.quality), len(found.mask_logits), len(found.class_vectors)) == (0, 0, 0)

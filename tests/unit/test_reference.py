@@ -10,14 +10,14 @@ import torch
 
 import seem
 from seem.inference.object_prompts import ObjectPrompts
+from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import POLICIES, RowKind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery
-from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.tasks.postprocess import to_input_size
-from seem.tasks.reference import PLACES, encode_region, join_references
+from seem.tasks.reference import encode_region, join_references
 from tiny import picture, tiny_model, tiny_relative
 
 OTHER = picture(60, 40, seed=1)
@@ -160,8 +160,8 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
         model.network.config = replace(model.network.config, reference_peak_ratio=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
-        answer = photo._predictor.ask([ObjectPrompts.of((Reference(OTHER, BOX),))])[0][0]
-        surest.append(float(to_input_size(answer.logits[None], photo._predictor.frame).max()))
+        answer = photo.predictor.decoder.answer([ObjectPrompts.of((Reference(OTHER, BOX),))])[0][0]
+        surest.append(float(to_input_size(answer.logits[None], photo.predictor.decoder.frame).max()))
     plain, moved = answers
     shift = surest[1] - surest[0]
     assert 1 / (1 + np.exp(-surest[0])) * share == pytest.approx(1 / (1 + np.exp(shift)))
@@ -195,12 +195,12 @@ def test_the_demo_chooses_the_query_that_agrees_with_the_region():
     photo = make("seem-demo").encode(picture(53, 37))
     network = photo.model.network
     other = photo.model.encode(OTHER)
-    region = torch.zeros(1, 1, *other.images.padded_hw, dtype=torch.bool)
+    region = torch.zeros(1, 1, *other.batch.padded_hw, dtype=torch.bool)
     region[..., 16:48, 16:48] = True  # 10 to 30 of 40, at 64
-    shown = encode_region(network, other.memory, region, FairDraws())
+    shown = encode_region(network, other.encoding, region, FairDraws())
     tokens = join_references({0: shown}, 1)
     assert torch.equal(tokens.positive_vectors, shown.tokens.positive_vectors)
-    answers = network.decode(photo.memory, DecoderQuery(reference=tokens, num_objects=1)).object
+    answers = network.decode(photo.encoding, DecoderQuery(reference=tokens, num_objects=1)).object
     best = (answers.mask_embeddings @ shown.tokens.positive_vectors.mT)[0].argmax()
     result = shape(photo, Reference(other, BOX))
     vector = torch.nn.functional.normalize(answers.class_vectors[0, best], dim=0)
@@ -208,8 +208,8 @@ def test_the_demo_chooses_the_query_that_agrees_with_the_region():
 
 
 def test_tokens_belong_to_their_object(nano):
-    network, memory = nano.model.network, nano.memory
-    region = torch.zeros(1, 1, *nano.images.padded_hw, dtype=torch.bool)
+    network, memory = nano.model.network, nano.encoding
+    region = torch.zeros(1, 1, *nano.batch.padded_hw, dtype=torch.bool)
     region[..., :20, :20] = True
     shown = encode_region(network, memory, region, FairDraws())
     joined = join_references({1: shown, 3: shown}, 5)
@@ -278,13 +278,13 @@ def test_an_empty_region_is_refused(photo):
 
 
 def test_a_phrase_that_finds_nothing_there_is_refused(nano, monkeypatch):
-    answer = Predictor._one_pass
+    answer = PromptDecoder._answer_pass
 
     def nothing(self, objects, previous, top):
         given = answer(self, objects, previous, top)
         return [[replace(one, logits=one.logits * 0 - 1) for one in mine] for mine in given]
 
-    monkeypatch.setattr(Predictor, "_one_pass", nothing)
+    monkeypatch.setattr(PromptDecoder, "_answer_pass", nothing)
     with pytest.raises(ValueError, match="its prompts mean nothing there"):
         nano.segment(Reference(OTHER, Text("a cat")))
 
@@ -300,7 +300,7 @@ def test_a_missing_photo_is_named(photo):
 def test_the_table_of_models_says_who_takes_what():
     for card in seem.list_models():
         policy = card.config().decoder.policy
-        assert ("reference" in card.prompts) == (policy in PLACES)
+        assert ("reference" in card.prompts) == (POLICIES[policy].reference is not None)
         assert ("point" in card.prompts) == (POLICIES[policy].visual is not None)
         assert ("interactive" in card.tasks) == (POLICIES[policy].visual is not None)
         captions = POLICIES[policy].group(RowKind.CAPTION) is not None
@@ -309,9 +309,9 @@ def test_the_table_of_models_says_who_takes_what():
 
 
 def test_a_policy_with_rows_for_references_uses_them():
-    for name, policy in POLICIES.items():
+    for policy in POLICIES.values():
         has_rows = policy.group(RowKind.REFERENCE_TOKENS) is not None
-        assert (PLACES.get(name) is RowKind.REFERENCE_TOKENS) == has_rows
+        assert (policy.reference is RowKind.REFERENCE_TOKENS) == has_rows
 
 
 def test_a_spoken_region_is_segmented_too(nano):

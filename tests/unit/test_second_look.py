@@ -8,7 +8,7 @@ import torch
 
 import seem
 from seem.inference.zoom import (
-    LARGEST,
+    MAX_IMAGE_SHARE,
     Window,
     blend_logits,
     previous_mask_in,
@@ -55,14 +55,14 @@ def test_other_resolutions_show_the_same_place():
 @pytest.mark.parametrize("mask", [shown((0, 0, 0, 0)), shown((0, 0, 160, 120)), shown((20, 10, 150, 110))])
 def test_nothing_is_to_be_gained_from_nothing_or_nearly_everything(mask):
     assert window_around(mask, (120, 160)) is None
-    assert LARGEST < 1
+    assert MAX_IMAGE_SHARE < 1
 
 
 def test_an_earlier_window_serves_while_it_shows_enough_from_near_enough():
     mine = Window(40, 40, 80, 80)
-    assert Window(36, 36, 84, 84).serves(mine)
-    assert not Window(44, 40, 84, 80).serves(mine)  # cuts it
-    assert not Window(0, 0, 160, 120).serves(mine)  # too far away
+    assert Window(36, 36, 84, 84).can_replace(mine)
+    assert not Window(44, 40, 84, 80).can_replace(mine)  # cuts it
+    assert not Window(0, 0, 160, 120).can_replace(mine)  # too far away
 
 
 # ------------------------------------------------------------------------------------------------ prompts
@@ -141,10 +141,10 @@ def model(monkeypatch):
 
 def test_the_second_look_has_the_photos_frame_and_encodes_once(model, monkeypatch):
     photo = model.encode(PHOTO)
-    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
+    monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
     first = photo.segment(seem.Point(60, 50))
-    again = photo.segment(seem.Point(60, 50), second_look=True)
-    once_more = photo.segment(seem.Point(60, 50), second_look=True)
+    again = photo.segment(seem.Point(60, 50), refine="zoom")
+    once_more = photo.segment(seem.Point(60, 50), refine="zoom")
     assert again.masks.shape == first.masks.shape == (1, 120, 160)
     assert again.logits.shape == first.logits.shape
     assert np.array_equal(again.masks, once_more.masks)
@@ -157,38 +157,38 @@ def test_the_second_look_has_the_photos_frame_and_encodes_once(model, monkeypatc
 
 def test_a_photo_that_was_let_in_is_let_in_closer(model, monkeypatch):
     photo = model.encode(PHOTO, max_pixels=10**12)
-    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
-    photo.segment(seem.Point(60, 50), second_look=True)
+    monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
+    photo.segment(seem.Point(60, 50), refine="zoom")
     assert model.options_of[1]["max_pixels"] == 120 * 160
 
 
 def test_words_alone_are_not_looked_at_again(model):
     photo = model.encode(PHOTO)
     plain = photo.segment(seem.Text("a cat"), text_threshold=0.0)
-    again = photo.segment(seem.Text("a cat"), text_threshold=0.0, second_look=True)
+    again = photo.segment(seem.Text("a cat"), text_threshold=0.0, refine="zoom")
     assert np.array_equal(plain.masks, again.masks)
     assert len(model.encoded) == 1
     assert again.notes == (
         *plain.notes,
         "there was no second look: nothing is marked, or what is marked is too large for a closer one",
     )
-    whole = photo.segment(seem.Box(0, 0, 160, 120), second_look=True)
+    whole = photo.segment(seem.Box(0, 0, 160, 120), refine="zoom")
     assert whole.notes == again.notes
 
 
 def test_of_several_objects_those_are_named_that_had_no_second_look(model, monkeypatch):
     photo = model.encode(PHOTO)
-    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
-    both = photo.segment_many([[seem.Point(60, 50)], [seem.Text("a cat")]], text_threshold=0.0, second_look=True)
+    monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
+    both = photo.segment_many([[seem.Point(60, 50)], [seem.Text("a cat")]], text_threshold=0.0, refine="zoom")
     assert both.notes[-1].startswith("there was no second look at object 2: nothing is marked")
 
 
 def test_a_conversation_may_look_twice_and_remembers_what_it_saw(model, monkeypatch):
     photo = model.encode(PHOTO)
-    monkeypatch.setattr("seem.predictor.window_around", lambda *_: WINDOW)
-    talk = photo.session(second_look=True)
+    monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
+    talk = photo.session(refine="zoom")
     first = talk.add(seem.Point(60, 50))
-    assert np.array_equal(first.masks, photo.segment(seem.Point(60, 50), second_look=True).masks)
+    assert np.array_equal(first.masks, photo.segment(seem.Point(60, 50), refine="zoom").masks)
     second = talk.add(seem.Point(90, 80, positive=False))
     assert second.masks.shape == (1, 120, 160)
     assert np.array_equal(talk.undo().masks, first.masks)

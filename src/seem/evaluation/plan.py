@@ -201,7 +201,7 @@ def name_of(model: ModelUnderTest) -> str:
         return NO_MODEL
     if not isinstance(model, Model):
         return type(model).__name__
-    sets = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.learnt)
+    sets = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.fine_tuned_on)
     return f"{model.name} fine-tuned on {', '.join(sets)}" if sets else model.name
 
 

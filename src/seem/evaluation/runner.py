@@ -225,7 +225,7 @@ def describe_model(model: ModelUnderTest) -> ModelCard:
         long_side=size.long_side,
         precision=model.precision,
         device=model.device.type,
-        learnt=model.learnt,
+        learnt=model.fine_tuned_on,
     )
 
 

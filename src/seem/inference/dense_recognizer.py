@@ -279,7 +279,7 @@ class DenseRecognizer:
             return torch.arange(len(vectors), device=vectors.device)
         rows, columns = self._cells_hw()
         cells = self._text_map()[0, :, :rows, :columns]
-        scale = float(self.runtime.network.text.logit_scale.exp())
+        scale = float(self.runtime.network.text.logit_scale.detach().exp())
         with torch.no_grad():
             return name_likelihoods(cells, vectors, scale).topk(SHORTLIST).indices
 

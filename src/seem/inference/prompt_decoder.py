@@ -231,7 +231,7 @@ class PromptDecoder:
     def _previous_masks(
         self,
         objects: Sequence[ObjectPrompts],
-        previous: Float[Tensor, "1 n h w"] | None,
+        previous: Float[Tensor, "1 n h4 w4"] | None,
         outlines: Bool[Tensor, "1 n h w"],
     ) -> Float[Tensor, "1 n h4 w4"] | None:
         """Return the previous masks of all objects of a pass, or None: a session's, or those among the prompts."""
