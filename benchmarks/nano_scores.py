@@ -1,6 +1,6 @@
 """Every score of nano with one command: clicks beside baselines, prompts, words, references, video, whole photos.
 
-    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into MODEL_CARD.md
+    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into docs/results.md
 
 Run from the repository's root. `--data` is the folder of the photo pack, `--model` a name or a weights file (default:
 the nano that ships), `--workers` processes share the runs (default: all cores, one thread each). It writes into `--out`
@@ -11,8 +11,8 @@ the nano that ships), `--workers` processes share the runs (default: all cores, 
 
 and may be killed at any time: started again it goes on where it was. A run is made anew when the weights, the data or
 what is asked have changed. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs of all
-that can be asked on the rest of the pack. `--into README.md` puts the tables between the marks of a page as well (so
-does `seem evaluate --compare runs/scores/*.json --into README.md`).
+that can be asked on the rest of the pack. `--into docs/results.md` also writes the tables between the marks of a page
+(as does `seem evaluate --compare runs/scores/*.json --into docs/results.md`).
 
 A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
 times as long as nano, most of all the random walker, so these runs are of a draw and of ten clicks; an `alone-` run

@@ -1,4 +1,4 @@
-"""Segment everything without a prompt, and hand the masks over in segment-anything's form."""
+"""Segment everything without a prompt, and convert the masks to the format of segment-anything."""
 
 import os
 from pathlib import Path
@@ -16,10 +16,10 @@ found = photo.everything(
     stability_score_threshold=0.5,
     min_mask_region_area=50,  # pixels: smaller islands and holes go
 )
-print(f"{len(found)} masks")
+print(f"{len(masks)} masks")
 
-for record in found.to_records("coco_rle")[:5]:  # dictionaries as of SamAutomaticMaskGenerator
+for record in masks.to_records("coco_rle")[:5]:  # dictionaries as SamAutomaticMaskGenerator returns them
     x, y, width, height = record["bbox"]
     print(f"{width} x {height} at ({x}, {y}): IoU {record['predicted_iou']:.2f}, click {record['point_coords']}")
 
-found.overlay(labels=False).save("everything.png")
+masks.overlay(labels=False).save("everything.png")

@@ -152,7 +152,7 @@ class ColourPhoto:
         marks = [prompt for prompt in prompts if not isinstance(prompt, (Text, Reference))]
         for reference in prompts:
             if isinstance(reference, Reference):
-                return self.results([self.of(reference.photo.colour(reference.prompts))])
+                return self.results([self.of(reference.image.colour(reference.prompts))])
         return self.results([self.of(self.colour(marks))]) if marks else self.find(text[0])
 
     def find(self, phrase):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seem.prompts import Json
-from seem.visualize import Bounds
+from seem.rasterize import PixelBox
 from seem.vocabulary import Category
 
 OutputMode: TypeAlias = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
@@ -129,7 +129,7 @@ def encode_mask(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] 
     return UncompressedRle(size=list(mask.shape), counts=lengths.tolist())
 
 
-def to_xywh(box: Bounds) -> list[int]:
+def to_xywh(box: PixelBox) -> list[int]:
     """Turn corners into x, y, width, height."""
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 

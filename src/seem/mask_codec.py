@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seem.visualize import Bounds
+from seem.rasterize import PixelBox
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,7 +16,7 @@ class PackedMask:
     """One mask: its tight box (x0, y0, x1, y1), the pixels inside that box at eight a byte, and its area."""
 
     image_hw: tuple[int, int]
-    box: Bounds
+    box: PixelBox
     bits: NDArray[np.uint8]
     area: int
 
@@ -27,7 +27,7 @@ class PackedMask:
             return mask
         mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
         if mask.shape != image_hw or mask.dtype != np.bool_:
-            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the photo needs bool of {image_hw}.")
+            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the image needs bool of {image_hw}.")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if len(rows) == 0:
             return cls(image_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)

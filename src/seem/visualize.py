@@ -9,17 +9,15 @@ import colorsys
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from seem.mask_codec import PackedMask
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
-from seem.rasterize import Coordinates, clip_segments, polyline_segments
+from seem.rasterize import Coordinates, PixelBox, clip_segments, polyline_segments
 from seem.vocabulary import Category, Colour, distinct_colours
-
-Bounds: TypeAlias = "tuple[int, int, int, int]"
 
 _PLATE = (18, 20, 24, 215)
 _MOST_HIDDEN = 0.15  # of the photo, by plates
@@ -28,38 +26,9 @@ _POSITIVE, _NEGATIVE = (34, 197, 94), (239, 68, 68)
 _SMOOTHING = 4  # small shapes are drawn this much larger, then reduced
 
 
-@runtime_checkable
-class Region(Protocol):
-    """What drawing needs to know of a mask: a packed mask of a result is one."""
-
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        """Height and width of the photo."""
-        ...
-
-    @property
-    def box(self) -> Bounds:
-        """Tight box x0, y0, x1, y1 with exclusive maxima; zeros for an empty mask."""
-        ...
-
-    @property
-    def area(self) -> int:
-        """Pixels in the mask."""
-        ...
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """The box as an index into an (H, W) array."""
-        ...
-
-    def crop(self) -> NDArray[np.bool_]:
-        """Return what is inside the box."""
-        ...
-
-
 def draw_overlay(
     photo: NDArray[np.uint8],
-    masks: Sequence[Region],
+    masks: Sequence[PackedMask],
     categories: Sequence[Category | None],
     captions: Sequence[str] | None,
     prompts: Sequence[Prompt],
@@ -81,7 +50,7 @@ def draw_overlay(
     return picture
 
 
-def cut_out(pixels: NDArray[np.uint8], mask: Region) -> Image.Image:
+def cut_out(pixels: NDArray[np.uint8], mask: PackedMask) -> Image.Image:
     """Cut one object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
     if mask.area == 0:
         return Image.new("RGBA", (1, 1), (0, 0, 0, 0))
@@ -114,7 +83,7 @@ def _vivid(colour: Colour, turn: float) -> Colour:
 
 
 def _paint(
-    photo: NDArray[np.uint8], masks: Sequence[Region], colours: Sequence[Colour], alpha: float
+    photo: NDArray[np.uint8], masks: Sequence[PackedMask], colours: Sequence[Colour], alpha: float
 ) -> tuple[Image.Image, NDArray[np.int32]]:
     """Tint each mask and draw its inner edge, large masks first; also return which mask is on top (-1: none)."""
     owner = np.full(photo.shape[:2], -1, dtype=np.int32)
@@ -135,7 +104,7 @@ def _paint(
     return Image.fromarray(canvas), owner
 
 
-def _eroded(mask: Region, crop: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+def _eroded(mask: PackedMask, crop: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """Keep pixels whose whole neighbourhood is inside; the border of the photo is no edge."""
     (x0, y0, x1, y1), (height, width) = mask.box, mask.image_hw
     if mask.area == 0:
@@ -219,7 +188,7 @@ def _draw_click(picture: Image.Image, point: Point) -> None:
     picture.paste(tile, (left, top), tile)
 
 
-def _click_bounds(picture: Image.Image, point: Point) -> Bounds:
+def _click_bounds(picture: Image.Image, point: Point) -> PixelBox:
     radius = max(2, 3 * _line_width(picture))
     x, y = int(point.position[0]), int(point.position[1])
     return x - radius, y - radius, x + radius + 1, y + radius + 1
@@ -230,8 +199,8 @@ def _draw_plates(
     owner: NDArray[np.int32],
     captions: Sequence[str],
     colours: Sequence[Colour],
-    masks: Sequence[Region],
-    clicks: Sequence[Bounds],
+    masks: Sequence[PackedMask],
+    clicks: Sequence[PixelBox],
 ) -> None:
     """Write each caption on a small dark plate, large objects first, and never over a click.
 
@@ -256,7 +225,7 @@ def _draw_plates(
 
 
 def _tie(
-    picture: Image.Image, plate: Bounds, owner: NDArray[np.int32], index: int, box: Bounds, colour: Colour
+    picture: Image.Image, plate: PixelBox, owner: NDArray[np.int32], index: int, box: PixelBox, colour: Colour
 ) -> None:
     """Draw a line from a plate to the middle of its object, unless it stands on it."""
     x0, y0, x1, y1 = plate
@@ -298,8 +267,8 @@ def _plate(
 
 
 def _place_plate(
-    plate_wh: tuple[int, int], owner: NDArray[np.int32], index: int, box: Bounds, taken: Sequence[Bounds]
-) -> Bounds | None:
+    plate_wh: tuple[int, int], owner: NDArray[np.int32], index: int, box: PixelBox, taken: Sequence[PixelBox]
+) -> PixelBox | None:
     """Find the best free place: well inside the visible mask, else beside the object; None if neither is free."""
     (width, height), (photo_height, photo_width) = plate_wh, owner.shape
     if width > photo_width or 2 * height > photo_height:
@@ -319,7 +288,7 @@ def _place_plate(
     return None
 
 
-def _meet(one: Bounds, other: Bounds) -> bool:
+def _meet(one: PixelBox, other: PixelBox) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
@@ -328,8 +297,8 @@ def _best_inside(
     corner: tuple[int, int],
     plate_wh: tuple[int, int],
     image_hw: tuple[int, ...],
-    taken: Sequence[Bounds],
-) -> Bounds | None:
+    taken: Sequence[PixelBox],
+) -> PixelBox | None:
     """Try a grid of places over the mask: as much of the plate on the mask as possible, then near its middle."""
     (width, height), (x0, y0) = plate_wh, corner
     xs = np.unique(

@@ -429,11 +429,11 @@ def test_any_phrase_is_read(photo, phrase):
     [
         ((), "There is no prompt; pass a Point"),
         ((seem.Point(4, 2, positive=False),), "All prompts are negative; add at least one that says what is meant"),
-        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the photo of 53 x 37 pixels"),
-        ((seem.Point(2, -1),), "lies outside the photo"),
-        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the photo of 53 x 37 pixels"),
+        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the image of 53 x 37 pixels"),
+        ((seem.Point(2, -1),), "lies outside the image"),
+        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the image of 53 x 37 pixels"),
         ((seem.Point(4, 2), seem.Stroke([(60, 1), (70, 9)])), "This stroke, which begins at"),
-        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the photo 53 x 37"),
+        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the image 53 x 37"),
     ],
 )
 def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
@@ -711,7 +711,7 @@ def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo)
 def test_results_outlive_their_photo(model):
     result = model.encode(picture(53, 37)).segment(seem.Point(4, 2))
     assert len(result.labels) == 1
-    assert isinstance(result.photo, Image.Image)
+    assert isinstance(result.image, Image.Image)
 
 
 def test_provenance_says_what_ran(model, photo):

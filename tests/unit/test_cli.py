@@ -20,6 +20,7 @@ from seem.cli import models_page
 from seem.cli.demo import DEMONSTRATIONS
 from seem.cli.demo import main as demo
 from seem.cli.main import main
+from seem.cli.options import PromptOptions
 from seem.config import nano
 from tiny import CONFIGS, picture, tiny_network
 
@@ -52,10 +53,20 @@ def test_help_of_segment_has_every_option_and_examples(capsys, monkeypatch):
     options = (
         "--task --everything --point --not-point --box --stroke --not-stroke --scribble --not-scribble --polygon "
         "--width --mask "
-        "--text --object --classes --threshold --model --device --precision --size --out --overwrite --json --quiet"
+        "--text --object --candidates --refine "
+        "--classes --threshold --model --device --precision --size --out --overwrite --json --quiet"
     )
     assert [option for option in options.split() if f"{option} " not in out] == []
+    assert "--second-look" not in out  # deprecated
     assert "seem segment street.jpg --point 410,220 --not-point 80,40" in out
+
+
+def test_track_takes_the_prompts_of_segment(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["track", "--help"]) == 0
+    out = capsys.readouterr().out
+    flags = [f"--{name.replace('_', '-')}" for name in PromptOptions().values()]
+    assert [flag for flag in flags if f"{flag} " not in out] == []
 
 
 def test_version_is_that_of_the_package(capsys):
@@ -318,7 +329,7 @@ def test_a_demonstration_that_fails_is_one_line(capsys, weights):
     assert demo(["small.png", "demo", weights]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    assert "lies outside the photo of 20 x 20 pixels" in err
+    assert "lies outside the image of 20 x 20 pixels" in err
 
 
 def test_the_embedded_model_is_the_one_described(monkeypatch):

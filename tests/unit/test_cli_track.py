@@ -241,7 +241,7 @@ def test_a_clip_without_a_good_frame_leaves_nothing(run, clip, monkeypatch):
     [
         ([], 2, "There is nothing to follow; add a --point"),
         (["--point", "4"], 2, "--point '4'"),
-        (["--point", "900,2"], 2, "Point(900, 2) lies outside the photo"),
+        (["--point", "900,2"], 2, "Point(900, 2) lies outside the image"),
         (["--point", "4,2", "--frame", "6"], 2, "Frame 6 does not exist: street.mp4 has 6 frames, counted from 0."),
         (["--point", "4,2", "--frame", "-1"], 2, "see seem track --help"),
         (["--point", "4,2", "--mode", "magic"], 2, "'magic' is not one of"),

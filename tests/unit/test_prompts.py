@@ -1,8 +1,6 @@
 import dataclasses
-import importlib.util
 import json
 import pickle
-import sys
 import timeit
 
 import numpy as np
@@ -11,21 +9,16 @@ import torch
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from seem import prompts as checked_prompts
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text, rasterization_rule
 from seem.rasterize import RasterFrame
+from unchecked import import_unchecked
 
 NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture(scope="module")
-def unchecked():
-    """The module as users have it: tests check types before a prompt can, users get the prompt's own words."""
-    spec = importlib.util.spec_from_file_location("unchecked_prompts", checked_prompts.__file__)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def as_users_have_it():
+    return import_unchecked("seem.prompts")
 
 
 def same(height, width, polygon_rule="filled"):
@@ -46,7 +39,7 @@ def region(*rows):
     [
         (lambda: Point(NAN, 3), "x of a point is nan; it must be a finite number"),
         (lambda: Point(3, -INF), "y of a point is -inf"),
-        (lambda: Point(1e12, 4), "further away than any photo reaches"),
+        (lambda: Point(1e12, 4), "further away than any image reaches"),
         (lambda: Stroke([(1, 2)], 3), "A stroke needs at least 2 points, got 1; use Point for a single click"),
         (lambda: Stroke([], 3), "at least 2 points, got 0"),
         (lambda: Stroke([(1, 2), (3, NAN)], 3), "y of a stroke is nan"),
@@ -96,26 +89,27 @@ def test_a_bad_prompt_is_refused_with_the_value_and_the_way_out(make, message):
         (lambda seem: seem.Text(None), "takes a phrase, got NoneType"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_in_plain_words(unchecked, make, message):
+def test_a_value_of_the_wrong_type_is_refused_in_plain_words(as_users_have_it, make, message):
     with pytest.raises(ValueError, match=message) as caught:
-        make(unchecked)
+        make(as_users_have_it)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (Point(60, 10), r"Point\(60, 10\) lies outside the photo of 60 x 40 pixels; x must be at least 0 and below 60"),
+        (Point(60, 10), r"Point\(60, 10\) lies outside the image of 60 x 40 pixels; x must be at least 0 and below 60"),
         (Point(-1, 10), r"Point\(-1, 10\)"),
         (Point(59.99, 40.0), r"Point\(59.99, 40\)"),
-        (Stroke([(70, 10), (90, 10)], 100), r"This stroke, which begins at \(70, 10\), lies outside the photo of 60 x"),
+        (Point(-0.51, 10), r"Point\(-0.51, 10\)"),
+        (Stroke([(70, 10), (90, 10)], 100), r"This stroke, which begins at \(70, 10\), lies outside the image of 60 x"),
         (Stroke([(-20, 10), (10, -20)]), "This stroke"),
         (Scribble([[(70, 10), (90, 10)], [(0, 50), (50, 50)]]), "This scribble"),
         (Polygon([(70, 0), (90, 0), (80, 30)]), "This polygon"),
         (Polygon([(-40, 20), (30, 90), (-40, 90)]), "This polygon"),
-        (Box(60, 0, 70, 10), r"Box\(60, 0, 70, 10\) lies outside the photo of 60 x 40"),
+        (Box(60, 0, 70, 10), r"Box\(60, 0, 70, 10\) lies outside the image of 60 x 40"),
         (Box(-9, -9, 0, 5), "lies outside"),
-        (Mask(np.ones((60, 40), bool)), "mask is 40 x 60 pixels, the photo 60 x 40; resize the mask"),
+        (Mask(np.ones((60, 40), bool)), "mask is 40 x 60 pixels, the image 60 x 40; resize the mask"),
     ],
 )
 def test_a_prompt_that_misses_the_photo_is_refused_when_it_is_placed(prompt, message):
@@ -129,6 +123,7 @@ def test_a_prompt_that_misses_the_photo_is_refused_when_it_is_placed(prompt, mes
     "prompt",
     [
         Point(59.99, 0.0),
+        Point(-0.5, -0.5),
         Stroke([(-5, 20), (5, 20)]),
         Stroke([(-20, 20), (90, 25)]),
         Scribble([[(70, 10), (90, 10)], [(0, 30), (50, 30)]]),
@@ -155,14 +150,44 @@ def test_a_point_is_3x3_at_network_resolution_cut_at_the_border(point, rows):
     assert picture(point.rasterize(RasterFrame((3, 4), (3, 5)))) == rows
 
 
-@pytest.mark.parametrize(("x", "column"), [(3, 7), (3.0, 6), (3.49, 6), (3.5, 7), (np.int64(3), 7), (np.float32(3), 6)])
-def test_an_integer_is_the_centre_of_its_pixel_and_a_float_a_position(unchecked, x, column):
-    drawing = unchecked.Point(x, 0).rasterize(RasterFrame((1, 10), (1, 20)))
-    assert np.flatnonzero(drawing[0]).tolist() == [column - 1, column, column + 1]
+POINTS = [(3, 7), (3.0, 7), (2.99, 6), (3.5, 8), (np.int64(3), 7), (np.float32(3), 7), (-0.5, 0), (9.99, 19)]
 
 
-def test_an_integer_and_the_same_float_are_different_prompts():
-    assert Point(4, 4) != Point(4.0, 4.0)
+@pytest.mark.parametrize(("x", "column"), POINTS)
+def test_a_point_names_the_centre_of_a_pixel(as_users_have_it, x, column):
+    drawing = as_users_have_it.Point(x, 0).rasterize(RasterFrame((1, 10), (1, 20)))
+    expected = [near for near in (column - 1, column, column + 1) if 0 <= near < 20]
+    assert np.flatnonzero(drawing[0]).tolist() == expected
+
+
+WHOLE_AND_FLOAT = [
+    lambda number: Point(number(4), number(2)),
+    lambda number: Stroke([(number(1), number(1)), (number(6), number(4))], 2),
+    lambda number: Scribble([[(number(1), number(1)), (number(6), number(4))]], 2),
+    lambda number: Polygon([(number(1), number(1)), (number(6), number(1)), (number(1), number(5))]),
+    lambda number: Box(number(1), number(1), number(6), number(5)),
+]
+
+
+@pytest.mark.parametrize("make", WHOLE_AND_FLOAT)
+def test_whole_numbers_and_floats_mean_the_same(make):
+    whole, floats = make(int), make(float)
+    assert whole == floats
+    assert hash(whole) == hash(floats)
+    assert (whole.rasterize(same(7, 9)) == floats.rasterize(same(7, 9))).all()
+
+
+def test_points_name_pixels_and_outlines_run_along_their_edges():
+    click, line = Point(4, 2), Stroke([(4, 2), (6, 2)])
+    assert click.position == (4.5, 2.5)
+    assert line.positions == ((4.5, 2.5), (6.5, 2.5))
+    assert Scribble([[(4, 2), (6, 2)]]).positions == (line.positions,)
+    box, polygon = Box(4, 2, 6, 3), Polygon([(4, 2), (6, 2), (6, 3), (4, 3)])
+    for outline in (box, polygon):
+        assert picture(outline.rasterize(same(5, 8))) == ["........"] * 2 + ["....##.."] + ["........"] * 2
+
+
+def test_a_list_and_an_array_of_points_are_the_same_prompt():
     assert Stroke([(1, 1), (2, 2)]) == Stroke(np.array([[1, 1], [2, 2]]))
 
 
@@ -186,7 +211,7 @@ def test_a_thin_stroke_is_one_network_pixel_wide():
 
 
 def test_the_width_of_a_stroke_is_in_photo_pixels():
-    drawing = Stroke([(0, 50.0), (99, 50.0)], width=40).rasterize(RasterFrame((100, 100), (10, 10)))
+    drawing = Stroke([(0, 49.5), (99, 49.5)], width=40).rasterize(RasterFrame((100, 100), (10, 10)))
     assert drawing.any(axis=1).tolist() == [False] * 3 + [True] * 4 + [False] * 3
 
 
@@ -200,8 +225,13 @@ def test_a_scribble_is_the_union_of_its_strokes():
 TRIANGLE = [(1, 1), (7, 1), (1, 4)]
 
 
-def test_a_filled_polygon_holds_the_pixels_of_its_corners():
-    assert picture(Polygon(TRIANGLE).rasterize(same(6, 9))) == [
+def from_centres(*pixels):
+    """A polygon whose corners are the centres of pixels."""
+    return Polygon([(x + 0.5, y + 0.5) for x, y in pixels])
+
+
+def test_a_filled_polygon_holds_the_pixels_whose_centres_are_its_corners():
+    assert picture(from_centres(*TRIANGLE).rasterize(same(6, 9))) == [
         ".........",
         ".#######.",
         ".#####...",
@@ -212,7 +242,7 @@ def test_a_filled_polygon_holds_the_pixels_of_its_corners():
 
 
 def test_a_polygon_drawn_as_a_curve_is_its_outline():
-    assert picture(Polygon([(1, 1), (6, 1), (6, 4), (1, 4)]).rasterize(same(6, 8, "curve"))) == [
+    assert picture(from_centres((1, 1), (6, 1), (6, 4), (1, 4)).rasterize(same(6, 8, "curve"))) == [
         "........",
         ".######.",
         ".#....#.",
@@ -223,7 +253,7 @@ def test_a_polygon_drawn_as_a_curve_is_its_outline():
 
 
 def test_a_polygon_that_crosses_itself_is_filled_even_odd():
-    bow_tie = Polygon([(0, 0), (6, 6), (6, 0), (0, 6)])
+    bow_tie = from_centres((0, 0), (6, 6), (6, 0), (0, 6))
     assert picture(bow_tie.rasterize(same(7, 7))) == [
         "#.....#",
         "##...##",
@@ -235,8 +265,8 @@ def test_a_polygon_that_crosses_itself_is_filled_even_odd():
     ]
 
 
-def test_a_polygon_of_float_corners_covers_exactly_the_pixels_between():
-    square = Polygon([(1.0, 1.0), (3.0, 1.0), (3.0, 3.0), (1.0, 3.0)])
+def test_a_polygon_covers_exactly_the_pixels_between_its_corners():
+    square = Polygon([(1, 1), (3, 1), (3, 3), (1, 3)])
     assert picture(square.rasterize(same(4, 4))) == ["....", ".##.", ".##.", "...."]
 
 
@@ -304,7 +334,7 @@ def test_mask_logits_cover_the_padded_input_four_pixels_each():
 
 
 def test_mask_logits_of_another_photo_are_refused():
-    with pytest.raises(ValueError, match=r"\(4, 4\) do not cover the network's picture of \(25, 30\)"):
+    with pytest.raises(ValueError, match=r"\(4, 4\) do not cover the network's input of \(25, 30\)"):
         Mask(logits=np.ones((4, 4), np.float32)).rasterize(RasterFrame((100, 120), (25, 30)))
 
 
@@ -354,6 +384,24 @@ def test_every_kind_is_described_pickled_and_hashed(prompt, record, rule):
         setattr(prompt, dataclasses.fields(prompt)[0].name, None)
 
 
+BY_KIND = {"point": Point, "stroke": Stroke, "scribble": Scribble, "polygon": Polygon, "box": Box}
+FRACTIONS = [
+    Point(4.0, 2.25),
+    Stroke([(1.0, 2), (3.5, 4)]),
+    Scribble([[(1.0, 2), (3.5, 4)], [(0, 0), (9, 9.5)]], 3, positive=False),
+    Polygon([(1.0, 1), (7, 1.5), (1, 4)]),
+    Box(1, 2.0, 3.5, 4),
+]
+
+
+@pytest.mark.parametrize("prompt", [*FRACTIONS, *(prompt for prompt, _, _ in EVERY_KIND[:5])])
+def test_json_reads_back_as_the_same_prompt(prompt):
+    record = json.loads(json.dumps(prompt.to_dict()))
+    again = BY_KIND[record.pop("kind")](**record)
+    assert again == prompt
+    assert (again.rasterize(same(12, 15)) == prompt.rasterize(same(12, 15))).all()
+
+
 def test_a_phrase_is_described():
     assert Text("the red car").to_dict() == {"kind": "text", "phrase": "the red car"}
     assert rasterization_rule(Polygon(TRIANGLE), "filled") == "polygon: filled"
@@ -388,7 +436,7 @@ def test_a_prompt_is_either_refused_or_leaves_a_trace(proposal, image_hw, networ
     try:
         drawing = prompt.rasterize(frame)
     except ValueError:
-        with pytest.raises(ValueError, match="outside the photo"):
+        with pytest.raises(ValueError, match="outside the image"):
             prompt.rasterize(frame)
         return
     assert drawing.shape == network_hw

@@ -180,7 +180,7 @@ def test_strokes_begin_on_the_object():
     for seed in range(20):
         for kind in (PromptKind.CIRCLE, PromptKind.SCRIBBLE):
             drawing = prompt_drawers("filled")[kind](RIGHT, seed)
-            points = np.concatenate([np.array(points) for points in drawing.strokes])
+            points = np.concatenate([np.array(points) for points in drawing.positions])
             assert RIGHT[points[:, 1].astype(int), points[:, 0].astype(int)].all()
 
 

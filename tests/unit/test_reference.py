@@ -112,7 +112,7 @@ def test_the_name_of_the_other_photo_is_kept(photo, tmp_path):
 def test_a_result_with_a_reference_can_be_sent_to_another_process(photo):
     result = shape(photo, Reference(photo.model.encode(OTHER), BOX))
     ((sent,),) = pickle.loads(pickle.dumps(result)).provenance.prompts
-    assert np.array_equal(np.array(sent.photo), np.array(OTHER))
+    assert np.array_equal(np.array(sent.image), np.array(OTHER))
     assert sent.prompts == (BOX,)
 
 
@@ -244,8 +244,8 @@ def test_two_references_about_one_object_are_refused(photo):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: Reference(OTHER), "A Reference needs prompts that say which region of the other photo is meant"),
-        (lambda: Reference(BOX), r"begins with the other photo, got Box\(x0=10"),
+        (lambda: Reference(OTHER), "A Reference needs prompts that mark a region of the other image"),
+        (lambda: Reference(BOX), r"begins with the other image, got Box\(x0=10"),
         (lambda: Reference(OTHER, Reference(OTHER, BOX)), "A Reference holds no other Reference"),
         (lambda: Reference(OTHER, Point(1, 1, positive=False)), "All prompts of the Reference are negative"),
     ],
@@ -258,12 +258,12 @@ def test_a_reference_that_cannot_be_meant_is_refused(given, message):
 
 
 def test_what_is_no_prompt_is_refused_in_a_reference():
-    with pytest.raises(ValueError, match=r"'a cat' is no prompt; a Reference is a photo, then Box"):
+    with pytest.raises(ValueError, match=r"'a cat' is no prompt; a Reference is an image, then Box"):
         inspect.unwrap(Reference.__init__)(object.__new__(Reference), OTHER, "a cat")
 
 
 def test_a_prompt_outside_the_other_photo_is_refused(photo):
-    outside = "lies outside the photo of 60 x 40 pixels"
+    outside = "lies outside the image of 60 x 40 pixels"
     with pytest.raises(ValueError, match=outside):
         Reference(photo.model.encode(OTHER), Point(70, 2))
     for mark in (Point(70, 2), Box(70, 2, 80, 9)):

@@ -139,7 +139,7 @@ def test_filter_keeps_what_fits(three, wanted, ids):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"masks": [CAT[:2]]}, r"A mask is bool of \(2, 5\); the photo needs bool of \(3, 5\)"),
+        ({"masks": [CAT[:2]]}, r"A mask is bool of \(2, 5\); the image needs bool of \(3, 5\)"),
         ({"masks": [CAT], "scores": [0.5, 0.5]}, "There are 1 masks, but 2 scores"),
         ({"masks": [CAT], "scores": [1.5]}, "Scores are between 0 and 1"),
         ({"masks": [CAT], "scores": [float("nan")]}, "Scores are between 0 and 1"),
@@ -170,7 +170,7 @@ def test_a_packed_mask_stays_as_it_is_if_it_has_the_photos_size():
     packed = PackedMask.pack(np.eye(4, dtype=np.bool_), (4, 4))
     result = found([packed], scores=[0.5], photo=Image.new("RGB", (4, 4)))
     assert result.packed[0] is packed
-    with pytest.raises(ValueError, match="the photo needs bool of"):
+    with pytest.raises(ValueError, match="the image needs bool of"):
         found([packed], scores=[0.5], photo=Image.new("RGB", (4, 5)))
 
 

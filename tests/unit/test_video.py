@@ -649,7 +649,7 @@ def test_a_prompt_behind_the_end_is_told(model, clip, backward):
 
 
 def test_a_prompt_outside_the_picture_is_told(model):
-    with pytest.raises(ValueError, match="lies outside the photo"):
+    with pytest.raises(ValueError, match="lies outside the image"):
         list(model.track(scene(2)[0], [seem.Point(200, 3)]))
 
 

@@ -4,7 +4,7 @@ from PIL import Image, ImageChops
 
 from seem.mask_codec import PackedMask
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, Stroke, Text
-from seem.visualize import Region, cut_out, draw_overlay
+from seem.visualize import cut_out, draw_overlay
 from seem.vocabulary import Vocabulary
 
 CATEGORIES = {category.phrase: category for category in Vocabulary.coco_panoptic()}
@@ -30,10 +30,6 @@ def drawn(photo, masks, names=None, prompts=(), labels=True, alpha=0.5):
         prompts,
         alpha,
     )
-
-
-def test_a_packed_mask_is_a_region():
-    assert isinstance(PackedMask.pack(np.ones((2, 3), dtype=np.bool_), (2, 3)), Region)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (5000, 3), (3, 5000), (40, 30), (640, 480)])

@@ -58,7 +58,8 @@ def check_command(
         record = {"kind": spec.layout().kind, "ok": ok, "parts": [report.to_json() for report in reports]}
         typer.echo(json.dumps(record))
     else:
-        typer.echo("\n\n".join("\n".join(report.lines()) for report in reports))
+        texts = ["\n".join(report.lines()) for report in reports]
+        typer.echo("\n\n".join(texts))
     if not ok:
         raise typer.Exit(EXIT_FAILED)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from seem.cli.errors import report_error, write_line
-from seem.cli.report import describe_model, describe_results
+from seem.cli.report import describe_loaded_model, describe_results
 from seem.cli.sheet import FAINT_INK, FONT_SIZE, INK, LINE_HEIGHT, PAPER, draw_page
 from seem.encoded_image import EncodedImage
 from seem.loading import load
@@ -77,7 +77,7 @@ def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
     """
     started = time.perf_counter()
     network = load(model)
-    write_line(describe_model(network, time.perf_counter() - started))
+    write_line(describe_loaded_model(network, time.perf_counter() - started))
     image = network.encode(photo_file)
     write_line(f"{photo_file}: the image network took {image.encode_seconds:.2f} s, once for all four prompts")
     answers = [run_timed(image, demonstration) for demonstration in DEMONSTRATIONS]

@@ -45,8 +45,9 @@ def read_detections(path: Path) -> dict[str, ImageDetections]:
     try:
         image_names = {row["id"]: Path(row["file_name"]).name for row in content["images"]}
         class_names = {row["id"]: str(row["name"]) for row in content.get("categories", ())}
-        rows_of = group_by_image(content["annotations"], image_names)
-        detections = {name: image_detections(rows_of[key], class_names) for key, name in image_names.items()}
+        detections = {}
+        for image_id, rows in group_by_image(content["annotations"], image_names).items():
+            detections[image_names[image_id]] = image_detections(rows, class_names)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}.") from None

@@ -103,8 +103,11 @@ def overview_row(card: ModelCard) -> tuple[str, ...]:
 
 def main_score_cells(scores: PublishedScores) -> tuple[str, ...]:
     """Return the main scores of a model in the order of `MAIN_SCORE_NAMES`; empty where none was published."""
-    figures = [scores.figure(key) for key in MAIN_SCORES]
-    return tuple(figure.text if figure else "" for figure in figures)
+    cells = []
+    for key in MAIN_SCORES:
+        figure = scores.figure(key)
+        cells.append(figure.text if figure else "")
+    return tuple(cells)
 
 
 # --- One model --------------------------------------------------------------------------------------------------------
@@ -151,8 +154,7 @@ def published_tables(card: ModelCard) -> list[str]:
 
 def published_table(name: str, scores: PublishedScores) -> str:
     """Return the published scores of one network, below its name, setting and source."""
-    details = [scores.backbone]
-    details += [detail for detail in (scores.setting, scores.note) if detail]
+    details = filter(None, [scores.backbone, scores.setting, scores.note])
     rows = [(figure.benchmark, figure.metric, f"{figure.text} {figure.unit}") for figure in scores.figures]
     return f"Published for {name} ({', '.join(details)}; {scores.source}):\n{format_columns(rows)}"
 
@@ -162,13 +164,14 @@ def published_table(name: str, scores: PublishedScores) -> str:
 
 def format_columns(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns, two spaces apart; columns of figures are aligned to the right."""
-    columns = [format_column(cells) for cells in zip(*rows, strict=True)]
-    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    columns = map(format_column, zip(*rows, strict=True))
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     return "\n".join(lines)
 
 
 def format_column(cells: Sequence[str]) -> list[str]:
     """Return the cells of a column in equal width."""
-    width = max(len(cell) for cell in cells)
-    are_figures = all(cell[:1].isdigit() for cell in cells[1:] if cell)
-    return [cell.rjust(width) if are_figures else cell.ljust(width) for cell in cells]
+    width = max(map(len, cells))
+    are_figures = all(cell[0].isdigit() for cell in cells[1:] if cell)
+    justify = str.rjust if are_figures else str.ljust
+    return [justify(cell, width) for cell in cells]

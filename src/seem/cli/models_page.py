@@ -20,10 +20,10 @@ Written by `python -m seem.cli.models_page docs/models.md`; do not edit. `seem m
 
 ABOUT_SCORES = """## Published scores
 
-What the authors report, not what we measured: percent, and for VOC the clicks until a mask reaches 85 or 90% IoU (NoC,
-at most 20, fewer is better). The papers' networks are not the released ones: T, B and L stand there for FocalNet-T,
-DaViT-d3 and DaViT-d5, while the released large files have a FocalNet-L or a SAM-ViT-L, so their scores differ. What we
-measured of nano is in [MODEL_CARD.md](../MODEL_CARD.md).
+Reported by the authors, not measured by us: percent, and for VOC the number of clicks until a mask reaches 85 or
+90% IoU (NoC, at most 20, fewer is better). The networks of the papers are not the released ones: T, B and L stand
+there for FocalNet-T, DaViT-d3 and DaViT-d5, while the released large files have a FocalNet-L or a SAM-ViT-L, so
+their scores differ. The scores that we measured of nano are in [results.md](results.md).
 """
 
 
@@ -94,8 +94,7 @@ def other_tables(reports: Sequence[PublishedScores]) -> list[str]:
 def network_name(scores: PublishedScores) -> str:
     """Return the name of the network that was measured, and the setting."""
     name = scores.model if " " in scores.model else f"`{scores.model}`"
-    details = [detail for detail in (scores.setting, scores.note) if detail]
-    return ", ".join([name, *details])
+    return ", ".join(filter(None, [name, scores.setting, scores.note]))
 
 
 def _markdown_table(rows: Sequence[Sequence[str]]) -> str:

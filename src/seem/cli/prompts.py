@@ -77,28 +77,64 @@ def read_objects(options: Sequence[NamedValue]) -> tuple[tuple[Prompt, ...], ...
 
 def read_object(options: Sequence[NamedValue], number: int) -> tuple[Prompt, ...]:
     """Read the prompts of one object; `number` counts objects from 1, for errors."""
-    widths = [value for name, value in options if name == WIDTH]
-    prompts = [(name, value) for name, value in options if name != WIDTH]
-    if widths and not any(name in BRUSH_READERS for name, _ in prompts):
+    check_options(options, number)
+    check_reference(options, number)
+    readers = object_readers(brush_width(options), read_reference_marks(options))
+    prompts = []
+    for name, value in options:
+        if name in readers:
+            prompts.append(read_option(name, value, readers[name]))
+    return tuple(prompts)
+
+
+def check_options(options: Sequence[NamedValue], number: int) -> None:
+    """Raise `ValueError` for an object without prompts, and for widths without effect."""
+    widths = values_of(options, WIDTH)
+    if widths and not values_of(options, *BRUSH_READERS):
         raise ValueError(f"--width {widths[0]} has no effect: object {number} has no --stroke and no --scribble.")
-    if not prompts:
-        raise ValueError(f"Object {number} has no prompt; put a --point, --box, --text or the like after --object.")
-    check_reference(prompts, number)
     if len(widths) > 1:
         raise ValueError(f"Object {number} has {len(widths)} widths ({', '.join(widths)}); give --width once.")
-    width = read_option(WIDTH, widths[0], read_number) if widths else DEFAULT_WIDTH
-    readers = object_readers(width, read_reference_marks(prompts))
-    return tuple(
-        read_option(name, value, readers[name]) for name, value in prompts if name not in REFERENCE_MARK_OPTIONS
-    )
+    if not options:
+        raise ValueError(f"Object {number} has no prompt; put a --point, --box, --text or the like after --object.")
 
 
-def read_reference_marks(prompts: Sequence[NamedValue]) -> tuple[Prompt, ...]:
+def check_reference(options: Sequence[NamedValue], number: int) -> None:
+    """Raise `ValueError` unless an object has at most one reference photo, with marks; `SeemError` for a bad photo."""
+    photos = values_of(options, REFERENCE)
+    marks = [(name, value) for name, value in options if name in REFERENCE_MARK_OPTIONS]
+    if marks and not photos:
+        name, value = marks[0]
+        raise ValueError(f"{flag_of(name)} {value} has no effect: object {number} has no --reference PHOTO.")
+    if len(photos) > 1:
+        raise ValueError(f"Object {number} has {len(photos)} references ({', '.join(photos)}); give --reference once.")
+    if photos and not marks:
+        flags = ", ".join(map(flag_of, REFERENCE_MARK_OPTIONS))
+        raise ValueError(f"--reference {photos[0]} does not mark the object in that photo; add one of {flags}.")
+    for photo in photos:
+        open_image(Path(photo), photo).close()
+
+
+def values_of(options: Sequence[NamedValue], *names: str) -> list[str]:
+    """Return the values of these options."""
+    return [value for name, value in options if name in names]
+
+
+def brush_width(options: Sequence[NamedValue]) -> float:
+    """Return the brush width of an object's strokes and scribbles."""
+    widths = values_of(options, WIDTH)
+    if not widths:
+        return DEFAULT_WIDTH
+    width: float = read_option(WIDTH, widths[0], read_number)
+    return width
+
+
+def read_reference_marks(options: Sequence[NamedValue]) -> tuple[Prompt, ...]:
     """Read the prompts that mark the object in the reference photo."""
     marks = []
-    for name, value in prompts:
+    for name, value in options:
         if name in REFERENCE_MARK_OPTIONS:
-            marks.append(read_option(name, value, SHAPE_READERS[name.removeprefix(REFERENCE_PREFIX)]))
+            reader = SHAPE_READERS[name.removeprefix(REFERENCE_PREFIX)]
+            marks.append(read_option(name, value, reader))
     return tuple(marks)
 
 
@@ -109,21 +145,6 @@ def object_readers(width: float, reference_marks: tuple[Prompt, ...]) -> dict[st
         readers[name] = reader_of_width(width)
     readers[REFERENCE] = lambda file: Reference(file, *reference_marks)
     return readers
-
-
-def check_reference(prompts: Sequence[NamedValue], number: int) -> None:
-    """Raise `ValueError` unless an object has at most one reference photo, with marks; `SeemError` for a bad photo."""
-    photos = [value for name, value in prompts if name == REFERENCE]
-    marks = [f"{flag_of(name)} {value}" for name, value in prompts if name in REFERENCE_MARK_OPTIONS]
-    if marks and not photos:
-        raise ValueError(f"{marks[0]} has no effect: object {number} has no --reference PHOTO.")
-    if len(photos) > 1:
-        raise ValueError(f"Object {number} has {len(photos)} references ({', '.join(photos)}); give --reference once.")
-    if photos and not marks:
-        flags = ", ".join(flag_of(name) for name in REFERENCE_MARK_OPTIONS)
-        raise ValueError(f"--reference {photos[0]} does not mark the object in that photo; add one of {flags}.")
-    for photo in photos:
-        open_image(Path(photo), photo).close()
 
 
 def flag_of(name: str) -> str:

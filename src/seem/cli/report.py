@@ -37,7 +37,7 @@ class ProgressReporter:
     def model_loaded(self, model: Model, seconds: float) -> None:
         """Print which model answers."""
         if not self.as_json:
-            self.print_line(describe_model(model, seconds))
+            self.print_line(describe_loaded_model(model, seconds))
 
     def iterate(self, jobs: Sequence[ImageJob]) -> Iterator[ImageJob]:
         """Yield the images, with a progress bar if there are several."""
@@ -105,7 +105,7 @@ def with_progress_bar(
 # --- Lines ------------------------------------------------------------------------------------------------------------
 
 
-def describe_model(model: Model, seconds: float) -> str:
+def describe_loaded_model(model: Model, seconds: float) -> str:
     """Word a model and the time that loading it took."""
     return f"{model.name} on {model.device}, {model.precision}: loaded in {seconds:.2f} s"
 

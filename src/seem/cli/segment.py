@@ -78,7 +78,8 @@ def segment_command(
 
     seem segment street.jpg --everything
 
-    Coordinates are pixels (x, y) of the photo as shown: 410 is the centre of a pixel, 410.0 its left edge.
+    Coordinates are (x, y) in pixels of the photo as shown. Points name pixels: 410 and 410.0 are the centre of
+    pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     answer.warn_deprecated()
     request = SegmentRequest.from_options(objects_from_options(ctx, prompts), answer, image)

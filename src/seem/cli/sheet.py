@@ -19,14 +19,19 @@ def draw_page(tiles: Sequence[tuple[str, Image.Image]], columns: int = COLUMNS) 
     if not tiles:
         raise ValueError("There is no image for the page; pass at least one.")
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    heights = [LINE_HEIGHT + max(image.height for _, image in row) + MARGIN for row in rows]
-    column_width = max(image.width for _, image in tiles) + MARGIN
+    heights = [row_height(row) for row in rows]
+    column_width = MARGIN + max(image.width for _, image in tiles)
     page = Image.new("RGB", (MARGIN + columns * column_width, MARGIN + sum(heights)), PAPER)
     top = MARGIN
     for row, height in zip(rows, heights, strict=True):
         draw_row(page, row, top, column_width)
         top += height
     return page
+
+
+def row_height(row: Sequence[tuple[str, Image.Image]]) -> int:
+    """Return the height of a row with its captions and the margin below it, in pixels."""
+    return LINE_HEIGHT + max(image.height for _, image in row) + MARGIN
 
 
 def draw_row(page: Image.Image, row: Sequence[tuple[str, Image.Image]], top: int, column_width: int) -> None:

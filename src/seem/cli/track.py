@@ -14,7 +14,7 @@ from seem.cli.errors import single_line, write_line
 from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
 from seem.cli.prompts import objects_from_options
-from seem.cli.report import describe_model, with_progress_bar
+from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.loading import load
@@ -79,7 +79,8 @@ def track_command(
 
     A phrase that fits nothing in its frame is searched for in the following frames until it does.
 
-    Coordinates are pixels (x, y) of the frame as shown: 410 is the centre of a pixel, 410.0 its left edge.
+    Coordinates are (x, y) in pixels of the frame as shown. Points name pixels: 410 and 410.0 are the centre of
+    pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     objects = objects_from_options(ctx, prompts)
     if not objects:
@@ -95,7 +96,7 @@ def track_command(
     metadata = {"video": clip.name, "mode": tracker.mode, "prompts": prompt_records(objects, frame)}
     files = TrackFiles(output.out, stem, model, metadata)
     if not output.quiet:
-        write_line(describe_model(model, time.perf_counter() - started))
+        write_line(describe_loaded_model(model, time.perf_counter() - started))
     started = time.perf_counter()
     try:
         write_tracked_video(tracker, files, output.quiet)

@@ -63,7 +63,7 @@ FROM_NOTHING = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 
 
 FROM_WEIGHTS = (Stage(1.0, 224, 24),)
 """To weights of an earlier run smaller pictures taught nothing about first clicks, and larger ones no more than these
-(runs 12 to 15 in docs/nano.md); as many photos for words as for marks kept both (run 16).
+(runs 12 to 15 in docs/nano/); as many photos for words as for marks kept both (run 16).
 """
 
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
@@ -78,7 +78,7 @@ HABITS = replace(
         PromptKind.BOX: 0.16,
     },
 )
-"""Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano.md)."""
+"""Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano/)."""
 
 P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
 WEIGHTS_FILE, BEGUN_FILE = "nano.safetensors", "begun.json"

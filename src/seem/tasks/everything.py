@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.mask_codec import PackedMask
+from seem.rasterize import PixelBox
 from seem.results import Proposal
 from seem.tasks.components import remove_small_regions
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import to_stride4
 from seem.tasks.postprocess import ImageFrame, to_image_masks
-from seem.visualize import Bounds
 
 STRIDE = 4  # network pixels of a low-resolution mask's pixel
 NEAR = 2  # network pixels of a crop's rim within which a mask counts as cut off
@@ -90,7 +90,7 @@ class SearchView:
     None for a model that takes no clicks.
     """
 
-    crop_box: Bounds
+    crop_box: PixelBox
     layer: int
     frame: ImageFrame
     found: MaskBatch
@@ -263,7 +263,7 @@ def point_grid(per_side: int, hw: tuple[int, int]) -> NDArray[np.float64]:
     return points
 
 
-def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[int, Bounds]]:
+def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[int, PixelBox]]:
     """Return the crops of layers 1 to `layers`: 2 x 2, 4 x 4, ... of equal size, each with its layer.
 
     Neighbours of layer 1 share `overlap_ratio` of the photo's short side, those of the next layer half as much.

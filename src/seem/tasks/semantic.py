@@ -16,7 +16,7 @@ from torch import Tensor
 
 from seem.tasks.postprocess import ImageFrame, to_image_size, to_input_size, to_output_size
 
-THERE = 0.7  # how surely a class must be in the photo to be named anywhere (`docs/nano.md`)
+THERE = 0.7  # how surely a class must be in the photo to be named anywhere (`docs/nano/`)
 SURE = 0.35  # probability of a class, mean of its surest places, below which none of them shows it
 SUREST_PLACES = 0.01  # share of the photo that is asked: a pole is small
 LARGEST = 1 << 28  # values of all queries at photo size that are still resized before they are summed

@@ -63,7 +63,7 @@ class TrainConfig:
     """Factors of the learning rate by the beginning of parameter names; the longest that fits counts."""
     betas: tuple[float, float] = (0.9, 0.98)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Muon teaches nano more per step from given weights (docs/nano.md); from nothing it was not measured."""
+    """Muon teaches nano more per step from given weights (docs/nano/); from nothing it was not measured."""
     validate_every: int = 0
     """Steps between two validations; 0 = none."""
     patience: int = 0

@@ -37,7 +37,7 @@ PROTOCOL = "prompts: 1-IoU"
 
 Drawer: TypeAlias = "Callable[[Bool[np.ndarray, 'h w'], int], VisualPrompt]"
 
-PIXEL_CENTRE = 0.5  # simulation counts from the centre of pixel 0, prompts from its corner
+PIXEL_CENTRE = 0.5  # simulated outlines count from the centre of pixel 0, corners of a Polygon from its left edge
 
 
 def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = "filled") -> Measure:
@@ -113,7 +113,7 @@ def _box(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
 
 def _brushed(drawn: SimulatedPrompt, truth: Bool[np.ndarray, "h w"]) -> Scribble:
     runs = [run for path in drawn.paths for run in runs_inside(path, truth)]
-    return Scribble([(run + PIXEL_CENTRE).tolist() for run in runs], width=float(drawn.width))
+    return Scribble([run.tolist() for run in runs], width=float(drawn.width))
 
 
 def _polygon(drawn: SimulatedPrompt) -> VisualPrompt:
