@@ -10,11 +10,11 @@ PHOTO = Path(__file__).parent / "photos" / "astronaut.jpg"
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
-found = photo.everything(
-    points_per_side=8,  # clicks where no mask is yet; 0 = object queries alone
+masks = photo.everything(
+    points_per_side=8,  # clicks where there is no mask yet; 0 = object queries alone
     pred_iou_threshold=0.5,  # lower finds more
     stability_score_threshold=0.5,
-    min_mask_region_area=50,  # pixels: smaller islands and holes go
+    min_mask_region_area=50,  # pixels; smaller connected components and holes are removed
 )
 print(f"{len(masks)} masks")
 

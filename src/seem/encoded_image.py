@@ -24,7 +24,7 @@ from seem.checkpoints.encoded_image import (
     to_named_tensors,
     write_encoded_image,
 )
-from seem.deprecation import Renamed, renamed_arguments, warn_renamed
+from seem.deprecation import Renamed, renamed_arguments, renamed_attributes
 from seem.errors import short_reason
 from seem.images import MAX_PIXELS, ImageLike, InputImage
 from seem.inference.everything import segment_everything
@@ -63,6 +63,7 @@ def _renamed_thresholds(*names: str) -> dict[str, Renamed]:
     return {f"{name}_thresh": Renamed(f"{name}_threshold") for name in names}
 
 
+@renamed_attributes({"picture": "image", "photo": "source", "images": "batch", "memory": "encoding"})
 class EncodedImage:
     """An image that a model has encoded. `Model.encode` makes one; it owns all that was computed from its pixels.
 
@@ -477,7 +478,7 @@ class EncodedImage:
             reference = prompts.without_unsupported_reference(self.model.network.kind).reference
             if reference is not None:
                 make = partial(_encode_reference, self.model, reference)
-                features[index] = reference.kept(self.model, make)
+                features[index] = reference.cached(self.model, make)
         return features
 
     def _results(
@@ -520,20 +521,6 @@ class EncodedImage:
             embeddings=embeddings,
         )
 
-    # --- Names of an earlier version ---------------------------------------------------------------------------------
-
-    @property
-    def picture(self) -> Image.Image:
-        """`image` by its earlier name."""
-        warn_renamed("EncodedImage.picture", "EncodedImage.image")
-        return self.image
-
-    @property
-    def memory(self) -> ImageEncoding:
-        """`encoding` by its earlier name."""
-        warn_renamed("EncodedImage.memory", "EncodedImage.encoding")
-        return self.encoding
-
 
 def encode(model: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS) -> EncodedImage:
     """Run the image network on an image; arguments and errors as in `Model.encode`."""
@@ -564,7 +551,7 @@ def _threshold_or(threshold: object, default: float) -> float:
 
 def _encode_reference(model: Runtime, reference: Reference) -> ReferenceFeatures:
     """Encode the other image of a reference, unless this model has, and its region."""
-    other = _encoded_by(model, reference.photo)
+    other = _encoded_by(model, reference.image)
     try:
         return other._predictor.reference_features(reference)
     except ValueError as error:

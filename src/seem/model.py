@@ -11,7 +11,7 @@ import torch
 
 from seem.checkpoints.encoded_image import from_named_tensors, read_encoded_image, to_named_tensors
 from seem.checkpoints.network import FineTuningData, LoadedNetwork
-from seem.deprecation import warn_renamed
+from seem.deprecation import renamed_attributes, warn_renamed
 from seem.encoded_image import EncodedImage, check_compares_images, encode
 from seem.errors import SeemError
 from seem.images import MAX_PIXELS, ImageLike
@@ -24,6 +24,7 @@ from seem.tracker import Mode, Tracker, prompts_of_objects
 from seem.video import VideoLike
 
 
+@renamed_attributes({"learnt": "fine_tuned_on"})
 class Model(Runtime):
     """A network with its tokenizer: `seem.load` makes one.
 
@@ -118,12 +119,6 @@ class Model(Runtime):
         return iter(tracker)
 
     # --- Names of an earlier version ---------------------------------------------------------------------------------
-
-    @property
-    def learnt(self) -> tuple[FineTuningData, ...]:
-        """`fine_tuned_on` by its earlier name."""
-        warn_renamed("Model.learnt", "Model.fine_tuned_on")
-        return self.fine_tuned_on
 
     def load_photo(self, path: str | os.PathLike[str]) -> EncodedImage:
         """`load_encoded` by its earlier name."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from seem.inference.object_prompts import ObjectPrompts
 from seem.inference.dense_recognizer import split_components
+from seem.inference.object_prompts import ObjectPrompts
 from seem.inference.prediction import ImageRegions
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.structures import QueryOutputs

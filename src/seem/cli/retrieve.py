@@ -125,7 +125,7 @@ def retrieve_command(
         write_line(json.dumps(record) if as_json else f"{scored.score:.3f}  {source}")
     if out is not None and ranking.best is not None:
         job = ranking.images[0].job
-        resized = network.encode(ranking.best.picture, size)
+        resized = network.encode(ranking.best.image, size)
         results = with_image_name(resized.segment(phrase, text_threshold=0.0), job.image.name)
         paths = results.save(job.folder, job.stem, overwrite)
         if not as_json:

@@ -15,6 +15,7 @@ from seem.inference.predictor import Predictor
 from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.recognizer import Recognizer, recognizer_for
 from seem.prompts import Point
+from seem.rasterize import PixelBox
 from seem.results import Proposal
 from seem.tasks.everything import (
     EverythingSettings,
@@ -25,7 +26,6 @@ from seem.tasks.everything import (
     object_query_masks,
     shrink_masks,
 )
-from seem.visualize import Bounds
 
 
 def segment_everything(predictor: Predictor, settings: EverythingSettings) -> tuple[Prediction, tuple[Proposal, ...]]:
@@ -60,7 +60,7 @@ def _views(predictor: Predictor, settings: EverythingSettings) -> Iterator[Searc
         yield _view(crop, recognizer_for(crop), box, layer)
 
 
-def _view(decoder: PromptDecoder, recognizer: Recognizer, crop_box: Bounds, layer: int) -> SearchView:
+def _view(decoder: PromptDecoder, recognizer: Recognizer, crop_box: PixelBox, layer: int) -> SearchView:
     """Run the unprompted regions of a view, and prepare its clicks where the model takes any."""
     regions, class_logits = recognizer.regions(decoder.runtime.vocabulary())
     masks = object_query_masks(class_logits, regions.mask_logits, regions.class_vectors, decoder.frame)
@@ -69,8 +69,9 @@ def _view(decoder: PromptDecoder, recognizer: Recognizer, crop_box: Bounds, laye
 
 
 def _click_each(decoder: PromptDecoder, points: NDArray[np.float64]) -> MaskBatch:
-    """Answer one click an object at positions (N, 2)."""
-    objects = [ObjectPrompts.of([Point(float(x), float(y))]) for x, y in points]
+    """Answer one click an object at positions (N, 2), in edge coordinates."""
+    pixels = points - 0.5
+    objects = [ObjectPrompts.of([Point(float(x), float(y))]) for x, y in pixels]
     answers = [object_answers[0] for object_answers in decoder.answer(objects)]
     logits = torch.stack([answer.logits for answer in answers])
     scores = torch.tensor([answer.score for answer in answers], device=logits.device)

@@ -28,13 +28,12 @@ from seem.models.precision import arithmetic
 from seem.models.structures import ImageBatch, VisualPrompts
 from seem.preprocess import preprocess_image
 from seem.prompts import Audio, Box, Point
-from seem.rasterize import RasterFrame
+from seem.rasterize import PixelBox, RasterFrame
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import ObjectAnswer, ObjectMasks, apply_outlines, segment_objects
 from seem.tasks.phrase import EncodedText, answer_phrases, lay_out_text
 from seem.tasks.postprocess import ImageFrame, to_input_size
 from seem.tasks.reference import ReferenceFeatures, add_reference_vectors, join_references
-from seem.visualize import Bounds
 
 MAX_OBJECTS_OF_PASS = 64  # bounds memory
 MAX_AREAS_OF_PASS = 8  # the same where objects share the pixels that become tokens and any is more than a click
@@ -84,7 +83,7 @@ class PromptDecoder:
             for mark in prompts.visual:
                 mark.check_inside(self.image.hw)
 
-    def crop(self, box: Bounds) -> PromptDecoder:
+    def crop(self, box: PixelBox) -> PromptDecoder:
         """Encode part of the image (pixels, xyxy, maxima exclusive), as large as the network sees an image."""
         height, width = self.image.hw
         return encode_for_prompts(self.runtime, self.image.picture.crop(box), max_pixels=height * width)

@@ -122,7 +122,7 @@ def find_everything(
     closest_first = sorted(best_first, key=lambda finding: -finding.layer)
     kept: list[ImageMask] = []
     for finding in closest_first:
-        if all(overlap(finding.mask, other.mask) <= settings.crop_nms_threshold for other in kept):
+        if all(packed_mask_iou(finding.mask, other.mask) <= settings.crop_nms_threshold for other in kept):
             kept.append(finding)
     return sorted(kept, key=lambda finding: -finding.proposal.predicted_iou)
 
@@ -314,7 +314,7 @@ def cells(points: NDArray[np.float64], frame: ImageFrame) -> tuple[NDArray[np.in
     return rows, columns
 
 
-def overlap(one: PackedMask, other: PackedMask) -> float:
+def packed_mask_iou(one: PackedMask, other: PackedMask) -> float:
     """Return the IoU of two masks of one photo; 0 if both are empty."""
     x0, y0 = max(one.box[0], other.box[0]), max(one.box[1], other.box[1])
     x1, y1 = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
