@@ -21,7 +21,7 @@ from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, Tex
 from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
 from seem.tasks.interactive import best_visual_queries, segment_objects
-from seem.tasks.phrase import best_queries, segment_phrases
+from seem.tasks.phrase import answer_phrases
 from seem.tasks.postprocess import ImageFrame, to_image_size
 
 FINISHED = 0.9
@@ -39,7 +39,7 @@ def grounding(given: Setting) -> None:
     output = given.bench.ask(given.look(), DecoderQuery(phrases=joined), given.policy.found | {RowKind.PHRASE})
     assert output.phrase is not None
     similarity = network.phrase_logits(output.phrase.answers.class_vectors, text.phrases)
-    matched = best_queries(similarity[0])
+    matched = similarity[0].argmax(dim=0)
     given.vectors("class_emb", text.phrases)
     given.vectors("similarity", similarity[0])
     given.exact("matched", matched)
@@ -51,7 +51,7 @@ def grounding(given: Setting) -> None:
 def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
-    mask = segment_phrases(given.bench.network, given.look(), text, RecordedDraws())
+    mask = answer_phrases(given.bench.network, given.look(), text, RecordedDraws()).logits[0, 0].float()
     given.masks("grounding_mask", to_image_size(mask[None], given.frame()))
 
 
@@ -304,7 +304,7 @@ class Steering:
         spoken = self.text or self.audio
         assert spoken is not None
         similarity = network.phrase_logits(answers.class_vectors, spoken.phrases)
-        return similarity, best_queries(similarity[0])
+        return similarity, similarity[0].argmax(dim=0)
 
 
 def demo(given: Setting, reference: VisualTokens | None = None) -> None:

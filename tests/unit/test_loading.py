@@ -151,7 +151,7 @@ def test_a_model_whose_classes_are_not_told_takes_those_of_coco(tuned, metadata)
     ],
 )
 def test_a_tuned_model_says_what_it_has_learnt_from(tuned, made_by, parts):
-    assert [(each.spec, each.part, each.is_whole) for each in tuned(made_by=made_by).learnt] == parts
+    assert [(each.spec, each.part, each.is_whole) for each in tuned(made_by=made_by).fine_tuned_on] == parts
 
 
 @pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])

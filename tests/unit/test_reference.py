@@ -160,7 +160,8 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
         model.network.config = replace(model.network.config, reference_peak_ratio=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
-        answer = photo.predictor.decoder.answer([ObjectPrompts.of((Reference(OTHER, BOX),))])[0][0]
+        objects = [ObjectPrompts.of((Reference(OTHER, BOX),))]
+        answer = photo.predictor.decoder.answer(objects, photo._references(objects))[0][0]
         surest.append(float(to_input_size(answer.logits[None], photo.predictor.decoder.frame).max()))
     plain, moved = answers
     shift = surest[1] - surest[0]
@@ -267,7 +268,7 @@ def test_a_prompt_outside_the_other_photo_is_refused(photo):
     with pytest.raises(ValueError, match=outside):
         Reference(photo.model.encode(OTHER), Point(70, 2))
     for mark in (Point(70, 2), Box(70, 2, 80, 9)):
-        with pytest.raises(ValueError, match=rf"^In the reference, a photo: .*{outside}"):
+        with pytest.raises(ValueError, match=rf"^In the reference, an image: .*{outside}"):
             photo.segment(Reference(OTHER, mark))
 
 

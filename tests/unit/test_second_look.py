@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import seem
+from seem.inference import prompt_decoder
 from seem.inference.zoom import (
     MAX_IMAGE_SHARE,
     Window,
@@ -126,16 +127,15 @@ def test_answers_are_averaged_where_both_look():
 @pytest.fixture
 def model(monkeypatch):
     model = tiny_model("nano")
-    encoded, options_of = [], []
-    plain = type(model).encode
+    model.encoded, model.limits = [], []
+    plain = prompt_decoder.read_image
 
-    def counted(self, image, *arguments, **options):
-        encoded.append(image)
-        options_of.append(options)
-        return plain(self, image, *arguments, **options)
+    def counted(image, max_pixels):
+        model.encoded.append(image)
+        model.limits.append(max_pixels)
+        return plain(image, max_pixels)
 
-    monkeypatch.setattr(type(model), "encode", counted)
-    model.encoded, model.options_of = encoded, options_of
+    monkeypatch.setattr(prompt_decoder, "read_image", counted)
     return model
 
 
@@ -159,7 +159,7 @@ def test_a_photo_that_was_let_in_is_let_in_closer(model, monkeypatch):
     photo = model.encode(PHOTO, max_pixels=10**12)
     monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
     photo.segment(seem.Point(60, 50), refine="zoom")
-    assert model.options_of[1]["max_pixels"] == 120 * 160
+    assert model.limits == [10**12, 120 * 160]
 
 
 def test_words_alone_are_not_looked_at_again(model):
