@@ -281,7 +281,7 @@ def test_an_empty_region_is_refused(photo):
 def test_a_phrase_that_finds_nothing_there_is_refused(nano, monkeypatch):
     answer = PromptDecoder._answer_pass
 
-    def nothing(self, objects, previous, top):
+    def nothing(self, objects, references, previous, top):
         given = answer(self, objects, previous, top)
         return [[replace(one, logits=one.logits * 0 - 1) for one in mine] for mine in given]
 
