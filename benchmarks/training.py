@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seem.data.pack import BankedImage, BankedObject, ImageBank
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.image_bank import ImageBank
 from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
 from seem.evaluation.report import Machine, installed_versions
 from seem.loading import open_network, usable_device

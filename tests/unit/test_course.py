@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seem.data.pack import ImageBank
+from seem.data.image_bank import ImageBank
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.course import Course, loss_for, priced
 from tiny import tiny_network

@@ -23,8 +23,8 @@ import seem
 import tiny_training as tiny
 from seem import zoo
 from seem.cli.main import main
+from seem.data.image_bank import ImageBank
 from seem.data.opening import open_dataset
-from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError

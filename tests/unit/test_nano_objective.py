@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from seem.data.transforms import PAD_RGB, TrainingSample
+from seem.data.training_sample import TrainingSample
+from seem.data.window import PAD_RGB
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter

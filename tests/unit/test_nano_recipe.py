@@ -13,8 +13,10 @@ from safetensors import safe_open
 
 from seem.checkpoints.safe import sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
-from seem.data.transforms import TrainingSampler
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.image_bank import ImageBank
+from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.build import build

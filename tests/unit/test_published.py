@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import ParsedObjects
-from seem.data.transforms import Augmentation, augment
+from seem.data.training_sample import augment
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer

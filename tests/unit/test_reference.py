@@ -282,7 +282,7 @@ def test_a_phrase_that_finds_nothing_there_is_refused(nano, monkeypatch):
     answer = PromptDecoder._answer_pass
 
     def nothing(self, objects, references, previous, top):
-        given = answer(self, objects, previous, top)
+        given = answer(self, objects, references, previous, top)
         return [[replace(one, logits=one.logits * 0 - 1) for one in mine] for mine in given]
 
     monkeypatch.setattr(PromptDecoder, "_answer_pass", nothing)

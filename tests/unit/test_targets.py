@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from seem.config import ImageConfig
-from seem.data.transforms import PAD_RGB, TrainingSample
+from seem.data.training_sample import TrainingSample
+from seem.data.window import PAD_RGB
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.strokes import PromptKind, StrokeDistribution

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import tiny_training as tiny
-from seem.data.dataset import image_record
 from seem.data.opening import open_dataset
+from seem.data.records import image_record
 from seem.evaluation.metrics.semantic import IGNORED
 from seem.training import validation
 from seem.training.validation import (

@@ -1,6 +1,6 @@
 """What protocols ask of a model: as much of `seem.Model` as they use, so that anything of this shape can be scored.
 
-A protocol needs the one or other of these; `plan.abilities` says which a model has.
+A protocol needs one or several of these; `plan.supported_tasks` lists what a model can do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Conversation(Protocol):
     """Rounds about one object, as `seem.Session` has them."""
 
     def add(self, *prompts: Prompt) -> Results:
-        """Answer again, with these prompts too."""
+        """Add prompts and predict the mask of the object again."""
         ...
 
 
@@ -40,7 +40,7 @@ class Seen(Protocol):
         ...
 
     def find(self, phrases: str) -> Results:
-        """Segment everything that a phrase fits."""
+        """Segment all objects that match a phrase."""
         ...
 
     def panoptic(self, classes: Vocabulary | None = None) -> Results:
@@ -54,15 +54,15 @@ class Seen(Protocol):
         *,
         mask_nms_threshold: float | None = None,
     ) -> Results:
-        """Segment every countable thing."""
+        """Segment every countable object."""
         ...
 
     def semantic(self, classes: Vocabulary | None = None) -> Results:
-        """Give every pixel a class."""
+        """Classify every pixel."""
         ...
 
     def caption(self) -> str:
-        """Describe the photo in a sentence."""
+        """Describe the image in a sentence."""
         ...
 
 
@@ -70,37 +70,40 @@ class Seen(Protocol):
 class ModelUnderTest(Protocol):
     """A model, as `seem.Model` is one."""
 
-    def encode(self, image: NDArray[np.uint8]) -> Seen:
-        """Look at an H x W x 3 photo."""
+    def encode(self, image: NDArray[np.uint8]) -> ImageUnderTest:
+        """Encode an RGB image of H x W x 3."""
         ...
 
 
 @runtime_checkable
-class Tracking(Protocol):
-    """A model that follows objects through a video."""
+class TrackerUnderTest(Protocol):
+    """A model that tracks objects through a video."""
 
     def track(
-        self, video: Iterable[NDArray[np.uint8]], prompts: Sequence[Sequence[Prompt]], frame: int = 0
+        self,
+        video: Iterable[NDArray[np.uint8]],
+        prompts: Sequence[Sequence[Prompt]],
+        frame: int = 0,
     ) -> Iterable[Results]:
-        """Answer one result a frame, with an id for every object: 1, 2, ... in the order of `prompts`."""
+        """Return one result a frame; objects have the ids 1, 2, ... in the order of `prompts`."""
         ...
 
 
 NO_MODEL = "none"
-"""The name of `Nobody`."""
+"""The name of `NoModel`."""
 
 
 class NoModel:
-    """No model: the baselines answer alone."""
+    """Stands for the model when only baselines are scored."""
 
-    def encode(self, image: NDArray[np.uint8]) -> Seen:  # noqa: ARG002
-        """Refuse to look; nobody should have asked."""
-        raise ValueError("there is no model to look at photos; the baselines answer alone")
+    def encode(self, image: NDArray[np.uint8]) -> ImageUnderTest:  # noqa: ARG002
+        """Raise `ValueError`: there is nothing to encode an image with."""
+        raise ValueError("there is no model to encode images; only baselines can be scored")
 
 
-def region(result: Results) -> Bool[np.ndarray, "h w"]:
-    """Join all masks of a result; nothing for an empty one."""
-    joined = np.zeros(result.image_hw, np.bool_)
+def union_mask(result: Results) -> Bool[np.ndarray, "h w"]:
+    """Return the union of all masks of a result; an empty mask for an empty result."""
+    union = np.zeros(result.image_hw, np.bool_)
     for mask in result.iter_masks():
-        joined |= mask
-    return joined
+        union |= mask
+    return union

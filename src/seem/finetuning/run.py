@@ -37,11 +37,11 @@ from seem.checkpoints.network import (
     LoadedNetwork,
 )
 from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import Dataset
+from seem.data.image_bank import ImageBank
 from seem.data.inspection import DatasetReport
 from seem.data.opening import DatasetSpec, open_dataset
-from seem.data.pack import ImageBank
-from seem.data.transforms import Augmentation
 from seem.errors import SeemError
 from seem.finetuning.datasets import DataSource, TrainingData, inspect_source, open_training_data
 from seem.finetuning.finer_masks import with_finer_masks
@@ -788,7 +788,7 @@ def bank_of(material: TrainingData, size: int, out: Path) -> ImageBank:
     cache = out / CACHE_FILE
     needed = material.num_photos[0] * PHOTO_BYTES * (longest / 320) ** 2
     keep = cache.is_file() or needed <= CACHE_SHARE * shutil.disk_usage(out).free
-    return ImageBank.from_datasets(list(material.train), longest_side=longest, cache=cache, keep=keep)
+    return ImageBank.from_datasets(list(material.train), longest_side=longest, cache=cache, in_memory=keep)
 
 
 def check_room(out: Path, network: nn.Module) -> None:

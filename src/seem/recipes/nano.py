@@ -24,8 +24,12 @@ from torch import Tensor, nn
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import ImageBank, Pack
-from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler, paste_object
+from seem.data.augmentation import Augmentation
+from seem.data.copy_paste import paste_object
+from seem.data.image_bank import ImageBank
+from seem.data.pack import Pack
+from seem.data.training_sample import TrainingSample
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.finetuning.run import refuse_changes
 from seem.model import Model

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from seem.data.pack import ImageBank
-from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler
+from seem.data.augmentation import Augmentation
+from seem.data.image_bank import ImageBank
+from seem.data.training_sample import TrainingSample
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.data.transforms import TrainingSample
+from seem.data.training_sample import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import RefinedMasks, outline_logits, prompt_maps

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.data.transforms import TrainingSample
+from seem.data.training_sample import TrainingSample
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
 from seem.models.decoder.policy import RowKind

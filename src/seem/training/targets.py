@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.config import ImageConfig
-from seem.data.transforms import TrainingSample, choose_objects
+from seem.data.training_sample import TrainingSample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.strokes import DEFAULT_STROKES, PromptKind, StrokeDistribution, draw_negative_points, sample_prompt

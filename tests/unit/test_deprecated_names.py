@@ -1,10 +1,11 @@
-"""Old names of attributes are read for one more version, with a warning that says the new one."""
+"""Old public names work for one more version, with a warning that says the new one."""
 
 import numpy as np
 import pytest
 
 import seem
 from seem.results import Labels, Provenance, Results
+from tiny import picture, tiny_model
 
 IMAGE = np.zeros((3, 5, 3), np.uint8)
 
@@ -41,3 +42,18 @@ def test_a_reference_still_has_its_photo():
     reference = seem.Reference(IMAGE, seem.Box(0, 0, 2, 2))
     with pytest.warns(DeprecationWarning, match=r"Reference\.photo is now image"):
         assert getattr(reference, "photo") is reference.image  # noqa: B009  (the name is made at run time)
+
+
+@pytest.mark.parametrize("old", ["pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"])
+def test_thresholds_of_everything_by_their_old_names(old):
+    encoded = tiny_model("nano").encode(picture(53, 37))
+    new = old.replace("_thresh", "_threshold")
+    with pytest.warns(DeprecationWarning, match=rf"everything\({old}=...\) is now {new}=..."):
+        result = encoded.everything(0, **{old: 0.25})
+    assert f"{old} 0.25" in result.provenance.rules[0]
+
+
+def test_the_threshold_of_instances_by_its_old_name():
+    encoded = tiny_model("nano").encode(picture(53, 37))
+    with pytest.warns(DeprecationWarning, match="is now mask_nms_threshold"):
+        encoded.instances(**{"mask_nms_thresh": 0.9})
