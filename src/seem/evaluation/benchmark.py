@@ -20,10 +20,11 @@ from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
 from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
-from seem.evaluation.accumulator import Line, Tally, blank
-from seem.evaluation.interfaces import ModelUnderTest, Seen
-from seem.evaluation.report import Entry
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.interfaces import ImageUnderTest, ModelUnderTest
 from seem.model import Model
+
+PixelArray: TypeAlias = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(slots=True)
@@ -121,10 +122,12 @@ class EvaluationContext:
             torch.cuda.synchronize(self.model.device)
 
 
-def check_finite(seen: Seen) -> None:
-    """Raise `ValueError` for a photo in which a model sees no numbers: its answers would be empty and look honest."""
-    if isinstance(seen, EncodedImage) and not bool(torch.isfinite(seen.encoding.pixels.mask_features).all()):
-        raise ValueError(f"{seen.model.name} sees no numbers in it (NaN or infinite); its weights are broken")
+def check_finite_features(encoded: ImageUnderTest) -> None:
+    """Raise `ValueError` for features that are NaN or infinite: predictions would be empty and look like any other."""
+    if not isinstance(encoded, EncodedImage):
+        return
+    if not bool(torch.isfinite(encoded.encoding.pixels.mask_features).all()):
+        raise ValueError(f"{encoded.model.name} encodes it as NaN or infinite numbers; its weights are broken")
 
 
 @dataclass(frozen=True, slots=True)

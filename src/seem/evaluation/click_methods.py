@@ -63,9 +63,9 @@ def _start_session(given: ClickInput) -> ClickPredictor:
     return lambda clicks: union_mask(session.add(_point(clicks[-1])))
 
 
-def _looking_twice(shown: Shown) -> Answer:
-    session = shown.see().session(refine="zoom")
-    return lambda clicks: region(session.add(_point(clicks[-1])))
+def _start_zoom_session(given: ClickInput) -> ClickPredictor:
+    session = given.encode().session(refine="zoom")
+    return lambda clicks: union_mask(session.add(_point(clicks[-1])))
 
 
 def _start_without_memory(given: ClickInput) -> ClickPredictor:
@@ -176,8 +176,8 @@ MODEL_IN_SESSION = ClickMethod("model", _start_session, is_model=True)
 MODEL_WITHOUT_MEMORY = ClickMethod("model without memory", _start_without_memory, is_model=True)
 """The model, whose every prediction is `segment` of all clicks so far."""
 
-CLOSER = Contestant("model, second look", _looking_twice, is_model=True)
-"""The model in rounds, which zooms in on what is small (`seem.inference.zoom`)."""
+MODEL_WITH_ZOOM = ClickMethod("model, second look", _start_zoom_session, is_model=True)
+"""The model in a session, with zoom-in refinement of small objects."""
 
 MODEL_WITH_CLASS_NAME = ClickMethod("model hearing the class name", _start_with_class_name, is_model=True)
 """The model in a session, with the class name of the object as a text prompt."""

@@ -1,4 +1,4 @@
-"""What protocols ask of a model: as much of `seem.Model` as they use, so that anything of this shape can be scored.
+"""Interfaces of the system under test: as much of `seem.Model` as protocols use, so that other models can be scored.
 
 A protocol needs one or several of these; `plan.supported_tasks` lists what a model can do.
 """
@@ -19,8 +19,8 @@ from seem.vocabulary import Vocabulary
 
 
 @runtime_checkable
-class Conversation(Protocol):
-    """Rounds about one object, as `seem.Session` has them."""
+class SessionUnderTest(Protocol):
+    """An interactive session about one object, such as `seem.Session`."""
 
     def add(self, *prompts: Prompt) -> Results:
         """Add prompts and predict the mask of the object again."""
@@ -28,11 +28,11 @@ class Conversation(Protocol):
 
 
 @runtime_checkable
-class Seen(Protocol):
-    """A photo that a model has looked at, as `seem.EncodedImage` is one."""
+class ImageUnderTest(Protocol):
+    """An image that a model has encoded, such as `seem.EncodedImage`."""
 
-    def session(self, refine: Refine | None = None) -> Conversation:
-        """Begin rounds about one object; `refine` "zoom" encodes the surroundings of a small object again."""
+    def session(self, refine: Refine | None = None) -> SessionUnderTest:
+        """Start an interactive session about one object; `refine` "zoom" zooms in on small ones."""
         ...
 
     def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
@@ -68,7 +68,7 @@ class Seen(Protocol):
 
 @runtime_checkable
 class ModelUnderTest(Protocol):
-    """A model, as `seem.Model` is one."""
+    """A model, such as `seem.Model`."""
 
     def encode(self, image: NDArray[np.uint8]) -> ImageUnderTest:
         """Encode an RGB image of H x W x 3."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.object_selection import video_frames
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset
@@ -24,11 +26,11 @@ from seem.evaluation.click_methods import (
 from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel, TrackerUnderTest
 from seem.evaluation.label_space import LabelSpace
 from seem.evaluation.protocols import composition, full_image, language, phrases, references, robustness, videos
-from seem.evaluation.protocols.clicks import clicks
-from seem.evaluation.protocols.clicks_seem import clicks_seem
-from seem.evaluation.protocols.prompt_kinds import prompt_kinds
-from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.subset_filter import Chosen
+from seem.evaluation.protocols.clicks import click_benchmark
+from seem.evaluation.protocols.clicks_seem import seem_click_benchmark
+from seem.evaluation.protocols.prompt_kinds import prompt_kind_benchmark
+from seem.evaluation.selection import data_fingerprint, sample_indices
+from seem.evaluation.subset_filter import SubsetFilter
 from seem.model import Model
 
 
@@ -249,8 +251,10 @@ def model_name(model: ModelUnderTest) -> str:
         return NO_MODEL
     if not isinstance(model, Model):
         return type(model).__name__
-    sets = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.fine_tuned_on)
-    return f"{model.name} fine-tuned on {', '.join(sets)}" if sets else model.name
+    if not model.fine_tuned_on:
+        return model.name
+    names = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.fine_tuned_on)
+    return f"{model.name} fine-tuned on {', '.join(names)}"
 
 
 def dataset_kind(dataset: Dataset) -> str:
@@ -279,15 +283,9 @@ def supported_tasks(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {
-                EvaluationTask.CLICKS,
-                EvaluationTask.PROMPTS,
-                EvaluationTask.COMPOSITION,
-                EvaluationTask.VIDEO,
-                EvaluationTask.ROBUSTNESS,
-            }  # a mask is given
+            unsupported |= _VISUAL_PROMPT_TASKS
         if network.decoder.policy.reference is None:
-            able -= {EvaluationTask.REFERENCE}
+            unsupported.add(EvaluationTask.REFERENCE)
         if network.decoder.captions is None:
             unsupported.add(EvaluationTask.CAPTION)
         if network.image_projection is None:

@@ -35,8 +35,16 @@ from seem.evaluation.plan import (
     plan_evaluation,
 )
 from seem.evaluation.ranks import Ranks
-from seem.evaluation.report import DataCard, Entry, EvaluationReport, Machine, ModelCard, Spent, installed_versions
-from seem.evaluation.workers import play_in_processes
+from seem.evaluation.report import (
+    DatasetDescription,
+    Entry,
+    EvaluationReport,
+    Machine,
+    ModelDescription,
+    TimeSpent,
+    installed_versions,
+)
+from seem.evaluation.workers import evaluate_in_processes
 from seem.model import Model
 
 Opener: TypeAlias = "Callable[[], ModelUnderTest]"

@@ -58,7 +58,7 @@ class EverythingSettings:
     min_mask_region_area: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("pred_iou_threshold", "stability_score_threshold", "box_nms_threshold", "crop_nms_threshold"):
+        for name in THRESHOLDS:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         for name, minimum in MINIMA.items():
@@ -133,13 +133,16 @@ def find_everything(
         masks += search_view(view, image_hw, settings)
     masks.sort(key=_negative_quality)
     if settings.crop_n_layers == 0:
-        return best_first
-    closest_first = sorted(best_first, key=lambda finding: -finding.layer)
-    kept: list[ImageMask] = []
-    for finding in closest_first:
-        if all(packed_mask_iou(finding.mask, other.mask) <= settings.crop_nms_threshold for other in kept):
-            kept.append(finding)
-    return sorted(kept, key=lambda finding: -finding.proposal.predicted_iou)
+        return masks
+    unique: list[ImageMask] = []
+    for mask in sorted(masks, key=lambda mask: -mask.layer):
+        if all(packed_mask_iou(mask.mask, other.mask) <= settings.crop_nms_threshold for other in unique):
+            unique.append(mask)
+    return sorted(unique, key=_negative_quality)
+
+
+def _negative_quality(mask: ImageMask) -> float:
+    return -mask.proposal.predicted_iou
 
 
 # --- One view ---------------------------------------------------------------------------------------------------------
@@ -161,27 +164,14 @@ class ViewMask:
 
 
 def search_view(view: SearchView, image_hw: tuple[int, int], settings: EverythingSettings) -> list[ImageMask]:
-    """Search one view and bring what it holds to the photo; masks that a crop cuts off are left out."""
-    findings = []
-    for candidate in propose_masks(view, settings):
-        inside = to_image_masks(candidate.logits[None].float(), view.frame)[0].cpu().numpy()
-        inside = remove_small_regions(inside, settings.min_mask_region_area)
-        if not inside.any() or is_cut_off(inside, view, image_hw):
-            continue
-        x0, y0, x1, y1 = view.crop_box
-        mask = np.zeros(image_hw, dtype=np.bool_)
-        mask[y0:y1, x0:x1] = inside
-        point = None if candidate.point is None else (candidate.point[0] + x0, candidate.point[1] + y0)
-        findings.append(
-            ImageMask(
-                PackedMask.pack(mask, image_hw),
-                Proposal(candidate.predicted_iou, candidate.stability_score, point, view.crop_box),
-                to_stride4(candidate.logits[None], view.frame.padded_hw)[0],
-                candidate.vector,
-                view.layer,
-            )
-        )
-    return findings
+    """Search one view and return its masks at the image's size, without those that the border of the crop cuts off."""
+    masks = []
+    for mask in propose_masks(view, settings):
+        in_crop = to_image_masks(mask.logits[None].float(), view.frame)[0].cpu().numpy()
+        in_crop = remove_small_regions(in_crop, settings.min_mask_region_area)
+        if in_crop.any() and not is_cut_off(in_crop, view, image_hw):
+            masks.append(_to_image_mask(mask, in_crop, view, image_hw))
+    return masks
 
 
 def _to_image_mask(
@@ -195,7 +185,7 @@ def _to_image_mask(
     return ImageMask(
         mask=PackedMask.pack(in_image, image_hw),
         proposal=Proposal(mask.predicted_iou, mask.stability_score, point, view.crop_box),
-        logits=coarse_logits(mask.logits[None], view.frame.padded_hw)[0],
+        logits=to_stride4(mask.logits[None], view.frame.padded_hw)[0],
         vector=mask.vector,
         layer=view.layer,
     )
@@ -207,16 +197,15 @@ def propose_masks(view: SearchView, settings: EverythingSettings) -> list[ViewMa
     The clicks of a batch are spread over the whole view, so that two of a batch seldom are on one object.
     Every step is decided on low-resolution masks.
     """
-    kept = without_repeats(sift(view.found, None, view.frame, settings), settings.box_nms_threshold)
-    waiting = point_grid(settings.points_in_layer(view.layer), view.frame.output_hw)
-    while view.ask is not None and len(waiting):
-        if kept:
-            covered = torch.stack([candidate.small for candidate in kept]).any(dim=0).cpu().numpy()
-            waiting = waiting[~covered[cells(waiting, view.frame)]]
-        points, waiting = waiting[: settings.points_per_batch], waiting[settings.points_per_batch :]
-        if len(points):
-            kept += sift(view.ask(points), points, view.frame, settings)
-    return without_repeats(kept, settings.box_nms_threshold)
+    masks = filter_masks(view.query_masks, None, view.frame, settings)
+    masks = remove_duplicates(masks, settings.box_nms_threshold)
+    points = point_grid(settings.points_in_layer(view.layer), view.frame.output_hw)
+    while view.click is not None and len(points):
+        points = _uncovered(points, masks, view.frame)
+        batch, points = points[: settings.points_per_batch], points[settings.points_per_batch :]
+        if len(batch):
+            masks += filter_masks(view.click(batch), batch, view.frame, settings)
+    return remove_duplicates(masks, settings.box_nms_threshold)
 
 
 def _uncovered(points: NDArray[np.float64], masks: Sequence[ViewMask], frame: ImageFrame) -> NDArray[np.float64]:
@@ -234,9 +223,9 @@ def filter_masks(
     """Return the masks that are good and stable enough, and not empty; `points` are the clicks that gave them."""
     if not len(masks.logits):
         return []
-    small = unpadded(to_stride4(masks.logits, frame.padded_hw), frame)
-    steady = stability(small, settings.stability_score_offset)
-    keep = (masks.quality >= settings.pred_iou_threshold) & (steady >= settings.stability_score_threshold)
+    small = crop_padding(to_stride4(masks.logits, frame.padded_hw), frame)
+    stable = stability(small, settings.stability_score_offset)
+    keep = (masks.quality >= settings.pred_iou_threshold) & (stable >= settings.stability_score_threshold)
     keep &= (small > 0).flatten(1).any(dim=1)
     return [
         ViewMask(
@@ -329,7 +318,7 @@ def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[t
         width, lefts = _crop_spans(hw[1], count, shared)
         for top in tops:
             for left in lefts:
-                boxes.append((layer, (left, top, left + width, top + height)))  # noqa: PERF401
+                boxes.append((layer, (left, top, left + width, top + height)))
     return boxes
 
 
@@ -392,7 +381,7 @@ def _cells_at(points: NDArray[np.float64], frame: ImageFrame) -> tuple[NDArray[n
 
 
 def packed_mask_iou(one: PackedMask, other: PackedMask) -> float:
-    """Return the IoU of two masks of one photo; 0 if both are empty."""
+    """Return the IoU of two masks of one image; 0 if both are empty."""
     x0, y0 = max(one.box[0], other.box[0]), max(one.box[1], other.box[1])
     x1, y1 = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
     if x0 >= x1 or y0 >= y1:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from seem.data.dataset import Dataset, click_truth, promptable_objects, vocabulary_from_categories
+from seem.data.classes import vocabulary_from_categories
+from seem.data.dataset import Dataset
+from seem.data.object_selection import click_truth, promptable_objects
 from seem.data.records import ImageRecord, ValidationObject
 from seem.encoded_image import EncodedImage
 from seem.evaluation.metrics.overlap import Overlap, mean_percent

@@ -27,14 +27,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.data.dataset import Dataset
-from seem.data.records import ObjectRecord, ValidationObject
+from seem.data.records import ObjectRecord
 from seem.encoded_image import EncodedImage
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure, play_all
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
-from seem.evaluation.protocols.clicks import area_rule, clicked_objects, least_area
-from seem.evaluation.report import Entry
-from seem.model import Model
+from seem.evaluation.protocols.clicks import area_rule, clicked_objects, min_area
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.ops.masks import resize
 from seem.models.precision import arithmetic
@@ -88,8 +86,9 @@ class EncodedImagePredictor:
 
     @property
     def frame(self) -> ImageFrame:
-        """The sizes of the photo; this protocol resizes bilinearly whatever the model."""
-        return ImageFrame(self.seen.batch.padded_hw, self.seen.batch.input_hw[0], self.seen.hw)
+        """The sizes of the image; this protocol resizes bilinearly whatever the model."""
+        batch = self.encoded.batch
+        return ImageFrame(batch.padded_hw, batch.input_hw[0], self.encoded.hw)
 
     @property
     def device(self) -> torch.device:
@@ -98,17 +97,22 @@ class EncodedImagePredictor:
 
     def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
         """Decode the objects of a sample: in one pass, or one by one where a pass takes a single object."""
-        network = self.seen.model.network
-        rows = [slice(row, row + 1) for row in range(len(clicked.positive))]
-        if network.decoder.policy.takes_many:
-            rows = [slice(None)]
-        answers = []
-        with arithmetic(self.seen.model.device, self.seen.model.precision):
-            for row in rows:
-                prompts = VisualPrompts(clicked.positive[None, row], clicked.negative[None, row])
-                before = None if previous is None else self._remembered(previous[None, row])
-                answers.append(
-                    segment_objects(network, self.seen.encoding, prompts, self.draws, previous=before).logits[0]
+        model = self.encoded.model
+        if model.network.decoder.policy.takes_many:
+            passes: list[slice] = [slice(None)]
+        else:
+            passes = [slice(row, row + 1) for row in range(len(clicks.positive))]
+        logits = []
+        with arithmetic(model.device, model.precision):
+            for rows in passes:
+                prompts = VisualPrompts(clicks.positive[None, rows], clicks.negative[None, rows])
+                resized = None if previous is None else self._resize_previous(previous[None, rows])
+                objects = segment_objects(
+                    model.network,
+                    self.encoded.encoding,
+                    prompts,
+                    self.draws,
+                    previous=resized,
                 )
                 logits.append(objects.logits[0])
         return torch.cat(logits).float()

@@ -237,13 +237,9 @@ def true_objects(records: Iterable[ObjectRecord], class_ids: Mapping[int, int]) 
             is_crowd=record.is_group,
             area=float(record.area),
         )
-        vocabulary = self.names.asked(each.category for each in true)
-        seen = look.seen
-        with look.asking(tally, "instance"):
-            found = seen.instances(vocabulary, threshold=0.0, mask_nms_threshold=1.0)
-        rows = zip(found.category_ids.tolist(), found.scores.tolist(), found.iter_masks(), strict=True)
-        tally.metric.update([Detection(*row) for row in rows], PhotoObjects(photos[0].id, true))
-        tally.note(look.place, look.photo, "instance")
+        for record in records
+        if _is_scored(record, class_ids)
+    )
 
 
 def _has_things(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
 from seem.encoded_image import EncodedImage
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.caption import CiderD
 from seem.evaluation.metrics.retrieval import RetrievalRecall
 from seem.models.precision import arithmetic
@@ -82,10 +82,11 @@ def _evaluate_retrieval(
     context.record_item(accumulator, len(captions))
 
 
-def photo_vector(seen: EncodedImage) -> Float[np.ndarray, " d"]:
-    """Describe a whole photo by one vector; its product with a phrase's unit vector is the mean of the two cosines."""
-    with arithmetic(seen.model.device, seen.model.precision):
-        vectors = image_vectors(seen.model.network, seen.at_full_image_size().encoding)
+def retrieval_embedding(encoded: EncodedImage) -> Float[np.ndarray, " d"]:
+    """Return the embedding of an image; its product with a phrase's unit vector is the mean of two cosines."""
+    model = encoded.model
+    with arithmetic(model.device, model.precision):
+        vectors = image_vectors(model.network, encoded.at_full_image_size().encoding)
     both = torch.cat((vectors.query, vectors.mean)).double()
     embedding: Float[np.ndarray, " d"] = F.normalize(both, dim=-1).mean(dim=0).cpu().numpy()
     return embedding
