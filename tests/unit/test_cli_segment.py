@@ -311,7 +311,7 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
 
 def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
     (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
-    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), second_look=True)
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), refine="zoom")
     assert record["annotations"] == expected.to_coco()["annotations"]
     assert record["annotations"] != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
 

@@ -103,7 +103,7 @@ def bricks_and_tiles(document):
 @pytest.fixture
 def scored(monkeypatch):
     """Encoded images of `Sure` are their own recognizers."""
-    monkeypatch.setattr(validation, "dense_recognizer", lambda image: image)
+    monkeypatch.setattr(calibration, "dense_recognizer", lambda image: image)
 
 
 class Sure:
@@ -149,7 +149,7 @@ def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(
 
 
 def test_of_few_names_nothing_is_measured(tmp_path, scored):
-    assert measure_presence(Sure([(0.1, 0.5)] * 4), [written(tmp_path, 4)]) is None
+    assert calibrate_presence(Sure([(0.1, 0.5)] * 4), [written(tmp_path, 4)]) is None
 
 
 def test_a_model_without_classes_of_its_own_is_not_asked(tmp_path):

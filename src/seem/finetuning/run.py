@@ -32,11 +32,35 @@ from seem.checkpoints.network import (
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.data.image_bank import ImageBank
 from seem.errors import SeemError
-from seem.finetuning.datasets import DataSource, TrainingData, inspect_source, open_training_data
-from seem.finetuning.finer_masks import with_finer_masks
-from seem.loading import open_file, open_network, usable_device
+from seem.finetuning.console import (
+    LineWriter,
+    calibration_lines,
+    comparison_lines,
+    count_text,
+    discard_line,
+    early_stop_line,
+    files_lines,
+    no_progress_line,
+    progress_text,
+    scores_text,
+)
+from seem.finetuning.datasets import TrainingData, finer_masks_from, open_image_bank, open_training_data
+from seem.finetuning.network_state import evaluation_mode, state_dict_as
+from seem.finetuning.plan import Plan, read_plan
+from seem.finetuning.planning import make_plan, open_start_network
+from seem.finetuning.processes import wait_for_all_processes
+from seem.finetuning.profile import profile_for
+from seem.finetuning.request import FineTuningRequest, PublishedRecipe
+from seem.finetuning.run_folder import (
+    BEST_FILE,
+    RUN_FILE,
+    SUMMARY_FILE,
+    WORST_FILE,
+    check_run_folder,
+    write_json,
+)
+from seem.loading import open_file, usable_device
 from seem.model import Model
-from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.training.batch_sampler import BatchSampler
 from seem.training.calibration import (

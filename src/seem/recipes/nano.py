@@ -31,7 +31,10 @@ from seem.data.pack import Pack
 from seem.data.training_sample import TrainingSample
 from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
-from seem.finetuning.run import refuse_changes
+from seem.finetuning.network_state import state_dict_as
+from seem.finetuning.processes import wait_for_all_processes
+from seem.finetuning.profile import DENSE_CONFIG
+from seem.finetuning.run_folder import check_unchanged_options
 from seem.model import Model
 from seem.models.build import build
 from seem.models.segmenter import Segmenter

@@ -237,7 +237,7 @@ def _near_marks(marks: Bool[Tensor, "b n h w"], outlines: Bool[Tensor, "b n h w"
 def dilate_marks(
     marks: Bool[Tensor, "b n h w"], areas: Bool[Tensor, "b n h w"], radius: float, cell: int
 ) -> Float[Tensor, "b n h2 w2"]:
-    """Dilate marks by squares of `radius`, in roots of each object's area; returns cells of `cell` pixels, 1 on them."""
+    """Dilate marks by squares of `radius`, in roots of each area; returns cells of `cell` pixels, 1 on them."""
     cells = F.max_pool2d(marks.float(), cell)
     roots = areas.flatten(2).sum(dim=-1).sqrt()
     radii = (radius / cell * roots).round().int().tolist()

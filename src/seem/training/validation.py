@@ -20,7 +20,6 @@ from seem.data.records import ImageRecord, ValidationObject
 from seem.encoded_image import EncodedImage
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
-from seem.inference.dense_recognizer import DenseRecognizer
 from seem.model import Model
 from seem.prompts import Point, Text
 from seem.simulation.next_click import ritm_click
@@ -230,113 +229,10 @@ def _name_ious(image: EncodedImage, dataset: Dataset, record: ImageRecord, worst
     return ious
 
 
-def measure_presence(model: Model, datasets: Sequence[Dataset], most: int | None = None) -> Presence | None:
-    """Ask which of a model's own classes are in `most` photos of every set; None where there is too little to ask.
-
-    For models with a map of meaning.
-    """
-    if model.classes is None:
-        return None
-    even = model.network.config.presence_midpoint
-    vectors = model.classifier(model.classes)[: len(model.classes)]
-    there: list[float] = []
-    gone: list[float] = []
-    for dataset in datasets:
-        for photo in spread(dataset.images, most):
-            complete = dataset.complete_names(photo)
-            shown = {record.category.text for record in dataset.objects[photo.id]}
-            sure = dense_recognizer(model.encode(dataset.pixels(photo))).presence(vectors).tolist()
-            for name, score in zip(model.classes.names, sure, strict=True):
-                if name in complete:
-                    (there if name in shown else gone).append(even * score / max(1 - score, 1e-9))
-    if min(len(there), len(gone)) < FEWEST_NAMES:
-        return None
-    present, absent = np.array(there), np.array(gone)
-    tried = np.unique(np.concatenate((present, absent)))
-    found = (present[None] >= tried[:, None]).mean(axis=1)
-    refused = (absent[None] < tried[:, None]).mean(axis=1)
-    best = int(np.minimum(found, refused).argmax())
-    return Presence(float(np.clip(tried[best], 1e-3, 0.9)), 100 * float(found[best]), 100 * float(refused[best]))
-
-
-@dataclass(frozen=True, slots=True)
-class Regions:
-    """From which score on regions of `panoptic` and `instances` are kept, so that F1 at IoU 0.5 (%) is largest."""
-
-    threshold: float
-    f1: float
-
-
-UNLIKELY = 0.02  # regions of a lower score are not looked at
-REGION_PHOTOS = 40  # photos of every set that are asked for regions: each class that may be there is a prompt
-
-
-def measure_regions(model: Model, datasets: Sequence[Dataset], most: int = REGION_PHOTOS) -> Regions | None:
-    """Ask for the regions of a model's own classes on `most` photos of every set; None where there is too little.
-
-    A region is right if it covers one object of its class that no surer one has (stuff: all of it) at an IoU above
-    0.5. For models with a map of meaning.
-    """
-    classes = model.classes
-    if classes is None:
-        return None
-    answers: list[tuple[float, bool]] = []
-    wanted = 0
-    for dataset in datasets:
-        for photo in spread(dataset.images, most):
-            complete = dataset.complete_names(photo)
-            left = {name: truths_of(dataset, photo, name, each) for name, each in kinds_of(classes) if name in complete}
-            wanted += sum(map(len, left.values()))
-            for name, score, mask in regions_of(model.encode(dataset.pixels(photo)), classes):
-                if name in left:
-                    met = next((k for k, truth in enumerate(left[name]) if Overlap.of(mask, truth).iou > RIGHT), None)
-                    answers.append((score, met is not None))
-                    if met is not None:
-                        del left[name][met]
-    if wanted < FEWEST_NAMES or not any(right for _, right in answers):
-        return None
-    answers.sort(key=lambda answer: -answer[0])
-    found = np.cumsum([right for _, right in answers])
-    f1 = 2 * found / (np.arange(1, len(answers) + 1) + wanted)
-    best = int(f1.argmax())
-    return Regions(answers[best][0], 100 * float(f1[best]))
-
-
-RIGHT = 0.5  # IoU from which on a region is that of an object
-
-
-def kinds_of(classes: Vocabulary) -> Iterable[tuple[str, bool]]:
-    """Pair the names of classes with whether they are countable things."""
-    return zip(classes.names, classes.is_thing, strict=True)
-
-
-def truths_of(dataset: Dataset, photo: ImageRecord, name: str, is_thing: bool) -> list[Bool[np.ndarray, "h w"]]:
-    """Draw what a photo shows of a class: every object, or one region of stuff; groups of several do not count."""
-    found = [each.mask() for each in dataset.objects[photo.id] if each.category.text == name and not each.is_group]
-    return found if is_thing or not found else [np.any(found, axis=0)]
-
-
-def regions_of(seen: EncodedImage, classes: Vocabulary) -> Iterable[tuple[str, float, Bool[np.ndarray, "h w"]]]:
-    """Ask for the regions of classes, surest first, before they compete for pixels."""
-    decoder = seen.predictor.decoder
-    components = dense_recognizer(seen).components(classes, UNLIKELY)
-    scores = components.scores.tolist()
-    for index, score, logits in zip(components.classes, scores, components.mask_logits, strict=True):
-        mask = decoder.pack(to_image_size(logits[None], decoder.frame)[0])
-        yield classes.names[index], score, mask.decode()
-
-
-def dense_recognizer(image: EncodedImage) -> DenseRecognizer:
-    """Return the recognizer of an image that a dense model has encoded."""
-    recognizer = image.predictor.recognizer
-    assert isinstance(recognizer, DenseRecognizer)
-    return recognizer
-
-
-def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
-    """Click once in the middle of an object; pixels that do not count are never told."""
-    nothing = np.zeros(truth.shape, bool)
-    click = ritm_click(truth, nothing, nothing)
+def mask_of_click(image: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
+    """Return the mask after a click in the middle of an object; empty on pixels that do not count (truth -1)."""
+    empty = np.zeros(truth.shape, bool)
+    click = ritm_click(truth, empty, empty)
     if click is None:
         return empty
     results = image.segment(Point(click.x, click.y))
