@@ -32,7 +32,7 @@ from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
 from seem.models.build import build
-from seem.models.precision import Precision, measured_choice
+from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
 
@@ -68,7 +68,7 @@ def load(
     place = usable_device(device)
     loaded = open_network(name_or_path)
     loaded.network.to(place)
-    chosen: Precision = "float32" if precision == "exact" else measured_choice(loaded.network, place)
+    chosen: Precision = "float32" if precision == "exact" else choose_precision(loaded.network, place)
     return Model(loaded, place, chosen)
 
 
