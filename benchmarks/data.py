@@ -32,7 +32,7 @@ from seem.data.readers.shards import write_shards
 from seem.data.records import ImageRecord
 from seem.data.training_sampler import TrainingSampler
 from seem.evaluation.report import Machine, installed_versions
-from seem.finetuning.datasets import UsableDataset
+from seem.finetuning.usable_dataset import UsableDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 200
