@@ -121,4 +121,4 @@ def test_the_shorter_photo_of_a_batch_is_padded():
 
 def test_padding_belongs_to_nobody():
     marks = SampledPixels(torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[0, -1]]))
-    assert mean_by_owner(ramps(4, 4), marks, 2, without=-1.0)[0].tolist() == [[0, 0], [-1, -1]]
+    assert mean_by_owner(ramps(4, 4), marks, 2, default=-1.0)[0].tolist() == [[0, 0], [-1, -1]]
