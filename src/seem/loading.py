@@ -32,6 +32,7 @@ from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
 from seem.model import Model
 from seem.models.build import build
+from seem.models.kind import kind_of
 from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
@@ -68,9 +69,9 @@ def load(
         raise ValueError(f"precision is {precision!r}; use 'exact' or 'auto'.")
     target = usable_device(device)
     loaded = open_network(name_or_path)
-    loaded.network.to(place)
-    chosen: Precision = "float32" if precision == "exact" else choose_precision(loaded.network, place)
-    return Model(loaded, place, chosen)
+    loaded.network.to(target)
+    chosen: Precision = "float32" if precision == "exact" else choose_precision(loaded.network, target)
+    return Model(loaded, target, chosen)
 
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
