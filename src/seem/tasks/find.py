@@ -64,7 +64,7 @@ def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
     inside = meant > 0
     parts = [
         torch.from_numpy(part).to(meant.device)
-        for part in connected_components(inside.cpu().numpy(), least=MIN_OBJECT_COMPONENT_RATIO)
+        for part in connected_components(inside.cpu().numpy(), min_ratio=MIN_OBJECT_COMPONENT_RATIO)
     ]
     return [torch.where(part | ~inside, meant, -meant) for part in parts]  # what is nobody's says how edges run
 
