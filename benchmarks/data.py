@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.data.dataset import Dataset
+from seem.data.image_bank import ImageBank
 from seem.data.opening import DatasetSpec, open_dataset
-from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import ImageRecord
-from seem.data.transforms import TrainingSampler
+from seem.data.training_sampler import TrainingSampler
 from seem.evaluation.report import Machine, installed_versions
-from seem.finetuning.datasets import UsableDataset
+from seem.finetuning.usable_dataset import UsableDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 200

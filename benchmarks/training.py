@@ -24,13 +24,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seem.data.pack import BankedImage, BankedObject, ImageBank
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.image_bank import ImageBank
 from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
 from seem.evaluation.report import Machine, installed_versions
 from seem.loading import open_network, usable_device
-from seem.training import room
-from seem.training.course import Arithmetic, Course, loss_for, priced
-from seem.training.engine import TrainConfig, make_optimizer
+from seem.models.precision import Precision
+from seem.training import resources
+from seem.training.batch_sampler import BatchSampler
+from seem.training.config import TrainConfig
+from seem.training.objectives import objective_for
+from seem.training.optimizer import make_optimizer
+from seem.training.steps import compute_loss
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("person", "dog", "car", "tree", "sky", "road")
@@ -44,7 +49,7 @@ class Timing:
     For each of `batch` photos that are asked everything, `named` others are asked for names alone.
     """
 
-    arithmetic: Arithmetic
+    arithmetic: Precision
     threads: int
     batch: int
     named: int
@@ -78,20 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(
-    model: str, device: torch.device, arithmetic: Arithmetic, threads: int, options: argparse.Namespace
+    model: str, device: torch.device, arithmetic: Precision, threads: int, options: argparse.Namespace
 ) -> Timing:
     """Take steps with forward, backward and optimizer."""
     torch.set_num_threads(threads)
     loaded = open_network(model)
     network = loaded.network.train().to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(network, TrainConfig(learning_rate=1e-5))
-    course = Course(a_bank(), options.size, options.batch, 0, named=options.named)
-    loss_of = loss_for(network, loaded.tokenizer())
+    sampler = BatchSampler(a_bank(), options.size, options.batch, 0, naming_ratio=options.named)
+    objective = objective_for(network, loaded.tokenizer())
     rates = []
-    with room.measured(device) as taken:
+    with resources.measure_peak_memory(device) as taken:
         for number in range(WARM_UP + options.steps):
             started = time.perf_counter()
-            loss, _ = priced(network, course.asked(number, network), loss_of, arithmetic)
+            loss, _ = compute_loss(network, sampler.draw(number, network), objective, arithmetic)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

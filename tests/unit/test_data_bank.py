@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import WeightedDataset
+from seem.data.image_bank import ImageBank
 from seem.data.opening import open_dataset, open_mixture
-from seem.data.pack import ImageBank
 from seem.data.records import DataError
-from seem.data.transforms import Augmentation, TrainingSampler
+from seem.data.training_sampler import TrainingSampler
 from tiny_data import A_HW, CAT, DOG
 
 
@@ -105,8 +106,8 @@ def test_a_damaged_annotation_is_not_trained_on_in_silence(tmp_path):
 
 def test_the_pack_gives_the_same_photos_both_ways(shared):
     pack = open_dataset(f"pack:{shared / 'data' / 'davis2016'}", "train")
-    one = ImageBank.load(shared / "data", sets=["davis2016"], max_photos=2)
-    two = ImageBank.from_datasets([pack], max_photos=2)
+    one = ImageBank.load(shared / "data", sets=["davis2016"], max_images=2)
+    two = ImageBank.from_datasets([pack], max_images=2)
     for a, b in zip(one.images, two.images, strict=True):
         assert (a.record, a.complete_names) == (b.record, b.complete_names)
         assert np.abs(a.image.astype(int) - b.image).mean() < 1.0  # two JPEG decoders

@@ -15,6 +15,7 @@ from seem.cli.main import main
 from seem.data import coco_rle
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import open_dataset
+from seem.data.polygons import is_self_intersecting
 from seem.data.records import FlawKind
 
 
@@ -75,10 +76,10 @@ FAULTS = {
     "negative box": (set_row(0, bbox=[1, 2, -5, 7]), FlawKind.BAD_BOX, "-5"),
     "three numbers for a box": (set_row(0, bbox=[1, 2, 3]), FlawKind.BAD_BOX, "x, y, width, height"),
     "words for a box": (set_row(0, bbox="all of it"), FlawKind.BAD_BOX, "all of it"),
-    "box outside": (set_row(0, bbox=[1, 2, 50, 7]), FlawKind.OUTSIDE, "xyxy"),
+    "box outside": (set_row(0, bbox=[1, 2, 50, 7]), FlawKind.OUT_OF_BOUNDS, "xyxy"),
     "no mask": (set_row(0, segmentation=[]), FlawKind.NO_MASK, "box at most"),
-    "polygon outside": (set_row(0, segmentation=[tiny.polygon(1, 2, 60, 9)]), FlawKind.OUTSIDE, "corner"),
-    "bow tie": (set_row(0, segmentation=[[1, 1, 9, 9, 9, 1, 1, 9]]), FlawKind.CROSSING, "cross"),
+    "polygon outside": (set_row(0, segmentation=[tiny.polygon(1, 2, 60, 9)]), FlawKind.OUT_OF_BOUNDS, "corner"),
+    "bow tie": (set_row(0, segmentation=[[1, 1, 9, 9, 9, 1, 1, 9]]), FlawKind.SELF_INTERSECTION, "cross"),
     "two corners": (set_row(0, segmentation=[[1, 1, 9, 9]]), FlawKind.UNREADABLE_ROW, "three corners"),
     "NaN corner": (set_row(0, segmentation=[[1, 1, 9, NAN, 9, 1]]), FlawKind.UNREADABLE_ROW, "no number"),
     "corners as words": (set_row(0, segmentation=[["1", "1", "9", "9", "9", "1"]]), FlawKind.UNREADABLE_ROW, "numbers"),
@@ -170,20 +171,26 @@ def test_what_may_be_meant_is_noted(tmp_path):
     pixels.save(folder / "images" / "a.jpg", exif=exif)
     report = report_of(folder)
     assert report.ok
-    assert {note.kind for note in report.notes} == {FlawKind.NO_ANNOTATION, FlawKind.TURNED, FlawKind.UNUSED_CLASS}
+    assert {note.kind for note in report.notes} == {
+        FlawKind.NO_ANNOTATION,
+        FlawKind.EXIF_ROTATION,
+        FlawKind.UNUSED_CLASS,
+    }
 
 
 def test_what_a_model_cannot_tell_apart_by_name_is_noted(tmp_path):
     def change(document):
         document["categories"].append({"id": 77, "name": document["categories"][0]["name"]})
 
-    notes = [note for note in report_of(coco_with(tmp_path / "coco", change)).notes if note.kind is FlawKind.SAME_NAME]
+    notes = [
+        note for note in report_of(coco_with(tmp_path / "coco", change)).notes if note.kind is FlawKind.DUPLICATE_NAME
+    ]
     assert [str(note) for note in notes] == ["'cat': classes that share a name, ids 17, 77 count as one class"]
     tiny.folder_of_classes(tmp_path / "maps")
     (tmp_path / "maps" / "classes.txt").unlink()
     report = report_of(tmp_path / "maps")
     assert report.ok
-    told = [note for note in report.notes if note.kind is FlawKind.NAMELESS]
+    told = [note for note in report.notes if note.kind is FlawKind.UNNAMED_OBJECTS]
     assert [note.where for note in told] == [f"{report.objects} of {report.objects}"]
     assert "classes.txt" in told[0].what
 
@@ -257,7 +264,7 @@ def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, c
     ],
 )
 def test_crossing_polygons(ring, crosses):
-    assert coco_rle.is_self_intersecting([float(value) for value in ring]) is crosses
+    assert is_self_intersecting([float(value) for value in ring]) is crosses
 
 
 def test_codes_agree_with_masks():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import click_truth, validation_objects, video_frames
-from seem.data.opening import LAYOUTS, open_dataset
+from seem.data.layouts import LAYOUTS
+from seem.data.object_selection import click_truth, validation_objects, video_frames
+from seem.data.opening import open_dataset
 from tiny_data import A_HW, CAT, DOG, HORSE, rectangle
 
 

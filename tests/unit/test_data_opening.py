@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import vocabulary_from_categories
-from seem.data.opening import LAYOUTS, DatasetSpec, list_splits, open_dataset, open_mixture
+from seem.data.classes import vocabulary_from_categories
+from seem.data.layouts import LAYOUTS
+from seem.data.opening import DatasetSpec, list_splits, open_dataset, open_mixture
 from seem.data.plain_pickle import read_plain_pickle
 from seem.data.records import DataError, FlawKind
 

@@ -13,12 +13,12 @@ import tiny_training as training
 from seem.cli import data as cli_data
 from seem.cli.main import main
 from seem.data.dataset import ALL_SPLIT
+from seem.data.image_bank import ImageBank
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
-from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
-from seem.data.transforms import TrainingSampler
+from seem.data.training_sampler import TrainingSampler
 from unit.test_data_opening import WRITERS
 
 
@@ -120,7 +120,7 @@ def test_a_photo_that_cannot_be_read_is_not_written(tmp_path):
 def test_photos_that_are_read_when_drawn_give_the_same_samples(pets):
     whole, folder = pets
     kept = ImageBank.from_datasets([whole])
-    drawn = ImageBank.from_datasets([open_dataset(f"shards:{folder}")], keep=False)
+    drawn = ImageBank.from_datasets([open_dataset(f"shards:{folder}")], in_memory=False)
     assert len(drawn) == len(kept) == 2
     assert drawn.by_name == kept.by_name
     assert [len(each) for each in (drawn.images[:1], drawn.images)] == [1, 2]

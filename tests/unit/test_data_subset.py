@@ -38,7 +38,7 @@ def test_a_subset_follows_from_data_and_seed_alone(tmp_path):
     assert first.fingerprint != other.fingerprint
     larger = {photo.file_name for photo in draw_subset(cats, 5).images}
     assert {photo.file_name for photo in first.images} < larger
-    assert all(len(photo.objects) == 1 for photo in draw_subset(cats, 6, per_photo=1).images)
+    assert all(len(photo.objects) == 1 for photo in draw_subset(cats, 6, per_image=1).images)
 
 
 @pytest.mark.parametrize("truth", [CAT, DOG, HORSE])

@@ -28,8 +28,8 @@ def result():
     ("read_old", "read_new"),
     [
         (lambda result: result.photo, lambda result: result.image),
-        (lambda result: result.photo_hw, lambda result: result.image_hw),
-        (lambda result: result.provenance.photo_name, lambda result: result.provenance.image_name),
+        (lambda result: result.image_hw, lambda result: result.image_hw),
+        (lambda result: result.provenance.image_name, lambda result: result.provenance.image_name),
     ],
 )
 def test_old_attributes_of_a_result_still_answer(result, read_old, read_new):

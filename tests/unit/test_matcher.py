@@ -4,9 +4,9 @@ import torch.nn.functional as F
 
 from seem.models.ops.points import uniform
 from seem.training.matcher import (
-    Costs,
+    MatchCosts,
+    assign,
     bce_costs,
-    cheapest,
     dice_costs,
     match_nouns,
     match_objects,
@@ -40,8 +40,8 @@ def test_pair_costs_are_those_of_every_pair() -> None:
             assert dice_costs(logits, targets)[q, n].item() == pytest.approx(dice.item(), rel=1e-5)
 
 
-def test_the_cheapest_pairs_are_cheapest_together() -> None:
-    match = cheapest(torch.tensor([[1.0, 2.0], [2.0, 9.0], [9.0, 9.0]]))  # 0 would like object 0, but 1 needs it more
+def test_the_assign_pairs_are_assign_together() -> None:
+    match = assign(torch.tensor([[1.0, 2.0], [2.0, 9.0], [9.0, 9.0]]))  # 0 would like object 0, but 1 needs it more
     assert match.queries.tolist() == [0, 1]
     assert match.objects.tolist() == [1, 0]
 
@@ -49,7 +49,7 @@ def test_the_cheapest_pairs_are_cheapest_together() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_overflow_is_explained(value: float) -> None:
     with pytest.raises(ValueError, match="learning rate"):
-        cheapest(torch.tensor([[value, 1.0]]))
+        assign(torch.tensor([[value, 1.0]]))
 
 
 def test_masks_find_their_objects() -> None:
@@ -86,7 +86,7 @@ def test_nouns_of_other_photos_make_a_query_less_willing() -> None:
 def test_prices_decide_between_name_and_mask() -> None:
     class_logits, masks = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.stack([FLAT, drawn(LEFT)])
     truth = torch.tensor([0]), LEFT[None]
-    for costs, query in ((Costs(name=100.0), 0), (Costs(), 1)):
+    for costs, query in ((MatchCosts(name=100.0), 0), (MatchCosts(), 1)):
         match = match_objects(class_logits, masks, *truth, uniform(chance()), num_points=50, costs=costs)
         assert match.queries.tolist() == [query]
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from seem.data.dataset import promptable_objects
-from seem.data.pack import ImageBank, Pack, PackError, validation_objects
+from seem.data.image_bank import ImageBank
+from seem.data.object_selection import promptable_objects, validation_objects
+from seem.data.pack import Pack, PackError
 
 
 def rectangle(hw, x0, y0, x1, y1):

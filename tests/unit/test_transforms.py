@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
-from seem.data.transforms import (
-    PAD_RGB,
-    Augmentation,
-    TrainingSampler,
-    augment,
-    choose_objects,
-    is_relative_phrase,
-    mirror_phrase,
-    paste_object,
-)
+from seem.data.augmentation import Augmentation
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.copy_paste import paste_object
+from seem.data.image_bank import ImageBank
+from seem.data.phrases import is_relative_phrase, mirror_phrase
+from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
+from seem.data.training_sample import augment, choose_objects
+from seem.data.training_sampler import TrainingSampler
+from seem.data.window import PAD_RGB
 
 RED, BLUE = (250, 0, 0), (0, 0, 250)
 PLAIN = Augmentation.none()
