@@ -196,8 +196,8 @@ def _vocabulary_of(names: Sequence[str], class_ids: Sequence[int]) -> Vocabulary
     if not name_of:
         return None
     colours = distinct_colours(NUM_COLOURS)
-    categories = [
-        Category(number + 1, name, name, True, colours[number % NUM_COLOURS])
-        for number, name in sorted(name_of.items())
-    ]
+    categories = []
+    for number, name in sorted(name_of.items()):
+        colour = colours[number % NUM_COLOURS]
+        categories.append(Category(id=number + 1, name=name, phrase=name, is_thing=True, colour=colour))
     return Vocabulary(tuple(categories))
