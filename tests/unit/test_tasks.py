@@ -6,8 +6,8 @@ import torch
 from seem.models.decoder.draws import FairDraws
 from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
-from seem.tasks.interactive import choose, kept_near, outlined
-from seem.tasks.labels import label_masks
+from seem.tasks.interactive import apply_outlines, best_visual_queries, clip_to_bounds
+from seem.tasks.labels import categories_from_queries
 from seem.tasks.phrase import best_queries
 from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_masks, to_image_size, to_input_size
 
@@ -191,22 +191,22 @@ NAMES = classes([0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.2, 0.7])
     ],
 )
 def test_a_mask_gets_the_name_of_the_object_that_fits_it_best(mask, category, score):
-    named = label_masks(drawn(mask), OBJECTS, NAMES)
+    named = categories_from_queries(drawn(mask), OBJECTS, NAMES)
     assert named.categories == (category,)
     assert named.scores == pytest.approx((score,))
 
 
 def test_a_name_that_is_hardly_meant_is_not_said():
-    assert label_masks(drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])).categories == (None,)
+    assert categories_from_queries(drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])).categories == (None,)
 
 
 def test_masks_of_another_size_are_compared_at_the_objects_size():
     fine = torch.nn.functional.interpolate(drawn(LEFT, ALL)[None], scale_factor=2, mode="nearest")[0]
-    assert label_masks(fine, OBJECTS, NAMES).categories == (CAT, SKY)
+    assert categories_from_queries(fine, OBJECTS, NAMES).categories == (CAT, SKY)
 
 
 def test_no_mask_needs_no_name():
-    assert label_masks(torch.zeros(0, 2, 4), OBJECTS, NAMES).categories == ()
+    assert categories_from_queries(torch.zeros(0, 2, 4), OBJECTS, NAMES).categories == ()
 
 
 # --- Which query answers ----------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
     tokens = VisualTokens(
         (), torch.zeros(1, 0, dtype=torch.long), torch.tensor([[[0.0, 1], [1, 0]]]), torch.zeros(1, 2, 2)
     )
-    chosen = choose(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
+    chosen = best_visual_queries(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]
@@ -236,7 +236,7 @@ def test_a_mask_ends_near_what_bounds_it():
     bounds = torch.stack([box, nothing, box, box])[None]
     positive = torch.stack([nothing, box, far_click, filled(30, 30, 33, 33)])[None]
     logits = torch.full((1, 4, 32, 48), 5.0)  # stride 2
-    kept = kept_near(logits, VisualPrompts(positive, torch.zeros_like(positive), bounds))[0]
+    kept = clip_to_bounds(logits, VisualPrompts(positive, torch.zeros_like(positive), bounds))[0]
     inside = filled(12, 4, 60, 52)[::2, ::2]
     for row in (0, 3):  # a box alone, or with a click in it
         assert torch.equal(kept[row] > 0, inside)
@@ -244,8 +244,8 @@ def test_a_mask_ends_near_what_bounds_it():
     for row in (1, 2):  # marks alone bound nothing, and who clicks beyond a box means it
         assert torch.equal(kept[row], logits[0, row])
     unbounded = VisualPrompts(positive, torch.zeros_like(positive))
-    assert kept_near(logits, unbounded) is logits
-    low = kept_near(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
+    assert clip_to_bounds(logits, unbounded) is logits
+    low = clip_to_bounds(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
     assert (low == -9).all()  # nothing comes closer
 
 
@@ -254,7 +254,7 @@ def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
     wrong, missed = filled(50, 40, 51, 41), filled(60, 20, 61, 21)
     positive, negative = torch.stack([nothing, missed, missed])[None], torch.stack([nothing, wrong, wrong])[None]
     areas = torch.stack([outline, outline, nothing])[None]
-    prompts, kept = outlined(VisualPrompts(positive, negative, torch.zeros_like(areas)), areas)
+    prompts, kept = apply_outlines(VisualPrompts(positive, negative, torch.zeros_like(areas)), areas)
     assert torch.equal(prompts.negative, negative)
     assert torch.equal(prompts.positive[0, 0], outline)  # alone
     assert torch.equal(prompts.bounds[0, 0], outline)
@@ -265,7 +265,7 @@ def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
     assert torch.equal(prompts.positive[0, 2], missed)  # no outline: as it was
     assert not prompts.bounds[0, 2].any()
     untouched = VisualPrompts(positive, negative, torch.zeros_like(areas))
-    assert outlined(untouched, torch.zeros_like(areas))[0] is untouched
+    assert apply_outlines(untouched, torch.zeros_like(areas))[0] is untouched
 
 
 def test_each_phrase_is_answered_by_the_query_that_fits_it_best():
