@@ -54,20 +54,7 @@ def match_phrases(
     return PhraseMatches(queries, phrases[queries], probability[queries], scores[order])
 
 
-def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
-    """Divide the mask of all that a phrase means into its islands, largest first: mask logits each.
-
-    Specks are nobody's. Things of one kind that touch stay one: the parts of a close-up look much like several things.
-    """
-    inside = meant > 0
-    parts = [
-        torch.from_numpy(part).to(meant.device)
-        for part in connected_components(inside.cpu().numpy(), min_ratio=MIN_OBJECT_COMPONENT_RATIO)
-    ]
-    return [torch.where(part | ~inside, meant, -meant) for part in parts]  # what is nobody's says how edges run
-
-
-def competing(
+def rival_names(
     phrases: Sequence[str],
     phrase_vectors: Float[Tensor, "p d"],
     names: Sequence[str],
