@@ -25,12 +25,12 @@ from unittest.mock import patch
 import torch
 
 import seem
-from seem.api import Model
 from seem.checkpoints.network import LoadedNetwork
 from seem.evaluation.plan import EvaluationRequest, EvaluationTask
 from seem.evaluation.report import EvaluationReport
 from seem.evaluation.runner import run_evaluation
 from seem.loading import tokenizer_of, usable_device
+from seem.model import Model
 from seem.models.build import build
 from seem.zoo import find_model_card
 

@@ -159,7 +159,11 @@ def choose_objects(
 
 
 def _draw_canvas(
-    image: BankedImage, window: ImageWindow, size: int, rng: np.random.Generator, augmentation: Augmentation
+    image: BankedImage,
+    window: ImageWindow,
+    size: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> UInt8[np.ndarray, "s s 3"]:
     canvas = np.empty((size, size, 3), np.uint8)
     canvas[:] = PAD_RGB
@@ -178,7 +182,9 @@ def _visible_objects(entries: Iterable[BankedObject], window: ImageWindow) -> li
 
 
 def _choose_objects(
-    visible: Sequence[_VisibleObject], rng: np.random.Generator, augmentation: Augmentation
+    visible: Sequence[_VisibleObject],
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> tuple[list[_VisibleObject], list[_VisibleObject]]:
     """Split visible objects into those that the sample keeps and those that it has to ignore."""
     indices = [index for index, item in enumerate(visible) if item.patch.area >= augmentation.min_visible]
@@ -201,7 +207,10 @@ def _captions_in_window(image: BankedImage, window: ImageWindow) -> tuple[str, .
 
 
 def _phrases_in_window(
-    image: BankedImage, chosen: Sequence[BankedObject], visible: Sequence[_VisibleObject], window: ImageWindow
+    image: BankedImage,
+    chosen: Sequence[BankedObject],
+    visible: Sequence[_VisibleObject],
+    window: ImageWindow,
 ) -> tuple[tuple[str, ...], ...]:
     """Return for each chosen object the phrases that still single it out; the only one of its class gets its name."""
     fractions = {item.banked.record.id: item.patch.visible_fraction for item in visible}

@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from seem.api import Model
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
@@ -61,6 +60,7 @@ from seem.finetuning.run_folder import (
     write_json,
 )
 from seem.loading import open_file, usable_device
+from seem.model import Model
 from seem.models.segmenter import Segmenter
 from seem.training.batch_sampler import BatchSampler
 from seem.training.calibration import (

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from seem.api import Model
 from seem.checkpoints.network import LoadedNetwork
 from seem.finetuning.datasets import TrainingData
 from seem.finetuning.network_state import clear_gradients, evaluation_mode, preserved_buffers
+from seem.model import Model
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.training.batch_sampler import BatchSampler

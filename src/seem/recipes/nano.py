@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seem.api import Model
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
@@ -36,6 +35,7 @@ from seem.finetuning.network_state import state_dict_as
 from seem.finetuning.processes import wait_for_all_processes
 from seem.finetuning.profile import DENSE_CONFIG
 from seem.finetuning.run_folder import check_unchanged_options
+from seem.model import Model
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder

@@ -34,7 +34,9 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     folders = _find_folders(path)
     if folders is None:
         raise incomplete_layout_error(
-            "click benchmark", path, "images/ and masks/, data_GT/ and boundary_GT/, or img/ and gt/"
+            "click benchmark",
+            path,
+            "images/ and masks/, data_GT/ and boundary_GT/, or img/ and gt/",
         )
     image_folder, mask_folder = folders
     name = path.resolve().name
@@ -59,7 +61,11 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
         assert image.semantic_path is not None
         is_object, is_void = _read_mask(image.semantic_path, image.hw, has_ignored=mask_folder.name != "gt")
         return label_map_of_segments(
-            is_object.astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image, void=mask_or_none(is_void)
+            is_object.astype(np.int32),
+            {1: _OBJECT.id},
+            (_OBJECT,),
+            image,
+            void=mask_or_none(is_void),
         )
 
     return LazyDataset(
@@ -94,7 +100,9 @@ def _find_folders(path: Path) -> tuple[Path, Path] | None:
 
 
 def _read_mask(
-    file: Path, hw: tuple[int, int], has_ignored: bool
+    file: Path,
+    hw: tuple[int, int],
+    has_ignored: bool,
 ) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Return the object and the pixels that do not count."""
     grey = read_labels_of_size(file, hw)

@@ -148,7 +148,9 @@ def image_row_hw(row: Row, path: Path) -> tuple[int, int]:
 
 
 def group_rows(
-    document: CocoDocument, record_ids: Mapping[Any, int], images: Sequence[ImageRecord]
+    document: CocoDocument,
+    record_ids: Mapping[Any, int],
+    images: Sequence[ImageRecord],
 ) -> tuple[dict[int, list[Row]], list[Flaw]]:
     """Group annotations by the id of their image's record; ids that come twice and unlisted images are flaws.
 
@@ -267,7 +269,10 @@ def _where(row: Row, image: ImageRecord) -> str:
 
 
 def read_panoptic(
-    file: Path, segments_info: Iterable[Row], image: ImageRecord, categories: Mapping[int, CategoryRecord]
+    file: Path,
+    segments_info: Iterable[Row],
+    image: ImageRecord,
+    categories: Mapping[int, CategoryRecord],
 ) -> LabelMap:
     """Read one map of COCO's panoptic format; ids that no segment explains are void."""
     ids = read_panoptic_ids(file)

@@ -59,7 +59,9 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     parts = _find_parts(path)
     if split not in parts:
         raise incomplete_layout_error(
-            "folder of photos and masks", path, "images/ with photos and masks/ with PNG files"
+            "folder of photos and masks",
+            path,
+            "images/ with photos and masks/ with PNG files",
         )
     image_folder, mask_folder = parts[split]
     classes = _read_class_file(path)
@@ -235,7 +237,9 @@ def _clear_void(values: Int32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def _read_object_files(
-    files: Sequence[Path], image: ImageRecord, by_name: Mapping[str, CategoryRecord]
+    files: Sequence[Path],
+    image: ImageRecord,
+    by_name: Mapping[str, CategoryRecord],
 ) -> ParsedObjects:
     """Read the objects of an image from one mask file each."""
     return ParsedObjects.collect(
@@ -244,7 +248,10 @@ def _read_object_files(
 
 
 def _read_object_file(
-    file: Path, number: int, image: ImageRecord, by_name: Mapping[str, CategoryRecord]
+    file: Path,
+    number: int,
+    image: ImageRecord,
+    by_name: Mapping[str, CategoryRecord],
 ) -> ObjectRecord | Flaw:
     name = _class_in_name(file, image.path.stem)
     category = by_name.get(name or "object")
