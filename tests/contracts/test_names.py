@@ -44,7 +44,9 @@ def test_public_names_are_defined_once():
 
 def identifiers(path: Path) -> set[str]:
     text = path.read_text(encoding="utf-8")
-    return {token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.NAME}
+    return {
+        token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.NAME
+    }
 
 
 def test_identifiers_use_the_words_of_the_field():
