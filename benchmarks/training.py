@@ -2,7 +2,7 @@
 
     python benchmarks/training.py --size 224 --batch 8
 
-Images of noise with painted objects stand in for data; drawing samples and prompts is part of a step. Writes medians and
+Noise images with painted objects stand in for data; drawing samples and prompts is part of a step. Writes medians and
 quartiles (wall clock, after warm-up) for float32 and bfloat16, with 1 thread and with all, and the peak memory that all
 steps took beyond the loaded network, to benchmarks/results/training_<device>_<batch>x<named>_<date>.json. Each setting
 has a process of its own, so that none finds memory that another left. Run it on an idle machine.

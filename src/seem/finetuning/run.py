@@ -225,7 +225,7 @@ def process_count(
 ) -> int:
     """Return how many processes of this machine work at a run: what was asked for, or what it was begun with.
 
-    By default one for each core on a CPU (`seem.training.team` says why), one on an accelerator, and one where
+    By default one for each core on a CPU (`seem.training.distributed` says why), one on an accelerator, and one where
     `torchrun` has started this one.
     """
     begun = request.out / RUN_FILE
