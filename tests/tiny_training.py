@@ -17,7 +17,7 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from seem.finetuning.run import FineTuningRequest
+from seem.finetuning.request import FineTuningRequest
 from seem.training import distributed, steps
 from tiny import tiny_nano, tiny_network, tiny_relative
 
@@ -126,7 +126,7 @@ def request_for(data, out, model, **changes):
 
 def main(arguments):
     """Go on with a run under torchrun or alone."""
-    from seem.finetuning import run
+    from seem.finetuning.run import finetune
 
     torch.set_num_threads(1)
     plug = int(arguments.pop()) if arguments[-2:-1] == ["--plug"] else None
@@ -145,7 +145,7 @@ def main(arguments):
         steps.compute_loss = pulled
     distributed.join_world()
     try:
-        run.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
+        finetune(request_for(data, out, weights), resume=True, write_line=lambda text: None)
     finally:
         distributed.leave_world()
 

@@ -199,6 +199,12 @@ Classes: TypeAlias = Vocabulary | Sequence[str] | None
 """What a `classes` argument may be; `Vocabulary.coerce` reads it."""
 
 
+def is_empty_list(classes: Classes) -> bool:
+    """Tell whether a `classes` argument is a list without names."""
+    is_list = classes is not None and not isinstance(classes, (str, Vocabulary))
+    return is_list and not classes
+
+
 def distinct_colours(count: int) -> tuple[Colour, ...]:
     """Return `count` different RGB colours (0-255), always the same ones; the first few are the furthest apart.
 

@@ -22,11 +22,11 @@ from safetensors.torch import save_file
 
 import seem
 from seem import zoo
-from seem.api import EncodedImage
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from seem.cli.report import describe_object
+from seem.encoded_image import EncodedImage
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -311,7 +311,7 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
 
 def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
     (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
-    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), second_look=True)
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), refine="zoom")
     assert record["annotations"] == expected.to_coco()["annotations"]
     assert record["annotations"] != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
 

@@ -13,11 +13,11 @@ from seem.data.augmentation import Augmentation
 from seem.data.dataset import ParsedObjects
 from seem.data.training_sample import augment
 from seem.finetuning.finer_masks import box_iou, with_finer_masks
-from seem.finetuning.run import PUBLISHED_FROZEN, PUBLISHED_MIX
+from seem.finetuning.profile import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.seem import COCO_PHOTOS, config
+from seem.recipes.seem import COCO_IMAGES, published_config
 from seem.training.batches import make_training_batch
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import CriterionOptions, ImageTargets, ObjectTargets
@@ -307,7 +307,7 @@ def test_templates_surround_names():
 
 
 def test_the_recipe_is_that_of_the_paper():
-    settings = config(COCO_PHOTOS, 16)
+    settings = published_config(COCO_IMAGES, 16)
     assert settings.steps == 369_647
     factors = [schedule(int(share * settings.steps), settings) for share in (0.0, 0.88, 0.89, 0.97)]
     assert factors == pytest.approx([1.0, 1.0, 0.1, 0.01])

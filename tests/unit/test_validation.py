@@ -100,6 +100,12 @@ def bricks_and_tiles(document):
         record["category_id"] = 2
 
 
+@pytest.fixture
+def scored(monkeypatch):
+    """Encoded images of `Sure` are their own recognizers."""
+    monkeypatch.setattr(calibration, "dense_recognizer", lambda image: image)
+
+
 class Sure:
     """A model that is as sure of class `k` in the `n`-th photo as the table says, with a half at `even`."""
 
@@ -115,9 +121,7 @@ class Sure:
     def encode(self, pixels):
         row = np.asarray(next(self.rows))
         even = self.network.config.presence_midpoint
-        return SimpleNamespace(
-            _predictor=SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
-        )
+        return SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
 
 
 def written(tmp_path, count):
@@ -132,7 +136,9 @@ def written(tmp_path, count):
     ],
     ids=["names can be parted", "the worse of both shares is as good as can be"],
 )
-def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(tmp_path, there, gone, share, highest):
+def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(
+    tmp_path, there, gone, share, highest, scored
+):
     rows = [  # of brick and tile: there is a tile on the photos with even numbers, a brick on the others
         (absent, present) if n % 2 == 0 else (present, absent)
         for n, (present, absent) in enumerate(zip(there, gone, strict=True))
@@ -142,7 +148,7 @@ def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(tmp_pa
     assert 0.3 < measured.midpoint < highest
 
 
-def test_of_few_names_nothing_is_measured(tmp_path):
+def test_of_few_names_nothing_is_measured(tmp_path, scored):
     assert calibrate_presence(Sure([(0.1, 0.5)] * 4), [written(tmp_path, 4)]) is None
 
 

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 import seem
-from seem.predictor import Predictor
+from seem.inference.dense_recognizer import DenseRecognizer
 from seem.results import LazyLabels
 from seem.tasks import video as matching
 from seem.tasks.video import VideoMemory, compare_near, grid_stride, surroundings, vote
-from seem.tracker import MODES, Found, Tracker, checked_mode, objects_in
+from seem.tracker import MODES, TrackedObject, Tracker, checked_mode, prompts_of_objects
 from seem.video import FrameStream, VideoFile, VideoWriter, open_video
 from tiny import picture, tiny_model, tiny_relative
 
@@ -323,7 +323,7 @@ def test_every_mode_gives_one_result_a_frame(model, mode):
     assert [(one.frame, one.time, one.image_hw) for one in results] == [(i, None, (HEIGHT, WIDTH)) for i in range(5)]
     assert results[0].ids.tolist() == [1, 3]
     assert all(set(one.ids.tolist()) <= {1, 3} for one in results)
-    assert results[0].provenance.prompts == ((tracker._said[0][3]), (HERE,))
+    assert results[0].provenance.prompts == ((tracker._prompts[0][3]), (HERE,))
     assert all(one.provenance.task == "video" for one in results)
 
 
@@ -410,7 +410,7 @@ def test_a_correction_of_the_frame_at_hand_is_answered_at_once(model):
             assert tracker.add(5, 2, seem.Mask(masks[0])) is None
     assert (results.masks[-1] == masks[0]).all()
     again = model.tracker(frames)
-    again._said = tracker._said
+    again._prompts = tracker._prompts
     assert [one.ids.tolist() for one in again][3][-1] == 2
 
 
@@ -532,8 +532,8 @@ def test_labels_are_asked_once_an_object(model, monkeypatch):
     frames, masks = scene(5)
     results = list(model.track(frames, [seem.Mask(masks[0])]))
     calls = []
-    original = Predictor.label
-    monkeypatch.setattr(Predictor, "label", lambda photo, small: calls.append(photo) or original(photo, small))
+    original = DenseRecognizer.label
+    monkeypatch.setattr(DenseRecognizer, "label", lambda photo, small: calls.append(photo) or original(photo, small))
     assert len({one.labels for one in results if len(one)}) == 1
     assert len(calls) == 1
 
@@ -611,7 +611,7 @@ def test_a_wrong_add_changes_nothing(model, frame, object_id, prompts, message):
 )
 def test_track_takes_prompts_alone(prompts, message):
     with pytest.raises(ValueError, match=message):
-        objects_in(prompts)
+        prompts_of_objects(prompts)
 
 
 def test_an_object_without_prompts_is_refused(model):
@@ -669,7 +669,8 @@ def held(tracker):
         elif isinstance(one, (list, tuple, deque, dict)):
             waiting.extend(one.values() if isinstance(one, dict) else one)
         elif type(one).__module__.startswith("seem.") and not isinstance(one, (seem.Model, LazyLabels)):
-            waiting.extend(getattr(one, name) for name in type(one).__slots__ if name != "__weakref__")
+            slots = [name for name in getattr(type(one), "__slots__", ()) if name != "__weakref__"]
+            waiting.extend(getattr(one, name) for name in slots or vars(one))
     return total
 
 
@@ -720,7 +721,7 @@ def test_ten_minutes_at_five_frames_a_second(model, tmp_path):
 
 
 def test_a_found_object_holds_no_picture():
-    assert "photo" not in Found.__slots__
+    assert "photo" not in TrackedObject.__slots__
 
 
 def test_a_file_is_a_video_file(clip):

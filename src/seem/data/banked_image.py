@@ -72,7 +72,10 @@ def shrink_decoded(
 
 
 def assemble_image(
-    dataset: Dataset, image: ImageRecord, pixels: UInt8[np.ndarray, "h w 3"], regions: Sequence[SoftRegion]
+    dataset: Dataset,
+    image: ImageRecord,
+    pixels: UInt8[np.ndarray, "h w 3"],
+    regions: Sequence[SoftRegion],
 ) -> BankedImage:
     """Make a banked image of shrunk pixels and regions; regions of which nothing is left are left out."""
     objects, ignored = [], []

@@ -11,7 +11,9 @@ _MAX_HUE_STEPS = 13  # of 256: 18 degrees
 
 
 def jitter_colours(
-    pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, augmentation: Augmentation
+    pixels: UInt8[np.ndarray, "h w 3"],
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Change colours, blur and compress an image, each by its probability."""
     colour, hue, grey, blur, jpeg = rng.random(5)

@@ -43,7 +43,10 @@ def paste_object(
 
 
 def _pasteable_objects(
-    sample: TrainingSample, donor: TrainingSample, share: tuple[float, float], about: str | None
+    sample: TrainingSample,
+    donor: TrainingSample,
+    share: tuple[float, float],
+    about: str | None,
 ) -> list[int]:
     """Return the donor's objects that may be pasted: those of the class `about`, if there are any."""
     height, width = sample.valid_hw
@@ -64,7 +67,9 @@ def _touches_border(sample: TrainingSample) -> Bool[np.ndarray, " n"]:
 
 
 def _cut_out(
-    donor: TrainingSample, index: int, max_hw: tuple[int, int]
+    donor: TrainingSample,
+    index: int,
+    max_hw: tuple[int, int],
 ) -> tuple[Bool[np.ndarray, "h w"], UInt8[np.ndarray, "3 h w"]]:
     """Return the mask of an object and its pixels in its box, which is cut to at most `max_hw`."""
     mask = donor.masks[index]

@@ -70,7 +70,10 @@ class ImageBank:
     """
 
     def __init__(
-        self, images: Sequence[BankedImage], weights: Mapping[str, float] | None = None, fingerprint: str = ""
+        self,
+        images: Sequence[BankedImage],
+        weights: Mapping[str, float] | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.fingerprint = fingerprint
         self.images = images if isinstance(images, LazyImages) else tuple(images)
@@ -215,7 +218,8 @@ def _select_sets(root: str | os.PathLike[str], names: Sequence[str] | None) -> l
 
 
 def _admitted_images(
-    packs: Sequence[tuple[TrainableSet, Pack]], max_images: int | None
+    packs: Sequence[tuple[TrainableSet, Pack]],
+    max_images: int | None,
 ) -> Iterator[tuple[Pack, ImageRecord]]:
     for entry, pack in packs:
         admitted = [image for image in pack.images if entry.admits(image)]
@@ -240,7 +244,9 @@ def _unique_names(names: Sequence[str]) -> list[str]:
     unique = []
     for index, name in enumerate(names):
         num_before = names[:index].count(name)
-        unique.append(f"{name}-{num_before + 1}" if num_before else name)
+        if num_before:
+            name = f"{name}-{num_before + 1}"
+        unique.append(name)
     return unique
 
 

@@ -41,7 +41,9 @@ def read_image_hw(path: Path) -> tuple[int, int]:
 
 
 def read_rgb(
-    path: Path, content: io.BytesIO | None = None, hw: tuple[int, int] | None = None
+    path: Path,
+    content: io.BytesIO | None = None,
+    hw: tuple[int, int] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image: the file, or the `content` that was read from inside another one.
 
@@ -98,7 +100,9 @@ def read_channels(path: Path) -> Integer[np.ndarray, "h w c"]:
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    return values[:, :, None] if values.ndim == 2 else values
+    if values.ndim == 2:
+        values = values[:, :, None]
+    return values
 
 
 def read_channels_of_size(path: Path, hw: tuple[int, int]) -> Integer[np.ndarray, "h w c"]:
@@ -111,7 +115,8 @@ def read_channels_of_size(path: Path, hw: tuple[int, int]) -> Integer[np.ndarray
 
 def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarray, "h w c2"]:
     """Leave out alpha: return red, green and blue, or the one grey channel."""
-    return channels[:, :, :3] if channels.shape[2] > 2 else channels[:, :, :1]
+    num_colours = 3 if channels.shape[2] > 2 else 1
+    return channels[:, :, :num_colours]
 
 
 def read_labels(path: Path) -> Int32[np.ndarray, "h w"]:
@@ -168,8 +173,9 @@ def resize_labels(labels: Int32[np.ndarray, "h w"], hw: tuple[int, int], path: P
 
 def wrong_size_error(path: Path, stored_hw: tuple[int, ...], hw: tuple[int, int]) -> DataError:
     """Make the error of a mask file that does not have the size of its image."""
-    turned = " (turned: does the photo carry an EXIF rotation?)" if tuple(stored_hw) == hw[::-1] else ""
-    message = f"{path} is {stored_hw[0]} x {stored_hw[1]} (h, w), its photo {hw[0]} x {hw[1]}{turned}"
+    message = f"{path} is {stored_hw[0]} x {stored_hw[1]} (h, w), its photo {hw[0]} x {hw[1]}"
+    if tuple(stored_hw) == hw[::-1]:
+        message += " (turned: does the photo carry an EXIF rotation?)"
     return DataError(message, FlawKind.WRONG_SIZE)
 
 
@@ -202,6 +208,16 @@ def list_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
 
 
+def folder_names(folder: Path) -> list[str]:
+    """Return the names of sub-folders in alphabetical order; hidden ones are passed over."""
+    return [path.name for path in list_folders(folder)]
+
+
+def existing_files(candidates: Iterable[Path]) -> tuple[Path, ...]:
+    """Return those of several paths that are files."""
+    return tuple(path for path in candidates if path.is_file())
+
+
 def first_folder(*candidates: Path) -> Path | None:
     """Return the first of several paths that is a folder."""
     return next((path for path in candidates if path.is_dir()), None)
@@ -214,7 +230,9 @@ def first_file(*candidates: Path) -> Path | None:
 
 def relative_name(path: Path, folder: Path) -> str:
     """Return a path as seen from a folder, for messages."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else os.fspath(path)
+    if not path.is_relative_to(folder):
+        return os.fspath(path)
+    return path.relative_to(folder).as_posix()
 
 
 def _is_hidden(path: Path) -> bool:

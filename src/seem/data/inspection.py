@@ -93,7 +93,10 @@ class DatasetReport:
         yield from self._class_lines()
         yield from _flaw_lines("Problems", self.flaws)
         yield from _flaw_lines("To know", self.notes)
-        yield "Nothing is wrong." if self.ok else f"{_counted(len(self.flaws), 'problem')}."
+        if self.ok:
+            yield "Nothing is wrong."
+        else:
+            yield f"{_counted(len(self.flaws), 'problem')}."
 
     def _counts(self) -> Iterator[str]:
         """Yield how many there are of what: images and objects always, the rest if there are any."""
@@ -136,7 +139,10 @@ class _Counts:
 
 
 def inspect_dataset(
-    dataset: Dataset, *, pixels: bool = True, step: Callable[[], object] = lambda: None
+    dataset: Dataset,
+    *,
+    pixels: bool = True,
+    step: Callable[[], object] = lambda: None,
 ) -> DatasetReport:
     """Check every image and every annotation of one part of a data set.
 
@@ -356,5 +362,6 @@ def _flaw_lines(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
 
 
 def _counted(count: int, word: str) -> str:
-    plural = f"{word}es" if word.endswith("s") else f"{word}s"
-    return f"{count:,} {word if count == 1 else plural}"
+    if count != 1:
+        word += "es" if word.endswith("s") else "s"
+    return f"{count:,} {word}"

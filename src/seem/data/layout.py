@@ -95,7 +95,9 @@ def incomplete_layout_error(title: str, path: Path, looked_for: str, present: st
     """Make the error of a reader that misses files: what was looked for, what is there instead, what to do."""
     there = f"there is {present}" if present else f"it holds {describe_contents(path)}"
     message = f"{path} is no complete {title}: looked for {looked_for}; {there}."
-    return DataError(f"{message} {way_out}" if way_out else message)
+    if way_out:
+        message += f" {way_out}"
+    return DataError(message)
 
 
 def describe_contents(path: Path) -> str:
@@ -109,4 +111,6 @@ def describe_contents(path: Path) -> str:
         return "nothing"
     listed = ", ".join(names[:_MAX_LISTED_ENTRIES])
     num_more = len(names) - _MAX_LISTED_ENTRIES
-    return f"{listed} and {num_more} more" if num_more > 0 else listed
+    if num_more > 0:
+        listed += f" and {num_more} more"
+    return listed

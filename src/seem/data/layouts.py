@@ -47,7 +47,9 @@ def recognize_layout(path: Path) -> Layout:
     Raises:
         DataError: it looks like none, not even in part, or like several.
     """
-    matching = _matching_layouts(path) or [layout for layout in (FOLDER,) if layout.fits(path)]
+    matching = _matching_layouts(path)
+    if not matching and FOLDER.fits(path):
+        return FOLDER
     if len(matching) == 1:
         return matching[0]
     if matching:

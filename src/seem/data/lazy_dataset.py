@@ -24,6 +24,7 @@ from seem.data.records import (
     ObjectRecord,
     PanopticTruth,
     ReferringExpression,
+    categories_by_id,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ READ_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, Over
 _CACHED_IMAGES = 128  # images whose parsed objects are cached
 _CACHED_MAPS = 2
 _CHECK_HINT = "`seem data check` lists everything that is wrong"
+
+
+def _read_file_pixels(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
+    return read_rgb(image.path, hw=image.hw)
 
 
 def _no_label_map(image: ImageRecord) -> None:  # noqa: ARG001
@@ -107,7 +112,7 @@ class LazyDataset:
     @property
     def categories(self) -> Mapping[int, CategoryRecord]:
         """Classes by their id."""
-        return {category.id: category for category in self.category_list}
+        return categories_by_id(self.category_list)
 
     @property
     def objects(self) -> LazyObjects:
@@ -116,14 +121,17 @@ class LazyDataset:
 
     def pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode an image to RGB."""
-        pixels = read_rgb(image.path, hw=image.hw) if self.read_pixels is None else self.read_pixels(image)
+        decode = self.read_pixels or _read_file_pixels
+        pixels = decode(image)
         if pixels.shape[:2] != image.hw:
             raise DataError(f"{image.path} is {pixels.shape[:2]} (h, w), but its annotation says {image.hw}.")
         return pixels
 
     def read_encoded(self, image: ImageRecord) -> bytes:
         """Read an image's file as it is stored, byte for byte."""
-        return image.path.read_bytes() if self.read_file is None else self.read_file(image)
+        if self.read_file is None:
+            return image.path.read_bytes()
+        return self.read_file(image)
 
     def panoptic(self, image: ImageRecord) -> PanopticTruth | None:
         """Read the complete partition of an image; None where there is none."""
@@ -135,12 +143,16 @@ class LazyDataset:
     def semantic(self, image: ImageRecord) -> Int32[np.ndarray, "h w"] | None:
         """Read the map of category ids, 0 = nothing of them; None where there is none."""
         labels = self._checked_map(image)
-        return None if labels is None else labels.category_ids()
+        if labels is None:
+            return None
+        return labels.category_ids()
 
     def void(self, image: ImageRecord) -> Bool[np.ndarray, "h w"] | None:
         """Return the mask of unlabelled pixels; None = there are none."""
         labels = self._checked_map(image)
-        return None if labels is None else labels.void
+        if labels is None:
+            return None
+        return labels.void
 
     def complete_names(self, image: ImageRecord) -> frozenset[str]:
         """Names for which the image's annotation is complete."""

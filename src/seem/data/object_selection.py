@@ -33,7 +33,9 @@ def click_truth(dataset: Dataset, item: ValidationObject) -> Int8[np.ndarray, "h
 
 
 def validation_objects(
-    dataset: Dataset, min_area: float = MIN_AREA_FRACTION, things_only: bool = True
+    dataset: Dataset,
+    min_area: float = MIN_AREA_FRACTION,
+    things_only: bool = True,
 ) -> list[ValidationObject]:
     """List the objects that scores are taken on, in the order of the set.
 
@@ -54,7 +56,10 @@ def promptable_objects(dataset: Dataset, image: ImageRecord, min_area: float = M
 
 
 def scored_objects(
-    image: ImageRecord, objects: Sequence[ObjectRecord], min_area: float, things_only: bool = True
+    image: ImageRecord,
+    objects: Sequence[ObjectRecord],
+    min_area: float,
+    things_only: bool = True,
 ) -> list[ObjectRecord]:
     """Return the objects of an image that scores are taken on: see `validation_objects`."""
     min_pixels = max(1, min_area * image.hw[0] * image.hw[1])
@@ -67,7 +72,9 @@ def scored_objects(
 
 
 def objects_by_name(
-    dataset: Dataset, image: ImageRecord, min_area: float = MIN_AREA_FRACTION
+    dataset: Dataset,
+    image: ImageRecord,
+    min_area: float = MIN_AREA_FRACTION,
 ) -> dict[str, list[ObjectRecord]]:
     """Return the things of an image by class name, names in alphabetical order.
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from seem.data.classes import UNNAMED
 from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import rgb_to_ids
+from seem.data.image_files import existing_files, rgb_to_ids
 from seem.data.layout import Layout, sort_splits
 from seem.data.readers.coco import is_pack
 from seem.data.readers.coco_rows import CocoDocument, group_rows, parse_rows, row_polygons
@@ -36,6 +36,7 @@ from seem.data.records import (
     PanopticTruth,
     ReferringExpression,
     SegmentRecord,
+    category_names,
 )
 
 
@@ -132,8 +133,8 @@ class Pack:
     @property
     def files(self) -> tuple[Path, ...]:
         """Files that describe more than one image."""
-        candidates = [self.path / name for name in ("annotations.json", "panoptic.json", "referring.json")]
-        return tuple(file for file in candidates if file.is_file())
+        names = ("annotations.json", "panoptic.json", "referring.json")
+        return existing_files(self.path / name for name in names)
 
     @cached_property
     def categories(self) -> Mapping[int, CategoryRecord]:
@@ -230,7 +231,9 @@ class Pack:
         if panoptic is not None:
             return np.asarray(panoptic.ids == 0)
         category_ids = self.semantic(image)
-        return None if category_ids is None else np.asarray(category_ids == VOID_VALUE)
+        if category_ids is None:
+            return None
+        return np.asarray(category_ids == VOID_VALUE)
 
     def parse_objects(self, image: ImageRecord) -> ParsedObjects:
         """Read an image's objects; those that cannot be read become flaws."""
@@ -249,7 +252,7 @@ class Pack:
         open_mix: the classes of that image's source where `labelled` is instances; salient objects: none.
         """
         if image.labelled in _FULLY_LABELLED:
-            return _named(self.categories.values())
+            return category_names(self.categories.values()) - {""}
         if image.labelled == "instances":
             return self._names_of_source.get(image.source, frozenset()) - {""}
         if image.labelled == "person-only":
@@ -285,7 +288,8 @@ class Pack:
         """Classes that instance annotations cover: all things, or where a set mixes sources, the classes of each."""
         source_of = {row["id"]: row.get("source_set", self.name) for row in self._document["images"]}
         if set(source_of.values()) <= {self.name}:
-            return {self.name: _named(category for category in self.categories.values() if category.is_thing)}
+            things = [category for category in self.categories.values() if category.is_thing]
+            return {self.name: category_names(things)}
         names: dict[str, set[str]] = {}
         for row in self._document["annotations"]:
             category = self.categories[row["category_id"]]
@@ -344,11 +348,6 @@ class Pack:
             phrase_source=row.get("phrase_source", "written" if written_phrases else ""),
             track_id=row.get("track_id"),
         )
-
-
-def _named(categories: Iterable[CategoryRecord]) -> frozenset[str]:
-    """Return the names to prompt with, without the empty one."""
-    return frozenset(category.text for category in categories) - {""}
 
 
 def _parse_category(row: Mapping[str, Any]) -> CategoryRecord:

@@ -49,7 +49,9 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
 
 
 def _orientation(
-    a: Float64[np.ndarray, "*n 2"], b: Float64[np.ndarray, "*n 2"], c: Float64[np.ndarray, "*m 2"]
+    a: Float64[np.ndarray, "*n 2"],
+    b: Float64[np.ndarray, "*n 2"],
+    c: Float64[np.ndarray, "*m 2"],
 ) -> np.ndarray:
     """Return on which side of the line from `a` to `b` the point `c` lies: 1, -1, or 0 on the line."""
     to_b, to_c = b - a, c - a

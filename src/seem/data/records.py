@@ -7,7 +7,7 @@ xyxy with exclusive ends, masks bool H x W.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,9 @@ class Flaw:
 
     def __str__(self) -> str:
         title = f"{self.where}: {self.kind.value}"
-        return f"{title}, {self.what}" if self.what else title
+        if not self.what:
+            return title
+        return f"{title}, {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,16 @@ class ValidationObject:
 
     image: ImageRecord
     truth: ObjectRecord
+
+
+def categories_by_id(categories: Iterable[CategoryRecord]) -> dict[int, CategoryRecord]:
+    """Index classes by their id."""
+    return {category.id: category for category in categories}
+
+
+def category_names(categories: Iterable[CategoryRecord]) -> frozenset[str]:
+    """Return the names to prompt with, the empty one included where a class has none."""
+    return frozenset(category.text for category in categories)
 
 
 def image_record(

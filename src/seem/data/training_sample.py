@@ -159,7 +159,11 @@ def choose_objects(
 
 
 def _draw_canvas(
-    image: BankedImage, window: ImageWindow, size: int, rng: np.random.Generator, augmentation: Augmentation
+    image: BankedImage,
+    window: ImageWindow,
+    size: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> UInt8[np.ndarray, "s s 3"]:
     canvas = np.empty((size, size, 3), np.uint8)
     canvas[:] = PAD_RGB
@@ -178,7 +182,9 @@ def _visible_objects(entries: Iterable[BankedObject], window: ImageWindow) -> li
 
 
 def _choose_objects(
-    visible: Sequence[_VisibleObject], rng: np.random.Generator, augmentation: Augmentation
+    visible: Sequence[_VisibleObject],
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> tuple[list[_VisibleObject], list[_VisibleObject]]:
     """Split visible objects into those that the sample keeps and those that it has to ignore."""
     indices = [index for index, item in enumerate(visible) if item.patch.area >= augmentation.min_visible]
@@ -196,12 +202,14 @@ def _choose_objects(
 def _captions_in_window(image: BankedImage, window: ImageWindow) -> tuple[str, ...]:
     if window.image_fraction < _CAPTION_MIN_FRACTION or window.is_quarter_turned:
         return ()
-    captions = image.record.captions
-    return mirror_phrases(captions) if window.is_flipped else captions
+    return _mirrored_if_flipped(image.record.captions, window)
 
 
 def _phrases_in_window(
-    image: BankedImage, chosen: Sequence[BankedObject], visible: Sequence[_VisibleObject], window: ImageWindow
+    image: BankedImage,
+    chosen: Sequence[BankedObject],
+    visible: Sequence[_VisibleObject],
+    window: ImageWindow,
 ) -> tuple[tuple[str, ...], ...]:
     """Return for each chosen object the phrases that still single it out; the only one of its class gets its name."""
     fractions = {item.banked.record.id: item.patch.visible_fraction for item in visible}
@@ -237,4 +245,8 @@ def _true_phrases(entry: BankedObject, window: ImageWindow, *, is_cut_off: bool)
         phrases = tuple(phrase for phrase in entry.record.phrases if not is_relative_phrase(phrase))
     else:
         phrases = entry.record.phrases
-    return mirror_phrases(phrases) if window.is_flipped else phrases
+    return _mirrored_if_flipped(phrases, window)
+
+
+def _mirrored_if_flipped(texts: tuple[str, ...], window: ImageWindow) -> tuple[str, ...]:
+    return mirror_phrases(texts) if window.is_flipped else texts

@@ -89,7 +89,10 @@ class TrainingSampler:
         return np.random.default_rng((self.seed, index))
 
     def _sample_one_of(
-        self, indices: Sequence[int], rng: np.random.Generator, preferred_name: str | None = None
+        self,
+        indices: Sequence[int],
+        rng: np.random.Generator,
+        preferred_name: str | None = None,
     ) -> TrainingSample:
         image = self.bank[indices[int(rng.integers(len(indices)))]]
         return augment(image, self.size, rng, self.augmentation, preferred_name)

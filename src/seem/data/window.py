@@ -169,7 +169,10 @@ def _choose_target(image: BankedImage, rng: np.random.Generator, preferred_name:
 
 
 def _choose_side(
-    longest_side: int, target: BankedObject | None, rng: np.random.Generator, augmentation: Augmentation
+    longest_side: int,
+    target: BankedObject | None,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> float:
     """Draw the side of the window in bank pixels: around the target, the full image, or a fraction of it."""
     choice = rng.random()
@@ -187,7 +190,10 @@ def _choose_side(
 
 
 def _stretch(
-    side: float, longest_side: int, rng: np.random.Generator, augmentation: Augmentation
+    side: float,
+    longest_side: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> tuple[float, float]:
     """Draw the aspect of a window that is smaller than the image; returns width and height."""
     stretch = float(np.exp(rng.uniform(-augmentation.aspect, augmentation.aspect))) ** 0.5

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.interfaces import ImageUnderTest, ModelUnderTest
+from seem.model import Model
 
 PixelArray: TypeAlias = UInt8[np.ndarray, "h w 3"]
 
@@ -125,7 +126,7 @@ def check_finite_features(encoded: ImageUnderTest) -> None:
     """Raise `ValueError` for features that are NaN or infinite: predictions would be empty and look like any other."""
     if not isinstance(encoded, EncodedImage):
         return
-    if not bool(torch.isfinite(encoded.memory.pixels.mask_features).all()):
+    if not bool(torch.isfinite(encoded.encoding.pixels.mask_features).all()):
         raise ValueError(f"{encoded.model.name} encodes it as NaN or infinite numbers; its weights are broken")
 
 

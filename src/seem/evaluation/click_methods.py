@@ -64,7 +64,7 @@ def _start_session(given: ClickInput) -> ClickPredictor:
 
 
 def _start_zoom_session(given: ClickInput) -> ClickPredictor:
-    session = given.encode().session(second_look=True)
+    session = given.encode().session(refine="zoom")
     return lambda clicks: union_mask(session.add(_point(clicks[-1])))
 
 

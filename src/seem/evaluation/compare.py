@@ -157,7 +157,7 @@ class _Measured:
 
 def comparison_rows(reports: Sequence[LoadedReport]) -> list[ComparisonRow]:
     """Collect the figures of all reports, in the order in which they first occur."""
-    table: dict[tuple[str, str, str, str, str], list[_Measured | None]] = {}
+    comparison_table: dict[tuple[str, str, str, str, str], list[_Measured | None]] = {}
     for column, report in enumerate(reports):
         for entry in report.entries:
             selection = entry["selection"]
@@ -166,9 +166,9 @@ def comparison_rows(reports: Sequence[LoadedReport]) -> list[ComparisonRow]:
             sample = describe_sample(entry["protocol"], selection)
             for name, value in key_figures(entry["scores"]):
                 key = (data, report.dataset_kind(entry), entry["protocol"], entry["contestant"], name)
-                measured = table.setdefault(key, [None] * len(reports))
+                measured = comparison_table.setdefault(key, [None] * len(reports))
                 measured[column] = _Measured(value, identity, sample)
-    return [_comparison_row(*key, measured) for key, measured in table.items()]
+    return [_comparison_row(*key, measured) for key, measured in comparison_table.items()]
 
 
 def _comparison_row(
@@ -283,16 +283,16 @@ def _published_table(
     published: Sequence[PublishedScores],
 ) -> list[list[str]]:
     """Return a row for each of our reports and for each published model."""
-    table = [["network", *(heads[column.key] for column in columns), "source"]]
+    comparison_table = [["network", *(heads[column.key] for column in columns), "source"]]
     for index, label in enumerate(labels):
         cells = [column.row.cells()[index] for column in columns]
         if any(cells):
-            table.append([f"**{label}**", *cells, f"ours, on {data}"])
+            comparison_table.append([f"**{label}**", *cells, f"ours, on {data}"])
     for scores in published:
         cells = [_published_text(scores, column.key) for column in columns]
         if any(cells):
-            table.append([scores.model, *cells, _source(scores)])
-    return table
+            comparison_table.append([scores.model, *cells, _source(scores)])
+    return comparison_table
 
 
 def _published_text(scores: PublishedScores, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Interfaces of the system under test: as much of `seem.api` as protocols use, so that other models can be scored.
+"""Interfaces of the system under test: as much of `seem.Model` as protocols use, so that other models can be scored.
 
 A protocol needs one or several of these; `plan.supported_tasks` lists what a model can do.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from seem.encoded_image import Refine
 from seem.prompts import Prompt
 from seem.results import Results
 from seem.vocabulary import Vocabulary
@@ -19,7 +20,7 @@ from seem.vocabulary import Vocabulary
 
 @runtime_checkable
 class SessionUnderTest(Protocol):
-    """An interactive session about one object, such as `seem.api.Session`."""
+    """An interactive session about one object, such as `seem.Session`."""
 
     def add(self, *prompts: Prompt) -> Results:
         """Add prompts and predict the mask of the object again."""
@@ -28,10 +29,10 @@ class SessionUnderTest(Protocol):
 
 @runtime_checkable
 class ImageUnderTest(Protocol):
-    """An image that a model has encoded, such as `seem.api.EncodedImage`."""
+    """An image that a model has encoded, such as `seem.EncodedImage`."""
 
-    def session(self, second_look: bool = False) -> SessionUnderTest:
-        """Start an interactive session about one object; `second_look` zooms in on small ones."""
+    def session(self, refine: Refine | None = None) -> SessionUnderTest:
+        """Start an interactive session about one object; `refine` "zoom" zooms in on small ones."""
         ...
 
     def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
@@ -67,7 +68,7 @@ class ImageUnderTest(Protocol):
 
 @runtime_checkable
 class ModelUnderTest(Protocol):
-    """A model, such as `seem.api.Model`."""
+    """A model, such as `seem.Model`."""
 
     def encode(self, image: NDArray[np.uint8]) -> ImageUnderTest:
         """Encode an RGB image of H x W x 3."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from seem.api import Model
 from seem.data.dataset import Dataset
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.object_selection import video_frames
@@ -32,7 +31,7 @@ from seem.evaluation.protocols.clicks_seem import seem_click_benchmark
 from seem.evaluation.protocols.prompt_kinds import prompt_kind_benchmark
 from seem.evaluation.selection import data_fingerprint, sample_indices
 from seem.evaluation.subset_filter import SubsetFilter
-from seem.tasks.reference import place_of
+from seem.model import Model
 
 
 class EvaluationTask(str, enum.Enum):
@@ -252,9 +251,9 @@ def model_name(model: ModelUnderTest) -> str:
         return NO_MODEL
     if not isinstance(model, Model):
         return type(model).__name__
-    if not model.learnt:
+    if not model.fine_tuned_on:
         return model.name
-    names = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.learnt)
+    names = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.fine_tuned_on)
     return f"{model.name} fine-tuned on {', '.join(names)}"
 
 
@@ -285,7 +284,7 @@ def supported_tasks(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
         network = model.network
         if network.decoder.policy.visual is None:
             unsupported |= _VISUAL_PROMPT_TASKS
-        if place_of(network) is None:
+        if network.decoder.policy.reference is None:
             unsupported.add(EvaluationTask.REFERENCE)
         if network.decoder.captions is None:
             unsupported.add(EvaluationTask.CAPTION)

@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 
 import torch
 
-from seem.api import Model
 from seem.errors import SeemError
 from seem.evaluation.accumulator import EntrySpec, merge_states
 from seem.evaluation.benchmark import Clock
@@ -46,6 +45,7 @@ from seem.evaluation.report import (
     installed_versions,
 )
 from seem.evaluation.workers import evaluate_in_processes
+from seem.model import Model
 
 Opener: TypeAlias = "Callable[[], ModelUnderTest]"
 """Loads the model; it is called once in every process, so it must survive pickling where there are several."""
@@ -289,7 +289,7 @@ def describe_model(model: ModelUnderTest) -> ModelDescription:
         long_side=size.long_side,
         precision=model.precision,
         device=model.device.type,
-        learnt=model.learnt,
+        learnt=model.fine_tuned_on,
     )
 
 

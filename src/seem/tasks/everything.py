@@ -25,7 +25,7 @@ from seem.rasterize import PixelBox
 from seem.results import Proposal
 from seem.tasks.components import remove_small_regions
 from seem.tasks.instance import foreground_probability
-from seem.tasks.interactive import coarse_logits
+from seem.tasks.interactive import to_stride4
 from seem.tasks.postprocess import ImageFrame, to_image_masks
 
 STRIDE = 4  # network pixels per pixel of a low-resolution mask
@@ -185,7 +185,7 @@ def _to_image_mask(
     return ImageMask(
         mask=PackedMask.pack(in_image, image_hw),
         proposal=Proposal(mask.predicted_iou, mask.stability_score, point, view.crop_box),
-        logits=coarse_logits(mask.logits[None], view.frame.padded_hw)[0],
+        logits=to_stride4(mask.logits[None], view.frame.padded_hw)[0],
         vector=mask.vector,
         layer=view.layer,
     )
@@ -223,7 +223,7 @@ def filter_masks(
     """Return the masks that are good and stable enough, and not empty; `points` are the clicks that gave them."""
     if not len(masks.logits):
         return []
-    small = crop_padding(coarse_logits(masks.logits, frame.padded_hw), frame)
+    small = crop_padding(to_stride4(masks.logits, frame.padded_hw), frame)
     stable = stability(small, settings.stability_score_offset)
     keep = (masks.quality >= settings.pred_iou_threshold) & (stable >= settings.stability_score_threshold)
     keep &= (small > 0).flatten(1).any(dim=1)
@@ -318,7 +318,7 @@ def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[t
         width, lefts = _crop_spans(hw[1], count, shared)
         for top in tops:
             for left in lefts:
-                boxes.append((layer, (left, top, left + width, top + height)))  # noqa: PERF401
+                boxes.append((layer, (left, top, left + width, top + height)))
     return boxes
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.encoded_image import EncodedImage
 from seem.evaluation.metrics.overlap import Overlap
-from seem.recognition import islands_there
+from seem.inference.dense_recognizer import DenseRecognizer
+from seem.model import Model
 from seem.tasks.postprocess import to_image_size
 from seem.training.validation import sample_evenly
 from seem.vocabulary import Vocabulary
@@ -57,7 +58,7 @@ def calibrate_presence(
         for record in sample_evenly(dataset.images, most):
             complete = dataset.complete_names(record)
             shown = {each.category.text for each in dataset.objects[record.id]}
-            scores = model.encode(dataset.pixels(record))._predictor.presence(vectors).tolist()
+            scores = dense_recognizer(model.encode(dataset.pixels(record))).presence(vectors).tolist()
             for name, score in zip(model.classes.names, scores, strict=True):
                 probability = _raw_probability(score, midpoint)
                 if name in shown & complete:
@@ -145,11 +146,19 @@ def true_masks_by_class(
 
 def regions_by_score(image: EncodedImage, classes: Vocabulary) -> Iterator[tuple[str, float, Bool[np.ndarray, "h w"]]]:
     """Yield the regions of classes (name, score, mask), best first, before they compete for pixels."""
-    predictor = image._predictor
-    islands = islands_there(predictor, classes, LOWEST_SCORE)
-    for row, score, logits in zip(islands.rows, islands.scores.tolist(), islands.islands, strict=True):
-        mask = predictor.pack(to_image_size(logits[None], predictor.frame)[0]).decode()
-        yield classes.names[row], score, mask
+    decoder = image.predictor.decoder
+    components = dense_recognizer(image).components(classes, LOWEST_SCORE)
+    scores = components.scores.tolist()
+    for index, score, logits in zip(components.classes, scores, components.mask_logits, strict=True):
+        mask = decoder.pack(to_image_size(logits[None], decoder.frame)[0])
+        yield classes.names[index], score, mask.decode()
+
+
+def dense_recognizer(image: EncodedImage) -> DenseRecognizer:
+    """Return the recognizer of an image that a dense model has encoded."""
+    recognizer = image.predictor.recognizer
+    assert isinstance(recognizer, DenseRecognizer)
+    return recognizer
 
 
 def _judge_regions(

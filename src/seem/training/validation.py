@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from seem.api import EncodedImage, Model
 from seem.data.classes import vocabulary_from_categories
 from seem.data.dataset import Dataset
 from seem.data.object_selection import click_truth, promptable_objects
 from seem.data.records import ImageRecord, ValidationObject
+from seem.encoded_image import EncodedImage
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
+from seem.model import Model
 from seem.prompts import Point, Text
 from seem.simulation.next_click import ritm_click
 from seem.vocabulary import Vocabulary

@@ -21,9 +21,10 @@ from jaxtyping import Int32
 
 from seem.data.classes import ade20k_full_codes, class_list
 from seem.data.image_files import (
+    existing_files,
     first_folder,
+    folder_names,
     images_by_stem,
-    list_folders,
     list_images,
     read_channels_of_size,
     read_labels_of_size,
@@ -37,8 +38,10 @@ from seem.data.readers.label_maps import (
     label_map_of_classes,
     label_map_of_segments,
     number_segments,
+    pair_by_stem,
     pair_images,
     remap_values,
+    thing_ids,
 )
 from seem.data.records import CategoryRecord, DataError, FlawKind, ImageRecord
 
@@ -63,7 +66,7 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
     object_folder = path / "annotations_instance" / split
     is_panoptic = panoptic_file.is_file() or object_folder.is_dir()
     images, flaws = pair_images(pairs, "ade20k", split, "panoptic" if is_panoptic else "semantic")
-    panoptic_rows = _read_panoptic_rows(panoptic_file) if panoptic_file.is_file() else {}
+    panoptic_rows = _read_panoptic_rows(panoptic_file)
     by_panoptic_id = {category.id - 1: category for category in categories}
 
     def read_map(image: ImageRecord) -> LabelMap:
@@ -88,7 +91,7 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=(panoptic_file,) if panoptic_file.is_file() else (),
+        files=existing_files([panoptic_file]),
     )
 
 
@@ -103,13 +106,13 @@ def _combine_maps(
     if channels.shape[2] < 2:
         raise DataError(f"{object_file} has one channel; red = class, green = object", FlawKind.UNREADABLE_MASK_FILE)
     thing_classes, object_numbers = channels[:, :, 0].astype(np.int32), channels[:, :, 1]
-    thing_ids = [0, *(category.id for category in categories if category.is_thing)]
-    if thing_classes.max() >= len(thing_ids):
-        message = f"{object_file} names class {int(thing_classes.max())} of {len(thing_ids) - 1}"
+    category_of_class = [0, *thing_ids(categories)]
+    if thing_classes.max() >= len(category_of_class):
+        message = f"{object_file} names class {int(thing_classes.max())} of {len(category_of_class) - 1}"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
     is_stuff = np.isin(category_ids, [category.id for category in categories if not category.is_thing])
     stuff_segments = np.where(is_stuff, category_ids * _CLASS_FACTOR, 0)
-    object_segments = np.array(thing_ids, np.int32)[thing_classes] * _CLASS_FACTOR + object_numbers
+    object_segments = np.array(category_of_class, np.int32)[thing_classes] * _CLASS_FACTOR + object_numbers
     ids = np.where(thing_classes > 0, object_segments, stuff_segments).astype(np.int32)
     category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
     labels = label_map_of_segments(ids, category_of, categories, image, void=ids == 0, is_partition=True)
@@ -129,14 +132,16 @@ def _with_semantic(labels: LabelMap, category_ids: Int32[np.ndarray, "h w"]) -> 
 
 
 def _read_panoptic_rows(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of COCO's panoptic format by name of the image."""
+    """Return the rows of COCO's panoptic format by name of the image; none without such a file."""
+    if not file.is_file():
+        return {}
     rows = CocoDocument.read(file).annotations
     return {Path(str(row["file_name"])).stem: dict(row) for row in rows}
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    folders = list_folders(path / "annotations")
-    return sort_splits(folder.name for folder in folders if (path / "images" / folder.name).is_dir())
+    names = folder_names(path / "annotations")
+    return sort_splits(name for name in names if (path / "images" / name).is_dir())
 
 
 def _is_ade20k(path: Path) -> bool:
@@ -202,15 +207,17 @@ def _pair_full_files(path: Path, split: str) -> list[tuple[Path, Path]]:
         return [(file, file.with_name(f"{file.stem}_seg.png")) for file in files]
     label_folder, image_folder = path / "annotations_detectron2" / split, path / "images_detectron2" / split
     if label_folder.is_dir() and image_folder.is_dir():
-        return [(file, label_folder / f"{file.stem}.tif") for file in list_images(image_folder)]
+        return pair_by_stem(list_images(image_folder), label_folder, ".tif")
     raise incomplete_layout_error(
-        "full ADE20K", path, f"images/ADE/{split}, or images_detectron2/ and annotations_detectron2/{split}"
+        "full ADE20K",
+        path,
+        f"images/ADE/{split}, or images_detectron2/ and annotations_detectron2/{split}",
     )
 
 
 def _full_splits(path: Path) -> tuple[str, ...]:
     folder = first_folder(path / "images" / "ADE", path / "annotations_detectron2")
-    return sort_splits(entry.name for entry in list_folders(folder)) if folder else ()
+    return sort_splits(folder_names(folder)) if folder else ()
 
 
 ADE20K_FULL = Layout(

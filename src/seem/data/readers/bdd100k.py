@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import class_list
-from seem.data.image_files import list_folders, list_images, read_channels_of_size, read_labels_of_size
+from seem.data.image_files import folder_names, list_images, read_channels_of_size, read_labels_of_size
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -20,6 +20,7 @@ from seem.data.readers.label_maps import (
     label_map_of_classes,
     label_map_of_segments,
     number_segments,
+    pair_by_stem,
     pair_images,
 )
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
@@ -98,12 +99,16 @@ def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
 
 
 def _pair_bdd_images(
-    path: Path, labels: Path, split: str, labelled: str, set_name: str
+    path: Path,
+    labels: Path,
+    split: str,
+    labelled: str,
+    set_name: str,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     image_folder = path / "images" / "10k" / split
     if not image_folder.is_dir() or not (path / labels).is_dir():
         raise incomplete_layout_error("BDD100K", path, f"images/10k/{split} and {labels.as_posix()}")
-    pairs = [(file, path / labels / f"{file.stem}.png") for file in list_images(image_folder)]
+    pairs = pair_by_stem(list_images(image_folder), path / labels)
     return pair_images(pairs, set_name, split, labelled)
 
 
@@ -112,7 +117,7 @@ BDD100K = Layout(
     title="BDD100K, 19 classes",
     expects="images/10k/<split> and labels/sem_seg/masks/<split>",
     fits=lambda path: (path / _SEMANTIC_FOLDER).is_dir(),
-    splits=lambda path: sort_splits(folder.name for folder in list_folders(path / _SEMANTIC_FOLDER)),
+    splits=lambda path: sort_splits(folder_names(path / _SEMANTIC_FOLDER)),
     read=read_bdd100k,
 )
 
@@ -121,6 +126,6 @@ BDD100K_PANOPTIC = Layout(
     title="BDD100K, 40 classes with objects",
     expects="images/10k/<split> and labels/pan_seg/bitmasks/<split>",
     fits=lambda path: (path / _PANOPTIC_FOLDER).is_dir(),
-    splits=lambda path: sort_splits(folder.name for folder in list_folders(path / _PANOPTIC_FOLDER)),
+    splits=lambda path: sort_splits(folder_names(path / _PANOPTIC_FOLDER)),
     read=read_bdd100k_panoptic,
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import class_list
-from seem.data.image_files import first_file, list_folders, list_images, read_labels_of_size
+from seem.data.image_files import first_file, folder_names, list_images, read_labels_of_size
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -24,7 +24,7 @@ from seem.data.readers.label_maps import (
     number_segments,
     pair_images,
 )
-from seem.data.records import ImageRecord
+from seem.data.records import ImageRecord, categories_by_id
 
 _IMAGE_SUFFIX = "_leftImg8bit"
 _OBJECT_FACTOR = 1000  # a number from here on is 1000 x label + number of the object
@@ -39,7 +39,7 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
     pairs = [(file, _find_labels(label_folder, file)) for file in files]
     images, flaws = pair_images(pairs, "cityscapes", split, "panoptic", source_of=lambda file: file.parent.name)
     categories = class_list("cityscapes")
-    by_id = {category.id: category for category in categories}
+    by_id = categories_by_id(categories)
 
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
@@ -73,7 +73,8 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
 
 
 def _label_of(number: int) -> int:
-    return number // _OBJECT_FACTOR if number >= _OBJECT_FACTOR else number
+    is_object = number >= _OBJECT_FACTOR
+    return number // _OBJECT_FACTOR if is_object else number
 
 
 def _find_labels(label_folder: Path, image: Path) -> Path | None:
@@ -87,6 +88,6 @@ CITYSCAPES = Layout(
     title="Cityscapes, 19 classes",
     expects="leftImg8bit/<split>/<city> and gtFine/<split>/<city>",
     fits=lambda path: (path / "leftImg8bit").is_dir(),
-    splits=lambda path: sort_splits(folder.name for folder in list_folders(path / "leftImg8bit")),
+    splits=lambda path: sort_splits(folder_names(path / "leftImg8bit")),
     read=read_cityscapes,
 )

@@ -34,7 +34,9 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     folders = _find_folders(path)
     if folders is None:
         raise incomplete_layout_error(
-            "click benchmark", path, "images/ and masks/, data_GT/ and boundary_GT/, or img/ and gt/"
+            "click benchmark",
+            path,
+            "images/ and masks/, data_GT/ and boundary_GT/, or img/ and gt/",
         )
     image_folder, mask_folder = folders
     name = path.resolve().name
@@ -59,7 +61,11 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
         assert image.semantic_path is not None
         is_object, is_void = _read_mask(image.semantic_path, image.hw, has_ignored=mask_folder.name != "gt")
         return label_map_of_segments(
-            is_object.astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image, void=mask_or_none(is_void)
+            is_object.astype(np.int32),
+            {1: _OBJECT.id},
+            (_OBJECT,),
+            image,
+            void=mask_or_none(is_void),
         )
 
     return LazyDataset(
@@ -94,15 +100,17 @@ def _find_folders(path: Path) -> tuple[Path, Path] | None:
 
 
 def _read_mask(
-    file: Path, hw: tuple[int, int], has_ignored: bool
+    file: Path,
+    hw: tuple[int, int],
+    has_ignored: bool,
 ) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Return the object and the pixels that do not count."""
     grey = read_labels_of_size(file, hw)
     if not has_ignored:
         return grey > 0, np.zeros(hw, bool)
     # boundary_GT and masks go up to 255, but some copies hold 0 and 1
-    is_object = grey > 0 if grey.max() == 1 else grey > _IGNORED_VALUE
-    return is_object, grey == _IGNORED_VALUE
+    threshold = 0 if grey.max() == 1 else _IGNORED_VALUE
+    return grey > threshold, grey == _IGNORED_VALUE
 
 
 def _has_ignored_pixels(mask: Path) -> bool:

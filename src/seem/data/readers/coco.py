@@ -39,7 +39,17 @@ from seem.data.readers.coco_rows import (
     row_polygons,
     texts_of,
 )
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, ObjectRecord, image_record
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    ObjectRecord,
+    categories_by_id,
+    category_names,
+    image_record,
+)
 
 FIRST_STUFF_ID = 1_000_000_000
 
@@ -70,7 +80,7 @@ class CocoFiles:
 def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of a COCO set; one part called `ALL_SPLIT` if it is not divided, none if it is no COCO set."""
     if path.is_file():
-        return {ALL_SPLIT: _files_around(path)} if path.suffix == ".json" else {}
+        return _undivided(path) if path.suffix == ".json" else {}
     parts = _find_named_parts(path, ("instances", "panoptic", "captions")) or _find_exported_parts(path)
     if set(parts) == {"default"}:
         return {ALL_SPLIT: parts["default"]}
@@ -78,7 +88,7 @@ def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
         return parts
     file = _find_annotation_file(path)
     if file is not None:
-        return {ALL_SPLIT: _files_around(file)}
+        return _undivided(file)
     file = _find_annotation_file(path / "annotations")
     if file is not None:
         return {ALL_SPLIT: CocoFiles("COCO file", file, folders=(path / "images", path))}
@@ -89,8 +99,9 @@ def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of an LVIS set."""
     if not path.is_file():
         return _find_named_parts(path, ("lvis",))
-    is_lvis = path.suffix == ".json" and path.name.startswith("lvis")
-    return {ALL_SPLIT: _files_around(path)} if is_lvis else {}
+    if path.suffix != ".json" or not path.name.startswith("lvis"):
+        return {}
+    return _undivided(path)
 
 
 def looks_like_coco(file: Path) -> bool:
@@ -146,7 +157,9 @@ def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
     """Find folders that hold images and one annotation file each, as labelling services export them."""
     parts = {}
     for folder in sorted(path.glob("*/")):
-        file = None if folder.name in ("annotations", "images") else _find_annotation_file(folder)
+        if folder.name in ("annotations", "images"):
+            continue
+        file = _find_annotation_file(folder)
         if file is not None:
             parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
     return parts
@@ -164,10 +177,11 @@ def _find_annotation_file(folder: Path) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def _files_around(file: Path) -> CocoFiles:
+def _undivided(file: Path) -> dict[str, CocoFiles]:
+    """Return the one part of a set that is a single file; its images are beside or above it."""
     home = file.parent
     folders = (home / "images", home, home.parent / "images", home / file.stem)
-    return CocoFiles("COCO file", file, folders=folders)
+    return {ALL_SPLIT: CocoFiles("COCO file", file, folders=folders)}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -196,20 +210,25 @@ def read_lvis(path: Path, split: str) -> LazyDataset:
 
 def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDataset:
     main = CocoDocument.read(files.instances or files.panoptic or path)
-    panoptic = CocoDocument.read(files.panoptic) if files.panoptic else None
+    documents, panoptic = [main], None
+    if files.panoptic:
+        panoptic = CocoDocument.read(files.panoptic)
+        documents.append(panoptic)
     name = path.stem if path.is_file() else path.resolve().name
-    categories, flaws = read_categories([main, panoptic] if panoptic else [main])
+    categories, flaws = read_categories(documents)
     images, record_ids, image_flaws = _read_images(main, files, name, split, panoptic)
     rows: Mapping[int, list[Row]] = {}
     row_flaws: list[Flaw] = []
     if files.instances:
         rows, row_flaws = group_rows(main, record_ids, images)
-    by_id = {category.id: category for category in categories}
-    read_map = _panoptic_reader(panoptic, record_ids, by_id) if panoptic else None
+    by_id = categories_by_id(categories)
+    read_map = _panoptic_reader(panoptic, record_ids, by_id)
+    all_names = category_names(categories)
+    thing_names = category_names(category for category in categories if category.is_thing)
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
         parsed = parse_rows(rows.get(image.id, ()), image, by_id)
-        labels = read_map(image) if read_map else None
+        labels = read_map(image)
         if labels is None:
             return parsed
         segments = segment_records(labels, image)
@@ -220,7 +239,7 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
     def complete(image: ImageRecord) -> frozenset[str]:
         if kind == "lvis":
             return _lvis_complete_names(main.image_row(image.id, record_ids), rows.get(image.id, ()), by_id)
-        return frozenset(category.text for category in categories if category.is_thing or image.labelled == "panoptic")
+        return all_names if image.labelled == "panoptic" else thing_names
 
     return LazyDataset(
         name=name,
@@ -229,7 +248,7 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         path=path,
         category_list=categories,
         images=images,
-        read_map=read_map or (lambda _: None),
+        read_map=read_map,
         read_objects=read_objects,
         complete=complete,
         read_polygons=lambda image: row_polygons(rows.get(image.id, ()), image),
@@ -239,11 +258,15 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
 
 
 def _read_images(
-    document: CocoDocument, files: CocoFiles, set_name: str, split: str, panoptic: CocoDocument | None
+    document: CocoDocument,
+    files: CocoFiles,
+    set_name: str,
+    split: str,
+    panoptic: CocoDocument | None,
 ) -> tuple[tuple[ImageRecord, ...], dict[Any, int], list[Flaw]]:
     """Read the images, the id of each image's record by its id in the file, and what is wrong with them."""
     captions = _read_captions(files.captions)
-    find_image = _image_finder(document, files)
+    finder = _image_finder(document, files)
     panoptic_rows = _rows_by_image_id(panoptic)
     has_integer_ids = all(isinstance(row.get("id"), int) for row in document.images)
     record_ids: dict[Any, int] = {}
@@ -258,7 +281,7 @@ def _read_images(
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, "two photos bear it, the second is left out"))
             continue
         try:
-            path = find_image(row)
+            path = finder.path(image_file_name(row))
             hw = image_row_hw(row, path)
         except DataError as error:
             flaws.append(Flaw(error.kind, where, str(error)))
@@ -281,23 +304,28 @@ def _read_images(
     return tuple(images), record_ids, flaws
 
 
-def _image_finder(document: CocoDocument, files: CocoFiles) -> Callable[[Row], Path]:
+def _image_finder(document: CocoDocument, files: CocoFiles) -> _ImageFinder:
     """Find out where the images are by looking for the first of them, with the folders in their names and without."""
     file_names = [image_file_name(row) for row in document.images[:_MAX_TRIED_IMAGES]]
-    file_names = [name for name in file_names if name]
-    best_count, best_folder, best_is_plain = -1, files.folders[0], False
+    best_count, best = -1, _ImageFinder(files.folders[0], is_flat=False)
     for folder in files.folders:
-        for is_plain in (False, True):
-            paths = [folder / (Path(name).name if is_plain else name) for name in file_names]
-            count = sum(path.is_file() for path in paths)
+        for is_flat in (False, True):
+            finder = _ImageFinder(folder, is_flat)
+            count = sum(finder.path(name).is_file() for name in file_names if name)
             if count > best_count:
-                best_count, best_folder, best_is_plain = count, folder, is_plain
+                best_count, best = count, finder
+    return best
 
-    def find(row: Row) -> Path:
-        name = image_file_name(row)
-        return best_folder / (Path(name).name if best_is_plain else name)
 
-    return find
+@dataclass(frozen=True, slots=True)
+class _ImageFinder:
+    """A folder of images; `is_flat`: without the sub-folders in their names."""
+
+    folder: Path
+    is_flat: bool
+
+    def path(self, file_name: str) -> Path:
+        return self.folder / (Path(file_name).name if self.is_flat else file_name)
 
 
 def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
@@ -321,9 +349,13 @@ def _rows_by_image_id(panoptic: CocoDocument | None) -> Mapping[Any, Row]:
 
 
 def _panoptic_reader(
-    panoptic: CocoDocument, record_ids: Mapping[Any, int], categories: Mapping[int, CategoryRecord]
+    panoptic: CocoDocument | None,
+    record_ids: Mapping[Any, int],
+    categories: Mapping[int, CategoryRecord],
 ) -> Callable[[ImageRecord], LabelMap | None]:
-    """Return what reads the panoptic map of an image; None where there is none."""
+    """Return what reads the panoptic map of an image; it returns None where there is none."""
+    if panoptic is None:
+        return lambda _: None
     folder = panoptic.file.with_suffix("")
     rows = {record_ids[row["image_id"]]: row for row in panoptic.annotations if row.get("image_id") in record_ids}
 
@@ -345,7 +377,9 @@ def _stuff_records(segments: Sequence[ObjectRecord], image: ImageRecord) -> tupl
 
 
 def _lvis_complete_names(
-    image_row: Row, rows: Sequence[Row], categories: Mapping[int, CategoryRecord]
+    image_row: Row,
+    rows: Sequence[Row],
+    categories: Mapping[int, CategoryRecord],
 ) -> frozenset[str]:
     """Return the classes that LVIS marks completely on an image, and those that it knows to be absent."""
     present = {row["category_id"] for row in rows if row.get("category_id") in categories}

@@ -59,7 +59,9 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     parts = _find_parts(path)
     if split not in parts:
         raise incomplete_layout_error(
-            "folder of photos and masks", path, "images/ with photos and masks/ with PNG files"
+            "folder of photos and masks",
+            path,
+            "images/ with photos and masks/ with PNG files",
         )
     image_folder, mask_folder = parts[split]
     classes = _read_class_file(path)
@@ -115,7 +117,9 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
     """Find the folders of images and masks of every part; one part called `ALL_SPLIT` if the set is not divided."""
     parts = {}
     for folder in list_folders(path):
-        pair = _find_pair(folder) if folder.name in _KNOWN_SPLITS else None
+        if folder.name not in _KNOWN_SPLITS:
+            continue
+        pair = _find_pair(folder)
         if pair is not None:
             parts[folder.name] = pair
     undivided = _find_pair(path)
@@ -132,7 +136,9 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
     """Find a folder of images and one of masks, if there is just one of each."""
     images = [path / name for name in _IMAGE_FOLDERS if (path / name).is_dir()]
     masks = [path / name for name in _MASK_FOLDERS if list_images(path / name, deep=True)]
-    return (images[0], masks[0]) if len(images) == 1 and len(masks) == 1 else None
+    if len(images) != 1 or len(masks) != 1:
+        return None
+    return images[0], masks[0]
 
 
 def _find_map(mask_folder: Path, stem: str) -> Path | None:
@@ -235,7 +241,9 @@ def _clear_void(values: Int32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def _read_object_files(
-    files: Sequence[Path], image: ImageRecord, by_name: Mapping[str, CategoryRecord]
+    files: Sequence[Path],
+    image: ImageRecord,
+    by_name: Mapping[str, CategoryRecord],
 ) -> ParsedObjects:
     """Read the objects of an image from one mask file each."""
     return ParsedObjects.collect(
@@ -244,7 +252,10 @@ def _read_object_files(
 
 
 def _read_object_file(
-    file: Path, number: int, image: ImageRecord, by_name: Mapping[str, CategoryRecord]
+    file: Path,
+    number: int,
+    image: ImageRecord,
+    by_name: Mapping[str, CategoryRecord],
 ) -> ObjectRecord | Flaw:
     name = _class_in_name(file, image.path.stem)
     category = by_name.get(name or "object")

@@ -17,6 +17,8 @@ from seem.data.records import (
     FlawKind,
     ImageRecord,
     SegmentRecord,
+    categories_by_id,
+    category_names,
     image_record,
 )
 
@@ -66,10 +68,28 @@ def pair_images(
     return tuple(images), tuple(flaws)
 
 
+def pair_by_stem(
+    image_files: Iterable[Path],
+    label_folder: Path,
+    suffix: str = ".png",
+) -> list[tuple[Path, Path]]:
+    """Return every image with the label map of its name."""
+    return [(file, label_folder / f"{file.stem}{suffix}") for file in image_files]
+
+
+def thing_ids(categories: Iterable[CategoryRecord]) -> list[int]:
+    """Return the ids of the classes that are things."""
+    return [category.id for category in categories if category.is_thing]
+
+
 def complete_where_labelled(categories: Iterable[CategoryRecord]) -> Callable[[ImageRecord], frozenset[str]]:
     """Return what says that all classes are complete on every image that is labelled."""
-    names = frozenset(category.text for category in categories)
-    return lambda image: names if image.labelled else frozenset()
+    names = category_names(categories)
+
+    def complete(image: ImageRecord) -> frozenset[str]:
+        return names if image.labelled else frozenset()
+
+    return complete
 
 
 def number_segments(ids: Int32[np.ndarray, "h w"], category_of: Callable[[int], int]) -> dict[int, int]:
@@ -88,7 +108,7 @@ def label_map_of_segments(
     is_partition: bool = False,
 ) -> LabelMap:
     """Make a label map of segments by the category id of each; unknown categories are flaws."""
-    by_id = {category.id: category for category in categories}
+    by_id = categories_by_id(categories)
     areas = segment_areas(ids)
     segments, flaws = [], []
     for number, category_id in category_of.items():

@@ -50,7 +50,10 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
         raise incomplete_layout_error("Open Images set", path, f"{split}{_LIST_SUFFIX}")
     if class_file is None:
         raise incomplete_layout_error(
-            "Open Images set", path, "class-descriptions-boxable.csv", way_out="It tells what /m/... means."
+            "Open Images set",
+            path,
+            "class-descriptions-boxable.csv",
+            way_out="It tells what /m/... means.",
         )
     rows = _read_mask_list(list_file)
     image_files = _find_image_files(path, split)
@@ -134,8 +137,10 @@ def _find_mask(folders: Sequence[Path], mask_name: str) -> Path:
         file = first_file(folder / name, folder / name[0].lower() / name, folder / name[0].upper() / name)
         if file is not None:
             return file
-    hint = "" if folders else "; unpack the masks into masks/"
-    raise DataError(f"there is no mask {name}{hint}", FlawKind.MISSING_MASK_FILE)
+    message = f"there is no mask {name}"
+    if not folders:
+        message += "; unpack the masks into masks/"
+    raise DataError(message, FlawKind.MISSING_MASK_FILE)
 
 
 def _read_mask_list(file: Path) -> list[_MaskRow]:
@@ -158,7 +163,8 @@ def _read_class_names(file: Path) -> dict[str, str]:
 
 
 def _used_categories(
-    rows_by_image: Mapping[str, Sequence[_MaskRow]], class_names: Mapping[str, str]
+    rows_by_image: Mapping[str, Sequence[_MaskRow]],
+    class_names: Mapping[str, str],
 ) -> dict[str, CategoryRecord]:
     """Return the named classes that masks are of, by their label, numbered from 1 in the order of labels."""
     labels = {row.label for rows in rows_by_image.values() for row in rows}

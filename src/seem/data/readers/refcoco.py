@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ParsedObjects
-from seem.data.image_files import first_file
+from seem.data.image_files import first_file, first_folder
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.plain_pickle import read_plain_pickle
@@ -25,6 +25,8 @@ from seem.data.records import (
     FlawKind,
     ImageRecord,
     ReferringExpression,
+    categories_by_id,
+    category_names,
     image_record,
 )
 
@@ -43,11 +45,14 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
     instances_file = home / "instances.json"
     if not instances_file.is_file():
         raise incomplete_layout_error(
-            "RefCOCO set", home, "instances.json beside the refs", way_out="It comes in the same archive."
+            "RefCOCO set",
+            home,
+            "instances.json beside the refs",
+            way_out="It comes in the same archive.",
         )
     document = CocoDocument.read(instances_file)
     categories, flaws = read_categories([document])
-    by_id = {category.id: category for category in categories}
+    by_id = categories_by_id(categories)
     refs = [ref for ref in all_refs if ref["split"] == split]
     images = _read_images(document, {ref["image_id"] for ref in refs}, home, split)
     rows, row_flaws = group_rows(document, {image.id: image.id for image in images}, images)
@@ -59,7 +64,7 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
         with_phrases = [dict(row) | {"phrases": phrases.get(row["id"], ())} for row in rows.get(image.id, ())]
         return parse_rows(with_phrases, image, by_id)
 
-    names = frozenset(category.text for category in categories)
+    names = category_names(categories)
     return LazyDataset(
         name=home.name,
         kind="refcoco",
@@ -78,7 +83,8 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
 def _find_refs_file(path: Path) -> Path | None:
     """Return the file of sentences of a folder, or the path itself if it is one."""
     if path.is_file():
-        return path if path.name.startswith("refs(") and path.suffix == ".p" else None
+        is_refs_file = path.name.startswith("refs(") and path.suffix == ".p"
+        return path if is_refs_file else None
     return first_file(*(path / f"refs({division}).p" for division in _DIVISIONS))
 
 
@@ -86,8 +92,8 @@ def _read_refs(path: Path) -> tuple[Path, list[dict[str, Any]]]:
     """Read the sentences; `DataError` if they are missing or something else."""
     file = _find_refs_file(path)
     if file is None:
-        sets = [name for name in _SETS if (path / name).is_dir()]
-        way_out = f"Give one of its sets, such as refcoco:{path / sets[0]}." if sets else "Give the set's folder."
+        inner = first_folder(*(path / name for name in _SETS))
+        way_out = f"Give one of its sets, such as refcoco:{inner}." if inner else "Give the set's folder."
         looked_for = "refs(unc).p, refs(umd).p or refs(google).p"
         raise incomplete_layout_error("RefCOCO set", path, looked_for, way_out=way_out)
     refs = read_plain_pickle(file)
@@ -111,12 +117,14 @@ def _read_images(document: CocoDocument, image_ids: set[int], home: Path, split:
 def _find_image_folder(home: Path) -> Path:
     roots = (home, home.parent, home.parent.parent)
     candidates = [root / name for root in roots for name in _IMAGE_FOLDERS]
-    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    return first_folder(*candidates) or candidates[0]
 
 
 def _image_path(folder: Path, file_name: str) -> Path:
     """Return where an image is; those of 2017 are called by their number alone."""
-    return folder / (file_name.split("_")[-1] if folder.name == "train2017" else file_name)
+    if folder.name == "train2017":
+        file_name = file_name.split("_")[-1]
+    return folder / file_name
 
 
 def _expression(ref: Mapping[str, Any]) -> ReferringExpression:

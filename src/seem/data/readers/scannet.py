@@ -26,9 +26,11 @@ from seem.data.readers.label_maps import (
     label_map_of_classes,
     label_map_of_segments,
     number_segments,
+    pair_by_stem,
     pair_images,
     read_name_list,
     remap_values,
+    thing_ids,
 )
 from seem.data.records import CategoryRecord, ImageRecord
 
@@ -47,9 +49,13 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
         scenes = [folder for folder in scenes if folder.name in listed]
     pairs: list[tuple[Path, Path]] = []
     for folder in scenes:
-        pairs += [(file, folder / "label" / f"{file.stem}.png") for file in list_images(folder / "color")]
+        pairs += pair_by_stem(list_images(folder / "color"), folder / "label")
     images, flaws = pair_images(
-        pairs, name, split, "semantic+instances", source_of=lambda file: file.parent.parent.name
+        pairs,
+        name,
+        split,
+        "semantic+instances",
+        source_of=lambda file: file.parent.parent.name,
     )
     categories = class_list(name)
     class_table = {category.id: category.id for category in categories}
@@ -87,13 +93,13 @@ def _combine_maps(
     image: ImageRecord,
 ) -> LabelMap:
     """Combine class map and object map; a thing without an object number is a group."""
-    thing_ids = {category.id for category in categories if category.is_thing}
-    is_thing = np.isin(category_ids, list(thing_ids))
+    things = thing_ids(categories)
+    is_thing = np.isin(category_ids, things)
     ids = (category_ids * _CLASS_FACTOR + np.where(is_thing, object_numbers, 0)).astype(np.int32)
     category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
     qualities = {}
     for number, category_id in category_of.items():
-        if category_id in thing_ids and number % _CLASS_FACTOR == 0:
+        if category_id in things and number % _CLASS_FACTOR == 0:
             qualities[number] = "group"
     segments = label_map_of_segments(ids, category_of, categories, image).segments
     return LabelMap(ids, segments, semantic=category_ids, void=category_ids == 0, qualities=qualities)

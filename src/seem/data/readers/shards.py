@@ -45,6 +45,7 @@ from seem.data.records import (
     PanopticTruth,
     ReferringExpression,
     SegmentRecord,
+    categories_by_id,
 )
 
 IMAGES_PER_SHARD = 1000
@@ -120,7 +121,9 @@ def _write_shard(
 
 
 def _members(
-    dataset: Dataset, image: ImageRecord, expressions: Sequence[ReferringExpression]
+    dataset: Dataset,
+    image: ImageRecord,
+    expressions: Sequence[ReferringExpression],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield ending and content of the image, its record, and its maps."""
     dataset.pixels(image)  # what cannot be read fails here, not during training
@@ -242,7 +245,9 @@ class _ShardReader:
             ids = rgb_to_ids(_decode_png(members[_PANOPTIC].read()).astype(np.int32))
             segments = self._parse_segments(record["segments"], ids)
             return LabelMap(ids, segments, semantic, void, is_partition=True)
-        return None if semantic is None else LabelMap(np.zeros(image.hw, np.int32), (), semantic, void)
+        if semantic is None:
+            return None
+        return LabelMap(np.zeros(image.hw, np.int32), (), semantic, void)
 
     def complete_names(self, image: ImageRecord) -> frozenset[str]:
         return frozenset(self._records(image)["complete"])
@@ -261,7 +266,9 @@ class _ShardReader:
         return ObjectRecord(image_id=image.id, category=category, hw=image.hw, **fields)
 
     def _parse_segments(
-        self, rows: Sequence[Mapping[str, Any]], ids: Int32[np.ndarray, "h w"]
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        ids: Int32[np.ndarray, "h w"],
     ) -> tuple[SegmentRecord, ...]:
         areas = segment_areas(ids)
         return tuple(
@@ -274,7 +281,7 @@ def read_shards(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of shards."""
     if not _list_tars(path, split):
         raise incomplete_layout_error("folder of shards", path, f"{split}-000000.tar and {_CLASSES_FILE}")
-    categories = {category.id: category for category in _read_classes(path)}
+    categories = categories_by_id(_read_classes(path))
     members: dict[int, _Members] = {}
     images, flaws = [], []
     expressions: list[ReferringExpression] = []

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from seem.data.classes import class_list
-from seem.data.image_files import first_folder, images_by_stem, list_folders, list_images, read_labels_of_size
+from seem.data.image_files import first_folder, folder_names, images_by_stem, list_images, read_labels_of_size
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -67,15 +67,17 @@ def _digits(stem: str) -> str:
 def _find_folders(path: Path) -> tuple[Path, Path] | None:
     image_folder = first_folder(*(path / name for name in _IMAGE_FOLDERS))
     label_folder = first_folder(*(path / name for name in _LABEL_FOLDERS))
-    return (image_folder, label_folder) if image_folder and label_folder else None
+    if image_folder is None or label_folder is None:
+        return None
+    return image_folder, label_folder
 
 
 def _splits(path: Path) -> tuple[str, ...]:
     folders = _find_folders(path)
     if folders is None:
         return ()
-    image_names, label_names = ({folder.name for folder in list_folders(parent)} for parent in folders)
-    return sort_splits(image_names & label_names)
+    image_folder, label_folder = folders
+    return sort_splits(set(folder_names(image_folder)) & set(folder_names(label_folder)))
 
 
 SUNRGBD = Layout(

@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import numbered_categories
-from seem.data.image_files import first_folder, list_folders, list_images, read_image_hw, read_labels_of_size
+from seem.data.image_files import (
+    first_file,
+    first_folder,
+    folder_names,
+    list_folders,
+    list_images,
+    read_image_hw,
+    read_labels_of_size,
+)
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -39,7 +47,9 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
     list_file = _find_sequence_list(path, split, year)
     if frame_folder is None or list_file is None:
         raise incomplete_layout_error(
-            f"DAVIS {year}", path, f"JPEGImages/480p, Annotations/480p and ImageSets/{year}/{split}.txt"
+            f"DAVIS {year}",
+            path,
+            f"JPEGImages/480p, Annotations/480p and ImageSets/{year}/{split}.txt",
         )
     name = f"davis{year}"
     sequences = _read_sequence_list(list_file)
@@ -77,8 +87,7 @@ def _list_folders_of_year(path: Path, year: int) -> list[Path]:
 
 
 def _find_sequence_list(path: Path, split: str, year: int) -> Path | None:
-    files = [folder / f"{split}.txt" for folder in _list_folders_of_year(path, year)]
-    return next((file for file in files if file.is_file()), None)
+    return first_file(*(folder / f"{split}.txt" for folder in _list_folders_of_year(path, year)))
 
 
 def _read_sequence_list(file: Path) -> list[str]:
@@ -120,7 +129,7 @@ def read_youtube_vos(path: Path, split: str) -> LazyDataset:
     names = {name for objects in names_by_video.values() for name in objects.values()}
     categories = numbered_categories(sorted(names))
     category_ids = {category.name: category.id for category in categories}
-    videos = [folder.name for folder in list_folders(home / "JPEGImages")]
+    videos = folder_names(home / "JPEGImages")
     images = _list_frames(home / "JPEGImages", home / "Annotations", videos, "youtube_vos", split)
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -179,7 +188,11 @@ YOUTUBE_VOS = Layout(
 
 
 def _list_frames(
-    frame_folder: Path, mask_folder: Path, videos: Sequence[str], set_name: str, split: str
+    frame_folder: Path,
+    mask_folder: Path,
+    videos: Sequence[str],
+    set_name: str,
+    split: str,
 ) -> tuple[ImageRecord, ...]:
     """List the frames of videos; of one video all have one size, so that one header is read a video."""
     images: list[ImageRecord] = []
@@ -190,18 +203,17 @@ def _list_frames(
             raise DataError(f"{folder} holds no frames, but the list of {split!r} names it; copy it again.")
         hw = read_image_hw(files[0])
         for frame, file in enumerate(files):
-            mask = mask_folder / video / f"{file.stem}.png"
-            has_mask = mask.is_file()
+            mask = first_file(mask_folder / video / f"{file.stem}.png")
             image = image_record(
                 len(images) + 1,
                 set_name,
                 file,
                 hw,
                 split,
-                labelled="tracks" if has_mask else "",
+                labelled="tracks" if mask else "",
                 sequence=video,
                 frame=frame,
-                semantic_path=mask if has_mask else None,
+                semantic_path=mask,
             )
             images.append(image)
     return tuple(images)

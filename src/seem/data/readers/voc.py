@@ -26,6 +26,7 @@ from seem.data.readers.label_maps import (
     label_map_of_classes,
     label_map_of_segments,
     number_segments,
+    pair_by_stem,
     pair_images,
     read_name_list,
 )
@@ -46,7 +47,9 @@ def read_voc(path: Path, split: str) -> LazyDataset:
     home = _find_voc_home(path)
     if home is None or not (home / "JPEGImages").is_dir():
         raise incomplete_layout_error(
-            "Pascal VOC", path, "JPEGImages, SegmentationClass and ImageSets/Segmentation of one year"
+            "Pascal VOC",
+            path,
+            "JPEGImages, SegmentationClass and ImageSets/Segmentation of one year",
         )
     categories = class_list("pascal_voc")
     list_file = home / _VOC_LISTS / f"{split}.txt"
@@ -91,26 +94,34 @@ def _find_voc_home(path: Path, maps: str = "SegmentationClass", lists: Path = _V
 
 
 def _pair_listed_images(
-    list_file: Path, home: Path, maps: str, set_name: str, split: str
+    list_file: Path,
+    home: Path,
+    maps: str,
+    set_name: str,
+    split: str,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     stems = read_name_list(list_file)
-    pairs = ((home / "JPEGImages" / f"{stem}.jpg", home / maps / f"{stem}.png") for stem in stems)
+    pairs = pair_by_stem((home / "JPEGImages" / f"{stem}.jpg" for stem in stems), home / maps)
     return pair_images(pairs, set_name, split, "semantic+instances")
 
 
 def _majority_class(category_ids: Int32[np.ndarray, " n"]) -> int:
     """Return the class that most pixels of an object have; 0 if none has one."""
     labelled = category_ids[category_ids > 0]
-    return int(np.bincount(labelled).argmax()) if labelled.size else 0
+    if labelled.size == 0:
+        return 0
+    return int(np.bincount(labelled).argmax())
 
 
 def _voc_splits(path: Path) -> tuple[str, ...]:
-    home = _find_voc_home(path)
-    return _listed_splits(home / _VOC_LISTS) if home else ()
+    return _listed_splits(_find_voc_home(path), _VOC_LISTS)
 
 
-def _listed_splits(folder: Path) -> tuple[str, ...]:
-    return sort_splits(file.stem for file in folder.glob("*.txt"))
+def _listed_splits(home: Path | None, lists: Path) -> tuple[str, ...]:
+    """Return the parts that a set has lists of; none without a set."""
+    if home is None:
+        return ()
+    return sort_splits(file.stem for file in (home / lists).glob("*.txt"))
 
 
 VOC = Layout(
@@ -167,8 +178,7 @@ def _find_context_home(path: Path) -> Path | None:
 
 
 def _context_splits(path: Path) -> tuple[str, ...]:
-    home = _find_context_home(path)
-    return _listed_splits(home / _CONTEXT_LISTS) if home else ()
+    return _listed_splits(_find_context_home(path), _CONTEXT_LISTS)
 
 
 CONTEXT = Layout(
@@ -189,12 +199,15 @@ def read_sbd(path: Path, split: str) -> LazyDataset:
     home = _find_sbd_home(path)
     if home is None or not (home / "img").is_dir():
         raise incomplete_layout_error(
-            "SBD", path, "img, inst/*.mat and <split>.txt", way_out="Give benchmark_RELEASE/dataset."
+            "SBD",
+            path,
+            "img, inst/*.mat and <split>.txt",
+            way_out="Give benchmark_RELEASE/dataset.",
         )
     categories = class_list("pascal_voc")
     list_file = home / f"{split}.txt"
     stems = read_name_list(list_file)
-    pairs = ((home / "img" / f"{stem}.jpg", home / "inst" / f"{stem}.mat") for stem in stems)
+    pairs = pair_by_stem((home / "img" / f"{stem}.jpg" for stem in stems), home / "inst", ".mat")
     images, flaws = pair_images(pairs, "sbd", split, "instances")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -256,8 +269,7 @@ def _read_matlab(file: Path) -> Any:
 
 
 def _sbd_splits(path: Path) -> tuple[str, ...]:
-    home = _find_sbd_home(path)
-    return _listed_splits(home) if home else ()
+    return _listed_splits(_find_sbd_home(path), Path())
 
 
 SBD = Layout(

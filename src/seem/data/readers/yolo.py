@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,16 @@ from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.label_maps import pair_images
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, ObjectRecord, object_record
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    ObjectRecord,
+    category_names,
+    object_record,
+)
 
 _SPLITS = ("train", "val", "test")
 _NUMBERS_OF_BOX_ROW = 5
@@ -42,7 +52,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
     image_files = _find_image_files(description, file, split)
     pairs = ((image_file, _label_file_of(image_file)) for image_file in image_files)
     images, flaws = pair_images(pairs, name, split, "instances")
-    names = frozenset(category.text for category in categories)
+    names = category_names(categories)
 
     return LazyDataset(
         name=name,
@@ -94,7 +104,7 @@ def _parse_names(names: Any, file: Path) -> tuple[CategoryRecord, ...]:
     categories: list[CategoryRecord] = []
     if isinstance(rows, dict):
         with suppress(TypeError, ValueError):
-            categories = [_parse_name(number, name) for number, name in rows.items()]
+            categories = list(starmap(_parse_name, rows.items()))
     if not categories:
         raise DataError(f"{file}: names is {names!r}; write a list, or number: name.")
     return tuple(categories)
@@ -109,7 +119,7 @@ def _parse_name(number: Any, name: Any) -> CategoryRecord:
 
 def _find_image_files(description: Mapping[str, Any], file: Path, split: str) -> list[Path]:
     given = description.get(split)
-    entries = [str(entry) for entry in (given if isinstance(given, list) else [given])]
+    entries = list(map(str, given)) if isinstance(given, list) else [str(given)]
     image_files: list[Path] = []
     for entry in entries:
         existing = [path for path in _candidate_paths(entry, description, file) if path.exists()]
@@ -131,8 +141,7 @@ def _candidate_paths(entry: str, description: Mapping[str, Any], file: Path) -> 
     """Return where images may be: as the file says, or, as many exports mean it, with "../" for "here"."""
     home = file.parent
     root = Path(str(description.get("path") or ""))
-    entry_parts = [part for part in Path(entry).parts if part != ".."]
-    here = Path(*entry_parts) if entry_parts else Path()
+    here = Path(*(part for part in Path(entry).parts if part != ".."))
     return [root / entry, home / root / entry, home / entry, home / here, home / "images" / Path(entry).name]
 
 
@@ -163,7 +172,11 @@ def _read_objects(image: ImageRecord, categories: Mapping[int, CategoryRecord]) 
 
 
 def _read_object(
-    number: int, where: str, line: str, image: ImageRecord, categories: Mapping[int, CategoryRecord]
+    number: int,
+    where: str,
+    line: str,
+    image: ImageRecord,
+    categories: Mapping[int, CategoryRecord],
 ) -> ObjectRecord | Flaw:
     try:
         category, fractions = _parse_row(line, categories)

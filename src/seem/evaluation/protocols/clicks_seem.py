@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.api import EncodedImage
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord
+from seem.encoded_image import EncodedImage
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
@@ -87,8 +87,8 @@ class EncodedImagePredictor:
     @property
     def frame(self) -> ImageFrame:
         """The sizes of the image; this protocol resizes bilinearly whatever the model."""
-        images = self.encoded.images
-        return ImageFrame(images.padded_hw, images.input_hw[0], self.encoded.hw)
+        batch = self.encoded.batch
+        return ImageFrame(batch.padded_hw, batch.input_hw[0], self.encoded.hw)
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +109,7 @@ class EncodedImagePredictor:
                 resized = None if previous is None else self._resize_previous(previous[None, rows])
                 objects = segment_objects(
                     model.network,
-                    self.encoded.memory,
+                    self.encoded.encoding,
                     prompts,
                     self.draws,
                     previous=resized,

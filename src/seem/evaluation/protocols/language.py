@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from seem.api import EncodedImage
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.encoded_image import EncodedImage
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.caption import CiderD
@@ -86,7 +86,7 @@ def retrieval_embedding(encoded: EncodedImage) -> Float[np.ndarray, " d"]:
     """Return the embedding of an image; its product with a phrase's unit vector is the mean of two cosines."""
     model = encoded.model
     with arithmetic(model.device, model.precision):
-        vectors = image_vectors(model.network, encoded.whole.memory)
+        vectors = image_vectors(model.network, encoded.at_full_image_size().encoding)
     both = torch.cat((vectors.query, vectors.mean)).double()
     embedding: Float[np.ndarray, " d"] = F.normalize(both, dim=-1).mean(dim=0).cpu().numpy()
     return embedding
