@@ -93,35 +93,6 @@ class FineTuningResult:
     weights: Path
 
 
-Say = Callable[[str], None]
-
-
-def process_count(
-    request: FineTuningRequest, asked: int | None = None, *, resume: bool = False, overwrite: bool = False
-) -> int:
-    """Return how many processes of this machine work at a run: what was asked for, or what it was begun with.
-
-    By default one for each core on a CPU (`seem.training.distributed` says why), one on an accelerator, and one where
-    `torchrun` has started this one.
-    """
-    begun = request.out / RUN_FILE
-    if asked is not None and asked < 1:
-        raise ValueError(f"--processes is {asked}; it must be 1 or more.")
-    if asked is not None and asked > max(MOST_PROCESSES, os.cpu_count() or 1):
-        raise ValueError(f"--processes is {asked}; this machine has {os.cpu_count()} cores, one for each is best.")
-    if request.shard and not under_torchrun():
-        raise ValueError("--shard divides the weights between processes of torchrun; start it so, or leave it away.")
-    if asked is not None and asked > 1 and under_torchrun():
-        raise ValueError("torchrun has started the processes already; leave --processes away.")
-    if asked is not None or under_torchrun():
-        return asked or 1
-    if begun.is_file() and not overwrite:
-        check_folder(request, resume=resume, overwrite=overwrite)
-        return read_plan(request).processes
-    cores = torch.get_num_threads() if usable_device(request.device).type == "cpu" else 1
-    return min(cores, MOST_PROCESSES)
-
-
 def finetune(
     request: FineTuningRequest,
     *,
