@@ -44,11 +44,13 @@ def object_query_loss(
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.rand(shape, generator=generator).to(masks.device)
 
-    losses = []
+    losses: list[Tensor] = []
     for b, sample in enumerate(batch.samples):
         if sample.complete_names:
             losses.append(_image_loss(logits[b], masks[b], sample, batch.ignore[b], names, config, draw))
-    return torch.stack(losses).mean() if losses else torch.zeros((), device=masks.device)
+    if not losses:
+        return torch.zeros((), device=masks.device)
+    return torch.stack(losses).mean()
 
 
 def _image_loss(
