@@ -17,7 +17,7 @@ from seem.models.ops.points import Draw
 from seem.models.segmenter import Segmenter
 from seem.models.structures import QueryOutputs
 from seem.training.batches import TrainingBatch, mask_coverage
-from seem.training.matcher import match_objects
+from seem.training.matcher import match_object_queries
 from seem.training.objectives.class_names import IMPOSSIBLE, ClassNames, class_name_logits
 from seem.training.objectives.dense_masks import EMPTY_LOGIT, mask_loss
 
@@ -72,7 +72,7 @@ def _image_loss(
     if objects:
         truth = torch.from_numpy(sample.masks[objects]).to(device)
         classes = torch.tensor([names.index[sample.names[i]] for i in objects], device=device)
-        match = match_objects(logits, masks, classes, truth, draw, num_points=config.num_points)
+        match = match_object_queries(logits, masks, classes, truth, draw, num_points=config.num_points)
         labels[match.queries] = classes[match.objects]
         weights[match.queries] = 1.0
         matched_mask_loss = _mask_loss(masks[match.queries], truth[match.objects], ignore)
