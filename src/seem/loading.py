@@ -33,7 +33,7 @@ from seem.errors import SeemError, short_reason
 from seem.model import Model
 from seem.models.build import build
 from seem.models.kind import kind_of
-from seem.models.precision import Precision, measured_choice
+from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
 
@@ -70,7 +70,7 @@ def load(
     target = usable_device(device)
     loaded = open_network(name_or_path)
     loaded.network.to(target)
-    chosen: Precision = "float32" if precision == "exact" else measured_choice(loaded.network, target)
+    chosen: Precision = "float32" if precision == "exact" else choose_precision(loaded.network, target)
     return Model(loaded, target, chosen)
 
 

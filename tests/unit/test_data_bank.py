@@ -59,7 +59,7 @@ def test_sets_of_one_name_are_told_apart_and_sampled_by_weight(tmp_path):
     assert samples[0].ignore.any()
 
 
-def test_large_photos_are_shrunk(tmp_path):
+def test_large_images_are_shrunk(tmp_path):
     bank = ImageBank.from_datasets([open_dataset(f"coco:{tiny.coco(tmp_path)}")], longest_side=8)
     assert bank[0].image.shape == (6, 8, 3)
     assert bank[0].objects[0].area == pytest.approx(CAT.sum() / 4, rel=0.1)
@@ -104,7 +104,7 @@ def test_a_damaged_annotation_is_not_trained_on_in_silence(tmp_path):
     assert len(ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}", tolerant=True)])[0].objects) == 1
 
 
-def test_the_pack_gives_the_same_photos_both_ways(shared):
+def test_the_pack_gives_the_same_images_both_ways(shared):
     pack = open_dataset(f"pack:{shared / 'data' / 'davis2016'}", "train")
     one = ImageBank.load(shared / "data", sets=["davis2016"], max_images=2)
     two = ImageBank.from_datasets([pack], max_images=2)

@@ -114,18 +114,18 @@ def test_corners_on_the_border_and_a_pixel_beyond_are_fine(tmp_path):
     assert report_of(folder).ok
 
 
-def test_faults_of_photos_are_found(tmp_path):
+def test_faults_of_images_are_found(tmp_path):
     tiny.coco(tmp_path)
-    photos = tmp_path / "val2017"
-    (photos / "a.jpg").unlink()
-    tiny.photo(photos / "b.jpg", (14, 10))
+    images = tmp_path / "val2017"
+    (images / "a.jpg").unlink()
+    tiny.photo(images / "b.jpg", (14, 10))
     report = report_of(tmp_path)
     assert [flaw.kind for flaw in report.flaws] == [FlawKind.MISSING_IMAGE, FlawKind.WRONG_SIZE]
     assert "EXIF" in report.flaws[1].what
 
 
 @pytest.mark.parametrize(("orientation", "sound"), [(6, True), (8, True), (1, False), (3, False)])
-def test_sizes_as_shown_turn_the_photo_as_it_is_shown(tmp_path, orientation, sound):
+def test_sizes_as_shown_turn_the_image_as_it_is_shown(tmp_path, orientation, sound):
     tiny.coco(tmp_path)
     file = tmp_path / "val2017" / "a.jpg"
     shown = Image.open(file).convert("RGB")
@@ -138,7 +138,7 @@ def test_sizes_as_shown_turn_the_photo_as_it_is_shown(tmp_path, orientation, sou
     if sound:
         assert any("as shown" in str(note) or "shown, as" in str(note) for note in report.notes)
         dataset = open_dataset(f"coco:{tmp_path}", "val")
-        drawn = dataset.pixels(next(photo for photo in dataset.images if photo.path.name == "a.jpg"))
+        drawn = dataset.pixels(next(image for image in dataset.images if image.path.name == "a.jpg"))
         assert np.abs(drawn.astype(int) - np.asarray(shown)).mean() < 12
     else:
         assert [flaw.kind for flaw in report.flaws] == [FlawKind.WRONG_SIZE]
@@ -152,7 +152,7 @@ def test_masks_of_255_alone_are_explained(tmp_path):
     assert "255 does not count" in report.flaws[0].what
 
 
-def test_a_photo_that_is_cut_short_is_found_by_decoding(tmp_path):
+def test_an_image_that_is_cut_short_is_found_by_decoding(tmp_path):
     tiny.coco(tmp_path)
     file = tmp_path / "val2017" / "a.jpg"
     file.write_bytes(file.read_bytes()[:-40])
@@ -195,7 +195,7 @@ def test_what_a_model_cannot_tell_apart_by_name_is_noted(tmp_path):
     assert "classes.txt" in told[0].what
 
 
-def test_a_set_that_says_nothing_about_any_photo_is_wrong(tmp_path):
+def test_a_set_that_says_nothing_about_any_image_is_wrong(tmp_path):
     report = report_of(coco_with(tmp_path, lambda document: document["annotations"].clear()))
     assert [(flaw.kind, flaw.where) for flaw in report.flaws] == [(FlawKind.NO_ANNOTATION, "all photos")]
 

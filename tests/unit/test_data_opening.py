@@ -154,7 +154,7 @@ def test_a_partial_layout_says_what_is_missing(tmp_path, case):
         )
 
 
-def test_missing_photos_are_named_when_they_are_asked_for(tmp_path):
+def test_missing_images_are_named_when_they_are_asked_for(tmp_path):
     tiny.coco(tmp_path)
     shutil.rmtree(tmp_path / "val2017")
     pets = open_dataset(f"coco:{tmp_path}")
@@ -162,7 +162,7 @@ def test_missing_photos_are_named_when_they_are_asked_for(tmp_path):
         pets.pixels(pets.images[0])
 
 
-def test_a_photo_of_another_size_is_refused(tmp_path):
+def test_an_image_of_another_size_is_refused(tmp_path):
     pets = open_dataset(f"coco:{tiny.coco(tmp_path)}")
     tiny.photo(tmp_path / "val2017" / "a.jpg", (5, 6))
     with pytest.raises(DataError, match=r"\(5, 6\).*\(12, 16\)"):

@@ -34,7 +34,7 @@ from seem.training.objectives.published_texts import (
     ImagePhrases,
     PublishedTexts,
     TemplatedTokenizer,
-    choose_class_names,
+    choose_compared_names,
     choose_phrases,
     noun_targets,
 )
@@ -282,7 +282,7 @@ def test_the_mask_before_is_handed_on_unless_rounds_forget_it(network, monkeypat
 
 
 def test_names_are_what_is_annotated_and_the_background_last():
-    assert choose_class_names(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
+    assert choose_compared_names(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
 
 
 def test_class_names_are_said_where_there_are_no_phrases():

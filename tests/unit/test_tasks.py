@@ -33,6 +33,11 @@ LEFT, RIGHT, ALL = ["##..", "##.."], ["..##", "..##"], ["####", "####"]
 # --- Panoptic ---------------------------------------------------------------------------------------------------------
 
 
+def merged_queries(class_logits, mask_logits, threshold=0.8):
+    confident = panoptic.select_confident(class_logits, threshold)
+    return panoptic.merge_masks(confident, mask_logits[confident.queries], (2, 4), IS_THING)
+
+
 def test_only_confident_queries_take_part():
     sure = panoptic.select_confident(
         classes([0.9, 0.05, 0.05], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8], [0.2, 0.75, 0.05]), 0.72
@@ -55,19 +60,19 @@ def test_only_confident_queries_take_part():
     ids=["thing and stuff", "two things", "stuff is one", "hidden", "cut in half", "no object"],
 )
 def test_queries_compete_for_pixels(scores, masks, ids, segments):
-    merged = panoptic.merge(classes(*scores), drawn(*masks), IS_THING)
+    merged = merged_queries(classes(*scores), drawn(*masks))
     assert merged.ids.tolist() == [ids, ids]
     assert [(s.id, s.category, s.is_thing) for s in merged.segments] == segments
 
 
 def test_a_mask_that_is_nowhere_is_no_segment():
-    merged = panoptic.merge(classes([0.9, 0.05, 0.05]), drawn(["....", "...."]), IS_THING)
+    merged = merged_queries(classes([0.9, 0.05, 0.05]), drawn(["....", "...."]))
     assert merged.segments == ()
     assert not merged.ids.any()
 
 
 def test_equal_claims_go_to_the_first():
-    owner, masks = panoptic.compete(torch.tensor([0.5, 0.5]), drawn(ALL, ALL), (2, 4))
+    owner, masks = panoptic.assign_pixels(torch.tensor([0.5, 0.5]), drawn(ALL, ALL), (2, 4))
     assert owner.unique().tolist() == [0]
     assert [mask.all().item() for mask in masks] == [True, True]
 
@@ -92,12 +97,10 @@ def test_no_query_at_all_is_an_empty_map():
 
 
 def test_the_best_pairs_of_query_and_thing_are_instances():
-    found = instance.top_instances(
-        classes([0.6, 0.3, 0.1], [0.8, 0.1, 0.1]), drawn(LEFT, RIGHT), IS_THING, top=3
-    )  # the third best pair is stuff
+    found = instance.top_query_classes(classes([0.6, 0.3, 0.1], [0.8, 0.1, 0.1]), IS_THING, top=3)
+    assert found.queries.tolist() == [1, 0]  # the third best pair is stuff
     assert found.classes.tolist() == [CAT, CAT]
     assert found.scores.tolist() == pytest.approx([0.8, 0.6], abs=1e-3)
-    assert found.masks[:, 0].tolist() == [[False, False, True, True], [True, True, False, False]]
 
 
 def test_one_query_may_stand_for_several_things():
@@ -106,9 +109,8 @@ def test_one_query_may_stand_for_several_things():
 
 
 def test_stuff_alone_has_no_instances():
-    found = instance.top_instances(classes([0.6, 0.3, 0.1]), drawn(LEFT), torch.tensor([False, False]))
-    assert found.masks.shape == (0, 2, 4)
-    assert len(found.scores) == len(found.classes) == 0
+    found = instance.top_query_classes(classes([0.6, 0.3, 0.1]), torch.tensor([False, False]))
+    assert len(found.queries) == len(found.scores) == len(found.classes) == 0
 
 
 @pytest.mark.parametrize(
@@ -124,11 +126,11 @@ def test_a_mask_is_as_sure_as_its_pixels(logits, sureness):
 
 @pytest.mark.parametrize("largest", [1 << 28, 0], ids=["masks resized", "scores resized"])
 def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
-    monkeypatch.setattr(semantic, "LARGEST", largest)
+    monkeypatch.setattr(semantic, "MAX_RESIZED_VALUES", largest)
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.8, 0.1]), drawn(LEFT, ALL)
     best = semantic.classify_by_queries(scores, masks, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
-    expected = semantic.class_scores(scores, masks).max(dim=0)
+    expected = torch.stack([*semantic.class_scores(scores, masks)]).max(dim=0)
     torch.testing.assert_close(best.scores, expected.values)
     assert torch.equal(best.classes, expected.indices)
 

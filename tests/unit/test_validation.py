@@ -19,9 +19,9 @@ from seem.training.validation import (
     NUM_WORST_CASES,
     WorstCases,
     is_fully_labelled,
+    labelled_class_map,
     sample_evenly,
     score,
-    true_class_map,
 )
 from seem.vocabulary import Vocabulary
 from tiny import tiny_model, tiny_relative
@@ -39,9 +39,9 @@ def test_only_sets_that_are_labelled_all_over_are_asked_for_every_pixel(tmp_path
 def test_pixels_of_no_class_do_not_count(tmp_path):
     dataset = open_dataset(str(tiny.walls(tmp_path / "set", count=1)), "train")
     photo = dataset.images[0]
-    both = true_class_map(dataset, photo, {1: 0, 2: 1})
+    both = labelled_class_map(dataset, photo, {1: 0, 2: 1})
     assert set(np.unique(both)) == {0, 1}
-    bricks = true_class_map(dataset, photo, {1: 0})
+    bricks = labelled_class_map(dataset, photo, {1: 0})
     assert np.array_equal(bricks == IGNORED, both == 1)
 
 

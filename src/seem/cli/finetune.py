@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @takes_option_groups
 def finetune_command(
+    *,
     data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set: {SPEC}; repeatable.")],
     out: OutOption,
-    run: RunOptions,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="Model to start from: its name, a file of weights, or a run's folder.")
     ] = "nano",
@@ -58,6 +58,7 @@ def finetune_command(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", metavar=FLAG, help="Start from random weights, for comparison.")
     ] = False,
+    run: RunOptions,
 ) -> None:
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
     from seem.finetuning.processes import process_count

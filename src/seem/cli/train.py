@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -95,14 +95,13 @@ class AblationOptions(OptionGroup):
 
 @takes_option_groups
 def train_command(
+    *,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one.")],
     data: Annotated[
         list[str],
         typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set. nano: folder of the photo pack. seem: {SPEC}"),
     ],
     out: OutOption,
-    run: RunOptions,
-    ablations: AblationOptions,
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="nano: nano or a file of weights to start from. seem: model to train."),
@@ -121,6 +120,8 @@ def train_command(
     finer_masks: Annotated[
         Path | None, typer.Option(metavar="LVIS", help="seem: LVIS folder, whose masks replace coarser ones of COCO.")
     ] = None,
+    run: RunOptions,
+    ablations: AblationOptions,
 ) -> None:
     """Train a model by a recipe, from random or from given weights."""
     if recipe not in RECIPES:
@@ -229,7 +230,6 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
     """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
     from seem.data.opening import DatasetSpec
     from seem.finetuning.console import count_text, discard_line
-    from seem.loading import embedded
     from seem.recipes import nano
     from seem.training.distributed import rank_and_world_size
     from seem.training.figures import CURVES_FILE
@@ -242,17 +242,29 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
     config = nano_settings(request, from_random=model is None)
     rank, processes = rank_and_world_size()
     report_line = discard_line if run.quiet or rank > 0 else write_line
-    each_process = f" in each of {processes} processes" if processes > 1 else ""
+    each_process = ""
+    if processes > 1:
+        each_process = f" in each of {processes} processes"
     report_line(
         f"{count_text(config.steps, 'step')} of {config.batch} photos{each_process} at learning rate "
         f"{config.learning_rate:g}"
     )
-    start_file = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
-    with start_file as start:
+    with start_weights(model) as start:
         report_row = discard_line if run.quiet else print_log_row
         nano.train_nano(DatasetSpec.parse(request.data[0]).path, request.out, config, start, report_row)
     report_line(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     report_line(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")
+
+
+def start_weights(model: str | None) -> AbstractContextManager[Path | None]:
+    """Return a context with the file of the weights to start from; None: random weights."""
+    from seem.loading import embedded
+
+    if model is None:
+        return nullcontext(None)
+    if model == "nano":
+        return embedded()
+    return nullcontext(Path(model))
 
 
 def clear_nano_folder(out: Path) -> None:

@@ -244,7 +244,9 @@ def _unique_names(names: Sequence[str]) -> list[str]:
     unique = []
     for index, name in enumerate(names):
         num_before = names[:index].count(name)
-        unique.append(f"{name}-{num_before + 1}" if num_before else name)
+        if num_before:
+            name = f"{name}-{num_before + 1}"
+        unique.append(name)
     return unique
 
 

@@ -202,8 +202,7 @@ def _choose_objects(
 def _captions_in_window(image: BankedImage, window: ImageWindow) -> tuple[str, ...]:
     if window.image_fraction < _CAPTION_MIN_FRACTION or window.is_quarter_turned:
         return ()
-    captions = image.record.captions
-    return mirror_phrases(captions) if window.is_flipped else captions
+    return _mirrored_if_flipped(image.record.captions, window)
 
 
 def _phrases_in_window(
@@ -246,4 +245,8 @@ def _true_phrases(entry: BankedObject, window: ImageWindow, *, is_cut_off: bool)
         phrases = tuple(phrase for phrase in entry.record.phrases if not is_relative_phrase(phrase))
     else:
         phrases = entry.record.phrases
-    return mirror_phrases(phrases) if window.is_flipped else phrases
+    return _mirrored_if_flipped(phrases, window)
+
+
+def _mirrored_if_flipped(texts: tuple[str, ...], window: ImageWindow) -> tuple[str, ...]:
+    return mirror_phrases(texts) if window.is_flipped else texts

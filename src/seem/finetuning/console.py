@@ -50,7 +50,9 @@ def data_lines(data: TrainingData, readable_images: int) -> Iterator[str]:
     """Describe training and validation images; `readable_images` is their number with those that show no object."""
     classes = f"{count_text(len(data.classes), 'class')}{names_text(data.classes)}"
     yield f"Training: {count_text(data.num_train, 'photo')}, {classes}"
-    used = data.num_train if data.is_shared else data.num_train + data.num_validation
+    used = data.num_train
+    if not data.is_shared:
+        used += data.num_validation
     if readable_images > used:
         yield f"Not used: {count_text(readable_images - used, 'photo')} without a mask"
     if data.is_shared:
@@ -68,7 +70,9 @@ def data_lines(data: TrainingData, readable_images: int) -> Iterator[str]:
 def plan_lines(plan: Plan, network: Segmenter, num_frozen: int, peak_bytes: int) -> Iterator[str]:
     """Describe the network, the steps and the length of a run."""
     total = sum(parameters_by_part(network).values())
-    start = f"{plan.model} from random weights" if plan.scratch else plan.model
+    start = plan.model
+    if plan.scratch:
+        start += " from random weights"
     frozen = ", ".join(plan.frozen_parts) or "nothing"
     yield (
         f"{start}: {total / 1e6:.1f} M parameters, {(total - num_frozen) / 1e6:.1f} M of them are trained; "
@@ -181,8 +185,8 @@ def count_text(count: int, noun: str) -> str:
     """Word a number of things: "1 class", "2,000 photos"."""
     if count == 1:
         return f"1 {noun}"
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count:,} {plural}"
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def names_text(names: Sequence[str]) -> str:
@@ -190,5 +194,6 @@ def names_text(names: Sequence[str]) -> str:
     if not names:
         return ""
     listed = ", ".join(names[:MAX_LISTED_NAMES])
-    more = len(names) - MAX_LISTED_NAMES
-    return f" ({listed} and {more} more)" if more > 0 else f" ({listed})"
+    if len(names) > MAX_LISTED_NAMES:
+        listed += f" and {len(names) - MAX_LISTED_NAMES} more"
+    return f" ({listed})"

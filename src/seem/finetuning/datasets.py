@@ -104,7 +104,10 @@ class TrainingData:
         stuff: set[str] = set()
         for weighted in self.train:
             for category in weighted.dataset.categories.values():
-                (things if category.is_thing else stuff).add(category.text)
+                if category.is_thing:
+                    things.add(category.text)
+                else:
+                    stuff.add(category.text)
         return tuple(name for name in self.classes if name in stuff - things)
 
     @property
@@ -218,7 +221,9 @@ def hold_out(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDa
         groups.setdefault(image.sequence or f"photo {image.id}", []).append(image)
     names = sorted(groups)
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    wanted = max(1, round(VALIDATION_SHARE * len(dataset.images))) if len(names) > 1 else 0
+    wanted = 0
+    if len(names) > 1:
+        wanted = max(1, round(VALIDATION_SHARE * len(dataset.images)))
     held_out: set[int] = set()
     for index in order:
         group = groups[names[index]]

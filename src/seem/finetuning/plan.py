@@ -182,4 +182,6 @@ def full_step_interval(naming_ratio: int) -> int:
     With a smaller ratio of images for class names, fewer steps have images with prompted targets, so that the shares of
     both kinds stay those of `NAMING_RATIO`.
     """
-    return NAMING_RATIO // naming_ratio if naming_ratio > PARTIAL_NAMING_RATIO else 1
+    if naming_ratio <= PARTIAL_NAMING_RATIO:
+        return 1
+    return NAMING_RATIO // naming_ratio

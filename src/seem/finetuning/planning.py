@@ -84,7 +84,9 @@ def make_plan(
     check_checkpoint_space(request.out, network)
 
     processes = rank_and_world_size()[1]
-    naming_ratio = choose_naming_ratio(data, processes) if profile.asks_for_class_names else 0
+    naming_ratio = 0
+    if profile.asks_for_class_names:
+        naming_ratio = choose_naming_ratio(data, processes)
     bank = open_image_bank(data, size, request.out)
     sampler = profile.batch_sampler(network, bank, size, SMALLEST_BATCH, request.seed, naming_ratio)
     ablation = None if recipe is None else recipe.ablation
@@ -224,9 +226,6 @@ def make_schedule(
     """Decide how long and how fast to train; what the request leaves open is as in `base`."""
     steps = _choose_steps(request, batch * accumulate * rank_and_world_size()[1], num_images, step_seconds)
     rates = {**dict(base.rates), **dict(learning_rate_factors(dict(request.rates)))}
-    patience = request.patience
-    if patience is None:
-        patience = 0 if request.scratch else DEFAULT_PATIENCE
     return replace(
         base,
         steps=steps,
@@ -241,9 +240,16 @@ def make_schedule(
         log_every=max(1, min(20, steps // 50)),
         minutes=math.inf if request.minutes is None else TIME_LIMIT_FACTOR * request.minutes,
         validate_every=max(1, math.ceil(steps / NUM_VALIDATIONS)),
-        patience=patience,
+        patience=_choose_patience(request),
         shard=request.shard,
     )
+
+
+def _choose_patience(request: FineTuningRequest) -> int:
+    """Return after how many validations without progress a run stops; from random weights, it does not."""
+    if request.patience is not None:
+        return request.patience
+    return 0 if request.scratch else DEFAULT_PATIENCE
 
 
 def _choose_steps(request: FineTuningRequest, images_per_step: int, num_images: int, step_seconds: float) -> int:

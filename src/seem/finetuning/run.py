@@ -179,9 +179,14 @@ class FineTuningRun:
 
         state_file = out / STATE_FILE
         self.has_checkpoint = state_file.is_file()
-        self.first_step = checkpoint_step(state_file) if self.has_checkpoint else 0
-        self.history = ScoreHistory(out, self.first_step if self.has_checkpoint else -1)
-        self.board = TensorBoardLog(out, self.first_step) if self.is_first_process else None
+        self.first_step = 0
+        self.history = ScoreHistory(out, -1)
+        if self.has_checkpoint:
+            self.first_step = checkpoint_step(state_file)
+            self.history = ScoreHistory(out, self.first_step)
+        self.board: TensorBoardLog | None = None
+        if self.is_first_process:
+            self.board = TensorBoardLog(out, self.first_step)
         self.started = time.monotonic()
 
     # --- From start to result -----------------------------------------------------------------------------------------
@@ -305,8 +310,10 @@ class FineTuningRun:
         """Score the averaged weights; where nothing can be scored, later steps are better."""
         scores = self.score(network)
         log = read_log(self.out)
-        loss = {"loss": log[-1]["total"]} if log else {}
-        self.history.add(step, {**scores.parts, "score": scores.main, **loss})
+        row = {**scores.parts, "score": scores.main}
+        if log:
+            row["loss"] = log[-1]["total"]
+        self.history.add(step, row)
         if self.board is not None:
             self.board.add("validation", scores.parts, step)
         self.write_line(f"step {step}: {scores_text(scores.parts)}")

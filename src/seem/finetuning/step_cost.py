@@ -77,8 +77,10 @@ class StepTimer:
         value = float(loss.detach())
         _synchronize(self.device)
         seconds = time.perf_counter() - started
-        processor_seconds = time.process_time() - processor_started
-        return StepMeasurement(value, seconds, processor_seconds if self.device.type == "cpu" else seconds)
+        processor_seconds = seconds
+        if self.device.type == "cpu":
+            processor_seconds = time.process_time() - processor_started
+        return StepMeasurement(value, seconds, processor_seconds)
 
     def run(self, precision: Precision, batch: int, number: int = 0) -> StepMeasurement:
         """Run a step twice and return the faster: in the first, kernels are chosen and memory is allocated."""
@@ -98,8 +100,10 @@ def measure_step_cost(network: Segmenter, sampler: BatchSampler, objective: Obje
         with measure_peak_memory(timer.device) as smallest:  # later steps reuse the memory that this one allocates
             float32 = timer.run("float32", SMALLEST_BATCH)
         bfloat16 = timer.run("bfloat16", SMALLEST_BATCH)
-        precision: Precision = "bfloat16" if _is_better(bfloat16, float32) else "float32"
-        chosen = bfloat16 if precision == "bfloat16" else float32
+        precision: Precision = "float32"
+        chosen = float32
+        if _is_better(bfloat16, float32):
+            precision, chosen = "bfloat16", bfloat16
 
         largest = _largest_batch(smallest.peak, timer.device, max_batch)
         measured = _measure_largest(timer, precision, largest)
@@ -121,7 +125,9 @@ def _is_better(bfloat16: StepMeasurement, float32: StepMeasurement) -> bool:
 
 def _largest_batch(peak_bytes: int, device: torch.device, max_batch: int) -> int:
     """Estimate how many images fit into memory, where `SMALLEST_BATCH` of them take `peak_bytes`."""
-    sharing = rank_and_world_size()[1] if device.type == "cpu" else 1  # processes that share the memory
+    sharing = 1  # processes that share the memory
+    if device.type == "cpu":
+        sharing = rank_and_world_size()[1]
     batch = SMALLEST_BATCH
     while 2 * batch <= max_batch:
         needed = peak_bytes * batch * sharing
@@ -153,7 +159,8 @@ def measure_update_seconds(network: nn.Module, config: TrainConfig) -> float:
     """Measure what a step does after its gradients: clip them, update weights (here by nothing), average them."""
     device = next(network.parameters()).device
     for p in network.parameters():
-        p.grad = torch.zeros_like(p) if p.requires_grad else None
+        if p.requires_grad:
+            p.grad = torch.zeros_like(p)
     optimizer = make_optimizer(network, replace(config, learning_rate=0.0))
     average = AveragedModel(network, use_buffers=True)
     for _ in range(2):  # the first one allocates the state of the optimizer

@@ -362,7 +362,7 @@ def split_components(logits: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]
     """
     inside = logits > 0
     components = []
-    for part in connected_components(inside.cpu().numpy(), least=MIN_OBJECT_COMPONENT_RATIO):
+    for part in connected_components(inside.cpu().numpy(), min_ratio=MIN_OBJECT_COMPONENT_RATIO):
         component = torch.from_numpy(part).to(logits.device)
         # Pixels of other components get the opposite logit; what is outside of all says how the edge runs.
         components.append(torch.where(component | ~inside, logits, -logits))

@@ -232,10 +232,10 @@ class Predictor:
         self, names: list[str | None], scores: list[float], small: Float[Tensor, "n h4 w4"]
     ) -> Labels | Callable[[], Labels]:
         """Label rows by their phrases; those without are recognized when somebody reads the labels."""
-        labels = Labels.said(names, scores)
+        labels = Labels.if_complete(names, scores)
         if labels is not None:
             return labels
-        return lambda: self.recognizer.label(small).filled_by(names, scores)
+        return lambda: self.recognizer.label(small).overridden_by(names, scores)
 
     # --- References --------------------------------------------------------------------------------------------------
 

@@ -205,7 +205,9 @@ def train_nano(
     validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
     task = NanoTask(bank, config, tokenizer, device, stages)
     hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
-    validate_every = math.ceil(config.steps / NUM_VALIDATIONS) if validator.packs else 0
+    validate_every = 0
+    if validator.packs:
+        validate_every = math.ceil(config.steps / NUM_VALIDATIONS)
     try:
         trained = run_training(network, task.step, replace(config, validate_every=validate_every), out, hooks)
     finally:

@@ -51,7 +51,8 @@ class BatchSampler:
         """Draw the batch of a step, with `count` images (default: `batch_size`) and their further ones."""
         rank, _ = rank_and_world_size()
         rng = np.random.default_rng((self.seed, number, rank))
-        count = self.batch_size if count is None else count
+        if count is None:
+            count = self.batch_size
         naming = self.draw_naming_samples(number, network, count)
         full = None
         if self._is_full(number):
@@ -64,8 +65,9 @@ class BatchSampler:
         sampler = TrainingSampler(
             self.bank, size=self.size, weights=self.bank.weights, seed=self.seed, augmentation=self.augmentation
         )
-        first = self._process_step(number) * self.batch_size
-        return draw_sample_pairs(sampler, first, self.batch_size if count is None else count)
+        if count is None:
+            count = self.batch_size
+        return draw_sample_pairs(sampler, self._process_step(number) * self.batch_size, count)
 
     def draw_naming_samples(self, number: int, network: Segmenter, count: int) -> tuple[TrainingSample, ...]:
         """Draw the images of a step that are asked for class names alone, seen about as large as at inference."""
@@ -81,7 +83,9 @@ class BatchSampler:
 
     def describe(self, number: int, network: Segmenter) -> str:
         """Name the images of a step."""
-        samples = list(self.draw_samples(number)) if self._is_full(number) else []
+        samples: list[TrainingSample] = []
+        if self._is_full(number):
+            samples += self.draw_samples(number)
         samples += self.draw_naming_samples(number, network, self.batch_size)
         return describe_samples(samples)
 
@@ -116,8 +120,8 @@ def draw_sample_pairs(sampler: TrainingSampler, first: int, count: int) -> list[
     """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
     samples: list[TrainingSample] = []
     for i in range(count):
-        partner_of = samples[-1] if i % 2 else None
-        samples.append(draw_nonempty_sample(sampler, first + i, partner_of))
+        is_second = i % 2 == 1
+        samples.append(draw_nonempty_sample(sampler, first + i, samples[-1] if is_second else None))
     return samples
 
 

@@ -82,10 +82,10 @@ class PromptedTarget:
         empty = np.zeros_like(truth)
         return cls(
             truth=truth,
-            positive=empty if positive is None else positive,
-            negative=empty if negative is None else negative,
-            bounds=empty if bounds is None else bounds,
-            reference=empty if reference is None else reference,
+            positive=_first_given(positive, empty),
+            negative=_first_given(negative, empty),
+            bounds=_first_given(bounds, empty),
+            reference=_first_given(reference, empty),
             phrase=phrase,
             name=name,
         )
@@ -184,7 +184,8 @@ def visual_target(
     negative = None
     if rng.random() < mix.negative:
         wrong_points = draw_negative_points(truth, rng, allowed=valid)
-        negative = None if wrong_points is None else wrong_points.mask & valid
+        if wrong_points is not None:
+            negative = wrong_points.mask & valid
     name = sample.names[index]
     return PromptedTarget.of(
         truth,
@@ -207,6 +208,10 @@ def class_mask(sample: TrainingSample, name: str) -> Bool[np.ndarray, "s s"]:
     """Return all objects of a class as one mask."""
     rows = [other == name for other in sample.names]
     return np.asarray(sample.masks[rows].any(axis=0))
+
+
+def _first_given(mask: Bool[np.ndarray, "s s"] | None, default: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+    return default if mask is None else mask
 
 
 def _empty_mask(sample: TrainingSample) -> Bool[np.ndarray, "s s"]:

@@ -72,8 +72,8 @@ class ValidationScores:
     @property
     def main(self) -> float:
         """The one number that training follows: the mean of the scores that were taken."""
-        values = list(self.parts.values())
-        return sum(values) / len(values) if values else math.nan
+        mean = _mean(list(self.parts.values()))
+        return math.nan if mean is None else mean
 
 
 def score(
@@ -149,9 +149,9 @@ def score_semantic(
     vocabulary = vocabulary_from_categories(named)
     metric = SemanticIou(len(named))
     for record in records:
-        truth = true_class_map(dataset, record, class_of_category)
+        truth = labelled_class_map(dataset, record, class_of_category)
         results = model.encode(dataset.pixels(record)).semantic(vocabulary)
-        predicted = predicted_class_map(results.category_ids.tolist(), results.iter_masks(), vocabulary, record.hw)
+        predicted = paint_class_map(results.category_ids.tolist(), results.iter_masks(), vocabulary, record.hw)
         metric.update(predicted, truth)
         is_judged = truth != IGNORED
         for k in np.unique(truth[is_judged]).tolist():
@@ -160,7 +160,7 @@ def score_semantic(
     return metric.compute().mean_iou
 
 
-def true_class_map(
+def labelled_class_map(
     dataset: Dataset, record: ImageRecord, class_of_category: Mapping[int, int]
 ) -> Int64[np.ndarray, "h w"]:
     """Return the class index of every pixel; `IGNORED` where there is no label."""
@@ -173,7 +173,7 @@ def true_class_map(
     return truth if void is None else np.where(void, IGNORED, truth)
 
 
-def predicted_class_map(
+def paint_class_map(
     ids: Sequence[int], masks: Iterable[Bool[np.ndarray, "h w"]], vocabulary: Vocabulary, hw: tuple[int, int]
 ) -> Int64[np.ndarray, "h w"]:
     """Return the class index of every pixel from one mask for each category id; class 0 where there is no mask."""

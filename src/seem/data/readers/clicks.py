@@ -109,8 +109,8 @@ def _read_mask(
     if not has_ignored:
         return grey > 0, np.zeros(hw, bool)
     # boundary_GT and masks go up to 255, but some copies hold 0 and 1
-    is_object = grey > 0 if grey.max() == 1 else grey > _IGNORED_VALUE
-    return is_object, grey == _IGNORED_VALUE
+    threshold = 0 if grey.max() == 1 else _IGNORED_VALUE
+    return grey > threshold, grey == _IGNORED_VALUE
 
 
 def _has_ignored_pixels(mask: Path) -> bool:

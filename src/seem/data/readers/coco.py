@@ -80,7 +80,7 @@ class CocoFiles:
 def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of a COCO set; one part called `ALL_SPLIT` if it is not divided, none if it is no COCO set."""
     if path.is_file():
-        return {ALL_SPLIT: _files_around(path)} if path.suffix == ".json" else {}
+        return _undivided(path) if path.suffix == ".json" else {}
     parts = _find_named_parts(path, ("instances", "panoptic", "captions")) or _find_exported_parts(path)
     if set(parts) == {"default"}:
         return {ALL_SPLIT: parts["default"]}
@@ -88,7 +88,7 @@ def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
         return parts
     file = _find_annotation_file(path)
     if file is not None:
-        return {ALL_SPLIT: _files_around(file)}
+        return _undivided(file)
     file = _find_annotation_file(path / "annotations")
     if file is not None:
         return {ALL_SPLIT: CocoFiles("COCO file", file, folders=(path / "images", path))}
@@ -99,8 +99,9 @@ def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of an LVIS set."""
     if not path.is_file():
         return _find_named_parts(path, ("lvis",))
-    is_lvis = path.suffix == ".json" and path.name.startswith("lvis")
-    return {ALL_SPLIT: _files_around(path)} if is_lvis else {}
+    if path.suffix != ".json" or not path.name.startswith("lvis"):
+        return {}
+    return _undivided(path)
 
 
 def looks_like_coco(file: Path) -> bool:
@@ -156,7 +157,9 @@ def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
     """Find folders that hold images and one annotation file each, as labelling services export them."""
     parts = {}
     for folder in sorted(path.glob("*/")):
-        file = None if folder.name in ("annotations", "images") else _find_annotation_file(folder)
+        if folder.name in ("annotations", "images"):
+            continue
+        file = _find_annotation_file(folder)
         if file is not None:
             parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
     return parts
@@ -174,10 +177,11 @@ def _find_annotation_file(folder: Path) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def _files_around(file: Path) -> CocoFiles:
+def _undivided(file: Path) -> dict[str, CocoFiles]:
+    """Return the one part of a set that is a single file; its images are beside or above it."""
     home = file.parent
     folders = (home / "images", home, home.parent / "images", home / file.stem)
-    return CocoFiles("COCO file", file, folders=folders)
+    return {ALL_SPLIT: CocoFiles("COCO file", file, folders=folders)}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------

@@ -121,7 +121,10 @@ def image_file_name(row: Row) -> str:
     if isinstance(row.get("file_name"), str):
         return str(row["file_name"]).replace("\\", "/")  # written on Windows
     address = row.get("coco_url")
-    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else ""
+    if not isinstance(address, str):
+        return ""
+    folder_and_name = address.split("/")[-2:]
+    return "/".join(folder_and_name)
 
 
 def image_row_hw(row: Row, path: Path) -> tuple[int, int]:
@@ -258,7 +261,9 @@ def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPoly
 
 def texts_of(value: Any) -> list[str]:
     """Return a list of texts, empty for anything else."""
-    return [str(text) for text in value] if isinstance(value, (list, tuple)) else []
+    if not isinstance(value, (list, tuple)):
+        return []
+    return list(map(str, value))
 
 
 def _where(row: Row, image: ImageRecord) -> str:

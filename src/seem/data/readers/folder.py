@@ -117,7 +117,9 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
     """Find the folders of images and masks of every part; one part called `ALL_SPLIT` if the set is not divided."""
     parts = {}
     for folder in list_folders(path):
-        pair = _find_pair(folder) if folder.name in _KNOWN_SPLITS else None
+        if folder.name not in _KNOWN_SPLITS:
+            continue
+        pair = _find_pair(folder)
         if pair is not None:
             parts[folder.name] = pair
     undivided = _find_pair(path)
@@ -134,7 +136,9 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
     """Find a folder of images and one of masks, if there is just one of each."""
     images = [path / name for name in _IMAGE_FOLDERS if (path / name).is_dir()]
     masks = [path / name for name in _MASK_FOLDERS if list_images(path / name, deep=True)]
-    return (images[0], masks[0]) if len(images) == 1 and len(masks) == 1 else None
+    if len(images) != 1 or len(masks) != 1:
+        return None
+    return images[0], masks[0]
 
 
 def _find_map(mask_folder: Path, stem: str) -> Path | None:

@@ -245,7 +245,9 @@ class _ShardReader:
             ids = rgb_to_ids(_decode_png(members[_PANOPTIC].read()).astype(np.int32))
             segments = self._parse_segments(record["segments"], ids)
             return LabelMap(ids, segments, semantic, void, is_partition=True)
-        return None if semantic is None else LabelMap(np.zeros(image.hw, np.int32), (), semantic, void)
+        if semantic is None:
+            return None
+        return LabelMap(np.zeros(image.hw, np.int32), (), semantic, void)
 
     def complete_names(self, image: ImageRecord) -> frozenset[str]:
         return frozenset(self._records(image)["complete"])

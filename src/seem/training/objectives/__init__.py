@@ -41,8 +41,10 @@ def objective_for(
         count_objects: turns the number of objects in this process's batch into what the losses of their masks are
             divided by (published objective).
     """
-    if network.mask_refiner is not None:
-        return DenseObjective(PhraseTokenizer(tokenizer))
-    templated = network.config.text.templates == "all"
-    config = PublishedConfig(ablation=ablation or Ablation())
-    return QueryObjective(TemplatedTokenizer(tokenizer, templated), config, count_objects)
+    match network.kind.name:
+        case "dense":
+            return DenseObjective(PhraseTokenizer(tokenizer))
+        case "query":
+            templated = network.config.text.templates == "all"
+            config = PublishedConfig(ablation=ablation or Ablation())
+            return QueryObjective(TemplatedTokenizer(tokenizer, templated), config, count_objects)

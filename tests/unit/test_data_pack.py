@@ -21,13 +21,13 @@ def rectangle(hw, x0, y0, x1, y1):
     return mask
 
 
-def annotation(number, photo, category, mask, **more):
+def annotation(number, image, category, mask, **more):
     code = rle.encode(np.asfortranarray(mask))
     x, y, w, h = rle.toBbox(code).tolist()
     code["counts"] = code["counts"].decode()
     row = {
         "id": number,
-        "image_id": photo,
+        "image_id": image,
         "category_id": category,
         "segmentation": code,
         "bbox": [x, y, w, h],
@@ -74,9 +74,9 @@ def write_set(root: Path, name: str = "coco_full", **labelled) -> Path:
 
 def test_records_hold_what_the_file_says(tmp_path):
     pack = Pack.open(write_set(tmp_path), "train")
-    assert [photo.id for photo in pack] == [1, 2]
-    photo = pack.images[0]
-    assert (photo.hw, photo.labelled, photo.source, photo.captions) == (
+    assert [image.id for image in pack] == [1, 2]
+    image = pack.images[0]
+    assert (image.hw, image.labelled, image.source, image.captions) == (
         (20, 30),
         "instances",
         "coco_full",
@@ -93,7 +93,7 @@ def test_records_hold_what_the_file_says(tmp_path):
     assert (grass.category.text, grass.category.is_thing) == ("grass", False)
     assert crowd.is_group
     assert pack.categories[4].text == ""
-    assert pack.pixels(photo)[0, 0].tolist() == [200, 10, 10]
+    assert pack.pixels(image)[0, 0].tolist() == [200, 10, 10]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_complete_names_follow_what_is_labelled(tmp_path, labelled, expected):
     assert pack.complete_names(pack.images[0]) == expected
 
 
-def test_a_mixed_set_is_complete_only_for_the_classes_of_the_photo_s_source(tmp_path):
+def test_a_mixed_set_is_complete_only_for_the_classes_of_the_image_s_source(tmp_path):
     pack = Pack.open(write_set(tmp_path, source_set="garden"), "train")
     assert pack.complete_names(pack.images[0]) == {"square", "grass"}
 
@@ -191,15 +191,15 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "other size", "no photo"])
-def test_a_bad_photo_is_named(tmp_path, damage):
+def test_a_bad_image_is_named(tmp_path, damage):
     folder = write_set(tmp_path)
-    photo = folder / "images" / "2.png"
+    image = folder / "images" / "2.png"
     if damage == "missing":
-        photo.unlink()
+        image.unlink()
     elif damage == "other size":
-        Image.new("RGB", (7, 5)).save(photo)
+        Image.new("RGB", (7, 5)).save(image)
     else:
-        photo.write_bytes(b"no photo")
+        image.write_bytes(b"no photo")
     pack = Pack.open(folder)
     with pytest.raises(PackError, match=r"2\.png"):
         pack.pixels(pack.images[1])
@@ -207,15 +207,15 @@ def test_a_bad_photo_is_named(tmp_path, damage):
         ImageBank.load(tmp_path)
 
 
-def test_research_sets_and_unlicensed_photos_are_not_trainable(tmp_path):
+def test_research_sets_and_unlicensed_images_are_not_trainable(tmp_path):
     for name in ("camvid", "carparts", "bsds500", "duts"):
         write_set(tmp_path, name)
     write_set(tmp_path, "open_mix", license_group="C")
     sets = Pack.trainable(tmp_path)
     assert [entry.name for entry in sets] == ["duts", "open_mix"]
     duts, mix = ((entry, Pack.open(entry.path, "all")) for entry in sets)
-    assert [duts[0].admits(photo) for photo in duts[1]] == [True, True, False]
-    assert not any(mix[0].admits(photo) for photo in mix[1])
+    assert [duts[0].admits(image) for image in duts[1]] == [True, True, False]
+    assert not any(mix[0].admits(image) for image in mix[1])
     with pytest.raises(PackError, match="camvid"):
         ImageBank.load(tmp_path, sets=["camvid"])
 
@@ -225,7 +225,7 @@ def test_a_folder_without_sets_is_refused(tmp_path):
         Pack.trainable(tmp_path)
 
 
-def test_bank_shrinks_photos_and_masks_together(tmp_path):
+def test_bank_shrinks_images_and_masks_together(tmp_path):
     write_set(tmp_path)
     bank = ImageBank.load(tmp_path, longest_side=30)
     small, halved = bank[0], bank[1]
@@ -276,11 +276,11 @@ def test_coco_full_validation_has_the_agreed_objects(shared, things_only, count)
     assert len(validation_objects(Pack.open(shared / "data" / "coco_full", "val"), things_only=things_only)) == count
 
 
-def test_trainable_photos_of_the_real_pack_are_counted(shared):
+def test_trainable_images_of_the_real_pack_are_counted(shared):
     sets = {entry.name: entry for entry in Pack.trainable(shared / "data")}
     assert len(sets) == 8
     counts = {
-        name: sum(sets[name].admits(photo) for photo in Pack.open(sets[name].path, "all"))
+        name: sum(sets[name].admits(image) for image in Pack.open(sets[name].path, "all"))
         for name in ("coco_full", "davis2016", "ccp", "open_mix")
     }
     assert counts == {
@@ -293,12 +293,12 @@ def test_trainable_photos_of_the_real_pack_are_counted(shared):
 
 def test_panoptic_segments_equal_their_annotations(shared):
     pack = Pack.open(shared / "data" / "coco_full", "val")
-    photo = next(photo for photo in pack if photo.panoptic_path is not None)
-    truth = pack.panoptic(photo)
+    image = next(image for image in pack if image.panoptic_path is not None)
+    truth = pack.panoptic(image)
     assert truth is not None
-    assert len(pack.complete_names(photo)) >= 130
+    assert len(pack.complete_names(image)) >= 130
     areas = {(segment.category.id, int((truth.ids == segment.id).sum())) for segment in truth.segments}
-    assert areas == {(entry.category.id, entry.area) for entry in pack.objects[photo.id]}
+    assert areas == {(entry.category.id, entry.area) for entry in pack.objects[image.id]}
 
 
 def test_regions_are_asked_for_where_a_set_knows_no_things(tmp_path):
@@ -306,11 +306,11 @@ def test_regions_are_asked_for_where_a_set_knows_no_things(tmp_path):
     file = folder / "annotations.json"
     document = json.loads(file.read_text())
     with_things = Pack.open(folder)
-    assert all(r.category.is_thing for photo in with_things for r in promptable_objects(with_things, photo, 0.0))
+    assert all(r.category.is_thing for image in with_things for r in promptable_objects(with_things, image, 0.0))
     for category in document["categories"]:
         category["isthing"] = 0
     file.write_text(json.dumps(document))
     without = Pack.open(folder)
-    asked = [record for photo in without for record in promptable_objects(without, photo, 0.0)]
-    assert asked == [r for photo in without for r in without.objects[photo.id] if not r.is_group]
+    asked = [record for image in without for record in promptable_objects(without, image, 0.0)]
+    assert asked == [r for image in without for r in without.objects[image.id] if not r.is_group]
     assert len(asked) > 0

@@ -42,28 +42,28 @@ def banked(number, name, box, phrases=(), *, is_crowd=False, source="template", 
     return BankedObject(record, box, np.full((y1 - y0, x1 - x0), 255, np.uint8), float((x1 - x0) * (y1 - y0)))
 
 
-def photo(*objects, set_name="coco_full", complete=("square", "kite"), captions=("A red square on the left.",)):
+def banked_image(*objects, set_name="coco_full", complete=("square", "kite"), captions=("A red square on the left.",)):
     """Paint a grey photo of 60 x 90 with a red square at the left and a blue one at the right."""
-    image = np.full((60, 90, 3), 128, np.uint8)
-    image[20:40, 10:30], image[20:40, 60:80] = RED, BLUE
+    pixels = np.full((60, 90, 3), 128, np.uint8)
+    pixels[20:40, 10:30], pixels[20:40, 60:80] = RED, BLUE
     record = ImageRecord(
         1, set_name, Path("x.jpg"), (60, 90), "train", "instances", set_name, "", captions, None, None, "", None
     )
     kept = tuple(entry for entry in objects if not entry.record.is_group)
     groups = tuple(entry for entry in objects if entry.record.is_group)
-    return BankedImage(record, image, kept, groups, frozenset(complete))
+    return BankedImage(record, pixels, kept, groups, frozenset(complete))
 
 
 LEFT = banked(10, "square", (10, 20, 30, 40), ("the square on the left", "the red square"))
 RIGHT = banked(11, "square", (60, 20, 80, 40), ("the square on the right",))
-TWO = photo(LEFT, RIGHT)
+TWO = banked_image(LEFT, RIGHT)
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_a_plain_photo_fills_the_canvas_from_the_upper_left():
+def test_a_plain_image_fills_the_canvas_from_the_upper_left():
     sample = augment(TWO, 90, rng(), PLAIN)
     assert sample.valid_hw == (60, 90)
     assert np.array_equal(sample.image[:, :60].transpose(1, 2, 0), TWO.image)
@@ -82,7 +82,7 @@ def test_a_flip_swaps_places_and_words():
     assert sample.captions == ("A red square on the right.",)
 
 
-def test_a_quarter_turn_lays_the_photo_on_either_side_and_says_nothing_of_sides():
+def test_a_quarter_turn_lays_the_image_on_either_side_and_says_nothing_of_sides():
     turned = {}
     for seed in range(12):
         sample = augment(TWO, 90, rng(seed), replace(PLAIN, p_quarter=1.0))
@@ -96,7 +96,7 @@ def test_a_quarter_turn_lays_the_photo_on_either_side_and_says_nothing_of_sides(
         assert sample.phrases == ((), ())
         assert sample.captions == ()
     assert set(turned) == {1, 3}
-    alone = augment(photo(LEFT), 90, rng(), replace(PLAIN, p_quarter=1.0))
+    alone = augment(banked_image(LEFT), 90, rng(), replace(PLAIN, p_quarter=1.0))
     assert alone.phrases == (("the square",),)  # still true
 
 
@@ -105,10 +105,10 @@ def test_masks_stay_on_their_pixels_under_every_geometry(size):
     how = Augmentation(p_colour=0, p_hue=0, p_grey=0, p_blur=0, p_jpeg=0, p_rotate=0.7, p_quarter=0.3)
     for seed in range(60):
         sample = augment(TWO, size, rng(seed), how)
-        image = sample.image.astype(int)
+        pixels = sample.image.astype(int)
         for mask, number in zip(sample.masks, sample.object_ids, strict=True):
             channel, other = (0, 2) if number == 10 else (2, 0)
-            coloured = (image[channel] > 150) & (image[other] < 100)
+            coloured = (pixels[channel] > 150) & (pixels[other] < 100)
             either = (mask | coloured).sum()
             edge = 6 * either**0.5 + 8  # resampling and thresholds may move the border by a bank pixel or so
             assert (mask ^ coloured).sum() <= edge, f"seed {seed}"
@@ -116,7 +116,7 @@ def test_masks_stay_on_their_pixels_under_every_geometry(size):
         assert not sample.masks[:, :, sample.valid_hw[1] :].any()
 
 
-def test_published_jitter_shows_photos_from_a_tenth_to_twice_the_canvas():
+def test_published_jitter_shows_images_from_a_tenth_to_twice_the_canvas():
     samples = [augment(TWO, 90, rng(seed), Augmentation.published()) for seed in range(80)]
     shares = np.array([max(sample.valid_hw) / 90 for sample in samples])
     assert 0.1 <= shares.min() < 0.2
@@ -131,7 +131,7 @@ def test_published_jitter_shows_photos_from_a_tenth_to_twice_the_canvas():
 
 def test_zoom_keeps_its_object_whole():
     for seed in range(40):
-        sample = augment(photo(LEFT), 100, rng(seed), replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 2.0)))
+        sample = augment(banked_image(LEFT), 100, rng(seed), replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 2.0)))
         visible = sample.masks[0].sum() / (400 * (100 / max(33.4, 20 * 1.2)) ** 2)
         assert sample.masks[0].any()
         assert visible <= 1.1
@@ -156,7 +156,7 @@ def test_a_crop_drops_phrases_that_it_makes_untrue():
 
 def test_names_out_of_sight_are_absent_and_crowds_are_present():
     crowd = banked(12, "kite", (40, 0, 50, 10), is_crowd=True)
-    sample = augment(photo(LEFT, RIGHT, crowd), 90, rng(), PLAIN)
+    sample = augment(banked_image(LEFT, RIGHT, crowd), 90, rng(), PLAIN)
     assert sample.names == ("square", "square")
     assert sample.ignore[0:10, 40:50].all()
     assert sample.ignore.sum() == 100
@@ -167,7 +167,7 @@ def test_names_out_of_sight_are_absent_and_crowds_are_present():
 
 def test_specks_are_ignored_but_not_absent():
     speck = banked(13, "kite", (5, 5, 7, 7))
-    sample = augment(photo(LEFT, speck), 90, rng(), PLAIN)
+    sample = augment(banked_image(LEFT, speck), 90, rng(), PLAIN)
     assert sample.names == ("square",)
     assert sample.ignore[5:7, 5:7].all()
     assert "kite" not in sample.absent_names
@@ -180,17 +180,17 @@ def test_too_many_objects_are_thinned_out_into_ignored_pixels():
     assert not (sample.ignore & sample.masks[0]).any()
 
 
-def test_a_photo_without_objects_is_a_sample_without_masks():
+def test_an_image_without_objects_is_a_sample_without_masks():
     for seed in range(5):
-        sample = augment(photo(), 64, rng(seed), Augmentation())
+        sample = augment(banked_image(), 64, rng(seed), Augmentation())
         assert sample.masks.shape == (0, 64, 64)
         assert sample.phrases == ()
         assert choose_objects(sample, 3, rng()).size == 0
 
 
 def bank():
-    other = photo(LEFT, set_name="duts")
-    return ImageBank([TWO, photo(RIGHT), other])
+    other = banked_image(LEFT, set_name="duts")
+    return ImageBank([TWO, banked_image(RIGHT), other])
 
 
 def test_an_index_always_gives_the_same_sample():
@@ -221,12 +221,12 @@ def test_a_window_about_a_class_keeps_an_object_of_it():
     kite = banked(12, "kite", (60, 20, 80, 40))
     how = replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 1.3), max_enlargement=9.0)
     for seed in range(20):
-        assert "kite" in augment(photo(LEFT, kite), 90, rng(seed), how, "kite").names
-        assert augment(photo(LEFT), 90, rng(seed), how, "kite").names == ("square",)  # shows none
-    nameless = photo(LEFT, banked(13, "", (60, 20, 80, 40)))
+        assert "kite" in augment(banked_image(LEFT, kite), 90, rng(seed), how, "kite").names
+        assert augment(banked_image(LEFT), 90, rng(seed), how, "kite").names == ("square",)  # shows none
+    nameless = banked_image(LEFT, banked(13, "", (60, 20, 80, 40)))
     seen = {augment(nameless, 90, rng(seed), how).names for seed in range(20)}
     assert {("square",), ("",)} <= seen  # asked about nothing, it keeps what has a name as often as what has none
-    both = ImageBank([photo(LEFT, kite), photo(LEFT)])
+    both = ImageBank([banked_image(LEFT, kite), banked_image(LEFT)])
     sampler = TrainingSampler(both, size=90, augmentation=how)
     assert all("kite" in sampler.of_class("kite", index).names for index in range(10))
     assert all("kite" in sampler.partner(replace(sampler[0], names=("kite",)), index).names for index in range(10))
@@ -235,7 +235,7 @@ def test_a_window_about_a_class_keeps_an_object_of_it():
 def test_chosen_objects_are_balanced_by_class_and_not_tiny():
     windows = [banked(20 + i, "window", (4 * i, 0, 4 * i + 3, 5)) for i in range(20)]
     speck = banked(50, "ant", (0, 50, 4, 53))
-    sample = augment(photo(*windows, LEFT, speck), 90, rng(), replace(PLAIN, min_visible=1))
+    sample = augment(banked_image(*windows, LEFT, speck), 90, rng(), replace(PLAIN, min_visible=1))
     picks = [choose_objects(sample, 1, rng(seed), min_area=0.0025)[0] for seed in range(200)]
     names = [sample.names[row] for row in picks]
     assert 70 < names.count("square") < 130
@@ -246,7 +246,7 @@ def test_chosen_objects_are_balanced_by_class_and_not_tiny():
 
 def test_chosen_objects_can_be_things_only():
     lawn = banked(60, "grass", (0, 45, 90, 60), is_thing=False)
-    sample = augment(photo(LEFT, lawn), 90, rng(), PLAIN)
+    sample = augment(banked_image(LEFT, lawn), 90, rng(), PLAIN)
     assert [sample.names[row] for row in choose_objects(sample, 5, rng(), things_only=True)] == ["square"]
 
 
@@ -277,9 +277,9 @@ def pasted(sample, donor, seed=0, **how):
     return paste_object(sample, donor, rng(seed), **how)
 
 
-def test_a_thing_of_another_photo_stands_in_front():
-    sample = augment(photo(LEFT), 90, rng(), PLAIN)
-    donor = replace(augment(photo(RIGHT), 90, rng(), PLAIN), names=("kite",))
+def test_a_thing_of_another_image_stands_in_front():
+    sample = augment(banked_image(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(banked_image(RIGHT), 90, rng(), PLAIN), names=("kite",))
     places = set()
     for seed in range(12):
         joined = pasted(sample, donor, seed)
@@ -302,7 +302,7 @@ def test_a_thing_of_another_photo_stands_in_front():
 
 
 def test_the_class_that_was_asked_for_is_pasted_before_others():
-    sample = augment(photo(LEFT), 90, rng(), PLAIN)
+    sample = augment(banked_image(LEFT), 90, rng(), PLAIN)
     donor = replace(augment(TWO, 90, rng(), PLAIN), names=("square", "kite"))
     assert {pasted(sample, donor, seed, about="kite").names[-1] for seed in range(8)} == {"kite"}
     assert {pasted(sample, donor, seed).names[-1] for seed in range(8)} == {"square", "kite"}
@@ -310,8 +310,8 @@ def test_the_class_that_was_asked_for_is_pasted_before_others():
 
 
 def test_what_is_covered_is_smaller_or_gone():
-    sample = augment(photo(LEFT), 90, rng(), PLAIN)
-    donor = replace(augment(photo(RIGHT), 90, rng(), PLAIN), names=("kite",))
+    sample = augment(banked_image(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(banked_image(RIGHT), 90, rng(), PLAIN), names=("kite",))
     hidden = [pasted(sample, donor, seed, min_visible=401) for seed in range(3)]
     assert [joined.names for joined in hidden] == [("kite",)] * 3
     assert all((joined.ignore | joined.masks[-1])[sample.masks[0]].all() for joined in hidden)
@@ -328,6 +328,6 @@ def test_what_is_covered_is_smaller_or_gone():
     ],
 )
 def test_nothing_is_pasted_that_does_not_fit(change):
-    sample = augment(photo(LEFT), 90, rng(), PLAIN)
-    donor = replace(augment(photo(RIGHT), 90, rng(), PLAIN), **change)
+    sample = augment(banked_image(LEFT), 90, rng(), PLAIN)
+    donor = replace(augment(banked_image(RIGHT), 90, rng(), PLAIN), **change)
     assert pasted(sample, donor) is sample
