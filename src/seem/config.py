@@ -175,7 +175,7 @@ class SegmenterConfig:
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     presence_midpoint: float = 0.0
-    """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
+    """Probability of the best cells from which a thing is rather present than not (`inference/presence.py`); dense models."""
     reference_peak_ratio: float | None = None
     """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
 

@@ -156,10 +156,12 @@ PUBLISHED_PROFILE = replace(
 
 def profile_for(network: Segmenter, *, by_published_recipe: bool = False) -> FineTuningProfile:
     """Return how models of a network's kind are fine-tuned; `ValueError` if there is no published recipe for it."""
-    if network.text_embedding_head is not None:
-        if by_published_recipe:
+    match network.kind.name:
+        case "query":
+            return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE
+        case "dense" if not by_published_recipe:
+            return DENSE_PROFILE
+        case "dense":
             raise ValueError(
                 "The recipe 'seem' trains models of the SEEM family; for nano: seem train nano, or seem finetune."
             )
-        return DENSE_PROFILE
-    return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE
