@@ -28,7 +28,9 @@ from seem.training.targets import PromptMix
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")
 """Parts of the network that SEEM froze."""
 
-QUERY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # the published objective draws phrases itself
+QUERY_MIX = PromptMix(
+    text=0.0, text_and_visual=0.0, reference=0.0
+)  # the published objective draws phrases itself
 PUBLISHED_MIX = replace(QUERY_MIX, negative=0.0, habits=PUBLISHED_STROKES, repeat_objects=False)
 
 DENSE_CONFIG = DenseConfig(objects=0.0, object_names=0.0)
@@ -102,7 +104,13 @@ class FineTuningProfile:
         return replace(self.config, optimizer="adamw") if shard else self.config
 
     def batch_sampler(
-        self, network: Segmenter, bank: ImageBank, size: int, batch: int, seed: int, naming_ratio: int
+        self,
+        network: Segmenter,
+        bank: ImageBank,
+        size: int,
+        batch: int,
+        seed: int,
+        naming_ratio: int,
     ) -> BatchSampler:
         """Return the sampler of training batches; polygons are drawn as the network reads them."""
         habits = replace(self.prompt_mix.habits, polygon_rule=network.config.polygon_rule)

@@ -45,14 +45,18 @@ class MaskRefiner(nn.Module):
         self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
         self.middle = nn.Conv2d(middle, middle, 3, padding=1)
         self.to_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList(nn.Conv2d(coarse, coarse, 3, padding=d, dilation=d) for d in (1, 2))
+        self.coarse = nn.ModuleList(
+            nn.Conv2d(coarse, coarse, 3, padding=d, dilation=d) for d in (1, 2)
+        )
         self.up_middle = nn.Conv2d(coarse, middle, 1)
         self.join_middle = nn.Conv2d(middle, middle, 3, padding=1)
         self.up_fine = nn.Conv2d(middle, fine, 1)
         self.join_fine = nn.Conv2d(fine, fine, 3, padding=1)
         self.mask = nn.Conv2d(fine, 4, 3, padding=1)
         quality_inputs = 2 * coarse + query_dim + coarse + 2
-        self.quality = nn.Sequential(nn.Linear(quality_inputs, coarse), nn.ReLU(), nn.Linear(coarse, 1))
+        self.quality = nn.Sequential(
+            nn.Linear(quality_inputs, coarse), nn.ReLU(), nn.Linear(coarse, 1)
+        )
 
     def forward(
         self,
@@ -67,7 +71,9 @@ class MaskRefiner(nn.Module):
         batch, objects = maps.shape[:2]
         flat_queries = queries.flatten(0, 1)
         biases = self.from_query(flat_queries)[:, :, None, None]
-        bias_fine, bias_coarse = biases.split((self.fine.in_channels, self.up_middle.in_channels), dim=1)
+        bias_fine, bias_coarse = biases.split(
+            (self.fine.in_channels, self.up_middle.in_channels), dim=1
+        )
         image_part = self.from_features(mask_features)[:, None]
         object_part = torch.unflatten(self.from_maps(maps.flatten(0, 1)), 0, (batch, objects))
         x = F.relu((image_part + object_part).flatten(0, 1) + bias_fine)
@@ -77,14 +83,23 @@ class MaskRefiner(nn.Module):
         stride16 = F.relu(self.to_coarse(stride8) + bias_coarse)
         for convolution in self.coarse:
             stride16 = stride16 + F.relu(convolution(stride16))
-        x = stride8 + F.interpolate(self.up_middle(stride16), size=stride8.shape[-2:], mode="nearest")
+        x = stride8 + F.interpolate(
+            self.up_middle(stride16), size=stride8.shape[-2:], mode="nearest"
+        )
         stride8 = x + F.relu(self.join_middle(x))
         x = stride4 + F.interpolate(self.up_fine(stride8), size=stride4.shape[-2:], mode="nearest")
         stride4 = x + F.relu(self.join_fine(x))
         logits = F.pixel_shuffle(self.mask(stride4), 2)[:, 0]
         inside_mean, statistics = mask_statistics(logits, stride16)
         quality_input = torch.cat(
-            (stride16.mean(dim=(2, 3)), stride16.amax(dim=(2, 3)), flat_queries, inside_mean, statistics), dim=1
+            (
+                stride16.mean(dim=(2, 3)),
+                stride16.amax(dim=(2, 3)),
+                flat_queries,
+                inside_mean,
+                statistics,
+            ),
+            dim=1,
         )
         quality = self.quality(quality_input)[:, 0]
         return RefinedMasks(

@@ -21,7 +21,9 @@ class TextEmbeddingHead(nn.Module):
     zero, decides where it ends and what is thinner than a cell.
     """
 
-    def __init__(self, dims: tuple[int, ...], text_dim: int, hidden: int = 128, fine: int = 64) -> None:
+    def __init__(
+        self, dims: tuple[int, ...], text_dim: int, hidden: int = 128, fine: int = 64
+    ) -> None:
         super().__init__()
         finest, *coarser = dims
         self.reads = nn.ModuleList(nn.Conv2d(dim, hidden, 1) for dim in coarser)

@@ -39,7 +39,11 @@ from seem.training.objectives.class_names import (
     prompt_name_loss,
 )
 from seem.training.objectives.dense_config import DenseConfig
-from seem.training.objectives.dense_masks import add_correction_clicks, coarse_mask_loss, refined_mask_losses
+from seem.training.objectives.dense_masks import (
+    add_correction_clicks,
+    coarse_mask_loss,
+    refined_mask_losses,
+)
 from seem.training.objectives.object_queries import object_query_loss
 from seem.training.phrases import PhraseTokenizer, phrase_tokens_by_object
 
@@ -100,7 +104,11 @@ class DenseObjective:
 
 
 def full_step_loss(
-    model: Segmenter, batch: TrainingBatch, tokenizer: PhraseTokenizer, config: DenseConfig, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    tokenizer: PhraseTokenizer,
+    config: DenseConfig,
+    rng: np.random.Generator,
 ) -> StepLoss:
     """Return the loss of a batch with prompted targets, over several rounds of simulated clicks."""
     image = model.encode_image(batch.images)
@@ -123,7 +131,9 @@ def full_step_loss(
         if has_gradient:
             losses.append(_round_losses(model, output, batch, texts.names))
             if output.decoder.object is not None:
-                object_loss = object_query_loss(model, image, output.decoder.object, batch, texts.names, config, rng)
+                object_loss = object_query_loss(
+                    model, image, output.decoder.object, batch, texts.names, config, rng
+                )
         if not is_last:
             previous = output.refined.logits.detach().float()
             add_correction_clicks(previous, batch, positive, negative)
@@ -142,7 +152,11 @@ def full_step_loss(
 
 
 def text_prompt_loss(
-    model: Segmenter, batch: TrainingBatch, tokenizer: PhraseTokenizer, config: DenseConfig, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    tokenizer: PhraseTokenizer,
+    config: DenseConfig,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Return the loss of a batch prompted by phrases and references alone, in one round.
 
@@ -156,7 +170,9 @@ def text_prompt_loss(
     output = run_round(model, image, marks, prompts, initial_masks(batch), VISUAL)
     refined = refined_mask_losses(output.refined, batch)
     coarse = coarse_mask_loss(output.coarse, batch)
-    masks = config.refined * refined.mask + config.coarse * coarse + config.quality * refined.quality
+    masks = (
+        config.refined * refined.mask + config.coarse * coarse + config.quality * refined.quality
+    )
     naming = _cell_and_object_name_loss(model, image.text_map, batch.samples, texts.names, config)
     return config.text_prompts * masks + naming
 
@@ -203,7 +219,11 @@ class StepTexts:
 
 
 def encode_texts(
-    model: Segmenter, batch: TrainingBatch, tokenizer: PhraseTokenizer, config: DenseConfig, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    tokenizer: PhraseTokenizer,
+    config: DenseConfig,
+    rng: np.random.Generator,
 ) -> StepTexts:
     """Encode the class names and phrases of a step, each once."""
     names = choose_class_names(batch.samples, config.num_negatives, rng)
@@ -235,7 +255,8 @@ def encode_semantic_prompts(
         return SemanticPrompts(tokens, None, vectors)
     partners = _partner_indices(len(phrases), batch.reference.device)
     pixels = PixelFeatures(
-        image.pixels.mask_features[partners], tuple(level[partners] for level in image.pixels.levels)
+        image.pixels.mask_features[partners],
+        tuple(level[partners] for level in image.pixels.levels),
     )
     regions = VisualPrompts(batch.reference, torch.zeros_like(batch.reference))
     reference = model.encode_prompts(regions, replace(image, pixels=pixels))
@@ -306,7 +327,9 @@ def run_round(
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     if previous is not None:
         previous = resize(previous, (coarse.shape[-2], coarse.shape[-1]))
-    maps = prompt_maps(marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors))
+    maps = prompt_maps(
+        marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors)
+    )
     refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
     return RoundOutput(output, refined, coarse)
 
@@ -322,7 +345,9 @@ class _RoundLosses:
     iou: Tensor
 
 
-def _round_losses(model: Segmenter, output: RoundOutput, batch: TrainingBatch, names: ClassNames) -> _RoundLosses:
+def _round_losses(
+    model: Segmenter, output: RoundOutput, batch: TrainingBatch, names: ClassNames
+) -> _RoundLosses:
     assert output.decoder.visual is not None
     refined = refined_mask_losses(output.refined, batch)
     return _RoundLosses(

@@ -43,7 +43,9 @@ def object_query_loss(
     losses: list[Tensor] = []
     for b, sample in enumerate(batch.samples):
         if sample.complete_names:
-            losses.append(_image_loss(logits[b], masks[b], sample, batch.ignore[b], names, config, draw))
+            losses.append(
+                _image_loss(logits[b], masks[b], sample, batch.ignore[b], names, config, draw)
+            )
     if not losses:
         return torch.zeros((), device=masks.device)
     return torch.stack(losses).mean()
@@ -68,7 +70,9 @@ def _image_loss(
     if objects:
         truth = torch.from_numpy(sample.masks[objects]).to(device)
         classes = torch.tensor([names.index[sample.names[i]] for i in objects], device=device)
-        match = match_object_queries(logits, masks, classes, truth, draw, num_points=config.num_points)
+        match = match_object_queries(
+            logits, masks, classes, truth, draw, num_points=config.num_points
+        )
         labels[match.queries] = classes[match.objects]
         weights[match.queries] = 1.0
         matched_mask_loss = _mask_loss(masks[match.queries], truth[match.objects], ignore)
@@ -76,7 +80,9 @@ def _image_loss(
     return config.objects * matched_mask_loss + config.object_names * name_loss
 
 
-def _mask_loss(logits: Float[Tensor, "m h4 w4"], truth: Bool[Tensor, "m s s"], ignore: Bool[Tensor, "s s"]) -> Tensor:
+def _mask_loss(
+    logits: Float[Tensor, "m h4 w4"], truth: Bool[Tensor, "m s s"], ignore: Bool[Tensor, "s s"]
+) -> Tensor:
     """Compare matched masks at stride 4; pixels to ignore count as empty in both."""
     wanted = mask_coverage(truth[None], 4)[0].flatten(1)
     ignored = mask_coverage(ignore[None, None], 4)[0].flatten(1) > 0.5
