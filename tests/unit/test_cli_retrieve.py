@@ -93,7 +93,7 @@ def test_a_bad_photo_is_told_and_the_others_are_ranked(run):
         (["photos", "--text", " "], "words.safetensors", 2, "--text ' ': The phrase ' ' is empty"),
         (["photos"], "words.safetensors", 2, "see seem retrieve --help"),
         (["nothing.png", "--text", "owls"], "words.safetensors", 1, "nothing.png"),
-        (["photos", "--text", "owls"], "nano.safetensors", 2, "nano compares no whole photos; load an X-Decoder"),
+        (["photos", "--text", "owls"], "nano.safetensors", 2, "nano compares no full images; load an X-Decoder"),
     ],
     ids=["an empty phrase", "no phrase", "no photo", "a model that cannot"],
 )
