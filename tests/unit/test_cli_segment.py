@@ -422,7 +422,7 @@ def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr("seem.cli.segment_request.check_writes", lambda name, network: None)
+    monkeypatch.setattr("seem.cli.segment_request.check_writes_captions", lambda name, network: None)
     monkeypatch.setattr(EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}")
     ran = run(photo, "--caption")
     assert "\n  a street in the rain\n" in ran.out
@@ -543,7 +543,7 @@ def test_an_unforeseen_error_is_one_line_and_the_rest_go_on(run, folder, monkeyp
     panoptic = EncodedImage.panoptic
 
     def stumble(self, *arguments):
-        if self.photo.name == "c.png":
+        if self.name == "c.png":
             raise RuntimeError("a\nb")
         return panoptic(self, *arguments)
 
