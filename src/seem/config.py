@@ -175,7 +175,7 @@ class SegmenterConfig:
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     presence_midpoint: float = 0.0
-    """Of dense models: probability of the best cells from which an object is rather present (`inference/presence.py`)."""
+    """Of dense models: probability in the best cells that counts as a presence of a half (`inference/presence.py`)."""
     reference_peak_ratio: float | None = None
     """Mask threshold of a reference without other prompts, relative to the highest probability; None = a half.
 
