@@ -17,8 +17,10 @@ from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training.batch_sampler import BatchSampler
 from seem.training.config import TrainConfig
 from seem.training.objectives import Objective
-from seem.training.objectives.dense import DenseConfig, DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
+from seem.training.objectives.dense import DenseObjective
+from seem.training.objectives.dense_config import DenseConfig
+from seem.training.objectives.published import QueryObjective
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 from seem.training.targets import PromptMix

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,10 +17,8 @@ from seem.models.structures import QueryOutputs
 from seem.training.batches import TrainingBatch, mask_coverage
 from seem.training.matcher import match_object_queries
 from seem.training.objectives.class_names import IMPOSSIBLE, ClassNames, class_name_logits
+from seem.training.objectives.dense_config import DenseConfig
 from seem.training.objectives.dense_masks import EMPTY_LOGIT, mask_loss
-
-if TYPE_CHECKING:
-    from seem.training.objectives.dense import DenseConfig
 
 BACKGROUND_WEIGHT = 0.1  # of a query without an object, in the mean over queries
 
