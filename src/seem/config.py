@@ -175,11 +175,11 @@ class SegmenterConfig:
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     presence_midpoint: float = 0.0
-    """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
+    """Of dense models: probability in the best cells that counts as a presence of a half (`inference/presence.py`)."""
     reference_peak_ratio: float | None = None
-    """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
+    """Mask threshold of a reference without other prompts, relative to the highest probability; None = a half.
 
-    So the best guess of a network that is sure of nothing counts.
+    Relative, so that a network with low probabilities everywhere still returns its best guess.
     """
     full_image_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""

@@ -55,7 +55,7 @@ from seem.vocabulary import Classes, Vocabulary
 Refine: TypeAlias = Literal["zoom"]
 """How answers to visual prompts are refined: "zoom" encodes the square around a small object and answers again."""
 
-_second_look = Renamed("refine", lambda on: "zoom" if on else None)
+_ZOOM_INSTEAD_OF_SECOND_LOOK = Renamed("refine", lambda on: "zoom" if on else None)
 
 
 def _renamed_thresholds(*names: str) -> dict[str, Renamed]:
@@ -252,7 +252,7 @@ class EncodedImage:
 
     # --- One object, or several --------------------------------------------------------------------------------------
 
-    @renamed_arguments(second_look=_second_look)
+    @renamed_arguments(second_look=_ZOOM_INSTEAD_OF_SECOND_LOOK)
     def segment(
         self,
         *prompts: Prompt,
@@ -283,7 +283,7 @@ class EncodedImage:
         objects = [ObjectPrompts.of(prompts)]
         return self._segment(objects, text_threshold, candidates=count, refine=refine)
 
-    @renamed_arguments(second_look=_second_look)
+    @renamed_arguments(second_look=_ZOOM_INSTEAD_OF_SECOND_LOOK)
     def segment_many(
         self,
         objects: Sequence[Sequence[Prompt]],
@@ -381,7 +381,7 @@ class EncodedImage:
         results = self._results("everything", prediction, vocabulary, seconds, rules=(settings.rule,))
         return replace(results, proposals=proposals)
 
-    @renamed_arguments(second_look=_second_look)
+    @renamed_arguments(second_look=_ZOOM_INSTEAD_OF_SECOND_LOOK)
     def session(self, refine: Refine | None = None) -> Session:
         """Begin rounds of prompts about one object, with memory and undo; `refine` as in `segment`."""
 

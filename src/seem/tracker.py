@@ -408,7 +408,7 @@ class Pass:
     def store(self, track: Track, answer: TrackedObject) -> None:
         """Store what the mode needs of an object that was just prompted."""
         encoded, mask = self.encoded, Mask(answer.mask.decode())
-        track.labels = LazyLabels(lambda: encoded.segment(mask).naming.get(1))
+        track.labels = LazyLabels(lambda: encoded.segment(mask).lazy_labels.get(1))
         match self.mode:
             case "memory":
                 with torch.no_grad():

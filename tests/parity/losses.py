@@ -23,7 +23,7 @@ from seem.training.criterion import (
     VisualTargets,
     criterion,
 )
-from seem.training.matcher import Match, match_objects
+from seem.training.matcher import Match, match_object_queries
 
 NUM_POINTS = 64
 PHRASE_WEIGHTS = (2.0, 0.5)  # photo 0 holds referring expressions, photo 1 class names
@@ -46,7 +46,7 @@ def losses(recording: Recording, dtype: torch.dtype) -> CriterionTerms:
 
 def matching(recording: Recording, photo: int, dtype: torch.dtype) -> Match:
     """Match the objects of one photo to the last head's queries."""
-    return match_objects(
+    return match_object_queries(
         recording.tensor("out_pred_logits")[photo].to(dtype),
         recording.tensor("out_pred_masks")[photo].to(dtype),
         recording.tensor(f"tgt{photo}_labels"),

@@ -21,7 +21,7 @@ from seem.recipes import nano
 from seem.recipes import seem as seem_recipe
 from seem.training import distributed, steps
 from seem.training.captions import caption_terms
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 from seem.training.run_log import LOG_FILE
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"

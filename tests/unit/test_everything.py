@@ -9,7 +9,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 import seem
-from seem import recognition
+from seem.inference import dense_recognizer
 from seem.mask_codec import PackedMask
 from seem.models.segmenter import Segmenter
 from seem.tasks.everything import (
@@ -335,7 +335,7 @@ def test_run_lengths_go_column_by_column_and_begin_outside():
     inside = np.array([[[True, False, False], [True, True, False]], [[False] * 3] * 2, [[True] * 3] * 2])
     known = photo.semantic()
     result = seem.Results.of(
-        photo.picture, inside, [0.5] * 3, vocabulary=known.vocabulary, kind="", provenance=known.provenance
+        photo.image, inside, [0.5] * 3, vocabulary=known.vocabulary, kind="", provenance=known.provenance
     )
     counts = [record["segmentation"]["counts"] for record in result.to_records("uncompressed_rle")]
     assert counts == [[0, 2, 1, 1, 2], [6], [0, 6]]
@@ -410,14 +410,14 @@ def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
 def test_pixels_get_classes_that_the_photo_shows_unless_they_were_learnt(monkeypatch):
     model = tiny_model("nano")
     photo, names = model.encode(picture(53, 37)), seem.Vocabulary.of(["cat", "sky", "dog"])
-    monkeypatch.setattr(recognition, "classes_in_image", lambda logits, there: (torch.tensor([1]), True))
+    monkeypatch.setattr(dense_recognizer, "classes_in_image", lambda logits, there: (torch.tensor([1]), True))
     alone = photo.semantic(names)
     assert alone.labels == ("sky",)
     assert alone.masks.all()
     assert alone.scores[0] < 0.9  # those that it does not show count against it all the same
     model.classes = seem.Vocabulary.of(["dog", "sky", "cat", "sea"])
     monkeypatch.setattr(
-        recognition, "classes_in_image", lambda logits, there: pytest.fail("it was taught to tell them apart")
+        dense_recognizer, "classes_in_image", lambda logits, there: pytest.fail("it was taught to tell them apart")
     )
     assert photo.semantic(names).masks.any(axis=0).all()
     assert photo.semantic(["Cat", "cow"]).masks.any(axis=0).all()

@@ -28,7 +28,6 @@ from seem.training.objectives.class_names import (
     prompt_name_loss,
 )
 from seem.training.objectives.dense import (
-    DenseConfig,
     encode_semantic_prompts,
     encode_texts,
     full_step_loss,
@@ -36,6 +35,7 @@ from seem.training.objectives.dense import (
     naming_loss,
     text_prompt_loss,
 )
+from seem.training.objectives.dense_config import DenseConfig
 from seem.training.objectives.dense_masks import (
     add_correction_clicks,
     coarse_mask_loss,

@@ -268,7 +268,7 @@ def test_whole_photos_are_scored_in_three_ways(pack):
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    classes = full_image.true_class_map(pack, pack.images[1], LabelSpace.of(pack))
+    classes = full_image.dataset_class_map(pack, pack.images[1], LabelSpace.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 

@@ -22,13 +22,8 @@ from seem.training.batches import make_training_batch
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import CriterionOptions, ImageTargets, ObjectTargets
 from seem.training.objectives.click_rounds import simulate_rounds
-from seem.training.objectives.published import (
-    Ablation,
-    PublishedConfig,
-    judged_kinds,
-    published_loss,
-    trained_kinds,
-)
+from seem.training.objectives.published import judged_kinds, published_loss, trained_kinds
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import (
     EncodedTexts,
     ImagePhrases,

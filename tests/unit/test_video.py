@@ -16,7 +16,7 @@ import seem
 from seem.inference.dense_recognizer import DenseRecognizer
 from seem.results import LazyLabels
 from seem.tasks import video as matching
-from seem.tasks.video import VideoMemory, compare_with_recent_frame, grid_stride, vote, window_around
+from seem.tasks.video import VideoMemory, compare_with_recent_frame, grid_stride, object_window, vote
 from seem.tracker import MODES, TrackedObject, Tracker, checked_mode, prompts_of_objects
 from seem.video import FrameStream, VideoFile, VideoWriter, open_video
 from tiny import picture, tiny_model, tiny_relative
@@ -189,7 +189,7 @@ def test_what_is_no_video_is_refused(given, message):
 
 def test_a_file_without_frames_says_so(clip, monkeypatch):
     video = open_video(clip)
-    monkeypatch.setattr("seem.video.decoded", lambda *_: iter(()))
+    monkeypatch.setattr("seem.video.decode_frames", lambda *_: iter(()))
     with pytest.raises(seem.SeemError, match=r"clip.mp4 holds no frames\."):
         list(video.forward())
 
@@ -282,10 +282,10 @@ def test_a_cell_takes_the_cover_of_what_it_resembles():
 
 def test_a_window_stays_inside_the_frame():
     cover = torch.zeros(20, 30)
-    assert window_around(cover) is None
+    assert object_window(cover) is None
     cover[2:4, 15:20] = 1
     margin = matching.WINDOW_MARGIN
-    assert window_around(cover) == (slice(0, 4 + margin), slice(15 - margin, 20 + margin))
+    assert object_window(cover) == (slice(0, 4 + margin), slice(15 - margin, 20 + margin))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from seem.cli.training_options import (
 if TYPE_CHECKING:
     from seem.finetuning.request import FineTuningRequest
     from seem.training.config import TrainConfig
-    from seem.training.objectives.published import Ablation
+    from seem.training.objectives.published_config import Ablation
 
 RECIPES = ("nano", "seem")
 ABLATION_PANEL = "Ablations of the published objective"
@@ -88,7 +88,7 @@ class AblationOptions(OptionGroup):
 
     def to_ablation(self) -> Ablation:
         """Return the switches as the objective takes them."""
-        from seem.training.objectives.published import Ablation
+        from seem.training.objectives.published_config import Ablation
 
         return Ablation(**asdict(self))
 

@@ -231,7 +231,7 @@ def _compute_entries(setup: EvaluationSetup, chunks: Sequence[Chunk]) -> list[En
     if not entries:
         raise SeemError("Nothing was scored: none of the photos holds anything that was asked for.")
     for entry in entries:
-        check_scores(entry)
+        _check_scores(entry)
     return entries
 
 
@@ -293,7 +293,7 @@ def describe_model(model: ModelUnderTest) -> ModelDescription:
     )
 
 
-def check_scores(entry: Entry) -> None:
+def _check_scores(entry: Entry) -> None:
     """Raise `SeemError` for an entry all of whose scores are NaN."""
     numbers = list(_floats(entry.scores))
     if numbers and not any(math.isfinite(number) for number in numbers):

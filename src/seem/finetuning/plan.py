@@ -16,7 +16,7 @@ from seem.finetuning.request import FineTuningRequest, PublishedRecipe
 from seem.finetuning.run_folder import RUN_FILE, check_unchanged_options
 from seem.models.precision import Precision
 from seem.training.config import TrainConfig
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 
 NAMING_RATIO = 8  # in sets in which every pixel has a class
 PARTIAL_NAMING_RATIO = 1  # in other sets with class names

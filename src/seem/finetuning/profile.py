@@ -17,8 +17,10 @@ from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training.batch_sampler import BatchSampler
 from seem.training.config import TrainConfig
 from seem.training.objectives import Objective
-from seem.training.objectives.dense import DenseConfig, DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
+from seem.training.objectives.dense import DenseObjective
+from seem.training.objectives.dense_config import DenseConfig
+from seem.training.objectives.published import QueryObjective
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 from seem.training.targets import PromptMix
@@ -156,10 +158,12 @@ PUBLISHED_PROFILE = replace(
 
 def profile_for(network: Segmenter, *, by_published_recipe: bool = False) -> FineTuningProfile:
     """Return how models of a network's kind are fine-tuned; `ValueError` if there is no published recipe for it."""
-    if network.text_embedding_head is not None:
-        if by_published_recipe:
+    match network.kind.name:
+        case "query":
+            return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE
+        case "dense" if not by_published_recipe:
+            return DENSE_PROFILE
+        case "dense":
             raise ValueError(
                 "The recipe 'seem' trains models of the SEEM family; for nano: seem train nano, or seem finetune."
             )
-        return DENSE_PROFILE
-    return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.training.config import TrainConfig
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 from seem.training.parts import check_parts, learning_rate_factors
 
 SIZE_STEP = 32  # pixels; the canvas of every network is a multiple of it

@@ -59,9 +59,9 @@ class ObjectPrompts:
         return ", ".join(self.phrases) or None
 
     @property
-    def has_positive_mark(self) -> bool:
-        """Whether a visual prompt marks the object itself."""
-        return any(prompt.positive for prompt in self.visual)
+    def has_phrase_beside_mark(self) -> bool:
+        """Whether there is a phrase beside a visual prompt that marks the object itself."""
+        return bool(self.text) and any(prompt.positive for prompt in self.visual)
 
     @property
     def previous_logits(self) -> NDArray[np.float32] | None:

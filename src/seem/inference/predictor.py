@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -100,35 +101,34 @@ class Predictor:
         self, objects: Sequence[ObjectPrompts], references: Mapping[int, ReferenceFeatures], options: SegmentOptions
     ) -> PreparedObjects:
         """Drop prompts that have no effect: references, and phrases for what the image does not show, beside marks."""
-        name, kind = self.decoder.runtime.name, self.decoder.runtime.network.kind
-        prompts = [each.without_unsupported_reference(kind) for each in objects]
-        dropped_reference = any(
-            before.reference and not after.reference for before, after in zip(objects, prompts, strict=True)
-        )
+        runtime = self.decoder.runtime
+        prompts = [each.without_unsupported_reference(runtime.network.kind) for each in objects]
+        references_before = [each.reference for each in objects]
+        references_after = [each.reference for each in prompts]
         notes = list(self._cut_phrase_notes(objects))
         for index in self._absent_phrases(prompts, options.text_threshold):
             notes.append(f"{quoted(str(prompts[index].label))} was not found: the marks answer alone")
             prompts[index] = ObjectPrompts.of(prompts[index].visual)
-        if dropped_reference:
-            notes.append(f"{name} sees no reference beside marks: they answer without it")
-        used = {index: features for index, features in references.items() if prompts[index].reference}
-        return PreparedObjects(prompts, used, tuple(notes))
+        if references_after != references_before:
+            notes.append(f"{runtime.name} sees no reference beside marks: they answer without it")
+        return PreparedObjects(prompts, references, tuple(notes))
 
     def _absent_phrases(self, objects: Sequence[ObjectPrompts], threshold: float) -> list[int]:
         """Return the indices of objects whose phrases, beside positive marks, are not in the image.
 
         Such phrases lead the mask away from its marks. Models that cannot tell return none.
         """
-        indices = [index for index, prompts in enumerate(objects) if prompts.text and prompts.has_positive_mark]
+        indices = [index for index, prompts in enumerate(objects) if prompts.has_phrase_beside_mark]
         score_presence = self.recognizer.presence_scorer
         if not indices or score_presence is None:
             return []
-        presence = score_presence(self.decoder.text_vectors([objects[index] for index in indices]))
-        return [index for index, score in zip(indices, presence.tolist(), strict=True) if score < threshold]
+        text_vectors = self.decoder.text_vectors([objects[index] for index in indices])
+        absent = (score_presence(text_vectors) < threshold).tolist()
+        return list(itertools.compress(indices, absent))
 
     def _cut_phrase_notes(self, objects: Sequence[ObjectPrompts]) -> Iterator[str]:
         """Say which phrases are longer than the text encoder can hold."""
-        phrases = [phrase for prompts in objects for phrase in prompts.phrases]
+        phrases = itertools.chain.from_iterable(prompts.phrases for prompts in objects)
         for phrase in dict.fromkeys(phrases):
             tokenizer = self.decoder.runtime.tokenizer  # may be a download: only when there is a phrase
             if tokenizer.is_too_long(phrase):

@@ -82,7 +82,7 @@ def with_detections(results: Results, detected: DetectedBoxes) -> Results:
     if detected.ids is not None:
         results = replace(results, ids=read_only(np.array(detected.ids, dtype=np.int64)))
     if detected.labels is not None:
-        results = replace(results, naming=LazyLabels(detected.labels))
+        results = replace(results, lazy_labels=LazyLabels(detected.labels))
     return replace(results, vocabulary=detected.vocabulary or results.vocabulary)
 
 

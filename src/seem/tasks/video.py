@@ -251,7 +251,7 @@ def match_near(
     prompted: Sequence[KeyFrame],
 ) -> ObjectMatch:
     """Find an object near its last mask, by the last frames and those that were prompted."""
-    window = window_around(recent[-1][1])
+    window = object_window(recent[-1][1])
     if window is None:
         return ObjectMatch.nothing(features)
     here = features[:, window[0], window[1]]
@@ -272,7 +272,7 @@ def match_everywhere(features: Float[Tensor, "d h w"], key_frames: Sequence[KeyF
     small = half_resolution(features)
     small_cover = vote([compare_with_key_frame(small, frame) for frame in key_frames]).view(1, 1, *small.shape[1:])
     coarse = F.interpolate(small_cover, size=features.shape[1:], mode="bilinear", align_corners=False)[0, 0]
-    window = window_around(coarse)
+    window = object_window(coarse)
     if window is None:
         return ObjectMatch.nothing(features)
     here = features[:, window[0], window[1]]
@@ -283,7 +283,7 @@ def match_everywhere(features: Float[Tensor, "d h w"], key_frames: Sequence[KeyF
     return ObjectMatch(cover, continuity=0.0, identity=mean_similarity_inside(cover_here, compared))
 
 
-def window_around(cover: Float[Tensor, "h w"]) -> tuple[slice, slice] | None:
+def object_window(cover: Float[Tensor, "h w"]) -> tuple[slice, slice] | None:
     """Return rows and columns of an object and a margin around it; None where there is none."""
     inside = cover > FOREGROUND_THRESHOLD
     if not bool(inside.any()):

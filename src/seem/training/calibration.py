@@ -20,7 +20,7 @@ from seem.vocabulary import Vocabulary
 
 MIN_NAMES = 5  # present in the images, and absent from them, below which nothing is measured
 LOWEST_SCORE = 0.02  # of regions that are compared with the truth
-REGION_IMAGES = 40  # of every data set that are asked for regions: each class that may be there is a prompt
+REGION_IMAGES = 40  # of every data set that regions are predicted for: each class that may be there is a prompt
 MATCH_IOU = 0.5  # above which a region is that of an object
 MIDPOINT_RANGE = (1e-3, 0.9)
 

@@ -26,7 +26,7 @@ from seem.training.losses import (
     phrase_similarity,
     visual_cross_entropy,
 )
-from seem.training.matcher import Match, MatchCosts, match_objects, match_phrases, match_visual
+from seem.training.matcher import Match, MatchCosts, match_object_queries, match_phrase_queries, match_visual_queries
 
 # --- Predictions and targets ------------------------------------------------------------------------------------------
 
@@ -265,7 +265,7 @@ def object_terms(
     classes = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
     matches = []
     for b, truth in enumerate(targets):
-        match = match_objects(
+        match = match_object_queries(
             class_logits[b],
             predicted.mask_logits[b],
             truth.classes,
@@ -294,7 +294,7 @@ def phrase_terms(
     costs = []
     for b, truth in enumerate(targets):
         similarity = phrase_similarity(vectors[b], truth.vectors.to(vectors.dtype), predicted.scale)
-        match = match_phrases(
+        match = match_phrase_queries(
             similarity,
             predicted.mask_logits[b],
             truth.masks,
@@ -321,7 +321,7 @@ def visual_terms(
     matches = []
     by_object = []
     for b, truth in enumerate(targets):
-        match = match_visual(
+        match = match_visual_queries(
             similarity[b],
             predicted.mask_logits[b],
             truth.masks,

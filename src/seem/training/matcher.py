@@ -37,7 +37,7 @@ class MatchCosts:
 
 
 @torch.no_grad()
-def match_objects(
+def match_object_queries(
     class_logits: Float[Tensor, "q k"],
     mask_logits: Float[Tensor, "q h w"],
     classes: Int[Tensor, " n"],
@@ -53,7 +53,7 @@ def match_objects(
 
 
 @torch.no_grad()
-def match_phrases(
+def match_phrase_queries(
     similarity: Float[Tensor, "q n"],
     mask_logits: Float[Tensor, "q h w"],
     masks: Bool[Tensor, "n H W"],
@@ -68,7 +68,7 @@ def match_phrases(
 
 
 @torch.no_grad()
-def match_visual(
+def match_visual_queries(
     similarity: Float[Tensor, "q n"],
     mask_logits: Float[Tensor, "q h w"],
     masks: Bool[Tensor, "m H W"],

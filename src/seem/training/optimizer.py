@@ -31,8 +31,10 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Group parameters by (learning-rate factor, with or without weight decay), factor 1 first."""
-    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    embedding_ids = {id(p) for module in embeddings for p in module.parameters()}
+    embedding_ids: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            embedding_ids.update(id(p) for p in module.parameters())
     other_factors = {factor for _, factor in config.rates} - {1.0}
     members: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for factor in (1.0, *sorted(other_factors)):
@@ -51,8 +53,10 @@ def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, A
 
 def _split_matrices(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Split each group into Muon's matrices (`orthogonal`) and the other parameters."""
-    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.MultiheadAttention))]
-    matrix_ids = {id(p) for layer in layers for p in layer.parameters(recurse=False) if p.ndim > 1}
+    matrix_ids: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)):
+            matrix_ids.update(id(p) for p in module.parameters(recurse=False) if p.ndim > 1)
     split = []
     for group in groups:
         for orthogonal in (True, False):

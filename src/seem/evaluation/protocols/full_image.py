@@ -137,19 +137,19 @@ class _SemanticEvaluation:
         accumulators: Sequence[ScoreAccumulator],
     ) -> None:
         (accumulator,) = accumulators
-        truth = true_class_map(context.dataset, images[0], self.labels)
+        truth = dataset_class_map(context.dataset, images[0], self.labels)
         assert truth is not None
         ids = self.labels.vocabulary.ids
         present = [ids[index] for index in distinct_values(truth).tolist() if index != IGNORED]
         vocabulary = self.labels.prompted_vocabulary(present)
         encoded = context.encoded
         with context.timing(accumulator, "semantic"):
-            predicted = predicted_class_map(encoded.semantic(vocabulary), self.labels.vocabulary)
+            predicted = result_class_map(encoded.semantic(vocabulary), self.labels.vocabulary)
         accumulator.metric.update(predicted, truth)
         context.record_item(accumulator, "semantic")
 
 
-def predicted_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
+def result_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
     """Convert a semantic result to indices of classes."""
     class_index = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
     class_map = np.full(result.image_hw, IGNORED, np.int64)
@@ -158,7 +158,7 @@ def predicted_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
     return class_map
 
 
-def true_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
+def dataset_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
     """Return the truth of an image as indices of classes; None where it has none."""
     index_of_id = {class_id: index for index, class_id in enumerate(labels.vocabulary.ids)}
     index_of_category = {category: index_of_id[class_id] for category, class_id in labels.class_ids.items()}
@@ -187,7 +187,7 @@ def _has_classes(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bo
     """Whether an image has pixels of a scored class."""
     if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
-    truth = true_class_map(dataset, image, labels)
+    truth = dataset_class_map(dataset, image, labels)
     return truth is not None and bool((truth != IGNORED).any())
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,9 +15,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery, QueryOutputs, VisualPrompts
 from seem.simulation.next_click import seem_next_clicks
 from seem.training.batches import TrainingBatch
-
-if TYPE_CHECKING:
-    from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 
 
 @torch.no_grad()

@@ -38,34 +38,13 @@ from seem.training.objectives.class_names import (
     object_name_loss,
     prompt_name_loss,
 )
+from seem.training.objectives.dense_config import DenseConfig
 from seem.training.objectives.dense_masks import add_correction_clicks, coarse_mask_loss, refined_mask_losses
 from seem.training.objectives.object_queries import object_query_loss
 from seem.training.phrases import PhraseTokenizer, phrase_tokens_by_object
 
 VISUAL = frozenset({RowKind.VISUAL})
 VISUAL_AND_OBJECT = frozenset({RowKind.VISUAL, RowKind.OBJECT})
-
-
-@dataclass(frozen=True, slots=True)
-class DenseConfig:
-    """What a step counts. Weights are of the means of terms."""
-
-    refined: float = 2.0
-    coarse: float = 0.5
-    quality: float = 0.5
-    names: float = 0.3
-    cell_names: float = 0.5
-    naming: float = 1.0
-    """Of the images that are asked for class names alone: the names of cells and of objects."""
-    text_prompts: float = 0.5
-    """Of the images that are asked by text and references alone: their masks, beside the weights of masks."""
-    objects: float = 1.0
-    object_names: float = 0.5
-    num_negatives: int = 64
-    """Class names of a step that are on none of its images."""
-    num_points: int = 1024
-    rounds: tuple[float, ...] = (0.35, 0.4, 0.15, 0.1)
-    """Probabilities of one, two, three, ... rounds; the first and the last have a gradient."""
 
 
 @dataclass(frozen=True, slots=True)

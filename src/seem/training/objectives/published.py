@@ -13,7 +13,7 @@ learned on the images of the batch that have one, not on another set of images o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,9 +27,8 @@ from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import CaptionPrefix, DecoderOutput, DecoderQuery, QueryOutputs, VisualTokens
 from seem.training.batches import StepBatch, TrainingBatch
-from seem.training.captions import TOP_HEADS, CaptionPrediction, CaptionWeights, caption_terms
+from seem.training.captions import TOP_HEADS, CaptionPrediction, caption_terms
 from seem.training.criterion import (
-    CriterionOptions,
     CriterionWeights,
     HeadPrediction,
     HeadTerms,
@@ -39,6 +38,7 @@ from seem.training.criterion import (
     criterion,
 )
 from seem.training.objectives.click_rounds import simulate_rounds
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import (
     EncodedTexts,
     PublishedTexts,
@@ -50,42 +50,6 @@ from seem.training.objectives.published_texts import (
 )
 
 CAPTION_KINDS = frozenset({RowKind.CAPTION, RowKind.IMAGE})  # query groups that answer for captions and retrieval
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """The parts of the objective that the papers switch off to measure what they bring; all are on by default."""
-
-    rounds: int = 5
-    """Largest number of rounds without gradient before the one with; 0 to all of them, each as often."""
-    memory: bool = True
-    """Rounds get the mask of the round before."""
-    positive: bool = True
-    """Rounds add positive clicks."""
-    negative: bool = True
-    """Negative marks, and negative clicks of rounds."""
-    objects: bool = True
-    phrases: bool = True
-    visual: bool = True
-    captions: bool = True
-    """Captions, their nouns and retrieval, for models that have them (X-Decoder) and images that have a caption.
-
-    Nouns go to the queries that objects leave over, so without `objects` they are not trained.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedConfig:
-    """What a step counts; the defaults are those of the released SEEM v1 models."""
-
-    ablation: Ablation = field(default_factory=Ablation)
-    max_phrases: int = 4
-    phrase_weight: float = 2.0
-    name_weight: float = 0.5
-    """Of class names that are used as phrases."""
-    criterion: CriterionOptions = field(default_factory=CriterionOptions)
-    weights: CriterionWeights = field(default_factory=CriterionWeights)
-    caption_weights: CaptionWeights = field(default_factory=CaptionWeights)
 
 
 class QueryObjective:
