@@ -674,7 +674,7 @@ def test_an_unforeseen_error_is_one_line_and_the_rest_go_on(run, folder, monkeyp
     panoptic = EncodedImage.panoptic
 
     def stumble(self, *arguments):
-        if self.photo.name == "c.png":
+        if self.name == "c.png":
             raise RuntimeError("a\nb")
         return panoptic(self, *arguments)
 

@@ -230,7 +230,7 @@ def cut_short(frames, error):
 
 
 def test_what_was_never_found_is_told(run, clip, monkeypatch):
-    monkeypatch.setattr(Pass, "segment", lambda self, *asked: None)
+    monkeypatch.setattr(Pass, "segment", lambda self, *prompts: None)
     ran = run(clip, "--text", "a zebra", "--object", "--point", "4,2")
     assert (
         "6 frames: object 1 was not found in any frame; object 2 was not found in any frame"
