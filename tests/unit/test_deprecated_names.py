@@ -5,6 +5,7 @@ import pytest
 
 import seem
 from seem.results import Labels, Provenance, Results
+from seem.training.parts import check_parts, learning_rate_factors
 from tiny import picture, tiny_model
 
 IMAGE = np.zeros((3, 5, 3), np.uint8)
@@ -58,3 +59,10 @@ def test_the_threshold_of_instances_by_its_old_name():
     encoded = tiny_model("nano").encode(picture(53, 37))
     with pytest.warns(DeprecationWarning, match="is now mask_nms_threshold"):
         encoded.instances(**{"mask_nms_thresh": 0.9})
+
+
+def test_the_text_map_is_frozen_by_its_old_name():
+    with pytest.warns(DeprecationWarning, match="'meaning' is now 'text-map'"):
+        assert check_parts(["meaning"]) == ("text-map",)
+    with pytest.warns(DeprecationWarning, match="'meaning' is now 'text-map'"):
+        assert learning_rate_factors({"meaning": 0.5}) == (("text_embedding_head.", 0.5),)
