@@ -109,7 +109,7 @@ def test_a_bad_photo_is_told_and_the_others_are_ranked(run):
             ["photos", "--text", "owls"],
             "nano.safetensors",
             2,
-            "nano compares no whole photos; load an X-Decoder",
+            "nano compares no full images; load an X-Decoder",
         ),
     ],
     ids=["an empty phrase", "no phrase", "no photo", "a model that cannot"],

@@ -399,7 +399,7 @@ def test_a_device_may_be_left_out_or_named(weights, device):
 
 @pytest.mark.parametrize(("measured", "named"), [("bfloat16", "bfloat16"), ("float32", "float32")])
 def test_precision_is_measured_unless_it_must_be_exact(weights, monkeypatch, measured, named):
-    monkeypatch.setattr(loading, "measured_choice", lambda network, device: measured)
+    monkeypatch.setattr(loading, "choose_precision", lambda network, device: measured)
     for precision, expected in (("auto", named), ("exact", "float32")):
         model = seem.load(weights, "cpu", precision)
         result = model.encode(picture(53, 37)).segment(seem.Point(4, 2), seem.Text("the red car"))

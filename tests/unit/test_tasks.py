@@ -8,7 +8,6 @@ from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
 from seem.tasks.interactive import apply_outlines, best_visual_queries, clip_to_bounds
 from seem.tasks.labels import categories_from_queries
-from seem.tasks.phrase import best_queries
 from seem.tasks.postprocess import (
     ImageFrame,
     each_to_image_size,
@@ -337,10 +336,6 @@ def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
     assert not prompts.bounds[0, 2].any()
     untouched = VisualPrompts(positive, negative, torch.zeros_like(areas))
     assert apply_outlines(untouched, torch.zeros_like(areas))[0] is untouched
-
-
-def test_each_phrase_is_answered_by_the_query_that_fits_it_best():
-    assert best_queries(torch.tensor([[0.1, 0.9], [0.7, 0.2]])).tolist() == [1, 0]
 
 
 def test_every_object_has_a_fair_share_of_the_points():
