@@ -9,6 +9,7 @@ from seem.config import (
     ConvNetConfig,
     DaViTConfig,
     DeformableConfig,
+    EfficientNetLiteConfig,
     FocalNetConfig,
     PixelDecoderConfig,
     SamViTConfig,
@@ -16,6 +17,7 @@ from seem.config import (
 )
 from seem.models.backbones.convnet import ConvNet
 from seem.models.backbones.davit import DaViT
+from seem.models.backbones.efficientnet_lite import EfficientNetLite
 from seem.models.backbones.focalnet import FocalNet
 from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
@@ -27,7 +29,7 @@ from seem.models.prompt_encoder import PromptEncoder
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 
-Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet
+Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet | EfficientNetLite
 PixelDecoder: TypeAlias = FPNPixelDecoder | DeformablePixelDecoder
 
 
@@ -45,7 +47,7 @@ def build(config: SegmenterConfig) -> Segmenter:
         decoder=MaskDecoder(decoder, pixels.mask_dim, config.text.context),
         image_projection=backbone.dims[-1] if policy.group(Kind.IMAGE) else None,
         mask_refiner=MaskRefiner(config.mask_refiner, pixels.mask_dim, decoder.dim) if config.mask_refiner else None,
-        meaning=Meaning(backbone.dims, decoder.dim) if config.mask_refiner else None,
+        meaning=Meaning(backbone.dims, decoder.dim, config.text_map) if config.mask_refiner else None,
     ).eval()
 
 
@@ -60,6 +62,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             return SamViT(config)
         case ConvNetConfig():
             return ConvNet(config)
+        case EfficientNetLiteConfig():
+            return EfficientNetLite(config)
 
 
 def build_pixel_decoder(

@@ -14,20 +14,45 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from seem.config import MaskRefinerConfig
+from seem.config import MaskRefinerConfig, TextMapConfig
 from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
 OUTLINED = 3.0  # logit inside an outline, and below zero outside
+SPREAD = 1.0  # logits by which the first and the last candidate begin below and above the middle one
 REACHES = (2, 3, 6, 12)  # growing dilations, in steps of stride 4: 2, 5, 11 and 23 in all
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateMasks:
+    """Several mask logits an object at stride 2 (network pixels), and the logit of each one's predicted IoU."""
+
+    logits: Float[Tensor, "b n k h w"]
+    quality_logits: Float[Tensor, "b n k"]
+
+
+@dataclass(frozen=True, slots=True)
 class RefinedMasks:
-    """Final mask logits at stride 2 (network pixels), and the logit of the predicted IoU with the truth."""
+    """Final mask logits at stride 2 (network pixels), and the logit of the predicted IoU with the truth.
+
+    `candidates` answer marks that may mean a part, a thing or a group, where a configuration has them.
+    """
 
     logits: Float[Tensor, "b n h w"]
     quality_logits: Float[Tensor, "b n"]
+    candidates: CandidateMasks | None = None
+
+    def best(self, ambiguous: Bool[Tensor, "b n"]) -> RefinedMasks:
+        """Answer every ambiguous object with the candidate of the highest predicted IoU."""
+        if self.candidates is None:
+            return self
+        quality, chosen = self.candidates.quality_logits.max(dim=2)
+        index = chosen[:, :, None, None, None].expand(-1, -1, 1, *self.logits.shape[-2:])
+        masks = self.candidates.logits.gather(2, index)[:, :, 0]
+        return RefinedMasks(
+            torch.where(ambiguous[:, :, None, None], masks, self.logits),
+            torch.where(ambiguous, quality, self.quality_logits),
+        )
 
 
 class MaskRefiner(nn.Module):
@@ -51,14 +76,25 @@ class MaskRefiner(nn.Module):
         self.mask = nn.Conv2d(fine, 4, 3, padding=1)
         told = 2 * coarse + query_dim + coarse + 2
         self.quality = nn.Sequential(nn.Linear(told, coarse), nn.ReLU(), nn.Linear(coarse, 1))
+        self.num_candidates = config.candidates
+        if config.candidates:
+            self.candidate_masks = nn.Conv2d(fine, 4 * config.candidates, 3, padding=1)
+            self.candidate_quality = nn.Sequential(
+                nn.Linear(told + middle, coarse), nn.ReLU(), nn.Linear(coarse, config.candidates)
+            )
+            with torch.no_grad():  # they begin as a tighter mask, one like the others, and a wider one
+                spread = torch.linspace(-SPREAD, SPREAD, config.candidates)
+                self.candidate_masks.bias.copy_(spread.repeat_interleave(4))  # type: ignore[union-attr]
 
     def forward(
         self,
         mask_features: Float[Tensor, "b c h w"],
         maps: Float[Tensor, "b n 8 h w"],
         queries: Float[Tensor, "b n d"],
+        *,
+        with_candidates: bool = False,
     ) -> RefinedMasks:
-        """Answer the final mask of every object.
+        """Answer the final mask of every object, and its candidates where they are asked for and configured.
 
         `maps` come from `prompt_maps`; `queries` are the class vectors of the objects' queries, through which phrases
         speak.
@@ -89,7 +125,30 @@ class MaskRefiner(nn.Module):
             queries.flatten(0, 1),
             *of_the_mask(logits.flatten(0, 1), x16),
         )
-        return RefinedMasks(logits, torch.unflatten(self.quality(torch.cat(told, dim=1))[:, 0], 0, (batch, objects)))
+        quality = torch.unflatten(self.quality(torch.cat(told, dim=1))[:, 0], 0, (batch, objects))
+        if not with_candidates or not self.num_candidates:
+            return RefinedMasks(logits, quality)
+        masks = F.pixel_shuffle(self.candidate_masks(x4), 2)
+        qualities = self.judge_candidates(masks, x8, x16, queries.flatten(0, 1))
+        candidates = CandidateMasks(*(torch.unflatten(each, 0, (batch, objects)) for each in (masks, qualities)))
+        return RefinedMasks(logits, quality, candidates)
+
+    def judge_candidates(
+        self,
+        masks: Float[Tensor, "n k h w"],
+        x8: Float[Tensor, "n m h8 w8"],
+        x16: Float[Tensor, "n c h16 w16"],
+        queries: Float[Tensor, "n d"],
+    ) -> Float[Tensor, "n k"]:
+        """Predict the IoU of every candidate (logits) from what it covers; the judgement teaches the masks nothing."""
+        whole = torch.cat((x16.mean(dim=(2, 3)), x16.amax(dim=(2, 3)), queries), dim=1)
+        columns = []
+        for number, logits in enumerate(masks.unbind(dim=1)):
+            covered, numbers = of_the_mask(logits, x16)
+            covered_finer, _ = of_the_mask(logits, x8)
+            described = torch.cat((whole, covered, numbers, covered_finer), dim=1)
+            columns.append(self.candidate_quality(described)[:, number])
+        return torch.stack(columns, dim=1)
 
 
 def of_the_mask(
@@ -116,9 +175,13 @@ class Meaning(nn.Module):
     correction at stride 4, which begins as none.
     """
 
-    def __init__(self, dims: tuple[int, ...], text_dim: int, hidden: int = 128, fine: int = 64) -> None:
+    def __init__(self, dims: tuple[int, ...], text_dim: int, config: TextMapConfig = TextMapConfig()) -> None:
         super().__init__()
         finest, *coarser = dims
+        hidden, fine = config.hidden, config.fine
+        self.widen = nn.Conv2d(coarser[-1], config.widened, 1) if config.widened else None
+        if config.widened:
+            coarser[-1] = config.widened
         self.reads = nn.ModuleList(nn.Conv2d(dim, hidden, 1) for dim in coarser)
         self.whole = nn.Linear(coarser[-1], hidden)
         self.mix = nn.Conv2d(hidden, hidden, 3, padding=1)
@@ -133,6 +196,8 @@ class Meaning(nn.Module):
     def forward(self, maps: tuple[Float[Tensor, "b _c _h _w"], ...]) -> Float[Tensor, "b d h4 w4"]:
         """Read the backbone's maps from stride 4 on, finest first, each place with the photo as a whole in mind."""
         finest, *coarser = maps
+        if self.widen is not None:
+            coarser[-1] = F.relu6(self.widen(coarser[-1]))
         hw4, hw8 = ((level.shape[-2], level.shape[-1]) for level in maps[:2])
         seen = torch.stack([fit(read(level), hw8) for read, level in zip(self.reads, coarser, strict=True)]).sum(dim=0)
         x = F.relu(seen + self.whole(coarser[-1].mean(dim=(2, 3)))[:, :, None, None])

@@ -135,9 +135,29 @@ def segment_objects(
         return ObjectMasks(coarse, None, chosen.class_vectors)
     alike = compare(image.meaning, meant) if image.meaning is not None and meant is not None else None
     maps = prompt_maps(prompts, coarse, previous, alike)
-    refined = model.mask_refiner(image.pixels.mask_features, maps, chosen.class_vectors)
+    ambiguous = marks_alone(prompts, meant, previous, spoken)
+    refined = model.mask_refiner(
+        image.pixels.mask_features, maps, chosen.class_vectors, with_candidates=bool(ambiguous.any())
+    ).best(ambiguous)
     logits = kept_near(refined.logits, prompts)
     return ObjectMasks(logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
+
+
+def marks_alone(
+    prompts: VisualPrompts,
+    meant: Float[Tensor, "b n d"] | None,
+    previous: Float[Tensor, "b n h w"] | None,
+    spoken: Bool[Tensor, "b n"],
+) -> Bool[Tensor, "b n"]:
+    """Return which objects are asked for by first marks alone: these may mean a part, a thing or a group."""
+    alone = prompts.positive.flatten(2).any(dim=-1) & ~spoken
+    if prompts.bounds is not None:
+        alone = alone & ~prompts.bounds.flatten(2).any(dim=-1)
+    if meant is not None:
+        alone = alone & ~meant.any(dim=-1)
+    if previous is not None:
+        alone = alone & ~previous.flatten(2).any(dim=-1)
+    return alone
 
 
 def kept_near(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float[Tensor, "b n h w"]:

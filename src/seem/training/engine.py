@@ -338,8 +338,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 
 def by_rule(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Divide groups into those of Muon's matrices and the others."""
+    """Divide groups into those of Muon's matrices and the others; a depthwise convolution mixes nothing."""
     layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.MultiheadAttention))]
+    layers = [m for m in layers if not (isinstance(m, nn.Conv2d) and m.groups > 1)]
     matrices = {id(p) for layer in layers for p in layer.parameters(recurse=False) if p.ndim > 1}
     return [
         {**group, "params": members, "orthogonal": orthogonal}

