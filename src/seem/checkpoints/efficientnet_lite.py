@@ -16,7 +16,7 @@ from torch import Tensor
 from seem.checkpoints.safe import StateDict, read_tensors, sha256_of
 from seem.config import EFFICIENTNET_LITE0, EFFICIENTNET_LITE1, EFFICIENTNET_LITE2, EfficientNetLiteConfig
 from seem.errors import SeemError
-from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead
+from seem.models.backbones.efficientnet_lite import EXPANSIONS, EfficientNetLite, ImageNetHead
 
 VERSION = "0.1.0"
 
@@ -105,6 +105,8 @@ def backbone_keys(config: EfficientNetLiteConfig) -> dict[str, str]:
     blocks = [(stage, block) for stage, depth in enumerate(config.depths) for block in range(depth)]
     for number, (stage, block) in enumerate(blocks):
         for ours, theirs in BLOCK_KEYS.items():
+            if EXPANSIONS[stage] == 1 and ours.startswith("expand"):
+                continue
             keys[f"stages.{stage}.{block}.{ours}"] = f"_blocks.{number}.{theirs}"
     return keys
 

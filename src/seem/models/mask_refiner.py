@@ -19,6 +19,7 @@ from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
 OUTLINED = 3.0  # logit inside an outline, and below zero outside
+TEXT_MAP = TextMapConfig()
 SPREAD = 1.0  # logits by which the first and the last candidate begin below and above the middle one
 REACHES = (2, 3, 6, 12)  # growing dilations, in steps of stride 4: 2, 5, 11 and 23 in all
 
@@ -175,7 +176,7 @@ class Meaning(nn.Module):
     correction at stride 4, which begins as none.
     """
 
-    def __init__(self, dims: tuple[int, ...], text_dim: int, config: TextMapConfig = TextMapConfig()) -> None:
+    def __init__(self, dims: tuple[int, ...], text_dim: int, config: TextMapConfig = TEXT_MAP) -> None:
         super().__init__()
         finest, *coarser = dims
         hidden, fine = config.hidden, config.fine

@@ -146,7 +146,7 @@ class Lessons:
 
 
 def fastest_arithmetic(device: torch.device) -> Arithmetic:
-    """Choose bfloat16 where the device computes a convolution faster in it; CPUs without the instructions are slower."""
+    """Choose bfloat16 where a convolution is faster in it; on CPUs without its instructions it is much slower."""
     if device.type != "cpu":
         return "bfloat16"
     seconds: dict[Arithmetic, float] = {}
@@ -171,6 +171,7 @@ def from_published(config: SegmenterConfig) -> Segmenter:
     widen = network.meaning.widen if network.meaning is not None else None
     if widen is not None:
         weight, bias = folded(head.widen.conv, head.widen.norm)
+        assert bias is not None
         widen.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
     return network
 

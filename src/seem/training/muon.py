@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
     """Return a matrix with the same singular vectors whose singular values are near 1.
 
-    Worked out in bfloat16 on accelerators, in float32 on CPUs, of which many have no bfloat16 (it took 20 times as long).
+    Worked out in bfloat16 on accelerators, in float32 on CPUs: many have no instructions for bfloat16.
     Most come to 0.7 to 1.2; those below a hundredth of the largest stay smaller, and zero stays zero.
     """
     a, b, c = QUINTIC

@@ -1,8 +1,8 @@
 """EfficientNet-Lite: inverted residual blocks with depthwise convolutions, a backbone with published ImageNet weights.
 
 Source: Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (table 1: the
-seven stages); the Lite variants leave squeeze-and-excitation out, use ReLU6 and do not scale stem and head. Input pixels
-are normalised as (pixel - 127) / 128.
+seven stages); the Lite variants leave squeeze-and-excitation out, use ReLU6 and do not scale stem and head. Input
+pixels are normalised as (pixel - 127) / 128.
 
 Known difference from the paper: batch normalisation is applied through the weights of its convolution wherever its
 statistics are fixed, which gives the same numbers and saves a pass over every map.
@@ -38,7 +38,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Pyramid:
         """Return features with channels `config.dims`; no activation follows the last convolution of a stage."""
-        x = F.relu6(self.stem(pixels), inplace=True)
+        x: Tensor = F.relu6(self.stem(pixels), inplace=True)
         maps = []
         for number, stage in enumerate(self.stages):
             x = stage(x)
@@ -77,9 +77,9 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d ho wo"]:
         """Return a map of the block's stride, without an activation at its end."""
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
-        return x + y if self.has_shortcut else y
+        y: Tensor = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        narrowed: Tensor = self.project(F.relu6(self.depthwise(y), inplace=True))
+        return x + narrowed if self.has_shortcut else narrowed
 
 
 class ConvUnit(nn.Module):

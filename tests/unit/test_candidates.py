@@ -1,0 +1,128 @@
+"""Several masks a click: which one learns, which one answers, and for which requests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from seem.config import MaskRefinerConfig
+from seem.models.mask_refiner import CandidateMasks, MaskRefiner, RefinedMasks
+from seem.models.structures import ImageBatch, VisualPrompts
+from seem.tasks.interactive import marks_alone
+from seem.training.candidates import TO_ALL, ambiguous_requests, candidate_terms, iou_of, mask_losses
+from seem.training.targets import Request, TrainingBatch
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def square(x0, y0, x1, y1, side=16):
+    mask = np.zeros((side, side), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def batch_of(*requests):
+    def stack(name):
+        return torch.from_numpy(np.stack([getattr(request, name) for request in requests]))[None]
+
+    maps = {name: stack(name) for name in ("truth", "positive", "negative", "bounds", "reference")}
+    images = ImageBatch(torch.zeros(1, 3, 16, 16), ((16, 16),))
+    return TrainingBatch((), images, (requests,), **maps, ignore=torch.zeros(1, 16, 16, dtype=torch.bool))
+
+
+CLICK = Request.of(square(0, 0, 8, 8), positive=square(2, 2, 4, 4))
+BOX = Request.of(square(0, 0, 8, 8), bounds=square(0, 0, 8, 8))
+PHRASE = Request.of(square(0, 0, 8, 8), phrase="square")
+BOTH = Request.of(square(0, 0, 8, 8), phrase="square", positive=square(2, 2, 4, 4))
+REFERENCE = Request.of(square(0, 0, 8, 8), reference=square(2, 2, 4, 4))
+
+
+def test_marks_alone_are_ambiguous():
+    batch = batch_of(CLICK, BOX, PHRASE, BOTH, REFERENCE)
+    assert ambiguous_requests(batch).tolist() == [[True, False, False, False, False]]
+
+
+def test_marks_without_words_box_or_memory_are_ambiguous_at_inference():
+    marks = torch.zeros(1, 4, 16, 16, dtype=torch.bool)
+    marks[:, :, 3, 3] = True
+    bounds = torch.zeros_like(marks)
+    bounds[:, 1, :8, :8] = True
+    previous = torch.zeros(1, 4, 4, 4)
+    previous[:, 2] = 1.0
+    spoken = torch.tensor([[False, False, False, True]])
+    prompts = VisualPrompts(marks, torch.zeros_like(marks), bounds)
+    assert marks_alone(prompts, None, previous, spoken).tolist() == [[True, False, False, False]]
+
+
+def masks_around(truth, others=2):
+    """Return logits of a right candidate after wrong ones."""
+    right = torch.where(torch.from_numpy(truth), 9.0, -9.0)
+    return torch.stack([*[-right] * others, right])
+
+
+def test_the_best_candidate_is_the_one_that_learns():
+    truth = square(0, 0, 4, 4, side=8)  # of the click, at stride 2
+    logits = masks_around(truth)[None, None].clone().requires_grad_()
+    loss, _ = candidate_terms(CandidateMasks(logits, torch.zeros(1, 1, 3)), batch_of(CLICK), torch.tensor([[True]]))
+    loss.backward()
+    losses = mask_losses(logits[0].flatten(2), torch.from_numpy(truth).float().flatten()[None, None])
+    assert losses.argmin() == 2
+    assert loss.item() == pytest.approx(TO_ALL * losses.mean().item(), abs=0.01)
+    assert logits.grad[0, 0, 2].any()
+
+
+def test_predicted_quality_is_judged_by_the_iou_of_each_candidate():
+    logits = masks_around(square(0, 0, 4, 4, side=8))[None, None]
+    right = torch.tensor([[[-9.0, -9.0, 9.0]]])
+    rows = torch.tensor([[True]])
+    batch = batch_of(CLICK)
+    assert candidate_terms(CandidateMasks(logits, right), batch, rows)[1].item() == pytest.approx(0.0, abs=1e-3)
+    assert candidate_terms(CandidateMasks(logits, -right), batch, rows)[1].item() > 5
+
+
+def test_nothing_ambiguous_costs_nothing():
+    candidates = CandidateMasks(noise(1, 1, 3, 8, 8), noise(1, 1, 3))
+    losses = candidate_terms(candidates, batch_of(BOX), torch.tensor([[False]]))
+    assert [loss.item() for loss in losses] == [0.0, 0.0]
+
+
+def test_the_iou_of_two_empty_masks_is_zero():
+    assert iou_of(torch.full((1, 2, 4), -1.0), torch.zeros(1, 1, 4)).tolist() == [[0.0, 0.0]]
+
+
+def test_ambiguous_objects_get_the_candidate_of_the_highest_quality():
+    refined = RefinedMasks(
+        torch.zeros(1, 2, 4, 4),
+        torch.zeros(1, 2),
+        CandidateMasks(torch.arange(3.0)[None, None, :, None, None].expand(1, 2, 3, 4, 4), noise(1, 2, 3)),
+    )
+    best = refined.best(torch.tensor([[True, False]]))
+    chosen = int(refined.candidates.quality_logits[0, 0].argmax())
+    assert best.logits[0, 0].unique().tolist() == [float(chosen)]
+    assert not best.logits[0, 1].any()
+    assert best.quality_logits[0, 0] == refined.candidates.quality_logits[0, 0, chosen]
+    assert best.quality_logits[0, 1] == 0
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_the_head_answers_with_as_many_candidates_as_configured(count):
+    head = MaskRefiner(MaskRefinerConfig(dims=(4, 6, 8), candidates=count), mask_dim=5, query_dim=7).eval()
+    arguments = (noise(2, 5, 8, 12), noise(2, 3, 8, 8, 12), noise(2, 3, 7))
+    assert head(*arguments).candidates is None
+    refined = head(*arguments, with_candidates=True)
+    if not count:
+        assert refined.candidates is None
+        return
+    assert refined.candidates.logits.shape == (2, 3, count, 16, 24)
+    assert refined.candidates.quality_logits.shape == (2, 3, count)
+    assert torch.equal(refined.logits, head(*arguments).logits)
+
+
+def test_candidates_begin_tighter_and_wider():
+    head = MaskRefiner(MaskRefinerConfig(dims=(4, 6, 8), candidates=3), mask_dim=5, query_dim=7).eval()
+    bias = head.candidate_masks.bias.unflatten(0, (3, 4))
+    assert bias[:, 0].tolist() == [-1.0, 0.0, 1.0]
+    assert torch.equal(bias, bias[:, :1].expand(3, 4))
