@@ -370,7 +370,7 @@ def nano2() -> SegmenterConfig:
     return replace(
         before,
         name="nano2",
-        backbone=EFFICIENTNET_LITE2,
+        backbone=replace(EFFICIENTNET_LITE2, has_norm=False),
         pixel_decoder=PixelDecoderConfig(
             dim=64,
             mask_dim=64,

@@ -9,6 +9,7 @@ the one before and resumes where its last checkpoint stands. It needs the packag
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from seem.checkpoints.efficientnet_lite import load_published
-from seem.checkpoints.safe import read_tensors, sha256_of
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
 from seem.data.pack import PhotoBank
 from seem.data.transforms import Sample, TrainingSampler
 from seem.errors import SeemError
-from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, folded
+from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, fold_batch_norms, folded
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -61,6 +62,7 @@ class Leg:
     stages: tuple[Stage, ...]
 
 
+FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
 BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
 SETTINGS = TrainConfig(
     batch=16,
@@ -161,8 +163,13 @@ def fastest_arithmetic(device: torch.device) -> Arithmetic:
     return min(seconds, key=lambda each: seconds[each])
 
 
-def from_published(config: SegmenterConfig) -> Segmenter:
-    """Build the network with the published backbone; its text map widens the coarsest map as the classifier does."""
+def from_published(shipped: SegmenterConfig) -> Segmenter:
+    """Build the network with the published backbone; its text map widens the coarsest map as the classifier does.
+
+    Batch normalisation stands beside its convolutions, which is how the published weights are and what learns well.
+    """
+    assert isinstance(shipped.backbone, EfficientNetLiteConfig)
+    config = replace(shipped, backbone=replace(shipped.backbone, has_norm=True))
     network = build(config)
     assert isinstance(config.backbone, EfficientNetLiteConfig)
     assert isinstance(network.backbone, EfficientNetLite)
@@ -193,7 +200,9 @@ def run(
     legs: Sequence[Leg] = LEGS,
     report: Callable[[Row], None] = show,
 ) -> Segmenter:
-    """Run every leg that is not done yet; returns the network of the last, whose weights stand in its folder.
+    """Run every leg that is not done yet; returns the network of the last.
+
+    In the folder of every finished leg stand its weights as they would be shipped, and as the next leg takes them.
 
     `words` are weights whose text tower is taken. The photos, small and ready, stay beside `out` for the next run.
     """
@@ -210,9 +219,9 @@ def run(
         "data": bank.fingerprint,
     }
     for leg in legs:
-        weights = out / leg.name / WEIGHTS_FILE
-        if weights.is_file():
-            network.load_state_dict({key: t.float() for key, t in read_tensors(weights).tensors.items()})
+        finished = out / leg.name / FINISHED_FILE
+        if finished.is_file():
+            network.load_state_dict(read_tensors(finished).tensors)
             continue
         network = run_leg(leg, network, bank, data, out / leg.name, notes, device, report)
     return network
@@ -254,5 +263,14 @@ def run_leg(
     if not isinstance(trained, Segmenter):
         raise SeemError("The training loop returned another network than it was given.")
     if rank == 0:
-        export(trained, out / WEIGHTS_FILE, notes)
+        write_tensors(out / FINISHED_FILE, trained.state_dict())
+        export(as_shipped(trained), out / WEIGHTS_FILE, notes)
     return trained
+
+
+def as_shipped(network: Segmenter) -> Segmenter:
+    """Return a copy of a network with batch normalisation folded into the convolutions, as `nano2` describes it."""
+    shipped = build(nano2())
+    folded_copy = fold_batch_norms(copy.deepcopy(network))
+    shipped.load_state_dict(folded_copy.state_dict())
+    return shipped
