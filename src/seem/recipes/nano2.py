@@ -49,17 +49,18 @@ from seem.recipes.nano import (
 from seem.training.course import Arithmetic, attention_for, draw_pairs
 from seem.training.engine import Hooks, TrainConfig, show, train, world
 from seem.training.nano import Objective, spoken_loss, step_loss
-from seem.training.parts import freeze_statistics
+from seem.training.parts import freeze, freeze_statistics
 from seem.training.targets import PhraseBook, PromptMix, make_batch
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One training run of several: its settings, and the sizes at which photos are seen."""
+    """One training run of several: its settings, at which sizes photos are seen, and which parts do not learn."""
 
     name: str
     config: TrainConfig
     stages: tuple[Stage, ...]
+    frozen: tuple[str, ...] = ()
 
 
 FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
@@ -75,7 +76,8 @@ SETTINGS = TrainConfig(
     rates=(("backbone.", BACKBONE_FACTOR), ("meaning.widen.", BACKBONE_FACTOR)),
 )
 LEGS = (
-    Leg("small", replace(SETTINGS, steps=900, learning_rate=8e-4), (Stage(1.0, 160, 16, 128),)),
+    Leg("heads", replace(SETTINGS, steps=400, learning_rate=1e-3), (Stage(1.0, 160, 16, 128),), frozen=("backbone",)),
+    Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4), (Stage(1.0, 192, 16, 128),)),
     Leg("middle", replace(SETTINGS, steps=1200, learning_rate=4e-4), (Stage(1.0, 224, 16, 160),)),
     Leg(
         "large",
@@ -83,6 +85,7 @@ LEGS = (
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
     ),
 )
+"""New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow."""
 
 
 class Lessons:
@@ -244,11 +247,14 @@ def run_leg(
         "recipe": leg.config.to_json(),
         "processes": processes,
         "stages": [asdict(stage) for stage in leg.stages],
+        "frozen": leg.frozen,
     }
     begin(out, notes)
     book = PhraseBook(BytePairTokenizer.nano())
+    network.requires_grad_(True)
     for name, p in network.text.named_parameters():  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == "logit_scale")
+    freeze(network, leg.frozen)
     network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze_statistics(network)
     watch = Watch(data, bank, out, book.tokenizer, report)
