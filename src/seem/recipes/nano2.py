@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from seem.checkpoints.efficientnet_lite import load_published
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
-from seem.data.pack import PhotoBank
+from seem.data.pack import Pack, PhotoBank
 from seem.data.transforms import Sample, TrainingSampler
 from seem.errors import SeemError
 from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, fold_batch_norms, folded
@@ -46,11 +46,14 @@ from seem.recipes.nano import (
     export,
     stage_at,
 )
+from seem.recipes.salient_names import Classifier, is_taken, name_objects, read_names, write_names
 from seem.training.course import Arithmetic, attention_for, draw_pairs
 from seem.training.engine import Hooks, TrainConfig, show, train, world
+from seem.training.imagenet import ImageNetClasses, with_names
 from seem.training.nano import Objective, spoken_loss, step_loss
 from seem.training.parts import freeze, freeze_statistics
 from seem.training.targets import PhraseBook, PromptMix, make_batch
+from seem.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,13 @@ class Leg:
     config: TrainConfig
     stages: tuple[Stage, ...]
     frozen: tuple[str, ...] = ()
+    with_imagenet: bool = False
+    """Whether salient objects have names of ImageNet's classes, for which the text tower must know these."""
 
 
 FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
+NAMES_FILE = "salient_names.json"  # beside a run: what ImageNet's classifier calls the objects of DUTS
+SALIENT = 0.5  # weight of DUTS among the photos that are asked by words; the other sets have 1 in all
 BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
 SETTINGS = TrainConfig(
     batch=16,
@@ -78,11 +85,12 @@ SETTINGS = TrainConfig(
 LEGS = (
     Leg("heads", replace(SETTINGS, steps=400, learning_rate=1e-3), (Stage(1.0, 160, 16, 128),), frozen=("backbone",)),
     Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4), (Stage(1.0, 192, 16, 128),)),
-    Leg("middle", replace(SETTINGS, steps=1200, learning_rate=4e-4), (Stage(1.0, 224, 16, 160),)),
+    Leg("middle", replace(SETTINGS, steps=1200, learning_rate=4e-4), (Stage(1.0, 224, 16, 160),), with_imagenet=True),
     Leg(
         "large",
         replace(SETTINGS, steps=1200, learning_rate=3e-4),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
+        with_imagenet=True,
     ),
 )
 """New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow."""
@@ -94,11 +102,15 @@ class Lessons:
     objective = Objective(objects=0, object_names=0)
     mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
 
-    def __init__(self, bank: PhotoBank, leg: Leg, book: PhraseBook, device: torch.device) -> None:
+    def __init__(
+        self, bank: PhotoBank, leg: Leg, book: PhraseBook, device: torch.device, classes: ImageNetClasses | None
+    ) -> None:
         self.bank = bank
         self.leg = leg
         self.book = book
         self.device = device
+        self.classes = classes
+        self.named_sets = NAMED_SETS if classes is None else {**NAMED_SETS, "duts": SALIENT}
         self.arithmetic = fastest_arithmetic(device)
         self.rank, self.processes = world()
 
@@ -114,7 +126,7 @@ class Lessons:
             self.bank,
             size=stage.named_size,
             seed=self.leg.config.seed + 1,
-            weights=NAMED_SETS,
+            weights=self.named_sets,
             augmentation=NAMED_VIEW,
         )
         return draw_named(sampler, (number * self.processes + self.rank) * MOST_NAMED, stage.named, rng)
@@ -130,7 +142,7 @@ class Lessons:
         mixed = self.arithmetic == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), attention_for(self.device):
             loss = step_loss(network, batch, self.book, self.objective, rng)
-            further = spoken_loss(network, spoken, self.book, self.objective, rng)
+            further = spoken_loss(network, spoken, self.book, self.objective, rng, self.classes)
         return loss.total + further, {
             "refined": loss.refined,
             "candidates": loss.candidates,
@@ -207,7 +219,8 @@ def run(
 
     In the folder of every finished leg stand its weights as they would be shipped, and as the next leg takes them.
 
-    `words` are weights whose text tower is taken. The photos, small and ready, stay beside `out` for the next run.
+    `words` are weights whose text tower is taken, by every leg that is not done yet. The photos, small and ready, stay
+    beside `out` for the next run, and so do the names of salient objects.
     """
     torch.manual_seed(legs[0].config.seed)
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
@@ -215,19 +228,37 @@ def run(
         torch.set_num_threads(1)
     bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
     network = from_published(nano2())
-    take_text_tower(network, words)
     notes: dict[str, object] = {
         "words_sha256": sha256_of(words),
         "photos": {name: len(rows) for name, rows in bank.by_set.items()},
         "data": bank.fingerprint,
     }
+    names = {}
+    if any(leg.with_imagenet for leg in legs):
+        names = salient_names(data, out.parent / NAMES_FILE)
     for leg in legs:
         finished = out / leg.name / FINISHED_FILE
         if finished.is_file():
             network.load_state_dict(read_tensors(finished).tensors)
             continue
-        network = run_leg(leg, network, bank, data, out / leg.name, notes, device, report)
+        take_text_tower(network, words)
+        named = with_names(bank, names) if leg.with_imagenet else bank
+        network = run_leg(leg, network, named, data, out / leg.name, notes, device, report)
     return network
+
+
+def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
+    """Return the ImageNet class of the objects of DUTS that have a sure one, by set and annotation id.
+
+    Classified once, which takes a quarter of an hour of one core, and kept in `file`.
+    """
+    if not (data / "duts" / "annotations.json").is_file():
+        return {}
+    if not file.is_file():
+        write_names(file, tuple(name_objects(Pack.open(data / "duts", "train"), Classifier())))
+    class_names = Vocabulary.imagenet().names
+    found = read_names(file)
+    return {("duts", name.annotation): class_names[name.label] for name in found if is_taken(name, class_names)}
 
 
 def run_leg(
@@ -259,7 +290,9 @@ def run_leg(
     freeze_statistics(network)
     watch = Watch(data, bank, out, book.tokenizer, report)
     config = replace(leg.config, validate_every=math.ceil(leg.config.steps / 4) if watch.held else 0)
-    lessons = Lessons(bank, leg, book, device)
+    class_names = Vocabulary.imagenet().names if leg.with_imagenet else ()
+    classes = ImageNetClasses.encode(network, book, class_names) if class_names else None
+    lessons = Lessons(bank, leg, book, device, classes)
     try:
         trained = train(
             network, lessons.step, config, out, Hooks(watch.validate, describe=lessons.describe, report=watch.tell)

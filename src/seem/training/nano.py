@@ -33,6 +33,7 @@ from seem.models.structures import (
 )
 from seem.simulation.next_click import ritm_click
 from seem.training.candidates import ambiguous_requests, candidate_terms
+from seem.training.imagenet import ImageNetClasses, imagenet_terms
 from seem.training.losses import mask_bce, mask_dice
 from seem.training.matcher import match_objects
 from seem.training.targets import PhraseBook, TrainingBatch, normalised, phrase_rows, shrink
@@ -60,6 +61,8 @@ class Objective:
     object_names: float = 0.5
     num_negatives: int = 64
     num_points: int = 1024
+    imagenet: float = 0.5
+    """Of the classes of ImageNet that objects of the photos asked by words alone have."""
     candidates: float = 1.0
     """Of the masks that answer what may mean several things, where a model has them."""
     rounds: tuple[float, ...] = (0.35, 0.4, 0.15, 0.1)
@@ -222,11 +225,17 @@ def named_terms(
 
 
 def spoken_loss(
-    model: Segmenter, batch: TrainingBatch, book: PhraseBook, objective: Objective, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    book: PhraseBook,
+    objective: Objective,
+    rng: np.random.Generator,
+    classes: ImageNetClasses | None = None,
 ) -> Tensor:
     """Ask photos by words alone, once: a part of the cost of a whole step, and words need to see many photos.
 
-    Places say their names, objects say theirs, and a phrase about each photo is answered with a mask.
+    Places say their names, objects say theirs, and a phrase about each photo is answered with a mask. With `classes`
+    objects whose phrase is a class of ImageNet say it among all of these.
     """
     image = model.encode_image(batch.images)
     assert image.meaning is not None
@@ -237,7 +246,10 @@ def spoken_loss(
     _, refined, coarse = answer(model, image, prompts, meant, begun(batch), VISUAL)
     mask, _, quality = refined_terms(refined, batch)
     masks = objective.refined * mask + objective.coarse * coarse_terms(coarse, batch) + objective.quality * quality
-    return objective.spoken * masks + named_terms(model, image.meaning, batch.samples, names, objective)
+    total = objective.spoken * masks + named_terms(model, image.meaning, batch.samples, names, objective)
+    if classes is not None:
+        total = total + objective.imagenet * imagenet_terms(model, image.meaning, batch.samples, classes)
+    return total
 
 
 def answer(
