@@ -89,7 +89,7 @@ def name_objects(
             done(number)
 
 
-def name_object(log_probabilities: Float[Tensor, "3 1000"], annotation: int, photo: int) -> ObjectName:
+def name_object(log_probabilities: Float[Tensor, "3 k"], annotation: int, photo: int) -> ObjectName:
     """Choose the class of one object from its three views."""
     label = int(log_probabilities.mean(dim=0).argmax())
     whole, crop, cutout = log_probabilities[:, label].exp().tolist()
