@@ -199,9 +199,9 @@ def test_an_outline_is_the_mask_so_far_of_its_object_alone():
 def test_a_first_round_begins_with_the_outlines(monkeypatch, loss):
     handed, true_answer = [], nano_training.answer
 
-    def answer(model, image, prompts, meant, previous, asked):
+    def answer(model, image, prompts, meant, previous, *others):
         handed.append(previous)
-        return true_answer(model, image, prompts, meant, previous, asked)
+        return true_answer(model, image, prompts, meant, previous, *others)
 
     monkeypatch.setattr(nano_training, "answer", answer)
     batch = batch_of(scene(LEFT, LOW), count=2)
