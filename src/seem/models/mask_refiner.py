@@ -200,7 +200,9 @@ class Meaning(nn.Module):
         if self.widen is not None:
             coarser[-1] = F.relu6(self.widen(coarser[-1]))
         hw4, hw8 = ((level.shape[-2], level.shape[-1]) for level in maps[:2])
-        seen = torch.stack([fit(read(level), hw8) for read, level in zip(self.reads, coarser, strict=True)]).sum(dim=0)
+        seen = self.reads[0](coarser[0])
+        for read, level in zip(self.reads[1:], coarser[1:], strict=True):
+            seen = seen + fit(read(level), hw8)
         x = F.relu(seen + self.whole(coarser[-1].mean(dim=(2, 3)))[:, :, None, None])
         x = x + F.relu(self.mix(x))
         close = F.relu(self.read_fine(finest) + fit(self.to_fine(x), hw4))
