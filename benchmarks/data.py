@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.data.dataset import Dataset
-from seem.data.opening import Spec, open_dataset
-from seem.data.pack import PhotoBank
+from seem.data.opening import DatasetSpec, open_dataset
+from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 from seem.data.transforms import TrainingSampler
 from seem.evaluation.report import Machine, installed_versions
-from seem.recipes.material import Kept
+from seem.finetuning.datasets import UsableDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 200
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
     whole = open_dataset(options.data, options.split)
-    some = Kept(whole, tuple(whole.photos[: options.photos]))
+    some = UsableDataset(whole, tuple(whole.images[: options.photos]))
     with tempfile.TemporaryDirectory() as place:
         rates = [read_back(name, kind, write(some, Path(place) / name)) for name, (kind, write) in WRITERS.items()]
         rates.append(read_again(options.data, options.split, some))
@@ -71,16 +71,16 @@ def read_back(name: str, kind: str, place: Path) -> Rate:
     """Open photos that were written in a layout, and read everything of each."""
     started = time.process_time()
     dataset = open_dataset(f"{kind}:{place}", "train")
-    seconds, opened = read_all(dataset, dataset.photos), time.process_time()
-    return rate_of(name, len(dataset.photos), seconds, opened - started - seconds)
+    seconds, opened = read_all(dataset, dataset.images), time.process_time()
+    return rate_of(name, len(dataset.images), seconds, opened - started - seconds)
 
 
 def read_again(data: str, split: str, some: Dataset) -> Rate:
     """Read the same photos from where they were taken."""
     started = time.process_time()
     dataset = open_dataset(data, split)
-    wanted = {photo.id for photo in some.photos}
-    seconds, opened = read_all(dataset, [p for p in dataset.photos if p.id in wanted]), time.process_time()
+    wanted = {photo.id for photo in some.images}
+    seconds, opened = read_all(dataset, [p for p in dataset.images if p.id in wanted]), time.process_time()
     return rate_of(f"as given ({data.partition(':')[0]})", len(wanted), seconds, opened - started - seconds)
 
 
@@ -88,11 +88,11 @@ def rate_of(name: str, count: int, seconds: float, opening: float) -> Rate:
     return Rate(f"{name}: photos with masks", count, round(count / seconds, 2), round(opening, 4))
 
 
-def read_all(dataset: Dataset, photos: Sequence[PhotoRecord]) -> float:
+def read_all(dataset: Dataset, photos: Sequence[ImageRecord]) -> float:
     """Read pixels, masks and maps; returns seconds of the processor."""
     opened = time.process_time()
     for photo in photos:
-        dataset.image(photo)
+        dataset.pixels(photo)
         for record in dataset.objects[photo.id]:
             record.mask()
         dataset.semantic(photo)
@@ -104,7 +104,7 @@ def drawn(some: Dataset, place: Path) -> Sequence[Rate]:
     rates = []
     for what, keep in (("samples of kept photos", True), ("samples of photos read anew", False)):
         started = time.process_time()
-        bank = PhotoBank.from_datasets([some], longest_side=384, cache=place / "cache", keep=keep)
+        bank = ImageBank.from_datasets([some], longest_side=384, cache=place / "cache", keep=keep)
         opened = time.process_time()
         sampler = TrainingSampler(bank, size=SIZE, weights=bank.weights)
         for number in range(SAMPLES):
@@ -114,17 +114,17 @@ def drawn(some: Dataset, place: Path) -> Sequence[Rate]:
     return rates
 
 
-def coco_document(some: Dataset, names: Callable[[PhotoRecord], str]) -> dict[str, Any]:
+def coco_document(some: Dataset, names: Callable[[ImageRecord], str]) -> dict[str, Any]:
     return {
         "categories": [{"id": c.id, "name": c.name} for c in some.categories.values()],
         "images": [
-            {"id": p.id, "file_name": names(p), "height": p.hw[0], "width": p.hw[1]} for p in some.photos
+            {"id": p.id, "file_name": names(p), "height": p.hw[0], "width": p.hw[1]} for p in some.images
         ],
         "annotations": [
             {"id": o.id, "image_id": p.id, "category_id": o.category.id, "iscrowd": int(o.is_crowd), "area": o.area,
              "bbox": [o.box[0], o.box[1], o.box[2] - o.box[0], o.box[3] - o.box[1]],
              "segmentation": {"size": list(o.hw), "counts": o.counts}}
-            for p in some.photos for o in some.objects[p.id]
+            for p in some.images for o in some.objects[p.id]
         ],
     }  # fmt: skip
 
@@ -140,7 +140,7 @@ def panoptic(some: Dataset, place: Path) -> Path:
     maps = place / "annotations" / "panoptic_train2017"
     maps.mkdir(parents=True)
     rows = []
-    for photo in some.photos:
+    for photo in some.images:
         numbers, kinds = numbered(some, photo)
         colours = np.stack([numbers % 256, numbers // 256, numbers * 0], axis=-1).astype(np.uint8)
         Image.fromarray(colours).save(maps / f"{photo.id}.png")
@@ -165,7 +165,7 @@ def lvis(some: Dataset, place: Path) -> Path:
 
 
 def refcoco(some: Dataset, place: Path) -> Path:
-    def named(photo: PhotoRecord) -> str:
+    def named(photo: ImageRecord) -> str:
         return f"COCO_train2014_{photo.id:012d}{photo.path.suffix}"
 
     copy_photos(some, place / "images" / "train2014", named)
@@ -173,7 +173,7 @@ def refcoco(some: Dataset, place: Path) -> Path:
         {"ref_id": o.id, "ann_id": o.id, "image_id": p.id, "category_id": o.category.id, "split": "train",
          "file_name": named(p), "sent_ids": [o.id],
          "sentences": [{"sent": o.category.text, "raw": o.category.text, "sent_id": o.id, "tokens": []}]}
-        for p in some.photos for o in some.objects[p.id]
+        for p in some.images for o in some.objects[p.id]
     ]  # fmt: skip
     home = place / "refcoco"
     home.mkdir()
@@ -187,7 +187,7 @@ def voc(some: Dataset, place: Path) -> Path:
     copy_photos(some, home / "JPEGImages")
     for name in ("SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
         (home / name).mkdir(parents=True)
-    for photo in some.photos:
+    for photo in some.images:
         numbers, kinds = numbered(some, photo)
         table = np.array([0, *(1 + kind % 20 for kind in kinds)], np.uint8)
         for name, values in (("SegmentationClass", table[numbers]), ("SegmentationObject", numbers.astype(np.uint8))):
@@ -203,7 +203,7 @@ def sbd(some: Dataset, place: Path) -> Path:
     home = place / "benchmark_RELEASE" / "dataset"
     copy_photos(some, home / "img")
     (home / "inst").mkdir()
-    for photo in some.photos:
+    for photo in some.images:
         numbers, kinds = numbered(some, photo)
         classes = np.array([[1 + kind % 20] for kind in kinds], np.uint8)
         instances = {"Segmentation": numbers.astype(np.uint8), "Categories": classes, "Boundaries": []}
@@ -216,7 +216,7 @@ def ade20k(some: Dataset, place: Path) -> Path:
     copy_photos(some, place / "images" / "training")
     home = place / "annotations" / "training"
     home.mkdir(parents=True)
-    for photo in some.photos:
+    for photo in some.images:
         numbers, kinds = numbered(some, photo)
         table = np.array([0, *(1 + kind % 150 for kind in kinds)], np.uint8)
         Image.fromarray(table[numbers]).save(home / f"{photo.id}.png")
@@ -230,7 +230,7 @@ def yolo(some: Dataset, place: Path) -> Path:
     copy_photos(some, place / "images")
     (place / "labels").mkdir()
     numbers = {number: row for row, number in enumerate(some.categories)}
-    for photo in some.photos:
+    for photo in some.images:
         lines = []
         for record in some.objects[photo.id]:
             contours, _ = cv2.findContours(record.mask().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -250,7 +250,7 @@ def folder(some: Dataset, place: Path) -> Path:
     names = list(some.categories.values())
     (place / "classes.txt").write_text("\n".join(c.name for c in names) + "\n", encoding="utf-8")
     rows = {c.id: row for row, c in enumerate(names, 1)}
-    for photo in some.photos:
+    for photo in some.images:
         numbers, kinds = numbered(some, photo)
         table = np.array([0, *(rows[kind] for kind in kinds)], np.uint8)
         Image.fromarray(table[numbers]).save(place / "masks" / f"{photo.id}.png")
@@ -272,7 +272,7 @@ WRITERS: Mapping[str, tuple[str, Callable[[Dataset, Path], Path]]] = {
 """Layouts: the word of their format, and what writes photos in them and returns what to open."""
 
 
-def numbered(some: Dataset, photo: PhotoRecord) -> tuple[NDArray[np.int64], list[int]]:
+def numbered(some: Dataset, photo: ImageRecord) -> tuple[NDArray[np.int64], list[int]]:
     """Draw objects over each other, the largest first; returns their numbers from 1 on, and each one's category."""
     numbers = np.zeros(photo.hw, np.int64)
     records = sorted(some.objects[photo.id], key=lambda each: -each.area)
@@ -281,28 +281,28 @@ def numbered(some: Dataset, photo: PhotoRecord) -> tuple[NDArray[np.int64], list
     return numbers, [record.category.id for record in records]
 
 
-def plain_name(photo: PhotoRecord) -> str:
+def plain_name(photo: ImageRecord) -> str:
     return f"{photo.id}{photo.path.suffix}"
 
 
 def write_names(some: Dataset, file: Path) -> None:
-    file.write_text("".join(f"{photo.id}\n" for photo in some.photos), encoding="utf-8")
+    file.write_text("".join(f"{photo.id}\n" for photo in some.images), encoding="utf-8")
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(document), encoding="utf-8")
 
 
-def copy_photos(some: Dataset, place: Path, name: Callable[[PhotoRecord], str] = plain_name) -> None:
+def copy_photos(some: Dataset, place: Path, name: Callable[[ImageRecord], str] = plain_name) -> None:
     place.mkdir(parents=True)
-    for photo in some.photos:
+    for photo in some.images:
         (place / name(photo)).write_bytes(photo.path.read_bytes())
 
 
 def save(data: str, rates: Sequence[Rate], folder: Path) -> Path:
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     record = {
-        "data": Spec.parse(data).path.name,
+        "data": DatasetSpec.parse(data).path.name,
         "machine": asdict(Machine.here(1)),
         "versions": installed_versions(),
         "rates": [asdict(rate) for rate in rates],

@@ -27,23 +27,30 @@ import torch
 import seem
 from seem.api import Model
 from seem.checkpoints.network import LoadedNetwork
-from seem.evaluation.plan import Request, Task
-from seem.evaluation.report import Report
-from seem.evaluation.runner import evaluate
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask
+from seem.evaluation.report import EvaluationReport
+from seem.evaluation.runner import run_evaluation
 from seem.loading import tokenizer_of, usable_device
 from seem.models.build import build
-from seem.zoo import find
+from seem.zoo import find_model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 0.10
-DEFAULT = [Task.CLICKS, Task.PROMPTS, Task.PHRASES, Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC]
+DEFAULT = [
+    EvaluationTask.CLICKS,
+    EvaluationTask.PROMPTS,
+    EvaluationTask.PHRASES,
+    EvaluationTask.PANOPTIC,
+    EvaluationTask.INSTANCE,
+    EvaluationTask.SEMANTIC,
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--model", default="nano")
     reader.add_argument("--data", default=f"pack:{ROOT.parent / 'shared' / 'data' / 'coco_full'}")
-    reader.add_argument("--task", type=Task, nargs="+", default=DEFAULT)
+    reader.add_argument("--task", type=EvaluationTask, nargs="+", default=DEFAULT)
     reader.add_argument("--max", type=int, default=5, help="photos")
     reader.add_argument("--clicks", type=int, default=20)
     reader.add_argument("--device")
@@ -72,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def without_weights(name: str, device: str | None) -> Model:
     """Build the network of a model with random weights."""
-    config = find(name).config()
+    config = find_model_card(name).config()
     torch.manual_seed(0)
     place = usable_device(device)
     loaded = LoadedNetwork(name, build(config).to(place), "", tokenizer_of(config))
@@ -85,10 +92,12 @@ def warm_up(model: Model) -> None:
     photo.panoptic()
 
 
-def measure(model: Model, options: argparse.Namespace, task: Task) -> dict[str, object]:
-    request = Request(data=(options.data,), tasks=(task,), at_most=options.max, clicks=options.clicks, baselines="none")
-    report = evaluate(lambda: model, request)
-    assert isinstance(report, Report)
+def measure(model: Model, options: argparse.Namespace, task: EvaluationTask) -> dict[str, object]:
+    request = EvaluationRequest(
+        data=(options.data,), tasks=(task,), at_most=options.max, clicks=options.clicks, baselines="none"
+    )
+    report = run_evaluation(lambda: model, request)
+    assert isinstance(report, EvaluationReport)
     assert report.time is not None
     spent = report.time
     return {"task": task.value, **asdict(spent), "overhead": round(spent.loop / spent.model, 4)}

@@ -1,6 +1,6 @@
 """Every score of nano with one command: clicks beside baselines, prompts, words, references, video, whole photos.
 
-    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into MODEL_CARD.md
+    python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into docs/results.md
 
 Run from the repository's root. `--data` is the folder of the photo pack, `--model` a name or a weights file (default:
 the nano that ships), `--workers` processes share the runs (default: all cores, one thread each). It writes into `--out`
@@ -11,8 +11,8 @@ the nano that ships), `--workers` processes share the runs (default: all cores, 
 
 and may be killed at any time: started again it goes on where it was. A run is made anew when the weights, the data or
 what is asked have changed. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs of all
-that can be asked on the rest of the pack. `--into README.md` puts the tables between the marks of a page as well (so
-does `seem evaluate --compare runs/scores/*.json --into README.md`).
+that can be asked on the rest of the pack. `--into docs/results.md` also writes the tables between the marks of a page
+(as does `seem evaluate --compare runs/scores/*.json --into docs/results.md`).
 
 A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
 times as long as nano, most of all the random walker, so these runs are of a draw and of ten clicks; an `alone-` run
@@ -39,16 +39,16 @@ from pathlib import Path
 import torch
 
 import seem
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.data.opening import open_dataset
 from seem.data.subset import draw_subset
 from seem.evaluation.compare import read_reports
-from seem.evaluation.plan import Request, Task
+from seem.evaluation.interfaces import ModelUnderTest
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask
 from seem.evaluation.report import installed_versions
-from seem.evaluation.runner import card_of, evaluate
+from seem.evaluation.runner import describe_model, run_evaluation
 from seem.evaluation.scoreboard import scoreboard, write_into
 from seem.evaluation.selection import data_fingerprint
-from seem.evaluation.subject import Scored
 from seem.processes import one_thread_each
 
 
@@ -62,7 +62,7 @@ class Run:
 
     name: str
     data: str
-    tasks: tuple[Task, ...] | None
+    tasks: tuple[EvaluationTask, ...] | None
     seconds: float
     objects: tuple[int, int] | None = None
     at_most: int | None = None
@@ -70,14 +70,16 @@ class Run:
     baselines: str = "none"
 
 
-CLICKS, PROMPTS = Task.CLICKS, Task.PROMPTS
-WORDS = (Task.PHRASES, Task.REFERENCE)
-WHOLE = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC)
-PARTS = (Task.INSTANCE, Task.SEMANTIC)
+CLICKS, PROMPTS = EvaluationTask.CLICKS, EvaluationTask.PROMPTS
+WORDS = (EvaluationTask.PHRASES, EvaluationTask.REFERENCE)
+WHOLE = (EvaluationTask.PANOPTIC, EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
+PARTS = (EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
 
 RUNS = (
     Run("alone-coco_full", "coco_full", (CLICKS, PROMPTS), 400, objects=(84, 2)),
-    Run("changed-coco_full", "coco_full", (Task.ROBUSTNESS, Task.COMPOSITION), 150, objects=(80, 1)),
+    Run(
+        "changed-coco_full", "coco_full", (EvaluationTask.ROBUSTNESS, EvaluationTask.COMPOSITION), 150, objects=(80, 1)
+    ),
     Run("alone-voc_general", "voc_general", (CLICKS, PROMPTS), 150, objects=(72, 1)),
     Run("alone-open_mix", "open_mix", (CLICKS, PROMPTS), 150, objects=(90, 1)),
     Run("alone-duts", "duts", (CLICKS, PROMPTS), 150, objects=(100, 1)),
@@ -90,7 +92,7 @@ RUNS = (
     Run("words-voc_animals", "voc_animals", WORDS, 75, at_most=100),
     Run("words-voc_general", "voc_general", WORDS, 65),
     Run("whole-coco_full", "coco_full", WHOLE, 60),
-    Run("video-davis2016", "davis2016", (Task.VIDEO,), 25),
+    Run("video-davis2016", "davis2016", (EvaluationTask.VIDEO,), 25),
 )
 """What is run."""
 
@@ -124,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (options.out / "subsets").mkdir(parents=True, exist_ok=True)
     play(chosen, options.model, options.data, options.out, options.workers)
     text = scoreboard(read_reports(up_to_date(options.model, options.data, options.out)))
-    with written_aside(options.out / "SCORES.md") as aside:
+    with atomic_write(options.out / "SCORES.md") as aside:
         aside.write_text(text, encoding="utf-8")
     print(text)
     if options.into is not None:
@@ -162,14 +164,14 @@ def play_one(run: Run, model: str, data: Path, out: Path) -> str:
     if file.exists() and is_same(file, request, opened(model)):
         return "is there already"
     started = time.process_time()
-    evaluate(partial(opened, model), request, file, overwrite=True)
+    run_evaluation(partial(opened, model), request, file, overwrite=True)
     return f"{time.process_time() - started:.0f} s of processor time"
 
 
-def request_of(run: Run, data: Path, out: Path) -> Request:
+def request_of(run: Run, data: Path, out: Path) -> EvaluationRequest:
     """Say what a run asks; its subset is drawn, or found drawn."""
     spec = f"pack:{data / run.data}"
-    return Request(
+    return EvaluationRequest(
         data=(spec,),
         tasks=run.tasks,
         at_most=run.at_most,
@@ -186,7 +188,7 @@ def up_to_date(model: str, data: Path, out: Path) -> list[Path]:
 
 
 @lru_cache(1)
-def opened(name: str) -> Scored:
+def opened(name: str) -> ModelUnderTest:
     """Load the model once a process."""
     return seem.load(name, device="cpu", precision="exact")
 
@@ -198,12 +200,12 @@ def drawn(spec: str, run: Run, folder: Path) -> Path:
     place = folder / f"{run.data}-{photos}x{each}.json"
     text = json.dumps(draw_subset(open_dataset(spec, "val"), photos, 0, each).to_json(), indent=1) + "\n"
     if not place.exists() or place.read_text(encoding="utf-8") != text:
-        with written_aside(place) as aside:
+        with atomic_write(place) as aside:
             aside.write_text(text, encoding="utf-8")
     return place
 
 
-def is_same(file: Path, request: Request, model: Scored) -> bool:
+def is_same(file: Path, request: EvaluationRequest, model: ModelUnderTest) -> bool:
     """Whether a report is of these weights, these data and this question."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
@@ -211,7 +213,7 @@ def is_same(file: Path, request: Request, model: Scored) -> bool:
         then = (card, told["arguments"], told["versions"], told["data"][0]["fingerprint"])
     except (ValueError, KeyError, IndexError):
         return False
-    now = (json.loads(json.dumps(asdict(card_of(model)))), request.arguments(), installed_versions())
+    now = (json.loads(json.dumps(asdict(describe_model(model)))), request.arguments(), installed_versions())
     return then == (*now, data_fingerprint(open_dataset(request.data[0], request.split)))
 
 

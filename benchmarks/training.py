@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seem.data.pack import BankedObject, BankedPhoto, PhotoBank
-from seem.data.records import Category, ObjectRecord, PhotoRecord
+from seem.data.pack import BankedImage, BankedObject, ImageBank
+from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
 from seem.evaluation.report import Machine, installed_versions
 from seem.loading import open_network, usable_device
 from seem.training import room
@@ -106,7 +106,7 @@ def measure(
     )  # fmt: skip
 
 
-def a_bank(count: int = 16) -> PhotoBank:
+def a_bank(count: int = 16) -> ImageBank:
     """Paint rectangles of known classes on noise."""
     rng = np.random.default_rng(0)
     photos = []
@@ -118,15 +118,15 @@ def a_bank(count: int = 16) -> PhotoBank:
             box = (x, y, x + 90, y + 80)
             pixels[y : y + 80, x : x + 90] //= 2
             name = NAMES[int(rng.integers(len(NAMES)))]
-            category = Category(NAMES.index(name) + 1, name, name, True)
+            category = CategoryRecord(NAMES.index(name) + 1, name, name, True)
             edges = (float(x), float(y), float(x + 90), float(y + 80))
             record = ObjectRecord(place, number, category, "", (240, 320), edges, 7200, False, "", (), "", None)
             objects.append(BankedObject(record, box, np.full((80, 90), 255, np.uint8), 7200.0))
-        told = PhotoRecord(
+        told = ImageRecord(
             number, "noise", Path("x.jpg"), (240, 320), "train", "x", "noise", "", (), None, None, "", None
         )
-        photos.append(BankedPhoto(told, pixels, tuple(objects), (), frozenset(NAMES)))
-    return PhotoBank(photos)
+        photos.append(BankedImage(told, pixels, tuple(objects), (), frozenset(NAMES)))
+    return ImageBank(photos)
 
 
 def save(model: str, device: torch.device, rows: Sequence[Timing], folder: Path, what: str) -> Path:

@@ -1,4 +1,4 @@
-"""Say what you mean: python audio.py spoken.wav (needs pip install "seem[audio]")."""
+"""Segment by a spoken phrase: python audio.py spoken.wav (needs pip install "seem[audio]")."""
 
 import os
 import sys
@@ -16,11 +16,11 @@ photo = model.encode(PHOTO)
 
 if len(sys.argv) > 1:
     spoken = seem.Audio(sys.argv[1])
-else:  # a second of sound, and a function in place of the speech model: your own may stand here
+else:  # a second of sound, and a function instead of the speech model; pass your own in the same way
     tone = 0.3 * np.sin(np.arange(RATE) * 2 * np.pi * 440 / RATE)
     spoken = seem.Audio(tone, RATE, transcribe=lambda sound: f"a cup of coffee, {sound.seconds:.0f} second")
 
-print(f"heard: {spoken.phrase}")
-result = photo.segment(spoken, seem.Point(290, 140))  # a click says where, the words say what
+print(f"transcribed: {spoken.phrase}")
+result = photo.segment(spoken, seem.Point(290, 140))  # the click tells which object, the phrase its name
 print(f"{result.kind}: {result.areas[0]} pixels, score {result.scores[0]:.2f}")
 result.save("seem-out", stem="audio", overwrite=True)  # the JSON file holds the phrase

@@ -1,4 +1,4 @@
-"""Describe a photo, and a region of it, in words. An X-Decoder does it; its weights are fetched at first use."""
+"""Write captions of a photo and of a region of it, with an X-Decoder; its weights are fetched at first use."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Click on an object, and correct the answer with a second click."""
+"""Segment an object by a click, and correct the mask by a second, negative click."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Click, say and show at once: all prompts of a call describe one object, and one pass answers."""
+"""Combine prompts: all prompts of a call describe one object."""
 
 import os
 from pathlib import Path
@@ -11,17 +11,24 @@ model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTOS / "coffee.jpg")
 
 click = seem.Point(290, 140)
-beside = seem.Point(400, 150, positive=False)
-words = seem.Text("a cup of coffee")
-shown = seem.Reference(PHOTOS / "coffee.jpg", seem.Box(160, 60, 430, 330))
+negative_click = seem.Point(400, 150, positive=False)
+phrase = seem.Text("a cup of coffee")
+reference = seem.Reference(PHOTOS / "coffee.jpg", seem.Box(160, 60, 430, 330))
 
-for prompts in ([click], [click, beside], [click, words], [words, shown], [click, beside, words, shown]):
+combinations = (
+    [click],
+    [click, negative_click],
+    [click, phrase],
+    [phrase, reference],
+    [click, negative_click, phrase, reference],
+)
+for prompts in combinations:
     result = photo.segment(*prompts, text_threshold=0.0)
-    for segment in result:  # marks answer before words, words before a reference; the others are heard and seen
+    for segment in result:  # nano: clicks and boxes take precedence over phrases, phrases over references
         print(f"{result.kind}: {segment.area} pixels, score {segment.score:.2f}")
-    for note in result.notes:  # what a model was not taught is said (nano: a reference beside marks)
+    for note in result.notes:  # for example what has no effect (nano: a reference beside clicks)
         print(f"  {note}")
 
-cup, spoon = photo.segment_many([[click, words], [seem.Box(320, 62, 428, 330), seem.Text("a spoon")]])
+cup, spoon = photo.segment_many([[click, phrase], [seem.Box(320, 62, 428, 330), seem.Text("a spoon")]])
 print(f"two objects in one pass: {cup.area} and {spoon.area} pixels")
 cup.results.save("seem-out", stem="compose", overwrite=True)

@@ -1,4 +1,4 @@
-"""Turn a detector's boxes into masks: its classes, scores and track ids stay with them."""
+"""Segment the object in each box of a detector; classes, scores and track ids are kept."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
 
 @dataclass
 class Detections:
-    """What a detector says, in the columns of supervision.Detections; hand yours over as it is."""
+    """The columns of supervision.Detections that are read; pass your own supervision.Detections as it is."""
 
     xyxy: np.ndarray
     confidence: np.ndarray

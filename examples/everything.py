@@ -1,4 +1,4 @@
-"""Segment everything without a prompt, and hand the masks over in segment-anything's form."""
+"""Segment everything without a prompt, and convert the masks to the format of segment-anything."""
 
 import os
 from pathlib import Path
@@ -10,16 +10,16 @@ PHOTO = Path(__file__).parent / "photos" / "astronaut.jpg"
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
-found = photo.everything(
-    points_per_side=8,  # clicks where no mask is yet; 0 = object queries alone
+masks = photo.everything(
+    points_per_side=8,  # clicks where there is no mask yet; 0 = object queries alone
     pred_iou_thresh=0.5,  # lower finds more
     stability_score_thresh=0.5,
-    min_mask_region_area=50,  # pixels: smaller islands and holes go
+    min_mask_region_area=50,  # pixels; smaller connected components and holes are removed
 )
-print(f"{len(found)} masks")
+print(f"{len(masks)} masks")
 
-for record in found.to_records("coco_rle")[:5]:  # dictionaries as of SamAutomaticMaskGenerator
+for record in masks.to_records("coco_rle")[:5]:  # dictionaries as SamAutomaticMaskGenerator returns them
     x, y, width, height = record["bbox"]
     print(f"{width} x {height} at ({x}, {y}): IoU {record['predicted_iou']:.2f}, click {record['point_coords']}")
 
-found.overlay(labels=False).save("everything.png")
+masks.overlay(labels=False).save("everything.png")

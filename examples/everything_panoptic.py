@@ -1,4 +1,4 @@
-"""Segment everything in a photo: every thing and every region, none overlapping."""
+"""Panoptic segmentation: every thing and every stuff region of a photo, without overlaps."""
 
 import os
 from pathlib import Path
@@ -14,10 +14,10 @@ scene = photo.panoptic()
 for segment in scene:
     print(f"{segment.label} {segment.score:.2f}: {segment.area} pixels")
 
-share = (scene.panoptic_map() > 0).mean()  # H x W, the id of the segment at each pixel, 0 where there is none
+share = (scene.panoptic_map() > 0).mean()  # H x W, segment ids, 0 where there is none
 print(f"{len(scene)} segments cover {share:.0%} of the photo")
 
-people = photo.instances().filter(label="person", min_score=0.3)  # things alone; these may overlap
+people = photo.instances().filter(label="person", min_score=0.3)  # things only; they may overlap
 print(f"people: {len(people)}")
 
 scene.save("seem-out", stem="panoptic", overwrite=True)

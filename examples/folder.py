@@ -1,4 +1,4 @@
-"""Segment all photos of a folder; a bad file is reported and the rest go on."""
+"""Segment all photos of a folder; a file that cannot be read is reported and the others go on."""
 
 import os
 import sys
@@ -9,14 +9,14 @@ import seem
 FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "photos"
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
-bad = 0
+num_failed = 0
 for path in sorted(FOLDER.glob("*.jpg")):
     try:
         result = model.encode(path).panoptic()
         result.save("seem-out", overwrite=True)
     except (ValueError, OSError) as error:  # seem.SeemError is an OSError; every message is one line
         print(error, file=sys.stderr)
-        bad += 1
+        num_failed += 1
         continue
     print(f"{path.name}: {len(result)} segments")
-sys.exit(1 if bad else 0)
+sys.exit(1 if num_failed else 0)

@@ -1,4 +1,4 @@
-"""Use your own words instead of COCO's 133 categories, or another list that ships with Seem."""
+"""Segment your own classes instead of COCO's 133, or another class list that ships with Seem."""
 
 import os
 from pathlib import Path
@@ -10,18 +10,18 @@ PHOTO = Path(__file__).parent / "photos" / "cat.jpg"
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
 
-words = seem.Vocabulary.of(
+vocabulary = seem.Vocabulary.of(
     ["cat", "wall"],
-    stuff=["wall"],  # regions; everything else is countable
-    templates=["a photo of a {}.", "a close-up photo of a {}."],  # the sentences that the names are read in
-    background=True,  # a pixel may be none of them
+    stuff=["wall"],  # uncountable regions; all other classes are things
+    templates=["a photo of a {}.", "a close-up photo of a {}."],  # sentences into which the names are put
+    background=True,  # pixels may have none of these classes
 )
-regions = photo.semantic(words)  # a list of names does too: photo.semantic(["cat", "wall"])
+regions = photo.semantic(vocabulary)  # or a list of names: photo.semantic(["cat", "wall"])
 for segment in regions:
     print(f"{segment.label}: {segment.area / segment.mask.size:.0%} of the photo")
 
-things = photo.instances(words, threshold=0.1)  # stuff is no instance
+things = photo.instances(vocabulary, threshold=0.1)  # of things only
 print(f"instances: {list(things.labels)}")
 
-print(f"in the words of ADE20K: {', '.join(photo.semantic('ade20k').labels)}")
+print(f"with the classes of ADE20K: {', '.join(photo.semantic('ade20k').labels)}")
 regions.save("seem-out", stem="own_classes", overwrite=True)

@@ -1,4 +1,4 @@
-"""Show in one photo what you mean in another."""
+"""Segment the object that is marked in another photo."""
 
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 other = ImageOps.mirror(Image.open(PHOTO)).crop((60, 0, 451, 300))  # stands in for a second photo of the cat
 photo = model.encode(other)
 
-shown = model.encode(PHOTO)  # encoded once for several references; a path or a picture does too
-asked = {
-    "box": seem.Reference(shown, seem.Box(110, 0, 330, 210)),  # the region itself
-    "click": seem.Reference(shown, seem.Point(230, 60)),  # the object under the click
+reference_photo = model.encode(PHOTO)  # encoded once for several references; a path or an image works too
+references = {
+    "box": seem.Reference(reference_photo, seem.Box(110, 0, 330, 210)),  # the region itself
+    "click": seem.Reference(reference_photo, seem.Point(230, 60)),  # the object under the click
     "stroke": seem.Reference(PHOTO, seem.Stroke([(150, 90), (300, 100)], width=20)),
 }
-for name, reference in asked.items():
-    result = photo.segment(reference, text_threshold=0.0)  # 0: answer even if unsure that it is there
+for name, reference in references.items():
+    result = photo.segment(reference, text_threshold=0.0)  # 0: answer however low the score
     for segment in result:
         print(f"{name}: {segment.area} pixels, score {segment.score:.2f}")
     result.overlay().save(f"reference_{name}.png")

@@ -1,4 +1,4 @@
-"""Find the photo that a phrase means, then the region in it. An X-Decoder does it."""
+"""Rank photos by a phrase and segment the phrase in the best one, with an X-Decoder."""
 
 import os
 import sys
@@ -13,8 +13,8 @@ model = seem.load(os.environ.get("SEEM_EXAMPLE_XDECODER", "xdecoder-focal-t"))
 photos = [model.encode(path) for path in sorted(FOLDER.glob("*.jpg"))]
 
 ranking = model.retrieve(photos, PHRASE)
-for place in ranking:
-    print(f"{place.score:.3f} {photos[place.index].name}")
+for ranked in ranking:
+    print(f"{ranked.score:.3f} {photos[ranked.index].name}")
 
 best = photos[ranking[0].index]
 best.segment(seem.Text(PHRASE), text_threshold=0.0).overlay().save("retrieval.png")

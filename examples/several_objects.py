@@ -18,7 +18,7 @@ result = photo.segment_many(
         [seem.Polygon([(138, 352), (165, 342), (192, 356), (200, 384), (184, 412), (152, 414), (130, 388)])],
     ]
 )
-for name, segment in zip(names, result, strict=True):  # visual prompts always get an answer, in the order asked
+for name, segment in zip(names, result, strict=True):  # visual prompts always give a mask, in the order of the prompts
     print(f"{name}: {segment.area} pixels, score {segment.score:.2f}")
     segment.cutout().save(f"{name}.png")  # RGBA, transparent outside
 

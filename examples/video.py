@@ -1,4 +1,4 @@
-"""Follow two objects through a video, and correct one of them on the way; without a file, a pan over a photo is it."""
+"""Track two objects through a video and correct one on the way: python video.py [FILE]; default: a pan over a photo."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ PHOTO = Path(__file__).parent / "photos" / "cat.jpg"
 
 
 def pan(frames=8):
-    """Move a window over the photo, a few pixels a frame."""
+    """Yield crops of the photo, each a few pixels further to the right."""
     with Image.open(PHOTO) as photo:
         for step in range(frames):
             left = 6 * step
@@ -22,10 +22,10 @@ def pan(frames=8):
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 tracker = model.tracker(sys.argv[1] if len(sys.argv) > 1 else pan())  # file, folder, list or iterator of frames
 tracker.add(0, 1, seem.Point(230, 60))
-tracker.add(2, 2, seem.Box(150, 100, 300, 250))  # an object may come later
+tracker.add(2, 2, seem.Box(150, 100, 300, 250))  # an object may be added in a later frame
 
 for results in tracker:
-    if results.frame == 4:  # a correction of the frame at hand is answered at once
+    if results.frame == 4:  # a correction of the current frame gives its new masks
         results = tracker.add(4, 1, seem.Point(60, 200, positive=False))
     areas = ", ".join(f"{segment.id}: {segment.area} pixels" for segment in results)
     print(f"frame {results.frame}: {areas or 'nothing'}")

@@ -15,8 +15,8 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from seem.data.pack import Pack
-from seem.drawing import Frame
 from seem.prompts import Reference, Text
+from seem.rasterize import RasterFrame
 from seem.results import Labels, Provenance, Results
 from seem.vocabulary import Vocabulary
 
@@ -152,7 +152,7 @@ class ColourPhoto:
         marks = [prompt for prompt in prompts if not isinstance(prompt, (Text, Reference))]
         for reference in prompts:
             if isinstance(reference, Reference):
-                return self.results([self.of(reference.photo.colour(reference.prompts))])
+                return self.results([self.of(reference.image.colour(reference.prompts))])
         return self.results([self.of(self.colour(marks))]) if marks else self.find(text[0])
 
     def find(self, phrase):
@@ -178,8 +178,8 @@ class ColourPhoto:
 
     def colour(self, prompts):
         hw = self.image.shape[:2]
-        frame = Frame(hw, hw)
-        touched = np.logical_or.reduce([p.rasterise(frame) for p in prompts if p.positive])
+        frame = RasterFrame(hw, hw)
+        touched = np.logical_or.reduce([p.rasterize(frame) for p in prompts if p.positive])
         return Counter(map(tuple, self.image[touched].tolist())).most_common(1)[0][0]
 
     def of(self, colour):

@@ -13,15 +13,21 @@ from pathlib import Path
 import torch
 
 import tiny
-from seem.evaluation import playing
-from seem.evaluation.plan import Request, Task
-from seem.evaluation.runner import evaluate
+from seem.evaluation import image_loop
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask
+from seem.evaluation.runner import run_evaluation
 
-TASKS = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC, Task.PHRASES, Task.CLICKS)
+TASKS = (
+    EvaluationTask.PANOPTIC,
+    EvaluationTask.INSTANCE,
+    EvaluationTask.SEMANTIC,
+    EvaluationTask.PHRASES,
+    EvaluationTask.CLICKS,
+)
 
 
-def request(data: Path) -> Request:
-    return Request(data=(f"pack:{data}",), tasks=TASKS, clicks=2, baselines="disc")
+def request(data: Path) -> EvaluationRequest:
+    return EvaluationRequest(data=(f"pack:{data}",), tasks=TASKS, clicks=2, baselines="disc")
 
 
 def opener(seconds: float = 0.0):
@@ -38,9 +44,9 @@ def opener(seconds: float = 0.0):
 
 def main(data: str, out: str, seconds: str = "0") -> None:
     torch.set_num_threads(1)
-    playing.PATIENCE = 0.0
-    playing.SHARE = 0.0
-    report = evaluate(partial(opener, float(seconds)), request(Path(data)), Path(out))
+    image_loop.PATIENCE = 0.0
+    image_loop.SHARE = 0.0
+    report = run_evaluation(partial(opener, float(seconds)), request(Path(data)), Path(out))
     sys.stdout.write("wrote" if report else "counted")
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from seem.recipes.finetune import Request
+from seem.finetuning.run import FineTuningRequest
 from seem.training import course, engine
 from tiny import tiny_nano, tiny_network, tiny_relative
 
@@ -99,7 +99,7 @@ def use_tiny_nano(folder):
     file = Path(folder) / "tiny.safetensors"
     if not file.exists():
         write_tensors(file, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
-    return zoo.KNOWN | {"nano": replace(zoo.KNOWN["nano"], config=tiny_nano)}, file
+    return zoo.MODEL_CARDS | {"nano": replace(zoo.MODEL_CARDS["nano"], config=tiny_nano)}, file
 
 
 def use_tiny_xdecoder(folder, monkeypatch):
@@ -107,8 +107,8 @@ def use_tiny_xdecoder(folder, monkeypatch):
     network = tiny_relative("xdecoder").network
     name, file = "xdecoder-focal-t", Path(folder) / "xdecoder.safetensors"
     write_tensors(file, network.state_dict(), {MODEL_KEY: name})
-    card = replace(zoo.KNOWN[name], config=lambda: replace(network.config, name=name))
-    monkeypatch.setattr(zoo, "KNOWN", zoo.KNOWN | {name: card})
+    card = replace(zoo.MODEL_CARDS[name], config=lambda: replace(network.config, name=name))
+    monkeypatch.setattr(zoo, "MODEL_CARDS", zoo.MODEL_CARDS | {name: card})
     return file
 
 
@@ -121,18 +121,18 @@ def with_captions(document):
 def request_for(data, out, model, **changes):
     """Ask for a short run on small canvases."""
     asked = {"steps": 6, "size": 64, "batch": 2, "patience": 0, "device": "cpu", **changes}
-    return Request(data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked)
+    return FineTuningRequest(data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked)
 
 
 def main(arguments):
     """Go on with a run under torchrun or alone."""
-    from seem.recipes import finetune
+    from seem.finetuning import run
 
     torch.set_num_threads(1)
     plug = int(arguments.pop()) if arguments[-2:-1] == ["--plug"] else None
     arguments = [word for word in arguments if word != "--plug"]
     out, weights, *data = arguments
-    zoo.KNOWN, _ = use_tiny_nano(Path(weights).parent)
+    zoo.MODEL_CARDS, _ = use_tiny_nano(Path(weights).parent)
     if plug is not None:
         real = course.priced
 
@@ -145,7 +145,7 @@ def main(arguments):
         course.priced = pulled
     engine.join_world()
     try:
-        finetune.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
+        run.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
     finally:
         engine.leave_world()
 

@@ -24,23 +24,29 @@ from torch import Tensor
 
 from seem import recognition
 from seem.asking import Asked, brings_a_mask, check_lists, check_writes, checked_count, checked_share
+from seem.checkpoints.encoded_image import (
+    EncodedImageFile,
+    from_named_tensors,
+    read_encoded_image,
+    to_named_tensors,
+    write_encoded_image,
+)
 from seem.checkpoints.network import LoadedNetwork
-from seem.checkpoints.seen import SeenFile, memory_of, read_seen, tensors_of, write_seen
-from seem.errors import SeemError, in_short
-from seem.models.decoder.decoder import ImageMemory
+from seem.errors import SeemError, short_reason
+from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision, arithmetic
-from seem.models.segmenter import Segmenter, unit
+from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import ImageBatch, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.photos import MAX_PIXELS, Photo, PhotoLike, read_photo
 from seem.predictor import Found, Predictor
-from seem.preparing import prepare, working_size
-from seem.prompts import Prompt, SeenPhoto, Text, VisualPrompt, rasterisation_rule
+from seem.preprocess import network_size, preprocess_image
+from seem.prompts import EncodedImageLike, Prompt, Text, VisualPrompt, rasterization_rule
 from seem.results import Labels, Provenance, Results
 from seem.session import Session
-from seem.tasks.boxes import Boxes, hand_over, read_boxes
+from seem.tasks.boxes import Boxes, read_boxes, with_detections
 from seem.tasks.caption import first_sentence
-from seem.tasks.everything import Settings
+from seem.tasks.everything import EverythingSettings
 from seem.tasks.find import LIKELIER
 from seem.tracker import Mode, Tracker, objects_in
 from seem.video import VideoLike
@@ -83,7 +89,7 @@ class Model:
         parameters = sum(p.numel() for p in self.network.parameters())
         return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
 
-    def encode(self, image: PhotoLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+    def encode(self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
         """Look at a photo: run the image network once, for any number of questions.
 
         Args:
@@ -97,8 +103,8 @@ class Model:
             SeemError: the file cannot be read.
         """
         started = time.perf_counter()
-        photo = read_photo(image, max_pixels)
-        images = prepare(photo, self.network.config.image, size).to(self.device)
+        photo = read_image(image, max_pixels)
+        images = preprocess_image(photo, self.network.config.image, size).to(self.device)
         with arithmetic(self.device, self.precision):
             memory = self.network.encode_image(images)
         return EncodedImage(self, photo, images, memory, time.perf_counter() - started)
@@ -141,16 +147,16 @@ class Model:
 
         Raises `SeemError` for a file that is no encoded photo, or that other weights than these have seen.
         """
-        seen = read_seen(Path(path))
+        seen = read_encoded_image(Path(path))
         if (seen.model, seen.sha256) != (self.name, self.sha256):
             raise SeemError(
                 f"{path} was seen by {seen.model} (sha256 {seen.sha256[:12]}), this model is {self.name} "
                 f"({self.sha256[:12]}); load that one, or encode the picture again."
             )
-        tensors = {name: tensor.to(self.device) for name, tensor in tensors_of(seen.memory).items()}
+        tensors = {name: tensor.to(self.device) for name, tensor in to_named_tensors(seen.memory).items()}
         if self.precision == "float32":
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
-        return EncodedImage(self, seen.photo, seen.images.to(self.device), memory_of(tensors), seen.seconds)
+        return EncodedImage(self, seen.photo, seen.images.to(self.device), from_named_tensors(tensors), seen.seconds)
 
     def tracker(
         self, video: VideoLike, mode: Mode | None = None, *, size: int | None = None, backward: bool = False
@@ -217,8 +223,8 @@ class Model:
         """Encode another photo for a question, or part of one; what this model has encoded already stays."""
         if isinstance(photo, EncodedImage) and photo.model is self:
             return (photo if photo._predictor.is_at_hand else photo.to(self.device))._predictor
-        picture = photo.picture if isinstance(photo, SeenPhoto) else photo
-        return self.encode(cast("PhotoLike", picture), max_pixels=max_pixels)._predictor
+        picture = photo.picture if isinstance(photo, EncodedImageLike) else photo
+        return self.encode(cast("ImageLike", picture), max_pixels=max_pixels)._predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +240,9 @@ class EncodedImage:
     """A photo that a model has looked at; ask it anything. Owns everything that was computed from its pixels."""
 
     model: Model
-    photo: Photo
+    photo: InputImage
     images: ImageBatch
-    memory: ImageMemory
+    memory: ImageEncoding
     encode_seconds: float
     _predictor: Predictor = field(init=False)
     _whole: EncodedImage | None = field(init=False, default=None)
@@ -273,8 +279,8 @@ class EncodedImage:
         be written.
         """
         model = self.model
-        seen = SeenFile(model.name, model.sha256, self.photo, self.images, self.memory, self.encode_seconds)
-        write_seen(Path(path), seen, overwrite)
+        seen = EncodedImageFile(model.name, model.sha256, self.photo, self.images, self.memory, self.encode_seconds)
+        write_encoded_image(Path(path), seen, overwrite)
 
     def to(self, device: str | torch.device) -> EncodedImage:
         """Return the photo on another device: away from the model to make room, and back before it is asked again.
@@ -283,11 +289,11 @@ class EncodedImage:
         """
         try:
             place = torch.device(device)
-            tensors = {name: tensor.to(place) for name, tensor in tensors_of(self.memory).items()}
+            tensors = {name: tensor.to(place) for name, tensor in to_named_tensors(self.memory).items()}
             images = self.images.to(place)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"The photo cannot go to {str(device)!r} ({in_short(error)}); try 'cpu'.") from None
-        return replace(self, images=images, memory=memory_of(tensors))
+            raise ValueError(f"The photo cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'.") from None
+        return replace(self, images=images, memory=from_named_tensors(tensors))
 
     # --- Every thing and every region --------------------------------------------------------------------------------
 
@@ -449,7 +455,7 @@ class EncodedImage:
         if not detected.boxes:
             nothing = Found((), (), Labels((), ()), "visual")
             return self._results("interactive", nothing, self.model.vocabulary(), seconds=0.0)
-        return hand_over(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
+        return with_detections(self._answer([Asked.of([box]) for box in detected.boxes]), detected)
 
     def everything(
         self,
@@ -490,7 +496,7 @@ class EncodedImage:
         """
         started = time.perf_counter()
         least = self.model.network.config.everything_thresholds
-        settings = Settings(
+        settings = EverythingSettings(
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
             pred_iou_thresh=least[0] if pred_iou_thresh is None else pred_iou_thresh,
@@ -521,12 +527,14 @@ class EncodedImage:
         Encoded at the first question of this kind and kept. A photo that was encoded at a size of one's own stays.
         """
         config = self.model.network.config
-        at_own_size = self.images.input_hw[0] == working_size(self.hw, config.image)
-        if config.whole_side is None or not at_own_size:
+        at_own_size = self.images.input_hw[0] == network_size(self.hw, config.image)
+        if config.full_image_side is None or not at_own_size:
             return self
         with self._lock:
             if self._whole is None:
-                self._whole = self.model.encode(self.picture, config.whole_side, max_pixels=self.hw[0] * self.hw[1])
+                self._whole = self.model.encode(
+                    self.picture, config.full_image_side, max_pixels=self.hw[0] * self.hw[1]
+                )
             return self._whole
 
     def caption(self, region: VisualPrompt | None = None) -> str:
@@ -577,7 +585,7 @@ class EncodedImage:
         seconds = time.perf_counter() - started
         polygons = self.model.network.config.polygon_rule
         rules = {
-            rasterisation_rule(prompt, polygons, is_outline=prompt in asked.outlined_for(self.model.network))
+            rasterization_rule(prompt, polygons, is_outline=prompt in asked.outlined_for(self.model.network))
             for asked in objects
             for prompt in asked.visual
         }
@@ -603,7 +611,7 @@ class EncodedImage:
             seconds={"encode": self.encode_seconds, task: seconds},
             rules=rules,
             notes=(*self.photo.notes, *found.notes),
-            photo_name=self.photo.name,
+            image_name=self.photo.name,
             orientation=self.photo.orientation,
         )
         return Results.of(
@@ -616,7 +624,7 @@ class EncodedImage:
             labels=found.labels,
             ids=found.ids,
             logits=None if found.logits is None else found.logits.cpu().numpy(),
-            embeddings=None if found.vectors is None else unit(found.vectors.float()).cpu().numpy(),
+            embeddings=None if found.vectors is None else unit_vectors(found.vectors.float()).cpu().numpy(),
         )
 
 

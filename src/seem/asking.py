@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.prompts import Audio, Mask, Polygon, Prompt, Reference, Text, VisualPrompt
 from seem.tasks.reference import place_of
@@ -73,7 +73,7 @@ class Asked:
         """Return the polygons that are outlines of the object to a model, not only marks on it.
 
         To one with a dense head they also bound the object, and their area is its mask so far. As marks alone they gave
-        masks that were further from the truth than the polygons themselves (`docs/nano.md`).
+        masks that were further from the truth than the polygons themselves (`docs/nano/`).
         """
         return tuple(p for p in self.visual if is_outline(p, network))
 
@@ -90,7 +90,7 @@ class Asked:
 
         Under SEEM v0 a reference stands where marks would.
         """
-        stands_in = self.reference is not None and place_of(network) is Kind.VISUAL_TOKENS
+        stands_in = self.reference is not None and place_of(network) is RowKind.VISUAL_TOKENS
         first = "visual" if self.visual else "reference" if stands_in or not self.words else "phrase"
         heard = ", hearing the phrase" if self.words and first != "phrase" else ""
         seen = ", seeing the reference" if self.reference and first != "reference" else ""
@@ -122,7 +122,7 @@ def check_taken(asked: Asked, name: str, network: Segmenter) -> None:
         raise ValueError(f"{name} takes no visual prompts; {takes}. Load nano or a SEEM model for {VISUAL}.")
     if asked.reference and place is None:
         raise ValueError(f"{name} takes no Reference; {takes}. Load nano, seem-focal-t-v0 or seem-focal-t-demo for it.")
-    if asked.reference and asked.visual and place is Kind.VISUAL_TOKENS:
+    if asked.reference and asked.visual and place is RowKind.VISUAL_TOKENS:
         raise ValueError(
             f"{name} takes a Reference in the place of visual prompts, not beside them; leave one of the two out, "
             "or load nano or seem-focal-t-demo."

@@ -209,14 +209,14 @@ class SegmenterConfig:
     """Predicted IoU and stability that a mask needs to be part of everything."""
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
-    even_presence: float = 0.0
+    presence_midpoint: float = 0.0
     """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
-    reference_share: float | None = None
+    reference_peak_ratio: float | None = None
     """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
 
     So the best guess of a network that is sure of nothing counts.
     """
-    whole_side: int | None = None
+    full_image_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
 
 
@@ -328,7 +328,7 @@ def published(
         decoder,
         image,
         panoptic_threshold=panoptic_threshold,
-        whole_side=224 if policy == "xdecoder" else None,  # official inference, as in training
+        full_image_side=224 if policy == "xdecoder" else None,  # official inference, as in training
     )
 
 
@@ -359,8 +359,8 @@ def nano() -> SegmenterConfig:
         instance_threshold=0.65,
         everything_thresholds=(0.4, 0.5),
         text_threshold=0.5,
-        even_presence=0.05,
-        reference_share=0.45,
+        presence_midpoint=0.05,
+        reference_peak_ratio=0.45,
     )
 
 

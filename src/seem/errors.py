@@ -9,7 +9,7 @@ class SeemError(OSError):
     """Work that failed: a file, a download, a device. One line: what, which value, and the way out."""
 
 
-def in_short(error: BaseException) -> str:
+def short_reason(error: BaseException) -> str:
     """Say in a few words what a library said in many: its first sentence, or the kind of error if that is no word."""
     lines = str(error).strip().splitlines() or [""]
     sentence = lines[0].split(". ")[0][:LONGEST_REASON].rstrip(".")

@@ -19,24 +19,24 @@ from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
     CLASSES_KEY,
-    EVEN_KEY,
-    REGION_KEY,
+    PRESENCE_MIDPOINT_KEY,
+    REGION_THRESHOLD_KEY,
     STUFF_KEY,
-    Learnt,
+    FineTuningData,
     LoadedNetwork,
     fill_network,
     read_model_name,
     read_official,
 )
-from seem.checkpoints.safe import PICKLED, read_tensors, sha256_of
+from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
 from seem.config import SegmenterConfig
-from seem.errors import SeemError, in_short
+from seem.errors import SeemError, short_reason
 from seem.models.build import build
 from seem.models.precision import Precision, measured_choice
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
 
-SUFFIXES = (".safetensors", *PICKLED)
+SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 IN_FOLDERS = ("model.safetensors", "best.safetensors")  # what a folder may hold: a model, or the best of a run
 USUAL_EVEN, USUAL_REGION = 0.2, 0.4  # among a few dozen classes; a run measures its own
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
@@ -74,15 +74,15 @@ def load(
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     """Find weights by name or path and build their network, on the CPU in float32."""
-    if str(name_or_path) and name_or_path not in zoo.KNOWN:  # a folder called "nano" does not hide the model
+    if str(name_or_path) and name_or_path not in zoo.MODEL_CARDS:  # a folder called "nano" does not hide the model
         path = Path(name_or_path)
         if path.is_dir():
             return open_file(file_in(path))
         in_some_folder = os.path.dirname(name_or_path) != ""  # noqa: PTH120  (a Path forgets "./")
         if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or in_some_folder or path.is_file():
             return open_file(path)
-    card = zoo.find(str(name_or_path))
-    if card.weights is zoo.Weights.EMBEDDED:
+    card = zoo.find_model_card(str(name_or_path))
+    if card.weights is zoo.WeightsAvailability.EMBEDDED:
         with embedded() as file:
             return open_file(file)
     if card.file is None:
@@ -114,22 +114,22 @@ def embedded() -> AbstractContextManager[Path]:
 
 def open_file(path: Path) -> LoadedNetwork:
     """Read a converted file; it says itself which model it is."""
-    if path.suffix in PICKLED and path.exists():
+    if path.suffix in PICKLE_SUFFIXES and path.exists():
         raise ValueError(
             f"{path} may be of any version, its keys do not tell: convert it once with "
             f"seem convert {path.name} OUT.safetensors --model NAME, then load OUT.safetensors."
         )
     content = read_tensors(path)
     try:
-        card = zoo.find(read_model_name(path, content.metadata))
+        card = zoo.find_model_card(read_model_name(path, content.metadata))
     except ValueError as error:
         raise SeemError(f"{path} cannot be used: {error}") from None
     config, classes = card.config(), classes_of(content.metadata)
-    if classes is not None and config.even_presence:
-        regions = share_in(content.metadata, REGION_KEY, USUAL_REGION)
+    if classes is not None and config.presence_midpoint:
+        regions = share_in(content.metadata, REGION_THRESHOLD_KEY, USUAL_REGION)
         config = replace(
             config,
-            even_presence=share_in(content.metadata, EVEN_KEY, USUAL_EVEN),
+            presence_midpoint=share_in(content.metadata, PRESENCE_MIDPOINT_KEY, USUAL_EVEN),
             panoptic_threshold=regions,
             instance_threshold=regions,
         )
@@ -150,11 +150,13 @@ def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
         return None
 
 
-def learnt_by(metadata: Mapping[str, str]) -> tuple[Learnt, ...]:
+def learnt_by(metadata: Mapping[str, str]) -> tuple[FineTuningData, ...]:
     """Read which data a model was fine-tuned on; nothing where that is not told."""
     try:
         sources = json.loads(metadata.get("made_by", "{}")).get("sources", [])
-        return tuple(Learnt(str(each["spec"]), str(each["train"]), each["held"] is not None) for each in sources)
+        return tuple(
+            FineTuningData(str(each["spec"]), str(each["train"]), each["held"] is not None) for each in sources
+        )
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
 
@@ -189,5 +191,7 @@ def usable_device(device: str | torch.device | None) -> torch.device:
     try:
         torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
     except Exception as error:  # every backend has its own way to say that it is not there
-        raise ValueError(f"The device {str(device)!r} cannot be used here ({in_short(error)}); try 'cpu'.") from None
+        raise ValueError(
+            f"The device {str(device)!r} cannot be used here ({short_reason(error)}); try 'cpu'."
+        ) from None
     return chosen

@@ -18,27 +18,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.asking import Asked, check_taken
-from seem.drawing import Frame
-from seem.models.decoder.decoder import ImageMemory
+from seem.images import MAX_PIXELS, InputImage
+from seem.mask_codec import PackedMask
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import so_far
+from seem.models.decoder.policy import RowKind
+from seem.models.mask_refiner import outline_logits
 from seem.models.ops.masks import dot
 from seem.models.precision import Precision, arithmetic
-from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
+from seem.models.segmenter import Segmenter, unit_vectors
+from seem.models.structures import DecoderQuery, ImageBatch, TextFeatures, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.overlay import Bounds
-from seem.packed import PackedMask
-from seem.photos import MAX_PIXELS, Photo
 from seem.prompts import Box, Mask, Point, Reference, VisualPrompt
+from seem.rasterize import PixelBox, RasterFrame
 from seem.results import Labels
 from seem.tasks import instance
 from seem.tasks.caption import write_caption
 from seem.tasks.interactive import ObjectMasks, OneAnswer, best_distinct, coarse_logits, outlined, segment_objects
 from seem.tasks.labels import label_masks, label_places
 from seem.tasks.phrase import Words, answer_phrases, words_of
-from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo
+from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_size, to_input_size
 from seem.tasks.presence import SAME_CLASS, SAME_MEANING, likelihoods, presence, presence_within
 from seem.tasks.proposals import meant, propose
 from seem.tasks.reference import Shown, lay_out, look_at, with_meanings
@@ -120,11 +119,11 @@ class Predictor:
     """
 
     model: Encoding
-    photo: Photo
+    photo: InputImage
     images: ImageBatch
-    _memory: ImageMemory
-    frame: PhotoFrame = field(init=False)
-    drawing: Frame = field(init=False)
+    _memory: ImageEncoding
+    frame: ImageFrame = field(init=False)
+    drawing: RasterFrame = field(init=False)
     _objects: ObjectQueries | None = field(init=False, default=None)
     _zoomed: tuple[Window, Predictor] | None = field(init=False, default=None)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -132,8 +131,8 @@ class Predictor:
     def __post_init__(self) -> None:
         config, policy = self.model.network.config, self.model.network.decoder.policy
         padded_hw, input_hw = self.images.padded_hw, self.images.input_hw[0]
-        self.frame = PhotoFrame(padded_hw, input_hw, self.photo.hw, policy.resampling)
-        self.drawing = Frame(self.photo.hw, input_hw, config.polygon_rule)
+        self.frame = ImageFrame(padded_hw, input_hw, self.photo.hw, policy.resampling)
+        self.drawing = RasterFrame(self.photo.hw, input_hw, config.polygon_rule)
 
     @property
     def is_at_hand(self) -> bool:
@@ -142,7 +141,7 @@ class Predictor:
         return here.type == model.type and model.index in (None, here.index)
 
     @property
-    def memory(self) -> ImageMemory:
+    def memory(self) -> ImageEncoding:
         """What the image network made of the photo; `ValueError` where that is not at hand."""
         if not self.is_at_hand:
             here, model = self._memory.pixels.mask_features.device, self.model.device
@@ -195,7 +194,7 @@ class Predictor:
         if not about:
             return Found((), (), Labels((), ()), kind, notes=tuple(notes))
         logits = torch.stack([answer.logits for _, answer in about]).float()
-        masks = [self.pack(resized) for resized in each_to_photo(logits, self.frame)]
+        masks = [self.pack(resized) for resized in each_to_image_size(logits, self.frame)]
         small = coarse_logits(logits, self.frame.padded_hw)
         scores = [answer.score for _, answer in about]
         closer = set()  # objects that were looked at again
@@ -214,7 +213,7 @@ class Predictor:
         return Found(
             masks,
             sure,
-            Labels.said(names, sure) or (lambda: self.label(small).unless_said(names, sure)),
+            Labels.said(names, sure) or (lambda: self.label(small).filled_by(names, sure)),
             kind,
             torch.stack([answer.vector for _, answer in about]),
             small,
@@ -228,11 +227,11 @@ class Predictor:
         Heard all the same, they lead the mask away from its mark.
         """
         rows = [row for row, asked in enumerate(objects) if asked.words and any(mark.positive for mark in asked.visual)]
-        if not rows or self._memory.meaning is None:
+        if not rows or self._memory.text_map is None:
             return []
         meant = self._words([objects[row] for row in rows]).meant
         assert meant is not None
-        there = self.presence(unit(meant[0].float())).tolist()
+        there = self.presence(unit_vectors(meant[0].float())).tolist()
         return [row for row, sure in zip(rows, there, strict=True) if sure < text_threshold]
 
     def _cut_phrases(self, objects: Sequence[Asked]) -> Iterator[str]:
@@ -284,7 +283,7 @@ class Predictor:
         """Answer objects that share a pass: for each the answers of at most `top` queries, best first."""
         network = self.model.network
         references = {row: self._shown(asked.reference) for row, asked in enumerate(objects) if asked.reference}
-        if network.decoder.policy.phrase is Kind.PHRASE and not objects[0].visual and not references:
+        if network.decoder.policy.phrase is RowKind.PHRASE and not objects[0].visual and not references:
             features = self.model.encode_phrases([phrase for phrase, _ in objects[0].phrases()])
             answer = answer_phrases(network, self.memory, features, FairDraws(), top)
             return [self._read(answer, objects[0], 0, 1)]
@@ -303,11 +302,11 @@ class Predictor:
             audio=words.spoken,
             top=top,
         )
-        if answer.quality is not None and self.memory.meaning is not None and said is not None:
+        if answer.quality is not None and self.memory.text_map is not None and said is not None:
             unmarked = [row for row, asked in enumerate(objects) if not asked.visual]
             if unmarked:
                 quality = answer.quality[0].float().clone()
-                quality[unmarked] = self.presence(unit(said[0, unmarked].float()))
+                quality[unmarked] = self.presence(unit_vectors(said[0, unmarked].float()))
                 answer = replace(answer, quality=quality[None])
         return [self._read(answer, asked, row, len(objects)) for row, asked in enumerate(objects)]
 
@@ -317,7 +316,7 @@ class Predictor:
         if not said:
             return Words()
         features = self.model.encode_phrases([phrase for _, phrase, _ in said])
-        apart = self.model.network.decoder.policy.group(Kind.AUDIO_TOKENS) is not None
+        apart = self.model.network.decoder.policy.group(RowKind.AUDIO_TOKENS) is not None
         owner = torch.tensor([row for row, _, _ in said], device=features.tokens.device)
         spoken = torch.tensor([heard and apart for _, _, heard in said], device=features.tokens.device)
         return words_of(features, owner, spoken, len(objects))
@@ -330,7 +329,7 @@ class Predictor:
             outlines = asked.outlined_for(self.model.network)
             for prompt in asked.drawn:
                 kind = 3 if prompt in outlines else 2 if isinstance(prompt, Box) else 0 if prompt.positive else 1
-                maps[kind, row, :height, :width] |= prompt.rasterise(self.drawing)
+                maps[kind, row, :height, :width] |= prompt.rasterize(self.drawing)
         positive, negative, bounds, areas = torch.from_numpy(maps)[:, None].to(self.model.device)
         return outlined(VisualPrompts(positive, negative, bounds), areas)
 
@@ -357,30 +356,30 @@ class Predictor:
                     "hand in logits of the same photo, encoded at the same size."
                 )
             return torch.tensor(logits.reshape(height, width), device=outline.device)
-        return so_far(outline[None, None])[0, 0] if asked.outlined_for(self.model.network) else None
+        return outline_logits(outline[None, None])[0, 0] if asked.outlined_for(self.model.network) else None
 
     def _read(self, answer: ObjectMasks, asked: Asked, row: int, num_objects: int) -> list[OneAnswer]:
         """Read the answers about one object of a pass, best first."""
         each = answer.logits.shape[1] // num_objects
         kind = asked.kind_under(self.model.network)
         shown_alone = asked.reference is not None and not asked.visual and not asked.words
-        share = self.model.network.config.reference_share
+        share = self.model.network.config.reference_peak_ratio
         read = []
         for place in range(row * each, (row + 1) * each):
             logits = answer.logits[0, place].float()
             if shown_alone and share is not None:
-                logits = logits - torch.logit(share * torch.sigmoid(to_input(logits[None], self.frame).max()))
+                logits = logits - torch.logit(share * torch.sigmoid(to_input_size(logits[None], self.frame).max()))
             score = self._sureness(logits) if answer.quality is None else answer.quality[0, place]
             read.append(OneAnswer(logits, float(score), kind, answer.class_vectors[0, place].float()))
         return read
 
     def _sureness(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
         """Score a mask of a model that predicts no quality: the mean probability inside it, at network size."""
-        return instance.foreground_probability(to_input(logits[None].float(), self.frame)[0])
+        return instance.foreground_probability(to_input_size(logits[None].float(), self.frame)[0])
 
     # --- A closer look -----------------------------------------------------------------------------------------------
 
-    def part(self, box: Bounds) -> Predictor:
+    def part(self, box: PixelBox) -> Predictor:
         """Encode part of the photo, as large as the network sees a photo."""
         height, width = self.photo.hw
         return self.model._look_at(self.photo.picture.crop(box), max_pixels=height * width)
@@ -392,7 +391,7 @@ class Predictor:
         height, width = self.frame.input_hw
         drawn, _ = self._draw([asked])
         marks = (drawn.inside | drawn.negative)[0, 0, :height, :width]
-        seen = to_input(answer.logits[None], self.frame)[0] > 0
+        seen = to_input_size(answer.logits[None], self.frame)[0] > 0
         window = window_around((seen | marks).cpu().numpy(), self.photo.hw)
         if window is None:
             return None
@@ -400,10 +399,10 @@ class Predictor:
         marks_there = prompts_in(window, asked.drawn)
         if not marks_there:
             return None
-        first = to_photo(answer.logits[None], self.frame)[0]
+        first = to_image_size(answer.logits[None], self.frame)[0]
         previous = previous_in(window, first, closer.frame.input_hw, closer.frame.padded_hw)
         second = closer.ask([replace(asked, prompts=marks_there, visual=marks_there)], previous)[0][0]
-        return replace(second, logits=blend(first, window, to_photo(second.logits[None], closer.frame)[0]))
+        return replace(second, logits=blend(first, window, to_image_size(second.logits[None], closer.frame)[0]))
 
     def _closer(self, window: Window) -> tuple[Window, Predictor]:
         """Encode a window of the photo; the last one is kept, for the next click is about the same object."""
@@ -416,10 +415,10 @@ class Predictor:
 
     def _shown(self, reference: Reference) -> Shown:
         """Look at what a reference means in its own photo; once for a model."""
-        return reference.kept(self.model, lambda: self._look_there(reference))
+        return reference.cached(self.model, lambda: self._look_there(reference))
 
     def _look_there(self, reference: Reference) -> Shown:
-        there = self.model._look_at(reference.photo)
+        there = self.model._look_at(reference.image)
         try:
             region = there.region(reference)
         except ValueError as error:
@@ -440,7 +439,7 @@ class Predictor:
         for sign in (True, False):
             for mark in marks:
                 if isinstance(mark, VisualPrompt) and mark.positive is sign:
-                    inside[mark.rasterise(frame)] = sign
+                    inside[mark.rasterize(frame)] = sign
         if not region.any():
             raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
         return torch.from_numpy(region)[None, None].to(self.model.device)
@@ -460,7 +459,7 @@ class Predictor:
         if network.mask_refiner is not None:
             found = propose(network, self.memory, self.frame.input_hw, FairDraws())
             return ObjectQueries(found.class_vectors, found.mask_logits)
-        regions = network.decode(self.memory, Question(), network.decoder.policy.found).regions
+        regions = network.decode(self.memory, DecoderQuery(), network.decoder.policy.found).regions
         masks = dot(regions.mask_embeddings, self.memory.pixels.mask_features)
         return ObjectQueries(regions.class_vectors[0].float(), masks[0].float())
 
@@ -490,7 +489,7 @@ class Predictor:
         `against`, None = the model's own or else COCO's, and all names of a vocabulary whose classes the vectors are.
         For models with a map of meaning.
         """
-        meaning = self.memory.meaning
+        meaning = self.memory.text_map
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
         places = meaning[0, :, :height, :width]
@@ -502,7 +501,7 @@ class Predictor:
             named = torch.cat((named, self.model.classifier(among)[fresh]))
         with torch.no_grad():
             network = self.model.network
-            scale, even = float(network.text.logit_scale.exp()), network.config.even_presence
+            scale, even = float(network.text.logit_scale.exp()), network.config.presence_midpoint
             same = SAME_MEANING if self.model.classes is None else SAME_CLASS
             if regions is None:
                 return presence(places, vectors, named, scale, even, same)
@@ -514,7 +513,7 @@ class Predictor:
         """Return the `count` classes (or all, if they are fewer) that the places of the photo are likeliest to show."""
         if len(vectors) <= count:
             return torch.arange(len(vectors), device=vectors.device)
-        meaning = self.memory.meaning
+        meaning = self.memory.text_map
         assert meaning is not None
         height, width = (-(-side // MEANING_STRIDE) for side in self.frame.input_hw)
         with torch.no_grad():
@@ -529,7 +528,7 @@ class Predictor:
         Those run if nobody has asked for them yet.
         """
         vocabulary = self.model.vocabulary()
-        if self._memory.meaning is not None:
+        if self._memory.text_map is not None:
             classifier = self.model.classifier(vocabulary)
             with torch.no_grad():
                 vectors = meant(self.memory, small)
@@ -551,7 +550,7 @@ class Predictor:
         if region is not None:
             drawn = np.ones(self.frame.padded_hw, dtype=np.bool_)
             height, width = self.drawing.network_hw
-            drawn[:height, :width] = ~region.rasterise(self.drawing)
+            drawn[:height, :width] = ~region.rasterize(self.drawing)
             hidden = torch.from_numpy(drawn)[None].to(self.model.device)
         with arithmetic(self.model.device, self.model.precision):
             return write_caption(self.model.network, self.memory, begin, end, hidden)

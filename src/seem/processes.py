@@ -23,7 +23,7 @@ PAUSE = 0.1  # seconds between two looks at the processes
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def spread(
+def run_in_processes(
     work: Callable[..., object],
     shares: Sequence[tuple[Any, ...]],
     *,

@@ -17,21 +17,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.asking import Asked
-from seem.models.segmenter import unit
+from seem.mask_codec import PackedMask
+from seem.models.segmenter import unit_vectors
 from seem.models.text.templates import BARE, TEMPLATES, class_phrases
-from seem.overlay import Bounds
-from seem.packed import PackedMask
 from seem.predictor import MEANING_STRIDE, Encoding, Found, Predictor, nobody, shortened
 from seem.prompts import Point, Text
+from seem.rasterize import PixelBox
 from seem.results import Labels, Proposal
-from seem.tasks.everything import Masks, Settings, View, crop_boxes, find_everything, rather_something, seen_small
+from seem.tasks.components import clean_mask, clean_segment_map
+from seem.tasks.everything import (
+    EverythingSettings,
+    MaskBatch,
+    SearchView,
+    crop_boxes,
+    find_everything,
+    object_query_masks,
+    shrink_masks,
+)
 from seem.tasks.find import SAME_OBJECT, competing, divide, everything_that_fits, with_rivals
-from seem.tasks.instance import candidates, foreground_probability
+from seem.tasks.instance import foreground_probability, top_query_classes
 from seem.tasks.interactive import distinct
-from seem.tasks.panoptic import PHRASE_OVERLAP, Confident, confident, merge_confident
-from seem.tasks.postprocess import each_to_photo, to_input, to_output, to_photo
-from seem.tasks.regions import tidy, tidy_map
-from seem.tasks.semantic import BestClasses, best_classes, nearest_names, shown
+from seem.tasks.panoptic import PHRASE_OVERLAP_THRESHOLD, ConfidentQueries, merge_masks, select_confident
+from seem.tasks.postprocess import each_to_image_size, to_image_size, to_input_size, to_output_size
+from seem.tasks.semantic import SemanticPrediction, classes_in_image, classify_by_queries, classify_by_text_map
 from seem.vocabulary import Classes, Vocabulary
 
 MOST_CLASSES = 24  # of a photo, where each is asked for as a phrase
@@ -53,7 +61,7 @@ def encode_classes(
     rows = []
     for start in range(0, len(names), together):
         phrases = class_phrases(names[start : start + together], templates)
-        vectors = unit(model.encode_phrases(phrases).phrases.float())
+        vectors = unit_vectors(model.encode_phrases(phrases).phrases.float())
         rows.append(torch.unflatten(vectors, 0, (-1, len(templates))).mean(dim=1))
     means = torch.cat(rows)
     length: Tensor = means.norm(dim=-1, keepdim=True)
@@ -69,20 +77,22 @@ def panoptic(photo: Predictor, vocabulary: Vocabulary, threshold: float) -> Foun
     hw = photo.photo.hw
     if photo.model.network.mask_refiner is not None:
         there = islands_there(photo, vocabulary, threshold)
-        sure = Confident(torch.arange(len(there.rows)), there.scores, torch.tensor(there.rows, dtype=torch.long))
-        merged = merge_confident(sure, each_to_photo(there.islands, photo.frame), hw, is_thing, PHRASE_OVERLAP)
+        sure = ConfidentQueries(torch.arange(len(there.rows)), there.scores, torch.tensor(there.rows, dtype=torch.long))
+        merged = merge_masks(
+            sure, each_to_image_size(there.islands, photo.frame), hw, is_thing, PHRASE_OVERLAP_THRESHOLD
+        )
         kind, vectors = ISLANDS, photo.model.classifier(vocabulary)[[segment.category for segment in merged.segments]]
     else:
         found, class_logits = photo.classified(vocabulary)
-        sure, kind = confident(class_logits, threshold), "object queries"
-        merged = merge_confident(sure, each_to_photo(found.mask_logits[sure.queries], photo.frame), hw, is_thing)
+        sure, kind = select_confident(class_logits, threshold), "object queries"
+        merged = merge_masks(sure, each_to_image_size(found.mask_logits[sure.queries], photo.frame), hw, is_thing)
         vectors = found.class_vectors[[segment.query for segment in merged.segments]]
     ids = merged.ids.cpu().numpy()
     scores = tuple(segment.score for segment in merged.segments)
     names = tuple(vocabulary[segment.category].name for segment in merged.segments)
     numbers = [segment.id for segment in merged.segments]
     if photo.model.network.mask_refiner is not None:
-        ids = tidy_map(ids, numbers)
+        ids = clean_segment_map(ids, numbers)
     masks = [PackedMask.pack(ids == number, hw) for number in numbers]
     return Found(masks, scores, Labels(names, scores), kind, vectors)
 
@@ -95,15 +105,15 @@ def instances(photo: Predictor, vocabulary: Vocabulary, threshold: float, top: i
     if photo.model.network.mask_refiner is not None:
         return instances_of_places(photo, vocabulary, threshold, top, SAME_OBJECT if nms is None else nms)
     found, logits = photo.classified(vocabulary)
-    best = candidates(logits, torch.tensor(vocabulary.is_thing), top)
-    small = to_input(found.mask_logits, photo.frame)
+    best = top_query_classes(logits, torch.tensor(vocabulary.is_thing), top)
+    small = to_input_size(found.mask_logits, photo.frame)
     sure = torch.stack([foreground_probability(mask) for mask in small])
     scores = best.scores * sure[best.queries]
     order = [i for i in scores.argsort(descending=True).tolist() if scores[i] >= threshold]
     if nms is not None and nms < 1:
         order = [order[k] for k in distinct(small[best.queries[order]] > 0, nms)]
     queries = best.queries[order].tolist()
-    full = {query: photo.pack(to_output(small[query][None], photo.frame)[0]) for query in set(queries)}
+    full = {query: photo.pack(to_output_size(small[query][None], photo.frame)[0]) for query in set(queries)}
     kept = [(i, query) for i, query in zip(order, queries, strict=True) if full[query].area]
     names = tuple(vocabulary[int(best.classes[i])].name for i, _ in kept)
     return Found(
@@ -138,31 +148,35 @@ def semantic(photo: Predictor, vocabulary: Vocabulary) -> Found:
     return Found(masks, scores, Labels(names, scores), kind, photo.model.classifier(vocabulary)[present], notes=notes)
 
 
-def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[BestClasses, str, bool]:
+def class_of_pixels(photo: Predictor, vocabulary: Vocabulary) -> tuple[SemanticPrediction, str, bool]:
     """Ask every pixel for its class; returns who answered, too, and whether the photo surely shows one of them."""
-    meaning = photo.memory.meaning
+    meaning = photo.memory.text_map
     if meaning is None:
         found, logits = photo.classified(vocabulary)
-        return best_classes(logits, found.mask_logits, photo.frame, vocabulary.background), "object queries", True
+        return (
+            classify_by_queries(logits, found.mask_logits, photo.frame, vocabulary.background),
+            "object queries",
+            True,
+        )
     places = meaning[0].float()
     said = photo.class_logits(places.flatten(1).T, photo.model.classifier(vocabulary))
     logits = torch.unflatten(said.T, 1, places.shape[1:])
     if photo.model.classes is not None:  # one that was fine-tuned tells its classes apart pixel by pixel
-        return nearest_names(logits, photo.frame, vocabulary.background), "places", True
+        return classify_by_text_map(logits, photo.frame, vocabulary.background), "places", True
     height, width = (-(-side // MEANING_STRIDE) for side in photo.frame.input_hw)  # padding is nobody's
     likely = likeliest(photo, vocabulary)
-    there, sure = shown(logits[:-1, :height, :width], likely)
+    there, sure = classes_in_image(logits[:-1, :height, :width], likely)
     rows = torch.cat((there, there.new_tensor([len(vocabulary)])))
     named = logits[rows]
-    best = nearest_names(named, photo.frame, vocabulary.background)
+    best = classify_by_text_map(named, photo.frame, vocabulary.background)
     competing = slice(None) if vocabulary.background else slice(-1)
     share = (named[competing].logsumexp(dim=0) - logits[competing].logsumexp(dim=0)).exp()
     scores = (
         best.scores
-        * to_photo(share[None], photo.frame)[0]
+        * to_image_size(share[None], photo.frame)[0]
         * torch.cat((likely, likely.new_ones(1)))[rows][best.classes]
     )
-    return BestClasses(rows[best.classes], scores), "places", sure
+    return SemanticPrediction(rows[best.classes], scores), "places", sure
 
 
 # --- All that a phrase fits -------------------------------------------------------------------------------------------
@@ -174,12 +188,12 @@ def find(photo: Predictor, vocabulary: Vocabulary, threshold: float, against: Cl
         return find_places(photo, vocabulary, threshold, against)
     found, logits = photo.classified(vocabulary)
     others = photo.class_logits(found.class_vectors, rivals(photo, vocabulary, against))
-    small = to_input(found.mask_logits, photo.frame)
+    small = to_input_size(found.mask_logits, photo.frame)
     fitting = everything_that_fits(with_rivals(logits, others), small, threshold)
     queries = fitting.queries.tolist()
     names = tuple(vocabulary[k].name for k in fitting.phrases.tolist())
     return Found(
-        [photo.pack(to_output(small[query][None], photo.frame)[0]) for query in queries],
+        [photo.pack(to_output_size(small[query][None], photo.frame)[0]) for query in queries],
         fitting.scores.tolist(),
         Labels(names, tuple(fitting.phrase_scores.tolist())),
         "object queries",
@@ -227,8 +241,8 @@ def find_places(photo: Predictor, vocabulary: Vocabulary, threshold: float, agai
 
 def tidied(photo: Predictor, island: Float[Tensor, "h w"]) -> PackedMask:
     """Draw an island on the photo, without crumbs."""
-    inside = to_photo(island[None], photo.frame)[0] > 0
-    return PackedMask.pack(tidy(inside.cpu().numpy()), photo.photo.hw)
+    inside = to_image_size(island[None], photo.frame)[0] > 0
+    return PackedMask.pack(clean_mask(inside.cpu().numpy()), photo.photo.hw)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,7 +266,7 @@ def islands_there(photo: Predictor, vocabulary: Vocabulary, threshold: float, *,
         there = there.masked_fill(~torch.tensor(vocabulary.is_thing, device=there.device), -1)
     rows = [row for row in there.topk(min(MOST_CLASSES, len(there))).indices.tolist() if there[row] >= threshold]
     found = look_for(photo, vocabulary, rows, vectors, among=vocabulary)
-    sure = [foreground_probability(to_input(island[None], photo.frame)[0]) for island in found.islands]
+    sure = [foreground_probability(to_input_size(island[None], photo.frame)[0]) for island in found.islands]
     scores = there[found.rows] * found.scores * (torch.stack(sure) if sure else 1)
     order = [place for place in scores.argsort(descending=True, stable=True).tolist() if scores[place] >= threshold]
     return Islands([found.rows[place] for place in order], found.islands[order], scores[order])
@@ -307,7 +321,7 @@ def rivals(photo: Predictor, vocabulary: Vocabulary, against: Classes) -> Float[
 # --- Everything -------------------------------------------------------------------------------------------------------
 
 
-def everything(photo: Predictor, settings: Settings) -> tuple[Found, tuple[Proposal, ...]]:
+def everything(photo: Predictor, settings: EverythingSettings) -> tuple[Found, tuple[Proposal, ...]]:
     """Segment whatever there is, best first, and say how each mask was come by."""
     findings = find_everything(views(photo, settings), photo.photo.hw, settings)
     masks = tuple(finding.mask for finding in findings)
@@ -315,7 +329,7 @@ def everything(photo: Predictor, settings: Settings) -> tuple[Found, tuple[Propo
     found = Found(
         masks,
         [finding.proposal.predicted_iou for finding in findings],
-        lambda: photo.label(seen_small(masks, photo.frame).to(photo.model.device)),
+        lambda: photo.label(shrink_masks(masks, photo.frame).to(photo.model.device)),
         "object queries" if photo.model.network.decoder.policy.visual is None else "object queries, visual",
         torch.stack([finding.vector for finding in findings]) if findings else None,
         torch.stack([finding.logits for finding in findings]) if whole else None,
@@ -323,7 +337,7 @@ def everything(photo: Predictor, settings: Settings) -> tuple[Found, tuple[Propo
     return found, tuple(finding.proposal for finding in findings)
 
 
-def views(photo: Predictor, settings: Settings) -> Iterator[View]:
+def views(photo: Predictor, settings: EverythingSettings) -> Iterator[SearchView]:
     """Look at the photo, then at its crops, one after the other."""
     height, width = photo.photo.hw
     yield view(photo, (0, 0, width, height), 0)
@@ -331,17 +345,18 @@ def views(photo: Predictor, settings: Settings) -> Iterator[View]:
         yield view(photo.part(box), box, layer)
 
 
-def view(photo: Predictor, crop_box: Bounds, layer: int) -> View:
+def view(photo: Predictor, crop_box: PixelBox, layer: int) -> SearchView:
     """Run the object queries, and be ready for clicks where the model takes any."""
     found, logits = photo.classified(photo.model.vocabulary())
-    regions = rather_something(logits, found.mask_logits, found.class_vectors, photo.frame)
+    regions = object_query_masks(logits, found.mask_logits, found.class_vectors, photo.frame)
     takes_clicks = photo.model.network.decoder.policy.visual is not None
-    return View(crop_box, layer, photo.frame, regions, partial(click_each, photo) if takes_clicks else None)
+    return SearchView(crop_box, layer, photo.frame, regions, partial(click_each, photo) if takes_clicks else None)
 
 
-def click_each(photo: Predictor, points: NDArray[np.float64]) -> Masks:
-    """Click at positions (N, 2): one object a click."""
-    answers = photo.ask([Asked.of([Point(float(x), float(y))]) for x, y in points])
+def click_each(photo: Predictor, points: NDArray[np.float64]) -> MaskBatch:
+    """Click at positions (N, 2), in edge coordinates: one object a click."""
+    pixels = points - 0.5
+    answers = photo.ask([Asked.of([Point(float(x), float(y))]) for x, y in pixels])
     best = [answers[row][0] for row in range(len(points))]
     logits, vectors = torch.stack([one.logits for one in best]), torch.stack([one.vector for one in best])
-    return Masks(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)
+    return MaskBatch(logits, torch.tensor([one.score for one in best], device=logits.device), vectors)

@@ -50,7 +50,7 @@ class Sound:
         return resampled.astype(np.float32)
 
 
-def from_array(samples: NDArray[Any], rate: int | None) -> Sound:
+def sound_from_array(samples: NDArray[Any], rate: int | None) -> Sound:
     """Read (N,) or (N, channels) numbers, floats in -1 to 1 or integers of full scale.
 
     Raises `ValueError` for anything else, and as `checked` does.
@@ -72,7 +72,7 @@ def from_array(samples: NDArray[Any], rate: int | None) -> Sound:
     else:
         floats = scaled(values)
     mono = floats if floats.ndim == 1 else floats.mean(axis=1)
-    return checked(Sound(mono, int(rate)), "The sound")
+    return check_sound(Sound(mono, int(rate)), "The sound")
 
 
 def read_wav(path: Path) -> Sound | None:
@@ -97,7 +97,7 @@ def read_wav(path: Path) -> Sound | None:
     else:
         whole = np.frombuffer(raw[: len(raw) // width * width], dtype=PCM_BYTES[width])
     floats = scaled(whole[: len(whole) // channels * channels].reshape(-1, channels))
-    return checked(Sound(floats.mean(axis=1), rate), path.name)
+    return check_sound(Sound(floats.mean(axis=1), rate), path.name)
 
 
 def scaled(values: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
@@ -107,7 +107,7 @@ def scaled(values: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     return ((values.astype(np.float64) - middle) / (limits.max - middle)).astype(np.float32)
 
 
-def checked(sound: Sound, what: str) -> Sound:
+def check_sound(sound: Sound, what: str) -> Sound:
     """Return a sound that may be listened to; `ValueError` if it is too long, too short, or silent."""
     check_length(len(sound.samples), sound.rate, what)
     loudest = float(np.abs(sound.samples).max())

@@ -27,18 +27,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.asking import Asked, brings_a_mask, check_taken, not_a_prompt
-from seem.models.decoder.decoder import ImageMemory
+from seem.images import ImageLike, InputImage, read_image
+from seem.mask_codec import PackedMask
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import ImageBatch
-from seem.packed import PackedMask
-from seem.photos import Photo, PhotoLike, read_photo
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
-from seem.results import Labels, Naming, Provenance, Results
-from seem.tasks.postprocess import PhotoFrame, to_photo_masks
+from seem.results import Labels, LazyLabels, Provenance, Results
+from seem.tasks.postprocess import ImageFrame, to_image_masks
 from seem.tasks.reference import place_of
-from seem.tasks.video import FOREGROUND, STRIDE, Describer, VideoMemory, grid_stride
-from seem.video import Video, VideoFrame, VideoLike, open_video, too_late
+from seem.tasks.video import FOREGROUND_THRESHOLD, STRIDE, FeatureDescriber, VideoMemory, grid_stride
+from seem.video import Video, VideoFrame, VideoLike, missing_frame_message, open_video
 from seem.vocabulary import Vocabulary
 
 Mode: TypeAlias = Literal["memory", "propagate", "reference"]
@@ -56,7 +56,7 @@ class SeenFrame(Protocol):
     """A frame that a model has looked at, as a tracker needs it: `EncodedImage` is one."""
 
     @property
-    def photo(self) -> Photo:
+    def photo(self) -> InputImage:
         """The frame as shown."""
         ...
 
@@ -66,7 +66,7 @@ class SeenFrame(Protocol):
         ...
 
     @property
-    def memory(self) -> ImageMemory:
+    def memory(self) -> ImageEncoding:
         """What the network has seen."""
         ...
 
@@ -96,7 +96,7 @@ class Looking(Protocol):
         """Return the classes that it knows: those that it was fine-tuned on, or else COCO's 133."""
         ...
 
-    def encode(self, image: PhotoLike, size: int | None = None) -> SeenFrame:
+    def encode(self, image: ImageLike, size: int | None = None) -> SeenFrame:
         """Look at a frame."""
         ...
 
@@ -153,7 +153,7 @@ class Tracker:
             raise ValueError(f"The frame is {frame!r}; frames are counted from 0.")
         count = self.video.num_frames
         if count is not None and frame >= count + self.video.slack:
-            raise ValueError(too_late(frame, self.video.name, count))
+            raise ValueError(missing_frame_message(frame, self.video.name, count))
         if not is_whole(object_id, 1):
             raise ValueError(f"The id is {object_id!r}; ids are whole numbers from 1.")
         before = [said for at, asked in sorted(self._said.items()) if at <= frame and (said := asked.get(object_id))]
@@ -202,7 +202,7 @@ class Tracker:
         current.end()
         late = [frame for frame in self._said if frame >= current.next_frame]
         if late:
-            raise ValueError(too_late(late[0], self.video.name, current.next_frame))
+            raise ValueError(missing_frame_message(late[0], self.video.name, current.next_frame))
 
     def _look_back(self) -> dict[int, dict[int, Found]]:
         """Follow every object from its first prompt back; returns what was found, by frame and id."""
@@ -236,7 +236,7 @@ class Found:
     score: float
     kind: str
     logits: NDArray[np.float32] | None = None
-    naming: Naming | None = None
+    naming: LazyLabels | None = None
 
 
 @dataclass(slots=True)
@@ -244,7 +244,7 @@ class Track:
     """What a pass keeps of one object: by which prompts it is known, and what its mode needs, no more."""
 
     prompts: tuple[Prompt, ...]
-    naming: Naming | None = None
+    naming: LazyLabels | None = None
     is_awaited: bool = False
     """It was described by words that no frame has shown yet."""
     memory: VideoMemory = field(default_factory=VideoMemory)
@@ -265,9 +265,9 @@ class Pass:
         self.next_frame = 0
         self.hw: tuple[int, int] | None = None
         self.time: float | None = None
-        self.photo: Photo | None = None
+        self.photo: InputImage | None = None
         self.heard: tuple[tuple[Prompt, ...], ...] = ()
-        self.describer: Describer | None = None
+        self.describer: FeatureDescriber | None = None
         self._seen: SeenFrame | None = None
         self._features: Float[Tensor, "d h w"] | None = None
         self._seconds = 0.0
@@ -277,7 +277,7 @@ class Pass:
         self.index, self.next_frame, self.time = index, index + 1, frame.time
         self._seen = self._features = None
         self._seconds = 0.0
-        self.photo = read_photo(frame.picture)
+        self.photo = read_image(frame.picture)
         self.hw = self.hw or self.photo.hw
         if self.photo.hw != self.hw:
             (height, width), (first_height, first_width) = self.photo.hw, self.hw
@@ -327,7 +327,7 @@ class Pass:
     def features(self) -> Float[Tensor, "d h w"]:
         """The frame's places, described for matching."""
         if self._features is None:
-            self.describer = self.describer or Describer.of(self.seen.memory, self.seen.images)
+            self.describer = self.describer or FeatureDescriber.of(self.seen.memory, self.seen.images)
             self._features = self.describer.describe(self.seen.memory, self.seen.images)
         return self._features
 
@@ -348,11 +348,11 @@ class Pass:
         """Match the frame with what was seen of an object."""
         with torch.no_grad():
             cover = track.memory.follow(self.features)
-            inside = cover > FOREGROUND
+            inside = cover > FOREGROUND_THRESHOLD
             if not bool(inside.any()):
                 return None
             logits = self.to_logits(cover)
-            mask = to_photo_masks(logits[None], self.frame)[0]
+            mask = to_image_masks(logits[None], self.frame)[0]
         score = float(cover[inside].mean())
         return Found(PackedMask.pack(mask.cpu().numpy(), self.frame.output_hw), score, "memory", logits.cpu().numpy())
 
@@ -412,7 +412,7 @@ class Pass:
     def learn(self, track: Track, answer: Found) -> None:
         """Keep what the mode needs of an object that was just prompted."""
         seen, mask = self.seen, Mask(answer.mask.decode())
-        track.naming = Naming(lambda: seen.segment(mask).naming.get(1))
+        track.naming = LazyLabels(lambda: seen.segment(mask).naming.get(1))
         match self.mode:
             case "memory":
                 with torch.no_grad():
@@ -425,11 +425,11 @@ class Pass:
     # --- Frames of reference -----------------------------------------------------------------------------------------
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """The sizes of the frame at hand."""
         images = self.seen.images
         resampling = self.model.network.decoder.policy.resampling
-        return PhotoFrame(images.padded_hw, images.input_hw[0], self.seen.photo.hw, resampling)
+        return ImageFrame(images.padded_hw, images.input_hw[0], self.seen.photo.hw, resampling)
 
     def cover_of(self, mask: PackedMask) -> Float[Tensor, "h w"]:
         """Say how much of each place a mask of the photo covers, 0-1."""
@@ -443,7 +443,7 @@ class Pass:
         """Turn a cover into mask logits at the stride in which they go in and out."""
         hw = (self.frame.padded_hw[0] // STRIDE, self.frame.padded_hw[1] // STRIDE)
         grown = F.interpolate(cover[None, None], size=hw, mode="bilinear", align_corners=False)[0, 0]
-        return STEEPNESS * (grown - FOREGROUND)
+        return STEEPNESS * (grown - FOREGROUND_THRESHOLD)
 
     def results(self) -> Results:
         """Put together what was found in the frame at hand."""
@@ -467,7 +467,7 @@ class Pass:
                 prompts=self.heard,
                 seconds={**encoding, "video": self._seconds - sum(encoding.values())},
                 notes=self.photo.notes,
-                photo_name=self.photo.name or f"{Path(self.name).stem}-{self.index:06d}.png",
+                image_name=self.photo.name or f"{Path(self.name).stem}-{self.index:06d}.png",
                 orientation=self.photo.orientation,
             ),
             labels=lambda: joined(namings),
@@ -483,7 +483,7 @@ def read_row(results: Results, row: int) -> Found:
     return Found(results.packed[row], one.score, results.kind, None if one.logits is None else np.array(one.logits))
 
 
-def joined(namings: Sequence[Naming | None]) -> Labels:
+def joined(namings: Sequence[LazyLabels | None]) -> Labels:
     """Ask for the names of objects, each of which was named, or is, in the frame where it was prompted."""
     labels = [Labels.nameless(1) if naming is None else naming.get(1) for naming in namings]
     return Labels(tuple(one.names[0] for one in labels), tuple(one.scores[0] for one in labels))

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.errors import SeemError
-from seem.photos import PhotoLike
+from seem.images import ImageLike
 
-VideoLike: TypeAlias = "str | os.PathLike[str] | Iterable[PhotoLike]"
+VideoLike: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"
 
 FRAME_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 TOGETHER = 16  # frames held while a file is read backward
@@ -36,7 +36,7 @@ WELL_COMPRESSED = {"crf": "20", "preset": "veryfast"}
 class VideoFrame:
     """One frame: whatever a model can encode, and when it is shown, in seconds (None where nobody knows)."""
 
-    picture: PhotoLike
+    picture: ImageLike
     time: float | None = None
 
 
@@ -89,11 +89,13 @@ def pictures_in(folder: Path) -> list[Path]:
         raise SeemError(f"{folder} holds no frames ({' '.join(FRAME_SUFFIXES)}).")
     return sorted(
         names,
-        key=lambda path: [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts(path.name)],
+        key=lambda path: [
+            (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _natural_sort_parts(path.name)
+        ],
     )
 
 
-def parts(name: str) -> list[str]:
+def _natural_sort_parts(name: str) -> list[str]:
     """Cut a name into numbers and what is between them."""
     pieces = [""]
     for letter in name:
@@ -107,7 +109,7 @@ def parts(name: str) -> list[str]:
 class FrameList(Video):
     """Frames that are all at hand, or a click away: a list, an array T x H x W x 3, the pictures in a folder."""
 
-    frames: Sequence[PhotoLike]
+    frames: Sequence[ImageLike]
     name: str = "video"
 
     def __post_init__(self) -> None:
@@ -126,7 +128,7 @@ class FrameList(Video):
 class FrameStream(Video):
     """Frames that come once: a camera, a generator."""
 
-    frames: Iterator[PhotoLike]
+    frames: Iterator[ImageLike]
     is_stream = True
     is_read: bool = False
 
@@ -142,7 +144,7 @@ class FrameStream(Video):
         raise ValueError(f"A stream is read once, forward only; frame {before - 1} has passed. Pass a file or a list.")
 
 
-def too_late(frame: int, name: str, num_frames: int) -> str:
+def missing_frame_message(frame: int, name: str, num_frames: int) -> str:
     """Say that a frame does not exist."""
     return f"Frame {frame} does not exist: {name} has {num_frames} frames, counted from 0."
 
@@ -170,7 +172,7 @@ class VideoFile(Video):
                 if isinstance(frame, Exception):
                     raise SeemError(f"{self.name} breaks off after {count} good frames ({frame}); fetch it again.")
                 last = seconds_of(frame, count)
-                yield VideoFrame(upright(frame), last)
+                yield VideoFrame(_upright_pixels(frame), last)
                 count += 1
         if not count:
             raise SeemError(f"{self.name} holds no frames.")
@@ -186,7 +188,7 @@ class VideoFile(Video):
         """Go back to the first frame, TOGETHER frames at a time: each time the file is read from a key frame on."""
         stamps = self._stamps()[:before]
         if len(stamps) < before:
-            raise ValueError(too_late(before - 1, self.name, len(stamps)))
+            raise ValueError(missing_frame_message(before - 1, self.name, len(stamps)))
         for end in range(len(stamps), 0, -TOGETHER):
             yield from reversed(self._between(stamps, max(end - TOGETHER, 0), end))
 
@@ -201,7 +203,7 @@ class VideoFile(Video):
                 if isinstance(frame, Exception):
                     raise SeemError(f"{self.name} cannot be read backward ({frame}); fetch it again.")
                 if frame.pts in wanted:
-                    found.append(VideoFrame(upright(frame), seconds_of(frame, wanted.pop(frame.pts))))
+                    found.append(VideoFrame(_upright_pixels(frame), seconds_of(frame, wanted.pop(frame.pts))))
                 if not wanted:
                     break
         return found
@@ -289,7 +291,7 @@ def reason(error: Any) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def upright(frame: Any) -> NDArray[np.uint8]:
+def _upright_pixels(frame: Any) -> NDArray[np.uint8]:
     """Turn a decoded frame into H x W x 3, as it is shown."""
     pixels: NDArray[np.uint8] = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
     return np.ascontiguousarray(pixels)

@@ -100,10 +100,10 @@ class Vocabulary:
 
     @classmethod
     def named(cls, name: str) -> Vocabulary:
-        """Return a list that ships with the package: "coco", "ade20k", "imagenet"; `ValueError` for another name."""
-        if name not in SHIPPED:
-            raise ValueError(f"There is no list of classes {name!r}; there are {_shipped_names()}.")
-        return SHIPPED[name]()
+        """Return a list that ships with the package: "coco", "ade20k" or "imagenet"; `ValueError` for another name."""
+        if name not in BUILT_IN_VOCABULARIES:
+            raise ValueError(f"There is no list of classes {name!r}; there are {_built_in_names()}.")
+        return BUILT_IN_VOCABULARIES[name]()
 
     @classmethod
     def of(
@@ -126,7 +126,7 @@ class Vocabulary:
         if isinstance(names, str):
             raise ValueError(
                 f"classes is a list of names, got the text {names!r}; write [{names!r}] or split it "
-                f"({_shipped_names()} are lists by name)."
+                f"({_built_in_names()} are lists by name)."
             )
         if isinstance(templates, str):
             raise ValueError(f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}].")
@@ -154,7 +154,7 @@ class Vocabulary:
         """
         if classes is None:
             return cls.coco_panoptic()
-        if isinstance(classes, str) and classes in SHIPPED:
+        if isinstance(classes, str) and classes in BUILT_IN_VOCABULARIES:
             return cls.named(classes)
         return classes if isinstance(classes, Vocabulary) else cls.of(classes)
 
@@ -287,16 +287,16 @@ def _coco_stuff() -> frozenset[str]:
     return frozenset(word.casefold() for category in stuff for word in (category.name, category.phrase))
 
 
-SHIPPED: dict[str, Callable[[], Vocabulary]] = {
+BUILT_IN_VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {
     "coco": _coco_panoptic,
     "ade20k": _ade20k,
     "imagenet": _imagenet,
 }
-"""Lists that go by a name, wherever classes are asked for."""
+"""The vocabularies that a `classes` argument may name."""
 
 
-def _shipped_names() -> str:
-    *names, last = map(repr, SHIPPED)
+def _built_in_names() -> str:
+    *names, last = map(repr, BUILT_IN_VOCABULARIES)
     return f"{', '.join(names)} and {last}"
 
 

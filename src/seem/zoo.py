@@ -26,7 +26,7 @@ MAIN_SCORES = (
 """What the authors report for every released model (VOC for SEEM alone), in the order in which tables show it."""
 
 
-class Weights(Enum):
+class WeightsAvailability(Enum):
     """How one comes by the weights of a model."""
 
     EMBEDDED = "embedded"
@@ -35,7 +35,7 @@ class Weights(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PublishedFigure:
     """One published figure: percent, or clicks until a mask reaches 85 or 90% IoU (NoC; fewer is better)."""
 
     key: str
@@ -62,23 +62,23 @@ class PublishedScores:
     family: str
     backbone: str
     source: str
-    figures: tuple[Figure, ...]
+    figures: tuple[PublishedFigure, ...]
     setting: str | None = None
     note: str | None = None
 
-    def find(self, key: str) -> Figure | None:
+    def figure(self, key: str) -> PublishedFigure | None:
         """Return the figure of that key, None where none was published."""
         return next((figure for figure in self.figures if figure.key == key), None)
 
     def to_json(self) -> dict[str, object]:
         """Say it in plain values: one number or null for each main score, where it stands, and of which backbone."""
-        main = {key: figure.value if (figure := self.find(key)) else None for key in MAIN_SCORES}
+        main = {key: figure.value if (figure := self.figure(key)) else None for key in MAIN_SCORES}
         others = {figure.key: figure.value for figure in self.figures}
         return {**main, **others, "source": self.source, "backbone": self.backbone}
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ModelFamily:
     """What every released model of one paper shares; the licence is the one declared beside the files.
 
     `prompts` are what `segment` takes; audio is heard through its transcript, whatever the model.
@@ -91,7 +91,7 @@ class Family:
     licence: str
 
 
-SEEM = Family(
+SEEM = ModelFamily(
     name="SEEM",
     repository="xdecoder/SEEM",
     tasks=("panoptic", "instance", "semantic", "referring", "interactive"),
@@ -99,7 +99,7 @@ SEEM = Family(
     licence="AFL-3.0",
 )
 SEEM_V0 = replace(SEEM, prompts=(*SEEM.prompts, "reference"))  # v1's published code cannot use a reference
-XDECODER = Family(
+XDECODER = ModelFamily(
     name="X-Decoder",
     repository="xdecoder/X-Decoder",
     tasks=("panoptic", "instance", "semantic", "referring", "captioning", "retrieval"),
@@ -119,7 +119,7 @@ class ModelCard:
     parameters: int
     tasks: tuple[str, ...]
     prompts: tuple[str, ...]
-    weights: Weights
+    weights: WeightsAvailability
     licence: str
     config: Callable[[], SegmenterConfig]
     file: HubFile | None = None
@@ -156,9 +156,9 @@ class ModelCard:
         }
 
 
-def find(name: str) -> ModelCard:
+def find_model_card(name: str) -> ModelCard:
     """Look a model up by name; an unknown name is a `ValueError` that suggests the nearest."""
-    card = NEXT if name == NEXT.name else KNOWN.get(name)
+    card = NEXT if name == NEXT.name else MODEL_CARDS.get(name)
     if card is None:
         raise ValueError(f"There is no model {name!r}; {_suggestion(name)}the models are {_names(list_models())}.")
     return card
@@ -166,7 +166,7 @@ def find(name: str) -> ModelCard:
 
 def list_models() -> tuple[ModelCard, ...]:
     """List all models, nano first, then by family and size."""
-    return tuple(KNOWN.values())
+    return tuple(MODEL_CARDS.values())
 
 
 @cache
@@ -180,7 +180,9 @@ def published_scores() -> tuple[PublishedScores, ...]:
             family=row["family"],
             backbone=row["backbone"],
             source=table["sources"][row["source"]],
-            figures=tuple(Figure(key, **table["metrics"][key], value=value) for key, value in row["scores"].items()),
+            figures=tuple(
+                PublishedFigure(key, **table["metrics"][key], value=value) for key, value in row["scores"].items()
+            ),
             setting=row.get("setting"),
             note=row.get("note"),
         )
@@ -212,7 +214,7 @@ class _PublishedTable(TypedDict):
 
 def _suggestion(name: str) -> str:
     """Point to the nearest known name, also for the authors' spelling (`seem_v1_focalt`, `seem_focalt_v1.pt`)."""
-    spellings = {spelling: card.name for card in KNOWN.values() for spelling in _spellings(card)}
+    spellings = {spelling: card.name for card in MODEL_CARDS.values() for spelling in _spellings(card)}
     near = difflib.get_close_matches(name.lower(), spellings, n=1)
     return f"did you mean {spellings[near[0]]!r}? Otherwise " if near else ""
 
@@ -226,7 +228,7 @@ def _names(cards: tuple[ModelCard, ...]) -> str:
 
 
 def _official(
-    family: Family,
+    family: ModelFamily,
     name: str,
     manifest: str,
     parameters: int,
@@ -243,7 +245,7 @@ def _official(
         parameters=parameters,
         tasks=family.tasks,
         prompts=family.prompts,
-        weights=Weights.DOWNLOAD if file else Weights.NEVER_RELEASED,
+        weights=WeightsAvailability.DOWNLOAD if file else WeightsAvailability.NEVER_RELEASED,
         licence=family.licence if file else "none: no weights exist",
         file=HubFile(family.repository, file) if file else None,
         config=config,
@@ -262,7 +264,7 @@ BACKBONES = {
 
 # "seem_focall_v1.pt" is the v1 model on the hub; an older file of that name on other mirrors is the v0 model.
 # The demo models are the v0 files under another attention policy.
-KNOWN = {
+MODEL_CARDS = {
     card.name: card
     for card in (
         ModelCard(
@@ -273,7 +275,7 @@ KNOWN = {
             parameters=9_838_790,
             tasks=SEEM.tasks,
             prompts=SEEM_V0.prompts,
-            weights=Weights.EMBEDDED,
+            weights=WeightsAvailability.EMBEDDED,
             licence="Apache-2.0",
             config=config.nano,
         ),
@@ -377,11 +379,11 @@ KNOWN = {
 }
 
 NEXT = replace(
-    KNOWN["nano"],
+    MODEL_CARDS["nano"],
     name="nano2",
     backbone="EfficientNet-Lite2",
     parameters=10_243_389,
-    weights=Weights.NEVER_RELEASED,
+    weights=WeightsAvailability.NEVER_RELEASED,
     config=config.nano2,
 )
 """The embedded model in the making: files of its weights are read, but no list names it."""

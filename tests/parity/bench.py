@@ -14,14 +14,22 @@ from torch import Tensor
 
 from parity.weights import official_tensor
 from seem import config
-from seem.checkpoints.mapping import from_official, pairs
+from seem.checkpoints.mapping import from_official, key_mappings
 from seem.models.build import build
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers, DecoderOutput, ImageBatch, PixelFeatures, Pyramid, Question, TextFeatures
+from seem.models.structures import (
+    DecoderOutput,
+    DecoderQuery,
+    ImageBatch,
+    PixelFeatures,
+    Pyramid,
+    QueryOutputs,
+    TextFeatures,
+)
 
 ARCHITECTURES = {
     "seem_v1_focalt": config.seem_focal_t_v1,
@@ -47,7 +55,7 @@ ARCHITECTURES = {
 class Said:
     """The answers of one query group, with their masks."""
 
-    answers: Answers
+    answers: QueryOutputs
     masks: Tensor
 
 
@@ -67,7 +75,7 @@ class Sight:
 
     pyramid: Pyramid
     pixels: PixelFeatures
-    memory: ImageMemory
+    memory: ImageEncoding
 
 
 @dataclass
@@ -104,16 +112,16 @@ class Bench:
             self.photos[key] = Sight(*left, memory)
         return self.photos[key]
 
-    def encode(self, *photos: np.ndarray) -> ImageMemory:
+    def encode(self, *photos: np.ndarray) -> ImageEncoding:
         """Return photos as the decoder reads them."""
         return self.see(*photos).memory
 
-    def ask(self, image: ImageMemory, question: Question, asked: Iterable[Kind]) -> Output:
+    def ask(self, image: ImageEncoding, question: DecoderQuery, asked: Iterable[RowKind]) -> Output:
         """Decode under the draws of the recordings."""
         output = self.network.decode(image, question, frozenset(asked), RecordedDraws(), intermediate=True)
         features = image.pixels.mask_features
 
-        def masked(answers: Answers | None) -> Said | None:
+        def masked(answers: QueryOutputs | None) -> Said | None:
             return None if answers is None else Said(answers, dot(answers.mask_embeddings, features))
 
         def heard(step: DecoderOutput) -> Output:
@@ -133,7 +141,9 @@ def bench(model: str, dtype: torch.dtype) -> Bench:
     """Build a network; a process keeps the one that it used last (large ones take gigabytes, in float64)."""
     network = build_on_meta(ARCHITECTURES[model]())
     shapes = network.state_dict()
-    official = {row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in pairs(shapes)}
+    official = {
+        row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in key_mappings(shapes)
+    }
     weights = from_official(official, shapes).tensors
     network.load_state_dict({key: tensor.to(dtype) for key, tensor in weights.items()}, assign=True)
     return Bench(network.requires_grad_(False))

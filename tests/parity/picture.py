@@ -10,15 +10,15 @@ from torch import Tensor
 
 from parity.bench import Bench, Output, Said, Sight
 from parity.setting import Setting
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
-from seem.models.structures import Answers, CaptionSoFar, Question
+from seem.models.structures import CaptionPrefix, DecoderQuery, QueryOutputs
 from seem.tasks.caption import CAPTION, write_caption
 from seem.tasks.instance import top_instances
 from seem.tasks.panoptic import merge
-from seem.tasks.postprocess import to_photo
+from seem.tasks.postprocess import to_image_size
 from seem.tasks.retrieval import image_vectors
 from seem.tasks.semantic import class_scores
 from seem.vocabulary import Vocabulary
@@ -72,7 +72,7 @@ def panoptic(given: Setting) -> None:
     maps(given, given.bench.see(given.recording.photo()))
     if "output_hw" in given.recording:  # the demo answers at its working size
         assert given.frame().output_hw == given.frame().input_hw
-    output = given.bench.ask(image, Question(), given.policy.found)
+    output = given.bench.ask(image, DecoderQuery(), given.policy.found)
     if "text_embeddings" in given.recording:
         given.compare.vectors("text_embeddings", given.spoken_classes())
     objects(given, output)
@@ -90,7 +90,7 @@ def objects(given: Setting, output: Output, step: int = 1) -> None:
     """
     assert output.object is not None
     said = output.object
-    if output.phrase is not None and given.policy.group(Kind.IMAGE) is not None:
+    if output.phrase is not None and given.policy.group(RowKind.IMAGE) is not None:
         said = followed(said, output.phrase)
     for name in given.recording.names(r"pred_logits(_q\d+)?"):
         thin = step if name == "pred_logits" else 1
@@ -103,7 +103,7 @@ def followed(first: Said, second: Said) -> Said:
     """Put the queries of two groups one after the other."""
     class_vectors = torch.cat((first.answers.class_vectors, second.answers.class_vectors), dim=1)
     mask_embeddings = torch.cat((first.answers.mask_embeddings, second.answers.mask_embeddings), dim=1)
-    return Said(Answers(class_vectors, mask_embeddings), torch.cat((first.masks, second.masks), dim=1))
+    return Said(QueryOutputs(class_vectors, mask_embeddings), torch.cat((first.masks, second.masks), dim=1))
 
 
 def postprocess(given: Setting) -> None:
@@ -114,7 +114,7 @@ def postprocess(given: Setting) -> None:
     if "pred_logits" not in heads:
         heads = given.folder.open("seem_v1_focalt/postprocess")
     logits = heads.tensor("pred_logits")[0].to(dtype)
-    masks = to_photo(heads.tensor("pred_masks")[0].to(dtype), given.frame())
+    masks = to_image_size(heads.tensor("pred_masks")[0].to(dtype), given.frame())
 
     panoptic = merge(logits, masks, is_thing)
     compare.exact("panoptic_seg", panoptic.ids.long())
@@ -156,7 +156,7 @@ def captioning(given: Setting) -> None:
             given.compare.vectors("margins", best - second)
 
 
-def caption(given: Setting, name: str, image: ImageMemory, steps: int, hidden: Tensor | None = None) -> None:
+def caption(given: Setting, name: str, image: ImageEncoding, steps: int, hidden: Tensor | None = None) -> None:
     """Compare the words of a caption; recorded ones go on behind the end token, ours do not."""
     begin, *recorded = given.recording.tensor(name).tolist()
     end = given.bench.network.config.text.vocabulary_size - 1
@@ -169,10 +169,10 @@ def caption(given: Setting, name: str, image: ImageMemory, steps: int, hidden: T
     given.compare.exact(name, laid_out(words), laid_out(recorded))
 
 
-def caption_vectors(bench: Bench, image: ImageMemory, ids: Tensor, hidden: Tensor | None) -> Tensor:
+def caption_vectors(bench: Bench, image: ImageEncoding, ids: Tensor, hidden: Tensor | None) -> Tensor:
     """Return the vector that chooses the word behind each of the given ones, all in one pass."""
     tokens = bench.network.encode_text(ids[None], torch.ones_like(ids[None], dtype=torch.bool)).tokens
-    output = bench.network.decode(image, Question(caption=CaptionSoFar(tokens, hidden)), CAPTION, RecordedDraws())
+    output = bench.network.decode(image, DecoderQuery(caption=CaptionPrefix(tokens, hidden)), CAPTION, RecordedDraws())
     assert output.caption is not None
     return output.caption[0]
 

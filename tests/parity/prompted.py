@@ -12,17 +12,17 @@ from parity.bench import Bench, Output, Said
 from parity.picture import objects
 from parity.recording import Recording
 from parity.setting import Setting
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RecordedDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot, resize
-from seem.models.segmenter import Segmenter, join_phrases, unit
-from seem.models.structures import Answers, PhraseTokens, Question, TextFeatures, VisualPrompts, VisualTokens
+from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
+from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, TextFeatures, VisualPrompts, VisualTokens
 from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
 from seem.tasks.interactive import choose, segment_objects
 from seem.tasks.phrase import best_queries, segment_phrases
-from seem.tasks.postprocess import PhotoFrame, to_photo
+from seem.tasks.postprocess import ImageFrame, to_image_size
 
 FINISHED = 0.9
 """IoU of every object from which the official evaluation asks no further round."""
@@ -36,7 +36,7 @@ def grounding(given: Setting) -> None:
     network = given.bench.network
     text = tokens(given, given.recording.texts())
     joined = join_phrases(text)
-    output = given.bench.ask(given.look(), Question(phrases=joined), given.policy.found | {Kind.PHRASE})
+    output = given.bench.ask(given.look(), DecoderQuery(phrases=joined), given.policy.found | {RowKind.PHRASE})
     assert output.phrase is not None
     similarity = network.phrase_logits(output.phrase.answers.class_vectors, text.phrases)
     matched = best_queries(similarity[0])
@@ -45,14 +45,14 @@ def grounding(given: Setting) -> None:
     given.exact("matched", matched)
     objects(given, output)
     phrases(given, output, joined)
-    given.masks("grounding_mask", to_photo(output.phrase.masks[0, matched], given.frame()))
+    given.masks("grounding_mask", to_image_size(output.phrase.masks[0, matched], given.frame()))
 
 
 def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
     mask = segment_phrases(given.bench.network, given.look(), text, RecordedDraws())
-    given.masks("grounding_mask", to_photo(mask[None], given.frame()))
+    given.masks("grounding_mask", to_image_size(mask[None], given.frame()))
 
 
 def tokens(given: Setting, texts: list[str]) -> TextFeatures:
@@ -77,7 +77,7 @@ def language(given: Setting) -> None:
     """Token ids and vectors of odd strings."""
     text = tokens(given, given.recording.texts("strings"))
     given.compare.vectors("class_emb", text.phrases)
-    given.compare.vectors("embeddings", unit(text.phrases))
+    given.compare.vectors("embeddings", unit_vectors(text.phrases))
     for name in given.recording.names(r"token_emb_\d+"):
         given.compare.vectors(name, text.tokens[:, : int(name.rpartition("_")[2])])
 
@@ -85,7 +85,7 @@ def language(given: Setting) -> None:
 def language_full_templates(given: Setting) -> None:
     """Class embeddings as the mean over all templates."""
     names = given.recording.texts()
-    every = unit(given.read(class_phrases(names, TEMPLATES)).phrases).unflatten(0, (len(names), -1)).mean(dim=1)
+    every = unit_vectors(given.read(class_phrases(names, TEMPLATES)).phrases).unflatten(0, (len(names), -1)).mean(dim=1)
     given.compare.vectors("embeddings", every / every.norm(dim=-1, keepdim=True))
 
 
@@ -104,14 +104,14 @@ class Round:
 
 def visual_round(
     bench: Bench,
-    image: ImageMemory,
+    image: ImageEncoding,
     tokens: VisualTokens,
     previous: Tensor | None = None,
     phrases: PhraseTokens | None = None,
 ) -> Round:
     """Ask about objects by the tokens of their prompts, and choose each object's mask."""
-    question = Question(visual=tokens, phrases=phrases, previous=previous, num_objects=tokens.num_objects)
-    asked = {Kind.VISUAL, Kind.OBJECT} | ({Kind.PHRASE} if phrases is not None else set())
+    question = DecoderQuery(visual=tokens, phrases=phrases, previous=previous, num_objects=tokens.num_objects)
+    asked = {RowKind.VISUAL, RowKind.OBJECT} | ({RowKind.PHRASE} if phrases is not None else set())
     output = bench.ask(image, question, asked)
     said = output.visual
     assert said is not None
@@ -119,7 +119,7 @@ def visual_round(
     return Round(tokens, output, said, dot(chosen.mask_embeddings, image.pixels.mask_features))
 
 
-def marked(bench: Bench, image: ImageMemory, prompts: VisualPrompts) -> VisualTokens:
+def marked(bench: Bench, image: ImageEncoding, prompts: VisualPrompts) -> VisualTokens:
     """Encode prompts under the draws of the recordings."""
     return bench.network.encode_prompts(prompts, image, RecordedDraws())
 
@@ -227,7 +227,7 @@ def noc_loop(given: Setting) -> None:
     compare.numbers("iou", torch.stack(ious, dim=1))
 
 
-def agreement(logits: Tensor, truth: Tensor, frame: PhotoFrame) -> Tensor:
+def agreement(logits: Tensor, truth: Tensor, frame: ImageFrame) -> Tensor:
     """Return each object's IoU at the photo's size; both resizes are bilinear in this evaluation."""
     height, width = frame.input_hw
     inside = resize(logits, frame.padded_hw)[:, :, :height, :width]
@@ -292,12 +292,12 @@ class Steering:
     text: TextFeatures | None
     audio: TextFeatures | None
 
-    def question(self) -> Question:
+    def question(self) -> DecoderQuery:
         """Ask all of it at once."""
         text, audio = (None if spoken is None else join_phrases(spoken) for spoken in (self.text, self.audio))
-        return Question(visual=self.strokes, phrases=text, reference=self.reference, audio=audio, num_objects=1)
+        return DecoderQuery(visual=self.strokes, phrases=text, reference=self.reference, audio=audio, num_objects=1)
 
-    def fit(self, network: Segmenter, answers: Answers) -> tuple[Tensor, Tensor]:
+    def fit(self, network: Segmenter, answers: QueryOutputs) -> tuple[Tensor, Tensor]:
         """Return how well every query fits what was given first, and which one fits best."""
         if shown := self.strokes or self.reference:
             return answers.mask_embeddings @ shown.positive_vectors.mT, choose(answers, shown).queries[0]
@@ -317,7 +317,7 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
         height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
         strokes = marked(bench, image, only(padded(drawn, (height, width))))
     by = Steering(strokes, reference, heard(given, "texts"), heard(given, "transcripts"))
-    output = bench.ask(image, by.question(), {Kind.OBJECT})
+    output = bench.ask(image, by.question(), {RowKind.OBJECT})
     objects(given, output)
     assert output.object is not None
     said = output.object
@@ -331,7 +331,7 @@ def demo(given: Setting, reference: VisualTokens | None = None) -> None:
         given.exact("matched_class", given.logits(said)[0, matched].argmax(dim=-1))
     if "final_mask" in recording:
         final = recording.unpacked("final_mask", given.frame().output_hw[1])
-        given.compare.foreground("final_mask", to_photo(selected, given.frame()), final)
+        given.compare.foreground("final_mask", to_image_size(selected, given.frame()), final)
 
 
 def demo_with_other_photo(given: Setting) -> None:

@@ -10,12 +10,12 @@ from torch import Tensor
 from parity.bench import ARCHITECTURES, Bench, Said, bench
 from parity.comparison import Comparison
 from parity.recording import Folder, Recording
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.policy import POLICIES, Policy
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.models.structures import TextFeatures
 from seem.models.text.templates import class_phrases
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 from seem.vocabulary import Vocabulary
 
 SLICED = r"(_(c|q|s|stride)\d+)*"
@@ -60,7 +60,7 @@ class Setting:
 
     # --- What the network makes of the recorded inputs ----------------------------------------------------------------
 
-    def look(self) -> ImageMemory:
+    def look(self) -> ImageEncoding:
         """Encode the photo of the case; its sizes must be the recorded ones."""
         photo = self.recording.photo()
         image = self.bench.encode(photo)
@@ -77,7 +77,7 @@ class Setting:
     def classifier(self) -> Tensor:
         """Return the class embeddings: by token ids, as the folder's recordings used them, or by name."""
         if "class_token_ids" in self.recording:
-            return unit(self.bench.read(self.recording.tensor("class_token_ids")).phrases)
+            return unit_vectors(self.bench.read(self.recording.tensor("class_token_ids")).phrases)
         if "seem_v1_focalt/panoptic_decoder" in self.folder.cases:
             recorded = self.folder.open("seem_v1_focalt/panoptic_decoder").tensor("text_embeddings")
             return recorded.to(self.dtype)
@@ -86,13 +86,13 @@ class Setting:
     def spoken_classes(self) -> Tensor:
         """Encode the 133 COCO names and 'background' ourselves."""
         names = [*Vocabulary.coco_panoptic().names, "background"]
-        return unit(self.read(class_phrases(names)).phrases)
+        return unit_vectors(self.read(class_phrases(names)).phrases)
 
     def logits(self, said: Said) -> Tensor:
         """Compare class vectors with the class embeddings."""
         return self.bench.network.class_logits(said.answers.class_vectors, self.classifier())
 
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """Read the three sizes of the photo."""
         hw = self.recording.hw
-        return PhotoFrame(hw("network_hw"), hw("input_hw"), hw("output_hw"), self.policy.resampling)
+        return ImageFrame(hw("network_hw"), hw("input_hw"), hw("output_hw"), self.policy.resampling)

@@ -18,7 +18,7 @@ from parity.setting import Setting
 from parity.thresholds import settled
 from seem.models.decoder.draws import RecordedDraws
 from seem.models.ops.masks import resize
-from seem.models.structures import Question, VisualPrompts
+from seem.models.structures import DecoderQuery, VisualPrompts
 from seem.tasks.interactive import segment_objects
 from seem.tasks.phrase import segment_phrases
 
@@ -29,7 +29,7 @@ def panoptic(given: Setting) -> None:
     sight = given.bench.see(given.recording.photo())
     maps(given, sight)
     given.compare.vectors("text_embeddings_12", given.classifier()[:12])
-    objects(given, given.bench.ask(sight.memory, Question(), given.policy.found))
+    objects(given, given.bench.ask(sight.memory, DecoderQuery(), given.policy.found))
 
 
 def phrase(given: Setting) -> None:
@@ -54,7 +54,7 @@ def clicks(given: Setting) -> None:
 
 def panoptic_and_caption(given: Setting) -> None:
     image = given.look()
-    objects(given, given.bench.ask(image, Question(), given.policy.found))
+    objects(given, given.bench.ask(image, DecoderQuery(), given.policy.found))
     caption(given, "caption_tokens", image, steps=5)
 
 

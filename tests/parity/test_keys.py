@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from parity.bench import ARCHITECTURES, build_on_meta, official_shape
-from seem.checkpoints.mapping import KNOWN_EXTRAS, from_official, pairs, to_official
+from seem.checkpoints.mapping import KNOWN_EXTRAS, from_official, key_mappings, to_official
 
 pytestmark = pytest.mark.requires_shared
 
@@ -32,7 +32,7 @@ def test_every_manifest_has_its_network(shared):
 
 def test_every_official_key_has_its_place_and_shape(network, manifest):
     ours = network.state_dict()
-    placed = {row.official: official_shape(row.ours, ours) for row in pairs(ours)}
+    placed = {row.official: official_shape(row.ours, ours) for row in key_mappings(ours)}
     official = {key: tuple(shape) for key, shape, _ in manifest["state_dict"]}
     assert placed == {key: shape for key, shape in official.items() if key in placed}
     assert set(official) - set(placed) <= set(KNOWN_EXTRAS)
@@ -40,7 +40,7 @@ def test_every_official_key_has_its_place_and_shape(network, manifest):
 
 def test_every_tensor_of_ours_has_one_official_key(network):
     ours = network.state_dict()
-    used = [name for row in pairs(ours) for name in row.ours]
+    used = [name for row in key_mappings(ours) for name in row.ours]
     assert sorted(used) == sorted(ours)
 
 

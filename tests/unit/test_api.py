@@ -10,11 +10,11 @@ import seem
 from seem import recognition
 from seem.api import EncodedImage
 from seem.asking import Asked
-from seem.drawing import Frame
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.predictor import Predictor
-from seem.preparing import checked_size
+from seem.preprocess import check_short_side
+from seem.rasterize import RasterFrame
 from seem.tasks.interactive import OneAnswer
 from tiny import CONFIGS, picture, tiny_model
 
@@ -236,7 +236,7 @@ def test_the_working_size_can_be_chosen(model):
 @pytest.mark.parametrize("size", ["big", 400.5, 0, -64, 4097])
 def test_a_working_size_that_is_no_size_is_refused(photo, size):
     with pytest.raises(ValueError, match=rf"^size is {size!r}; the short side is a whole number"):
-        checked_size(size, photo.model.network.config.image)
+        check_short_side(size, photo.model.network.config.image)
 
 
 def test_a_photo_above_the_limit_is_refused(model):
@@ -382,7 +382,7 @@ def test_nano_keeps_to_an_outline():
     height, width = photo.hw
     corners = [(0.3, 0.25), (0.55, 0.2), (0.75, 0.4), (0.7, 0.7), (0.4, 0.75), (0.25, 0.5)]
     outline = seem.Polygon([(x * width, y * height) for x, y in corners])
-    drawn = outline.rasterise(Frame(photo.hw, photo.hw))
+    drawn = outline.rasterize(RasterFrame(photo.hw, photo.hw))
     found = photo.segment(outline).masks[0]
     assert (found & drawn).sum() > 0.75 * (found | drawn).sum()
     marked = photo.segment(seem.Mask(drawn)).masks[0]  # the same area as a mark
@@ -429,11 +429,11 @@ def test_any_phrase_is_read(photo, phrase):
     [
         ((), "There is no prompt; pass a Point"),
         ((seem.Point(4, 2, positive=False),), "All prompts are negative; add at least one that says what is meant"),
-        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the photo of 53 x 37 pixels"),
-        ((seem.Point(2, -1),), "lies outside the photo"),
-        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the photo of 53 x 37 pixels"),
+        ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the image of 53 x 37 pixels"),
+        ((seem.Point(2, -1),), "lies outside the image"),
+        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the image of 53 x 37 pixels"),
         ((seem.Point(4, 2), seem.Stroke([(60, 1), (70, 9)])), "This stroke, which begins at"),
-        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the photo 53 x 37"),
+        ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the image 53 x 37"),
     ],
 )
 def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
@@ -590,7 +590,7 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
         assert (result.kind, len(decoded)) == ("object queries", 1)
         return
     assert (result.kind, len(decoded)) == ("places", 0)
-    cosines = np.einsum("dhw,kd->khw", photo.memory.meaning[0], model.classifier(seem.Vocabulary.of(names))[:-1])
+    cosines = np.einsum("dhw,kd->khw", photo.memory.text_map[0], model.classifier(seem.Vocabulary.of(names))[:-1])
     like = cosines.argmax(axis=0)[: photo.images.input_hw[0][0] // 8, : photo.images.input_hw[0][1] // 8]
     told = np.zeros(photo.hw, int)
     for name, mask in zip(result.labels, result.masks, strict=True):
@@ -661,7 +661,7 @@ def test_a_click_never_pays_for_labels(monkeypatch, name):
     encoded = count_calls(monkeypatch, Segmenter, "encode_text")
     results = [photo.segment(seem.Point(4, 2)), photo.segment(seem.Box(3, 4, 30, 40))]
     assert [result.masks.any() and repr(result) for result in results]
-    assert all(Kind.OBJECT not in asked for _, _, asked, *_ in decoded)
+    assert all(RowKind.OBJECT not in asked for _, _, asked, *_ in decoded)
     assert encoded == []
     for result in results:
         assert len(result.labels) == 1
@@ -669,15 +669,15 @@ def test_a_click_never_pays_for_labels(monkeypatch, name):
     photo.panoptic()
     photo.instances()
     by_queries = name != "nano"  # nano asks its places, then for classes by their names
-    assert sum(Kind.OBJECT in asked for _, _, asked, *_ in decoded) == (1 if by_queries else 0)
+    assert sum(RowKind.OBJECT in asked for _, _, asked, *_ in decoded) == (1 if by_queries else 0)
     assert len(encoded) == (1 if by_queries else 3)
 
 
 def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    meaning = photo.memory.meaning
+    meaning = photo.memory.text_map
     dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
-    photo = replace(photo, memory=replace(photo.memory, meaning=dog[None, :, None, None].expand_as(meaning)))
+    photo = replace(photo, memory=replace(photo.memory, text_map=dog[None, :, None, None].expand_as(meaning)))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)
@@ -688,7 +688,7 @@ def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
 
 
 def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo):
-    if photo.memory.meaning is not None:
+    if photo.memory.text_map is not None:
         return
     clicked = photo.segment(seem.Point(4, 2))
     found = photo._predictor.object_queries()
@@ -709,7 +709,7 @@ def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo)
 def test_results_outlive_their_photo(model):
     result = model.encode(picture(53, 37)).segment(seem.Point(4, 2))
     assert len(result.labels) == 1
-    assert isinstance(result.photo, Image.Image)
+    assert isinstance(result.image, Image.Image)
 
 
 def test_provenance_says_what_ran(model, photo):

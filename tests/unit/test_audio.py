@@ -1,6 +1,5 @@
 """Spoken prompts: which sounds are taken, who listens, and that the transcript is what is asked."""
 
-import importlib.util
 import math
 import pickle
 import struct
@@ -12,12 +11,12 @@ import numpy as np
 import pytest
 
 import seem
-from seem import prompts as checked_prompts
 from seem import sounds
 from seem.adapters import speech
 from seem.prompts import Audio, Box, Point, Text
 from seem.sounds import Sound
 from tiny import picture, tiny_model, tiny_relative
+from unchecked import import_unchecked
 
 RATE = 8_000
 TONE = (np.sin(np.arange(RATE) * 2 * np.pi * 440 / RATE) / 2).astype(np.float32)  # a second
@@ -139,7 +138,7 @@ def test_wav_files_of_every_width_are_read(tmp_path, width):
 def test_channels_are_averaged(tmp_path):
     stereo = np.stack([TONE, np.zeros_like(TONE)], axis=1)
     read = sounds.read_wav(write_wav(tmp_path / "a.wav", stereo.ravel(), channels=2))
-    for sound in (read, sounds.from_array(stereo, RATE)):
+    for sound in (read, sounds.sound_from_array(stereo, RATE)):
         np.testing.assert_allclose(sound.samples, TONE / 2, atol=1e-4)
 
 
@@ -149,7 +148,7 @@ def test_channels_are_averaged(tmp_path):
     ids=["float32", "float64", "int16", "uint8"],
 )
 def test_arrays_of_every_kind_are_read(samples):
-    np.testing.assert_allclose(sounds.from_array(samples, RATE).samples, TONE, atol=0.02)
+    np.testing.assert_allclose(sounds.sound_from_array(samples, RATE).samples, TONE, atol=0.02)
 
 
 @pytest.mark.parametrize("rate", [4_000, 16_000, 11_025, RATE])
@@ -243,14 +242,9 @@ def test_a_rate_beside_a_file_is_refused(tmp_path):
 
 
 def test_what_is_no_sound_is_refused():
-    spec = importlib.util.spec_from_file_location("unchecked_prompts_of_audio", checked_prompts.__file__)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)  # without the type checks of these tests
-    try:
-        with pytest.raises(ValueError, match="Audio takes a sound file or an array of samples, got 3"):
-            module.Audio(3)
-    finally:
-        del sys.modules[spec.name]
+    prompts = import_unchecked("seem.prompts")
+    with pytest.raises(ValueError, match="Audio takes a sound file or an array of samples, got 3"):
+        prompts.Audio(3)
 
 
 # --- Who listens ------------------------------------------------------------------------------------------------------

@@ -83,8 +83,8 @@ def test_many_large_boxes_share_tokens_with_few_others(monkeypatch, photo):
         ([1, 2, float("inf"), 4], r"Row 1 of the boxes: The x1 of a box is inf"),
         ([9, 2, 3, 4], r"Row 1 of the boxes: Box\(9, 2, 3, 4\) is inverted; give the left top corner"),
         ([9, 2, 9, 4], r"Row 1 of the boxes: Box\(9, 2, 9, 4\) is empty"),
-        ([60, 2, 70, 4], r"Row 1 of the boxes: Box\(60, 2, 70, 4\) lies outside the photo of 53 x 37 pixels"),
-        ([-9, -9, 0, 0], r"Row 1 of the boxes: Box\(-9, -9, 0, 0\) lies outside the photo"),
+        ([60, 2, 70, 4], r"Row 1 of the boxes: Box\(60, 2, 70, 4\) lies outside the image of 53 x 37 pixels"),
+        ([-9, -9, 0, 0], r"Row 1 of the boxes: Box\(-9, -9, 0, 0\) lies outside the image"),
     ],
 )
 @pytest.mark.parametrize("form", ["list", "detections"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seem.checkpoints.mapping import to_official
-from seem.checkpoints.network import MODEL_KEY, convert, fill_network, read_model_name, read_official
+from seem.checkpoints.network import MODEL_KEY, convert_official, fill_network, read_model_name, read_official
 from seem.checkpoints.safe import read_tensors, sha256_of
 from seem.errors import SeemError
 from tiny import tiny_network, tiny_v1
@@ -89,7 +89,7 @@ def test_official_weights_that_do_not_fit_are_named(tmp_path, network, change, m
 
 def test_convert_writes_our_file_and_says_what_it_left_out(tmp_path, network, official):
     out = tmp_path / "ours.safetensors"
-    assert set(convert(official, out, tiny_v1())) == set(EXTRAS)
+    assert set(convert_official(official, out, tiny_v1())) == set(EXTRAS)
     content = read_tensors(out)
     assert same(content.tensors, network.state_dict())
     assert content.metadata == {MODEL_KEY: "seem-focal-t-v1", "source_sha256": sha256_of(official)}
@@ -98,8 +98,8 @@ def test_convert_writes_our_file_and_says_what_it_left_out(tmp_path, network, of
 
 def test_a_conversion_that_fails_leaves_nothing_behind(tmp_path, official):
     with pytest.raises(SeemError, match="Cannot write"):
-        convert(official, tmp_path / "no" / "such" / "folder.safetensors", tiny_v1())
+        convert_official(official, tmp_path / "no" / "such" / "folder.safetensors", tiny_v1())
     (tmp_path / "broken.pt").write_bytes(official.read_bytes()[:1000])
     with pytest.raises(SeemError, match=r"broken\.pt is not a PyTorch checkpoint, or it is cut short"):
-        convert(tmp_path / "broken.pt", tmp_path / "ours.safetensors", tiny_v1())
+        convert_official(tmp_path / "broken.pt", tmp_path / "ours.safetensors", tiny_v1())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt", "official.pt"]

@@ -17,9 +17,10 @@ from seem import zoo
 from seem.checkpoints import safe
 from seem.checkpoints.mapping import to_official
 from seem.cli import models_page
-from seem.cli.demo import WAYS
+from seem.cli.demo import DEMONSTRATIONS
 from seem.cli.demo import main as demo
 from seem.cli.main import main
+from seem.cli.options import PromptOptions
 from seem.config import nano
 from tiny import CONFIGS, picture, tiny_network
 
@@ -32,7 +33,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
 
 # --- For all verbs ----------------------------------------------------------------------------------------------------
@@ -52,10 +53,20 @@ def test_help_of_segment_has_every_option_and_examples(capsys, monkeypatch):
     options = (
         "--task --everything --point --not-point --box --stroke --not-stroke --scribble --not-scribble --polygon "
         "--width --mask "
-        "--text --object --classes --threshold --model --device --precision --size --out --overwrite --json --quiet"
+        "--text --object --candidates --refine "
+        "--classes --threshold --model --device --precision --size --out --overwrite --json --quiet"
     )
     assert [option for option in options.split() if f"{option} " not in out] == []
+    assert "--second-look" not in out  # deprecated
     assert "seem segment street.jpg --point 410,220 --not-point 80,40" in out
+
+
+def test_track_takes_the_prompts_of_segment(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["track", "--help"]) == 0
+    out = capsys.readouterr().out
+    flags = [f"--{name.replace('_', '-')}" for name in PromptOptions().values()]
+    assert [flag for flag in flags if f"{flag} " not in out] == []
 
 
 def test_version_is_that_of_the_package(capsys):
@@ -147,7 +158,7 @@ def test_a_model_says_what_it_was_not_made_for(capsys, name, without):
 
 def test_one_model_as_json_is_a_list_of_one(capsys):
     assert main(["models", V1, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [zoo.find(V1).to_json()]
+    assert json.loads(capsys.readouterr().out) == [zoo.find_model_card(V1).to_json()]
 
 
 def test_an_unknown_model_is_one_line(capsys):
@@ -156,23 +167,23 @@ def test_an_unknown_model_is_one_line(capsys):
 
 def test_the_page_of_models_is_up_to_date():
     """Write it again: python -m seem.cli.models_page docs/models.md."""
-    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == models_page.page()
+    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == models_page.models_page()
 
 
 def test_the_page_of_models_has_source_and_backbone_of_every_figure():
-    page = models_page.page()
+    page = models_page.models_page()
     for scores in zoo.published_scores():
         rows = [line for line in page.splitlines() if f"| {scores.backbone} |" in line and scores.source in line]
-        titled = f"\n\n### {models_page.subject(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n" in page
+        titled = f"\n\n### {models_page.network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n" in page
         for figure in scores.figures:
             assert titled or any(f" {figure.text} " in row for row in rows), (scores.model, figure)
 
 
 def test_the_page_is_written_by_a_command(capsys):
     assert models_page.main(["models.md"]) == 0
-    assert Path("models.md").read_text(encoding="utf-8") == models_page.page()
+    assert Path("models.md").read_text(encoding="utf-8") == models_page.models_page()
     capsys.readouterr()
-    assert "The page needs the file to write" in failed(capsys, models_page.main([]), 2)
+    assert "Name the file to write" in failed(capsys, models_page.main([]), 2)
 
 
 # --- seem convert -----------------------------------------------------------------------------------------------------
@@ -307,9 +318,10 @@ def test_the_demonstration_writes_four_answers_and_a_sheet(capsys, weights):
     ran = capsys.readouterr()
     assert ran.err == ""
     assert "demo/demo.png" in ran.out
-    assert all(way.caption in ran.out for way in WAYS)
+    assert all(way.caption in ran.out for way in DEMONSTRATIONS)
     written = {path.name for path in Path("demo").iterdir()}
-    assert {f"{way.name}.{kind}" for way in WAYS for kind in ("overlay.png", "json")} | {"demo.png"} <= written
+    expected = {f"{way.name}.{kind}" for way in DEMONSTRATIONS for kind in ("overlay.png", "json")}
+    assert expected | {"demo.png"} <= written
 
 
 def test_a_demonstration_that_fails_is_one_line(capsys, weights):
@@ -317,11 +329,11 @@ def test_a_demonstration_that_fails_is_one_line(capsys, weights):
     assert demo(["small.png", "demo", weights]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    assert "lies outside the photo of 20 x 20 pixels" in err
+    assert "lies outside the image of 20 x 20 pixels" in err
 
 
 def test_the_embedded_model_is_the_one_described(monkeypatch):
     """Needs the weights in the package."""
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=nano))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=nano))
     parameters = sum(weight.numel() for weight in seem.load("nano", "cpu", "exact").network.parameters())
-    assert parameters == zoo.KNOWN["nano"].parameters
+    assert parameters == zoo.MODEL_CARDS["nano"].parameters

@@ -1,3 +1,4 @@
+import json
 import wave
 
 import numpy as np
@@ -33,9 +34,10 @@ def test_each_option_becomes_its_prompt(name, value, prompt):
     assert read_objects([(name, value)]) == ((prompt,),)
 
 
-def test_whole_numbers_stay_whole_and_others_do_not():
+def test_whole_numbers_and_others_name_the_same_pixel():
     ((point,),) = read_objects([("point", "4,4.0")])
-    assert point.position == (4.5, 4.0)
+    assert point.position == (4.5, 4.5)
+    assert json.dumps(point.to_dict()) == '{"kind": "point", "x": 4, "y": 4.0, "positive": true}'
 
 
 def test_object_starts_the_next_object():
@@ -169,7 +171,7 @@ def test_a_reference_holds_what_is_marked_there(other):
     ((click, reference),) = read_objects(given)
     assert click == Point(4, 2)
     assert isinstance(reference, Reference)
-    assert reference.photo == other
+    assert reference.image == other
     assert reference.prompts == (Box(1, 2, 30, 20), Text("a dog"))
 
 
@@ -183,7 +185,10 @@ def test_every_object_has_its_own_reference(other):
     ("given", "message"),
     [
         ([("reference_box", "1,2,3,4")], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
-        ([("reference", "OTHER")], "does not say what is meant there; add one of --reference-point, --reference-box"),
+        (
+            [("reference", "OTHER")],
+            "does not mark the object in that photo; add one of --reference-point, --",
+        ),
         (
             [("reference", "OTHER"), ("reference", "OTHER"), ("reference_point", "1,2")],
             r"Object 1 has 2 references \(.*\); give --reference once",

@@ -31,8 +31,8 @@ def run(tmp_path, monkeypatch, capfd):
     """Run `seem retrieve` beside a folder of three photos, with a tiny X-Decoder."""
     monkeypatch.chdir(tmp_path)
     network = tiny_relative("xdecoder").network
-    monkeypatch.setitem(zoo.KNOWN, NAME, replace(zoo.KNOWN[NAME], config=lambda: network.config))
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=CONFIGS["nano"]))
+    monkeypatch.setitem(zoo.MODEL_CARDS, NAME, replace(zoo.MODEL_CARDS[NAME], config=lambda: network.config))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"]))
     write_tensors(Path("words.safetensors"), network.state_dict(), {MODEL_KEY: NAME})
     write_tensors(Path("nano.safetensors"), tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     Path("photos").mkdir()

@@ -26,7 +26,7 @@ from seem.api import EncodedImage
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
-from seem.cli.report import named
+from seem.cli.report import describe_object
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -59,7 +59,7 @@ def run(tmp_path, monkeypatch, capfd, weights):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
     def run(*arguments, model=weights):
         capfd.readouterr()
@@ -153,7 +153,7 @@ def test_a_threshold_leaves_out_what_scores_lower(run, photo):
     ],
 )
 def test_an_object_is_told_as_the_overlay_tells_it(label, tag, score, told):
-    assert named(label, tag, score) == told
+    assert describe_object(label, tag, score) == told
 
 
 def test_a_phrase_below_the_threshold_finds_nothing(run, photo):
@@ -283,7 +283,7 @@ def test_something_shown_in_another_photo_is_segmented(run, photo):
 def test_a_mark_outside_the_other_photo_is_one_line(run, photo):
     picture(60, 40, seed=1).save("other.png")
     ran = run(photo, "--reference", "other.png", "--reference-point", "70,2", "--json")
-    assert refused(ran, 2, "street.png: In the reference, other.png: Point(70, 2) lies outside the photo of 60 x 40")
+    assert refused(ran, 2, "street.png: In the reference, other.png: Point(70, 2) lies outside the image of 60 x 40")
 
 
 def test_a_spoken_phrase_is_asked_and_shown(run, photo, monkeypatch, tmp_path):
@@ -307,6 +307,20 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
     ran = run(photo, "--point", "4,2", "--candidates", "3", "--overwrite")
     assert ran.code == 0
     assert ran.err == "seem: street.png: nano has one query an object: no further candidates\n"
+
+
+def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
+    (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), second_look=True)
+    assert record["annotations"] == expected.to_coco()["annotations"]
+    assert record["annotations"] != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
+
+
+def test_the_old_name_of_zoom_in_refinement_still_works(run, photo):
+    (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
+    old = run(photo, "--box", "5,5,20,20", "--second-look", "--json", "--overwrite")
+    assert old.records[0]["annotations"] == record["annotations"]
+    assert old.err == "seem: --second-look is now --refine zoom; the old option goes in the next version.\n"
 
 
 def detections(**changes):
@@ -338,7 +352,7 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
     ran = run(".", "--boxes", "found.json", "--out", "all")
     assert ran.code == 1
     assert "other.png: nothing found" in ran.out
-    assert "seem: --boxes says nothing about third.png; it knows other.png, street.png.\n" in ran.err
+    assert "seem: --boxes has no boxes for third.png; it has other.png, street.png.\n" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -408,7 +422,7 @@ def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr("seem.cli.segment.check_writes", lambda name, network: None)
+    monkeypatch.setattr("seem.cli.segment_request.check_writes", lambda name, network: None)
     monkeypatch.setattr(EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}")
     ran = run(photo, "--caption")
     assert "\n  a street in the rain\n" in ran.out
@@ -480,7 +494,7 @@ def test_a_prompt_outside_one_photo_of_several_stops_none(run, folder):
     ran = run(folder, "--point", "80,80", "--json")
     assert ran.code == 1
     assert [record["images"][0]["file_name"] for record in ran.records] == ["large.png"]
-    assert "seem: in/a.jpg: Point(80, 80) lies outside the photo of 40 x 30 pixels" in ran.err
+    assert "seem: in/a.jpg: Point(80, 80) lies outside the image of 40 x 30 pixels" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -655,14 +669,14 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
     [
         (
             ["--point", "53,2"],
-            "street.png: Point(53, 2) lies outside the photo of 53 x 37 pixels; x must be at least 0",
+            "street.png: Point(53, 2) lies outside the image of 53 x 37 pixels; x must be at least 0",
         ),
-        (["--point", "-1,2"], "Point(-1, 2) lies outside the photo"),
+        (["--point", "-1,2"], "Point(-1, 2) lies outside the image"),
         (["--point=nan,2"], "--point 'nan,2': The x of a point is nan; it must be a finite number."),
-        (["--box", "60,1,80,9"], "Box(60, 1, 80, 9) lies outside the photo of 53 x 37 pixels"),
+        (["--box", "60,1,80,9"], "Box(60, 1, 80, 9) lies outside the image of 53 x 37 pixels"),
         (["--box", "9,9,3,3"], "Box(9, 9, 3, 3) is inverted; give the left top corner, then the right bottom one."),
         (["--stroke", "3,4"], "A stroke needs at least 2 points, got 1; use Point for a single click."),
-        (["--stroke", "80,80 90,90"], "This stroke, which begins at (80, 80), lies outside the photo"),
+        (["--stroke", "80,80 90,90"], "This stroke, which begins at (80, 80), lies outside the image"),
         (["--text", ""], "The phrase '' is empty; say what to look for."),
         (["--text", "a\tb\x07"], "The phrase holds the control character U+0007; remove it."),
         (["--not-point", "4,2"], "All prompts are negative; add at least one that says what is meant."),
@@ -687,7 +701,7 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--background"], "--background has an effect on --task semantic alone"),
         (["--point", "1,1", "--template", "a {}"], "--template a {} is a sentence for class names"),
         (["--template", "a dog"], "A template needs one {} where the class name goes, got 'a dog'."),
-        (["--against", "bus"], "--against bus names what --find is not to take for it; add --find, or leave it out."),
+        (["--against", "bus"], "--against bus names classes that compete with --find; add --find, or leave it out."),
         (["--caption-box", "4,2"], "--caption-box '4,2': '4,2' is not of the form X0,Y0,X1,Y1"),
         (["--find", ""], "--find '': The phrase '' is empty; say what to look for."),
         (["--candidates", "3"], "--candidates 3 are alternatives for one object, not for the whole photo"),
@@ -697,6 +711,11 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         ),
         (["--point", "1,1", "--candidates", "0"], "candidates is 0; it is a whole number, at least 1"),
         (["--candidates", "many"], "see seem segment --help"),
+        (
+            ["--refine", "zoom"],
+            "--refine zoom crops around an object; add a prompt that says which one, or leave it out",
+        ),
+        (["--point", "1,1", "--refine", "twice"], "'twice' is not"),
         (["--reference-box", "1,2,3,4"], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
         (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
         (["--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),
@@ -727,7 +746,7 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(run, photo, arguments, message
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((37, 52), "The mask is 52 x 37 pixels, the photo 53 x 37; resize the mask"),
+        ((37, 52), "The mask is 52 x 37 pixels, the image 53 x 37; resize the mask"),
         (None, "is empty; mark at least one"),
     ],
 )

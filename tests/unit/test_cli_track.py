@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch, capfd, weights):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
     def run(*arguments, model=weights):
         capfd.readouterr()
@@ -241,7 +241,7 @@ def test_a_clip_without_a_good_frame_leaves_nothing(run, clip, monkeypatch):
     [
         ([], 2, "There is nothing to follow; add a --point"),
         (["--point", "4"], 2, "--point '4'"),
-        (["--point", "900,2"], 2, "Point(900, 2) lies outside the photo"),
+        (["--point", "900,2"], 2, "Point(900, 2) lies outside the image"),
         (["--point", "4,2", "--frame", "6"], 2, "Frame 6 does not exist: street.mp4 has 6 frames, counted from 0."),
         (["--point", "4,2", "--frame", "-1"], 2, "see seem track --help"),
         (["--point", "4,2", "--mode", "magic"], 2, "'magic' is not one of"),

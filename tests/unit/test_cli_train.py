@@ -16,7 +16,7 @@ from seem import zoo
 from seem.cli import finetune as verb
 from seem.cli.main import main
 from seem.cli.train import RECIPES
-from seem.recipes import finetune as recipe
+from seem.finetuning import run as recipe
 from seem.recipes import nano
 from seem.recipes import seem as published
 from seem.training import course, engine, team
@@ -30,7 +30,7 @@ TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
 def tiny_nano(tmp_path_factory, monkeypatch):
     """Let the embedded model be tiny, weights and all."""
     known, file = tiny.use_tiny_nano(tmp_path_factory.mktemp("weights"))
-    monkeypatch.setattr(zoo, "KNOWN", known)
+    monkeypatch.setattr(zoo, "MODEL_CARDS", known)
     monkeypatch.setattr("seem.loading.files", lambda package: Here(file))
     monkeypatch.setattr("seem.loading.as_file", lambda place: place)
     monkeypatch.delenv("RANK", raising=False)
@@ -186,7 +186,7 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
 
     def note(request, **more):
         asked.append((request, more))
-        return recipe.Outcome({}, {}, 0, 0, Path())
+        return recipe.FineTuningResult({}, {}, 0, 0, Path())
 
     monkeypatch.setattr(published, "finetune", note)
     words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-positive",

@@ -16,9 +16,9 @@ from seem.evaluation.protocols import clicks_seem
 from seem.evaluation.protocols.clicks_seem import Canvas, EncodedCanvas, on_canvas, play, score_clicks_seem
 from seem.models.decoder.draws import FairDraws
 from seem.simulation.next_click import PointPrompts, seem_first_clicks
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 
-FRAME = PhotoFrame(padded_hw=(64, 96), input_hw=(50, 70), output_hw=(50, 70))
+FRAME = ImageFrame(padded_hw=(64, 96), input_hw=(50, 70), output_hw=(50, 70))
 
 
 def square(y0, x0, side, hw=(50, 70)):
@@ -38,7 +38,7 @@ class Scripted:
     """Gives the answers of a list, one a round, and keeps what it was told."""
 
     answers: list
-    frame: PhotoFrame = FRAME
+    frame: ImageFrame = FRAME
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     told: list[PointPrompts] = field(default_factory=list)
     remembered: list = field(default_factory=list)
@@ -95,7 +95,7 @@ def test_padding_may_be_clicked_negatively():
 
 
 def test_masks_on_the_canvas_keep_every_pixel_that_interpolation_touches():
-    frame = PhotoFrame((64, 96), (50, 70), (25, 35))
+    frame = ImageFrame((64, 96), (50, 70), (25, 35))
     drawn = on_canvas(square(10, 10, 5, (25, 35))[None], frame)[0]
     rows = np.flatnonzero(drawn.any(dim=1))
     assert (rows[0], rows[-1]) == (17, 32)  # 20 to 29 without its overshoots
@@ -118,7 +118,7 @@ def test_a_recorded_session_is_played_alike(parity_dir, shared):
 
     rounds = recorded["iou"].shape[1]
     answers = [torch.from_numpy(recorded[f"r{k}_prev_mask"][0]) for k in range(rounds)]
-    canvas = Scripted(answers, PhotoFrame(padded_hw, input_hw, output_hw))
+    canvas = Scripted(answers, ImageFrame(padded_hw, input_hw, output_hw))
     truth = unpacked("gt_orisize", output_hw[1])
     drawn = padded(unpacked("gt_masks", input_hw[1]))
     session = play(canvas, truth, drawn, padded(unpacked("rand_shape", input_hw[1])[:, 0]), rounds)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seem.data.pack import PhotoBank
+from seem.data.pack import ImageBank
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.course import Course, loss_for, priced
 from tiny import tiny_network
 from unit.test_nano_recipe import TWO, banked_photo
 
-BANK = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),))])
+BANK = ImageBank([TWO, banked_photo(3, ((20, 10, 44, 40),))])
 COURSE = Course(BANK, 64, 2, 0, named=3)
 
 
@@ -32,7 +32,7 @@ def test_further_photos_are_drawn_for_names_alone(network):
     assert (len(asked.batch.samples), len(asked.named)) == (2, 6)
     assert all(len(sample.masks) for sample in asked.named)
     assert [len(COURSE.asked(4, network, count).named) for count in (1, 4)] == [3, 12]
-    assert COURSE.asked(4, network).named[0].photo_id == asked.named[0].photo_id
+    assert COURSE.asked(4, network).named[0].image_id == asked.named[0].image_id
     assert replace(COURSE, named=0).asked(4, network).named == ()
 
 
@@ -62,7 +62,7 @@ def test_names_alone_teach_what_places_mean(network, loss_of):
     for asked in (replace(course, named=0).asked(0, network), course.asked(0, network)):
         network.zero_grad()
         priced(network, asked, loss_of, "float32")[0].backward()
-        steepness.append(torch.cat([p.grad.flatten() for p in network.meaning.parameters()]))
+        steepness.append(torch.cat([p.grad.flatten() for p in network.text_embedding_head.parameters()]))
     assert not torch.allclose(*steepness, rtol=1e-2)
     network.zero_grad()
 
@@ -71,6 +71,6 @@ def test_the_photos_of_a_step_are_named(network):
     told = COURSE.describe(0, network)
     asked = COURSE.asked(0, network)
     for sample in (*asked.batch.samples, *asked.named):
-        assert f"{sample.set_name} {sample.photo_id}" in told
+        assert f"{sample.set_name} {sample.image_id}" in told
     assert told.startswith("photos ")
     assert "\n" not in told

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import Weighted
+from seem.data.dataset import WeightedDataset
 from seem.data.opening import open_dataset, open_mixture
-from seem.data.pack import PhotoBank
+from seem.data.pack import ImageBank
 from seem.data.records import DataError
 from seem.data.transforms import Augmentation, TrainingSampler
 from tiny_data import A_HW, CAT, DOG
@@ -26,12 +26,12 @@ def mask_of(entry, hw):
 def test_a_bank_of_two_sets(tmp_path):
     tiny.coco_panoptic(tmp_path / "pets")
     tiny.voc(tmp_path / "animals")
-    sets = [open_dataset(f"coco:{tmp_path}/pets"), Weighted(open_dataset(f"voc:{tmp_path}/animals"), 3.0)]
-    bank = PhotoBank.from_datasets(sets)
+    sets = [open_dataset(f"coco:{tmp_path}/pets"), WeightedDataset(open_dataset(f"voc:{tmp_path}/animals"), 3.0)]
+    bank = ImageBank.from_datasets(sets)
     assert {name: len(rows) for name, rows in bank.by_set.items()} == {"pets": 2, "VOC2012": 2}
     assert bank.weights == {"pets": 1.0, "VOC2012": 3.0}
     first = bank[0]
-    assert np.array_equal(first.image, sets[0].image(sets[0].photos[0]))
+    assert np.array_equal(first.image, sets[0].pixels(sets[0].images[0]))
     told = {entry.record.category.text: mask_of(entry, A_HW) for entry in first.objects}
     assert set(told) == {"cat", "dog", "grass"}
     assert np.array_equal(told["cat"], CAT)
@@ -47,7 +47,7 @@ def test_sets_of_one_name_are_told_apart_and_sampled_by_weight(tmp_path):
     for place in ("one", "two"):
         tiny.folder_of_classes(tmp_path / place / "photos")
     specs = [f"{tmp_path}/one/photos*1", f"{tmp_path}/two/photos*0.000001"]
-    bank = PhotoBank.from_datasets(open_mixture(specs))
+    bank = ImageBank.from_datasets(open_mixture(specs))
     assert bank.weights == {"photos": 1.0, "photos-2": 1e-6}
     assert len(bank) == 2  # photos without a class map tell nothing
     sampler = TrainingSampler(bank, size=32, weights=bank.weights, augmentation=Augmentation.none())
@@ -59,7 +59,7 @@ def test_sets_of_one_name_are_told_apart_and_sampled_by_weight(tmp_path):
 
 
 def test_large_photos_are_shrunk(tmp_path):
-    bank = PhotoBank.from_datasets([open_dataset(f"coco:{tiny.coco(tmp_path)}")], longest_side=8)
+    bank = ImageBank.from_datasets([open_dataset(f"coco:{tiny.coco(tmp_path)}")], longest_side=8)
     assert bank[0].image.shape == (6, 8, 3)
     assert bank[0].objects[0].area == pytest.approx(CAT.sum() / 4, rel=0.1)
 
@@ -67,10 +67,10 @@ def test_large_photos_are_shrunk(tmp_path):
 def test_a_cached_bank_equals_the_decoded_one_and_follows_its_files(tmp_path):
     folder = tiny.voc(tmp_path / "animals")
     cache = tmp_path / "bank.bin"
-    plain = PhotoBank.from_datasets([open_dataset(f"voc:{folder}")])
+    plain = ImageBank.from_datasets([open_dataset(f"voc:{folder}")])
     for _ in range(2):
-        kept = PhotoBank.from_datasets([open_dataset(f"voc:{folder}")], cache=cache)
-        for a, b in zip(plain.photos, kept.photos, strict=True):
+        kept = ImageBank.from_datasets([open_dataset(f"voc:{folder}")], cache=cache)
+        for a, b in zip(plain.images, kept.images, strict=True):
             assert np.array_equal(a.image, b.image)
             assert a.record == b.record
             for one, two in zip(a.objects + a.ignored, b.objects + b.ignored, strict=True):
@@ -80,17 +80,17 @@ def test_a_cached_bank_equals_the_decoded_one_and_follows_its_files(tmp_path):
     labels = folder / "VOC2012" / "SegmentationObject" / "a.png"
     os.utime(labels, ns=(1, 1))
     os.utime(folder / "VOC2012" / "SegmentationClass" / "a.png", ns=(1, 1))
-    PhotoBank.from_datasets([open_dataset(f"voc:{folder}")], cache=cache)
+    ImageBank.from_datasets([open_dataset(f"voc:{folder}")], cache=cache)
     assert cache.stat().st_mtime_ns > before
 
 
 def test_a_set_that_tells_nothing_makes_no_bank(tmp_path):
     tiny.folder_of_classes(tmp_path)
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "a_lesion.png")
-    bank = PhotoBank.from_datasets([open_dataset(f"folder:{tmp_path}")])
+    bank = ImageBank.from_datasets([open_dataset(f"folder:{tmp_path}")])
     assert [entry.record.category.text for entry in bank[0].objects] == ["lesion"]
     with pytest.raises(DataError, match="no photo"):
-        PhotoBank.from_datasets([])
+        ImageBank.from_datasets([])
 
 
 def test_a_damaged_annotation_is_not_trained_on_in_silence(tmp_path):
@@ -99,15 +99,15 @@ def test_a_damaged_annotation_is_not_trained_on_in_silence(tmp_path):
     tiny.photos(tmp_path / "images")
     tiny.text(tmp_path / "annotations.json", document)
     with pytest.raises(DataError, match="seem data check"):
-        PhotoBank.from_datasets([open_dataset(f"coco:{tmp_path}")])
-    assert len(PhotoBank.from_datasets([open_dataset(f"coco:{tmp_path}", tolerant=True)])[0].objects) == 1
+        ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}")])
+    assert len(ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}", tolerant=True)])[0].objects) == 1
 
 
 def test_the_pack_gives_the_same_photos_both_ways(shared):
     pack = open_dataset(f"pack:{shared / 'data' / 'davis2016'}", "train")
-    one = PhotoBank.load(shared / "data", sets=["davis2016"], max_photos=2)
-    two = PhotoBank.from_datasets([pack], max_photos=2)
-    for a, b in zip(one.photos, two.photos, strict=True):
+    one = ImageBank.load(shared / "data", sets=["davis2016"], max_photos=2)
+    two = ImageBank.from_datasets([pack], max_photos=2)
+    for a, b in zip(one.images, two.images, strict=True):
         assert (a.record, a.complete_names) == (b.record, b.complete_names)
         assert np.abs(a.image.astype(int) - b.image).mean() < 1.0  # two JPEG decoders
         for x, y in zip(a.objects, b.objects, strict=True):

@@ -12,14 +12,14 @@ from PIL import Image
 import tiny_data as tiny
 import tiny_training
 from seem.cli.main import main
-from seem.data import runs
-from seem.data.inspection import inspect
+from seem.data import coco_rle
+from seem.data.inspection import inspect_dataset
 from seem.data.opening import open_dataset
 from seem.data.records import FlawKind
 
 
 def report_of(folder, **changes):
-    return inspect(open_dataset(str(folder), tolerant=True), **changes)
+    return inspect_dataset(open_dataset(str(folder), tolerant=True), **changes)
 
 
 def coco_with(tmp_path, change):
@@ -40,17 +40,17 @@ def coco_with(tmp_path, change):
 def test_a_sound_set_has_no_problem(tmp_path, write):
     folder = write(tmp_path)
     split = "test" if write is tiny.sunrgbd else "val"
-    report = inspect(open_dataset(str(folder), split, tolerant=True))
+    report = inspect_dataset(open_dataset(str(folder), split, tolerant=True))
     assert report.flaws == ()
-    assert report.photos >= 1
+    assert report.images >= 1
     assert report.objects >= 1
 
 
 def test_counts_sizes_and_classes(tmp_path):
     report = report_of(tiny.coco(tmp_path))
-    assert (report.photos, report.objects, report.groups, report.captions) == (2, 4, 1, 1)
+    assert (report.images, report.objects, report.groups, report.captions) == (2, 4, 1, 1)
     assert report.sizes_hw == ((10, 14), (10, 14), (12, 16))
-    assert [(c.name, c.objects, c.photos) for c in report.classes] == [("cat", 2, 2), ("dog", 1, 1), ("horse", 1, 1)]
+    assert [(c.name, c.objects, c.images) for c in report.classes] == [("cat", 2, 2), ("dog", 1, 1), ("horse", 1, 1)]
     assert report.ok
 
 
@@ -70,7 +70,7 @@ NAN = float("nan")
 FAULTS = {
     "unknown category": (set_row(0, category_id=99), FlawKind.UNKNOWN_CATEGORY, "99"),
     "category of another kind": (set_row(0, category_id="cat"), FlawKind.UNKNOWN_CATEGORY, "'cat'"),
-    "unknown photo": (set_row(0, image_id=1234), FlawKind.UNKNOWN_PHOTO, "1234"),
+    "unknown photo": (set_row(0, image_id=1234), FlawKind.UNKNOWN_IMAGE, "1234"),
     "NaN in the box": (set_row(0, bbox=[NAN, 2, 5, 7]), FlawKind.BAD_BOX, "nan"),
     "negative box": (set_row(0, bbox=[1, 2, -5, 7]), FlawKind.BAD_BOX, "-5"),
     "three numbers for a box": (set_row(0, bbox=[1, 2, 3]), FlawKind.BAD_BOX, "x, y, width, height"),
@@ -119,7 +119,7 @@ def test_faults_of_photos_are_found(tmp_path):
     (photos / "a.jpg").unlink()
     tiny.photo(photos / "b.jpg", (14, 10))
     report = report_of(tmp_path)
-    assert [flaw.kind for flaw in report.flaws] == [FlawKind.MISSING_PHOTO, FlawKind.WRONG_SIZE]
+    assert [flaw.kind for flaw in report.flaws] == [FlawKind.MISSING_IMAGE, FlawKind.WRONG_SIZE]
     assert "EXIF" in report.flaws[1].what
 
 
@@ -137,7 +137,7 @@ def test_sizes_as_shown_turn_the_photo_as_it_is_shown(tmp_path, orientation, sou
     if sound:
         assert any("as shown" in str(note) or "shown, as" in str(note) for note in report.notes)
         dataset = open_dataset(f"coco:{tmp_path}", "val")
-        drawn = dataset.image(next(photo for photo in dataset.photos if photo.path.name == "a.jpg"))
+        drawn = dataset.pixels(next(photo for photo in dataset.images if photo.path.name == "a.jpg"))
         assert np.abs(drawn.astype(int) - np.asarray(shown)).mean() < 12
     else:
         assert [flaw.kind for flaw in report.flaws] == [FlawKind.WRONG_SIZE]
@@ -156,7 +156,7 @@ def test_a_photo_that_is_cut_short_is_found_by_decoding(tmp_path):
     file = tmp_path / "val2017" / "a.jpg"
     file.write_bytes(file.read_bytes()[:-40])
     assert report_of(tmp_path, pixels=False).ok
-    assert [flaw.kind for flaw in report_of(tmp_path).flaws] == [FlawKind.UNREADABLE_PHOTO]
+    assert [flaw.kind for flaw in report_of(tmp_path).flaws] == [FlawKind.UNREADABLE_IMAGE]
 
 
 def test_what_may_be_meant_is_noted(tmp_path):
@@ -212,7 +212,7 @@ def test_faults_of_maps_are_found(tmp_path):
     tiny.grey(tmp_path / "masks" / "b.png", np.random.default_rng(0).integers(0, 255, (10, 14, 3)))
     tiny.grey(tmp_path / "masks" / "nobody.png", np.ones((3, 3)))
     kinds = [flaw.kind for flaw in report_of(tmp_path).flaws]
-    assert kinds == [FlawKind.UNKNOWN_PHOTO, FlawKind.UNKNOWN_CATEGORY, FlawKind.UNREADABLE_MASK_FILE]
+    assert kinds == [FlawKind.UNKNOWN_IMAGE, FlawKind.UNKNOWN_CATEGORY, FlawKind.UNREADABLE_MASK_FILE]
 
 
 def test_the_command_line_says_it_in_words_and_in_json(tmp_path, capsys):
@@ -257,7 +257,7 @@ def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, c
     ],
 )
 def test_crossing_polygons(ring, crosses):
-    assert runs.crosses_itself([float(value) for value in ring]) is crosses
+    assert coco_rle.is_self_intersecting([float(value) for value in ring]) is crosses
 
 
 def test_codes_agree_with_masks():
@@ -265,14 +265,14 @@ def test_codes_agree_with_masks():
     for hw in ((1, 1), (1, 7), (9, 1), (13, 17)):
         for density in (0.0, 0.3, 1.0):
             values = (rng.random(hw) < density) * rng.integers(1, 4, hw)
-            coded = runs.of_map(values)
+            coded = coco_rle.label_map_to_rles(values)
             assert sorted(coded) == sorted(set(values.ravel().tolist()) - {0})
             for number, code in coded.items():
-                assert np.array_equal(runs.decode(code.counts, hw), values == number)
-                assert sum(runs.expanded(code.counts)) == values.size
+                assert np.array_equal(coco_rle.rle_to_mask(code.counts, hw), values == number)
+                assert sum(coco_rle.decompress_counts(code.counts)) == values.size
                 assert code.area == (values == number).sum()
             mask = values > 0
-            assert np.array_equal(runs.decode(runs.of_mask(mask).counts, hw), mask)
+            assert np.array_equal(coco_rle.rle_to_mask(coco_rle.mask_to_rle(mask).counts, hw), mask)
 
 
 def test_polygons_are_drawn_as_coco_draws_them():
@@ -282,5 +282,5 @@ def test_polygons_are_drawn_as_coco_draws_them():
     for _ in range(20):
         rings = [(rng.random(2 * rng.integers(3, 9)) * 40 - 5).tolist() for _ in range(2)]
         expected = rle.merge(rle.frPyObjects(rings, 30, 25))
-        assert runs.of_polygons(rings, (30, 25)).counts == expected["counts"].decode()
-    assert runs.of_polygons([tiny.polygon(-1e12, -1e12, 1e12, 1e12)], (30, 25)).area == 750
+        assert coco_rle.polygons_to_rle(rings, (30, 25)).counts == expected["counts"].decode()
+    assert coco_rle.polygons_to_rle([tiny.polygon(-1e12, -1e12, 1e12, 1e12)], (30, 25)).area == 750

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import click_truth, sequences, validation_objects
+from seem.data.dataset import click_truth, validation_objects, video_frames
 from seem.data.opening import LAYOUTS, open_dataset
 from tiny_data import A_HW, CAT, DOG, HORSE, rectangle
 
 
 def found(dataset, place=0):
     """What is annotated on a photo: class, mask and whether it is a group, sorted by class."""
-    records = dataset.objects[dataset.photos[place].id]
+    records = dataset.objects[dataset.images[place].id]
     return [(r.category.text, r.mask(), r.is_group) for r in sorted(records, key=lambda r: (r.category.text, r.id))]
 
 
@@ -24,12 +24,12 @@ def assert_objects(dataset, expected, place=0):
     assert [(text, group) for text, _, group in told] == [(text, group) for text, _, group in expected]
     for (text, mask, _), (_, truth, _) in zip(told, expected, strict=True):
         assert np.array_equal(mask, truth), text
-    for record in dataset.objects[dataset.photos[place].id]:
+    for record in dataset.objects[dataset.images[place].id]:
         rows, columns = np.nonzero(record.mask())
         assert record.area == len(rows)
         assert record.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    photo = dataset.photos[place]
-    assert dataset.image(photo).shape == (*photo.hw, 3)
+    photo = dataset.images[place]
+    assert dataset.pixels(photo).shape == (*photo.hw, 3)
 
 
 PETS = [("cat", CAT, False), ("dog", DOG, False)]
@@ -37,13 +37,13 @@ PETS = [("cat", CAT, False), ("dog", DOG, False)]
 
 def test_coco_of_2017(tmp_path):
     pets = open_dataset(str(tiny.coco(tmp_path)))
-    assert (pets.name, pets.split, [photo.id for photo in pets.photos]) == (tmp_path.name, "val", [7, 9])
+    assert (pets.name, pets.split, [photo.id for photo in pets.images]) == (tmp_path.name, "val", [7, 9])
     assert_objects(pets, PETS)
     assert_objects(pets, [("cat", rectangle((10, 14), 13, 0, 14, 10), True), ("horse", HORSE, False)], 1)
-    assert pets.photos[0].captions == ("A cat and a dog.",)
-    assert pets.complete_names(pets.photos[0]) == {"cat", "dog", "horse"}
-    assert pets.panoptic(pets.photos[0]) is None
-    assert pets.semantic(pets.photos[0]) is None
+    assert pets.images[0].captions == ("A cat and a dog.",)
+    assert pets.complete_names(pets.images[0]) == {"cat", "dog", "horse"}
+    assert pets.panoptic(pets.images[0]) is None
+    assert pets.semantic(pets.images[0]) is None
     assert [record.id for record in pets.objects[7]] == [1, 2]
 
 
@@ -52,15 +52,15 @@ def test_coco_panoptic_adds_stuff_to_the_instances(tmp_path):
     grass = ~CAT & ~DOG
     grass[-1] = False
     assert_objects(pets, [*PETS, ("grass", grass, False)])
-    photo = pets.photos[0]
+    photo = pets.images[0]
     truth = pets.panoptic(photo)
     assert [(s.id, s.category.id, s.area) for s in truth.segments] == [(5, 17, 35), (300, 18, 56), (70000, 193, 85)]
     assert np.array_equal(truth.ids == 300, DOG)
     assert np.array_equal(pets.semantic(photo) == 193, grass)
     assert np.array_equal(pets.void(photo), rectangle(A_HW, 0, 11, 16, 12))
-    assert (photo.labelled, pets.photos[1].labelled) == ("panoptic", "instances")
+    assert (photo.labelled, pets.images[1].labelled) == ("panoptic", "instances")
     assert "grass" in pets.complete_names(photo)
-    assert "grass" not in pets.complete_names(pets.photos[1])
+    assert "grass" not in pets.complete_names(pets.images[1])
 
 
 def test_coco_panoptic_alone_gives_all_segments(tmp_path):
@@ -96,23 +96,23 @@ def test_coco_photos_are_found_whatever_folder_their_rows_name(tmp_path):
     tiny.photos(tmp_path / "images")
     tiny.text(tmp_path / "annotations.json", tiny.coco_document(("somewhere/else/a.jpg", "somewhere/else/b.jpg")))
     pets = open_dataset(f"coco:{tmp_path}")
-    assert pets.image(pets.photos[1]).shape == (10, 14, 3)
+    assert pets.pixels(pets.images[1]).shape == (10, 14, 3)
 
 
 def test_lvis_knows_what_was_looked_for(tmp_path):
     pets = open_dataset(str(tiny.lvis(tmp_path)))
     assert_objects(pets, [("cat", CAT, False), ("hot dog", DOG, False)])
-    assert pets.complete_names(pets.photos[0]) == {"cat", "horse"}  # dogs not all marked, horses known to be absent
+    assert pets.complete_names(pets.images[0]) == {"cat", "horse"}  # dogs not all marked, horses known to be absent
 
 
 def test_refcoco(tmp_path):
     pets = open_dataset(str(tiny.refcoco(tmp_path)), "testA")
     assert_objects(pets, PETS)
     (expression,) = pets.expressions
-    assert (expression.photo_id, expression.object_id) == (7, 2)
+    assert (expression.image_id, expression.object_id) == (7, 2)
     assert expression.sentences == ("dog on the right", "the dog")
     assert pets.objects[7][1].phrases == ("dog on the right", "the dog")
-    assert [photo.id for photo in open_dataset(f"refcoco:{tmp_path}/refcoco", "train").photos] == [9]
+    assert [photo.id for photo in open_dataset(f"refcoco:{tmp_path}/refcoco", "train").images] == [9]
 
 
 def test_pascal_voc(tmp_path):
@@ -120,11 +120,11 @@ def test_pascal_voc(tmp_path):
     assert_objects(pets, PETS)
     assert_objects(pets, [("horse", HORSE, False)], 1)
     edge = rectangle(A_HW, 6, 2, 7, 9)
-    assert np.array_equal(pets.void(pets.photos[0]), edge)
-    assert np.array_equal(pets.semantic(pets.photos[0]), tiny.labels((CAT, 8), (DOG, 12), hw=A_HW))
+    assert np.array_equal(pets.void(pets.images[0]), edge)
+    assert np.array_equal(pets.semantic(pets.images[0]), tiny.labels((CAT, 8), (DOG, 12), hw=A_HW))
     truth = click_truth(pets, validation_objects(pets)[0])
     assert np.array_equal(truth, tiny.labels((CAT, 1), (edge, -1), hw=A_HW))
-    assert len(pets.complete_names(pets.photos[0])) == 20
+    assert len(pets.complete_names(pets.images[0])) == 20
 
 
 def test_pascal_voc_without_objects_has_groups(tmp_path):
@@ -156,14 +156,14 @@ def test_grabcut(tmp_path):
 
 def test_berkeley_has_a_photo_for_every_mask(tmp_path):
     clicks = open_dataset(str(tiny.berkeley(tmp_path)))
-    assert [photo.path.name for photo in clicks.photos] == ["a.jpg", "a.jpg", "b.jpg"]
+    assert [photo.path.name for photo in clicks.images] == ["a.jpg", "a.jpg", "b.jpg"]
     for item, mask in zip(validation_objects(clicks), (CAT, DOG, HORSE), strict=True):
         assert np.array_equal(item.truth.mask(), mask)
 
 
 def test_davis_2017_has_tracks(tmp_path):
     video = open_dataset(f"davis2017:{tiny.davis(tmp_path)}")
-    first, second = sequences(video)["pets"]
+    first, second = video_frames(video)["pets"]
     assert [record.track_id for record in video.objects[first.id]] == [1, 2]
     for record, mask in zip(video.objects[first.id], (CAT, DOG), strict=True):
         assert np.array_equal(record.mask(), mask)
@@ -174,7 +174,7 @@ def test_davis_2017_has_tracks(tmp_path):
 
 def test_davis_2016_has_one_object_a_sequence(tmp_path):
     video = open_dataset(f"davis2016:{tiny.davis(tmp_path)}")
-    (record,) = video.objects[video.photos[0].id]
+    (record,) = video.objects[video.images[0].id]
     assert np.array_equal(record.mask(), CAT | DOG)
 
 
@@ -184,15 +184,15 @@ def test_davis_2016_in_its_first_distribution(tmp_path):
         (tmp_path / "ImageSets" / year / "val.txt").unlink()
     lines = "".join(f"/JPEGImages/480p/pets/{k}.jpg /Annotations/480p/pets/{k}.png\n" for k in ("00000", "00001"))
     tiny.text(tmp_path / "ImageSets" / "480p" / "val.txt", lines)
-    assert len(open_dataset(str(tmp_path)).photos) == 2
+    assert len(open_dataset(str(tmp_path)).images) == 2
 
 
 def test_youtube_vos(tmp_path):
     video = open_dataset(str(tiny.youtube_vos(tmp_path)))
     assert video.split == "valid"
     assert_objects(video, [("cat", CAT, False), ("giant panda", DOG, False)])
-    assert video.objects[video.photos[1].id] == ()
-    assert [photo.labelled for photo in video.photos] == ["tracks", ""]
+    assert video.objects[video.images[1].id] == ()
+    assert [photo.labelled for photo in video.images] == ["tracks", ""]
 
 
 def test_ade20k_of_classes(tmp_path):
@@ -200,8 +200,8 @@ def test_ade20k_of_classes(tmp_path):
     wall = ~CAT
     wall[0] = False
     assert_objects(rooms, [("bed", CAT, True), ("wall", wall, False)])
-    assert np.array_equal(rooms.void(rooms.photos[0]), rectangle(A_HW, 0, 0, 16, 1))
-    assert rooms.panoptic(rooms.photos[0]) is None
+    assert np.array_equal(rooms.void(rooms.images[0]), rectangle(A_HW, 0, 0, 16, 1))
+    assert rooms.panoptic(rooms.images[0]) is None
     assert len(rooms.categories) == 150
 
 
@@ -211,9 +211,9 @@ def test_ade20k_with_objects_is_panoptic(tmp_path):
     wall = ~CAT
     wall[0] = False
     assert_objects(rooms, [("bed", left, False), ("bed", right, False), ("wall", wall, False)])
-    truth = rooms.panoptic(rooms.photos[0])
+    truth = rooms.panoptic(rooms.images[0])
     assert [segment.category.id for segment in truth.segments] == [1, 8, 8]
-    assert np.array_equal(rooms.semantic(rooms.photos[0]) == 8, CAT)
+    assert np.array_equal(rooms.semantic(rooms.images[0]) == 8, CAT)
 
 
 def test_ade20k_takes_a_prepared_panoptic_map(tmp_path):
@@ -249,8 +249,8 @@ def test_cityscapes(tmp_path):
     road = ~CAT & ~DOG & ~border & ~people
     expected = [("car", CAT, False), ("car", DOG, False), ("person", people, True), ("road", road, False)]
     assert_objects(street, expected)
-    assert np.array_equal(street.void(street.photos[0]), border)
-    assert np.array_equal(street.semantic(street.photos[0]) == 26, CAT | DOG)
+    assert np.array_equal(street.void(street.images[0]), border)
+    assert np.array_equal(street.semantic(street.images[0]) == 26, CAT | DOG)
     assert_objects(street, [("car", HORSE, True)], 1)  # labelIds alone
 
 
@@ -258,14 +258,14 @@ def test_bdd100k_with_19_classes(tmp_path):
     street = open_dataset(f"bdd100k:{tiny.bdd(tmp_path)}")
     assert_objects(street, [("car", CAT, True)])
     assert_objects(street, [("road", ~HORSE, False), ("sky", HORSE, False)], 1)
-    assert np.array_equal(street.void(street.photos[0]), ~CAT)
+    assert np.array_equal(street.void(street.images[0]), ~CAT)
 
 
 def test_bdd100k_with_40_classes_and_objects(tmp_path):
     street = open_dataset(f"bdd100k_panoptic:{tiny.bdd(tmp_path)}")
     road = rectangle(A_HW, 0, 0, 16, 1)
     assert_objects(street, [("car", DOG, True), ("car", CAT, False), ("road", road, False)])
-    assert {s.is_crowd for s in street.panoptic(street.photos[0]).segments if s.category.text == "road"} == {False}
+    assert {s.is_crowd for s in street.panoptic(street.images[0]).segments if s.category.text == "road"} == {False}
 
 
 def test_sun_rgbd(tmp_path):
@@ -287,15 +287,15 @@ def test_scannet_brings_maps_to_the_photo(tmp_path, count, names):
 def test_open_images(tmp_path):
     things = open_dataset(str(tiny.openimages(tmp_path)))
     assert_objects(things, [("cat", np.kron(CAT, np.ones((2, 2), bool)), False)])
-    assert things.complete_names(things.photos[0]) == frozenset()
+    assert things.complete_names(things.images[0]) == frozenset()
 
 
 def test_yolo(tmp_path):
     pets = open_dataset(str(tiny.yolo(tmp_path)))
     assert_objects(pets, [("cat", CAT, False)])
-    assert pets.objects[pets.photos[1].id] == ()
+    assert pets.objects[pets.images[1].id] == ()
     assert {c.id: c.name for c in pets.categories.values()} == {1: "dog", 2: "cat"}
-    assert pets.complete_names(pets.photos[1]) == {"cat", "dog"}
+    assert pets.complete_names(pets.images[1]) == {"cat", "dog"}
 
 
 @pytest.mark.parametrize("entry", ["../val/images", "val/images", "[val/images]", "val.txt"])
@@ -311,16 +311,16 @@ def test_yolo_paths_as_exports_write_them(tmp_path, entry):
 def test_folder_of_maps_of_objects(tmp_path):
     pets = open_dataset(str(tiny.folder_of_maps(tmp_path)))
     assert_objects(pets, [("", CAT, False), ("", DOG, False)])
-    assert np.array_equal(pets.void(pets.photos[0]), rectangle(A_HW, 0, 0, 1, 1))
-    assert pets.objects[pets.photos[1].id] == ()
+    assert np.array_equal(pets.void(pets.images[0]), rectangle(A_HW, 0, 0, 1, 1))
+    assert pets.objects[pets.images[1].id] == ()
 
 
 def test_folder_of_maps_of_classes(tmp_path):
     tissue = open_dataset(str(tiny.folder_of_classes(tmp_path)))
     assert_objects(tissue, [("lesion", CAT, False), ("vessel", DOG, False)])
     assert not any(category.is_thing for category in tissue.categories.values())
-    assert tissue.complete_names(tissue.photos[0]) == {"lesion", "vessel"}
-    assert tissue.complete_names(tissue.photos[1]) == frozenset()  # it has no map
+    assert tissue.complete_names(tissue.images[0]) == {"lesion", "vessel"}
+    assert tissue.complete_names(tissue.images[1]) == frozenset()  # it has no map
 
 
 def test_folder_of_one_file_an_object(tmp_path):
@@ -343,9 +343,9 @@ def test_pack(shared):
     pack = open_dataset(f"pack:{shared / 'data' / 'coco_full'}", "val")
     assert len(pack.expressions) == 86
     assert pack.flaws == ()
-    photo = next(photo for photo in pack.photos if photo.panoptic_path)
-    assert pack.examine(photo).flaws == ()
-    assert [(r.id, r.area, r.counts) for r in pack.examine(photo).objects] == [
+    photo = next(photo for photo in pack.images if photo.panoptic_path)
+    assert pack.parse_objects(photo).flaws == ()
+    assert [(r.id, r.area, r.counts) for r in pack.parse_objects(photo).objects] == [
         (r.id, r.area, r.counts) for r in pack.objects[photo.id]
     ]
 
@@ -356,9 +356,9 @@ def test_every_format_has_a_word_of_its_own():
 
 
 def test_class_lists_are_complete():
-    from seem.data.classes import LISTS, class_list
+    from seem.data.classes import CLASS_LISTS, class_list
 
-    sizes = {name: (len(class_list(name)), sum(c.is_thing for c in class_list(name))) for name in LISTS}
+    sizes = {name: (len(class_list(name)), sum(c.is_thing for c in class_list(name))) for name in CLASS_LISTS}
     assert sizes["pascal_voc"] == (20, 20)
     assert sizes["pascal_context"][0] == 59
     assert sizes["cityscapes"] == sizes["bdd100k"] == (19, 8)
@@ -368,7 +368,7 @@ def test_class_lists_are_complete():
     assert sizes["ade20k"] == (150, 100)
     assert sizes["ade20k_full"][0] == 847
     assert sizes["coco"] == (133, 80)
-    for name in LISTS:
+    for name in CLASS_LISTS:
         texts = [category.text for category in class_list(name)]
         assert len(set(texts)) == len(texts), name
 
@@ -380,5 +380,5 @@ def test_photo_ids_that_are_no_numbers_become_positions(tmp_path):
     )
     tiny.text(tmp_path / "annotations.json", document)
     pets = open_dataset(f"coco:{tmp_path}")
-    assert [photo.id for photo in pets.photos] == [1, 2]
+    assert [photo.id for photo in pets.images] == [1, 2]
     assert_objects(pets, PETS)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import vocabulary_of
-from seem.data.opening import LAYOUTS, Spec, list_splits, open_dataset, open_mixture
-from seem.data.pickles import read_plain_pickle
+from seem.data.dataset import vocabulary_from_categories
+from seem.data.opening import LAYOUTS, DatasetSpec, list_splits, open_dataset, open_mixture
+from seem.data.plain_pickle import read_plain_pickle
 from seem.data.records import DataError, FlawKind
 
 
@@ -29,7 +29,7 @@ from seem.data.records import DataError, FlawKind
     ],
 )
 def test_a_specification_is_read(text, kind, path, weight):
-    spec = Spec.parse(text)
+    spec = DatasetSpec.parse(text)
     assert (spec.kind, spec.path.as_posix(), spec.weight) == (kind, path, weight)
 
 
@@ -73,11 +73,11 @@ WRITERS = {
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_layout_is_recognised(tmp_path, kind):
-    assert Spec.parse(str(WRITERS[kind](tmp_path))).layout().kind == kind
+    assert DatasetSpec.parse(str(WRITERS[kind](tmp_path))).layout().kind == kind
 
 
 def test_the_set_of_the_pack_is_no_coco_set(shared):
-    assert Spec.parse(str(shared / "data" / "bsds500")).layout().kind == "pack"
+    assert DatasetSpec.parse(str(shared / "data" / "bsds500")).layout().kind == "pack"
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_missing_photos_are_named_when_they_are_asked_for(tmp_path):
     shutil.rmtree(tmp_path / "val2017")
     pets = open_dataset(f"coco:{tmp_path}")
     with pytest.raises(DataError, match=r"a\.jpg"):
-        pets.image(pets.photos[0])
+        pets.pixels(pets.images[0])
 
 
 def test_a_photo_of_another_size_is_refused(tmp_path):
     pets = open_dataset(f"coco:{tiny.coco(tmp_path)}")
     tiny.photo(tmp_path / "val2017" / "a.jpg", (5, 6))
     with pytest.raises(DataError, match=r"\(5, 6\).*\(12, 16\)"):
-        pets.image(pets.photos[0])
+        pets.pixels(pets.images[0])
 
 
 @pytest.mark.parametrize(
@@ -186,16 +186,16 @@ def test_a_damaged_mask_file_is_told_not_thrown(tmp_path, write, gone, kind, dam
         kind = FlawKind.UNREADABLE_MASK_FILE
     strict, tolerant = open_dataset(str(path)), open_dataset(str(path), tolerant=True)
     with pytest.raises(DataError, match="seem data check"):
-        _ = strict.objects[strict.photos[0].id]
-    assert tolerant.objects[tolerant.photos[0].id] == ()
-    assert [flaw.kind for flaw in tolerant.examine(tolerant.photos[0]).flaws] == [kind]
+        _ = strict.objects[strict.images[0].id]
+    assert tolerant.objects[tolerant.images[0].id] == ()
+    assert [flaw.kind for flaw in tolerant.parse_objects(tolerant.images[0]).flaws] == [kind]
 
 
 def test_a_mask_of_another_size_is_told(tmp_path):
     tiny.folder_of_maps(tmp_path)
     tiny.grey(tmp_path / "masks" / "a.png", np.ones((16, 12)))
     pets = open_dataset(str(tmp_path), tolerant=True)
-    (flaw,) = pets.examine(pets.photos[0]).flaws
+    (flaw,) = pets.parse_objects(pets.images[0]).flaws
     assert flaw.kind is FlawKind.WRONG_SIZE
     assert "EXIF" in flaw.what
 
@@ -223,7 +223,7 @@ def test_a_vocabulary_of_a_set_has_positive_ids(tmp_path):
     tiny.photos(tmp_path / "images")
     tiny.text(tmp_path / "annotations.json", document)
     pets = open_dataset(f"coco:{tmp_path}")
-    words = vocabulary_of(pets.categories.values())
+    words = vocabulary_from_categories(pets.categories.values())
     assert (words.names, words.ids) == (("cat", "dog", "horse"), (1, 2, 3))
 
 

@@ -12,10 +12,10 @@ import tiny_data as tiny
 import tiny_training as training
 from seem.cli import data as cli_data
 from seem.cli.main import main
-from seem.data.dataset import ALL
-from seem.data.inspection import inspect
-from seem.data.opening import Spec, list_splits, open_dataset
-from seem.data.pack import PhotoBank
+from seem.data.dataset import ALL_SPLIT
+from seem.data.inspection import inspect_dataset
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
+from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.data.transforms import TrainingSampler
@@ -36,14 +36,14 @@ def told_about(dataset, photo):
     record = (photo.id, photo.hw, photo.labelled, photo.captions, photo.sequence, photo.frame, photo.path.name)
     maps = [None if values is None else values.tolist() for values in (semantic, void)]
     partition = panoptic and (panoptic.ids.tolist(), panoptic.segments)
-    said = [each for each in dataset.expressions if each.photo_id == photo.id]
-    pixels = dataset.image(photo).tolist()
+    said = [each for each in dataset.expressions if each.image_id == photo.id]
+    pixels = dataset.pixels(photo).tolist()
     return record, dataset.objects[photo.id], maps, partition, dataset.complete_names(photo), said, pixels
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_shards_say_what_the_set_says(tmp_path, kind):
-    spec = Spec.parse(f"{kind}:{WRITERS[kind](tmp_path / 'set')}")
+    spec = DatasetSpec.parse(f"{kind}:{WRITERS[kind](tmp_path / 'set')}")
     for split in list_splits(spec):
         whole = open_dataset(spec, split)
         write_shards(whole, tmp_path / "shards", per_shard=1)
@@ -51,15 +51,15 @@ def test_shards_say_what_the_set_says(tmp_path, kind):
         assert shards.kind == "shards"
         assert shards.split == whole.split
         assert shards.categories == whole.categories
-        for ours, theirs in zip(shards.photos, whole.photos, strict=True):
+        for ours, theirs in zip(shards.images, whole.images, strict=True):
             assert told_about(shards, ours) == told_about(whole, theirs)
-        assert inspect(shards).flaws == inspect(whole).flaws
+        assert inspect_dataset(shards).flaws == inspect_dataset(whole).flaws
     assert set(list_splits(tmp_path.joinpath("shards").as_posix())) == set(list_splits(spec))
 
 
 def test_a_set_that_is_not_divided_stays_so(tmp_path):
     write_shards(open_dataset(str(tiny.folder_of_maps(tmp_path / "set"))), tmp_path / "shards")
-    assert open_dataset(f"shards:{tmp_path}/shards", "train").split == ALL
+    assert open_dataset(f"shards:{tmp_path}/shards", "train").split == ALL_SPLIT
 
 
 def test_members_of_a_photo_stand_together_and_share_their_name(pets):
@@ -85,7 +85,7 @@ def test_the_index_is_made_anew_when_it_is_gone_or_old(pets):
     for damage in (index.unlink, lambda: index.write_text("{"), lambda: index.write_text(kept.replace("size", "s"))):
         damage()
         shards = open_dataset(f"shards:{folder}")
-        assert [photo.id for photo in shards.photos] == [photo.id for photo in whole.photos]
+        assert [photo.id for photo in shards.images] == [photo.id for photo in whole.images]
         assert index.read_text() == kept
 
 
@@ -96,7 +96,7 @@ def test_damage_is_told_in_one_line(pets, tmp_path):
     shards = open_dataset(f"shards:{folder}")
     file.write_bytes(content[:700])
     with pytest.raises(DataError, match=r"val-000000.tar is cut short; copy it again"):
-        shards.image(shards.photos[0])
+        shards.pixels(shards.images[0])
     for damage in (content[:700], b"no tar at all" * 100):
         file.write_bytes(damage)
         with pytest.raises(DataError, match=r"val-000000.tar cannot be read as a shard") as told:
@@ -119,18 +119,18 @@ def test_a_photo_that_cannot_be_read_is_not_written(tmp_path):
 
 def test_photos_that_are_read_when_drawn_give_the_same_samples(pets):
     whole, folder = pets
-    kept = PhotoBank.from_datasets([whole])
-    drawn = PhotoBank.from_datasets([open_dataset(f"shards:{folder}")], keep=False)
+    kept = ImageBank.from_datasets([whole])
+    drawn = ImageBank.from_datasets([open_dataset(f"shards:{folder}")], keep=False)
     assert len(drawn) == len(kept) == 2
     assert drawn.by_name == kept.by_name
-    assert [len(each) for each in (drawn.photos[:1], drawn.photos)] == [1, 2]
+    assert [len(each) for each in (drawn.images[:1], drawn.images)] == [1, 2]
     ours, theirs = (TrainingSampler(bank, size=32, weights=bank.weights, seed=3) for bank in (drawn, kept))
     for number in range(6):
         one, other = ours[number], theirs[number]
         assert np.array_equal(one.image, other.image)
         assert np.array_equal(one.masks, other.masks)
         assert (one.names, one.phrases) == (other.names, other.phrases)
-        assert ours.partner(one, number).photo_id == theirs.partner(other, number).photo_id
+        assert ours.partner(one, number).image_id == theirs.partner(other, number).image_id
 
 
 def test_the_command_line_writes_every_part(tmp_path, capsys):
@@ -185,9 +185,9 @@ def test_the_command_line_leaves_out_what_cannot_be_read(tmp_path, capsys):
     assert "3 photos in 1 tar; 1 that cannot be used are left out" in told
     assert f"seem data check {folder}" in told
     shards = open_dataset(f"shards:{tmp_path}/out")
-    assert [photo.path.name for photo in shards.photos] == ["p1.png", "p2.png", "p4.png"]
-    assert [len(shards.objects[photo.id]) for photo in shards.photos] == [0, 1, 1]
-    assert inspect(shards).ok
+    assert [photo.path.name for photo in shards.images] == ["p1.png", "p2.png", "p4.png"]
+    assert [len(shards.objects[photo.id]) for photo in shards.images] == [0, 1, 1]
+    assert inspect_dataset(shards).ok
 
 
 def test_a_set_of_which_nothing_can_be_read_leaves_old_shards_alone(tmp_path, capsys):

@@ -36,9 +36,9 @@ def test_a_subset_follows_from_data_and_seed_alone(tmp_path):
     first, again, other = draw_subset(cats, 3), draw_subset(cats, 3), draw_subset(cats, 3, seed=1)
     assert first == again
     assert first.fingerprint != other.fingerprint
-    larger = {photo.file_name for photo in draw_subset(cats, 5).photos}
-    assert {photo.file_name for photo in first.photos} < larger
-    assert all(len(photo.objects) == 1 for photo in draw_subset(cats, 6, per_photo=1).photos)
+    larger = {photo.file_name for photo in draw_subset(cats, 5).images}
+    assert {photo.file_name for photo in first.images} < larger
+    assert all(len(photo.objects) == 1 for photo in draw_subset(cats, 6, per_photo=1).images)
 
 
 @pytest.mark.parametrize("truth", [CAT, DOG, HORSE])
@@ -83,4 +83,4 @@ def test_too_few_photos_are_said(tmp_path, capsys):
 @pytest.mark.parametrize("write", [lambda root: tiny.ade20k_objects(root)[0], tiny.openimages])
 def test_subsets_of_other_formats(tmp_path, write):
     drawn = draw_subset(open_dataset(str(write(tmp_path))), 1)
-    assert drawn.photos[0].objects
+    assert drawn.images[0].objects

@@ -8,13 +8,13 @@ import torch
 from seem.config import DecoderConfig
 from seem.models.decoder.decoder import MaskDecoder
 from seem.models.decoder.draws import FairDraws, RandomDraws
-from seem.models.decoder.policy import POLICIES, Kind
+from seem.models.decoder.policy import POLICIES, RowKind
 from seem.models.ops.attention import Attention
 from seem.models.ops.masks import shrink_or_grow, visible_pixels
 from seem.models.prompt_encoder import PromptEncoder
-from seem.models.structures import PhraseTokens, PixelFeatures, Question, VisualPrompts
+from seem.models.structures import DecoderQuery, PhraseTokens, PixelFeatures, VisualPrompts
 
-OBJECT, PHRASE, VISUAL = Kind.OBJECT, Kind.PHRASE, Kind.VISUAL
+OBJECT, PHRASE, VISUAL = RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL
 DIM, QUERIES, SLOTS, SIZE = 16, 7, 4, 32
 
 
@@ -42,7 +42,7 @@ class Tiny:
         return self.prompts(VisualPrompts(positive, negative), photos.pixels, FairDraws())
 
     def ask(self, photos, *asked, draws=None, **question):
-        return self.decoder(photos, Question(**question), frozenset(asked), draws or FairDraws())
+        return self.decoder(photos, DecoderQuery(**question), frozenset(asked), draws or FairDraws())
 
     def about(self, photos, positive, *asked, draws=None, **question):
         """Ask about the objects whose positive masks are given."""
@@ -204,7 +204,7 @@ def test_rows_that_cannot_matter_are_not_computed(v1, asked, given, count):
 
 def test_intermediate_answers_are_those_of_a_shorter_decoder(v1):
     photos = v1.photos()
-    question = Question(visual=v1.tokens(photos, THREE), num_objects=3)
+    question = DecoderQuery(visual=v1.tokens(photos, THREE), num_objects=3)
     output = v1.decoder(photos, question, frozenset({VISUAL, OBJECT}), FairDraws(), intermediate=True)
     assert len(output.intermediate) == len(v1.decoder.layers)
     for depth, earlier in enumerate(output.intermediate):
@@ -254,7 +254,7 @@ def test_a_batch_answers_what_its_photos_answer_alone(tiny):
 
 def test_an_object_without_prompt_still_answers_finite(tiny):
     nothing = torch.zeros_like(THREE)
-    given = {"previous": logits(3)} if tiny.decoder.policy.group(Kind.MEMORY) else {}
+    given = {"previous": logits(3)} if tiny.decoder.policy.group(RowKind.MEMORY) else {}
     output = tiny.about(tiny.photos(), nothing, **given).visual
     assert output.class_vectors.isfinite().all()
     assert output.mask_embeddings.isfinite().all()

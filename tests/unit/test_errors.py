@@ -1,6 +1,6 @@
 import pytest
 
-from seem.errors import in_short
+from seem.errors import short_reason
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from seem.errors import in_short
     ],
 )
 def test_what_a_library_said_in_many_words_is_said_in_few(error, words):
-    assert in_short(error) == words
+    assert short_reason(error) == words

@@ -25,13 +25,13 @@ from seem.cli.main import main
 from seem.data.records import DataError
 from seem.errors import SeemError
 from seem.evaluation import __main__ as module
-from seem.evaluation import playing, ranks
+from seem.evaluation import image_loop, ranks
+from seem.evaluation.interfaces import NoModel
 from seem.evaluation.journal import Chunk, Journal, read_chunks
-from seem.evaluation.plan import MAKERS, Request, Task, abilities, plan
+from seem.evaluation.plan import MAKERS, EvaluationRequest, EvaluationTask, abilities, plan
 from seem.evaluation.ranks import Ranks
-from seem.evaluation.runner import evaluate
+from seem.evaluation.runner import run_evaluation
 from seem.evaluation.selection import Selection
-from seem.evaluation.subject import Nobody
 from seem.evaluation.workers import play_in_processes
 
 TESTS = Path(evaluated.__file__).parent
@@ -48,11 +48,11 @@ def unbroken(tmp_path_factory):
     """A run of one process, from end to end: its data, its report and its file."""
     folder = tmp_path_factory.mktemp("unbroken")
     data = make_pack(folder, photos=4).path
-    return data, evaluate(NANO, evaluated.request(data), folder / "whole.json"), folder / "whole.json"
+    return data, run_evaluation(NANO, evaluated.request(data), folder / "whole.json"), folder / "whole.json"
 
 
 def asked(pack, *tasks, **more):
-    return Request(data=(f"pack:{pack.path}",), tasks=tasks or None, **more)
+    return EvaluationRequest(data=(f"pack:{pack.path}",), tasks=tasks or None, **more)
 
 
 def results(report):
@@ -75,7 +75,7 @@ def started(*arguments, **environment):
 
 
 def test_all_tasks_run_that_data_and_model_can_do(pack):
-    report = evaluate(ColourModel, asked(pack, clicks=2, baselines="none"))
+    report = run_evaluation(ColourModel, asked(pack, clicks=2, baselines="none"))
     begin = dict.fromkeys(entry.protocol.split(":")[0] for entry in report.entries)
     assert list(begin) == [
         "panoptic", "instance", "semantic", "phrases", "clicks", "prompts", "composition", "reference", "robustness",
@@ -87,7 +87,7 @@ def test_all_tasks_run_that_data_and_model_can_do(pack):
 
 def test_a_report_says_what_was_run(pack, tmp_path):
     out = tmp_path / "new" / "result.json"
-    evaluate(NANO, asked(pack, Task.CLICKS, clicks=2, baselines="disc", at_most=2), out)
+    run_evaluation(NANO, asked(pack, EvaluationTask.CLICKS, clicks=2, baselines="disc", at_most=2), out)
     assert [path.name for path in out.parent.iterdir()] == ["result.json"]
     read = json.loads(out.read_text())
     assert read["format"] == "seem evaluation 2"
@@ -122,21 +122,21 @@ def test_both_click_protocols_and_all_prompts_share_one_encode(tmp_path):
     pack, model = make_pack(tmp_path, photos=3), NANO()
     encode, encoded = model.encode, []
     model.encode = lambda pixels: encoded.append(1) or encode(pixels)
-    tasks = (Task.CLICKS, Task.PROMPTS, Task.PHRASES)
-    report = evaluate(lambda: model, asked(pack, *tasks, clicks=2, baselines="none"))
+    tasks = (EvaluationTask.CLICKS, EvaluationTask.PROMPTS, EvaluationTask.PHRASES)
+    report = run_evaluation(lambda: model, asked(pack, *tasks, clicks=2, baselines="none"))
     assert len(encoded) == 3
     assert {entry.selection.photos for entry in report.entries if "clicks" in entry.protocol} == {3}
 
 
 def test_baselines_answer_alone_where_there_is_no_model(pack):
-    request = asked(pack, Task.CLICKS, clicks=3, baselines="disc,grabcut")
-    alone, beside = evaluate(Nobody, request), evaluate(ColourModel, request)
+    request = asked(pack, EvaluationTask.CLICKS, clicks=3, baselines="disc,grabcut")
+    alone, beside = run_evaluation(NoModel, request), run_evaluation(ColourModel, request)
     assert (alone.model.name, alone.model.sha256, alone.time.model) == ("none", None, 0)
     assert results(alone) == [text for text in results(beside) if "contestant='model" not in text]
     with pytest.raises(ValueError, match="none cannot do panoptic; it can do clicks"):
-        evaluate(Nobody, asked(pack, Task.PANOPTIC))
+        run_evaluation(NoModel, asked(pack, EvaluationTask.PANOPTIC))
     with pytest.raises(ValueError, match="nobody answers; pass --baselines all"):
-        evaluate(Nobody, asked(pack, baselines="none"))
+        run_evaluation(NoModel, asked(pack, baselines="none"))
 
 
 # --- A subset ---------------------------------------------------------------------------------------------------------
@@ -152,8 +152,14 @@ def subset(pack, tmp_path):
 
 
 def test_a_subset_is_all_that_is_scored(pack, subset):
-    tasks = (Task.CLICKS, Task.PROMPTS, Task.ROBUSTNESS, Task.COMPOSITION, Task.PANOPTIC)
-    report = evaluate(ColourModel, asked(pack, *tasks, subset=str(subset), clicks=2, baselines="disc"))
+    tasks = (
+        EvaluationTask.CLICKS,
+        EvaluationTask.PROMPTS,
+        EvaluationTask.ROBUSTNESS,
+        EvaluationTask.COMPOSITION,
+        EvaluationTask.PANOPTIC,
+    )
+    report = run_evaluation(ColourModel, asked(pack, *tasks, subset=str(subset), clicks=2, baselines="disc"))
     listed = json.loads(subset.read_text())
     photos = {photo["id"] for photo in listed["photos"]}
     ids = Selection.of(
@@ -169,14 +175,15 @@ def test_a_subset_is_all_that_is_scored(pack, subset):
 
 def test_a_draw_from_a_subset_is_part_of_it(pack, subset):
     whole, drawn = (
-        evaluate(ColourModel, asked(pack, Task.PROMPTS, subset=str(subset), at_most=most)) for most in (None, 2)
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS, subset=str(subset), at_most=most))
+        for most in (None, 2)
     )
     assert [report.entries[0].selection.photos for report in (whole, drawn)] == [3, 2]
 
 
 def test_workers_score_the_same_subset(pack, subset, tmp_path):
-    request = asked(pack, Task.PROMPTS, subset=str(subset))
-    alone, shared = (evaluate(NANO, request, tmp_path / f"{n}.json", workers=n) for n in (1, 2))
+    request = asked(pack, EvaluationTask.PROMPTS, subset=str(subset))
+    alone, shared = (run_evaluation(NANO, request, tmp_path / f"{n}.json", workers=n) for n in (1, 2))
     assert results(alone) == results(shared)
 
 
@@ -206,24 +213,24 @@ PROMPTED = ("photos", 0, "objects", 0, "prompts", "box", "box")
 def test_a_subset_of_something_else_is_refused(pack, subset, place, value, kind, message):
     changed(subset, place, value)
     with pytest.raises(kind, match=message):
-        evaluate(ColourModel, asked(pack, Task.PROMPTS, subset=str(subset)))
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS, subset=str(subset)))
 
 
 def test_a_subset_is_of_one_set_of_photos(pack, subset, tmp_path):
     with pytest.raises(ValueError, match="--subset is of one data set, 2 are given"):
-        Request(data=("a", "b"), subset=str(subset))
+        EvaluationRequest(data=("a", "b"), subset=str(subset))
     changed(subset, ("set",), "davis2016")
     with pytest.raises(ValueError, match="holds videos; a subset lists photos"):
-        evaluate(ColourModel, asked(make_video(tmp_path), Task.VIDEO, subset=str(subset)))
+        run_evaluation(ColourModel, asked(make_video(tmp_path), EvaluationTask.VIDEO, subset=str(subset)))
 
 
 def test_scores_repeat(pack):
-    request = asked(pack, Task.CLICKS, Task.REFERENCE, clicks=2, baselines="grabcut", at_most=2)
-    assert results(evaluate(ColourModel, request)) == results(evaluate(ColourModel, request))
+    request = asked(pack, EvaluationTask.CLICKS, EvaluationTask.REFERENCE, clicks=2, baselines="grabcut", at_most=2)
+    assert results(run_evaluation(ColourModel, request)) == results(run_evaluation(ColourModel, request))
 
 
 def test_a_video_is_one_piece_of_work(tmp_path):
-    report = evaluate(ColourModel, asked(make_video(tmp_path), Task.VIDEO, Task.REFERENCE))
+    report = run_evaluation(ColourModel, asked(make_video(tmp_path), EvaluationTask.VIDEO, EvaluationTask.REFERENCE))
     assert [entry.protocol for entry in report.entries] == ["video: first mask given"] * 2 + ["reference: in context"]
     assert {entry.scores.objects for entry in report.entries} == {1}
 
@@ -234,18 +241,18 @@ def test_a_video_without_numbers_of_objects_has_nobody_to_follow(tmp_path):
     first = document["annotations"][0]
     document["annotations"].append({**first, "id": 99, "track_id": 8})
     (video.path / "annotations.json").write_text(json.dumps(document))
-    assert evaluate(ColourModel, asked(video, Task.VIDEO)).entries
+    assert run_evaluation(ColourModel, asked(video, EvaluationTask.VIDEO)).entries
     for each in document["annotations"]:
         del each["track_id"]
     (video.path / "annotations.json").write_text(json.dumps(document))
     with pytest.raises(ValueError, match="has no truth for video"):
-        evaluate(ColourModel, asked(video, Task.VIDEO))
+        run_evaluation(ColourModel, asked(video, EvaluationTask.VIDEO))
 
 
 def test_several_sets_stand_in_one_report(tmp_path):
     one, other = make_pack(tmp_path / "a", photos=1), make_pack(tmp_path / "b", photos=2, name="other")
-    request = Request(data=(f"pack:{one.path}", str(other.path)), tasks=(Task.PROMPTS,))
-    report = evaluate(ColourModel, request)
+    request = EvaluationRequest(data=(f"pack:{one.path}", str(other.path)), tasks=(EvaluationTask.PROMPTS,))
+    report = run_evaluation(ColourModel, request)
     assert [(e.selection.set_name, e.selection.items) for e in report.entries] == [("coco_full", 3), ("other", 6)]
 
 
@@ -267,7 +274,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(unbroken, tmp_path):
     model = NANO()
     encode, encoded = model.encode, []
     model.encode = lambda pixels: encoded.append(1) or encode(pixels)
-    report = evaluate(lambda: model, evaluated.request(data), out)
+    report = run_evaluation(lambda: model, evaluated.request(data), out)
     assert report.time.photos_from_earlier_runs == done
     assert len(encoded) == 4 - done
     assert results(report) == results(whole)
@@ -278,8 +285,8 @@ def test_a_killed_run_goes_on_and_gives_the_same(unbroken, tmp_path):
 @pytest.fixture
 def broken(pack, tmp_path, monkeypatch):
     """The report of a run that failed at its fourth photo, everything before it kept."""
-    monkeypatch.setattr(playing, "PATIENCE", 0.0)
-    monkeypatch.setattr(playing, "SHARE", 0.0)
+    monkeypatch.setattr(image_loop, "PATIENCE", 0.0)
+    monkeypatch.setattr(image_loop, "SHARE", 0.0)
     out = tmp_path / "out.json"
 
     class Fails(ColourModel):
@@ -290,49 +297,49 @@ def broken(pack, tmp_path, monkeypatch):
 
     Fails.__name__ = "ColourModel"
     with pytest.raises(SeemError, match=r"prompts: 1-IoU, 4.png of coco_full: out of memory$"):
-        evaluate(Fails, asked(pack, Task.PROMPTS), out)
+        run_evaluation(Fails, asked(pack, EvaluationTask.PROMPTS), out)
     assert not out.exists()
     return out
 
 
 def test_what_was_done_before_a_failure_is_kept(pack, broken):
     again = ColourModel()
-    report = evaluate(lambda: again, asked(pack, Task.PROMPTS), broken)
+    report = run_evaluation(lambda: again, asked(pack, EvaluationTask.PROMPTS), broken)
     assert (again.encoded, report.time.photos_from_earlier_runs) == (3, 3)
-    assert results(report) == results(evaluate(ColourModel, asked(pack, Task.PROMPTS)))
+    assert results(report) == results(run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS)))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"seed": 1}, 'another arguments: {"seed": 0} then, {"seed": 1} now'),
-        ({"tasks": (Task.CAPTION,)}, "another arguments"),
+        ({"tasks": (EvaluationTask.CAPTION,)}, "another arguments"),
         ({"at_most": 3}, "another arguments"),
     ],
     ids=["seed", "task", "max"],
 )
 def test_another_run_does_not_go_on_with_it(pack, broken, change, message):
-    request = replace(asked(pack, Task.PROMPTS), **change)
+    request = replace(asked(pack, EvaluationTask.PROMPTS), **change)
     with pytest.raises(SeemError, match=message) as failed:
-        evaluate(ColourModel, request, broken)
+        run_evaluation(ColourModel, request, broken)
     assert "--overwrite" in str(failed.value)
-    report = evaluate(ColourModel, request, broken, overwrite=True)
+    report = run_evaluation(ColourModel, request, broken, overwrite=True)
     assert report.time.photos_from_earlier_runs == 0
 
 
 def test_other_data_and_other_weights_do_not_go_on_with_it(pack, broken):
     with pytest.raises(SeemError, match="another model"):
-        evaluate(NANO, asked(pack, Task.PROMPTS), broken)
+        run_evaluation(NANO, asked(pack, EvaluationTask.PROMPTS), broken)
     document = json.loads((pack.path / "annotations.json").read_text())
     document["annotations"].pop()
     (pack.path / "annotations.json").write_text(json.dumps(document))
     with pytest.raises(SeemError, match="another data"):
-        evaluate(ColourModel, asked(pack, Task.PROMPTS), broken)
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS), broken)
 
 
 def test_overwrite_goes_on_with_the_same_run(pack, broken):
     broken.write_text("{}")
-    report = evaluate(ColourModel, asked(pack, Task.PROMPTS), broken, overwrite=True)
+    report = run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS), broken, overwrite=True)
     assert report.time.photos_from_earlier_runs == 3
     assert json.loads(broken.read_text())["entries"]
 
@@ -346,8 +353,8 @@ def test_what_another_process_still_writes_is_not_counted_twice(pack, broken):
             (kept.folder / f"late-{name}").write_text(text)
         return nullcontext(lambda number: None)
 
-    report = evaluate(lambda: model, asked(pack, Task.PROMPTS), broken, progress=meddle)
-    assert results(report) == results(evaluate(ColourModel, asked(pack, Task.PROMPTS)))
+    report = run_evaluation(lambda: model, asked(pack, EvaluationTask.PROMPTS), broken, progress=meddle)
+    assert results(report) == results(run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS)))
 
 
 def test_a_journal_is_used_by_one_run_at_a_time(tmp_path):
@@ -361,7 +368,7 @@ def test_a_changed_journal_is_refused(pack, broken):
     name = next(iter(Journal.beside(broken).texts()))
     (Journal.beside(broken).folder / name).write_text('{"done": [[0, 0]]')
     with pytest.raises(SeemError, match=f"{name} of the journal cannot be read; remove it"):
-        evaluate(ColourModel, asked(pack, Task.PROMPTS), broken)
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS), broken)
 
 
 def test_a_chunk_keeps_every_bit():
@@ -385,7 +392,7 @@ def test_two_workers_give_what_one_process_gives(unbroken, tmp_path):
         seen.append((total, done))
         return nullcontext(seen.append)
 
-    shared = evaluate(NANO, evaluated.request(data), out, workers=2, progress=progress)
+    shared = run_evaluation(NANO, evaluated.request(data), out, workers=2, progress=progress)
     assert results(shared) == results(alone)
     assert shared.time.processes == 2
     assert seen[0] == (4, 0)
@@ -402,7 +409,7 @@ def test_two_workers_give_what_one_process_gives(unbroken, tmp_path):
     ids=["raises", "dies"],
 )
 def test_what_befalls_a_worker_reaches_the_user(pack, tmp_path, opener, kind, message):
-    request = asked(pack, Task.PROMPTS)
+    request = asked(pack, EvaluationTask.PROMPTS)
     (step,) = plan(request, ColourModel())
     with pytest.raises(kind, match=message):
         play_in_processes(opener, request, [step.decided], [(0, 0)], Journal(tmp_path), 1, lambda number: None)
@@ -411,7 +418,7 @@ def test_what_befalls_a_worker_reaches_the_user(pack, tmp_path, opener, kind, me
 def test_a_photo_that_cannot_be_read_is_named(pack, tmp_path):
     (pack.path / "images/5.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"5.png cannot be read"):
-        evaluate(ColourModel, asked(pack, Task.PROMPTS), tmp_path / "out.json")
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS), tmp_path / "out.json")
     assert Journal.beside(tmp_path / "out.json").exists
 
 
@@ -420,8 +427,8 @@ def test_torchrun_takes_the_command_of_the_docs_with_every_option():
 
     docs = (TESTS.parent / "docs" / "evaluation.md").read_text()
     (documented,) = re.findall(r"`torchrun (.*?) \.\.\.`", docs)
-    assert documented in " ".join(verb.evaluate.__doc__.split())
-    options = [f"--{name}" for name in inspect.signature(verb.evaluate).parameters] + ["--max", "--markdown"]
+    assert documented in " ".join(verb.evaluate_command.__doc__.split())
+    options = [f"--{name}" for name in inspect.signature(verb.evaluate_command).parameters] + ["--max", "--markdown"]
     told = parse_args([*documented.split(), *options])
     assert (told.module, told.training_script, told.training_script_args) == (True, "seem", ["evaluate", *options])
 
@@ -454,14 +461,14 @@ def test_ranks_share_what_they_have_and_must_agree(monkeypatch):
 def test_workers_and_ranks_do_not_mix(pack, monkeypatch):
     monkeypatch.setattr(Ranks, "joined", classmethod(lambda cls: nullcontext(cls(0, 2))))
     with pytest.raises(ValueError, match="under torchrun its ranks alone"):
-        evaluate(ColourModel, asked(pack), workers=2)
+        run_evaluation(ColourModel, asked(pack), workers=2)
 
 
 # --- What can be asked ------------------------------------------------------------------------------------------------
 
 
 def test_every_task_has_a_protocol():
-    assert set(MAKERS) == set(Task)
+    assert set(MAKERS) == set(EvaluationTask)
 
 
 def test_models_are_asked_for_what_they_were_made_for():

@@ -13,22 +13,22 @@ from PIL import Image
 from colours import ColourModel, make_pack
 from seem.cli.main import main
 from seem.errors import SeemError
-from seem.evaluation import table
+from seem.evaluation import formatting
 from seem.evaluation.compare import (
     OTHER_NOTE,
     OWN_NOTE,
+    LoadedReport,
     Row,
-    Told,
     published_key,
     read_reports,
     results_markdown,
     rows_of,
 )
-from seem.evaluation.compare import table as compared
-from seem.evaluation.plan import Request, Task
+from seem.evaluation.compare import comparison_table as compared
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask
 from seem.evaluation.plots import class_scores, contact_sheet, plot, worst_cases
-from seem.evaluation.report import Machine, ModelCard, Report, Timing
-from seem.evaluation.runner import evaluate
+from seem.evaluation.report import EvaluationReport, Machine, ModelCard, Timing
+from seem.evaluation.runner import run_evaluation
 from seem.evaluation.scoreboard import BEGIN, END, scoreboard, write_into
 
 
@@ -47,7 +47,7 @@ def panoptic(pq):
 
 def told(label, *entries, kind="coco"):
     cards = [{"name": each["selection"]["set_name"], "kind": kind, "classes": {"1": "cat"}} for each in entries]
-    return Told(label, {"model": {"name": label}, "entries": list(entries), "data": cards})
+    return LoadedReport(label, {"model": {"name": label}, "entries": list(entries), "data": cards})
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ def test_a_figure_that_only_one_has_leaves_a_gap():
 
 
 def test_a_number_that_does_not_exist_is_a_dash():
-    assert table.written("PQ", None) == table.written("PQ", float("nan")) == "-"
-    assert table.written("NoC20@90", 4.126) == "4.13"
+    assert formatting.written("PQ", None) == formatting.written("PQ", float("nan")) == "-"
+    assert formatting.written("NoC20@90", 4.126) == "4.13"
 
 
 def test_two_runs_of_one_model_are_told_apart(tmp_path):
@@ -249,19 +249,19 @@ def pack(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(pack):
-    tasks = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC, Task.CLICKS)
-    return evaluate(ColourModel, Request((f"pack:{pack.path}",), tasks, clicks=2, baselines="disc"))
+    tasks = (EvaluationTask.PANOPTIC, EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC, EvaluationTask.CLICKS)
+    return run_evaluation(ColourModel, EvaluationRequest((f"pack:{pack.path}",), tasks, clicks=2, baselines="disc"))
 
 
 def test_a_report_becomes_a_table(report):
-    text = compared([Told.of(report), Told.of(report)])
+    text = compared([LoadedReport.of(report), LoadedReport.of(report)])
     assert "GrabCut" not in text
     assert [line.split()[-1] for line in text.splitlines() if " IoU@1 " in line][:1] == ["66.7"]
     assert OTHER_NOTE not in text
 
 
 def test_classes_have_their_names(report):
-    told = Told.of(report)
+    told = LoadedReport.of(report)
     named = {entry["protocol"]: class_scores(told, entry) for entry in told.entries}
     assert named["semantic"] == {"cat": 100, "kite": 100, "grass-merged": 100}
     assert set(named["panoptic"]) == {"cat", "kite", "grass-merged"}
@@ -282,8 +282,8 @@ def test_reports_beside_each_other_are_drawn_by_the_command(report, tmp_path, ca
 
 
 def test_pictures_are_drawn(report, pack, tmp_path):
-    other = Told("other", Told.of(report).content)
-    paths = plot([Told.of(report), other], tmp_path / "plots", [pack])
+    other = LoadedReport("other", LoadedReport.of(report).content)
+    paths = plot([LoadedReport.of(report), other], tmp_path / "plots", [pack])
     assert sorted(paths) == sorted((tmp_path / "plots").iterdir())
     names = {path.name for path in paths}
     assert {"coco_full_clicks-ritm.png", "other_coco_full_semantic_classes.png"} < names
@@ -293,7 +293,7 @@ def test_pictures_are_drawn(report, pack, tmp_path):
 
 
 def test_worst_cases_show_truth_and_answer(report, pack, tmp_path):
-    (first, *_) = worst_cases([Told.of(report)], pack, tmp_path)
+    (first, *_) = worst_cases([LoadedReport.of(report)], pack, tmp_path)
     with Image.open(first) as picture:
         sheet = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     assert (np.abs(sheet - (110, 95, 15)).sum(axis=1) < 200).any()
@@ -303,24 +303,24 @@ def test_worst_cases_show_truth_and_answer(report, pack, tmp_path):
 def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SeemError, match=r'pip install "seem\[evaluate\]"'):
-        plot([Told.of(report)], tmp_path)
+        plot([LoadedReport.of(report)], tmp_path)
 
 
 def test_a_set_that_is_not_there_draws_no_cases(report, tmp_path):
     other = make_pack(tmp_path, photos=1, name="other")
-    assert list(worst_cases([Told.of(report)], other, tmp_path)) == []
+    assert list(worst_cases([LoadedReport.of(report)], other, tmp_path)) == []
 
 
 def test_numbers_that_do_not_exist_are_null():
     card = ModelCard("m", None, 0, 1, 1, "float32", "cpu")
-    report = Report(card, Machine.here(1), {}, [], float("nan"), {})
+    report = EvaluationReport(card, Machine.here(1), {}, [], float("nan"), {})
     assert json.loads(report.to_json())["seconds"] is None
     assert np.isnan(Timing.of([]).median_ms)
     assert Timing.of([0.1, 0.3]).mean_ms == 200
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
-    report = Report(ModelCard("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {})
+    report = EvaluationReport(ModelCard("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {})
     (tmp_path / "out.json").mkdir()
     with pytest.raises(OSError, match=r"out\.json"):
         report.save(tmp_path / "out.json")

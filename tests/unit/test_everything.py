@@ -10,26 +10,26 @@ from pycocotools import mask as coco_mask
 
 import seem
 from seem import recognition
+from seem.mask_codec import PackedMask
 from seem.models.segmenter import Segmenter
-from seem.packed import PackedMask
 from seem.tasks.everything import (
-    Masks,
-    Settings,
-    View,
+    EverythingSettings,
+    MaskBatch,
+    SearchView,
     crop_boxes,
     find_everything,
+    object_query_masks,
     overlap,
     point_grid,
-    rather_something,
-    seen_small,
+    shrink_masks,
     stability,
 )
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 from tiny import picture, tiny_model, tiny_relative
 
 SURE, SHAKY = 9.0, 0.5  # logits of a mask that stays as it is, and of one that changes with its threshold
 HW = (8, 12)  # of the photo, in cells of the low-resolution masks, four network pixels each
-FRAME = PhotoFrame((32, 48), (32, 48), (32, 48))
+FRAME = ImageFrame((32, 48), (32, 48), (32, 48))
 WHOLE = (0, 0, 48, 32)
 ALL = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
@@ -44,8 +44,10 @@ def block(y0, y1, x0, x1, logit=SURE):
 def answers(*masks):
     """Pair masks with their quality."""
     if not masks:
-        return Masks(torch.zeros(0, *HW), torch.zeros(0), torch.zeros(0, 2))
-    return Masks(torch.stack([m for m, _ in masks]), torch.tensor([q for _, q in masks]), torch.zeros(len(masks), 2))
+        return MaskBatch(torch.zeros(0, *HW), torch.zeros(0), torch.zeros(0, 2))
+    return MaskBatch(
+        torch.stack([m for m, _ in masks]), torch.tensor([q for _, q in masks]), torch.zeros(len(masks), 2)
+    )
 
 
 class Clicked:
@@ -72,8 +74,8 @@ def boxes(findings):
 
 
 def search(found, ask=None, **settings):
-    view = View(WHOLE, 0, FRAME, found, ask)
-    return find_everything([view], FRAME.output_hw, Settings(**{"points_per_side": 4, **settings}))
+    view = SearchView(WHOLE, 0, FRAME, found, ask)
+    return find_everything([view], FRAME.output_hw, EverythingSettings(**{"points_per_side": 4, **settings}))
 
 
 # --- The search -------------------------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def test_small_islands_and_holes_can_go():
 def test_queries_that_are_rather_nothing_do_not_take_part():
     logits = torch.tensor([[0.6, 0.1, 0.3], [0.2, 0.2, 0.6]]).log()
     masks = torch.stack([block(0, 2, 0, 2), block(2, 4, 2, 4)])
-    kept = rather_something(logits, masks, torch.zeros(2, 3), FRAME)
+    kept = object_query_masks(logits, masks, torch.zeros(2, 3), FRAME)
     assert torch.equal(kept.logits, masks[:1])
     assert float(kept.quality[0]) == pytest.approx(1.0, abs=1e-3)
 
@@ -197,12 +199,12 @@ def test_crops_cover_the_photo_and_share_a_border():
 
 
 def test_what_a_crop_cuts_off_is_left_out_and_the_closer_look_wins():
-    crop = View((0, 0, 24, 16), 1, PhotoFrame((32, 48), (32, 48), (16, 24)), answers(
+    crop = SearchView((0, 0, 24, 16), 1, ImageFrame((32, 48), (32, 48), (16, 24)), answers(
         (block(0, 4, 0, 5), 0.8),  # up to the photo's own border: kept
         (block(2, 6, 8, 12), 0.9),  # up to the crop's border inside the photo
     ), None)  # fmt: skip
-    whole = View(WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None)
-    settings = Settings(points_per_side=0, crop_n_layers=1, crop_nms_thresh=0.5)
+    whole = SearchView(WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None)
+    settings = EverythingSettings(points_per_side=0, crop_n_layers=1, crop_nms_thresh=0.5)
     findings = find_everything([whole, crop], FRAME.output_hw, settings)
     assert [(f.layer, f.proposal.crop_box) for f in findings] == [(0, WHOLE), (1, (0, 0, 24, 16))]
     assert findings[1].mask.box[:2] == (0, 0)
@@ -216,7 +218,7 @@ def test_masks_overlap_by_their_iou():
     assert overlap(packed[0], packed[1]) == pytest.approx(8 / 24)
     assert overlap(packed[0], packed[0]) == 1
     assert overlap(packed[0], packed[2]) == 0
-    small = seen_small(packed, PhotoFrame((32, 32), (20, 20), (10, 10)))
+    small = shrink_masks(packed, ImageFrame((32, 32), (20, 20), (10, 10)))
     assert (small > 0).sum(dim=(1, 2)).tolist() == [4, 4, 1]
 
 
@@ -239,7 +241,7 @@ def test_masks_overlap_by_their_iou():
 )
 def test_settings_that_cannot_be_are_refused(name, value, message):
     with pytest.raises(ValueError, match=f"^{name} is {value}; it {message}"):
-        Settings(**{name: value})
+        EverythingSettings(**{name: value})
 
 
 # --- Through the API --------------------------------------------------------------------------------------------------
@@ -408,13 +410,15 @@ def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
 def test_pixels_get_classes_that_the_photo_shows_unless_they_were_learnt(monkeypatch):
     model = tiny_model("nano")
     photo, names = model.encode(picture(53, 37)), seem.Vocabulary.of(["cat", "sky", "dog"])
-    monkeypatch.setattr(recognition, "shown", lambda logits, there: (torch.tensor([1]), True))
+    monkeypatch.setattr(recognition, "classes_in_image", lambda logits, there: (torch.tensor([1]), True))
     alone = photo.semantic(names)
     assert alone.labels == ("sky",)
     assert alone.masks.all()
     assert alone.scores[0] < 0.9  # those that it does not show count against it all the same
     model.classes = seem.Vocabulary.of(["dog", "sky", "cat", "sea"])
-    monkeypatch.setattr(recognition, "shown", lambda logits, there: pytest.fail("it was taught to tell them apart"))
+    monkeypatch.setattr(
+        recognition, "classes_in_image", lambda logits, there: pytest.fail("it was taught to tell them apart")
+    )
     assert photo.semantic(names).masks.any(axis=0).all()
     assert photo.semantic(["Cat", "cow"]).masks.any(axis=0).all()
 

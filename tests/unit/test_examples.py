@@ -11,7 +11,7 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from seem.cli.gallery import PICTURES, TILE, make_gallery
+from seem.cli.gallery import GALLERY_IMAGES, TILE_SIZE, make_gallery
 from tiny import CONFIGS, picture, tiny_network, tiny_relative
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -41,12 +41,12 @@ FILES = {
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Run an example as a person would, but for the weights."""
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=CONFIGS["nano"]))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"]))
     weights = tmp_path / "tiny.safetensors"
     write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     monkeypatch.setenv("SEEM_EXAMPLE_MODEL", str(weights))
     speaker = tiny_relative("xdecoder").network
-    monkeypatch.setitem(zoo.KNOWN, WORDY, replace(zoo.KNOWN[WORDY], config=lambda: speaker.config))
+    monkeypatch.setitem(zoo.MODEL_CARDS, WORDY, replace(zoo.MODEL_CARDS[WORDY], config=lambda: speaker.config))
     write_tensors(tmp_path / "words.safetensors", speaker.state_dict(), {MODEL_KEY: WORDY})
     monkeypatch.setenv("SEEM_EXAMPLE_XDECODER", str(tmp_path / "words.safetensors"))
     monkeypatch.chdir(tmp_path)
@@ -112,12 +112,12 @@ def test_a_photo_is_small_and_its_terms_are_beside_it(path):
 
 
 def test_the_gallery_sets_what_the_examples_made(start, tmp_path, monkeypatch):
-    shown = PICTURES[:2]
+    shown = GALLERY_IMAGES[:2]
     page = make_gallery(EXAMPLES, tmp_path / "docs" / "gallery.png", shown)
     with Image.open(page) as made:
-        assert made.width > len(shown) * TILE[0]
-        assert made.height > TILE[1]
+        assert made.width > len(shown) * TILE_SIZE[0]
+        assert made.height > TILE_SIZE[1]
     assert Path.cwd() == tmp_path
-    assert {picture.example for picture in PICTURES} <= set(FILES)
+    assert {picture.example for picture in GALLERY_IMAGES} <= set(FILES)
     with pytest.raises(FileNotFoundError, match="nothing"):
-        make_gallery(EXAMPLES, tmp_path / "x.png", [replace(PICTURES[0], example="nothing")])
+        make_gallery(EXAMPLES, tmp_path / "x.png", [replace(GALLERY_IMAGES[0], example="nothing")])

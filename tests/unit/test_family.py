@@ -102,7 +102,7 @@ def test_xdecoder_writes_a_caption_of_the_photo_or_of_a_region(xdecoder):
 
 
 def test_xdecoder_looks_at_whole_photos_small():
-    speaker = model(replace(small("xdecoder"), whole_side=32))
+    speaker = model(replace(small("xdecoder"), full_image_side=32))
     photo = speaker.encode(PHOTO)
     assert min(photo.whole.images.input_hw[0]) == 32 != min(photo.images.input_hw[0])
     assert photo.whole is photo.whole
@@ -110,7 +110,7 @@ def test_xdecoder_looks_at_whole_photos_small():
     assert there.whole is there
     assert photo.caption(Box(5, 5, 30, 30)) == there.caption(Box(5, 5, 30, 30))
     assert photo.similarity(["a cat"]).tolist() == there.similarity(["a cat"]).tolist()
-    sides = {card.name: card.config().whole_side for card in seem.list_models()}
+    sides = {card.name: card.config().full_image_side for card in seem.list_models()}
     assert {name for name, side in sides.items() if side == 224} == {name for name in sides if "xdecoder" in name}
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seem.asking import Asked
-from seem.models.structures import Answers
+from seem.models.structures import QueryOutputs
 from seem.predictor import ObjectQueries, Predictor
 from seem.prompts import Point, Text
 from seem.tasks.find import competing, divide, everything_that_fits, with_rivals, words
@@ -77,12 +77,12 @@ def test_masks_that_are_nearly_the_same_are_one(masks, kept):
 def test_the_best_queries_of_each_object_are_taken_in_order():
     vectors = torch.arange(6.0)[None, :, None]  # two objects of three queries each
     scores = torch.tensor([[[0.1, 0.3, 0.2], [0.9, 0.1, 0.5]]])
-    one, two = (best(Answers(vectors, vectors * 2), scores, top) for top in (1, 2))
+    one, two = (best(QueryOutputs(vectors, vectors * 2), scores, top) for top in (1, 2))
     assert one.queries.tolist() == [[1, 0]]
     assert one.class_vectors.flatten().tolist() == [1.0, 3.0]
     assert two.queries.tolist() == [[1, 2, 0, 2]]
     assert two.mask_embeddings.flatten().tolist() == [2.0, 4.0, 6.0, 10.0]
-    assert best(Answers(vectors, vectors), scores, 9).queries.tolist() == [[1, 2, 0, 0, 2, 1]]
+    assert best(QueryOutputs(vectors, vectors), scores, 9).queries.tolist() == [[1, 2, 0, 0, 2, 1]]
 
 
 def test_words_choose_where_nothing_is_marked_as_meant():

@@ -24,15 +24,15 @@ import tiny_training as tiny
 from seem import zoo
 from seem.cli.main import main
 from seem.data.opening import open_dataset
-from seem.data.pack import PhotoBank
+from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
+from seem.finetuning import run as recipe
+from seem.finetuning.run import Plan, finetune
 from seem.models.build import build
-from seem.recipes import finetune as recipe
 from seem.recipes import seem as published
-from seem.recipes.finetune import Plan, finetune
-from seem.simulation.strokes import FAMILIAR, PUBLISHED, PolygonRule
+from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import course, room
 from seem.training.engine import TrainConfig
 from seem.training.pictures import round_values
@@ -55,7 +55,7 @@ def home(tmp_path_factory):
 def weights(home, monkeypatch):
     """Let nano be tiny; returns its weights."""
     known, file = tiny.use_tiny_nano(home)
-    monkeypatch.setattr(zoo, "KNOWN", known)
+    monkeypatch.setattr(zoo, "MODEL_CARDS", known)
     return file
 
 
@@ -72,7 +72,7 @@ def finished(home):
     """A run on six photos of bricks: its folder, what it said, its outcome, its request."""
     with pytest.MonkeyPatch.context() as patch:
         known, file = tiny.use_tiny_nano(home)
-        patch.setattr(zoo, "KNOWN", known)
+        patch.setattr(zoo, "MODEL_CARDS", known)
         request = tiny.request_for([tiny.bricks(home / "bricks")], home / "run", file)
         said: list[str] = []
         outcome = finetune(request, say=said.append)
@@ -190,7 +190,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     evens = []
 
     def regions(model, held):
-        evens.append(model.network.config.even_presence)
+        evens.append(model.network.config.presence_midpoint)
         return recipe.Regions(0.23, 71.0)
 
     monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
@@ -199,7 +199,7 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
     finetune(replace(request, out=out), resume=True, say=said.append)
     model = seem.load(out, device="cpu", precision="exact")
     kept = model.network.config
-    assert (kept.even_presence, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
+    assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
     assert evens == [0.07]  # scores of regions depend on it
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
@@ -416,7 +416,7 @@ def test_wrong_requests_are_refused(finished, weights, tmp_path, changes, words)
 
 
 def test_everything_frozen_is_refused(finished, weights, tmp_path):
-    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "meaning")
+    every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "text-map")
     with pytest.raises(ValueError, match="nothing is left to train"):
         finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every), say=lambda text: None)
 
@@ -558,9 +558,9 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path, weights, no_trial):
     ):  # fmt: skip
         assert words in said, words
     assert plan.sources[0].left_out == (9, 10)
-    material = recipe.gather(plan.sources, 0)
+    material = recipe.open_training_data(plan.sources, 0)
     kept = [record for each in (*(w.dataset for w in material.train), *material.held)
-            for photo in each.photos for record in each.objects[photo.id]]  # fmt: skip
+            for photo in each.images for record in each.objects[photo.id]]  # fmt: skip
     assert all(record.area > 0 and np.isfinite(record.box).all() for record in kept)
     assert not {101, 104, 105, 106, 107} & {record.id for record in kept}
 
@@ -570,11 +570,13 @@ def test_where_an_object_is_left_out_no_class_is_said_to_be_absent(tmp_path):
         document["categories"].append({"id": 2, "name": "cat"})
         document["annotations"].append({**document["annotations"][0], "id": 9, "category_id": 2, "segmentation": []})
 
-    material = recipe.gather([recipe.survey(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0)
+    material = recipe.open_training_data(
+        [recipe.inspect_source(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0
+    )
     told = {
         photo.id: each.complete_names(photo)
         for each in (material.train[0].dataset, *material.held)
-        for photo in each.photos
+        for photo in each.images
     }
     assert told == {1: {"brick"}, **{key: {"brick", "cat"} for key in (2, 3, 4)}}
 
@@ -594,7 +596,7 @@ def test_a_part_of_its_own_is_what_a_run_is_judged_on(tmp_path, weights, no_tria
 def test_a_single_photo_is_judged_on_itself(tmp_path, weights, no_trial):
     plan, said = planned([tiny.bricks(tmp_path / "one", count=1)], tmp_path / "run", weights)
     assert "the same photos, there are no others" in said
-    assert recipe.gather(plan.sources, 0).same
+    assert recipe.open_training_data(plan.sources, 0).same
 
 
 def test_masks_without_a_class_are_enough(tmp_path, weights, no_trial):
@@ -631,12 +633,12 @@ def test_shards_are_learnt_from(tmp_path, weights, no_trial):
     write_shards(whole, tmp_path / "shards")
     plan, said = planned([f"shards:{tmp_path}/shards"], tmp_path / "run", weights)
     assert "To learn from: 5 photos, 1 class (brick)" in said
-    bank = recipe.bank_of(recipe.gather(plan.sources, 0), 64, tmp_path / "run")
+    bank = recipe.bank_of(recipe.open_training_data(plan.sources, 0), 64, tmp_path / "run")
     assert bank.by_name == {"brick": (0, 1, 2, 3, 4)}
 
 
 def test_photos_that_the_disk_has_no_room_for_are_read_when_they_are_drawn(tmp_path, monkeypatch):
-    material = recipe.gather([recipe.survey(str(tiny.bricks(tmp_path / "bricks")))[0]], 0)
+    material = recipe.open_training_data([recipe.inspect_source(str(tiny.bricks(tmp_path / "bricks")))[0]], 0)
     samples = []
     for place, share in (("kept", 0.5), ("drawn", 0.0)):
         (tmp_path / place).mkdir()
@@ -672,15 +674,15 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch,
     assert (plan.config.learning_rate, plan.size) == (1e-4, 1024)
     network = recipe.opened(str(weights), False, 0).network
     drawn = [
-        recipe.course_of(network, PhotoBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
+        recipe.course_of(network, ImageBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
     ]
-    assert drawn == [PUBLISHED, replace(FAMILIAR, polygons=PolygonRule.CURVE)]  # as the network reads them
+    assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
 
 
 def test_nano_is_taught_the_polygons_that_it_is_asked():
-    asked = recipe.course_of(tiny_network("nano"), PhotoBank([]), 64, 2, 0, 0, as_published=False).mix.habits
-    assert asked == FAMILIAR
-    assert asked.polygons is PolygonRule.FILLED
+    asked = recipe.course_of(tiny_network("nano"), ImageBank([]), 64, 2, 0, 0, as_published=False).mix.habits
+    assert asked == DEFAULT_STROKES
+    assert asked.polygon_rule == "filled"
 
 
 @pytest.mark.parametrize(
@@ -694,7 +696,7 @@ def test_nano_is_taught_the_polygons_that_it_is_asked():
 )
 def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, size):
     with torch.device("meta"):
-        network = build(zoo.KNOWN[model].config())
+        network = build(zoo.MODEL_CARDS[model].config())
     assert recipe.usual_size(network, as_published=as_published) == size
     recipe.check_size(size, network)
     if model == "seem-samvit-b-v1":
@@ -705,7 +707,7 @@ def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, siz
 def test_a_mixture_keeps_its_weights(tmp_path, weights, no_trial):
     one, two = tiny.bricks(tmp_path / "one"), tiny.coco_bricks(tmp_path / "two")
     plan, _ = planned([f"{one}*2", two], tmp_path / "run", weights)
-    assert [each.weight for each in recipe.gather(plan.sources, 0).train] == [2.0, 1.0]
+    assert [each.weight for each in recipe.open_training_data(plan.sources, 0).train] == [2.0, 1.0]
 
 
 @pytest.mark.parametrize("count", [0, 3])
@@ -721,7 +723,7 @@ def test_data_without_a_mask_are_refused(tmp_path, weights, no_trial, count):
 def test_held_out_photos_depend_on_the_seed_alone(tmp_path):
     folder = tiny.bricks(tmp_path / "many", count=20)
     source, _ = recipe.survey(str(folder))
-    held = [[photo.id for photo in recipe.gather([source], seed).held[0].photos] for seed in (0, 0, 1)]
+    held = [[photo.id for photo in recipe.gather([source], seed).held[0].images] for seed in (0, 0, 1)]
     assert len(held[0]) == 2
     assert held[0] == held[1] != held[2]
 
@@ -731,8 +733,8 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
 
     loaded = open_network(weights)
     before = {name: tensor.clone() for name, tensor in loaded.network.state_dict().items()}
-    source, _ = recipe.survey(str(tiny.bricks(tmp_path / "bricks")))
-    bank = recipe.bank_of(recipe.gather([source], 0), 64, tmp_path)
+    source, _ = recipe.inspect_source(str(tiny.bricks(tmp_path / "bricks")))
+    bank = recipe.bank_of(recipe.open_training_data([source], 0), 64, tmp_path)
     loaded.network.train()
     trial = recipe.try_out(
         loaded.network, course.Course(bank, 64, 2, 0), course.loss_for(loaded.network, loaded.tokenizer()), 4
@@ -754,7 +756,7 @@ def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights,
 
     monkeypatch.setattr(recipe, "one_step", measured)
     network = recipe.open_network(str(weights)).network
-    trial = recipe.try_out(network, course.Course(PhotoBank([]), 64, 2, 0), lambda model, asked: None, 2)
+    trial = recipe.try_out(network, course.Course(ImageBank([]), 64, 2, 0), lambda model, asked: None, 2)
     assert (trial.arithmetic, trial.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 

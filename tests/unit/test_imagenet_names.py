@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
+from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
 from seem.data.transforms import Augmentation, TrainingSampler
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes import salient_names as naming
@@ -93,13 +93,13 @@ def test_names_are_read_as_they_were_written(tmp_path):
 
 
 def photo_of_a_square():
-    category = Category(1, "salient", "", True)
+    category = CategoryRecord(1, "salient", "", True)
     record = ObjectRecord(
         5, 1, category, "", (48, 64), (6.0, 8.0, 26.0, 28.0), 1, False, "", ("square",), "template", None
     )
     entry = BankedObject(record, (6, 8, 26, 28), np.full((20, 20), 255, np.uint8), 400.0)
-    photo = PhotoRecord(1, "duts", Path("x.jpg"), (48, 64), "train", "salient", "duts", "", (), None, None, "", None)
-    return BankedPhoto(photo, np.full((48, 64, 3), 40, np.uint8), (entry,), (), frozenset())
+    photo = ImageRecord(1, "duts", Path("x.jpg"), (48, 64), "train", "salient", "duts", "", (), None, None, "", None)
+    return BankedImage(photo, np.full((48, 64, 3), 40, np.uint8), (entry,), (), frozenset())
 
 
 def classes(dim=16):
@@ -126,12 +126,12 @@ def test_the_loss_is_small_where_the_mask_says_its_class_and_large_where_it_does
 
 def test_photos_without_such_names_cost_nothing():
     text_map = torch.ones(1, 16, 8, 8, requires_grad=True)
-    sample = next(iter(TrainingSampler(PhotoBank([photo_of_a_square()]), size=32)))
+    sample = next(iter(TrainingSampler(ImageBank([photo_of_a_square()]), size=32)))
     assert imagenet_terms(tiny_network("nano"), text_map, [sample], classes()).item() == 0.0
 
 
 def test_objects_of_the_bank_get_their_names_as_phrases():
-    bank = with_names(PhotoBank([photo_of_a_square()]), {("duts", 5): "harp", ("duts", 6): "pelican"})
+    bank = with_names(ImageBank([photo_of_a_square()]), {("duts", 5): "harp", ("duts", 6): "pelican"})
     assert bank[0].objects[0].record.phrases == ("square", "harp")
     sample = TrainingSampler(bank, size=32, augmentation=Augmentation.none())[0]
     text_map = torch.ones(1, 16, 8, 8, requires_grad=True)

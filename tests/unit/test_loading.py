@@ -25,7 +25,7 @@ from tiny import CONFIGS, picture, tiny_model, tiny_network
 def tiny_zoo(monkeypatch):
     """Let the names stand for tiny networks."""
     for name, config in CONFIGS.items():
-        monkeypatch.setitem(zoo.KNOWN, name, replace(zoo.KNOWN[name], config=config))
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ def tuned(weights):
 
 
 def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_others(tuned):
-    model = tuned(class_names='["brick", "wall"]', class_stuff='["wall"]', even_presence="0.3")
+    model = tuned(class_names='["brick", "wall"]', class_stuff='["wall"]', **{"even_presence": "0.3"})
     own = seem.Vocabulary.of(["brick", "wall"], stuff=["wall"])
     assert model.classes == model.vocabulary() == own
     assert model.vocabulary(["dog"]) == seem.Vocabulary.of(["dog"])
-    assert model.network.config.even_presence == 0.3
+    assert model.network.config.presence_midpoint == 0.3
     assert model.network.config.instance_threshold == loading.USUAL_REGION
     photo = model.encode(picture(53, 37))
     assert set(photo.semantic().labels) <= {"brick", "wall"}
@@ -132,10 +132,10 @@ def test_classes_of_a_tuned_model_exclude_each_other(tuned):
     ids=["nothing told", "none", "damaged", "twice the same", "no names"],
 )
 def test_a_model_whose_classes_are_not_told_takes_those_of_coco(tuned, metadata):
-    model = tuned(**metadata, even_presence="0.3")
+    model = tuned(**metadata, **{"even_presence": "0.3"})
     assert model.classes is None
     assert len(model.vocabulary()) == 133
-    assert model.network.config.even_presence == CONFIGS["nano"]().even_presence
+    assert model.network.config.presence_midpoint == CONFIGS["nano"]().presence_midpoint
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,8 @@ def test_a_tuned_model_says_what_it_has_learnt_from(tuned, made_by, parts):
 
 @pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])
 def test_a_threshold_that_cannot_be_meant_is_the_usual_one(tuned, even):
-    assert tuned(class_names='["brick"]', even_presence=even).network.config.even_presence == loading.USUAL_EVEN
+    model = tuned(class_names='["brick"]', **{"even_presence": even})
+    assert model.network.config.presence_midpoint == loading.USUAL_EVEN
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "gone.pt", "folder/gone.safetensors"])
@@ -220,7 +221,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 def test_weights_of_another_size_are_refused(weights, monkeypatch):
     large = CONFIGS["nano"]()
     large = replace(large, decoder=replace(large.decoder, num_queries=13))
-    monkeypatch.setitem(zoo.KNOWN, "nano", replace(zoo.KNOWN["nano"], config=lambda: large))
+    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=lambda: large))
     assert refused(weights).endswith(
         "is no nano checkpoint: it has misshapen decoder.query_features, decoder.query_positions."
     )
@@ -307,7 +308,7 @@ def test_a_published_model_is_fetched_and_answers(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loading, "fetch", fetch)
     model = seem.load("seem-focal-t-v1", device="cpu", precision="exact")
-    assert fetched == [zoo.KNOWN["seem-focal-t-v1"].file, CLIP_VOCABULARY]
+    assert fetched == [zoo.MODEL_CARDS["seem-focal-t-v1"].file, CLIP_VOCABULARY]
     assert (model.name, model.sha256) == ("seem-focal-t-v1", sha256_of(checkpoint))
     click = seem.Point(4, 2)
     expected = tiny_model("seem-focal-t-v1").encode(picture(53, 37)).segment(click)
@@ -326,8 +327,8 @@ def test_a_published_file_of_another_architecture_is_refused(tmp_path, monkeypat
 
 
 def test_a_model_that_was_never_released_says_so(monkeypatch):
-    card = replace(zoo.KNOWN["seem-davit-d3-v1"], config=CONFIGS["seem-focal-t-v1"])
-    monkeypatch.setitem(zoo.KNOWN, card.name, card)
+    card = replace(zoo.MODEL_CARDS["seem-davit-d3-v1"], config=CONFIGS["seem-focal-t-v1"])
+    monkeypatch.setitem(zoo.MODEL_CARDS, card.name, card)
     message = refused(card.name)
     assert "The weights of seem-davit-d3-v1 were never released; load your own checkpoint by its path" in message
     assert "--model seem-davit-d3-v1" in message

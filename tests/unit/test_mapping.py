@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seem.checkpoints.mapping import KNOWN_EXTRAS, from_official, pairs, to_official
+from seem.checkpoints.mapping import KNOWN_EXTRAS, from_official, key_mappings, to_official
 
 PREDICTOR = "sem_seg_head.predictor."
 ATTENTION = f"{PREDICTOR}transformer_cross_attention_layers.7.multihead_attn"
@@ -58,7 +58,7 @@ def test_there_and_back_is_exact():
     ],
 )
 def test_numbers_stay_with_their_layer(ours, theirs):
-    (row,) = pairs([ours])
+    (row,) = key_mappings([ours])
     assert row.ours == (ours,)
     assert row.official.endswith(theirs)
 
@@ -114,4 +114,4 @@ def test_long_lists_are_cut():
 
 def test_a_tensor_of_ours_without_an_official_name_is_our_mistake():
     with pytest.raises(KeyError, match=r"mask_refiner\.fine"):
-        pairs([*OURS, "mask_refiner.fine.weight"])
+        key_mappings([*OURS, "mask_refiner.fine.weight"])

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from seem.config import MaskRefinerConfig, TextMapConfig
-from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, Meaning, compare, fit, nearness, prompt_maps, shown
-from seem.models.ops.masks import dot
-from seem.models.structures import ImageBatch, Question, VisualPrompts
+from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, prompt_maps, proximity_maps
+from seem.models.ops.masks import dot, resize
+from seem.models.structures import DecoderQuery, ImageBatch, VisualPrompts
+from seem.models.text_embedding_head import TextEmbeddingHead, pooled_text_vectors, text_similarity_maps
 from tiny import tiny_network
 
 
@@ -36,20 +37,20 @@ def nothing(*shape):
 def test_nearness_is_one_on_a_mark_and_falls_in_steps(distance, near):
     marks = torch.zeros(1, 1, 61, 61)
     marks[0, 0, 30, 30] = 1.0
-    answer = nearness(marks)[0, 0]
+    answer = proximity_maps(marks)[0, 0]
     for dy, dx in ((0, 1), (1, 0), (-1, 0), (0, -1), (1, 1), (-1, 1)):
         assert answer[30 + dy * distance, 30 + dx * distance].item() == pytest.approx(near)
 
 
 def test_nothing_is_near_where_nothing_is_marked():
-    assert not nearness(torch.zeros(2, 3, 7, 9)).any()
+    assert not proximity_maps(torch.zeros(2, 3, 7, 9)).any()
 
 
 def test_the_nearest_of_several_marks_counts():
     marks = torch.zeros(1, 1, 1, 40)
     marks[..., 0] = marks[..., 6] = 1.0
-    assert nearness(marks)[0, 0, 0, 3].item() == pytest.approx(0.6)
-    assert nearness(marks)[0, 0, 0, 5].item() == pytest.approx(0.8)
+    assert proximity_maps(marks)[0, 0, 0, 3].item() == pytest.approx(0.6)
+    assert proximity_maps(marks)[0, 0, 0, 5].item() == pytest.approx(0.8)
 
 
 def test_a_single_marked_pixel_is_one_cell_of_the_map():
@@ -112,7 +113,7 @@ PYRAMID = (noise(2, 2, 16, 24), noise(2, 4, 8, 12), noise(2, 5, 4, 6), noise(2, 
 def meaning():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Meaning((2, 4, 5, 7), 6, TextMapConfig(hidden=3, fine=4))
+        return TextEmbeddingHead((2, 4, 5, 7), 6, TextMapConfig(hidden=3, fine=4))
 
 
 def test_every_place_has_one_direction_of_the_text_space():
@@ -135,7 +136,7 @@ def test_what_is_fine_begins_unheard_and_is_then_heard_in_its_place():
 def test_places_are_compared_by_cosine_and_silence_is_nothing():
     places = torch.tensor([[[[1.0, 0.0, 0.6]], [[0.0, 1.0, 0.8]]]])
     vectors = torch.tensor([[[3.0, 0.0], [0.0, 0.0]]])
-    assert compare(places, vectors)[0, :, 0].tolist() == [[1.0, 0.0, pytest.approx(0.6)], [0.0, 0.0, 0.0]]
+    assert text_similarity_maps(places, vectors)[0, :, 0].tolist() == [[1.0, 0.0, pytest.approx(0.6)], [0.0, 0.0, 0.0]]
 
 
 def test_a_region_means_what_its_places_mean():
@@ -144,7 +145,7 @@ def test_a_region_means_what_its_places_mean():
     regions = torch.zeros(1, 3, 4, 4)
     regions[0, 0, :2] = 1.0
     regions[0, 1, :] = 1.0
-    assert shown(places, regions)[0].tolist() == [[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]
+    assert pooled_text_vectors(places, regions)[0].tolist() == [[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]]
 
 
 def test_maps_follow_the_precision_of_the_coarse_mask():
@@ -172,7 +173,9 @@ def test_every_canvas_of_whole_thirty_twos_fits(hw):
     marks[..., :3, :3] = True
     prompts = VisualPrompts(marks, ~marks)
     tokens = network.encode_prompts(prompts, image)
-    output = network.decode(image, Question(visual=tokens, num_objects=1), frozenset({network.decoder.policy.visual}))
+    output = network.decode(
+        image, DecoderQuery(visual=tokens, num_objects=1), frozenset({network.decoder.policy.visual})
+    )
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     maps = prompt_maps(prompts, coarse, None)
     assert maps.shape[-2:] == (hw[0] // 4, hw[1] // 4)
@@ -192,8 +195,8 @@ def test_canvases_that_strides_do_not_divide_fit_too(canvas):
 
 def test_final_masks_fit_the_next_round():
     final = torch.tensor([[[[1.0, 3.0, 0.0, 0.0], [5.0, 7.0, 0.0, 8.0]]]])
-    assert fit(final, (1, 2)).tolist() == [[[[4.0, 2.0]]]]
-    assert fit(final, (2, 4)) is final
+    assert resize(final, (1, 2)).tolist() == [[[[4.0, 2.0]]]]
+    assert torch.equal(resize(final, (2, 4)), final)
 
 
 def test_photos_and_objects_do_not_influence_each_other():

@@ -25,9 +25,9 @@ from seem.evaluation.metrics.retrieval import Retrieval
 from seem.evaluation.metrics.robustness import RobustnessScores
 from seem.evaluation.metrics.semantic import SemanticIou
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
-from seem.evaluation.report import Entry, Machine, ModelCard, Report
+from seem.evaluation.report import Entry, EvaluationReport, Machine, ModelCard
 from seem.evaluation.selection import Selection
-from seem.simulation.strokes import Kind
+from seem.simulation.strokes import PromptKind
 
 HW = (12, 15)
 CATEGORIES = {1: True, 2: True, 3: False}
@@ -63,7 +63,7 @@ METRICS = {
     "overlap": (OverlapScores, lambda rng, k: (overlap(rng),)),
     "referring": (lambda: OverlapScores(IouRule.OFFICIAL), lambda rng, k: (overlap(rng),)),
     "composition": (CompositionScores, lambda rng, k: (overlap(rng), overlap(rng), overlap(rng))),
-    "prompt kinds": (PromptKindScores, lambda rng, k: (list(Kind)[rng.integers(5)], overlap(rng))),
+    "prompt kinds": (PromptKindScores, lambda rng, k: (list(PromptKind)[rng.integers(5)], overlap(rng))),
     "robustness": (
         lambda: RobustnessScores(["turned", "dimmed"]),
         lambda rng, k: (float(rng.random()), {"turned": float(rng.random()), "dimmed": float(rng.random())}),
@@ -158,7 +158,7 @@ def test_its_result_goes_into_the_report(metric, places):
     scores = metric(places).compute()
     selection = Selection("boxes", "val", 2, CASES, "0")
     card = ModelCard("m", None, 0, 1, 1, "float32", "cpu")
-    report = Report(card, Machine.here(1), {}, [Entry("p", "model", selection, scores, {})], 1.0, {})
+    report = EvaluationReport(card, Machine.here(1), {}, [Entry("p", "model", selection, scores, {})], 1.0, {})
     (entry,) = json.loads(report.to_json())["entries"]
     assert set(entry["scores"]) == {column.name for column in fields(scores)}
     assert summary(scores)

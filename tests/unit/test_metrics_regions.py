@@ -14,7 +14,7 @@ from seem.evaluation.metrics.clicks import NOC_MAXIMA, NOC_THRESHOLDS, ClickScor
 from seem.evaluation.metrics.composition import CompositionScores
 from seem.evaluation.metrics.overlap import PRECISION_AT, IouRule, Overlap, OverlapScores
 from seem.evaluation.metrics.prompt_kinds import PromptKindScores
-from seem.simulation.strokes import Kind
+from seem.simulation.strokes import PromptKind
 
 SOME = settings(deadline=None, max_examples=40)
 OVERLAPS = st.integers(0, 60).flatmap(lambda either: st.builds(Overlap, st.integers(0, either), st.just(either)))
@@ -95,9 +95,9 @@ def test_nothing_composed_has_no_mean():
 
 def test_kinds_are_kept_apart():
     scores = PromptKindScores()
-    scores.update(Kind.BOX, Overlap(1, 2))
-    scores.update(Kind.BOX, Overlap(2, 2))
-    scores.update(Kind.POINT, Overlap(0, 2))
+    scores.update(PromptKind.BOX, Overlap(1, 2))
+    scores.update(PromptKind.BOX, Overlap(2, 2))
+    scores.update(PromptKind.POINT, Overlap(0, 2))
     assert scores.compute().one_iou == {"point": 0, "box": 75}
 
 

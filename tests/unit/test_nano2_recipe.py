@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from seem import config
 from seem.checkpoints.safe import read_tensors, write_tensors
-from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
+from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
 from seem.loading import open_file
 from seem.models.backbones.efficientnet_lite import ConvUnit
 from seem.models.build import build
@@ -46,26 +46,26 @@ def photo_of_a_square(number, box, set_name):
     image = np.full((48, 64, 3), 40, np.uint8)
     x0, y0, x1, y1 = box
     image[y0:y1, x0:x1] = 220
-    category = Category(1, "square", "square", True)
+    category = CategoryRecord(1, "square", "square", True)
     corners = (float(x0), float(y0), float(x1), float(y1))
     record = ObjectRecord(number, number, category, "", (48, 64), corners, 1, False, "", (), "template", None)
     shape = np.full((y1 - y0, x1 - x0), 255, np.uint8)
     entry = BankedObject(record, box, shape, float(shape.size))
-    photo = PhotoRecord(
+    photo = ImageRecord(
         number, set_name, Path("x.jpg"), (48, 64), "train", "instances", set_name, "", (), None, None, "", None
     )
-    return BankedPhoto(photo, image, (entry,), (), frozenset({"square", "kite"}))
+    return BankedImage(photo, image, (entry,), (), frozenset({"square", "kite"}))
 
 
 @pytest.fixture
 def tiny_run(monkeypatch, tmp_path):
     """Run two short legs of a tiny network; return how to, and the file of words."""
     photos = [photo_of_a_square(2, (6, 8, 26, 28), "coco_full"), photo_of_a_square(3, (20, 10, 44, 40), "duts")]
-    bank = PhotoBank(photos, None, "ab" * 32)
+    bank = ImageBank(photos, None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano2", tiny_nano2)
     monkeypatch.setattr(recipe, "load_published", lambda backbone, config, head: None)
     monkeypatch.setattr(recipe, "salient_names", lambda data, file: {("duts", 3): "harp"})
-    monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
+    monkeypatch.setattr(ImageBank, "load", lambda root, *, cache: bank)
     monkeypatch.setattr(recipe.ImageNetHead, "__init__", small_head)
     words = tmp_path / "words.safetensors"
     with torch.random.fork_rng():
@@ -148,7 +148,7 @@ def test_the_text_map_widens_as_the_classifier_does(monkeypatch):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = recipe.from_published(tiny_nano2())
-    assert network.meaning.widen.weight.shape == (12, 16, 1, 1)
+    assert network.text_embedding_head.widen.weight.shape == (12, 16, 1, 1)
     assert network.config.backbone.has_norm
 
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from seem.data.transforms import PAD_RGB, Sample
-from seem.models.decoder.decoder import ImageMemory
-from seem.models.mask_refiner import RefinedMasks, shown
+from seem.data.transforms import PAD_RGB, TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
+from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Answers, DecoderOutput, ImageBatch, PixelFeatures, VisualPrompts
+from seem.models.structures import DecoderOutput, ImageBatch, PixelFeatures, QueryOutputs, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
+from seem.models.text_embedding_head import pooled_text_vectors
 from seem.training import nano as nano_training
 from seem.training.nano import (
     BACKGROUND,
@@ -66,7 +67,7 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
     image[:, :48] = 30
     for i, shape in enumerate(masks):
         image[i % 3, shape] = 240
-    return Sample(
+    return TrainingSample(
         image=image,
         valid_hw=(48, 64),
         masks=masks,
@@ -79,7 +80,7 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
         present_names=frozenset(names),
         captions=(),
         set_name="drawn",
-        photo_id=1,
+        image_id=1,
         object_ids=tuple(range(len(boxes))),
     )
 
@@ -135,7 +136,9 @@ def test_gradients_reach_every_parameter():
     }
     # and the map of meaning without a correction
     waiting |= {
-        f"meaning.{layer}.{kind}" for layer in ("read_fine", "to_fine", "mix_fine") for kind in ("weight", "bias")
+        f"text_embedding_head.{layer}.{kind}"
+        for layer in ("read_fine", "to_fine", "mix_fine")
+        for kind in ("weight", "bias")
     }
     assert without_gradient(network) == waiting
     step_down(network, 0.003)
@@ -326,7 +329,7 @@ LITERAL = Literal()
 
 def answers_of(rows):
     vectors = torch.tensor([rows], dtype=torch.float32)
-    return Answers(vectors, torch.zeros(1, len(rows), 1))
+    return QueryOutputs(vectors, torch.zeros(1, len(rows), 1))
 
 
 NAMES = Names({"disc": 0, "kite": 1, "square": 2, BACKGROUND: 3}, torch.eye(4))
@@ -429,7 +432,7 @@ def test_photos_may_be_asked_for_names_alone():
     loss = naming_loss(network, samples, BOOK, ONE_ROUND, np.random.default_rng(0))
     assert loss > 0
     loss.backward()
-    assert learning_in(network) == {"backbone", "text", "meaning"}
+    assert learning_in(network) == {"backbone", "text", "text_embedding_head"}
 
 
 def test_photos_may_be_asked_by_words_alone():
@@ -444,7 +447,14 @@ def test_photos_may_be_asked_by_words_alone():
     )
     assert both > names
     both.backward()
-    assert learning_in(network) >= {"backbone", "pixel_decoder", "text", "decoder", "meaning", "mask_refiner"}
+    assert learning_in(network) >= {
+        "backbone",
+        "pixel_decoder",
+        "text",
+        "decoder",
+        "text_embedding_head",
+        "mask_refiner",
+    }
 
 
 def test_photos_without_complete_names_say_nothing_about_places():
@@ -466,7 +476,9 @@ def test_a_reference_is_read_in_the_partner_photo():
         regions = VisualPrompts(batch.reference[:1], torch.zeros_like(batch.reference[:1]))
         expected = NETWORK.encode_prompts(regions, alone)
     assert torch.allclose(meant.reference.levels[0][:1], expected.levels[0], atol=1e-4)
-    assert torch.allclose(meant.vectors[0], shown(alone.meaning, batch.reference[:1].float())[0], atol=1e-4)
+    assert torch.allclose(
+        meant.vectors[0], pooled_text_vectors(alone.text_map, batch.reference[:1].float())[0], atol=1e-4
+    )
     assert asked_about(batch).all()
 
 
@@ -489,8 +501,8 @@ def test_photos_without_complete_names_say_nothing_about_all_objects():
 
 def object_loss(vectors, masks, sample):
     """Charge object queries with given class logits and mask logits (at stride 4)."""
-    output = DecoderOutput(object=Answers(vectors[None], torch.eye(len(masks))[None]))
-    image = ImageMemory(PixelFeatures(masks[None], ()), (), ())
+    output = DecoderOutput(object=QueryOutputs(vectors[None], torch.eye(len(masks))[None]))
+    image = ImageEncoding(PixelFeatures(masks[None], ()), (), ())
     batch = batch_of(sample, count=1)
     return object_terms(LITERAL, image, output, batch, NAMES, ONE_ROUND, np.random.default_rng(0)).item()
 

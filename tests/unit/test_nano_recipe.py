@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from seem.checkpoints.safe import sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
+from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
 from seem.data.transforms import TrainingSampler
 from seem.errors import SeemError
 from seem.loading import open_file
@@ -32,15 +32,15 @@ def banked_photo(number, boxes, set_name="coco_full"):
     objects = []
     for i, (x0, y0, x1, y1) in enumerate(boxes):
         image[y0:y1, x0:x1] = 220
-        category = Category(1, "square", "square", True)
+        category = CategoryRecord(1, "square", "square", True)
         box = (float(x0), float(y0), float(x1), float(y1))
         record = ObjectRecord(i, number, category, "", (48, 64), box, 1, False, "", (), "template", None)
         shape = np.full((y1 - y0, x1 - x0), 255, np.uint8)
         objects.append(BankedObject(record, (x0, y0, x1, y1), shape, float(shape.size)))
-    record = PhotoRecord(
+    record = ImageRecord(
         number, set_name, Path("x.jpg"), (48, 64), "train", "instances", set_name, "", (), None, None, "", None
     )
-    return BankedPhoto(record, image, tuple(objects), (), frozenset({"square", "kite"}))
+    return BankedImage(record, image, tuple(objects), (), frozenset({"square", "kite"}))
 
 
 CONFIG = TrainConfig(steps=2, batch=2, log_every=1, warmup=1, optimizer="muon")
@@ -74,7 +74,7 @@ def test_no_two_steps_show_the_same_named_photo():
 
 
 def test_a_photo_without_objects_is_passed_over():
-    sampler = TrainingSampler(PhotoBank([EMPTY, TWO]), size=32)
+    sampler = TrainingSampler(ImageBank([EMPTY, TWO]), size=32)
     empty = next(i for i in range(50) if not len(sampler[i].masks))
     full = next(i for i in range(50) if len(sampler[i].masks))
     assert len(with_objects(sampler, empty).masks)
@@ -85,7 +85,7 @@ def test_a_photo_without_objects_is_passed_over():
 
 def test_a_bank_without_objects_is_reported():
     with pytest.raises(SeemError, match="20 photos in a row showed no object at 32 x 32 pixels"):
-        with_objects(TrainingSampler(PhotoBank([EMPTY]), size=32), 7)
+        with_objects(TrainingSampler(ImageBank([EMPTY]), size=32), 7)
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
@@ -112,12 +112,12 @@ def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
 @pytest.fixture
 def tiny_run(monkeypatch):
     """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
-    bank = PhotoBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
+    bank = ImageBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano", tiny_nano)
     for stages in ("FROM_NOTHING", "FROM_WEIGHTS"):
         monkeypatch.setattr(recipe, stages, (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32)))
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
-    monkeypatch.setattr(PhotoBank, "load", lambda root, *, cache: bank)
+    monkeypatch.setattr(ImageBank, "load", lambda root, *, cache: bank)
 
     def start(out, weights=None, data=Path("nowhere"), **changes):
         with torch.random.fork_rng():
@@ -188,12 +188,12 @@ def test_a_run_goes_on_only_with_its_photos_and_stages(tmp_path, tiny_run, what,
 def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_run, monkeypatch):
     class Packs:
         def __init__(self, path):
-            self.photos = [path.name] if path.name == "coco_full" else []
+            self.images = [path.name] if path.name == "coco_full" else []
 
     asked = []
 
     def score(model, held, most):
-        asked.append(([pack.photos for pack in held], most, model.network.training))
+        asked.append(([pack.images for pack in held], most, model.network.training))
         return Scores(4, click=10.0 * len(asked), names=None)
 
     for name in ("coco_full", "duts"):
@@ -249,7 +249,11 @@ def test_another_seed_makes_other_weights(tmp_path, tiny_run):
 
 def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
     earlier = build(tiny_nano()).requires_grad_(False)
-    narrow = {key: tensor.clone() for key, tensor in earlier.state_dict().items() if not key.startswith("meaning.")}
+    narrow = {
+        key: tensor.clone()
+        for key, tensor in earlier.state_dict().items()
+        if not key.startswith("text_embedding_head.")
+    }
     narrow["mask_refiner.from_maps.weight"] = narrow["mask_refiner.from_maps.weight"][:, :6]
     write_tensors(tmp_path / "early.safetensors", narrow)
     network = build(tiny_nano())
@@ -266,7 +270,7 @@ def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
 
 def test_every_second_photo_shows_something_of_the_one_before():
     kites = banked_photo(4, ((8, 8, 30, 30),))
-    sampler = TrainingSampler(PhotoBank([TWO, kites, EMPTY]), size=32)
+    sampler = TrainingSampler(ImageBank([TWO, kites, EMPTY]), size=32)
     first, partner, third, _ = draw_pairs(sampler, 10, 4)
     assert set(first.names) & set(partner.names)
     assert np.array_equal(draw_pairs(sampler, 10, 4)[2].image, third.image)
@@ -274,7 +278,7 @@ def test_every_second_photo_shows_something_of_the_one_before():
 
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 1.0)
-    sampler = TrainingSampler(PhotoBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
+    sampler = TrainingSampler(ImageBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
     plain, joined = draw_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
     grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
     assert sum(grown) >= 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from colours import ColourModel, make_pack
-from seem.evaluation.plan import Task
+from seem.evaluation.plan import EvaluationTask
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "nano_scores.py"
 
@@ -39,7 +39,7 @@ def played(command, run, place):
 
 
 def test_what_is_there_stays_until_something_changes(command, place):
-    run = command.Run("clicks", "coco_full", (Task.CLICKS,), 1, objects=(3, 1), clicks=2)
+    run = command.Run("clicks", "coco_full", (EvaluationTask.CLICKS,), 1, objects=(3, 1), clicks=2)
     assert "processor time" in played(command, run, place)
     report = (place / "out" / "clicks.json").read_bytes()
     assert played(command, run, place) == "is there already"
@@ -51,7 +51,7 @@ def test_what_is_there_stays_until_something_changes(command, place):
 
 
 def test_other_data_and_other_weights_are_scored_anew(command, place, monkeypatch):
-    run = command.Run("clicks", "coco_full", (Task.CLICKS,), 1, (3, 1), None, 2, "disc")
+    run = command.Run("clicks", "coco_full", (EvaluationTask.CLICKS,), 1, (3, 1), None, 2, "disc")
     played(command, run, place)
 
     class Other(ColourModel):
@@ -66,7 +66,7 @@ def test_other_data_and_other_weights_are_scored_anew(command, place, monkeypatc
 
 def test_all_reports_end_in_one_page(command, place, monkeypatch, capsys):
     runs = (
-        command.Run("clicks", "coco_full", (Task.CLICKS,), 1, (3, 1), None, 2, "disc"),
+        command.Run("clicks", "coco_full", (EvaluationTask.CLICKS,), 1, (3, 1), None, 2, "disc"),
         command.Run("every", "coco_full", None, 1, clicks=2),
     )
     monkeypatch.setattr(command, "RUNS", runs)
@@ -84,7 +84,7 @@ def test_all_reports_end_in_one_page(command, place, monkeypatch, capsys):
 
 
 def test_model_and_baselines_answer_in_one_run_on_every_main_set(command):
-    beside = {run.data for run in command.RUNS if run.baselines == "all" and Task.CLICKS in run.tasks}
+    beside = {run.data for run in command.RUNS if run.baselines == "all" and EvaluationTask.CLICKS in run.tasks}
     assert beside == {"coco_full", "open_mix", "duts", "voc_general", "voc_animals"}
     for run in command.RUNS:
         assert run.clicks == (10 if run.baselines == "all" else 20)
@@ -96,7 +96,7 @@ def test_model_and_baselines_answer_in_one_run_on_every_main_set(command):
 
 
 def test_a_table_is_of_these_weights_alone(command, place, monkeypatch):
-    runs = tuple(command.Run(name, "coco_full", (Task.PROMPTS,), 1) for name in ("old", "new"))
+    runs = tuple(command.Run(name, "coco_full", (EvaluationTask.PROMPTS,), 1) for name in ("old", "new"))
     monkeypatch.setattr(command, "RUNS", runs)
     monkeypatch.setattr(command, "EVERY_SET", ())
 

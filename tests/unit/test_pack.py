@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from seem.data.dataset import objects_asked
-from seem.data.pack import Pack, PackError, PhotoBank, validation_objects
+from seem.data.dataset import promptable_objects
+from seem.data.pack import ImageBank, Pack, PackError, validation_objects
 
 
 def rectangle(hw, x0, y0, x1, y1):
@@ -74,7 +74,7 @@ def write_set(root: Path, name: str = "coco_full", **labelled) -> Path:
 def test_records_hold_what_the_file_says(tmp_path):
     pack = Pack.open(write_set(tmp_path), "train")
     assert [photo.id for photo in pack] == [1, 2]
-    photo = pack.photos[0]
+    photo = pack.images[0]
     assert (photo.hw, photo.labelled, photo.source, photo.captions) == (
         (20, 30),
         "instances",
@@ -92,7 +92,7 @@ def test_records_hold_what_the_file_says(tmp_path):
     assert (grass.category.text, grass.category.is_thing) == ("grass", False)
     assert crowd.is_group
     assert pack.categories[4].text == ""
-    assert pack.image(photo)[0, 0].tolist() == [200, 10, 10]
+    assert pack.pixels(photo)[0, 0].tolist() == [200, 10, 10]
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_records_hold_what_the_file_says(tmp_path):
 )
 def test_complete_names_follow_what_is_labelled(tmp_path, labelled, expected):
     pack = Pack.open(write_set(tmp_path, labelled=labelled), "train")
-    assert pack.complete_names(pack.photos[0]) == expected
+    assert pack.complete_names(pack.images[0]) == expected
 
 
 def test_a_mixed_set_is_complete_only_for_the_classes_of_the_photo_s_source(tmp_path):
     pack = Pack.open(write_set(tmp_path, source_set="garden"), "train")
-    assert pack.complete_names(pack.photos[0]) == {"square", "grass"}
+    assert pack.complete_names(pack.images[0]) == {"square", "grass"}
 
 
 def test_validation_objects_leave_out_stuff_crowds_and_specks(tmp_path):
@@ -133,7 +133,7 @@ def test_panoptic_map_comes_with_its_segments(tmp_path):
     rows = [{"image_id": 1, "segments_info": [segment]}]
     (folder / "panoptic.json").write_text(json.dumps({"annotations": rows}))
     pack = Pack.open(folder, "train")
-    truth = pack.panoptic(pack.photos[0])
+    truth = pack.panoptic(pack.images[0])
     assert truth is not None
     assert np.unique(truth.ids).tolist() == [0, 263]
     assert truth.segments[0].category.text == "grass"
@@ -172,7 +172,7 @@ def test_a_damaged_annotation_file_is_explained(tmp_path, text, words):
     folder = write_set(tmp_path)
     (folder / "annotations.json").write_text(text)
     with pytest.raises(PackError, match=words):
-        _ = Pack.open(folder).photos
+        _ = Pack.open(folder).images
 
 
 def test_an_image_row_without_a_height_is_explained(tmp_path):
@@ -181,7 +181,7 @@ def test_an_image_row_without_a_height_is_explained(tmp_path):
     del document["images"][0]["height"]
     (folder / "annotations.json").write_text(json.dumps(document))
     with pytest.raises(PackError, match="an image has no 'height'"):
-        _ = Pack.open(folder).photos
+        _ = Pack.open(folder).images
 
 
 def test_an_unknown_split_is_refused(tmp_path):
@@ -201,9 +201,9 @@ def test_a_bad_photo_is_named(tmp_path, damage):
         photo.write_bytes(b"no photo")
     pack = Pack.open(folder)
     with pytest.raises(PackError, match=r"2\.png"):
-        pack.image(pack.photos[1])
+        pack.pixels(pack.images[1])
     with pytest.raises(PackError, match=r"2\.png"):
-        PhotoBank.load(tmp_path)
+        ImageBank.load(tmp_path)
 
 
 def test_research_sets_and_unlicensed_photos_are_not_trainable(tmp_path):
@@ -216,7 +216,7 @@ def test_research_sets_and_unlicensed_photos_are_not_trainable(tmp_path):
     assert [duts[0].admits(photo) for photo in duts[1]] == [True, True, False]
     assert not any(mix[0].admits(photo) for photo in mix[1])
     with pytest.raises(PackError, match="camvid"):
-        PhotoBank.load(tmp_path, sets=["camvid"])
+        ImageBank.load(tmp_path, sets=["camvid"])
 
 
 def test_a_folder_without_sets_is_refused(tmp_path):
@@ -226,7 +226,7 @@ def test_a_folder_without_sets_is_refused(tmp_path):
 
 def test_bank_shrinks_photos_and_masks_together(tmp_path):
     write_set(tmp_path)
-    bank = PhotoBank.load(tmp_path, longest_side=30)
+    bank = ImageBank.load(tmp_path, longest_side=30)
     small, halved = bank[0], bank[1]
     assert (small.image.shape, halved.image.shape) == ((20, 30, 3), (20, 30, 3))
     assert [entry.box for entry in small.objects[:2]] == [(2, 2, 8, 8), (20, 10, 28, 18)]
@@ -237,22 +237,22 @@ def test_bank_shrinks_photos_and_masks_together(tmp_path):
 
 def test_a_bank_tells_what_it_was_made_of(tmp_path):
     folder = write_set(tmp_path)
-    plain = PhotoBank.load(tmp_path).fingerprint
+    plain = ImageBank.load(tmp_path).fingerprint
     assert len(plain) == 64
-    assert PhotoBank.load(tmp_path, cache=tmp_path / "cache").fingerprint == plain
-    assert PhotoBank.load(tmp_path, longest_side=16).fingerprint != plain
+    assert ImageBank.load(tmp_path, cache=tmp_path / "cache").fingerprint == plain
+    assert ImageBank.load(tmp_path, longest_side=16).fingerprint != plain
     (folder / "annotations.json").write_text((folder / "annotations.json").read_text() + " ")
-    assert PhotoBank.load(tmp_path).fingerprint != plain
+    assert ImageBank.load(tmp_path).fingerprint != plain
 
 
 def test_cached_bank_equals_the_decoded_one_and_follows_its_source(tmp_path):
     folder = write_set(tmp_path)
     place = tmp_path / "bank.bin"
-    plain = PhotoBank.load(tmp_path, longest_side=30)
+    plain = ImageBank.load(tmp_path, longest_side=30)
     for _ in range(2):  # written, then read
-        cached = PhotoBank.load(tmp_path, longest_side=30, cache=place)
+        cached = ImageBank.load(tmp_path, longest_side=30, cache=place)
         assert len(cached) == len(plain) == 2
-        for a, b in zip(plain.photos, cached.photos, strict=True):
+        for a, b in zip(plain.images, cached.images, strict=True):
             assert a.record == b.record
             assert a.complete_names == b.complete_names
             assert np.array_equal(a.image, b.image)
@@ -261,12 +261,12 @@ def test_cached_bank_equals_the_decoded_one_and_follows_its_source(tmp_path):
                 assert np.array_equal(one.soft_mask, two.soft_mask)
     before = place.read_bytes()
     place.write_bytes(before[:-8])  # cut short
-    assert len(PhotoBank.load(tmp_path, longest_side=30, cache=place)) == 2
+    assert len(ImageBank.load(tmp_path, longest_side=30, cache=place)) == 2
     assert place.read_bytes() == before
     document = json.loads((folder / "annotations.json").read_text())
     document["annotations"] = document["annotations"][1:]
     (folder / "annotations.json").write_text(json.dumps(document))
-    assert len(PhotoBank.load(tmp_path, longest_side=30, cache=place)[0].objects) == 2
+    assert len(ImageBank.load(tmp_path, longest_side=30, cache=place)[0].objects) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.bin", "coco_full"]
 
 
@@ -305,11 +305,11 @@ def test_regions_are_asked_for_where_a_set_knows_no_things(tmp_path):
     file = folder / "annotations.json"
     document = json.loads(file.read_text())
     with_things = Pack.open(folder)
-    assert all(r.category.is_thing for photo in with_things for r in objects_asked(with_things, photo, 0.0))
+    assert all(r.category.is_thing for photo in with_things for r in promptable_objects(with_things, photo, 0.0))
     for category in document["categories"]:
         category["isthing"] = 0
     file.write_text(json.dumps(document))
     without = Pack.open(folder)
-    asked = [record for photo in without for record in objects_asked(without, photo, 0.0)]
+    asked = [record for photo in without for record in promptable_objects(without, photo, 0.0)]
     assert asked == [r for photo in without for r in without.objects[photo.id] if not r.is_group]
     assert len(asked) > 0

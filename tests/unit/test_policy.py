@@ -2,10 +2,10 @@
 
 import pytest
 
-from seem.models.decoder.policy import NANO, POLICIES, SEEM_V1, Kind
+from seem.models.decoder.policy import NANO, POLICIES, SEEM_V1, RowKind
 
-OBJECT, PHRASE, VISUAL, MEMORY = Kind.OBJECT, Kind.PHRASE, Kind.VISUAL, Kind.MEMORY
-PHRASE_TOKENS, VISUAL_TOKENS, REFERENCE_TOKENS = Kind.PHRASE_TOKENS, Kind.VISUAL_TOKENS, Kind.REFERENCE_TOKENS
+OBJECT, PHRASE, VISUAL, MEMORY = RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL, RowKind.MEMORY
+PHRASE_TOKENS, VISUAL_TOKENS, REFERENCE_TOKENS = RowKind.PHRASE_TOKENS, RowKind.VISUAL_TOKENS, RowKind.REFERENCE_TOKENS
 
 
 def kinds(groups):
@@ -51,7 +51,7 @@ def test_v1_sees_what_the_official_table_says(kind, seen):
     assert SEEM_V1.group(kind).sees == seen
 
 
-EVERYTHING = frozenset(Kind)
+EVERYTHING = frozenset(RowKind)
 
 
 @pytest.mark.parametrize(

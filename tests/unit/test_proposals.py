@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.models.structures import ImageBatch
 from seem.tasks import proposals
 from seem.tasks.proposals import grid_clicks, meant, propose
@@ -60,5 +60,5 @@ def test_nothing_good_enough_is_nothing(monkeypatch):
 def test_a_mask_means_what_its_places_mean():
     image = seen()
     everywhere = torch.ones(1, 16, 24)
-    wanted = image.meaning[0].flatten(1).mean(dim=1)
-    assert torch.allclose(unit(meant(image, everywhere))[0], unit(wanted), atol=1e-4)
+    wanted = image.text_map[0].flatten(1).mean(dim=1)
+    assert torch.allclose(unit_vectors(meant(image, everywhere))[0], unit_vectors(wanted), atol=1e-4)

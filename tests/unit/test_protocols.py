@@ -25,17 +25,17 @@ from colours import (
 from seem.data.dataset import validation_objects
 from seem.data.opening import open_dataset
 from seem.data.pack import Pack
-from seem.evaluation.contestants import CONTESTANTS, Contestant, Shown, disc, grabcut, random_walk
-from seem.evaluation.measure import Look, play_all
+from seem.evaluation.benchmark import Look, play_all
+from seem.evaluation.click_methods import CONTESTANTS, Contestant, Shown, disc, grabcut, random_walk
+from seem.evaluation.label_space import Names
 from seem.evaluation.metrics.open_vocabulary import LabelMode
-from seem.evaluation.names import Names
-from seem.evaluation.protocols import composition, language, phrases, references, videos, whole_photo
+from seem.evaluation.protocols import composition, full_image, language, phrases, references, videos
 from seem.evaluation.protocols.clicks import Game, clicks
 from seem.evaluation.protocols.prompt_kinds import prompt_drawers, prompt_kinds, runs_inside
 from seem.evaluation.selection import drawn_places
 from seem.prompts import Box, Mask, Point, Polygon, Scribble
 from seem.simulation.next_click import Click
-from seem.simulation.strokes import Kind, PolygonRule
+from seem.simulation.strokes import PromptKind
 from seem.vocabulary import Vocabulary
 
 BOTH_CATS = 100 * (225 / 555 + 330 / 555 + 1) / 3
@@ -156,32 +156,38 @@ def test_baselines_survive_a_photo_smaller_than_the_disc():
 
 def test_every_kind_prompts_the_object(pack):
     (entry,) = scores_of(prompt_kinds(pack), pack)
-    assert entry.scores.one_iou == pytest.approx({kind.value: BOTH_CATS for kind in Kind})
+    assert entry.scores.one_iou == pytest.approx({kind.value: BOTH_CATS for kind in PromptKind})
     assert entry.counts == {"polygons given as masks": 0}
     assert entry.selection.items == 6
-    assert {kind.value for kind in Kind} < set(entry.timings)
+    assert {kind.value for kind in PromptKind} < set(entry.timings)
 
 
 def test_prompts_are_real_ones_and_repeat_with_their_seed():
-    kinds = {kind: draw(LEFT, 7) for kind, draw in prompt_drawers(PolygonRule.FILLED).items()}
-    types = {Kind.POINT: Point, Kind.CIRCLE: Scribble, Kind.SCRIBBLE: Scribble, Kind.POLYGON: Polygon, Kind.BOX: Box}
+    kinds = {kind: draw(LEFT, 7) for kind, draw in prompt_drawers("filled").items()}
+    types = {
+        PromptKind.POINT: Point,
+        PromptKind.CIRCLE: Scribble,
+        PromptKind.SCRIBBLE: Scribble,
+        PromptKind.POLYGON: Polygon,
+        PromptKind.BOX: Box,
+    }
     assert {kind: type(prompt) for kind, prompt in kinds.items()} == types
-    assert kinds[Kind.BOX] == Box(5.0, 5.0, 20.0, 20.0)
-    assert kinds == {kind: draw(LEFT, 7) for kind, draw in prompt_drawers(PolygonRule.FILLED).items()}
+    assert kinds[PromptKind.BOX] == Box(5.0, 5.0, 20.0, 20.0)
+    assert kinds == {kind: draw(LEFT, 7) for kind, draw in prompt_drawers("filled").items()}
 
 
 def test_strokes_begin_on_the_object():
     for seed in range(20):
-        for kind in (Kind.CIRCLE, Kind.SCRIBBLE):
-            drawing = prompt_drawers(PolygonRule.FILLED)[kind](RIGHT, seed)
-            points = np.concatenate([np.array(points) for points in drawing.strokes])
+        for kind in (PromptKind.CIRCLE, PromptKind.SCRIBBLE):
+            drawing = prompt_drawers("filled")[kind](RIGHT, seed)
+            points = np.concatenate([np.array(points) for points in drawing.positions])
             assert RIGHT[points[:, 1].astype(int), points[:, 0].astype(int)].all()
 
 
 def test_a_curve_without_area_is_given_as_a_mask():
     one_pixel = np.zeros(HW, bool)
     one_pixel[3, 4] = True
-    prompt = prompt_drawers(PolygonRule.CURVE)[Kind.POLYGON](one_pixel, 0)
+    prompt = prompt_drawers("curve")[PromptKind.POLYGON](one_pixel, 0)
     assert isinstance(prompt, Mask)
     assert np.argwhere(prompt.array).tolist() == [[3, 4]]
 
@@ -231,15 +237,15 @@ def test_referring_phrases_are_scored_by_the_rule_of_their_set(pack, tmp_path):
 
 def test_whole_photos_are_scored_in_three_ways(pack):
     names = Names.of(pack)
-    (panoptic,) = scores_of(whole_photo.panoptic(pack, names), pack)
+    (panoptic,) = scores_of(full_image.panoptic(pack, names), pack)
     quality = {row.category: (row.matched, row.surplus, row.missed) for row in panoptic.scores.per_class}
     # the squares are told as one: 330 of 555 pixels agree with the right one
     assert quality == {CAT: (1, 0, 1), KITE: (1, 0, 0), GRASS: (1, 0, 0)}
     assert panoptic.scores.stuff.pq == pytest.approx(100)
     assert panoptic.scores.things.pq == pytest.approx((100 * (330 / 555) / 1.5 + 100) / 2)
-    (semantic,) = scores_of(whole_photo.semantic(pack, names), pack)
+    (semantic,) = scores_of(full_image.semantic(pack, names), pack)
     assert (semantic.scores.photos, semantic.scores.mean_iou) == (1, pytest.approx(100))
-    (instance,) = scores_of(whole_photo.instance(pack, names), pack)
+    (instance,) = scores_of(full_image.instance(pack, names), pack)
     per_class = {row.category: row.ap50 for row in instance.scores.per_class}
     assert per_class[KITE] == 100
     assert per_class[CAT] == pytest.approx(100 * 51 / 101)  # one of the two squares is found
@@ -247,15 +253,15 @@ def test_whole_photos_are_scored_in_three_ways(pack):
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    classes = whole_photo.stored_classes(pack, pack.photos[1], Names.of(pack))
+    classes = full_image.stored_classes(pack, pack.images[1], Names.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 
 
 def test_a_photo_without_a_map_is_left_out(pack):
     names = Names.of(pack)
-    asked = [[p.id for p in pack.photos if make(pack, names).items(p)] for make in (whole_photo.panoptic,
-                                                                                   whole_photo.semantic)]  # fmt: skip
+    asked = [[p.id for p in pack.images if make(pack, names).items(p)] for make in (full_image.panoptic,
+                                                                                   full_image.semantic)]  # fmt: skip
     assert asked == [[2], [2]]
 
 
@@ -267,14 +273,14 @@ def test_coco_is_closed_and_other_sets_are_asked_for_their_own_names(pack, tmp_p
     assert (names.is_closed, names.mode, len(names.asked([1]))) == (False, LabelMode.FULL, 150)
     oracle = Names.of(other, "oracle")
     assert [category.id for category in oracle.asked([1, 8])] == [1, 8]
-    (entry,) = play_all(tiny.tiny_model("nano"), other, whole_photo.semantic(other, oracle))
+    (entry,) = play_all(tiny.tiny_model("nano"), other, full_image.semantic(other, oracle))
     assert entry.scores.mode is LabelMode.ORACLE
     assert entry.scores.scores.photos == 2
 
 
 def test_some_classes_alone_can_be_scored(pack):
     names = Names.of(pack, "Kite, grass")
-    (panoptic,) = scores_of(whole_photo.panoptic(pack, names), pack, KitesAndGrass())
+    (panoptic,) = scores_of(full_image.panoptic(pack, names), pack, KitesAndGrass())
     assert [row.category for row in panoptic.scores.scores.per_class] == [KITE, GRASS]
     assert panoptic.rules[0] == "some classes of 133: kite, grass-merged"
     with pytest.raises(ValueError, match="did you mean 'kite'"):
@@ -296,7 +302,7 @@ def test_ids_that_begin_at_zero_are_moved(pack):
     names = Names(Vocabulary.of(["sky", "road"]), {0: 1, 1: 2}, LabelMode.FULL, False, "")
     stored = np.array([[0, 1, 255]], np.uint8)
     index = {key: names.vocabulary.ids.index(number) for key, number in names.number.items()}
-    assert whole_photo.looked_up(stored, index).tolist() == [[0, 1, -1]]
+    assert full_image.looked_up(stored, index).tolist() == [[0, 1, -1]]
 
 
 # --- References, compositions, words ----------------------------------------------------------------------------------
@@ -304,7 +310,7 @@ def test_ids_that_begin_at_zero_are_moved(pack):
 
 def test_what_one_photo_shows_is_found_in_another(pack):
     measure = references.pairs(pack, seed=0)
-    (pair, kite) = measure.items(pack.photos[0])
+    (pair, kite) = measure.items(pack.images[0])
     assert (pair.name, pair.other.id, pair.shown.area, len(pair.truth)) == ("cat", 2, 330, 2)
     assert (kite.name, kite.shown.id) == ("kite", 22)
     model = ColourModel()
@@ -318,7 +324,7 @@ def test_pairs_follow_from_the_seed(tmp_path):
     pack = make_pack(tmp_path, photos=8)
 
     def others(seed):
-        return [pair.other.id for photo in pack.photos for pair in references.pairs(pack, seed).items(photo)]
+        return [pair.other.id for photo in pack.images for pair in references.pairs(pack, seed).items(photo)]
 
     assert others(0) == others(0) != others(1)
 
@@ -392,9 +398,9 @@ def test_objects_are_followed_beside_their_first_mask_copied(tmp_path):
 def test_davis_drops_the_last_frame_too_and_ignores_what_it_does_not_label(tmp_path):
     dataset = open_dataset(f"davis2017:{tiny_data.davis(tmp_path)}", "val")
     measure = videos.video(dataset)
-    (tracks,) = measure.items(dataset.photos[0])
+    (tracks,) = measure.items(dataset.images[0])
     assert [track.number for track in tracks] == [1, 2]
-    assert measure.items(dataset.photos[1]) == []
+    assert measure.items(dataset.images[1]) == []
     assert "all but the last" in measure.lines[0].rules[1]
 
 
@@ -412,7 +418,7 @@ def test_a_model_that_stops_early_is_told(tmp_path):
 
 
 def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path):
-    photos = make_pack(tmp_path, photos=12).photos
+    photos = make_pack(tmp_path, photos=12).images
     few, more = (drawn_places(photos, lambda photo: True, count, 3) for count in (4, 8))
     assert len(few) == 4
     assert set(few) < set(more)
@@ -425,7 +431,7 @@ def test_a_fingerprint_changes_with_any_object(pack):
     measure = clicks(pack, CONTESTANTS[:1], 1)
     (whole,) = scores_of(measure, pack)
     assert whole.selection == scores_of(measure, pack)[0].selection
-    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.photos}
+    fewer = {photo.id: measure.items(photo)[:2] for photo in pack.images}
     (some,) = play_all(ColourModel(), pack, measure, items=fewer)
     assert whole.selection.fingerprint != some.selection.fingerprint
     assert (some.selection.photos, some.selection.items) == (2, 4)
@@ -440,7 +446,7 @@ def test_a_model_that_sees_no_numbers_is_told(pack):
 
 def test_a_photo_is_encoded_once_whoever_asks(pack):
     model = ColourModel()
-    look = Look(model, pack, pack.photos[0], 0)
+    look = Look(model, pack, pack.images[0], 0)
     assert look.seen is look.seen
     assert model.encoded == 1
     assert annotation(1, 1, CAT, LEFT)["area"] == 225

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from seem.data.dataset import Examined
+from seem.data.dataset import ParsedObjects
 from seem.data.transforms import Augmentation, augment
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finer import box_iou, with_finer_masks
-from seem.recipes.finetune import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.recipes.seem import COCO_PHOTOS, Ablation, config
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import Judgement, ObjectTargets, Targets
@@ -175,12 +173,12 @@ def test_nouns_mean_what_objects_are_called():
 def test_xdecoder_hears_phrases_at_its_top_heads():
     network = tiny_relative("xdecoder").network
     asked = asked_kinds(network, FAST)
-    assert asked == {Kind.OBJECT, Kind.PHRASE, Kind.CAPTION, Kind.IMAGE}
+    assert asked == {RowKind.OBJECT, RowKind.PHRASE, RowKind.CAPTION, RowKind.IMAGE}
     assert [sorted(charged_kinds(network, asked, head)) for head in (0, 2, 3)] == [
-        [Kind.OBJECT, Kind.PHRASE], [Kind.OBJECT, Kind.PHRASE], [Kind.OBJECT]
+        [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT]
     ]  # fmt: skip
     v1 = tiny_network("seem-focal-t-v1")
-    assert charged_kinds(v1, asked_kinds(v1, FAST), 9) == {Kind.OBJECT, Kind.PHRASE, Kind.VISUAL}
+    assert charged_kinds(v1, asked_kinds(v1, FAST), 9) == {RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL}
 
 
 @pytest.mark.parametrize("policy", ["seem-v0", "xdecoder"])
@@ -307,11 +305,11 @@ class Listed:
     name, split, files, categories = "listed", "train", (), {1: TWO.objects[0].record.category}
 
     def __init__(self, *records):
-        self.photos = (TWO.record,)
+        self.images = (TWO.record,)
         self.objects = {TWO.record.id: records}
 
-    def examine(self, photo):
-        return Examined(self.objects[photo.id])
+    def parse_objects(self, photo):
+        return ParsedObjects(self.objects[photo.id])
 
 
 def test_masks_are_replaced_where_boxes_agree():

@@ -11,12 +11,12 @@ import torch
 import seem
 from seem.asking import Asked
 from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import POLICIES, Kind
+from seem.models.decoder.policy import POLICIES, RowKind
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Question
+from seem.models.structures import DecoderQuery
 from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
-from seem.tasks.postprocess import to_input
+from seem.tasks.postprocess import to_input_size
 from seem.tasks.reference import PLACES, lay_out, look_at
 from tiny import picture, tiny_model, tiny_relative
 
@@ -112,7 +112,7 @@ def test_the_name_of_the_other_photo_is_kept(photo, tmp_path):
 def test_a_result_with_a_reference_can_be_sent_to_another_process(photo):
     result = shape(photo, Reference(photo.model.encode(OTHER), BOX))
     ((sent,),) = pickle.loads(pickle.dumps(result)).provenance.prompts
-    assert np.array_equal(np.array(sent.photo), np.array(OTHER))
+    assert np.array_equal(np.array(sent.image), np.array(OTHER))
     assert sent.prompts == (BOX,)
 
 
@@ -157,11 +157,11 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
     answers, surest = [], []
     for rule in (None, share):
         model = make("nano")
-        model.network.config = replace(model.network.config, reference_share=rule)
+        model.network.config = replace(model.network.config, reference_peak_ratio=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
         answer = photo._predictor.ask([Asked.of((Reference(OTHER, BOX),))])[0][0]
-        surest.append(float(to_input(answer.logits[None], photo._predictor.frame).max()))
+        surest.append(float(to_input_size(answer.logits[None], photo._predictor.frame).max()))
     plain, moved = answers
     shift = surest[1] - surest[0]
     assert 1 / (1 + np.exp(-surest[0])) * share == pytest.approx(1 / (1 + np.exp(shift)))
@@ -200,7 +200,7 @@ def test_the_demo_chooses_the_query_that_agrees_with_the_region():
     shown = look_at(network, other.memory, region, FairDraws())
     tokens = lay_out({0: shown}, 1)
     assert torch.equal(tokens.positive_vectors, shown.tokens.positive_vectors)
-    answers = network.decode(photo.memory, Question(reference=tokens, num_objects=1)).object
+    answers = network.decode(photo.memory, DecoderQuery(reference=tokens, num_objects=1)).object
     best = (answers.mask_embeddings @ shown.tokens.positive_vectors.mT)[0].argmax()
     result = shape(photo, Reference(other, BOX))
     vector = torch.nn.functional.normalize(answers.class_vectors[0, best], dim=0)
@@ -244,8 +244,8 @@ def test_two_references_about_one_object_are_refused(photo):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: Reference(OTHER), "A Reference needs prompts that say which region of the other photo is meant"),
-        (lambda: Reference(BOX), r"begins with the other photo, got Box\(x0=10"),
+        (lambda: Reference(OTHER), "A Reference needs prompts that mark a region of the other image"),
+        (lambda: Reference(BOX), r"begins with the other image, got Box\(x0=10"),
         (lambda: Reference(OTHER, Reference(OTHER, BOX)), "A Reference holds no other Reference"),
         (lambda: Reference(OTHER, Point(1, 1, positive=False)), "All prompts of the Reference are negative"),
     ],
@@ -258,12 +258,12 @@ def test_a_reference_that_cannot_be_meant_is_refused(given, message):
 
 
 def test_what_is_no_prompt_is_refused_in_a_reference():
-    with pytest.raises(ValueError, match=r"'a cat' is no prompt; a Reference is a photo, then Box"):
+    with pytest.raises(ValueError, match=r"'a cat' is no prompt; a Reference is an image, then Box"):
         inspect.unwrap(Reference.__init__)(object.__new__(Reference), OTHER, "a cat")
 
 
 def test_a_prompt_outside_the_other_photo_is_refused(photo):
-    outside = "lies outside the photo of 60 x 40 pixels"
+    outside = "lies outside the image of 60 x 40 pixels"
     with pytest.raises(ValueError, match=outside):
         Reference(photo.model.encode(OTHER), Point(70, 2))
     for mark in (Point(70, 2), Box(70, 2, 80, 9)):
@@ -303,15 +303,15 @@ def test_the_table_of_models_says_who_takes_what():
         assert ("reference" in card.prompts) == (policy in PLACES)
         assert ("point" in card.prompts) == (POLICIES[policy].visual is not None)
         assert ("interactive" in card.tasks) == (POLICIES[policy].visual is not None)
-        captions = POLICIES[policy].group(Kind.CAPTION) is not None
+        captions = POLICIES[policy].group(RowKind.CAPTION) is not None
         assert ("captioning" in card.tasks) == ("retrieval" in card.tasks) == captions
         assert {"text", "audio"} <= set(card.prompts)
 
 
 def test_a_policy_with_rows_for_references_uses_them():
     for name, policy in POLICIES.items():
-        has_rows = policy.group(Kind.REFERENCE_TOKENS) is not None
-        assert (PLACES.get(name) is Kind.REFERENCE_TOKENS) == has_rows
+        has_rows = policy.group(RowKind.REFERENCE_TOKENS) is not None
+        assert (PLACES.get(name) is RowKind.REFERENCE_TOKENS) == has_rows
 
 
 def test_a_spoken_region_is_segmented_too(nano):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageChops
 
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
 from seem.prompts import Mask, Point, Text
 from seem.results import Labels, Provenance, Results, Segment
 from seem.vocabulary import Vocabulary
 
 COCO = Vocabulary.coco_panoptic()
-PANOPTIC = Provenance("panoptic", "nano", photo_name="street.jpg")
+PANOPTIC = Provenance("panoptic", "nano", image_name="street.jpg")
 
 
 def region(*rows):
@@ -54,7 +54,7 @@ def test_columns_are_in_the_photos_frame(three):
     assert three.labels == ("cat", "sky-other-merged", None)
     assert three.category_ids.tolist() == [17, 187, 0]
     assert three.ids.tolist() == [1, 2, 3]
-    assert three.photo_hw == (3, 5)
+    assert three.image_hw == (3, 5)
     assert three.categories[0]["name"] == "unlabelled"
 
 
@@ -139,7 +139,7 @@ def test_filter_keeps_what_fits(three, wanted, ids):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"masks": [CAT[:2]]}, r"A mask is bool of \(2, 5\); the photo needs bool of \(3, 5\)"),
+        ({"masks": [CAT[:2]]}, r"A mask is bool of \(2, 5\); the image needs bool of \(3, 5\)"),
         ({"masks": [CAT], "scores": [0.5, 0.5]}, "There are 1 masks, but 2 scores"),
         ({"masks": [CAT], "scores": [1.5]}, "Scores are between 0 and 1"),
         ({"masks": [CAT], "scores": [float("nan")]}, "Scores are between 0 and 1"),
@@ -170,7 +170,7 @@ def test_a_packed_mask_stays_as_it_is_if_it_has_the_photos_size():
     packed = PackedMask.pack(np.eye(4, dtype=np.bool_), (4, 4))
     result = found([packed], scores=[0.5], photo=Image.new("RGB", (4, 4)))
     assert result.packed[0] is packed
-    with pytest.raises(ValueError, match="the photo needs bool of"):
+    with pytest.raises(ValueError, match="the image needs bool of"):
         found([packed], scores=[0.5], photo=Image.new("RGB", (4, 5)))
 
 
@@ -362,7 +362,7 @@ def test_coco_json_says_everything():
         seconds={"encode": 0.5},
         rules=("point: 3 x 3 network pixels",),
         notes=("turned upright",),
-        photo_name="street.jpg",
+        image_name="street.jpg",
         orientation=6,
     )
     record = found([CAT], ["cat"], provenance=provenance, ids=[7]).to_coco(image_id=3)

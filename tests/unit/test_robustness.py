@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from colours import HW, ColourModel, make_pack
-from seem.evaluation.measure import play_all
+from seem.evaluation.benchmark import play_all
 from seem.evaluation.metrics.robustness import RobustnessScores
 from seem.evaluation.protocols.robustness import CHANGES, DIMMED, robustness
 

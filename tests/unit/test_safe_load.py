@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seem.checkpoints.safe import TensorFile, read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.safe import TensorFile, atomic_write, read_tensors, sha256_of, write_tensors
 from seem.errors import SeemError
 
 WEIGHTS = {"backbone.weight": torch.arange(6.0).reshape(2, 3), "criterion.empty_weight": torch.tensor([1.0, 0.1])}
@@ -200,7 +200,7 @@ def test_folder_that_does_not_exist_is_named(tmp_path):
 
 def test_interrupted_block_leaves_nothing(tmp_path):
     def write_half():
-        with written_aside(tmp_path / "a.json") as aside:
+        with atomic_write(tmp_path / "a.json") as aside:
             aside.write_text("half")
             raise KeyboardInterrupt
 

@@ -8,9 +8,9 @@ import torch
 
 from seem import config
 from seem.models.build import build
-from seem.models.decoder.policy import Kind
-from seem.models.segmenter import join_phrases, unit
-from seem.models.structures import ImageBatch, Question, TextFeatures, VisualPrompts
+from seem.models.decoder.policy import RowKind
+from seem.models.segmenter import join_phrases, unit_vectors
+from seem.models.structures import DecoderQuery, ImageBatch, TextFeatures, VisualPrompts
 from tiny import CONFIGS, tiny_network
 
 END = 4095  # of nano's vocabulary
@@ -40,7 +40,7 @@ def clicked(x, y, height=64, width=96):
 
 
 def question(network, image, x=30, y=20):
-    return Question(visual=network.encode_prompts(clicked(x, y), image), num_objects=1)
+    return DecoderQuery(visual=network.encode_prompts(clicked(x, y), image), num_objects=1)
 
 
 def test_a_photo_becomes_a_pyramid(network):
@@ -54,7 +54,7 @@ def test_a_photo_becomes_a_pyramid(network):
 
 def test_one_encoding_serves_every_question(network):
     image = network.encode_image(photos())
-    asked = frozenset({Kind.OBJECT, Kind.VISUAL})
+    asked = frozenset({RowKind.OBJECT, RowKind.VISUAL})
     first = network.decode(image, question(network, image), asked)
     network.decode(image, question(network, image, 70, 50), asked)  # leaves nothing behind
     fresh = network.encode_image(photos())
@@ -66,7 +66,7 @@ def test_one_encoding_serves_every_question(network):
 def test_encoding_and_decoding_change_no_weight(network):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     image = network.encode_image(photos())
-    network.decode(image, question(network, image), frozenset({Kind.VISUAL}))
+    network.decode(image, question(network, image), frozenset({RowKind.VISUAL}))
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
@@ -82,8 +82,8 @@ def test_threads_share_a_network(network):
     def answer(seed):
         image = network.encode_image(photos(seed=seed))
         text = network.encode_text(*ids([seed, 3], [7]))
-        asked = Question(question(network, image).visual, join_phrases(text), num_objects=1)
-        return network.decode(image, asked, frozenset({Kind.VISUAL, Kind.OBJECT})).visual.mask_embeddings
+        asked = DecoderQuery(question(network, image).visual, join_phrases(text), num_objects=1)
+        return network.decode(image, asked, frozenset({RowKind.VISUAL, RowKind.OBJECT})).visual.mask_embeddings
 
     alone = [answer(seed) for seed in range(6)]
     with ThreadPoolExecutor(2) as pool:
@@ -93,9 +93,9 @@ def test_threads_share_a_network(network):
 
 def test_unprompted_network_answers_without_chance(network):
     image = network.encode_image(photos())
-    first = network.decode(image, Question()).object
+    first = network.decode(image, DecoderQuery()).object
     torch.manual_seed(77)
-    assert torch.equal(first.class_vectors, network.decode(image, Question()).object.class_vectors)
+    assert torch.equal(first.class_vectors, network.decode(image, DecoderQuery()).object.class_vectors)
 
 
 # ------------------------------------------------------------------------------------------------ text
@@ -129,7 +129,7 @@ def test_joined_phrases_stand_one_after_the_other_without_padding():
 
 @pytest.mark.parametrize(("vector", "length"), [([3.0, 4.0], 1.0), ([0.0, 0.0], 0.0)])
 def test_unit_vectors_have_length_one_and_nothing_stays_nothing(vector, length):
-    assert unit(torch.tensor([vector])).norm().item() == pytest.approx(length, abs=1e-6)
+    assert unit_vectors(torch.tensor([vector])).norm().item() == pytest.approx(length, abs=1e-6)
 
 
 @pytest.mark.parametrize(("temperature", "of_classes", "of_phrases"), [(log(14), 14, 14), (log(1000), 1000, 100)])

@@ -119,7 +119,7 @@ def test_reset_forgets_everything(photo, talk):
     ("prompts", "message"),
     [
         ((), "at least one prompt"),
-        ((seem.Point(99, 99),), "lies outside the photo"),
+        ((seem.Point(99, 99),), "lies outside the image"),
         ((NOT_THERE, seem.Mask(np.ones((3, 3), dtype=np.bool_))), "The mask is 3 x 3 pixels"),
         ((seem.Mask(logits=np.ones((3, 3), dtype=np.float32)),), r"[Mm]ask logits"),
     ],

@@ -5,22 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seem.drawing import Frame
 from seem.prompts import Polygon
+from seem.rasterize import RasterFrame
 from seem.simulation.strokes import (
-    FAMILIAR,
-    PUBLISHED,
-    Habits,
-    Kind,
-    PolygonRule,
+    DEFAULT_STROKES,
+    PUBLISHED_STROKES,
+    PromptKind,
+    StrokeDistribution,
     draw_box,
     draw_circle,
     draw_middle,
+    draw_negative_points,
     draw_points,
     draw_polygon,
     draw_scribble,
-    draw_wrong_points,
-    mixed,
+    sample_prompt,
 )
 
 
@@ -50,10 +49,10 @@ DRAWERS = {
     "circle": draw_circle,
     "scribble": draw_scribble,
     "filled polygon": draw_polygon,
-    "curve": lambda truth, rng: draw_polygon(truth, rng, PolygonRule.CURVE),
+    "curve": lambda truth, rng: draw_polygon(truth, rng, "curve"),
     "box": draw_box,
     "loose box": lambda truth, rng: draw_box(truth, rng, jitter=0.3),
-    "mixed": mixed,
+    "mixed": sample_prompt,
 }
 
 
@@ -115,13 +114,13 @@ def test_wrong_points_are_negative_and_outside():
     allowed = np.zeros_like(truth)
     allowed[:, :100] = True
     for seed in range(30):
-        drawn = draw_wrong_points(truth, np.random.default_rng(seed), allowed=allowed)
+        drawn = draw_negative_points(truth, np.random.default_rng(seed), allowed=allowed)
         assert drawn is not None
         assert not drawn.positive
         points = np.concatenate(drawn.paths).astype(int)
         assert not truth[points[:, 1], points[:, 0]].any()
         assert (points[:, 0] < 100).all()
-    assert draw_wrong_points(TRUTHS["full"], np.random.default_rng(0)) is None
+    assert draw_negative_points(TRUTHS["full"], np.random.default_rng(0)) is None
 
 
 def test_a_box_is_the_bounding_box():
@@ -148,7 +147,7 @@ def test_a_filled_polygon_is_as_large_as_its_object(radius, shape):
     for seed in range(20):
         drawn = draw_polygon(truth, np.random.default_rng(seed))
         prompt = Polygon((drawn.paths[0] + 0.5).tolist())  # positions: a pixel's centre is at a half
-        assert np.array_equal(drawn.mask, prompt.rasterise(Frame(truth.shape, truth.shape)))
+        assert np.array_equal(drawn.mask, prompt.rasterize(RasterFrame(truth.shape, truth.shape)))
         areas.append(drawn.mask.sum() / truth.sum())
     assert np.mean(areas) == pytest.approx(1, abs=0.05)
 
@@ -160,26 +159,26 @@ def test_a_polygon_around_scattered_pieces_holds_them_all():
 
 def test_a_curve_is_thin():
     truth = TRUTHS["disc"]
-    covered = [draw_polygon(truth, np.random.default_rng(s), PolygonRule.CURVE).mask.sum() for s in range(20)]
+    covered = [draw_polygon(truth, np.random.default_rng(s), "curve").mask.sum() for s in range(20)]
     assert max(covered) < 0.3 * truth.sum()
 
 
-@pytest.mark.parametrize("habits", [PUBLISHED, FAMILIAR], ids=["published", "familiar"])
+@pytest.mark.parametrize("habits", [PUBLISHED_STROKES, DEFAULT_STROKES], ids=["published", "familiar"])
 def test_kinds_come_in_their_proportions(habits):
     rng = np.random.default_rng(0)
-    kinds = [mixed(TRUTHS["disc"], rng, habits).kind for _ in range(600)]
-    for kind in Kind:
-        assert kinds.count(kind) / 600 == pytest.approx(habits.kinds.get(kind, 0.0), abs=0.06)
+    kinds = [sample_prompt(TRUTHS["disc"], rng, habits).kind for _ in range(600)]
+    for kind in PromptKind:
+        assert kinds.count(kind) / 600 == pytest.approx(habits.kind_weights.get(kind, 0.0), abs=0.06)
 
 
 def test_a_mix_without_kinds_is_refused():
     with pytest.raises(ValueError, match="positive probability"):
-        mixed(TRUTHS["disc"], np.random.default_rng(0), Habits({Kind.BOX: 0.0}))
+        sample_prompt(TRUTHS["disc"], np.random.default_rng(0), StrokeDistribution({PromptKind.BOX: 0.0}))
 
 
 def test_the_published_habits_are_curves_and_up_to_twenty_single_pixels():
     rng, truth = np.random.default_rng(0), TRUTHS["disc"]
-    drawn = [mixed(truth, rng, PUBLISHED) for _ in range(200)]
-    points = [int(each.mask.sum()) for each in drawn if each.kind is Kind.POINT]
+    drawn = [sample_prompt(truth, rng, PUBLISHED_STROKES) for _ in range(200)]
+    points = [int(each.mask.sum()) for each in drawn if each.kind is PromptKind.POINT]
     assert (min(points), max(points)) == (1, 20)
-    assert max(each.mask.sum() for each in drawn if each.kind is Kind.POLYGON) < 0.3 * truth.sum()
+    assert max(each.mask.sum() for each in drawn if each.kind is PromptKind.POLYGON) < 0.3 * truth.sum()

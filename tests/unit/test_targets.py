@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from seem.config import ImageConfig
-from seem.data.transforms import PAD_RGB, Sample
+from seem.data.transforms import PAD_RGB, TrainingSample
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import Habits, Kind, PolygonRule
+from seem.simulation.strokes import PromptKind, StrokeDistribution
 from seem.training.targets import (
     PhraseBook,
     PromptMix,
@@ -44,7 +44,7 @@ def scene(objects=(("square", LEFT), ("square", RIGHT), ("disc", LOW)), phrases=
     image[:] = np.array(PAD_RGB, np.uint8)[:, None, None]
     image[:, :48] = 200
     names = tuple(name for name, _ in objects)
-    return Sample(
+    return TrainingSample(
         image=image,
         valid_hw=(48, 64),
         masks=np.stack([mask(box) for _, box in objects]) if objects else np.zeros((0, 64, 64), bool),
@@ -57,7 +57,7 @@ def scene(objects=(("square", LEFT), ("square", RIGHT), ("disc", LOW)), phrases=
         present_names=frozenset(names) - {""},
         captions=(),
         set_name="drawn",
-        photo_id=1,
+        image_id=1,
         object_ids=tuple(range(count)),
     )
 
@@ -134,14 +134,16 @@ def test_prompts_about_objects_at_the_edge_stay_on_the_canvas(corner):
         assert (marked(request) & request.truth).any()
 
 
-@pytest.mark.parametrize("rule", PolygonRule)
+@pytest.mark.parametrize("rule", ["filled", "curve"])
 def test_a_polygon_bounds_its_object_where_it_is_its_outline(rule):
-    mix = replace(VISUAL_ALONE, habits=Habits({Kind.POLYGON: 1.0}, rule))
+    mix = replace(VISUAL_ALONE, habits=StrokeDistribution({PromptKind.POLYGON: 1.0}, rule))
     batch = make_batch([scene((("disc", LOW),))], ImageConfig(), 2, mix, rng())
     assert batch.positive.flatten(2).any(-1).all()
-    assert torch.equal(batch.bounds, batch.positive if rule is PolygonRule.FILLED else torch.zeros_like(batch.bounds))
+    assert torch.equal(batch.bounds, batch.positive if rule == "filled" else torch.zeros_like(batch.bounds))
     assert torch.equal(batch.outlines, batch.bounds)
-    boxes = make_batch([scene()], ImageConfig(), 2, replace(mix, habits=Habits({Kind.BOX: 1.0})), rng())
+    boxes = make_batch(
+        [scene()], ImageConfig(), 2, replace(mix, habits=StrokeDistribution({PromptKind.BOX: 1.0})), rng()
+    )
     assert not boxes.outlines.any()
 
 

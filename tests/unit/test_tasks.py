@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.structures import Answers, VisualPrompts, VisualTokens
+from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
 from seem.tasks.interactive import choose, kept_near, outlined
 from seem.tasks.labels import label_masks
 from seem.tasks.phrase import best_queries
-from seem.tasks.postprocess import PhotoFrame, each_to_photo, to_input, to_photo, to_photo_masks
+from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_masks, to_image_size, to_input_size
 
 YES, NO = 9.0, -9.0  # logits that are certain
-FRAME = PhotoFrame((2, 4), (2, 4), (2, 4))
+FRAME = ImageFrame((2, 4), (2, 4), (2, 4))
 
 
 def drawn(*masks):
@@ -34,7 +34,9 @@ LEFT, RIGHT, ALL = ["##..", "##.."], ["..##", "..##"], ["####", "####"]
 
 
 def test_only_confident_queries_take_part():
-    sure = panoptic.confident(classes([0.9, 0.05, 0.05], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8], [0.2, 0.75, 0.05]), 0.72)
+    sure = panoptic.select_confident(
+        classes([0.9, 0.05, 0.05], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8], [0.2, 0.75, 0.05]), 0.72
+    )
     assert sure.queries.tolist() == [0, 3]
     assert sure.categories.tolist() == [CAT, SKY]
     assert sure.scores.tolist() == pytest.approx([0.9, 0.75])
@@ -72,16 +74,16 @@ def test_equal_claims_go_to_the_first():
 
 def test_masks_that_come_one_by_one_are_merged_alike():
     class_logits, masks = classes([0.9, 0.05, 0.05], [0.05, 0.9, 0.05]), drawn(LEFT, RIGHT)
-    sure = panoptic.confident(class_logits, 0.5)
-    together, apart = (panoptic.merge_confident(sure, given, (2, 4), IS_THING) for given in (masks, iter(masks)))
+    sure = panoptic.select_confident(class_logits, 0.5)
+    together, apart = (panoptic.merge_masks(sure, given, (2, 4), IS_THING) for given in (masks, iter(masks)))
     assert torch.equal(together.ids, apart.ids)
     assert together.segments == apart.segments
     assert len(apart.segments) == 2
 
 
 def test_no_query_at_all_is_an_empty_map():
-    sure = panoptic.confident(classes([0.1, 0.1, 0.8]), 0.5)
-    merged = panoptic.merge_confident(sure, each_to_photo(drawn(ALL)[sure.queries], FRAME), (2, 4), IS_THING)
+    sure = panoptic.select_confident(classes([0.1, 0.1, 0.8]), 0.5)
+    merged = panoptic.merge_masks(sure, each_to_image_size(drawn(ALL)[sure.queries], FRAME), (2, 4), IS_THING)
     assert merged.segments == ()
     assert merged.ids.shape == (2, 4)
 
@@ -99,7 +101,7 @@ def test_the_best_pairs_of_query_and_thing_are_instances():
 
 
 def test_one_query_may_stand_for_several_things():
-    found = instance.candidates(classes([0.5, 0.4, 0.1]), torch.tensor([True, True]), top=2)
+    found = instance.top_query_classes(classes([0.5, 0.4, 0.1]), torch.tensor([True, True]), top=2)
     assert (found.queries.tolist(), found.classes.tolist()) == ([0, 0], [0, 1])
 
 
@@ -124,7 +126,7 @@ def test_a_mask_is_as_sure_as_its_pixels(logits, sureness):
 def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
     monkeypatch.setattr(semantic, "LARGEST", largest)
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.8, 0.1]), drawn(LEFT, ALL)
-    best = semantic.best_classes(scores, masks, FRAME)
+    best = semantic.classify_by_queries(scores, masks, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
     expected = semantic.class_scores(scores, masks).max(dim=0)
     torch.testing.assert_close(best.scores, expected.values)
@@ -133,17 +135,20 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
 
 def test_with_a_background_a_pixel_may_be_none_of_the_classes():
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.2, 0.7]), drawn(LEFT, RIGHT)
-    assert semantic.best_classes(scores, masks, FRAME).classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
-    best = semantic.best_classes(scores, masks, FRAME, background=True)
+    assert semantic.classify_by_queries(scores, masks, FRAME).classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
+    best = semantic.classify_by_queries(scores, masks, FRAME, background=True)
     assert best.classes.tolist() == [[CAT, CAT, NOTHING, NOTHING]] * 2
 
 
 def test_places_take_the_name_that_they_are_most_like():
     places = torch.tensor([[[3.0, 0.0]], [[1.0, 2.0]], [[9.0, -9.0]]])  # cat, sky, background at two places
-    best = semantic.nearest_names(places, FRAME)
+    best = semantic.classify_by_text_map(places, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
     assert best.scores[0, 0] == pytest.approx(1 / (1 + math.exp(-2)), abs=0.02)
-    assert semantic.nearest_names(places, FRAME, background=True).classes.tolist() == [[NOTHING, NOTHING, SKY, SKY]] * 2
+    assert (
+        semantic.classify_by_text_map(places, FRAME, background=True).classes.tolist()
+        == [[NOTHING, NOTHING, SKY, SKY]] * 2
+    )
 
 
 def test_classes_are_shown_that_a_photo_surely_holds_and_some_places_surely_show():
@@ -151,7 +156,7 @@ def test_classes_are_shown_that_a_photo_surely_holds_and_some_places_surely_show
     few[2, 0, :2] = 2.0  # e^2 to 1 and 1: 0.79, in one place of a hundred
 
     def shown(*there):
-        rows, sure = semantic.shown(few, torch.tensor(there))
+        rows, sure = semantic.classes_in_image(few, torch.tensor(there))
         return rows.tolist(), sure
 
     assert shown(0.9, 0.6, 0.9) == ([2], True)
@@ -162,7 +167,7 @@ def test_classes_are_shown_that_a_photo_surely_holds_and_some_places_surely_show
 
 
 def test_the_first_of_equal_scores_wins():
-    assert semantic.winners([torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])]).classes.tolist() == [[0, 1]]
+    assert semantic.best_class_per_pixel([torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])]).classes.tolist() == [[0, 1]]
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------------
@@ -210,7 +215,7 @@ def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
     tokens = VisualTokens(
         (), torch.zeros(1, 0, dtype=torch.long), torch.tensor([[[0.0, 1], [1, 0]]]), torch.zeros(1, 2, 2)
     )
-    chosen = choose(Answers(class_vectors=queries * 2, mask_embeddings=queries), tokens)
+    chosen = choose(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]
@@ -275,27 +280,27 @@ def test_every_object_has_a_fair_share_of_the_points():
 
 
 def test_padding_is_cut_off_before_masks_grow():
-    frame = PhotoFrame(padded_hw=(4, 8), input_hw=(4, 6), output_hw=(8, 12))
+    frame = ImageFrame(padded_hw=(4, 8), input_hw=(4, 6), output_hw=(8, 12))
     logits = torch.full((1, 4, 8), NO)
     logits[..., 6:] = YES  # only the padding is inside
-    assert to_input(logits, frame).shape == (1, 4, 6)
-    assert not to_photo_masks(logits, frame).any()
+    assert to_input_size(logits, frame).shape == (1, 4, 6)
+    assert not to_image_masks(logits, frame).any()
 
 
 @pytest.mark.parametrize("output", [(1, 1), (3, 500), (37, 53), (4, 6)])
 def test_masks_have_the_photos_size(output):
-    frame = PhotoFrame((4, 8), (4, 6), output)
+    frame = ImageFrame((4, 8), (4, 6), output)
     logits = torch.linspace(-1, 1, 2 * 1 * 2).reshape(2, 1, 2)
-    assert to_photo(logits, frame).shape == (2, *output)
-    assert torch.equal(to_photo_masks(logits, frame), to_photo(logits, frame) > 0)
+    assert to_image_size(logits, frame).shape == (2, *output)
+    assert torch.equal(to_image_masks(logits, frame), to_image_size(logits, frame) > 0)
 
 
 def test_no_mask_stays_none():
-    frame = PhotoFrame((4, 8), (4, 6), (37, 53))
-    assert to_photo(torch.zeros(0, 1, 2), frame).shape == (0, 37, 53)
-    assert to_photo_masks(torch.zeros(0, 1, 2), frame).shape == (0, 37, 53)
-    assert to_input(torch.zeros(0, 1, 2), frame).shape == (0, 4, 6)
+    frame = ImageFrame((4, 8), (4, 6), (37, 53))
+    assert to_image_size(torch.zeros(0, 1, 2), frame).shape == (0, 37, 53)
+    assert to_image_masks(torch.zeros(0, 1, 2), frame).shape == (0, 37, 53)
+    assert to_input_size(torch.zeros(0, 1, 2), frame).shape == (0, 4, 6)
 
 
 def test_a_threshold_other_than_zero_is_honoured():
-    assert to_photo_masks(torch.full((1, 2, 4), 1.0), FRAME, threshold=2.0).any().item() is False
+    assert to_image_masks(torch.full((1, 2, 4), 1.0), FRAME, threshold=2.0).any().item() is False

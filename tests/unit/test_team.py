@@ -12,8 +12,8 @@ import torch.distributed as dist
 import tiny_training as tiny
 from seem.cli.main import main
 from seem.errors import SeemError
+from seem.finetuning import run as recipe
 from seem.processes import THREADS, one_thread_each
-from seem.recipes import finetune as recipe
 from seem.training.engine import mean_over_processes, world
 from seem.training.team import together
 
@@ -74,16 +74,16 @@ def test_how_many_processes(tmp_path, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     request = tiny.request_for(["bricks"], tmp_path / "run", "nano")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
-    assert recipe.processes_for(request) == 6
+    assert recipe.process_count(request) == 6
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    assert recipe.processes_for(request) == recipe.MOST_PROCESSES
-    assert recipe.processes_for(request, 3) == 3
+    assert recipe.process_count(request) == recipe.MOST_PROCESSES
+    assert recipe.process_count(request, 3) == 3
     with pytest.raises(ValueError, match="--processes is 0"):
-        recipe.processes_for(request, 0)
+        recipe.process_count(request, 0)
     monkeypatch.setenv("RANK", "1")
-    assert recipe.processes_for(request) == 1
+    assert recipe.process_count(request) == 1
     with pytest.raises(ValueError, match="torchrun has started the processes"):
-        recipe.processes_for(request, 2)
+        recipe.process_count(request, 2)
 
 
 def test_a_run_by_two_processes_goes_on_with_two(tmp_path, monkeypatch, capfd):
@@ -97,9 +97,9 @@ def test_a_run_by_two_processes_goes_on_with_two(tmp_path, monkeypatch, capfd):
     assert json.loads((out / "run.json").read_text())["processes"] == 2
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     request = tiny.request_for([data], out, "nano")
-    assert (recipe.processes_for(request, resume=True), recipe.processes_for(request, overwrite=True)) == (2, 1)
+    assert (recipe.process_count(request, resume=True), recipe.process_count(request, overwrite=True)) == (2, 1)
     with pytest.raises(FileExistsError, match="holds a run already"):
-        recipe.processes_for(replace(request, data=("elsewhere/bricks",)))
+        recipe.process_count(replace(request, data=("elsewhere/bricks",)))
     assert main([*words, "--processes", "1", "--resume"]) == 2
     assert "was begun with 2 processes" in capfd.readouterr().err
     assert main([*words, "--resume"]) == 0

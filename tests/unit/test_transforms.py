@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seem.data.pack import BankedObject, BankedPhoto, Category, ObjectRecord, PhotoBank, PhotoRecord
+from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
 from seem.data.transforms import (
     PAD_RGB,
     Augmentation,
     TrainingSampler,
     augment,
     choose_objects,
-    is_relative,
-    mirrored,
-    paste,
+    is_relative_phrase,
+    mirror_phrase,
+    paste_object,
 )
 
 RED, BLUE = (250, 0, 0), (0, 0, 250)
@@ -30,7 +30,7 @@ def banked(number, name, box, phrases=(), *, is_crowd=False, source="template", 
     record = ObjectRecord(
         number,
         1,
-        Category(1, name, name, is_thing),
+        CategoryRecord(1, name, name, is_thing),
         "",
         (60, 90),
         tuple(map(float, box)),
@@ -48,12 +48,12 @@ def photo(*objects, set_name="coco_full", complete=("square", "kite"), captions=
     """Paint a grey photo of 60 x 90 with a red square at the left and a blue one at the right."""
     image = np.full((60, 90, 3), 128, np.uint8)
     image[20:40, 10:30], image[20:40, 60:80] = RED, BLUE
-    record = PhotoRecord(
+    record = ImageRecord(
         1, set_name, Path("x.jpg"), (60, 90), "train", "instances", set_name, "", captions, None, None, "", None
     )
     kept = tuple(entry for entry in objects if not entry.record.is_group)
     groups = tuple(entry for entry in objects if entry.record.is_group)
-    return BankedPhoto(record, image, kept, groups, frozenset(complete))
+    return BankedImage(record, image, kept, groups, frozenset(complete))
 
 
 LEFT = banked(10, "square", (10, 20, 30, 40), ("the square on the left", "the red square"))
@@ -192,7 +192,7 @@ def test_a_photo_without_objects_is_a_sample_without_masks():
 
 def bank():
     other = photo(LEFT, set_name="duts")
-    return PhotoBank([TWO, photo(RIGHT), other])
+    return ImageBank([TWO, photo(RIGHT), other])
 
 
 def test_an_index_always_gives_the_same_sample():
@@ -228,7 +228,7 @@ def test_a_window_about_a_class_keeps_an_object_of_it():
     nameless = photo(LEFT, banked(13, "", (60, 20, 80, 40)))
     seen = {augment(nameless, 90, rng(seed), how).names for seed in range(20)}
     assert {("square",), ("",)} <= seen  # asked about nothing, it keeps what has a name as often as what has none
-    both = PhotoBank([photo(LEFT, kite), photo(LEFT)])
+    both = ImageBank([photo(LEFT, kite), photo(LEFT)])
     sampler = TrainingSampler(both, size=90, augmentation=how)
     assert all("kite" in sampler.of_class("kite", index).names for index in range(10))
     assert all("kite" in sampler.partner(replace(sampler[0], names=("kite",)), index).names for index in range(10))
@@ -264,7 +264,7 @@ def test_chosen_objects_can_be_things_only():
     ],
 )
 def test_mirrored_phrases(phrase, expected):
-    assert mirrored(phrase) == expected
+    assert mirror_phrase(phrase) == expected
 
 
 @pytest.mark.parametrize(
@@ -272,11 +272,11 @@ def test_mirrored_phrases(phrase, expected):
     [("the bigger dog", True), ("the dog in the middle", True), ("left dog", True), ("the brown dog", False)],
 )
 def test_phrases_that_compare(phrase, expected):
-    assert is_relative(phrase) is expected
+    assert is_relative_phrase(phrase) is expected
 
 
 def pasted(sample, donor, seed=0, **how):
-    return paste(sample, donor, rng(seed), **how)
+    return paste_object(sample, donor, rng(seed), **how)
 
 
 def test_a_thing_of_another_photo_stands_in_front():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny_training as tiny
-from seem.data.dataset import photo_record
+from seem.data.dataset import image_record
 from seem.data.opening import open_dataset
 from seem.evaluation.metrics.semantic import IGNORED
 from seem.training import validation
@@ -40,7 +40,7 @@ def test_only_sets_that_are_labelled_all_over_are_asked_for_every_pixel(tmp_path
 
 def test_pixels_of_no_class_do_not_count(tmp_path):
     dataset = open_dataset(str(tiny.walls(tmp_path / "set", count=1)), "train")
-    photo = dataset.photos[0]
+    photo = dataset.images[0]
     both = true_classes(dataset, photo, {1: 0, 2: 1})
     assert set(np.unique(both)) == {0, 1}
     bricks = true_classes(dataset, photo, {1: 0})
@@ -63,7 +63,7 @@ def test_a_model_without_clicks_is_asked_for_names(tmp_path):
 
 @pytest.mark.parametrize(("most", "chosen"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (2, [0, 2]), (1, [0])])
 def test_photos_are_spread_over_the_set(most, chosen):
-    photos = [photo_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "") for number in range(5)]
+    photos = [image_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "") for number in range(5)]
     assert [photo.id for photo in spread(photos, most)] == chosen
 
 
@@ -106,7 +106,7 @@ class Sure:
     """A model that is as sure of class `k` in the `n`-th photo as the table says, with a half at `even`."""
 
     classes = Vocabulary.of(["brick", "tile"])
-    network = SimpleNamespace(config=SimpleNamespace(even_presence=0.2))
+    network = SimpleNamespace(config=SimpleNamespace(presence_midpoint=0.2))
 
     def __init__(self, probabilities):
         self.rows = iter(probabilities)
@@ -116,7 +116,7 @@ class Sure:
 
     def encode(self, pixels):
         row = np.asarray(next(self.rows))
-        even = self.network.config.even_presence
+        even = self.network.config.presence_midpoint
         return SimpleNamespace(
             _predictor=SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
         )
@@ -182,7 +182,7 @@ def pointing(monkeypatch):
 
 
 def truth(dataset, number, name):
-    photo = dataset.photos[number]
+    photo = dataset.images[number]
     return next(each.mask() for each in dataset.objects[photo.id] if each.category.text == name)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import seem
 from seem.predictor import Predictor
-from seem.results import Naming
+from seem.results import LazyLabels
 from seem.tasks import video as matching
 from seem.tasks.video import VideoMemory, compare_near, grid_stride, surroundings, vote
 from seem.tracker import MODES, Found, Tracker, checked_mode, objects_in
@@ -320,7 +320,7 @@ def test_every_mode_gives_one_result_a_frame(model, mode):
     tracker.add(0, 3, seem.Mask(masks[0]))
     tracker.add(0, 1, HERE)
     results = list(tracker)
-    assert [(one.frame, one.time, one.photo_hw) for one in results] == [(i, None, (HEIGHT, WIDTH)) for i in range(5)]
+    assert [(one.frame, one.time, one.image_hw) for one in results] == [(i, None, (HEIGHT, WIDTH)) for i in range(5)]
     assert results[0].ids.tolist() == [1, 3]
     assert all(set(one.ids.tolist()) <= {1, 3} for one in results)
     assert results[0].provenance.prompts == ((tracker._said[0][3]), (HERE,))
@@ -572,7 +572,7 @@ def test_a_bad_frame_in_a_folder_is_named(model, tmp_path):
     seen = []
     with pytest.raises(seem.SeemError, match=r"2.png is not a picture"):
         gather(model.track(tmp_path, [HERE]), seen)
-    assert [one.provenance.photo_name for one in seen] == ["0.png", "1.png"]
+    assert [one.provenance.image_name for one in seen] == ["0.png", "1.png"]
 
 
 def test_frames_of_two_sizes_are_no_video(model):
@@ -649,7 +649,7 @@ def test_a_prompt_behind_the_end_is_told(model, clip, backward):
 
 
 def test_a_prompt_outside_the_picture_is_told(model):
-    with pytest.raises(ValueError, match="lies outside the photo"):
+    with pytest.raises(ValueError, match="lies outside the image"):
         list(model.track(scene(2)[0], [seem.Point(200, 3)]))
 
 
@@ -668,7 +668,7 @@ def held(tracker):
             total += one.nbytes
         elif isinstance(one, (list, tuple, deque, dict)):
             waiting.extend(one.values() if isinstance(one, dict) else one)
-        elif type(one).__module__.startswith("seem.") and not isinstance(one, (seem.Model, Naming)):
+        elif type(one).__module__.startswith("seem.") and not isinstance(one, (seem.Model, LazyLabels)):
             waiting.extend(getattr(one, name) for name in type(one).__slots__ if name != "__weakref__")
     return total
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from seem.config import TextConfig
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import KIND_WORDS, KINDS, Lexicon, directions, parse, teach_words
@@ -73,7 +73,7 @@ def test_a_tower_learns_to_say_them():
 
     def right():
         with torch.no_grad():
-            said = unit(tower(*BOOK(names)).phrases)
+            said = unit_vectors(tower(*BOOK(names)).phrases)
         return float((said @ anchors.T).argmax(dim=1).eq(torch.arange(len(names))).float().mean())
 
     scale = tower.logit_scale.clone()

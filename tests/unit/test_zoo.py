@@ -11,7 +11,7 @@ def test_every_model_is_listed_and_found():
     assert len(zoo.list_models()) == 16
     assert zoo.list_models()[0].name == "nano"
     for card in zoo.list_models():
-        assert zoo.find(card.name) is card
+        assert zoo.find_model_card(card.name) is card
         assert card.config().name == card.name
 
 
@@ -30,35 +30,35 @@ def test_every_model_is_listed_and_found():
 )
 def test_unknown_name_gets_the_nearest(typed, meant):
     with pytest.raises(ValueError, match=f"did you mean '{meant}"):
-        zoo.find(typed)
+        zoo.find_model_card(typed)
 
 
 @pytest.mark.parametrize("typed", ["", "resnet50", "🐱"])
 def test_far_name_gets_the_list_alone(typed):
     with pytest.raises(ValueError, match="There is no model") as caught:
-        zoo.find(typed)
+        zoo.find_model_card(typed)
     assert "did you mean" not in str(caught.value)
     assert "nano, seem-focal-t-v1, " in str(caught.value)
 
 
 def test_rows_are_sound():
-    for name, card in zoo.KNOWN.items():
+    for name, card in zoo.MODEL_CARDS.items():
         assert card.name == name
-        assert (card.file is not None) == (card.weights is zoo.Weights.DOWNLOAD)
+        assert (card.file is not None) == (card.weights is zoo.WeightsAvailability.DOWNLOAD)
         assert len(set(card.tasks)) == len(card.tasks) > 0
         assert len(set(card.prompts)) == len(card.prompts) > 0
 
 
 @pytest.mark.parametrize("name", [card.name for card in zoo.list_models()])
 def test_parameters_are_those_of_the_network(name):
-    card = zoo.find(name)
+    card = zoo.find_model_card(name)
     with torch.device("meta"):  # shapes without memory
         network = build(card.config())
     assert card.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_rows_agree_with_the_architectures_recorded(shared):
-    for card in zoo.KNOWN.values():
+    for card in zoo.MODEL_CARDS.values():
         if card.manifest is None:
             continue
         manifest = json.loads((shared / "parity" / "manifests" / f"{card.manifest}.json").read_text())
@@ -71,7 +71,7 @@ def test_rows_agree_with_the_architectures_recorded(shared):
 def test_scores_agree_with_the_published_table(shared):
     published = json.loads((shared / "design" / "published.json").read_text())["released_checkpoints"]
     rows = {row["model"]: row for row in published["rows"]}
-    for card in zoo.KNOWN.values():
+    for card in zoo.MODEL_CARDS.values():
         assert (card.published is not None) == (card.name in rows)
         if card.published is not None:
             assert card.published.source == published["source"]
@@ -121,16 +121,16 @@ def test_every_figure_says_what_it_is_and_where_it_stands():
     ],
 )
 def test_figures_of_other_weights_are_not_taken_for_a_models_own(name, relatives):
-    card = zoo.find(name)
+    card = zoo.find_model_card(name)
     assert [scores.model for scores in card.relatives] == relatives
     assert card.published is None or card.published.model == name
 
 
 def test_a_row_prints_as_json():
-    row = json.loads(json.dumps(zoo.find("seem-focal-t-v1").to_json()))
+    row = json.loads(json.dumps(zoo.find_model_card("seem-focal-t-v1").to_json()))
     assert list(row) == ["name", "parameters", "tasks", "prompts", "weights", "licence", "published"]
     assert row["weights"] == "download"
     assert row["published"]["coco_pq"] == 50.8
     assert row["published"]["backbone"] == "FocalNet-T"
-    assert zoo.find("xdecoder-focal-t").to_json()["published"]["voc_noc85_20"] is None
-    assert zoo.find("nano").to_json()["weights"] == "embedded"
+    assert zoo.find_model_card("xdecoder-focal-t").to_json()["published"]["voc_noc85_20"] is None
+    assert zoo.find_model_card("nano").to_json()["weights"] == "embedded"

@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from seem.errors import SeemError, in_short
-from seem.sounds import Sound, checked
+from seem.errors import SeemError, short_reason
+from seem.sounds import Sound, check_sound
 
 Listener: TypeAlias = Callable[[NDArray[np.float32]], str]
 """Turns one channel at 16 kHz into words."""
@@ -42,7 +42,7 @@ def transcribe(sound: Sound) -> str:
         return listener(installed(), size)(sound.at(RATE)).strip()
 
 
-def decode(path: Path) -> Sound:
+def decode_sound(path: Path) -> Sound:
     """Read a sound file of any format that the installed speech package reads; checked as WAV files are.
 
     Raises `SeemError` for a file that it cannot read.
@@ -54,8 +54,8 @@ def decode(path: Path) -> Sound:
         else:
             samples = import_module("whisper").load_audio(str(path), sr=RATE)
     except Exception as error:  # each decoder stumbles in its own way
-        raise SeemError(f"{path} cannot be read as sound ({in_short(error)}); save it as WAV.") from error
-    return checked(Sound(np.asarray(samples, dtype=np.float32), RATE), path.name)
+        raise SeemError(f"{path} cannot be read as sound ({short_reason(error)}); save it as WAV.") from error
+    return check_sound(Sound(np.asarray(samples, dtype=np.float32), RATE), path.name)
 
 
 def installed() -> str:
@@ -76,7 +76,7 @@ def listener(package: str, size: str) -> Listener:
         return faster(size) if package == FASTER else original(size)
     except Exception as error:  # no network, a size that does not exist, a full disk
         raise SeemError(
-            f"The speech model {size!r} of {package} cannot be loaded ({in_short(error)}); "
+            f"The speech model {size!r} of {package} cannot be loaded ({short_reason(error)}); "
             "connect once to fetch it, or name another in SEEM_WHISPER."
         ) from error
 

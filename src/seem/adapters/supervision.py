@@ -1,22 +1,28 @@
-"""Results as `supervision.Detections`, the type that its annotators, trackers and metrics read."""
+"""`supervision.Detections`, the type that supervision's annotators, trackers and metrics read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seem.errors import SeemError
-from seem.interchange import UNLABELLED
-from seem.results import Results
-from seem.vocabulary import Vocabulary
 
 
-def to_detections(results: Results) -> Any:
-    """Turn a result into `supervision.Detections`; labels that are still unknown are asked for.
+def to_detections(
+    *,
+    boxes: NDArray[np.int64],
+    masks: NDArray[np.bool_],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int64],
+    class_names: Sequence[str],
+    tracker_ids: NDArray[np.int64],
+) -> Any:
+    """Return columns of N objects as `supervision.Detections`.
 
-    Class ids count from 0, as detectors do: the place among COCO's panoptic categories (its 80 things first), and of
-    any other vocabulary the category's id less 1. What has no category has class id -1.
+    `boxes` (N, 4) are x0, y0, x1, y1, `masks` (N, H, W); class ids count from 0, -1 = none.
 
     Raises `SeemError` where supervision is not installed.
     """
@@ -24,13 +30,11 @@ def to_detections(results: Results) -> Any:
         import supervision
     except ImportError as error:
         raise SeemError(f'supervision is not installed ({error}); pip install "seem[supervision]".') from None
-    coco = {category: place for place, category in enumerate(Vocabulary.coco_panoptic())}
-    numbers = {category.id: coco.get(category, category.id - 1) for category in results.vocabulary}
     return supervision.Detections(
-        xyxy=results.boxes.astype(np.float32),
-        mask=results.masks,
-        confidence=np.array(results.scores),
-        class_id=np.array([numbers.get(number, -1) for number in results.category_ids.tolist()], dtype=np.int64),
-        tracker_id=np.array(results.ids),
-        data={"class_name": np.array([label or UNLABELLED for label in results.labels], dtype=np.str_)},
+        xyxy=boxes.astype(np.float32),
+        mask=masks,
+        confidence=np.array(scores),
+        class_id=class_ids,
+        tracker_id=np.array(tracker_ids),
+        data={"class_name": np.array(class_names, dtype=np.str_)},
     )

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from seem.checkpoints.safe import sha256_of, written_aside
-from seem.errors import SeemError, in_short
+from seem.checkpoints.safe import atomic_write, sha256_of
+from seem.errors import SeemError, short_reason
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ANSWER_SECONDS = 10.0  # how long the hub may take to say what a file is
@@ -82,7 +82,7 @@ def fetch(file: HubFile, *companions: HubFile) -> Path:
                 raise
             except Exception as error:  # the hub's client raises the errors of whichever HTTP library it uses
                 missing = [other for other in wanted if not other.path.exists()]
-                raise SeemError(f"Cannot fetch {one.name} ({in_short(error)}); {_by_hand(*missing)}.") from error
+                raise SeemError(f"Cannot fetch {one.name} ({short_reason(error)}); {_by_hand(*missing)}.") from error
         _check(one)
     return file.path
 
@@ -156,7 +156,7 @@ def _read_record(path: Path) -> Record | None:
 
 
 def _write_record(file: HubFile, record: Record) -> None:
-    with written_aside(_beside(file, ".json")) as aside:
+    with atomic_write(_beside(file, ".json")) as aside:
         aside.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
 

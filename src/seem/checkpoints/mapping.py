@@ -19,35 +19,35 @@ LANGUAGE = f"{PREDICTOR}lang_encoder.lang_encoder."
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class KeyMapping:
     """One official key and ours; several of ours are stacked along the first dimension in the official tensor."""
 
     official: str
     ours: tuple[str, ...]
 
 
-def both(official: str, ours: str) -> list[Row]:
+def both(official: str, ours: str) -> list[KeyMapping]:
     """Pair weight and bias."""
-    return [Row(f"{official}.{part}", (f"{ours}.{part}",)) for part in ("weight", "bias")]
+    return [KeyMapping(f"{official}.{part}", (f"{ours}.{part}",)) for part in ("weight", "bias")]
 
 
-def packed(official: str, ours: str) -> list[Row]:
+def packed(official: str, ours: str) -> list[KeyMapping]:
     """Pair a packed attention with our four projections."""
     rows = [
-        Row(f"{official}.in_proj_{part}", tuple(f"{ours}.{name}.{part}" for name in ("query", "key", "value")))
+        KeyMapping(f"{official}.in_proj_{part}", tuple(f"{ours}.{name}.{part}" for name in ("query", "key", "value")))
         for part in ("weight", "bias")
     ]
     return rows + both(f"{official}.out_proj", f"{ours}.out")
 
 
-def fused(official: str, ours: str) -> list[Row]:
+def fused(official: str, ours: str) -> list[KeyMapping]:
     """Pair an attention that projects query, key and value at once, here as there."""
     return [*both(f"{official}.qkv", f"{ours}.qkv"), *both(f"{official}.proj", f"{ours}.proj")]
 
 
-def one(official: str, ours: str) -> list[Row]:
+def one(official: str, ours: str) -> list[KeyMapping]:
     """Pair two bare tensors."""
-    return [Row(official, (ours,))]
+    return [KeyMapping(official, (ours,))]
 
 
 FOCALNET = [
@@ -200,7 +200,7 @@ class Converted:
     extras: tuple[str, ...]
 
 
-def pairs(ours: Iterable[str]) -> list[Row]:
+def key_mappings(ours: Iterable[str]) -> list[KeyMapping]:
     """Return the table with every `*` filled in, for a network that has the keys `ours`; official order within rows.
 
     Raises `KeyError` if a key of the network has no row: the table must be total.
@@ -212,7 +212,7 @@ def pairs(ours: Iterable[str]) -> list[Row]:
         for row, pattern in patterns:
             if match := pattern.fullmatch(key):
                 numbers = match.groups()
-                filled.append(Row(fill(row.official, numbers), tuple(fill(name, numbers) for name in row.ours)))
+                filled.append(KeyMapping(fill(row.official, numbers), tuple(fill(name, numbers) for name in row.ours)))
                 break
         else:
             if not any(pattern.fullmatch(key) for pattern in stacked):
@@ -225,7 +225,7 @@ def from_official(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
 
     Raises `ValueError` that lists every missing, unknown and misshapen key.
     """
-    rows = pairs(ours)
+    rows = key_mappings(ours)
     placed = {row.official for row in rows}
     extras = tuple(key for key in official if key in KNOWN_EXTRAS and key not in placed)
     missing = [row.official for row in rows if row.official not in official]
@@ -246,7 +246,7 @@ def from_official(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
     return Converted(tensors, extras)
 
 
-def official_shape(row: Row, ours: Mapping[str, Tensor]) -> list[int]:
+def official_shape(row: KeyMapping, ours: Mapping[str, Tensor]) -> list[int]:
     """Return the shape of an official tensor: ours, or ours stacked along the first dimension."""
     shape = list(ours[row.ours[0]].shape)
     return shape if len(row.ours) == 1 else [len(row.ours) * shape[0], *shape[1:]]
@@ -256,7 +256,7 @@ def to_official(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename our state dict back: the inverse of `from_official`, without the known extras."""
     return {
         row.official: torch.cat([ours[name] for name in row.ours]) if len(row.ours) > 1 else ours[row.ours[0]]
-        for row in pairs(ours)
+        for row in key_mappings(ours)
     }
 
 

@@ -25,12 +25,13 @@ from seem.vocabulary import Vocabulary
 MODEL_KEY = "seem_model"  # metadata of our files: the model's name
 CLASSES_KEY, STUFF_KEY = "class_names", "class_stuff"  # what it was fine-tuned on, as JSON lists
 BACKGROUND_KEY = "class_background"  # "true" where pixels may be none of them
-EVEN_KEY = "even_presence"  # what counts as a half in the photo, among those classes
-REGION_KEY = "region_threshold"  # from which score on a region of one of them is kept
+PRESENCE_MIDPOINT_KEY = "even_presence"  # what counts as a half in the photo, among those classes
+EARLIER_MODULES = {"meaning": "text_embedding_head"}  # module names of earlier files, and today's
+REGION_THRESHOLD_KEY = "region_threshold"  # from which score on a region of one of them is kept
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class FineTuningData:
     """A part of a data set that a model was fine-tuned on: all of it, or nine tenths, where no other part was there."""
 
     spec: str
@@ -50,7 +51,7 @@ class LoadedNetwork:
     sha256: str
     tokenizer: Callable[[], BytePairTokenizer]
     classes: Vocabulary | None = None
-    learnt: tuple[Learnt, ...] = ()
+    learnt: tuple[FineTuningData, ...] = ()
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
@@ -71,18 +72,28 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
     """
     network = build(config)
     wanted = network.state_dict()
+    tensors = current_keys(tensors)
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     misshapen = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
     for what, keys in (("misses", missing), ("holds unknown", unknown), ("has misshapen", misshapen)):
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             raise SeemError(f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}.")
-    check_finite(tensors, source)
+    check_tensors_finite(tensors, source)
     network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
     return network
 
 
-def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
+def current_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under today's keys; files of earlier versions have other prefixes for some modules."""
+    renamed = {}
+    for key, tensor in tensors.items():
+        module, dot, rest = key.partition(".")
+        renamed[EARLIER_MODULES.get(module, module) + dot + rest] = tensor
+    return renamed
+
+
+def check_tensors_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     """Raise `SeemError` that names the first tensor with NaN or infinity in it: such weights answer nothing."""
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.sum(dtype=torch.float32).isfinite():
@@ -99,11 +110,11 @@ def read_official(path: Path, network: Segmenter) -> Converted:
         converted = from_official(tensors, network.state_dict())
     except ValueError as error:
         raise SeemError(f"{path} is no {network.config.name} checkpoint: {error}") from None
-    check_finite(converted.tensors, path)
+    check_tensors_finite(converted.tensors, path)
     return converted
 
 
-def convert(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
+def convert_official(official: Path, out: Path, config: SegmenterConfig) -> tuple[str, ...]:
     """Write the authors' checkpoint as a safetensors file of ours; returns the official keys left out on purpose.
 
     Raises `SeemError` as `read_official` does, and when `out` cannot be written.

@@ -24,11 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seem.errors import SeemError, in_short
+from seem.errors import SeemError, short_reason
 
 StateDict: TypeAlias = dict[str, Tensor]
 
-PICKLED = (".pt", ".pth", ".bin")
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin")
 WRAPPERS = ("model", "module", "state_dict")  # training files hold the weights beside optimizer and schedule
 ZIP_MAGIC = b"PK\x03\x04"
 FORBIDDEN_NAME = re.compile(r"\bGLOBAL:? ([\w.]+)|Unsupported class ([\w.]+)")
@@ -50,8 +50,9 @@ def read_tensors(path: str | Path) -> TensorFile:
     """
     path = Path(path)
     _check_readable(path)
-    if path.suffix not in (".safetensors", *PICKLED):
-        raise ValueError(f"Cannot tell what {path} is by its name; Seem reads .safetensors, {', '.join(PICKLED)}.")
+    if path.suffix not in (".safetensors", *PICKLE_SUFFIXES):
+        readable = ", ".join((".safetensors", *PICKLE_SUFFIXES))
+        raise ValueError(f"Cannot tell what {path} is by its name; Seem reads {readable}.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return TensorFile(_named_tensors(_unwrap(_load_pickled(path)), path))
@@ -64,10 +65,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     """
     path = Path(path)
     try:
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             save_file(_separate(tensors), aside, metadata=dict(metadata or {}))
     except (OSError, SafetensorError) as error:
-        raise SeemError(f"Cannot write {path}: {in_short(error)}.") from error
+        raise SeemError(f"Cannot write {path}: {short_reason(error)}.") from error
 
 
 def sha256_of(path: str | Path) -> str:
@@ -80,7 +81,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path to write to that becomes `path` when the block ends well and vanishes when it does not.
 
     The file gets the permissions of any new file here, whatever its writer sets (safetensors: the owner's alone).
@@ -90,14 +91,14 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.touch()
         usual = stat.S_IMODE(aside.stat().st_mode)
         yield aside
-        settle(aside)
+        flush_to_disk(aside)
         aside.chmod(usual)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def settle(file: Path) -> None:
+def flush_to_disk(file: Path) -> None:
     """Wait until a file is on the disk: else a power cut after renaming it may leave an empty one."""
     with file.open("rb+") as written:
         os.fsync(written.fileno())
@@ -121,7 +122,7 @@ def _read_safetensors(path: Path) -> TensorFile:
             return TensorFile(tensors, dict(file.metadata() or {}))
     except (SafetensorError, OSError) as error:
         raise SeemError(
-            f"{path} is not a safetensors file, or it is cut short ({in_short(error)}); fetch or convert it again."
+            f"{path} is not a safetensors file, or it is cut short ({short_reason(error)}); fetch or convert it again."
         ) from error
 
 
@@ -144,7 +145,7 @@ def _load_pickled(path: Path) -> object:
         ) from error
     except Exception as error:  # a file that is no checkpoint fails in whichever way its first bytes are misread
         raise SeemError(
-            f"{path} is not a PyTorch checkpoint, or it is cut short ({in_short(error)}); fetch it again."
+            f"{path} is not a PyTorch checkpoint, or it is cut short ({short_reason(error)}); fetch it again."
         ) from error
 
 

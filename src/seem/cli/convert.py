@@ -1,4 +1,4 @@
-"""`seem convert`: an official checkpoint becomes a safetensors file of ours."""
+"""`seem convert`: an official checkpoint to a safetensors file in this package's layout."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from typing import Annotated
 import typer
 
 from seem import zoo
-from seem.checkpoints.network import convert as convert_checkpoint
+from seem.checkpoints.network import convert_official as convert_checkpoint
+from seem.cli.options import FLAG
 from seem.config import SegmenterConfig
 
 
-def convert(
+def convert_command(
     official: Annotated[Path, typer.Argument(metavar="OFFICIAL", help="The authors' file: .pt, .pth or .bin.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .safetensors.")],
-    model: Annotated[str, typer.Option(metavar="NAME", help="Which model it is; the file does not tell.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .safetensors.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="Name of the model; the file does not contain it.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.")] = False,
 ) -> None:
     """Convert an official checkpoint to safetensors; code inside the file never runs."""
-    config = convertible(model)
+    config = convertible_config(model)
     check_target(official, out, overwrite)
-    left_out = convert_checkpoint(official, out, config)
+    unused_tensors = convert_checkpoint(official, out, config)
     if quiet:
         return
-    typer.echo(f"{out}: {config.name}, {out.stat().st_size / 1e6:.0f} MB; load it with seem.load({str(out)!r})")
-    if left_out:
-        typer.echo(f"Left out on purpose, the network does not need them: {', '.join(left_out)}")
+    megabytes = out.stat().st_size / 1e6
+    typer.echo(f"{out}: {config.name}, {megabytes:.0f} MB; load it with seem.load({str(out)!r})")
+    if unused_tensors:
+        typer.echo(f"Left out on purpose, the network does not need them: {', '.join(unused_tensors)}")
 
 
-def convertible(name: str) -> SegmenterConfig:
+def convertible_config(name: str) -> SegmenterConfig:
     """Return the configuration of a model whose authors publish checkpoints; `ValueError` for any other."""
-    card = zoo.find(name)
+    card = zoo.find_model_card(name)
     if card.manifest is None or card.config is None:
-        others = ", ".join(other.name for other in zoo.list_models() if other.manifest)
-        raise ValueError(f"{name} has no official checkpoint to convert; --model is one of {others}.")
+        convertible = ", ".join(other.name for other in zoo.list_models() if other.manifest)
+        raise ValueError(f"{name} has no official checkpoint to convert; --model is one of {convertible}.")
     return card.config()
 
 
 def check_target(official: Path, out: Path, overwrite: bool) -> None:
-    """Raise before any work if the result could not be kept."""
+    """Raise before any work if the result could not be written to `out`."""
     if out.suffix != ".safetensors":
         raise ValueError(f"OUT is {out}; its name must end in .safetensors.")
     if out.exists() and not overwrite:

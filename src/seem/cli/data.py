@@ -1,4 +1,4 @@
-"""`seem data`: what is in a data set and what is wrong with it, evaluation subsets of it, shards of it."""
+"""`seem data`: inspect a data set, draw an evaluation subset of it, write it as shards."""
 
 from __future__ import annotations
 
@@ -8,141 +8,176 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from tqdm import tqdm
 
-from seem.checkpoints.safe import written_aside
-from seem.cli.errors import FAILED
+from seem.checkpoints.safe import atomic_write
+from seem.cli.errors import EXIT_FAILED
+from seem.cli.options import FLAG
 from seem.data.dataset import Dataset
-from seem.data.inspection import DataReport, inspect
-from seem.data.opening import Spec, list_splits, open_dataset
-from seem.data.readers.shards import PER_SHARD, shards_in, write_shards
+from seem.data.inspection import DatasetReport, inspect_dataset
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
+from seem.data.readers.shards import IMAGES_PER_SHARD, list_shards, write_shards
 from seem.data.records import DataError
 from seem.data.subset import draw_subset
 from seem.errors import SeemError
 
-SPEC = "KIND:PATH, or a PATH whose layout tells: COCO, LVIS, YOLO, VOC, ADE20K, a folder of photos and masks, ..."
+SPEC = (
+    "KIND:PATH, or a PATH whose layout is recognised: COCO, LVIS, YOLO, VOC, ADE20K, a folder of photos and masks, ..."
+)
 
-data = typer.Typer(
-    help="Look at data sets.", no_args_is_help=True, rich_markup_mode="rich",
+data_commands = typer.Typer(
+    help="Inspect data sets, draw subsets, write shards.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+)
+
+DatasetArgument: TypeAlias = Annotated[str, typer.Argument(metavar="PATH", help=f"Data set: {SPEC}")]
+SplitOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Split to read: train, val, ... Default: all.")
+]
 
 
-@data.command()
-def check(
-    path: Annotated[str, typer.Argument(metavar="PATH", help=SPEC)],
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part: train, val, ...")] = None,
-    quick: Annotated[bool, typer.Option("--quick", metavar=" ", help="Read only the sizes of photos.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", metavar=" ", help="Print one JSON object.")] = False,
+@data_commands.command("check")
+def check_command(
+    path: DatasetArgument,
+    split: SplitOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", metavar=FLAG, help="Read only the sizes of photos, not their pixels.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object.")] = False,
 ) -> None:
     """Report what a data set holds and what is wrong with it; exit code 1 if anything is."""
-    spec = Spec.parse(path)
-    reports = inspected(opened(spec, split), pixels=not quick)
+    spec = DatasetSpec.parse(path)
+    reports = inspect_parts(open_parts(spec, split), pixels=not quick)
+    ok = all(report.ok for report in reports)
     if as_json:
-        kind = spec.layout().kind
-        whole = {"kind": kind, "ok": all(r.ok for r in reports), "parts": [r.to_json() for r in reports]}
-        typer.echo(json.dumps(whole))
+        record = {"kind": spec.layout().kind, "ok": ok, "parts": [report.to_json() for report in reports]}
+        typer.echo(json.dumps(record))
     else:
-        typer.echo("\n\n".join("\n".join(report.lines()) for report in reports))
-    if not all(report.ok for report in reports):
-        raise typer.Exit(FAILED)
+        texts = ["\n".join(report.lines()) for report in reports]
+        typer.echo("\n\n".join(texts))
+    if not ok:
+        raise typer.Exit(EXIT_FAILED)
 
 
-@data.command()
-def subset(
-    path: Annotated[str, typer.Argument(metavar="PATH", help=SPEC)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The JSON file to write.")],
-    split: Annotated[str, typer.Option(metavar="NAME", help="Which part.")] = "val",
-    photos: Annotated[int, typer.Option(metavar="N", min=1, help="How many photos.")] = 600,
-    per_photo: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many objects a photo.")] = 5,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another subset.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace OUT.")] = False,
+@data_commands.command("subset")
+def subset_command(
+    path: DatasetArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="JSON file to write.")],
+    split: Annotated[str, typer.Option(metavar="NAME", help="Split to draw from.")] = "val",
+    photos: Annotated[int, typer.Option(metavar="N", min=1, help="Number of photos.")] = 600,
+    per_photo: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of objects of one photo.")] = 5,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed for sampling photos, objects and prompts.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")] = False,
 ) -> None:
     """Draw an evaluation subset with its first prompts; the same data and seed give the same file."""
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists already; pass --overwrite or another OUT.")
-    with bar(photos, "drawing") as step:
-        drawn = draw_subset(open_dataset(path, split), photos, seed, per_photo, step)
-    with written_aside(out) as aside:
-        aside.write_text(json.dumps(drawn.to_json(), indent=1) + "\n", encoding="utf-8")
-    objects = sum(len(photo.objects) for photo in drawn.photos)
-    typer.echo(f"{out}: {len(drawn.photos)} photos, {objects} objects, fingerprint {drawn.fingerprint[:16]}")
+    with progress_bar(photos, "drawing") as step:
+        subset = draw_subset(open_dataset(path, split), photos, seed, per_photo, step)
+    with atomic_write(out) as temporary:
+        temporary.write_text(json.dumps(subset.to_json(), indent=1) + "\n", encoding="utf-8")
+    objects = sum(len(photo.objects) for photo in subset.images)
+    typer.echo(f"{out}: {len(subset.images)} photos, {objects} objects, fingerprint {subset.fingerprint[:16]}")
 
 
-@data.command()
-def shards(
-    path: Annotated[str, typer.Argument(metavar="PATH", help=SPEC)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write into.")],
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Only this part: train, val, ...")] = None,
-    per_shard: Annotated[int, typer.Option(metavar="N", min=1, help="Photos in one tar.")] = PER_SHARD,
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace what is in OUT.")] = False,
+@data_commands.command("shards")
+def shards_command(
+    path: DatasetArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write into.")],
+    split: SplitOption = None,
+    per_shard: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of photos in one tar file.")
+    ] = IMAGES_PER_SHARD,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace existing shards in OUT.")
+    ] = False,
 ) -> None:
     """Write a data set as WebDataset shards: tar files that hold photos and annotations, for large sets.
 
     What `seem data check` finds unreadable is left out.
     """
-    from seem.recipes.material import without
+    from seem.finetuning.datasets import without_images
 
-    spec = Spec.parse(path)
+    spec = DatasetSpec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):
         raise ValueError(f"OUT is the data set itself; choose another folder than {out}.")
-    old = shards_in(out)
-    if old and not overwrite:
+    old_shards = list_shards(out)
+    if old_shards and not overwrite:
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
-    parts = opened(spec, split)
-    reports = inspected(parts, pixels=True)
-    kept = [without(part, report.unusable) for part, report in zip(parts, reports, strict=True)]
-    if not any(part.photos for part in kept):
+    parts = open_parts(spec, split)
+    reports = inspect_parts(parts, pixels=True)
+    usable = [without_images(part, report.unusable_images) for part, report in zip(parts, reports, strict=True)]
+    num_photos = sum(len(part.images) for part in usable)
+    if num_photos == 0:
         raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")
-    with bar(sum(len(part.photos) for part in kept), "writing") as step, beside(out) as aside:
-        counts = [len(write_shards(part, aside, per_shard, step)) for part in kept]
-        for file in old:  # not before all is written
-            file.unlink()
-        for file in sorted(aside.iterdir()):
-            file.replace(out / file.name)
-    for part, report, tars in zip(kept, reports, counts, strict=True):
-        lost = f"; {len(report.unusable)} that cannot be used are left out" if report.unusable else ""
-        typer.echo(f"{out}: part {report.split}, {len(part.photos)} photos in {tars} tar{'s' * (tars > 1)}{lost}")
+    with progress_bar(num_photos, "writing") as step, temporary_folder_in(out) as temporary:
+        counts = [len(write_shards(part, temporary, per_shard, step)) for part in usable]
+        replace_shards(old_shards, temporary, out)
+    for part, report, num_shards in zip(usable, reports, counts, strict=True):
+        typer.echo(f"{out}: {describe_shards(part, report, num_shards)}")
     if not all(report.ok for report in reports):
-        typer.echo(f"Not everything could be used; what is wrong says: seem data check {spec.path}")
+        typer.echo(f"Not everything could be used; to see what is wrong, run: seem data check {spec.path}")
     typer.echo(f"Use it: seem finetune --data shards:{out}")
 
 
-def opened(spec: Spec, split: str | None) -> list[Dataset]:
-    """Open one part or all; what makes a set unreadable as a whole is work that failed, not a wrong call."""
+def replace_shards(old_shards: Sequence[Path], written: Path, out: Path) -> None:
+    """Remove the old shards and move the written ones to `out`."""
+    for file in old_shards:
+        file.unlink()
+    for file in sorted(written.iterdir()):
+        file.replace(out / file.name)
+
+
+def describe_shards(part: Dataset, report: DatasetReport, num_shards: int) -> str:
+    """Word what was written of one part of a data set."""
+    plural = "s" if num_shards > 1 else ""
+    text = f"part {report.split}, {len(part.images)} photos in {num_shards} tar{plural}"
+    if report.unusable_images:
+        text += f"; {len(report.unusable_images)} that cannot be used are left out"
+    return text
+
+
+def open_parts(spec: DatasetSpec, split: str | None) -> list[Dataset]:
+    """Open one part of a data set, or all.
+
+    Raises `ValueError` for a path that does not exist, `SeemError` for a data set that cannot be read at all.
+    """
     if not spec.path.exists():
         raise ValueError(f"There is no data set at {spec.path}; check the path.")
     try:
-        return [open_dataset(spec, name, tolerant=True) for name in ((split,) if split else list_splits(spec))]
+        names = [split] if split else list_splits(spec)
+        return [open_dataset(spec, name, tolerant=True) for name in names]
     except DataError as error:
         raise SeemError(str(error)) from error
 
 
-def inspected(parts: Sequence[Dataset], *, pixels: bool) -> list[DataReport]:
-    """Look at everything, with progress on a terminal."""
-    with bar(sum(len(part.photos) for part in parts), "looking") as step:
-        return [inspect(part, pixels=pixels, step=step) for part in parts]
+def inspect_parts(parts: Sequence[Dataset], *, pixels: bool) -> list[DatasetReport]:
+    """Inspect the parts of a data set, with a progress bar on a terminal."""
+    with progress_bar(sum(len(part.images) for part in parts), "looking") as step:
+        return [inspect_dataset(part, pixels=pixels, step=step) for part in parts]
 
 
 @contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """Make a folder inside `out` to write into, and `out` too; neither is left empty by a failure."""
-    new = not out.exists()
+def temporary_folder_in(out: Path) -> Iterator[Path]:
+    """Make a temporary folder inside `out`, and `out` itself, which is removed again if it stays empty."""
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".shards-", dir=out) as aside:
-            yield Path(aside)
+        with tempfile.TemporaryDirectory(prefix=".shards-", dir=out) as temporary:
+            yield Path(temporary)
     finally:
-        if new:
-            with suppress(OSError):  # something is in it
+        if is_new:
+            with suppress(OSError):  # it is not empty
                 out.rmdir()
 
 
 @contextmanager
-def bar(count: int, what: str) -> Iterator[Callable[[], object]]:
-    """Show progress on a terminal; yields what to call after each photo."""
-    with tqdm(total=count, desc=what, unit="photo", file=sys.stderr, disable=not sys.stderr.isatty()) as shown:
-        yield shown.update
+def progress_bar(total: int, verb: str) -> Iterator[Callable[[], object]]:
+    """Show a progress bar on a terminal; yields the function to call after each photo."""
+    with tqdm(total=total, desc=verb, unit="photo", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        yield bar.update

@@ -1,4 +1,4 @@
-"""`make demo`: one photo asked in four ways, as pictures in a folder and side by side on one sheet.
+"""`make demo`: one photo segmented by four kinds of prompt; results in a folder, and side by side on one sheet.
 
 python -m seem.cli.demo examples/photos/astronaut.jpg demo
 """
@@ -14,114 +14,134 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from seem.api import EncodedImage
-from seem.cli.errors import explain, write_line
-from seem.cli.report import what_is_in
-from seem.cli.sheet import FAINT, FONT_SIZE, INK, LINE, PAPER, draw_page
+from seem.cli.errors import report_error, write_line
+from seem.cli.report import describe_loaded_model, describe_results
+from seem.cli.sheet import FAINT_INK, FONT_SIZE, INK, LINE_HEIGHT, PAPER, draw_page
 from seem.loading import load
 from seem.prompts import Box, Point, Text
 from seem.results import Results
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to ask about the photo of an astronaut; `name` is that of its files."""
+class Demonstration:
+    """One way to segment the photo of an astronaut; `name` is the stem of its files."""
 
     name: str
     caption: str
-    ask: Callable[[EncodedImage], Results]
+    segment: Callable[[EncodedImage], Results]
 
 
-WAYS = (
-    Way(
-        "click",
-        "clicks: head, not the suit",
-        lambda photo: photo.segment(Point(180, 60), Point(230, 120), Point(225, 200, positive=False)),
+DEMONSTRATIONS = (
+    Demonstration(
+        name="click",
+        caption="clicks: head, not the suit",
+        segment=lambda image: image.segment(Point(180, 60), Point(230, 120), Point(225, 200, positive=False)),
     ),
-    Way("box", "a box around the helmet", lambda photo: photo.segment(Box(272, 340, 505, 512))),
-    Way("phrase", 'the phrase "person"', lambda photo: photo.segment(Text("person"))),
-    Way("everything", "no prompt at all", lambda photo: photo.panoptic()),
+    Demonstration(
+        name="box",
+        caption="a box around the helmet",
+        segment=lambda image: image.segment(Box(272, 340, 505, 512)),
+    ),
+    Demonstration(
+        name="phrase",
+        caption='the phrase "person"',
+        segment=lambda image: image.segment(Text("person")),
+    ),
+    Demonstration(
+        name="everything",
+        caption="no prompt at all",
+        segment=lambda image: image.panoptic(),
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, and how long the question took once the photo was encoded."""
+class TimedResults:
+    """The results of one demonstration, and the seconds they took once the image was encoded."""
 
-    way: Way
+    demonstration: Demonstration
     results: Results
     seconds: float
 
     @property
     def caption(self) -> str:
-        """How it was asked, and whether that led to nothing."""
-        return self.way.caption if len(self.results) else f"{self.way.caption}: nothing found"
+        """The caption of the results, which says so if nothing was found."""
+        caption = self.demonstration.caption
+        return caption if len(self.results) else f"{caption}: nothing found"
 
 
 def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
-    """Ask about a photo in four ways, write the answers and the sheet to a folder, and tell about it.
+    """Run all demonstrations, write their results and the sheet to a folder, and print what was done.
 
-    Files of an earlier demonstration are replaced. Returns the sheet; errors as those of `load`, `encode` and `save`.
+    Files of an earlier call are replaced. Returns the path of the sheet; raises as `load`, `encode` and `save` do.
     """
     started = time.perf_counter()
     network = load(model)
-    loaded = time.perf_counter() - started
-    write_line(f"{network.name} on {network.device}, {network.precision}: loaded in {loaded:.2f} s")
-    photo = network.encode(photo_file)
-    write_line(f"{photo_file}: the image network took {photo.encode_seconds:.2f} s, once for all four questions")
-    answers = [ask(photo, way) for way in WAYS]
+    write_line(describe_loaded_model(network, time.perf_counter() - started))
+    image = network.encode(photo_file)
+    write_line(f"{photo_file}: the image network took {image.encode_seconds:.2f} s, once for all four prompts")
+    answers = [run_timed(image, demonstration) for demonstration in DEMONSTRATIONS]
     for answer in answers:
-        answer.results.save(out, stem=answer.way.name, overwrite=True)
-        write_line(f"  {answer.way.caption}: {what_is_in(answer.results)} ({answer.seconds:.2f} s)")
-    draw_sheet(photo, answers).save(out / "demo.png")
-    write_line(f"Side by side: {out / 'demo.png'}. The overlay, masks and JSON file of each are beside it.")
+        answer.results.save(out, stem=answer.demonstration.name, overwrite=True)
+        description = describe_results(answer.results)
+        write_line(f"  {answer.demonstration.caption}: {description} ({answer.seconds:.2f} s)")
+    sheet = out / "demo.png"
+    draw_sheet(image, answers).save(sheet)
+    write_line(f"Side by side: {sheet}. The overlay, masks and JSON file of each are beside it.")
     write_line(f"All in all {time.perf_counter() - started:.1f} s")
-    return out / "demo.png"
+    return sheet
 
 
-def ask(photo: EncodedImage, way: Way) -> Answer:
-    """Ask in one way."""
+def run_timed(image: EncodedImage, demonstration: Demonstration) -> TimedResults:
+    """Run one demonstration and measure its time."""
     started = time.perf_counter()
-    results = way.ask(photo)
-    return Answer(way, results, time.perf_counter() - started)
+    results = demonstration.segment(image)
+    return TimedResults(demonstration, results, time.perf_counter() - started)
 
 
 # --- The sheet --------------------------------------------------------------------------------------------------------
 
 
-def draw_sheet(photo: EncodedImage, answers: Sequence[Answer]) -> Image.Image:
-    """Set the photo, the answers and what they cost on one page, each under its caption."""
-    tiles = [
-        ("the photo", photo.photo.picture),
-        *((answer.caption, answer.results.overlay()) for answer in answers),
-        ("how long it took", draw_facts(photo, answers)),
-    ]
+def draw_sheet(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Image:
+    """Draw the photo, the results and the times on one page, each under its caption."""
+    tiles = [("the photo", image.photo.picture)]
+    tiles += [(answer.caption, answer.results.overlay()) for answer in answers]
+    tiles.append(("how long it took", draw_times(image, answers)))
     return draw_page(tiles)
 
 
-def draw_facts(photo: EncodedImage, answers: Sequence[Answer]) -> Image.Image:
-    """Write what each step took, in the size of the photo."""
-    model = photo.model
-    millions = sum(weight.numel() for weight in model.network.parameters()) / 1e6
-    panel = Image.new("RGB", photo.photo.picture.size, PAPER)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(FONT_SIZE)
-    steps = [("looking at the photo, once", photo.encode_seconds), *((a.way.caption, a.seconds) for a in answers)]
-    for row, (step, seconds) in enumerate(steps):
-        draw.text((0, row * LINE), step, font=font, fill=INK)
-        draw.text((panel.width // 2, row * LINE), f"{1000 * seconds:.0f} ms", font=font, fill=INK)
-    about = f"{model.name}: {millions:.1f} million parameters, {model.precision}, on {model.device}"
-    draw.text((0, (len(steps) + 0.5) * LINE), about, font=font, fill=FAINT)
+def draw_times(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Image:
+    """Draw a table of the time of each step, in the size of the photo."""
+    steps = [("encoding the photo, once", image.encode_seconds)]
+    steps += [(answer.demonstration.caption, answer.seconds) for answer in answers]
+    panel = Image.new("RGB", image.photo.picture.size, PAPER)
+    draw = ImageDraw.Draw(panel)
+    font = ImageFont.load_default(FONT_SIZE)
+    top = 0
+    for step, seconds in steps:
+        draw.text((0, top), step, font=font, fill=INK)
+        draw.text((panel.width // 2, top), f"{1000 * seconds:.0f} ms", font=font, fill=INK)
+        top += LINE_HEIGHT
+    draw.text((0, top + LINE_HEIGHT // 2), describe_network(image), font=font, fill=FAINT_INK)
     return panel
 
 
+def describe_network(image: EncodedImage) -> str:
+    """Word the size of the network that encoded an image, and how it computes."""
+    model = image.model
+    millions = sum(weight.numel() for weight in model.network.parameters()) / 1e6
+    return f"{model.name}: {millions:.1f} million parameters, {model.precision}, on {model.device}"
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Run the demonstration; returns an exit code."""
+    """Run the demonstrations; returns an exit code."""
     try:
         if len(arguments) < 2:
-            raise ValueError("The demonstration takes a photo and a folder: python -m seem.cli.demo PHOTO OUT [MODEL]")
+            raise ValueError("Name a photo and a folder: python -m seem.cli.demo PHOTO OUT [MODEL]")
         photo_file, out, *model = arguments
         demonstrate(Path(photo_file), Path(out), *model)
     except BaseException as error:
-        return explain(error)
+        return report_error(error)
     return 0
 
 

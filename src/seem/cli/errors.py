@@ -1,4 +1,4 @@
-"""What a person at a terminal is told when something is wrong: one line, and an exit code."""
+"""Errors as a person at a terminal reads them: one line on standard error, and an exit code."""
 
 from __future__ import annotations
 
@@ -11,74 +11,86 @@ from pathlib import Path
 import typer
 from tqdm import tqdm
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130  # exit codes
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
-LONGEST = 1000  # characters of a line; a value of ten thousand letters would bury the way out
+MAX_MESSAGE_CHARACTERS = 1000  # a value of ten thousand letters would hide the way out
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # has moved between versions of typer; this finds it
 
 
-def explain(error: BaseException, about: str = "") -> int:
-    """Say on standard error, in one line, what went wrong; returns the exit code.
+def report_error(error: BaseException, about: str = "") -> int:
+    """Print an error in one line to standard error and return the exit code for it.
 
-    `about` is the photo at hand; it is put in front unless the error names it. SEEM_DEBUG=1 shows the trace as well.
+    `about` is the path of the image that was processed; it is put in front unless the message names it. With
+    SEEM_DEBUG=1 the traceback is printed as well.
     """
     if os.environ.get("SEEM_DEBUG"):
         traceback.print_exception(error)
-    if isinstance(error, SystemExit):  # of typer: whoever read our output has gone
-        return error.code if isinstance(error.code, int) else FAILED
-    text, code = worded(error)
-    if text and about not in text:
-        name = Path(about).name  # which many an error begins with: it gets its folder
-        text = f"{about}{text[len(name) :]}" if text.startswith(f"{name} ") else f"{about}: {text}"
-    if text:
-        complain(text)
+    if isinstance(error, SystemExit):  # raised by typer when the reader of our output has gone
+        return error.code if isinstance(error.code, int) else EXIT_FAILED
+    message, code = message_and_code(error)
+    if message:
+        print_error(with_path(message, about))
     return code
 
 
-def worded(error: BaseException) -> tuple[str, int]:
-    """Return what to say about an error (nothing, if nobody listens any more) and the exit code."""
+def with_path(message: str, path: str) -> str:
+    """Put a path in front of a message unless it is there; a file name at its start is replaced by the path."""
+    if path in message:
+        return message
+    name = Path(path).name
+    if message.startswith(f"{name} "):
+        return path + message.removeprefix(name)
+    return f"{path}: {message}"
+
+
+def message_and_code(error: BaseException) -> tuple[str, int]:
+    """Return the message of an error (empty if the reader of our output has gone) and the exit code."""
     match error:
         case KeyboardInterrupt() | typer.Abort():
-            return "interrupted; what was finished is kept.", INTERRUPTED
+            return "interrupted; what was finished is kept.", EXIT_INTERRUPTED
         case USAGE_ERROR():
-            return usage_line(error), USAGE
+            return usage_message(error), EXIT_USAGE
         case ValueError():
-            return one_line(error), USAGE
+            return single_line(error), EXIT_USAGE
         case BrokenPipeError():
-            return "", FAILED
+            return "", EXIT_FAILED
         case OSError():
-            return one_line(error), FAILED
+            return single_line(error), EXIT_FAILED
         case MemoryError():
-            return "there is not enough memory; use a smaller photo or a smaller --size.", FAILED
+            return "there is not enough memory; use a smaller photo or a smaller --size.", EXIT_FAILED
         case _:
-            return f"unexpected {type(error).__name__}: {one_line(error)} (SEEM_DEBUG=1 shows where).", FAILED
+            message = f"unexpected {type(error).__name__}: {single_line(error)} (SEEM_DEBUG=1 shows where)."
+            return message, EXIT_FAILED
 
 
-def usage_line(error: Exception) -> str:
-    """Word a wrong call, and where its rules stand."""
+def usage_message(error: Exception) -> str:
+    """Return the message of a wrong call with the command that prints its help."""
     message = str(getattr(error, "format_message", error.__str__)()).replace("Value error, ", "")
     verb = getattr(getattr(error, "ctx", None), "command_path", "seem")
     return f"{' '.join(message.split()).rstrip('.')}; see {verb} --help."
 
 
-def one_line(error: BaseException) -> str:
-    """Word an error in one line, not too long, with the file that the system complains about."""
-    text = str(error)
+def single_line(error: BaseException) -> str:
+    """Return the message of an error in one line of limited length, with the file that a system error is about."""
+    message = str(error)
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = " ".join(text.split()) or type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    message = " ".join(message.split()) or type(error).__name__
+    if len(message) <= MAX_MESSAGE_CHARACTERS:
+        return message
+    half = MAX_MESSAGE_CHARACTERS // 2
+    return f"{message[:half]} ... {message[-half:]}"
 
 
-def complain(line: str) -> None:
-    """Write one line to standard error, if there is one."""
+def print_error(message: str) -> None:
+    """Write one line to standard error, if it is open."""
     with suppress(OSError, ValueError):
-        write_line(f"seem: {line}", to_errors=True)
+        write_line(f"seem: {message}", to_errors=True)
 
 
 def write_line(text: str, *, to_errors: bool = False) -> None:
-    """Write a line at once to standard output or error, above the progress bar where one is watched."""
+    """Write a line at once to standard output or standard error, above the progress bar on a terminal."""
     stream = sys.stderr if to_errors else sys.stdout
     if sys.stderr.isatty():
         tqdm.write(text, file=stream)
@@ -87,7 +99,7 @@ def write_line(text: str, *, to_errors: bool = False) -> None:
     stream.flush()
 
 
-def abandon_output() -> None:
-    """Send what is still in the buffer of standard output nowhere: it takes no more, and the interpreter must end."""
+def discard_output() -> None:
+    """Send what is still buffered for standard output to the null device, so that the interpreter can exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

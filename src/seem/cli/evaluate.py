@@ -4,126 +4,123 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
 from tqdm import tqdm
 
-from seem.cli.options import FLAG, Precision, Values
-from seem.cli.report import PATIENCE, Lines
-from seem.data.opening import Spec
-from seem.evaluation.compare import Told, read_reports, results_markdown, table
-from seem.evaluation.plan import Request, Task, open_part
+from seem.cli.options import FLAG, PRECISION_HELP, Precision, Values
+from seem.cli.report import progress_bar_style
+from seem.data.opening import DatasetSpec
+from seem.evaluation.compare import LoadedReport, comparison_table, read_reports, results_markdown
+from seem.evaluation.formatting import entry_line
+from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel
+from seem.evaluation.plan import EvaluationRequest, EvaluationTask, open_split
 from seem.evaluation.plots import plot
-from seem.evaluation.report import Report
-from seem.evaluation.runner import evaluate as run
+from seem.evaluation.report import EvaluationReport
+from seem.evaluation.runner import run_evaluation as run
 from seem.evaluation.scoreboard import scoreboard, write_into
-from seem.evaluation.subject import NOBODY, Nobody, Scored
-from seem.evaluation.table import line
 from seem.loading import load
 
-ASKED = "What is measured"
-RUN = "How it runs"
-COMPARE = "Reports beside each other"
+MEASURE_PANEL = "What is measured"
+RUN_PANEL = "How it runs"
+COMPARE_PANEL = "Compare reports"
 
 
-def evaluate(
+def measure_option(*flags: str, metavar: str, help_text: str) -> Any:
+    """Describe an option about what is measured."""
+    return typer.Option(*flags, metavar=metavar, help=help_text, rich_help_panel=MEASURE_PANEL)
+
+
+def run_option(*flags: str, metavar: str, help_text: str) -> Any:
+    """Describe an option about how an evaluation runs."""
+    return typer.Option(*flags, metavar=metavar, help=help_text, rich_help_panel=RUN_PANEL)
+
+
+def compare_option(*flags: str, metavar: str, help_text: str) -> Any:
+    """Describe an option about the comparison of reports."""
+    return typer.Option(*flags, metavar=metavar, help=help_text, rich_help_panel=COMPARE_PANEL)
+
+
+def evaluate_command(
     reports: Annotated[
-        list[Path] | None, typer.Argument(metavar="[REPORT.json ...]", help="Reports, after --compare.")
+        list[Path] | None, typer.Argument(metavar="[REPORT.json ...]", help="Reports to compare, after --compare.")
     ] = None,
     data: Annotated[
-        Values,
-        typer.Option(metavar="KIND:PATH", help="A data set, coco:/data/coco; may be repeated.", rich_help_panel=ASKED),
+        Values, measure_option(metavar="KIND:PATH", help_text="Data set, such as coco:/data/coco; repeatable.")
     ] = None,
     task: Annotated[
         Values,
-        typer.Option(
-            metavar="|".join(each.value for each in Task),
-            help="May be repeated. Default: all that the data and the model can do.",
-            rich_help_panel=ASKED,
+        measure_option(
+            metavar="|".join(each.value for each in EvaluationTask),
+            help_text="Task to measure; repeatable. Default: all that the data and the model allow.",
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE|none", help="See seem models; none = baselines.", rich_help_panel=ASKED)
+        str,
+        measure_option(
+            metavar="NAME|FILE|none",
+            help_text="Name of the model (see seem models), or its file; none = baselines only.",
+        ),
     ] = "nano",
-    split: Annotated[str, typer.Option(metavar="NAME", help="Part of the data.", rich_help_panel=ASKED)] = "val",
+    split: Annotated[str, measure_option(metavar="NAME", help_text="Split of the data.")] = "val",
     at_most: Annotated[
         int | None,
-        typer.Option(
-            "--max", metavar="N", help="For each task so many photos, drawn by --seed.", rich_help_panel=ASKED
-        ),
+        measure_option("--max", metavar="N", help_text="Number of photos for each task, sampled by --seed."),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
+        measure_option(
             metavar="NAME,NAME,...|oracle",
-            help="Score only these, or ask each photo only for those in its truth.",
-            rich_help_panel=ASKED,
+            help_text="Classes to score; oracle = query each photo only for the classes in its ground truth.",
         ),
     ] = None,
     subset: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Only the photos and objects of seem data subset.", rich_help_panel=ASKED),
+        Path | None, measure_option(metavar="FILE", help_text="File of seem data subset: photos and objects to score.")
     ] = None,
-    clicks: Annotated[int, typer.Option(metavar="N", help="Clicks on each object.", rich_help_panel=ASKED)] = 20,
+    clicks: Annotated[int, measure_option(metavar="N", help_text="Number of clicks on each object.")] = 20,
     baselines: Annotated[
         str | None,
-        typer.Option(
+        measure_option(
             metavar="disc,grabcut,walker|all|none",
-            help="Who else answers clicks. Default: all on the photo pack.",
-            rich_help_panel=ASKED,
+            help_text="Baselines that answer clicks too. Default: all on the photo pack.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of what is drawn.", rich_help_panel=ASKED)] = 0,
+    seed: Annotated[int, measure_option(metavar="N", help_text="Random seed for sampling photos and prompts.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="RESULT.json", help="The report; a broken run goes on where it was.", rich_help_panel=RUN),
+        run_option(metavar="RESULT.json", help_text="Report to write; an interrupted run continues where it stopped."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace the report.", rich_help_panel=RUN)
+        bool, run_option("--overwrite", metavar=FLAG, help_text="Replace an existing report.")
     ] = False,
     plots: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Curves, bars and worst cases as PNG.", rich_help_panel=RUN)
+        Path | None, run_option(metavar="FOLDER", help_text="Folder for plots: curves, bars and worst cases as PNG.")
     ] = None,
-    workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes that share the photos.", rich_help_panel=RUN)
-    ] = 1,
+    workers: Annotated[int, run_option(metavar="N", help_text="Number of processes that share the photos.")] = 1,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Of a single process. Default: all.", rich_help_panel=RUN)
+        int | None, run_option(metavar="N", help_text="Number of threads of a single process. Default: all.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=RUN)
+        str | None, run_option(metavar="cpu|cuda|mps", help_text="Device of the network. Default: the fastest one.")
     ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            metavar="exact|auto", help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=RUN
-        ),
-    ] = Precision.EXACT,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but errors.", rich_help_panel=RUN)
-    ] = False,
+    precision: Annotated[Precision, run_option(metavar="exact|auto", help_text=PRECISION_HELP)] = Precision.EXACT,
+    quiet: Annotated[bool, run_option("--quiet", metavar=FLAG, help_text="Print nothing but errors.")] = False,
     compare: Annotated[
-        bool,
-        typer.Option("--compare", metavar=FLAG, help="Set reports beside each other.", rich_help_panel=COMPARE),
+        bool, compare_option("--compare", metavar=FLAG, help_text="Print the scores of several reports side by side.")
     ] = False,
     into: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PAGE.md", help="Put all scores of one model between the marks of a page.", rich_help_panel=COMPARE
-        ),
+        compare_option(metavar="PAGE.md", help_text="Page: write all scores of one model between its score marks."),
     ] = None,
     as_markdown: Annotated[
         bool,
-        typer.Option(
-            "--markdown", metavar=FLAG, help="As Markdown, with the published scores.", rich_help_panel=COMPARE
-        ),
+        compare_option("--markdown", metavar=FLAG, help_text="Print Markdown, with the published scores."),
     ] = False,
 ) -> None:
     """Measure a model on data sets: every score with its protocol, in one report.
@@ -134,30 +131,23 @@ def evaluate(
 
     seem evaluate --compare nano.json seem.json --markdown
 
-    seem evaluate --compare scores/*.json --into README.md
+    seem evaluate --compare scores/*.json --into docs/results.md
 
-    A run that is broken off goes on when it is started again with the same --out. torchrun --nproc-per-node 4 -m --
+    An interrupted run continues when it is started again with the same --out. torchrun --nproc-per-node 4 -m --
     seem evaluate ... shares the photos among GPUs, or among machines.
     """
     if compare:
-        told = read_reports(reports or [])
-        if into is not None:
-            write_into(into, scoreboard(told))
-            say_where([into], quiet)
-        else:
-            typer.echo(results_markdown(told) if as_markdown else table(told), nl=not as_markdown)
-        if plots is not None:
-            say_where(plot(told, plots), quiet)
+        compare_reports(read_reports(reports or []), into=into, plots=plots, as_markdown=as_markdown, quiet=quiet)
         return
     if into is not None:
         raise ValueError(f"{into} is filled from reports; write --compare and the reports before --into.")
     if reports:
         raise ValueError(f"{reports[0]} stands alone; write --compare before reports, --data before a data set.")
     if threads is not None:
-        use_threads(threads)
-    request = Request(
+        limit_threads(threads)
+    request = EvaluationRequest(
         data=tuple(data or ()),
-        tasks=read_tasks(task),
+        tasks=parse_tasks(task),
         split=split,
         at_most=at_most,
         classes=classes,
@@ -166,69 +156,101 @@ def evaluate(
         seed=seed,
         subset=None if subset is None else str(subset),
     )
-    opener = opener_of(model, device, precision.value)
-    found = run(
-        opener, request, out, workers=workers, overwrite=overwrite, progress=partial(bar, quiet=quiet, at_most=at_most)
+    report = run(
+        opener_of(model, device, precision.value),
+        request,
+        out,
+        workers=workers,
+        overwrite=overwrite,
+        progress=partial(evaluation_progress, quiet=quiet, at_most=at_most),
     )
-    if found is not None:
-        finish(found, request, out, plots, as_markdown, quiet)
+    if report is not None:
+        print_report(report, request, out=out, plots=plots, as_markdown=as_markdown, quiet=quiet)
 
 
-def finish(
-    report: Report, request: Request, out: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
+def compare_reports(
+    reports: Sequence[LoadedReport], *, into: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
 ) -> None:
-    """Tell what came out, and draw it."""
-    told = Told.of(report)
-    if as_markdown:
-        typer.echo(results_markdown([told]), nl=False)
-    elif not quiet:
-        typer.echo("".join(f"{line(entry, report.model.name)}\n" for entry in report.entries), nl=False)
+    """Write reports side by side to a page or to standard output, and draw their plots."""
+    if into is not None:
+        write_into(into, scoreboard(reports))
+        print_paths([into], quiet)
+    elif as_markdown:
+        typer.echo(results_markdown(reports), nl=False)
+    else:
+        typer.echo(comparison_table(reports))
     if plots is not None:
-        say_where(plot([told], plots, [open_part(spec, request.split) for spec in request.data]), quiet)
-    for note in remembered(report, request) if not quiet else ():
+        print_paths(plot(reports, plots), quiet)
+
+
+def print_report(
+    report: EvaluationReport,
+    request: EvaluationRequest,
+    *,
+    out: Path | None,
+    plots: Path | None,
+    as_markdown: bool,
+    quiet: bool,
+) -> None:
+    """Print the scores of a finished evaluation, and draw its plots."""
+    loaded = LoadedReport.of(report)
+    if as_markdown:
+        typer.echo(results_markdown([loaded]), nl=False)
+    elif not quiet:
+        for entry in report.entries:
+            typer.echo(entry_line(entry, report.model.name))
+    if plots is not None:
+        datasets = [open_split(spec, request.split) for spec in request.data]
+        print_paths(plot([loaded], plots, datasets), quiet)
+    if quiet:
+        return
+    for note in training_data_notes(report, request):
         typer.echo(note, err=True)
-    if out is not None and not quiet:
+    if out is not None:
         typer.echo(f"{out}: {len(report.entries)} results", err=True)
 
 
-def remembered(report: Report, request: Request) -> Iterator[str]:
-    """Say of which data a fine-tuned model has seen the answers: scores there tell what it remembers."""
+def training_data_notes(report: EvaluationReport, request: EvaluationRequest) -> Iterator[str]:
+    """Name the evaluated data sets that a fine-tuned model was trained on."""
     for text in request.data:
-        asked = Spec.parse(text)
-        part = asked.layout().own_split(asked.path, request.split)
+        spec = DatasetSpec.parse(text)
+        part = spec.layout().resolve_split(spec.path, request.split)
         for learnt in report.model.learnt:
-            if learnt.part == part and Spec.parse(learnt.spec).path.resolve() == asked.path.resolve():
+            if learnt.part == part and DatasetSpec.parse(learnt.spec).path.resolve() == spec.path.resolve():
                 share = "this part" if learnt.is_whole else "nine tenths of this part"
                 yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
 
 
-def read_tasks(words: Sequence[str] | None) -> tuple[Task, ...] | None:
-    """Read tasks, each in an option of its own or with commas between; None for none."""
-    if not words:
+def parse_tasks(values: Sequence[str] | None) -> tuple[EvaluationTask, ...] | None:
+    """Parse the values of `--task`, each a task or several with commas between them; None for no value."""
+    if not values:
         return None
-    found = []
-    for word in (part.strip() for each in words for part in each.split(",")):
-        known = [task.value for task in Task]
-        if word not in known:
-            near = difflib.get_close_matches(word, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
-            raise ValueError(f"There is no task {word!r}; {hint}")
-        found.append(Task(word))
-    return tuple(found)
+    names = [name.strip() for value in values for name in value.split(",")]
+    return tuple(parse_task(name) for name in names)
 
 
-def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], Scored]:
-    """Say how every process loads the model; under torchrun each takes a GPU of its own."""
-    if model == NOBODY:
-        return Nobody
+def parse_task(name: str) -> EvaluationTask:
+    """Return the task of a name; `ValueError` for an unknown one."""
+    known = [task.value for task in EvaluationTask]
+    if name in known:
+        return EvaluationTask(name)
+    similar = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}."
+    raise ValueError(f"There is no task {name!r}; {hint}")
+
+
+def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], ModelUnderTest]:
+    """Return the function by which every process loads the model; under torchrun each takes a GPU of its own."""
+    if model == NO_MODEL:
+        return NoModel
     rank = os.environ.get("LOCAL_RANK")
     if rank is not None and device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{rank}"
     return partial(load, model, device=device, precision=precision)
 
 
-def use_threads(count: int) -> None:
-    """Limit the model and OpenCV's baselines alike."""
+def limit_threads(count: int) -> None:
+    """Limit the threads of the model and of OpenCV's baselines."""
     if count < 1:
         raise ValueError(f"--threads is {count}; use at least 1.")
     import cv2
@@ -238,33 +260,32 @@ def use_threads(count: int) -> None:
 
 
 @contextmanager
-def bar(total: int, done: int, *, quiet: bool, at_most: int | None = None) -> Iterator[Callable[[int], object]]:
-    """Show progress on standard error: a bar, or in a log a line from time to time.
+def evaluation_progress(
+    total: int, done: int, *, quiet: bool, at_most: int | None = None
+) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar on standard error; yields the function to call with the number of new photos.
 
-    Not every photo has the truth for every task, so tasks draw different ones: more than `at_most` in all, which the
-    bar explains.
+    Each task samples from the photos that have ground truth for it, so there may be more than `at_most` in all; the bar
+    then says so.
     """
-    hidden = quiet or os.environ.get("RANK", "0") != "0"
-    why = None if at_most is None or total <= at_most else f"{at_most} for each task"
-    if sys.stderr.isatty():
-        with tqdm(desc=why, total=total, initial=done, unit="photo", file=sys.stderr, disable=hidden) as shown:
-            yield shown.update
-    else:
-        lines = Lines()
-        with tqdm(
-            desc=why,
-            total=total,
-            initial=done,
-            unit="photo",
-            file=lines,
-            mininterval=PATIENCE,
-            ncols=80,
-            disable=hidden,
-        ) as shown:
-            yield shown.update
+    is_main_process = os.environ.get("RANK", "0") == "0"
+    description = None
+    if at_most is not None and total > at_most:
+        description = f"{at_most} for each task"
+    with tqdm(
+        desc=description,
+        total=total,
+        initial=done,
+        unit="photo",
+        disable=quiet or not is_main_process,
+        **progress_bar_style(),
+    ) as bar:
+        yield bar.update
 
 
-def say_where(paths: Sequence[Path], quiet: bool) -> None:
-    """Name the files that were drawn."""
-    for path in paths if not quiet else ():
+def print_paths(paths: Sequence[Path], quiet: bool) -> None:
+    """Print the paths of written files to standard error."""
+    if quiet:
+        return
+    for path in paths:
         typer.echo(str(path), err=True)

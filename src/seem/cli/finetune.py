@@ -15,7 +15,7 @@ from seem.cli.data import SPEC
 from seem.cli.errors import write_line
 
 if TYPE_CHECKING:
-    from seem.recipes.finetune import Request
+    from seem.finetuning.run import FineTuningRequest
 
 PROCESSES = "Processes of this machine; default: one for each core on a CPU."
 EVERY = 10.0  # seconds between two lines of progress where nobody watches
@@ -59,10 +59,10 @@ def finetune(
     quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
 ) -> None:
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
-    from seem.recipes.finetune import Request, processes_for
+    from seem.finetuning.run import FineTuningRequest, process_count
     from seem.training.team import together
 
-    request = Request(
+    request = FineTuningRequest(
         data=tuple(data),
         out=out,
         model=model,
@@ -79,14 +79,14 @@ def finetune(
         rates=rates(rate or ()),
         scratch=from_scratch,
     )
-    count = processes_for(request, processes, resume=resume, overwrite=overwrite)
+    count = process_count(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
         together(count, work, request, resume, overwrite, quiet)
 
 
-def work(request: Request, resume: bool, overwrite: bool, quiet: bool) -> None:
+def work(request: FineTuningRequest, resume: bool, overwrite: bool, quiet: bool) -> None:
     """Be one of the processes of a run, or the only one."""
-    from seem.recipes.finetune import finetune
+    from seem.finetuning.run import finetune
 
     screen = Screen(quiet)
     try:

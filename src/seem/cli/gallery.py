@@ -1,6 +1,6 @@
-"""The pictures that the examples make, side by side: `python -m seem.cli.gallery examples docs/gallery.png`.
+"""Draws the images that the examples write on one page: `python -m seem.cli.gallery examples docs/gallery.png`.
 
-Every example runs as a person would run it, in a folder of its own that is thrown away.
+Every example runs as a script, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -17,63 +17,65 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from seem.cli.errors import explain, write_line
-from seem.cli.sheet import draw_page
+from seem.cli.errors import report_error, write_line
+from seem.cli.sheet import PAPER, draw_page
 
-TILE = (400, 300)  # pixels
+TILE_SIZE = (400, 300)  # width and height in pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture of the gallery: which example makes it, as which file, and what it shows."""
+class GalleryImage:
+    """One image of the gallery: the example that writes it, its file, and its caption."""
 
     example: str
     file: str
     caption: str
 
 
-PICTURES = (
-    Picture("click", "seem-out/click.overlay.png", "click.py: clicks"),
-    Picture("box_and_text", "box.png", "box_and_text.py: a box"),
-    Picture("several_objects", "several_objects.png", "several_objects.py: one pass"),
-    Picture("refine", "seem-out/refine.overlay.png", "refine.py: go on from a mask"),
-    Picture("reference", "reference_box.png", "reference.py: as in the other photo"),
-    Picture("find", "seem-out/find.overlay.png", "find.py: everything that fits"),
-    Picture("everything", "everything.png", "everything.py: every mask"),
-    Picture("detector_boxes", "seem-out/detector_boxes.overlay.png", "detector_boxes.py: boxes to masks"),
-    Picture("own_classes", "seem-out/own_classes.overlay.png", "own_classes.py: your own words"),
+GALLERY_IMAGES = (
+    GalleryImage("click", "seem-out/click.overlay.png", "click.py: clicks"),
+    GalleryImage("box_and_text", "box.png", "box_and_text.py: a box"),
+    GalleryImage("several_objects", "several_objects.png", "several_objects.py: one pass"),
+    GalleryImage("refine", "seem-out/refine.overlay.png", "refine.py: go on from a mask"),
+    GalleryImage("reference", "reference_box.png", "reference.py: as in the other photo"),
+    GalleryImage("find", "seem-out/find.overlay.png", "find.py: everything that fits"),
+    GalleryImage("everything", "everything.png", "everything.py: every mask"),
+    GalleryImage("detector_boxes", "seem-out/detector_boxes.overlay.png", "detector_boxes.py: boxes to masks"),
+    GalleryImage("own_classes", "seem-out/own_classes.overlay.png", "own_classes.py: your own words"),
 )
 
 
-def make_gallery(examples: Path, out: Path, pictures: Sequence[Picture] = PICTURES) -> Path:
-    """Run the examples and set their pictures on one page.
+def make_gallery(examples: Path, out: Path, images: Sequence[GalleryImage] = GALLERY_IMAGES) -> Path:
+    """Run the examples and draw their images on one page, `out`, which is returned.
 
-    Raises `FileNotFoundError` for an example, or a picture of one, that is not there.
+    Raises `FileNotFoundError` for an example that does not exist, or does not write its image.
     """
-    tiles = []
-    for picture in pictures:
-        script = (examples / f"{picture.example}.py").resolve(strict=True)
-        with tempfile.TemporaryDirectory() as folder, inside(Path(folder)):
-            runpy.run_path(str(script), run_name="__main__")
-            with Image.open(picture.file) as made:
-                tiles.append((picture.caption, ImageOps.pad(made.convert("RGB"), TILE, color=(255, 255, 255))))
-    page = draw_page(tiles)
+    page = draw_page([(image.caption, run_example(examples, image)) for image in images])
     out.parent.mkdir(parents=True, exist_ok=True)
     page.save(out)
     return out
 
 
+def run_example(examples: Path, image: GalleryImage) -> Image.Image:
+    """Run an example in a temporary folder and return its image, padded to a tile."""
+    script = (examples / f"{image.example}.py").resolve(strict=True)
+    with tempfile.TemporaryDirectory() as folder, working_directory(Path(folder)):
+        runpy.run_path(str(script), run_name="__main__")
+        with Image.open(image.file) as opened:
+            return ImageOps.pad(opened.convert("RGB"), TILE_SIZE, color=PAPER)
+
+
 @contextlib.contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder, without arguments and with nothing printed."""
-    before, arguments = Path.cwd(), sys.argv
+def working_directory(folder: Path) -> Iterator[None]:
+    """Change to a folder, with no command-line arguments and without printing."""
+    previous, arguments = Path.cwd(), sys.argv
     os.chdir(folder)
     sys.argv = [""]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        os.chdir(before)
+        os.chdir(previous)
         sys.argv = arguments
 
 
@@ -81,10 +83,10 @@ def main(arguments: Sequence[str]) -> int:
     """Make the gallery; returns an exit code."""
     try:
         if len(arguments) != 2:
-            raise ValueError("The gallery takes the folder of the examples and a file: EXAMPLES OUT.png")
-        write_line(f"{make_gallery(Path(arguments[0]), Path(arguments[1]))}: {len(PICTURES)} pictures")
+            raise ValueError("Name the folder of the examples and the file to write: EXAMPLES OUT.png")
+        write_line(f"{make_gallery(Path(arguments[0]), Path(arguments[1]))}: {len(GALLERY_IMAGES)} pictures")
     except BaseException as error:
-        return explain(error)
+        return report_error(error)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`seem`: the verbs, and what each owes its caller: an exit code, and one line when something is wrong."""
+"""`seem`: the command line's verbs; every call ends with an exit code, every error is one line."""
 
 from __future__ import annotations
 
@@ -13,76 +13,79 @@ import typer
 from typer.main import get_command
 
 import seem
-from seem.cli.convert import convert
-from seem.cli.data import data
-from seem.cli.errors import INTERRUPTED, abandon_output, explain
-from seem.cli.evaluate import evaluate
+from seem.cli.convert import convert_command
+from seem.cli.data import data_commands
+from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
+from seem.cli.evaluate import evaluate_command
 from seem.cli.finetune import finetune
-from seem.cli.models import models
-from seem.cli.prompts import InOrder
-from seem.cli.retrieve import retrieve
-from seem.cli.segment import segment
-from seem.cli.track import track
+from seem.cli.models import models_command
+from seem.cli.prompts import OrderedCommand
+from seem.cli.retrieve import retrieve_command
+from seem.cli.segment import segment_command
+from seem.cli.track import track_command
 from seem.cli.train import train
 
 app = typer.Typer(
-    epilog="Exit codes: 0, 1 for work that failed, 2 for a wrong call. SEEM_DEBUG=1 shows where an error comes from.",
+    epilog=(
+        "Exit codes: 0 = success, 1 = the work failed, 2 = the call is wrong. "
+        "SEEM_DEBUG=1 prints the traceback of an error."
+    ),
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=InOrder)(segment)
-app.command(cls=InOrder)(track)
-app.command()(retrieve)
-app.command()(models)
-app.command()(convert)
-app.command()(finetune)
-app.command()(train)
-app.command()(evaluate)
-app.add_typer(data, name="data")
+app.command("segment", cls=OrderedCommand)(segment_command)
+app.command("track", cls=OrderedCommand)(track_command)
+app.command("retrieve")(retrieve_command)
+app.command("models")(models_command)
+app.command("convert")(convert_command)
+app.command("finetune")(finetune)
+app.command("train")(train)
+app.command("evaluate")(evaluate_command)
+app.add_typer(data_commands, name="data")
 
 
-def show_version(wanted: bool) -> bool:
-    """Print the version and stop."""
-    if wanted:
+def show_version(requested: bool) -> bool:
+    """Print the version and exit, if it was requested."""
+    if requested:
         typer.echo(f"seem {seem.__version__}")
         raise typer.Exit
-    return wanted
+    return requested
 
 
 @app.callback()
-def top(
+def describe_program(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Segment anything in a picture by saying, clicking or showing what you mean."""
+    """Segment anything in a photo by clicks, boxes, strokes, phrases or regions of other photos."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line, by default this process's own, and return its exit code; no exception leaves."""
+    """Run one command line, by default that of this process, and return its exit code; never raises."""
     prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = get_command(app).main(args=words or ["--help"], prog_name="seem", standalone_mode=False)
-        if code == INTERRUPTED:  # newer versions of typer catch what older ones let through
+        if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through
             raise KeyboardInterrupt
     except BaseException as error:
-        code = explain(error)
+        code = report_error(error)
     try:
         sys.stdout.flush()
     except OSError as error:
-        abandon_output()
-        code = code or explain(error)
+        discard_output()
+        code = code or report_error(error)
     return code if isinstance(code, int) else 0
 
 
 def prepare_streams() -> None:
-    """Let file names that are no text be printed, and a stream that the caller has closed lead nowhere."""
-    nowhere = Path(os.devnull)
-    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
-    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    """Replace closed output streams by the null device, and let them print file names that are not valid text."""
+    null_device = Path(os.devnull)
+    sys.stdout = sys.stdout or null_device.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or null_device.open("w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

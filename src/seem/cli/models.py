@@ -1,129 +1,177 @@
-"""`seem models`: what there is, can do and scored."""
+"""`seem models`: which models there are, what they can do, and their published scores."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from seem.cli.options import FLAG
 from seem.loading import file_in, open_file
-from seem.zoo import KNOWN, MAIN_SCORES, ModelCard, PublishedScores, find, list_models
+from seem.zoo import MAIN_SCORES, MODEL_CARDS, ModelCard, PublishedScores, find_model_card, list_models
 
-SCORES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
+MAIN_SCORE_NAMES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
 
-def models(
+def models_command(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME|RUN", help="Tell all about this one, or this fine-tuned model.")
+        str | None,
+        typer.Argument(
+            metavar="NAME|RUN", help="Model to describe: a name, a file, or the folder of a fine-tuning run."
+        ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar=" ", help="Print a list of objects instead of a table.")
+        bool, typer.Option("--json", metavar=FLAG, help="Print a list of JSON objects instead of a table.")
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
-    if name is not None and name not in KNOWN and Path(name).exists():
-        told = about_file(Path(name))
-        typer.echo(json.dumps(told) if as_json else table([(key, str(value)) for key, value in told.items()]))
+    if name is not None and name not in MODEL_CARDS and Path(name).exists():
+        typer.echo(file_text(Path(name), as_json))
         return
-    cards = list_models() if name is None else (find(name),)
+    cards = list_models() if name is None else (find_model_card(name),)
     if as_json:
         typer.echo(json.dumps([card.to_json() for card in cards]))
     elif name is None:
         typer.echo(overview(cards))
     else:
-        typer.echo("\n\n".join([profile(cards[0]), *reports(cards[0])]))
+        typer.echo("\n\n".join([model_table(cards[0]), *published_tables(cards[0])]))
 
 
-def about_file(path: Path) -> dict[str, str | float]:
-    """Tell what a file of weights, or that of a run, says about itself."""
+# --- A file of weights ------------------------------------------------------------------------------------------------
+
+
+def file_text(path: Path, as_json: bool) -> str:
+    """Return the metadata of a file of weights, or of a run's, as a table or as JSON."""
+    metadata = file_metadata(path)
+    if as_json:
+        return json.dumps(metadata)
+    return format_columns([(key, str(value)) for key, value in metadata.items()])
+
+
+def file_metadata(path: Path) -> dict[str, Any]:
+    """Read what a file of weights, or that of a run, records about itself."""
     file = file_in(path) if path.is_dir() else path
     loaded = open_file(file)
-    kept = loaded.network.config
-    classes = {} if loaded.classes is None else {"classes": ", ".join(loaded.classes.names)}
-    learnt = {f"learnt from, {k}": f"{each.spec}, part {each.part}" for k, each in enumerate(loaded.learnt, 1)}
-    limits = {"regions from": kept.panoptic_threshold, "a class is there from": kept.even_presence}
-    return {
-        "file": str(file),
-        "model": loaded.name,
-        "sha256": loaded.sha256,
-        **classes,
-        **learnt,
-        **(limits if loaded.classes is not None and kept.even_presence else {}),
-    }
+    metadata: dict[str, Any] = {"file": str(file), "model": loaded.name, "sha256": loaded.sha256}
+    if loaded.classes is not None:
+        metadata["classes"] = ", ".join(loaded.classes.names)
+    for number, data in enumerate(loaded.learnt, 1):
+        metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
+    config = loaded.network.config
+    if loaded.classes is not None and config.presence_midpoint:
+        metadata["regions from"] = config.panoptic_threshold
+        metadata["a class is there from"] = config.presence_midpoint
+    return metadata
+
+
+# --- All models -------------------------------------------------------------------------------------------------------
 
 
 def overview(cards: Sequence[ModelCard]) -> str:
-    """Set all models in two tables: what they are, and the main scores of those that have any."""
-    published = [(card.name, card.published) for card in cards if card.published]
-    rows = [
-        (c.name, f"{c.parameters / 1e6:.1f} M", f"{c.megabytes} MB", c.weights.value, c.licence, ", ".join(c.tasks))
-        for c in cards
-    ]
+    """Return all models in two tables: what they are, and the main scores of those that have any."""
+    head = ("name", "parameters", "float32", "weights", "licence", "tasks")
     repositories = dict.fromkeys(card.file.repository for card in cards if card.file)
+    published = [(card.name, card.published) for card in cards if card.published]
     sources = dict.fromkeys(scores.source for _, scores in published)
-    return "\n".join([
-        table([("name", "parameters", "float32", "weights", "licence", "tasks"), *rows]),
+    score_rows = [(name, *main_score_cells(scores)) for name, scores in published]
+    lines = [
+        format_columns([head, *(overview_row(card) for card in cards)]),
         f"Downloads come from huggingface.co: {', '.join(repositories)}. All models also find everything that a phrase",
         "fits, segment everything, and follow objects through videos.",
         "",
         "Published by the authors, percent (NoC: clicks needed, fewer is better):",
-        table([("name", *SCORES), *((name, *main_figures(scores)) for name, scores in published)]),
+        format_columns([("name", *MAIN_SCORE_NAMES), *score_rows]),
         f"Source: {'; '.join(sources)}. All that is published about one model: seem models NAME",
-    ])  # fmt: skip
+    ]
+    return "\n".join(lines)
 
 
-def main_figures(scores: PublishedScores) -> tuple[str, ...]:
-    """Write one row of scores: percents, then clicks; nothing where no figure was published."""
-    found = (scores.find(key) for key in MAIN_SCORES)
-    return tuple(figure.text if figure else "" for figure in found)
+def overview_row(card: ModelCard) -> tuple[str, ...]:
+    """Return the row of one model in the table of all."""
+    return (
+        card.name,
+        f"{card.parameters / 1e6:.1f} M",
+        f"{card.megabytes} MB",
+        card.weights.value,
+        card.licence,
+        ", ".join(card.tasks),
+    )
 
 
-def profile(card: ModelCard) -> str:
-    """Tell what one model is, can do and needs."""
-    where = f", {card.file.repository}: {card.file.name}" if card.file else ""
-    return table([
+def main_score_cells(scores: PublishedScores) -> tuple[str, ...]:
+    """Return the main scores of a model in the order of `MAIN_SCORE_NAMES`; empty where none was published."""
+    cells = []
+    for key in MAIN_SCORES:
+        figure = scores.figure(key)
+        cells.append(figure.text if figure else "")
+    return tuple(cells)
+
+
+# --- One model --------------------------------------------------------------------------------------------------------
+
+
+def model_table(card: ModelCard) -> str:
+    """Return what one model is, can do and needs, as a table."""
+    weights = card.weights.value
+    if card.file:
+        weights += f", {card.file.repository}: {card.file.name}"
+    family = card.backbone if card.family == card.name else f"{card.family}, {card.backbone}"
+    rows = [
         ("name", card.name),
-        ("family", f"{card.family}, {card.backbone}" if card.family != card.name else card.backbone),
+        ("family", family),
         ("size", f"{card.parameters / 1e6:.1f} M parameters, {card.megabytes} MB in float32"),
-        ("weights", card.weights.value + where),
+        ("weights", weights),
         ("licence", card.licence),
         ("tasks", ", ".join(card.tasks)),
         ("prompts", ", ".join(card.prompts)),
-        ("without", ", ".join(lacking(card)) or "nothing"),
-    ])  # fmt: skip
+        ("without", ", ".join(missing_abilities(card)) or "nothing"),
+    ]
+    return format_columns(rows)
 
 
-def lacking(card: ModelCard) -> tuple[str, ...]:
-    """List the tasks and prompts of other models that this one was not made for."""
-    others = (word for other in list_models() for word in (*other.tasks, *other.prompts))
-    return tuple(dict.fromkeys(word for word in others if word not in (*card.tasks, *card.prompts)))
+def missing_abilities(card: ModelCard) -> tuple[str, ...]:
+    """Return the tasks and prompts of other models that this one was not made for."""
+    own = {*card.tasks, *card.prompts}
+    missing: list[str] = []
+    for other in list_models():
+        for ability in (*other.tasks, *other.prompts):
+            if ability not in own and ability not in missing:
+                missing.append(ability)
+    return tuple(missing)
 
 
-def reports(card: ModelCard) -> list[str]:
-    """Tell every published figure of a model, and of its relatives, each under where it stands."""
-    own = [("these weights", card.published)] if card.published else []
-    others = [(scores.model, scores) for scores in card.relatives]
-    return [
-        f"Published for {told(name, scores)}:\n"
-        + table([(f.benchmark, f.metric, f.text + (" %" if f.unit == "%" else f" {f.unit}")) for f in scores.figures])
-        for name, scores in (*own, *others)
-    ] or ["Nothing is published about it; what was measured here is in MODEL_CARD.md."]
+def published_tables(card: ModelCard) -> list[str]:
+    """Return every published score of a model and of its relatives, a table for each source."""
+    tables = []
+    if card.published:
+        tables.append(published_table("these weights", card.published))
+    tables += [published_table(scores.model, scores) for scores in card.relatives]
+    return tables or ["Nothing is published about it; what was measured here is in MODEL_CARD.md."]
 
 
-def told(name: str, scores: PublishedScores) -> str:
-    """Name the network that was measured, how, and where that stands."""
-    remarks = [scores.backbone, *filter(None, (scores.setting, scores.note))]
-    return f"{name} ({', '.join(remarks)}; {scores.source})"
+def published_table(name: str, scores: PublishedScores) -> str:
+    """Return the published scores of one network, below its name, setting and source."""
+    details = filter(None, [scores.backbone, scores.setting, scores.note])
+    rows = [(figure.benchmark, figure.metric, f"{figure.text} {figure.unit}") for figure in scores.figures]
+    return f"Published for {name} ({', '.join(details)}; {scores.source}):\n{format_columns(rows)}"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns, two spaces apart; columns of figures end together."""
-    columns = []
-    for cells in zip(*rows, strict=True):
-        width, is_figures = max(map(len, cells)), all(cell[:1].isdigit() for cell in cells[1:] if cell)
-        columns.append([cell.rjust(width) if is_figures else cell.ljust(width) for cell in cells])
-    lines = ("  ".join(row) for row in zip(*columns, strict=True))
-    return "\n".join(line.rstrip() for line in lines)
+# --- Columns ----------------------------------------------------------------------------------------------------------
+
+
+def format_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned columns, two spaces apart; columns of figures are aligned to the right."""
+    columns = map(format_column, zip(*rows, strict=True))
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    return "\n".join(lines)
+
+
+def format_column(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a column in equal width."""
+    width = max(map(len, cells))
+    are_figures = all(cell[0].isdigit() for cell in cells[1:] if cell)
+    justify = str.rjust if are_figures else str.ljust
+    return [justify(cell, width) for cell in cells]

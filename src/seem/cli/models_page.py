@@ -1,4 +1,4 @@
-"""The page of the models, `docs/models.md`, written from the table of models and what is published about them.
+"""Writes `docs/models.md` from the table of models and their published scores.
 
 python -m seem.cli.models_page docs/models.md
 """
@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seem.cli.errors import explain, write_line
-from seem.cli.models import SCORES, main_figures
-from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, Weights, list_models, published_scores
+from seem.cli.errors import report_error, write_line
+from seem.cli.models import MAIN_SCORE_NAMES, main_score_cells
+from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, WeightsAvailability, list_models, published_scores
 
 HEADER = """# Models
 
@@ -20,89 +20,99 @@ Written by `python -m seem.cli.models_page docs/models.md`; do not edit. `seem m
 
 ABOUT_SCORES = """## Published scores
 
-What the authors report, not what we measured: percent, and for VOC the clicks until a mask reaches 85 or 90% IoU (NoC,
-at most 20, fewer is better). The papers' networks are not the released ones: T, B and L stand there for FocalNet-T,
-DaViT-d3 and DaViT-d5, while the released large files have a FocalNet-L or a SAM-ViT-L, so their scores differ. What we
-measured of nano is in [MODEL_CARD.md](../MODEL_CARD.md).
+Reported by the authors, not measured by us: percent, and for VOC the number of clicks until a mask reaches 85 or
+90% IoU (NoC, at most 20, fewer is better). The networks of the papers are not the released ones: T, B and L stand
+there for FocalNet-T, DaViT-d3 and DaViT-d5, while the released large files have a FocalNet-L or a SAM-ViT-L, so
+their scores differ. The scores that we measured of nano are in [results.md](results.md).
 """
 
 
-def page() -> str:
-    """Write the whole page, Markdown."""
+def models_page() -> str:
+    """Return the whole page, Markdown."""
     reports = published_scores()
     parts = [HEADER, models_table(list_models()), "", ABOUT_SCORES, main_table(reports), *other_tables(reports)]
     return "\n".join(parts) + "\n"
 
 
 def models_table(cards: Sequence[ModelCard]) -> str:
-    """Set all models in a table: what each is and where its weights are."""
+    """Return the table of all models: what each is and where its weights are."""
     head = ("name", "family", "backbone", "parameters", "float32", "weights", "licence", "tasks", "prompts")
-    rows = [
-        (
-            f"`{card.name}`",
-            card.family,
-            card.backbone,
-            f"{card.parameters / 1e6:.1f} M",
-            f"{card.megabytes} MB",
-            weights_of(card),
-            card.licence,
-            ", ".join(card.tasks),
-            ", ".join(card.prompts),
-        )
-        for card in cards
-    ]
-    return markdown([head, *rows])
+    return _markdown_table([head, *(model_row(card) for card in cards)])
 
 
-def weights_of(card: ModelCard) -> str:
-    """Say where the weights are, as a link if they are on the hub."""
-    if card.file is None:
-        return "in the package" if card.weights is Weights.EMBEDDED else card.weights.value
-    return f"[{card.file.name}](https://huggingface.co/{card.file.repository})"
+def model_row(card: ModelCard) -> tuple[str, ...]:
+    """Return the row of one model."""
+    return (
+        f"`{card.name}`",
+        card.family,
+        card.backbone,
+        f"{card.parameters / 1e6:.1f} M",
+        f"{card.megabytes} MB",
+        weights_cell(card),
+        card.licence,
+        ", ".join(card.tasks),
+        ", ".join(card.prompts),
+    )
+
+
+def weights_cell(card: ModelCard) -> str:
+    """Return where the weights are, as a link if they are on the hub."""
+    if card.file is not None:
+        return f"[{card.file.name}](https://huggingface.co/{card.file.repository})"
+    return "in the package" if card.weights is WeightsAvailability.EMBEDDED else card.weights.value
 
 
 def main_table(reports: Sequence[PublishedScores]) -> str:
-    """Set the scores that nearly every network has side by side."""
-    rows = [
-        (subject(scores), scores.backbone, *main_figures(scores), scores.source)
-        for scores in reports
-        if any(figure.key in MAIN_SCORES for figure in scores.figures)
-    ]
-    return markdown([("network", "backbone", *SCORES, "source"), *rows])
+    """Return the table of the scores that nearly every network has."""
+    head = ("network", "backbone", *MAIN_SCORE_NAMES, "source")
+    rows = [main_row(scores) for scores in reports if has_main_score(scores)]
+    return _markdown_table([head, *rows])
+
+
+def has_main_score(scores: PublishedScores) -> bool:
+    """Tell whether any of the main scores of a network was published."""
+    return any(figure.key in MAIN_SCORES for figure in scores.figures)
+
+
+def main_row(scores: PublishedScores) -> tuple[str, ...]:
+    """Return the main scores of one network."""
+    return (network_name(scores), scores.backbone, *main_score_cells(scores), scores.source)
 
 
 def other_tables(reports: Sequence[PublishedScores]) -> list[str]:
-    """List every other figure, a table for each network and source."""
+    """Return all other scores, a title and a table for each network and source."""
     parts = []
     for scores in reports:
-        rows = [(f.benchmark, f.metric, f.text) for f in scores.figures if f.key not in MAIN_SCORES]
-        if rows:
-            title = f"\n### {subject(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n"
-            parts += [title, markdown([("benchmark", "metric", "value"), *rows])]
+        others = [figure for figure in scores.figures if figure.key not in MAIN_SCORES]
+        if others:
+            parts.append(f"\n### {network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n")
+            rows = [(figure.benchmark, figure.metric, figure.text) for figure in others]
+            parts.append(_markdown_table([("benchmark", "metric", "value"), *rows]))
     return parts
 
 
-def subject(scores: PublishedScores) -> str:
-    """Name the network and how it was asked."""
+def network_name(scores: PublishedScores) -> str:
+    """Return the name of the network that was measured, and the setting."""
     name = scores.model if " " in scores.model else f"`{scores.model}`"
-    return ", ".join([name, *filter(None, (scores.setting, scores.note))])
+    return ", ".join(filter(None, [name, scores.setting, scores.note]))
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows as a table, the first as its head."""
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a Markdown table whose first row is the head."""
     head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
+    rule = ["---"] * len(head)
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *body])
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page to a file; returns an exit code."""
     try:
         if len(arguments) != 1:
-            raise ValueError("The page needs the file to write: python -m seem.cli.models_page docs/models.md")
-        Path(arguments[0]).write_text(page(), encoding="utf-8")
+            raise ValueError("Name the file to write: python -m seem.cli.models_page docs/models.md")
+        Path(arguments[0]).write_text(models_page(), encoding="utf-8")
         write_line(f"{arguments[0]}: {len(list_models())} models")
     except BaseException as error:
-        return explain(error)
+        return report_error(error)
     return 0
 
 

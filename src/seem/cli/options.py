@@ -1,110 +1,196 @@
-"""Options that several verbs have, each described once."""
+"""Options that several verbs share, each declared once, and the decorator that adds groups of them to a verb."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from enum import Enum
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-OBJECT = "One object (all prompts together describe it)"
-MODEL = "Model"
-RESULTS = "Results"
+OBJECT_PANEL = "One object (all prompts together describe it)"
+MODEL_PANEL = "Model"
+RESULTS_PANEL = "Results"
 
-FLAG = " "  # what help shows for the value of an option that has none
+FLAG = " "  # what help shows as the value of an option that takes none
 
 Values: TypeAlias = list[str] | None
 
 
 class Precision(str, Enum):
-    """Which arithmetic."""
+    """Arithmetic of the network."""
 
     EXACT = "exact"
     AUTO = "auto"
 
 
-PointOption: TypeAlias = Annotated[Values, typer.Option(metavar="X,Y", help="A click on it.", rich_help_panel=OBJECT)]
-NotPointOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="X,Y", help="A click beside it.", rich_help_panel=OBJECT)
-]
-BoxOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around it.", rich_help_panel=OBJECT)
-]
-TextOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="PHRASE", help="What it is called.", rich_help_panel=OBJECT)
-]
-StrokeOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke on it.", rich_help_panel=OBJECT)
-]
-NotStrokeOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar='"X,Y X,Y ..."', help="A brush stroke beside it.", rich_help_panel=OBJECT)
-]
-ScribbleOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes on it.", rich_help_panel=OBJECT)
-]
-NotScribbleOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar='"X,Y X,Y; X,Y ..."', help="Several strokes beside it.", rich_help_panel=OBJECT)
-]
-WidthOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="PIXELS", help="Of its strokes and scribbles. Default: 8.", rich_help_panel=OBJECT)
-]
-PolygonOption: TypeAlias = Annotated[
-    Values,
-    typer.Option(
-        metavar='"X,Y X,Y X,Y ..."',
-        help="An outline: to nano of the object, to SEEM a curve on it.",
-        rich_help_panel=OBJECT,
-    ),
-]
-AudioOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="FILE", help="What it is called, spoken.", rich_help_panel=OBJECT)
-]
-ReferenceOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="PHOTO", help="It looks like something in another photo:", rich_help_panel=OBJECT)
-]
-ReferencePointOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="X,Y", help="... a click on it there.", rich_help_panel=OBJECT)
-]
-ReferenceBoxOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="X0,Y0,X1,Y1", help="... a box around it there.", rich_help_panel=OBJECT)
-]
-ReferenceMaskOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="FILE", help="... its mask there.", rich_help_panel=OBJECT)
-]
-ReferenceTextOption: TypeAlias = Annotated[
-    Values, typer.Option(metavar="PHRASE", help="... what it is called there.", rich_help_panel=OBJECT)
-]
-ObjectOption: TypeAlias = Annotated[
-    int,
-    typer.Option(
-        "--object",
-        count=True,
-        metavar=FLAG,
-        show_default=False,
-        help="Go on to the next object.",
-        rich_help_panel=OBJECT,
-    ),
-]
-ModelOption: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="See seem models.", rich_help_panel=MODEL)
-]
+# --- Groups of options ------------------------------------------------------------------------------------------------
+
+
+class OptionGroup:
+    """Base of frozen dataclasses whose fields are options, each annotated as typer expects."""
+
+
+def takes_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a verb for typer in which a parameter typed as an `OptionGroup` is replaced by the options of that group.
+
+    The options appear in help where the parameter stands; the verb receives them as one object.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[OptionGroup]] = {}
+    parameters: list[Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        hint = hints[name]
+        if isinstance(hint, type) and issubclass(hint, OptionGroup):
+            groups[name] = hint
+            parameters.extend(option_parameters(hint))
+        else:
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hint))
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        for name, group in groups.items():
+            options = {field: values.pop(field) for field in field_names(group)}
+            values[name] = group(**options)
+        command(**values)
+
+    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
+
+
+def option_parameters(group: type[OptionGroup]) -> Iterator[Parameter]:
+    """Yield the options of a group as parameters of a function."""
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):  # type: ignore[arg-type]
+        yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
+
+
+def field_names(group: type[OptionGroup]) -> list[str]:
+    """Return the names of a group's options, as in Python."""
+    return [field.name for field in fields(group)]  # type: ignore[arg-type]
+
+
+# --- Prompts ----------------------------------------------------------------------------------------------------------
+
+
+def prompt_option(metavar: str, help_text: str) -> Any:
+    """Describe an option about one object, which may be given several times."""
+    return typer.Option(metavar=metavar, help=help_text, rich_help_panel=OBJECT_PANEL)
+
+
+POINT, BOX, POINTS, STROKES = "X,Y", "X0,Y0,X1,Y1", '"X,Y X,Y ..."', '"X,Y X,Y; X,Y ..."'
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOptions(OptionGroup):
+    """Prompts as they were written; `seem.cli.prompts` reads them in the order of the command line."""
+
+    point: Annotated[Values, prompt_option(POINT, "Positive click: a pixel on the object.")] = None
+    not_point: Annotated[Values, prompt_option(POINT, "Negative click: a pixel outside the object.")] = None
+    box: Annotated[Values, prompt_option(BOX, "Box around the object.")] = None
+    text: Annotated[Values, prompt_option("PHRASE", "Phrase that names or describes the object.")] = None
+    stroke: Annotated[Values, prompt_option(POINTS, "Brush stroke on the object.")] = None
+    not_stroke: Annotated[Values, prompt_option(POINTS, "Brush stroke outside the object.")] = None
+    scribble: Annotated[Values, prompt_option(STROKES, "Several brush strokes on the object.")] = None
+    not_scribble: Annotated[Values, prompt_option(STROKES, "Several brush strokes outside the object.")] = None
+    width: Annotated[
+        Values, prompt_option("PIXELS", "Brush width of the object's strokes and scribbles. Default: 8.")
+    ] = None
+    polygon: Annotated[
+        Values, prompt_option('"X,Y X,Y X,Y ..."', "Polygon: outline of the object (nano), a curve on it (SEEM).")
+    ] = None
+    mask: Annotated[Values, prompt_option("FILE", "Mask image of the photo's size; black is outside.")] = None
+    audio: Annotated[Values, prompt_option("FILE", "Sound file: a spoken phrase that names the object.")] = None
+    reference: Annotated[
+        Values, prompt_option("PHOTO", "Another photo with such an object; mark it there by one of:")
+    ] = None
+    reference_point: Annotated[Values, prompt_option(POINT, "Click on the object in the reference photo.")] = None
+    reference_box: Annotated[Values, prompt_option(BOX, "Box around the object in the reference photo.")] = None
+    reference_mask: Annotated[Values, prompt_option("FILE", "Mask of the object in the reference photo.")] = None
+    reference_text: Annotated[
+        Values, prompt_option("PHRASE", "Phrase that names the object in the reference photo.")
+    ] = None
+    object_: Annotated[
+        int,
+        typer.Option(
+            "--object",
+            count=True,
+            metavar=FLAG,
+            show_default=False,
+            help="Separator: the prompts after it describe the next object.",
+            rich_help_panel=OBJECT_PANEL,
+        ),
+    ] = 0
+
+    def values(self) -> dict[str, list[str]]:
+        """Return the values of every option in the order given; each `--object` counts as an empty value."""
+        values: dict[str, list[str]] = {}
+        for name in field_names(PromptOptions):
+            if name != "object_":
+                values[name] = getattr(self, name) or []
+        values["object"] = [""] * self.object_
+        return values
+
+
+# --- Model and results ------------------------------------------------------------------------------------------------
+
 DeviceOption: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="cpu|cuda|mps", help="Default: the fastest there is.", rich_help_panel=MODEL)
-]
-PrecisionOption: TypeAlias = Annotated[
-    Precision,
+    str | None,
     typer.Option(
-        metavar="exact|auto", help="Float32 everywhere, or the fastest that sees the same.", rich_help_panel=MODEL
+        metavar="cpu|cuda|mps", help="Device of the network. Default: the fastest one.", rich_help_panel=MODEL_PANEL
     ),
+]
+PRECISION_HELP = "Arithmetic: float32 everywhere, or the fastest with equivalent results."
+PrecisionOption: TypeAlias = Annotated[
+    Precision, typer.Option(metavar="exact|auto", help=PRECISION_HELP, rich_help_panel=MODEL_PANEL)
 ]
 SizeOption: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="PIXELS", help="Short side that the network sees.", rich_help_panel=MODEL)
+    int | None,
+    typer.Option(
+        metavar="PIXELS", help="Short side of the resized photo that the network sees.", rich_help_panel=MODEL_PANEL
+    ),
 ]
-OutOption: TypeAlias = Annotated[Path, typer.Option(metavar="FOLDER", help="Where files go.", rich_help_panel=RESULTS)]
 OverwriteOption: TypeAlias = Annotated[
-    bool, typer.Option("--overwrite", metavar=FLAG, help="Replace results.", rich_help_panel=RESULTS)
+    bool,
+    typer.Option("--overwrite", metavar=FLAG, help="Replace existing result files.", rich_help_panel=RESULTS_PANEL),
 ]
-QuietOption: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but errors.", rich_help_panel=RESULTS)
+PhotosArgument: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="PHOTO", help="Image files, folders, patterns in quotes, or - for standard input."),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions(OptionGroup):
+    """Which network answers, and how it computes."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Name of the model (see seem models), or a file of weights.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = "nano"
+    device: DeviceOption = None
+    precision: PrecisionOption = Precision.AUTO
+    size: SizeOption = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions(OptionGroup):
+    """Where result files go, and how much is printed."""
+
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the result files.", rich_help_panel=RESULTS_PANEL)
+    ] = Path("seem-out")
+    overwrite: OverwriteOption = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.", rich_help_panel=RESULTS_PANEL)
+    ] = False

@@ -1,13 +1,13 @@
-"""Prompts as they are written on a command line, in the order in which they stand there.
+"""Prompts as they are written on a command line, read in the order in which they stand there.
 
     --point 410,220 --not-point 80,40 --object --stroke "10,10 60,80" --width 12
 
-are two objects: a click with a correction, then a stroke 12 pixels wide. What stands between two `--object` is about
-one object; `--width` is that of its strokes and scribbles. As in Python, 410 is the centre of a pixel, 410.0 its edge.
+describes two objects: a click with a correction, then a stroke 12 pixels wide. The prompts between two `--object`
+describe one object; `--width` is the brush width of its strokes and scribbles.
 
     --reference other.jpg --reference-box 30,40,300,400
 
-is "this, as in the other photo": what begins with `--reference-` marks what is meant there.
+is the object marked in another photo: options that begin with `--reference-` mark it there.
 """
 
 from __future__ import annotations
@@ -23,160 +23,228 @@ import typer
 from numpy.typing import NDArray
 from typer.core import TyperCommand
 
-from seem.photos import DEEP_MODES, load, open_picture
+from seem.cli.options import PromptOptions
+from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, open_image
 from seem.prompts import DEFAULT_WIDTH, Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
 
-Given: TypeAlias = "tuple[str, str]"  # an option and its value
+NamedValue: TypeAlias = "tuple[str, str]"  # the name of an option, and a value given to it
+PromptReader: TypeAlias = Callable[[str], Prompt]
 
-NEXT_OBJECT, WIDTH, REFERENCE, THERE = "object", "width", "reference", "reference_"
-ORDER = "seem.order"  # where a context keeps the names of the parameters as they were given
+NEXT_OBJECT, WIDTH, REFERENCE, REFERENCE_PREFIX = "object", "width", "reference", "reference_"
+ORDER_KEY = "seem.order"  # where a context keeps the names of its options as they were given
 INTEGER = re.compile(r"[+-]?[0-9]+")
-LONGEST = 60  # characters of a value in an error
+MAX_QUOTED_CHARACTERS = 60  # of a value in an error
 
 
-class InOrder(TyperCommand):
-    """A verb that knows in which order its options were given, each as often as it was."""
+class OrderedCommand(TyperCommand):
+    """A verb that records in which order its options were given, each as often as it was."""
 
-    context_class = typer.Context  # what verbs say they take
+    context_class = typer.Context
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as usual, and keep the order, which the values alone do not tell."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        ctx.meta[ORDER] = [str(parameter.name).rstrip("_") for parameter in order]
+        """Parse as usual, and record the order, which is not part of the values."""
+        _, _, parameters = self.make_parser(ctx).parse_args(args=list(args))
+        ctx.meta[ORDER_KEY] = [str(parameter.name).rstrip("_") for parameter in parameters]
         return super().parse_args(ctx, args)
 
 
-def in_order(ctx: Any, values: Mapping[str, Sequence[str]]) -> list[Given]:
-    """Return the options named in `values` as they stand on the command line, each with its value."""
-    waiting = {name: iter(given) for name, given in values.items()}
-    return [(name, next(waiting[name])) for name in ctx.meta[ORDER] if name in waiting]
+def objects_from_options(ctx: Any, options: PromptOptions) -> tuple[tuple[Prompt, ...], ...]:
+    """Read the prompts of every object from the options of a call to an `OrderedCommand`."""
+    return read_objects(options_in_order(ctx.meta[ORDER_KEY], options.values()))
 
 
-def read_objects(given: Sequence[Given]) -> tuple[tuple[Prompt, ...], ...]:
-    """Read the prompts of every object; nothing given means no objects.
+def options_in_order(order: Sequence[str], values: Mapping[str, Sequence[str]]) -> list[NamedValue]:
+    """Return the options of `values` as they stand on the command line, each with one of its values."""
+    remaining = {name: iter(given) for name, given in values.items()}
+    return [(name, next(remaining[name])) for name in order if name in remaining]
 
-    Raises `ValueError` for what is no prompt, and for an object without any.
+
+def read_objects(options: Sequence[NamedValue]) -> tuple[tuple[Prompt, ...], ...]:
+    """Read the prompts of every object; no options give no objects.
+
+    Raises `ValueError` for a value that is no prompt, and for an object without prompts.
     """
-    groups: list[list[Given]] = [[]]
-    for name, value in given:
+    groups: list[list[NamedValue]] = [[]]
+    for name, value in options:
         if name == NEXT_OBJECT:
             groups.append([])
         else:
             groups[-1].append((name, value))
-    if not groups[0]:  # --object may stand before the first one too
+    if not groups[0]:  # --object may stand before the first object too
         groups = groups[1:]
     return tuple(read_object(group, number) for number, group in enumerate(groups, 1))
 
 
-def read_object(given: Sequence[Given], number: int) -> tuple[Prompt, ...]:
-    """Read the prompts of one object."""
-    widths = [value for name, value in given if name == WIDTH]
-    prompts = [(name, value) for name, value in given if name != WIDTH]
-    if widths and not any(name in LINES for name, _ in prompts):
+def read_object(options: Sequence[NamedValue], number: int) -> tuple[Prompt, ...]:
+    """Read the prompts of one object; `number` counts objects from 1, for errors."""
+    check_options(options, number)
+    check_reference(options, number)
+    readers = object_readers(brush_width(options), read_reference_marks(options))
+    prompts = []
+    for name, value in options:
+        if name in readers:
+            prompts.append(read_option(name, value, readers[name]))
+    return tuple(prompts)
+
+
+def check_options(options: Sequence[NamedValue], number: int) -> None:
+    """Raise `ValueError` for an object without prompts, and for widths without effect."""
+    widths = values_of(options, WIDTH)
+    if widths and not values_of(options, *BRUSH_READERS):
         raise ValueError(f"--width {widths[0]} has no effect: object {number} has no --stroke and no --scribble.")
-    if not prompts:
-        raise ValueError(f"Object {number} has no prompt; put a --point, --box, --text or the like after --object.")
-    check_reference(prompts, number)
     if len(widths) > 1:
         raise ValueError(f"Object {number} has {len(widths)} widths ({', '.join(widths)}); give --width once.")
-    width = read(WIDTH, widths[0], number_in) if widths else DEFAULT_WIDTH
-    readers: dict[str, Callable[[str], Prompt]] = {**SHAPES, **{name: line(width) for name, line in LINES.items()}}
-    there = tuple(read(name, value, SHAPES[name.removeprefix(THERE)]) for name, value in prompts if name in MARKS_THERE)
-    readers[REFERENCE] = lambda file: Reference(file, *there)
-    return tuple(read(name, value, readers[name]) for name, value in prompts if name not in MARKS_THERE)
+    if not options:
+        raise ValueError(f"Object {number} has no prompt; put a --point, --box, --text or the like after --object.")
 
 
-def check_reference(given: Sequence[Given], number: int) -> None:
-    """Raise `ValueError` unless a reference has one photo and what is meant in it; `SeemError` if it is no photo."""
-    photos = [value for name, value in given if name == REFERENCE]
-    marks = [f"--{name.replace('_', '-')} {value}" for name, value in given if name in MARKS_THERE]
+def check_reference(options: Sequence[NamedValue], number: int) -> None:
+    """Raise `ValueError` unless an object has at most one reference photo, with marks; `SeemError` for a bad photo."""
+    photos = values_of(options, REFERENCE)
+    marks = [(name, value) for name, value in options if name in REFERENCE_MARK_OPTIONS]
     if marks and not photos:
-        raise ValueError(f"{marks[0]} has no effect: object {number} has no --reference PHOTO.")
+        name, value = marks[0]
+        raise ValueError(f"{flag_of(name)} {value} has no effect: object {number} has no --reference PHOTO.")
     if len(photos) > 1:
         raise ValueError(f"Object {number} has {len(photos)} references ({', '.join(photos)}); give --reference once.")
     if photos and not marks:
-        ways = ", ".join(f"--{name.replace('_', '-')}" for name in MARKS_THERE)
-        raise ValueError(f"--reference {photos[0]} does not say what is meant there; add one of {ways}.")
+        flags = ", ".join(map(flag_of, REFERENCE_MARK_OPTIONS))
+        raise ValueError(f"--reference {photos[0]} does not mark the object in that photo; add one of {flags}.")
     for photo in photos:
-        open_picture(Path(photo), photo).close()
+        open_image(Path(photo), photo).close()
 
 
-def read(name: str, value: str, reader: Callable[[str], Any]) -> Any:
+def values_of(options: Sequence[NamedValue], *names: str) -> list[str]:
+    """Return the values of these options."""
+    return [value for name, value in options if name in names]
+
+
+def brush_width(options: Sequence[NamedValue]) -> float:
+    """Return the brush width of an object's strokes and scribbles."""
+    widths = values_of(options, WIDTH)
+    if not widths:
+        return DEFAULT_WIDTH
+    width: float = read_option(WIDTH, widths[0], read_number)
+    return width
+
+
+def read_reference_marks(options: Sequence[NamedValue]) -> tuple[Prompt, ...]:
+    """Read the prompts that mark the object in the reference photo."""
+    marks = []
+    for name, value in options:
+        if name in REFERENCE_MARK_OPTIONS:
+            reader = SHAPE_READERS[name.removeprefix(REFERENCE_PREFIX)]
+            marks.append(read_option(name, value, reader))
+    return tuple(marks)
+
+
+def object_readers(width: float, reference_marks: tuple[Prompt, ...]) -> dict[str, PromptReader]:
+    """Return the reader of every prompt option of an object with this brush width and these reference marks."""
+    readers = dict(SHAPE_READERS)
+    for name, reader_of_width in BRUSH_READERS.items():
+        readers[name] = reader_of_width(width)
+    readers[REFERENCE] = lambda file: Reference(file, *reference_marks)
+    return readers
+
+
+def flag_of(name: str) -> str:
+    """Return an option as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def read_option(name: str, value: str, reader: Callable[[str], Any]) -> Any:
     """Read the value of an option; an error names both."""
     try:
         return reader(value)
     except ValueError as error:
-        shown = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
-        raise ValueError(f"--{name.replace('_', '-')} {shown!r}: {error}") from None
+        quoted = value if len(value) <= MAX_QUOTED_CHARACTERS else f"{value[:MAX_QUOTED_CHARACTERS]}..."
+        raise ValueError(f"{flag_of(name)} {quoted!r}: {error}") from None
 
 
-def number_in(text: str) -> int | float:
-    """Read a number; whether it has a decimal point decides what a coordinate means, so that is kept."""
+def read_number(text: str) -> int | float:
+    """Read a number as int or float, as it was written."""
     try:
         return int(text) if INTEGER.fullmatch(text.strip()) else float(text)
     except ValueError:
         raise ValueError(f"{text!r} is no number.") from None
 
 
-def numbers_in(text: str, form: str) -> list[Any]:
+def read_numbers(text: str, form: str) -> list[Any]:
     """Read as many numbers as `form` ("X,Y") has, with commas between them."""
     parts = text.split(",")
     if len(parts) != len(form.split(",")):
         raise ValueError(f"{text!r} is not of the form {form} (pixels of the photo).")
-    return [number_in(part) for part in parts]
+    return [read_number(part) for part in parts]
 
 
-def box_in(text: str) -> Box:
+def read_point(text: str) -> Point:
+    """Read "X,Y" as a positive click."""
+    return Point(*read_numbers(text, "X,Y"))
+
+
+def read_box(text: str) -> Box:
     """Read "X0,Y0,X1,Y1"."""
-    return Box(*numbers_in(text, "X0,Y0,X1,Y1"))
+    return Box(*read_numbers(text, "X0,Y0,X1,Y1"))
 
 
-def points_in(text: str) -> list[list[int | float]]:
+def read_points(text: str) -> list[list[int | float]]:
     """Read "X,Y X,Y ..."."""
-    return [numbers_in(point, "X,Y") for point in text.split()]
+    return [read_numbers(point, "X,Y") for point in text.split()]
 
 
-def strokes_in(text: str) -> list[list[list[int | float]]]:
+def read_strokes(text: str) -> list[list[list[int | float]]]:
     """Read "X,Y X,Y; X,Y X,Y"; a semicolon at the end is allowed."""
     strokes = text.split(";")
-    return [points_in(stroke) for stroke in (strokes if strokes[-1].strip() else strokes[:-1])]
+    if not strokes[-1].strip():
+        strokes.pop()
+    return [read_points(stroke) for stroke in strokes]
 
 
-def mask_in(file: str) -> Mask:
-    """Read a mask from a picture file: every pixel that is neither black nor transparent is inside.
+def read_mask(file: str) -> Mask:
+    """Read a mask from an image file: every pixel that is neither black nor transparent is inside.
 
-    Of a picture with a palette the numbers count, as in the masks of VOC and COCO: all but 0 are inside.
+    In an image with a palette the indices count, as in the masks of VOC and COCO: all but 0 are inside.
     """
-    with open_picture(Path(file), file) as picture:
-        load(picture, file)
-        if picture.mode == "P" and "transparency" not in picture.info:
-            return Mask(np.asarray(picture) > 0)
-        if picture.mode == "1" or picture.mode.startswith(DEEP_MODES):
-            return Mask(np.asarray(picture) != 0)
-        pixels: NDArray[np.uint8] = np.asarray(picture.convert("RGBA"))
-        return Mask(pixels[..., :3].any(axis=-1) & (pixels[..., 3] > 0))
+    with open_image(Path(file), file) as image:
+        decode_pixels(image, file)
+        if image.mode == "P" and "transparency" not in image.info:
+            return Mask(np.asarray(image) > 0)
+        if image.mode == "1" or image.mode.startswith(HIGH_BIT_DEPTH_MODES):
+            return Mask(np.asarray(image) != 0)
+        rgba: NDArray[np.uint8] = np.asarray(image.convert("RGBA"))
+        return Mask(rgba[..., :3].any(axis=-1) & (rgba[..., 3] > 0))
 
 
-def heard(file: str) -> Audio:
-    """Read a spoken phrase and write it down at once, before any photo is looked at."""
+def read_audio(file: str) -> Audio:
+    """Read a spoken phrase and transcribe it at once, before any image is opened."""
     audio = Audio(file)
     _ = audio.phrase
     return audio
 
 
-SHAPES: dict[str, Callable[[str], Prompt]] = {
-    "point": lambda text: Point(*numbers_in(text, "X,Y")),
-    "not_point": lambda text: replace(Point(*numbers_in(text, "X,Y")), positive=False),
-    "box": box_in,
-    "polygon": lambda text: Polygon(points_in(text)),
-    "mask": mask_in,
+def stroke_reader(width: float, *, positive: bool) -> PromptReader:
+    """Return a reader of strokes of one width."""
+    return lambda text: Stroke(read_points(text), width, positive=positive)
+
+
+def scribble_reader(width: float, *, positive: bool) -> PromptReader:
+    """Return a reader of scribbles of one width."""
+    return lambda text: Scribble(read_strokes(text), width, positive=positive)
+
+
+SHAPE_READERS: dict[str, PromptReader] = {
+    "point": read_point,
+    "not_point": lambda text: replace(read_point(text), positive=False),
+    "box": read_box,
+    "polygon": lambda text: Polygon(read_points(text)),
+    "mask": read_mask,
     "text": Text,
-    "audio": heard,
+    "audio": read_audio,
 }
-MARKS_THERE = ("reference_point", "reference_box", "reference_mask", "reference_text")
-LINES: dict[str, Callable[[float], Callable[[str], Prompt]]] = {  # what has a width
-    "stroke": lambda width: lambda text: Stroke(points_in(text), width),
-    "not_stroke": lambda width: lambda text: Stroke(points_in(text), width, positive=False),
-    "scribble": lambda width: lambda text: Scribble(strokes_in(text), width),
-    "not_scribble": lambda width: lambda text: Scribble(strokes_in(text), width, positive=False),
+REFERENCE_MARK_OPTIONS = ("reference_point", "reference_box", "reference_mask", "reference_text")
+BRUSH_READERS: dict[str, Callable[[float], PromptReader]] = {  # by brush width
+    "stroke": lambda width: stroke_reader(width, positive=True),
+    "not_stroke": lambda width: stroke_reader(width, positive=False),
+    "scribble": lambda width: scribble_reader(width, positive=True),
+    "not_scribble": lambda width: scribble_reader(width, positive=False),
 }

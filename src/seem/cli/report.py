@@ -1,115 +1,153 @@
-"""What `seem segment` tells while it works: lines for people, or one JSON object a photo."""
+"""What `seem segment` and `seem retrieve` print while they work: lines for people, or one JSON object an image."""
 
 from __future__ import annotations
 
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from seem.api import Model
-from seem.cli.errors import complain, write_line
-from seem.cli.photos import Job
-from seem.interchange import UNLABELLED
+from seem.cli.errors import print_error, write_line
+from seem.cli.image_files import ImageJob
+from seem.coco_format import UNLABELLED
 from seem.results import Results
 
-NAMED = 5  # objects that a line names
-PATIENCE = 10.0  # seconds between two looks of the progress bar where nobody watches it
+MAX_NAMED_OBJECTS = 5  # in one line
+LOG_INTERVAL_SECONDS = 10.0  # between two lines of a progress bar that is not on a terminal
+LOG_WIDTH = 80  # characters of such a line
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Where what is told goes: standard output belongs to the answers, the progress bar to standard error."""
+class ProgressReporter:
+    """Prints answers to standard output, and the progress bar and errors to standard error."""
 
-    num_photos: int
+    num_images: int
     out: Path
     as_json: bool = False
     quiet: bool = False
 
-    def loaded(self, model: Model, seconds: float) -> None:
-        """Say which model answers."""
+    def model_loaded(self, model: Model, seconds: float) -> None:
+        """Print which model answers."""
         if not self.as_json:
-            self.say(f"{model.name} on {model.device}, {model.precision}: loaded in {seconds:.2f} s")
+            self.print_line(describe_loaded_model(model, seconds))
 
-    def progress(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Go through the photos, with a bar where there are several."""
-        hidden = self.quiet or self.num_photos < 2
-        if sys.stderr.isatty():
-            yield from tqdm(jobs, unit="photo", file=sys.stderr, disable=hidden)
-        else:
-            yield from tqdm(jobs, unit="photo", file=Lines(), mininterval=PATIENCE, ncols=80, disable=hidden)
+    def iterate(self, jobs: Sequence[ImageJob]) -> Iterator[ImageJob]:
+        """Yield the images, with a progress bar if there are several."""
+        yield from with_progress_bar(jobs, unit="photo", disable=self.quiet or self.num_images < 2)
 
-    def saved(self, job: Job, results: Results, paths: Sequence[Path], write_seconds: float) -> None:
-        """Tell what was found in a photo and where it is."""
-        for note in results.notes if not self.quiet else ():
-            complain(f"{job.photo.source}: {note}")
+    def image_saved(self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float) -> None:
+        """Print what was found in an image, and the files about it."""
+        if not self.quiet:
+            for note in results.notes:
+                print_error(f"{job.image.source}: {note}")
         if self.as_json:
             record = json.loads((job.folder / f"{job.stem}.json").read_text(encoding="utf-8"))
-            write_line(json.dumps(record))  # plain ASCII, whatever the terminal
+            write_line(json.dumps(record))  # ASCII, whatever the encoding of the terminal
             return
-        steps = took({**results.seconds, "write": write_seconds})
-        caption = f"\n  {results.provenance.caption}" if results.provenance.caption is not None else ""
-        if self.num_photos > 1:
-            self.say(f"{job.photo.name}: {what_is_in(results)} ({steps}){caption}")
+        steps = describe_seconds({**results.seconds, "write": write_seconds})
+        answer = f"{job.image.name}: {describe_results(results)}"
+        caption = "" if results.provenance.caption is None else f"\n  {results.provenance.caption}"
+        if self.num_images > 1:
+            self.print_line(f"{answer} ({steps}){caption}")
         else:
-            self.say(f"{job.photo.name}: {what_is_in(results)}{caption}\n  {files_in(job.folder, paths)}\n  {steps}")
+            self.print_line(f"{answer}{caption}\n  {describe_files(job.folder, paths)}\n  {steps}")
 
     def finished(self, num_failed: int) -> None:
-        """Sum up a run over several photos."""
-        if self.num_photos < 2:
+        """Print a summary of a run over several images."""
+        if self.num_images < 2:
             return
-        if num_failed < self.num_photos and not self.as_json:
-            self.say(f"The results of {self.num_photos - num_failed} photos are in {self.out}/.")
+        if num_failed < self.num_images and not self.as_json:
+            self.print_line(f"The results of {self.num_images - num_failed} photos are in {self.out}/.")
         if num_failed:
-            complain(f"{num_failed} of {self.num_photos} photos failed.")
+            print_error(f"{num_failed} of {self.num_images} photos failed.")
 
-    def say(self, text: str) -> None:
-        """Tell a person."""
+    def print_line(self, text: str) -> None:
+        """Print a line to standard output, unless quiet."""
         if not self.quiet:
             write_line(text)
 
 
-class Lines(io.TextIOBase):
-    """Standard error for a progress bar that cannot go back to the start of its line: in a log or a pipe."""
+# --- Progress bars ----------------------------------------------------------------------------------------------------
+
+
+class LogStream(io.TextIOBase):
+    """Standard error for a progress bar that cannot return to the start of its line: in a log or a pipe."""
 
     def write(self, text: str) -> int:
-        """Give every state of the bar a line of its own."""
+        """Write every state of the bar as a line of its own."""
         if text.strip():
             sys.stderr.write(f"{text.strip()}\n")
         return len(text)
 
 
-def what_is_in(results: Results) -> str:
+def progress_bar_style() -> dict[str, Any]:
+    """Return tqdm's arguments for standard error: a moving bar on a terminal, else a line from time to time."""
+    if sys.stderr.isatty():
+        return {"file": sys.stderr}
+    return {"file": LogStream(), "mininterval": LOG_INTERVAL_SECONDS, "ncols": LOG_WIDTH}
+
+
+def with_progress_bar(
+    items: Iterable[Item], *, unit: str, disable: bool = False, total: int | None = None
+) -> Iterator[Item]:
+    """Yield items, with a progress bar on standard error."""
+    yield from tqdm(items, total=total, unit=unit, disable=disable, **progress_bar_style())
+
+
+# --- Lines ------------------------------------------------------------------------------------------------------------
+
+
+def describe_loaded_model(model: Model, seconds: float) -> str:
+    """Word a model and the time that loading it took."""
+    return f"{model.name} on {model.device}, {model.precision}: loaded in {seconds:.2f} s"
+
+
+def describe_results(results: Results) -> str:
     """Word a result: "2 objects: cup 0.93, spoon 0.31 (mask 0.80)".
 
-    A name is followed by how sure it is, as in the overlay, and by the score of the mask where that is another.
+    A label is followed by its score, as in the overlay, and by the mask's score if that differs.
     """
-    count = "nothing found" if not len(results) else "1 object" if len(results) == 1 else f"{len(results)} objects"
-    shown = results[:NAMED]
-    names = [named(one.label, tag, one.score) for one, tag in zip(shown, shown.tags, strict=True)]
-    more = ", ..." if len(results) > NAMED else ""
-    return f"{count}: {', '.join(names)}{more}" if names else count
+    count = describe_count(len(results))
+    named = results[:MAX_NAMED_OBJECTS]
+    names = [describe_object(one.label, tag, one.score) for one, tag in zip(named, named.tags, strict=True)]
+    if not names:
+        return count
+    if len(results) > MAX_NAMED_OBJECTS:
+        names.append("...")
+    return f"{count}: {', '.join(names)}"
 
 
-def named(label: str | None, tag: str, score: float) -> str:
-    """Word an object: what the overlay says of it, and the score of its mask where that says something else."""
+def describe_count(number: int) -> str:
+    """Word a number of objects."""
+    if number == 0:
+        return "nothing found"
+    return "1 object" if number == 1 else f"{number} objects"
+
+
+def describe_object(label: str | None, tag: str, score: float) -> str:
+    """Word an object: its tag in the overlay, and the score of its mask if the tag ends with another."""
     if label is None:
         return f"{UNLABELLED} (mask {score:.2f})"
     return tag if tag.endswith(f" {score:.2f}") else f"{tag} (mask {score:.2f})"
 
 
-def files_in(folder: Path, paths: Sequence[Path]) -> str:
-    """List files of one folder: the first with the folder, masks as a range."""
+def describe_files(folder: Path, paths: Sequence[Path]) -> str:
+    """List files of one folder, masks last and as a range."""
     masks = [path.name for path in paths if ".mask-" in path.name]
     others = [path.name for path in paths if ".mask-" not in path.name]
-    shown = masks if len(masks) < 3 else [f"{masks[0]} to {masks[-1]}"]
-    return f"{folder}/: {', '.join([*others, *shown])}"
+    if len(masks) > 2:
+        masks = [f"{masks[0]} to {masks[-1]}"]
+    return f"{folder}/: {', '.join(others + masks)}"
 
 
-def took(seconds: Mapping[str, float]) -> str:
-    """Word how long each step took: "encode 0.08 s, panoptic 0.02 s"."""
+def describe_seconds(seconds: Mapping[str, float]) -> str:
+    """Word the time of each step: "encode 0.08 s, panoptic 0.02 s"."""
     return ", ".join(f"{step} {value:.2f} s" for step, value in seconds.items())

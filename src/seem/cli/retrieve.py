@@ -1,4 +1,4 @@
-"""`seem retrieve`: which of many photos a phrase means, and where in it."""
+"""`seem retrieve`: photos ranked by how well they fit a phrase."""
 
 from __future__ import annotations
 
@@ -12,50 +12,76 @@ from typing import Annotated
 import typer
 
 from seem.api import EncodedImage, Model
-from seem.cli.errors import FAILED, explain, write_line
-from seem.cli.options import FLAG, MODEL, RESULTS, DeviceOption, OverwriteOption, Precision, PrecisionOption, SizeOption
-from seem.cli.photos import Job, plan
-from seem.cli.prompts import read
-from seem.cli.report import Report
-from seem.cli.segment import under_its_name
+from seem.cli.errors import EXIT_FAILED, report_error, write_line
+from seem.cli.image_files import ImageJob, plan_jobs
+from seem.cli.options import (
+    FLAG,
+    MODEL_PANEL,
+    RESULTS_PANEL,
+    DeviceOption,
+    OverwriteOption,
+    PhotosArgument,
+    Precision,
+    PrecisionOption,
+    SizeOption,
+)
+from seem.cli.prompts import read_option
+from seem.cli.report import ProgressReporter
+from seem.cli.segment import with_image_name
 from seem.loading import load
 from seem.prompts import Text
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """Photos by how well they fit, the best first, and the best one as the model has seen it."""
+class ScoredImage:
+    """An image and its similarity to the phrase, -1 to 1."""
 
-    places: tuple[tuple[float, Job], ...]
+    score: float
+    job: ImageJob
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Images by similarity, the best first, and the encoded best image."""
+
+    images: tuple[ScoredImage, ...]
     best: EncodedImage | None
     num_failed: int
 
 
-def rank(model: Model, phrase: Text, jobs: Sequence[Job], size: int | None, report: Report) -> Ranking:
-    """Look at one photo after the other; of all but the best so far only the score is kept. A bad one is reported."""
-    places: list[tuple[float, Job]] = []
+def rank_images(
+    model: Model, phrase: Text, jobs: Sequence[ImageJob], size: int | None, reporter: ProgressReporter
+) -> Ranking:
+    """Score one image after the other; only the best so far stays encoded. An image that fails is reported."""
+    images: list[ScoredImage] = []
     best: EncodedImage | None = None
-    for job in report.progress(jobs):
+    best_score = float("-inf")
+    for job in reporter.iterate(jobs):
         try:
-            photo = model.encode(job.photo.open(), size or model.network.config.whole_side)
-            score = float(photo.similarity([phrase.phrase])[0])
+            image = model.encode(job.image.open(), size or model.network.config.full_image_side)
+            score = float(image.similarity([phrase.phrase])[0])
         except Exception as error:
-            explain(error, about=job.photo.source)
+            report_error(error, about=job.image.source)
             continue
-        best = photo if best is None or score > max(places, key=lambda place: place[0])[0] else best
-        places.append((score, job))
-    return Ranking(tuple(sorted(places, key=lambda place: -place[0])), best, len(jobs) - len(places))
+        if best is None or score > best_score:
+            best, best_score = image, score
+        images.append(ScoredImage(score, job))
+    num_failed = len(jobs) - len(images)
+    images.sort(key=lambda scored: -scored.score)
+    return Ranking(tuple(images), best, num_failed)
 
 
-def retrieve(
-    photos: Annotated[
-        list[str],
-        typer.Argument(metavar="PHOTO", help="Files, folders, patterns in quotes, or - for standard input."),
-    ],
-    text: Annotated[str, typer.Option(metavar="PHRASE", help="What the photo shows.")],
-    top: Annotated[int | None, typer.Option(metavar="N", min=1, help="Tell no more than so many.")] = None,
+def retrieve_command(
+    photos: PhotosArgument,
+    text: Annotated[str, typer.Option(metavar="PHRASE", help="Phrase that describes the photo.")],
+    top: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of photos to print. Default: all.")
+    ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="An X-Decoder; see seem models.", rich_help_panel=MODEL)
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="Name or file of an X-Decoder; see seem models.", rich_help_panel=MODEL_PANEL
+        ),
     ] = "xdecoder-focal-t",
     device: DeviceOption = None,
     precision: PrecisionOption = Precision.AUTO,
@@ -63,15 +89,19 @@ def retrieve(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Also segment the phrase in the best photo; files go here.", rich_help_panel=RESULTS
+            metavar="FOLDER",
+            help="Folder for a segmentation of the phrase in the best photo.",
+            rich_help_panel=RESULTS_PANEL,
         ),
     ] = None,
     overwrite: OverwriteOption = False,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object a photo.", rich_help_panel=RESULTS)
+        bool,
+        typer.Option("--json", metavar=FLAG, help="Print one JSON object a photo.", rich_help_panel=RESULTS_PANEL),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", metavar=FLAG, help="Say nothing but answers and errors.", rich_help_panel=RESULTS)
+        bool,
+        typer.Option("--quiet", metavar=FLAG, help="Print only answers and errors.", rich_help_panel=RESULTS_PANEL),
     ] = False,
 ) -> None:
     """Rank photos by how well they fit a phrase, the best first (-1 to 1).
@@ -80,23 +110,24 @@ def retrieve(
 
     seem retrieve photos/ --text "a cup of coffee" --out found/
     """
-    phrase = read("text", text, Text)
-    jobs = plan(photos, out or Path(), overwrite or out is None)
-    report = Report(len(jobs), out or Path(), as_json, quiet)
+    phrase = read_option("text", text, Text)
+    jobs = plan_jobs(photos, out or Path(), overwrite or out is None)
+    reporter = ProgressReporter(len(jobs), out or Path(), as_json, quiet)
     started = time.perf_counter()
     network = load(model, device, precision.value)
-    network.retrieve([], phrase.phrase)  # a model that compares no photos says so before it looks at any
-    report.loaded(network, time.perf_counter() - started)
-    ranking = rank(network, phrase, jobs, size, report)
-    for score, job in ranking.places[:top]:
-        row = {"photo": job.photo.source, "score": round(score, 6)}
-        write_line(json.dumps(row) if as_json else f"{score:.3f}  {job.photo.source}")
+    network.retrieve([], phrase.phrase)  # raises if the model cannot compare full images
+    reporter.model_loaded(network, time.perf_counter() - started)
+    ranking = rank_images(network, phrase, jobs, size, reporter)
+    for scored in ranking.images[:top]:
+        source = scored.job.image.source
+        record = {"photo": source, "score": round(scored.score, 6)}
+        write_line(json.dumps(record) if as_json else f"{scored.score:.3f}  {source}")
     if out is not None and ranking.best is not None:
-        _, job = ranking.places[0]
-        closer = network.encode(ranking.best.picture, size)
-        found = under_its_name(closer.segment(phrase, text_threshold=0.0), job.photo.name)
-        paths = found.save(job.folder, job.stem, overwrite)
+        job = ranking.images[0].job
+        resized = network.encode(ranking.best.picture, size)
+        results = with_image_name(resized.segment(phrase, text_threshold=0.0), job.image.name)
+        paths = results.save(job.folder, job.stem, overwrite)
         if not as_json:
-            report.say(f"{len(paths)} files about the best are in {job.folder}/.")
+            reporter.print_line(f"{len(paths)} files about the best are in {job.folder}/.")
     if ranking.num_failed:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(EXIT_FAILED)

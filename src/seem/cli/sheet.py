@@ -1,4 +1,4 @@
-"""Pictures side by side on one page, each under its caption."""
+"""Images side by side on one page, each under its caption."""
 
 from __future__ import annotations
 
@@ -6,28 +6,40 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-INK, FAINT, PAPER = (24, 26, 31), (110, 115, 126), (255, 255, 255)
-COLUMNS, MARGIN, FONT_SIZE = 3, 20, 19  # pixels
-LINE = 2 * FONT_SIZE
+INK, FAINT_INK, PAPER = (24, 26, 31), (110, 115, 126), (255, 255, 255)  # RGB
+COLUMNS, MARGIN, FONT_SIZE = 3, 20, 19  # columns of a page; pixels; pixels
+LINE_HEIGHT = 2 * FONT_SIZE
 
 
 def draw_page(tiles: Sequence[tuple[str, Image.Image]], columns: int = COLUMNS) -> Image.Image:
-    """Set captioned pictures in rows, each as high as its highest picture.
+    """Arrange captioned images in rows, each row as high as its highest image.
 
-    Raises `ValueError` without any picture.
+    Raises `ValueError` for no image at all.
     """
     if not tiles:
-        raise ValueError("There is no picture to set; pass at least one.")
+        raise ValueError("There is no image for the page; pass at least one.")
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    width = max(picture.width for _, picture in tiles) + MARGIN
-    heights = [LINE + max(picture.height for _, picture in row) + MARGIN for row in rows]
-    page = Image.new("RGB", (MARGIN + columns * width, MARGIN + sum(heights)), PAPER)
-    draw = ImageDraw.Draw(page)
+    heights = [row_height(row) for row in rows]
+    column_width = MARGIN + max(image.width for _, image in tiles)
+    page = Image.new("RGB", (MARGIN + columns * column_width, MARGIN + sum(heights)), PAPER)
     top = MARGIN
     for row, height in zip(rows, heights, strict=True):
-        for place, (caption, picture) in enumerate(row):
-            left = MARGIN + place * width
-            draw.text((left, top), caption, font=ImageFont.load_default(FONT_SIZE), fill=INK)
-            page.paste(picture, (left, top + LINE))
+        draw_row(page, row, top, column_width)
         top += height
     return page
+
+
+def row_height(row: Sequence[tuple[str, Image.Image]]) -> int:
+    """Return the height of a row with its captions and the margin below it, in pixels."""
+    return LINE_HEIGHT + max(image.height for _, image in row) + MARGIN
+
+
+def draw_row(page: Image.Image, row: Sequence[tuple[str, Image.Image]], top: int, column_width: int) -> None:
+    """Draw one row of captioned images on a page."""
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(FONT_SIZE)
+    left = MARGIN
+    for caption, image in row:
+        draw.text((left, top), caption, font=font, fill=INK)
+        page.paste(image, (left, top + LINE_HEIGHT))
+        left += column_width

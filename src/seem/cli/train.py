@@ -13,7 +13,7 @@ from seem.cli.errors import write_line
 from seem.cli.finetune import PROCESSES, Screen, parts, told_how_to_go_on
 
 if TYPE_CHECKING:
-    from seem.recipes.finetune import Request
+    from seem.finetuning.run import FineTuningRequest
 
 RECIPES = ("nano", "seem")
 INTERACTIVE = "SEEM's ablations"
@@ -79,10 +79,10 @@ def train(
     """Train by a recipe, from the beginning or from given weights."""
     if recipe not in RECIPES:
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
-    from seem.recipes.finetune import Request, processes_for
+    from seem.finetuning.run import FineTuningRequest, process_count
     from seem.training.team import together
 
-    request = Request(
+    request = FineTuningRequest(
         data=tuple(data),
         out=out,
         model=model or "seem-focal-t-v1",
@@ -104,17 +104,17 @@ def train(
 
         check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
         before = nano.begun(out)["processes"] if resume and not under_torchrun() else None
-        count = processes_for(request, processes or before, overwrite=overwrite)
+        count = process_count(request, processes or before, overwrite=overwrite)
         with told_how_to_go_on(out):
             together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
         return
-    count = processes_for(request, processes, resume=resume, overwrite=overwrite)
+    count = process_count(request, processes, resume=resume, overwrite=overwrite)
     with told_how_to_go_on(out):
         together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
 
 
 def train_published(
-    request: Request,
+    request: FineTuningRequest,
     switches: tuple[int, bool, bool, bool, bool, bool, bool, bool],
     finer_masks: Path | None,
     resume: bool,
@@ -135,7 +135,7 @@ def train_published(
 
 
 def check_nano(
-    request: Request,
+    request: FineTuningRequest,
     switches: tuple[int, bool, bool, bool, bool, bool, bool, bool],
     finer_masks: Path | None,
     *,
@@ -143,7 +143,7 @@ def check_nano(
     overwrite: bool,
 ) -> None:
     """Refuse what the recipe of the embedded model does not know, and a folder that holds another run."""
-    from seem.data.opening import Spec
+    from seem.data.opening import DatasetSpec
     from seem.recipes.nano import WEIGHTS_FILE
     from seem.training.engine import STATE_FILE
 
@@ -155,7 +155,7 @@ def check_nano(
             "The recipe 'nano' takes no --freeze, --size, --device, --shard, --finer-masks and none of SEEM's "
             "ablations; the recipe 'seem' and seem finetune do."
         )
-    specs = [Spec.parse(text) for text in request.data]
+    specs = [DatasetSpec.parse(text) for text in request.data]
     if len(specs) != 1 or specs[0].kind not in (None, "pack") or specs[0].weight != 1:
         raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER.")
     if resume and overwrite:
@@ -167,15 +167,15 @@ def check_nano(
         raise FileExistsError(f"{request.out} holds a run already; pass --resume, --overwrite or another --out.")
 
 
-def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: bool) -> None:
+def train_nano(request: FineTuningRequest, model: str | None, *, overwrite: bool, quiet: bool) -> None:
     """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
     from contextlib import nullcontext
     from dataclasses import replace
 
-    from seem.data.opening import Spec
+    from seem.data.opening import DatasetSpec
+    from seem.finetuning.run import begin_folder, counted, meet, nothing
     from seem.loading import embedded
     from seem.recipes import nano
-    from seem.recipes.finetune import begin_folder, counted, meet, nothing
     from seem.training.curves import RESULTS_FILE
     from seem.training.engine import show, world
     from seem.training.pictures import CURVES_FILE
@@ -198,6 +198,6 @@ def train_nano(request: Request, model: str | None, *, overwrite: bool, quiet: b
     say(f"{counted(settings.steps, 'step')} of {settings.batch} photos{each} {rate}")
     given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
     with given as start:
-        nano.run(Spec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
+        nano.run(DatasetSpec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
     say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")

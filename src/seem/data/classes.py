@@ -12,10 +12,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from seem.data.records import Category
+from seem.data.records import CategoryRecord
 from seem.vocabulary import Vocabulary
 
-LISTS = (
+CLASS_LISTS = (
     "pascal_voc", "pascal_context", "cityscapes", "bdd100k", "bdd100k_panoptic", "sunrgbd", "scannet20", "scannet40",
     "ade20k", "ade20k_full", "coco",
 )  # fmt: skip
@@ -25,7 +25,7 @@ NAMELESS = frozenset({"object", "region"})
 
 
 @cache
-def class_list(name: str) -> tuple[Category, ...]:
+def class_list(name: str) -> tuple[CategoryRecord, ...]:
     """Return a list of `LISTS`; ids are those of the set's label files.
 
     Two lists have ids of our own, from 1: `bdd100k` (its files count from 0) and `ade20k_full` (its files hold the
@@ -33,14 +33,14 @@ def class_list(name: str) -> tuple[Category, ...]:
     """
     match name:
         case "ade20k":
-            return tuple(Category(c.id, c.name, c.phrase, c.is_thing) for c in Vocabulary.ade20k())
+            return tuple(CategoryRecord(c.id, c.name, c.phrase, c.is_thing) for c in Vocabulary.ade20k())
         case "coco":
-            return tuple(Category(c.id, c.name, c.phrase, c.is_thing) for c in Vocabulary.coco_panoptic())
+            return tuple(CategoryRecord(c.id, c.name, c.phrase, c.is_thing) for c in Vocabulary.coco_panoptic())
         case "ade20k_full":
             return _ade20k_full()
         case _:
             rows = json.loads(_asset("classes.json"))[name]
-            return tuple(Category(r["id"], r["name"], r.get("text", r["name"]), bool(r["isthing"])) for r in rows)
+            return tuple(CategoryRecord(r["id"], r["name"], r.get("text", r["name"]), bool(r["isthing"])) for r in rows)
 
 
 @cache
@@ -56,9 +56,11 @@ def said(name: str) -> str:
     return "" if text in NAMELESS else text
 
 
-def category_of(row: dict[str, Any]) -> Category:
+def category_of(row: dict[str, Any]) -> CategoryRecord:
     """Read a row of COCO's `categories`."""
-    return Category(row["id"], str(row["name"]), said(row.get("text") or row["name"]), bool(row.get("isthing", 1)))
+    return CategoryRecord(
+        row["id"], str(row["name"]), said(row.get("text") or row["name"]), bool(row.get("isthing", 1))
+    )
 
 
 @cache
@@ -66,7 +68,7 @@ def _coco_phrases() -> dict[str, str]:
     return {category.name: category.phrase for category in Vocabulary.coco_panoptic()}
 
 
-def _ade20k_full() -> tuple[Category, ...]:
+def _ade20k_full() -> tuple[CategoryRecord, ...]:
     """847 classes without an official split: those that ADE20K's 150 call stuff are stuff, all others things."""
     stuff = {category.name for category in Vocabulary.ade20k() if not category.is_thing}
     names = [name for _, name in json.loads(_asset("ade20k_full.json"))]
@@ -76,7 +78,7 @@ def _ade20k_full() -> tuple[Category, ...]:
         synonyms = [part.strip() for part in name.split(",")]
         text = name if len(synonyms) == 1 else next((part for part in synonyms if part not in taken), name)
         taken.add(text)
-        found.append(Category(number, name, text, not stuff.intersection(synonyms)))
+        found.append(CategoryRecord(number, name, text, not stuff.intersection(synonyms)))
     return tuple(found)
 
 

@@ -1,8 +1,8 @@
 """What a data set is to everybody who evaluates or trains: one interface, whichever format lies on disk.
 
-`Dataset` is what they ask for. `Pack` answers it for the photo pack, `ReadSet` for every other format: a reader is a
-function that finds the files of its layout and returns a `ReadSet`. Nothing about single photos is read before it is
-asked for.
+`Dataset` is what they ask for. `Pack` implements it for the photo pack, `LazyDataset` for every other format: a reader
+is a function that finds the files of its layout and returns a `LazyDataset`. Annotations and pixels of single images
+are read on first access.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 from jaxtyping import Bool, Int8, Int32, Integer, UInt8
 
 from seem import vocabulary
-from seem.data import runs
-from seem.data.pictures import read_rgb
+from seem.data import coco_rle
+from seem.data.image_files import read_rgb
 from seem.data.records import (
-    Category,
+    CategoryRecord,
     DataError,
-    Expression,
     Flaw,
     FlawKind,
+    ImageRecord,
     ObjectRecord,
-    PanopticSegment,
     PanopticTruth,
-    PhotoRecord,
+    ReferringExpression,
+    SegmentRecord,
     ValidationObject,
 )
 
@@ -40,12 +40,12 @@ else:  # told what it holds, a run-time type checker would read the first photo 
 
 Found = TypeVar("Found")
 
-ALL = "all"
+ALL_SPLIT = "all"
 """The split of a set that is not divided."""
 
 KEPT = 128  # photos whose records are kept; the next ones push them out
 
-MIN_AREA = 0.005
+MIN_AREA_FRACTION = 0.005
 """Share of the photo from which an object is scored on."""
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, OSError)
@@ -57,7 +57,7 @@ CHECK = "`seem data check` lists everything that is wrong"
 class Dataset(Protocol):
     """One split of one data set.
 
-    `photos` come in the set's order, frames of a video in order of time. `files` are those that describe more than one
+    `images` come in the set's order, frames of a video in order of time. `files` are those that describe more than one
     photo: who keeps something made from the set looks at them to see whether it is still true.
     """
 
@@ -78,11 +78,11 @@ class Dataset(Protocol):
         """Files that describe more than one photo."""
 
     @property
-    def categories(self) -> Mapping[int, Category]:
+    def categories(self) -> Mapping[int, CategoryRecord]:
         """Classes by their id in this set."""
 
     @property
-    def photos(self) -> tuple[PhotoRecord, ...]:
+    def images(self) -> tuple[ImageRecord, ...]:
         """The photos."""
 
     @property
@@ -90,40 +90,40 @@ class Dataset(Protocol):
         """Objects, groups and stuff regions by photo id; `DataError` where an annotation cannot be read."""
 
     @property
-    def expressions(self) -> tuple[Expression, ...]:
+    def expressions(self) -> tuple[ReferringExpression, ...]:
         """Referring expressions; empty where a set has none."""
 
     @property
     def flaws(self) -> tuple[Flaw, ...]:
         """What is wrong with the set as a whole; what is wrong on a photo tells `examine`."""
 
-    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+    def pixels(self, photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB; `DataError` if it is missing, damaged or of another size than its record says."""
 
-    def file_of(self, photo: PhotoRecord) -> bytes:
+    def read_encoded(self, photo: ImageRecord) -> bytes:
         """Read a photo as it is stored, byte for byte."""
 
-    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+    def panoptic(self, photo: ImageRecord) -> PanopticTruth | None:
         """Read the complete partition of a photo; None where the set has none."""
 
-    def semantic(self, photo: PhotoRecord) -> Integer[np.ndarray, "h w"] | None:
+    def semantic(self, photo: ImageRecord) -> Integer[np.ndarray, "h w"] | None:
         """Read the map of category ids, 0 = nothing of them; None where the set has none."""
 
-    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+    def void(self, photo: ImageRecord) -> Bool[np.ndarray, "h w"] | None:
         """Tell which pixels nobody labelled, neither object nor background; None = there are none."""
 
-    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+    def complete_names(self, photo: ImageRecord) -> frozenset[str]:
         """Names for which the photo's annotation is complete: one of them without a mask is truly absent."""
 
-    def examine(self, photo: PhotoRecord) -> Examined:
+    def parse_objects(self, photo: ImageRecord) -> ParsedObjects:
         """Read a photo's objects, and say of those that cannot be read why, instead of raising."""
 
-    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+    def polygons(self, photo: ImageRecord) -> Sequence[AnnotatedPolygons]:
         """Return the polygons that a photo's masks are drawn from; empty where they are no polygons."""
 
 
 @dataclass(frozen=True, slots=True)
-class Weighted:
+class WeightedDataset:
     """A data set of a mixture, and how often it is drawn, relative to the others."""
 
     dataset: Dataset
@@ -131,7 +131,7 @@ class Weighted:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ParsedObjects:
     """The objects of a photo that can be read, and what is wrong with the others."""
 
     objects: tuple[ObjectRecord, ...]
@@ -139,7 +139,7 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class AnnotatedPolygons:
     """The polygons of one annotation as they are written, corners x, y in pixels; `where` names the annotation."""
 
     where: str
@@ -156,7 +156,7 @@ class LabelMap:
     """
 
     ids: Int32[np.ndarray, "h w"]
-    segments: tuple[PanopticSegment, ...]
+    segments: tuple[SegmentRecord, ...]
     semantic: Int32[np.ndarray, "h w"] | None = None
     void: Bool[np.ndarray, "h w"] | None = None
     is_partition: bool = False
@@ -174,23 +174,23 @@ class LabelMap:
         return np.asarray(np.where(known[places] == self.ids, table[places], 0), np.int32)
 
 
-def nothing(photo: PhotoRecord) -> None:  # noqa: ARG001
+def nothing(photo: ImageRecord) -> None:  # noqa: ARG001
     """Say that a photo has no label map."""
     return
 
 
-def no_outlines(photo: PhotoRecord) -> Sequence[Outline]:  # noqa: ARG001
+def no_outlines(photo: ImageRecord) -> Sequence[AnnotatedPolygons]:  # noqa: ARG001
     """Say that a photo has no polygons."""
     return ()
 
 
-def no_names(photo: PhotoRecord) -> frozenset[str]:  # noqa: ARG001
+def no_names(photo: ImageRecord) -> frozenset[str]:  # noqa: ARG001
     """Say that no class is complete on a photo."""
     return frozenset()
 
 
 @dataclass(frozen=True, eq=False)
-class ReadSet:
+class LazyDataset:
     """A data set as a reader describes it.
 
     Args:
@@ -198,7 +198,7 @@ class ReadSet:
         split: which part it is.
         path: where it lies.
         category_list: its classes.
-        photos: its photos.
+        images: its photos.
         read_map: reads the label map of a photo.
         read_objects: reads the objects of a photo; None = the segments of the label map are all there is.
         complete: which names a photo's annotation is complete for.
@@ -215,33 +215,33 @@ class ReadSet:
     kind: str
     split: str
     path: Path
-    category_list: tuple[Category, ...]
-    photos: tuple[PhotoRecord, ...]
-    read_map: Callable[[PhotoRecord], LabelMap | None] = nothing
-    read_objects: Callable[[PhotoRecord], Examined] | None = None
-    complete: Callable[[PhotoRecord], frozenset[str]] = no_names
-    read_outlines: Callable[[PhotoRecord], Sequence[Outline]] = no_outlines
-    expressions: tuple[Expression, ...] = ()
+    category_list: tuple[CategoryRecord, ...]
+    images: tuple[ImageRecord, ...]
+    read_map: Callable[[ImageRecord], LabelMap | None] = nothing
+    read_objects: Callable[[ImageRecord], ParsedObjects] | None = None
+    complete: Callable[[ImageRecord], frozenset[str]] = no_names
+    read_outlines: Callable[[ImageRecord], Sequence[AnnotatedPolygons]] = no_outlines
+    expressions: tuple[ReferringExpression, ...] = ()
     flaws: tuple[Flaw, ...] = ()
     files: tuple[Path, ...] = ()
-    read_pixels: Callable[[PhotoRecord], UInt8[np.ndarray, "h w 3"]] | None = None
-    read_file: Callable[[PhotoRecord], bytes] | None = None
+    read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
+    read_file: Callable[[ImageRecord], bytes] | None = None
     tolerant: bool = False
     _maps: Recent[LabelMap | None] = field(init=False, repr=False)
-    _examined: Recent[Examined] = field(init=False, repr=False)
+    _examined: Recent[ParsedObjects] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_maps", Recent(self._map, 2))
         object.__setattr__(self, "_examined", Recent(self._read, KEPT))
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.images)
 
-    def __iter__(self) -> Iterator[PhotoRecord]:
-        return iter(self.photos)
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.images)
 
     @property
-    def categories(self) -> Mapping[int, Category]:
+    def categories(self) -> Mapping[int, CategoryRecord]:
         """Classes by their id."""
         return {category.id: category for category in self.category_list}
 
@@ -250,78 +250,78 @@ class ReadSet:
         """Objects by photo id, read photo by photo."""
         return Objects(self)
 
-    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+    def pixels(self, photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB."""
         pixels = read_rgb(photo.path, hw=photo.hw) if self.read_pixels is None else self.read_pixels(photo)
         if pixels.shape[:2] != photo.hw:
             raise DataError(f"{photo.path} is {pixels.shape[:2]} (h, w), but its annotation says {photo.hw}.")
         return pixels
 
-    def file_of(self, photo: PhotoRecord) -> bytes:
+    def read_encoded(self, photo: ImageRecord) -> bytes:
         """Read a photo as it is stored, byte for byte."""
         return photo.path.read_bytes() if self.read_file is None else self.read_file(photo)
 
-    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+    def panoptic(self, photo: ImageRecord) -> PanopticTruth | None:
         """Read the complete partition of a photo; None where there is none."""
         found = self._sound_map(photo)
         return PanopticTruth(found.ids, found.segments) if found is not None and found.is_partition else None
 
-    def semantic(self, photo: PhotoRecord) -> Int32[np.ndarray, "h w"] | None:
+    def semantic(self, photo: ImageRecord) -> Int32[np.ndarray, "h w"] | None:
         """Read the map of category ids, 0 = nothing of them; None where there is none."""
         found = self._sound_map(photo)
         return None if found is None else found.classes()
 
-    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+    def void(self, photo: ImageRecord) -> Bool[np.ndarray, "h w"] | None:
         """Tell which pixels nobody labelled; None = there are none."""
         found = self._sound_map(photo)
         return None if found is None else found.void
 
-    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+    def complete_names(self, photo: ImageRecord) -> frozenset[str]:
         """Names for which the photo's annotation is complete."""
         return self.complete(photo) - {""}
 
-    def examine(self, photo: PhotoRecord) -> Examined:
+    def parse_objects(self, photo: ImageRecord) -> ParsedObjects:
         """Read a photo's objects, and say of those that cannot be read why."""
         return self._examined(photo)
 
-    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+    def polygons(self, photo: ImageRecord) -> Sequence[AnnotatedPolygons]:
         """Return the polygons of a photo as they are written."""
         return self.read_outlines(photo)
 
-    def sound(self) -> ReadSet:
+    def sound(self) -> LazyDataset:
         """Return the set itself, or raise what is wrong with it; `DataError` names the first flaw."""
         if self.flaws and not self.tolerant:
             raise DataError(f"{self.flaws[0]} ({len(self.flaws)} in all); {CHECK}.")
         return self
 
-    def lenient(self) -> ReadSet:
+    def lenient(self) -> LazyDataset:
         """Return the set so that it leaves out what cannot be read."""
         return replace(self, tolerant=True)
 
-    def _sound_map(self, photo: PhotoRecord) -> LabelMap | None:
+    def _sound_map(self, photo: ImageRecord) -> LabelMap | None:
         found = self._maps(photo)
         if found is not None and found.flaws and not self.tolerant:
             raise DataError(f"{found.flaws[0]}; {CHECK}.", found.flaws[0].kind)
         return found
 
-    def _map(self, photo: PhotoRecord) -> LabelMap | None:
+    def _map(self, photo: ImageRecord) -> LabelMap | None:
         try:
             return self.read_map(photo)
         except UNREADABLE as error:
             flaw = _told(error, photo, FlawKind.UNREADABLE_MASK_FILE)
             return LabelMap(np.zeros(photo.hw, np.int32), (), void=np.ones(photo.hw, bool), flaws=(flaw,))
 
-    def _read(self, photo: PhotoRecord) -> Examined:
+    def _read(self, photo: ImageRecord) -> ParsedObjects:
         if self.read_objects is None:
             found = self._maps(photo)
-            return Examined(()) if found is None else Examined(segment_records(found, photo), found.flaws)
+            return ParsedObjects(()) if found is None else ParsedObjects(segment_records(found, photo), found.flaws)
         try:
             return self.read_objects(photo)
         except UNREADABLE as error:
-            return Examined((), (_told(error, photo, FlawKind.UNREADABLE_ROW),))
+            return ParsedObjects((), (_told(error, photo, FlawKind.UNREADABLE_ROW),))
 
 
-def _told(error: Exception, photo: PhotoRecord, otherwise: FlawKind) -> Flaw:
+def _told(error: Exception, photo: ImageRecord, otherwise: FlawKind) -> Flaw:
     if isinstance(error, DataError):
         return Flaw(error.kind, f"photo {photo.id}", str(error))
     return Flaw(otherwise, f"photo {photo.id}", f"{type(error).__name__} {error}; it is not what its format says")
@@ -330,12 +330,12 @@ def _told(error: Exception, photo: PhotoRecord, otherwise: FlawKind) -> Flaw:
 class Objects(_ByPhoto):
     """Objects by photo id, looked up when asked."""
 
-    def __init__(self, dataset: ReadSet) -> None:
+    def __init__(self, dataset: LazyDataset) -> None:
         self._dataset = dataset
-        self._photos = {photo.id: photo for photo in dataset.photos}
+        self._photos = {photo.id: photo for photo in dataset.images}
 
-    def __getitem__(self, photo_id: int) -> tuple[ObjectRecord, ...]:
-        examined = self._dataset.examine(self._photos[photo_id])
+    def __getitem__(self, image_id: int) -> tuple[ObjectRecord, ...]:
+        examined = self._dataset.parse_objects(self._photos[image_id])
         if examined.flaws and not self._dataset.tolerant:
             raise DataError(f"{examined.flaws[0]}; {CHECK}.", examined.flaws[0].kind)
         return examined.objects
@@ -350,13 +350,13 @@ class Objects(_ByPhoto):
 class Recent(Generic[Found]):
     """A function of photos that remembers its last answers."""
 
-    def __init__(self, read: Callable[[PhotoRecord], Found], kept: int) -> None:
+    def __init__(self, read: Callable[[ImageRecord], Found], kept: int) -> None:
         self._read = read
         self._kept = kept
         self._found: OrderedDict[int, Found] = OrderedDict()
         self._lock = Lock()
 
-    def __call__(self, photo: PhotoRecord) -> Found:
+    def __call__(self, photo: ImageRecord) -> Found:
         """Answer for a photo."""
         with self._lock:
             if photo.id in self._found:
@@ -370,12 +370,12 @@ class Recent(Generic[Found]):
         return found
 
 
-def segment_records(found: LabelMap, photo: PhotoRecord) -> tuple[ObjectRecord, ...]:
+def segment_records(found: LabelMap, photo: ImageRecord) -> tuple[ObjectRecord, ...]:
     """Turn the segments of a label map into records, in their order; those without a pixel are left out.
 
     In a video a segment's id is that of its track.
     """
-    coded = runs.of_map(found.ids)
+    coded = coco_rle.label_map_to_rles(found.ids)
     return tuple(
         object_record(
             photo.id * 10_000 + number,
@@ -393,9 +393,9 @@ def segment_records(found: LabelMap, photo: PhotoRecord) -> tuple[ObjectRecord, 
 
 def object_record(
     number: int,
-    photo: PhotoRecord,
-    category: Category,
-    coded: runs.Runs,
+    photo: ImageRecord,
+    category: CategoryRecord,
+    coded: coco_rle.RleMask,
     *,
     is_crowd: bool = False,
     quality: str = "",
@@ -407,7 +407,7 @@ def object_record(
     """Make the record of a mask; the box is the mask's own unless another is given."""
     return ObjectRecord(
         id=number,
-        photo_id=photo.id,
+        image_id=photo.id,
         category=category,
         counts=coded.counts,
         hw=coded.hw,
@@ -421,7 +421,7 @@ def object_record(
     )
 
 
-def photo_record(
+def image_record(
     number: int,
     set_name: str,
     path: Path,
@@ -435,9 +435,9 @@ def photo_record(
     semantic_path: Path | None = None,
     sequence: str = "",
     frame: int | None = None,
-) -> PhotoRecord:
+) -> ImageRecord:
     """Make the record of a photo; what is not said is empty."""
-    return PhotoRecord(
+    return ImageRecord(
         id=number,
         set_name=set_name,
         path=path,
@@ -454,10 +454,10 @@ def photo_record(
     )
 
 
-def sequences(dataset: Dataset) -> Mapping[str, tuple[PhotoRecord, ...]]:
+def video_frames(dataset: Dataset) -> Mapping[str, tuple[ImageRecord, ...]]:
     """List the frames of every video of a set in order of time; photos that belong to none are left out."""
-    found: dict[str, list[PhotoRecord]] = {}
-    for photo in dataset.photos:
+    found: dict[str, list[ImageRecord]] = {}
+    for photo in dataset.images:
         if photo.sequence:
             found.setdefault(photo.sequence, []).append(photo)
     return {name: tuple(sorted(frames, key=lambda photo: photo.frame or 0)) for name, frames in found.items()}
@@ -466,14 +466,14 @@ def sequences(dataset: Dataset) -> Mapping[str, tuple[PhotoRecord, ...]]:
 def click_truth(dataset: Dataset, item: ValidationObject) -> Int8[np.ndarray, "h w"]:
     """Draw what a click protocol scores against: 1 = the object, 0 = not, -1 = does not count."""
     truth = item.truth.mask().astype(np.int8)
-    void = dataset.void(item.photo)
+    void = dataset.void(item.image)
     if void is not None:
         truth[void & (truth == 0)] = -1
     return truth
 
 
 def validation_objects(
-    dataset: Dataset, min_area: float = MIN_AREA, things_only: bool = True
+    dataset: Dataset, min_area: float = MIN_AREA_FRACTION, things_only: bool = True
 ) -> list[ValidationObject]:
     """List the objects that scores are taken on, in the order of the set.
 
@@ -482,19 +482,19 @@ def validation_objects(
     """
     return [
         ValidationObject(photo, truth)
-        for photo in dataset.photos
+        for photo in dataset.images
         for truth in scored_objects(photo, dataset.objects[photo.id], min_area, things_only)
     ]
 
 
-def objects_asked(dataset: Dataset, photo: PhotoRecord, min_area: float = MIN_AREA) -> list[ObjectRecord]:
+def promptable_objects(dataset: Dataset, photo: ImageRecord, min_area: float = MIN_AREA_FRACTION) -> list[ObjectRecord]:
     """Choose the objects of a photo that are asked for one by one: things, or regions where a set knows no things."""
     things = any(category.is_thing for category in dataset.categories.values())
     return scored_objects(photo, dataset.objects[photo.id], min_area, things_only=things)
 
 
 def scored_objects(
-    photo: PhotoRecord, objects: Sequence[ObjectRecord], min_area: float, things_only: bool = True
+    photo: ImageRecord, objects: Sequence[ObjectRecord], min_area: float, things_only: bool = True
 ) -> list[ObjectRecord]:
     """Choose the objects of a photo that scores are taken on."""
     return [
@@ -506,7 +506,9 @@ def scored_objects(
     ]
 
 
-def names_shown(dataset: Dataset, photo: PhotoRecord, min_area: float = MIN_AREA) -> dict[str, list[ObjectRecord]]:
+def objects_by_name(
+    dataset: Dataset, photo: ImageRecord, min_area: float = MIN_AREA_FRACTION
+) -> dict[str, list[ObjectRecord]]:
     """Return the names of the things that a photo shows, in order, each with all that is called so.
 
     A name is shown by at least one object that scores are taken on; then smaller ones, crowds and groups are its too.
@@ -519,7 +521,7 @@ def names_shown(dataset: Dataset, photo: PhotoRecord, min_area: float = MIN_AREA
     return found
 
 
-def vocabulary_of(categories: Iterable[Category]) -> vocabulary.Vocabulary:
+def vocabulary_from_categories(categories: Iterable[CategoryRecord]) -> vocabulary.Vocabulary:
     """Make a vocabulary of a set's classes, with their ids; ids that begin at 0 are moved up by one.
 
     Raises:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from seem.data import runs
-from seem.data.dataset import Dataset, ReadSet
-from seem.data.pictures import is_sideways, orientation, photo_hw
-from seem.data.records import DataError, Flaw, FlawKind, ObjectRecord, PhotoRecord
+from seem.data import coco_rle
+from seem.data.dataset import Dataset, LazyDataset
+from seem.data.image_files import image_hw, is_sideways, orientation
+from seem.data.records import DataError, Flaw, FlawKind, ImageRecord, ObjectRecord
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
@@ -28,11 +28,11 @@ class ClassCount:
     name: str
     is_thing: bool
     objects: int
-    photos: int
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
-class DataReport:
+class DatasetReport:
     """What `inspect` found.
 
     `flaws` must be put right, `notes` may be meant: photos without annotation, classes that never occur or share a
@@ -44,7 +44,7 @@ class DataReport:
     name: str
     split: str
     path: str
-    photos: int
+    images: int
     objects: int
     groups: int
     captions: int
@@ -54,7 +54,7 @@ class DataReport:
     classes: tuple[ClassCount, ...]
     flaws: tuple[Flaw, ...]
     notes: tuple[Flaw, ...]
-    unusable: frozenset[int] = frozenset()
+    unusable_images: frozenset[int] = frozenset()
     """Ids of photos that are missing, damaged or of another size than their record says."""
 
     @property
@@ -69,7 +69,7 @@ class DataReport:
             "split": self.split,
             "path": self.path,
             "ok": self.ok,
-            "photos": self.photos,
+            "photos": self.images,
             "objects": self.objects,
             "groups": self.groups,
             "captions": self.captions,
@@ -77,7 +77,7 @@ class DataReport:
             "videos": self.videos,
             "sizes_hw": [list(hw) for hw in self.sizes_hw],
             "classes": [
-                {"id": c.id, "name": c.name, "is_thing": c.is_thing, "objects": c.objects, "photos": c.photos}
+                {"id": c.id, "name": c.name, "is_thing": c.is_thing, "objects": c.objects, "photos": c.images}
                 for c in self.classes
             ],
             "flaws": [_flaw_json(flaw) for flaw in self.flaws],
@@ -90,7 +90,7 @@ class DataReport:
         yield "  " + ", ".join(
             _counted(count, word)
             for count, word in (
-                (self.photos, "photo"), (self.objects, "object"), (self.groups, "group"), (self.captions, "caption"),
+                (self.images, "photo"), (self.objects, "object"), (self.groups, "group"), (self.captions, "caption"),
                 (self.expressions, "referring expression"), (self.videos, "video"),
             )
             if count or word in ("photo", "object")
@@ -110,10 +110,12 @@ class DataReport:
         width = max(len(c.name) for c in used)
         yield f"  {'class':<{width}}  objects  photos"
         for each in used:
-            yield f"  {each.name:<{width}}  {each.objects:>7}  {each.photos:>6}{'' if each.is_thing else '  stuff'}"
+            yield f"  {each.name:<{width}}  {each.objects:>7}  {each.images:>6}{'' if each.is_thing else '  stuff'}"
 
 
-def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object] = lambda: None) -> DataReport:
+def inspect_dataset(
+    dataset: Dataset, *, pixels: bool = True, step: Callable[[], object] = lambda: None
+) -> DatasetReport:
     """Look at every photo and every annotation of one part of a data set.
 
     Args:
@@ -129,11 +131,11 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
     photos: Counter[int] = Counter()
     groups = 0
     unusable = set()
-    for photo in dataset.photos:
+    for photo in dataset.images:
         photo_flaws, photo_notes = _look_at_photo(dataset, photo, pixels)
         if photo_flaws:
             unusable.add(photo.id)
-        examined = dataset.examine(photo)
+        examined = dataset.parse_objects(photo)
         flaws += [*photo_flaws, *examined.flaws, *_look_at_objects(dataset, photo, examined.objects)]
         notes += photo_notes
         if not examined.objects and not examined.flaws:
@@ -142,8 +144,8 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         photos.update({record.category.id for record in examined.objects})
         groups += sum(record.is_group for record in examined.objects)
         step()
-    told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.photos)
-    if dataset.photos and not told and not flaws:
+    told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.images)
+    if dataset.images and not told and not flaws:
         hint = f"; {MASKS}" if _has_masks(dataset) else ""
         flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", f"nothing is said about any of them{hint}"))
     classes = tuple(
@@ -154,21 +156,21 @@ def inspect(dataset: Dataset, *, pixels: bool = True, step: Callable[[], object]
         listed = ", ".join(unused[:SHOWN]) + (f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else "")
         notes.append(Flaw(FlawKind.UNUSED_CLASS, f"{len(unused)} of {len(classes)}", listed))
     notes += _look_at_names(dataset, objects)
-    return DataReport(
+    return DatasetReport(
         name=dataset.name,
         split=dataset.split,
         path=str(dataset.path),
-        photos=len(dataset.photos),
+        images=len(dataset.images),
         objects=objects.total(),
         groups=groups,
-        captions=sum(len(photo.captions) for photo in dataset.photos),
+        captions=sum(len(photo.captions) for photo in dataset.images),
         expressions=len(dataset.expressions),
-        videos=len({photo.sequence for photo in dataset.photos if photo.sequence}),
-        sizes_hw=_sizes(dataset.photos),
+        videos=len({photo.sequence for photo in dataset.images if photo.sequence}),
+        sizes_hw=_sizes(dataset.images),
         classes=classes,
         flaws=tuple(flaws),
         notes=tuple(notes),
-        unusable=frozenset(unusable),
+        unusable_images=frozenset(unusable),
     )
 
 
@@ -188,30 +190,30 @@ def _look_at_names(dataset: Dataset, objects: Counter[int]) -> Iterator[Flaw]:
 
 def _has_masks(dataset: Dataset) -> bool:
     """Whether a set is a folder of photos and masks."""
-    return isinstance(dataset, ReadSet) and dataset.kind == "folder"
+    return isinstance(dataset, LazyDataset) and dataset.kind == "folder"
 
 
-def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[list[Flaw], list[Flaw]]:
+def _look_at_photo(dataset: Dataset, photo: ImageRecord, pixels: bool) -> tuple[list[Flaw], list[Flaw]]:
     where = f"photo {photo.id} ({photo.path.name})"
     if photo.path.parent.is_file():  # inside of an archive
         try:
-            dataset.image(photo)
+            dataset.pixels(photo)
         except DataError as error:
-            return [Flaw(FlawKind.UNREADABLE_PHOTO, where, str(error))], []
+            return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
         return [], []
     if not photo.path.is_file():
-        return [Flaw(FlawKind.MISSING_PHOTO, where, f"there is no {photo.path}")], []
+        return [Flaw(FlawKind.MISSING_IMAGE, where, f"there is no {photo.path}")], []
     try:
-        hw = photo_hw(photo.path)
+        hw = image_hw(photo.path)
         as_shown = hw != photo.hw and hw == photo.hw[::-1] and is_sideways(photo.path)
         if hw != photo.hw and not as_shown:
             turned = "; turned, though it carries no EXIF rotation" if hw == photo.hw[::-1] else ""
             told = f"the file is {hw[0]} x {hw[1]} (h, w), its record says {photo.hw[0]} x {photo.hw[1]}{turned}"
             return [Flaw(FlawKind.WRONG_SIZE, where, told)], []
         if pixels:
-            dataset.image(photo)
+            dataset.pixels(photo)
     except DataError as error:
-        return [Flaw(FlawKind.UNREADABLE_PHOTO, where, str(error))], []
+        return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
     if orientation(photo.path) != 1:
         kind = "shown, as its record gives its size" if as_shown else "stored, not as shown"
         told = f"masks are taken to be drawn on the photo as {kind}"
@@ -219,7 +221,7 @@ def _look_at_photo(dataset: Dataset, photo: PhotoRecord, pixels: bool) -> tuple[
     return [], []
 
 
-def _look_at_objects(dataset: Dataset, photo: PhotoRecord, objects: Sequence[ObjectRecord]) -> Iterator[Flaw]:
+def _look_at_objects(dataset: Dataset, photo: ImageRecord, objects: Sequence[ObjectRecord]) -> Iterator[Flaw]:
     for record in objects:
         where = f"annotation {record.id} of photo {photo.id}"
         if record.hw != photo.hw:
@@ -236,10 +238,10 @@ def _look_at_objects(dataset: Dataset, photo: PhotoRecord, objects: Sequence[Obj
             )
         if record.category.id not in dataset.categories:
             yield Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {record.category.id}")
-    for outline in dataset.outlines(photo):
+    for outline in dataset.polygons(photo):
         if any(_outside(ring, photo.hw) for ring in outline.rings):
             yield Flaw(FlawKind.OUTSIDE, outline.where, "a corner of its polygon lies outside of the photo")
-        if any(runs.crosses_itself(ring) for ring in outline.rings):
+        if any(coco_rle.is_self_intersecting(ring) for ring in outline.rings):
             yield Flaw(FlawKind.CROSSING, outline.where, "two edges of its polygon cross")
 
 
@@ -248,7 +250,7 @@ def _outside(corners: Sequence[float], hw: tuple[int, int]) -> bool:
     return any(not -SLACK <= value <= hw[1 - place % 2] + SLACK for place, value in enumerate(corners))
 
 
-def _sizes(photos: Sequence[PhotoRecord]) -> tuple[tuple[int, int], ...]:
+def _sizes(photos: Sequence[ImageRecord]) -> tuple[tuple[int, int], ...]:
     if not photos:
         return ()
     by_area = sorted((photo.hw for photo in photos), key=lambda hw: (hw[0] * hw[1], hw))

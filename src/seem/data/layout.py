@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from seem.data.dataset import ALL, Dataset
+from seem.data.dataset import ALL_SPLIT, Dataset
 from seem.data.records import DataError
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ class Layout:
     splits: Callable[[Path], tuple[str, ...]]
     read: Callable[[Path, str], Dataset]
 
-    def own_split(self, path: Path, split: str) -> str:
+    def resolve_split(self, path: Path, split: str) -> str:
         """Translate a split into the set's own name for it; a set that is not divided has one part for any of ours.
 
         Raises:
@@ -47,9 +47,9 @@ class Layout:
         if split in present:
             return split
         if not present:
-            if split in (ALL, *SPELLINGS):
-                return ALL
-            raise DataError(f"{path} is not divided into parts, so there is no {split!r}; use {ALL!r}.")
+            if split in (ALL_SPLIT, *SPELLINGS):
+                return ALL_SPLIT
+            raise DataError(f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}.")
         names = next((names for names in SPELLINGS.values() if split in names), ())
         found = [name for name in present if name in names]
         if len(found) == 1:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seem.data.dataset import ALL, UNREADABLE, Dataset, ReadSet, Weighted
+from seem.data.dataset import ALL_SPLIT, UNREADABLE, Dataset, LazyDataset, WeightedDataset
 from seem.data.layout import Layout, holding, in_order
 from seem.data.pack import Pack
 from seem.data.readers.ade20k import ADE20K, ADE20K_FULL
@@ -58,7 +58,7 @@ _SPEC = re.compile(r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?(?P<path>.*?)(?:\*(?P<weigh
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class DatasetSpec:
     """A specification in its parts; `kind` is None where the layout is to tell."""
 
     kind: str | None
@@ -66,7 +66,7 @@ class Spec:
     weight: float = 1.0
 
     @classmethod
-    def parse(cls, text: str) -> Spec:
+    def parse(cls, text: str) -> DatasetSpec:
         """Read `kind:path*weight`.
 
         Raises:
@@ -93,7 +93,7 @@ class Spec:
         return recognise(self.path)
 
 
-def open_dataset(spec: str | Spec, split: str = "val", *, tolerant: bool = False) -> Dataset:
+def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool = False) -> Dataset:
     """Open one part of a data set.
 
     Args:
@@ -106,33 +106,33 @@ def open_dataset(spec: str | Spec, split: str = "val", *, tolerant: bool = False
         DataError: there is nothing there, it is laid out otherwise, or it has no such part; the message says what was
             looked for and what to do.
     """
-    asked = Spec.parse(spec) if isinstance(spec, str) else spec
+    asked = DatasetSpec.parse(spec) if isinstance(spec, str) else spec
     layout = asked.layout()
     try:
-        own = layout.own_split(asked.path, split)
+        own = layout.resolve_split(asked.path, split)
         dataset = layout.read(asked.path, own)
     except DataError:
         raise
     except UNREADABLE as error:
         told = f"{type(error).__name__} {error}"
         raise DataError(f"{asked.path} cannot be read as {layout.title}: {told}; is it {layout.expects}?") from error
-    if not isinstance(dataset, ReadSet):
+    if not isinstance(dataset, LazyDataset):
         return dataset
-    if not dataset.photos and not dataset.flaws:
+    if not dataset.images and not dataset.flaws:
         raise DataError(f"{asked.path} has no photo in its part {own!r}; it holds {holding(asked.path)}.")
     return dataset.lenient() if tolerant else dataset.sound()
 
 
-def open_mixture(specs: Iterable[str], split: str = "train") -> list[Weighted]:
+def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDataset]:
     """Open the same part of several data sets, with their weights."""
-    asked = [Spec.parse(spec) for spec in specs]
-    return [Weighted(open_dataset(spec, split), spec.weight) for spec in asked]
+    asked = [DatasetSpec.parse(spec) for spec in specs]
+    return [WeightedDataset(open_dataset(spec, split), spec.weight) for spec in asked]
 
 
-def list_splits(spec: str | Spec) -> tuple[str, ...]:
+def list_splits(spec: str | DatasetSpec) -> tuple[str, ...]:
     """Name the parts of a data set; (`ALL`,) if it is not divided."""
-    asked = Spec.parse(spec) if isinstance(spec, str) else spec
-    return asked.layout().splits(asked.path) or (ALL,)
+    asked = DatasetSpec.parse(spec) if isinstance(spec, str) else spec
+    return asked.layout().splits(asked.path) or (ALL_SPLIT,)
 
 
 TRACES = (("data.yaml", "yolo"), ("labels", "yolo"), ("annotations", "coco"), ("images", "folder"))

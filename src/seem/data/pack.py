@@ -23,32 +23,32 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from seem.data.classes import NAMELESS
-from seem.data.dataset import Dataset, Examined, Outline, Weighted, validation_objects
+from seem.data.dataset import AnnotatedPolygons, Dataset, ParsedObjects, WeightedDataset, validation_objects
 from seem.data.readers.coco import Document, group_rows, parse_rows, row_outlines
 from seem.data.records import (
-    Category,
+    CategoryRecord,
     DataError,
-    Expression,
     Flaw,
+    ImageRecord,
     ObjectRecord,
-    PanopticSegment,
     PanopticTruth,
-    PhotoRecord,
+    ReferringExpression,
+    SegmentRecord,
     ValidationObject,
 )
 
 __all__ = [
     "SHIPPABLE",
+    "BankedImage",
     "BankedObject",
-    "BankedPhoto",
-    "Category",
+    "CategoryRecord",
+    "ImageBank",
+    "ImageRecord",
     "ObjectRecord",
     "Pack",
     "PackError",
-    "PanopticSegment",
     "PanopticTruth",
-    "PhotoBank",
-    "PhotoRecord",
+    "SegmentRecord",
     "TrainableSet",
     "ValidationObject",
     "validation_objects",
@@ -90,7 +90,7 @@ class TrainableSet:
         """The folder's name, which is the set's."""
         return self.path.name
 
-    def admits(self, photo: PhotoRecord) -> bool:
+    def admits(self, photo: ImageRecord) -> bool:
         """Whether this photo may go into shipped weights: a training photo of an admitted licence group."""
         return photo.split == "train" and (self.licence_groups is None or photo.licence_group in self.licence_groups)
 
@@ -155,15 +155,15 @@ class Pack:
         return dict(document)
 
     @cached_property
-    def categories(self) -> Mapping[int, Category]:
+    def categories(self) -> Mapping[int, CategoryRecord]:
         """Categories by their id in this set."""
         return {
-            row["id"]: Category(row["id"], row["name"], _prompt_name(row), bool(row.get("isthing", 1)))
+            row["id"]: CategoryRecord(row["id"], row["name"], _prompt_name(row), bool(row.get("isthing", 1)))
             for row in self._document["categories"]
         }
 
     @cached_property
-    def photos(self) -> tuple[PhotoRecord, ...]:
+    def images(self) -> tuple[ImageRecord, ...]:
         """The split's photos, in the order of the file."""
         rows = self._document["images"]
         try:
@@ -176,7 +176,7 @@ class Pack:
     @cached_property
     def objects(self) -> Mapping[int, tuple[ObjectRecord, ...]]:
         """Objects by photo id, for every photo of the split (an empty tuple where nothing is annotated)."""
-        grouped: dict[int, list[ObjectRecord]] = {photo.id: [] for photo in self.photos}
+        grouped: dict[int, list[ObjectRecord]] = {photo.id: [] for photo in self.images}
         try:
             for row in self._document["annotations"]:
                 if row["image_id"] in grouped:
@@ -184,15 +184,15 @@ class Pack:
         except (KeyError, TypeError) as error:
             message = f"{self.path}/annotations.json: an annotation lacks {error} or has it in an unknown form."
             raise PackError(message) from error
-        return {photo_id: tuple(records) for photo_id, records in grouped.items()}
+        return {image_id: tuple(records) for image_id, records in grouped.items()}
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.images)
 
-    def __iter__(self) -> Iterator[PhotoRecord]:
-        return iter(self.photos)
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.images)
 
-    def image(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+    def pixels(self, photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode a photo to RGB.
 
         Raises:
@@ -207,11 +207,11 @@ class Pack:
             raise PackError(f"{photo.path} is {pixels.shape[:2]} (h, w), but annotations.json says {photo.hw}.")
         return pixels
 
-    def file_of(self, photo: PhotoRecord) -> bytes:
+    def read_encoded(self, photo: ImageRecord) -> bytes:
         """Read a photo as it is stored, byte for byte."""
         return photo.path.read_bytes()
 
-    def panoptic(self, photo: PhotoRecord) -> PanopticTruth | None:
+    def panoptic(self, photo: ImageRecord) -> PanopticTruth | None:
         """Read the panoptic partition of a photo, stuff included; None where the set has none for it."""
         if photo.panoptic_path is None:
             return None
@@ -220,14 +220,14 @@ class Pack:
             red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB")).astype(np.int32), -1, 0)
         return PanopticTruth(red + 256 * green + 65536 * blue, segments)
 
-    def semantic(self, photo: PhotoRecord) -> UInt8[np.ndarray, "h w"] | None:
+    def semantic(self, photo: ImageRecord) -> UInt8[np.ndarray, "h w"] | None:
         """Read the map of category ids of a photo (void as its set's README says); None where the set has none."""
         if photo.semantic_path is None:
             return None
         with Image.open(photo.semantic_path) as picture:
             return np.asarray(picture)
 
-    def void(self, photo: PhotoRecord) -> Bool[np.ndarray, "h w"] | None:
+    def void(self, photo: ImageRecord) -> Bool[np.ndarray, "h w"] | None:
         """Tell which pixels nobody labelled, neither object nor background; None = there are none."""
         whole = self.panoptic(photo)
         if whole is not None:
@@ -242,15 +242,15 @@ class Pack:
         return tuple(self.path / name for name in names if (self.path / name).is_file())
 
     @cached_property
-    def expressions(self) -> tuple[Expression, ...]:
+    def expressions(self) -> tuple[ReferringExpression, ...]:
         """Written phrases that single out an object: `referring.json`, where a set has it."""
         place = self.path / "referring.json"
         if not place.is_file():
             return ()
-        here = {photo.id for photo in self.photos}
+        here = {photo.id for photo in self.images}
         rows = json.loads(place.read_bytes())
         return tuple(
-            Expression(number, row["image_id"], row["ann_id"], (row["text"],))
+            ReferringExpression(number, row["image_id"], row["ann_id"], (row["text"],))
             for number, row in enumerate(rows, 1)
             if row["image_id"] in here
         )
@@ -260,11 +260,11 @@ class Pack:
         """What is wrong with the lists of the set: ids that come twice, annotations of photos that nobody knows."""
         return self._grouped[1]
 
-    def examine(self, photo: PhotoRecord) -> Examined:
+    def parse_objects(self, photo: ImageRecord) -> ParsedObjects:
         """Read a photo's objects, and say of those that cannot be read why, instead of raising."""
         return parse_rows(self._grouped[0][photo.id], photo, self.categories)
 
-    def outlines(self, photo: PhotoRecord) -> Sequence[Outline]:
+    def polygons(self, photo: ImageRecord) -> Sequence[AnnotatedPolygons]:
         """Return the polygons that a photo's masks are drawn from: the pack's masks are run-length codes."""
         return row_outlines(self._grouped[0][photo.id], photo)
 
@@ -273,10 +273,10 @@ class Pack:
         document = Document(
             self.path / "annotations.json", *(self._document[key] for key in ("images", "annotations", "categories"))
         )
-        rows, flaws = group_rows(document, {photo.id: photo.id for photo in self.photos}, self.photos)
+        rows, flaws = group_rows(document, {photo.id: photo.id for photo in self.images}, self.images)
         return rows, tuple(flaws)
 
-    def complete_names(self, photo: PhotoRecord) -> frozenset[str]:
+    def complete_names(self, photo: ImageRecord) -> frozenset[str]:
         """Names for which the photo's annotation is complete: one of them without a mask is truly absent.
 
         COCO panoptic: all 133; COCO instances: the 80 things; person-only: person; VOC and CCP: all their classes;
@@ -305,24 +305,24 @@ class Pack:
         return {source: frozenset(names) for source, names in seen.items()}
 
     @cached_property
-    def _panoptic_segments(self) -> Mapping[int, tuple[PanopticSegment, ...]]:
+    def _panoptic_segments(self) -> Mapping[int, tuple[SegmentRecord, ...]]:
         place = self.path / "panoptic.json"
         if not place.is_file():
             raise PackError(f"{self.path} names panoptic maps but has no panoptic.json; copy it beside them.")
         rows = json.loads(place.read_bytes())["annotations"]
         return {
             row["image_id"]: tuple(
-                PanopticSegment(s["id"], self.categories[s["category_id"]], s["area"], bool(s["iscrowd"]))
+                SegmentRecord(s["id"], self.categories[s["category_id"]], s["area"], bool(s["iscrowd"]))
                 for s in row["segments_info"]
             )
             for row in rows
         }
 
-    def _photo(self, row: Mapping[str, Any]) -> PhotoRecord:
+    def _photo(self, row: Mapping[str, Any]) -> ImageRecord:
         def beside(key: str) -> Path | None:
             return self.path / row[key] if row.get(key) else None
 
-        return PhotoRecord(
+        return ImageRecord(
             id=row["id"],
             set_name=self.name,
             path=self.path / row["file_name"],
@@ -344,7 +344,7 @@ class Pack:
         category = self.categories[row["category_id"]]
         return ObjectRecord(
             id=row["id"],
-            photo_id=row["image_id"],
+            image_id=row["image_id"],
             category=category,
             counts=row["segmentation"]["counts"],
             hw=(height, width),
@@ -378,34 +378,34 @@ class BankedObject:
 
 
 @dataclass(frozen=True, slots=True)
-class BankedPhoto:
+class BankedImage:
     """One training photo at the bank's size, with what was annotated on it.
 
     `objects` are single objects and stuff regions; `ignored` are soft masks (with their boxes) of what is annotated as
     neither object nor background: crowds, groups, the unlabelled part of a panoptic map.
     """
 
-    record: PhotoRecord
+    record: ImageRecord
     image: UInt8[np.ndarray, "h w 3"]
     objects: tuple[BankedObject, ...]
     ignored: tuple[BankedObject, ...]
     complete_names: frozenset[str]
 
 
-class DrawnPhotos(Sequence[BankedPhoto]):
+class DrawnPhotos(Sequence[BankedImage]):
     """Photos that are read and shrunk whenever they are asked for."""
 
-    def __init__(self, chosen: Sequence[tuple[Dataset, PhotoRecord]], longest_side: int) -> None:
+    def __init__(self, chosen: Sequence[tuple[Dataset, ImageRecord]], longest_side: int) -> None:
         self._chosen = tuple(chosen)
         self._longest_side = longest_side
 
     @overload
-    def __getitem__(self, index: int) -> BankedPhoto: ...
+    def __getitem__(self, index: int) -> BankedImage: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[BankedPhoto]: ...
+    def __getitem__(self, index: slice) -> Sequence[BankedImage]: ...
 
-    def __getitem__(self, index: int | slice) -> BankedPhoto | Sequence[BankedPhoto]:
+    def __getitem__(self, index: int | slice) -> BankedImage | Sequence[BankedImage]:
         if isinstance(index, slice):
             return DrawnPhotos(self._chosen[index], self._longest_side)
         dataset, photo = self._chosen[index]
@@ -425,7 +425,7 @@ class DrawnPhotos(Sequence[BankedPhoto]):
             yield {record.category.text for record in dataset.objects[photo.id] if not record.is_group}
 
 
-class PhotoBank:
+class ImageBank:
     """All trainable photos, decoded once, at most `longest_side` pixels long.
 
     About 12,000 photos at 320 px are 2.4 GB and take a minute of one core to decode. With `cache` they are written to
@@ -435,15 +435,15 @@ class PhotoBank:
     """
 
     def __init__(
-        self, photos: Sequence[BankedPhoto], weights: Mapping[str, float] | None = None, fingerprint: str = ""
+        self, photos: Sequence[BankedImage], weights: Mapping[str, float] | None = None, fingerprint: str = ""
     ) -> None:
         self.fingerprint = fingerprint
-        self.photos = photos if isinstance(photos, DrawnPhotos) else tuple(photos)
+        self.images = photos if isinstance(photos, DrawnPhotos) else tuple(photos)
         groups: dict[str, list[int]] = {}
         for index, name in enumerate(
-            self.photos.set_names
-            if isinstance(self.photos, DrawnPhotos)
-            else (photo.record.set_name for photo in self.photos)
+            self.images.set_names
+            if isinstance(self.images, DrawnPhotos)
+            else (photo.record.set_name for photo in self.images)
         ):
             groups.setdefault(name, []).append(index)
         self.by_set: Mapping[str, tuple[int, ...]] = {name: tuple(rows) for name, rows in groups.items()}
@@ -454,9 +454,9 @@ class PhotoBank:
         """The photos that show an object of each class."""
         groups: dict[str, list[int]] = {}
         told = (
-            self.photos.names()
-            if isinstance(self.photos, DrawnPhotos)
-            else ({entry.record.category.text for entry in photo.objects} for photo in self.photos)
+            self.images.names()
+            if isinstance(self.images, DrawnPhotos)
+            else ({entry.record.category.text for entry in photo.objects} for photo in self.images)
         )
         for index, names in enumerate(told):
             for name in names - {""}:
@@ -464,10 +464,10 @@ class PhotoBank:
         return {name: tuple(rows) for name, rows in groups.items()}
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.images)
 
-    def __getitem__(self, index: int) -> BankedPhoto:
-        return self.photos[index]
+    def __getitem__(self, index: int) -> BankedImage:
+        return self.images[index]
 
     @classmethod
     def load(
@@ -478,7 +478,7 @@ class PhotoBank:
         cache: str | os.PathLike[str] | None = None,
         sets: Sequence[str] | None = None,
         max_photos: int | None = None,
-    ) -> PhotoBank:
+    ) -> ImageBank:
         """Load every training photo under `root` that may go into shipped weights.
 
         Args:
@@ -513,13 +513,13 @@ class PhotoBank:
     @classmethod
     def from_datasets(
         cls,
-        datasets: Sequence[Dataset | Weighted],
+        datasets: Sequence[Dataset | WeightedDataset],
         *,
         longest_side: int = 320,
         cache: str | os.PathLike[str] | None = None,
         max_photos: int | None = None,
         keep: bool = True,
-    ) -> PhotoBank:
+    ) -> ImageBank:
         """Load every photo of any data sets; photos about which a set says nothing are left out.
 
         The bank's `weights` hold how often each set is to be drawn (`TrainingSampler(bank, weights=bank.weights)`).
@@ -536,7 +536,7 @@ class PhotoBank:
         Raises:
             DataError: a photo or an annotation cannot be read (without `keep` when it is drawn), or no photo is left.
         """
-        told = [each if isinstance(each, Weighted) else Weighted(each, 1.0) for each in datasets]
+        told = [each if isinstance(each, WeightedDataset) else WeightedDataset(each, 1.0) for each in datasets]
         names = _different([each.dataset.name for each in told])
         weights = {name: each.weight for name, each in zip(names, told, strict=True)}
         chosen = [
@@ -562,13 +562,13 @@ _Cut: TypeAlias = tuple[tuple[int, int, int, int], UInt8[np.ndarray, "_ _"]]
 """A soft mask cut to its box (xyxy), after the box."""
 
 
-def _admitted(packs: Sequence[tuple[TrainableSet, Pack]], max_photos: int | None) -> Iterator[tuple[Pack, PhotoRecord]]:
+def _admitted(packs: Sequence[tuple[TrainableSet, Pack]], max_photos: int | None) -> Iterator[tuple[Pack, ImageRecord]]:
     for entry, pack in packs:
-        kept = [photo for photo in pack.photos if entry.admits(photo)]
+        kept = [photo for photo in pack.images if entry.admits(photo)]
         yield from ((pack, photo) for photo in kept[:max_photos])
 
 
-def _decode(pack: Pack, photo: PhotoRecord, longest_side: int) -> BankedPhoto:
+def _decode(pack: Pack, photo: ImageRecord, longest_side: int) -> BankedImage:
     import cv2
 
     cv2.setNumThreads(1)  # training runs one process per core
@@ -585,12 +585,12 @@ def _decode(pack: Pack, photo: PhotoRecord, longest_side: int) -> BankedPhoto:
     return _bank(pack, photo, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), void, longest_side)
 
 
-def _decode_any(dataset: Dataset, photo: PhotoRecord, longest_side: int) -> BankedPhoto:
-    return _bank(dataset, photo, dataset.image(photo), dataset.void(photo), longest_side)
+def _decode_any(dataset: Dataset, photo: ImageRecord, longest_side: int) -> BankedImage:
+    return _bank(dataset, photo, dataset.pixels(photo), dataset.void(photo), longest_side)
 
 
-def _told_about(dataset: Dataset) -> list[PhotoRecord]:
-    return [photo for photo in dataset.photos if photo.labelled or dataset.objects[photo.id]]
+def _told_about(dataset: Dataset) -> list[ImageRecord]:
+    return [photo for photo in dataset.images if photo.labelled or dataset.objects[photo.id]]
 
 
 def _different(names: Sequence[str]) -> list[str]:
@@ -602,11 +602,11 @@ def _different(names: Sequence[str]) -> list[str]:
 
 def _bank(
     dataset: Dataset,
-    photo: PhotoRecord,
+    photo: ImageRecord,
     pixels: UInt8[np.ndarray, "h w 3"],
     void: Bool[np.ndarray, "h w"] | None,
     longest_side: int,
-) -> BankedPhoto:
+) -> BankedImage:
     """Shrink a photo and everything that is annotated on it."""
     scale = min(1.0, longest_side / max(photo.hw))
     hw = (max(1, round(photo.hw[0] * scale)), max(1, round(photo.hw[1] * scale)))
@@ -619,16 +619,16 @@ def _bank(
 
 def _assemble(
     dataset: Dataset,
-    photo: PhotoRecord,
+    photo: ImageRecord,
     pixels: UInt8[np.ndarray, "h w 3"],
     regions: Sequence[tuple[ObjectRecord, _Cut]],
-) -> BankedPhoto:
+) -> BankedImage:
     banked = [
         BankedObject(record, box, soft, float(soft.sum(dtype=np.int64)) / 255.0)
         for record, (box, soft) in regions
         if soft.size
     ]
-    return BankedPhoto(
+    return BankedImage(
         record=photo,
         image=pixels,
         objects=tuple(entry for entry in banked if not entry.record.is_group),
@@ -637,9 +637,9 @@ def _assemble(
     )
 
 
-def _void_record(photo: PhotoRecord) -> ObjectRecord:
+def _void_record(photo: ImageRecord) -> ObjectRecord:
     """Stand in for the part of a panoptic photo that nobody labelled: a group without a name."""
-    nothing = Category(0, "void", "", False)
+    nothing = CategoryRecord(0, "void", "", False)
     box = (0.0, 0.0, float(photo.hw[1]), float(photo.hw[0]))
     return ObjectRecord(-1, photo.id, nothing, "", photo.hw, box, 0, True, "void", (), "", None)
 
@@ -676,7 +676,7 @@ def _fingerprint(folders: Sequence[Path], longest_side: int, max_photos: int | N
     return digest.hexdigest().encode()
 
 
-def _fingerprint_of(photos: Sequence[tuple[Dataset, PhotoRecord]], longest_side: int) -> bytes:
+def _fingerprint_of(photos: Sequence[tuple[Dataset, ImageRecord]], longest_side: int) -> bytes:
     """Describe photos of any sets by their files, as far as that can be seen without reading them."""
     digest = hashlib.sha256(f"any {_LAYOUT} {longest_side}".encode())
     lists = dict.fromkeys(file for dataset, _ in photos for file in dataset.files)
@@ -697,7 +697,7 @@ def _cache_is_valid(place: Path, fingerprint: bytes) -> bool:
     return complete and bool(header["fingerprint"] == fingerprint)
 
 
-def _write_cache(place: Path, fingerprint: bytes, photos: Iterator[BankedPhoto]) -> None:
+def _write_cache(place: Path, fingerprint: bytes, photos: Iterator[BankedImage]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_name(f"{place.name}.{os.getpid()}.part")
     table: list[int] = []
@@ -722,7 +722,7 @@ def _write_cache(place: Path, fingerprint: bytes, photos: Iterator[BankedPhoto])
         aside.unlink(missing_ok=True)
 
 
-def _read_cache(place: Path, photos: Iterable[tuple[Dataset, PhotoRecord]]) -> Iterator[BankedPhoto]:
+def _read_cache(place: Path, photos: Iterable[tuple[Dataset, ImageRecord]]) -> Iterator[BankedImage]:
     header = np.fromfile(place, _HEADER, 1)[0]
     blob = np.asarray(np.memmap(place, np.uint8, "r"))
     numbers = iter(np.fromfile(place, "<i8", int(header["table_len"]), offset=int(header["table_at"])).tolist())

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data import runs
+from seem.data import coco_rle
 
 
 class FlawKind(enum.Enum):
     """What can be wrong with a data set."""
 
-    MISSING_PHOTO = "missing photo"
-    UNREADABLE_PHOTO = "unreadable photo"
+    MISSING_IMAGE = "missing photo"
+    UNREADABLE_IMAGE = "unreadable photo"
     WRONG_SIZE = "wrong size"
     DUPLICATE_ID = "duplicate id"
     UNKNOWN_CATEGORY = "unknown category"
-    UNKNOWN_PHOTO = "annotation of an unknown photo"
+    UNKNOWN_IMAGE = "annotation of an unknown photo"
     UNREADABLE_ROW = "unreadable annotation"
     NO_MASK = "annotation without a mask"
     EMPTY_MASK = "empty mask"
@@ -64,7 +64,7 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class CategoryRecord:
     """A class of one set; `text` is the name to prompt with, empty for class-agnostic sets."""
 
     id: int
@@ -74,7 +74,7 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoRecord:
+class ImageRecord:
     """One photo. `labelled` says what is complete on it; `source` is its origin inside the set (sequence, sub-set)."""
 
     id: int
@@ -101,8 +101,8 @@ class ObjectRecord:
     """
 
     id: int
-    photo_id: int
-    category: Category
+    image_id: int
+    category: CategoryRecord
     counts: str
     hw: tuple[int, int]
     box: tuple[float, float, float, float]
@@ -120,15 +120,15 @@ class ObjectRecord:
 
     def mask(self) -> Bool[np.ndarray, "h w"]:
         """Decode the mask at the photo's stored size."""
-        return runs.decode(self.counts, self.hw)
+        return coco_rle.rle_to_mask(self.counts, self.hw)
 
 
 @dataclass(frozen=True, slots=True)
-class PanopticSegment:
+class SegmentRecord:
     """One segment of a panoptic map."""
 
     id: int
-    category: Category
+    category: CategoryRecord
     area: int
     is_crowd: bool
 
@@ -138,15 +138,15 @@ class PanopticTruth:
     """A complete partition of a photo: `ids` holds segment ids, 0 where nothing is labelled."""
 
     ids: Int32[np.ndarray, "h w"]
-    segments: tuple[PanopticSegment, ...]
+    segments: tuple[SegmentRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Expression:
+class ReferringExpression:
     """Sentences that each single out one object of a photo (a "ref" of RefCOCO)."""
 
     id: int
-    photo_id: int
+    image_id: int
     object_id: int
     sentences: tuple[str, ...]
 
@@ -155,5 +155,5 @@ class Expression:
 class ValidationObject:
     """One object that a validation score is taken on."""
 
-    photo: PhotoRecord
+    image: ImageRecord
     truth: ObjectRecord

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import Dataset, objects_asked
-from seem.data.records import DataError, ObjectRecord, PhotoRecord
+from seem.data.dataset import Dataset, promptable_objects
+from seem.data.records import DataError, ImageRecord, ObjectRecord
 from seem.simulation.next_click import first_click
-from seem.simulation.strokes import Drawn, Kind, draw_box, draw_circle, draw_polygon, draw_scribble
+from seem.simulation.strokes import PromptKind, SimulatedPrompt, draw_box, draw_circle, draw_polygon, draw_scribble
 
 FORMAT = "seem evaluation subset 1"
 FRAME = "pixels of the stored photo; points are (x, y) with integers at pixel centres, boxes xyxy with exclusive ends"
@@ -42,7 +42,7 @@ class SubsetObject:
 
 
 @dataclass(frozen=True, slots=True)
-class SubsetPhoto:
+class SubsetImage:
     """One photo with its chosen objects."""
 
     id: int
@@ -59,12 +59,12 @@ class Subset:
     split: str
     seed: int
     per_photo: int
-    photos: tuple[SubsetPhoto, ...]
+    images: tuple[SubsetImage, ...]
 
     @property
     def fingerprint(self) -> str:
         """Tell whether two subsets are the same."""
-        lines = (f"{photo.file_name}/{each.id}\n" for photo in self.photos for each in photo.objects)
+        lines = (f"{photo.file_name}/{each.id}\n" for photo in self.images for each in photo.objects)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Subset:
                         for each in photo.objects
                     ],
                 }
-                for photo in self.photos
+                for photo in self.images
             ],
         }
 
@@ -98,7 +98,7 @@ class Subset:
         try:
             told = json.loads(file.read_bytes())
             photos = tuple(
-                SubsetPhoto(
+                SubsetImage(
                     row["id"],
                     row["file_name"],
                     (row["height"], row["width"]),
@@ -124,11 +124,11 @@ def draw_subset(
     Raises:
         DataError: the set has fewer photos with an object than asked for.
     """
-    chosen: list[SubsetPhoto] = []
-    for photo in sorted(dataset.photos, key=lambda photo: _lot(f"{seed}:{photo.path.stem}")):
+    chosen: list[SubsetImage] = []
+    for photo in sorted(dataset.images, key=lambda photo: _lot(f"{seed}:{photo.path.stem}")):
         if len(chosen) == photos:
             break
-        objects = objects_asked(dataset, photo)
+        objects = promptable_objects(dataset, photo)
         if objects:
             chosen.append(_prompted(photo, objects, seed, per_photo))
             step()
@@ -146,24 +146,24 @@ def first_prompts(truth: Bool[np.ndarray, "h w"], seed: int) -> dict[str, dict[s
     """Draw the first prompt of every kind for an object (not empty)."""
     click = first_click(truth)
     assert click is not None
-    found: dict[str, dict[str, Any]] = {Kind.POINT.value: {"point": [click.x, click.y]}}
+    found: dict[str, dict[str, Any]] = {PromptKind.POINT.value: {"point": [click.x, click.y]}}
     for draw in (draw_circle, draw_scribble, draw_polygon, draw_box):
-        drawn: Drawn = draw(truth, np.random.default_rng(seed))
+        drawn: SimulatedPrompt = draw(truth, np.random.default_rng(seed))
         paths = [np.round(path.astype(np.float64), 2).tolist() for path in drawn.paths]
         match drawn.kind:
-            case Kind.BOX:
+            case PromptKind.BOX:
                 found[drawn.kind.value] = {"box": [value for corner in paths[0] for value in corner]}
-            case Kind.POLYGON:
+            case PromptKind.POLYGON:
                 found[drawn.kind.value] = {"points": paths[0]}
             case _:
                 found[drawn.kind.value] = {"strokes": paths, "width": drawn.width}
     return found
 
 
-def _prompted(photo: PhotoRecord, objects: list[ObjectRecord], seed: int, per_photo: int) -> SubsetPhoto:
+def _prompted(photo: ImageRecord, objects: list[ObjectRecord], seed: int, per_photo: int) -> SubsetImage:
     by_lot = sorted(objects, key=lambda each: _lot(f"{seed}:{photo.path.stem}:{each.id}"))
     kept = sorted(by_lot[:per_photo], key=lambda each: each.id)
-    return SubsetPhoto(
+    return SubsetImage(
         photo.id,
         photo.path.name,
         photo.hw,

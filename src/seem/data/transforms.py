@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 if TYPE_CHECKING:
-    from seem.data.pack import BankedObject, BankedPhoto, PhotoBank
+    from seem.data.pack import BankedImage, BankedObject, ImageBank
 
 PAD_RGB = (124, 116, 104)
 """Colour of padding: the mean colour that image normalisation subtracts, so that padding is zero to the network."""
@@ -84,7 +84,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TrainingSample:
     """What the training loop eats: one window of one photo with all that is known about it.
 
     Attributes:
@@ -102,7 +102,7 @@ class Sample:
         present_names: classes of which any pixel is in the window, dropped objects and crowds included.
         captions: sentences about the whole photo; none when the window shows too little of it.
         set_name: the set that the photo is from.
-        photo_id: its id there.
+        image_id: its id there.
         object_ids: annotation ids, one a mask.
     """
 
@@ -118,7 +118,7 @@ class Sample:
     present_names: frozenset[str]
     captions: tuple[str, ...]
     set_name: str
-    photo_id: int
+    image_id: int
     object_ids: tuple[int, ...]
 
     @property
@@ -151,7 +151,7 @@ class TrainingSampler:
 
     def __init__(
         self,
-        bank: PhotoBank,
+        bank: ImageBank,
         *,
         size: int = 224,
         weights: Mapping[str, float] | None = None,
@@ -169,13 +169,13 @@ class TrainingSampler:
         self._sets = tuple(shares)
         self._upto = np.cumsum(list(shares.values())) / sum(shares.values())
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> TrainingSample:
         rng = np.random.default_rng((self.seed, index))
         name = self._sets[min(int(np.searchsorted(self._upto, rng.random(), side="right")), len(self._sets) - 1)]
         rows = self.bank.by_set[name]
         return augment(self.bank[rows[int(rng.integers(len(rows)))]], self.size, rng, self.augmentation)
 
-    def partner(self, sample: Sample, index: int) -> Sample:
+    def partner(self, sample: TrainingSample, index: int) -> TrainingSample:
         """Draw, as number `index`, another photo of a class that `sample` shows; any photo if it shows none."""
         rng = np.random.default_rng((self.seed, index))
         names = sorted(set(sample.names) - {""})
@@ -183,15 +183,15 @@ class TrainingSampler:
             return self[index]
         return self._showing(names[int(rng.integers(len(names)))], rng)
 
-    def of_class(self, name: str, index: int) -> Sample:
+    def of_class(self, name: str, index: int) -> TrainingSample:
         """Draw, as number `index`, a photo of a class that the bank shows (`bank.by_name`)."""
         return self._showing(name, np.random.default_rng((self.seed, index)))
 
-    def _showing(self, name: str, rng: np.random.Generator) -> Sample:
+    def _showing(self, name: str, rng: np.random.Generator) -> TrainingSample:
         rows = self.bank.by_name[name]
         return augment(self.bank[rows[int(rng.integers(len(rows)))]], self.size, rng, self.augmentation, name)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[TrainingSample]:
         index = 0
         while True:
             yield self[index]
@@ -199,8 +199,8 @@ class TrainingSampler:
 
 
 def augment(
-    photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmentation, about: str | None = None
-) -> Sample:
+    photo: BankedImage, size: int, rng: np.random.Generator, how: Augmentation, about: str | None = None
+) -> TrainingSample:
     """Draw one sample from a photo; of a class `about`, if the photo shows it, the window keeps an object."""
     view = _choose_view(photo, size, rng, how, about)
     image = np.empty((size, size, 3), np.uint8)
@@ -211,7 +211,7 @@ def augment(
     groups = [(entry, mask) for entry in photo.ignored if (mask := _seen_part(entry, view)) is not None]
     kept, dropped = _keep(seen, rng, how)
     ignored = _paint([*(mask for _, mask in groups), *dropped], size)
-    return Sample(
+    return TrainingSample(
         image=np.ascontiguousarray(image.transpose(2, 0, 1)),
         valid_hw=view.valid_hw,
         masks=_paint([mask for _, mask in kept], size),
@@ -224,20 +224,20 @@ def augment(
         present_names=frozenset(entry.record.category.text for entry, _ in (*seen, *groups)) - {""},
         captions=_turned(photo.record.captions, view.flipped) if view.share >= 0.7 and not view.quarter else (),
         set_name=photo.record.set_name,
-        photo_id=photo.record.id,
+        image_id=photo.record.id,
         object_ids=tuple(entry.record.id for entry, _ in kept),
     )
 
 
-def paste(
-    sample: Sample,
-    donor: Sample,
+def paste_object(
+    sample: TrainingSample,
+    donor: TrainingSample,
     rng: np.random.Generator,
     *,
     share: tuple[float, float] = (0.02, 0.4),
     min_visible: int = MIN_VISIBLE,
     about: str | None = None,
-) -> Sample:
+) -> TrainingSample:
     """Put a thing of another sample in front of this one, anywhere, so that a thing is not known by where it stands.
 
     Taken are things that the donor's window does not cut off, that cover a `share` of this photo, and whose class is
@@ -288,7 +288,7 @@ def paste(
     )
 
 
-def _cut_off(sample: Sample) -> Bool[np.ndarray, " n"]:
+def _cut_off(sample: TrainingSample) -> Bool[np.ndarray, " n"]:
     """Tell which masks reach the rim of the photo."""
     height, width = sample.valid_hw
     rims = (sample.masks[:, 0], sample.masks[:, height - 1], sample.masks[:, :, 0], sample.masks[:, :, width - 1])
@@ -296,7 +296,7 @@ def _cut_off(sample: Sample) -> Bool[np.ndarray, " n"]:
 
 
 def choose_objects(
-    sample: Sample, count: int, rng: np.random.Generator, *, min_area: float = 0.003, things_only: bool = False
+    sample: TrainingSample, count: int, rng: np.random.Generator, *, min_area: float = 0.003, things_only: bool = False
 ) -> Int64[np.ndarray, " k"]:
     """Choose up to `count` masks of a sample to prompt for, first a class, then one of its masks, without repetition.
 
@@ -350,7 +350,7 @@ class _Patch:
 
 
 def _choose_view(
-    photo: BankedPhoto, size: int, rng: np.random.Generator, how: Augmentation, about: str | None = None
+    photo: BankedImage, size: int, rng: np.random.Generator, how: Augmentation, about: str | None = None
 ) -> _View:
     height, width = photo.image.shape[:2]
     longest = max(height, width)
@@ -389,7 +389,7 @@ def _choose_view(
     return _View(to_canvas, valid_hw, (sx * sy) ** 0.5, flipped, share, quarter)
 
 
-def _zoom_target(photo: BankedPhoto, rng: np.random.Generator, about: str | None = None) -> BankedObject | None:
+def _zoom_target(photo: BankedImage, rng: np.random.Generator, about: str | None = None) -> BankedObject | None:
     """Choose the object that the window keeps: first a class (`about`, if it is there), then one of its objects."""
     if not photo.objects:
         return None
@@ -552,7 +552,7 @@ _RELATIVE = re.compile(
 
 
 @functools.lru_cache(maxsize=65536)
-def mirrored(phrase: str) -> str:
+def mirror_phrase(phrase: str) -> str:
     """Rewrite a phrase for the mirrored photo: left becomes right and the reverse, keeping capitals.
 
     "right" that means no side ("right before") stays.
@@ -571,17 +571,17 @@ def mirrored(phrase: str) -> str:
 
 
 @functools.lru_cache(maxsize=65536)
-def is_relative(phrase: str) -> bool:
+def is_relative_phrase(phrase: str) -> bool:
     """Whether a phrase compares the object with others or with the frame, so that a crop may make it untrue."""
     return _RELATIVE.search(phrase) is not None
 
 
 def _turned(texts: Sequence[str], flipped: bool) -> tuple[str, ...]:
-    return tuple(mirrored(text) if flipped else text for text in texts)
+    return tuple(mirror_phrase(text) if flipped else text for text in texts)
 
 
 def _phrases(
-    photo: BankedPhoto,
+    photo: BankedImage,
     kept: Sequence[BankedObject],
     seen: Sequence[tuple[BankedObject, _Patch]],
     view: _View,
@@ -601,7 +601,7 @@ def _phrases(
     def holds(entry: BankedObject, phrase: str) -> bool:
         if "weak" in entry.record.phrase_source:  # a caption about the whole photo
             return view.share >= 0.6
-        return not is_relative(phrase) or entry.record.category.text not in unsettled
+        return not is_relative_phrase(phrase) or entry.record.category.text not in unsettled
 
     def of(entry: BankedObject) -> tuple[str, ...]:
         name = entry.record.category.text

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from seem.evaluation.table import summary
+from seem.evaluation.formatting import summary
 
 __all__ = ["main", "summary"]
 

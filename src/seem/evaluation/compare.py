@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seem.evaluation.protocols import clicks_seem, phrases, prompt_kinds, whole_photo
-from seem.evaluation.report import Report
-from seem.evaluation.subject import NOBODY
-from seem.evaluation.table import MODEL, columns, figures, markdown, taken_on, who, written
+from seem.evaluation.formatting import MODEL, columns, figures, markdown, taken_on, who, written
+from seem.evaluation.interfaces import NO_MODEL
+from seem.evaluation.protocols import clicks_seem, full_image, phrases, prompt_kinds
+from seem.evaluation.report import EvaluationReport
 from seem.zoo import PublishedScores, published_scores
 
 OTHER = "*"
@@ -23,14 +23,14 @@ OWN_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LoadedReport:
     """A report as its file tells it; `label` names it in tables."""
 
     label: str
     content: dict[str, Any]
 
     @classmethod
-    def of(cls, report: Report) -> Told:
+    def of(cls, report: EvaluationReport) -> LoadedReport:
         """Tell a report that was just made."""
         return cls(report.model.name, json.loads(report.to_json()))
 
@@ -72,7 +72,7 @@ class Row:
         ]
 
 
-def read_reports(paths: Sequence[Path]) -> list[Told]:
+def read_reports(paths: Sequence[Path]) -> list[LoadedReport]:
     """Read the files of several runs.
 
     Raises:
@@ -86,7 +86,7 @@ def read_reports(paths: Sequence[Path]) -> list[Told]:
     labels = [
         name if names.count(name) == 1 else f"{name} ({path.stem})" for name, path in zip(names, paths, strict=True)
     ]
-    return [Told(label, content) for label, content in zip(labels, contents, strict=True)]
+    return [LoadedReport(label, content) for label, content in zip(labels, contents, strict=True)]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def rows_of(reports: Sequence[Told]) -> list[Row]:
+def rows_of(reports: Sequence[LoadedReport]) -> list[Row]:
     """Bring the figures of all reports together, in the order in which they first appear."""
     found: dict[tuple[str, str, str, str, str], list[tuple[float, str, str] | None]] = {}
     for number, report in enumerate(reports):
@@ -130,13 +130,13 @@ def _taken(values: Sequence[tuple[float, str, str] | None]) -> str:
 HEAD = ("data", "protocol", "who", "taken on", "figure")
 
 
-def _model(reports: Sequence[Told]) -> str:
+def _model(reports: Sequence[LoadedReport]) -> str:
     """Name the model that all reports are of; of several models each has a column."""
-    names = {str(report.content["model"]["name"]) for report in reports} - {NOBODY}
+    names = {str(report.content["model"]["name"]) for report in reports} - {NO_MODEL}
     return names.pop() if len(names) == 1 else MODEL
 
 
-def table(reports: Sequence[Told]) -> str:
+def comparison_table(reports: Sequence[LoadedReport]) -> str:
     """Set reports beside each other for a terminal."""
     rows = rows_of(reports)
     head = [*HEAD, *(report.label for report in reports)]
@@ -151,7 +151,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 # --- Beside the published scores --------------------------------------------------------------------------------------
 
 
-def results_markdown(reports: Sequence[Told], published: Sequence[PublishedScores] | None = None) -> str:
+def results_markdown(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
     """Write our results as Markdown, beside the published scores of the originals, each with its source."""
     rows = rows_of(reports)
     labels = [report.label for report in reports]
@@ -185,7 +185,7 @@ def _beside(
             if any(cells):
                 lines.append([f"**{label}**", *cells, f"ours, on {data}"])
         for scores in published:
-            texts = [figure.text if (figure := scores.find(key)) else "" for key in keys]
+            texts = [figure.text if (figure := scores.figure(key)) else "" for key in keys]
             if any(texts):
                 remarks = "; ".join(filter(None, (scores.setting, scores.note)))
                 lines.append([scores.model, *texts, scores.source + (f" ({remarks})" if remarks else "")])
@@ -198,9 +198,9 @@ KINDS = {"point": "point", "circle": "stroke", "scribble": "scribble", "polygon"
 """Our kinds of prompt by the words of the paper's table."""
 
 _WHOLE = {
-    whole_photo.PANOPTIC: ("PQ", "pq"),
-    whole_photo.INSTANCE: ("AP", "map"),
-    whole_photo.SEMANTIC: ("mIoU", "miou"),
+    full_image.PANOPTIC: ("PQ", "pq"),
+    full_image.INSTANCE: ("AP", "map"),
+    full_image.SEMANTIC: ("mIoU", "miou"),
 }
 _WHOLE_SETS = {
     "coco": "coco", "ade20k": "ade150", "ade20k_full": "ade847", "cityscapes": "cityscapes", "bdd100k": "bdd",
@@ -217,7 +217,7 @@ def published_key(row: Row) -> tuple[str, bool] | None:
     kind = {"coco_full": "coco", "voc_general": "voc"}.get(name, "") if own else row.kind
     figure = row.figure.split(" (")[0]  # without the mode of an open vocabulary
     match row.protocol:
-        case whole_photo.PANOPTIC | whole_photo.INSTANCE | whole_photo.SEMANTIC as task:
+        case full_image.PANOPTIC | full_image.INSTANCE | full_image.SEMANTIC as task:
             wanted, suffix = _WHOLE[task]
             return (f"{_WHOLE_SETS[kind]}_{suffix}", not own) if figure == wanted and kind in _WHOLE_SETS else None
         case prompt_kinds.PROTOCOL:

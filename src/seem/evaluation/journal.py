@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.errors import SeemError
 
 Key: TypeAlias = "Mapping[str, Any]"
@@ -102,7 +102,7 @@ class Journal:
             raise SeemError(f"{self.folder} is of {other}; ask for the same to go on, or pass --overwrite.")
         if other:
             self.clear()
-            with written_aside(self.folder / RUN) as aside:
+            with atomic_write(self.folder / RUN) as aside:
                 aside.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
     def _difference(self, key: Key) -> str:
@@ -122,7 +122,7 @@ class Journal:
 
     def write(self, chunk: Chunk, session: str | None = None) -> None:
         """Keep what was counted."""
-        with written_aside(self.folder / f"{session or self.session}-{uuid.uuid4().hex}.json") as aside:
+        with atomic_write(self.folder / f"{session or self.session}-{uuid.uuid4().hex}.json") as aside:
             aside.write_text(chunk.to_json(), encoding="utf-8")
 
     def texts(self, session: str = "") -> dict[str, str]:

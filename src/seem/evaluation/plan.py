@@ -9,25 +9,24 @@ from pathlib import Path
 from types import MappingProxyType
 
 from seem.api import Model
-from seem.data.dataset import Dataset, ReadSet, sequences
-from seem.data.opening import Spec, list_splits, open_dataset
+from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset
-from seem.evaluation.chosen import Chosen
-from seem.evaluation.contestants import BASELINES, CLOSER, CONTESTANTS, Contestant
-from seem.evaluation.measure import Measure
-from seem.evaluation.names import Names
-from seem.evaluation.protocols import composition, language, phrases, references, robustness, videos, whole_photo
+from seem.evaluation.benchmark import Measure
+from seem.evaluation.click_methods import BASELINES, CLOSER, CONTESTANTS, Contestant
+from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel, Tracking
+from seem.evaluation.label_space import Names
+from seem.evaluation.protocols import composition, full_image, language, phrases, references, robustness, videos
 from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.clicks_seem import clicks_seem
 from seem.evaluation.protocols.prompt_kinds import prompt_kinds
 from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.subject import NOBODY, Nobody, Scored, Tracking
-from seem.simulation.strokes import PolygonRule
+from seem.evaluation.subset_filter import Chosen
 from seem.tasks.reference import place_of
 
 
-class Task(str, enum.Enum):
+class EvaluationTask(str, enum.Enum):
     """What is measured."""
 
     PANOPTIC = "panoptic"
@@ -48,7 +47,7 @@ _ALL_BASELINES, _NO_BASELINES = "all", "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EvaluationRequest:
     """What to run; it travels to other processes.
 
     Attributes:
@@ -65,7 +64,7 @@ class Request:
     """
 
     data: tuple[str, ...]
-    tasks: tuple[Task, ...] | None = None
+    tasks: tuple[EvaluationTask, ...] | None = None
     split: str = "val"
     at_most: int | None = None
     classes: str | None = None
@@ -123,11 +122,11 @@ class Step:
         """List the places of the photos that anything may be asked about."""
         drawn = [places for places in self.decided.places if places is not None]
         if len(drawn) < len(self.measures):
-            return list(range(len(self.dataset.photos)))
+            return list(range(len(self.dataset.images)))
         return sorted(frozenset[int]().union(*drawn))
 
 
-def plan(request: Request, model: Scored) -> list[Step]:
+def plan(request: EvaluationRequest, model: ModelUnderTest) -> list[Step]:
     """Open the data sets, and decide what is asked.
 
     Raises:
@@ -137,36 +136,38 @@ def plan(request: Request, model: Scored) -> list[Step]:
     able = abilities(model)
     if unable := [task for task in request.tasks or () if task not in able]:
         raise ValueError(f"{name_of(model)} cannot do {unable[0].value}; it can do {_listed(able)}.")
-    return [_step(open_part(spec, request.split), request, model) for spec in request.data]
+    return [_step(open_split(spec, request.split), request, model) for spec in request.data]
 
 
-def plan_as(decided: Sequence[Decided], request: Request, model: Scored) -> list[Step]:
+def plan_as(decided: Sequence[Decided], request: EvaluationRequest, model: ModelUnderTest) -> list[Step]:
     """Open the data sets for what another process has decided."""
     found = []
     for spec, each in zip(request.data, decided, strict=True):
-        dataset = open_part(spec, request.split)
+        dataset = open_split(spec, request.split)
         made = [measure for _, measure in _made(dataset, request, model)]
         found.append(Step(dataset, tuple(made[k] for k in each.kept), each))
     return found
 
 
-def _made(dataset: Dataset, request: Request, model: Scored) -> list[tuple[Task, Measure]]:
+def _made(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[tuple[EvaluationTask, Measure]]:
     """Make everything that might be asked, task by task."""
     wanted = dict.fromkeys(abilities(model) if request.tasks is None else request.tasks)
     made = [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
     if request.subset is None:
         return made
     chosen = Chosen.of(Path(request.subset), dataset)
-    return [(task, chosen.limit(measure, is_prompted=task is Task.PROMPTS)) for task, measure in made]
+    return [(task, chosen.limit(measure, is_prompted=task is EvaluationTask.PROMPTS)) for task, measure in made]
 
 
-def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
+def _step(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> Step:
     made = _made(dataset, request, model)
     kept = [k for k, (_, measure) in enumerate(made) if is_asked(measure, dataset)]
     where = f"{dataset.name}, part {dataset.split},"
     if missing := set(request.tasks or ()) - {made[k][0] for k in kept}:
-        others = [task for task in Task if any(is_asked(m, dataset) for m in MAKERS[task](dataset, request, model))]
-        first = next(task for task in Task if task in missing)
+        others = [
+            task for task in EvaluationTask if any(is_asked(m, dataset) for m in MAKERS[task](dataset, request, model))
+        ]
+        first = next(task for task in EvaluationTask if task in missing)
         raise ValueError(f"{where} has no truth for {first.value}; it can be asked for {_listed(others)}.")
     if not kept:
         raise ValueError(f"{where} has no truth for anything that {name_of(model)} can do.")
@@ -175,59 +176,67 @@ def _step(dataset: Dataset, request: Request, model: Scored) -> Step:
     return Step(dataset, tuple(measures), Decided(data_fingerprint(dataset), tuple(kept), places))
 
 
-def _drawn(measure: Measure, dataset: Dataset, request: Request) -> frozenset[int] | None:
+def _drawn(measure: Measure, dataset: Dataset, request: EvaluationRequest) -> frozenset[int] | None:
     if request.at_most is None and request.subset is None:
         return None
-    most = len(dataset.photos) if request.at_most is None else request.at_most
-    return frozenset(drawn_places(dataset.photos, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
+    most = len(dataset.images) if request.at_most is None else request.at_most
+    return frozenset(drawn_places(dataset.images, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
 
 
-def open_part(spec: str, split: str) -> Dataset:
+def open_split(spec: str, split: str) -> Dataset:
     """Open a part of a data set that has a photo."""
     dataset = open_dataset(spec, split)
-    if not dataset.photos:
+    if not dataset.images:
         raise ValueError(f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}.")
     return dataset
 
 
 def is_asked(measure: Measure, dataset: Dataset) -> bool:
     """Whether there is any photo that this measure asks about."""
-    return any(len(measure.items(photo)) for photo in dataset.photos)
+    return any(len(measure.items(photo)) for photo in dataset.images)
 
 
-def name_of(model: Scored) -> str:
+def name_of(model: ModelUnderTest) -> str:
     """Say which model it is, and on what it was fine-tuned."""
-    if isinstance(model, Nobody):
-        return NOBODY
+    if isinstance(model, NoModel):
+        return NO_MODEL
     if not isinstance(model, Model):
         return type(model).__name__
-    sets = dict.fromkeys(Spec.parse(each.spec).path.name for each in model.learnt)
+    sets = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.learnt)
     return f"{model.name} fine-tuned on {', '.join(sets)}" if sets else model.name
 
 
 def kind_of(dataset: Dataset) -> str:
     """Say which format a data set has."""
-    return "pack" if isinstance(dataset, Pack) else dataset.kind if isinstance(dataset, ReadSet) else "other"
+    return "pack" if isinstance(dataset, Pack) else dataset.kind if isinstance(dataset, LazyDataset) else "other"
 
 
-def abilities(model: Scored) -> tuple[Task, ...]:
+def abilities(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
     """List the tasks that a model was made for."""
-    if isinstance(model, Nobody):
-        return (Task.CLICKS,)
-    able = set(Task) - (set() if isinstance(model, Model) else {Task.RETRIEVAL})  # which looks at the network's vectors
+    if isinstance(model, NoModel):
+        return (EvaluationTask.CLICKS,)
+    able = set(EvaluationTask) - (
+        set() if isinstance(model, Model) else {EvaluationTask.RETRIEVAL}
+    )  # which looks at the network's vectors
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {Task.CLICKS, Task.PROMPTS, Task.COMPOSITION, Task.VIDEO, Task.ROBUSTNESS}  # a mask is given
+            able -= {
+                EvaluationTask.CLICKS,
+                EvaluationTask.PROMPTS,
+                EvaluationTask.COMPOSITION,
+                EvaluationTask.VIDEO,
+                EvaluationTask.ROBUSTNESS,
+            }  # a mask is given
         if place_of(network) is None:
-            able -= {Task.REFERENCE}
+            able -= {EvaluationTask.REFERENCE}
         if network.decoder.captions is None:
-            able -= {Task.CAPTION}
+            able -= {EvaluationTask.CAPTION}
         if network.image_projection is None:
-            able -= {Task.RETRIEVAL}
+            able -= {EvaluationTask.RETRIEVAL}
     if not isinstance(model, Tracking):
-        able -= {Task.VIDEO}
-    return tuple(task for task in Task if task in able)
+        able -= {EvaluationTask.VIDEO}
+    return tuple(task for task in EvaluationTask if task in able)
 
 
 def named_baselines(words: str | None, *, is_pack: bool = True) -> tuple[Contestant, ...]:
@@ -242,15 +251,17 @@ def named_baselines(words: str | None, *, is_pack: bool = True) -> tuple[Contest
     return tuple(BASELINES[word] for word in given)
 
 
-def _listed(tasks: Sequence[Task]) -> str:
+def _listed(tasks: Sequence[EvaluationTask]) -> str:
     return ", ".join(task.value for task in tasks) or "nothing"
 
 
 # --- From tasks to protocols ------------------------------------------------------------------------------------------
 
 
-def _whole(make: Callable[[Dataset, Names], Measure]) -> Callable[[Dataset, Request, Scored], list[Measure]]:
-    def made(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _whole(
+    make: Callable[[Dataset, Names], Measure],
+) -> Callable[[Dataset, EvaluationRequest, ModelUnderTest], list[Measure]]:
+    def made(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
         if not any(category.text for category in dataset.categories.values()):
             return []
         return [make(dataset, Names.of(dataset, request.classes))]
@@ -258,9 +269,9 @@ def _whole(make: Callable[[Dataset, Names], Measure]) -> Callable[[Dataset, Requ
     return made
 
 
-def _clicks(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:
+def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:
     baselines = named_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
-    if isinstance(model, Nobody):
+    if isinstance(model, NoModel):
         if not baselines:
             raise ValueError("Without a model and without baselines nobody answers; pass --baselines all.")
         return [clicks(dataset, baselines, request.clicks)]
@@ -269,56 +280,58 @@ def _clicks(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:
     return [ritm, clicks_seem(dataset, request.clicks)] if isinstance(model, Model) else [ritm]
 
 
-def _prompts(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
-    curve = isinstance(model, Model) and model.network.config.polygon_rule == "curve"
-    return [prompt_kinds(dataset, PolygonRule.CURVE if curve else PolygonRule.FILLED)]
+def _prompts(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
+    polygon_rule = model.network.config.polygon_rule if isinstance(model, Model) else "filled"
+    return [prompt_kinds(dataset, polygon_rule)]
 
 
-def _phrases(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _phrases(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
     names = [] if kind_of(dataset) == "refcoco" else [phrases.class_names(dataset)]
     return names + ([phrases.referring(dataset)] if dataset.expressions else [])
 
 
-def _composition(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _composition(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
     return [composition.phrase_and_stroke(dataset), composition.named_clicks(dataset, request.clicks)]
 
 
-def _reference(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
-    if sequences(dataset):
+def _reference(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
+    if video_frames(dataset):
         return [references.in_context(dataset)]
     return [references.pairs(dataset, request.seed)]
 
 
-def _video(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _video(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
     return [videos.video(dataset)]
 
 
-def _robustness(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _robustness(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
     return [robustness.robustness(dataset)]
 
 
-def _caption(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _caption(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
     return [language.caption(dataset)]
 
 
-def _retrieval(dataset: Dataset, request: Request, model: Scored) -> list[Measure]:  # noqa: ARG001
+def _retrieval(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
     return [language.retrieval(dataset)]
 
 
-MAKERS: Mapping[Task, Callable[[Dataset, Request, Scored], list[Measure]]] = MappingProxyType(
-    {
-        Task.PANOPTIC: _whole(whole_photo.panoptic),
-        Task.INSTANCE: _whole(whole_photo.instance),
-        Task.SEMANTIC: _whole(whole_photo.semantic),
-        Task.PHRASES: _phrases,
-        Task.CLICKS: _clicks,
-        Task.PROMPTS: _prompts,
-        Task.COMPOSITION: _composition,
-        Task.REFERENCE: _reference,
-        Task.VIDEO: _video,
-        Task.ROBUSTNESS: _robustness,
-        Task.CAPTION: _caption,
-        Task.RETRIEVAL: _retrieval,
-    }
+MAKERS: Mapping[EvaluationTask, Callable[[Dataset, EvaluationRequest, ModelUnderTest], list[Measure]]] = (
+    MappingProxyType(
+        {
+            EvaluationTask.PANOPTIC: _whole(full_image.panoptic),
+            EvaluationTask.INSTANCE: _whole(full_image.instance),
+            EvaluationTask.SEMANTIC: _whole(full_image.semantic),
+            EvaluationTask.PHRASES: _phrases,
+            EvaluationTask.CLICKS: _clicks,
+            EvaluationTask.PROMPTS: _prompts,
+            EvaluationTask.COMPOSITION: _composition,
+            EvaluationTask.REFERENCE: _reference,
+            EvaluationTask.VIDEO: _video,
+            EvaluationTask.ROBUSTNESS: _robustness,
+            EvaluationTask.CAPTION: _caption,
+            EvaluationTask.RETRIEVAL: _retrieval,
+        }
+    )
 )
 """What a task asks about a data set; a measure without any item where the set has no truth for it."""

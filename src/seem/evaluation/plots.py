@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from seem.checkpoints.safe import written_aside
-from seem.data import runs
+from seem.checkpoints.safe import atomic_write
+from seem.data import coco_rle
 from seem.data.dataset import Dataset
 from seem.errors import SeemError
-from seem.evaluation.compare import Told
-from seem.evaluation.table import taken_on, who
+from seem.evaluation.compare import LoadedReport
+from seem.evaluation.formatting import taken_on, who
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ BOTH = (160, 115, 68)  # one over the other
 LEGEND = 20  # pixels of the line that explains the colours
 
 
-def plot(reports: Sequence[Told], folder: Path, datasets: Sequence[Dataset] = ()) -> list[Path]:
+def plot(reports: Sequence[LoadedReport], folder: Path, datasets: Sequence[Dataset] = ()) -> list[Path]:
     """Draw everything that there is to draw; returns the files. Worst cases need the data sets themselves.
 
     Raises `SeemError` where matplotlib is missing, or a file cannot be written.
@@ -48,7 +48,7 @@ def plot(reports: Sequence[Told], folder: Path, datasets: Sequence[Dataset] = ()
 # --- Curves and bars --------------------------------------------------------------------------------------------------
 
 
-def plot_clicks(reports: Sequence[Told], folder: Path) -> Iterator[Path]:
+def plot_clicks(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path]:
     """Draw the mean IoU over clicks: a picture for each data set and protocol, a curve for each who was asked.
 
     It says on how many objects: once, or at each curve where they differ.
@@ -79,7 +79,7 @@ def plot_clicks(reports: Sequence[Told], folder: Path) -> Iterator[Path]:
         yield folder / f"{_stem(data, protocol)}.png"
 
 
-def plot_classes(reports: Sequence[Told], folder: Path) -> Iterator[Path]:
+def plot_classes(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path]:
     """Draw each class as a bar, the best first: a picture for each report, data set and protocol that has them."""
     for report in reports:
         for entry in report.entries:
@@ -98,7 +98,7 @@ def plot_classes(reports: Sequence[Told], folder: Path) -> Iterator[Path]:
             yield place
 
 
-def class_scores(report: Told, entry: dict[str, Any]) -> dict[str, float]:
+def class_scores(report: LoadedReport, entry: dict[str, Any]) -> dict[str, float]:
     """Return the score of each class by its name: PQ, AP or IoU."""
     scores = entry["scores"].get("scores", entry["scores"])
     rows = scores.get("per_class")
@@ -133,25 +133,25 @@ class _Picture:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
-            with written_aside(self._place) as aside:
+            with atomic_write(self._place) as aside:
                 self._figure.savefig(aside, format="png", dpi=120)
 
 
 # --- Worst cases ------------------------------------------------------------------------------------------------------
 
 
-def worst_cases(reports: Sequence[Told], dataset: Dataset, folder: Path) -> Iterator[Path]:
+def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path) -> Iterator[Path]:
     """Draw the cases that went worst: what was missed in green, what is too much in red, what is right in both."""
-    photos = {photo.id: photo for photo in dataset.photos}
+    photos = {photo.id: photo for photo in dataset.images}
     for report in reports:
         for entry in report.entries:
             chosen = entry["selection"]
             if (chosen["set_name"], chosen["split"]) != (dataset.name, dataset.split) or not entry.get("worst"):
                 continue
             cases = [case for case in entry["worst"] if case["photo"] in photos]
-            tiles = [_tile(dataset.image(photos[case["photo"]]), case) for case in cases]
+            tiles = [_tile(dataset.pixels(photos[case["photo"]]), case) for case in cases]
             place = folder / f"{_stem(report.label, dataset.name, entry['protocol'], entry['contestant'], 'worst')}.png"
-            with written_aside(place) as aside:
+            with atomic_write(place) as aside:
                 contact_sheet(tiles).save(aside, format="png")
             yield place
 
@@ -173,7 +173,7 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
 
 def _tile(pixels: UInt8[np.ndarray, "h w 3"], case: dict[str, Any]) -> Image.Image:
     hw = (int(case["hw"][0]), int(case["hw"][1]))
-    truth, told = (runs.decode(case[name], hw) for name in ("truth", "predicted"))
+    truth, told = (coco_rle.rle_to_mask(case[name], hw) for name in ("truth", "predicted"))
     painted = Image.fromarray(_painted(pixels, truth, told))
     painted.thumbnail(TILE)
     tile = Image.new("RGB", (TILE[0], TILE[1] + CAPTION), "white")

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from seem.checkpoints.network import Learnt
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.network import FineTuningData
+from seem.checkpoints.safe import atomic_write
 from seem.evaluation.metrics.caption import CaptionResult
 from seem.evaluation.metrics.clicks import ClickResult
 from seem.evaluation.metrics.composition import CompositionResult
@@ -109,7 +109,7 @@ class ModelCard:
     long_side: int
     precision: str
     device: str
-    learnt: tuple[Learnt, ...] = ()
+    learnt: tuple[FineTuningData, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """A whole evaluation. Everything but times is the same when it is run again."""
 
     model: ModelCard
@@ -179,7 +179,7 @@ class Report:
         """Write the file: aside, then renamed."""
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(place) as aside:
+        with atomic_write(place) as aside:
             aside.write_text(self.to_json(), encoding="utf-8")
 
 

@@ -20,18 +20,18 @@ import torch
 
 from seem.api import Model
 from seem.errors import SeemError
+from seem.evaluation.accumulator import add_states
+from seem.evaluation.benchmark import Clock
+from seem.evaluation.image_loop import flat, play_spots, tallies_of
+from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Chunk, Journal, Spot, read_chunks
-from seem.evaluation.measure import Clock
-from seem.evaluation.names import Names
-from seem.evaluation.plan import Request, Step, kind_of, name_of, plan
-from seem.evaluation.playing import flat, play_spots, tallies_of
+from seem.evaluation.label_space import Names
+from seem.evaluation.plan import EvaluationRequest, Step, kind_of, name_of, plan
 from seem.evaluation.ranks import Ranks
-from seem.evaluation.report import DataCard, Entry, Machine, ModelCard, Report, Spent, installed_versions
-from seem.evaluation.subject import Scored
-from seem.evaluation.tally import add_states
+from seem.evaluation.report import DataCard, Entry, EvaluationReport, Machine, ModelCard, Spent, installed_versions
 from seem.evaluation.workers import play_in_processes
 
-Opener: TypeAlias = "Callable[[], Scored]"
+Opener: TypeAlias = "Callable[[], ModelUnderTest]"
 """Loads the model; it is called once in every process, so it must survive pickling where there are several."""
 
 Progress: TypeAlias = "Callable[[int, int], AbstractContextManager[Callable[[int], object]]]"
@@ -40,15 +40,15 @@ Progress: TypeAlias = "Callable[[int, int], AbstractContextManager[Callable[[int
 CLOCKED = tuple(column.name for column in fields(Clock))
 
 
-def evaluate(
+def run_evaluation(
     opener: Opener,
-    request: Request,
+    request: EvaluationRequest,
     out: Path | None = None,
     *,
     workers: int = 1,
     overwrite: bool = False,
     progress: Progress = lambda total, done: nullcontext(lambda number: None),  # noqa: ARG005
-) -> Report | None:
+) -> EvaluationReport | None:
     """Run an evaluation and write its report to `out`; other ranks than the first return None.
 
     Raises:
@@ -130,17 +130,17 @@ class Setting:
     """Everything that decides about the result."""
 
     steps: tuple[Step, ...]
-    request: Request
+    request: EvaluationRequest
     card: ModelCard
     machine: Machine
 
     @classmethod
-    def of(cls, model: Scored, steps: Sequence[Step], request: Request) -> Setting:
+    def of(cls, model: ModelUnderTest, steps: Sequence[Step], request: EvaluationRequest) -> Setting:
         """Describe a run."""
         accelerator = None
         if isinstance(model, Model) and model.device.type == "cuda":
             accelerator = torch.cuda.get_device_name(model.device)
-        return cls(tuple(steps), request, card_of(model), Machine.here(torch.get_num_threads(), accelerator))
+        return cls(tuple(steps), request, describe_model(model), Machine.here(torch.get_num_threads(), accelerator))
 
     @property
     def decided(self) -> tuple[Any, ...]:
@@ -160,7 +160,7 @@ class Setting:
         }
 
 
-def sum_up(setting: Setting, chunks: Sequence[Chunk], elapsed: Elapsed) -> Report:
+def sum_up(setting: Setting, chunks: Sequence[Chunk], elapsed: Elapsed) -> EvaluationReport:
     """Merge all that was counted, and compute the report."""
     tallies = tallies_of(setting.steps)
     for chunk in chunks:
@@ -177,7 +177,7 @@ def sum_up(setting: Setting, chunks: Sequence[Chunk], elapsed: Elapsed) -> Repor
     for entry in entries:
         check_scores(entry)
     spent = {name: math.fsum(chunk.seconds[name] for chunk in chunks) for name in ("all", *CLOCKED)}
-    return Report(
+    return EvaluationReport(
         model=setting.card,
         machine=setting.machine,
         arguments=setting.request.arguments(),
@@ -206,13 +206,13 @@ def data_card(step: Step, classes: str | None) -> DataCard:
         name=dataset.name,
         split=dataset.split,
         kind=kind_of(dataset),
-        photos=len(dataset.photos),
+        photos=len(dataset.images),
         fingerprint=step.decided.fingerprint,
         classes={category.id: category.name for category in scored},
     )
 
 
-def card_of(model: Scored) -> ModelCard:
+def describe_model(model: ModelUnderTest) -> ModelCard:
     """Describe a model."""
     if not isinstance(model, Model):
         return ModelCard(name_of(model), None, 0, 0, 0, "", "")

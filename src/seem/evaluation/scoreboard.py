@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seem.checkpoints.safe import written_aside
-from seem.evaluation.compare import OWN_NOTE, Row, Told, published_key
+from seem.checkpoints.safe import atomic_write
+from seem.evaluation.compare import OWN_NOTE, LoadedReport, Row, published_key
+from seem.evaluation.formatting import CLICKS, MODEL, figures, markdown, taken_on, who, written
+from seem.evaluation.interfaces import NO_MODEL
 from seem.evaluation.protocols.composition import CLICKS as NAMED
-from seem.evaluation.subject import NOBODY
-from seem.evaluation.table import CLICKS, MODEL, figures, markdown, taken_on, who, written
 from seem.zoo import PublishedScores, published_scores
 
 BEGIN, END = "<!-- scores: generated, see seem evaluate --into -->", "<!-- scores: end -->"
@@ -43,7 +43,7 @@ _HEADINGS = {
 class Score:
     """One line of a report: who was asked what, on which items, and what came out."""
 
-    told: Told
+    told: LoadedReport
     entry: Mapping[str, Any]
 
     @property
@@ -85,13 +85,13 @@ class Score:
         ]  # fmt: skip
 
 
-def _is_one_model(reports: Sequence[Told]) -> bool:
+def _is_one_model(reports: Sequence[LoadedReport]) -> bool:
     """Whether all reports are of the same weights, or of baselines alone."""
     models = {(told.content["model"]["name"], told.content["model"].get("sha256")) for told in reports}
-    return len({model for model in models if model[0] != NOBODY}) == 1
+    return len({model for model in models if model[0] != NO_MODEL}) == 1
 
 
-def scoreboard(reports: Sequence[Told], published: Sequence[PublishedScores] | None = None) -> str:
+def scoreboard(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
     """Write all scores of one model; `ValueError` for reports of several."""
     if not _is_one_model(reports):
         raise ValueError("A table of all scores is of one model; leave out --into to set several beside each other.")
@@ -124,7 +124,7 @@ def _lines(scores: Sequence[Score], columns: Sequence[str]) -> Iterator[list[str
         yield [protocol, data, taken, answered, *rest]
 
 
-def _name(told: Told) -> str:
+def _name(told: LoadedReport) -> str:
     return str(told.content["model"]["name"])
 
 
@@ -132,7 +132,7 @@ def _short(name: str) -> str:
     return name.split(" (")[0]  # without the mode of an open vocabulary, which the protocol's rules say
 
 
-def _groups(reports: Sequence[Told]) -> dict[str, list[Score]]:
+def _groups(reports: Sequence[LoadedReport]) -> dict[str, list[Score]]:
     """Sort all lines by the kind of their score, then by protocol and data; of the same items the model's come first.
 
     Whoever else was asked of items that the model was not is left out: there is nothing to compare.
@@ -147,9 +147,9 @@ def _groups(reports: Sequence[Told]) -> dict[str, list[Score]]:
     return {heading: those for heading, those in found.items() if those}
 
 
-def _what_was_run(reports: Sequence[Told]) -> str:
+def _what_was_run(reports: Sequence[LoadedReport]) -> str:
     """Say in a line which weights answered, how and where."""
-    own = next(told for told in reports if _name(told) != NOBODY)
+    own = next(told for told in reports if _name(told) != NO_MODEL)
     card, machine = own.content["model"], own.content.get("machine", {})
     sizes = f"short side {card.get('short_side')}, long side at most {card.get('long_side')}"
     seeds = sorted({told.content.get("arguments", {}).get("seed", 0) for told in reports})
@@ -180,7 +180,7 @@ def _published(
     for each in published:
         if each.family != SHOWN_FAMILY or each.backbone != SHOWN_BACKBONE or each.setting:
             continue
-        said = {name: figure for name, key in keys.items() if (figure := each.find(key)) is not None}
+        said = {name: figure for name, key in keys.items() if (figure := each.figure(key)) is not None}
         if said:
             number = sources.setdefault(each.source, len(sources) + 1)
             data = next(iter(said.values())).benchmark
@@ -200,5 +200,5 @@ def write_into(page: Path, text: str) -> None:
     if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
         raise ValueError(f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}")
     place = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    with written_aside(page) as aside:
+    with atomic_write(page) as aside:
         aside.write_text(place.sub(lambda _: f"{BEGIN}\n\n{text}\n{END}", content), encoding="utf-8")

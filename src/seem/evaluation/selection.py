@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
+from seem.data.records import ImageRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Selection:
     def of(cls, set_name: str, split: str, items: Iterable[tuple[int, object]]) -> Selection:
         """Describe items of photos, by the photo's id, each with what singles it out in its photo."""
         rows = list(items)
-        lines = "".join(f"{set_name}/{split}/{photo_id}/{what}\n" for photo_id, what in rows)
+        lines = "".join(f"{set_name}/{split}/{image_id}/{what}\n" for image_id, what in rows)
         digest = hashlib.sha256(lines.encode()).hexdigest()
-        return cls(set_name, split, len({photo_id for photo_id, _ in rows}), len(rows), digest)
+        return cls(set_name, split, len({image_id for image_id, _ in rows}), len(rows), digest)
 
 
 def drawn_places(
-    photos: Sequence[PhotoRecord], is_asked: Callable[[PhotoRecord], bool], at_most: int, seed: int
+    photos: Sequence[ImageRecord], is_asked: Callable[[ImageRecord], bool], at_most: int, seed: int
 ) -> list[int]:
     """Draw `at_most` of the photos about which something is asked; returns their places in order.
 
@@ -60,7 +60,7 @@ def data_fingerprint(dataset: Dataset) -> str:
         with file.open("rb") as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
-    for photo in dataset.photos:
+    for photo in dataset.images:
         sizes = [_num_bytes(path) for path in (photo.path, photo.panoptic_path, photo.semantic_path)]
         digest.update(f"\n{photo.id} {photo.path.name} {photo.hw} {sizes}".encode())
     return digest.hexdigest()

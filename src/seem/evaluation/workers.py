@@ -6,19 +6,19 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from seem.evaluation.image_loop import play_spots
+from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Journal, Spot
-from seem.evaluation.plan import Decided, Request, plan_as
-from seem.evaluation.playing import play_spots
-from seem.evaluation.subject import Scored
-from seem.processes import spread
+from seem.evaluation.plan import Decided, EvaluationRequest, plan_as
+from seem.processes import run_in_processes
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
 
 
 def play_in_processes(
-    opener: Callable[[], Scored],
-    request: Request,
+    opener: Callable[[], ModelUnderTest],
+    request: EvaluationRequest,
     decided: Sequence[Decided],
     spots: Sequence[Spot],
     journal: Journal,
@@ -39,7 +39,7 @@ def play_in_processes(
             step(number)
             shown += number
 
-    spread(
+    run_in_processes(
         work,
         [
             (opener, request, tuple(decided), share, journal.folder, journal.session, counter)
@@ -52,8 +52,8 @@ def play_in_processes(
 
 
 def work(
-    opener: Callable[[], Scored],
-    request: Request,
+    opener: Callable[[], ModelUnderTest],
+    request: EvaluationRequest,
     decided: Sequence[Decided],
     spots: Sequence[Spot],
     folder: Any,

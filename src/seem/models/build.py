@@ -21,13 +21,14 @@ from seem.models.backbones.efficientnet_lite import EfficientNetLite
 from seem.models.backbones.focalnet import FocalNet
 from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
-from seem.models.decoder.policy import POLICIES, Kind
-from seem.models.mask_refiner import MaskRefiner, Meaning
+from seem.models.decoder.policy import POLICIES, RowKind
+from seem.models.mask_refiner import MaskRefiner
 from seem.models.pixel_decoders.deformable import DeformablePixelDecoder
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
 from seem.models.prompt_encoder import PromptEncoder
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
+from seem.models.text_embedding_head import TextEmbeddingHead
 
 Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet | EfficientNetLite
 PixelDecoder: TypeAlias = FPNPixelDecoder | DeformablePixelDecoder
@@ -36,19 +37,24 @@ PixelDecoder: TypeAlias = FPNPixelDecoder | DeformablePixelDecoder
 def build(config: SegmenterConfig) -> Segmenter:
     """Build a network with freshly initialised weights, in evaluation mode, on the CPU."""
     backbone = build_backbone(config.backbone)
-    decoder, pixels = config.decoder, config.pixel_decoder
-    policy = POLICIES[decoder.policy]
-    return Segmenter(
+    text_dim, mask_dim = config.decoder.dim, config.pixel_decoder.mask_dim
+    policy = POLICIES[config.decoder.policy]
+    has_image_row = policy.group(RowKind.IMAGE) is not None
+    segmenter = Segmenter(
         config,
         backbone=backbone,
-        pixel_decoder=build_pixel_decoder(pixels, backbone.dims, decoder.dim),
-        text=TextEncoder(config.text, decoder.dim),
-        prompt_encoder=PromptEncoder(decoder.dim, policy) if policy.visual else None,
-        decoder=MaskDecoder(decoder, pixels.mask_dim, config.text.context),
-        image_projection=backbone.dims[-1] if policy.group(Kind.IMAGE) else None,
-        mask_refiner=MaskRefiner(config.mask_refiner, pixels.mask_dim, decoder.dim) if config.mask_refiner else None,
-        meaning=Meaning(backbone.dims, decoder.dim, config.text_map) if config.mask_refiner else None,
-    ).eval()
+        pixel_decoder=build_pixel_decoder(config.pixel_decoder, backbone.dims, text_dim),
+        text=TextEncoder(config.text, text_dim),
+        prompt_encoder=PromptEncoder(text_dim, policy) if policy.visual else None,
+        decoder=MaskDecoder(config.decoder, mask_dim, config.text.context),
+        image_projection=backbone.dims[-1] if has_image_row else None,
+        mask_refiner=None,
+        text_embedding_head=None,
+    )
+    if config.mask_refiner is not None:
+        segmenter.mask_refiner = MaskRefiner(config.mask_refiner, mask_dim, text_dim)
+        segmenter.text_embedding_head = TextEmbeddingHead(backbone.dims, text_dim, config.text_map)
+    return segmenter.eval()
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:

@@ -1,6 +1,6 @@
-"""The network, from photo and prompts to typed answers. Newcomers start here.
+"""The network, from images and prompts to typed outputs. Newcomers start here.
 
-`encode_image` runs once per photo, `decode` once per question.
+`encode_image` runs once per image, `decode` once per query.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seem.config import SegmenterConfig
-from seem.models.decoder.decoder import ImageMemory, MaskDecoder
+from seem.models.decoder.decoder import ImageEncoding, MaskDecoder
 from seem.models.decoder.draws import Draws, FairDraws
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import MaskRefiner, Meaning
+from seem.models.decoder.policy import RowKind
+from seem.models.kind import ModelKind, kind_of
+from seem.models.mask_refiner import MaskRefiner
 from seem.models.prompt_encoder import PromptEncoder
 from seem.models.structures import (
     DecoderOutput,
+    DecoderQuery,
     ImageBatch,
     PhraseTokens,
     PixelFeatures,
     Pyramid,
-    Question,
     TextFeatures,
     VisualPrompts,
     VisualTokens,
 )
 from seem.models.text.encoder import TextEncoder
+from seem.models.text_embedding_head import TextEmbeddingHead
 
 
 class Segmenter(nn.Module):
@@ -44,29 +46,31 @@ class Segmenter(nn.Module):
         decoder: MaskDecoder,
         image_projection: int | None,
         mask_refiner: MaskRefiner | None,
-        meaning: Meaning | None,
+        text_embedding_head: TextEmbeddingHead | None,
     ) -> None:
         super().__init__()
         self.config = config
+        self.kind: ModelKind = kind_of(config)
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder
         self.text = text
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
         self.mask_refiner = mask_refiner
-        self.meaning = meaning
+        self.text_embedding_head = text_embedding_head
         table = torch.randn(image_projection or 0, config.decoder.dim) * 0.02
         self.image_projection = nn.Parameter(table) if image_projection else None
 
-    def encode_image(self, images: ImageBatch) -> ImageMemory:
-        """Run the image network: everything that no question changes."""
+    def encode_image(self, images: ImageBatch) -> ImageEncoding:
+        """Run the image network: everything that no prompt changes."""
         pyramid: Pyramid = self.backbone(images.pixels)
-        memory: ImageMemory = self.decoder.read(self.pixel_decoder(pyramid))
-        if self.meaning is not None:
-            memory = replace(memory, meaning=self.meaning(pyramid.maps))
+        encoding: ImageEncoding = self.decoder.read(self.pixel_decoder(pyramid))
+        if self.text_embedding_head is not None:
+            encoding = replace(encoding, text_map=self.text_embedding_head(pyramid.maps))
         if self.image_projection is not None:
-            memory = replace(memory, summary=pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection)
-        return memory
+            summary = pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection
+            encoding = replace(encoding, summary=summary)
+        return encoding
 
     def encode_pixels(self, images: ImageBatch) -> PixelFeatures:
         """Run backbone and pixel decoder."""
@@ -76,46 +80,49 @@ class Segmenter(nn.Module):
         """Encode token ids of phrases or class prompts."""
         return self.text(ids, valid)  # type: ignore[no-any-return]
 
-    def encode_prompts(self, prompts: VisualPrompts, image: ImageMemory, draws: Draws | None = None) -> VisualTokens:
-        """Turn rasterised prompts into tokens of the photo's own features."""
+    def encode_prompts(self, prompts: VisualPrompts, image: ImageEncoding, draws: Draws | None = None) -> VisualTokens:
+        """Turn rasterised prompts into tokens sampled from the image's features."""
         if self.prompt_encoder is None:
             raise ValueError(f"{self.config.name} takes no visual prompts; ask it with Text, or load a SEEM model.")
         return self.prompt_encoder(prompts, image.pixels, draws or FairDraws())  # type: ignore[no-any-return]
 
     def decode(
         self,
-        image: ImageMemory,
-        question: Question,
-        asked: frozenset[Kind] = frozenset({Kind.OBJECT}),
+        image: ImageEncoding,
+        query: DecoderQuery,
+        groups: frozenset[RowKind] = frozenset({RowKind.OBJECT}),
         draws: Draws | None = None,
         intermediate: bool = False,
     ) -> DecoderOutput:
-        """Answer a question about every photo of the batch; deterministic unless `draws` says otherwise."""
-        return self.decoder(image, question, asked, draws or FairDraws(), intermediate)  # type: ignore[no-any-return]
+        """Run the decoder for every image of the batch: the outputs of `groups` of query rows.
+
+        Deterministic unless `draws` says otherwise.
+        """
+        return self.decoder(image, query, groups, draws or FairDraws(), intermediate)  # type: ignore[no-any-return]
 
     def class_logits(
         self, class_vectors: Float[Tensor, "b q d"], classifier: Float[Tensor, "k d"]
     ) -> Float[Tensor, "b q k"]:
         """Compare class vectors with normalised class embeddings: cosine times the learned temperature."""
-        return unit(class_vectors) @ classifier.T * self.text.logit_scale.exp()
+        return unit_vectors(class_vectors) @ classifier.T * self.text.logit_scale.exp()
 
     def phrase_logits(
         self, class_vectors: Float[Tensor, "b q d"], phrases: Float[Tensor, "n d"]
     ) -> Float[Tensor, "b q n"]:
         """Compare class vectors with phrase vectors: as `class_logits`, temperature clamped at 100."""
-        return unit(class_vectors) @ unit(phrases).T * self.text.logit_scale.exp().clamp(max=100)
+        return unit_vectors(class_vectors) @ unit_vectors(phrases).T * self.text.logit_scale.exp().clamp(max=100)
 
 
-def unit(vectors: Float[Tensor, "*s d"]) -> Float[Tensor, "*s d"]:
+def unit_vectors(vectors: Float[Tensor, "*s d"]) -> Float[Tensor, "*s d"]:
     """Scale vectors to length one (official epsilon)."""
     length: Tensor = vectors.norm(dim=-1, keepdim=True)
     return vectors / (length + 1e-7)
 
 
 def join_phrases(text: TextFeatures) -> PhraseTokens:
-    """Lay the valid tokens of all phrases one after the other, for one photo.
+    """Concatenate the valid tokens of all phrases, for one image.
 
-    Official behaviour of `evaluate_grounding`: phrases of one call read each other.
+    Official behaviour of `evaluate_grounding`: phrases of one call attend to each other.
     """
     tokens = text.tokens[text.valid][None]
     return PhraseTokens(tokens, torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device))

@@ -114,7 +114,7 @@ class PhraseTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionSoFar:
+class CaptionPrefix:
     """The words of a caption, whole context, and the pixels that they may not look at (padded frame; None = none)."""
 
     tokens: Float[Tensor, "b t d"]
@@ -122,7 +122,7 @@ class CaptionSoFar:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DecoderQuery:
     """Everything that one decoder pass is asked about a batch of photos.
 
     `num_objects` counts the objects described by prompts that visual queries answer. `composed`: visual queries also
@@ -135,7 +135,7 @@ class Question:
     """Tokens of a region of another photo."""
     audio: PhraseTokens | None = None
     """Transcripts of spoken prompts."""
-    caption: CaptionSoFar | None = None
+    caption: CaptionPrefix | None = None
     previous: Float[Tensor, "b n h4 w4"] | None = None
     """Mask logits of the previous round."""
     num_objects: int = 0
@@ -143,7 +143,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class QueryOutputs:
     """What the queries of one group say.
 
     `class_vectors` live in the text space (compare with phrases or class names by cosine); a mask is the product of a
@@ -162,21 +162,21 @@ class DecoderOutput:
     `intermediate[i]` is what the heads said after i layers (0 = before the first); empty unless asked for.
     """
 
-    object: Answers | None = None
-    image: Answers | None = None
-    phrase: Answers | None = None
-    visual: Answers | None = None
+    object: QueryOutputs | None = None
+    image: QueryOutputs | None = None
+    phrase: QueryOutputs | None = None
+    visual: QueryOutputs | None = None
     caption: Float[Tensor, "b t d"] | None = None
     """Vectors that are compared with word embeddings to read the next word."""
     intermediate: tuple[DecoderOutput, ...] = ()
 
     @property
-    def regions(self) -> Answers:
+    def regions(self) -> QueryOutputs:
         """What the picture holds: the object queries, and behind them the image query where a version has one."""
         assert self.object is not None
         if self.image is None:
             return self.object
-        return Answers(
+        return QueryOutputs(
             torch.cat((self.object.class_vectors, self.image.class_vectors), dim=1),
             torch.cat((self.object.mask_embeddings, self.image.mask_embeddings), dim=1),
         )

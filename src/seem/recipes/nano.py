@@ -22,19 +22,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from seem.api import Model
-from seem.checkpoints.network import MODEL_KEY, LoadedNetwork
-from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors, written_aside
+from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
+from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import Pack, PhotoBank
-from seem.data.transforms import Augmentation, Sample, TrainingSampler, paste
+from seem.data.pack import ImageBank, Pack
+from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler, paste_object
 from seem.errors import SeemError
+from seem.finetuning.run import refuse_changes
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.finetune import refuse_changes
 from seem.recipes.words import Lexicon, teach_words
-from seem.simulation.strokes import FAMILIAR, Kind
+from seem.simulation.strokes import DEFAULT_STROKES, PromptKind
 from seem.training.course import attention_for, draw_pairs
 from seem.training.curves import Board, Results
 from seem.training.engine import STATE_FILE, Hooks, TrainConfig, show, step_of, train, world
@@ -63,16 +63,22 @@ FROM_NOTHING = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 
 
 FROM_WEIGHTS = (Stage(1.0, 224, 24),)
 """To weights of an earlier run smaller pictures taught nothing about first clicks, and larger ones no more than these
-(runs 12 to 15 in docs/nano.md); as many photos for words as for marks kept both (run 16).
+(runs 12 to 15 in docs/nano/); as many photos for words as for marks kept both (run 16).
 """
 
 RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
 
 HABITS = replace(
-    FAMILIAR,
-    kinds={Kind.POINT: 0.44, Kind.CIRCLE: 0.16, Kind.SCRIBBLE: 0.16, Kind.POLYGON: 0.08, Kind.BOX: 0.16},
+    DEFAULT_STROKES,
+    kind_weights={
+        PromptKind.POINT: 0.44,
+        PromptKind.CIRCLE: 0.16,
+        PromptKind.SCRIBBLE: 0.16,
+        PromptKind.POLYGON: 0.08,
+        PromptKind.BOX: 0.16,
+    },
 )
-"""Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano.md)."""
+"""Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano/)."""
 
 P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
 WEIGHTS_FILE, BEGUN_FILE = "nano.safetensors", "begun.json"
@@ -109,7 +115,7 @@ def stage_at(share: float, stages: Sequence[Stage]) -> Stage:
     return next((stage for stage in stages if share < stage.until), stages[-1])
 
 
-def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[Sample]:
+def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[TrainingSample]:
     """Draw pairs of photos to be asked by words; some pairs have things of one class, each its own, in front of them.
 
     The class is any that the photos are annotated for: rare ones come as often as common ones, and one photo can be the
@@ -124,7 +130,7 @@ def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.
         name = names[int(rng.integers(len(names)))]
         for row, sample in ((place, a), (place + 1, b)):
             donor = sampler.of_class(name, first + MOST_NAMED // 2 + row)
-            samples[row] = paste(sample, donor, rng, about=name)
+            samples[row] = paste_object(sample, donor, rng, about=name)
     return samples
 
 
@@ -133,7 +139,7 @@ def warm_start(network: Segmenter, file: Path) -> bool:
 
     Returns whether its text tower came whole, and with it the meaning of words.
     """
-    wanted, given = network.state_dict(), read_tensors(file).tensors
+    wanted, given = network.state_dict(), current_keys(read_tensors(file).tensors)
     for key, known in given.items():
         new = wanted.get(key)
         if new is None or new.ndim != known.ndim:
@@ -179,7 +185,7 @@ def begin(out: Path, notes: Mapping[str, object]) -> None:
                 )
     elif world()[0] == 0:
         out.mkdir(parents=True, exist_ok=True)
-        with written_aside(out / BEGUN_FILE) as aside:
+        with atomic_write(out / BEGUN_FILE) as aside:
             aside.write_text(json.dumps(notes, indent=2, allow_nan=False), encoding="utf-8")
 
 
@@ -208,7 +214,7 @@ class Lessons:
     mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
 
     def __init__(
-        self, bank: PhotoBank, config: TrainConfig, book: PhraseBook, device: torch.device, stages: Sequence[Stage]
+        self, bank: ImageBank, config: TrainConfig, book: PhraseBook, device: torch.device, stages: Sequence[Stage]
     ) -> None:
         self.bank = bank
         self.stages = stages
@@ -217,13 +223,13 @@ class Lessons:
         self.device = device
         self.rank, self.processes = world()
 
-    def photos(self, number: int, stage: Stage) -> list[Sample]:
+    def photos(self, number: int, stage: Stage) -> list[TrainingSample]:
         """Draw the photos of a step that are asked everything."""
         config = self.config
         sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
         return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
 
-    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[Sample]:
+    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
         """Draw the further photos of a step, which are asked by words."""
         sampler = TrainingSampler(
             self.bank, size=stage.named_size, seed=self.config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
@@ -250,17 +256,17 @@ class Lessons:
         """Name the photos of a step."""
         stage = stage_at(number / self.config.steps, self.stages)
         shown = (*self.photos(number, stage), *self.named_photos(number, stage, np.random.default_rng(0)))
-        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.photo_id}' for sample in shown))}"
+        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.image_id}' for sample in shown))}"
 
 
 class Watch:
     """Scores a few photos of the validation parts now and then, and keeps what is told; nothing is chosen by it."""
 
     def __init__(
-        self, data: Path, bank: PhotoBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[Row], None]
+        self, data: Path, bank: ImageBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[Row], None]
     ) -> None:
         packs = [Pack.open(data / name, "val") for name in bank.by_set if (data / name / "annotations.json").is_file()]
-        self.held = [pack for pack in packs if pack.photos]
+        self.held = [pack for pack in packs if pack.images]
         self.out = out
         self.tokenizer = tokenizer
         self.report = report
@@ -309,7 +315,7 @@ def run(
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-    bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
+    bank = ImageBank.load(data, cache=out.parent / "photos.cache")
     stages = FROM_NOTHING if start is None else FROM_WEIGHTS
     notes: dict[str, object] = {
         "recipe": config.to_json(),

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from seem.checkpoints.efficientnet_lite import load_published
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
-from seem.data.pack import Pack, PhotoBank
-from seem.data.transforms import Sample, TrainingSampler
+from seem.data.pack import ImageBank, Pack
+from seem.data.transforms import TrainingSample, TrainingSampler
 from seem.errors import SeemError
 from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, fold_batch_norms, folded
 from seem.models.build import build
@@ -80,7 +80,7 @@ SETTINGS = TrainConfig(
     checkpoint_every=20,
     log_every=10,
     optimizer="muon",
-    rates=(("backbone.", BACKBONE_FACTOR), ("meaning.widen.", BACKBONE_FACTOR)),
+    rates=(("backbone.", BACKBONE_FACTOR), ("text_embedding_head.widen.", BACKBONE_FACTOR)),
 )
 LEGS = (
     Leg("heads", replace(SETTINGS, steps=400, learning_rate=1e-3), (Stage(1.0, 160, 16, 128),), frozen=("backbone",)),
@@ -103,7 +103,7 @@ class Lessons:
     mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
 
     def __init__(
-        self, bank: PhotoBank, leg: Leg, book: PhraseBook, device: torch.device, classes: ImageNetClasses | None
+        self, bank: ImageBank, leg: Leg, book: PhraseBook, device: torch.device, classes: ImageNetClasses | None
     ) -> None:
         self.bank = bank
         self.leg = leg
@@ -114,13 +114,13 @@ class Lessons:
         self.arithmetic = fastest_arithmetic(device)
         self.rank, self.processes = world()
 
-    def photos(self, number: int, stage: Stage) -> list[Sample]:
+    def photos(self, number: int, stage: Stage) -> list[TrainingSample]:
         """Draw the photos of a step that are asked everything."""
         config = self.leg.config
         sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
         return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
 
-    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[Sample]:
+    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
         """Draw the further photos of a step, which are asked by words."""
         sampler = TrainingSampler(
             self.bank,
@@ -159,7 +159,7 @@ class Lessons:
         """Name the photos of a step."""
         stage = stage_at(number / self.leg.config.steps, self.leg.stages)
         shown = (*self.photos(number, stage), *self.named_photos(number, stage, np.random.default_rng(0)))
-        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.photo_id}' for sample in shown))}"
+        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.image_id}' for sample in shown))}"
 
 
 def fastest_arithmetic(device: torch.device) -> Arithmetic:
@@ -190,7 +190,7 @@ def from_published(shipped: SegmenterConfig) -> Segmenter:
     assert isinstance(network.backbone, EfficientNetLite)
     head = ImageNetHead(network.backbone.dims[-1])
     load_published(network.backbone, config.backbone, head)
-    widen = network.meaning.widen if network.meaning is not None else None
+    widen = network.text_embedding_head.widen if network.text_embedding_head is not None else None
     if widen is not None:
         weight, bias = folded(head.widen.conv, head.widen.norm)
         assert bias is not None
@@ -226,7 +226,7 @@ def run(
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-    bank = PhotoBank.load(data, cache=out.parent / "photos.cache")
+    bank = ImageBank.load(data, cache=out.parent / "photos.cache")
     network = from_published(nano2())
     notes: dict[str, object] = {
         "words_sha256": sha256_of(words),
@@ -264,7 +264,7 @@ def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
 def run_leg(
     leg: Leg,
     network: Segmenter,
-    bank: PhotoBank,
+    bank: ImageBank,
     data: Path,
     out: Path,
     notes: dict[str, object],

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from seem.checkpoints.efficientnet_lite import load_published
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.config import EFFICIENTNET_LITE2, EfficientNetLiteConfig
 from seem.data.pack import Pack
 from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, fold_batch_norms
@@ -79,8 +79,8 @@ def name_objects(
     pack: Pack, classifier: Classifier, count: int | None = None, done: Callable[[int], None] | None = None
 ) -> Iterator[ObjectName]:
     """Name the objects of the first `count` photos (None: all); `done` hears how many photos are through."""
-    for number, photo in enumerate(pack.photos[:count], 1):
-        image = pack.image(photo)
+    for number, photo in enumerate(pack.images[:count], 1):
+        image = pack.pixels(photo)
         for record in pack.objects[photo.id]:
             mask = record.mask()
             if mask.any():
@@ -136,7 +136,7 @@ def view(image: UInt8[np.ndarray, "h w 3"], square: tuple[int, int, int]) -> UIn
 def write_names(file: Path, names: Sequence[ObjectName]) -> None:
     """Write names as JSON, one object a line."""
     lines = ",\n".join(json.dumps(asdict(name)) for name in names)
-    with written_aside(file) as aside:
+    with atomic_write(file) as aside:
         aside.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 

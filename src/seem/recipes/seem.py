@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seem import zoo
-from seem.recipes.finetune import Outcome, Request, Say, finetune
+from seem.finetuning.run import FineTuningRequest, FineTuningResult, Say, finetune
 from seem.training.engine import TrainConfig
 from seem.training.published import PublishedObjective
 
@@ -68,7 +68,7 @@ def config(photos: int = COCO_PHOTOS, batch: int = BATCH) -> TrainConfig:
 
 
 def run(
-    request: Request,
+    request: FineTuningRequest,
     ablation: Ablation = Ablation(),
     finer_masks: Path | None = None,
     *,
@@ -76,9 +76,9 @@ def run(
     overwrite: bool = False,
     say: Say = print,
     live: Say | None = None,
-) -> Outcome:
+) -> FineTuningResult:
     """Train a model of the SEEM family by the published recipe."""
-    card = zoo.KNOWN.get(request.model)
+    card = zoo.MODEL_CARDS.get(request.model)
     if card is not None and card.family == "nano":
         raise ValueError(
             "The recipe 'seem' trains models of the SEEM family; for nano: seem train nano, or seem finetune."

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextEncoder
 from seem.training.targets import PhraseBook
 
@@ -449,7 +449,7 @@ def teach_words(
         named = torch.from_numpy(rng.permutation(len(anchors))[: len(anchors) // 2])
         texts = [*(lexicon.names[i] for i in named.tolist()), *(text for text, _ in said)]
         wanted = torch.cat((anchors[named], torch.stack([vector for _, vector in said])))
-        vectors = unit(tower(*book(texts)).phrases)
+        vectors = unit_vectors(tower(*book(texts)).phrases)
         loss = (1 - (vectors * wanted).sum(dim=1)).mean()
         # the words of one name are nearer to it than to any other
         loss = loss + 0.1 * F.cross_entropy(vectors[: len(named)] @ anchors.T * 20, named)

@@ -19,10 +19,10 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
-from seem.drawing import inside_polygon, segments_of
+from seem.rasterize import PolygonRule, inside_polygon, polyline_segments
 
 
-class Kind(enum.Enum):
+class PromptKind(enum.Enum):
     """How a prompt was drawn."""
 
     POINT = "point"
@@ -32,15 +32,8 @@ class Kind(enum.Enum):
     BOX = "box"
 
 
-class PolygonRule(enum.Enum):
-    """What a polygon prompt covers: its area, or only a closed curve as the official models are trained with."""
-
-    FILLED = "filled"
-    CURVE = "curve"
-
-
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SimulatedPrompt:
     """One prompt about one object.
 
     Attributes:
@@ -52,7 +45,7 @@ class Drawn:
         width: brush width in pixels; 0 where there is no brush.
     """
 
-    kind: Kind
+    kind: PromptKind
     mask: Bool[np.ndarray, "h w"]
     positive: bool = True
     paths: tuple[Float32[np.ndarray, "_ 2"], ...] = ()
@@ -82,11 +75,11 @@ _SCRIBBLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class StrokeDistribution:
     """How an invented user draws: which kinds of prompts how often, in any unit, and how the kinds look."""
 
-    kinds: Mapping[Kind, float]
-    polygons: PolygonRule = PolygonRule.FILLED
+    kind_weights: Mapping[PromptKind, float]
+    polygon_rule: PolygonRule = "filled"
     middle: float = 0.0
     """Of the point prompts: how many are one click near the middle; the others are clicks anywhere inside."""
     most_points: int = 20
@@ -94,46 +87,58 @@ class Habits:
     """A click covers a square of twice this plus one pixels."""
 
 
-FAMILIAR = Habits(
-    MappingProxyType({Kind.POINT: 0.5, Kind.CIRCLE: 0.1, Kind.SCRIBBLE: 0.14, Kind.POLYGON: 0.1, Kind.BOX: 0.16}),
+DEFAULT_STROKES = StrokeDistribution(
+    MappingProxyType(
+        {
+            PromptKind.POINT: 0.5,
+            PromptKind.CIRCLE: 0.1,
+            PromptKind.SCRIBBLE: 0.14,
+            PromptKind.POLYGON: 0.1,
+            PromptKind.BOX: 0.16,
+        }
+    ),
     middle=0.65,
     most_points=3,
 )
 """What people use most, clicks and boxes first."""
 
-PUBLISHED = Habits(
-    MappingProxyType(dict.fromkeys((Kind.POINT, Kind.CIRCLE, Kind.SCRIBBLE, Kind.POLYGON), 0.25)),
-    PolygonRule.CURVE,
+PUBLISHED_STROKES = StrokeDistribution(
+    MappingProxyType(
+        dict.fromkeys((PromptKind.POINT, PromptKind.CIRCLE, PromptKind.SCRIBBLE, PromptKind.POLYGON), 0.25)
+    ),
+    "curve",
     point_radius=0,
 )
 """What the published models are trained with: four kinds as often as each other, polygons as curves, single pixels."""
 
 
-def mixed(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, habits: Habits = FAMILIAR) -> Drawn:
+def sample_prompt(
+    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, habits: StrokeDistribution = DEFAULT_STROKES
+) -> SimulatedPrompt:
     """Draw a prompt of a random kind; half of the boxes are drawn loosely.
 
     Raises:
         ValueError: the mask is empty, or no kind has a positive probability.
     """
-    kinds = [kind for kind in Kind if habits.kinds.get(kind, 0.0) > 0]
+    kinds = [kind for kind in PromptKind if habits.kind_weights.get(kind, 0.0) > 0]
     if not kinds:
-        raise ValueError(f"No kind of prompt has a positive probability in {dict(habits.kinds)}.")
-    upto = np.cumsum([habits.kinds[kind] for kind in kinds])
+        raise ValueError(f"No kind of prompt has a positive probability in {dict(habits.kind_weights)}.")
+    upto = np.cumsum([habits.kind_weights[kind] for kind in kinds])
     kind = kinds[min(int(np.searchsorted(upto, rng.random() * upto[-1], side="right")), len(kinds) - 1)]
-    if kind is Kind.POINT:
+    if kind is PromptKind.POINT:
         if rng.random() < habits.middle:
             return draw_middle(truth, rng)
         return draw_points(truth, rng, at_most=habits.most_points, radius=habits.point_radius)
-    if kind is Kind.BOX:
+    if kind is PromptKind.BOX:
         return draw_box(truth, rng, jitter=0.08 if rng.random() < 0.5 else 0.0)
-    if kind is Kind.POLYGON:
-        return draw_polygon(truth, rng, habits.polygons)
-    return draw_circle(truth, rng) if kind is Kind.CIRCLE else draw_scribble(truth, rng)
+    if kind is PromptKind.POLYGON:
+        return draw_polygon(truth, rng, habits.polygon_rule)
+    return draw_circle(truth, rng) if kind is PromptKind.CIRCLE else draw_scribble(truth, rng)
 
 
 def draw_points(
     truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, at_most: int = 20, radius: int = 1
-) -> Drawn:
+) -> SimulatedPrompt:
     """Click 1 to `at_most` random pixels of the object; each click covers a square of 2 `radius` + 1 pixels."""
     pixels = _inside(truth)
     count = int(rng.integers(1, min(at_most, len(pixels)) + 1))
@@ -142,7 +147,7 @@ def draw_points(
 
 def draw_middle(
     truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, slack: float = 0.3, radius: int = 1
-) -> Drawn:
+) -> SimulatedPrompt:
     """Click once near the middle: any pixel whose distance from the edge is within `slack` of the greatest."""
     import cv2
 
@@ -155,14 +160,14 @@ def draw_middle(
     return _clicks(np.array([pixel]), truth.shape, radius, positive=True)
 
 
-def draw_wrong_points(
+def draw_negative_points(
     truth: Bool[np.ndarray, "h w"],
     rng: np.random.Generator,
     *,
     at_most: int = 3,
     radius: int = 1,
     allowed: Bool[np.ndarray, "h w"] | None = None,
-) -> Drawn | None:
+) -> SimulatedPrompt | None:
     """Click 1 to `at_most` pixels outside the object: negative, half of them within a tenth of its size from it.
 
     `allowed` restricts where clicks may fall (the valid part of a padded canvas). None when no pixel is left.
@@ -183,19 +188,19 @@ def draw_wrong_points(
     return _clicks(np.unique(chosen), truth.shape, radius, positive=False)
 
 
-def draw_circle(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Drawn:
+def draw_circle(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> SimulatedPrompt:
     """Paint 1 to 5 short thick strokes that curl upon themselves, cut to the object."""
-    return _painted(Kind.CIRCLE, truth, rng, _CIRCLES[int(rng.integers(len(_CIRCLES)))])
+    return _painted(PromptKind.CIRCLE, truth, rng, _CIRCLES[int(rng.integers(len(_CIRCLES)))])
 
 
-def draw_scribble(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Drawn:
+def draw_scribble(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> SimulatedPrompt:
     """Draw 1 to 5 thin free lines that begin on the object, cut to it."""
-    return _painted(Kind.SCRIBBLE, truth, rng, _SCRIBBLES[int(rng.integers(len(_SCRIBBLES)))])
+    return _painted(PromptKind.SCRIBBLE, truth, rng, _SCRIBBLES[int(rng.integers(len(_SCRIBBLES)))])
 
 
 def draw_polygon(
-    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, rule: PolygonRule = PolygonRule.FILLED
-) -> Drawn:
+    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, rule: PolygonRule = "filled"
+) -> SimulatedPrompt:
     """Draw a polygon.
 
     FILLED traces the outline of the largest piece (of all pieces together when none holds most of the object) roughly,
@@ -205,22 +210,22 @@ def draw_polygon(
     import cv2
 
     mask = np.zeros(truth.shape, np.uint8)
-    if rule is PolygonRule.CURVE:
+    if rule == "curve":
         outline = _loop(truth, rng)
         cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
     else:
         outline = _rough_outline(truth, rng)
-        edges = segments_of([(x, y) for x, y in (*outline.tolist(), outline[0].tolist())])
+        edges = polyline_segments([(x, y) for x, y in (*outline.tolist(), outline[0].tolist())])
         rows, columns = (np.arange(side, dtype=np.float64) for side in truth.shape)
         mask |= inside_polygon(edges, columns[None, :], rows[:, None])
         if len(outline) < 3:  # too thin to have an inside
             cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
     if not mask.any():  # a curve that left the canvas, an outline between the centres of pixels
         mask.flat[int(rng.choice(_inside(truth)))] = 1
-    return Drawn(Kind.POLYGON, mask.view(bool), paths=(outline,))
+    return SimulatedPrompt(PromptKind.POLYGON, mask.view(bool), paths=(outline,))
 
 
-def draw_box(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, jitter: float = 0.0) -> Drawn:
+def draw_box(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, jitter: float = 0.0) -> SimulatedPrompt:
     """Draw the bounding box, filled; `jitter` moves each side by up to that fraction of the box's size either way."""
     height, width = truth.shape
     corners = np.array(_bounds(truth), np.float64)
@@ -232,7 +237,7 @@ def draw_box(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, jitter
     x0, y0, x1, y1 = corners.astype(int).tolist()
     mask = np.zeros(truth.shape, bool)
     mask[y0:y1, x0:x1] = True
-    return Drawn(Kind.BOX, mask, paths=(corners.reshape(2, 2).astype(np.float32),))
+    return SimulatedPrompt(PromptKind.BOX, mask, paths=(corners.reshape(2, 2).astype(np.float32),))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -241,7 +246,9 @@ _SHIFT = 4  # OpenCV draws in sixteenths of a pixel
 _FINER = 2  # it follows the corners of pixels, and cuts them where an edge is a staircase: those of small parts
 
 
-def _painted(kind: Kind, truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, brush: _Brush) -> Drawn:
+def _painted(
+    kind: PromptKind, truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, brush: _Brush
+) -> SimulatedPrompt:
     import cv2
 
     pixels = _inside(truth)
@@ -257,7 +264,7 @@ def _painted(kind: Kind, truth: Bool[np.ndarray, "h w"], rng: np.random.Generato
         cv2.polylines(canvas, [_fixed(path)], False, 1, width, shift=_SHIFT)
     xs, ys = starts.T.astype(int)
     canvas[ys, xs] = 1
-    return Drawn(kind, canvas.view(bool) & truth, paths=paths, width=width)
+    return SimulatedPrompt(kind, canvas.view(bool) & truth, paths=paths, width=width)
 
 
 def _wander(
@@ -309,12 +316,12 @@ def _rough_outline(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> 
     return kept.astype(np.float32)
 
 
-def _clicks(pixels: Int64[np.ndarray, " k"], shape: tuple[int, ...], radius: int, *, positive: bool) -> Drawn:
+def _clicks(pixels: Int64[np.ndarray, " k"], shape: tuple[int, ...], radius: int, *, positive: bool) -> SimulatedPrompt:
     mask = np.zeros(shape, bool)
     points = _xy(pixels, shape[1])
     for x, y in points.astype(int).tolist():
         mask[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1] = True
-    return Drawn(Kind.POINT, mask, positive, tuple(point[None] for point in points), 2 * radius + 1)
+    return SimulatedPrompt(PromptKind.POINT, mask, positive, tuple(point[None] for point in points), 2 * radius + 1)
 
 
 def _inside(truth: Bool[np.ndarray, "h w"]) -> Int64[np.ndarray, " k"]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from seem.prompts import Box
-from seem.results import Labels, Naming, Results, read_only
+from seem.results import Labels, LazyLabels, Results, read_only
 from seem.vocabulary import Category, Classes, Vocabulary, distinct_colours
 
 
@@ -32,7 +32,7 @@ Boxes: TypeAlias = Detections | Sequence[Sequence[float]] | NDArray[Any] | torch
 
 
 @dataclass(frozen=True, slots=True)
-class Detected:
+class DetectedBoxes:
     """N boxes, and what the detector said about them; None where it said nothing."""
 
     boxes: tuple[Box, ...]
@@ -42,7 +42,7 @@ class Detected:
     vocabulary: Vocabulary | None = None
 
 
-def read_boxes(given: Boxes, photo_hw: tuple[int, int], classes: Classes = None) -> Detected:
+def read_boxes(given: Boxes, image_hw: tuple[int, int], classes: Classes = None) -> DetectedBoxes:
     """Read N x 4 boxes (x0, y0, x1, y1 in the photo's pixels), alone or with what a detector said about them.
 
     `classes` are the names that class ids count in, from 0; names that come with the detections go first. A class id
@@ -54,19 +54,19 @@ def read_boxes(given: Boxes, photo_hw: tuple[int, int], classes: Classes = None)
     if not isinstance(given, Detections):
         if classes is not None:
             raise ValueError("classes has no effect on boxes alone, which have no class ids; hand over detections.")
-        return Detected(_boxes(given, photo_hw))
-    boxes = _boxes(given.xyxy, photo_hw)
+        return DetectedBoxes(_boxes(given, image_hw))
+    boxes = _boxes(given.xyxy, image_hw)
     scores = _scores(_column(given.confidence, "confidence", len(boxes)))
     ids = _ids(_column(given.tracker_id, "tracker_id", len(boxes)))
     class_ids = _class_ids(_column(given.class_id, "class_id", len(boxes)))
     names = _column((given.data or {}).get("class_name"), "class_name", len(boxes))
     if class_ids is None and names is None:
-        return Detected(boxes, scores, ids)
+        return DetectedBoxes(boxes, scores, ids)
     said, vocabulary = _names(class_ids, names, None if classes is None else Vocabulary.coerce(classes))
-    return Detected(boxes, scores, ids, Labels(said, scores or (1.0,) * len(boxes)), vocabulary)
+    return DetectedBoxes(boxes, scores, ids, Labels(said, scores or (1.0,) * len(boxes)), vocabulary)
 
 
-def hand_over(results: Results, detected: Detected) -> Results:
+def with_detections(results: Results, detected: DetectedBoxes) -> Results:
     """Give the masks of the boxes, in their order, the scores, names and ids that the detector had for them."""
     provenance = results.provenance
     if detected.scores is not None:
@@ -76,19 +76,19 @@ def hand_over(results: Results, detected: Detected) -> Results:
         scores=results.scores if detected.scores is None else read_only(np.array(detected.scores, dtype=np.float32)),
         ids=results.ids if detected.ids is None else read_only(np.array(detected.ids, dtype=np.int64)),
         vocabulary=detected.vocabulary or results.vocabulary,
-        naming=results.naming if detected.labels is None else Naming(detected.labels),
+        naming=results.naming if detected.labels is None else LazyLabels(detected.labels),
         provenance=provenance,
     )
 
 
-def _boxes(given: Any, photo_hw: tuple[int, int]) -> tuple[Box, ...]:
+def _boxes(given: Any, image_hw: tuple[int, int]) -> tuple[Box, ...]:
     table = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else _table(given)
     if table.size == 0:
         return ()
     if table.ndim != 2 or table.shape[1] != 4 or not np.issubdtype(table.dtype, np.number):
         hint = "; put a single box into a list" if table.shape == (4,) else ""
         raise ValueError(f"Boxes are N x 4 numbers, x0, y0, x1, y1; got {table.dtype} of shape {table.shape}{hint}.")
-    return tuple(_box(row, sides, photo_hw) for row, sides in enumerate(table.tolist()))
+    return tuple(_box(row, sides, image_hw) for row, sides in enumerate(table.tolist()))
 
 
 def _table(given: Any) -> NDArray[Any]:
@@ -98,10 +98,10 @@ def _table(given: Any) -> NDArray[Any]:
         raise ValueError("Boxes are N x 4 numbers, x0, y0, x1, y1; these have rows of different lengths.") from None
 
 
-def _box(row: int, sides: Sequence[float], photo_hw: tuple[int, int]) -> Box:
+def _box(row: int, sides: Sequence[float], image_hw: tuple[int, int]) -> Box:
     try:
         box = Box(*sides)
-        box.check_inside(photo_hw)
+        box.check_inside(image_hw)
     except ValueError as error:
         raise ValueError(f"Row {row} of the boxes: {error}") from None
     return box

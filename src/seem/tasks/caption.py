@@ -10,19 +10,19 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
-from seem.models.structures import CaptionSoFar, Question
+from seem.models.structures import CaptionPrefix, DecoderQuery
 
-CAPTION = frozenset({Kind.CAPTION})
+CAPTION = frozenset({RowKind.CAPTION})
 MAX_WORDS = 50  # tokens of the official procedure, which never stops early
 
 
 def write_caption(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     begin: int,
     end: int,
     hidden: Bool[Tensor, "1 h w"] | None = None,
@@ -38,7 +38,7 @@ def write_caption(
     words: list[int] = []
     for _ in range(min(max_tokens, len(model.text.positions) - 1)):
         tokens = model.encode_text(ids, torch.ones_like(ids, dtype=torch.bool)).tokens
-        question = Question(caption=CaptionSoFar(tokens, hidden))
+        question = DecoderQuery(caption=CaptionPrefix(tokens, hidden))
         output = model.decode(image, question, CAPTION, FairDraws())
         assert output.caption is not None
         likeness = output.caption[0, -1] @ model.text.tokens.weight.T

@@ -20,20 +20,20 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seem.overlay import Bounds
-from seem.packed import PackedMask
+from seem.mask_codec import PackedMask
+from seem.rasterize import PixelBox
 from seem.results import Proposal
+from seem.tasks.components import remove_small_regions
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import coarse_logits
-from seem.tasks.postprocess import PhotoFrame, to_photo_masks
-from seem.tasks.regions import clean
+from seem.tasks.postprocess import ImageFrame, to_image_masks
 
 STRIDE = 4  # network pixels of a low-resolution mask's pixel
 NEAR = 2  # network pixels of a crop's rim within which a mask counts as cut off
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EverythingSettings:
     """How to search, in segment-anything's names; `EncodedImage.everything` says what each is. Checks itself."""
 
     points_per_side: int = 16
@@ -74,7 +74,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
+class MaskBatch:
     """N answers: mask logits in the padded network frame (stride 4 or finer), quality (0-1), class vectors."""
 
     logits: Float[Tensor, "n h w"]
@@ -83,22 +83,22 @@ class Masks:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SearchView:
     """One look: at the photo, or at a crop of it. `frame.output_hw` is the size of the crop.
 
     `found` are the masks of the object queries; `ask` answers clicks at points (N, 2), positions in the crop's pixels,
     None for a model that takes no clicks.
     """
 
-    crop_box: Bounds
+    crop_box: PixelBox
     layer: int
-    frame: PhotoFrame
-    found: Masks
-    ask: Callable[[NDArray[np.float64]], Masks] | None
+    frame: ImageFrame
+    found: MaskBatch
+    ask: Callable[[NDArray[np.float64]], MaskBatch] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
+class ImageMask:
     """One mask of the photo; `logits` at stride 4 in the padded frame of the view that it comes from."""
 
     mask: PackedMask
@@ -108,17 +108,19 @@ class Finding:
     layer: int
 
 
-def find_everything(views: Iterable[View], photo_hw: tuple[int, int], settings: Settings) -> list[Finding]:
+def find_everything(
+    views: Iterable[SearchView], image_hw: tuple[int, int], settings: EverythingSettings
+) -> list[ImageMask]:
     """Search every view; best masks first, none a repeat of a better one.
 
     Where two views found the same, the smaller crop counts, which saw it larger.
     """
-    findings = [finding for view in views for finding in find_in(view, photo_hw, settings)]
+    findings = [finding for view in views for finding in search_view(view, image_hw, settings)]
     best_first = sorted(findings, key=lambda finding: -finding.proposal.predicted_iou)
     if settings.crop_n_layers == 0:
         return best_first
     closest_first = sorted(best_first, key=lambda finding: -finding.layer)
-    kept: list[Finding] = []
+    kept: list[ImageMask] = []
     for finding in closest_first:
         if all(overlap(finding.mask, other.mask) <= settings.crop_nms_thresh for other in kept):
             kept.append(finding)
@@ -140,21 +142,21 @@ class Candidate:
     point: tuple[float, float] | None
 
 
-def find_in(view: View, photo_hw: tuple[int, int], settings: Settings) -> list[Finding]:
+def search_view(view: SearchView, image_hw: tuple[int, int], settings: EverythingSettings) -> list[ImageMask]:
     """Search one view and bring what it holds to the photo; masks that a crop cuts off are left out."""
     findings = []
-    for candidate in propose(view, settings):
-        inside = to_photo_masks(candidate.logits[None].float(), view.frame)[0].cpu().numpy()
-        inside = clean(inside, settings.min_mask_region_area)
-        if not inside.any() or is_cut_off(inside, view, photo_hw):
+    for candidate in propose_masks(view, settings):
+        inside = to_image_masks(candidate.logits[None].float(), view.frame)[0].cpu().numpy()
+        inside = remove_small_regions(inside, settings.min_mask_region_area)
+        if not inside.any() or is_cut_off(inside, view, image_hw):
             continue
         x0, y0, x1, y1 = view.crop_box
-        mask = np.zeros(photo_hw, dtype=np.bool_)
+        mask = np.zeros(image_hw, dtype=np.bool_)
         mask[y0:y1, x0:x1] = inside
         point = None if candidate.point is None else (candidate.point[0] + x0, candidate.point[1] + y0)
         findings.append(
-            Finding(
-                PackedMask.pack(mask, photo_hw),
+            ImageMask(
+                PackedMask.pack(mask, image_hw),
                 Proposal(candidate.predicted_iou, candidate.stability_score, point, view.crop_box),
                 coarse_logits(candidate.logits[None], view.frame.padded_hw)[0],
                 candidate.vector,
@@ -164,7 +166,7 @@ def find_in(view: View, photo_hw: tuple[int, int], settings: Settings) -> list[F
     return findings
 
 
-def propose(view: View, settings: Settings) -> list[Candidate]:
+def propose_masks(view: SearchView, settings: EverythingSettings) -> list[Candidate]:
     """Take the object queries' masks, then click batch by batch where nothing is covered yet.
 
     The clicks of a batch are spread over the whole view, so that one of a batch seldom meets what another one meant.
@@ -182,7 +184,9 @@ def propose(view: View, settings: Settings) -> list[Candidate]:
     return without_repeats(kept, settings.box_nms_thresh)
 
 
-def sift(masks: Masks, points: NDArray[np.float64] | None, frame: PhotoFrame, settings: Settings) -> list[Candidate]:
+def sift(
+    masks: MaskBatch, points: NDArray[np.float64] | None, frame: ImageFrame, settings: EverythingSettings
+) -> list[Candidate]:
     """Keep the masks that are good and stable enough, and not empty."""
     if not len(masks.logits):
         return []
@@ -228,17 +232,17 @@ def stability(logits: Float[Tensor, "n h w"], offset: float = 1.0) -> Float[Tens
     return small / large.clamp(min=1)
 
 
-def rather_something(
+def object_query_masks(
     class_logits: Float[Tensor, "q k1"],
     mask_logits: Float[Tensor, "q h w"],
     vectors: Float[Tensor, "q d"],
-    frame: PhotoFrame,
-) -> Masks:
+    frame: ImageFrame,
+) -> MaskBatch:
     """Take the object queries that are rather something than nothing; a mask is as good as it is sure of itself."""
     chosen = class_logits.softmax(dim=-1)[:, -1] < 0.5
     masks = mask_logits[chosen]
     sureness = [foreground_probability(mask) for mask in unpadded(masks, frame)]
-    return Masks(masks, torch.stack(sureness) if sureness else masks.new_zeros(0), vectors[chosen])
+    return MaskBatch(masks, torch.stack(sureness) if sureness else masks.new_zeros(0), vectors[chosen])
 
 
 # --- Where and how large ----------------------------------------------------------------------------------------------
@@ -259,7 +263,7 @@ def point_grid(per_side: int, hw: tuple[int, int]) -> NDArray[np.float64]:
     return points
 
 
-def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[int, Bounds]]:
+def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[int, PixelBox]]:
     """Return the crops of layers 1 to `layers`: 2 x 2, 4 x 4, ... of equal size, each with its layer.
 
     Neighbours of layer 1 share `overlap_ratio` of the photo's short side, those of the next layer half as much.
@@ -277,7 +281,7 @@ def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[t
     return boxes
 
 
-def is_cut_off(mask: NDArray[np.bool_], view: View, photo_hw: tuple[int, int]) -> bool:
+def is_cut_off(mask: NDArray[np.bool_], view: SearchView, image_hw: tuple[int, int]) -> bool:
     """Tell whether a mask of a crop goes up to a rim of the crop that is not the photo's own."""
     x0, y0, x1, y1 = view.crop_box
     sizes = zip(view.frame.output_hw, view.frame.input_hw, strict=True)
@@ -285,25 +289,25 @@ def is_cut_off(mask: NDArray[np.bool_], view: View, photo_hw: tuple[int, int]) -
     return bool(
         (x0 > 0 and mask[:, :rim_x].any())
         or (y0 > 0 and mask[:rim_y].any())
-        or (x1 < photo_hw[1] and mask[:, -rim_x:].any())
-        or (y1 < photo_hw[0] and mask[-rim_y:].any())
+        or (x1 < image_hw[1] and mask[:, -rim_x:].any())
+        or (y1 < image_hw[0] and mask[-rim_y:].any())
     )
 
 
-def unpadded(small: Float[Tensor, "n h4 w4"], frame: PhotoFrame) -> Float[Tensor, "n hs ws"]:
+def unpadded(small: Float[Tensor, "n h4 w4"], frame: ImageFrame) -> Float[Tensor, "n hs ws"]:
     """Cut the padding off."""
     height, width = (-(-side // STRIDE) for side in frame.input_hw)
     return small[:, :height, :width]
 
 
-def seen_small(masks: Sequence[PackedMask], frame: PhotoFrame) -> Float[Tensor, "n hs ws"]:
+def shrink_masks(masks: Sequence[PackedMask], frame: ImageFrame) -> Float[Tensor, "n hs ws"]:
     """Shrink masks of the photo to stride 4 without padding: positive where more than half of a pixel is inside."""
     hw = (-(-frame.input_hw[0] // STRIDE), -(-frame.input_hw[1] // STRIDE))
     small = [F.adaptive_avg_pool2d(torch.from_numpy(mask.decode())[None].float(), hw)[0] - 0.5 for mask in masks]
     return torch.stack(small) if small else torch.zeros(0, *hw)
 
 
-def cells(points: NDArray[np.float64], frame: PhotoFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def cells(points: NDArray[np.float64], frame: ImageFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return row and column of the low-resolution pixel that holds each position of the picture."""
     scale = np.array([frame.input_hw[1] / frame.output_hw[1], frame.input_hw[0] / frame.output_hw[0]]) / STRIDE
     columns, rows = np.floor(points * scale).astype(np.int64).T

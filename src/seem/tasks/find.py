@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, connected_components
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct
-from seem.tasks.regions import SPECK, islands
 
 SAME_OBJECT = 0.5  # IoU above which two masks are one object
 LIKELIER = 0.5  # score above which a phrase is likelier than everything else together
@@ -62,7 +62,10 @@ def divide(meant: Float[Tensor, "h w"]) -> list[Float[Tensor, "h w"]]:
     Specks are nobody's. Things of one kind that touch stay one: the parts of a close-up look much like several things.
     """
     inside = meant > 0
-    parts = [torch.from_numpy(part).to(meant.device) for part in islands(inside.cpu().numpy(), least=SPECK)]
+    parts = [
+        torch.from_numpy(part).to(meant.device)
+        for part in connected_components(inside.cpu().numpy(), least=MIN_OBJECT_COMPONENT_RATIO)
+    ]
     return [torch.where(part | ~inside, meant, -meant) for part in parts]  # what is nobody's says how edges run
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class QueryClassPairs:
     """The best pairs of query and class, before masks are known; one query may stand for several classes."""
 
     queries: Int[Tensor, " n"]
@@ -27,14 +27,16 @@ class Instances:
     masks: Bool[Tensor, "n H W"]
 
 
-def candidates(class_logits: Float[Tensor, "q k1"], is_thing: Bool[Tensor, " k"], top: int = 100) -> Candidates:
+def top_query_classes(
+    class_logits: Float[Tensor, "q k1"], is_thing: Bool[Tensor, " k"], top: int = 100
+) -> QueryClassPairs:
     """Take the `top` pairs of query and class by softmax score, then keep things (official order of the two)."""
     scores = class_logits.softmax(dim=-1)[:, :-1]
     num_classes = scores.shape[1]
     best = scores.flatten().topk(min(top, scores.numel()), sorted=True)
     classes = best.indices % num_classes
     keep = is_thing.to(classes.device)[classes]
-    return Candidates((best.indices // num_classes)[keep], best.values[keep], classes[keep])
+    return QueryClassPairs((best.indices // num_classes)[keep], best.values[keep], classes[keep])
 
 
 def top_instances(
@@ -47,7 +49,7 @@ def top_instances(
 
     Score = class score times mean foreground probability (official `instance_inference`).
     """
-    found = candidates(class_logits, is_thing, top)
+    found = top_query_classes(class_logits, is_thing, top)
     masks = mask_logits[found.queries] > 0
     quality = torch.stack([foreground_probability(mask_logits[q]) for q in found.queries.tolist()] or [torch.zeros(())])
     scores = found.scores * quality[: len(found.scores)]

@@ -14,17 +14,18 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import OUTLINED, compare, prompt_maps
+from seem.models.decoder.policy import RowKind
+from seem.models.mask_refiner import OUTLINE_LOGIT, prompt_maps
 from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter, unit
-from seem.models.structures import Answers, PhraseTokens, Question, VisualPrompts, VisualTokens
+from seem.models.segmenter import Segmenter, unit_vectors
+from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, VisualPrompts, VisualTokens
+from seem.models.text_embedding_head import text_similarity_maps
 from seem.tasks.reference import in_place_of_marks, place_of
 
 ALIKE = 0.95  # IoU above which two candidates are one
-SLACK = 0.1  # how far a mask may leave what bounds it, in roots of its area: 0.05 to 0.4 are as good (docs/nano.md)
+SLACK = 0.1  # how far a mask may leave what bounds it, in roots of its area: 0.05 to 0.4 are as good (docs/nano/)
 CORRECTED = 0.06  # how far around it a mark corrects an outline, in roots of the outline's area
 
 
@@ -49,7 +50,7 @@ class ObjectMasks:
     class_vectors: Float[Tensor, "b n d"]
 
 
-def choose(visual: Answers, tokens: VisualTokens) -> Chosen:
+def choose(visual: QueryOutputs, tokens: VisualTokens) -> Chosen:
     """Pick, among each object's own queries, the one whose mask embedding agrees most with the prompted pixels.
 
     The plain product with the mean mask feature under the positive pixels (official rule of SEEM v1).
@@ -57,19 +58,19 @@ def choose(visual: Answers, tokens: VisualTokens) -> Chosen:
     return best(visual, agreement(visual, tokens.positive_vectors))
 
 
-def agreement(visual: Answers, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
+def agreement(visual: QueryOutputs, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
     """Multiply the mask embeddings of each object's queries with the object's vector of mask features."""
     embeddings = torch.unflatten(visual.mask_embeddings, 1, (vectors.shape[1], -1))
     return torch.einsum("bnqc,bnc->bnq", embeddings, vectors)
 
 
-def likeness(visual: Answers, meant: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
+def likeness(visual: QueryOutputs, meant: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
     """Compare the class vectors of each object's queries with the object's vector in the text space, by cosine."""
-    vectors = torch.unflatten(unit(visual.class_vectors), 1, (meant.shape[1], -1))
-    return torch.einsum("bnqd,bnd->bnq", vectors, unit(meant).to(vectors.dtype))
+    vectors = torch.unflatten(unit_vectors(visual.class_vectors), 1, (meant.shape[1], -1))
+    return torch.einsum("bnqd,bnd->bnq", vectors, unit_vectors(meant).to(vectors.dtype))
 
 
-def best(visual: Answers, scores: Float[Tensor, "b n q"], top: int = 1) -> Chosen:
+def best(visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1) -> Chosen:
     """Take the `top` queries of every object by score, or as many as there are."""
     num_objects = scores.shape[1]
     top = min(top, scores.shape[2])
@@ -84,7 +85,7 @@ def best(visual: Answers, scores: Float[Tensor, "b n q"], top: int = 1) -> Chose
 
 def segment_objects(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     prompts: VisualPrompts,
     draws: Draws,
     phrases: PhraseTokens | None = None,
@@ -106,10 +107,10 @@ def segment_objects(
     """
     tokens = model.encode_prompts(prompts, image, draws)
     marked = prompts.inside.flatten(2).any(dim=-1)
-    if reference is not None and place_of(model) is Kind.VISUAL_TOKENS:
+    if reference is not None and place_of(model) is RowKind.VISUAL_TOKENS:
         tokens, reference = in_place_of_marks(tokens, reference), None
         marked = torch.ones_like(marked)
-    question = Question(
+    question = DecoderQuery(
         visual=tokens,
         phrases=phrases,
         reference=reference,
@@ -121,7 +122,7 @@ def segment_objects(
     answering = model.decoder.policy.visual
     assert answering is not None
     output = model.decode(image, question, frozenset({answering}), draws)
-    answers = output.visual if answering is Kind.VISUAL else output.object
+    answers = output.visual if answering is RowKind.VISUAL else output.object
     assert answers is not None
     spoken = has_words(phrases, audio, tokens)
     scores = agreement(answers, tokens.positive_vectors)
@@ -133,7 +134,7 @@ def segment_objects(
     coarse = dot(chosen.mask_embeddings, image.pixels.mask_features)
     if model.mask_refiner is None:
         return ObjectMasks(coarse, None, chosen.class_vectors)
-    alike = compare(image.meaning, meant) if image.meaning is not None and meant is not None else None
+    alike = text_similarity_maps(image.text_map, meant) if image.text_map is not None and meant is not None else None
     maps = prompt_maps(prompts, coarse, previous, alike)
     ambiguous = marks_alone(prompts, meant, previous, spoken)
     refined = model.mask_refiner(
@@ -172,14 +173,14 @@ def kept_near(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float
     near, meant = grown(bounds, bounds, SLACK, cell=4), F.max_pool2d(prompts.positive.float(), 4)
     unbounded = ((near == 0).all(dim=(-2, -1)) | (meant > near).any(dim=(-2, -1)))[..., None, None]
     allowed = F.interpolate(near, logits.shape[-2:]).bool() | unbounded
-    return torch.where(allowed, logits, logits.clamp(max=-OUTLINED))
+    return torch.where(allowed, logits, logits.clamp(max=-OUTLINE_LOGIT))
 
 
 def outlined(marks: VisualPrompts, outlines: Bool[Tensor, "b n h w"]) -> tuple[VisualPrompts, Bool[Tensor, "b n h w"]]:
     """Let outlines mark and bound their objects, but for where other marks correct them; also return what they mark.
 
     What is near a negative mark is no longer marked, and what is near a positive one may belong to the object
-    (`CORRECTED`). Without that, clicks beside an outline were mostly ignored (docs/nano.md).
+    (`CORRECTED`). Without that, clicks beside an outline were mostly ignored (docs/nano/).
     """
     if marks.bounds is None or not outlines.any():
         return marks, outlines

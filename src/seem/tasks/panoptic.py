@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-PHRASE_OVERLAP = 0.6  # share of its mask that a phrase has to keep: phrases overlap more than queries
+PHRASE_OVERLAP_THRESHOLD = 0.6  # share of its mask that a phrase has to keep: phrases overlap more than queries
 
 
 @dataclass(frozen=True, slots=True)
-class PanopticSegment:
+class PredictedSegment:
     """One region. `category` indexes the vocabulary, `query` is the first query that it came from."""
 
     id: int
@@ -28,15 +28,15 @@ class PanopticSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class PanopticMap:
+class PanopticPrediction:
     """Segment ids of every pixel, 0 = none, and what the segments are."""
 
     ids: Int[Tensor, "H W"]
-    segments: tuple[PanopticSegment, ...]
+    segments: tuple[PredictedSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Confident:
+class ConfidentQueries:
     """Queries that passed the threshold: their rows, best scores and categories."""
 
     queries: Int[Tensor, " m"]
@@ -44,7 +44,7 @@ class Confident:
     categories: Int[Tensor, " m"]
 
 
-def confident(class_logits: Float[Tensor, "q k1"], threshold: float) -> Confident:
+def select_confident(class_logits: Float[Tensor, "q k1"], threshold: float) -> ConfidentQueries:
     """Keep queries whose best class is not "no object" (the last) and scores above `threshold`.
 
     Known before any mask is computed: only survivors need one.
@@ -52,7 +52,7 @@ def confident(class_logits: Float[Tensor, "q k1"], threshold: float) -> Confiden
     scores, categories = class_logits.softmax(dim=-1).max(dim=-1)
     keep = (categories != class_logits.shape[-1] - 1) & (scores > threshold)
     queries = keep.nonzero()[:, 0]
-    return Confident(queries, scores[queries], categories[queries])
+    return ConfidentQueries(queries, scores[queries], categories[queries])
 
 
 def merge(
@@ -61,20 +61,20 @@ def merge(
     is_thing: Bool[Tensor, " k"],
     threshold: float = 0.8,
     overlap: float = 0.8,
-) -> PanopticMap:
+) -> PanopticPrediction:
     """Merge all queries into one map. `mask_logits` are at the answered size."""
-    sure = confident(class_logits, threshold)
+    sure = select_confident(class_logits, threshold)
     height, width = mask_logits.shape[-2:]
-    return merge_confident(sure, mask_logits[sure.queries], (height, width), is_thing, overlap)
+    return merge_masks(sure, mask_logits[sure.queries], (height, width), is_thing, overlap)
 
 
-def merge_confident(
-    sure: Confident,
+def merge_masks(
+    sure: ConfidentQueries,
     mask_logits: Iterable[Float[Tensor, "H W"]],
     output_hw: tuple[int, int],
     is_thing: Bool[Tensor, " k"],
     overlap: float = 0.8,
-) -> PanopticMap:
+) -> PanopticPrediction:
     """Merge the masks of confident queries, which may come one after the other: each is looked at once.
 
     A pixel goes to the query with the largest score times probability, if its own probability is at least a half. A
@@ -82,7 +82,7 @@ def merge_confident(
     """
     ids = torch.zeros(output_hw, dtype=torch.int32, device=sure.scores.device)
     owner, wholes = compete(sure.scores, mask_logits, output_hw)
-    segments: list[PanopticSegment] = []
+    segments: list[PredictedSegment] = []
     stuff: dict[int, int] = {}
     for index, whole in enumerate(wholes):
         owned = owner == index
@@ -97,10 +97,10 @@ def merge_confident(
             continue
         number = len(segments) + 1
         ids[mine] = number
-        segments.append(PanopticSegment(number, category, thing, float(sure.scores[index]), int(sure.queries[index])))
+        segments.append(PredictedSegment(number, category, thing, float(sure.scores[index]), int(sure.queries[index])))
         if not thing:
             stuff[category] = number
-    return PanopticMap(ids, tuple(segments))
+    return PanopticPrediction(ids, tuple(segments))
 
 
 def compete(

@@ -19,7 +19,7 @@ from seem.models.ops.masks import shrink_or_grow
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoFrame:
+class ImageFrame:
     """The three sizes of one photo, (height, width) each, and the version's rule for the first step back."""
 
     padded_hw: tuple[int, int]
@@ -29,15 +29,15 @@ class PhotoFrame:
     """How masks grow to the padded size: bilinear (SEEM), or antialiased bicubic (X-Decoder)."""
 
 
-def to_photo(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor, "n H W"]:
+def to_image_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Float[Tensor, "n H W"]:
     """Resize mask logits to the photo: bilinear to the padded size, crop, antialiased bicubic to the output.
 
     Official behaviour of every SEEM evaluation (`sem_seg_postprocess`).
     """
-    return to_output(to_input(logits, frame), frame)
+    return to_output_size(to_input_size(logits, frame), frame)
 
 
-def to_input(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor, "n hi wi"]:
+def to_input_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Float[Tensor, "n hi wi"]:
     """Resize mask logits to the padded size and cut off the padding."""
     height, width = frame.input_hw
     if not len(logits):
@@ -45,21 +45,21 @@ def to_input(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Float[Tensor,
     return shrink_or_grow(logits[None], frame.padded_hw, frame.resampling)[0, :, :height, :width]
 
 
-def to_output(logits: Float[Tensor, "n hi wi"], frame: PhotoFrame) -> Float[Tensor, "n H W"]:
+def to_output_size(logits: Float[Tensor, "n hi wi"], frame: ImageFrame) -> Float[Tensor, "n H W"]:
     """Resize unpadded mask logits to the photo."""
     if logits.shape[-2:] == frame.output_hw or not len(logits):
         return logits if len(logits) else logits.new_zeros(0, *frame.output_hw)
     return F.interpolate(logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
-def each_to_photo(logits: Float[Tensor, "n h w"], frame: PhotoFrame) -> Iterator[Float[Tensor, "H W"]]:
+def each_to_image_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Iterator[Float[Tensor, "H W"]]:
     """Resize one mask after the other: many masks of a large photo never exist together."""
-    return (to_photo(one[None], frame)[0] for one in logits)
+    return (to_image_size(one[None], frame)[0] for one in logits)
 
 
-def to_photo_masks(logits: Float[Tensor, "n h w"], frame: PhotoFrame, threshold: float = 0.0) -> Bool[Tensor, "n H W"]:
+def to_image_masks(logits: Float[Tensor, "n h w"], frame: ImageFrame, threshold: float = 0.0) -> Bool[Tensor, "n H W"]:
     """Resize and threshold, one mask at a time."""
     masks = torch.empty((len(logits), *frame.output_hw), dtype=torch.bool, device=logits.device)
-    for mask, resized in zip(masks, each_to_photo(logits, frame), strict=True):
+    for mask, resized in zip(masks, each_to_image_size(logits, frame), strict=True):
         torch.gt(resized, threshold, out=mask)
     return masks

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
-from seem.models.mask_refiner import shown
 from seem.models.segmenter import Segmenter
 from seem.models.structures import VisualPrompts
+from seem.models.text_embedding_head import pooled_text_vectors
 from seem.tasks.interactive import coarse_logits, distinct, segment_objects
 
 PER_SIDE = 7  # clicks along a side of the photo
@@ -35,7 +35,7 @@ class Proposals:
     quality: Float[Tensor, " n"]
 
 
-def propose(model: Segmenter, image: ImageMemory, input_hw: tuple[int, int], draws: Draws) -> Proposals:
+def propose(model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws) -> Proposals:
     """Click everywhere on the photo, which fills `input_hw` (upper left) of the padded frame; keep what differs."""
     height, width = (4 * side for side in image.pixels.mask_features.shape[-2:])
     logits, quality = [], []
@@ -61,7 +61,7 @@ def grid_clicks(input_hw: tuple[int, int], padded_hw: tuple[int, int], per_side:
     return marks
 
 
-def meant(image: ImageMemory, mask_logits: Float[Tensor, "n h w"]) -> Float[Tensor, "n d"]:
+def meant(image: ImageEncoding, mask_logits: Float[Tensor, "n h w"]) -> Float[Tensor, "n d"]:
     """Return what the places of masks (logits, padded frame, any stride) mean together, in the text space."""
-    assert image.meaning is not None
-    return shown(image.meaning, (mask_logits > 0).float()[None])[0].float()
+    assert image.text_map is not None
+    return pooled_text_vectors(image.text_map, (mask_logits > 0).float()[None])[0].float()

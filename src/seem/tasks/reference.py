@@ -14,22 +14,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import shown
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import VisualPrompts, VisualTokens
+from seem.models.text_embedding_head import pooled_text_vectors
 
-PLACES: dict[str, Kind] = {
-    "seem-v0": Kind.VISUAL_TOKENS,
-    "seem-demo": Kind.REFERENCE_TOKENS,
-    "nano": Kind.REFERENCE_TOKENS,
+PLACES: dict[str, RowKind] = {
+    "seem-v0": RowKind.VISUAL_TOKENS,
+    "seem-demo": RowKind.REFERENCE_TOKENS,
+    "nano": RowKind.REFERENCE_TOKENS,
 }
 """The rows that a reference becomes, by the name of the policy; a policy that is not here takes none."""
 
 
-def place_of(model: Segmenter) -> Kind | None:
+def place_of(model: Segmenter) -> RowKind | None:
     """Return the rows that a reference becomes; None for a model that takes none."""
     return PLACES.get(model.config.decoder.policy)
 
@@ -39,13 +39,13 @@ class Shown:
     """One region of another photo: its tokens, and what it means in the text space where a model has a map of that."""
 
     tokens: VisualTokens
-    meaning: Float[Tensor, " d"] | None
+    text_vector: Float[Tensor, " d"] | None
 
 
-def look_at(model: Segmenter, image: ImageMemory, region: Bool[Tensor, "1 1 h w"], draws: Draws) -> Shown:
+def look_at(model: Segmenter, image: ImageEncoding, region: Bool[Tensor, "1 1 h w"], draws: Draws) -> Shown:
     """Describe a region (padded network frame) of the photo in `image`."""
     tokens = model.encode_prompts(VisualPrompts(region, torch.zeros_like(region)), image, draws)
-    meaning = None if image.meaning is None else shown(image.meaning, region.float())[0, 0]
+    meaning = None if image.text_map is None else pooled_text_vectors(image.text_map, region.float())[0, 0]
     return Shown(tokens, meaning)
 
 
@@ -91,8 +91,8 @@ def with_meanings(
 ) -> Float[Tensor, "1 n d"] | None:
     """Add what was shown about each object to what was said, in the text space; None where neither was."""
     for row, reference in references.items():
-        if reference.meaning is not None:
-            empty = reference.meaning.new_zeros(1, num_objects, len(reference.meaning))
+        if reference.text_vector is not None:
+            empty = reference.text_vector.new_zeros(1, num_objects, len(reference.text_vector))
             mine = torch.tensor([row], device=empty.device)
-            vectors = (empty if vectors is None else vectors).index_add(1, mine, reference.meaning[None, None])
+            vectors = (empty if vectors is None else vectors).index_add(1, mine, reference.text_vector[None, None])
     return vectors

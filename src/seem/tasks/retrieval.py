@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
-from seem.models.structures import Question
+from seem.models.structures import DecoderQuery
 
-IMAGE = frozenset({Kind.IMAGE})
+IMAGE = frozenset({RowKind.IMAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class ImageVectors:
     mean: Float[Tensor, "b d"]
 
 
-def image_vectors(model: Segmenter, image: ImageMemory) -> ImageVectors:
+def image_vectors(model: Segmenter, image: ImageEncoding) -> ImageVectors:
     """Describe whole photos by vectors."""
-    output = model.decode(image, Question(), IMAGE, FairDraws())
+    output = model.decode(image, DecoderQuery(), IMAGE, FairDraws())
     assert output.image is not None
     assert image.summary is not None
     return ImageVectors(output.image.class_vectors[:, 0], image.summary)

@@ -2,7 +2,7 @@
 
 The network sees a photo at its own working size; what is 30 pixels wide there is told from its surroundings much better
 after a zoom. The first answer says where to look, and is the second's previous mask; inside the square the second one
-counts three quarters. Measured for nano (`docs/nano.md`, `MODEL_CARD.md`).
+counts three quarters. Measured for nano (`docs/nano/`, `MODEL_CARD.md`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Window:
         return inside and max(self.hw) * MARGIN <= max(other.hw) * LOOSEST
 
 
-def window_around(shown: Bool[np.ndarray, "h w"], photo_hw: tuple[int, int], margin: float = MARGIN) -> Window | None:
+def window_around(shown: Bool[np.ndarray, "h w"], image_hw: tuple[int, int], margin: float = MARGIN) -> Window | None:
     """Return the square to look at again, cut at the photo's border; None if nothing is to be gained.
 
     `shown` marks what it must show (mask and marks), at any resolution.
@@ -66,7 +66,7 @@ def window_around(shown: Bool[np.ndarray, "h w"], photo_hw: tuple[int, int], mar
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     if not rows.size:
         return None
-    height, width = photo_hw
+    height, width = image_hw
     down, across = height / shown.shape[0], width / shown.shape[1]
     top, bottom = rows[0] * down, (rows[-1] + 1) * down
     left, right = columns[0] * across, (columns[-1] + 1) * across

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.models.decoder.decoder import ImageMemory
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.structures import ImageBatch
 
 STRIDE = 4  # network pixels between two places, at the finest
@@ -35,7 +35,7 @@ GLIMPSES = 2  # further frames in which the object was seen well, to find it aga
 GLIMPSE_EVERY = 8  # frames between two glimpses
 VOTES = 8  # places that decide about one place
 SHARPNESS = 20.0  # of their votes: weights are the softmax of likeness times this
-FOREGROUND = 0.5
+FOREGROUND_THRESHOLD = 0.5
 LEAST_PLACES = 4  # of an object that is there, unless it was very small from the start
 UNBROKEN = 0.75  # of the usual likeness to the frames before; below, something else has come in its place
 ALIKE = 0.9  # of the usual likeness to its prompted self that a returning object needs
@@ -71,24 +71,24 @@ class Whitening:
 
 
 @dataclass(frozen=True, slots=True)
-class Describer:
+class FeatureDescriber:
     """Turns frames of one video into maps of features whose products are likenesses (cosines, -1 to 1)."""
 
     whitenings: tuple[Whitening, ...]
 
     @classmethod
-    def of(cls, image: ImageMemory, images: ImageBatch) -> Describer:
+    def of(cls, image: ImageEncoding, images: ImageBatch) -> FeatureDescriber:
         """Fit to the first prompted frame."""
         return cls(tuple(Whitening.of(maps) for maps in kinds_of_features(image, images)))
 
-    def describe(self, image: ImageMemory, images: ImageBatch) -> Float[Tensor, "d h w"]:
+    def describe(self, image: ImageEncoding, images: ImageBatch) -> Float[Tensor, "d h w"]:
         """Describe every place of a frame by all kinds of features, which count the same."""
         kinds = kinds_of_features(image, images)
         described = [whitening.apply(maps) for whitening, maps in zip(self.whitenings, kinds, strict=True)]
         return torch.cat([maps / len(described) ** 0.5 for maps in described])
 
 
-def kinds_of_features(image: ImageMemory, images: ImageBatch) -> tuple[Float[Tensor, "_c h w"], ...]:
+def kinds_of_features(image: ImageEncoding, images: ImageBatch) -> tuple[Float[Tensor, "_c h w"], ...]:
     """Return mask features, the finest level and the colours under each place, on one grid."""
     stride = grid_stride(images.padded_hw)
     hw = (images.padded_hw[0] // stride, images.padded_hw[1] // stride)
@@ -141,7 +141,7 @@ class Sight:
     @property
     def num_places(self) -> int:
         """Places that are the object's."""
-        return int((self.cover > FOREGROUND).sum())
+        return int((self.cover > FOREGROUND_THRESHOLD).sum())
 
     @classmethod
     def nothing(cls, features: Float[Tensor, "d h w"]) -> Sight:
@@ -175,7 +175,7 @@ class VideoMemory:
         Where it fills no place, those that it covers most count as filled.
         """
         peak = float(cover.max())
-        cover = cover / peak if 0 < peak <= FOREGROUND else cover
+        cover = cover / peak if 0 < peak <= FOREGROUND_THRESHOLD else cover
         self.recent.clear()
         self.glimpses.clear()
         self.recent.append((features, cover))
@@ -186,7 +186,7 @@ class VideoMemory:
     def follow(self, features: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
         """Find the object in the next frame and remember it: its cover (0-1), zeros where it is not to be seen."""
         sight = self._find(features)
-        if sight.num_places < min(LEAST_PLACES, max(1.0, FOREGROUND * self._size)):
+        if sight.num_places < min(LEAST_PLACES, max(1.0, FOREGROUND_THRESHOLD * self._size)):
             if self.recent:
                 self._glimpse(*self.recent[0])
             self.recent.clear()
@@ -201,7 +201,7 @@ class VideoMemory:
 
     def _glimpse(self, features: Float[Tensor, "d h w"], cover: Float[Tensor, "h w"]) -> None:
         """Remember what the object looks like now, if most of it is to be seen."""
-        if float(cover.sum()) > FOREGROUND * self._size:
+        if float(cover.sum()) > FOREGROUND_THRESHOLD * self._size:
             self.glimpses.append(Glimpse.of(features, cover))
             self.age = 0
 
@@ -275,7 +275,7 @@ def search(features: Float[Tensor, "d h w"], glimpses: Sequence[Glimpse]) -> Sig
 
 def surroundings(cover: Float[Tensor, "h w"]) -> tuple[slice, slice] | None:
     """Return rows and columns of an object and a margin around it; None where there is none."""
-    inside = cover > FOREGROUND
+    inside = cover > FOREGROUND_THRESHOLD
     if not bool(inside.any()):
         return None
     spans = []
@@ -330,11 +330,14 @@ def vote(compared: Sequence[Compared]) -> Float[Tensor, " p"]:
 
 def likeness_inside(found: Float[Tensor, " p"], compared: Sequence[Compared]) -> float:
     """Return how much the places of the object resemble, at best, places of the object in other frames; their mean."""
-    inside = found > FOREGROUND
+    inside = found > FOREGROUND_THRESHOLD
     if not bool(inside.any()):
         return 0.0
     best = torch.stack(
-        [alike[inside].masked_fill(covered[inside] <= FOREGROUND, -1).amax(dim=1) for alike, covered in compared]
+        [
+            alike[inside].masked_fill(covered[inside] <= FOREGROUND_THRESHOLD, -1).amax(dim=1)
+            for alike, covered in compared
+        ]
     )
     return float(best.amax(dim=0).mean())
 

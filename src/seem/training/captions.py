@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.training.criterion import in_full
 from seem.training.losses import (
     meaning_cross_entropy,
@@ -186,8 +186,8 @@ def noun_term(
 
 def retrieval_term(head: CaptionPrediction, captions: Captions) -> Float[Tensor, ""]:
     """Let photos and captions ask for each other, as wholes and by regions and words."""
-    regions = unit(in_full(head.regions[captions.there])).mean(dim=1)  # the mean of cosines is linear in them
-    words = unit(in_full(captions.tokens[captions.valid]))
+    regions = unit_vectors(in_full(head.regions[captions.there])).mean(dim=1)  # the mean of cosines is linear in them
+    words = unit_vectors(in_full(captions.tokens[captions.valid]))
     fine = word_pair_cross_entropy(captions.scale * regions @ words.T, captions.valid[captions.there])
     return photo_term(head.image, captions) + FINE_WEIGHT * fine
 

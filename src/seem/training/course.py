@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from seem.data.pack import PhotoBank
-from seem.data.transforms import Augmentation, Sample, TrainingSampler
+from seem.data.pack import ImageBank
+from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler
 from seem.errors import SeemError
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -41,7 +41,7 @@ class Asked:
     """
 
     batch: TrainingBatch | None
-    named: tuple[Sample, ...]
+    named: tuple[TrainingSample, ...]
     weight: int
     """How many photos of the first kind a step has that has any."""
     rng: np.random.Generator
@@ -56,7 +56,7 @@ class Course:
     everything; in the others there are the further ones alone.
     """
 
-    bank: PhotoBank
+    bank: ImageBank
     size: int
     batch: int
     seed: int
@@ -66,7 +66,7 @@ class Course:
     rest: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
 
-    def samples(self, number: int, count: int | None = None) -> list[Sample]:
+    def samples(self, number: int, count: int | None = None) -> list[TrainingSample]:
         """Draw the photos of a step of this process; every second one shows something of the one before."""
         rank, processes = world()
         sampler = TrainingSampler(
@@ -84,7 +84,7 @@ class Course:
         batch = make_batch(self.samples(number, count), network.config.image, self.objects, self.mix, rng)
         return Asked(batch, named, count, rng)
 
-    def named_samples(self, number: int, network: Segmenter, count: int) -> tuple[Sample, ...]:
+    def named_samples(self, number: int, network: Segmenter, count: int) -> tuple[TrainingSample, ...]:
         """Draw the photos of a step that are asked for names alone, seen about as large as at inference."""
         rank, processes = world()
         share = self.size / network.config.image.long_side
@@ -100,11 +100,11 @@ class Course:
         """Name the photos of a step."""
         full = () if number % self.rest else self.samples(number)
         samples = (*full, *self.named_samples(number, network, self.batch))
-        named = dict.fromkeys(f"{sample.set_name} {sample.photo_id}" for sample in samples)
+        named = dict.fromkeys(f"{sample.set_name} {sample.image_id}" for sample in samples)
         return f"photos {', '.join(named)}"
 
 
-def with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None = None) -> Sample:
+def with_objects(sampler: TrainingSampler, index: int, partner_of: TrainingSample | None = None) -> TrainingSample:
     """Return sample `index`, or the next of its own sequence that shows an object.
 
     With `partner_of` it is a photo of a class which that one shows, so that one can be the other's reference.
@@ -120,9 +120,9 @@ def with_objects(sampler: TrainingSampler, index: int, partner_of: Sample | None
     )
 
 
-def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[Sample]:
+def draw_pairs(sampler: TrainingSampler, first: int, count: int) -> list[TrainingSample]:
     """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
-    samples: list[Sample] = []
+    samples: list[TrainingSample] = []
     for i in range(count):
         samples.append(with_objects(sampler, first + i, samples[-1] if i % 2 else None))
     return samples
@@ -138,7 +138,7 @@ def loss_for(
 
     `count_of` turns the number of objects in a process's batch into what their masks' losses are divided by.
     """
-    if network.mask_refiner is not None and network.meaning is not None:
+    if network.mask_refiner is not None and network.text_embedding_head is not None:
         book = PhraseBook(tokenizer)
         wanted = Objective()
 

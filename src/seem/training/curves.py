@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.training.engine import LOG_FILE
 
 RESULTS_FILE = "results.csv"
@@ -30,7 +30,7 @@ class Results:
         self.rows = [row for row in self.rows if row["step"] != step]
         self.rows.append({"step": step, **{name: round(value, 4) for name, value in scores.items()}})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with written_aside(self.file) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        with atomic_write(self.file) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(self.rows)

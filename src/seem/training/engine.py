@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from seem.checkpoints.safe import settle
+from seem.checkpoints.safe import flush_to_disk
 from seem.errors import SeemError
 from seem.training.muon import Muon
 
@@ -63,7 +63,7 @@ class TrainConfig:
     """Factors of the learning rate by the beginning of parameter names; the longest that fits counts."""
     betas: tuple[float, float] = (0.9, 0.98)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Muon teaches nano more per step from given weights (docs/nano.md); from nothing it was not measured."""
+    """Muon teaches nano more per step from given weights (docs/nano/); from nothing it was not measured."""
     validate_every: int = 0
     """Steps between two validations; 0 = none."""
     patience: int = 0
@@ -455,7 +455,7 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
     aside = file.with_suffix(".part")
     try:
         torch.save(dict(state), aside)
-        settle(aside)
+        flush_to_disk(aside)
         aside.replace(file)
     except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
         with suppress(OSError):

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seem.data.pack import BankedObject, BankedPhoto, PhotoBank
-from seem.data.transforms import Sample
-from seem.models.mask_refiner import shown
-from seem.models.segmenter import Segmenter, unit
+from seem.data.pack import BankedImage, BankedObject, ImageBank
+from seem.data.transforms import TrainingSample
+from seem.models.segmenter import Segmenter, unit_vectors
+from seem.models.text_embedding_head import pooled_text_vectors
 from seem.training.targets import PhraseBook
 
 
@@ -33,17 +33,17 @@ class ImageNetClasses:
     @torch.no_grad()
     def encode(cls, model: Segmenter, book: PhraseBook, names: Sequence[str]) -> ImageNetClasses:
         """Encode class names with a model's text tower, which must not change afterwards."""
-        vectors = unit(book.encode(model, names).phrases.float())
+        vectors = unit_vectors(book.encode(model, names).phrases.float())
         return cls({name: row for row, name in enumerate(names)}, vectors)
 
 
-def with_names(bank: PhotoBank, names: Mapping[tuple[str, int], str]) -> PhotoBank:
+def with_names(bank: ImageBank, names: Mapping[tuple[str, int], str]) -> ImageBank:
     """Return a bank whose objects have a further phrase; `names` are by set and annotation id."""
-    photos = [named_photo(photo, names) for photo in bank.photos]
-    return PhotoBank(photos, bank.weights, bank.fingerprint)
+    photos = [named_photo(photo, names) for photo in bank.images]
+    return ImageBank(photos, bank.weights, bank.fingerprint)
 
 
-def named_photo(photo: BankedPhoto, names: Mapping[tuple[str, int], str]) -> BankedPhoto:
+def named_photo(photo: BankedImage, names: Mapping[tuple[str, int], str]) -> BankedImage:
     """Give the objects of a photo their further phrases."""
     keys = [(photo.record.set_name, entry.record.id) for entry in photo.objects]
     if not any(key in names for key in keys):
@@ -62,7 +62,7 @@ def named_object(entry: BankedObject, name: str | None) -> BankedObject:
 def imagenet_terms(
     model: Segmenter,
     text_map: Float[Tensor, "b d h4 w4"],
-    samples: Sequence[Sample],
+    samples: Sequence[TrainingSample],
     classes: ImageNetClasses,
 ) -> Tensor:
     """Return the loss of the class of every object that a phrase names by one: of its mean embedding, and of its cells.
@@ -100,7 +100,7 @@ def object_losses(
     """Return the loss of the class of each mask: its mean embedding's and the mean of its cells'."""
     with torch.autocast(photo.device.type, enabled=False):
         photo = photo.float()
-        whole = model.class_logits(unit(shown(photo[None], masks[None])), classes.vectors)[0]
+        whole = model.class_logits(unit_vectors(pooled_text_vectors(photo[None], masks[None])), classes.vectors)[0]
         cells = model.class_logits(photo.flatten(1).T[None], classes.vectors)[0]
         shares = F.adaptive_avg_pool2d(masks[None], (photo.shape[-2], photo.shape[-1]))[0].flatten(1)
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-6)

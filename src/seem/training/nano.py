@@ -15,22 +15,23 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from seem.data.transforms import Sample
-from seem.models.decoder.decoder import ImageMemory
-from seem.models.decoder.policy import Kind
-from seem.models.mask_refiner import RefinedMasks, compare, fit, prompt_maps, shown, so_far
-from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter, unit
+from seem.data.transforms import TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
+from seem.models.decoder.policy import RowKind
+from seem.models.mask_refiner import RefinedMasks, outline_logits, prompt_maps
+from seem.models.ops.masks import dot, resize
+from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
-    Answers,
     DecoderOutput,
+    DecoderQuery,
     PhraseTokens,
     PixelFeatures,
-    Question,
+    QueryOutputs,
     TextFeatures,
     VisualPrompts,
     VisualTokens,
 )
+from seem.models.text_embedding_head import pooled_text_vectors, text_similarity_maps
 from seem.simulation.next_click import ritm_click
 from seem.training.candidates import ambiguous_requests, candidate_terms
 from seem.training.imagenet import ImageNetClasses, imagenet_terms
@@ -39,8 +40,8 @@ from seem.training.matcher import match_objects
 from seem.training.targets import PhraseBook, TrainingBatch, normalised, phrase_rows, shrink
 
 BACKGROUND = "background"
-VISUAL = frozenset({Kind.VISUAL})
-EVERYTHING = frozenset({Kind.VISUAL, Kind.OBJECT})
+VISUAL = frozenset({RowKind.VISUAL})
+EVERYTHING = frozenset({RowKind.VISUAL, RowKind.OBJECT})
 IMPOSSIBLE = -1e4  # logit of a name that may not be said
 
 
@@ -107,7 +108,7 @@ def step_loss(
     """Ask everything about one batch and price the answers."""
     image = model.encode_image(batch.images)
     text, rows = encode_texts(model, batch, book, objective, rng)
-    names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)].float()))
+    names = Names({name: i for i, name in enumerate(rows.names)}, unit_vectors(text.phrases[: len(rows.names)].float()))
     meant = gather_meant(model, image, batch, text, rows)
     first = EVERYTHING if objective.objects or objective.object_names else VISUAL
     num_rounds = 1 + int(rng.choice(len(objective.rounds), p=objective.rounds))
@@ -141,8 +142,8 @@ def step_loss(
             previous = answered.logits.detach().float()
             add_clicks(previous, batch, positive, negative)
     terms = [torch.stack(t).mean() for t in (refined_loss, coarse_loss, quality_loss, names_loss)]
-    assert image.meaning is not None
-    terms.append(meaning_terms(model, image.meaning, batch.samples, names))
+    assert image.text_map is not None
+    terms.append(meaning_terms(model, image.text_map, batch.samples, names))
     weights = (objective.refined, objective.coarse, objective.quality, objective.names, objective.meaning)
     weighted = [weight * term for weight, term in zip(weights, terms, strict=True)]
     total = torch.stack(weighted).sum() + object_loss + candidate_loss
@@ -151,12 +152,12 @@ def step_loss(
 
 
 def gather_meant(
-    model: Segmenter, image: ImageMemory, batch: TrainingBatch, text: TextFeatures, rows: TextRows
+    model: Segmenter, image: ImageEncoding, batch: TrainingBatch, text: TextFeatures, rows: TextRows
 ) -> Meant:
     """Lay out phrases, and regions of the partner photos, as rows of their objects and as one vector an object."""
     texts = batch.texts()
-    assert image.meaning is not None
-    vectors = unit(text.phrases)
+    assert image.text_map is not None
+    vectors = unit_vectors(text.phrases)
     silent = vectors.new_zeros(vectors.shape[1])
     said = torch.stack([
         torch.stack([vectors[rows.rows[text]] if text else silent for text in photo]) for photo in texts
@@ -170,7 +171,7 @@ def gather_meant(
     theirs = PixelFeatures(pixels.mask_features[partners], tuple(level[partners] for level in pixels.levels))
     regions = VisualPrompts(batch.reference, torch.zeros_like(batch.reference))
     tokens = model.encode_prompts(regions, replace(image, pixels=theirs))
-    return Meant(phrases, tokens, said + shown(image.meaning[partners], batch.reference.float()))
+    return Meant(phrases, tokens, said + pooled_text_vectors(image.text_map[partners], batch.reference.float()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def encode_texts(
     return book.encode(model, texts), TextRows(names, {text: i for i, text in enumerate(texts)})
 
 
-def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random.Generator) -> tuple[str, ...]:
+def choose_names(samples: Sequence[TrainingSample], objective: Objective, rng: np.random.Generator) -> tuple[str, ...]:
     """Return the class names of a step: all that are present, some that are not, and the background last."""
     present = {name for sample in samples for name in sample.names if name}
     candidates = sorted({name for sample in samples for name in sample.complete_names} - present)
@@ -200,14 +201,18 @@ def choose_names(samples: Sequence[Sample], objective: Objective, rng: np.random
 
 
 def naming_loss(
-    model: Segmenter, samples: Sequence[Sample], book: PhraseBook, objective: Objective, rng: np.random.Generator
+    model: Segmenter,
+    samples: Sequence[TrainingSample],
+    book: PhraseBook,
+    objective: Objective,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Ask photos for nothing but names, of places and of objects: only the backbone and the map of meaning run."""
-    assert model.meaning is not None
+    assert model.text_embedding_head is not None
     device = model.decoder.query_features.device
-    meaning = model.meaning(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps)
+    meaning = model.text_embedding_head(model.backbone(normalised(samples, model.config.image).to(device).pixels).maps)
     said = choose_names(samples, objective, rng)
-    vectors = unit(book.encode(model, said).phrases.float())
+    vectors = unit_vectors(book.encode(model, said).phrases.float())
     names = Names({name: i for i, name in enumerate(said)}, vectors)
     return named_terms(model, meaning, samples, names, objective)
 
@@ -215,7 +220,7 @@ def naming_loss(
 def named_terms(
     model: Segmenter,
     meaning: Float[Tensor, "b d h4 w4"],
-    samples: Sequence[Sample],
+    samples: Sequence[TrainingSample],
     names: Names,
     objective: Objective,
 ) -> Tensor:
@@ -238,40 +243,40 @@ def spoken_loss(
     objects whose phrase is a class of ImageNet say it among all of these.
     """
     image = model.encode_image(batch.images)
-    assert image.meaning is not None
+    assert image.text_map is not None
     text, rows = encode_texts(model, batch, book, objective, rng)
-    names = Names({name: i for i, name in enumerate(rows.names)}, unit(text.phrases[: len(rows.names)].float()))
+    names = Names({name: i for i, name in enumerate(rows.names)}, unit_vectors(text.phrases[: len(rows.names)].float()))
     meant = gather_meant(model, image, batch, text, rows)
     prompts = VisualPrompts(batch.positive, batch.negative, batch.bounds)
     _, refined, coarse = answer(model, image, prompts, meant, begun(batch), VISUAL)
     mask, _, quality = refined_terms(refined, batch)
     masks = objective.refined * mask + objective.coarse * coarse_terms(coarse, batch) + objective.quality * quality
-    total = objective.spoken * masks + named_terms(model, image.meaning, batch.samples, names, objective)
+    total = objective.spoken * masks + named_terms(model, image.text_map, batch.samples, names, objective)
     if classes is not None:
-        total = total + objective.imagenet * imagenet_terms(model, image.meaning, batch.samples, classes)
+        total = total + objective.imagenet * imagenet_terms(model, image.text_map, batch.samples, classes)
     return total
 
 
 def answer(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     prompts: VisualPrompts,
     meant: Meant,
     previous: Float[Tensor, "b n h2 w2"] | None,
-    asked: frozenset[Kind],
+    asked: frozenset[RowKind],
     with_candidates: bool = False,
 ) -> tuple[DecoderOutput, RefinedMasks, Float[Tensor, "b n h w"]]:
     """Run one round: decoder, coarse mask, dense prompt head. `previous` is the final mask of the round before."""
     tokens = model.encode_prompts(prompts, image)
     num_objects = prompts.positive.shape[1]
-    question = Question(visual=tokens, phrases=meant.phrases, reference=meant.reference, num_objects=num_objects)
+    question = DecoderQuery(visual=tokens, phrases=meant.phrases, reference=meant.reference, num_objects=num_objects)
     output = model.decode(image, question, asked)
     assert output.visual is not None
     assert model.mask_refiner is not None
-    assert image.meaning is not None
+    assert image.text_map is not None
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
-    before = None if previous is None else fit(previous, (coarse.shape[-2], coarse.shape[-1]))
-    maps = prompt_maps(prompts, coarse, before, compare(image.meaning, meant.vectors))
+    before = None if previous is None else resize(previous, (coarse.shape[-2], coarse.shape[-1]))
+    maps = prompt_maps(prompts, coarse, before, text_similarity_maps(image.text_map, meant.vectors))
     refined = model.mask_refiner(
         image.pixels.mask_features, maps, output.visual.class_vectors, with_candidates=with_candidates
     )
@@ -282,7 +287,7 @@ def begun(batch: TrainingBatch) -> Float[Tensor, "b n h4 w4"] | None:
     """Return the masks so far of a first round: the areas of outlines, nothing (0) for other requests."""
     outlines = batch.outlines
     drawn = outlines.flatten(2).any(dim=-1)[..., None, None]
-    return torch.where(drawn, so_far(outlines), 0) if drawn.any() else None
+    return torch.where(drawn, outline_logits(outlines), 0) if drawn.any() else None
 
 
 def asked_about(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
@@ -331,7 +336,7 @@ def coarse_terms(coarse: Float[Tensor, "b n h w"], batch: TrainingBatch) -> Tens
     return mask_terms(*judged(coarse, batch, 4))
 
 
-def name_terms(model: Segmenter, answers: Answers, batch: TrainingBatch, names: Names) -> Tensor:
+def name_terms(model: Segmenter, answers: QueryOutputs, batch: TrainingBatch, names: Names) -> Tensor:
     """Ask the query of every visual prompt without text for the object's class name."""
     rows, targets, allowed = [], [], []
     for b, (photo, sample) in enumerate(zip(batch.requests, batch.samples, strict=True)):
@@ -357,7 +362,7 @@ def name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: Names)
 
 
 def meaning_terms(
-    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: Names
+    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: Names
 ) -> Tensor:
     """Ask every place of the photos that are annotated completely for its name.
 
@@ -379,7 +384,7 @@ def meaning_terms(
 
 
 def thing_terms(
-    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[Sample], names: Names
+    model: Segmenter, meaning: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: Names
 ) -> Tensor:
     """Ask what the places of every object mean together for its name, each class of a photo once."""
     device = meaning.device
@@ -388,7 +393,7 @@ def thing_terms(
         rows = {name: i for i, name in enumerate(sample.names) if name in sample.complete_names}
         if rows:
             masks = torch.from_numpy(sample.masks[list(rows.values())]).to(device)
-            vectors = unit(shown(meaning[b : b + 1], masks[None].float()))
+            vectors = unit_vectors(pooled_text_vectors(meaning[b : b + 1], masks[None].float()))
             known = known_names(sample.complete_names, names)
             known[-1] = False
             logits = name_logits(model, vectors, names)[0].masked_fill(~known.to(device), IMPOSSIBLE)
@@ -396,7 +401,7 @@ def thing_terms(
     return torch.stack(losses).mean() if losses else torch.zeros((), device=device)
 
 
-def place_names(sample: Sample, names: Names, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
+def place_names(sample: TrainingSample, names: Names, stride: int) -> tuple[Int[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Return the name at the middle of every cell (-1 = unknown), and how much the cell counts (1 in all, or 0)."""
     middle = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     labels = np.full(sample.ignore.shape, len(names.index) - 1)
@@ -420,7 +425,7 @@ def known_names(allowed: Sequence[str] | set[str] | frozenset[str], names: Names
 
 def object_terms(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     output: DecoderOutput,
     batch: TrainingBatch,
     names: Names,

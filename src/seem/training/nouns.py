@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from seem.data.classes import LISTS, class_list
+from seem.data.classes import CLASS_LISTS, class_list
 from seem.training.vocabulary import EVERYDAY_NOUNS
 
 FURTHER_NOUNS = """
@@ -75,6 +75,6 @@ def meaning(text: str) -> str:
 def known() -> frozenset[str]:
     """All nouns that are looked for, by their meanings."""
     names = {*EVERYDAY_NOUNS.split(), *FURTHER_NOUNS.split()}
-    for category in (category for which in LISTS for category in class_list(which)):
+    for category in (category for which in CLASS_LISTS for category in class_list(which)):
         names |= {category.text, *category.name.split(", ")}  # ADE20K's names list synonyms
     return frozenset(map(meaning, names)) - frozenset(map(meaning, SELDOM_NOUNS.split()))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seem.deprecation import warn_renamed
+
 PARTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("backbone.",),
     "pixel-decoder": ("pixel_decoder.",),
@@ -14,24 +16,36 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "prompts": ("prompt_encoder.",),
     "decoder": ("decoder.", "image_projection"),
     "refiner": ("mask_refiner.",),
-    "meaning": ("meaning.",),
+    "text-map": ("text_embedding_head.",),
 }
-"""How the parameters of each part begin. The published models have neither refiner nor meaning."""
+"""Prefixes of the parameter names of each part. The published models have neither refiner nor text map."""
+
+EARLIER_NAMES: Mapping[str, str] = {"meaning": "text-map"}
+"""Names of parts that changed; the old ones work for one version, with a warning."""
 
 
 def check_parts(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names, each once; `ValueError` for one that is no part."""
-    asked = tuple(dict.fromkeys(names))
+    asked = tuple(dict.fromkeys(current_name(name) for name in names))
     for name in asked:
         if name not in PARTS:
             raise ValueError(f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}.")
     return asked
 
 
+def current_name(name: str) -> str:
+    """Return today's name of a part; an earlier one warns."""
+    if name not in EARLIER_NAMES:
+        return name
+    warn_renamed(f"The part {name!r}", repr(EARLIER_NAMES[name]))
+    return EARLIER_NAMES[name]
+
+
 def rates_of(asked: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     """Turn factors of the learning rate by part into factors by the beginning of parameter names."""
-    check_parts(asked)
-    return tuple((start, factor) for name, factor in asked.items() for start in PARTS[name])
+    factors = {current_name(name): factor for name, factor in asked.items()}
+    check_parts(factors)
+    return tuple((start, factor) for name, factor in factors.items() for start in PARTS[name])
 
 
 def freeze(model: nn.Module, names: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from seem.checkpoints.safe import written_aside
+from seem.checkpoints.safe import atomic_write
 from seem.training.curves import read_log, read_results
 from seem.training.validation import Case
 
@@ -118,7 +118,7 @@ def draw_worst(path: Path, cases: Sequence[Case]) -> None:
 
 def draw_case(case: Case) -> Image.Image:
     """Draw one case with a line of text above."""
-    pixels = case.dataset.image(case.photo)
+    pixels = case.dataset.pixels(case.photo)
     scale = CELL / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     picture = Image.new("RGB", (2 * CELL, size[1] + HEAD), BACK)
@@ -139,5 +139,5 @@ def tinted(
 
 def write_png(path: Path, picture: Image.Image) -> None:
     """Write a picture aside, then rename it."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         picture.save(aside, format="PNG")

@@ -20,18 +20,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.data.transforms import Sample
-from seem.models.decoder.decoder import ImageMemory
+from seem.data.transforms import TrainingSample
+from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import RandomDraws
-from seem.models.decoder.policy import Kind
+from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
-from seem.models.segmenter import Segmenter, unit
+from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.structures import (
-    Answers,
-    CaptionSoFar,
+    CaptionPrefix,
     DecoderOutput,
+    DecoderQuery,
     PhraseTokens,
-    Question,
+    QueryOutputs,
     TextFeatures,
     VisualPrompts,
 )
@@ -58,7 +58,7 @@ from seem.training.targets import PhraseBook, TrainingBatch, every
 
 BACKGROUND = "background"
 MAX_NAMES = 256  # class names compared in one step
-WHOLE_PHOTO = frozenset({Kind.CAPTION, Kind.IMAGE})  # who answers for captions and retrieval
+WHOLE_PHOTO = frozenset({RowKind.CAPTION, RowKind.IMAGE})  # who answers for captions and retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,12 @@ def published_loss(
     told = told_about(batch.samples, rng) if asked >= WHOLE_PHOTO else ()
     if not any(told) and asked != WHOLE_PHOTO:
         asked, told = asked - WHOLE_PHOTO, ()
-    nouns = [nouns_of(text) for text in told] if Kind.OBJECT in asked else []
+    nouns = [nouns_of(text) for text in told] if RowKind.OBJECT in asked else []
     texts = [speech.named(name, rng) for name in names] + [text for photo in said for text in photo.texts]
     texts += [speech.named(noun, rng) for photo in nouns for noun in photo]
     encoded = speech.encode(model, [*texts, *told])
-    classes = unit(encoded.phrases[: len(names)].float())
-    spoken = PhraseTokens(*phrase_tokens(encoded, said, len(names))) if Kind.PHRASE in asked else None
+    classes = unit_vectors(encoded.phrases[: len(names)].float())
+    spoken = PhraseTokens(*phrase_tokens(encoded, said, len(names))) if RowKind.PHRASE in asked else None
     targets = [
         truth_about(batch, b, names, said[b], encoded, offset, asked)
         for b, offset in enumerate(offsets(said, len(names)))
@@ -159,12 +159,14 @@ def published_loss(
         meant = [*names, *(text for photo in said for text in photo.meanings)]
         captions = replace(captions, nouns=nouns_among(encoded, meant, nouns, told, targets))
 
-    prompts, previous = play(model, image, batch, objective, rng, generator) if Kind.VISUAL in asked else (None, None)
+    prompts, previous = (
+        play(model, image, batch, objective, rng, generator) if RowKind.VISUAL in asked else (None, None)
+    )
     tokens = None if prompts is None else model.encode_prompts(prompts, image, RandomDraws(generator))
-    question = Question(
+    question = DecoderQuery(
         visual=tokens,
         phrases=spoken,
-        caption=None if captions is None else CaptionSoFar(captions.tokens),
+        caption=None if captions is None else CaptionPrefix(captions.tokens),
         previous=previous if objective.memory else None,
         num_objects=batch.truth.shape[1] if tokens is not None else 0,
     )
@@ -189,15 +191,15 @@ def published_loss(
     return total, {**sums, "total": float(total.detach())}
 
 
-def asked_kinds(model: Segmenter, objective: PublishedObjective) -> frozenset[Kind]:
+def asked_kinds(model: Segmenter, objective: PublishedObjective) -> frozenset[RowKind]:
     """Return the query groups that a step asks; `ValueError` for a version that has none of its own for prompts."""
     policy = model.decoder.policy
-    if policy.visual is Kind.OBJECT:
+    if policy.visual is RowKind.OBJECT:
         raise ValueError(f"{model.config.name} is v0's weights under another policy; train seem-...-v0 instead.")
     wanted = {
-        Kind.OBJECT: objective.objects,
-        Kind.PHRASE: objective.phrases,
-        Kind.VISUAL: objective.visual,
+        RowKind.OBJECT: objective.objects,
+        RowKind.PHRASE: objective.phrases,
+        RowKind.VISUAL: objective.visual,
         **dict.fromkeys(WHOLE_PHOTO, objective.captions),
     }
     asked = frozenset(kind for kind, on in wanted.items() if on and policy.group(kind) is not None)
@@ -208,16 +210,16 @@ def asked_kinds(model: Segmenter, objective: PublishedObjective) -> frozenset[Ki
     return asked
 
 
-def charged_kinds(model: Segmenter, asked: frozenset[Kind], head: int) -> frozenset[Kind]:
+def charged_kinds(model: Segmenter, asked: frozenset[RowKind], head: int) -> frozenset[RowKind]:
     """Return the query groups whose masks one head is charged for (0 = the final one).
 
     X-Decoder is charged for phrases at its top heads alone, SEEM at all.
     """
-    silent = {Kind.PHRASE} if model.decoder.captions is not None and head >= TOP_HEADS else set()
+    silent = {RowKind.PHRASE} if model.decoder.captions is not None and head >= TOP_HEADS else set()
     return asked - WHOLE_PHOTO - silent
 
 
-def names_of_batch(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
+def names_of_batch(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
     """List the class names of a step: all that the photos are annotated for, what is there first, background last."""
     present = sorted({name for sample in samples for name in sample.names if name in sample.complete_names})
     others = sorted({name for sample in samples for name in sample.complete_names} - set(present))
@@ -227,7 +229,7 @@ def names_of_batch(samples: Sequence[Sample], rng: np.random.Generator) -> tuple
     return (*present, *others, BACKGROUND)
 
 
-def phrases_of(sample: Sample, objective: PublishedObjective, speech: Speech, rng: np.random.Generator) -> Said:
+def phrases_of(sample: TrainingSample, objective: PublishedObjective, speech: Speech, rng: np.random.Generator) -> Said:
     """Choose up to four phrases of a photo: expressions where it has them, else names of its classes."""
     rows = [i for i, phrases in enumerate(sample.phrases) if phrases]
     if rows:
@@ -241,7 +243,7 @@ def phrases_of(sample: Sample, objective: PublishedObjective, speech: Speech, rn
     return Said(tuple(speech.named(name, rng) for name in names), tuple(names), masks, objective.name_weight)
 
 
-def told_about(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str, ...]:
+def told_about(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
     """Choose one caption of every photo; empty where it has none."""
     return tuple(
         sample.captions[int(rng.integers(len(sample.captions)))] if sample.captions else "" for sample in samples
@@ -249,7 +251,7 @@ def told_about(samples: Sequence[Sample], rng: np.random.Generator) -> tuple[str
 
 
 def captions_of(
-    model: Segmenter, image: ImageMemory, encoded: TextFeatures, told: Sequence[str], speech: Speech
+    model: Segmenter, image: ImageEncoding, encoded: TextFeatures, told: Sequence[str], speech: Speech
 ) -> Captions:
     """Lay out the captions, the last of the encoded texts, one a photo."""
     ids, valid = (each.to(encoded.tokens.device) for each in speech.book(told))
@@ -309,7 +311,7 @@ def phrase_tokens(encoded: TextFeatures, said: Sequence[Said], first: int) -> tu
 @torch.no_grad()
 def play(
     model: Segmenter,
-    image: ImageMemory,
+    image: ImageEncoding,
     batch: TrainingBatch,
     objective: PublishedObjective,
     rng: np.random.Generator,
@@ -322,8 +324,8 @@ def play(
     for _ in range(int(rng.integers(0, objective.rounds + 1))):
         tokens = model.encode_prompts(VisualPrompts(positive, negative), image, RandomDraws(generator))
         memory = previous if objective.memory else None
-        question = Question(visual=tokens, previous=memory, num_objects=positive.shape[1])
-        output = model.decode(image, question, frozenset({Kind.VISUAL}), RandomDraws(generator))
+        question = DecoderQuery(visual=tokens, previous=memory, num_objects=positive.shape[1])
+        output = model.decode(image, question, frozenset({RowKind.VISUAL}), RandomDraws(generator))
         assert output.visual is not None
         previous = best_masks(output.visual, image, tokens.positive_vectors)
         for b in range(len(positive)):
@@ -336,7 +338,9 @@ def play(
     return VisualPrompts(positive, negative), previous
 
 
-def best_masks(answers: Answers, image: ImageMemory, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n h w"]:
+def best_masks(
+    answers: QueryOutputs, image: ImageEncoding, vectors: Float[Tensor, "b n c"]
+) -> Float[Tensor, "b n h w"]:
     """Return, for every object, the mask of that of its queries that fits its prompt best."""
     batch, count = vectors.shape[:2]
     own = answers.mask_embeddings.view(batch, count, -1, answers.mask_embeddings.shape[-1])
@@ -348,23 +352,23 @@ def best_masks(answers: Answers, image: ImageMemory, vectors: Float[Tensor, "b n
 def prediction(
     model: Segmenter,
     output: DecoderOutput,
-    image: ImageMemory,
+    image: ImageEncoding,
     classes: Float[Tensor, "k d"],
     vectors: Float[Tensor, "b n c"] | None,
-    kinds: frozenset[Kind],
+    kinds: frozenset[RowKind],
 ) -> Prediction:
     """Read what one prediction head says of masks."""
     features = image.pixels.mask_features
 
-    def masks(answers: Answers) -> Tensor:
+    def masks(answers: QueryOutputs) -> Tensor:
         return dot(answers.mask_embeddings, features).float()
 
     objects = phrases = visual = None
-    if output.object is not None and Kind.OBJECT in kinds:
+    if output.object is not None and RowKind.OBJECT in kinds:
         with torch.autocast(classes.device.type, enabled=False):
             logits = model.class_logits(output.object.class_vectors.float(), classes)
         objects = ObjectPrediction(logits, masks(output.object))
-    if output.phrase is not None and Kind.PHRASE in kinds:
+    if output.phrase is not None and RowKind.PHRASE in kinds:
         scale = model.text.logit_scale.exp().clamp(max=100)
         phrases = PhrasePrediction(output.phrase.class_vectors, masks(output.phrase), scale)
     if output.visual is not None:
@@ -388,7 +392,7 @@ def truth_about(
     said: Said,
     encoded: TextFeatures,
     offset: int,
-    asked: frozenset[Kind],
+    asked: frozenset[RowKind],
 ) -> Targets:
     """Say what is true of one photo."""
     sample, device = batch.samples[b], batch.truth.device
@@ -408,9 +412,9 @@ def truth_about(
     marked = (batch.positive[b] | batch.bounds[b]).flatten(1).any(-1)
     visual = VisualTargets(batch.truth[b] & marked[:, None, None])
     return Targets(
-        objects if Kind.OBJECT in asked else None,
-        phrases if Kind.PHRASE in asked else None,
-        visual if Kind.VISUAL in asked else None,
+        objects if RowKind.OBJECT in asked else None,
+        phrases if RowKind.PHRASE in asked else None,
+        visual if RowKind.VISUAL in asked else None,
     )
 
 

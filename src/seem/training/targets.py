@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.config import ImageConfig
-from seem.data.transforms import Sample, choose_objects
+from seem.data.transforms import TrainingSample, choose_objects
 from seem.models.structures import ImageBatch, PhraseTokens, TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.simulation.strokes import FAMILIAR, Habits, Kind, PolygonRule, draw_wrong_points, mixed
+from seem.simulation.strokes import DEFAULT_STROKES, PromptKind, StrokeDistribution, draw_negative_points, sample_prompt
 
 if TYPE_CHECKING:
     from seem.models.segmenter import Segmenter
@@ -36,7 +36,7 @@ class PromptMix:
     """Of the phrases alone: how many name a class that is not in the photo."""
     negative: float = 0.25
     """Of the visual prompts: how many come with negative marks."""
-    habits: Habits = FAMILIAR
+    habits: StrokeDistribution = DEFAULT_STROKES
     """How visual prompts are drawn."""
     again: bool = True
     """Whether a photo of few objects is asked about them again, by other visual prompts."""
@@ -78,7 +78,7 @@ class TrainingBatch:
     that no mask is judged on.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[TrainingSample, ...]
     images: ImageBatch
     requests: tuple[tuple[Request, ...], ...]
     truth: Bool[Tensor, "b n s s"]
@@ -105,7 +105,7 @@ class TrainingBatch:
 
 
 def make_batch(
-    samples: Sequence[Sample], image: ImageConfig, num_requests: int, mix: PromptMix, rng: np.random.Generator
+    samples: Sequence[TrainingSample], image: ImageConfig, num_requests: int, mix: PromptMix, rng: np.random.Generator
 ) -> TrainingBatch:
     """Draw requests for every sample and stack everything."""
     requests = tuple(
@@ -129,7 +129,7 @@ def make_batch(
     )
 
 
-def normalised(samples: Sequence[Sample], config: ImageConfig) -> ImageBatch:
+def normalised(samples: Sequence[TrainingSample], config: ImageConfig) -> ImageBatch:
     """Turn uint8 canvases into a network input; padding becomes (nearly) zero."""
     raw = torch.from_numpy(np.stack([sample.image for sample in samples])).float()
     mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
@@ -138,7 +138,7 @@ def normalised(samples: Sequence[Sample], config: ImageConfig) -> ImageBatch:
 
 
 def draw_requests(
-    sample: Sample, count: int, mix: PromptMix, rng: np.random.Generator, partner: Sample | None = None
+    sample: TrainingSample, count: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None = None
 ) -> tuple[Request, ...]:
     """Choose objects, and for each how it is asked about.
 
@@ -169,17 +169,17 @@ def draw_requests(
     return tuple(requests)
 
 
-def absent_request(sample: Sample, name: str) -> Request:
+def absent_request(sample: TrainingSample, name: str) -> Request:
     """Ask for a class that is not there."""
     return Request.of(np.zeros(sample.image.shape[1:], dtype=bool), name)
 
 
-def every(sample: Sample, name: str) -> Bool[np.ndarray, "s s"]:
+def every(sample: TrainingSample, name: str) -> Bool[np.ndarray, "s s"]:
     """Return all objects of a class together."""
     return np.asarray(sample.masks[[other == name for other in sample.names]].any(axis=0))
 
 
-def phrase_request(sample: Sample, index: int, rng: np.random.Generator) -> Request | None:
+def phrase_request(sample: TrainingSample, index: int, rng: np.random.Generator) -> Request | None:
     """Ask by text alone: a phrase means its object, a bare class name every object of the class.
 
     None where an object has neither: no phrase, and a class that is not annotated completely.
@@ -191,7 +191,9 @@ def phrase_request(sample: Sample, index: int, rng: np.random.Generator) -> Requ
     return Request.of(every(sample, name), name, name) if complete else None
 
 
-def reference_request(sample: Sample, partner: Sample, mix: PromptMix, rng: np.random.Generator) -> Request | None:
+def reference_request(
+    sample: TrainingSample, partner: TrainingSample, mix: PromptMix, rng: np.random.Generator
+) -> Request | None:
     """Ask for what an object of the partner photo is; None if the two photos say nothing about each other."""
     large = shown_by(partner)
     here = [i for i in large if partner.names[i] in sample.complete_names & set(sample.names)]
@@ -203,21 +205,23 @@ def reference_request(sample: Sample, partner: Sample, mix: PromptMix, rng: np.r
     return Request.of(every(sample, partner.names[index]), reference=partner.masks[index])
 
 
-def shown_by(partner: Sample) -> list[int]:
+def shown_by(partner: TrainingSample) -> list[int]:
     """Return which objects of a photo can show what is meant: those with a class, and not too small beside the rest."""
     return [i for i in np.flatnonzero(partner.areas >= 0.005 * partner.areas.sum()).tolist() if partner.names[i]]
 
 
-def visual_request(sample: Sample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator) -> Request:
+def visual_request(
+    sample: TrainingSample, index: int, with_text: bool, mix: PromptMix, rng: np.random.Generator
+) -> Request:
     """Ask by a drawn prompt, sometimes with marks of what is not meant, sometimes with the name beside it."""
     truth = sample.masks[index]
     photo = np.zeros_like(truth)
     photo[: sample.valid_hw[0], : sample.valid_hw[1]] = True
-    drawn = mixed(truth, rng, mix.habits)
-    outline = drawn.kind is Kind.POLYGON and mix.habits.polygons is PolygonRule.FILLED
-    places = ("bounds",) if drawn.kind is Kind.BOX else ("positive", "bounds") if outline else ("positive",)
+    drawn = sample_prompt(truth, rng, mix.habits)
+    outline = drawn.kind is PromptKind.POLYGON and mix.habits.polygon_rule == "filled"
+    places = ("bounds",) if drawn.kind is PromptKind.BOX else ("positive", "bounds") if outline else ("positive",)
     marks = dict.fromkeys(places, drawn.mask & photo)
-    if rng.random() < mix.negative and (wrong := draw_wrong_points(truth, rng, allowed=photo)) is not None:
+    if rng.random() < mix.negative and (wrong := draw_negative_points(truth, rng, allowed=photo)) is not None:
         marks["negative"] = wrong.mask & photo
     name = sample.names[index]
     return Request.of(truth, name if with_text else "", name, **marks)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from seem.processes import spread
+from seem.processes import run_in_processes
 from seem.training.engine import PATIENCE, join_world, leave_world
 
 
@@ -33,7 +33,7 @@ def together(count: int, work: Callable[..., object], *arguments: Any) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="seem-") as folder:  # the processes find each other by a file in it
         meeting = Path(folder) / "meeting"
-        spread(
+        run_in_processes(
             _belong,
             [(meeting, rank, count, work, arguments) for rank in range(count)],
             way_out="try fewer --processes, and go on with --resume where it was.",

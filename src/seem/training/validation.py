@@ -14,14 +14,14 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from seem.api import EncodedImage, Model
-from seem.data.dataset import Dataset, click_truth, objects_asked, vocabulary_of
-from seem.data.records import PhotoRecord, ValidationObject
+from seem.data.dataset import Dataset, click_truth, promptable_objects, vocabulary_from_categories
+from seem.data.records import ImageRecord, ValidationObject
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
 from seem.prompts import Point, Text
 from seem.recognition import islands_there
 from seem.simulation.next_click import ritm_click
-from seem.tasks.postprocess import to_photo
+from seem.tasks.postprocess import to_image_size
 from seem.vocabulary import Vocabulary
 
 LABELLED = 0.8
@@ -39,7 +39,7 @@ class Case:
     iou: float
     what: str
     dataset: Dataset = field(repr=False)
-    photo: PhotoRecord = field(repr=False)
+    photo: ImageRecord = field(repr=False)
     told: Bool[np.ndarray, "h w"] = field(repr=False)
     truth: Bool[np.ndarray, "h w"] = field(repr=False)
 
@@ -78,7 +78,7 @@ def is_semantic(dataset: Dataset) -> bool:
         return False
     ids = [category.id for category in named]
     shares = []
-    for photo in dataset.photos[:LOOKED_AT]:
+    for photo in dataset.images[:LOOKED_AT]:
         drawn = dataset.semantic(photo)
         if drawn is None:
             return False
@@ -99,7 +99,7 @@ def score(
     semantic, clicks, names = [], [], []
     photos = 0
     for dataset in datasets:
-        chosen = spread(dataset.photos, most)
+        chosen = spread(dataset.images, most)
         photos += len(chosen)
         if is_semantic(dataset):
             semantic.append(score_pixels(model, dataset, chosen, worst, step))
@@ -115,7 +115,7 @@ def mean_of(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def spread(photos: Sequence[PhotoRecord], most: int | None) -> list[PhotoRecord]:
+def spread(photos: Sequence[ImageRecord], most: int | None) -> list[ImageRecord]:
     """Choose at most so many photos, evenly from first to last."""
     if most is None or len(photos) <= most:
         return list(photos)
@@ -123,15 +123,15 @@ def spread(photos: Sequence[PhotoRecord], most: int | None) -> list[PhotoRecord]
 
 
 def score_pixels(
-    model: Model, dataset: Dataset, photos: Iterable[PhotoRecord], worst: Worst, step: Callable[[], object]
+    model: Model, dataset: Dataset, photos: Iterable[ImageRecord], worst: Worst, step: Callable[[], object]
 ) -> float:
     """Ask every pixel for its class."""
     named = [category for category in dataset.categories.values() if category.text]
-    vocabulary = vocabulary_of(named)
+    vocabulary = vocabulary_from_categories(named)
     metric = SemanticIou(len(named))
     for photo in photos:
         truth = true_classes(dataset, photo, {category.id: k for k, category in enumerate(named)})
-        answer = model.encode(dataset.image(photo)).semantic(vocabulary)
+        answer = model.encode(dataset.pixels(photo)).semantic(vocabulary)
         told = told_classes(answer.category_ids.tolist(), answer.iter_masks(), vocabulary, photo.hw)
         metric.update(told, truth)
         for k in np.unique(truth[truth != IGNORED]).tolist():
@@ -141,7 +141,7 @@ def score_pixels(
     return metric.compute().mean_iou
 
 
-def true_classes(dataset: Dataset, photo: PhotoRecord, index: Mapping[int, int]) -> Int64[np.ndarray, "h w"]:
+def true_classes(dataset: Dataset, photo: ImageRecord, index: Mapping[int, int]) -> Int64[np.ndarray, "h w"]:
     """Draw the class index of every pixel; those that are not labelled do not count."""
     drawn = dataset.semantic(photo)
     assert drawn is not None
@@ -164,16 +164,16 @@ def told_classes(
 
 
 def score_objects(
-    model: Model, dataset: Dataset, photos: Iterable[PhotoRecord], worst: Worst, step: Callable[[], object]
+    model: Model, dataset: Dataset, photos: Iterable[ImageRecord], worst: Worst, step: Callable[[], object]
 ) -> tuple[float | None, float | None]:
     """Ask for objects by one click each, where the model takes clicks, and for classes by their names."""
     most = PER_PHOTO if model.network.decoder.policy.visual else 0
     clicks: list[float] = []
     by_name: dict[str, list[float]] = {}
     for photo in photos:
-        seen = model.encode(dataset.image(photo))
+        seen = model.encode(dataset.pixels(photo))
         objects = dataset.objects[photo.id]
-        for record in objects_asked(dataset, photo, 0.0)[:most]:
+        for record in promptable_objects(dataset, photo, 0.0)[:most]:
             truth = click_truth(dataset, ValidationObject(photo, record))
             told = clicked(seen, truth)
             clicks.append(worst.add(dataset, photo, f"click on {record.category.text or 'object'}", told, truth == 1))
@@ -212,15 +212,15 @@ def measure_presence(model: Model, datasets: Sequence[Dataset], most: int | None
     """
     if model.classes is None:
         return None
-    even = model.network.config.even_presence
+    even = model.network.config.presence_midpoint
     vectors = model.classifier(model.classes)[: len(model.classes)]
     there: list[float] = []
     gone: list[float] = []
     for dataset in datasets:
-        for photo in spread(dataset.photos, most):
+        for photo in spread(dataset.images, most):
             complete = dataset.complete_names(photo)
             shown = {record.category.text for record in dataset.objects[photo.id]}
-            sure = model.encode(dataset.image(photo))._predictor.presence(vectors).tolist()
+            sure = model.encode(dataset.pixels(photo))._predictor.presence(vectors).tolist()
             for name, score in zip(model.classes.names, sure, strict=True):
                 if name in complete:
                     (there if name in shown else gone).append(even * score / max(1 - score, 1e-9))
@@ -258,11 +258,11 @@ def measure_regions(model: Model, datasets: Sequence[Dataset], most: int = REGIO
     answers: list[tuple[float, bool]] = []
     wanted = 0
     for dataset in datasets:
-        for photo in spread(dataset.photos, most):
+        for photo in spread(dataset.images, most):
             complete = dataset.complete_names(photo)
             left = {name: truths_of(dataset, photo, name, each) for name, each in kinds_of(classes) if name in complete}
             wanted += sum(map(len, left.values()))
-            for name, score, mask in regions_of(model.encode(dataset.image(photo)), classes):
+            for name, score, mask in regions_of(model.encode(dataset.pixels(photo)), classes):
                 if name in left:
                     met = next((k for k, truth in enumerate(left[name]) if Overlap.of(mask, truth).iou > RIGHT), None)
                     answers.append((score, met is not None))
@@ -285,7 +285,7 @@ def kinds_of(classes: Vocabulary) -> Iterable[tuple[str, bool]]:
     return zip(classes.names, classes.is_thing, strict=True)
 
 
-def truths_of(dataset: Dataset, photo: PhotoRecord, name: str, is_thing: bool) -> list[Bool[np.ndarray, "h w"]]:
+def truths_of(dataset: Dataset, photo: ImageRecord, name: str, is_thing: bool) -> list[Bool[np.ndarray, "h w"]]:
     """Draw what a photo shows of a class: every object, or one region of stuff; groups of several do not count."""
     found = [each.mask() for each in dataset.objects[photo.id] if each.category.text == name and not each.is_group]
     return found if is_thing or not found else [np.any(found, axis=0)]
@@ -296,7 +296,7 @@ def regions_of(seen: EncodedImage, classes: Vocabulary) -> Iterable[tuple[str, f
     predictor = seen._predictor
     found = islands_there(predictor, classes, UNLIKELY)
     for row, score, logits in zip(found.rows, found.scores.tolist(), found.islands, strict=True):
-        yield classes.names[row], score, predictor.pack(to_photo(logits[None], predictor.frame)[0]).decode()
+        yield classes.names[row], score, predictor.pack(to_image_size(logits[None], predictor.frame)[0]).decode()
 
 
 def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
@@ -313,7 +313,7 @@ def clicked(seen: EncodedImage, truth: np.ndarray) -> Bool[np.ndarray, "h w"]:
 def asked_by_name(seen: EncodedImage, name: str) -> Bool[np.ndarray, "h w"]:
     """Say a class name that is there; everything that is found, together."""
     found = seen.segment(Text(name), text_threshold=0.0)
-    told = np.zeros(found.photo_hw, bool)
+    told = np.zeros(found.image_hw, bool)
     for mask in found.iter_masks():
         told |= mask
     return told
@@ -328,7 +328,7 @@ class Worst:
     def add(
         self,
         dataset: Dataset,
-        photo: PhotoRecord,
+        photo: ImageRecord,
         what: str,
         told: Bool[np.ndarray, "h w"],
         truth: Bool[np.ndarray, "h w"],

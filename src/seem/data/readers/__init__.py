@@ -1,1 +1,1 @@
-"""One file a family of formats: from what lies on disk to a `ReadSet`."""
+"""One file a family of formats: from what lies on disk to a `LazyDataset`."""

@@ -20,19 +20,19 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import ade20k_full_codes, class_list
-from seem.data.dataset import LabelMap, ReadSet
+from seem.data.dataset import LabelMap, LazyDataset
+from seem.data.image_files import by_stem, exact_labels, first_folder, folders_in, photos_in, read_channels, wrong_size
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import by_stem, exact_labels, first_folder, folders_in, photos_in, read_channels, wrong_size
 from seem.data.readers.coco import Document, read_panoptic
-from seem.data.readers.maps import class_regions, complete_everywhere, pair_photos, recoded, segments_of
-from seem.data.records import Category, DataError, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import class_regions, complete_everywhere, pair_photos, recoded, segments_of
+from seem.data.records import CategoryRecord, DataError, FlawKind, ImageRecord
 
 PREPARED = {"training": "train", "validation": "val"}
 NO_CLASS = 65535
 OBJECTS = 256  # more than an instance map can number
 
 
-def read_ade20k(path: Path, split: str) -> ReadSet:
+def read_ade20k(path: Path, split: str) -> LazyDataset:
     """Open one part of ADE20K with 150 classes."""
     photo_folder, labels = path / "images" / split, path / "annotations" / split
     if not photo_folder.is_dir() or not labels.is_dir():
@@ -47,7 +47,7 @@ def read_ade20k(path: Path, split: str) -> ReadSet:
     prepared = _prepared(whole) if whole.is_file() else {}
     from_zero = {category.id - 1: category for category in categories}
 
-    def read_map(photo: PhotoRecord) -> LabelMap:
+    def read_map(photo: ImageRecord) -> LabelMap:
         assert photo.semantic_path is not None
         classes = exact_labels(photo.semantic_path, photo.hw)
         if row := prepared.get(photo.path.stem):
@@ -57,13 +57,13 @@ def read_ade20k(path: Path, split: str) -> ReadSet:
             return with_objects(classes, objects / f"{photo.path.stem}.png", categories, photo)
         return class_regions(classes, categories, photo, classes == 0)
 
-    return ReadSet(
+    return LazyDataset(
         name="ade20k",
         kind="ade20k",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=read_map,
         complete=complete_everywhere(categories),
         flaws=flaws,
@@ -72,7 +72,7 @@ def read_ade20k(path: Path, split: str) -> ReadSet:
 
 
 def with_objects(
-    classes: Int32[np.ndarray, "h w"], file: Path, categories: tuple[Category, ...], photo: PhotoRecord
+    classes: Int32[np.ndarray, "h w"], file: Path, categories: tuple[CategoryRecord, ...], photo: ImageRecord
 ) -> LabelMap:
     """Put stuff of the class map and objects of the instance map together; a thing without an object is void."""
     channels = read_channels(file)
@@ -99,7 +99,7 @@ def _prepared(file: Path) -> dict[str, dict[str, Any]]:
     return {Path(str(row["file_name"])).stem: dict(row) for row in rows}
 
 
-def read_full(path: Path, split: str) -> ReadSet:
+def read_full(path: Path, split: str) -> LazyDataset:
     """Open one part of the full ADE20K with its 847 classes."""
     categories = class_list("ade20k_full")
     original, prepared = path / "images" / "ADE" / split, path / "annotations_detectron2" / split
@@ -115,7 +115,7 @@ def read_full(path: Path, split: str) -> ReadSet:
     photos, flaws = pair_photos(pairs, "ade20k_full", split, "semantic+instances")
     number_of = {code: number for number, code in enumerate(ade20k_full_codes(), 1)}
 
-    def read_map(photo: PhotoRecord) -> LabelMap:
+    def read_map(photo: ImageRecord) -> LabelMap:
         assert photo.semantic_path is not None
         if photo.semantic_path.suffix == ".tif":
             stored = exact_labels(photo.semantic_path, photo.hw)
@@ -130,13 +130,13 @@ def read_full(path: Path, split: str) -> ReadSet:
         found = segments_of(ids, of, categories, photo)
         return LabelMap(ids, found.segments, classes, classes == 0, flaws=found.flaws)
 
-    return ReadSet(
+    return LazyDataset(
         name="ade20k_full",
         kind="ade20k_full",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=read_map,
         complete=complete_everywhere(categories),
         flaws=flaws,

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from seem.data.dataset import ALL, LabelMap, ReadSet, photo_record
+from seem.data.dataset import ALL_SPLIT, LabelMap, LazyDataset, image_record
+from seem.data.image_files import PHOTO_SUFFIXES, exact_labels, image_hw, photos_in
 from seem.data.layout import Layout, refuse, undivided
-from seem.data.pictures import PHOTO_SUFFIXES, exact_labels, photo_hw, photos_in
-from seem.data.readers.maps import segments_of
-from seem.data.records import Category, DataError, Flaw, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import segments_of
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 
 FOLDERS = (("data_GT", "boundary_GT"), ("images", "masks"), ("img", "gt"))
 IGNORED = 128
-OBJECT = Category(1, "object", "", True)
+OBJECT = CategoryRecord(1, "object", "", True)
 
 
 def click_folders(path: Path) -> tuple[Path, Path] | None:
@@ -29,7 +29,7 @@ def click_folders(path: Path) -> tuple[Path, Path] | None:
     return next(((path / a, path / b) for a, b in FOLDERS if (path / a).is_dir() and (path / b).is_dir()), None)
 
 
-def read_clicks(path: Path, split: str = ALL) -> ReadSet:
+def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     """Open a click benchmark: every mask is one item, a photo with several masks comes once for each."""
     places = click_folders(path)
     if places is None:
@@ -37,7 +37,7 @@ def read_clicks(path: Path, split: str = ALL) -> ReadSet:
     photo_files, mask_files = photos_in(places[0]), photos_in(places[1])
     any_number = places[1].name == "gt"
     name = path.resolve().name
-    photos: list[PhotoRecord] = []
+    photos: list[ImageRecord] = []
     flaws = []
     for file in photo_files:
         own = [mask for mask in mask_files if mask.stem == file.stem or mask.stem.startswith(f"{file.stem}#")]
@@ -45,13 +45,13 @@ def read_clicks(path: Path, split: str = ALL) -> ReadSet:
             flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, f"there is no {places[1].name}/{file.stem}.png"))
         for mask in own:
             try:
-                hw = photo_hw(file)
+                hw = image_hw(file)
             except DataError as error:
-                flaws.append(Flaw(FlawKind.UNREADABLE_PHOTO, file.name, str(error)))
+                flaws.append(Flaw(FlawKind.UNREADABLE_IMAGE, file.name, str(error)))
                 continue
-            photos.append(photo_record(len(photos) + 1, name, file, hw, split, "one object", semantic_path=mask))
+            photos.append(image_record(len(photos) + 1, name, file, hw, split, "one object", semantic_path=mask))
 
-    def read_map(photo: PhotoRecord) -> LabelMap:
+    def read_map(photo: ImageRecord) -> LabelMap:
         assert photo.semantic_path is not None
         grey = exact_labels(photo.semantic_path, photo.hw)
         void = np.zeros(photo.hw, bool) if any_number else grey == IGNORED
@@ -59,7 +59,7 @@ def read_clicks(path: Path, split: str = ALL) -> ReadSet:
         is_object = grey > 0 if any_number or grey.max() == 1 else grey > IGNORED
         return segments_of(is_object.astype(np.int32), {1: 1}, (OBJECT,), photo, void=void if void.any() else None)
 
-    return ReadSet(name, "clicks", split, path, (OBJECT,), tuple(photos), read_map, flaws=tuple(flaws))
+    return LazyDataset(name, "clicks", split, path, (OBJECT,), tuple(photos), read_map, flaws=tuple(flaws))
 
 
 def looks_like_clicks(path: Path) -> bool:

@@ -22,21 +22,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.classes import category_of
-from seem.data.dataset import ALL, Examined, LabelMap, Outline, ReadSet, object_record, photo_record, segment_records
+from seem.data.dataset import (
+    ALL_SPLIT,
+    AnnotatedPolygons,
+    LabelMap,
+    LazyDataset,
+    ParsedObjects,
+    image_record,
+    object_record,
+    segment_records,
+)
+from seem.data.image_files import image_hw, read_colour_ids, wrong_size
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import photo_hw, read_colour_ids, wrong_size
 from seem.data.records import (
-    Category,
+    CategoryRecord,
     DataError,
     Flaw,
     FlawKind,
+    ImageRecord,
     ObjectRecord,
-    PanopticSegment,
-    PhotoRecord,
+    SegmentRecord,
 )
-from seem.photos import MAX_PIXELS
+from seem.images import MAX_PIXELS
 
 FIRST_STUFF_ID = 1_000_000_000
 TRIED = 20  # photos that are looked for to find out where all of them are
@@ -65,7 +74,7 @@ class CocoFiles:
 def find_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of a COCO set; one part called `ALL` if it is not divided, none if it is no COCO set."""
     if path.is_file():
-        return {ALL: _lone(path)} if path.suffix == ".json" else {}
+        return {ALL_SPLIT: _lone(path)} if path.suffix == ".json" else {}
     parts = _named_parts(path, ("instances", "panoptic", "captions"))
     if not parts:
         parts = {
@@ -74,16 +83,16 @@ def find_parts(path: Path) -> dict[str, CocoFiles]:
             if folder.name not in ("annotations", "images") and (lone := _lone_json(folder)) is not None
         }
     if not parts and (lone := _lone_json(path)) is not None:
-        return {ALL: _lone(lone)}
+        return {ALL_SPLIT: _lone(lone)}
     if not parts and (lone := _lone_json(path / "annotations")) is not None:
-        return {ALL: CocoFiles("COCO file", lone, folders=(path / "images", path))}
-    return {ALL: parts["default"]} if set(parts) == {"default"} else parts
+        return {ALL_SPLIT: CocoFiles("COCO file", lone, folders=(path / "images", path))}
+    return {ALL_SPLIT: parts["default"]} if set(parts) == {"default"} else parts
 
 
 def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of an LVIS set."""
     if path.is_file():
-        return {ALL: _lone(path)} if path.suffix == ".json" and path.name.startswith("lvis") else {}
+        return {ALL_SPLIT: _lone(path)} if path.suffix == ".json" and path.name.startswith("lvis") else {}
     return _named_parts(path, ("lvis",))
 
 
@@ -132,7 +141,7 @@ def looks_like_coco(file: Path) -> bool:
     return all(f'"{key}"'.encode() in text for key in ("images", "annotations", "categories"))
 
 
-def read_coco(path: Path, split: str) -> ReadSet:
+def read_coco(path: Path, split: str) -> LazyDataset:
     """Open one part of a COCO set."""
     parts = find_parts(path)
     if split not in parts:
@@ -143,7 +152,7 @@ def read_coco(path: Path, split: str) -> ReadSet:
     return read_files(parts[split], path, split, "coco")
 
 
-def read_lvis(path: Path, split: str) -> ReadSet:
+def read_lvis(path: Path, split: str) -> LazyDataset:
     """Open one part of an LVIS set: like COCO, and each photo says which classes were looked for in it."""
     parts = find_lvis_parts(path)
     if split not in parts:
@@ -151,7 +160,7 @@ def read_lvis(path: Path, split: str) -> ReadSet:
     return read_files(parts[split], path, split, "lvis")
 
 
-def read_files(files: CocoFiles, path: Path, split: str, kind: str) -> ReadSet:
+def read_files(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDataset:
     """Open the files of one part."""
     main = Document.read(files.instances or files.panoptic or path)
     whole = Document.read(files.panoptic) if files.panoptic else None
@@ -167,8 +176,8 @@ def read_files(files: CocoFiles, path: Path, split: str, kind: str) -> ReadSet:
     things = frozenset(category.text for category in categories if category.is_thing)
     everything = frozenset(category.text for category in categories)
 
-    def read_objects(photo: PhotoRecord) -> Examined:
-        found = Examined((), ())
+    def read_objects(photo: ImageRecord) -> ParsedObjects:
+        found = ParsedObjects((), ())
         if files.instances:
             found = parse_rows(rows.get(photo.id, ()), photo, by_id)
         if maps is None:
@@ -179,23 +188,23 @@ def read_files(files: CocoFiles, path: Path, split: str, kind: str) -> ReadSet:
         segments = segment_records(cut, photo)
         if files.instances:
             segments = tuple(_renumbered(each, photo) for each in segments if not each.category.is_thing)
-        return Examined(found.objects + segments, found.flaws + cut.flaws)
+        return ParsedObjects(found.objects + segments, found.flaws + cut.flaws)
 
-    def complete(photo: PhotoRecord) -> frozenset[str]:
+    def complete(photo: ImageRecord) -> frozenset[str]:
         if kind == "lvis":
             return _looked_for(main.photo_row(photo.id, numbers), found_in(photo), by_id)
         return everything if photo.labelled == "panoptic" else things
 
-    def found_in(photo: PhotoRecord) -> set[int]:
+    def found_in(photo: ImageRecord) -> set[int]:
         return {row["category_id"] for row in rows.get(photo.id, ()) if row.get("category_id") in by_id}
 
-    return ReadSet(
+    return LazyDataset(
         name=name,
         kind=kind,
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=maps or (lambda _: None),
         read_objects=read_objects,
         complete=complete,
@@ -234,16 +243,16 @@ class Document:
                 raise DataError(f"{file}: row {bad} of {key} is {content[key][bad]!r}, no object with fields.")
         return cls(file, content["images"], content["annotations"], content["categories"])
 
-    def photo_row(self, photo_id: int, numbers: Mapping[Any, int]) -> Row:
+    def photo_row(self, image_id: int, numbers: Mapping[Any, int]) -> Row:
         """Return the row of a photo."""
         if not self.rows_by_id:
             self.rows_by_id.update({numbers[row["id"]]: row for row in self.images if row.get("id") in numbers})
-        return self.rows_by_id[photo_id]
+        return self.rows_by_id[image_id]
 
 
-def read_categories(documents: Sequence[Document]) -> tuple[tuple[Category, ...], list[Flaw]]:
+def read_categories(documents: Sequence[Document]) -> tuple[tuple[CategoryRecord, ...], list[Flaw]]:
     """Read the classes of files; the later ones know more about things and stuff."""
-    found: dict[int, Category] = {}
+    found: dict[int, CategoryRecord] = {}
     flaws = []
     for number, document in enumerate(documents):
         own: set[int] = set()
@@ -272,7 +281,7 @@ def read_photos(
     split: str,
     captions: Mapping[Any, Sequence[str]],
     whole: Document | None,
-) -> tuple[tuple[PhotoRecord, ...], dict[Any, int], list[Flaw]]:
+) -> tuple[tuple[ImageRecord, ...], dict[Any, int], list[Flaw]]:
     """Read the photos, the number of each id, and what is wrong with them."""
     place_of = _photo_finder(document, files)
     panoptic = {row["image_id"]: row for row in whole.annotations if "image_id" in row} if whole else {}
@@ -297,7 +306,7 @@ def read_photos(
         numbers[row["id"]] = row["id"] if whole_ids else place + 1
         told = panoptic.get(row["id"])
         photos.append(
-            photo_record(
+            image_record(
                 numbers[row["id"]],
                 name,
                 path,
@@ -312,7 +321,7 @@ def read_photos(
 
 
 def group_rows(
-    document: Document, numbers: Mapping[Any, int], photos: Sequence[PhotoRecord]
+    document: Document, numbers: Mapping[Any, int], photos: Sequence[ImageRecord]
 ) -> tuple[dict[int, list[Row]], list[Flaw]]:
     """Sort annotations by photo; ids that come twice and photos that nobody knows are flaws."""
     grouped: dict[int, list[Row]] = {photo.id: [] for photo in photos}
@@ -322,47 +331,47 @@ def group_rows(
     for place, row in enumerate(document.annotations):
         number = row.get("id", f"number {place}")
         where = f"{document.file.name}, annotation {number}"
-        photo_id = row.get("image_id")
-        if not isinstance(photo_id, (int, str)) or photo_id not in listed:
-            flaws.append(Flaw(FlawKind.UNKNOWN_PHOTO, where, f"image_id {photo_id!r} is not among the images"))
+        image_id = row.get("image_id")
+        if not isinstance(image_id, (int, str)) or image_id not in listed:
+            flaws.append(Flaw(FlawKind.UNKNOWN_IMAGE, where, f"image_id {image_id!r} is not among the images"))
         elif not isinstance(number, int):
             flaws.append(Flaw(FlawKind.UNREADABLE_ROW, where, "it has no id, or one that is no whole number"))
         elif number in used:
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, "two annotations bear it, the second is left out"))
-        elif photo_id in numbers:
+        elif image_id in numbers:
             used.add(number)
-            grouped[numbers[photo_id]].append(row)
+            grouped[numbers[image_id]].append(row)
     return grouped, flaws
 
 
-def parse_rows(rows: Iterable[Row], photo: PhotoRecord, categories: Mapping[int, Category]) -> Examined:
+def parse_rows(rows: Iterable[Row], photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ParsedObjects:
     """Read the annotations of one photo."""
     read = [_tried(row, photo, categories) for row in rows]
-    return Examined(
+    return ParsedObjects(
         tuple(each for each in read if isinstance(each, ObjectRecord)),
         tuple(each for each in read if isinstance(each, Flaw)),
     )
 
 
-def _tried(row: Row, photo: PhotoRecord, categories: Mapping[int, Category]) -> ObjectRecord | Flaw:
+def _tried(row: Row, photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ObjectRecord | Flaw:
     try:
         return parse_row(row, photo, categories)
     except DataError as error:
         return Flaw(error.kind, f"annotation {row.get('id')} of photo {photo.id}", str(error))
 
 
-def row_outlines(rows: Iterable[Row], photo: PhotoRecord) -> tuple[Outline, ...]:
+def row_outlines(rows: Iterable[Row], photo: ImageRecord) -> tuple[AnnotatedPolygons, ...]:
     """Return the polygons of a photo's annotations, as far as they are polygons."""
     found = []
     for row in rows:
         rings = row.get("segmentation")
         if isinstance(rings, list):
-            sound = tuple(ring for ring in rings if runs.is_ring(ring))
-            found.append(Outline(f"annotation {row.get('id')} of photo {photo.id}", sound))
+            sound = tuple(ring for ring in rings if coco_rle.is_polygon(ring))
+            found.append(AnnotatedPolygons(f"annotation {row.get('id')} of photo {photo.id}", sound))
     return tuple(found)
 
 
-def parse_row(row: Row, photo: PhotoRecord, categories: Mapping[int, Category]) -> ObjectRecord:
+def parse_row(row: Row, photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ObjectRecord:
     """Read one annotation; `DataError` says what is wrong with it."""
     category = categories.get(row["category_id"]) if isinstance(row.get("category_id"), int) else None
     if category is None:
@@ -383,22 +392,22 @@ def parse_row(row: Row, photo: PhotoRecord, categories: Mapping[int, Category]) 
     )
 
 
-def parse_mask(segmentation: Any, hw: tuple[int, int]) -> runs.Runs:
+def parse_mask(segmentation: Any, hw: tuple[int, int]) -> coco_rle.RleMask:
     """Read polygons or a run-length code; `DataError` says what is wrong."""
     if not segmentation:
         raise DataError("it has a box at most; masks are needed", FlawKind.NO_MASK)
     try:
         if isinstance(segmentation, Mapping):
-            return runs.of_code(dict(segmentation), hw)
+            return coco_rle.parse_rle(dict(segmentation), hw)
         if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
             raise ValueError("its segmentation is neither polygons nor a run-length code")
-        return runs.of_polygons(segmentation, hw)
+        return coco_rle.polygons_to_rle(segmentation, hw)
     except ValueError as error:
         kind = FlawKind.WRONG_SIZE if "the photo" in str(error) else FlawKind.UNREADABLE_ROW
         raise DataError(str(error), kind) from error
 
 
-def parse_box(bbox: Any, coded: runs.Runs) -> tuple[float, float, float, float]:
+def parse_box(bbox: Any, coded: coco_rle.RleMask) -> tuple[float, float, float, float]:
     """Turn COCO's x, y, width, height to corners; without a box it is the mask's own."""
     if bbox is None:
         return coded.box
@@ -450,11 +459,11 @@ def _size(row: Row, path: Path) -> tuple[int, int]:
             raise DataError(message, FlawKind.WRONG_SIZE)
         return height, width
     if not path.is_file():
-        raise DataError(f"{path} does not exist, and its row tells no size", FlawKind.MISSING_PHOTO)
+        raise DataError(f"{path} does not exist, and its row tells no size", FlawKind.MISSING_IMAGE)
     try:
-        return photo_hw(path)
+        return image_hw(path)
     except DataError as error:
-        raise DataError(str(error), FlawKind.UNREADABLE_PHOTO) from error
+        raise DataError(str(error), FlawKind.UNREADABLE_IMAGE) from error
 
 
 def _captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
@@ -470,13 +479,13 @@ def _captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
 
 
 def _maps(
-    document: Document, files: CocoFiles, numbers: Mapping[Any, int], categories: Mapping[int, Category]
-) -> Callable[[PhotoRecord], LabelMap | None]:
+    document: Document, files: CocoFiles, numbers: Mapping[Any, int], categories: Mapping[int, CategoryRecord]
+) -> Callable[[ImageRecord], LabelMap | None]:
     by_photo = {numbers[row["image_id"]]: row for row in document.annotations if row.get("image_id") in numbers}
     assert files.panoptic is not None
     folder = files.panoptic.with_suffix("")
 
-    def read(photo: PhotoRecord) -> LabelMap | None:
+    def read(photo: ImageRecord) -> LabelMap | None:
         row = by_photo.get(photo.id)
         return (
             None if row is None else read_panoptic(folder / row["file_name"], row["segments_info"], photo, categories)
@@ -486,13 +495,13 @@ def _maps(
 
 
 def read_panoptic(
-    file: Path, segments_info: Iterable[Row], photo: PhotoRecord, categories: Mapping[int, Category]
+    file: Path, segments_info: Iterable[Row], photo: ImageRecord, categories: Mapping[int, CategoryRecord]
 ) -> LabelMap:
     """Read one map of COCO's panoptic format; ids that no segment explains are void."""
     ids = read_colour_ids(file)
     if ids.shape != photo.hw:
         wrong_size(file, ids.shape, photo.hw)
-    coded = runs.of_map(ids)
+    coded = coco_rle.label_map_to_rles(ids)
     segments, flaws = [], []
     for row in segments_info:
         where = f"segment {row.get('id')} of photo {photo.id}"
@@ -503,18 +512,18 @@ def read_panoptic(
         elif row["id"] not in coded:
             flaws.append(Flaw(FlawKind.EMPTY_MASK, where, f"{file.name} has no pixel of it"))
         else:
-            segments.append(PanopticSegment(row["id"], category, coded[row["id"]].area, bool(row.get("iscrowd", 0))))
+            segments.append(SegmentRecord(row["id"], category, coded[row["id"]].area, bool(row.get("iscrowd", 0))))
     known = {segment.id for segment in segments}
     for number in coded.keys() - known:
         ids[ids == number] = 0
     return LabelMap(ids, tuple(segments), void=ids == 0, is_partition=True, flaws=tuple(flaws))
 
 
-def _renumbered(record: ObjectRecord, photo: PhotoRecord) -> ObjectRecord:
+def _renumbered(record: ObjectRecord, photo: ImageRecord) -> ObjectRecord:
     return replace(record, id=FIRST_STUFF_ID + photo.id * 1000 + record.id % 10_000)
 
 
-def _looked_for(row: Row, present: set[int], categories: Mapping[int, Category]) -> frozenset[str]:
+def _looked_for(row: Row, present: set[int], categories: Mapping[int, CategoryRecord]) -> frozenset[str]:
     """LVIS: classes that are marked completely, and classes that are known to be absent."""
     certain = (present - set(row.get("not_exhaustive_category_ids", ()))) | set(row.get("neg_category_ids", ()))
     return frozenset(categories[number].text for number in certain if number in categories)
@@ -534,7 +543,7 @@ def is_pack(path: Path) -> bool:
 
 
 def _parts(find: Callable[[Path], dict[str, CocoFiles]]) -> Callable[[Path], tuple[str, ...]]:
-    return lambda path: in_order(set(find(path)) - {ALL})
+    return lambda path: in_order(set(find(path)) - {ALL_SPLIT})
 
 
 COCO = Layout(

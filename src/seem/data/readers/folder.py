@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.classes import NAMELESS, said
-from seem.data.dataset import ALL, Examined, LabelMap, ReadSet, object_record, segment_records
+from seem.data.dataset import ALL_SPLIT, LabelMap, LazyDataset, ParsedObjects, object_record, segment_records
+from seem.data.image_files import exact_labels, folders_in, inside, photos_in, read_channels, wrong_size
 from seem.data.layout import SPELLINGS, Layout, in_order, refuse
-from seem.data.pictures import exact_labels, folders_in, inside, photos_in, read_channels, wrong_size
 from seem.data.readers.clicks import looks_like_clicks
-from seem.data.readers.maps import complete_everywhere, pair_photos, segments_of
-from seem.data.records import Category, DataError, Flaw, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import complete_everywhere, pair_photos, segments_of
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 
 VOID = 255
 PHOTO_FOLDERS, MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
@@ -47,7 +47,7 @@ def part_folders(path: Path) -> dict[str, tuple[Path, Path]]:
     for part in (each for each in folders_in(pair[0]) if each.name in names):
         if (pair[1] / part.name).is_dir():
             found[part.name] = (part, pair[1] / part.name)
-    return found or {ALL: pair}
+    return found or {ALL_SPLIT: pair}
 
 
 def _pair(path: Path) -> tuple[Path, Path] | None:
@@ -56,7 +56,7 @@ def _pair(path: Path) -> tuple[Path, Path] | None:
     return (photos[0], masks[0]) if len(photos) == 1 and len(masks) == 1 else None
 
 
-def read_folder(path: Path, split: str) -> ReadSet:
+def read_folder(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of photos and masks."""
     parts = part_folders(path)
     if split not in parts:
@@ -70,21 +70,21 @@ def read_folder(path: Path, split: str) -> ReadSet:
     pairs = ((file, _map_of(file, masks)) for file in files)
     photos, flaws = pair_photos(pairs, path.resolve().name, split, "masks", always=not classes_alone)
     flaws += tuple(
-        Flaw(FlawKind.UNKNOWN_PHOTO, inside(file, path), "there is no photo of that name") for file in strays
+        Flaw(FlawKind.UNKNOWN_IMAGE, inside(file, path), "there is no photo of that name") for file in strays
     )
     names = sorted({class_of(file, stem) for stem, group in own.items() for file in group} - {""})
-    nameless = Category(len(names) + 1, "object", "", True)
-    told = tuple(Category(number, name, said(name), True) for number, name in enumerate(names, 1))
+    nameless = CategoryRecord(len(names) + 1, "object", "", True)
+    told = tuple(CategoryRecord(number, name, said(name), True) for number, name in enumerate(names, 1))
     categories = classes or (*told, nameless)
     by_name = {category.name: category for category in categories}
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         return None if photo.semantic_path is None else read_mask_map(photo.semantic_path, photo, classes, nameless)
 
-    def read_objects(photo: PhotoRecord) -> Examined:
+    def read_objects(photo: ImageRecord) -> ParsedObjects:
         cut = read_map(photo)
         if cut is not None:
-            return Examined(segment_records(cut, photo), cut.flaws)
+            return ParsedObjects(segment_records(cut, photo), cut.flaws)
         objects, lost = [], []
         for number, file in enumerate(own.get(photo.path.stem, ()), 1):
             category = by_name.get(class_of(file, photo.path.stem) or "object")
@@ -92,20 +92,20 @@ def read_folder(path: Path, split: str) -> ReadSet:
                 if category is None:
                     message = f"{class_of(file, photo.path.stem)!r} is not in the list of classes"
                     raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-                coded = runs.of_mask(_one_object(file, photo))
+                coded = coco_rle.mask_to_rle(_one_object(file, photo))
             except DataError as error:
                 lost.append(Flaw(error.kind, file.name, str(error)))
                 continue
             objects.append(object_record(photo.id * 10_000 + number, photo, category, coded))
-        return Examined(tuple(objects), tuple(lost))
+        return ParsedObjects(tuple(objects), tuple(lost))
 
-    return ReadSet(
+    return LazyDataset(
         name=path.resolve().name,
         kind="folder",
         split=split,
         path=path,
         category_list=tuple(categories),
-        photos=photos,
+        images=photos,
         read_map=read_map,
         read_objects=read_objects,
         complete=complete_everywhere(categories),
@@ -114,7 +114,9 @@ def read_folder(path: Path, split: str) -> ReadSet:
     )
 
 
-def read_mask_map(file: Path, photo: PhotoRecord, classes: Sequence[Category], nameless: Category) -> LabelMap:
+def read_mask_map(
+    file: Path, photo: ImageRecord, classes: Sequence[CategoryRecord], nameless: CategoryRecord
+) -> LabelMap:
     """Read a map of objects, or of classes where names are known."""
     values = exact_labels(file, photo.hw)
     if not classes:
@@ -133,7 +135,7 @@ def read_mask_map(file: Path, photo: PhotoRecord, classes: Sequence[Category], n
     return LabelMap(values, found.segments, semantic, void if void.any() else None, flaws=found.flaws)
 
 
-def read_classes(path: Path) -> tuple[Category, ...]:
+def read_classes(path: Path) -> tuple[CategoryRecord, ...]:
     """Read classes.txt or classes.json; empty if there is neither."""
     text, table = path / "classes.txt", path / "classes.json"
     try:
@@ -146,7 +148,7 @@ def read_classes(path: Path) -> tuple[Category, ...]:
             return ()
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f'{table} is not a list of {{"number": "name"}} ({error}).') from error
-    return tuple(Category(number, name, said(name), False) for number, name in rows)
+    return tuple(CategoryRecord(number, name, said(name), False) for number, name in rows)
 
 
 def class_of(file: Path, photo_stem: str) -> str:
@@ -156,7 +158,7 @@ def class_of(file: Path, photo_stem: str) -> str:
     return "" if name in NAMELESS else name
 
 
-def _one_object(file: Path, photo: PhotoRecord) -> np.ndarray:
+def _one_object(file: Path, photo: ImageRecord) -> np.ndarray:
     values = read_channels(file)
     if values.shape[:2] != photo.hw:
         wrong_size(file, values.shape[:2], photo.hw)
@@ -190,7 +192,7 @@ def _object_files(masks: Path, stems: set[str]) -> tuple[dict[str, list[Path]], 
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    return in_order(set(part_folders(path)) - {ALL})
+    return in_order(set(part_folders(path)) - {ALL_SPLIT})
 
 
 FOLDER = Layout(

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.classes import said
-from seem.data.dataset import Examined, ReadSet, object_record
+from seem.data.dataset import LazyDataset, ParsedObjects, object_record
+from seem.data.image_files import by_stem, in_frame, read_labels
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import by_stem, in_frame, read_labels
-from seem.data.readers.maps import pair_photos
-from seem.data.records import Category, DataError, Flaw, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import pair_photos
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 
 SPLITS = ("train", "validation", "test")
 LIST_END = "-annotations-object-segmentation.csv"
@@ -45,7 +45,7 @@ def class_names(path: Path, split: str) -> Path | None:
     return None
 
 
-def read_openimages(path: Path, split: str) -> ReadSet:
+def read_openimages(path: Path, split: str) -> LazyDataset:
     """Open one part of Open Images."""
     listed, names = segment_list(path, split), class_names(path, split)
     if listed is None:
@@ -68,10 +68,10 @@ def read_openimages(path: Path, split: str) -> ReadSet:
             by_photo.setdefault(row["ImageID"], []).append((number, row))
     told = _names(names)
     used = sorted({row["LabelName"] for group in by_photo.values() for _, row in group} & told.keys())
-    categories = {code: Category(n, told[code], said(told[code].lower()), True) for n, code in enumerate(used, 1)}
+    categories = {code: CategoryRecord(n, told[code], said(told[code].lower()), True) for n, code in enumerate(used, 1)}
     folders = _mask_folders(path, split)
 
-    def read_objects(photo: PhotoRecord) -> Examined:
+    def read_objects(photo: ImageRecord) -> ParsedObjects:
         objects, lost = [], []
         for number, row in by_photo.get(photo.path.stem, ()):
             where = f"{listed.name}, row {number}"
@@ -85,16 +85,16 @@ def read_openimages(path: Path, split: str) -> ReadSet:
             except DataError as error:
                 lost.append(Flaw(error.kind, where, str(error)))
                 continue
-            objects.append(object_record(number, photo, category, runs.of_mask(np.asarray(inside))))
-        return Examined(tuple(objects), tuple(lost))
+            objects.append(object_record(number, photo, category, coco_rle.mask_to_rle(np.asarray(inside))))
+        return ParsedObjects(tuple(objects), tuple(lost))
 
-    return ReadSet(
+    return LazyDataset(
         name="openimages",
         kind="openimages",
         split=split,
         path=path,
         category_list=tuple(categories.values()),
-        photos=photos,
+        images=photos,
         read_objects=read_objects,
         flaws=flaws,
         files=(listed, names),

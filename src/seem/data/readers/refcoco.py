@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seem.data.dataset import Examined, ReadSet, photo_record
+from seem.data.dataset import LazyDataset, ParsedObjects, image_record
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pickles import read_plain_pickle
+from seem.data.plain_pickle import read_plain_pickle
 from seem.data.readers.coco import Document, group_rows, parse_rows, read_categories
-from seem.data.records import DataError, Expression, Flaw, FlawKind, PhotoRecord
+from seem.data.records import DataError, Flaw, FlawKind, ImageRecord, ReferringExpression
 
 DIVISIONS = ("unc", "umd", "google")
 SETS = ("refcoco", "refcoco+", "refcocog")
@@ -46,7 +46,7 @@ def read_refs(path: Path) -> tuple[Path, list[dict[str, Any]]]:
     return file, rows
 
 
-def read_refcoco(path: Path, split: str) -> ReadSet:
+def read_refcoco(path: Path, split: str) -> LazyDataset:
     """Open one part: the photos of its refs, with all their annotated objects."""
     file, refs = read_refs(path)
     home = file.parent
@@ -59,7 +59,7 @@ def read_refcoco(path: Path, split: str) -> ReadSet:
     wanted = {ref["image_id"] for ref in refs}
     folder = _photo_folder(home)
     photos = tuple(
-        photo_record(
+        image_record(
             row["id"],
             home.name,
             _photo(folder, str(row["file_name"])),
@@ -75,21 +75,23 @@ def read_refcoco(path: Path, split: str) -> ReadSet:
     for ref in refs:
         phrases.setdefault(ref["ann_id"], []).extend(sentences(ref))
 
-    def read_objects(photo: PhotoRecord) -> Examined:
+    def read_objects(photo: ImageRecord) -> ParsedObjects:
         told = [dict(row) | {"phrases": phrases.get(row["id"], ())} for row in rows.get(photo.id, ())]
         return parse_rows(told, photo, by_id)
 
     things = frozenset(category.text for category in categories)
-    return ReadSet(
+    return LazyDataset(
         name=home.name,
         kind="refcoco",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_objects=read_objects,
         complete=lambda _: things,
-        expressions=tuple(Expression(ref["ref_id"], ref["image_id"], ref["ann_id"], sentences(ref)) for ref in refs),
+        expressions=tuple(
+            ReferringExpression(ref["ref_id"], ref["image_id"], ref["ann_id"], sentences(ref)) for ref in refs
+        ),
         flaws=(*flaws, *more, *_lost(refs, rows, file)),
         files=(file, home / "instances.json"),
     )
@@ -104,7 +106,7 @@ def _lost(refs: list[dict[str, Any]], rows: Mapping[int, list[Any]], file: Path)
     """Find refs whose photo or object is not in instances.json."""
     known = {row.get("id") for group in rows.values() for row in group}
     return [
-        Flaw(FlawKind.UNKNOWN_PHOTO, f"{file.name}, ref {ref['ref_id']}", f"there is no annotation {ref['ann_id']}")
+        Flaw(FlawKind.UNKNOWN_IMAGE, f"{file.name}, ref {ref['ref_id']}", f"there is no annotation {ref['ann_id']}")
         for ref in refs
         if ref["ann_id"] not in known
     ]

@@ -18,11 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import class_list
-from seem.data.dataset import ALL, LabelMap, ReadSet
+from seem.data.dataset import ALL_SPLIT, LabelMap, LazyDataset
+from seem.data.image_files import by_stem, exact_labels, first_folder, folders_in, in_frame, photos_in, read_labels
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import by_stem, exact_labels, first_folder, folders_in, in_frame, photos_in, read_labels
-from seem.data.readers.maps import class_regions, complete_everywhere, pair_photos, read_list, recoded, segments_of
-from seem.data.records import PhotoRecord
+from seem.data.readers.label_maps import (
+    class_regions,
+    complete_everywhere,
+    pair_photos,
+    read_list,
+    recoded,
+    segments_of,
+)
+from seem.data.records import ImageRecord
 
 PHOTOS, LABELS = ("image", "images"), ("label37", "label", "labels")
 OBJECTS = 65536
@@ -40,7 +47,7 @@ def _sun_splits(path: Path) -> tuple[str, ...]:
     return in_order({each.name for each in folders_in(folders[0])} & {each.name for each in folders_in(folders[1])})
 
 
-def read_sun(path: Path, split: str) -> ReadSet:
+def read_sun(path: Path, split: str) -> LazyDataset:
     """Open one part of SUN RGB-D."""
     folders = _sun_folders(path)
     if folders is None or not (folders[0] / split).is_dir() or not (folders[1] / split).is_dir():
@@ -55,12 +62,12 @@ def read_sun(path: Path, split: str) -> ReadSet:
     photos, flaws = pair_photos(pairs, "sunrgbd", split, "semantic")
     categories = class_list("sunrgbd")
 
-    def read_map(photo: PhotoRecord) -> LabelMap:
+    def read_map(photo: ImageRecord) -> LabelMap:
         assert photo.semantic_path is not None
         classes = exact_labels(photo.semantic_path, photo.hw)
         return class_regions(classes, categories, photo, classes == 0)
 
-    return ReadSet(
+    return LazyDataset(
         "sunrgbd", "sunrgbd", split, path, categories, photos, read_map,
         complete=complete_everywhere(categories), flaws=flaws,
     )  # fmt: skip
@@ -90,15 +97,15 @@ def _scene_lists(path: Path) -> dict[str, Path]:
     return found
 
 
-def read_scannet(count: int) -> Callable[[Path, str], ReadSet]:
+def read_scannet(count: int) -> Callable[[Path, str], LazyDataset]:
     """Return the reader with 20 or 40 classes."""
     name = f"scannet{count}"
 
-    def read(path: Path, split: str) -> ReadSet:
+    def read(path: Path, split: str) -> LazyDataset:
         home, lists = scenes(path), _scene_lists(path)
-        if home is None or (split != ALL and split not in lists):
+        if home is None or (split != ALL_SPLIT and split not in lists):
             raise refuse("ScanNet", path, f"<scene>/color, <scene>/label and scannetv2_{split}.txt")
-        kept = set(read_list(lists[split])) if split != ALL else None
+        kept = set(read_list(lists[split])) if split != ALL_SPLIT else None
         pairs = [
             (file, folder / "label" / f"{file.stem}.png")
             for folder in _scene_folders(home)
@@ -109,7 +116,7 @@ def read_scannet(count: int) -> Callable[[Path, str], ReadSet]:
         categories = class_list(name)
         table = {category.id: category.id for category in categories}
 
-        def read_map(photo: PhotoRecord) -> LabelMap:
+        def read_map(photo: ImageRecord) -> LabelMap:
             assert photo.semantic_path is not None
             labels = in_frame(read_labels(photo.semantic_path), photo.hw, photo.semantic_path)
             classes = recoded(labels, table)
@@ -125,7 +132,7 @@ def read_scannet(count: int) -> Callable[[Path, str], ReadSet]:
             found = segments_of(ids, of, categories, photo)
             return LabelMap(ids, found.segments, classes, classes == 0, qualities=groups)
 
-        return ReadSet(
+        return LazyDataset(
             name, name, split, path, categories, photos, read_map,
             complete=complete_everywhere(categories), flaws=flaws, files=tuple(lists.values()),
         )  # fmt: skip

@@ -28,22 +28,22 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from seem.data import runs
-from seem.data.dataset import ALL, Dataset, Examined, LabelMap, ReadSet, Recent
+from seem.data import coco_rle
+from seem.data.dataset import ALL_SPLIT, Dataset, LabelMap, LazyDataset, ParsedObjects, Recent
+from seem.data.image_files import PHOTO_SUFFIXES, read_rgb
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import PHOTO_SUFFIXES, read_rgb
 from seem.data.records import (
-    Category,
+    CategoryRecord,
     DataError,
-    Expression,
     Flaw,
     FlawKind,
+    ImageRecord,
     ObjectRecord,
-    PanopticSegment,
-    PhotoRecord,
+    ReferringExpression,
+    SegmentRecord,
 )
 
-PER_SHARD = 1000
+IMAGES_PER_SHARD = 1000
 CLASSES_FILE = "classes.json"
 RECORD, SEMANTIC, PANOPTIC = "json", "semantic.png", "panoptic.png"
 _LAYOUT = 1
@@ -58,7 +58,7 @@ _PHOTO_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", 
 def write_shards(
     dataset: Dataset,
     folder: Path,
-    per_shard: int = PER_SHARD,
+    per_shard: int = IMAGES_PER_SHARD,
     step: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Write one part of a data set as shards into a folder, and its index; returns the tars.
@@ -72,16 +72,16 @@ def write_shards(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{"id": c.id, "name": c.name, "text": c.text, "isthing": c.is_thing} for c in dataset.categories.values()]
     _write_text(folder / CLASSES_FILE, json.dumps(rows, indent=1) + "\n")
-    expressions: dict[int, list[Expression]] = {}
+    expressions: dict[int, list[ReferringExpression]] = {}
     for each in dataset.expressions:
-        expressions.setdefault(each.photo_id, []).append(each)
+        expressions.setdefault(each.image_id, []).append(each)
     written = []
-    for first in range(0, len(dataset.photos), per_shard):
+    for first in range(0, len(dataset.images), per_shard):
         place = folder / f"{dataset.split}-{first // per_shard:06d}.tar"
         aside = place.with_suffix(".part")
         try:
             with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for number, photo in enumerate(dataset.photos[first : first + per_shard], first):
+                for number, photo in enumerate(dataset.images[first : first + per_shard], first):
                     for ending, content in _members(dataset, photo, expressions.get(photo.id, [])):
                         entry = tarfile.TarInfo(f"{number:09d}.{ending}")
                         entry.size = len(content)
@@ -95,18 +95,18 @@ def write_shards(
     return written
 
 
-def shards_in(folder: Path) -> list[Path]:
+def list_shards(folder: Path) -> list[Path]:
     """List the shards of a folder, their indices and classes; other tars are not ours."""
     tars = [tar for tar in sorted(folder.glob("*.tar")) if _NAME.fullmatch(tar.name)]
     indices = [folder / f"{split}.index.json" for split in {tar.name.rpartition("-")[0] for tar in tars}]
     return [*tars, *(file for file in (*indices, folder / CLASSES_FILE) if file.is_file())]
 
 
-def _members(dataset: Dataset, photo: PhotoRecord, said: list[Expression]) -> Iterator[tuple[str, bytes]]:
+def _members(dataset: Dataset, photo: ImageRecord, said: list[ReferringExpression]) -> Iterator[tuple[str, bytes]]:
     """Write the photo, its record, and its maps."""
-    dataset.image(photo)  # what cannot be read is told here, not by whoever trains
+    dataset.pixels(photo)  # what cannot be read is told here, not by whoever trains
     suffix = photo.path.suffix.lower()
-    yield suffix.removeprefix("."), dataset.file_of(photo)
+    yield suffix.removeprefix("."), dataset.read_encoded(photo)
     void, panoptic, semantic = dataset.void(photo), dataset.panoptic(photo), dataset.semantic(photo)
     record: dict[str, Any] = {name: getattr(photo, name) for name in _PHOTO_FIELDS}
     record |= {
@@ -117,7 +117,7 @@ def _members(dataset: Dataset, photo: PhotoRecord, said: list[Expression]) -> It
             for each in dataset.objects[photo.id]
         ],
         "expressions": [{"id": e.id, "object_id": e.object_id, "sentences": e.sentences} for e in said],
-        "void": None if void is None else runs.of_mask(void).counts,
+        "void": None if void is None else coco_rle.mask_to_rle(void).counts,
     }
     if panoptic is not None:
         record["segments"] = [
@@ -158,7 +158,7 @@ class _Slice:
     size: int
 
 
-def read_shards(path: Path, split: str) -> ReadSet:
+def read_shards(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of shards."""
     if not _tars(path, split):
         raise refuse("folder of shards", path, f"{split}-000000.tar and {CLASSES_FILE}")
@@ -166,7 +166,7 @@ def read_shards(path: Path, split: str) -> ReadSet:
     index = _read_index(path, split)
     members: dict[int, Mapping[str, _Slice]] = {}
     photos, flaws = [], []
-    expressions: list[Expression] = []
+    expressions: list[ReferringExpression] = []
     for row in index["photos"]:
         record = row["record"]
         if record["id"] in members:
@@ -177,15 +177,15 @@ def read_shards(path: Path, split: str) -> ReadSet:
         told = {**record, "hw": tuple(record["hw"]), "captions": tuple(record["captions"])}
         name = told.pop("file_name")
         rows = told.pop("expressions")
-        expressions += [Expression(e["id"], told["id"], e["object_id"], tuple(e["sentences"])) for e in rows]
+        expressions += [ReferringExpression(e["id"], told["id"], e["object_id"], tuple(e["sentences"])) for e in rows]
         photos.append(
-            PhotoRecord(
+            ImageRecord(
                 set_name=path.resolve().name, path=path / row["tar"] / name, split=split, panoptic_path=None,
                 semantic_path=None, **told,
             )
         )  # fmt: skip
 
-    def read(photo: PhotoRecord, ending: str) -> bytes:
+    def read(photo: ImageRecord, ending: str) -> bytes:
         found = members[photo.id][ending]
         try:
             with (path / found.tar).open("rb") as tar:
@@ -197,12 +197,12 @@ def read_shards(path: Path, split: str) -> ReadSet:
             raise DataError(f"{path / found.tar} is cut short; copy it again.")
         return content
 
-    def read_file(photo: PhotoRecord) -> bytes:
+    def read_file(photo: ImageRecord) -> bytes:
         return read(photo, next(ending for ending in members[photo.id] if f".{ending}" in PHOTO_SUFFIXES))
 
     records = Recent(lambda photo: dict(json.loads(read(photo, RECORD))), 128)
 
-    def read_objects(photo: PhotoRecord) -> Examined:
+    def read_objects(photo: ImageRecord) -> ParsedObjects:
         rows, objects, lost = records(photo)["objects"], [], []
         for row in rows:
             category = by_id.get(row["category_id"])
@@ -211,32 +211,32 @@ def read_shards(path: Path, split: str) -> ReadSet:
                 lost.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {row['category_id']}"))
             else:
                 objects.append(_object(row, photo, category))
-        return Examined(tuple(objects), tuple(lost))
+        return ParsedObjects(tuple(objects), tuple(lost))
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         record, endings = records(photo), members[photo.id]
-        void = None if record["void"] is None else runs.decode(record["void"], photo.hw)
+        void = None if record["void"] is None else coco_rle.rle_to_mask(record["void"], photo.hw)
         semantic = _values(read(photo, SEMANTIC)).astype(np.int32) if SEMANTIC in endings else None
         if PANOPTIC not in endings:
             return None if semantic is None else LabelMap(np.zeros(photo.hw, np.int32), (), semantic, void)
         ids = _ids(read(photo, PANOPTIC))
         areas = dict(zip(*(each.tolist() for each in np.unique(ids, return_counts=True)), strict=True))
         segments = tuple(
-            PanopticSegment(s["id"], by_id[s["category_id"]], areas.get(s["id"], 0), s["is_crowd"])
+            SegmentRecord(s["id"], by_id[s["category_id"]], areas.get(s["id"], 0), s["is_crowd"])
             for s in record["segments"]
         )
         return LabelMap(ids, segments, semantic, void, is_partition=True)
 
-    def read_pixels(photo: PhotoRecord) -> UInt8[np.ndarray, "h w 3"]:
+    def read_pixels(photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         return read_rgb(photo.path, io.BytesIO(read_file(photo)), photo.hw)
 
-    return ReadSet(
+    return LazyDataset(
         name=path.resolve().name,
         kind="shards",
         split=split,
         path=path,
         category_list=tuple(by_id.values()),
-        photos=tuple(photos),
+        images=tuple(photos),
         read_map=read_map,
         read_objects=read_objects,
         complete=lambda photo: frozenset(records(photo)["complete"]),
@@ -248,11 +248,11 @@ def read_shards(path: Path, split: str) -> ReadSet:
     )
 
 
-def _object(row: Mapping[str, Any], photo: PhotoRecord, category: Category) -> ObjectRecord:
+def _object(row: Mapping[str, Any], photo: ImageRecord, category: CategoryRecord) -> ObjectRecord:
     told = {name: row[name] for name in _OBJECT_FIELDS}
     x0, y0, x1, y1 = told["box"]
     told |= {"box": (x0, y0, x1, y1), "phrases": tuple(told["phrases"])}
-    return ObjectRecord(photo_id=photo.id, category=category, hw=photo.hw, **told)
+    return ObjectRecord(image_id=photo.id, category=category, hw=photo.hw, **told)
 
 
 def _values(content: bytes) -> np.ndarray:
@@ -265,11 +265,11 @@ def _ids(content: bytes) -> Int32[np.ndarray, "h w"]:
     return np.asarray(red + 256 * green + 65536 * blue)
 
 
-def _read_classes(path: Path) -> tuple[Category, ...]:
+def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
     place = path / CLASSES_FILE
     try:
         rows = json.loads(place.read_bytes())
-        return tuple(Category(row["id"], row["name"], row["text"], bool(row["isthing"])) for row in rows)
+        return tuple(CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"])) for row in rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{place} is missing or no list of classes; it is written with the shards.") from error
 
@@ -321,7 +321,7 @@ def _look_into(place: Path) -> Iterator[dict[str, Any]]:
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    return in_order({tar.name.rpartition("-")[0] for tar in path.glob("*-[0-9]*.tar")} - {"", ALL})
+    return in_order({tar.name.rpartition("-")[0] for tar in path.glob("*-[0-9]*.tar")} - {"", ALL_SPLIT})
 
 
 SHARDS = Layout(

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import class_list
-from seem.data.dataset import LabelMap, ReadSet
+from seem.data.dataset import LabelMap, LazyDataset
+from seem.data.image_files import exact_labels, folders_in, photos_in, read_channels, wrong_size
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import exact_labels, folders_in, photos_in, read_channels, wrong_size
-from seem.data.readers.maps import class_regions, complete_everywhere, pair_photos, segments_of
-from seem.data.records import DataError, Flaw, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import class_regions, complete_everywhere, pair_photos, segments_of
+from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
 
 PHOTO_END = "_leftImg8bit"
 OBJECTS = 1000  # a number from here on is 1000 x label + number of the object
@@ -28,7 +28,7 @@ VOID = 255
 CROWD, IGNORED = 2, 1  # marks of BDD100K, bits of its green channel
 
 
-def read_cityscapes(path: Path, split: str) -> ReadSet:
+def read_cityscapes(path: Path, split: str) -> LazyDataset:
     """Open one part of Cityscapes."""
     photo_folder, labels = path / "leftImg8bit" / split, path / "gtFine" / split
     if not photo_folder.is_dir():
@@ -39,7 +39,7 @@ def read_cityscapes(path: Path, split: str) -> ReadSet:
     categories = class_list("cityscapes")
     known = {category.id: category for category in categories}
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         if photo.semantic_path is None:
             return None
         ids = exact_labels(photo.semantic_path, photo.hw)
@@ -54,13 +54,13 @@ def read_cityscapes(path: Path, split: str) -> ReadSet:
         found = segments_of(ids, of, categories, photo, crowds=groups)
         return LabelMap(ids, found.segments, classes, void, is_partition=True)
 
-    return ReadSet(
+    return LazyDataset(
         name="cityscapes",
         kind="cityscapes",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=read_map,
         complete=complete_everywhere(categories),
         flaws=flaws,
@@ -73,32 +73,32 @@ def _labels(folder: Path, stem: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def read_bdd(path: Path, split: str) -> ReadSet:
+def read_bdd(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 19 classes."""
     photos, flaws = _bdd_photos(path, path / "labels" / "sem_seg" / "masks" / split, split, "semantic", "bdd100k")
     categories = class_list("bdd100k")
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         if photo.semantic_path is None:
             return None
         stored = exact_labels(photo.semantic_path, photo.hw)
         classes = np.where(stored == VOID, 0, stored + 1).astype(np.int32)
         return class_regions(classes, categories, photo, stored == VOID)
 
-    return ReadSet(
+    return LazyDataset(
         "bdd100k", "bdd100k", split, path, categories, photos, read_map,
         complete=complete_everywhere(categories), flaws=flaws,
     )  # fmt: skip
 
 
-def read_bdd_panoptic(path: Path, split: str) -> ReadSet:
+def read_bdd_panoptic(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 40 classes and objects."""
     photos, flaws = _bdd_photos(
         path, path / "labels" / "pan_seg" / "bitmasks" / split, split, "panoptic", "bdd100k_panoptic"
     )
     categories = class_list("bdd100k_panoptic")
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         if photo.semantic_path is None:
             return None
         channels = read_channels(photo.semantic_path).astype(np.int32)
@@ -114,7 +114,7 @@ def read_bdd_panoptic(path: Path, split: str) -> ReadSet:
         groups = frozenset(np.unique(ids[(marks & (CROWD | IGNORED)) > 0]).tolist())
         return segments_of(ids, of, categories, photo, crowds=groups, void=void, is_partition=True)
 
-    return ReadSet(
+    return LazyDataset(
         "bdd100k_panoptic", "bdd100k_panoptic", split, path, categories, photos, read_map,
         complete=complete_everywhere(categories), flaws=flaws,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def read_bdd_panoptic(path: Path, split: str) -> ReadSet:
 
 def _bdd_photos(
     path: Path, labels: Path, split: str, labelled: str, name: str
-) -> tuple[tuple[PhotoRecord, ...], tuple[Flaw, ...]]:
+) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     folder = path / "images" / "10k" / split
     if not folder.is_dir() or not labels.is_dir():
         raise refuse("BDD100K", path, f"images/10k/{split} and {labels.relative_to(path).as_posix()}")

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import said
-from seem.data.dataset import LabelMap, ReadSet, photo_record
+from seem.data.dataset import LabelMap, LazyDataset, image_record
+from seem.data.image_files import exact_labels, first_folder, folders_in, image_hw, photos_in
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import exact_labels, first_folder, folders_in, photo_hw, photos_in
-from seem.data.readers.maps import read_list, segments_of
-from seem.data.records import Category, DataError, PhotoRecord
+from seem.data.readers.label_maps import read_list, segments_of
+from seem.data.records import CategoryRecord, DataError, ImageRecord
 
 VOID = 255
-OBJECT = Category(1, "object", "", True)
+OBJECT = CategoryRecord(1, "object", "", True)
 
 
-def read_davis(year: int) -> Callable[[Path, str], ReadSet]:
+def read_davis(year: int) -> Callable[[Path, str], LazyDataset]:
     """Return the reader of one year's rules."""
 
-    def read(path: Path, split: str) -> ReadSet:
+    def read(path: Path, split: str) -> LazyDataset:
         frames = first_folder(path / "JPEGImages" / "480p", path / "JPEGImages" / "Full-Resolution")
         listed = path / "ImageSets" / str(year) / f"{split}.txt"
         old = path / "ImageSets" / "480p" / f"{split}.txt"
@@ -40,7 +40,7 @@ def read_davis(year: int) -> Callable[[Path, str], ReadSet]:
             names = list(dict.fromkeys(Path(name).parent.name for name in names))
         photos = _frames(frames, path / "Annotations" / frames.name, names, f"davis{year}", split)
 
-        def read_map(photo: PhotoRecord) -> LabelMap | None:
+        def read_map(photo: ImageRecord) -> LabelMap | None:
             if photo.semantic_path is None:
                 return None
             ids = exact_labels(photo.semantic_path, photo.hw)
@@ -54,24 +54,24 @@ def read_davis(year: int) -> Callable[[Path, str], ReadSet]:
 
         name = f"davis{year}"
         file = listed if listed.is_file() else old
-        return ReadSet(name, name, split, path, (OBJECT,), photos, read_map, files=(file,))
+        return LazyDataset(name, name, split, path, (OBJECT,), photos, read_map, files=(file,))
 
     return read
 
 
-def _frames(photos: Path, masks: Path, names: list[str], set_name: str, split: str) -> tuple[PhotoRecord, ...]:
+def _frames(photos: Path, masks: Path, names: list[str], set_name: str, split: str) -> tuple[ImageRecord, ...]:
     """List the frames of videos; of one video all have one size, so that one header is read a video."""
-    records: list[PhotoRecord] = []
+    records: list[ImageRecord] = []
     for name in names:
         files = photos_in(photos / name)
         if not files:
             raise DataError(f"{photos / name} holds no frames, but the list of {split!r} names it; copy it again.")
-        hw = photo_hw(files[0])
+        hw = image_hw(files[0])
         for frame, file in enumerate(files):
             mask = masks / name / f"{file.stem}.png"
             labelled = "tracks" if mask.is_file() else ""
             records.append(
-                photo_record(
+                image_record(
                     len(records) + 1,
                     set_name,
                     file,
@@ -86,19 +86,19 @@ def _frames(photos: Path, masks: Path, names: list[str], set_name: str, split: s
     return tuple(records)
 
 
-def read_youtube_vos(path: Path, split: str) -> ReadSet:
+def read_youtube_vos(path: Path, split: str) -> LazyDataset:
     """Open one part of YouTube-VOS."""
     home = path / split
     if not (home / "JPEGImages").is_dir() or not (home / "meta.json").is_file():
         raise refuse("YouTube-VOS", home, "JPEGImages, Annotations and meta.json")
     tracks = _tracks(home / "meta.json")
     names = sorted({name for objects in tracks.values() for name in objects.values()})
-    categories = tuple(Category(number, name, said(name), True) for number, name in enumerate(names, 1))
+    categories = tuple(CategoryRecord(number, name, said(name), True) for number, name in enumerate(names, 1))
     number_of = {category.name: category.id for category in categories}
     videos = [folder.name for folder in folders_in(home / "JPEGImages")]
     photos = _frames(home / "JPEGImages", home / "Annotations", videos, "youtube_vos", split)
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         if photo.semantic_path is None:
             return None
         ids = exact_labels(photo.semantic_path, photo.hw)
@@ -106,7 +106,9 @@ def read_youtube_vos(path: Path, split: str) -> ReadSet:
         of = {number: number_of.get(told.get(number, ""), -1) for number in np.unique(ids).tolist() if number}
         return segments_of(ids, of, categories, photo)
 
-    return ReadSet("youtube_vos", "youtube_vos", split, path, categories, photos, read_map, files=(home / "meta.json",))
+    return LazyDataset(
+        "youtube_vos", "youtube_vos", split, path, categories, photos, read_map, files=(home / "meta.json",)
+    )
 
 
 def _tracks(file: Path) -> Mapping[str, Mapping[int, str]]:

@@ -18,11 +18,11 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import class_list
-from seem.data.dataset import LabelMap, ReadSet
+from seem.data.dataset import LabelMap, LazyDataset
+from seem.data.image_files import exact_labels
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import exact_labels
-from seem.data.readers.maps import class_regions, complete_everywhere, pair_photos, read_list, segments_of
-from seem.data.records import Category, DataError, Flaw, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import class_regions, complete_everywhere, pair_photos, read_list, segments_of
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 
 VOID = 255
 
@@ -38,7 +38,7 @@ def voc_home(path: Path, maps: str = "SegmentationClass", lists: str = "Segmenta
     return found[0] if len(found) == 1 else None
 
 
-def read_voc(path: Path, split: str) -> ReadSet:
+def read_voc(path: Path, split: str) -> LazyDataset:
     """Open one part of Pascal VOC."""
     home = voc_home(path)
     if home is None or not (home / "JPEGImages").is_dir():
@@ -46,7 +46,7 @@ def read_voc(path: Path, split: str) -> ReadSet:
     categories = class_list("pascal_voc")
     photos, flaws = _photos(home, split, "Segmentation", "SegmentationClass", home.name)
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         assert photo.semantic_path is not None
         if not photo.semantic_path.is_file() and split == "test":
             return None
@@ -62,13 +62,13 @@ def read_voc(path: Path, split: str) -> ReadSet:
         found = by_majority(ids, classes, categories, photo)
         return LabelMap(ids, found.segments, semantic=classes, void=void, flaws=found.flaws)
 
-    return ReadSet(
+    return LazyDataset(
         name=home.name,
         kind="voc",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=read_map,
         complete=complete_everywhere(categories),
         flaws=flaws,
@@ -79,8 +79,8 @@ def read_voc(path: Path, split: str) -> ReadSet:
 def by_majority(
     ids: Int32[np.ndarray, "h w"],
     classes: Int32[np.ndarray, "h w"],
-    categories: tuple[Category, ...],
-    photo: PhotoRecord,
+    categories: tuple[CategoryRecord, ...],
+    photo: ImageRecord,
 ) -> LabelMap:
     """Give every object the class that most of its pixels have."""
 
@@ -91,7 +91,7 @@ def by_majority(
     return segments_of(ids, {number: of(number) for number in np.unique(ids).tolist() if number}, categories, photo)
 
 
-def read_context(path: Path, split: str) -> ReadSet:
+def read_context(path: Path, split: str) -> LazyDataset:
     """Open one part of Pascal Context, its 59 classes as indexed PNG (ids 1 to 59, 0 = none of them)."""
     home = voc_home(path, "SegmentationClassContext", "SegmentationContext")
     if home is None or not (home / "JPEGImages").is_dir():
@@ -102,20 +102,20 @@ def read_context(path: Path, split: str) -> ReadSet:
     categories = class_list("pascal_context")
     photos, flaws = _photos(home, split, "SegmentationContext", "SegmentationClassContext", f"{home.name} context")
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         assert photo.semantic_path is not None
         classes = exact_labels(photo.semantic_path, photo.hw)
         void = (classes == 0) | (classes == VOID)
         classes[void] = 0
         return class_regions(classes, categories, photo, void)
 
-    return ReadSet(
+    return LazyDataset(
         name=f"{home.name} context",
         kind="context",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=read_map,
         complete=complete_everywhere(categories),
         flaws=flaws,
@@ -125,7 +125,7 @@ def read_context(path: Path, split: str) -> ReadSet:
 
 def _photos(
     home: Path, split: str, lists: str, maps: str, name: str
-) -> tuple[tuple[PhotoRecord, ...], tuple[Flaw, ...]]:
+) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     stems = read_list(home / "ImageSets" / lists / f"{split}.txt")
     pairs = ((home / "JPEGImages" / f"{stem}.jpg", home / maps / f"{stem}.png") for stem in stems)
     return pair_photos(pairs, name, split, "semantic+instances")
@@ -137,7 +137,7 @@ def sbd_home(path: Path) -> Path | None:
     return next((place for place in places if (place / "inst").is_dir() and any((place / "inst").glob("*.mat"))), None)
 
 
-def read_sbd(path: Path, split: str) -> ReadSet:
+def read_sbd(path: Path, split: str) -> LazyDataset:
     """Open one part of SBD."""
     home = sbd_home(path)
     if home is None or not (home / "img").is_dir():
@@ -147,19 +147,19 @@ def read_sbd(path: Path, split: str) -> ReadSet:
     pairs = ((home / "img" / f"{stem}.jpg", home / "inst" / f"{stem}.mat") for stem in stems)
     photos, flaws = pair_photos(pairs, "sbd", split, "instances")
 
-    def read_map(photo: PhotoRecord) -> LabelMap | None:
+    def read_map(photo: ImageRecord) -> LabelMap | None:
         assert photo.semantic_path is not None
         ids, numbers = read_instances(photo.semantic_path, photo.hw)
         of = {number: category for number, category in enumerate(numbers, 1) if (ids == number).any()}
         return segments_of(ids, of, categories, photo)
 
-    return ReadSet(
+    return LazyDataset(
         name="sbd",
         kind="sbd",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_map=read_map,
         complete=complete_everywhere(categories),
         flaws=flaws,

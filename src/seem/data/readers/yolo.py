@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from seem.data import runs
+from seem.data import coco_rle
 from seem.data.classes import said
-from seem.data.dataset import Examined, Outline, ReadSet, object_record
+from seem.data.dataset import AnnotatedPolygons, LazyDataset, ParsedObjects, object_record
+from seem.data.image_files import photos_in
 from seem.data.layout import Layout, in_order, refuse
-from seem.data.pictures import photos_in
-from seem.data.readers.maps import pair_photos
-from seem.data.records import Category, DataError, Flaw, FlawKind, PhotoRecord
+from seem.data.readers.label_maps import pair_photos
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 
 PARTS = ("train", "val", "test")
 NUMBERS_OF_A_BOX = 5
@@ -52,7 +52,7 @@ def read_description(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_yolo(path: Path, split: str) -> ReadSet:
+def read_yolo(path: Path, split: str) -> LazyDataset:
     """Open one part of a YOLO folder."""
     file = yaml_file(path)
     if file is None:
@@ -65,17 +65,17 @@ def read_yolo(path: Path, split: str) -> ReadSet:
     photos, flaws = pair_photos(((each, _labels_of(each)) for each in files), name, split, "instances")
     names = frozenset(category.text for category in categories)
 
-    def read_objects(photo: PhotoRecord) -> Examined:
+    def read_objects(photo: ImageRecord) -> ParsedObjects:
         assert photo.semantic_path is not None
         return read_rows(photo.semantic_path, photo, by_number)
 
-    return ReadSet(
+    return LazyDataset(
         name=name,
         kind="yolo",
         split=split,
         path=path,
         category_list=categories,
-        photos=photos,
+        images=photos,
         read_objects=read_objects,
         complete=lambda _: names,
         read_outlines=lambda photo: row_outlines(photo, by_number),
@@ -84,27 +84,27 @@ def read_yolo(path: Path, split: str) -> ReadSet:
     )
 
 
-def read_rows(file: Path, photo: PhotoRecord, categories: dict[int, Category]) -> Examined:
+def read_rows(file: Path, photo: ImageRecord, categories: dict[int, CategoryRecord]) -> ParsedObjects:
     """Read the text file of a photo; without one there is nothing on it."""
     if not file.is_file():
-        return Examined(())
+        return ParsedObjects(())
     objects, flaws = [], []
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip():
             continue
         try:
             category, ring = _row(line, categories)
-            coded = runs.of_polygons([_in_pixels(ring, photo.hw)], photo.hw)
+            coded = coco_rle.polygons_to_rle([_in_pixels(ring, photo.hw)], photo.hw)
         except DataError as error:
             flaws.append(Flaw(error.kind, f"{file.name}, line {number}", str(error)))
         except ValueError as error:
             flaws.append(Flaw(FlawKind.UNREADABLE_ROW, f"{file.name}, line {number}", str(error)))
         else:
             objects.append(object_record(photo.id * 10_000 + number, photo, category, coded))
-    return Examined(tuple(objects), tuple(flaws))
+    return ParsedObjects(tuple(objects), tuple(flaws))
 
 
-def row_outlines(photo: PhotoRecord, categories: dict[int, Category]) -> tuple[Outline, ...]:
+def row_outlines(photo: ImageRecord, categories: dict[int, CategoryRecord]) -> tuple[AnnotatedPolygons, ...]:
     """Return the polygons of a photo's text file, as far as they can be read."""
     file = photo.semantic_path
     if file is None or not file.is_file():
@@ -112,11 +112,13 @@ def row_outlines(photo: PhotoRecord, categories: dict[int, Category]) -> tuple[O
     found = []
     for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         with suppress(ValueError, IndexError):
-            found.append(Outline(f"{file.name}, line {number}", (_in_pixels(_row(line, categories)[1], photo.hw),)))
+            found.append(
+                AnnotatedPolygons(f"{file.name}, line {number}", (_in_pixels(_row(line, categories)[1], photo.hw),))
+            )
     return tuple(found)
 
 
-def _row(line: str, categories: dict[int, Category]) -> tuple[Category, list[float]]:
+def _row(line: str, categories: dict[int, CategoryRecord]) -> tuple[CategoryRecord, list[float]]:
     words = line.split()
     if not words[0].isdecimal() or int(words[0]) not in categories:
         message = f"its class is {words[0][:20]}, the names go from 0 to {max(categories)}"
@@ -124,7 +126,7 @@ def _row(line: str, categories: dict[int, Category]) -> tuple[Category, list[flo
     if len(words) == NUMBERS_OF_A_BOX:
         raise DataError("it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK)
     ring = [float(word) for word in words[1:]]
-    runs.check_ring(ring)
+    coco_rle.check_polygon(ring)
     if min(ring) < -0.01 or max(ring) > 1.01:
         raise DataError(f"a corner lies at {max(ring, key=abs):g}; corners are shares from 0 to 1", FlawKind.OUTSIDE)
     return categories[int(words[0])], ring
@@ -134,10 +136,10 @@ def _in_pixels(ring: Sequence[float], hw: tuple[int, int]) -> list[float]:
     return [share * hw[1 - place % 2] for place, share in enumerate(ring)]
 
 
-def _categories(names: Any, file: Path) -> tuple[Category, ...]:
+def _categories(names: Any, file: Path) -> tuple[CategoryRecord, ...]:
     rows = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
     try:
-        found = tuple(Category(int(number) + 1, str(name), said(str(name)), True) for number, name in rows)
+        found = tuple(CategoryRecord(int(number) + 1, str(name), said(str(name)), True) for number, name in rows)
     except (TypeError, ValueError):
         found = ()
     if not found:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int32
 
-from seem.data.runs import distinct, stretches
+from seem.data.coco_rle import distinct_values, find_runs
 from seem.evaluation.metrics.metric import State
 
 VOID = 0
@@ -35,7 +35,7 @@ class PanopticMap:
 
     def by_id(self) -> dict[int, Region]:
         """Regions by their id; `ValueError` if the map and the list do not hold the same ids."""
-        drawn, listed = set(distinct(self.ids).tolist()) - {VOID}, {region.id for region in self.regions}
+        drawn, listed = set(distinct_values(self.ids).tolist()) - {VOID}, {region.id for region in self.regions}
         if drawn != listed or len(listed) != len(self.regions):
             odd = sorted(drawn ^ listed)[:5]
             raise ValueError(f"A panoptic map and its list of regions differ, among others in the ids {odd}.")
@@ -194,7 +194,7 @@ class PanopticQuality:
 def _shared_pixels(true: Int32[np.ndarray, "h w"], told: Int32[np.ndarray, "h w"]) -> Counter[tuple[int, int]]:
     """Count the pixels of every pair (true id, told id) that occurs."""
     both = ((true.astype(np.int64) << 32) | told).ravel()
-    starts, lengths = stretches(both)
+    starts, lengths = find_runs(both)
     pairs, which = np.unique(both[starts], return_inverse=True)
     pixels = np.bincount(which, weights=lengths).astype(np.int64)
     rows = zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from seem.evaluation.metrics.metric import State
 from seem.evaluation.metrics.overlap import Overlap, OverlapResult, OverlapScores
-from seem.simulation.strokes import Kind
+from seem.simulation.strokes import PromptKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class PromptKindScores:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._scores = {kind: OverlapScores() for kind in Kind}
+        self._scores = {kind: OverlapScores() for kind in PromptKind}
 
-    def update(self, kind: Kind, overlap: Overlap) -> None:
+    def update(self, kind: PromptKind, overlap: Overlap) -> None:
         """Add the answer to one prompt."""
         self._scores[kind].update(overlap)
 
@@ -54,5 +54,5 @@ class PromptKindScores:
     def from_state(cls, state: State) -> PromptKindScores:
         """Go on from what was counted."""
         metric = cls()
-        metric._scores = {kind: OverlapScores.from_state(state[kind.value]) for kind in Kind}
+        metric._scores = {kind: OverlapScores.from_state(state[kind.value]) for kind in PromptKind}
         return metric

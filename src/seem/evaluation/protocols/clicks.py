@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from seem.data.dataset import MIN_AREA, Dataset, click_truth, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, click_truth, promptable_objects
 from seem.data.pack import Pack
-from seem.data.records import ObjectRecord, PhotoRecord, ValidationObject
-from seem.evaluation.contestants import Answer, Contestant, Shown
-from seem.evaluation.measure import Look, Measure
+from seem.data.records import ImageRecord, ObjectRecord, ValidationObject
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.click_methods import Answer, Contestant, Shown
 from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.overlap import Overlap
-from seem.evaluation.tally import Line, Tally
 from seem.simulation.next_click import Click, ritm_click
 
 PROTOCOL = "clicks: ritm"
@@ -114,7 +114,7 @@ def _timed(answer: Answer, look: Look, tally: Tally) -> Answer:
 
 def least_area(dataset: Dataset) -> float:
     """Return the share of a photo from which an object is clicked: benchmarks elsewhere take all."""
-    return MIN_AREA if isinstance(dataset, Pack) else 0.0
+    return MIN_AREA_FRACTION if isinstance(dataset, Pack) else 0.0
 
 
 def area_rule(least: float) -> str:
@@ -122,13 +122,13 @@ def area_rule(least: float) -> str:
     return f"things of {100 * least:g}% of the photo or more" if least else "all things; unlabelled pixels do not count"
 
 
-def clicked_objects(dataset: Dataset, photo: PhotoRecord) -> list[ObjectRecord]:
+def clicked_objects(dataset: Dataset, photo: ImageRecord) -> list[ObjectRecord]:
     """List the objects of a photo that are clicked."""
-    return objects_asked(dataset, photo, least_area(dataset))
+    return promptable_objects(dataset, photo, least_area(dataset))
 
 
 def object_truth(
-    dataset: Dataset, photo: PhotoRecord, item: ObjectRecord
+    dataset: Dataset, photo: ImageRecord, item: ObjectRecord
 ) -> Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"]:
     """Draw what answers are compared with."""
     return item.mask() if isinstance(dataset, Pack) else click_truth(dataset, ValidationObject(photo, item))

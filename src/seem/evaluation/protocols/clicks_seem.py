@@ -28,18 +28,18 @@ from torch import Tensor
 from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ObjectRecord, ValidationObject
-from seem.evaluation.measure import Look, Measure, play_all
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure, play_all
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
 from seem.evaluation.protocols.clicks import area_rule, clicked_objects, least_area
 from seem.evaluation.report import Entry
-from seem.evaluation.tally import Line, Tally
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.ops.masks import resize
 from seem.models.precision import arithmetic
 from seem.models.structures import VisualPrompts
 from seem.simulation.next_click import PointPrompts, seem_first_clicks, seem_next_clicks
 from seem.tasks.interactive import segment_objects
-from seem.tasks.postprocess import PhotoFrame
+from seem.tasks.postprocess import ImageFrame
 
 PROTOCOL = "clicks: seem"
 TOGETHER = 5
@@ -60,7 +60,7 @@ class Canvas(Protocol):
     """A photo in the network's frame, ready to be asked about several objects at once."""
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """The sizes of the photo."""
         ...
 
@@ -82,9 +82,9 @@ class EncodedCanvas:
     draws: Draws
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         """The sizes of the photo; this protocol resizes bilinearly whatever the model."""
-        return PhotoFrame(self.seen.images.padded_hw, self.seen.images.input_hw[0], self.seen.hw)
+        return ImageFrame(self.seen.images.padded_hw, self.seen.images.input_hw[0], self.seen.hw)
 
     @property
     def device(self) -> torch.device:
@@ -171,7 +171,7 @@ def score_clicks_seem(
     """Score the given objects; photos are encoded once, `step` is called after each object."""
     asked: dict[int, list[ObjectRecord]] = {}
     for item in objects:
-        asked.setdefault(item.photo.id, []).append(item.truth)
+        asked.setdefault(item.image.id, []).append(item.truth)
     return play_all(model, dataset, clicks_seem(dataset, clicks, draws), step, asked)
 
 
@@ -204,7 +204,7 @@ def play(
             clicked = seem_next_clicks(drawn, logits, clicked.positive, clicked.negative)
 
 
-def agreement(logits: Float[Tensor, "n h w"], truth: Bool[Tensor, "n H W"], frame: PhotoFrame) -> list[float]:
+def agreement(logits: Float[Tensor, "n h w"], truth: Bool[Tensor, "n H W"], frame: ImageFrame) -> list[float]:
     """Take each object's IoU at the photo's size; both steps there are bilinear in this protocol."""
     height, width = frame.input_hw
     inside = resize(logits[None], frame.padded_hw)[..., :height, :width]
@@ -214,7 +214,7 @@ def agreement(logits: Float[Tensor, "n h w"], truth: Bool[Tensor, "n H W"], fram
     return [part / whole if whole else 1.0 for part, whole in zip(shared, either, strict=True)]
 
 
-def on_canvas(truth: Bool[np.ndarray, "n H W"], frame: PhotoFrame) -> Bool[Tensor, "n h w"]:
+def on_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> Bool[Tensor, "n h w"]:
     """Bring masks to network size, the padding empty.
 
     As in the released code every pixel is inside that a cubic interpolation does not leave at exactly zero, its
@@ -244,7 +244,7 @@ class _Timed:
     tally: Tally
 
     @property
-    def frame(self) -> PhotoFrame:
+    def frame(self) -> ImageFrame:
         return self.canvas.frame
 
     @property

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seem.data.dataset import Dataset, objects_asked
-from seem.data.records import ObjectRecord, PhotoRecord
-from seem.evaluation.contestants import CONTESTANTS, TOLD
-from seem.evaluation.measure import Look, Measure
+from seem.data.dataset import Dataset, promptable_objects
+from seem.data.records import ImageRecord, ObjectRecord
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.click_methods import CONTESTANTS, TOLD
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.composition import CompositionScores
 from seem.evaluation.metrics.overlap import IouRule, Overlap
 from seem.evaluation.protocols.clicks import clicks
 from seem.evaluation.protocols.phrases import object_of
 from seem.evaluation.protocols.prompt_kinds import prompt_drawers
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Text
-from seem.simulation.strokes import Kind, PolygonRule
+from seem.simulation.strokes import PromptKind
 
 PROTOCOL = "composition: phrase and stroke"
 CLICKS = "composition: clicks and the class name"
@@ -47,21 +47,21 @@ def phrase_and_stroke(dataset: Dataset) -> Measure:
     )
 
 
-def described(dataset: Dataset, photo: PhotoRecord) -> list[Described]:
+def described(dataset: Dataset, photo: ImageRecord) -> list[Described]:
     """List the objects of a photo that something is said about."""
     if dataset.expressions:
         return [
             Described(each.sentences[0], object_of(dataset, each))
             for each in dataset.expressions
-            if each.photo_id == photo.id
+            if each.image_id == photo.id
         ]
-    objects = objects_asked(dataset, photo)
+    objects = promptable_objects(dataset, photo)
     return [Described(each.category.text, each) for each in objects if each.category.text]
 
 
 def _ask(look: Look, asked: Sequence[Described], tallies: Sequence[Tally]) -> None:
     (tally,) = tallies
-    stroke = prompt_drawers(PolygonRule.FILLED)[Kind.CIRCLE]
+    stroke = prompt_drawers("filled")[PromptKind.CIRCLE]
     for each in asked:
         truth = each.truth.mask()
         words, mark = Text(each.phrase), stroke(truth, each.truth.id)

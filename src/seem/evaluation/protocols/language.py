@@ -15,11 +15,11 @@ from jaxtyping import Float
 
 from seem.api import EncodedImage
 from seem.data.dataset import Dataset
-from seem.data.records import PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.data.records import ImageRecord
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
 from seem.evaluation.metrics.caption import CiderD
 from seem.evaluation.metrics.retrieval import Retrieval
-from seem.evaluation.tally import Line, Tally
 from seem.models.precision import arithmetic
 from seem.tasks.retrieval import image_vectors
 
@@ -47,7 +47,7 @@ def retrieval(dataset: Dataset) -> Measure:  # noqa: ARG001
     return Measure(RETRIEVAL, (Line(RETRIEVAL, "model", Retrieval, rules),), _captions, _compare)
 
 
-def _captions(photo: PhotoRecord) -> tuple[str, ...]:
+def _captions(photo: ImageRecord) -> tuple[str, ...]:
     return photo.captions[:MOST_CAPTIONS]
 
 

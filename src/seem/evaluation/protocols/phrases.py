@@ -18,14 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import MIN_AREA, Dataset, names_shown
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, objects_by_name
 from seem.data.pack import Pack
-from seem.data.records import DataError, Expression, ObjectRecord, PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.data.records import DataError, ImageRecord, ObjectRecord, ReferringExpression
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.overlap import IouRule, Overlap, OverlapScores
 from seem.evaluation.metrics.refusal import RefusalShare
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Text
 
 FIND = "phrases: class names, find"
@@ -33,14 +33,14 @@ BEST = "phrases: class names, phrase-best"
 MISSED = "refused although present"
 ABSENT = "refused because absent"
 REFERRING = "phrases: referring"
-SHOWN = f"classes with an object of {MIN_AREA:.1%} of the photo"
+SHOWN = f"classes with an object of {MIN_AREA_FRACTION:.1%} of the photo"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedPhoto:
     """What a photo is asked: `present` names with their instances, and one that is `absent` (None: unknown)."""
 
-    photo: PhotoRecord
+    photo: ImageRecord
     present: tuple[tuple[str, tuple[ObjectRecord, ...]], ...]
     absent: str | None
 
@@ -60,7 +60,7 @@ def class_names(dataset: Dataset) -> Measure:
         )
     ]
 
-    def items(photo: PhotoRecord) -> Sequence[NamedPhoto]:
+    def items(photo: ImageRecord) -> Sequence[NamedPhoto]:
         named = named_photo(dataset, photo)
         return [named] if named.present or named.absent is not None else []
 
@@ -95,12 +95,12 @@ def _best(look: Look, name: str, tally: Tally) -> Bool[np.ndarray, "h w"]:
 
 def named_photos(dataset: Dataset) -> list[NamedPhoto]:
     """List what each photo of a split is asked; photos that hold no named class are asked for the absent one alone."""
-    return [named_photo(dataset, photo) for photo in dataset.photos]
+    return [named_photo(dataset, photo) for photo in dataset.images]
 
 
-def named_photo(dataset: Dataset, photo: PhotoRecord) -> NamedPhoto:
+def named_photo(dataset: Dataset, photo: ImageRecord) -> NamedPhoto:
     """Say what a photo is asked."""
-    shown = names_shown(dataset, photo)
+    shown = objects_by_name(dataset, photo)
     hinted = {record.category.text for record in dataset.objects[photo.id]}  # however small
     countable = {category.text for category in dataset.categories.values() if category.is_thing}
     known = sorted(dataset.complete_names(photo) & countable - hinted)
@@ -121,9 +121,9 @@ def referring(dataset: Dataset) -> Measure:
     official = not isinstance(dataset, Pack)
     rule = IouRule.OFFICIAL if official else IouRule.EXACT
     rules = (f"IoU: {rule.value}", "first sentence", "always an answer" if official else "may be refused")
-    by_photo: dict[int, list[Expression]] = {}
+    by_photo: dict[int, list[ReferringExpression]] = {}
     for expression in dataset.expressions:
-        by_photo.setdefault(expression.photo_id, []).append(expression)
+        by_photo.setdefault(expression.image_id, []).append(expression)
     return Measure(
         REFERRING,
         (Line(REFERRING, "model", lambda: OverlapScores(rule), rules),),
@@ -136,7 +136,7 @@ def referring(dataset: Dataset) -> Measure:
 class _Referring:
     official: bool
 
-    def play(self, look: Look, expressions: Sequence[Expression], tallies: Sequence[Tally]) -> None:
+    def play(self, look: Look, expressions: Sequence[ReferringExpression], tallies: Sequence[Tally]) -> None:
         (tally,) = tallies
         for expression in expressions:
             truth, sentence = object_of(look.dataset, expression).mask(), expression.sentences[0]
@@ -149,9 +149,9 @@ class _Referring:
             tally.show(look.place, look.photo, expression.id, overlap.iou, predicted, truth, sentence)
 
 
-def object_of(dataset: Dataset, expression: Expression) -> ObjectRecord:
+def object_of(dataset: Dataset, expression: ReferringExpression) -> ObjectRecord:
     """Return the object that an expression means."""
-    for record in dataset.objects[expression.photo_id]:
+    for record in dataset.objects[expression.image_id]:
         if record.id == expression.object_id:
             return record
     raise DataError(f"Expression {expression.id} means object {expression.object_id}, which its photo does not have.")

@@ -20,39 +20,40 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from seem.data.dataset import MIN_AREA, Dataset, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.overlap import Overlap
 from seem.evaluation.metrics.prompt_kinds import PromptKindScores
 from seem.evaluation.protocols.clicks import area_rule
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Box, Mask, Point, Polygon, Scribble, VisualPrompt
+from seem.rasterize import PolygonRule
 from seem.simulation.next_click import first_click
-from seem.simulation.strokes import Drawn, Kind, PolygonRule, draw_box, draw_circle, draw_polygon, draw_scribble
+from seem.simulation.strokes import PromptKind, SimulatedPrompt, draw_box, draw_circle, draw_polygon, draw_scribble
 
 PROTOCOL = "prompts: 1-IoU"
 
 Drawer: TypeAlias = "Callable[[Bool[np.ndarray, 'h w'], int], VisualPrompt]"
 
-PIXEL_CENTRE = 0.5  # simulation counts from the centre of pixel 0, prompts from its corner
+PIXEL_CENTRE = 0.5  # simulated outlines count from the centre of pixel 0, corners of a Polygon from its left edge
 
 
-def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = PolygonRule.FILLED) -> Measure:
+def prompt_kinds(dataset: Dataset, polygon_rule: PolygonRule = "filled") -> Measure:
     """Prompt each object once with every kind."""
-    rules = (area_rule(MIN_AREA), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule.value}")
+    rules = (area_rule(MIN_AREA_FRACTION), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
     return Measure(
         PROTOCOL,
         (Line(PROTOCOL, "model", PromptKindScores, rules),),
-        lambda photo: objects_asked(dataset, photo),
+        lambda photo: promptable_objects(dataset, photo),
         _Prompting(prompt_drawers(polygon_rule)).play,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Prompting:
-    drawers: Mapping[Kind, Drawer]
+    drawers: Mapping[PromptKind, Drawer]
 
     def play(self, look: Look, objects: Sequence[ObjectRecord], tallies: Sequence[Tally]) -> None:
         (tally,) = tallies
@@ -74,14 +75,20 @@ class _Prompting:
             tally.show(look.place, look.photo, item.id, iou, predicted, truth, title)
 
 
-def prompt_drawers(polygon_rule: PolygonRule) -> Mapping[Kind, Drawer]:
+def prompt_drawers(polygon_rule: PolygonRule) -> Mapping[PromptKind, Drawer]:
     """Return for every kind how an object (not empty) is prompted with a seed."""
 
     def polygon(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
         return _polygon(draw_polygon(truth, np.random.default_rng(seed), polygon_rule))
 
     return MappingProxyType(
-        {Kind.POINT: _point, Kind.CIRCLE: _circle, Kind.SCRIBBLE: _scribble, Kind.POLYGON: polygon, Kind.BOX: _box}
+        {
+            PromptKind.POINT: _point,
+            PromptKind.CIRCLE: _circle,
+            PromptKind.SCRIBBLE: _scribble,
+            PromptKind.POLYGON: polygon,
+            PromptKind.BOX: _box,
+        }
     )
 
 
@@ -104,12 +111,12 @@ def _box(truth: Bool[np.ndarray, "h w"], seed: int) -> VisualPrompt:
     return Box(x0, y0, x1, y1)
 
 
-def _brushed(drawn: Drawn, truth: Bool[np.ndarray, "h w"]) -> Scribble:
+def _brushed(drawn: SimulatedPrompt, truth: Bool[np.ndarray, "h w"]) -> Scribble:
     runs = [run for path in drawn.paths for run in runs_inside(path, truth)]
-    return Scribble([(run + PIXEL_CENTRE).tolist() for run in runs], width=float(drawn.width))
+    return Scribble([run.tolist() for run in runs], width=float(drawn.width))
 
 
-def _polygon(drawn: Drawn) -> VisualPrompt:
+def _polygon(drawn: SimulatedPrompt) -> VisualPrompt:
     try:
         return Polygon((drawn.paths[0] + PIXEL_CENTRE).tolist())
     except ValueError:  # fewer than three points, or all on one line

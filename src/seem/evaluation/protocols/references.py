@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from seem.data.dataset import Dataset, names_shown
-from seem.data.records import ObjectRecord, PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.data.dataset import Dataset, objects_by_name
+from seem.data.records import ImageRecord, ObjectRecord
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import region
 from seem.evaluation.metrics.in_context import InContextScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
 from seem.evaluation.protocols.phrases import SHOWN, union
 from seem.evaluation.protocols.videos import Track, Videos
-from seem.evaluation.subject import region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Mask, Reference
 
 PAIRS = "reference: pairs"
@@ -40,7 +40,7 @@ class Pair:
 
     name: str
     truth: tuple[ObjectRecord, ...]
-    other: PhotoRecord
+    other: ImageRecord
     shown: ObjectRecord
 
 
@@ -57,10 +57,10 @@ class _Pairs:
     dataset: Dataset
     seed: int
 
-    def of(self, photo: PhotoRecord) -> list[Pair]:
+    def of(self, photo: ImageRecord) -> list[Pair]:
         """List the questions about a photo, by the class's name."""
         found = []
-        for name, records in names_shown(self.dataset, photo).items():
+        for name, records in objects_by_name(self.dataset, photo).items():
             others = [pair for pair in self._instances.get(name, ()) if pair[0].id != photo.id]
             if others:
                 other, shown = min(others, key=lambda pair: self._lot(name, photo, pair[0]))
@@ -68,17 +68,17 @@ class _Pairs:
         return found
 
     @cached_property
-    def _instances(self) -> dict[str, list[tuple[PhotoRecord, ObjectRecord]]]:
+    def _instances(self) -> dict[str, list[tuple[ImageRecord, ObjectRecord]]]:
         """List for every class the photos that have it, each with its largest single instance."""
-        found: dict[str, list[tuple[PhotoRecord, ObjectRecord]]] = {}
-        for photo in self.dataset.photos:
-            for name, records in names_shown(self.dataset, photo).items():
+        found: dict[str, list[tuple[ImageRecord, ObjectRecord]]] = {}
+        for photo in self.dataset.images:
+            for name, records in objects_by_name(self.dataset, photo).items():
                 single = [record for record in records if not record.is_group]
                 largest = max(single, key=lambda record: (record.area, -record.id))
                 found.setdefault(name, []).append((photo, largest))
         return found
 
-    def _lot(self, name: str, photo: PhotoRecord, other: PhotoRecord) -> bytes:
+    def _lot(self, name: str, photo: ImageRecord, other: ImageRecord) -> bytes:
         return hashlib.sha256(f"{self.seed}:{name}:{photo.id}:{other.id}".encode()).digest()
 
 

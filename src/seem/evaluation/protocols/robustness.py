@@ -18,14 +18,14 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from seem.data.dataset import MIN_AREA, Dataset, objects_asked
+from seem.data.dataset import MIN_AREA_FRACTION, Dataset, promptable_objects
 from seem.data.records import ObjectRecord
-from seem.evaluation.measure import Look, Measure
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import Seen, region
 from seem.evaluation.metrics.overlap import Overlap
 from seem.evaluation.metrics.robustness import RobustnessScores
 from seem.evaluation.protocols.clicks import area_rule
-from seem.evaluation.subject import Seen, region
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Point
 from seem.simulation.next_click import Click, first_click
 
@@ -93,12 +93,16 @@ CHANGES = (
 
 def robustness(dataset: Dataset) -> Measure:
     """Click once on each object, on the stored photo and on every changed one."""
-    rules = (area_rule(MIN_AREA), "first ritm click on the stored photo", f"dimmed to {DIMMED:g} of the stored values")
+    rules = (
+        area_rule(MIN_AREA_FRACTION),
+        "first ritm click on the stored photo",
+        f"dimmed to {DIMMED:g} of the stored values",
+    )
     names = [change.name for change in CHANGES]
     return Measure(
         PROTOCOL,
         (Line(PROTOCOL, "model", lambda: RobustnessScores(names), rules),),
-        lambda photo: objects_asked(dataset, photo),
+        lambda photo: promptable_objects(dataset, photo),
         _play,
     )
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from seem.data.dataset import Dataset, ReadSet, sequences
+from seem.data.dataset import Dataset, LazyDataset, video_frames
 from seem.data.pack import Pack
-from seem.data.records import PhotoRecord
-from seem.evaluation.measure import Look, Measure
+from seem.data.records import ImageRecord
+from seem.evaluation.accumulator import Line, Tally
+from seem.evaluation.benchmark import Look, Measure
+from seem.evaluation.interfaces import Tracking
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
-from seem.evaluation.subject import Tracking
-from seem.evaluation.tally import Line, Tally
 from seem.prompts import Mask
 from seem.results import Results
 
@@ -41,29 +41,29 @@ class Videos:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self._by_name = sequences(dataset)
+        self._by_name = video_frames(dataset)
 
-    def of(self, photo: PhotoRecord) -> list[tuple[Track, ...]]:
+    def of(self, photo: ImageRecord) -> list[tuple[Track, ...]]:
         """Return the objects of the video that begins with this photo, as one question; nothing elsewhere."""
         if not photo.sequence or self.frames(photo)[0].id != photo.id or not self._is_tracked(photo):
             return []
         tracks = tuple(Track(number, self.mask(photo, number)) for number in self.numbers(photo))
         return [tracks] if tracks and len(self.frames(photo)) > 1 else []
 
-    def _is_tracked(self, first: PhotoRecord) -> bool:
+    def _is_tracked(self, first: ImageRecord) -> bool:
         """Whether objects are the same ones from frame to frame: they have numbers, or there is only one."""
         return sum(record.track_id is None for record in self.dataset.objects[first.id]) <= 1
 
-    def frames(self, photo: PhotoRecord) -> tuple[PhotoRecord, ...]:
+    def frames(self, photo: ImageRecord) -> tuple[ImageRecord, ...]:
         """Return the frames of a photo's video."""
         return self._by_name[photo.sequence]
 
-    def numbers(self, frame: PhotoRecord) -> list[int]:
+    def numbers(self, frame: ImageRecord) -> list[int]:
         """List the objects that are visible in a frame."""
         records = self.dataset.objects[frame.id]
         return sorted({_track(record.track_id) for record in records if record.area})
 
-    def mask(self, frame: PhotoRecord, number: int) -> Bool[np.ndarray, "h w"]:
+    def mask(self, frame: ImageRecord, number: int) -> Bool[np.ndarray, "h w"]:
         """Draw an object in a frame; empty where it is not there."""
         drawn = np.zeros(frame.hw, np.bool_)
         for record in self.dataset.objects[frame.id]:
@@ -71,7 +71,7 @@ class Videos:
                 drawn |= record.mask()
         return drawn
 
-    def is_annotated(self, frame: PhotoRecord) -> bool:
+    def is_annotated(self, frame: ImageRecord) -> bool:
         """Whether somebody looked at this frame: in the pack at all, elsewhere where there is a mask."""
         return isinstance(self.dataset, Pack) or frame.semantic_path is not None
 
@@ -83,7 +83,7 @@ def _track(number: int | None) -> int:
 def video(dataset: Dataset) -> Measure:
     """Follow the objects of every video."""
     videos = Videos(dataset)
-    official = isinstance(dataset, ReadSet) and dataset.kind in DROPS_LAST
+    official = isinstance(dataset, LazyDataset) and dataset.kind in DROPS_LAST
     rule = FrameRule.INNER if official else FrameRule.ALL
     counted = "all but the last" if rule is FrameRule.INNER else "all"
     rules = ("the first frame is given", f"of the frames after it count {counted}")
@@ -126,7 +126,7 @@ class _Following:
         model.counts["objects that appear later, not asked for"] += len(later)
 
     def _answers(
-        self, look: Look, tracks: Sequence[Track], frames: Sequence[PhotoRecord], tally: Tally
+        self, look: Look, tracks: Sequence[Track], frames: Sequence[ImageRecord], tally: Tally
     ) -> Iterator[Mapping[int, Bool[np.ndarray, "h w"]]]:
         """Let the model follow the objects; yields the masks of each frame by the object's number."""
         assert isinstance(look.model, Tracking)
@@ -139,12 +139,12 @@ class _Following:
                 raise ValueError(f"the model stopped before frame {frame.frame} of {look.photo.sequence}")
             yield masks_by_number(result, tracks)
 
-    def _pictures(self, look: Look, frames: Sequence[PhotoRecord]) -> list[UInt8[np.ndarray, "h w 3"]]:
-        return [look.dataset.image(frame) for frame in frames]
+    def _pictures(self, look: Look, frames: Sequence[ImageRecord]) -> list[UInt8[np.ndarray, "h w 3"]]:
+        return [look.dataset.pixels(frame) for frame in frames]
 
 
 def masks_by_number(result: Results, tracks: Sequence[Track]) -> dict[int, Bool[np.ndarray, "h w"]]:
     """Read one frame: the k-th object that was asked for has the id k; empty masks for those that are not there."""
-    nothing = np.zeros(result.photo_hw, np.bool_)
+    nothing = np.zeros(result.image_hw, np.bool_)
     told = dict(zip(result.ids.tolist(), result.iter_masks(), strict=True))
     return {track.number: told.get(k, nothing) for k, track in enumerate(tracks, 1)}

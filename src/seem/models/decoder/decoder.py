@@ -20,27 +20,27 @@ from torch import Tensor, nn
 from seem.config import DecoderConfig
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.layers import CaptionHead, DecoderLayer, Heads
-from seem.models.decoder.policy import POLICIES, Group, Kind, Policy
+from seem.models.decoder.policy import POLICIES, Group, Policy, RowKind
 from seem.models.ops.attention import KeysValues
 from seem.models.ops.masks import dot, resize, shrink_or_grow, visible_pixels
 from seem.models.ops.position import sine_position
-from seem.models.structures import Answers, CaptionSoFar, DecoderOutput, PixelFeatures, Question
+from seem.models.structures import CaptionPrefix, DecoderOutput, DecoderQuery, PixelFeatures, QueryOutputs
 
 
 @dataclass(frozen=True, slots=True)
-class ImageMemory:
-    """A photo as the decoder reads it, computed once: everything that no question changes.
+class ImageEncoding:
+    """An image as the decoder reads it, computed once: everything that no prompt changes.
 
     `pixels.levels` carry the level embedding. `reads[i]` are the keys and values of layer i. `small_masks[l]` are the
-    mask features at the size of level l. `summary` describes the whole photo in the text space, where a model has a
-    projection for it (X-Decoder); `meaning` every place of it (nano).
+    mask features at the size of level l. `summary` is the vector of the full image in the text space, where a model has
+    a projection for it (X-Decoder); `text_map` holds one such vector for each cell (nano).
     """
 
     pixels: PixelFeatures
     reads: tuple[KeysValues, ...]
     small_masks: tuple[Float[Tensor, "b c _hl _wl"], ...]
     summary: Float[Tensor, "b d"] | None = None
-    meaning: Float[Tensor, "b d h4 w4"] | None = None
+    text_map: Float[Tensor, "b d h4 w4"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class MaskDecoder(nn.Module):
         self.level_embedding = nn.Parameter(torch.randn(3, dim))
         self.layers = nn.ModuleList(DecoderLayer(dim, config.num_heads, config.ffn) for _ in range(config.layers))
         self.heads = Heads(dim, mask_dim)
-        self.captions = CaptionHead(dim, context) if self.policy.group(Kind.CAPTION) else None
+        self.captions = CaptionHead(dim, context) if self.policy.group(RowKind.CAPTION) else None
 
-    def read(self, pixels: PixelFeatures) -> ImageMemory:
+    def read(self, pixels: PixelFeatures) -> ImageEncoding:
         """Prepare a photo for any number of questions."""
         levels = tuple(
             level + embedding[:, None, None]
@@ -82,13 +82,13 @@ class MaskDecoder(nn.Module):
             position = sine_position(map_hw(level), level.shape[1], level.device, level.dtype)
             reads.append(layer.look(level + position, level))  # type: ignore[operator]
         small = tuple(shrink_or_grow(pixels.mask_features, map_hw(level), self.policy.resampling) for level in levels)
-        return ImageMemory(PixelFeatures(pixels.mask_features, levels), tuple(reads), small)
+        return ImageEncoding(PixelFeatures(pixels.mask_features, levels), tuple(reads), small)
 
     def forward(
         self,
-        image: ImageMemory,
-        question: Question,
-        asked: frozenset[Kind],
+        image: ImageEncoding,
+        question: DecoderQuery,
+        asked: frozenset[RowKind],
         draws: Draws,
         intermediate: bool = False,
     ) -> DecoderOutput:
@@ -117,10 +117,10 @@ class MaskDecoder(nn.Module):
 
     def gather(
         self,
-        image: ImageMemory,
-        question: Question,
+        image: ImageEncoding,
+        question: DecoderQuery,
         policy: Policy,
-        asked: frozenset[Kind],
+        asked: frozenset[RowKind],
         draws: Draws,
     ) -> list[Block]:
         """Lay out the rows of every group that this question needs."""
@@ -128,35 +128,35 @@ class MaskDecoder(nn.Module):
         groups = policy.needed(asked, present_kinds(policy, question))
         return [self.lay_out(group, question, policy, draws, batch) for group in groups]
 
-    def lay_out(self, group: Group, question: Question, policy: Policy, draws: Draws, batch: int) -> Block:
+    def lay_out(self, group: Group, question: DecoderQuery, policy: Policy, draws: Draws, batch: int) -> Block:
         """Make the rows of one group: learned queries and slots by index, tokens as they come."""
         count = question.num_objects
-        num_objects = len(self.query_features) - (1 if policy.group(Kind.IMAGE) else 0)
+        num_objects = len(self.query_features) - (1 if policy.group(RowKind.IMAGE) else 0)
         match group.kind:
-            case Kind.OBJECT | Kind.PHRASE:
+            case RowKind.OBJECT | RowKind.PHRASE:
                 return self.queries(group, torch.arange(num_objects), torch.zeros(num_objects, dtype=torch.long), batch)
-            case Kind.IMAGE:
+            case RowKind.IMAGE:
                 return self.queries(group, torch.tensor([num_objects]), torch.tensor([0]), batch)
-            case Kind.VISUAL:
+            case RowKind.VISUAL:
                 each = policy.visual_queries or num_objects
                 everything = torch.arange(num_objects).repeat(count)
                 index = draws.queries(count, each, num_objects) if policy.visual_queries else everything
                 return self.queries(group, index, torch.arange(count).repeat_interleave(each), batch)
-            case Kind.MEMORY:
+            case RowKind.MEMORY:
                 shared = FairDraws() if policy.objects_apart else draws
                 index, owner = shared.memory(count, len(self.memory_features))
                 return learned(group, (self.memory_features, self.memory_positions), index, owner, batch)
-            case Kind.CAPTION:
+            case RowKind.CAPTION:
                 assert question.caption is not None
                 assert self.captions is not None
                 tokens = question.caption.tokens
                 return Block(group, tokens, tokens + self.captions.positions[: tokens.shape[1]], unowned(tokens))
-            case Kind.PHRASE_TOKENS | Kind.AUDIO_TOKENS:
-                words = question.phrases if group.kind is Kind.PHRASE_TOKENS else question.audio
+            case RowKind.PHRASE_TOKENS | RowKind.AUDIO_TOKENS:
+                words = question.phrases if group.kind is RowKind.PHRASE_TOKENS else question.audio
                 assert words is not None
                 return Block(group, words.tokens, words.tokens, words.owner)
-            case Kind.VISUAL_TOKENS | Kind.REFERENCE_TOKENS:
-                marks = question.visual if group.kind is Kind.VISUAL_TOKENS else question.reference
+            case RowKind.VISUAL_TOKENS | RowKind.REFERENCE_TOKENS:
+                marks = question.visual if group.kind is RowKind.VISUAL_TOKENS else question.reference
                 assert marks is not None
                 return Block(group, marks.levels[0], marks.levels[0], marks.owner)
 
@@ -172,32 +172,32 @@ class MaskDecoder(nn.Module):
             for block, rows in zip(blocks, torch.split(x, sizes, dim=1), strict=True)
             if block.group.answers
         }
-        answers: dict[Kind, Answers] = {}
+        answers: dict[RowKind, QueryOutputs] = {}
         for block in blocks:
             kind, pools = block.group.kind, block.group.pools
-            if kind in normed and kind is not Kind.CAPTION:
+            if kind in normed and kind is not RowKind.CAPTION:
                 rows = normed[kind] if pools is None else pooled(normed[kind], normed[pools])
                 answers[kind] = self.heads(rows)
-        words = normed.get(Kind.CAPTION)
+        words = normed.get(RowKind.CAPTION)
         return DecoderOutput(
-            object=answers.get(Kind.OBJECT),
-            image=answers.get(Kind.IMAGE),
-            phrase=answers.get(Kind.PHRASE),
-            visual=answers.get(Kind.VISUAL),
+            object=answers.get(RowKind.OBJECT),
+            image=answers.get(RowKind.IMAGE),
+            phrase=answers.get(RowKind.PHRASE),
+            visual=answers.get(RowKind.VISUAL),
             caption=None if words is None or self.captions is None else words @ self.captions.projection,
         )
 
 
-def present_kinds(policy: Policy, question: Question) -> frozenset[Kind]:
+def present_kinds(policy: Policy, question: DecoderQuery) -> frozenset[RowKind]:
     """Return the kinds of rows that a question can have under a policy."""
     given = {
-        Kind.VISUAL: question.num_objects > 0,
-        Kind.MEMORY: question.previous is not None,
-        Kind.CAPTION: question.caption is not None,
-        Kind.PHRASE_TOKENS: question.phrases is not None,
-        Kind.AUDIO_TOKENS: question.audio is not None,
-        Kind.REFERENCE_TOKENS: question.reference is not None,
-        Kind.VISUAL_TOKENS: question.visual is not None,
+        RowKind.VISUAL: question.num_objects > 0,
+        RowKind.MEMORY: question.previous is not None,
+        RowKind.CAPTION: question.caption is not None,
+        RowKind.PHRASE_TOKENS: question.phrases is not None,
+        RowKind.AUDIO_TOKENS: question.audio is not None,
+        RowKind.REFERENCE_TOKENS: question.reference is not None,
+        RowKind.VISUAL_TOKENS: question.visual is not None,
     }
     return frozenset(group.kind for group in policy.groups if given.get(group.kind, True))
 
@@ -254,7 +254,7 @@ def visibility(blocks: list[Block]) -> Bool[Tensor, "b s s"] | None:
 
 
 def seen_pixels(
-    output: DecoderOutput, blocks: list[Block], question: Question, mask_features: Float[Tensor, "b c h w"]
+    output: DecoderOutput, blocks: list[Block], question: DecoderQuery, mask_features: Float[Tensor, "b c h w"]
 ) -> Bool[Tensor, "b r hw"]:
     """Return the pixels of one level that each picture-reading row may look at.
 
@@ -263,10 +263,10 @@ def seen_pixels(
     """
     hw = map_hw(mask_features)
     answers = {
-        Kind.OBJECT: output.object,
-        Kind.IMAGE: output.image,
-        Kind.PHRASE: output.phrase,
-        Kind.VISUAL: output.visual,
+        RowKind.OBJECT: output.object,
+        RowKind.IMAGE: output.image,
+        RowKind.PHRASE: output.phrase,
+        RowKind.VISUAL: output.visual,
     }
     seen = []
     for block in blocks:
@@ -276,15 +276,15 @@ def seen_pixels(
             own = visible_pixels(dot(mine.mask_embeddings, mask_features))
             own[:, : block.group.unmasked] = True
             seen.append(own)
-        elif kind is Kind.MEMORY and question.previous is not None:
+        elif kind is RowKind.MEMORY and question.previous is not None:
             previous = visible_pixels(resize(question.previous, hw))
             seen.append(previous.gather(1, block.owner[:, :, None].expand(-1, -1, previous.shape[-1])))
-        elif kind is Kind.CAPTION and question.caption is not None:
+        elif kind is RowKind.CAPTION and question.caption is not None:
             seen.append(open_pixels(question.caption, hw))
     return torch.cat(seen, dim=1)
 
 
-def open_pixels(caption: CaptionSoFar, hw: tuple[int, int]) -> Bool[Tensor, "b t hw"]:
+def open_pixels(caption: CaptionPrefix, hw: tuple[int, int]) -> Bool[Tensor, "b t hw"]:
     """Return the pixels that the words of a caption may look at."""
     batch, length = caption.tokens.shape[:2]
     if caption.hidden is None:
@@ -297,14 +297,14 @@ def with_level_tokens(
     x: Float[Tensor, "b s d"],
     positions: Float[Tensor, "b s d"],
     blocks: list[Block],
-    question: Question,
+    question: DecoderQuery,
     level: int,
 ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b s d"]]:
     """Replace tokens of marked pixels, features and positions alike, by those of the level just read.
 
     They stand last.
     """
-    marks = {Kind.VISUAL_TOKENS: question.visual, Kind.REFERENCE_TOKENS: question.reference}
+    marks = {RowKind.VISUAL_TOKENS: question.visual, RowKind.REFERENCE_TOKENS: question.reference}
     fresh = [tokens.levels[level] for block in blocks if (tokens := marks.get(block.group.kind)) is not None]
     others = x.shape[1] - sum(tokens.shape[1] for tokens in fresh)
     return torch.cat((x[:, :others], *fresh), dim=1), torch.cat((positions[:, :others], *fresh), dim=1)

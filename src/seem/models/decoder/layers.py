@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seem.models.ops.attention import Attention, KeysValues
-from seem.models.structures import Answers
+from seem.models.structures import QueryOutputs
 
 
 class DecoderLayer(nn.Module):
@@ -60,10 +60,10 @@ class Heads(nn.Module):
         self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
         self.mask_layers = nn.ModuleList((nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim)))
 
-    def forward(self, normed: Float[Tensor, "b q d"]) -> Answers:
+    def forward(self, normed: Float[Tensor, "b q d"]) -> QueryOutputs:
         """Look at queries that went through `norm`."""
         first, second, third = self.mask_layers
-        return Answers(normed @ self.class_projection, third(F.relu(second(F.relu(first(normed))))))
+        return QueryOutputs(normed @ self.class_projection, third(F.relu(second(F.relu(first(normed))))))
 
 
 class CaptionHead(nn.Module):

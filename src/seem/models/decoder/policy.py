@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Literal
 
 
-class Kind(str, Enum):
+class RowKind(str, Enum):
     """The kinds of decoder rows."""
 
     OBJECT = "object"  # learned queries that find every thing and stuff region
@@ -34,8 +34,8 @@ class Kind(str, Enum):
 class Group:
     """One kind of rows and what those rows may look at."""
 
-    kind: Kind
-    sees: frozenset[Kind]
+    kind: RowKind
+    sees: frozenset[RowKind]
     reads_image: bool = True
     """Takes part in masked cross-attention."""
     answers: bool = True
@@ -44,7 +44,7 @@ class Group:
     """Every row belongs to one object and ignores the rows of others."""
     causal: bool = False
     """Within the group, a row sees itself and those before it."""
-    pools: Kind | None = None
+    pools: RowKind | None = None
     """Answers with a mean of that group's rows, weighted by likeness, instead of its own row."""
     unmasked: int = 0
     """How many rows, from the first, read the whole picture instead of their own mask's foreground."""
@@ -61,9 +61,9 @@ class Policy:
     groups: tuple[Group, ...]
     visual_queries: int | None = None
     """Visual queries an object, each a copy of one object query; None = a copy of all."""
-    visual: Kind | None = None
+    visual: RowKind | None = None
     """The group that answers visual prompts; None = the version takes none."""
-    phrase: Kind = Kind.PHRASE
+    phrase: RowKind = RowKind.PHRASE
     """The group that answers phrases."""
     composes: bool = False
     """The plain table already lets prompts of different kinds of one object meet."""
@@ -76,7 +76,7 @@ class Policy:
     resampling: Literal["bilinear", "bicubic"] = "bilinear"
     """How mask logits are resized: bilinear, or antialiased bicubic."""
 
-    def group(self, kind: Kind) -> Group | None:
+    def group(self, kind: RowKind) -> Group | None:
         """Return the row of `kind`, or None where the version has none."""
         return next((group for group in self.groups if group.kind is kind), None)
 
@@ -88,14 +88,14 @@ class Policy:
     @property
     def shares_phrases(self) -> bool:
         """Whether the words of one phrase are heard by all objects of a pass."""
-        return not any(group.owned for group in self.groups if group.kind is Kind.PHRASE_TOKENS)
+        return not any(group.owned for group in self.groups if group.kind is RowKind.PHRASE_TOKENS)
 
     @property
-    def found(self) -> frozenset[Kind]:
+    def found(self) -> frozenset[RowKind]:
         """The groups whose answers are the regions of the picture."""
-        return frozenset({Kind.OBJECT, Kind.IMAGE}) & {group.kind for group in self.groups}
+        return frozenset({RowKind.OBJECT, RowKind.IMAGE}) & {group.kind for group in self.groups}
 
-    def needed(self, asked: frozenset[Kind], present: frozenset[Kind]) -> tuple[Group, ...]:
+    def needed(self, asked: frozenset[RowKind], present: frozenset[RowKind]) -> tuple[Group, ...]:
         """Return the groups that the asked ones depend on, in row order.
 
         Rows that nobody asked for and that no asked row can see change nothing and are never computed.
@@ -118,48 +118,54 @@ class Policy:
         if self.composes:
             return self
         groups = tuple(
-            replace(group, sees=group.sees | {Kind.PHRASE_TOKENS}) if group.kind is Kind.VISUAL else group
+            replace(group, sees=group.sees | {RowKind.PHRASE_TOKENS}) if group.kind is RowKind.VISUAL else group
             for group in self.groups
         )
         return replace(self, groups=groups)
 
 
-def _see(*kinds: Kind) -> frozenset[Kind]:
+def _see(*kinds: RowKind) -> frozenset[RowKind]:
     return frozenset(kinds)
 
 
-def _tokens(kind: Kind, *sees: Kind, owned: bool = False) -> Group:
+def _tokens(kind: RowKind, *sees: RowKind, owned: bool = False) -> Group:
     return Group(kind, _see(*sees), reads_image=False, answers=False, owned=owned)
 
 
 _SEEM = (
-    Group(Kind.OBJECT, _see(Kind.OBJECT)),
-    Group(Kind.PHRASE, _see(Kind.PHRASE, Kind.PHRASE_TOKENS)),
-    Group(Kind.VISUAL, _see(Kind.VISUAL, Kind.VISUAL_TOKENS, Kind.MEMORY), owned=True),
-    Group(Kind.MEMORY, _see(Kind.MEMORY), answers=False, owned=True),
-    _tokens(Kind.PHRASE_TOKENS, Kind.PHRASE, Kind.PHRASE_TOKENS),
-    _tokens(Kind.VISUAL_TOKENS, Kind.VISUAL_TOKENS, owned=True),
+    Group(RowKind.OBJECT, _see(RowKind.OBJECT)),
+    Group(RowKind.PHRASE, _see(RowKind.PHRASE, RowKind.PHRASE_TOKENS)),
+    Group(RowKind.VISUAL, _see(RowKind.VISUAL, RowKind.VISUAL_TOKENS, RowKind.MEMORY), owned=True),
+    Group(RowKind.MEMORY, _see(RowKind.MEMORY), answers=False, owned=True),
+    _tokens(RowKind.PHRASE_TOKENS, RowKind.PHRASE, RowKind.PHRASE_TOKENS),
+    _tokens(RowKind.VISUAL_TOKENS, RowKind.VISUAL_TOKENS, owned=True),
 )
 
-SEEM_V1 = Policy(_SEEM, visual=Kind.VISUAL, visual_queries=3)
+SEEM_V1 = Policy(_SEEM, visual=RowKind.VISUAL, visual_queries=3)
 """Three visual queries an object, objects side by side."""
 
-SEEM_V0 = Policy(_SEEM, visual=Kind.VISUAL, objects_apart=True, no_points=0.0)
+SEEM_V0 = Policy(_SEEM, visual=RowKind.VISUAL, objects_apart=True, no_points=0.0)
 """A copy of all object queries for every object (in the official code objects are the batch)."""
 
 SEEM_DEMO = Policy(
     groups=(
         Group(
-            Kind.OBJECT,
-            _see(Kind.OBJECT, Kind.PHRASE_TOKENS, Kind.AUDIO_TOKENS, Kind.REFERENCE_TOKENS, Kind.VISUAL_TOKENS),
+            RowKind.OBJECT,
+            _see(
+                RowKind.OBJECT,
+                RowKind.PHRASE_TOKENS,
+                RowKind.AUDIO_TOKENS,
+                RowKind.REFERENCE_TOKENS,
+                RowKind.VISUAL_TOKENS,
+            ),
         ),
-        _tokens(Kind.PHRASE_TOKENS, Kind.OBJECT, Kind.PHRASE_TOKENS),
-        _tokens(Kind.AUDIO_TOKENS, Kind.OBJECT, Kind.AUDIO_TOKENS),
-        _tokens(Kind.REFERENCE_TOKENS, Kind.REFERENCE_TOKENS),
-        _tokens(Kind.VISUAL_TOKENS, Kind.VISUAL_TOKENS),
+        _tokens(RowKind.PHRASE_TOKENS, RowKind.OBJECT, RowKind.PHRASE_TOKENS),
+        _tokens(RowKind.AUDIO_TOKENS, RowKind.OBJECT, RowKind.AUDIO_TOKENS),
+        _tokens(RowKind.REFERENCE_TOKENS, RowKind.REFERENCE_TOKENS),
+        _tokens(RowKind.VISUAL_TOKENS, RowKind.VISUAL_TOKENS),
     ),
-    visual=Kind.OBJECT,
-    phrase=Kind.OBJECT,
+    visual=RowKind.OBJECT,
+    phrase=RowKind.OBJECT,
     composes=True,
     objects_apart=True,
     no_points=0.0,
@@ -168,11 +174,11 @@ SEEM_DEMO = Policy(
 
 XDECODER = Policy(
     groups=(
-        Group(Kind.OBJECT, _see(Kind.OBJECT)),
-        Group(Kind.IMAGE, _see(Kind.IMAGE), pools=Kind.OBJECT),
-        Group(Kind.PHRASE, _see(Kind.PHRASE, Kind.PHRASE_TOKENS), unmasked=1),
-        Group(Kind.CAPTION, _see(Kind.OBJECT, Kind.IMAGE, Kind.CAPTION), causal=True),
-        _tokens(Kind.PHRASE_TOKENS, Kind.PHRASE, Kind.PHRASE_TOKENS),
+        Group(RowKind.OBJECT, _see(RowKind.OBJECT)),
+        Group(RowKind.IMAGE, _see(RowKind.IMAGE), pools=RowKind.OBJECT),
+        Group(RowKind.PHRASE, _see(RowKind.PHRASE, RowKind.PHRASE_TOKENS), unmasked=1),
+        Group(RowKind.CAPTION, _see(RowKind.OBJECT, RowKind.IMAGE, RowKind.CAPTION), causal=True),
+        _tokens(RowKind.PHRASE_TOKENS, RowKind.PHRASE, RowKind.PHRASE_TOKENS),
     ),
     resampling="bicubic",
 )
@@ -183,18 +189,18 @@ The first phrase query reads everything: an index that is off by one in the offi
 
 NANO = Policy(
     groups=(
-        Group(Kind.OBJECT, _see(Kind.OBJECT)),
+        Group(RowKind.OBJECT, _see(RowKind.OBJECT)),
         Group(
-            Kind.VISUAL,
-            _see(Kind.VISUAL, Kind.VISUAL_TOKENS, Kind.REFERENCE_TOKENS, Kind.PHRASE_TOKENS),
+            RowKind.VISUAL,
+            _see(RowKind.VISUAL, RowKind.VISUAL_TOKENS, RowKind.REFERENCE_TOKENS, RowKind.PHRASE_TOKENS),
             owned=True,
         ),
-        _tokens(Kind.PHRASE_TOKENS, Kind.PHRASE_TOKENS, owned=True),
-        _tokens(Kind.REFERENCE_TOKENS, Kind.REFERENCE_TOKENS, owned=True),
-        _tokens(Kind.VISUAL_TOKENS, Kind.VISUAL_TOKENS, owned=True),
+        _tokens(RowKind.PHRASE_TOKENS, RowKind.PHRASE_TOKENS, owned=True),
+        _tokens(RowKind.REFERENCE_TOKENS, RowKind.REFERENCE_TOKENS, owned=True),
+        _tokens(RowKind.VISUAL_TOKENS, RowKind.VISUAL_TOKENS, owned=True),
     ),
-    visual=Kind.VISUAL,
-    phrase=Kind.VISUAL,
+    visual=RowKind.VISUAL,
+    phrase=RowKind.VISUAL,
     visual_queries=1,
     composes=True,
     objects_apart=True,

@@ -1,0 +1,112 @@
+"""Photos that a model has looked at, in files: what the image network made of them, and the picture itself.
+
+A safetensors file; its metadata say which weights saw the photo, for to others its numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from seem.checkpoints.safe import StateDict, read_tensors, write_tensors
+from seem.errors import SeemError
+from seem.images import InputImage
+from seem.models.decoder.decoder import ImageEncoding
+from seem.models.ops.attention import KeysValues
+from seem.models.structures import ImageBatch, PixelFeatures
+
+SUFFIX = ".safetensors"
+FORMAT_KEY, FORMAT = "seem_photo", "1"  # metadata of our files; another number would be another layout
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImageFile:
+    """What such a file holds, on the CPU; `model` and `sha256` say whose weights looked."""
+
+    model: str
+    sha256: str
+    photo: InputImage
+    images: ImageBatch
+    memory: ImageEncoding
+    seconds: float
+
+
+def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = False) -> None:
+    """Write a photo with all that was computed from its pixels.
+
+    Raises `ValueError` for another suffix than `.safetensors`, `FileExistsError` for a file that is there, `SeemError`
+    where it cannot be written.
+    """
+    if path.suffix != SUFFIX:
+        raise ValueError(f"An encoded photo is kept in a {SUFFIX} file, got {path}; rename it.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; pass overwrite=True or another name.")
+    tensors = {
+        **to_named_tensors(seen.memory),
+        "picture": torch.from_numpy(np.array(seen.photo.picture)),
+        "network_pixels": seen.images.pixels,
+    }
+    facts = {
+        "name": seen.photo.name,
+        "orientation": seen.photo.orientation,
+        "notes": seen.photo.notes,
+        "input_hw": seen.images.input_hw,
+        "seconds": seen.seconds,
+    }
+    metadata = {FORMAT_KEY: FORMAT, "model": seen.model, "sha256": seen.sha256, "facts": json.dumps(facts)}
+    write_tensors(path, tensors, metadata)
+
+
+def read_encoded_image(path: Path) -> EncodedImageFile:
+    """Read such a file; `SeemError` for anything else."""
+    if path.suffix != SUFFIX:
+        raise SeemError(f"{path} is no encoded photo, which is a {SUFFIX} file; encode the picture with model.encode.")
+    content = read_tensors(path)
+    if content.metadata.get(FORMAT_KEY) != FORMAT:
+        raise SeemError(f"{path} holds no encoded photo (weights are read by seem.load); write one with photo.save.")
+    try:
+        facts = json.loads(content.metadata["facts"])
+        tensors = dict(content.tensors)
+        picture = Image.fromarray(tensors.pop("picture").numpy())
+        return EncodedImageFile(
+            model=content.metadata["model"],
+            sha256=content.metadata["sha256"],
+            photo=InputImage(picture, facts["name"], facts["orientation"], tuple(facts["notes"])),
+            images=ImageBatch(tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])),
+            memory=from_named_tensors(tensors),
+            seconds=facts["seconds"],
+        )
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise SeemError(f"{path} is no whole encoded photo ({error}); write it again with photo.save.") from None
+
+
+def to_named_tensors(memory: ImageEncoding) -> StateDict:
+    """Name every tensor of a photo's memory."""
+    named = {"mask_features": memory.pixels.mask_features}
+    named |= {f"levels.{i}": level for i, level in enumerate(memory.pixels.levels)}
+    named |= {f"small_masks.{i}": small for i, small in enumerate(memory.small_masks)}
+    for i, read in enumerate(memory.reads):
+        named |= {f"reads.{i}.keys": read.keys, f"reads.{i}.values": read.values}
+    optional = {"summary": memory.summary, "text_map": memory.text_map}
+    return named | {name: tensor for name, tensor in optional.items() if tensor is not None}
+
+
+def from_named_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
+    """Put a photo's memory together again; `KeyError` where a tensor is missing."""
+    counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
+    return ImageEncoding(
+        pixels=PixelFeatures(named["mask_features"], tuple(named[f"levels.{i}"] for i in range(counts["levels"]))),
+        reads=tuple(
+            KeysValues(named[f"reads.{i}.keys"], named[f"reads.{i}.values"]) for i in range(counts["reads"] // 2)
+        ),
+        small_masks=tuple(named[f"small_masks.{i}"] for i in range(counts["small_masks"])),
+        summary=named.get("summary"),
+        text_map=named.get("text_map", named.get("meaning")),  # the latter in older files
+    )

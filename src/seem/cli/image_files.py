@@ -1,0 +1,185 @@
+"""The image files that a call names, and a distinct name for the results of each."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from seem.errors import SeemError
+from seem.images import open_image
+
+STANDARD_INPUT = "-"
+IMAGE_SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+WILDCARD = re.compile(r"[*?[]")
+RESULT_NAME = re.compile(r"(.+)\.(overlay|panoptic|mask-\d+)\.png")  # a result, if its JSON file is beside it
+RESULT_SUFFIXES = ("json", "overlay.png", "mask-0.png")  # any of them shows that an image was processed before
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """An image file (or `-`), and its relative path below the folder that the call named: `trip/a.jpg`.
+
+    `folder_name` is the name of that folder.
+    """
+
+    source: str
+    name: Path
+    folder_name: str
+
+    @property
+    def result_names(self) -> tuple[Path, Path, Path]:
+        """Names for its results, the shortest first; a longer one is used if the shorter belongs to several images."""
+        return self.name.parent / self.name.stem, self.name, self.folder_name / self.name
+
+    def open(self) -> str | Image.Image:
+        """Return what `Model.encode` takes: the path, or the image that comes over standard input."""
+        if self.source != STANDARD_INPUT:
+            return self.source
+        image = open_image(io.BytesIO(sys.stdin.buffer.read()), "Standard input")
+        image.filename = self.name.name  # the name in messages and files
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """An image and where its results go: `<folder>/<stem>.json` and the files beside it."""
+
+    image: ImageSource
+    folder: Path
+    stem: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there are results of that name."""
+        return any((self.folder / f"{self.stem}.{suffix}").exists() for suffix in RESULT_SUFFIXES)
+
+
+def plan_jobs(arguments: Sequence[str], out: Path, overwrite: bool) -> list[ImageJob]:
+    """Find all images that the arguments name and give each a distinct name below `out`; nothing is written.
+
+    Raises `ValueError` for images whose results would get the same name, and `OSError` for a folder that cannot be read
+    or written, or holds no image, and for results that exist already.
+    """
+    images: dict[str, ImageSource] = {}  # by real path, so that no image is processed twice
+    for argument in arguments:
+        for image in find_images(argument):
+            images.setdefault(os.path.realpath(image.source), image)
+    check_writable(out)
+    jobs = name_jobs(list(images.values()), out)
+    done = [job for job in jobs if job.is_done]
+    if done and not overwrite:
+        count = f"{len(done)} of {len(jobs)} photos have results" if len(jobs) > 1 else "There are results"
+        first = done[0].folder / done[0].stem
+        raise FileExistsError(f"{count} already: {first}.*; pass --overwrite or another --out.")
+    return jobs
+
+
+def find_images(argument: str) -> Iterator[ImageSource]:
+    """Yield the images that one argument names: a file, a folder with all below it, a pattern, or standard input.
+
+    A file that does not exist is yielded too: its error is reported when it is opened, and the other images go on.
+    """
+    path = Path(argument)
+    if argument == STANDARD_INPUT:
+        yield ImageSource(argument, Path("stdin"), folder_name="")
+    elif path.is_dir():
+        images = list(images_below(path, top=path))
+        if not images:
+            raise SeemError(f"{argument} holds no photo ({' '.join(IMAGE_SUFFIXES)}).")
+        yield from images
+    elif not path.exists() and WILDCARD.search(argument):
+        yield from matching_images(argument)
+    else:
+        yield ImageSource(argument, Path(path.name), folder_name=path.absolute().parent.name)
+
+
+def matching_images(pattern: str) -> Iterator[ImageSource]:
+    """Yield the images that match a pattern with `*`, `?`, `[...]` or `**`; names start where the wildcards do."""
+    top = next(parent for parent in Path(pattern).parents if not WILDCARD.search(str(parent)))
+    matches = sorted(top.glob(str(Path(pattern).relative_to(top))))
+    images = [image_below(match, top) for match in matches if is_image(match)]
+    if "**" not in pattern:
+        for match in matches:
+            if match.is_dir():
+                images.extend(images_below(match, top))
+    if not images:
+        raise SeemError(f"No photo matches {pattern}.")
+    yield from images
+
+
+def images_below(folder: Path, top: Path) -> Iterator[ImageSource]:
+    """Yield the images in a folder and below it, sorted by name; hidden files and results are left out."""
+
+    def raise_error(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=raise_error):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(parent, name)
+            if is_image(path):
+                yield image_below(path, top)
+
+
+def image_below(path: Path, top: Path) -> ImageSource:
+    """Return an image file with its name relative to the folder `top`."""
+    return ImageSource(str(path), path.relative_to(top), top.absolute().name)
+
+
+def is_image(path: Path) -> bool:
+    """Tell an image by its name from other files, hidden files, and results of an earlier call."""
+    if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
+        return False
+    result = RESULT_NAME.fullmatch(path.name)
+    return result is None or not path.with_name(f"{result[1]}.json").exists()
+
+
+def name_jobs(images: Sequence[ImageSource], out: Path) -> list[ImageJob]:
+    """Give every image the shortest name that no other image has: `a`, else `a.jpg`, else `folder/a.jpg`."""
+    levels = [0] * len(images)  # which of its `result_names` an image has
+    while True:
+        names = [image.result_names[level] for image, level in zip(images, levels, strict=True)]
+        clashes = clashing_indices(names)
+        if not clashes:
+            return [ImageJob(image, (out / name).parent, name.name) for image, name in zip(images, names, strict=True)]
+        for indices in clashes:
+            lengthen_names(images, levels, indices)
+
+
+def clashing_indices(names: Sequence[Path]) -> list[list[int]]:
+    """Return the indices of every name that occurs more than once."""
+    indices_of: defaultdict[Path, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        indices_of[name].append(index)
+    return [indices for indices in indices_of.values() if len(indices) > 1]
+
+
+def lengthen_names(images: Sequence[ImageSource], levels: list[int], indices: Sequence[int]) -> None:
+    """Give the next longer name to those images of a clash that have the shortest; changes `levels`."""
+    shortest = min(levels[index] for index in indices)
+    longest = len(images[indices[0]].result_names) - 1
+    if shortest == longest:
+        one, other = images[indices[0]].source, images[indices[1]].source
+        raise ValueError(f"{one} and {other} would write the same files; give each an --out of its own.")
+    for index in indices:
+        if levels[index] == shortest:
+            levels[index] += 1
+
+
+def check_writable(out: Path) -> None:
+    """Raise `OSError` if results could not be written below a folder, which need not exist."""
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"Results cannot go to {out}: {nearest} is a file; choose another --out.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"Results cannot go to {out}: {nearest} may not be written; choose another --out.")

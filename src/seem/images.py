@@ -1,0 +1,276 @@
+"""Photos as people have them: files, PIL images, arrays and tensors, all read into upright 8-bit RGB.
+
+What is not 8-bit RGB becomes so by one rule each:
+
+- Grey is repeated in all three channels, palette, CMYK, HSV and YCbCr colours are converted.
+- What is transparent shows white.
+- More than 8 bits of grey keep their black point and their exposure. Integers: white is the full scale of the smallest
+  usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest value, so that a 16-bit photo is divided by 257 and
+  12-bit sensor data do not turn black. Floats from 0 to 1: white is 1. Only numbers that mean no brightness by
+  themselves (negative, above 65,535, floats above 1) are stretched between their extremes; NaN is black. Pillow itself
+  keeps the upper 8 bits of 16-bit colour.
+- Of several frames (an animation, pages, a phone's second picture) one is read.
+
+Colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+from seem.errors import SeemError, short_reason
+
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+
+MAX_PIXELS = 100_000_000
+"""Photos above this are refused: a small file can claim a picture that fills the memory."""
+
+EXIF_ORIENTATION = 0x0112
+TRANSPOSE_OF_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
+
+GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
+HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
+TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
+
+_QUIET = threading.Lock()  # Python's warning filters belong to all threads
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """An upright RGB picture, and what was done to get it.
+
+    `orientation` is the EXIF orientation that was undone (1 = none), `notes` say what a reader should know: several
+    frames of which one was read, 16 bits reduced to 8.
+    """
+
+    picture: Image.Image
+    name: str | None = None
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.picture.height, self.picture.width
+
+
+def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
+    """Read a photo from a path, a PIL image, an H x W x 3 uint8 array or a 3 x H x W uint8 tensor.
+
+    EXIF rotation is applied; the rules for everything that is not RGB stand at the top of the file. A PIL image of
+    several frames is read at the frame where it stands. Raises `ValueError` for something that is no picture or larger
+    than `max_pixels`, `SeemError` for a file that cannot be read.
+    """
+    if isinstance(image, Image.Image):
+        return _to_upright_rgb(image, max_pixels)
+    if isinstance(image, (str, os.PathLike)):
+        return _read_file(image, max_pixels)
+    return image_from_array(image, max_pixels)
+
+
+def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
+    """Read a photo from disk."""
+    if isinstance(path, str) and "://" in path:
+        raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
+    path = Path(path)
+    with open_image(path, str(path), max_pixels) as opened:
+        return _to_upright_rgb(opened, max_pixels)
+
+
+def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Open a file of any picture format, its pixels still undecoded; errors speak of `what`."""
+    try:
+        with _without_warnings():
+            return Image.open(source)
+    except (FileNotFoundError, NotADirectoryError):
+        raise SeemError(f"There is no photo at {what}; check the path.") from None
+    except (IsADirectoryError, PermissionError):  # Windows calls a folder the latter
+        if isinstance(source, Path) and source.is_dir():
+            raise ValueError(f"{what} is a folder; pass one photo (the command line takes folders).") from None
+        raise SeemError(f"{what} may not be read by this user; change its permissions.") from None
+    except UnidentifiedImageError:
+        size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+        reason = "is empty (0 bytes)" if size == 0 else "is not a picture that can be read"
+        raise SeemError(f"{what} {reason}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large_message(what, error, max_pixels)) from None
+    except Exception as error:  # Pillow stumbles over damaged headers in many ways
+        raise SeemError(f"{what} cannot be read as a picture ({short_reason(error)}); fetch it again.") from None
+
+
+def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
+    """Turn a PIL image of any mode into upright RGB; its size is looked at before its pixels are."""
+    name = _file_name(image)
+    what, (width, height) = name or "The photo", image.size
+    if width * height > max_pixels:
+        raise ValueError(
+            f"{what} has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
+            "pass a smaller photo or raise max_pixels."
+        )
+    if 0 in (width, height):
+        raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
+    orientation, notes = exif_orientation(image), _frame_notes(image)
+    decode_pixels(image, what)
+    picture, depth_notes = to_rgb(image)
+    left = exif_orientation(image)  # Pillow itself turns TIFF upright as it decodes
+    if left in TRANSPOSE_OF_ORIENTATION:
+        picture = picture.transpose(TRANSPOSE_OF_ORIENTATION[left])
+    picture.info.clear()  # its metadata speak of the photo as it was
+    return InputImage(picture, name, orientation, notes + depth_notes)
+
+
+def decode_pixels(image: Image.Image, what: str) -> None:
+    """Decode the pixels; a damaged file is a `SeemError`, in whichever way Pillow stumbles over it."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise SeemError(
+            f"{what} cannot be read as a picture ({short_reason(error)}); it may be cut short, fetch it again."
+        ) from None
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1-8; 1 where there is none or it cannot be read."""
+    try:
+        with _without_warnings():
+            found = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # damaged metadata fail in many ways, and are no reason to refuse a picture
+        return 1
+    return found if isinstance(found, int) and found in TRANSPOSE_OF_ORIENTATION else 1
+
+
+def _frame_notes(image: Image.Image) -> tuple[str, ...]:
+    """Say which frame is read where there are several."""
+    if not getattr(image, "is_animated", False):
+        return ()
+    frame = "the first" if image.tell() == 0 else f"number {image.tell() + 1}"
+    return (f"several frames: only {frame} is read",)
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Convert any mode to RGB, a copy always, by the rules at the top of the file; also say what was lost."""
+    if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
+        grey, rule = to_eight_bits(np.asarray(image))
+        return Image.fromarray(grey).convert("RGB"), (f"more than 8 bits of grey: {rule}",)
+    if image.mode == "La":  # Pillow has a way from here to LA alone
+        image = image.convert("LA")
+    if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB"), ()
+    try:
+        return image.copy() if image.mode == "RGB" else image.convert("RGB"), ()
+    except ValueError:
+        raise ValueError(f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first.") from None
+
+
+def to_eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
+    """Bring deep grey to 0-255, and name the rule (see the top of the file)."""
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    integers = values.dtype.kind != "f"
+    if integers and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
+        depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
+        levels = np.arange(2**depth) / (2**depth - 1)
+        return np.rint(levels * 255).astype(np.uint8)[values], f"read as {depth} bits"
+    if not integers and low >= 0 and high <= 1:
+        shares, rule = values.astype(np.float64), "1.0 is white"
+    else:
+        shares, rule = (values.astype(np.float64) - low) / max(high - low, 1e-300), f"{low:g} to {high:g} stretched"
+    grey = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
+    return np.rint(grey * 255).astype(np.uint8), rule
+
+
+def image_from_array(array: object, max_pixels: int) -> InputImage:
+    """Read an H x W x 3 uint8 array, or a 3 x H x W uint8 tensor."""
+    if isinstance(array, (bytes, bytearray, memoryview, io.IOBase)):
+        raise ValueError(
+            f"A photo is a path, a PIL image, an array or a tensor, got {type(array).__name__}; "
+            "open it first: PIL.Image.open(file), for bytes PIL.Image.open(io.BytesIO(data))."
+        )
+    if isinstance(array, torch.Tensor):
+        _check_array_layout(
+            "tensor", "3 x H x W", tuple(array.shape), str(array.dtype).removeprefix("torch."), channels_at=0
+        )
+        array = array.permute(1, 2, 0).cpu().numpy()
+    elif not isinstance(array, np.ndarray):
+        raise ValueError(
+            f"A photo is a path, a PIL image, an H x W x 3 array or a 3 x H x W tensor, got {type(array).__name__}."
+        )
+    _check_array_layout("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
+    height, width = array.shape[:2]
+    if height * width > max_pixels:
+        raise ValueError(
+            f"The photo has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
+            "pass a smaller photo or raise max_pixels."
+        )
+    return InputImage(Image.fromarray(np.ascontiguousarray(array)))  # Pillow copies: the caller's array may change
+
+
+def _check_array_layout(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:
+    """Raise `ValueError`, with the way out, unless an array or a tensor is laid out as photos are."""
+    if len(shape) == 4:
+        hint = "pass one photo at a time"
+    elif len(shape) != 3:
+        hint = "a grey one becomes a photo with PIL.Image.fromarray(grey)"
+    elif shape[channels_at] != 3 and shape[2 - channels_at] == 3:
+        hint = "move its colours with .transpose(1, 2, 0)" if kind == "array" else "move its colours: .permute(2, 0, 1)"
+    elif shape[channels_at] != 3:
+        hint = "keep red, green and blue alone"
+    elif 0 in shape:
+        hint = "this one is empty"
+    elif dtype != "uint8":
+        hint = "scale its values to 0-255 and convert them to uint8"
+    else:
+        return
+    raise ValueError(f"A photo {kind} is {layout}, uint8, RGB; got {dtype} of shape {shape}: {hint}.")
+
+
+def _too_large_message(what: str, error: Image.DecompressionBombError, max_pixels: int) -> str:
+    """Word the refusal of a file whose header alone made Pillow stop, at a limit of its own."""
+    claimed = re.search(r"\d+", str(error))
+    pixels = int(claimed[0]) if claimed else max_pixels + 1
+    if pixels > max_pixels:
+        limit, way_out = f"the limit of {max_pixels:,}", "pass a smaller photo or raise max_pixels"
+    else:
+        limit, way_out = "Pillow opens", "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+    return f"{what} claims {pixels:,} pixels, more than {limit}; {way_out}."
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep Pillow's warnings about sizes and metadata away; threads take turns."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _file_name(image: Image.Image) -> str | None:
+    """Return the file name that a PIL image was opened from."""
+    file = getattr(image, "filename", "")
+    return Path(os.fsdecode(file)).name if isinstance(file, (str, bytes, os.PathLike)) and file else None

@@ -1,0 +1,58 @@
+"""Masks as they are kept: the bounding box alone, a bit a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from seem.rasterize import PixelBox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedMask:
+    """One mask: its tight box (x0, y0, x1, y1), the pixels inside that box at eight a byte, and its area."""
+
+    image_hw: tuple[int, int]
+    box: PixelBox
+    bits: NDArray[np.uint8]
+    area: int
+
+    @classmethod
+    def pack(cls, mask: NDArray[np.bool_] | PackedMask, image_hw: tuple[int, int]) -> PackedMask:
+        """Pack an (H, W) bool mask, if it is not packed already; `ValueError` if it has not the photo's size."""
+        if isinstance(mask, PackedMask) and mask.image_hw == image_hw:
+            return mask
+        mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
+        if mask.shape != image_hw or mask.dtype != np.bool_:
+            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the image needs bool of {image_hw}.")
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if len(rows) == 0:
+            return cls(image_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        crop = mask[box[1] : box[3], box[0] : box[2]]
+        return cls(image_hw, box, np.packbits(crop), int(np.count_nonzero(crop)))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The box as an index into an (H, W) array."""
+        x0, y0, x1, y1 = self.box
+        return slice(y0, y1), slice(x0, x1)
+
+    def crop(self) -> NDArray[np.bool_]:
+        """Unpack what is inside the box."""
+        x0, y0, x1, y1 = self.box
+        shape = y1 - y0, x1 - x0
+        return np.unpackbits(self.bits, count=shape[0] * shape[1]).reshape(shape).view(np.bool_)
+
+    def decode(self) -> NDArray[np.bool_]:
+        """Unpack the whole (H, W) mask."""
+        mask = np.zeros(self.image_hw, dtype=np.bool_)
+        mask[self.window] = self.crop()
+        return mask
+
+    def to_image(self) -> Image.Image:
+        """Return the mask as a grey picture of 0 and 255."""
+        return Image.fromarray(self.decode().view(np.uint8) * np.uint8(255))

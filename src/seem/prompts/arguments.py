@@ -1,0 +1,109 @@
+"""What prompts are given, checked and turned into plain numbers: coordinates, lists of points, widths, pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import TypeAlias, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seem.rasterize import Coordinates
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Points: TypeAlias = "Sequence[Sequence[float]] | NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]"
+
+MAX_COORDINATE = 1e9  # pixels; no image is that large, and arithmetic on coordinates stays finite
+
+Item = TypeVar("Item")
+
+
+def check_number(value: float, what: str) -> float:
+    """Return a plain, finite int or float; JSON files show a number as it was given."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise ValueError(f"The {what} is {value!r}; it must be a number.")
+    number = int(value) if isinstance(value, Integral) else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"The {what} is {number}; it must be a finite number.")
+    if abs(number) > MAX_COORDINATE:
+        raise ValueError(f"The {what} is {number:g}, further away than any image reaches; check its unit (pixels).")
+    return number
+
+
+def check_coordinates(value: Sequence[float], what: str) -> Coordinates:
+    """Return a pair (x, y) of plain numbers."""
+    try:
+        x, y = value
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} holds {value!r} where a pair (x, y) is needed.") from None
+    return check_number(x, f"x of a {what.lower()}"), check_number(y, f"y of a {what.lower()}")
+
+
+def check_points(points: Points, what: str) -> tuple[Coordinates, ...]:
+    """Return a list of points, or an N x 2 array, as tuples of plain numbers."""
+    return tuple(check_coordinates(point, what.capitalize()) for point in to_list(points, what))
+
+
+def check_polyline(points: Points, what: str) -> tuple[Coordinates, ...]:
+    """Return the points of a line, at least two, as tuples of plain numbers."""
+    checked = check_points(points, what)
+    if len(checked) < 2:
+        raise ValueError(f"A {what} needs at least 2 points, got {len(checked)}; use Point for a single click.")
+    return checked
+
+
+def check_width(width: float, what: str) -> float:
+    """Return the width of a line in image pixels, above 0."""
+    number = float(check_number(width, f"width of a {what}"))
+    if number <= 0:
+        raise ValueError(f"The width of a {what} is {number:g}; it must be above 0 image pixels.")
+    return number
+
+
+def to_list(values: Iterable[Item], what: str) -> list[Item]:
+    """Turn a list, a tuple or an N x 2 array into a list; numpy integers stay integers."""
+    try:
+        return cast("list[Item]", values.tolist()) if isinstance(values, np.ndarray) else list(values)
+    except TypeError:
+        raise ValueError(f"A {what} takes a list of points, got {values!r}.") from None
+
+
+def checked_points(points: Points) -> tuple[Coordinates, ...]:
+    """Return the points of a prompt that has checked itself: tuples of plain numbers, whatever was given."""
+    return cast("tuple[Coordinates, ...]", points)
+
+
+def check_region(array: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return a read-only copy of an H x W mask as bool; at least one pixel is inside."""
+    given = np.asarray(array)
+    if given.ndim == 0:
+        raise ValueError(
+            f"A mask is an H x W array, got {array!r}; read a file first, np.asarray(Image.open(file)) > 0."
+        )
+    if given.ndim != 2:
+        raise ValueError(f"A mask is H x W, got shape {given.shape}; pick one channel.")
+    if given.dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)):
+        raise ValueError(f"A mask is bool or uint8, got {given.dtype}; compare it first, for example mask > 0.5.")
+    region: NDArray[np.bool_] = np.not_equal(given, 0)
+    if not region.any():
+        raise ValueError(f"The mask of {region.shape[1]} x {region.shape[0]} pixels is empty; mark at least one pixel.")
+    region.setflags(write=False)
+    return region
+
+
+def check_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a read-only copy of h x w (or 1 x h x w) mask logits, finite and somewhere above 0."""
+    values = np.array(logits)
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
+        raise ValueError(f"Mask logits are h x w floats of one object, got {values.dtype} of shape {values.shape}.")
+    if not np.isfinite(values).all():
+        raise ValueError("Mask logits hold NaN or infinite values; pass result.logits unchanged.")
+    if not (values > 0).any():
+        raise ValueError("Mask logits are nowhere above 0, the mask is empty; pass a result that found something.")
+    values = values.astype(np.float32)
+    values.setflags(write=False)
+    return values

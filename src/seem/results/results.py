@@ -1,0 +1,476 @@
+"""`Results` and `Segment`: the objects of one image, as columns and one by one."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from seem.coco_format import (
+    UNLABELLED,
+    UNLABELLED_CATEGORY,
+    CocoCategory,
+    CocoRecord,
+    CocoRle,
+    MaskRecord,
+    OutputMode,
+    to_coco_category,
+    to_rle,
+)
+from seem.deprecation import renamed_attributes
+from seem.mask_codec import PackedMask
+from seem.prompts import Prompt
+from seem.rasterize import PixelBox
+from seem.results.columns import (
+    ResultImage,
+    Rows,
+    check_ids,
+    check_scores,
+    read_only,
+    rgb_pixels,
+    selected_row,
+    selected_rows,
+    size_of,
+)
+from seem.results.export import to_class_ids, to_coco_record, to_mask_records, to_panoptic_png
+from seem.results.labels import Labels, LazyLabels
+from seem.results.provenance import Proposal, Provenance
+from seem.visualize import cut_out, draw_overlay
+from seem.vocabulary import Category, Vocabulary, distinct_colours
+from seem.writing import array_writer, checked_stem, png_writer, text_writer, write_together
+
+NUM_TRACK_COLOURS = 64  # of objects in a video, before they repeat
+NUM_LABELS_IN_REPR = 5
+NOTEBOOK_PIXELS = 1280  # longest side of the overlay that a notebook shows
+LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"  # of a longer result under the same stem
+
+
+@renamed_attributes({"photo": "image", "photo_hw": "image_hw"})
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Results:
+    """The N objects found in one image of H x W pixels; make one with `Results.of`.
+
+    `image` is shared, not copied. `scores` (N,) are in 0-1. `ids` (N,) are positive and all different: segment ids of a
+    panoptic map, stable identities in a video. `kind` names the rule that answered. `logits` (N, h, w) are
+    low-resolution mask logits that go back in as `Mask(logits=...)`, one for every 4 x 4 pixels of the network's padded
+    input; `embeddings` are (N, D); `proposals` say how `everything` found each mask. Each of them may be None.
+    Of a video, `frame` is the index of the frame and `time` when it is shown, in seconds (None where it is unknown).
+    """
+
+    image: ResultImage
+    packed: tuple[PackedMask, ...]
+    scores: NDArray[np.float32]
+    ids: NDArray[np.int64]
+    vocabulary: Vocabulary
+    kind: str
+    provenance: Provenance
+    naming: LazyLabels
+    logits: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | None = None
+    proposals: tuple[Proposal, ...] | None = None
+    frame: int | None = None
+    time: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        image: ResultImage,
+        masks: Iterable[NDArray[np.bool_] | PackedMask],
+        scores: Sequence[float] | NDArray[np.float32],
+        *,
+        vocabulary: Vocabulary,
+        kind: str,
+        provenance: Provenance,
+        labels: Labels | Callable[[], Labels] | None = None,
+        ids: Sequence[int] | NDArray[np.int64] | None = None,
+        logits: NDArray[np.float32] | None = None,
+        embeddings: NDArray[np.float32] | None = None,
+    ) -> Results:
+        """Pack N masks of the image's size into a result.
+
+        `masks` may be an N x H x W array or a generator: one mask at a time is enough; packed ones stay as they are.
+        `labels` may be a function: it is then called at the first access to a name, at most once, also among threads
+        and slices; if it raises, the next access calls it again. A label that is no name of the vocabulary (a phrase)
+        stays a label and has category id 0.
+
+        Raises `ValueError` for a mask of another size than the image, scores outside 0-1, ids below 1 or used twice,
+        and columns of different lengths.
+        """
+        image_hw = size_of(image)
+        packed = tuple(PackedMask.pack(mask, image_hw) for mask in masks)
+        count = len(packed)
+        if ids is None:
+            ids = range(1, count + 1)
+        if labels is None:
+            labels = Labels.nameless(count)
+        result = cls(
+            image=image,
+            packed=packed,
+            scores=check_scores(scores),
+            ids=check_ids(ids),
+            vocabulary=vocabulary,
+            kind=kind,
+            provenance=provenance,
+            naming=LazyLabels(labels),
+            logits=None if logits is None else read_only(logits),
+            embeddings=None if embeddings is None else read_only(embeddings),
+        )
+        result._check_lengths()
+        return result
+
+    def _check_lengths(self) -> None:
+        columns: dict[str, Sequence[object] | NDArray[Any] | None] = {
+            "scores": self.scores,
+            "ids": self.ids,
+            "labels": None if self.naming.known is None else self.naming.known.names,
+            "logits": self.logits,
+            "embeddings": self.embeddings,
+        }
+        for name, column in columns.items():
+            if column is not None and len(column) != len(self):
+                raise ValueError(f"There are {len(self)} masks, but {len(column)} {name}; give one for each mask.")
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (Segment(self, index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: Rows) -> Results: ...
+    def __getitem__(self, index: int | Rows) -> Segment | Results:
+        """`results[0]` is a `Segment`; a slice, a list of row numbers, or N booleans give `Results`."""
+        if isinstance(index, (int, np.integer)):
+            return Segment(self, selected_row(int(index), len(self)))
+        return self._take(selected_rows(index, len(self)))
+
+    def __repr__(self) -> str:
+        height, width = self.image_hw
+        objects = "1 object" if len(self) == 1 else f"{len(self)} objects"
+        text = f"{objects} in {width} x {height} pixels"
+        if self.naming.known and len(self):
+            tags = list(self.tags[:NUM_LABELS_IN_REPR])
+            if len(self) > NUM_LABELS_IN_REPR:
+                tags.append("...")
+            text += f": {', '.join(tags)}"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<Results of {self.provenance.task}: {text}{notes}>"
+
+    def filter(self, label: str | None = None, min_score: float = 0.0, min_area: int = 0) -> Results:
+        """Keep the objects that have this label (any case), at least this score and at least this area in pixels."""
+        selected = (self.scores >= min_score) & (self.areas >= min_area)
+        if label is not None:
+            selected &= self._has_label(label)
+        return self[selected]
+
+    def _has_label(self, label: str) -> NDArray[np.bool_]:
+        """Say for each object whether it is called `label`; a category also goes by its phrase ("sky")."""
+        spellings = {label.casefold()}
+        for category in self.vocabulary:
+            if label.casefold() in (category.name.casefold(), category.phrase.casefold()):
+                spellings.add(category.name.casefold())
+        return np.array([name is not None and name.casefold() in spellings for name in self.labels], dtype=np.bool_)
+
+    # --- Columns ------------------------------------------------------------------------------------------------------
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width of the image as shown."""
+        return size_of(self.image)
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """All masks at once, (N, H, W) bool, decoded anew; `iter_masks()` holds one at a time."""
+        masks = np.zeros((len(self), *self.image_hw), dtype=np.bool_)
+        for mask, packed in zip(masks, self.packed, strict=True):
+            mask[packed.window] = packed.crop()
+        return masks
+
+    def iter_masks(self) -> Iterator[NDArray[np.bool_]]:
+        """Decode one mask after the other, each (H, W) bool."""
+        return (packed.decode() for packed in self.packed)
+
+    @property
+    def rle(self) -> tuple[CocoRle, ...]:
+        """The masks as COCO's compressed run-length code, which pycocotools reads."""
+        return tuple(to_rle(mask) for mask in self.iter_masks())
+
+    @property
+    def boxes(self) -> NDArray[np.int64]:
+        """Tight boxes (N, 4) as x0, y0, x1, y1 with exclusive maxima; zeros for an empty mask."""
+        return np.array([packed.box for packed in self.packed], dtype=np.int64).reshape(-1, 4)
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels in each mask, (N,)."""
+        return np.array([packed.area for packed in self.packed], dtype=np.int64)
+
+    @property
+    def labels(self) -> tuple[str | None, ...]:
+        """Names, None where there is none. The first access may run the model (see the top of the package)."""
+        return self.naming.get(len(self)).names
+
+    @property
+    def label_scores(self) -> tuple[float, ...]:
+        """The score of each label, 0-1; 0 where there is none."""
+        return self.naming.get(len(self)).scores
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, for example that a model answered without a reference, or what was not found."""
+        return self.provenance.notes
+
+    @property
+    def category_ids(self) -> NDArray[np.int64]:
+        """Ids of the labels in the vocabulary, (N,); 0 = unlabelled."""
+        return np.array([category.id if category else 0 for category in self._categories()], dtype=np.int64)
+
+    @property
+    def categories(self) -> tuple[CocoCategory, ...]:
+        """What category ids stand for: "unlabelled" (0), then the vocabulary."""
+        return (UNLABELLED_CATEGORY, *map(to_coco_category, self.vocabulary))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each step; "labels" joins when lazy labels have been computed."""
+        seconds = dict(self.provenance.seconds)
+        if self.naming.seconds is not None:
+            seconds["labels"] = self.naming.seconds
+        return seconds
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What the overlay writes on each object: its name as a phrase and the label's score, in a video its id first.
+
+        Without a name it is the score of the mask.
+        """
+        rows = zip(self.ids.tolist(), self.labels, self._categories(), self.label_scores, self.scores, strict=True)
+        tags = []
+        for number, label, category, label_score, score in rows:
+            words = [] if self.frame is None else [f"{number}:"]
+            name = category.phrase if category else label
+            words += [name, f"{label_score:.2f}"] if name else [f"{score:.2f}"]
+            tags.append(" ".join(words))
+        return tuple(tags)
+
+    def _categories(self) -> list[Category | None]:
+        """Look up the category of each object: None for those without a label and for free phrases."""
+        by_name = {category.name: category for category in self.vocabulary}
+        return [None if label is None else by_name.get(label) for label in self.labels]
+
+    def _take(self, rows: list[int]) -> Results:
+        return Results(
+            image=self.image,
+            packed=tuple(self.packed[row] for row in rows),
+            scores=read_only(self.scores[rows]),
+            ids=read_only(self.ids[rows]),
+            vocabulary=self.vocabulary,
+            kind=self.kind,
+            provenance=self.provenance,
+            naming=self.naming.take(rows, len(self)),
+            logits=None if self.logits is None else read_only(self.logits[rows]),
+            embeddings=None if self.embeddings is None else read_only(self.embeddings[rows]),
+            proposals=None if self.proposals is None else tuple(self.proposals[row] for row in rows),
+            frame=self.frame,
+            time=self.time,
+        )
+
+    # --- Images -------------------------------------------------------------------------------------------------------
+
+    def panoptic_map(self) -> NDArray[np.int32]:
+        """Return (H, W) with the id of the object at each pixel, 0 where there is none.
+
+        Raises `ValueError` when masks overlap: then no such map exists.
+        """
+        ids = np.zeros(self.image_hw, dtype=np.int32)
+        for number, packed in zip(self.ids.tolist(), self.packed, strict=True):
+            view, crop = ids[packed.window], packed.crop()
+            if view[crop].any():
+                raise ValueError(f"Mask {number} overlaps another, a panoptic map has one object a pixel; use masks.")
+            view[crop] = number
+        return ids
+
+    def overlay(self, alpha: float = 0.5, labels: bool = True, prompts: bool = True) -> Image.Image:
+        """Draw the objects over the image, in its size, RGB. Larger objects lie below smaller ones.
+
+        `alpha` (0-1) is the strength of the colours. `labels` writes name and score on a plate inside each mask, or
+        beside a small one, never over another plate; a plate without a free spot is left out. `prompts` draws the
+        clicks, strokes and boxes of the request. Raises `ValueError` for another `alpha`.
+        """
+        return draw_overlay(
+            rgb_pixels(self.image),
+            self.packed,
+            self._categories() if self.frame is None else self._track_categories(),
+            list(self.tags) if labels else None,
+            self._all_prompts() if prompts else [],
+            alpha,
+        )
+
+    def _all_prompts(self) -> list[Prompt]:
+        return [prompt for prompts in self.provenance.prompts for prompt in prompts]
+
+    def _track_categories(self) -> list[Category]:
+        """Return a category for each object of a video: it has the colour of its id in every frame."""
+        colours = distinct_colours(NUM_TRACK_COLOURS)
+        return [Category(id, "", "", True, colours[(id - 1) % NUM_TRACK_COLOURS]) for id in self.ids.tolist()]
+
+    def show(self) -> None:
+        """Open the overlay in the system's image viewer."""
+        self.overlay().show()
+
+    def _repr_png_(self) -> bytes:
+        """Draw what a notebook shows: the overlay, at most 1280 pixels wide or high."""
+        picture = self.overlay()
+        picture.thumbnail((NOTEBOOK_PIXELS, NOTEBOOK_PIXELS))
+        buffer = io.BytesIO()
+        picture.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def cutouts(self) -> tuple[Image.Image, ...]:
+        """Cut every object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
+        pixels = rgb_pixels(self.image)
+        return tuple(cut_out(pixels, packed) for packed in self.packed)
+
+    # --- Other formats and files --------------------------------------------------------------------------------------
+
+    def to_coco(self, image_id: int = 1) -> CocoRecord:
+        """Return one COCO-style object: `images`, `annotations`, `categories`, and `seem` with the provenance."""
+        return to_coco_record(self, image_id)
+
+    def to_records(self, output_mode: OutputMode = "binary_mask") -> list[MaskRecord]:
+        """Return the objects as segment-anything's automatic mask generator does; what reads its output reads this.
+
+        `output_mode`: "binary_mask" (H, W bool), "uncompressed_rle" or "coco_rle" (as pycocotools encodes). `bbox` is
+        x, y, width, height. Of other results than those of `everything`, `predicted_iou` is the score and
+        `stability_score` None. An object query has no click: its `point_coords` is empty. Raises `ValueError` for
+        another mode.
+        """
+        modes = get_args(OutputMode)
+        if output_mode not in modes:
+            raise ValueError(f"output_mode is {output_mode!r}; it is one of {', '.join(modes)}.")
+        return to_mask_records(self, output_mode)
+
+    def to_supervision(self) -> Any:
+        """Return the objects as `supervision.Detections`; needs the extra `supervision`.
+
+        Masks, tight boxes, scores, class ids that count from 0 (-1 = unlabelled), class names, and `ids` as tracker
+        ids. Raises `SeemError` where supervision is not installed.
+        """
+        from seem.adapters.supervision import to_detections
+
+        return to_detections(
+            boxes=self.boxes,
+            masks=self.masks,
+            scores=self.scores,
+            class_ids=to_class_ids(self.category_ids, self.vocabulary),
+            class_names=[label or UNLABELLED for label in self.labels],
+            tracker_ids=self.ids,
+        )
+
+    def save(
+        self, folder: str | Path, stem: str | None = None, overwrite: bool = False, *, embeddings: bool = False
+    ) -> tuple[Path, ...]:
+        """Write `<stem>.overlay.png`, `<stem>.json`, `<stem>.mask-<k>.png` (0 and 255, k from 0); return their paths.
+
+        A panoptic result also gets `<stem>.panoptic.png` (id = R + 256 G + 65536 B). With `embeddings`, a vector
+        for each mask is in `<stem>.embeddings.npy` (N x D float32, length 1). The stem is the image's file name without
+        suffix, or "photo". Everything is written aside and then renamed: a failure leaves nothing new behind.
+        `overwrite` replaces all files of that stem, also masks left over from a longer result.
+
+        Raises `FileExistsError` for a file that exists, `OSError` where the folder cannot be written or the disk is
+        full, `ValueError` for a stem that is no file name and for embeddings of a result that has none.
+        """
+        if embeddings and self.embeddings is None and len(self):
+            raise ValueError(f"A result of {self.provenance.task} has no embeddings; leave embeddings out.")
+        if stem is None:
+            stem = Path(self.provenance.image_name or "photo").stem
+        stem = checked_stem(stem)
+        leftovers = re.compile(LEFTOVERS.format(re.escape(stem)))
+        return write_together(Path(folder), self._files(stem, embeddings), overwrite, leftovers)
+
+    def _files(self, stem: str, embeddings: bool) -> dict[str, Callable[[Path], None]]:
+        """Return how each file of a saved result is written, by its name."""
+        files: dict[str, Callable[[Path], None]] = {
+            f"{stem}.overlay.png": png_writer(self.overlay, level=3),  # half the time, a fifth more bytes
+            f"{stem}.json": text_writer(lambda: json.dumps(self.to_coco(), ensure_ascii=False)),
+        }
+        for index, packed in enumerate(self.packed):
+            files[f"{stem}.mask-{index}.png"] = png_writer(packed.to_image)
+        if self.provenance.task == "panoptic":
+            files[f"{stem}.panoptic.png"] = png_writer(lambda: to_panoptic_png(self.panoptic_map()))
+        if embeddings:
+            vectors = np.zeros((0, 0), np.float32) if self.embeddings is None else self.embeddings
+            files[f"{stem}.embeddings.npy"] = array_writer(vectors)
+        return files
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One object of a result. Nothing is copied: every property reads from the result it belongs to."""
+
+    results: Results
+    index: int
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask, (H, W) bool, decoded anew."""
+        return self.results.packed[self.index].decode()
+
+    @property
+    def box(self) -> PixelBox:
+        """Tight box x0, y0, x1, y1 with exclusive maxima; zeros for an empty mask."""
+        return self.results.packed[self.index].box
+
+    @property
+    def area(self) -> int:
+        """Pixels in the mask."""
+        return self.results.packed[self.index].area
+
+    @property
+    def score(self) -> float:
+        """The object's score, 0-1."""
+        return float(self.results.scores[self.index])
+
+    @property
+    def id(self) -> int:
+        """The object's id, positive."""
+        return int(self.results.ids[self.index])
+
+    @property
+    def label(self) -> str | None:
+        """The object's name; the first access may run the model."""
+        return self.results.labels[self.index]
+
+    @property
+    def label_score(self) -> float:
+        """The score of the label, 0-1."""
+        return self.results.label_scores[self.index]
+
+    @property
+    def category_id(self) -> int:
+        """The id of the label in the vocabulary, 0 = unlabelled."""
+        return int(self.results.category_ids[self.index])
+
+    @property
+    def logits(self) -> NDArray[np.float32] | None:
+        """Low-resolution mask logits (h, w), for `Mask(logits=...)`."""
+        return None if self.results.logits is None else self.results.logits[self.index]
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """The object's embedding, (D,)."""
+        return None if self.results.embeddings is None else self.results.embeddings[self.index]
+
+    def cutout(self) -> Image.Image:
+        """Cut the object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""
+        return cut_out(rgb_pixels(self.results.image), self.results.packed[self.index])
