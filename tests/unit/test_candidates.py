@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from seem.config import MaskRefinerConfig
+from seem.models.build import build
+from seem.models.decoder.draws import FairDraws
 from seem.models.mask_refiner import CandidateMasks, MaskRefiner, RefinedMasks
 from seem.models.structures import ImageBatch, VisualPrompts
-from seem.tasks.interactive import marks_alone
+from seem.tasks.interactive import marks_alone, segment_objects
 from seem.training.candidates import TO_ALL, ambiguous_requests, candidate_terms, iou_of, mask_losses
 from seem.training.targets import Request, TrainingBatch
+from tiny import tiny_nano
 
 
 def noise(*shape, seed=0):
@@ -126,3 +131,37 @@ def test_candidates_begin_tighter_and_wider():
     bias = head.candidate_masks.bias.unflatten(0, (3, 4))
     assert bias[:, 0].tolist() == [-1.0, 0.0, 1.0]
     assert torch.equal(bias, bias[:, :1].expand(3, 4))
+
+
+def segment_with(count, top, bounds=None, seed=0):
+    """Ask a tiny nano with `count` candidates about two clicks in one image."""
+    described = replace(tiny_nano(), mask_refiner=MaskRefinerConfig(dims=(8, 8, 16), candidates=count))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(described)
+    image = network.encode_image(ImageBatch(noise(1, 3, 64, 64), ((64, 64),)))
+    marks = torch.zeros(1, 2, 64, 64, dtype=torch.bool)
+    marks[0, 0, 20:23, 20:23] = marks[0, 1, 40:43, 40:43] = True
+    with torch.no_grad():
+        prompts = VisualPrompts(marks, torch.zeros_like(marks), bounds)
+        return segment_objects(network, image, prompts, FairDraws(), top=top)
+
+
+@pytest.mark.parametrize(("top", "each"), [(2, 2), (3, 3), (5, 3)])
+def test_several_candidates_of_each_object_come_best_first(top, each):
+    several, first = segment_with(3, top), segment_with(3, 1)
+    assert several.logits.shape[1] == several.quality.shape[1] == several.class_vectors.shape[1] == 2 * each
+    quality = several.quality.unflatten(1, (2, each))
+    assert (quality.diff(dim=2) <= 0).all()
+    assert torch.equal(several.logits.unflatten(1, (2, each))[:, :, 0], first.logits)
+    assert torch.equal(quality[:, :, 0], first.quality)
+
+
+def test_a_box_has_one_answer():
+    bounds = torch.zeros(1, 2, 64, 64, dtype=torch.bool)
+    bounds[:, :, 10:50, 10:50] = True
+    assert segment_with(3, 3, bounds).logits.shape[1] == 2
+
+
+def test_a_head_without_candidates_has_one_answer():
+    assert segment_with(0, 3).logits.shape[1] == 2

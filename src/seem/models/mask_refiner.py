@@ -32,6 +32,13 @@ class CandidateMasks:
     logits: Float[Tensor, "b n k h w"]
     quality_logits: Float[Tensor, "b n k"]
 
+    def ranked(self, count: int) -> RefinedMasks:
+        """Return the `count` candidates of every object by predicted IoU, best first, object-major."""
+        count = min(count, self.quality_logits.shape[2])
+        quality, order = self.quality_logits.topk(count, dim=2)
+        index = order[..., None, None].expand(-1, -1, -1, *self.logits.shape[-2:])
+        return RefinedMasks(self.logits.gather(2, index).flatten(1, 2), quality.flatten(1, 2))
+
 
 @dataclass(frozen=True, slots=True)
 class RefinedMasks:
@@ -48,12 +55,10 @@ class RefinedMasks:
         """Answer every ambiguous object with the candidate of the highest predicted IoU."""
         if self.candidates is None:
             return self
-        quality, chosen = self.candidates.quality_logits.max(dim=2)
-        index = chosen[:, :, None, None, None].expand(-1, -1, 1, *self.logits.shape[-2:])
-        masks = self.candidates.logits.gather(2, index)[:, :, 0]
+        first = self.candidates.ranked(1)
         return RefinedMasks(
-            torch.where(ambiguous[:, :, None, None], masks, self.logits),
-            torch.where(ambiguous, quality, self.quality_logits),
+            torch.where(ambiguous[:, :, None, None], first.logits, self.logits),
+            torch.where(ambiguous, first.quality_logits, self.quality_logits),
         )
 
 

@@ -100,7 +100,8 @@ def segment_objects(
     `previous` are the mask logits of the round before. With `phrases` (and `audio`, where a policy tells spoken words
     from written ones) the queries also hear the text, with `reference` they also see regions of other photos. `meant`
     are vectors in the text space of what was said or shown about each object (zeros = nothing), for models that compare
-    them with every place of the photo. `top` queries answer for each object where a policy gives it several.
+    them with every place of the photo. `top` queries answer for each object where a policy gives it several, or as many
+    candidates of the dense head where marks alone are asked about.
 
     Who answers: the query that agrees most with the marked pixels; where nothing is marked as meant, with the words;
     where nothing is said either, with the reference.
@@ -139,7 +140,13 @@ def segment_objects(
     ambiguous = marks_alone(prompts, meant, previous, spoken)
     refined = model.mask_refiner(
         image.pixels.mask_features, maps, chosen.class_vectors, with_candidates=bool(ambiguous.any())
-    ).best(ambiguous)
+    )
+    if top > 1 and refined.candidates is not None and bool(ambiguous.all()):
+        ranked = refined.candidates.ranked(top)
+        copies = ranked.logits.shape[1] // ambiguous.shape[1]
+        vectors = chosen.class_vectors.repeat_interleave(copies, dim=1)
+        return ObjectMasks(ranked.logits, ranked.quality_logits.sigmoid(), vectors)
+    refined = refined.best(ambiguous)
     logits = kept_near(refined.logits, prompts)
     return ObjectMasks(logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
 
