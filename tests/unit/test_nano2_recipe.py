@@ -74,7 +74,7 @@ def tiny_run(monkeypatch, tmp_path):
 
     def start(legs=LEGS):
         with torch.random.fork_rng():
-            return recipe.run(Path("nowhere"), tmp_path / "run", words, legs, lambda row: None)
+            return recipe.run(Path("nowhere"), tmp_path / "run", words, legs, report=lambda row: None)
 
     return start, words, tmp_path / "run"
 
@@ -160,3 +160,18 @@ def test_sizes_are_canvases_that_the_network_takes(leg):
 
 def test_arithmetic_is_one_of_two():
     assert recipe.fastest_arithmetic(torch.device("cpu")) in ("float32", "bfloat16")
+
+
+def test_heads_of_an_earlier_nano_can_be_taken(tiny_run):
+    _, words, _ = tiny_run
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = recipe.from_published(tiny_nano2())
+    recipe.take_heads(network, words)
+    given = read_tensors(words).tensors
+    taken = network.state_dict()
+    for key in ("decoder.query_features", "mask_refiner.fine.weight", "mask_refiner.mask.bias"):
+        assert torch.equal(taken[key], given[key])
+    weights = network.mask_refiner.candidate_masks.weight.unflatten(0, (3, 4))
+    assert torch.equal(weights, given["mask_refiner.mask.weight"].expand_as(weights))
+    assert not torch.equal(taken["text_embedding_head.say.weight"], given["text_embedding_head.say.weight"])

@@ -66,6 +66,8 @@ class Leg:
     config: TrainConfig
     stages: tuple[Stage, ...]
     frozen: tuple[str, ...] = ()
+    requests: int = 3
+    """Objects that are asked about in each photo for marks."""
     with_imagenet: bool = False
     """Whether salient objects have names of ImageNet's classes, for which the text tower must know these."""
 
@@ -85,7 +87,13 @@ SETTINGS = TrainConfig(
     rates=(("backbone.", BACKBONE_FACTOR), ("text_embedding_head.widen.", BACKBONE_FACTOR)),
 )
 LEGS = (
-    Leg("heads", replace(SETTINGS, steps=400, learning_rate=1e-3), (Stage(1.0, 160, 16, 128),), frozen=("backbone",)),
+    Leg(
+        "heads",
+        replace(SETTINGS, steps=600, learning_rate=1e-3),
+        (Stage(1.0, 128, 12, 128),),
+        frozen=("backbone",),
+        requests=4,
+    ),
     Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4), (Stage(1.0, 192, 16, 128),)),
     Leg("middle", replace(SETTINGS, steps=1200, learning_rate=4e-4), (Stage(1.0, 224, 16, 160),), with_imagenet=True),
     Leg(
@@ -139,7 +147,7 @@ class Lessons:
         stage = stage_at(number / self.leg.config.steps, self.leg.stages)
         rng = np.random.default_rng((self.leg.config.seed, number, self.rank))
         image = network.config.image
-        batch = make_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
+        batch = make_batch(self.photos(number, stage), image, self.leg.requests, self.mix, rng).to(self.device)
         spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
         mixed = self.arithmetic == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), attention_for(self.device):
@@ -222,16 +230,39 @@ def take_text_tower(network: Segmenter, file: Path) -> None:
     network.text.load_state_dict(tower)
 
 
+TAKEN = ("decoder.", "prompt_encoder.", "mask_refiner.")  # modules whose shapes are those of nano
+
+
+def take_heads(network: Segmenter, file: Path) -> None:
+    """Take decoder, prompt encoder and mask refiner of a nano; every candidate begins near its one mask."""
+    wanted = network.state_dict()
+    for key, tensor in read_tensors(file).tensors.items():
+        if key.startswith(TAKEN) and key in wanted and wanted[key].shape == tensor.shape:
+            wanted[key].copy_(tensor)
+    refiner = network.mask_refiner
+    if refiner is None or not refiner.num_candidates:
+        return
+    with torch.no_grad():
+        refiner.candidate_masks.weight.copy_(refiner.mask.weight.repeat(refiner.num_candidates, 1, 1, 1))
+        assert refiner.mask.bias is not None
+        assert refiner.candidate_masks.bias is not None
+        refiner.candidate_masks.bias.add_(refiner.mask.bias.repeat(refiner.num_candidates))
+
+
 def run(
     data: Path,
     out: Path,
     words: Path,
     legs: Sequence[Leg] = LEGS,
+    heads: Path | None = None,
     report: Callable[[Row], None] = show,
 ) -> Segmenter:
     """Run every leg that is not done yet; returns the network of the last.
 
     In the folder of every finished leg stand its weights as they would be shipped, and as the next leg takes them.
+
+    `heads` are weights of nano whose decoder and mask refiner the first leg begins with; None = it begins with new
+    ones, so that nothing but the published backbone goes into the run.
 
     `words` are weights whose text tower is taken, by every leg that is not done yet. The photos, small and ready, stay
     beside `out` for the next run, and so do the names of salient objects.
@@ -243,8 +274,11 @@ def run(
         reuse_freed_memory()
     bank = ImageBank.load(data, cache=out.parent / "photos.cache")
     network = from_published(nano2())
+    if heads is not None:
+        take_heads(network, heads)
     notes: dict[str, object] = {
         "words_sha256": sha256_of(words),
+        "heads_sha256": None if heads is None else sha256_of(heads),
         "photos": {name: len(rows) for name, rows in bank.by_set.items()},
         "data": bank.fingerprint,
     }
@@ -294,6 +328,7 @@ def run_leg(
         "processes": processes,
         "stages": [asdict(stage) for stage in leg.stages],
         "frozen": leg.frozen,
+        "requests": leg.requests,
     }
     begin(out, notes)
     book = PhraseBook(BytePairTokenizer.nano())
