@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import torch
+
 from seem.config import (
     BackboneConfig,
     ConvNetConfig,
@@ -54,6 +56,8 @@ def build(config: SegmenterConfig) -> Segmenter:
     if config.mask_refiner is not None:
         segmenter.mask_refiner = MaskRefiner(config.mask_refiner, mask_dim, text_dim)
         segmenter.text_embedding_head = TextEmbeddingHead(backbone.dims, text_dim, config.text_map)
+    if isinstance(config.backbone, EfficientNetLiteConfig):
+        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
     return segmenter.eval()
 
 

@@ -149,14 +149,28 @@ class MaskRefiner(nn.Module):
         queries: Float[Tensor, "n d"],
     ) -> Float[Tensor, "n k"]:
         """Predict the IoU of every candidate (logits) from what it covers, without gradient into the masks."""
+        probability = F.avg_pool2d(masks.detach().float(), 2).sigmoid()
+        inside = probability > 0.5
+        mean_probability = (probability * inside).sum(dim=(2, 3)) / (inside.sum(dim=(2, 3)) + 1e-6)
+        frame_share = inside.float().mean(dim=(2, 3))
         common = torch.cat((stride16.mean(dim=(2, 3)), stride16.amax(dim=(2, 3)), queries), dim=1)
-        qualities = []
-        for number, logits in enumerate(masks.unbind(dim=1)):
-            inside_mean, statistics = mask_statistics(logits, stride16)
-            finer_mean, _ = mask_statistics(logits, stride8)
-            quality_input = torch.cat((common, inside_mean, statistics, finer_mean), dim=1)
-            qualities.append(self.candidate_quality(quality_input)[:, number])
-        return torch.stack(qualities, dim=1)
+        quality_input = torch.cat(
+            (
+                common[:, None].expand(-1, masks.shape[1], -1),
+                inside_means(probability, stride16),
+                torch.stack((mean_probability, frame_share), dim=2).to(stride16.dtype),
+                inside_means(probability, stride8),
+            ),
+            dim=2,
+        )
+        return self.candidate_quality(quality_input).diagonal(dim1=1, dim2=2)  # type: ignore[no-any-return]
+
+
+def inside_means(probability: Float[Tensor, "n k h w"], features: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n k c"]:
+    """Return the mean feature inside each of several masks an object."""
+    shares = F.adaptive_avg_pool2d(probability, (features.shape[-2], features.shape[-1])).flatten(2)
+    weights = (shares / (shares.sum(dim=2, keepdim=True) + 1e-3)).to(features.dtype)
+    return weights @ features.flatten(2).mT
 
 
 def mask_statistics(
@@ -218,6 +232,8 @@ def outline_logits(outlines: Bool[Tensor, "b n h w"]) -> Float[Tensor, "b n h4 w
 
 def proximity_maps(marks: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:
     """Return how near the next marked cell is: 1 on it, falling by the steps of `DILATIONS` (Chebyshev distance)."""
+    if not marks.any():
+        return marks
     total = dilated = marks
     for radius in DILATIONS:
         size = 2 * radius + 1
