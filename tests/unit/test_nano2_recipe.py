@@ -14,6 +14,7 @@ from safetensors import safe_open
 from seem import config
 from seem.checkpoints.safe import read_tensors, write_tensors
 from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
+from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.backbones.efficientnet_lite import ConvUnit
 from seem.models.build import build
@@ -119,6 +120,32 @@ def test_a_run_goes_on_where_its_last_leg_ended(tiny_run):
     start()
     assert (out / "heads" / STATE_FILE).stat().st_mtime_ns == written
     assert (out / "all" / recipe.FINISHED_FILE).is_file()
+
+
+def test_a_later_leg_may_have_another_text_tower_but_keeps_its_temperature(tiny_run):
+    start, words, out = tiny_run
+    start(LEGS[:1])
+    tensors = read_tensors(words).tensors
+    tensors["text.logit_scale"] = torch.tensor(9.0)
+    tensors["text.projection"] = tensors["text.projection"] + 1
+    write_tensors(words, tensors)
+    start()
+    before = read_tensors(out / "heads" / recipe.FINISHED_FILE).tensors
+    after = read_tensors(out / "all" / recipe.FINISHED_FILE).tensors
+    assert torch.equal(after["text.projection"], tensors["text.projection"])
+    assert after["text.logit_scale"].item() == pytest.approx(before["text.logit_scale"].item(), abs=0.01)
+
+
+def test_a_finished_leg_of_another_network_is_refused(tiny_run, tmp_path):
+    network = build(tiny_nano2())
+    tensors = {key: t for key, t in network.state_dict().items() if key != "mask_refiner.mask.bias"}
+    write_tensors(tmp_path / "other.safetensors", tensors)
+    with pytest.raises(SeemError, match=r"another version of the network \(mask_refiner\.mask\.bias\)"):
+        recipe.load_finished(network, tmp_path / "other.safetensors")
+    del tensors["text.projection"]
+    write_tensors(tmp_path / "other.safetensors", {**tensors, "mask_refiner.mask.bias": torch.ones(4)})
+    recipe.load_finished(network, tmp_path / "other.safetensors")
+    assert torch.equal(network.mask_refiner.mask.bias, torch.ones(4))
 
 
 def test_what_ships_has_no_normalisation_and_answers_the_same(tiny_run, monkeypatch):

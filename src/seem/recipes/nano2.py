@@ -220,14 +220,34 @@ def from_published(shipped: SegmenterConfig) -> Segmenter:
     return network
 
 
-def take_text_tower(network: Segmenter, file: Path) -> None:
-    """Take the text tower of other weights of this kind, the temperature included."""
+TEMPERATURE = "logit_scale"  # of cosines between text embeddings and others
+
+
+def take_text_tower(network: Segmenter, file: Path, *, temperature: bool = True) -> None:
+    """Take the text tower of other weights of this kind; without `temperature` the network keeps its own."""
     tower = {
         key.removeprefix("text."): tensor.float()
         for key, tensor in read_tensors(file).tensors.items()
         if key.startswith("text.")
     }
+    if not temperature:
+        tower[TEMPERATURE] = network.text.logit_scale.detach().clone()
     network.text.load_state_dict(tower)
+
+
+def load_finished(network: Segmenter, file: Path) -> None:
+    """Load the weights of a finished leg; a text tower of another shape, which a later leg replaces, is left out."""
+    wanted = network.state_dict()
+    fitting, others = {}, []
+    for key, tensor in read_tensors(file).tensors.items():
+        if key in wanted and wanted[key].shape == tensor.shape:
+            fitting[key] = tensor
+        else:
+            others.append(key)
+    left = {key for key in (*others, *(wanted.keys() - fitting.keys())) if not key.startswith("text.")}
+    if left:
+        raise SeemError(f"{file} is of another version of the network ({min(left)}); begin anew in another folder.")
+    network.load_state_dict(fitting, strict=False)
 
 
 TAKEN = ("decoder.", "prompt_encoder.", "mask_refiner.")  # modules whose shapes are those of nano
@@ -288,9 +308,9 @@ def run(
     for leg in legs:
         finished = out / leg.name / FINISHED_FILE
         if finished.is_file():
-            network.load_state_dict(read_tensors(finished).tensors)
+            load_finished(network, finished)
             continue
-        take_text_tower(network, words)
+        take_text_tower(network, words, temperature=leg is legs[0])
         named = with_names(bank, names) if leg.with_imagenet else bank
         network = run_leg(leg, network, named, data, out / leg.name, notes, device, report)
     return network
@@ -334,7 +354,7 @@ def run_leg(
     book = PhraseBook(BytePairTokenizer.nano())
     network.requires_grad_(True)
     for name, p in network.text.named_parameters():  # its words keep their meaning; only the temperature learns
-        p.requires_grad_(name == "logit_scale")
+        p.requires_grad_(name == TEMPERATURE)
     freeze(network, leg.frozen)
     network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze_statistics(network)
