@@ -102,12 +102,13 @@ BLOCK_KEYS: Mapping[str, str] = {
 def backbone_keys(config: EfficientNetLiteConfig) -> dict[str, str]:
     """Map our module names to the published ones, in which the blocks of all stages are counted through."""
     keys = {"stem.conv": "_conv_stem", "stem.norm": "_bn0"}
-    blocks = [(stage, block) for stage, depth in enumerate(config.depths) for block in range(depth)]
-    for number, (stage, block) in enumerate(blocks):
-        for ours, theirs in BLOCK_KEYS.items():
-            if EXPANSIONS[stage] == 1 and ours.startswith("expand"):
-                continue
-            keys[f"stages.{stage}.{block}.{ours}"] = f"_blocks.{number}.{theirs}"
+    number = 0
+    for stage, depth in enumerate(config.depths):
+        for block in range(depth):
+            for ours, theirs in BLOCK_KEYS.items():
+                if EXPANSIONS[stage] > 1 or not ours.startswith("expand"):
+                    keys[f"stages.{stage}.{block}.{ours}"] = f"_blocks.{number}.{theirs}"
+            number += 1
     return keys
 
 
