@@ -94,16 +94,24 @@ LEGS = (
         frozen=("backbone",),
         requests=4,
     ),
-    Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4), (Stage(1.0, 192, 16, 128),)),
-    Leg("middle", replace(SETTINGS, steps=1200, learning_rate=4e-4), (Stage(1.0, 224, 16, 160),), with_imagenet=True),
+    Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4, seed=10), (Stage(1.0, 192, 16, 128),)),
+    Leg(
+        "middle",
+        replace(SETTINGS, steps=1200, learning_rate=4e-4, seed=20),
+        (Stage(1.0, 224, 16, 160),),
+        with_imagenet=True,
+    ),
     Leg(
         "large",
-        replace(SETTINGS, steps=1200, learning_rate=3e-4),
+        replace(SETTINGS, steps=1200, learning_rate=3e-4, seed=30),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
         with_imagenet=True,
     ),
 )
-"""New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow."""
+"""New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow.
+
+Every leg has a seed of its own, and so its own photos.
+"""
 
 
 class Lessons:
