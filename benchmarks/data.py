@@ -1,11 +1,10 @@
-"""How many photos a second every reader of data sets gives, and how many training samples a bank of photos gives.
+"""Images a second of every reader of data sets, and training samples a second of an image bank.
 
     python benchmarks/data.py --data pack:../shared/data/coco_full --photos 60
 
-Some photos of a set are written in every layout of the table `WRITERS` and read back: opening, then photo, masks and
-maps of each. Then samples are drawn from a bank kept in one file and from one that reads photos anew. Seconds are those
-of the processor, of one thread, so that a busy machine does not matter much. Writes
-benchmarks/results/data_<date>.json.
+Some images of a set are written in every layout of the table `WRITERS` and read back: opening, then pixels, masks and
+maps of each. Then samples are drawn from a bank in memory and from one that reads images anew. Seconds are those of the
+processor, of one thread, so that a busy machine does not matter much. Writes benchmarks/results/data_<date>.json.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.data.dataset import Dataset
+from seem.data.image_bank import ImageBank
 from seem.data.opening import DatasetSpec, open_dataset
-from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import ImageRecord
-from seem.data.transforms import TrainingSampler
+from seem.data.training_sampler import TrainingSampler
 from seem.evaluation.report import Machine, installed_versions
-from seem.finetuning.datasets import UsableDataset
+from seem.finetuning.usable_dataset import UsableDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 200
@@ -41,7 +40,7 @@ SIZE = 224
 
 @dataclass(frozen=True)
 class Rate:
-    """What was read, how many of it a second."""
+    """What was read, and how much of it a second."""
 
     what: str
     count: int
@@ -56,30 +55,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--photos", type=int, default=60)
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
-    whole = open_dataset(options.data, options.split)
-    some = UsableDataset(whole, tuple(whole.images[: options.photos]))
-    with tempfile.TemporaryDirectory() as place:
-        rates = [read_back(name, kind, write(some, Path(place) / name)) for name, (kind, write) in WRITERS.items()]
-        rates.append(read_again(options.data, options.split, some))
-        rates += drawn(some, Path(place))
+    dataset = open_dataset(options.data, options.split)
+    subset = UsableDataset(dataset, tuple(dataset.images[: options.photos]))
+    with tempfile.TemporaryDirectory() as path:
+        rates = [time_reading(name, kind, write(subset, Path(path) / name)) for name, (kind, write) in WRITERS.items()]
+        rates.append(time_reading_as_given(options.data, options.split, subset))
+        rates += time_sampling(subset, Path(path))
     for rate in rates:
         print(f"{rate.what:<36} {rate.per_second:8.1f} a second  (opened in {1000 * rate.opening_seconds:.0f} ms)")
     print(save(options.data, rates, options.out))
 
 
-def read_back(name: str, kind: str, place: Path) -> Rate:
-    """Open photos that were written in a layout, and read everything of each."""
+def time_reading(name: str, kind: str, path: Path) -> Rate:
+    """Open images that were written in a layout, and read everything of each."""
     started = time.process_time()
-    dataset = open_dataset(f"{kind}:{place}", "train")
+    dataset = open_dataset(f"{kind}:{path}", "train")
     seconds, opened = read_all(dataset, dataset.images), time.process_time()
     return rate_of(name, len(dataset.images), seconds, opened - started - seconds)
 
 
-def read_again(data: str, split: str, some: Dataset) -> Rate:
-    """Read the same photos from where they were taken."""
+def time_reading_as_given(data: str, split: str, subset: Dataset) -> Rate:
+    """Read the same images from where they were taken."""
     started = time.process_time()
     dataset = open_dataset(data, split)
-    wanted = {photo.id for photo in some.images}
+    wanted = {image.id for image in subset.images}
     seconds, opened = read_all(dataset, [p for p in dataset.images if p.id in wanted]), time.process_time()
     return rate_of(f"as given ({data.partition(':')[0]})", len(wanted), seconds, opened - started - seconds)
 
@@ -88,23 +87,23 @@ def rate_of(name: str, count: int, seconds: float, opening: float) -> Rate:
     return Rate(f"{name}: photos with masks", count, round(count / seconds, 2), round(opening, 4))
 
 
-def read_all(dataset: Dataset, photos: Sequence[ImageRecord]) -> float:
+def read_all(dataset: Dataset, images: Sequence[ImageRecord]) -> float:
     """Read pixels, masks and maps; returns seconds of the processor."""
     opened = time.process_time()
-    for photo in photos:
-        dataset.pixels(photo)
-        for record in dataset.objects[photo.id]:
+    for image in images:
+        dataset.pixels(image)
+        for record in dataset.objects[image.id]:
             record.mask()
-        dataset.semantic(photo)
+        dataset.semantic(image)
     return time.process_time() - opened
 
 
-def drawn(some: Dataset, place: Path) -> Sequence[Rate]:
-    """Draw training samples from photos that are kept, and from photos that are read anew."""
+def time_sampling(subset: Dataset, path: Path) -> Sequence[Rate]:
+    """Draw training samples from images in memory, and from images that are read anew."""
     rates = []
-    for what, keep in (("samples of kept photos", True), ("samples of photos read anew", False)):
+    for what, in_memory in (("samples of kept photos", True), ("samples of photos read anew", False)):
         started = time.process_time()
-        bank = ImageBank.from_datasets([some], longest_side=384, cache=place / "cache", keep=keep)
+        bank = ImageBank.from_datasets([subset], longest_side=384, cache=path / "cache", in_memory=in_memory)
         opened = time.process_time()
         sampler = TrainingSampler(bank, size=SIZE, weights=bank.weights)
         for number in range(SAMPLES):
@@ -114,154 +113,154 @@ def drawn(some: Dataset, place: Path) -> Sequence[Rate]:
     return rates
 
 
-def coco_document(some: Dataset, names: Callable[[ImageRecord], str]) -> dict[str, Any]:
+def coco_document(subset: Dataset, names: Callable[[ImageRecord], str]) -> dict[str, Any]:
     return {
-        "categories": [{"id": c.id, "name": c.name} for c in some.categories.values()],
+        "categories": [{"id": c.id, "name": c.name} for c in subset.categories.values()],
         "images": [
-            {"id": p.id, "file_name": names(p), "height": p.hw[0], "width": p.hw[1]} for p in some.images
+            {"id": p.id, "file_name": names(p), "height": p.hw[0], "width": p.hw[1]} for p in subset.images
         ],
         "annotations": [
             {"id": o.id, "image_id": p.id, "category_id": o.category.id, "iscrowd": int(o.is_crowd), "area": o.area,
              "bbox": [o.box[0], o.box[1], o.box[2] - o.box[0], o.box[3] - o.box[1]],
              "segmentation": {"size": list(o.hw), "counts": o.counts}}
-            for p in some.images for o in some.objects[p.id]
+            for p in subset.images for o in subset.objects[p.id]
         ],
     }  # fmt: skip
 
 
-def coco(some: Dataset, place: Path) -> Path:
-    copy_photos(some, place / "images")
-    write_json(place / "annotations.json", coco_document(some, plain_name))
-    return place
+def coco(subset: Dataset, path: Path) -> Path:
+    copy_images(subset, path / "images")
+    write_json(path / "annotations.json", coco_document(subset, plain_name))
+    return path
 
 
-def panoptic(some: Dataset, place: Path) -> Path:
-    copy_photos(some, place / "train2017")
-    maps = place / "annotations" / "panoptic_train2017"
+def panoptic(subset: Dataset, path: Path) -> Path:
+    copy_images(subset, path / "train2017")
+    maps = path / "annotations" / "panoptic_train2017"
     maps.mkdir(parents=True)
     rows = []
-    for photo in some.images:
-        numbers, kinds = numbered(some, photo)
+    for image in subset.images:
+        numbers, category_ids = draw_numbered_objects(subset, image)
         colours = np.stack([numbers % 256, numbers // 256, numbers * 0], axis=-1).astype(np.uint8)
-        Image.fromarray(colours).save(maps / f"{photo.id}.png")
+        Image.fromarray(colours).save(maps / f"{image.id}.png")
         there = [number for number in np.unique(numbers).tolist() if number]
-        segments = [{"id": number, "category_id": kinds[number - 1], "iscrowd": 0} for number in there]
-        rows.append({"image_id": photo.id, "file_name": f"{photo.id}.png", "segments_info": segments})
-    document = coco_document(some, plain_name)
+        segments = [{"id": number, "category_id": category_ids[number - 1], "iscrowd": 0} for number in there]
+        rows.append({"image_id": image.id, "file_name": f"{image.id}.png", "segments_info": segments})
+    document = coco_document(subset, plain_name)
     document["annotations"] = rows
     document["categories"] = [{**row, "isthing": 1} for row in document["categories"]]
-    write_json(place / "annotations" / "panoptic_train2017.json", document)
-    return place
+    write_json(path / "annotations" / "panoptic_train2017.json", document)
+    return path
 
 
-def lvis(some: Dataset, place: Path) -> Path:
-    copy_photos(some, place / "train2017")
-    document = coco_document(some, plain_name)
+def lvis(subset: Dataset, path: Path) -> Path:
+    copy_images(subset, path / "train2017")
+    document = coco_document(subset, plain_name)
     for row in document["images"]:
         row["coco_url"] = f"http://images.cocodataset.org/train2017/{row.pop('file_name')}"
         row["neg_category_ids"], row["not_exhaustive_category_ids"] = [], []
-    write_json(place / "lvis_v1_train.json", document)
-    return place
+    write_json(path / "lvis_v1_train.json", document)
+    return path
 
 
-def refcoco(some: Dataset, place: Path) -> Path:
-    def named(photo: ImageRecord) -> str:
-        return f"COCO_train2014_{photo.id:012d}{photo.path.suffix}"
+def refcoco(subset: Dataset, path: Path) -> Path:
+    def named(image: ImageRecord) -> str:
+        return f"COCO_train2014_{image.id:012d}{image.path.suffix}"
 
-    copy_photos(some, place / "images" / "train2014", named)
+    copy_images(subset, path / "images" / "train2014", named)
     refs = [
         {"ref_id": o.id, "ann_id": o.id, "image_id": p.id, "category_id": o.category.id, "split": "train",
          "file_name": named(p), "sent_ids": [o.id],
          "sentences": [{"sent": o.category.text, "raw": o.category.text, "sent_id": o.id, "tokens": []}]}
-        for p in some.images for o in some.objects[p.id]
+        for p in subset.images for o in subset.objects[p.id]
     ]  # fmt: skip
-    home = place / "refcoco"
+    home = path / "refcoco"
     home.mkdir()
-    write_json(home / "instances.json", coco_document(some, named))
+    write_json(home / "instances.json", coco_document(subset, named))
     (home / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
     return home
 
 
-def voc(some: Dataset, place: Path) -> Path:
-    home = place / "VOC2012"
-    copy_photos(some, home / "JPEGImages")
+def voc(subset: Dataset, path: Path) -> Path:
+    home = path / "VOC2012"
+    copy_images(subset, home / "JPEGImages")
     for name in ("SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
         (home / name).mkdir(parents=True)
-    for photo in some.images:
-        numbers, kinds = numbered(some, photo)
-        table = np.array([0, *(1 + kind % 20 for kind in kinds)], np.uint8)
+    for image in subset.images:
+        numbers, category_ids = draw_numbered_objects(subset, image)
+        table = np.array([0, *(1 + kind % 20 for kind in category_ids)], np.uint8)
         for name, values in (("SegmentationClass", table[numbers]), ("SegmentationObject", numbers.astype(np.uint8))):
             picture = Image.fromarray(values, "L").convert("P")
-            picture.save(home / name / f"{photo.id}.png")
-    write_names(some, home / "ImageSets" / "Segmentation" / "train.txt")
-    return place
+            picture.save(home / name / f"{image.id}.png")
+    write_names(subset, home / "ImageSets" / "Segmentation" / "train.txt")
+    return path
 
 
-def sbd(some: Dataset, place: Path) -> Path:
+def sbd(subset: Dataset, path: Path) -> Path:
     from scipy.io import savemat
 
-    home = place / "benchmark_RELEASE" / "dataset"
-    copy_photos(some, home / "img")
+    home = path / "benchmark_RELEASE" / "dataset"
+    copy_images(subset, home / "img")
     (home / "inst").mkdir()
-    for photo in some.images:
-        numbers, kinds = numbered(some, photo)
-        classes = np.array([[1 + kind % 20] for kind in kinds], np.uint8)
+    for image in subset.images:
+        numbers, category_ids = draw_numbered_objects(subset, image)
+        classes = np.array([[1 + kind % 20] for kind in category_ids], np.uint8)
         instances = {"Segmentation": numbers.astype(np.uint8), "Categories": classes, "Boundaries": []}
-        savemat(home / "inst" / f"{photo.id}.mat", {"GTinst": instances})
-    write_names(some, home / "train.txt")
-    return place
+        savemat(home / "inst" / f"{image.id}.mat", {"GTinst": instances})
+    write_names(subset, home / "train.txt")
+    return path
 
 
-def ade20k(some: Dataset, place: Path) -> Path:
-    copy_photos(some, place / "images" / "training")
-    home = place / "annotations" / "training"
+def ade20k(subset: Dataset, path: Path) -> Path:
+    copy_images(subset, path / "images" / "training")
+    home = path / "annotations" / "training"
     home.mkdir(parents=True)
-    for photo in some.images:
-        numbers, kinds = numbered(some, photo)
-        table = np.array([0, *(1 + kind % 150 for kind in kinds)], np.uint8)
-        Image.fromarray(table[numbers]).save(home / f"{photo.id}.png")
-    (place / "objectInfo150.txt").write_text("Idx\n")
-    return place
+    for image in subset.images:
+        numbers, category_ids = draw_numbered_objects(subset, image)
+        table = np.array([0, *(1 + kind % 150 for kind in category_ids)], np.uint8)
+        Image.fromarray(table[numbers]).save(home / f"{image.id}.png")
+    (path / "objectInfo150.txt").write_text("Idx\n")
+    return path
 
 
-def yolo(some: Dataset, place: Path) -> Path:
+def yolo(subset: Dataset, path: Path) -> Path:
     import cv2
 
-    copy_photos(some, place / "images")
-    (place / "labels").mkdir()
-    numbers = {number: row for row, number in enumerate(some.categories)}
-    for photo in some.images:
+    copy_images(subset, path / "images")
+    (path / "labels").mkdir()
+    numbers = {number: row for row, number in enumerate(subset.categories)}
+    for image in subset.images:
         lines = []
-        for record in some.objects[photo.id]:
+        for record in subset.objects[image.id]:
             contours, _ = cv2.findContours(record.mask().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            largest = max(contours, key=len)[:, 0] / np.array([photo.hw[1], photo.hw[0]])
+            largest = max(contours, key=len)[:, 0] / np.array([image.hw[1], image.hw[0]])
             if len(largest) > 2:
                 corners = " ".join(f"{value:.6f}" for value in largest.ravel())
                 lines.append(f"{numbers[record.category.id]} {corners}")
-        (place / "labels" / f"{photo.id}.txt").write_text("\n".join(lines) + "\n")
-    names = json.dumps([c.name for c in some.categories.values()])
-    (place / "data.yaml").write_text(f"path: .\ntrain: images\nval: images\nnames: {names}\n")
-    return place
+        (path / "labels" / f"{image.id}.txt").write_text("\n".join(lines) + "\n")
+    names = json.dumps([c.name for c in subset.categories.values()])
+    (path / "data.yaml").write_text(f"path: .\ntrain: images\nval: images\nnames: {names}\n")
+    return path
 
 
-def folder(some: Dataset, place: Path) -> Path:
-    copy_photos(some, place / "images")
-    (place / "masks").mkdir()
-    names = list(some.categories.values())
-    (place / "classes.txt").write_text("\n".join(c.name for c in names) + "\n", encoding="utf-8")
+def folder(subset: Dataset, path: Path) -> Path:
+    copy_images(subset, path / "images")
+    (path / "masks").mkdir()
+    names = list(subset.categories.values())
+    (path / "classes.txt").write_text("\n".join(c.name for c in names) + "\n", encoding="utf-8")
     rows = {c.id: row for row, c in enumerate(names, 1)}
-    for photo in some.images:
-        numbers, kinds = numbered(some, photo)
-        table = np.array([0, *(rows[kind] for kind in kinds)], np.uint8)
-        Image.fromarray(table[numbers]).save(place / "masks" / f"{photo.id}.png")
-    return place
+    for image in subset.images:
+        numbers, category_ids = draw_numbered_objects(subset, image)
+        table = np.array([0, *(rows[kind] for kind in category_ids)], np.uint8)
+        Image.fromarray(table[numbers]).save(path / "masks" / f"{image.id}.png")
+    return path
 
 
-def shards(some: Dataset, place: Path) -> Path:
-    write_shards(some, place)
-    for file in place.glob(f"{some.split}-*.tar"):
-        file.rename(file.with_name(file.name.replace(some.split, "train")))
-    return place
+def shards(subset: Dataset, path: Path) -> Path:
+    write_shards(subset, path)
+    for file in path.glob(f"{subset.split}-*.tar"):
+        file.rename(file.with_name(file.name.replace(subset.split, "train")))
+    return path
 
 
 WRITERS: Mapping[str, tuple[str, Callable[[Dataset, Path], Path]]] = {
@@ -269,34 +268,34 @@ WRITERS: Mapping[str, tuple[str, Callable[[Dataset, Path], Path]]] = {
     "refcoco": ("refcoco", refcoco), "voc": ("voc", voc), "sbd": ("sbd", sbd), "ade20k": ("ade20k", ade20k),
     "yolo": ("yolo", yolo), "folder of maps": ("folder", folder), "shards": ("shards", shards),
 }  # fmt: skip
-"""Layouts: the word of their format, and what writes photos in them and returns what to open."""
+"""Layouts: the kind of their format, and the function that writes images in them and returns the path to open."""
 
 
-def numbered(some: Dataset, photo: ImageRecord) -> tuple[NDArray[np.int64], list[int]]:
+def draw_numbered_objects(subset: Dataset, image: ImageRecord) -> tuple[NDArray[np.int64], list[int]]:
     """Draw objects over each other, the largest first; returns their numbers from 1 on, and each one's category."""
-    numbers = np.zeros(photo.hw, np.int64)
-    records = sorted(some.objects[photo.id], key=lambda each: -each.area)
+    numbers = np.zeros(image.hw, np.int64)
+    records = sorted(subset.objects[image.id], key=lambda each: -each.area)
     for number, record in enumerate(records, 1):
         numbers[record.mask()] = number
     return numbers, [record.category.id for record in records]
 
 
-def plain_name(photo: ImageRecord) -> str:
-    return f"{photo.id}{photo.path.suffix}"
+def plain_name(image: ImageRecord) -> str:
+    return f"{image.id}{image.path.suffix}"
 
 
-def write_names(some: Dataset, file: Path) -> None:
-    file.write_text("".join(f"{photo.id}\n" for photo in some.images), encoding="utf-8")
+def write_names(subset: Dataset, file: Path) -> None:
+    file.write_text("".join(f"{image.id}\n" for image in subset.images), encoding="utf-8")
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(document), encoding="utf-8")
 
 
-def copy_photos(some: Dataset, place: Path, name: Callable[[ImageRecord], str] = plain_name) -> None:
-    place.mkdir(parents=True)
-    for photo in some.images:
-        (place / name(photo)).write_bytes(photo.path.read_bytes())
+def copy_images(subset: Dataset, path: Path, name: Callable[[ImageRecord], str] = plain_name) -> None:
+    path.mkdir(parents=True)
+    for image in subset.images:
+        (path / name(image)).write_bytes(image.path.read_bytes())
 
 
 def save(data: str, rates: Sequence[Rate], folder: Path) -> Path:
@@ -308,9 +307,9 @@ def save(data: str, rates: Sequence[Rate], folder: Path) -> Path:
         "rates": [asdict(rate) for rate in rates],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"data_{today}.json"
-    place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return place
+    path = folder / f"data_{today}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":

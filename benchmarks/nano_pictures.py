@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import seem
-from seem.api import EncodedImage
 from seem.cli.sheet import draw_page
+from seem.encoded_image import EncodedImage
 from seem.results import Results
 
 PHOTOS = Path("examples/photos")

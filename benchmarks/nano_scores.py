@@ -1,22 +1,22 @@
-"""Every score of nano with one command: clicks beside baselines, prompts, words, references, video, whole photos.
+"""All scores of nano with one command: clicks beside baselines, prompts, phrases, references, video, full images.
 
     python -m benchmarks.nano_scores --data ../shared/data --out runs/scores --every-set --into docs/results.md
 
 Run from the repository's root. `--data` is the folder of the photo pack, `--model` a name or a weights file (default:
 the nano that ships), `--workers` processes share the runs (default: all cores, one thread each). It writes into `--out`
 
-    subsets/SET-N.json   which photos and objects are clicked: drawn by seed 0 as `seem data subset` does
+    subsets/SET-N.json   the photos and objects of single-object runs: sampled with seed 0 as `seem data subset` does
     RUN.json             a report of `seem evaluate` for each run of `RUNS`
     SCORES.md            all of them as tables, beside the baselines and the published scores
 
-and may be killed at any time: started again it goes on where it was. A run is made anew when the weights, the data or
-what is asked have changed. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs of all
-that can be asked on the rest of the pack. `--into docs/results.md` also writes the tables between the marks of a page
-(as does `seem evaluate --compare runs/scores/*.json --into docs/results.md`).
+and may be killed at any time: the next call resumes it. A run is repeated when the weights, the data or its arguments
+have changed. `--only clicks` makes the runs whose names begin so, `--every-set` adds small runs of all tasks on the
+other sets of the pack. `--into docs/results.md` also writes the tables between the marks of a page (as does
+`seem evaluate --compare runs/scores/*.json --into docs/results.md`).
 
-A `clicks-` run asks the model and the baselines in turn about the very same objects, on one machine. Baselines take ten
-times as long as nano, most of all the random walker, so these runs are of a draw and of ten clicks; an `alone-` run
-asks the model alone, about more objects. Two idle cores take 30 to 40 minutes, `--every-set` 5 more.
+A `clicks-` run scores the model and the baselines on the very same objects, on one machine. Baselines take ten times as
+long as nano, most of all the random walker, so these runs have a sample of objects and ten clicks; an `alone-` run
+scores the model alone, on more objects. Two idle cores take 30 to 40 minutes, `--every-set` 5 more.
 
 Scores are means over so many objects, so they are uncertain: over 40 objects by about 4 points (one standard error),
 over 400 by about 1.5. Timings in the reports are those of a shared machine.
@@ -56,8 +56,15 @@ from seem.processes import one_thread_each
 class Run:
     """One report.
 
-    `tasks`: None = all that the data and the model can do. `objects` draws a subset of so many photos with so many
-    objects each at most; `at_most` draws photos alone. `seconds` are those of one core, roughly: long runs start first.
+    Attributes:
+        name: name of its file.
+        data: data set of the pack.
+        tasks: None = all that the data set and the model support.
+        seconds: approximate time on one core; long runs start first.
+        objects: sample a subset of so many photos with at most so many objects each.
+        at_most: sample so many photos.
+        clicks: number of clicks on each object.
+        baselines: names of the baselines.
     """
 
     name: str
@@ -71,9 +78,9 @@ class Run:
 
 
 CLICKS, PROMPTS = EvaluationTask.CLICKS, EvaluationTask.PROMPTS
-WORDS = (EvaluationTask.PHRASES, EvaluationTask.REFERENCE)
-WHOLE = (EvaluationTask.PANOPTIC, EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
-PARTS = (EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
+PHRASES = (EvaluationTask.PHRASES, EvaluationTask.REFERENCE)
+FULL_IMAGE = (EvaluationTask.PANOPTIC, EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
+INSTANCE_SEMANTIC = (EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
 
 RUNS = (
     Run("alone-coco_full", "coco_full", (CLICKS, PROMPTS), 400, objects=(84, 2)),
@@ -88,13 +95,13 @@ RUNS = (
     Run("clicks-duts", "duts", (CLICKS,), 120, objects=(40, 1), clicks=10, baselines="all"),
     Run("clicks-voc_general", "voc_general", (CLICKS,), 170, objects=(30, 1), clicks=10, baselines="all"),
     Run("clicks-voc_animals", "voc_animals", (CLICKS, PROMPTS), 120, objects=(20, 1), clicks=10, baselines="all"),
-    Run("words-coco_full", "coco_full", WORDS, 95),
-    Run("words-voc_animals", "voc_animals", WORDS, 75, at_most=100),
-    Run("words-voc_general", "voc_general", WORDS, 65),
-    Run("whole-coco_full", "coco_full", WHOLE, 60),
+    Run("words-coco_full", "coco_full", PHRASES, 95),
+    Run("words-voc_animals", "voc_animals", PHRASES, 75, at_most=100),
+    Run("words-voc_general", "voc_general", PHRASES, 65),
+    Run("whole-coco_full", "coco_full", FULL_IMAGE, 60),
     Run("video-davis2016", "davis2016", (EvaluationTask.VIDEO,), 25),
 )
-"""What is run."""
+"""The runs of every call."""
 
 EVERY_SET = (
     Run("more-coco_person", "coco_person", None, 80, objects=(20, 1), clicks=10),
@@ -102,29 +109,30 @@ EVERY_SET = (
     Run("more-carparts", "carparts", None, 100, objects=(20, 1), clicks=10),
     Run("more-bsds500", "bsds500", None, 70, objects=(20, 1), clicks=10),
     Run("more-camvid", "camvid", None, 70, at_most=6, clicks=10),
-    Run("more-davis2016", "davis2016", (CLICKS, PROMPTS, *WORDS), 60, at_most=20, clicks=10),
-    Run("more-voc_general", "voc_general", PARTS, 50),
-    Run("more-voc_animals", "voc_animals", PARTS, 40, at_most=60),
-    Run("more-open_mix", "open_mix", WORDS, 60),
+    Run("more-davis2016", "davis2016", (CLICKS, PROMPTS, *PHRASES), 60, at_most=20, clicks=10),
+    Run("more-voc_general", "voc_general", INSTANCE_SEMANTIC, 50),
+    Run("more-voc_animals", "voc_animals", INSTANCE_SEMANTIC, 40, at_most=60),
+    Run("more-open_mix", "open_mix", PHRASES, 60),
 )
-"""Smaller runs, of the model alone, so that every set of the pack is asked for all that it has the truth for."""
+"""Smaller runs, of the model alone: every set of the pack is scored on all tasks that it has the truth for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--data", type=Path, required=True, help="folder of the photo pack")
     reader.add_argument("--out", type=Path, default=Path("runs/scores"), help="folder of the reports")
-    reader.add_argument("--model", default="nano", help="name, or weights file")
+    reader.add_argument("--model", default="nano", help="name of the model, or weights file")
     reader.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    reader.add_argument("--only", default="", help="runs whose name begins so")
-    reader.add_argument("--every-set", action="store_true", help="also the other sets of the pack")
-    reader.add_argument("--into", type=Path, help="page that gets the tables")
+    reader.add_argument("--only", default="", help="prefix of the names of the runs")
+    reader.add_argument("--every-set", action="store_true", help="also run the other sets of the pack")
+    reader.add_argument("--into", type=Path, help="page to write the tables into")
     options = reader.parse_args(arguments)
-    chosen = [run for run in (*RUNS, *(EVERY_SET if options.every_set else ())) if run.name.startswith(options.only)]
+    runs = [*RUNS, *EVERY_SET] if options.every_set else RUNS
+    chosen = [run for run in runs if run.name.startswith(options.only)]
     if not chosen:
         raise SystemExit(f"No run begins with {options.only!r}; there are {', '.join(run.name for run in RUNS)}.")
     (options.out / "subsets").mkdir(parents=True, exist_ok=True)
-    play(chosen, options.model, options.data, options.out, options.workers)
+    make_reports(chosen, options.model, options.data, options.out, options.workers)
     text = scoreboard(read_reports(up_to_date(options.model, options.data, options.out)))
     with atomic_write(options.out / "SCORES.md") as aside:
         aside.write_text(text, encoding="utf-8")
@@ -133,43 +141,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_into(options.into, text)
 
 
-def play(runs: Sequence[Run], model: str, data: Path, out: Path, workers: int) -> None:
-    """Play all runs, long ones first, each in one process; `SystemExit` names those that failed."""
-    started, failed = time.perf_counter(), []
-    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        waiting = {
-            pool.submit(play_one, run, model, data, out): run for run in sorted(runs, key=lambda run: -run.seconds)
-        }
-        for done in as_completed(waiting):
-            run, minutes = waiting[done], (time.perf_counter() - started) / 60
-            if error := done.exception():
+def make_reports(runs: Sequence[Run], model: str, data: Path, out: Path, workers: int) -> None:
+    """Make the reports of all runs, long ones first, each in one process; `SystemExit` names those that failed."""
+    started = time.perf_counter()
+    failed = []
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _use_one_thread) as pool:
+        pending = {}
+        for run in sorted(runs, key=lambda run: -run.seconds):
+            pending[pool.submit(make_report, run, model, data, out)] = run
+        for future in as_completed(pending):
+            run = pending[future]
+            minutes = (time.perf_counter() - started) / 60
+            error = future.exception()
+            if error is not None:
                 failed.append(run.name)
-                print(f"{minutes:6.1f} min  {run.name}: {error}", file=sys.stderr, flush=True)
-            else:
-                print(f"{minutes:6.1f} min  {run.name}: {done.result()}", file=sys.stderr, flush=True)
+            outcome = future.result() if error is None else error
+            print(f"{minutes:6.1f} min  {run.name}: {outcome}", file=sys.stderr, flush=True)
     if failed:
         raise SystemExit(f"Failed: {', '.join(failed)}. Start again: what is done stays.")
 
 
-def _begin() -> None:
+def _use_one_thread() -> None:
     import cv2
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
-def play_one(run: Run, model: str, data: Path, out: Path) -> str:
-    """Play one run unless its report is there already; say what was done."""
+def make_report(run: Run, model: str, data: Path, out: Path) -> str:
+    """Make the report of one run unless it is there already; return what was done, in words."""
     file, request = out / f"{run.name}.json", request_of(run, data, out)
-    if file.exists() and is_same(file, request, opened(model)):
+    if file.exists() and is_same(file, request, load_model(model)):
         return "is there already"
     started = time.process_time()
-    run_evaluation(partial(opened, model), request, file, overwrite=True)
+    run_evaluation(partial(load_model, model), request, file, overwrite=True)
     return f"{time.process_time() - started:.0f} s of processor time"
 
 
 def request_of(run: Run, data: Path, out: Path) -> EvaluationRequest:
-    """Say what a run asks; its subset is drawn, or found drawn."""
+    """Return the request of a run; its subset file is written if it is not there."""
     spec = f"pack:{data / run.data}"
     return EvaluationRequest(
         data=(spec,),
@@ -177,44 +187,54 @@ def request_of(run: Run, data: Path, out: Path) -> EvaluationRequest:
         at_most=run.at_most,
         clicks=run.clicks,
         baselines=run.baselines,
-        subset=None if run.objects is None else str(drawn(spec, run, out / "subsets")),
+        subset=None if run.objects is None else str(subset_file(spec, run, out / "subsets")),
     )
 
 
 def up_to_date(model: str, data: Path, out: Path) -> list[Path]:
-    """List the reports of these weights and data; what an older command, or one of other weights, left stays out."""
-    there = [(out / f"{run.name}.json", run) for run in (*RUNS, *EVERY_SET)]
-    return [file for file, run in there if file.exists() and is_same(file, request_of(run, data, out), opened(model))]
+    """List the reports of these weights and data, without those of older commands or other weights."""
+    files = []
+    for run in (*RUNS, *EVERY_SET):
+        file = out / f"{run.name}.json"
+        if file.exists() and is_same(file, request_of(run, data, out), load_model(model)):
+            files.append(file)
+    return files
 
 
 @lru_cache(1)
-def opened(name: str) -> ModelUnderTest:
+def load_model(name: str) -> ModelUnderTest:
     """Load the model once a process."""
     return seem.load(name, device="cpu", precision="exact")
 
 
-def drawn(spec: str, run: Run, folder: Path) -> Path:
-    """Draw the subset of a run, or find it drawn; the same data give the same file."""
+def subset_file(spec: str, run: Run, folder: Path) -> Path:
+    """Write the subset of a run unless its file is there; the same data give the same file."""
     assert run.objects is not None
-    photos, each = run.objects
-    place = folder / f"{run.data}-{photos}x{each}.json"
-    text = json.dumps(draw_subset(open_dataset(spec, "val"), photos, 0, each).to_json(), indent=1) + "\n"
-    if not place.exists() or place.read_text(encoding="utf-8") != text:
-        with atomic_write(place) as aside:
+    num_photos, per_photo = run.objects
+    file = folder / f"{run.data}-{num_photos}x{per_photo}.json"
+    subset = draw_subset(open_dataset(spec, "val"), num_photos, 0, per_photo)
+    text = json.dumps(subset.to_json(), indent=1) + "\n"
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        with atomic_write(file) as aside:
             aside.write_text(text, encoding="utf-8")
-    return place
+    return file
 
 
 def is_same(file: Path, request: EvaluationRequest, model: ModelUnderTest) -> bool:
-    """Whether a report is of these weights, these data and this question."""
+    """Whether a report is of this model, these data and these arguments."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        card = {"learnt": [], **told["model"]}  # reports of before say nothing of it
-        then = (card, told["arguments"], told["versions"], told["data"][0]["fingerprint"])
+        report = json.loads(file.read_text(encoding="utf-8"))
+        description = {"learnt": [], **report["model"]}  # older reports lack it
+        then = (description, report["arguments"], report["versions"], report["data"][0]["fingerprint"])
     except (ValueError, KeyError, IndexError):
         return False
-    now = (json.loads(json.dumps(asdict(describe_model(model)))), request.arguments(), installed_versions())
-    return then == (*now, data_fingerprint(open_dataset(request.data[0], request.split)))
+    now = (
+        json.loads(json.dumps(asdict(describe_model(model)))),
+        request.arguments(),
+        installed_versions(),
+        data_fingerprint(open_dataset(request.data[0], request.split)),
+    )
+    return then == now
 
 
 if __name__ == "__main__":

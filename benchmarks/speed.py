@@ -21,8 +21,9 @@ from pathlib import Path
 import torch
 
 import seem
-from seem.api import EncodedImage, Model
+from seem.encoded_image import EncodedImage
 from seem.evaluation.report import Machine, installed_versions
+from seem.model import Model
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "examples" / "photos" / "coffee.jpg"

@@ -12,8 +12,8 @@ photo = model.encode(PHOTO)
 
 masks = photo.everything(
     points_per_side=8,  # clicks where there is no mask yet; 0 = object queries alone
-    pred_iou_thresh=0.5,  # lower finds more
-    stability_score_thresh=0.5,
+    pred_iou_threshold=0.5,  # lower finds more
+    stability_score_threshold=0.5,
     min_mask_region_area=50,  # pixels; smaller connected components and holes are removed
 )
 print(f"{len(masks)} masks")

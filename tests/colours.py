@@ -165,7 +165,7 @@ class ColourPhoto:
     def semantic(self, classes=None):
         return self.regions()
 
-    def instances(self, classes=None, threshold=None, *, mask_nms_thresh=None):
+    def instances(self, classes=None, threshold=None, *, mask_nms_threshold=None):
         return self.regions()
 
     def caption(self):

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from seem import config
-from seem.api import Model
 from seem.checkpoints.network import LoadedNetwork
+from seem.model import Model
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer

@@ -17,8 +17,8 @@ from PIL import Image
 from seem import zoo
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
-from seem.finetuning.run import FineTuningRequest
-from seem.training import course, engine
+from seem.finetuning.request import FineTuningRequest
+from seem.training import distributed, steps
 from tiny import tiny_nano, tiny_network, tiny_relative
 
 HW = (48, 64)
@@ -126,7 +126,7 @@ def request_for(data, out, model, **changes):
 
 def main(arguments):
     """Go on with a run under torchrun or alone."""
-    from seem.finetuning import run
+    from seem.finetuning.run import finetune
 
     torch.set_num_threads(1)
     plug = int(arguments.pop()) if arguments[-2:-1] == ["--plug"] else None
@@ -134,7 +134,7 @@ def main(arguments):
     out, weights, *data = arguments
     zoo.MODEL_CARDS, _ = use_tiny_nano(Path(weights).parent)
     if plug is not None:
-        real = course.priced
+        real = steps.compute_loss
 
         def pulled(*rest, count=[0]):  # noqa: B006
             count[0] += 1
@@ -142,12 +142,12 @@ def main(arguments):
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*rest)
 
-        course.priced = pulled
-    engine.join_world()
+        steps.compute_loss = pulled
+    distributed.join_world()
     try:
-        run.finetune(request_for(data, out, weights), resume=True, say=lambda text: None)
+        finetune(request_for(data, out, weights), resume=True, write_line=lambda text: None)
     finally:
-        engine.leave_world()
+        distributed.leave_world()
 
 
 if __name__ == "__main__":

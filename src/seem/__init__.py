@@ -1,8 +1,9 @@
 """Segment anything in a picture by saying, clicking or showing what you mean."""
 
-from seem.api import EncodedImage, Model
+from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
 from seem.loading import load
+from seem.model import Model
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.results import Results
 from seem.session import Session

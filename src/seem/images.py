@@ -1,12 +1,12 @@
-"""Photos as people have them: files, PIL images, arrays and tensors, all read into upright 8-bit RGB.
+"""Images as users have them: files, PIL images, arrays and tensors, all read into upright 8-bit RGB.
 
-What is not 8-bit RGB becomes so by one rule each:
+What is not 8-bit RGB is converted by one rule each:
 
 - Grey is repeated in all three channels, palette, CMYK, HSV and YCbCr colours are converted.
 - What is transparent shows white.
 - More than 8 bits of grey keep their black point and their exposure. Integers: white is the full scale of the smallest
-  usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest value, so that a 16-bit photo is divided by 257 and
-  12-bit sensor data do not turn black. Floats from 0 to 1: white is 1. Only numbers that mean no brightness by
+  usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest value, so that a 16-bit image is divided by 257 and
+  12-bit sensor data do not turn black. Floats from 0 to 1: white is 1. Only numbers that are no brightness by
   themselves (negative, above 65,535, floats above 1) are stretched between their extremes; NaN is black. Pillow itself
   keeps the upper 8 bits of 16-bit colour.
 - Of several frames (an animation, pages, a phone's second picture) one is read.
@@ -38,7 +38,7 @@ from seem.errors import SeemError, short_reason
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
 MAX_PIXELS = 100_000_000
-"""Photos above this are refused: a small file can claim a picture that fills the memory."""
+"""Images above this are refused: a small file can claim a size that fills the memory."""
 
 EXIF_ORIENTATION = 0x0112
 TRANSPOSE_OF_ORIENTATION = {
@@ -56,12 +56,12 @@ GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes
 HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
 
-_QUIET = threading.Lock()  # Python's warning filters belong to all threads
+_WARNINGS_LOCK = threading.Lock()  # Python's warning filters belong to all threads
 
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """An upright RGB picture, and what was done to get it.
+    """An upright RGB image, and how it was converted.
 
     `orientation` is the EXIF orientation that was undone (1 = none), `notes` say what a reader should know: several
     frames of which one was read, 16 bits reduced to 8.
@@ -79,11 +79,11 @@ class InputImage:
 
 
 def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
-    """Read a photo from a path, a PIL image, an H x W x 3 uint8 array or a 3 x H x W uint8 tensor.
+    """Read an image from a path, a PIL image, an H x W x 3 uint8 array or a 3 x H x W uint8 tensor.
 
-    EXIF rotation is applied; the rules for everything that is not RGB stand at the top of the file. A PIL image of
-    several frames is read at the frame where it stands. Raises `ValueError` for something that is no picture or larger
-    than `max_pixels`, `SeemError` for a file that cannot be read.
+    EXIF rotation is applied; the rules for everything that is not RGB are at the top of the file. A PIL image of
+    several frames is read at its current frame. Raises `ValueError` for something that is no image or larger than
+    `max_pixels`, `SeemError` for a file that cannot be read.
     """
     if isinstance(image, Image.Image):
         return _to_upright_rgb(image, max_pixels)
@@ -93,7 +93,6 @@ def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
 
 
 def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
-    """Read a photo from disk."""
     if isinstance(path, str) and "://" in path:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
     path = Path(path)
@@ -102,7 +101,7 @@ def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
 
 
 def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
-    """Open a file of any picture format, its pixels still undecoded; errors speak of `what`."""
+    """Open a file of any image format without decoding its pixels; errors name it `what`."""
     try:
         with _without_warnings():
             return Image.open(source)
@@ -123,28 +122,33 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
 
 
 def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
-    """Turn a PIL image of any mode into upright RGB; its size is looked at before its pixels are."""
+    """Turn a PIL image of any mode into upright RGB; its size is checked before its pixels are decoded."""
     name = _file_name(image)
-    what, (width, height) = name or "The photo", image.size
+    what = name or "The photo"
+    width, height = image.size
+    if 0 in (width, height):
+        raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
+    _check_size(what, width, height, max_pixels)
+    orientation, notes = exif_orientation(image), _frame_notes(image)
+    decode_pixels(image, what)
+    rgb, depth_notes = to_rgb(image)
+    remaining = exif_orientation(image)  # Pillow itself turns TIFF upright as it decodes
+    if remaining in TRANSPOSE_OF_ORIENTATION:
+        rgb = rgb.transpose(TRANSPOSE_OF_ORIENTATION[remaining])
+    rgb.info.clear()  # its metadata describe the image before the conversion
+    return InputImage(rgb, name, orientation, notes + depth_notes)
+
+
+def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ValueError(
             f"{what} has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
             "pass a smaller photo or raise max_pixels."
         )
-    if 0 in (width, height):
-        raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
-    orientation, notes = exif_orientation(image), _frame_notes(image)
-    decode_pixels(image, what)
-    picture, depth_notes = to_rgb(image)
-    left = exif_orientation(image)  # Pillow itself turns TIFF upright as it decodes
-    if left in TRANSPOSE_OF_ORIENTATION:
-        picture = picture.transpose(TRANSPOSE_OF_ORIENTATION[left])
-    picture.info.clear()  # its metadata speak of the photo as it was
-    return InputImage(picture, name, orientation, notes + depth_notes)
 
 
 def decode_pixels(image: Image.Image, what: str) -> None:
-    """Decode the pixels; a damaged file is a `SeemError`, in whichever way Pillow stumbles over it."""
+    """Decode the pixels; a damaged file is a `SeemError`, whichever error Pillow raises."""
     try:
         image.load()
     except MemoryError:
@@ -159,10 +163,10 @@ def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1-8; 1 where there is none or it cannot be read."""
     try:
         with _without_warnings():
-            found = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # damaged metadata fail in many ways, and are no reason to refuse a picture
+            value = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # damaged metadata fail in many ways, and are no reason to refuse an image
         return 1
-    return found if isinstance(found, int) and found in TRANSPOSE_OF_ORIENTATION else 1
+    return value if isinstance(value, int) and value in TRANSPOSE_OF_ORIENTATION else 1
 
 
 def _frame_notes(image: Image.Image) -> tuple[str, ...]:
@@ -174,7 +178,7 @@ def _frame_notes(image: Image.Image) -> tuple[str, ...]:
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """Convert any mode to RGB, a copy always, by the rules at the top of the file; also say what was lost."""
+    """Convert any mode to RGB, always a copy, by the rules at the top of the file; also return notes on losses."""
     if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
         grey, rule = to_eight_bits(np.asarray(image))
         return Image.fromarray(grey).convert("RGB"), (f"more than 8 bits of grey: {rule}",)
@@ -183,27 +187,37 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB"), ()
+    if image.mode == "RGB":
+        return image.copy(), ()
     try:
-        return image.copy() if image.mode == "RGB" else image.convert("RGB"), ()
+        return image.convert("RGB"), ()
     except ValueError:
         raise ValueError(f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first.") from None
 
 
 def to_eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
     """Bring deep grey to 0-255, and name the rule (see the top of the file)."""
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    integers = values.dtype.kind != "f"
-    if integers and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
-        depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
-        levels = np.arange(2**depth) / (2**depth - 1)
-        return np.rint(levels * 255).astype(np.uint8)[values], f"read as {depth} bits"
-    if not integers and low >= 0 and high <= 1:
-        shares, rule = values.astype(np.float64), "1.0 is white"
+    finite = values[np.isfinite(values)]
+    low = float(finite.min()) if finite.size else 0.0
+    high = float(finite.max()) if finite.size else 0.0
+    is_float = values.dtype.kind == "f"
+    if not is_float and low >= 0 and high < 2 ** GREY_DEPTHS[-1]:
+        return _from_full_scale(values, high)
+    if is_float and low >= 0 and high <= 1:
+        brightness, rule = values.astype(np.float64), "1.0 is white"
     else:
-        shares, rule = (values.astype(np.float64) - low) / max(high - low, 1e-300), f"{low:g} to {high:g} stretched"
-    grey = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
+        brightness = (values.astype(np.float64) - low) / max(high - low, 1e-300)
+        rule = f"{low:g} to {high:g} stretched"
+    grey = np.nan_to_num(brightness, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
     return np.rint(grey * 255).astype(np.uint8), rule
+
+
+def _from_full_scale(values: NDArray[np.generic], high: float) -> tuple[NDArray[np.uint8], str]:
+    """Divide integers by the full scale of the smallest usual depth that holds the highest of them."""
+    depth = next(depth for depth in GREY_DEPTHS if high < 2**depth)
+    levels = np.arange(2**depth) / (2**depth - 1)
+    table = np.rint(levels * 255).astype(np.uint8)
+    return table[values], f"read as {depth} bits"
 
 
 def image_from_array(array: object, max_pixels: int) -> InputImage:
@@ -224,16 +238,12 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
         )
     _check_array_layout("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
     height, width = array.shape[:2]
-    if height * width > max_pixels:
-        raise ValueError(
-            f"The photo has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
-            "pass a smaller photo or raise max_pixels."
-        )
+    _check_size("The photo", width, height, max_pixels)
     return InputImage(Image.fromarray(np.ascontiguousarray(array)))  # Pillow copies: the caller's array may change
 
 
 def _check_array_layout(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:
-    """Raise `ValueError`, with the way out, unless an array or a tensor is laid out as photos are."""
+    """Raise `ValueError`, with the way out, unless an array or a tensor has the layout of an image."""
     if len(shape) == 4:
         hint = "pass one photo at a time"
     elif len(shape) != 3:
@@ -265,7 +275,7 @@ def _too_large_message(what: str, error: Image.DecompressionBombError, max_pixel
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Keep Pillow's warnings about sizes and metadata away; threads take turns."""
-    with _QUIET, warnings.catch_warnings():
+    with _WARNINGS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

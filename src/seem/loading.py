@@ -14,7 +14,6 @@ from typing import Literal
 import torch
 
 from seem import zoo
-from seem.api import Model
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
@@ -31,14 +30,17 @@ from seem.checkpoints.network import (
 from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
+from seem.model import Model
 from seem.models.build import build
-from seem.models.precision import Precision, measured_choice
+from seem.models.kind import kind_of
+from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
 
 SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 IN_FOLDERS = ("model.safetensors", "best.safetensors")  # what a folder may hold: a model, or the best of a run
-USUAL_EVEN, USUAL_REGION = 0.2, 0.4  # among a few dozen classes; a run measures its own
+DEFAULT_PRESENCE_MIDPOINT = 0.2  # among a few dozen classes; fine-tuning measures its own
+DEFAULT_REGION_THRESHOLD = 0.4
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
 
 
@@ -65,11 +67,11 @@ def load(
         raise ValueError(f"A model is loaded by its name or the path of a file, got {name_or_path!r}; try 'nano'.")
     if precision not in ("exact", "auto"):
         raise ValueError(f"precision is {precision!r}; use 'exact' or 'auto'.")
-    place = usable_device(device)
+    target = usable_device(device)
     loaded = open_network(name_or_path)
-    loaded.network.to(place)
-    chosen: Precision = "float32" if precision == "exact" else measured_choice(loaded.network, place)
-    return Model(loaded, place, chosen)
+    loaded.network.to(target)
+    chosen: Precision = "float32" if precision == "exact" else choose_precision(loaded.network, target)
+    return Model(loaded, target, chosen)
 
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
@@ -124,18 +126,27 @@ def open_file(path: Path) -> LoadedNetwork:
         card = zoo.find_model_card(read_model_name(path, content.metadata))
     except ValueError as error:
         raise SeemError(f"{path} cannot be used: {error}") from None
-    config, classes = card.config(), classes_of(content.metadata)
-    if classes is not None and config.presence_midpoint:
-        regions = share_in(content.metadata, REGION_THRESHOLD_KEY, USUAL_REGION)
-        config = replace(
-            config,
-            presence_midpoint=share_in(content.metadata, PRESENCE_MIDPOINT_KEY, USUAL_EVEN),
-            panoptic_threshold=regions,
-            instance_threshold=regions,
-        )
-    network = fill_network(config, content.tensors, path)
+    config = calibrated(card.config(), content.metadata)
     return LoadedNetwork(
-        card.name, network, sha256_of(path), tokenizer_of(config), classes, learnt_by(content.metadata)
+        card.name,
+        fill_network(config, content.tensors, path),
+        sha256_of(path),
+        tokenizer_of(config),
+        classes_of(content.metadata),
+        fine_tuning_data_of(content.metadata),
+    )
+
+
+def calibrated(config: SegmenterConfig, metadata: Mapping[str, str]) -> SegmenterConfig:
+    """Return the configuration with the thresholds that fine-tuning has measured for its classes."""
+    if classes_of(metadata) is None or not kind_of(config).calibrates_presence:
+        return config
+    region_threshold = probability_in(metadata, REGION_THRESHOLD_KEY, DEFAULT_REGION_THRESHOLD)
+    return replace(
+        config,
+        presence_midpoint=probability_in(metadata, PRESENCE_MIDPOINT_KEY, DEFAULT_PRESENCE_MIDPOINT),
+        panoptic_threshold=region_threshold,
+        instance_threshold=region_threshold,
     )
 
 
@@ -150,7 +161,7 @@ def classes_of(metadata: Mapping[str, str]) -> Vocabulary | None:
         return None
 
 
-def learnt_by(metadata: Mapping[str, str]) -> tuple[FineTuningData, ...]:
+def fine_tuning_data_of(metadata: Mapping[str, str]) -> tuple[FineTuningData, ...]:
     """Read which data a model was fine-tuned on; nothing where that is not told."""
     try:
         sources = json.loads(metadata.get("made_by", "{}")).get("sources", [])
@@ -161,7 +172,7 @@ def learnt_by(metadata: Mapping[str, str]) -> tuple[FineTuningData, ...]:
         return ()
 
 
-def share_in(metadata: Mapping[str, str], key: str, usual: float) -> float:
+def probability_in(metadata: Mapping[str, str], key: str, usual: float) -> float:
     """Read a threshold between 0 and 1 that a run has measured; the usual one where it is not told."""
     try:
         share = float(metadata[key])

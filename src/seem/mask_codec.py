@@ -1,4 +1,4 @@
-"""Masks as they are kept: the bounding box alone, a bit a pixel."""
+"""Masks in memory: the bounding box alone, a bit a pixel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seem.rasterize import PixelBox
+
+EMPTY_BOX: PixelBox = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,18 +24,22 @@ class PackedMask:
 
     @classmethod
     def pack(cls, mask: NDArray[np.bool_] | PackedMask, image_hw: tuple[int, int]) -> PackedMask:
-        """Pack an (H, W) bool mask, if it is not packed already; `ValueError` if it has not the photo's size."""
-        if isinstance(mask, PackedMask) and mask.image_hw == image_hw:
-            return mask
-        mask = mask.decode() if isinstance(mask, PackedMask) else np.asarray(mask)
+        """Pack an (H, W) bool mask, if it is not packed already; `ValueError` if it has not the image's size."""
+        if isinstance(mask, PackedMask):
+            if mask.image_hw == image_hw:
+                return mask
+            mask = mask.decode()
+        mask = np.asarray(mask)
         if mask.shape != image_hw or mask.dtype != np.bool_:
             raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the image needs bool of {image_hw}.")
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        rows = np.flatnonzero(mask.any(axis=1))
+        columns = np.flatnonzero(mask.any(axis=0))
         if len(rows) == 0:
-            return cls(image_hw, (0, 0, 0, 0), np.zeros(0, dtype=np.uint8), 0)
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        crop = mask[box[1] : box[3], box[0] : box[2]]
-        return cls(image_hw, box, np.packbits(crop), int(np.count_nonzero(crop)))
+            return cls(image_hw, EMPTY_BOX, np.zeros(0, dtype=np.uint8), 0)
+        x0, x1 = int(columns[0]), int(columns[-1]) + 1
+        y0, y1 = int(rows[0]), int(rows[-1]) + 1
+        crop = mask[y0:y1, x0:x1]
+        return cls(image_hw, (x0, y0, x1, y1), np.packbits(crop), int(np.count_nonzero(crop)))
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -44,8 +50,9 @@ class PackedMask:
     def crop(self) -> NDArray[np.bool_]:
         """Unpack what is inside the box."""
         x0, y0, x1, y1 = self.box
-        shape = y1 - y0, x1 - x0
-        return np.unpackbits(self.bits, count=shape[0] * shape[1]).reshape(shape).view(np.bool_)
+        height, width = y1 - y0, x1 - x0
+        pixels = np.unpackbits(self.bits, count=height * width)
+        return pixels.reshape(height, width).view(np.bool_)
 
     def decode(self) -> NDArray[np.bool_]:
         """Unpack the whole (H, W) mask."""
@@ -54,5 +61,5 @@ class PackedMask:
         return mask
 
     def to_image(self) -> Image.Image:
-        """Return the mask as a grey picture of 0 and 255."""
+        """Return the mask as a grey image of 0 and 255."""
         return Image.fromarray(self.decode().view(np.uint8) * np.uint8(255))

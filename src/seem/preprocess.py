@@ -1,4 +1,4 @@
-"""From a photo to what a network sees: resized, normalised, padded."""
+"""From an image to the network's input: resized, normalised, padded."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from seem.config import ImageConfig
 from seem.images import InputImage
 from seem.models.structures import ImageBatch
 
-MIN_SHORT_SIDE = 32  # short side in network pixels: one pixel of the coarsest feature map
+MIN_SHORT_SIDE = 32  # network pixels: one pixel of the coarsest feature map
 
 
-def preprocess_image(photo: InputImage, config: ImageConfig, size: int | None = None) -> ImageBatch:
-    """Resize (antialiased bicubic), normalise and pad a photo; `ValueError` for a size that cannot be."""
-    height, width = network_size(photo.hw, config, check_short_side(size, config))
-    resized = photo.picture.resize((width, height), Image.Resampling.BICUBIC)
+def preprocess_image(image: InputImage, config: ImageConfig, size: int | None = None) -> ImageBatch:
+    """Resize (antialiased bicubic), normalise and pad an image.
+
+    `size` is the short side in network pixels, None for the network's own; `ValueError` for one that cannot be.
+    """
+    height, width = network_size(image.hw, config, check_short_side(size, config))
+    resized = image.picture.resize((width, height), Image.Resampling.BICUBIC)
     return normalize_and_pad(np.asarray(resized), config)
 
 
 def check_short_side(size: object, config: ImageConfig) -> int | None:
-    """Return a short side that a network can be asked to see, None for its own."""
+    """Return a short side (network pixels) that an image can be resized to, None for the network's own."""
     if size is None:
         return None
     if isinstance(size, Integral) and MIN_SHORT_SIDE <= int(size) <= config.largest:
@@ -37,17 +40,20 @@ def check_short_side(size: object, config: ImageConfig) -> int | None:
 
 
 def network_size(hw: tuple[int, int], config: ImageConfig, size: int | None = None) -> tuple[int, int]:
-    """Return the network size of a photo: short side as configured unless the long side would pass its limit."""
-    short = size or config.short_side
-    long = config.long_side * short / config.short_side
-    scale = min(short / min(hw), long / max(hw))
-    return max(1, int(hw[0] * scale + 0.5)), max(1, int(hw[1] * scale + 0.5))
+    """Return the network size of an image: short side as configured unless the long side would pass its limit."""
+    height, width = hw
+    short_side = size or config.short_side
+    long_side = config.long_side * short_side / config.short_side
+    scale = min(short_side / min(hw), long_side / max(hw))
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
 def normalize_and_pad(pixels: NDArray[np.uint8], config: ImageConfig) -> ImageBatch:
-    """Normalise an H x W x 3 picture that has its network size, and pad it with zeros."""
-    raw = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
-    mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
+    """Normalise H x W x 3 pixels at network size, and pad them with zeros to a multiple of `config.divisor`."""
     height, width = pixels.shape[:2]
-    padding = (0, -width % config.divisor, 0, -height % config.divisor)
-    return ImageBatch(F.pad((raw - mean) / std, padding), ((height, width),))
+    rgb = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    mean = torch.tensor(config.mean)[:, None, None]
+    std = torch.tensor(config.std)[:, None, None]
+    pad_right, pad_bottom = -width % config.divisor, -height % config.divisor
+    padded = F.pad((rgb - mean) / std, (0, pad_right, 0, pad_bottom))
+    return ImageBatch(padded, ((height, width),))

@@ -1,75 +1,53 @@
-"""A conversation about one object: rounds with memory, and undo."""
+"""Several rounds of prompts about one object, with memory and undo."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.asking import Asked
+from seem.inference.object_prompts import ObjectPrompts, replaces_previous_mask
+from seem.models.kind import ModelKind
 from seem.prompts import Prompt
 from seem.results import Results
 
-
-class Answering(Protocol):
-    """A photo as a session needs it: `EncodedImage` is one."""
-
-    @property
-    def name(self) -> str | None:
-        """The file's name."""
-        ...
-
-    def _brings_a_mask(self, prompt: Prompt) -> bool: ...
-
-    def _answer(
-        self,
-        objects: Sequence[Asked],
-        text_threshold: float | None = None,
-        previous: Float[Tensor, "1 n h w"] | None = None,
-        candidates: int = 1,
-        second_look: bool = False,
-    ) -> Results: ...
+SegmentRound: TypeAlias = "Callable[[ObjectPrompts, Float[Tensor, '1 1 h w'] | None], Results]"
+"""Prompts so far and the mask logits of the previous round to a result."""
 
 
-PhotoT = TypeVar("PhotoT", bound=Answering)
-
-
-class Session(Generic[PhotoT]):
-    """Rounds about one object: every answer becomes the memory of the next round.
+class Session:
+    """Rounds about one object: every answer becomes the memory of the next round. `EncodedImage.session` makes one.
 
     `add` returns the new result; `undo` takes the last `add` back, memory and all. Not for several threads at once.
     """
 
-    def __init__(self, photo: PhotoT, second_look: bool = False) -> None:
-        self.photo = photo
-        self.second_look = second_look
+    def __init__(self, segment: SegmentRound, kind: ModelKind, image_name: str | None = None) -> None:
+        self._segment = segment
+        self._kind = kind
+        self._image_name = image_name
         self._rounds: list[Round] = []
 
     def __repr__(self) -> str:
-        return f"<Session on {self.photo.name or 'photo'}: {len(self._rounds)} rounds, {len(self.prompts)} prompts>"
+        image = self._image_name or "image"
+        return f"<Session on {image}: {len(self._rounds)} rounds, {len(self.prompts)} prompts>"
 
     def add(self, *prompts: Prompt) -> Results:
         """Add prompts to those so far and answer again, remembering the previous mask.
 
         `Mask(logits=...)` takes the place of the previous mask in this round; to nano, so does a `Polygon`: it is the
-        outline of the object. What is only said or shown, and is not in the photo, gives an empty result, as in
+        outline of the object. An object without visual prompts that is not in the image gives an empty result, as in
         `EncodedImage.segment`. Raises `ValueError` as that does; the session is then as it was before.
         """
-        said = Asked.of((*self.prompts, *prompts))
+        all_prompts = ObjectPrompts.of((*self.prompts, *prompts))
         if not prompts:
             raise ValueError("add() needs at least one prompt; read the last answer from .result.")
-        handed_in = any(self.photo._brings_a_mask(prompt) for prompt in prompts)
-        previous = self._rounds[-1].logits if self._rounds and not handed_in else None
-        result = self.photo._answer([said], previous=previous, second_look=self.second_look)
-        logits = None
-        if result.logits is not None and len(result):
-            logits = torch.from_numpy(np.array(result.logits))[None]
-        self._rounds.append(Round(said.prompts, logits, result))
+        result = self._segment(all_prompts, self._previous_mask(prompts))
+        self._rounds.append(Round(all_prompts.prompts, mask_logits(result), result))
         return result
 
     def undo(self) -> Results | None:
@@ -80,24 +58,39 @@ class Session(Generic[PhotoT]):
         return self.result
 
     def reset(self) -> None:
-        """Forget everything; the photo stays encoded."""
+        """Forget all rounds; the image stays encoded."""
         self._rounds.clear()
 
     @property
     def result(self) -> Results | None:
-        """The latest answer, None before the first prompt."""
+        """The latest result, None before the first prompt."""
         return self._rounds[-1].result if self._rounds else None
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
-        """Everything said so far, in order."""
+        """All prompts so far, in order."""
         return self._rounds[-1].prompts if self._rounds else ()
+
+    def _previous_mask(self, new_prompts: tuple[Prompt, ...]) -> Float[Tensor, "1 1 h w"] | None:
+        """Return the mask logits of the last round, unless a new prompt takes their place."""
+        if not self._rounds:
+            return None
+        if any(replaces_previous_mask(prompt, self._kind) for prompt in new_prompts):
+            return None
+        return self._rounds[-1].logits
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of a session: all prompts so far, and what they gave."""
+    """One round of a session: all prompts so far, and what came of them."""
 
     prompts: tuple[Prompt, ...]
     logits: Float[Tensor, "1 1 h w"] | None
     result: Results
+
+
+def mask_logits(result: Results) -> Float[Tensor, "1 1 h w"] | None:
+    """Return the mask logits of a result about one object; None where it is empty or has none."""
+    if result.logits is None or not len(result):
+        return None
+    return torch.from_numpy(np.array(result.logits))[None]

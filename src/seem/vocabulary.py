@@ -1,7 +1,7 @@
-"""The names a question is asked with: what each is called, how it is said, whether it is countable, its colour.
+"""Lists of classes: the name of each, its phrase for the text encoder, whether it is countable, its colour.
 
-A `Vocabulary` is the closed list that the whole-picture tasks choose from. "No object" is not in it: that is the
-model's business. Category id 0 is never in it either: results use it for "unlabelled".
+A `Vocabulary` is the closed list that panoptic, instance and semantic segmentation choose from. "No object" is not in
+it: the model adds it. Category id 0 is never in it either: results use it for "unlabelled".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeAlias, TypedDict, cast
 Colour: TypeAlias = "tuple[int, int, int]"
 
 # Official behaviour: these are cut out of a category's name before it is put into a sentence.
-_SILENT_PARTS = ("-other", "-merged", "-stuff")
+_UNSPOKEN_PARTS = ("-other", "-merged", "-stuff")
 _GOLDEN_RATIO = 0.6180339887498949
 _LIGHTNESS_AND_SATURATION = ((0.55, 0.85), (0.45, 0.70), (0.68, 0.90))
 
@@ -59,22 +59,8 @@ class Vocabulary:
         if not self.categories:
             raise ValueError("A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories.")
         _check_templates(self.templates)
-        ids: set[int] = set()
-        said: dict[str, str] = {}
-        for category in self.categories:
-            if category.id < 1 or category.id in ids:
-                raise ValueError(
-                    f"Category {category.name!r} has id {category.id}; ids start at 1 (0 = unlabelled), each used once."
-                )
-            ids.add(category.id)
-            for spelling in {category.name.casefold(), category.phrase.casefold()}:
-                if spelling in said:
-                    if said[spelling] == category.name:
-                        raise ValueError(f"{category.name!r} is there twice; keep one.")
-                    raise ValueError(
-                        f"{category.name!r} repeats {said[spelling]!r}, both are read as {spelling!r}; keep one."
-                    )
-                said[spelling] = category.name
+        _check_ids(self.categories)
+        _check_spellings(self.categories)
 
     @classmethod
     def coco_panoptic(cls) -> Vocabulary:
@@ -131,20 +117,12 @@ class Vocabulary:
         if isinstance(templates, str):
             raise ValueError(f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}].")
         cleaned = [_clean(name, position) for position, name in enumerate(names)]
-        if stuff is None:
-            regions = {name.casefold() for name in cleaned} & _coco_stuff()
-        else:
-            regions = {_clean(name, position).casefold() for position, name in enumerate(stuff)}
-            if unknown := sorted(regions - {name.casefold() for name in cleaned}):
-                raise ValueError(f"stuff names {unknown[0]!r}, which is not in the list of classes; add it there.")
-        return cls(
-            tuple(
-                Category(number, name, _phrase(name), name.casefold() not in regions, colour)
-                for number, (name, colour) in enumerate(zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1)
-            ),
-            None if templates is None else tuple(templates),
-            background,
-        )
+        stuff_names = _stuff_among(cleaned, stuff)
+        categories = []
+        for number, (name, colour) in enumerate(zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1):
+            is_thing = name.casefold() not in stuff_names
+            categories.append(Category(id=number, name=name, phrase=_phrase(name), is_thing=is_thing, colour=colour))
+        return cls(tuple(categories), None if templates is None else tuple(templates), background)
 
     @classmethod
     def coerce(cls, classes: Vocabulary | Sequence[str] | None) -> Vocabulary:
@@ -165,7 +143,7 @@ class Vocabulary:
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """The names as they are said: what goes into a sentence for the text encoder."""
+        """The phrases that go into a sentence for the text encoder."""
         return tuple(category.phrase for category in self.categories)
 
     @property
@@ -191,8 +169,8 @@ class Vocabulary:
     @property
     def key(self) -> str:
         """A fingerprint (sha256, hexadecimal) of phrases and templates: equal keys have equal text embeddings."""
-        said = [self.phrases] if self.templates is None else [self.phrases, self.templates]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        content = [self.phrases] if self.templates is None else [self.phrases, self.templates]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -206,6 +184,12 @@ class Vocabulary:
 
 Classes: TypeAlias = Vocabulary | Sequence[str] | None
 """What a `classes` argument may be; `Vocabulary.coerce` reads it."""
+
+
+def is_empty_list(classes: Classes) -> bool:
+    """Tell whether a `classes` argument is a list without names."""
+    is_list = classes is not None and not isinstance(classes, (str, Vocabulary))
+    return is_list and not classes
 
 
 def distinct_colours(count: int) -> tuple[Colour, ...]:
@@ -300,6 +284,29 @@ def _built_in_names() -> str:
     return f"{', '.join(names)} and {last}"
 
 
+def _check_ids(categories: tuple[Category, ...]) -> None:
+    ids: set[int] = set()
+    for category in categories:
+        if category.id < 1 or category.id in ids:
+            raise ValueError(
+                f"Category {category.name!r} has id {category.id}; ids start at 1 (0 = unlabelled), each used once."
+            )
+        ids.add(category.id)
+
+
+def _check_spellings(categories: tuple[Category, ...]) -> None:
+    """Raise `ValueError` if two categories share a name or a phrase, in any case."""
+    name_of: dict[str, str] = {}
+    for category in categories:
+        for spelling in {category.name.casefold(), category.phrase.casefold()}:
+            other = name_of.get(spelling)
+            if other == category.name:
+                raise ValueError(f"{category.name!r} is there twice; keep one.")
+            if other is not None:
+                raise ValueError(f"{category.name!r} repeats {other!r}, both are read as {spelling!r}; keep one.")
+            name_of[spelling] = category.name
+
+
 def _check_templates(templates: tuple[str, ...] | None) -> None:
     if templates is not None and not templates:
         raise ValueError("There is no template; pass None for the model's own, or at least one with {} for the name.")
@@ -310,8 +317,20 @@ def _check_templates(templates: tuple[str, ...] | None) -> None:
             raise ValueError(f"A template needs one {{}} where the class name goes, got {template!r}.")
 
 
+def _stuff_among(names: Sequence[str], stuff: Sequence[str] | None) -> set[str]:
+    """Return which names are regions, case-folded: those of `stuff`, or for None those that COCO knows as stuff."""
+    known = {name.casefold() for name in names}
+    if stuff is None:
+        return known & _coco_stuff()
+    stuff_names = {_clean(name, position).casefold() for position, name in enumerate(stuff)}
+    unknown = sorted(stuff_names - known)
+    if unknown:
+        raise ValueError(f"stuff names {unknown[0]!r}, which is not in the list of classes; add it there.")
+    return stuff_names
+
+
 def _phrase(name: str) -> str:
-    for part in _SILENT_PARTS:
+    for part in _UNSPOKEN_PARTS:
         name = name.replace(part, "")
     return name
 
@@ -319,8 +338,9 @@ def _phrase(name: str) -> str:
 def _clean(name: str, position: int) -> str:
     if not isinstance(name, str):
         raise ValueError(f"Class {position} is {name!r}; a class is named by a text.")
-    if bad := next((c for c in name if unicodedata.category(c) in ("Cc", "Cs") and not c.isspace()), None):
-        raise ValueError(f"Class {position} holds the control character U+{ord(bad):04X}; remove it.")
+    for character in name:
+        if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
+            raise ValueError(f"Class {position} holds the control character U+{ord(character):04X}; remove it.")
     cleaned = " ".join(name.split())
     if not _phrase(cleaned).strip():
         raise ValueError(f"Class {position} is {name!r}, which says nothing; give it a name or leave it out.")

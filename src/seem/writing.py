@@ -22,12 +22,12 @@ def checked_stem(stem: str) -> str:
 
 
 def png_writer(draw: Callable[[], Image.Image], level: int = 6) -> Callable[[Path], None]:
-    """Draw a picture when it is to be written, as PNG; `level` is of its compression."""
+    """Return a writer of PNG files that draws the image when it writes; `level` is that of the compression."""
     return lambda path: draw().save(path, format="PNG", compress_level=level)
 
 
 def array_writer(array: NDArray[np.float32]) -> Callable[[Path], None]:
-    """Write an array in NumPy's format."""
+    """Return a writer of an array in NumPy's format."""
 
     def write(path: Path) -> None:
         with path.open("wb") as file:  # numpy adds .npy to a path that has another ending
@@ -36,19 +36,19 @@ def array_writer(array: NDArray[np.float32]) -> Callable[[Path], None]:
     return write
 
 
-def text_writer(word: Callable[[], str]) -> Callable[[Path], None]:
-    """Write a text and the end of its line; what is no Unicode (half a surrogate in a file name) is written escaped."""
-    return lambda path: _write_text(path, word())
+def text_writer(make_text: Callable[[], str]) -> Callable[[Path], None]:
+    """Return a writer of a text and a line end; what is no Unicode (half a surrogate in a file name) is escaped."""
 
+    def write(path: Path) -> None:
+        path.write_text(make_text() + "\n", encoding="utf-8", errors="backslashreplace")
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    return write
 
 
 def write_together(
     folder: Path, files: Mapping[str, Callable[[Path], None]], overwrite: bool, leftovers: re.Pattern[str]
 ) -> tuple[Path, ...]:
-    """Write all files or none: each aside under a passing name, then all renamed.
+    """Write all files or none: each aside under a temporary name, then all renamed.
 
     With `overwrite`, files of that folder whose names match `leftovers` and were not written anew are removed.
 
@@ -58,36 +58,47 @@ def write_together(
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"Cannot write results to {folder}: it is a file; choose a folder.")
     targets = {name: folder / name for name in files}
-    present = [path for path in targets.values() if path.exists()]
-    if present and not overwrite:
-        raise FileExistsError(f"{present[0]} exists already; pass overwrite=True or another folder or stem.")
+    existing = [path for path in targets.values() if path.exists()]
+    if existing and not overwrite:
+        raise FileExistsError(f"{existing[0]} exists already; pass overwrite=True or another folder or stem.")
     new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     token = secrets.token_hex(4)
-    aside = {name: folder / f".seem-{token}-{index}.part" for index, name in enumerate(files)}
+    temporary = {name: folder / f".seem-{token}-{index}.part" for index, name in enumerate(files)}
     renamed: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in files.items():
-            write(aside[name])
+            write(temporary[name])
         for name, target in targets.items():
-            aside[name].replace(target)
+            temporary[name].replace(target)
             renamed.append(target)
         if overwrite:
-            for path in folder.iterdir():
-                if leftovers.fullmatch(path.name) and path.name not in files:
-                    path.unlink()
+            _remove_leftovers(folder, leftovers, files)
     except BaseException as error:
-        _remove([*aside.values(), *(path for path in renamed if path not in present)], new_folders)
+        new_files = [path for path in renamed if path not in existing]
+        _remove([*temporary.values(), *new_files], new_folders)
         if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            way_out = "free some space or choose another folder" if full else "choose another folder"
-            raise OSError(f"Cannot write results to {folder}: {error.strerror or error}; {way_out}.") from error
+            raise _explain(error, folder) from error
         raise
     return tuple(targets.values())
 
 
+def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterable[str]) -> None:
+    names = set(written)
+    for path in folder.iterdir():
+        if leftovers.fullmatch(path.name) and path.name not in names:
+            path.unlink()
+
+
+def _explain(error: OSError, folder: Path) -> OSError:
+    """Return an error that names the folder and the way out."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    way_out = "free some space or choose another folder" if is_full else "choose another folder"
+    return OSError(f"Cannot write results to {folder}: {error.strerror or error}; {way_out}.")
+
+
 def _remove(files: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Take back what a failed write left; what cannot be removed stays."""
+    """Remove what a failed write left; what cannot be removed stays."""
     for path in files:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The models by name: what each is, can do and scored, where its weights are and on which terms.
+"""The models by name: architecture, tasks, published scores, weights and licence.
 
 A row is data, and the table is everything that distinguishes one model's entry from another's. What the authors
 report is in `assets/published.json`: every figure with the network that was measured and the place where it stands.
@@ -27,7 +27,7 @@ MAIN_SCORES = (
 
 
 class WeightsAvailability(Enum):
-    """How one comes by the weights of a model."""
+    """Where the weights of a model are."""
 
     EMBEDDED = "embedded"
     DOWNLOAD = "download"
@@ -55,7 +55,7 @@ class PublishedScores:
     """What the authors report about one network in one place.
 
     `model` is a name of our table where the figures belong to those very weights, else what the source calls it.
-    `setting` says how it was asked, if not in the usual way.
+    `setting` says how it was evaluated, if not in the usual way.
     """
 
     model: str
@@ -71,17 +71,17 @@ class PublishedScores:
         return next((figure for figure in self.figures if figure.key == key), None)
 
     def to_json(self) -> dict[str, object]:
-        """Say it in plain values: one number or null for each main score, where it stands, and of which backbone."""
-        main = {key: figure.value if (figure := self.figure(key)) else None for key in MAIN_SCORES}
-        others = {figure.key: figure.value for figure in self.figures}
-        return {**main, **others, "source": self.source, "backbone": self.backbone}
+        """Return plain values: one number or null for each main score, the source, and the backbone."""
+        values: dict[str, object] = dict.fromkeys(MAIN_SCORES)
+        values.update({figure.key: figure.value for figure in self.figures})
+        return {**values, "source": self.source, "backbone": self.backbone}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFamily:
     """What every released model of one paper shares; the licence is the one declared beside the files.
 
-    `prompts` are what `segment` takes; audio is heard through its transcript, whatever the model.
+    `prompts` are what `segment` takes; audio is transcribed first, whatever the model.
     """
 
     name: str
@@ -144,7 +144,7 @@ class ModelCard:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Say the row in plain values, as `seem models --json` prints it."""
+        """Return the row in plain values, as `seem models --json` prints it."""
         return {
             "name": self.name,
             "parameters": self.parameters,

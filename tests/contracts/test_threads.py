@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import seem
-from seem import recognition
+from seem.inference.runtime import Runtime
 from tiny import CONFIGS, picture, tiny_model, tiny_relative
 
 THREADS = 8
@@ -30,10 +30,10 @@ QUESTIONS = [
     lambda photo: photo.segment(CAR, text_threshold=0.0),
     lambda photo: photo.segment_many([[seem.Point(1, 2)], [seem.Box(3, 4, 30, 30)], [CAR, seem.Point(9, 9)]]),
     lambda photo: photo.find("a cat", threshold=0.0),
-    lambda photo: photo.everything(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0),
+    lambda photo: photo.everything(points_per_side=4, pred_iou_threshold=0.0, stability_score_threshold=0.0),
     lambda photo: photo.segment_boxes([[3, 4, 30, 30], [1, 1, 20, 9]]),
     lambda photo: photo.segment(seem.Point(4, 2), candidates=3),
-    lambda photo: photo.segment(seem.Point(4, 2), second_look=True),
+    lambda photo: photo.segment(seem.Point(4, 2), refine="zoom"),
     rounds,
 ]
 SHOWN = seem.Reference(picture(40, 30, seed=5), seem.Box(3, 4, 20, 20))
@@ -110,13 +110,13 @@ def test_threads_may_encode_different_photos_with_one_model(tmp_path):
 
 def test_classes_are_encoded_once_however_many_threads_ask(monkeypatch):
     model, calls = tiny_model("nano"), []
-    encode = recognition.encode_classes
+    encode = Runtime.embed_class_names
 
     def counted(model, names, templates):
         calls.append(tuple(names))
         return encode(model, names, templates)
 
-    monkeypatch.setattr(recognition, "encode_classes", counted)
+    monkeypatch.setattr(Runtime, "embed_class_names", counted)
     photo = model.encode(picture(53, 37))
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda _: photo.semantic(["cat", "dog"]), range(THREADS)))

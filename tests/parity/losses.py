@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from parity.recording import Recording
-from seem.training.captions import CaptionPrediction, Captions, CaptionTerms, caption_terms
+from seem.training.captions import CaptionPrediction, CaptionTargets, CaptionTerms, caption_terms
 from seem.training.criterion import (
-    Judgement,
+    CriterionOptions,
+    CriterionTerms,
+    HeadPrediction,
+    ImageTargets,
     ObjectPrediction,
     ObjectTargets,
     PhrasePrediction,
     PhraseTargets,
-    Prediction,
-    Targets,
-    Terms,
     VisualPrediction,
     VisualTargets,
     criterion,
 )
-from seem.training.matcher import Match, match_objects
+from seem.training.matcher import Match, match_object_queries
 
 NUM_POINTS = 64
 PHRASE_WEIGHTS = (2.0, 0.5)  # photo 0 holds referring expressions, photo 1 class names
@@ -36,17 +36,17 @@ def recorded_draw(shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode())))
 
 
-def losses(recording: Recording, dtype: torch.dtype) -> Terms:
+def losses(recording: Recording, dtype: torch.dtype) -> CriterionTerms:
     """Judge all heads, the last first."""
     heads = [prediction(recording, head, dtype) for head in ("out", "aux1", "aux0")]
     truths = [truth(recording, photo) for photo in (0, 1)]
     recording.seen.update(name for name in recording.arrays if re.fullmatch(UNUSED, name))
-    return criterion(heads, truths, recorded_draw, judgement=Judgement(num_points=NUM_POINTS))
+    return criterion(heads, truths, recorded_draw, options=CriterionOptions(num_points=NUM_POINTS))
 
 
 def matching(recording: Recording, photo: int, dtype: torch.dtype) -> Match:
     """Match the objects of one photo to the last head's queries."""
-    return match_objects(
+    return match_object_queries(
         recording.tensor("out_pred_logits")[photo].to(dtype),
         recording.tensor("out_pred_masks")[photo].to(dtype),
         recording.tensor(f"tgt{photo}_labels"),
@@ -56,26 +56,26 @@ def matching(recording: Recording, photo: int, dtype: torch.dtype) -> Match:
     )
 
 
-def prediction(recording: Recording, head: str, dtype: torch.dtype) -> Prediction:
+def prediction(recording: Recording, head: str, dtype: torch.dtype) -> HeadPrediction:
     """Read what one head says."""
 
     def said(name: str) -> Tensor:
         return recording.tensor(f"{head}_pred_{name}").to(dtype)
 
-    return Prediction(
+    return HeadPrediction(
         objects=ObjectPrediction(said("logits"), said("masks")),
         phrases=PhrasePrediction(said("gtexts"), said("gmasks"), SCALE),
         visual=VisualPrediction(said("smaskembs"), said("smasks"), said("pspatials")),
     )
 
 
-def truth(recording: Recording, photo: int) -> Targets:
+def truth(recording: Recording, photo: int) -> ImageTargets:
     """Read what stands in one photo."""
 
     def wanted(name: str) -> Tensor:
         return recording.tensor(f"tgt{photo}_{name}")
 
-    return Targets(
+    return ImageTargets(
         objects=ObjectTargets(wanted("labels"), wanted("masks").bool()),
         phrases=PhraseTargets(
             wanted("grounding_class_embs"),
@@ -98,7 +98,7 @@ def caption_losses(recording: Recording, dtype: torch.dtype) -> CaptionTerms:
         words, all_queries = (recording.tensor(f"{head}_pred_{name}").to(dtype) for name in ("captionings", "captions"))
         return CaptionPrediction(words, all_queries[:, :-1], all_queries[:, -1])
 
-    captions = Captions(
+    captions = CaptionTargets(
         ids=wanted("tokenids"),
         valid=wanted("mask").bool(),
         tokens=wanted("tokens"),

@@ -16,8 +16,8 @@ from seem.models.decoder.policy import RowKind
 from seem.models.pixel_decoders.fpn import FPNPixelDecoder
 from seem.models.structures import CaptionPrefix, DecoderQuery, QueryOutputs
 from seem.tasks.caption import CAPTION, write_caption
-from seem.tasks.instance import top_instances
-from seem.tasks.panoptic import merge
+from seem.tasks.instance import foreground_probability, top_query_classes
+from seem.tasks.panoptic import merge_masks, select_confident
 from seem.tasks.postprocess import to_image_size
 from seem.tasks.retrieval import image_vectors
 from seem.tasks.semantic import class_scores
@@ -116,22 +116,26 @@ def postprocess(given: Setting) -> None:
     logits = heads.tensor("pred_logits")[0].to(dtype)
     masks = to_image_size(heads.tensor("pred_masks")[0].to(dtype), given.frame())
 
-    panoptic = merge(logits, masks, is_thing)
+    confident = select_confident(logits, threshold=0.8)
+    panoptic = merge_masks(confident, masks[confident.queries], (masks.shape[-2], masks.shape[-1]), is_thing)
     compare.exact("panoptic_seg", panoptic.ids.long())
     segments = [[segment.id, segment.is_thing, segment.category] for segment in panoptic.segments]
     compare.exact("segments", torch.tensor(segments, dtype=torch.long).reshape(-1, 3))
 
-    instances = top_instances(logits, masks, is_thing)
-    compare.vectors("inst_scores", instances.scores)
-    compare.exact("inst_classes", instances.classes)
-    compare.exact("inst_area", instances.masks.sum(dim=(1, 2)).float())
+    pairs = top_query_classes(logits, is_thing)
+    instance_masks = masks[pairs.queries]
+    scores = pairs.scores * torch.stack([foreground_probability(mask) for mask in instance_masks])
+    order = scores.argsort(descending=True)
+    compare.vectors("inst_scores", scores[order])
+    compare.exact("inst_classes", pairs.classes[order])
+    compare.exact("inst_area", (instance_masks[order] > 0).sum(dim=(1, 2)).float())
     if "inst_masks_every8_packed" in given.recording:
         every8 = given.recording.unpacked("inst_masks_every8_packed", masks.shape[-1])
-        compare.exact("inst_masks_every8_packed", instances.masks[::8], every8)
+        compare.exact("inst_masks_every8_packed", instance_masks[order][::8] > 0, every8)
 
-    scores = class_scores(logits, masks)
-    compare.exact("sem_argmax", scores.argmax(dim=0).to(torch.uint8))
-    given.vectors("sem_seg", scores)
+    semantic = torch.stack([*class_scores(logits, masks)])
+    compare.exact("sem_argmax", semantic.argmax(dim=0).to(torch.uint8))
+    given.vectors("sem_seg", semantic)
 
 
 # ------------------------------------------------------------------------------------------------ words for the whole

@@ -20,8 +20,8 @@ from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
 from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, TextFeatures, VisualPrompts, VisualTokens
 from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
-from seem.tasks.interactive import choose, segment_objects
-from seem.tasks.phrase import best_queries, segment_phrases
+from seem.tasks.interactive import best_visual_queries, segment_objects
+from seem.tasks.phrase import answer_phrases
 from seem.tasks.postprocess import ImageFrame, to_image_size
 
 FINISHED = 0.9
@@ -39,7 +39,7 @@ def grounding(given: Setting) -> None:
     output = given.bench.ask(given.look(), DecoderQuery(phrases=joined), given.policy.found | {RowKind.PHRASE})
     assert output.phrase is not None
     similarity = network.phrase_logits(output.phrase.answers.class_vectors, text.phrases)
-    matched = best_queries(similarity[0])
+    matched = similarity[0].argmax(dim=0)
     given.vectors("class_emb", text.phrases)
     given.vectors("similarity", similarity[0])
     given.exact("matched", matched)
@@ -51,7 +51,7 @@ def grounding(given: Setting) -> None:
 def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
-    mask = segment_phrases(given.bench.network, given.look(), text, RecordedDraws())
+    mask = answer_phrases(given.bench.network, given.look(), text, RecordedDraws()).logits[0, 0].float()
     given.masks("grounding_mask", to_image_size(mask[None], given.frame()))
 
 
@@ -115,7 +115,7 @@ def visual_round(
     output = bench.ask(image, question, asked)
     said = output.visual
     assert said is not None
-    chosen = choose(said.answers, tokens)
+    chosen = best_visual_queries(said.answers, tokens)
     return Round(tokens, output, said, dot(chosen.mask_embeddings, image.pixels.mask_features))
 
 
@@ -300,11 +300,11 @@ class Steering:
     def fit(self, network: Segmenter, answers: QueryOutputs) -> tuple[Tensor, Tensor]:
         """Return how well every query fits what was given first, and which one fits best."""
         if shown := self.strokes or self.reference:
-            return answers.mask_embeddings @ shown.positive_vectors.mT, choose(answers, shown).queries[0]
+            return answers.mask_embeddings @ shown.positive_vectors.mT, best_visual_queries(answers, shown).queries[0]
         spoken = self.text or self.audio
         assert spoken is not None
         similarity = network.phrase_logits(answers.class_vectors, spoken.phrases)
-        return similarity, best_queries(similarity[0])
+        return similarity, similarity[0].argmax(dim=0)
 
 
 def demo(given: Setting, reference: VisualTokens | None = None) -> None:

@@ -20,7 +20,7 @@ from seem.models.decoder.draws import RecordedDraws
 from seem.models.ops.masks import resize
 from seem.models.structures import DecoderQuery, VisualPrompts
 from seem.tasks.interactive import segment_objects
-from seem.tasks.phrase import segment_phrases
+from seem.tasks.phrase import answer_phrases
 
 EXCERPT = Path(__file__).parent / "excerpt"
 
@@ -36,7 +36,7 @@ def phrase(given: Setting) -> None:
     recording, compare = given.recording, given.compare
     assert len(recording.texts()) == 1
     text = given.bench.read(recording.tensor("input_ids"))
-    mask = segment_phrases(given.bench.network, given.look(), text, RecordedDraws())
+    mask = answer_phrases(given.bench.network, given.look(), text, RecordedDraws()).logits[0, 0].float()
     compare.vectors("class_emb", text.phrases)
     compare.masks("mask_logits", resize(mask[None, None], recording.photo().shape[:2])[0])
 

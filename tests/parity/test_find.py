@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from parity.recording import Folder
-from seem.tasks.find import LIKELIER, competing, with_rivals
+from seem.tasks.find import FIND_THRESHOLD, add_rival_logits, rival_names
 from seem.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.requires_shared
@@ -25,11 +25,11 @@ def test_without_rivals_a_phrase_collects_most_of_a_network_that_knows_nothing(s
     logits = recording.tensor(name)[0].double()
     table = folder.open("seem_v1_focalt/panoptic_decoder").tensor("text_embeddings")
     car = NAMES.index("car")
-    rivals = competing(["car"], table[[car]], NAMES, table[:-1])
+    rivals = rival_names(["car"], table[[car]], NAMES, table[:-1])
     assert [name for name, speaks in zip(NAMES, rivals.tolist(), strict=True) if not speaks] == ["car"]
 
     alone = logits[:, [car, -1]]
-    among = with_rivals(alone, logits[:, :-1][:, rivals])
+    among = add_rival_logits(alone, logits[:, :-1][:, rivals])
     torch.testing.assert_close(among.softmax(dim=-1)[:, 0], logits.softmax(dim=-1)[:, car])
-    assert (alone.softmax(dim=-1)[:, 0] >= LIKELIER).double().mean() > 0.6
-    assert not (among.softmax(dim=-1)[:, 0] >= LIKELIER).any()
+    assert (alone.softmax(dim=-1)[:, 0] >= FIND_THRESHOLD).double().mean() > 0.6
+    assert not (among.softmax(dim=-1)[:, 0] >= FIND_THRESHOLD).any()

@@ -8,7 +8,7 @@ import torch
 from parity.losses import losses
 from parity.recording import Folder
 from seem.training.captions import TOP_HEADS, CaptionWeights
-from seem.training.criterion import GroupWeights, Weights
+from seem.training.criterion import CriterionWeights, GroupWeights
 
 pytestmark = pytest.mark.requires_shared
 
@@ -19,7 +19,7 @@ def official(shared):
 
 
 def test_weights_are_the_official_ones(official):
-    weights = Weights()
+    weights = CriterionWeights()
     ours = {"mask": weights.objects, "spatial": weights.visual, "grounding": weights.phrases}
     for head in range(10):
         for name, group in ours.items():

@@ -7,15 +7,15 @@ import torch
 from PIL import Image
 
 import seem
-from seem import recognition
-from seem.api import EncodedImage
-from seem.asking import Asked
+from seem.encoded_image import EncodedImage
+from seem.inference.dense_recognizer import ClassComponents, DenseRecognizer
+from seem.inference.object_prompts import ObjectPrompts
+from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
-from seem.predictor import Predictor
 from seem.preprocess import check_short_side
 from seem.rasterize import RasterFrame
-from seem.tasks.interactive import OneAnswer
+from seem.tasks.interactive import ObjectAnswer
 from tiny import CONFIGS, picture, tiny_model
 
 RED_CAR = seem.Text("the red car")
@@ -105,18 +105,18 @@ def test_what_is_not_found_is_said_and_the_others_keep_their_numbers():
 
 def test_of_masks_that_are_one_object_the_likelier_name_stays_and_the_note_says_so(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    height, width = (side // 4 for side in photo._predictor.frame.padded_hw)
+    height, width = (side // 4 for side in photo.predictor.decoder.frame.padded_hw)
     left = torch.full((height, width), -4.0)
     left[:8, :8] = 4.0
     right = torch.full((height, width), -4.0)
     right[:8, 8:12] = 4.0
-    answers = recognition.Islands([1, 0, 2], torch.stack((left, left, right)), torch.tensor([0.9, 0.8, 0.7]))
-    monkeypatch.setattr(recognition, "islands_there", lambda *_, **__: answers)
+    answers = ClassComponents([1, 0, 2], torch.stack((left, left, right)), torch.tensor([0.9, 0.8, 0.7]))
+    monkeypatch.setattr(DenseRecognizer, "components", lambda *_, **__: answers)
     assert photo.instances(["cow", "sheep", "dog"]).labels == ("sheep", "dog")
     assert photo.instances(["cow", "sheep", "dog"], top=1).labels == ("sheep",)
-    assert photo.instances(["cow", "sheep", "dog"], mask_nms_thresh=1).labels == ("sheep", "cow", "dog")
-    monkeypatch.setattr(recognition, "look_for", lambda *_, **__: answers)
-    monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows)))
+    assert photo.instances(["cow", "sheep", "dog"], mask_nms_threshold=1).labels == ("sheep", "cow", "dog")
+    monkeypatch.setattr(DenseRecognizer, "_locate", lambda *_, **__: answers)
+    monkeypatch.setattr(DenseRecognizer, "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows)))
     found = photo.find(["cow", "sheep", "dog"], threshold=0.5)
     assert found.labels == ("sheep", "dog")
     assert found.notes == ("'cow' fits what another phrase fits better",)
@@ -227,7 +227,7 @@ def test_arrays_and_tensors_are_photos_too(model, photo, given):
 
 def test_the_working_size_can_be_chosen(model):
     photo = model.encode(picture(53, 37), size=32)
-    assert photo.images.input_hw == ((32, 46),)
+    assert photo.batch.input_hw == ((32, 46),)
     assert photo.segment(seem.Point(4, 2)).masks.shape == (1, 37, 53)
     with pytest.raises(ValueError, match=r"^size is 31; the short side is .*, at least 32, at most 4096\.$"):
         model.encode(picture(53, 37), size=31)
@@ -246,7 +246,7 @@ def test_a_photo_above_the_limit_is_refused(model):
 
 def test_reprs_say_what_they_are(model, photo):
     assert repr(model).startswith(f"<Model {model.name}: 0.")
-    assert repr(photo) == f"<EncodedImage photo, 53 x 37 pixels, by {model.name}>"
+    assert repr(photo) == f"<EncodedImage image, 53 x 37 pixels, by {model.name}>"
 
 
 def test_photos_can_be_kept_in_lists_and_sets(model, photo):
@@ -315,13 +315,13 @@ def test_the_answer_says_which_rule_it_follows(photo):
 
 
 def marks_of(photo, *prompts):
-    drawn, _ = photo._predictor._draw([Asked.of(prompts)])
+    drawn, _ = photo.predictor.decoder.rasterize([ObjectPrompts.of(prompts)])
     return [layer[0, 0].numpy() for layer in (drawn.positive, drawn.negative, drawn.bounds)]
 
 
 def previous_of(photo, *prompts, before=None):
-    asked = [Asked.of(prompts)]
-    return photo._predictor._previous(asked, before, photo._predictor._draw(asked)[1])
+    asked = [ObjectPrompts.of(prompts)]
+    return photo.predictor.decoder._previous_masks(asked, before, photo.predictor.decoder.rasterize(asked)[1])
 
 
 def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(photo):
@@ -336,7 +336,7 @@ def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(p
         return
     np.testing.assert_array_equal(bounds, positive)
     assert so_far.shape == (1, 1, 16, 24)
-    height, width = photo._predictor.frame.input_hw
+    height, width = photo.predictor.decoder.frame.input_hw
     inside = positive[:height, :width].reshape(height // 4, 4, width // 4, 4).all(axis=(1, 3))
     outside = ~positive[:height, :width].reshape(height // 4, 4, width // 4, 4).any(axis=(1, 3))
     told = so_far[0, 0, : height // 4, : width // 4].numpy()
@@ -453,9 +453,9 @@ def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
     ],
 )
 def test_what_is_no_prompt_is_refused(prompt, message):
-    of = inspect.unwrap(Asked.of.__func__)  # without the type checks of these tests
+    of = inspect.unwrap(ObjectPrompts.of.__func__)  # without the type checks of these tests
     with pytest.raises(ValueError, match=message) as caught:
-        of(Asked, [prompt])
+        of(ObjectPrompts, [prompt])
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -506,13 +506,13 @@ def test_instances_come_best_first_and_at_most_top(photo):
 
 
 def test_of_instances_that_repeat_each_other_the_better_may_stay_alone(photo):
-    everyone = photo.instances(threshold=0.0, mask_nms_thresh=1.0)
-    alone = photo.instances(threshold=0.0, mask_nms_thresh=0.9)
+    everyone = photo.instances(threshold=0.0, mask_nms_threshold=1.0)
+    alone = photo.instances(threshold=0.0, mask_nms_threshold=0.9)
     repeated = len({mask.tobytes() for mask in everyone.masks}) < len(everyone)  # a query under several names
     assert len(alone) < len(everyone) if repeated else 0 < len(alone) <= len(everyone)
     assert alone.scores[0] == everyone.scores[0]
-    with pytest.raises(ValueError, match="mask_nms_thresh"):
-        photo.instances(mask_nms_thresh=1.5)
+    with pytest.raises(ValueError, match="mask_nms_threshold"):
+        photo.instances(mask_nms_threshold=1.5)
 
 
 @pytest.mark.parametrize("top", [0, -1, 1.5, True, "ten"])
@@ -541,18 +541,18 @@ def test_nano_finds_instances_as_islands_of_what_is_there(monkeypatch):
 
 def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
     photo = tiny_model("nano").encode(picture(64, 64))
-    predictor = photo._predictor
-    logits = torch.full((predictor.frame.padded_hw[0] // 2, predictor.frame.padded_hw[1] // 2), -9.0)
+    frame = photo.predictor.decoder.frame
+    logits = torch.full((frame.padded_hw[0] // 2, frame.padded_hw[1] // 2), -9.0)
     logits[2:10, 2:10] = logits[2:10, 20:24] = 9.0  # two islands
-    answer = OneAnswer(logits, 0.5, "phrase", torch.zeros(1))
+    answer = ObjectAnswer(logits, 0.5, "phrase", torch.zeros(1))
 
     def presence(self, vectors, against=None, among=None, regions=None):
         if regions is None:
             return torch.full((len(vectors),), 0.8)
         return torch.where(regions.sum(dim=(1, 2)) > 40, 0.9, 0.5)
 
-    monkeypatch.setattr(Predictor, "presence", presence)
-    monkeypatch.setattr(Predictor, "ask", lambda self, objects: {row: [answer] for row in range(len(objects))})
+    monkeypatch.setattr(DenseRecognizer, "presence", presence)
+    monkeypatch.setattr(PromptDecoder, "answer", lambda self, objects: [[answer] for _ in objects])
     vocabulary = seem.Vocabulary.of(["fox", "grass"], stuff=["grass"])
     result = photo.instances(vocabulary, threshold=0.0)
     assert result.labels == ("fox", "fox")  # the larger island first: its places show a fox more surely
@@ -565,7 +565,7 @@ def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
 
 def test_of_thousands_of_names_only_the_likeliest_are_asked_for(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    judged = count_calls(monkeypatch, type(photo._predictor), "presence")
+    judged = count_calls(monkeypatch, DenseRecognizer, "presence")
     photo.panoptic([f"thing {number}" for number in range(2000)], threshold=0.0)
     assert len(judged[0][0]) == 128
 
@@ -590,8 +590,8 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
         assert (result.kind, len(decoded)) == ("object queries", 1)
         return
     assert (result.kind, len(decoded)) == ("places", 0)
-    cosines = np.einsum("dhw,kd->khw", photo.memory.text_map[0], model.classifier(seem.Vocabulary.of(names))[:-1])
-    like = cosines.argmax(axis=0)[: photo.images.input_hw[0][0] // 8, : photo.images.input_hw[0][1] // 8]
+    cosines = np.einsum("dhw,kd->khw", photo.encoding.text_map[0], model.classifier(seem.Vocabulary.of(names))[:-1])
+    like = cosines.argmax(axis=0)[: photo.batch.input_hw[0][0] // 8, : photo.batch.input_hw[0][1] // 8]
     told = np.zeros(photo.hw, int)
     for name, mask in zip(result.labels, result.masks, strict=True):
         told[mask] = names.index(name)
@@ -605,7 +605,7 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
 @pytest.mark.parametrize(("there", "notes"), [(0.9, 0), (0.5, 1)])
 def test_a_map_of_pixels_says_when_the_photo_surely_shows_no_class(monkeypatch, there, notes):
     photo = tiny_model("nano").encode(picture(53, 37))
-    monkeypatch.setattr(type(photo._predictor), "presence", lambda _, rows, **__: rows.new_full((len(rows),), there))
+    monkeypatch.setattr(DenseRecognizer, "presence", lambda _, rows, **__: rows.new_full((len(rows),), there))
     result = photo.semantic(["fox"])
     assert result.labels == ("fox",)
     assert result.scores == pytest.approx([there])  # its share of all names is 1: there is no other
@@ -675,9 +675,11 @@ def test_a_click_never_pays_for_labels(monkeypatch, name):
 
 def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    meaning = photo.memory.text_map
+    meaning = photo.encoding.text_map
     dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
-    photo = replace(photo, memory=replace(photo.memory, text_map=dog[None, :, None, None].expand_as(meaning)))
+    decoder = photo.predictor.decoder
+    encoding = replace(photo.encoding, text_map=dog[None, :, None, None].expand_as(meaning))
+    photo = EncodedImage(PromptDecoder(decoder.runtime, decoder.image, decoder.batch, encoding))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)
@@ -688,17 +690,17 @@ def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
 
 
 def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo):
-    if photo.memory.text_map is not None:
+    if photo.encoding.text_map is not None:
         return
     clicked = photo.segment(seem.Point(4, 2))
-    found = photo._predictor.object_queries()
+    found = photo.predictor.recognizer.object_queries()
     small = torch.from_numpy(np.array(clicked.logits[0]))
     masks = found.mask_logits.clone()
     masks[5] = small
     vectors = found.class_vectors.clone()
     dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
     vectors[5] = dog
-    monkeypatch.setattr(photo._predictor, "_objects", type(found)(vectors, masks))
+    monkeypatch.setattr(photo.predictor.recognizer, "_regions", type(found)(vectors, masks))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)

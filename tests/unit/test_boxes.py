@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import seem
-from seem import predictor
+from seem.inference import prompt_decoder
 from seem.tasks.boxes import read_boxes
 from tiny import CONFIGS, picture, tiny_model, tiny_relative
 
@@ -69,8 +69,10 @@ def test_many_small_boxes_are_answered_as_one_by_one(photo):
 
 def test_many_large_boxes_share_tokens_with_few_others(monkeypatch, photo):
     passes = []
-    segment_objects = predictor.segment_objects
-    monkeypatch.setattr(predictor, "segment_objects", lambda *a, **k: passes.append(a[2]) or segment_objects(*a, **k))
+    segment_objects = prompt_decoder.segment_objects
+    monkeypatch.setattr(
+        prompt_decoder, "segment_objects", lambda *a, **k: passes.append(a[2]) or segment_objects(*a, **k)
+    )
     photo.segment_boxes([[0, 0, 50, 30]] * 20)
     together = [prompts.positive.shape[1] for prompts in passes]
     assert together == ([20] if photo.model.network.decoder.policy.objects_apart else [8, 8, 4])
@@ -241,7 +243,7 @@ def test_class_ids_count_from_0_in_every_vocabulary(photo, supervision):
 
 
 def test_what_has_no_name_has_class_minus_1(photo, supervision, monkeypatch):
-    monkeypatch.setattr("seem.tasks.labels.LEAST_PROBABILITY", 1.1)  # tiny networks know no names
+    monkeypatch.setattr("seem.tasks.labels.MIN_TEXT_MAP_PROBABILITY", 1.1)  # tiny networks know no names
     found = photo.segment(seem.Point(4, 2)).to_supervision()
     assert found.class_id.tolist() == [-1]
     assert found.data["class_name"].tolist() == ["unlabelled"]
@@ -260,5 +262,5 @@ def test_the_real_package_takes_what_we_hand_over(photo):
     back = photo.segment_boxes(given, classes="coco").to_supervision()
     assert isinstance(back, package.Detections)
     assert back.class_id.tolist() == [16, 2, 16]
-    records = photo.everything(2, pred_iou_thresh=0.0, stability_score_thresh=0.0).to_records()
+    records = photo.everything(2, pred_iou_threshold=0.0, stability_score_threshold=0.0).to_records()
     assert len(package.Detections.from_sam(records)) == len(records)

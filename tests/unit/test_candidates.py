@@ -13,9 +13,10 @@ from seem.models.build import build
 from seem.models.decoder.draws import FairDraws
 from seem.models.mask_refiner import CandidateMasks, MaskRefiner, RefinedMasks
 from seem.models.structures import ImageBatch, VisualPrompts
-from seem.tasks.interactive import marks_alone, segment_objects
-from seem.training.candidates import TO_ALL, ambiguous_requests, candidate_terms, iou_of, mask_losses
-from seem.training.targets import Request, TrainingBatch
+from seem.tasks.interactive import has_marks_alone, segment_objects
+from seem.training.batches import TrainingBatch
+from seem.training.objectives.candidates import TO_ALL, ambiguous_targets, candidate_losses, iou_of, mask_losses
+from seem.training.targets import PromptedTarget
 from tiny import tiny_nano
 
 
@@ -38,28 +39,30 @@ def batch_of(*requests):
     return TrainingBatch((), images, (requests,), **maps, ignore=torch.zeros(1, 16, 16, dtype=torch.bool))
 
 
-CLICK = Request.of(square(0, 0, 8, 8), positive=square(2, 2, 4, 4))
-BOX = Request.of(square(0, 0, 8, 8), bounds=square(0, 0, 8, 8))
-PHRASE = Request.of(square(0, 0, 8, 8), phrase="square")
-BOTH = Request.of(square(0, 0, 8, 8), phrase="square", positive=square(2, 2, 4, 4))
-REFERENCE = Request.of(square(0, 0, 8, 8), reference=square(2, 2, 4, 4))
+CLICK = PromptedTarget.of(square(0, 0, 8, 8), positive=square(2, 2, 4, 4))
+BOX = PromptedTarget.of(square(0, 0, 8, 8), bounds=square(0, 0, 8, 8))
+PHRASE = PromptedTarget.of(square(0, 0, 8, 8), phrase="square")
+BOTH = PromptedTarget.of(square(0, 0, 8, 8), phrase="square", positive=square(2, 2, 4, 4))
+REFERENCE = PromptedTarget.of(square(0, 0, 8, 8), reference=square(2, 2, 4, 4))
 
 
 def test_marks_alone_are_ambiguous():
     batch = batch_of(CLICK, BOX, PHRASE, BOTH, REFERENCE)
-    assert ambiguous_requests(batch).tolist() == [[True, False, False, False, False]]
+    assert ambiguous_targets(batch).tolist() == [[True, False, False, False, False]]
 
 
-def test_marks_without_words_box_or_memory_are_ambiguous_at_inference():
+def test_marks_without_text_box_or_previous_mask_are_ambiguous_at_inference():
     marks = torch.zeros(1, 4, 16, 16, dtype=torch.bool)
     marks[:, :, 3, 3] = True
     bounds = torch.zeros_like(marks)
     bounds[:, 1, :8, :8] = True
     previous = torch.zeros(1, 4, 4, 4)
     previous[:, 2] = 1.0
-    spoken = torch.tensor([[False, False, False, True]])
+    text_vectors = torch.zeros(1, 4, 5)
+    text_vectors[:, 3] = 1.0
     prompts = VisualPrompts(marks, torch.zeros_like(marks), bounds)
-    assert marks_alone(prompts, None, previous, spoken).tolist() == [[True, False, False, False]]
+    assert has_marks_alone(prompts, text_vectors, previous).tolist() == [[True, False, False, False]]
+    assert has_marks_alone(VisualPrompts(marks, marks), None, None).all()
 
 
 def masks_around(truth, others=2):
@@ -71,7 +74,7 @@ def masks_around(truth, others=2):
 def test_the_best_candidate_is_the_one_that_learns():
     truth = square(0, 0, 4, 4, side=8)  # of the click, at stride 2
     logits = masks_around(truth)[None, None].clone().requires_grad_()
-    loss, _ = candidate_terms(CandidateMasks(logits, torch.zeros(1, 1, 3)), batch_of(CLICK), torch.tensor([[True]]))
+    loss, _ = candidate_losses(CandidateMasks(logits, torch.zeros(1, 1, 3)), batch_of(CLICK), torch.tensor([[True]]))
     loss.backward()
     losses = mask_losses(logits[0].flatten(2), torch.from_numpy(truth).float().flatten()[None, None])
     assert losses.argmin() == 2
@@ -84,13 +87,13 @@ def test_predicted_quality_is_judged_by_the_iou_of_each_candidate():
     right = torch.tensor([[[-9.0, -9.0, 9.0]]])
     rows = torch.tensor([[True]])
     batch = batch_of(CLICK)
-    assert candidate_terms(CandidateMasks(logits, right), batch, rows)[1].item() == pytest.approx(0.0, abs=1e-3)
-    assert candidate_terms(CandidateMasks(logits, -right), batch, rows)[1].item() > 5
+    assert candidate_losses(CandidateMasks(logits, right), batch, rows)[1].item() == pytest.approx(0.0, abs=1e-3)
+    assert candidate_losses(CandidateMasks(logits, -right), batch, rows)[1].item() > 5
 
 
 def test_nothing_ambiguous_costs_nothing():
     candidates = CandidateMasks(noise(1, 1, 3, 8, 8), noise(1, 1, 3))
-    losses = candidate_terms(candidates, batch_of(BOX), torch.tensor([[False]]))
+    losses = candidate_losses(candidates, batch_of(BOX), torch.tensor([[False]]))
     assert [loss.item() for loss in losses] == [0.0, 0.0]
 
 

@@ -28,7 +28,7 @@ V1 = "seem-focal-t-v1"
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
+def empty_folder(tmp_path, monkeypatch):
     """Stand in an empty folder, with tiny networks behind the names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEEM_DEBUG", raising=False)

@@ -52,7 +52,7 @@ def expected(run):
     """The names of the photos as `Model.retrieve` ranks them, with their scores."""
     model = seem.load("words.safetensors", "cpu", "exact")
     photos = [model.encode(Path("photos", name)) for name in PHOTOS]
-    return [(f"photos/{PHOTOS[place.index]}", place.score) for place in model.retrieve(photos, "two owls")]
+    return [(f"photos/{PHOTOS[match.index]}", match.score) for match in model.retrieve(photos, "two owls")]
 
 
 def test_photos_are_ranked_as_in_python(run, expected):

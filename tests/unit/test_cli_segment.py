@@ -22,11 +22,11 @@ from safetensors.torch import save_file
 
 import seem
 from seem import zoo
-from seem.api import EncodedImage
 from seem.checkpoints.network import MODEL_KEY
 from seem.checkpoints.safe import write_tensors
 from seem.cli.main import main
 from seem.cli.report import describe_object
+from seem.encoded_image import EncodedImage
 from tiny import CONFIGS, picture, tiny_network
 
 V1 = "seem-focal-t-v1"
@@ -145,15 +145,15 @@ def test_a_threshold_leaves_out_what_scores_lower(run, photo):
 
 
 @pytest.mark.parametrize(
-    ("label", "tag", "score", "told"),
+    ("label", "tag", "score", "expected"),
     [
         ("cat", "cat 0.90", 0.9, "cat 0.90"),
         ("wall-other-merged", "wall 0.31", 0.9, "wall 0.31 (mask 0.90)"),
         (None, "0.90", 0.9, "unlabelled (mask 0.90)"),
     ],
 )
-def test_an_object_is_told_as_the_overlay_tells_it(label, tag, score, told):
-    assert describe_object(label, tag, score) == told
+def test_an_object_is_described_as_in_the_overlay(label, tag, score, expected):
+    assert describe_object(label, tag, score) == expected
 
 
 def test_a_phrase_below_the_threshold_finds_nothing(run, photo):
@@ -311,7 +311,7 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
 
 def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
     (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
-    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), second_look=True)
+    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), refine="zoom")
     assert record["annotations"] == expected.to_coco()["annotations"]
     assert record["annotations"] != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
 
@@ -329,13 +329,13 @@ def detections(**changes):
         {"image_id": 7, "bbox": [3, 4, 27, 26], "category_id": 17, "score": 0.75},
         {"image_id": 7, "bbox": [1, 1, 20, 9], "category_id": 3, "score": 0.5},
     ]
-    told = {
+    content = {
         "images": [{"id": 7, "file_name": "set/street.png"}, {"id": 8, "file_name": "other.png"}],
         "annotations": rows,
         "categories": [{"id": 3, "name": "car"}, {"id": 17, "name": "cat"}],
         **changes,
     }
-    Path("found.json").write_text(json.dumps(told))
+    Path("found.json").write_text(json.dumps(content))
     return "found.json"
 
 
@@ -397,8 +397,8 @@ def test_class_names_may_be_said_in_sentences_of_ones_own(run, photo, monkeypatc
 
 
 def test_a_tuned_model_is_asked_for_its_own_classes_in_sentences_of_ones_own(run, photo, weights, monkeypatch):
-    told = {"class_names": '["brick", "wall"]', "class_background": "true"}
-    write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", **told})
+    metadata = {"class_names": '["brick", "wall"]', "class_background": "true"}
+    write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", **metadata})
     asked = []
     monkeypatch.setattr(EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic())
     try:

@@ -101,21 +101,21 @@ def test_a_clip_gives_a_video_and_a_json_file(run, clip):
 
 def test_the_json_file_says_what_was_asked_and_found(run, clip, weights):
     run(clip, "--box", "10,10,40,36", "--object", "--point", "50,20", "--frame", "2")
-    told = record()
-    assert told["videos"] == [{"id": 1, "file_name": "street.mp4", "width": 64, "height": 48, "length": 6}]
-    assert [(image["id"], image["frame"]) for image in told["images"]] == [(i + 1, i) for i in range(6)]
-    assert [image["time"] for image in told["images"]] == pytest.approx(TIMES, abs=1e-4)
-    assert {(one["image_id"], one["track_id"]) for one in told["annotations"]} >= {(3, 1), (3, 2)}
-    assert min(one["image_id"] for one in told["annotations"]) == 3
-    assert [one["id"] for one in told["annotations"]] == list(range(1, len(told["annotations"]) + 1))
-    assert told["seem"]["mode"] == "memory"
-    assert told["seem"]["task"] == "video"
-    assert told["seem"]["notes"] == []
-    assert [(one["track_id"], one["frame"]) for one in told["seem"]["prompts"]] == [(1, 2), (2, 2)]
+    content = record()
+    assert content["videos"] == [{"id": 1, "file_name": "street.mp4", "width": 64, "height": 48, "length": 6}]
+    assert [(image["id"], image["frame"]) for image in content["images"]] == [(i + 1, i) for i in range(6)]
+    assert [image["time"] for image in content["images"]] == pytest.approx(TIMES, abs=1e-4)
+    assert {(one["image_id"], one["track_id"]) for one in content["annotations"]} >= {(3, 1), (3, 2)}
+    assert min(one["image_id"] for one in content["annotations"]) == 3
+    assert [one["id"] for one in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
+    assert content["seem"]["mode"] == "memory"
+    assert content["seem"]["task"] == "video"
+    assert content["seem"]["notes"] == []
+    assert [(one["track_id"], one["frame"]) for one in content["seem"]["prompts"]] == [(1, 2), (2, 2)]
     model = seem.load(weights, "cpu", "exact")
     prompts = [seem.Box(10, 10, 40, 36), seem.Point(50, 20)]
     third = list(model.track(clip, prompts, frame=2))[2]
-    assert [one["segmentation"] for one in told["annotations"] if one["image_id"] == 3] == list(third.rle)
+    assert [one["segmentation"] for one in content["annotations"] if one["image_id"] == 3] == list(third.rle)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2

@@ -13,15 +13,16 @@ import torch
 import seem
 import tiny_training as tiny
 from seem import zoo
-from seem.cli import finetune as verb
 from seem.cli.main import main
-from seem.cli.train import RECIPES
-from seem.finetuning import run as recipe
+from seem.cli.train import RECIPES, AblationOptions
+from seem.cli.training_options import ProgressScreen, parse_parts
+from seem.finetuning import processes, run
 from seem.recipes import nano
-from seem.recipes import seem as published
-from seem.training import course, engine, team
+from seem.recipes import seem as seem_recipe
+from seem.training import distributed, steps
 from seem.training.captions import caption_terms
-from seem.training.engine import LOG_FILE
+from seem.training.objectives.published import Ablation
+from seem.training.run_log import LOG_FILE
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
 
@@ -87,7 +88,7 @@ def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeyp
     data = tiny.bricks(tmp_path / "bricks")
     words = ["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "4", "--size", "64"]
     with monkeypatch.context() as patch:
-        patch.setattr(course, "priced", interrupted_at(3, course.priced))
+        patch.setattr(steps, "compute_loss", interrupted_at(3, steps.compute_loss))
         assert main([*words, "--processes", "1"]) == 130
     out, err = capsys.readouterr()
     assert out.endswith(
@@ -99,7 +100,7 @@ def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeyp
 
 def test_before_a_run_has_begun_there_is_nothing_to_go_on_with(tmp_path, capsys, monkeypatch):
     data = tiny.bricks(tmp_path / "bricks")
-    monkeypatch.setattr(course, "priced", interrupted_at(1, course.priced))
+    monkeypatch.setattr(steps, "compute_loss", interrupted_at(1, steps.compute_loss))
     assert main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--processes", "1"]) == 130
     assert "--resume" not in capsys.readouterr().out
 
@@ -123,7 +124,7 @@ def test_a_run_is_told_line_by_line(tmp_path, capsys):
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "To learn from: 5 photos" in out
+    assert "Training: 5 photos" in out
     assert "Use it: seem.load(" in out
     assert main(words) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -163,8 +164,8 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path, monkeypatch, capsys, words,
 
 def test_options_become_the_request(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(recipe, "finetune", lambda request, **more: asked.append((request, more)))
-    monkeypatch.setattr(recipe, "under_torchrun", lambda: True)
+    monkeypatch.setattr(run, "finetune", lambda request, **more: asked.append((request, more)))
+    monkeypatch.setattr(processes, "under_torchrun", lambda: True)
     main(["finetune", "--data", "a*2", "--data", "b", "--out", "run", "--minutes", "5", "--freeze", "backbone,text",
           "--learning-rate", "1e-3", "--patience", "2", "--shard", "--seed", "7", "--resume", "--from-scratch",
           "--rate", "backbone=0.1", "--rate", "text = 2"])  # fmt: skip
@@ -178,7 +179,7 @@ def test_options_become_the_request(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("text", "expected"), [(None, None), ("none", ()), ("text, backbone", ("text", "backbone"))])
 def test_parts_are_read(text, expected):
-    assert verb.parts(text) == expected
+    assert parse_parts(text) == expected
 
 
 def test_the_published_recipe_takes_its_ablations(monkeypatch):
@@ -186,19 +187,23 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
 
     def note(request, **more):
         asked.append((request, more))
-        return recipe.FineTuningResult({}, {}, 0, 0, Path())
+        return run.FineTuningResult({}, {}, 0, 0, Path())
 
-    monkeypatch.setattr(published, "finetune", note)
+    monkeypatch.setattr(seem_recipe, "finetune", note)
     words = ["train", "seem", "--data", "coco:x", "--out", "run", "--rounds", "3", "--no-memory", "--no-positive",
              "--no-negative",
              "--finer-masks", "lvis"]  # fmt: skip
     assert main(words) == 0
     request, more = asked[0]
     assert (request.model, request.epochs) == ("seem-focal-t-v1", 50)
-    objective = more["objective"]
-    assert (objective.rounds, objective.memory, objective.positive, objective.negative) == (3, False, False, False)
-    assert more["finer_masks"] == Path("lvis")
-    assert (more["base"].schedule, more["base"].learning_rate, more["base"].clip) == ("steps", 1e-4, 5.0)
+    recipe = more["recipe"]
+    assert recipe.ablation == Ablation(rounds=3, memory=False, positive=False, negative=False)
+    assert recipe.finer_masks == Path("lvis")
+    assert (recipe.config.schedule, recipe.config.learning_rate, recipe.config.clip) == ("steps", 1e-4, 5.0)
+
+
+def test_every_ablation_is_an_option_and_off_by_default():
+    assert AblationOptions().to_ablation() == Ablation()
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -211,7 +216,7 @@ def test_xdecoder_learns_from_captions_phrases_and_nouns(tmp_path, monkeypatch, 
         charged.append(caption_terms(*given))
         return charged[-1]
 
-    monkeypatch.setattr("seem.training.published.caption_terms", note)
+    monkeypatch.setattr("seem.training.objectives.published.caption_terms", note)
     words = ["train", "seem", "--data", str(data), "--out", str(tmp_path / "run"), "--model", str(weights),
              "--steps", "1", "--size", "64", "--batch", "2", "--device", "cpu"]  # fmt: skip
     assert main([*words, *([] if asked else ["--no-captions"])]) == 0, capsys.readouterr().err
@@ -239,17 +244,17 @@ def test_a_run_is_described_as_a_model(tmp_path, capsys):
 
 def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(nano, "run", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(nano, "train_nano", lambda *arguments: asked.append(arguments))
     assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("7 steps of 24 photos at learning rate 0.0008\n")
     assert told.endswith(f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})\n")
-    assert asked[0][:4] == (Path("p"), tmp_path, nano.config(steps=7, learning_rate=8e-4, seed=3), None)
+    assert asked[0][:4] == (Path("p"), tmp_path, nano.nano_config(steps=7, learning_rate=8e-4, seed=3), None)
     (tmp_path / "state.pt").write_bytes(b"")
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
     assert len(asked) == 1
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path), "--model", "nano", "--overwrite"]) == 0
-    assert asked[1][2:4] == (nano.config(), asked[1][3])  # given weights learn at a lower rate
+    assert asked[1][2:4] == (nano.nano_config(), asked[1][3])  # given weights learn at a lower rate
     assert asked[1][3].name == "tiny.safetensors"
     assert not (tmp_path / "state.pt").exists()
     assert set(RECIPES) == {"nano", "seem"}
@@ -257,7 +262,7 @@ def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys)
 
 def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, monkeypatch):
     counts = []
-    monkeypatch.setattr(team, "together", lambda count, work: counts.append(count))
+    monkeypatch.setattr(distributed, "run_distributed", lambda count, work: counts.append(count))
     (tmp_path / "state.pt").write_bytes(b"")
     settings = dict.fromkeys(("batch", "learning_rate", "seed", "optimizer"), 0)
     (tmp_path / "begun.json").write_text(json.dumps({"processes": 3, "recipe": settings}))
@@ -265,14 +270,14 @@ def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, m
     assert main([*command, "--resume"]) == 0
     assert main([*command, "--resume", "--processes", "2"]) == 0
     assert counts == [3, 2]  # the run itself refuses the second
-    for module in (engine, recipe):
+    for module in (distributed, processes):
         monkeypatch.setattr(module, "under_torchrun", lambda: True)  # which has started as many as it was told
     assert main([*command, "--resume"]) == 0
     assert counts == [3, 2, 1]
 
 
 def test_the_nano_recipe_leaves_other_weights_alone(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(nano, "run", lambda *arguments: pytest.fail("it ran"))
+    monkeypatch.setattr(nano, "train_nano", lambda *arguments: pytest.fail("it ran"))
     (tmp_path / "nano.safetensors").write_bytes(b"made elsewhere")
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
     assert "--overwrite or another --out" in capsys.readouterr().err
@@ -287,7 +292,7 @@ def test_the_nano_recipe_leaves_other_weights_alone(tmp_path, monkeypatch, capsy
     ],
 )  # fmt: skip
 def test_the_nano_recipe_refuses_what_it_does_not_know(tmp_path, monkeypatch, capsys, words):
-    monkeypatch.setattr(nano, "run", lambda *arguments: pytest.fail("it ran"))
+    monkeypatch.setattr(nano, "train_nano", lambda *arguments: pytest.fail("it ran"))
     data = [] if "--data" in words else ["--data", "pack:p"]
     assert main(["train", "nano", "--out", str(tmp_path / "run"), *data, *words.split()]) == 2
     error = capsys.readouterr().err
@@ -296,9 +301,9 @@ def test_the_nano_recipe_refuses_what_it_does_not_know(tmp_path, monkeypatch, ca
 
 
 def test_progress_is_one_line_on_a_terminal(monkeypatch, capsys):
-    screen = verb.Screen(quiet=False)
+    screen = ProgressScreen(quiet=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen.live("step 1/9")
-    screen.live("step 2/9")
-    screen.end()
+    screen.write_progress("step 1/9")
+    screen.write_progress("step 2/9")
+    screen.end_progress()
     assert capsys.readouterr().err == "\rstep 1/9\rstep 2/9\n"

@@ -11,9 +11,16 @@ import torch
 from pycocotools import mask as rle
 
 import tiny
-from seem.data.pack import Pack, validation_objects
+from evaluated import run_benchmark
+from seem.data.pack import Pack
 from seem.evaluation.protocols import clicks_seem
-from seem.evaluation.protocols.clicks_seem import Canvas, EncodedCanvas, on_canvas, play, score_clicks_seem
+from seem.evaluation.protocols.clicks_seem import (
+    EncodedImagePredictor,
+    ObjectPredictor,
+    resize_to_canvas,
+    seem_click_benchmark,
+    simulate_session,
+)
 from seem.models.decoder.draws import FairDraws
 from seem.simulation.next_click import PointPrompts, seem_first_clicks
 from seem.tasks.postprocess import ImageFrame
@@ -43,7 +50,7 @@ class Scripted:
     told: list[PointPrompts] = field(default_factory=list)
     remembered: list = field(default_factory=list)
 
-    def answer(self, clicked, previous):
+    def predict(self, clicked, previous):
         self.told.append(clicked)
         self.remembered.append(previous)
         return self.answers[len(self.told) - 1]
@@ -51,9 +58,9 @@ class Scripted:
 
 def played(canvas, *masks, clicks=4):
     truth = np.stack(masks)
-    drawn = on_canvas(truth, canvas.frame)
-    session = play(canvas, truth, drawn, seem_first_clicks(drawn), clicks)
-    return list(session.curves(clicks))
+    drawn = resize_to_canvas(truth, canvas.frame)
+    session = simulate_session(canvas, truth, drawn, seem_first_clicks(drawn), clicks)
+    return list(session.by_object(clicks))
 
 
 ONE, OTHER, NOTHING = square(5, 5, 20), square(20, 40, 25), np.zeros((50, 70), bool)
@@ -96,7 +103,7 @@ def test_padding_may_be_clicked_negatively():
 
 def test_masks_on_the_canvas_keep_every_pixel_that_interpolation_touches():
     frame = ImageFrame((64, 96), (50, 70), (25, 35))
-    drawn = on_canvas(square(10, 10, 5, (25, 35))[None], frame)[0]
+    drawn = resize_to_canvas(square(10, 10, 5, (25, 35))[None], frame)[0]
     rows = np.flatnonzero(drawn.any(dim=1))
     assert (rows[0], rows[-1]) == (17, 32)  # 20 to 29 without its overshoots
     assert not drawn[50:].any()
@@ -121,8 +128,8 @@ def test_a_recorded_session_is_played_alike(parity_dir, shared):
     canvas = Scripted(answers, ImageFrame(padded_hw, input_hw, output_hw))
     truth = unpacked("gt_orisize", output_hw[1])
     drawn = padded(unpacked("gt_masks", input_hw[1]))
-    session = play(canvas, truth, drawn, padded(unpacked("rand_shape", input_hw[1])[:, 0]), rounds)
-    curves = np.array(list(session.curves(rounds)))
+    session = simulate_session(canvas, truth, drawn, padded(unpacked("rand_shape", input_hw[1])[:, 0]), rounds)
+    curves = np.array(list(session.by_object(rounds)))
     assert curves == pytest.approx(recorded["iou"], abs=1e-6)
     for k, told in enumerate(canvas.told[1:]):
         assert (told.positive.numpy() == unpacked(f"r{k}_pos", padded_hw[1])[0]).all()
@@ -164,13 +171,13 @@ def pack(tmp_path):
 def test_objects_are_answered_together_and_photos_encoded_once(pack, name, monkeypatch):
     model, steps, sizes, encoded = tiny.tiny_model(name), [], [], []
 
-    def counted(self, clicked, previous, answer=EncodedCanvas.answer):
+    def counted(self, clicked, previous, predict=EncodedImagePredictor.predict):
         sizes.append(len(clicked.positive))
-        return answer(self, clicked, previous)
+        return predict(self, clicked, previous)
 
-    monkeypatch.setattr(EncodedCanvas, "answer", counted)
+    monkeypatch.setattr(EncodedImagePredictor, "predict", counted)
     monkeypatch.setattr(model, "encode", lambda pixels, encode=model.encode: encoded.append(1) or encode(pixels))
-    (entry,) = score_clicks_seem(model, pack, validation_objects(pack), clicks=3, step=lambda: steps.append(1))
+    (entry,) = run_benchmark(model, pack, seem_click_benchmark(pack, 3), step=lambda: steps.append(1))
     assert len(encoded) == 2
     assert sizes == [5] * 3 + [2] * 3 + [1] * 3
     assert len(steps) == entry.scores.objects == entry.selection.items == 8
@@ -178,25 +185,25 @@ def test_objects_are_answered_together_and_photos_encoded_once(pack, name, monke
     assert entry.counts == {"samples": 3, "samples that ended early": 0, "too small to click": 0}
     assert entry.timings["encode"].count == 2
     assert entry.timings["click"].count == 9
-    (again,) = score_clicks_seem(model, pack, validation_objects(pack), clicks=3)
+    (again,) = run_benchmark(model, pack, seem_click_benchmark(pack, 3))
     assert again.scores == entry.scores
 
 
 def test_a_photo_of_a_model_is_a_canvas():
     seen = tiny.tiny_model("seem-focal-t-v1").encode(tiny.picture(70, 50))
-    canvas = EncodedCanvas(seen, FairDraws())
-    assert isinstance(canvas, Canvas)
+    canvas = EncodedImagePredictor(seen, FairDraws())
+    assert isinstance(canvas, ObjectPredictor)
     assert canvas.frame.output_hw == (50, 70)
 
 
 def test_companions_in_a_sample_do_not_change_an_answer():
     seen = tiny.tiny_model("seem-focal-t-v1").encode(tiny.picture(70, 50))
-    canvas = EncodedCanvas(seen, FairDraws())
-    drawn = on_canvas(np.stack([ONE, OTHER]), canvas.frame)
+    canvas = EncodedImagePredictor(seen, FairDraws())
+    drawn = resize_to_canvas(np.stack([ONE, OTHER]), canvas.frame)
     clicked = PointPrompts(seem_first_clicks(drawn), torch.zeros_like(drawn))
-    both = canvas.answer(clicked, None)
+    both = canvas.predict(clicked, None)
     for row in range(2):
-        alone = canvas.answer(PointPrompts(clicked.positive[row, None], clicked.negative[row, None]), None)
+        alone = canvas.predict(PointPrompts(clicked.positive[row, None], clicked.negative[row, None]), None)
         assert torch.allclose(both[row], alone[0], atol=1e-4)
 
 
@@ -208,9 +215,9 @@ def test_a_model_that_takes_one_object_a_pass_is_asked_one_by_one(monkeypatch):
     monkeypatch.setattr(
         clicks_seem, "segment_objects", lambda *given, **more: passes.append(1) or segment(*given, **more)
     )
-    canvas = EncodedCanvas(seen, FairDraws())
-    drawn = on_canvas(np.stack([ONE, OTHER]), canvas.frame)
+    canvas = EncodedImagePredictor(seen, FairDraws())
+    drawn = resize_to_canvas(np.stack([ONE, OTHER]), canvas.frame)
     clicked = PointPrompts(seem_first_clicks(drawn), torch.zeros_like(drawn))
-    answer = canvas.answer(clicked, None)
+    answer = canvas.predict(clicked, None)
     assert len(passes) == len(answer) == 2
-    assert canvas.answer(clicked, answer).shape == answer.shape
+    assert canvas.predict(clicked, answer).shape == answer.shape

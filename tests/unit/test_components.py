@@ -79,16 +79,16 @@ masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12))
 def test_regions_are_those_of_scipy(drawn, corners):
     runs = find_component_runs(drawn, corners)
     labels, count = ndimage.label(drawn, structure=np.ones((3, 3)) if corners else None)
-    assert len(np.unique(runs.regions)) == count
+    assert len(np.unique(runs.components)) == count
     rows, columns = np.divmod(runs.starts, drawn.shape[1] + 2)
     theirs = labels[rows, columns - 1]
-    assert runs.areas.tolist() == [int((labels == label).sum()) for label in theirs]
+    assert runs.component_areas.tolist() == [int((labels == label).sum()) for label in theirs]
     assert (draw_runs(runs, np.ones(len(runs.starts), dtype=np.bool_), drawn.shape) == drawn).all()
 
 
 @given(masks, st.integers(0, 40))
 def test_islands_that_are_left_are_large_enough_or_the_largest(drawn, smallest):
     cleaned = remove_small_regions(drawn, smallest)
-    islands = find_component_runs(cleaned, corners=True).areas
+    islands = find_component_runs(cleaned, corners=True).component_areas
     assert ((islands >= smallest) | (islands == islands.max(initial=0))).all()
     assert cleaned.any() == drawn.any()

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import WeightedDataset
+from seem.data.image_bank import ImageBank
 from seem.data.opening import open_dataset, open_mixture
-from seem.data.pack import ImageBank
 from seem.data.records import DataError
-from seem.data.transforms import Augmentation, TrainingSampler
+from seem.data.training_sampler import TrainingSampler
 from tiny_data import A_HW, CAT, DOG
 
 
@@ -58,7 +59,7 @@ def test_sets_of_one_name_are_told_apart_and_sampled_by_weight(tmp_path):
     assert samples[0].ignore.any()
 
 
-def test_large_photos_are_shrunk(tmp_path):
+def test_large_images_are_shrunk(tmp_path):
     bank = ImageBank.from_datasets([open_dataset(f"coco:{tiny.coco(tmp_path)}")], longest_side=8)
     assert bank[0].image.shape == (6, 8, 3)
     assert bank[0].objects[0].area == pytest.approx(CAT.sum() / 4, rel=0.1)
@@ -103,10 +104,10 @@ def test_a_damaged_annotation_is_not_trained_on_in_silence(tmp_path):
     assert len(ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}", tolerant=True)])[0].objects) == 1
 
 
-def test_the_pack_gives_the_same_photos_both_ways(shared):
+def test_the_pack_gives_the_same_images_both_ways(shared):
     pack = open_dataset(f"pack:{shared / 'data' / 'davis2016'}", "train")
-    one = ImageBank.load(shared / "data", sets=["davis2016"], max_photos=2)
-    two = ImageBank.from_datasets([pack], max_photos=2)
+    one = ImageBank.load(shared / "data", sets=["davis2016"], max_images=2)
+    two = ImageBank.from_datasets([pack], max_images=2)
     for a, b in zip(one.images, two.images, strict=True):
         assert (a.record, a.complete_names) == (b.record, b.complete_names)
         assert np.abs(a.image.astype(int) - b.image).mean() < 1.0  # two JPEG decoders

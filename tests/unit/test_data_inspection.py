@@ -15,6 +15,7 @@ from seem.cli.main import main
 from seem.data import coco_rle
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import open_dataset
+from seem.data.polygons import is_self_intersecting
 from seem.data.records import FlawKind
 
 
@@ -75,10 +76,10 @@ FAULTS = {
     "negative box": (set_row(0, bbox=[1, 2, -5, 7]), FlawKind.BAD_BOX, "-5"),
     "three numbers for a box": (set_row(0, bbox=[1, 2, 3]), FlawKind.BAD_BOX, "x, y, width, height"),
     "words for a box": (set_row(0, bbox="all of it"), FlawKind.BAD_BOX, "all of it"),
-    "box outside": (set_row(0, bbox=[1, 2, 50, 7]), FlawKind.OUTSIDE, "xyxy"),
+    "box outside": (set_row(0, bbox=[1, 2, 50, 7]), FlawKind.OUT_OF_BOUNDS, "xyxy"),
     "no mask": (set_row(0, segmentation=[]), FlawKind.NO_MASK, "box at most"),
-    "polygon outside": (set_row(0, segmentation=[tiny.polygon(1, 2, 60, 9)]), FlawKind.OUTSIDE, "corner"),
-    "bow tie": (set_row(0, segmentation=[[1, 1, 9, 9, 9, 1, 1, 9]]), FlawKind.CROSSING, "cross"),
+    "polygon outside": (set_row(0, segmentation=[tiny.polygon(1, 2, 60, 9)]), FlawKind.OUT_OF_BOUNDS, "corner"),
+    "bow tie": (set_row(0, segmentation=[[1, 1, 9, 9, 9, 1, 1, 9]]), FlawKind.SELF_INTERSECTION, "cross"),
     "two corners": (set_row(0, segmentation=[[1, 1, 9, 9]]), FlawKind.UNREADABLE_ROW, "three corners"),
     "NaN corner": (set_row(0, segmentation=[[1, 1, 9, NAN, 9, 1]]), FlawKind.UNREADABLE_ROW, "no number"),
     "corners as words": (set_row(0, segmentation=[["1", "1", "9", "9", "9", "1"]]), FlawKind.UNREADABLE_ROW, "numbers"),
@@ -113,18 +114,18 @@ def test_corners_on_the_border_and_a_pixel_beyond_are_fine(tmp_path):
     assert report_of(folder).ok
 
 
-def test_faults_of_photos_are_found(tmp_path):
+def test_faults_of_images_are_found(tmp_path):
     tiny.coco(tmp_path)
-    photos = tmp_path / "val2017"
-    (photos / "a.jpg").unlink()
-    tiny.photo(photos / "b.jpg", (14, 10))
+    images = tmp_path / "val2017"
+    (images / "a.jpg").unlink()
+    tiny.photo(images / "b.jpg", (14, 10))
     report = report_of(tmp_path)
     assert [flaw.kind for flaw in report.flaws] == [FlawKind.MISSING_IMAGE, FlawKind.WRONG_SIZE]
     assert "EXIF" in report.flaws[1].what
 
 
 @pytest.mark.parametrize(("orientation", "sound"), [(6, True), (8, True), (1, False), (3, False)])
-def test_sizes_as_shown_turn_the_photo_as_it_is_shown(tmp_path, orientation, sound):
+def test_sizes_as_shown_turn_the_image_as_it_is_shown(tmp_path, orientation, sound):
     tiny.coco(tmp_path)
     file = tmp_path / "val2017" / "a.jpg"
     shown = Image.open(file).convert("RGB")
@@ -137,7 +138,7 @@ def test_sizes_as_shown_turn_the_photo_as_it_is_shown(tmp_path, orientation, sou
     if sound:
         assert any("as shown" in str(note) or "shown, as" in str(note) for note in report.notes)
         dataset = open_dataset(f"coco:{tmp_path}", "val")
-        drawn = dataset.pixels(next(photo for photo in dataset.images if photo.path.name == "a.jpg"))
+        drawn = dataset.pixels(next(image for image in dataset.images if image.path.name == "a.jpg"))
         assert np.abs(drawn.astype(int) - np.asarray(shown)).mean() < 12
     else:
         assert [flaw.kind for flaw in report.flaws] == [FlawKind.WRONG_SIZE]
@@ -151,7 +152,7 @@ def test_masks_of_255_alone_are_explained(tmp_path):
     assert "255 does not count" in report.flaws[0].what
 
 
-def test_a_photo_that_is_cut_short_is_found_by_decoding(tmp_path):
+def test_an_image_that_is_cut_short_is_found_by_decoding(tmp_path):
     tiny.coco(tmp_path)
     file = tmp_path / "val2017" / "a.jpg"
     file.write_bytes(file.read_bytes()[:-40])
@@ -170,25 +171,31 @@ def test_what_may_be_meant_is_noted(tmp_path):
     pixels.save(folder / "images" / "a.jpg", exif=exif)
     report = report_of(folder)
     assert report.ok
-    assert {note.kind for note in report.notes} == {FlawKind.NO_ANNOTATION, FlawKind.TURNED, FlawKind.UNUSED_CLASS}
+    assert {note.kind for note in report.notes} == {
+        FlawKind.NO_ANNOTATION,
+        FlawKind.EXIF_ROTATION,
+        FlawKind.UNUSED_CLASS,
+    }
 
 
 def test_what_a_model_cannot_tell_apart_by_name_is_noted(tmp_path):
     def change(document):
         document["categories"].append({"id": 77, "name": document["categories"][0]["name"]})
 
-    notes = [note for note in report_of(coco_with(tmp_path / "coco", change)).notes if note.kind is FlawKind.SAME_NAME]
+    notes = [
+        note for note in report_of(coco_with(tmp_path / "coco", change)).notes if note.kind is FlawKind.DUPLICATE_NAME
+    ]
     assert [str(note) for note in notes] == ["'cat': classes that share a name, ids 17, 77 count as one class"]
     tiny.folder_of_classes(tmp_path / "maps")
     (tmp_path / "maps" / "classes.txt").unlink()
     report = report_of(tmp_path / "maps")
     assert report.ok
-    told = [note for note in report.notes if note.kind is FlawKind.NAMELESS]
+    told = [note for note in report.notes if note.kind is FlawKind.UNNAMED_OBJECTS]
     assert [note.where for note in told] == [f"{report.objects} of {report.objects}"]
     assert "classes.txt" in told[0].what
 
 
-def test_a_set_that_says_nothing_about_any_photo_is_wrong(tmp_path):
+def test_a_set_that_says_nothing_about_any_image_is_wrong(tmp_path):
     report = report_of(coco_with(tmp_path, lambda document: document["annotations"].clear()))
     assert [(flaw.kind, flaw.where) for flaw in report.flaws] == [(FlawKind.NO_ANNOTATION, "all photos")]
 
@@ -257,7 +264,7 @@ def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, c
     ],
 )
 def test_crossing_polygons(ring, crosses):
-    assert coco_rle.is_self_intersecting([float(value) for value in ring]) is crosses
+    assert is_self_intersecting([float(value) for value in ring]) is crosses
 
 
 def test_codes_agree_with_masks():

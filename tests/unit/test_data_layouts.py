@@ -8,28 +8,29 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import click_truth, validation_objects, video_frames
-from seem.data.opening import LAYOUTS, open_dataset
+from seem.data.layouts import LAYOUTS
+from seem.data.object_selection import click_truth, validation_objects, video_frames
+from seem.data.opening import open_dataset
 from tiny_data import A_HW, CAT, DOG, HORSE, rectangle
 
 
-def found(dataset, place=0):
-    """What is annotated on a photo: class, mask and whether it is a group, sorted by class."""
-    records = dataset.objects[dataset.images[place].id]
+def annotated_masks(dataset, index=0):
+    """Return class, mask and whether it is a group of the objects of an image, sorted by class."""
+    records = dataset.objects[dataset.images[index].id]
     return [(r.category.text, r.mask(), r.is_group) for r in sorted(records, key=lambda r: (r.category.text, r.id))]
 
 
-def assert_objects(dataset, expected, place=0):
-    told = found(dataset, place)
-    assert [(text, group) for text, _, group in told] == [(text, group) for text, _, group in expected]
-    for (text, mask, _), (_, truth, _) in zip(told, expected, strict=True):
+def assert_objects(dataset, expected, index=0):
+    annotated = annotated_masks(dataset, index)
+    assert [(text, group) for text, _, group in annotated] == [(text, group) for text, _, group in expected]
+    for (text, mask, _), (_, truth, _) in zip(annotated, expected, strict=True):
         assert np.array_equal(mask, truth), text
-    for record in dataset.objects[dataset.images[place].id]:
+    for record in dataset.objects[dataset.images[index].id]:
         rows, columns = np.nonzero(record.mask())
         assert record.area == len(rows)
         assert record.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    photo = dataset.images[place]
-    assert dataset.pixels(photo).shape == (*photo.hw, 3)
+    image = dataset.images[index]
+    assert dataset.pixels(image).shape == (*image.hw, 3)
 
 
 PETS = [("cat", CAT, False), ("dog", DOG, False)]
@@ -37,7 +38,7 @@ PETS = [("cat", CAT, False), ("dog", DOG, False)]
 
 def test_coco_of_2017(tmp_path):
     pets = open_dataset(str(tiny.coco(tmp_path)))
-    assert (pets.name, pets.split, [photo.id for photo in pets.images]) == (tmp_path.name, "val", [7, 9])
+    assert (pets.name, pets.split, [image.id for image in pets.images]) == (tmp_path.name, "val", [7, 9])
     assert_objects(pets, PETS)
     assert_objects(pets, [("cat", rectangle((10, 14), 13, 0, 14, 10), True), ("horse", HORSE, False)], 1)
     assert pets.images[0].captions == ("A cat and a dog.",)
@@ -52,14 +53,14 @@ def test_coco_panoptic_adds_stuff_to_the_instances(tmp_path):
     grass = ~CAT & ~DOG
     grass[-1] = False
     assert_objects(pets, [*PETS, ("grass", grass, False)])
-    photo = pets.images[0]
-    truth = pets.panoptic(photo)
+    image = pets.images[0]
+    truth = pets.panoptic(image)
     assert [(s.id, s.category.id, s.area) for s in truth.segments] == [(5, 17, 35), (300, 18, 56), (70000, 193, 85)]
     assert np.array_equal(truth.ids == 300, DOG)
-    assert np.array_equal(pets.semantic(photo) == 193, grass)
-    assert np.array_equal(pets.void(photo), rectangle(A_HW, 0, 11, 16, 12))
-    assert (photo.labelled, pets.images[1].labelled) == ("panoptic", "instances")
-    assert "grass" in pets.complete_names(photo)
+    assert np.array_equal(pets.semantic(image) == 193, grass)
+    assert np.array_equal(pets.void(image), rectangle(A_HW, 0, 11, 16, 12))
+    assert (image.labelled, pets.images[1].labelled) == ("panoptic", "instances")
+    assert "grass" in pets.complete_names(image)
     assert "grass" not in pets.complete_names(pets.images[1])
 
 
@@ -67,7 +68,7 @@ def test_coco_panoptic_alone_gives_all_segments(tmp_path):
     tiny.coco_panoptic(tmp_path)
     (tmp_path / "annotations" / "instances_val2017.json").unlink()
     pets = open_dataset(f"coco:{tmp_path}")
-    assert [text for text, _, _ in found(pets)] == ["cat", "dog", "grass"]
+    assert [text for text, _, _ in annotated_masks(pets)] == ["cat", "dog", "grass"]
 
 
 @pytest.mark.parametrize("layout", ["bare", "one file", "beside", "service", "annotation tool"])
@@ -92,7 +93,7 @@ def test_coco_as_people_export_it(tmp_path, layout):
     assert pets.split == ("valid" if layout == "service" else "all")
 
 
-def test_coco_photos_are_found_whatever_folder_their_rows_name(tmp_path):
+def test_coco_images_are_found_whatever_folder_their_rows_name(tmp_path):
     tiny.photos(tmp_path / "images")
     tiny.text(tmp_path / "annotations.json", tiny.coco_document(("somewhere/else/a.jpg", "somewhere/else/b.jpg")))
     pets = open_dataset(f"coco:{tmp_path}")
@@ -112,7 +113,7 @@ def test_refcoco(tmp_path):
     assert (expression.image_id, expression.object_id) == (7, 2)
     assert expression.sentences == ("dog on the right", "the dog")
     assert pets.objects[7][1].phrases == ("dog on the right", "the dog")
-    assert [photo.id for photo in open_dataset(f"refcoco:{tmp_path}/refcoco", "train").images] == [9]
+    assert [image.id for image in open_dataset(f"refcoco:{tmp_path}/refcoco", "train").images] == [9]
 
 
 def test_pascal_voc(tmp_path):
@@ -154,9 +155,9 @@ def test_grabcut(tmp_path):
     assert clicks.split == "all"
 
 
-def test_berkeley_has_a_photo_for_every_mask(tmp_path):
+def test_berkeley_has_an_image_for_every_mask(tmp_path):
     clicks = open_dataset(str(tiny.berkeley(tmp_path)))
-    assert [photo.path.name for photo in clicks.images] == ["a.jpg", "a.jpg", "b.jpg"]
+    assert [image.path.name for image in clicks.images] == ["a.jpg", "a.jpg", "b.jpg"]
     for item, mask in zip(validation_objects(clicks), (CAT, DOG, HORSE), strict=True):
         assert np.array_equal(item.truth.mask(), mask)
 
@@ -192,7 +193,7 @@ def test_youtube_vos(tmp_path):
     assert video.split == "valid"
     assert_objects(video, [("cat", CAT, False), ("giant panda", DOG, False)])
     assert video.objects[video.images[1].id] == ()
-    assert [photo.labelled for photo in video.images] == ["tracks", ""]
+    assert [image.labelled for image in video.images] == ["tracks", ""]
 
 
 def test_ade20k_of_classes(tmp_path):
@@ -277,11 +278,11 @@ def test_sun_rgbd(tmp_path):
 @pytest.mark.parametrize(
     ("count", "names"), [(20, ["chair", "chair", "wall"]), (40, ["chair", "chair", "dresser", "wall"])]
 )
-def test_scannet_brings_maps_to_the_photo(tmp_path, count, names):
+def test_scannet_brings_maps_to_the_image(tmp_path, count, names):
     rooms = open_dataset(f"scannet{count}:{tiny.scannet(tmp_path)}")
-    told = found(rooms)
-    assert [text for text, _, _ in told] == names
-    assert np.array_equal(told[0][1], np.kron(CAT, np.ones((2, 2), bool)))
+    annotated = annotated_masks(rooms)
+    assert [text for text, _, _ in annotated] == names
+    assert np.array_equal(annotated[0][1], np.kron(CAT, np.ones((2, 2), bool)))
 
 
 def test_open_images(tmp_path):
@@ -343,10 +344,10 @@ def test_pack(shared):
     pack = open_dataset(f"pack:{shared / 'data' / 'coco_full'}", "val")
     assert len(pack.expressions) == 86
     assert pack.flaws == ()
-    photo = next(photo for photo in pack.images if photo.panoptic_path)
-    assert pack.parse_objects(photo).flaws == ()
-    assert [(r.id, r.area, r.counts) for r in pack.parse_objects(photo).objects] == [
-        (r.id, r.area, r.counts) for r in pack.objects[photo.id]
+    image = next(image for image in pack.images if image.panoptic_path)
+    assert pack.parse_objects(image).flaws == ()
+    assert [(r.id, r.area, r.counts) for r in pack.parse_objects(image).objects] == [
+        (r.id, r.area, r.counts) for r in pack.objects[image.id]
     ]
 
 
@@ -373,12 +374,12 @@ def test_class_lists_are_complete():
         assert len(set(texts)) == len(texts), name
 
 
-def test_photo_ids_that_are_no_numbers_become_positions(tmp_path):
+def test_image_ids_that_are_no_numbers_become_positions(tmp_path):
     tiny.photos(tmp_path / "images")
     document = json.loads(
         json.dumps(tiny.coco_document()).replace('"id": 7', '"id": "x"').replace('_id": 7', '_id": "x"')
     )
     tiny.text(tmp_path / "annotations.json", document)
     pets = open_dataset(f"coco:{tmp_path}")
-    assert [photo.id for photo in pets.images] == [1, 2]
+    assert [image.id for image in pets.images] == [1, 2]
     assert_objects(pets, PETS)

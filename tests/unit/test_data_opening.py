@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import tiny_data as tiny
-from seem.data.dataset import vocabulary_from_categories
-from seem.data.opening import LAYOUTS, DatasetSpec, list_splits, open_dataset, open_mixture
+from seem.data.classes import vocabulary_from_categories
+from seem.data.layouts import LAYOUTS
+from seem.data.opening import DatasetSpec, list_splits, open_dataset, open_mixture
 from seem.data.plain_pickle import read_plain_pickle
 from seem.data.records import DataError, FlawKind
 
@@ -153,7 +154,7 @@ def test_a_partial_layout_says_what_is_missing(tmp_path, case):
         )
 
 
-def test_missing_photos_are_named_when_they_are_asked_for(tmp_path):
+def test_missing_images_are_named_when_they_are_asked_for(tmp_path):
     tiny.coco(tmp_path)
     shutil.rmtree(tmp_path / "val2017")
     pets = open_dataset(f"coco:{tmp_path}")
@@ -161,7 +162,7 @@ def test_missing_photos_are_named_when_they_are_asked_for(tmp_path):
         pets.pixels(pets.images[0])
 
 
-def test_a_photo_of_another_size_is_refused(tmp_path):
+def test_an_image_of_another_size_is_refused(tmp_path):
     pets = open_dataset(f"coco:{tiny.coco(tmp_path)}")
     tiny.photo(tmp_path / "val2017" / "a.jpg", (5, 6))
     with pytest.raises(DataError, match=r"\(5, 6\).*\(12, 16\)"):

@@ -13,12 +13,12 @@ import tiny_training as training
 from seem.cli import data as cli_data
 from seem.cli.main import main
 from seem.data.dataset import ALL_SPLIT
+from seem.data.image_bank import ImageBank
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
-from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
-from seem.data.transforms import TrainingSampler
+from seem.data.training_sampler import TrainingSampler
 from unit.test_data_opening import WRITERS
 
 
@@ -30,15 +30,15 @@ def pets(tmp_path):
     return whole, tmp_path / "shards"
 
 
-def told_about(dataset, photo):
+def contents_of(dataset, image):
     """Everything that a set says of a photo, and no file names."""
-    panoptic, semantic, void = dataset.panoptic(photo), dataset.semantic(photo), dataset.void(photo)
-    record = (photo.id, photo.hw, photo.labelled, photo.captions, photo.sequence, photo.frame, photo.path.name)
+    panoptic, semantic, void = dataset.panoptic(image), dataset.semantic(image), dataset.void(image)
+    record = (image.id, image.hw, image.labelled, image.captions, image.sequence, image.frame, image.path.name)
     maps = [None if values is None else values.tolist() for values in (semantic, void)]
     partition = panoptic and (panoptic.ids.tolist(), panoptic.segments)
-    said = [each for each in dataset.expressions if each.image_id == photo.id]
-    pixels = dataset.pixels(photo).tolist()
-    return record, dataset.objects[photo.id], maps, partition, dataset.complete_names(photo), said, pixels
+    said = [each for each in dataset.expressions if each.image_id == image.id]
+    pixels = dataset.pixels(image).tolist()
+    return record, dataset.objects[image.id], maps, partition, dataset.complete_names(image), said, pixels
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -52,7 +52,7 @@ def test_shards_say_what_the_set_says(tmp_path, kind):
         assert shards.split == whole.split
         assert shards.categories == whole.categories
         for ours, theirs in zip(shards.images, whole.images, strict=True):
-            assert told_about(shards, ours) == told_about(whole, theirs)
+            assert contents_of(shards, ours) == contents_of(whole, theirs)
         assert inspect_dataset(shards).flaws == inspect_dataset(whole).flaws
     assert set(list_splits(tmp_path.joinpath("shards").as_posix())) == set(list_splits(spec))
 
@@ -62,7 +62,7 @@ def test_a_set_that_is_not_divided_stays_so(tmp_path):
     assert open_dataset(f"shards:{tmp_path}/shards", "train").split == ALL_SPLIT
 
 
-def test_members_of_a_photo_stand_together_and_share_their_name(pets):
+def test_members_of_an_image_stand_together_and_share_their_name(pets):
     _, folder = pets
     (file,) = folder.glob("*.tar")
     with tarfile.open(file) as tar:
@@ -85,7 +85,7 @@ def test_the_index_is_made_anew_when_it_is_gone_or_old(pets):
     for damage in (index.unlink, lambda: index.write_text("{"), lambda: index.write_text(kept.replace("size", "s"))):
         damage()
         shards = open_dataset(f"shards:{folder}")
-        assert [photo.id for photo in shards.images] == [photo.id for photo in whole.images]
+        assert [image.id for image in shards.images] == [image.id for image in whole.images]
         assert index.read_text() == kept
 
 
@@ -108,7 +108,7 @@ def test_damage_is_told_in_one_line(pets, tmp_path):
         open_dataset(f"shards:{folder}")
 
 
-def test_a_photo_that_cannot_be_read_is_not_written(tmp_path):
+def test_an_image_that_cannot_be_read_is_not_written(tmp_path):
     folder = tiny.coco(tmp_path / "set")
     next(folder.rglob("b.jpg")).write_bytes(b"half")
     with pytest.raises(DataError, match=r"b.jpg"):
@@ -117,10 +117,10 @@ def test_a_photo_that_cannot_be_read_is_not_written(tmp_path):
     assert not list((tmp_path / "shards").glob("*.part"))
 
 
-def test_photos_that_are_read_when_drawn_give_the_same_samples(pets):
+def test_images_that_are_read_when_drawn_give_the_same_samples(pets):
     whole, folder = pets
     kept = ImageBank.from_datasets([whole])
-    drawn = ImageBank.from_datasets([open_dataset(f"shards:{folder}")], keep=False)
+    drawn = ImageBank.from_datasets([open_dataset(f"shards:{folder}")], in_memory=False)
     assert len(drawn) == len(kept) == 2
     assert drawn.by_name == kept.by_name
     assert [len(each) for each in (drawn.images[:1], drawn.images)] == [1, 2]
@@ -185,8 +185,8 @@ def test_the_command_line_leaves_out_what_cannot_be_read(tmp_path, capsys):
     assert "3 photos in 1 tar; 1 that cannot be used are left out" in told
     assert f"seem data check {folder}" in told
     shards = open_dataset(f"shards:{tmp_path}/out")
-    assert [photo.path.name for photo in shards.images] == ["p1.png", "p2.png", "p4.png"]
-    assert [len(shards.objects[photo.id]) for photo in shards.images] == [0, 1, 1]
+    assert [image.path.name for image in shards.images] == ["p1.png", "p2.png", "p4.png"]
+    assert [len(shards.objects[image.id]) for image in shards.images] == [0, 1, 1]
     assert inspect_dataset(shards).ok
 
 
@@ -195,8 +195,8 @@ def test_a_set_of_which_nothing_can_be_read_leaves_old_shards_alone(tmp_path, ca
     words = ["data", "shards", str(folder), str(tmp_path / "out")]
     assert main(words) == 0
     before = sorted((tmp_path / "out").iterdir())
-    for photo in (folder / "images").iterdir():
-        photo.write_bytes(b"half")
+    for image in (folder / "images").iterdir():
+        image.write_bytes(b"half")
     assert main([*words, "--overwrite"]) == 1
     assert "has no photo that can be read" in capsys.readouterr().err
     assert sorted((tmp_path / "out").iterdir()) == before

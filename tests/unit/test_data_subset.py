@@ -36,9 +36,9 @@ def test_a_subset_follows_from_data_and_seed_alone(tmp_path):
     first, again, other = draw_subset(cats, 3), draw_subset(cats, 3), draw_subset(cats, 3, seed=1)
     assert first == again
     assert first.fingerprint != other.fingerprint
-    larger = {photo.file_name for photo in draw_subset(cats, 5).images}
-    assert {photo.file_name for photo in first.images} < larger
-    assert all(len(photo.objects) == 1 for photo in draw_subset(cats, 6, per_photo=1).images)
+    larger = {image.file_name for image in draw_subset(cats, 5).images}
+    assert {image.file_name for image in first.images} < larger
+    assert all(len(image.objects) == 1 for image in draw_subset(cats, 6, per_image=1).images)
 
 
 @pytest.mark.parametrize("truth", [CAT, DOG, HORSE])
@@ -74,7 +74,7 @@ def test_a_subset_is_read_back_and_a_changed_one_refused(tmp_path):
         Subset.read(out)
 
 
-def test_too_few_photos_are_said(tmp_path, capsys):
+def test_too_few_images_are_said(tmp_path, capsys):
     assert main(["data", "subset", f"coco:{many_photos(tmp_path)}", str(tmp_path / "x.json")]) == 2
     assert "has 6 photos" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()

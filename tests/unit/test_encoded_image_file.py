@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors import safe_open
 
 import seem
-from seem.api import Model
 from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
+from seem.model import Model
 from seem.models.segmenter import Segmenter
 from tiny import picture, tiny_model, tiny_relative
 

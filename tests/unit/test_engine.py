@@ -19,19 +19,11 @@ import torch.distributed as dist
 from torch import nn
 
 from seem.errors import SeemError
-from seem.training.engine import (
-    DivergedError,
-    Hooks,
-    TrainConfig,
-    join_world,
-    leave_world,
-    make_optimizer,
-    mean_over_processes,
-    save,
-    schedule,
-    train,
-    world,
-)
+from seem.training.checkpoint import write_state
+from seem.training.config import TrainConfig
+from seem.training.distributed import join_world, leave_world, mean_over_processes, rank_and_world_size
+from seem.training.engine import DivergedError, Hooks, run_training
+from seem.training.optimizer import make_optimizer, schedule
 
 CONFIG = TrainConfig(steps=9, learning_rate=0.1, warmup=2, average=0.5, checkpoint_every=4, log_every=3)
 
@@ -112,10 +104,10 @@ def assert_same(left, right):
 
 @pytest.mark.parametrize("stopped_at", [1, 4, 5, 7, 8])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, stopped_at):
-    unbroken = train(toy(), a_step, CONFIG, tmp_path / "unbroken")
+    unbroken = run_training(toy(), a_step, CONFIG, tmp_path / "unbroken")
     with pytest.raises(PulledPlug):
-        train(toy(), until(stopped_at), CONFIG, tmp_path / "stopped")
-    resumed = train(toy(), a_step, CONFIG, tmp_path / "stopped")
+        run_training(toy(), until(stopped_at), CONFIG, tmp_path / "stopped")
+    resumed = run_training(toy(), a_step, CONFIG, tmp_path / "stopped")
     assert_same(resumed.state_dict(), unbroken.state_dict())
     left, right = state_of(tmp_path / "stopped"), state_of(tmp_path / "unbroken")
     assert left.pop("totals").keys() == right.pop("totals").keys()
@@ -125,9 +117,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, stopped_at):
 
 
 def test_a_run_of_many_short_sittings_is_the_same_run(tmp_path):
-    unbroken = train(toy(), a_step, CONFIG, tmp_path / "unbroken")
+    unbroken = run_training(toy(), a_step, CONFIG, tmp_path / "unbroken")
     for sitting in range(1, CONFIG.steps + 1):
-        resumed = train(toy(), a_step, replace(CONFIG, minutes=0.0), tmp_path / "short")
+        resumed = run_training(toy(), a_step, replace(CONFIG, minutes=0.0), tmp_path / "short")
         assert state_of(tmp_path / "short")["step"] == sitting
     assert_same(resumed.state_dict(), unbroken.state_dict())
     assert log_of(tmp_path / "short") == log_of(tmp_path / "unbroken")
@@ -136,32 +128,32 @@ def test_a_run_of_many_short_sittings_is_the_same_run(tmp_path):
 def test_a_run_whose_time_is_up_is_scored_where_it_stops(tmp_path):
     scored = []
     hooks = Hooks(validate=lambda network, step: scored.append(step) or float(step))
-    train(toy(), a_step, replace(CONFIG, minutes=0.0, validate_every=5), tmp_path, hooks)
+    run_training(toy(), a_step, replace(CONFIG, minutes=0.0, validate_every=5), tmp_path, hooks)
     assert scored == [1]
-    train(toy(), a_step, replace(CONFIG, validate_every=5), tmp_path, hooks)
+    run_training(toy(), a_step, replace(CONFIG, validate_every=5), tmp_path, hooks)
     assert scored == [1, 5, CONFIG.steps]
 
 
 def test_a_finished_run_is_not_touched(tmp_path):
-    finished = train(toy(), a_step, CONFIG, tmp_path)
+    finished = run_training(toy(), a_step, CONFIG, tmp_path)
     before = (tmp_path / "state.pt").read_bytes(), (tmp_path / "log.jsonl").read_bytes()
-    again = train(toy(), until(0), CONFIG, tmp_path)
+    again = run_training(toy(), until(0), CONFIG, tmp_path)
     assert_same(again.state_dict(), finished.state_dict())
     assert ((tmp_path / "state.pt").read_bytes(), (tmp_path / "log.jsonl").read_bytes()) == before
 
 
 def test_a_log_line_cut_short_by_a_crash_is_dropped(tmp_path):
     with pytest.raises(PulledPlug):
-        train(toy(), until(5), CONFIG, tmp_path)
+        run_training(toy(), until(5), CONFIG, tmp_path)
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
-    train(toy(), a_step, CONFIG, tmp_path)
+    run_training(toy(), a_step, CONFIG, tmp_path)
     assert [row["step"] for row in log_of(tmp_path)] == [3, 6, 9]
 
 
 def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(PulledPlug):
-        train(toy(), until(5), CONFIG, tmp_path)
+        run_training(toy(), until(5), CONFIG, tmp_path)
     before = (tmp_path / "state.pt").read_bytes()
 
     def full_disk(state, file):
@@ -171,9 +163,9 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with monkeypatch.context() as disk:
         disk.setattr(torch, "save", full_disk)
         with pytest.raises(OSError, match="No space left"):
-            train(toy(), a_step, CONFIG, tmp_path)
+            run_training(toy(), a_step, CONFIG, tmp_path)
     assert (tmp_path / "state.pt").read_bytes() == before
-    train(toy(), a_step, CONFIG, tmp_path)
+    run_training(toy(), a_step, CONFIG, tmp_path)
     assert state_of(tmp_path)["step"] == 9
 
 
@@ -186,22 +178,21 @@ def test_a_checkpoint_is_never_seen_half_written(tmp_path, monkeypatch):
         real(state, file)
 
     monkeypatch.setattr(torch, "save", watched)
-    model = toy()
-    save(tmp_path / "state.pt", model, model, make_optimizer(model, CONFIG), 1, {}, CONFIG)
+    write_state(tmp_path / "state.pt", {"step": 1})
     assert written
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
 
 @pytest.mark.parametrize("where", ["in a step", "in a checkpoint"])
 def test_a_killed_process_goes_on_as_if_it_had_not_been_killed(tmp_path, where):
-    unbroken = train(toy(), a_step, CONFIG, tmp_path / "unbroken")
+    unbroken = run_training(toy(), a_step, CONFIG, tmp_path / "unbroken")
     killed = subprocess.run(
         [sys.executable, __file__, str(tmp_path / "killed"), where],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert state_of(tmp_path / "killed")["step"] == 4
-    resumed = train(toy(), a_step, CONFIG, tmp_path / "killed")
+    resumed = run_training(toy(), a_step, CONFIG, tmp_path / "killed")
     assert_same(resumed.state_dict(), unbroken.state_dict())
     assert log_of(tmp_path / "killed") == log_of(tmp_path / "unbroken")
 
@@ -228,7 +219,7 @@ def be_killed(out, where):
         real(state, file)
 
     torch.save = half
-    train(toy(), step, CONFIG, out)
+    run_training(toy(), step, CONFIG, out)
 
 
 # ------------------------------------------------------------------------------------------------ validation
@@ -246,26 +237,26 @@ VALIDATED = replace(CONFIG, validate_every=2, patience=2)
 
 def test_the_best_is_kept_and_a_run_without_progress_stops(tmp_path):
     kept = []
-    train(toy(), a_step, VALIDATED, tmp_path, judged({2: 1.0, 4: 3.0, 6: 2.0, 8: 3.0, 9: 9.0}, kept))
+    run_training(toy(), a_step, VALIDATED, tmp_path, judged({2: 1.0, 4: 3.0, 6: 2.0, 8: 3.0, 9: 9.0}, kept))
     assert kept == [2, 4]
     state = state_of(tmp_path)
     assert (state["step"], state["best"]) == (8, {"score": 3.0, "step": 4, "stale": 2})
-    train(toy(), until(0), VALIDATED, tmp_path, judged({}, kept))  # stays stopped
+    run_training(toy(), until(0), VALIDATED, tmp_path, judged({}, kept))  # stays stopped
 
 
 def test_patience_outlives_a_stop(tmp_path):
     scores, kept = {2: 5.0, 4: 3.0, 6: 2.0}, []
     with pytest.raises(PulledPlug):
-        train(toy(), until(5), VALIDATED, tmp_path, judged(scores, kept))
-    train(toy(), a_step, VALIDATED, tmp_path, judged(scores, kept))
+        run_training(toy(), until(5), VALIDATED, tmp_path, judged(scores, kept))
+    run_training(toy(), a_step, VALIDATED, tmp_path, judged(scores, kept))
     assert kept == [2]
     assert state_of(tmp_path)["step"] == 6
 
 
 def test_a_run_has_to_be_better_than_its_start(tmp_path):
     kept = []
-    hooks = replace(judged({2: 1.0, 4: 2.0}, kept), first=7.0)
-    train(toy(), a_step, VALIDATED, tmp_path, hooks)
+    hooks = replace(judged({2: 1.0, 4: 2.0}, kept), initial_score=7.0)
+    run_training(toy(), a_step, VALIDATED, tmp_path, hooks)
     assert kept == []
     assert state_of(tmp_path)["best"] == {"score": 7.0, "step": 0, "stale": 2}
 
@@ -273,8 +264,8 @@ def test_a_run_has_to_be_better_than_its_start(tmp_path):
 def test_validation_sees_the_average_and_changes_nothing(tmp_path):
     modes = []
     hooks = Hooks(lambda model, step: float(modes.append(model.training) or step), report=lambda row: None)
-    validated = train(toy(), a_step, replace(CONFIG, validate_every=3), tmp_path / "a", hooks)
-    plain = train(toy(), a_step, CONFIG, tmp_path / "b")
+    validated = run_training(toy(), a_step, replace(CONFIG, validate_every=3), tmp_path / "a", hooks)
+    plain = run_training(toy(), a_step, CONFIG, tmp_path / "b")
     assert modes == [False] * 3
     assert_same(validated.state_dict(), plain.state_dict())
 
@@ -305,7 +296,7 @@ def endless_slope(loss, model):
 )
 def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path, spoil, what):
     with pytest.raises(FloatingPointError, match=f"{what}; the last good state is .*state.pt"):
-        train(toy(), broken_from(7, spoil), CONFIG, tmp_path)
+        run_training(toy(), broken_from(7, spoil), CONFIG, tmp_path)
     state = state_of(tmp_path)
     assert state["step"] == 4
     assert all(t.isfinite().all() for part in ("model", "average") for t in state[part].values())
@@ -313,14 +304,14 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path
 
 def test_a_bad_gradient_is_noticed_before_it_reaches_a_checkpoint(tmp_path):
     with pytest.raises(FloatingPointError, match="gradient of step 7"):
-        train(toy(), broken_from(7, endless_slope), replace(CONFIG, checkpoint_every=1), tmp_path)
+        run_training(toy(), broken_from(7, endless_slope), replace(CONFIG, checkpoint_every=1), tmp_path)
     assert state_of(tmp_path)["step"] == 7  # the steps 0 to 6
     assert all(t.isfinite().all() for t in state_of(tmp_path)["model"].values())
 
 
 def test_a_run_that_fails_at_once_says_that_nothing_is_kept(tmp_path):
     with pytest.raises(FloatingPointError, match=r"step 0 .* no state was written yet"):
-        train(toy(), broken_from(0, lambda loss, model: loss * math.nan), CONFIG, tmp_path)
+        run_training(toy(), broken_from(0, lambda loss, model: loss * math.nan), CONFIG, tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------ rate, decay, average
@@ -339,7 +330,7 @@ def test_short_runs_have_a_first_rate_too(steps, warmup, factor):
 
 
 def test_steps_use_the_scheduled_rate(tmp_path):
-    train(toy(), a_step, CONFIG, tmp_path)
+    run_training(toy(), a_step, CONFIG, tmp_path)
     rates = [group["lr"] for group in state_of(tmp_path)["optimizer"]["param_groups"]]
     assert rates == [0.1 * schedule(8, CONFIG)] * 2
 
@@ -366,7 +357,7 @@ def test_long_gradients_are_clipped_before_the_step(tmp_path):
         lengths.append(math.hypot(*(float(p.grad.norm()) for p in model.parameters())))
         return 1e6 * model.last.weight.sum() + 0.0 * model.first.weight.sum(), {}
 
-    train(toy(), steep, replace(CONFIG, steps=2, clip=3.0), tmp_path)
+    run_training(toy(), steep, replace(CONFIG, steps=2, clip=3.0), tmp_path)
     assert lengths == pytest.approx([0.0, 3.0])  # as the step before left them
 
 
@@ -378,7 +369,7 @@ def test_the_result_is_the_moving_average_of_weights_and_statistics(tmp_path):
         return a_step(model, step)
 
     model = toy()
-    result = train(model, watched, replace(CONFIG, steps=3), tmp_path).state_dict()
+    result = run_training(model, watched, replace(CONFIG, steps=3), tmp_path).state_dict()
     after = [*seen[1:], model.state_dict()]
     for name in ("last.weight", "norm.running_mean"):
         expected = 0.25 * after[0][name] + 0.25 * after[1][name] + 0.5 * after[2][name]
@@ -390,7 +381,7 @@ def test_frozen_weights_stay(tmp_path):
     model = toy()
     model.first.weight.requires_grad_(False)
     before = model.first.weight.clone()
-    result = train(model, a_step, CONFIG, tmp_path)
+    result = run_training(model, a_step, CONFIG, tmp_path)
     assert torch.equal(model.first.weight, before)
     assert torch.allclose(result.first.weight, before)
 
@@ -399,15 +390,15 @@ def test_parts_of_a_step_add_up_to_one_step(tmp_path):
     def part(model, number):
         return step_on(rows_of(number // 2).chunk(2)[number % 2], model, number // 2)
 
-    whole = train(toy(False), a_step, CONFIG, tmp_path / "whole")
-    parts = train(toy(False), part, replace(CONFIG, accumulate=2), tmp_path / "parts")
+    whole = run_training(toy(False), a_step, CONFIG, tmp_path / "whole")
+    parts = run_training(toy(False), part, replace(CONFIG, accumulate=2), tmp_path / "parts")
     for name, weights in whole.state_dict().items():
         assert torch.allclose(parts.state_dict()[name], weights, atol=1e-5), name
 
 
 def test_parts_learn_at_their_own_rates(tmp_path):
     config = replace(CONFIG, steps=3, rates=(("first.", 0.1), ("first.bias", 0.5)))
-    train(toy(), a_step, config, tmp_path)
+    run_training(toy(), a_step, config, tmp_path)
     groups = state_of(tmp_path)["optimizer"]["param_groups"]
     assert [(g["factor"], len(g["params"])) for g in groups] == [(1.0, 2), (1.0, 4), (0.1, 1), (0.5, 1)]
     assert [g["lr"] for g in groups] == [0.1 * g["factor"] * schedule(2, config) for g in groups]
@@ -422,24 +413,24 @@ def test_overflow_in_matching_is_told_like_any_other(tmp_path):
     overflow = ValueError("Matching costs hold NaN or infinity: the network's outputs have overflowed.")
     hooks = Hooks(describe=lambda number: f"photos {number}", report=lambda row: None)
     with pytest.raises(DivergedError, match=r"outputs of step 5 are not finite; .*state.pt.*\(photos 5\)"):
-        train(toy(), until(5, overflow), CONFIG, tmp_path, hooks)
+        run_training(toy(), until(5, overflow), CONFIG, tmp_path, hooks)
 
 
 def test_a_bad_gradient_names_the_photos_of_all_parts_of_its_step(tmp_path):
     hooks = Hooks(describe=lambda number: f"photo {number}", report=lambda row: None)
     config = replace(CONFIG, accumulate=3)
     with pytest.raises(DivergedError, match=r"gradient of step 2 .*batch \(photo 6; photo 7; photo 8\)\."):
-        train(toy(), broken_from(7, endless_slope), config, tmp_path, hooks)
+        run_training(toy(), broken_from(7, endless_slope), config, tmp_path, hooks)
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path):
     with pytest.raises(PulledPlug):
-        train(toy(), until(5), CONFIG, tmp_path)
+        run_training(toy(), until(5), CONFIG, tmp_path)
     with limit_of_files(2000), pytest.raises(SeemError, match=r"Cannot write .* of an earlier step is whole") as found:
-        train(toy(), a_step, CONFIG, tmp_path)
+        run_training(toy(), a_step, CONFIG, tmp_path)
     assert "\n" not in str(found.value)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["log.jsonl", "state.pt"]
-    train(toy(), a_step, CONFIG, tmp_path)
+    run_training(toy(), a_step, CONFIG, tmp_path)
     assert state_of(tmp_path)["step"] == 9
 
 
@@ -460,7 +451,7 @@ def limit_of_files(size):
 def test_a_single_process_is_a_world_of_one(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     join_world()
-    assert world() == (0, 1)
+    assert rank_and_world_size() == (0, 1)
     assert mean_over_processes(3, torch.device("cpu")) == 3.0
 
 
@@ -491,7 +482,7 @@ def pretend_gpus(monkeypatch, place, gpus):
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
-    alone = train(toy(with_statistics=False), a_step, CONFIG, tmp_path / "alone")
+    alone = run_training(toy(with_statistics=False), a_step, CONFIG, tmp_path / "alone")
     run_two_processes(tmp_path)
     divided = torch.load(tmp_path / "divided.pt", weights_only=True)  # FSDP2, stopped and resumed
     for name, weights in alone.state_dict().items():
@@ -535,24 +526,24 @@ def work(out):
     """Train on half of every batch, as one of two processes."""
     torch.set_num_threads(1)
     join_world()
-    rank, processes = world()
+    rank, processes = rank_and_world_size()
     assert processes == 2
 
     def half_step(model, step):
         return step_on(rows_of(step).chunk(2)[rank], model, step)
 
-    result = train(toy(with_statistics=False), half_step, CONFIG, out / "together")
+    result = run_training(toy(with_statistics=False), half_step, CONFIG, out / "together")
     torch.save(result.state_dict(), out / f"rank{rank}.pt")
     assert mean_over_processes(3 * rank, torch.device("cpu")) == 1.5
     hooks = Hooks(describe=lambda number: f"photo {number} of {rank}", report=lambda row: None)
     broken = broken_from(2, endless_slope)
     with pytest.raises(DivergedError, match=r"\(photo 2 of 0; photo 2 of 1\)"):
-        train(toy(with_statistics=False), broken, CONFIG, out / f"broken{rank}", hooks)
+        run_training(toy(with_statistics=False), broken, CONFIG, out / f"broken{rank}", hooks)
     minutes = 0.0 if rank == 0 else math.inf
-    train(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
+    run_training(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
     shard = replace(CONFIG, shard=True)
-    train(toy(with_statistics=False), half_step, replace(shard, minutes=0.0), out / "divided")
-    divided = train(toy(with_statistics=False), half_step, shard, out / "divided")
+    run_training(toy(with_statistics=False), half_step, replace(shard, minutes=0.0), out / "divided")
+    divided = run_training(toy(with_statistics=False), half_step, shard, out / "divided")
     if rank == 0:
         torch.save(divided.state_dict(), out / "divided.pt")
     del divided

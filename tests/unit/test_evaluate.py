@@ -28,11 +28,11 @@ from seem.evaluation import __main__ as module
 from seem.evaluation import image_loop, ranks
 from seem.evaluation.interfaces import NoModel
 from seem.evaluation.journal import Chunk, Journal, read_chunks
-from seem.evaluation.plan import MAKERS, EvaluationRequest, EvaluationTask, abilities, plan
+from seem.evaluation.plan import MAKERS, EvaluationRequest, EvaluationTask, plan_evaluation, supported_tasks
 from seem.evaluation.ranks import Ranks
 from seem.evaluation.runner import run_evaluation
 from seem.evaluation.selection import Selection
-from seem.evaluation.workers import play_in_processes
+from seem.evaluation.workers import evaluate_in_processes
 
 TESTS = Path(evaluated.__file__).parent
 NANO = partial(tiny.tiny_model, "nano")
@@ -135,7 +135,7 @@ def test_baselines_answer_alone_where_there_is_no_model(pack):
     assert results(alone) == [text for text in results(beside) if "contestant='model" not in text]
     with pytest.raises(ValueError, match="none cannot do panoptic; it can do clicks"):
         run_evaluation(NoModel, asked(pack, EvaluationTask.PANOPTIC))
-    with pytest.raises(ValueError, match="nobody answers; pass --baselines all"):
+    with pytest.raises(ValueError, match="neither a model nor a baseline to score; pass --baselines all"):
         run_evaluation(NoModel, asked(pack, baselines="none"))
 
 
@@ -285,8 +285,8 @@ def test_a_killed_run_goes_on_and_gives_the_same(unbroken, tmp_path):
 @pytest.fixture
 def broken(pack, tmp_path, monkeypatch):
     """The report of a run that failed at its fourth photo, everything before it kept."""
-    monkeypatch.setattr(image_loop, "PATIENCE", 0.0)
-    monkeypatch.setattr(image_loop, "SHARE", 0.0)
+    monkeypatch.setattr(image_loop, "WRITE_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(image_loop, "WRITE_INTERVAL_SHARE", 0.0)
     out = tmp_path / "out.json"
 
     class Fails(ColourModel):
@@ -410,9 +410,9 @@ def test_two_workers_give_what_one_process_gives(unbroken, tmp_path):
 )
 def test_what_befalls_a_worker_reaches_the_user(pack, tmp_path, opener, kind, message):
     request = asked(pack, EvaluationTask.PROMPTS)
-    (step,) = plan(request, ColourModel())
+    (step,) = plan_evaluation(request, ColourModel())
     with pytest.raises(kind, match=message):
-        play_in_processes(opener, request, [step.decided], [(0, 0)], Journal(tmp_path), 1, lambda number: None)
+        evaluate_in_processes(opener, request, [step.choice], [(0, 0)], Journal(tmp_path), 1, lambda number: None)
 
 
 def test_a_photo_that_cannot_be_read_is_named(pack, tmp_path):
@@ -473,7 +473,7 @@ def test_every_task_has_a_protocol():
 
 def test_models_are_asked_for_what_they_were_made_for():
     def able(model):
-        return {task.value for task in abilities(model)}
+        return {task.value for task in supported_tasks(model)}
 
     v1 = able(tiny.tiny_model("seem-focal-t-v1"))
     assert not v1 & {"caption", "retrieval", "reference"}
@@ -607,7 +607,7 @@ def test_scores_of_broken_weights_are_no_result(pack, tmp_path, monkeypatch, cap
     next(model.network.pixel_decoder.parameters()).data.fill_(float("nan"))
     monkeypatch.setattr(verb, "opener_of", lambda *_: lambda: model)
     assert main(["evaluate", "--data", str(pack.path), "--task", "clicks", "--out", str(tmp_path / "out.json")]) == 1
-    assert "1.png of coco_full: nano sees no numbers in it" in capsys.readouterr().err
+    assert "1.png of coco_full: nano encodes it as NaN" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
 
 

@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
-from seem.evaluation.metrics.panoptic import PanopticMap, PanopticQuality, Region
-from seem.evaluation.metrics.refusal import RefusalShare
-from seem.evaluation.metrics.semantic import IGNORED, IGNORED_IN_FILES, SemanticIou
+from seem.evaluation.metrics.panoptic import PanopticQuality, PanopticSegmentation, SegmentInfo
+from seem.evaluation.metrics.refusal import RefusalRate
+from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
 
 CAT, DOG, GRASS = 17, 18, 193
 IS_THING = {CAT: True, DOG: True, GRASS: False}
@@ -29,7 +29,7 @@ def panoptic_map(rows, **regions):
     """Read a map whose letters are ids; '.' is void. A region is a category, or (category, True) for a crowd."""
     ids = np.array([[0 if letter == "." else ord(letter) for letter in row] for row in rows], np.int32)
     described = {letter: given if isinstance(given, tuple) else (given, False) for letter, given in regions.items()}
-    return PanopticMap(ids, tuple(Region(ord(letter), *what) for letter, what in described.items()))
+    return PanopticSegmentation(ids, tuple(SegmentInfo(ord(letter), *what) for letter, what in described.items()))
 
 
 def quality_of(predicted, truth):
@@ -46,7 +46,7 @@ def counts(result):
 
 
 def test_overlap_counts_pixels():
-    assert Overlap.of(picture("##.", "##."), picture(".##", ".##")) == Overlap(shared=2, either=6)
+    assert Overlap.of(picture("##.", "##."), picture(".##", ".##")) == Overlap(intersection=2, union=6)
 
 
 def test_two_empty_masks_agree():
@@ -55,8 +55,8 @@ def test_two_empty_masks_agree():
 
 def test_mean_iou_weighs_pairs_and_cumulative_iou_weighs_pixels():
     scores = OverlapScores()
-    scores.update(Overlap(shared=1, either=1))
-    scores.update(Overlap(shared=0, either=9))
+    scores.update(Overlap(intersection=1, union=1))
+    scores.update(Overlap(intersection=0, union=9))
     result = scores.compute()
     assert (result.count, result.mean_iou, result.cumulative_iou) == (2, 50.0, 10.0)
 
@@ -72,11 +72,11 @@ def test_precision_counts_pairs_that_reach_the_limit():
 
 def test_nothing_has_no_mean():
     assert math.isnan(OverlapScores().compute().mean_iou)
-    assert math.isnan(RefusalShare().compute().refused)
+    assert math.isnan(RefusalRate().compute().refused)
 
 
 def test_refusals_are_a_share():
-    share = RefusalShare()
+    share = RefusalRate()
     for refused in (True, False, False, False):
         share.update(refused)
     assert asdict(share.compute()) == {"count": 4, "refused": 25.0}
@@ -184,11 +184,11 @@ def test_semantic_iou_ignores_what_is_unlabelled():
 
 
 def test_stored_maps_say_255_where_nothing_counts():
-    metric = SemanticIou(classes=2, ignored=IGNORED_IN_FILES)
+    metric = SemanticIou(classes=2, ignored=255)
     metric.update(np.array([[0, 1, 1]]), np.array([[0, 1, 255]], np.uint8))
     assert metric.compute().mean_iou == 100
     with pytest.raises(ValueError, match="255 is both a class"):
-        SemanticIou(classes=847, ignored=IGNORED_IN_FILES)
+        SemanticIou(classes=847, ignored=255)
 
 
 def test_frequency_weighs_classes_by_their_true_pixels():
@@ -219,7 +219,7 @@ LABELLED = arrays(np.int32, (4, 6), elements=st.integers(0, 5))
 def as_map(ids):
     """Ids 1 and 2 are cats, 3 and 4 dogs, 5 grass."""
     categories = {1: CAT, 2: CAT, 3: DOG, 4: DOG, 5: GRASS}
-    return PanopticMap(ids, tuple(Region(k, categories[k]) for k in np.unique(ids).tolist() if k))
+    return PanopticSegmentation(ids, tuple(SegmentInfo(k, categories[k]) for k in np.unique(ids).tolist() if k))
 
 
 def overlap_result(pairs):

@@ -15,19 +15,20 @@ from seem.cli.main import main
 from seem.errors import SeemError
 from seem.evaluation import formatting
 from seem.evaluation.compare import (
-    OTHER_NOTE,
+    DIFFERENT_NOTE,
     OWN_NOTE,
+    ComparedValue,
+    ComparisonRow,
     LoadedReport,
-    Row,
+    comparison_rows,
     published_key,
     read_reports,
     results_markdown,
-    rows_of,
 )
 from seem.evaluation.compare import comparison_table as compared
 from seem.evaluation.plan import EvaluationRequest, EvaluationTask
-from seem.evaluation.plots import class_scores, contact_sheet, plot, worst_cases
-from seem.evaluation.report import EvaluationReport, Machine, ModelCard, Timing
+from seem.evaluation.plots import contact_sheet, per_class_scores, plot, worst_cases
+from seem.evaluation.report import EvaluationReport, Machine, ModelDescription, Timing
 from seem.evaluation.runner import run_evaluation
 from seem.evaluation.scoreboard import BEGIN, END, scoreboard, write_into
 
@@ -68,20 +69,22 @@ def test_what_does_not_compare_is_marked():
     lines = compared([one, other]).splitlines()
     assert lines[1].endswith("51.0*")
     assert "  1 photo; 31 photos  " in lines[1]
-    assert lines[-1] == OTHER_NOTE
+    assert lines[-1] == DIFFERENT_NOTE
 
 
 def test_a_figure_that_only_one_has_leaves_a_gap():
-    rows = rows_of([told("a", entry("panoptic", panoptic(50.0))), told("b", entry("caption", {"cider_d": 90.0}))])
+    rows = comparison_rows(
+        [told("a", entry("panoptic", panoptic(50.0))), told("b", entry("caption", {"cider_d": 90.0}))]
+    )
     assert [row.values for row in rows if row.figure in ("PQ", "CIDEr-D")] == [
-        ((50.0, True), None),
-        (None, (90.0, True)),
+        (ComparedValue(50.0, True), None),
+        (None, ComparedValue(90.0, True)),
     ]
 
 
 def test_a_number_that_does_not_exist_is_a_dash():
-    assert formatting.written("PQ", None) == formatting.written("PQ", float("nan")) == "-"
-    assert formatting.written("NoC20@90", 4.126) == "4.13"
+    assert formatting.format_figure("PQ", None) == formatting.format_figure("PQ", float("nan")) == "-"
+    assert formatting.format_figure("NoC20@90", 4.126) == "4.13"
 
 
 def test_two_runs_of_one_model_are_told_apart(tmp_path):
@@ -95,7 +98,7 @@ def test_two_runs_of_one_model_are_told_apart(tmp_path):
 
 
 def row(kind, protocol, figure, set_name="x"):
-    return Row(f"{set_name}, val", kind, protocol, "model", figure, ())
+    return ComparisonRow(f"{set_name}, val", kind, protocol, "model", figure, ())
 
 
 @pytest.mark.parametrize(
@@ -257,12 +260,12 @@ def test_a_report_becomes_a_table(report):
     text = compared([LoadedReport.of(report), LoadedReport.of(report)])
     assert "GrabCut" not in text
     assert [line.split()[-1] for line in text.splitlines() if " IoU@1 " in line][:1] == ["66.7"]
-    assert OTHER_NOTE not in text
+    assert DIFFERENT_NOTE not in text
 
 
 def test_classes_have_their_names(report):
     told = LoadedReport.of(report)
-    named = {entry["protocol"]: class_scores(told, entry) for entry in told.entries}
+    named = {entry["protocol"]: per_class_scores(told, entry) for entry in told.entries}
     assert named["semantic"] == {"cat": 100, "kite": 100, "grass-merged": 100}
     assert set(named["panoptic"]) == {"cat", "kite", "grass-merged"}
     assert named["instance"]["kite"] == 100
@@ -312,7 +315,7 @@ def test_a_set_that_is_not_there_draws_no_cases(report, tmp_path):
 
 
 def test_numbers_that_do_not_exist_are_null():
-    card = ModelCard("m", None, 0, 1, 1, "float32", "cpu")
+    card = ModelDescription("m", None, 0, 1, 1, "float32", "cpu")
     report = EvaluationReport(card, Machine.here(1), {}, [], float("nan"), {})
     assert json.loads(report.to_json())["seconds"] is None
     assert np.isnan(Timing.of([]).median_ms)
@@ -320,7 +323,7 @@ def test_numbers_that_do_not_exist_are_null():
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
-    report = EvaluationReport(ModelCard("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {})
+    report = EvaluationReport(ModelDescription("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {})
     (tmp_path / "out.json").mkdir()
     with pytest.raises(OSError, match=r"out\.json"):
         report.save(tmp_path / "out.json")

@@ -19,7 +19,7 @@ from seem.tasks.everything import (
     crop_boxes,
     find_everything,
     object_query_masks,
-    overlap,
+    packed_mask_iou,
     point_grid,
     shrink_masks,
     stability,
@@ -31,7 +31,7 @@ SURE, SHAKY = 9.0, 0.5  # logits of a mask that stays as it is, and of one that 
 HW = (8, 12)  # of the photo, in cells of the low-resolution masks, four network pixels each
 FRAME = ImageFrame((32, 48), (32, 48), (32, 48))
 WHOLE = (0, 0, 48, 32)
-ALL = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+ALL = {"pred_iou_threshold": 0.0, "stability_score_threshold": 0.0}
 
 
 def block(y0, y1, x0, x1, logit=SURE):
@@ -95,14 +95,14 @@ def test_good_and_stable_masks_are_kept_best_first():
     assert all(finding.proposal.point is None for finding in findings)
     assert [f.proposal.stability_score for f in findings] == [1.0, 1.0]
     assert len(search(found, stability_score_offset=0.1)) == 3
-    assert len(search(found, pred_iou_thresh=0.5)) == 3
+    assert len(search(found, pred_iou_threshold=0.5)) == 3
 
 
 def test_a_mask_that_repeats_a_better_one_is_dropped_but_not_one_that_lies_in_it():
     found = answers((block(0, 4, 0, 4), 0.8), (block(0, 4, 0, 5), 0.9), (block(1, 3, 1, 3), 0.85))
     assert boxes(search(found)) == [(0, 0, 5, 4), (1, 1, 3, 3)]
-    assert len(search(found, box_nms_thresh=0.9)) == 3
-    assert len(search(found, box_nms_thresh=0.1)) == 1
+    assert len(search(found, box_nms_threshold=0.9)) == 3
+    assert len(search(found, box_nms_threshold=0.1)) == 1
 
 
 def test_clicks_are_made_only_where_no_mask_is():
@@ -204,7 +204,7 @@ def test_what_a_crop_cuts_off_is_left_out_and_the_closer_look_wins():
         (block(2, 6, 8, 12), 0.9),  # up to the crop's border inside the photo
     ), None)  # fmt: skip
     whole = SearchView(WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None)
-    settings = EverythingSettings(points_per_side=0, crop_n_layers=1, crop_nms_thresh=0.5)
+    settings = EverythingSettings(points_per_side=0, crop_n_layers=1, crop_nms_threshold=0.5)
     findings = find_everything([whole, crop], FRAME.output_hw, settings)
     assert [(f.layer, f.proposal.crop_box) for f in findings] == [(0, WHOLE), (1, (0, 0, 24, 16))]
     assert findings[1].mask.box[:2] == (0, 0)
@@ -215,9 +215,9 @@ def test_masks_overlap_by_their_iou():
     one, other, far = (np.zeros((10, 10), dtype=np.bool_) for _ in range(3))
     one[0:4, 0:4] = other[2:6, 0:4] = far[8:, 8:] = True
     packed = [PackedMask.pack(mask, (10, 10)) for mask in (one, other, far)]
-    assert overlap(packed[0], packed[1]) == pytest.approx(8 / 24)
-    assert overlap(packed[0], packed[0]) == 1
-    assert overlap(packed[0], packed[2]) == 0
+    assert packed_mask_iou(packed[0], packed[1]) == pytest.approx(8 / 24)
+    assert packed_mask_iou(packed[0], packed[0]) == 1
+    assert packed_mask_iou(packed[0], packed[2]) == 0
     small = shrink_masks(packed, ImageFrame((32, 32), (20, 20), (10, 10)))
     assert (small > 0).sum(dim=(1, 2)).tolist() == [4, 4, 1]
 
@@ -228,12 +228,12 @@ def test_masks_overlap_by_their_iou():
         ("points_per_side", -1, "must be at least 0"),
         ("points_per_batch", 0, "must be at least 1"),
         ("crop_n_layers", True, "must be a whole number"),
-        ("pred_iou_thresh", 1.2, "must be between 0 and 1"),
-        ("stability_score_thresh", math.nan, "must be between 0 and 1"),
+        ("pred_iou_threshold", 1.2, "must be between 0 and 1"),
+        ("stability_score_threshold", math.nan, "must be between 0 and 1"),
         ("stability_score_offset", -1.0, "must not be negative"),
-        ("box_nms_thresh", -0.1, "must be between 0 and 1"),
+        ("box_nms_threshold", -0.1, "must be between 0 and 1"),
         ("crop_n_layers", -1, "must be at least 0"),
-        ("crop_nms_thresh", 2.0, "must be between 0 and 1"),
+        ("crop_nms_threshold", 2.0, "must be between 0 and 1"),
         ("crop_overlap_ratio", 1.0, "must be at least 0 and below 1"),
         ("crop_n_points_downscale_factor", 0, "must be at least 1"),
         ("min_mask_region_area", -5, "must be at least 0"),
@@ -268,7 +268,7 @@ def test_every_model_finds_masks_and_always_the_same(photo):
 
 
 def test_nothing_passes_the_highest_threshold(photo):
-    nothing = photo.everything(2, pred_iou_thresh=1.0)
+    nothing = photo.everything(2, pred_iou_threshold=1.0)
     assert len(nothing) == 0
     assert nothing.masks.shape == (0, 37, 53)
     assert nothing.to_records() == []

@@ -8,8 +8,8 @@ import torch
 
 import seem
 from seem import config
-from seem.api import Model
 from seem.checkpoints.network import LoadedNetwork
+from seem.model import Model
 from seem.models.build import build
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.prompts import Box, Point, Text
@@ -104,10 +104,10 @@ def test_xdecoder_writes_a_caption_of_the_photo_or_of_a_region(xdecoder):
 def test_xdecoder_looks_at_whole_photos_small():
     speaker = model(replace(small("xdecoder"), full_image_side=32))
     photo = speaker.encode(PHOTO)
-    assert min(photo.whole.images.input_hw[0]) == 32 != min(photo.images.input_hw[0])
-    assert photo.whole is photo.whole
+    assert min(photo.at_full_image_size().batch.input_hw[0]) == 32 != min(photo.batch.input_hw[0])
+    assert photo.at_full_image_size() is photo.at_full_image_size()
     there = speaker.encode(PHOTO, size=32)
-    assert there.whole is there
+    assert there.at_full_image_size() is there
     assert photo.caption(Box(5, 5, 30, 30)) == there.caption(Box(5, 5, 30, 30))
     assert photo.similarity(["a cat"]).tolist() == there.similarity(["a cat"]).tolist()
     sides = {card.name: card.config().full_image_side for card in seem.list_models()}
@@ -155,7 +155,7 @@ def test_a_sam_backbone_refuses_another_padded_size():
 def test_a_sam_backbone_sees_any_size_up_to_its_table(size):
     sam = model(small("seem-v1", backbone=SAM, pixel_decoder=DEFORMABLE, image=SAM_IMAGE))
     photo = sam.encode(PHOTO, size=size)
-    assert photo.images.padded_hw == (128, 128)
+    assert photo.batch.padded_hw == (128, 128)
     assert photo.segment(Point(30, 20)).masks.shape == (1, 40, 60)
     with pytest.raises(ValueError, match=r"size is 121; .* at most 120"):
         sam.encode(PHOTO, size=121)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from seem.asking import Asked
+from seem.inference.dense_recognizer import split_components
+from seem.inference.object_prompts import ObjectPrompts
+from seem.inference.prediction import ImageRegions
+from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.structures import QueryOutputs
-from seem.predictor import ObjectQueries, Predictor
 from seem.prompts import Point, Text
-from seem.tasks.find import competing, divide, everything_that_fits, with_rivals, words
-from seem.tasks.interactive import best, distinct
+from seem.tasks.find import add_rival_logits, content_words, match_phrases, rival_names
+from seem.tasks.interactive import distinct_masks, top_queries
 from seem.vocabulary import Vocabulary
 from tiny import picture, tiny_model, tiny_relative
 
@@ -33,7 +35,7 @@ LEFT, MOST, RIGHT, NOWHERE = ["##..", "##.."], ["##..", "###."], ["..##", "..##"
 
 
 def test_queries_that_fit_come_best_first_with_their_phrase():
-    found = everything_that_fits(fits([0.1, 0.7, 0.2], [0.9, 0.0, 0.1], [0.3, 0.3, 0.4]), drawn(LEFT, RIGHT, LEFT), 0.5)
+    found = match_phrases(fits([0.1, 0.7, 0.2], [0.9, 0.0, 0.1], [0.3, 0.3, 0.4]), drawn(LEFT, RIGHT, LEFT), 0.5)
     assert found.queries.tolist() == [1, 0]
     assert found.phrases.tolist() == [0, 1]
     assert found.phrase_scores.tolist() == pytest.approx([0.9, 0.7])
@@ -41,21 +43,21 @@ def test_queries_that_fit_come_best_first_with_their_phrase():
 
 
 def test_an_object_is_found_once():
-    found = everything_that_fits(fits([0.7, 0.3], [0.9, 0.1], [0.8, 0.2]), drawn(LEFT, MOST, RIGHT), 0.5)
+    found = match_phrases(fits([0.7, 0.3], [0.9, 0.1], [0.8, 0.2]), drawn(LEFT, MOST, RIGHT), 0.5)
     assert found.queries.tolist() == [1, 2]
 
 
 def test_a_mask_that_is_not_sure_of_itself_scores_lower():
     masks = drawn(LEFT, RIGHT)
     masks[0] = masks[0].clamp(max=0.1)  # 52%
-    found = everything_that_fits(fits([0.9, 0.1], [0.8, 0.2]), masks, 0.5)
+    found = match_phrases(fits([0.9, 0.1], [0.8, 0.2]), masks, 0.5)
     assert found.queries.tolist() == [1]
-    assert everything_that_fits(fits([0.9, 0.1], [0.8, 0.2]), masks, 0.4).queries.tolist() == [1, 0]
+    assert match_phrases(fits([0.9, 0.1], [0.8, 0.2]), masks, 0.4).queries.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.95])
 def test_an_empty_mask_and_a_low_score_are_left_out(threshold):
-    found = everything_that_fits(fits([0.9, 0.1], [0.2, 0.8]), drawn(NOWHERE, LEFT), threshold)
+    found = match_phrases(fits([0.9, 0.1], [0.2, 0.8]), drawn(NOWHERE, LEFT), threshold)
     assert found.queries.tolist() == ([1] if threshold == 0 else [])
     assert len(found.scores) == len(found.phrases) == len(found.queries)
 
@@ -71,18 +73,18 @@ def test_an_empty_mask_and_a_low_score_are_left_out(threshold):
     ids=["the same twice", "nearly", "an empty one", "all empty"],
 )
 def test_masks_that_are_nearly_the_same_are_one(masks, kept):
-    assert distinct(drawn(*masks) > 0) == kept
+    assert distinct_masks(drawn(*masks) > 0) == kept
 
 
 def test_the_best_queries_of_each_object_are_taken_in_order():
     vectors = torch.arange(6.0)[None, :, None]  # two objects of three queries each
     scores = torch.tensor([[[0.1, 0.3, 0.2], [0.9, 0.1, 0.5]]])
-    one, two = (best(QueryOutputs(vectors, vectors * 2), scores, top) for top in (1, 2))
+    one, two = (top_queries(QueryOutputs(vectors, vectors * 2), scores, top) for top in (1, 2))
     assert one.queries.tolist() == [[1, 0]]
     assert one.class_vectors.flatten().tolist() == [1.0, 3.0]
     assert two.queries.tolist() == [[1, 2, 0, 2]]
     assert two.mask_embeddings.flatten().tolist() == [2.0, 4.0, 6.0, 10.0]
-    assert best(QueryOutputs(vectors, vectors), scores, 9).queries.tolist() == [[1, 2, 0, 0, 2, 1]]
+    assert top_queries(QueryOutputs(vectors, vectors), scores, 9).queries.tolist() == [[1, 2, 0, 0, 2, 1]]
 
 
 def test_words_choose_where_nothing_is_marked_as_meant():
@@ -109,7 +111,9 @@ def test_words_choose_where_nothing_is_marked_as_meant():
 )
 def test_a_mask_is_divided_into_its_islands(meant, objects):
     logits = torch.tensor([[YES if pixel == "#" else NO for pixel in meant]])
-    assert ["".join("#" if value > 0 else "." for value in part[0].tolist()) for part in divide(logits)] == objects
+    assert [
+        "".join("#" if value > 0 else "." for value in part[0].tolist()) for part in split_components(logits)
+    ] == objects
 
 
 def test_islands_keep_the_edges_of_the_mask_that_they_were_cut_from():
@@ -117,7 +121,7 @@ def test_islands_keep_the_edges_of_the_mask_that_they_were_cut_from():
     meant[1:5, 1:5] = 2.0
     meant[1:5, 7:10] = 3.0
     meant[5, 11] = 1.0  # a speck
-    large, small = divide(meant)
+    large, small = split_components(meant)
     others = meant > 0
     others[1:5, 1:5] = False
     assert torch.equal(large[~others], meant[~others])
@@ -143,7 +147,7 @@ UP, RIGHTWARDS, BETWEEN = [0.0, 1.0], [1.0, 0.0], [0.6, 0.8]
 def test_kin_of_a_phrase_does_not_compete_with_it(phrases, vectors, against):
     names = ["car", "cat", "wall-brick", "wall"]
     table = torch.tensor([UP, RIGHTWARDS, [0.0, -1.0], [-1.0, 0.0]])
-    speaks = competing(phrases, torch.tensor(vectors), names, table)
+    speaks = rival_names(phrases, torch.tensor(vectors), names, table)
     assert [name for name, speak in zip(names, speaks.tolist(), strict=True) if speak] == against
 
 
@@ -152,25 +156,25 @@ def test_kin_of_a_phrase_does_not_compete_with_it(phrases, vectors, against):
     [("a red  Car", {"red", "car"}), ("wall-brick", {"wall", "brick"}), ("The", set()), ("CD_2", {"cd", "2"})],
 )
 def test_words_of_a_phrase(text, expected):
-    assert words(text) == expected
+    assert content_words(text) == expected
 
 
 def test_rivals_take_their_share_of_the_probability():
     logits, rivals = fits([0.5, 0.5], [0.9, 0.1]), torch.tensor([[2.0, 1.0], [0.0, -50.0]]).exp().log()
-    joined = with_rivals(logits, rivals).softmax(dim=-1)
+    joined = add_rival_logits(logits, rivals).softmax(dim=-1)
     apart = torch.cat((logits, rivals), dim=1).softmax(dim=-1)
     torch.testing.assert_close(joined[:, 0], apart[:, 0])
-    torch.testing.assert_close(with_rivals(logits, rivals[:, :0]), logits)
+    torch.testing.assert_close(add_rival_logits(logits, rivals[:, :0]), logits)
 
 
 def pointing(photo, monkeypatch, *names):
     """Let the first object queries show one thing each, and point at class names in the text space."""
-    blank = torch.full_like(photo._predictor.object_queries().mask_logits, NO)
+    blank = torch.full_like(photo.predictor.recognizer.object_queries().mask_logits, NO)
     vectors = photo.model.classifier(Vocabulary.of(["thing"]))[-1].repeat(len(blank), 1)  # the background
     for row, name in enumerate(names):
         blank[row, 2 * row : 2 * row + 2, :5] = YES
         vectors[row] = photo.model.classifier(Vocabulary.of([name]))[0]
-    monkeypatch.setattr(photo._predictor, "_objects", ObjectQueries(vectors, blank))
+    monkeypatch.setattr(photo.predictor.recognizer, "_regions", ImageRegions(vectors, blank))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(9.0))  # their phrases are very alike
 
 
@@ -214,9 +218,9 @@ def test_what_two_phrases_mean_is_there_once(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     logits = torch.full((32, 32), NO)
     logits[:8, :8] = YES
-    said = photo._predictor.ask([Asked.of([Text("cat")])])[0][0]
+    said = photo.predictor.decoder.answer([ObjectPrompts.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        Predictor, "ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+        PromptDecoder, "answer", lambda self, objects: [[replace(said, logits=logits)] for _ in objects]
     )
     assert len(photo.find("cat", threshold=0.0)) == 1
     assert len(photo.find(["cat", "dog"], threshold=0.0)) == 1
@@ -227,11 +231,11 @@ def test_an_island_that_vanishes_among_pixels_is_no_object(monkeypatch):
     logits = torch.full((32, 32), NO)
     logits[:2, :4] = YES
     logits[14, 20] = 0.01  # one cell that is hardly inside
-    said = photo._predictor.ask([Asked.of([Text("cat")])])[0][0]
+    said = photo.predictor.decoder.answer([ObjectPrompts.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        Predictor, "ask", lambda self, objects: {row: [replace(said, logits=logits)] for row in range(len(objects))}
+        PromptDecoder, "answer", lambda self, objects: [[replace(said, logits=logits)] for _ in objects]
     )
-    assert len(divide(logits)) == 2
+    assert len(split_components(logits)) == 2
     found = photo.find("cat", threshold=0.0)
     assert len(found) == 1
     assert found.areas.min() > 0
@@ -285,14 +289,14 @@ def test_each_object_is_there_once(photo):
 def test_the_object_queries_answer_and_are_kept(photo, monkeypatch):
     if photo.model.network.mask_refiner is not None:
         return  # answers phrases by their places
-    mine = torch.full_like(photo._predictor.object_queries().mask_logits, NO)
+    mine = torch.full_like(photo.predictor.recognizer.object_queries().mask_logits, NO)
     mine[3, :5, :5] = YES
     mine[7, 8:12, 8:12] = YES
-    vectors = torch.zeros_like(photo._predictor.object_queries().class_vectors)
+    vectors = torch.zeros_like(photo.predictor.recognizer.object_queries().class_vectors)
     cat, background = photo.model.classifier(Vocabulary.of(["cat"]))
     vectors[:] = background
     vectors[[3, 7]] = cat
-    monkeypatch.setattr(photo._predictor, "_objects", ObjectQueries(vectors, mine))
+    monkeypatch.setattr(photo.predictor.recognizer, "_regions", ImageRegions(vectors, mine))
     monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))
     result = photo.find("cat")
     assert result.labels == ("cat", "cat")
@@ -400,7 +404,7 @@ def test_seem_v1_has_three_queries_an_object_and_the_others_more():
     counts = {}
     for policy in ("seem-v1", "seem-v0", "seem-demo"):
         photo = tiny_relative(policy).encode(picture(53, 37))
-        counts[policy] = len(photo._predictor.ask([Asked.of([Point(4, 2)])], top=12)[0])
+        counts[policy] = len(photo.predictor.decoder.answer([ObjectPrompts.of([Point(4, 2)])], top=12)[0])
     assert counts == {"seem-v1": 3, "seem-v0": 12, "seem-demo": 12}
 
 

@@ -23,27 +23,35 @@ import seem
 import tiny_training as tiny
 from seem import zoo
 from seem.cli.main import main
+from seem.data.image_bank import ImageBank
 from seem.data.opening import open_dataset
-from seem.data.pack import ImageBank
 from seem.data.readers.shards import write_shards
 from seem.data.records import DataError
 from seem.errors import SeemError
-from seem.finetuning import run as recipe
-from seem.finetuning.run import Plan, finetune
+from seem.finetuning import datasets, planning, run, run_folder, step_cost
+from seem.finetuning.datasets import inspect_source, open_image_bank, open_training_data
+from seem.finetuning.plan import Plan
+from seem.finetuning.profile import DENSE_PROFILE, QUERY_PROFILE, profile_for
+from seem.finetuning.request import PublishedRecipe
+from seem.finetuning.run import finetune
+from seem.finetuning.step_cost import StepCost, StepMeasurement, StepTimer
+from seem.loading import open_network
 from seem.models.build import build
-from seem.recipes import seem as published
+from seem.recipes.seem import published_config
 from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
-from seem.training import course, room
-from seem.training.engine import TrainConfig
-from seem.training.pictures import round_values
-from seem.training.published import PublishedObjective
+from seem.training import resources, steps
+from seem.training.batch_sampler import BatchSampler
+from seem.training.calibration import PresenceCalibration, RegionCalibration
+from seem.training.config import TrainConfig
+from seem.training.figures import round_values
+from seem.training.validation import ValidationScores
 from tiny import tiny_network
 
 NAN = float("nan")
 PLACES = os.pathsep.join(str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1]))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PLACES, "OMP_NUM_THREADS": "1"}
 
-NANO = recipe.usual_settings(is_nano=True, shard=False)
+NANO = DENSE_PROFILE.default_config(shard=False)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +83,12 @@ def finished(home):
         patch.setattr(zoo, "MODEL_CARDS", known)
         request = tiny.request_for([tiny.bricks(home / "bricks")], home / "run", file)
         said: list[str] = []
-        outcome = finetune(request, say=said.append)
+        outcome = finetune(request, write_line=said.append)
     return home / "run", "\n".join(said), outcome, request
+
+
+def quiet_finetune(request, **options):
+    return finetune(request, write_line=lambda line: None, **options)
 
 
 def tensors_of(file):
@@ -115,6 +127,13 @@ def test_the_file_says_how_it_was_made(finished):
     assert notes["sources"][0]["spec"] == request.data[0]
     assert metadata["data_fingerprint"] == json.loads((out / "run.json").read_text())["fingerprint"]
     assert len(metadata["start_sha256"]) == 64
+
+
+def test_object_queries_of_nano_are_not_trained(finished):
+    out, _, _, _ = finished
+    rows = log_of(out)
+    assert all(row["objects"] == 0 for row in rows)
+    assert all(row["refined"] > 0 for row in rows)
 
 
 def test_scores_stand_in_a_table(finished):
@@ -162,9 +181,9 @@ def test_curves_stand_between_lines_at_round_values(low, high, lines):
 def test_everything_is_said_before_and_after(finished):
     _, said, _, _ = finished
     for words in (
-        "6 photos, 6 objects", "a tenth is held out", "To learn from: 5 photos, 1 class (brick)",
-        "To be judged on: 1 held-out photo", "Scores of 1 photo are rough", "frozen: nothing", "s a step",
-        "2 photos at a time and 2 for names alone", "6 steps at learning rate 0.001", "about",
+        "6 photos, 6 objects", "a tenth is held out", "Training: 5 photos, 1 class (brick)",
+        "Validation: 1 held-out photo", "Scores of 1 photo are rough", "frozen: nothing", "s a step",
+        "2 photos at a time and 2 for class names alone", "6 steps at learning rate 0.001", "about",
         "Before: IoU after one click", " before, ", "best.safetensors", "seem.load",
     ):  # fmt: skip
         assert words in said, words
@@ -173,13 +192,13 @@ def test_everything_is_said_before_and_after(finished):
 def test_the_plan_comes_back_as_it_was_written(finished):
     plan = Plan.from_json(json.loads((finished[0] / "run.json").read_text()))
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
-    assert (plan.size, plan.config.steps, plan.sources[0].held) == (64, 6, None)
+    assert (plan.size, plan.config.steps, plan.sources[0].validation_split) == (64, 6, None)
 
 
 def test_a_finished_run_sums_up_again(finished):
     out, _, outcome, request = finished
     before = (out / "best.safetensors").read_bytes()
-    assert finetune(request, resume=True, say=lambda text: None).after == outcome.after
+    assert quiet_finetune(request, resume=True).after == outcome.after
     assert (out / "best.safetensors").read_bytes() == before
 
 
@@ -191,12 +210,12 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
 
     def regions(model, held):
         evens.append(model.network.config.presence_midpoint)
-        return recipe.Regions(0.23, 71.0)
+        return RegionCalibration(0.23, 71.0)
 
-    monkeypatch.setattr(recipe, "measure_presence", lambda model, held, most: recipe.Presence(0.07, 81.0, 92.0))
-    monkeypatch.setattr(recipe, "measure_regions", regions)
+    monkeypatch.setattr(run, "calibrate_presence", lambda model, held, most: PresenceCalibration(0.07, 81.0, 92.0))
+    monkeypatch.setattr(run, "calibrate_regions", regions)
     said: list[str] = []
-    finetune(replace(request, out=out), resume=True, say=said.append)
+    finetune(replace(request, out=out), resume=True, write_line=said.append)
     model = seem.load(out, device="cpu", precision="exact")
     kept = model.network.config
     assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
@@ -220,7 +239,7 @@ def test_too_few_photos_to_measure_thresholds_are_said(finished):
     ("write", "background"), [(tiny.bricks, True), (tiny.walls, False)], ids=["objects", "all over"]
 )
 def test_pixels_may_be_none_of_the_classes_unless_all_have_one(weights, tmp_path, write, background):
-    finetune(tiny.request_for([write(tmp_path / "set")], tmp_path / "run", weights, steps=1), say=lambda text: None)
+    quiet_finetune(tiny.request_for([write(tmp_path / "set")], tmp_path / "run", weights, steps=1))
     model = seem.load(tmp_path / "run", device="cpu", precision="exact")
     assert model.vocabulary().background is background
 
@@ -269,7 +288,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(finished, weights, tm
     assert [row["step"] for row in log_of(out)] == [1, 2, 3]
     assert seem.load(out, device="cpu").name == "nano"  # something loads at any moment
     (out / "results.csv").write_text((out / "results.csv").read_text() + "99,1,1,1,1\n")  # of a step not yet taken
-    finetune(tiny.request_for(request.data, out, weights), resume=True, say=lambda text: None)
+    quiet_finetune(tiny.request_for(request.data, out, weights), resume=True)
     assert log_of(out) == log_of(whole)
     assert results_of(out) == results_of(whole)
     left, right = tensors_of(out / "best.safetensors"), tensors_of(whole / "best.safetensors")
@@ -277,14 +296,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(finished, weights, tm
 
 
 def test_a_run_stops_where_nothing_gets_better(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe.Run, "score", lambda self, network, most=None: recipe.Scores(1, click=50.0))
+    monkeypatch.setattr(run.FineTuningRun, "score", lambda self, network, most=None: ValidationScores(1, click=50.0))
     said: list[str] = []
     request = tiny.request_for(finished[3].data, tmp_path / "stale", weights, patience=2)
-    outcome = finetune(request, say=said.append)
+    outcome = finetune(request, write_line=said.append)
     assert (outcome.steps, outcome.best_step) == (2, 0)
     assert any("No step was better than the start" in line for line in said)
     assert any("Stopped after step 2 of 6" in line for line in said)
-    assert finetune(request, resume=True, say=said.append).steps == 2
+    assert finetune(request, resume=True, write_line=said.append).steps == 2
 
 
 def asked_of(out, **changes):
@@ -297,15 +316,15 @@ def asked_of(out, **changes):
     ids=["not for ever", "so many looks", "half an hour", "some steps at least", "of few photos, too"],
 )
 def test_a_run_of_no_given_length_takes_half_an_hour_at_most(tmp_path, photos, step_seconds, steps):
-    config = recipe.schedule_of(asked_of(tmp_path), NANO, 8, 1, photos, step_seconds)
+    config = planning.make_schedule(asked_of(tmp_path), NANO, 8, 1, photos, step_seconds)
     assert config.steps == steps
 
 
 def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
     request = asked_of(tmp_path, rates=(("backbone", 0.05), ("decoder", 2.0)))
     request.check()
-    for is_nano, others in ((True, {}), (False, {"text.": 0.1})):
-        config = recipe.schedule_of(request, recipe.usual_settings(is_nano=is_nano, shard=False), 8, 1, 10, 1.0)
+    for profile, others in ((DENSE_PROFILE, {}), (QUERY_PROFILE, {"text.": 0.1})):
+        config = planning.make_schedule(request, profile.default_config(shard=False), 8, 1, 10, 1.0)
         assert dict(config.rates) == {**others, "backbone.": 0.05, "decoder.": 2.0, "image_projection": 2.0}
 
 
@@ -314,24 +333,22 @@ def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
 )
 def test_random_weights_are_given_the_time_that_was_asked_for(tmp_path, asked, looks):
     request = asked_of(tmp_path, **{"patience": None, **asked})
-    assert recipe.schedule_of(request, NANO, 8, 1, 10, 1.0).patience == looks
+    assert planning.make_schedule(request, NANO, 8, 1, 10, 1.0).patience == looks
 
 
 def test_time_is_kept(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 5.5, 0))
-    monkeypatch.setattr(recipe, "time_upkeep", lambda network, config: 0.5)
+    monkeypatch.setattr(planning, "measure_step_cost", lambda *rest: StepCost(2, "float32", 5.5, 0))
+    monkeypatch.setattr(planning, "measure_update_seconds", lambda network, config: 0.5)
     request = tiny.request_for(finished[3].data, tmp_path, weights, steps=None, minutes=2.0)
-    plan = recipe.make_plan(request, torch.device("cpu"), lambda text: None, None, None, None)
+    plan = planning.make_plan(request, torch.device("cpu"), lambda text: None)
     assert plan.config.steps == 17  # 85% of two minutes, of 6 seconds each
     assert plan.config.minutes == 2.5
 
 
 def test_nano_is_fine_tuned_with_muon_where_weights_are_whole():
-    chosen = [
-        recipe.usual_settings(is_nano=nano, shard=shard)
-        for nano, shard in ((True, False), (True, True), (False, False))
-    ]
-    assert [(each.optimizer, each.learning_rate) for each in chosen] == [
+    cases = ((DENSE_PROFILE, False), (DENSE_PROFILE, True), (QUERY_PROFILE, False))
+    configs = [profile.default_config(shard=shard) for profile, shard in cases]
+    assert [(config.optimizer, config.learning_rate) for config in configs] == [
         ("muon", 1e-3), ("adamw", 1e-3), ("adamw", 1e-4),
     ]  # fmt: skip
 
@@ -340,7 +357,7 @@ def test_upkeep_is_timed_on_weights_that_stay():
     network = tiny_network("nano")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for optimizer in ("adamw", "muon"):
-        assert 0 < recipe.time_upkeep(network, TrainConfig(optimizer=optimizer)) < 60
+        assert 0 < step_cost.measure_update_seconds(network, TrainConfig(optimizer=optimizer)) < 60
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
 
@@ -349,7 +366,7 @@ def test_upkeep_is_timed_on_weights_that_stay():
 
 
 def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished, weights, tmp_path, monkeypatch):
-    real, calls = course.priced, []
+    real, calls = steps.compute_loss, []
 
     def spoilt(*rest):
         calls.append(rest)
@@ -357,9 +374,9 @@ def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished,
         return (loss * NAN if len(calls) > 3 else loss), terms
 
     out = copy_of_plan(finished[0], tmp_path / "run")
-    monkeypatch.setattr(course, "priced", spoilt)
+    monkeypatch.setattr(steps, "compute_loss", spoilt)
     with pytest.raises(SeemError, match=r"loss of step 3 is nan; the last good state .*\(photos bricks \d") as found:
-        finetune(tiny.request_for(finished[3].data, out, weights), resume=True, say=lambda text: None)
+        quiet_finetune(tiny.request_for(finished[3].data, out, weights), resume=True)
     assert "\n" not in str(found.value)
     assert torch.load(out / "state.pt", weights_only=True)["step"] == 3
     assert seem.load(out, device="cpu").name == "nano"
@@ -378,16 +395,16 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(finished, weights, tmp_p
     out = copy_of_plan(finished[0], tmp_path / "run")
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(SeemError, match=r"Cannot write .*state.pt .* of an earlier step is whole"):
-        finetune(tiny.request_for(finished[3].data, out, weights), resume=True, say=lambda text: None)
+        quiet_finetune(tiny.request_for(finished[3].data, out, weights), resume=True)
     assert not (out / "state.part").exists()
     assert torch.load(out / "state.pt", weights_only=True)["step"] == 2
     assert seem.load(out, device="cpu").name == "nano"
 
 
 def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000))
     with pytest.raises(SeemError, match="MB free, the run needs about"):
-        finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights), say=lambda text: None)
+        quiet_finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights))
 
 
 @pytest.mark.parametrize(
@@ -400,10 +417,10 @@ def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monk
         ({"size": 50}, "multiple of 32"),
         ({"freeze": ("head",)}, "no part 'head'"),
         ({"rates": (("head", 0.1),)}, "no part 'head'"),
-        ({"rates": (("text", 0.0),)}, r"--rate text=0: it must be more than 0; --freeze"),
+        ({"rates": (("text", 0.0),)}, r"--rate text=0: the factor must be more than 0; .* --freeze"),
         ({"patience": -1}, "0 or more"),
         ({"batch": 0}, "--batch is 0"),
-        ({"batch": 1}, "--batch is 1; photos are looked at in pairs"),
+        ({"batch": 1}, "--batch is 1; images are drawn in pairs"),
         ({"model": "nanno"}, "did you mean 'nano'"),
         ({"device": "toaster"}, "no device"),
     ],
@@ -412,13 +429,13 @@ def test_wrong_requests_are_refused(finished, weights, tmp_path, changes, words)
     asked = {"data": finished[3].data, "model": weights, **changes}
     request = tiny.request_for(out=tmp_path / "run", **asked)
     with pytest.raises(ValueError, match=words):
-        finetune(request, say=lambda text: None)
+        quiet_finetune(request)
 
 
 def test_everything_frozen_is_refused(finished, weights, tmp_path):
     every = ("backbone", "pixel-decoder", "text", "prompts", "decoder", "refiner", "text-map")
     with pytest.raises(ValueError, match="nothing is left to train"):
-        finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every), say=lambda text: None)
+        quiet_finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights, freeze=every))
 
 
 def test_a_folder_that_exists_is_not_touched(finished, weights, tmp_path):
@@ -433,7 +450,7 @@ def test_a_folder_that_exists_is_not_touched(finished, weights, tmp_path):
         (finished[0], {"resume": True, "overwrite": True}, "choose one"),
     ):
         with pytest.raises((ValueError, OSError), match=words):
-            finetune(tiny.request_for(data, out, weights), say=lambda text: None, **changes)
+            quiet_finetune(tiny.request_for(data, out, weights), **changes)
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
@@ -448,7 +465,7 @@ def test_what_cannot_begin_leaves_no_folder_and_replaces_no_run(finished, weight
         (tiny.request_for(finished[3].data, old, "nanno"), {"overwrite": True}),
     ):
         with pytest.raises((ValueError, OSError)):
-            finetune(request, say=lambda text: None, **changes)
+            quiet_finetune(request, **changes)
     assert not (tmp_path / "new").exists()
     assert sorted(path.name for path in old.iterdir()) == kept
 
@@ -461,34 +478,34 @@ def test_a_run_that_fails_before_it_begins_can_be_asked_for_again(
     if overwrite:
         shutil.copytree(finished[0], out)
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "try_out", lambda *rest: broken(SeemError("20 photos in a row showed no object")))
+        patch.setattr(planning, "measure_step_cost", no_objects)
         with pytest.raises(SeemError, match="in a row"):
-            finetune(tiny.request_for(data, out, weights), say=lambda text: None, overwrite=overwrite)
+            quiet_finetune(tiny.request_for(data, out, weights), overwrite=overwrite)
     (out / ".best.safetensors.0123abcd.part").touch()
     (out / "photos.cache.123.part").touch()
     assert not (out / "run.json").exists()
     with pytest.raises(ValueError, match="no run to go on with"):
-        recipe.check_folder(tiny.request_for(data, out, weights), resume=True, overwrite=False)
+        run_folder.check_run_folder(out, resume=True, overwrite=False)
     for again in (False, True):
-        recipe.check_folder(tiny.request_for(data, out, weights), resume=False, overwrite=again)
-    recipe.begin_folder(out)
+        run_folder.check_run_folder(out, resume=False, overwrite=again)
+    run_folder.prepare_run_folder(out)
     assert list(out.iterdir()) == []
     (out / "film.part").touch()
     with pytest.raises(FileExistsError, match="holds no run"):
-        recipe.check_folder(tiny.request_for(data, out, weights), resume=False, overwrite=False)
+        run_folder.check_run_folder(out, resume=False, overwrite=False)
 
 
-def broken(error):
-    raise error
+def no_objects(*arguments):
+    raise SeemError("20 photos in a row showed no object")
 
 
 def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
     out, _, _, request = finished
     other = tiny.bricks(tmp_path / "others")
     with pytest.raises(ValueError, match="was begun with --data"):
-        finetune(tiny.request_for([other], out, weights), resume=True, say=lambda text: None)
+        quiet_finetune(tiny.request_for([other], out, weights), resume=True)
     with pytest.raises(ValueError, match="was begun with --model"):
-        finetune(tiny.request_for(request.data, out, "nano"), resume=True, say=lambda text: None)
+        quiet_finetune(tiny.request_for(request.data, out, "nano"), resume=True)
     for changes, words in (
         ({"size": 96}, "with --size 64, here it is 96"),
         ({"steps": None}, "with --steps 6, here it is left to the run"),
@@ -497,7 +514,7 @@ def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
         ({"scratch": True}, "with --from-scratch False"),
     ):
         with pytest.raises(ValueError, match=words):
-            finetune(tiny.request_for(request.data, out, weights, **changes), resume=True, say=lambda text: None)
+            quiet_finetune(tiny.request_for(request.data, out, weights, **changes), resume=True)
     copy = copy_of_plan(out, tmp_path / "run")
     plain = json.loads((copy / "run.json").read_text())
     changes = (
@@ -509,24 +526,24 @@ def test_a_run_goes_on_only_as_it_began(finished, weights, tmp_path):
     for change, words in changes:
         (copy / "run.json").write_text(json.dumps(plain | change))
         with pytest.raises((ValueError, OSError), match=words):
-            finetune(tiny.request_for(request.data, copy, weights), resume=True, say=lambda text: None)
+            quiet_finetune(tiny.request_for(request.data, copy, weights), resume=True)
 
 
 # ------------------------------------------------------------------------------------------------ data of all kinds
 
 
-def planned(data, out, weights, objective=None, base=None, **changes):
+def planned(data, out, weights, recipe=None, **changes):
     said: list[str] = []
     out.mkdir()
     request = tiny.request_for(data, out, weights, **changes)
-    plan = recipe.make_plan(request, torch.device("cpu"), said.append, objective, base, None)
+    plan = planning.make_plan(request, torch.device("cpu"), said.append, recipe)
     return plan, "\n".join(said)
 
 
 @pytest.fixture
 def no_trial(monkeypatch):
-    monkeypatch.setattr(recipe, "try_out", lambda *rest: recipe.Trial(2, "float32", 1.0, 0))
-    monkeypatch.setattr(recipe, "time_photo", lambda *rest: 0.1)
+    monkeypatch.setattr(planning, "measure_step_cost", lambda *rest: StepCost(2, "float32", 1.0, 0))
+    monkeypatch.setattr(planning, "measure_validation_seconds", lambda *rest: 0.1)
 
 
 def bad_rows(document):
@@ -554,12 +571,12 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path, weights, no_trial):
     for words in (
         "empty mask", "outside the photo", "self-crossing polygon", "unknown category", "bad box", "duplicate id",
         "missing photo", "wrong size", "2 photos and all annotations that cannot be read, or are empty, are left out",
-        "To learn from: 3 photos",
+        "Training: 3 photos",
     ):  # fmt: skip
         assert words in said, words
-    assert plan.sources[0].left_out == (9, 10)
-    material = recipe.open_training_data(plan.sources, 0)
-    kept = [record for each in (*(w.dataset for w in material.train), *material.held)
+    assert plan.sources[0].unusable_train == (9, 10)
+    data = open_training_data(plan.sources, 0)
+    kept = [record for each in (*(w.dataset for w in data.train), *data.validation)
             for photo in each.images for record in each.objects[photo.id]]  # fmt: skip
     assert all(record.area > 0 and np.isfinite(record.box).all() for record in kept)
     assert not {101, 104, 105, 106, 107} & {record.id for record in kept}
@@ -570,12 +587,10 @@ def test_where_an_object_is_left_out_no_class_is_said_to_be_absent(tmp_path):
         document["categories"].append({"id": 2, "name": "cat"})
         document["annotations"].append({**document["annotations"][0], "id": 9, "category_id": 2, "segmentation": []})
 
-    material = recipe.open_training_data(
-        [recipe.inspect_source(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0
-    )
+    data = open_training_data([inspect_source(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0)
     told = {
         photo.id: each.complete_names(photo)
-        for each in (material.train[0].dataset, *material.held)
+        for each in (data.train[0].dataset, *data.validation)
         for photo in each.images
     }
     assert told == {1: {"brick"}, **{key: {"brick", "cat"} for key in (2, 3, 4)}}
@@ -583,20 +598,20 @@ def test_where_an_object_is_left_out_no_class_is_said_to_be_absent(tmp_path):
 
 def test_broken_data_still_train(tmp_path, weights):
     folder = tiny.coco_bricks(tmp_path / "coco", change=bad_rows)
-    outcome = finetune(tiny.request_for([folder], tmp_path / "run", weights, steps=1), say=lambda text: None)
+    outcome = quiet_finetune(tiny.request_for([folder], tmp_path / "run", weights, steps=1))
     assert outcome.steps == 1
 
 
 def test_a_part_of_its_own_is_what_a_run_is_judged_on(tmp_path, weights, no_trial):
     plan, said = planned([tiny.yolo_bricks(tmp_path / "yolo")], tmp_path / "run", weights)
-    assert (plan.sources[0].train, plan.sources[0].held) == ("train", "val")
-    assert "To be judged on: 1 held-out photo" in said
+    assert (plan.sources[0].train_split, plan.sources[0].validation_split) == ("train", "val")
+    assert "Validation: 1 held-out photo" in said
 
 
 def test_a_single_photo_is_judged_on_itself(tmp_path, weights, no_trial):
     plan, said = planned([tiny.bricks(tmp_path / "one", count=1)], tmp_path / "run", weights)
-    assert "the same photos, there are no others" in said
-    assert recipe.open_training_data(plan.sources, 0).same
+    assert "the training photos, because there are no others" in said
+    assert open_training_data(plan.sources, 0).is_shared
 
 
 def test_masks_without_a_class_are_enough(tmp_path, weights, no_trial):
@@ -607,8 +622,8 @@ def test_masks_without_a_class_are_enough(tmp_path, weights, no_trial):
 @pytest.mark.parametrize(
     ("write", "named", "words"),
     [
-        (tiny.walls, 8, "2 photos at a time and 16 for names alone"),
-        (tiny.bricks, 1, "2 photos at a time and 2 for names alone"),
+        (tiny.walls, 8, "2 photos at a time and 16 for class names alone"),
+        (tiny.bricks, 1, "2 photos at a time and 2 for class names alone"),
         (lambda root: tiny.bricks(root, classes=()), 0, "2 photos at a time, float32"),
     ],
     ids=["labelled all over", "named objects", "objects without names"],
@@ -617,13 +632,14 @@ def test_how_many_photos_are_asked_for_names_alone_depends_on_the_labels(
     tmp_path, weights, no_trial, write, named, words
 ):
     plan, said = planned([write(tmp_path / "set")], tmp_path / "run", weights)
-    assert plan.named == named
+    assert plan.naming_ratio == named
     assert words in said
 
 
 def test_labels_all_over_are_judged_pixel_by_pixel(tmp_path, weights):
     outcome = finetune(
-        tiny.request_for([tiny.walls(tmp_path / "walls")], tmp_path / "run", weights, steps=2), say=lambda text: None
+        tiny.request_for([tiny.walls(tmp_path / "walls")], tmp_path / "run", weights, steps=2),
+        write_line=lambda text: None,
     )
     assert outcome.before.keys() == outcome.after.keys() == {"semantic_miou"}
 
@@ -632,20 +648,20 @@ def test_shards_are_learnt_from(tmp_path, weights, no_trial):
     whole = open_dataset(str(tiny.bricks(tmp_path / "bricks")))
     write_shards(whole, tmp_path / "shards")
     plan, said = planned([f"shards:{tmp_path}/shards"], tmp_path / "run", weights)
-    assert "To learn from: 5 photos, 1 class (brick)" in said
-    bank = recipe.bank_of(recipe.open_training_data(plan.sources, 0), 64, tmp_path / "run")
+    assert "Training: 5 photos, 1 class (brick)" in said
+    bank = open_image_bank(open_training_data(plan.sources, 0), 64, tmp_path / "run")
     assert bank.by_name == {"brick": (0, 1, 2, 3, 4)}
 
 
 def test_photos_that_the_disk_has_no_room_for_are_read_when_they_are_drawn(tmp_path, monkeypatch):
-    material = recipe.open_training_data([recipe.inspect_source(str(tiny.bricks(tmp_path / "bricks")))[0]], 0)
+    data = open_training_data([inspect_source(str(tiny.bricks(tmp_path / "bricks")))[0]], 0)
     samples = []
     for place, share in (("kept", 0.5), ("drawn", 0.0)):
         (tmp_path / place).mkdir()
-        monkeypatch.setattr(recipe, "CACHE_SHARE", share)
-        bank = recipe.bank_of(material, 64, tmp_path / place)
-        assert (tmp_path / place / recipe.CACHE_FILE).is_file() == (place == "kept")
-        samples.append(course.Course(bank, 64, 2, 0).samples(3))
+        monkeypatch.setattr(datasets, "CACHE_SHARE", share)
+        bank = open_image_bank(data, 64, tmp_path / place)
+        assert (tmp_path / place / run_folder.CACHE_FILE).is_file() == (place == "kept")
+        samples.append(BatchSampler(bank, 64, 2, 0).draw_samples(3))
     assert all(np.array_equal(one.image, other.image) for one, other in zip(*samples, strict=True))
 
 
@@ -654,8 +670,10 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
     plan, said = planned([folder], tmp_path / "run", weights, scratch=True)
     assert plan.scratch
     assert "from random weights" in said
-    first, again, other = (recipe.opened(str(weights), True, seed).network.state_dict() for seed in (1, 1, 2))
-    loaded = recipe.opened(str(weights), False, 1).network.state_dict()
+    first, again, other = (
+        planning.open_start_network(str(weights), True, seed).network.state_dict() for seed in (1, 1, 2)
+    )
+    loaded = planning.open_start_network(str(weights), False, 1).network.state_dict()
     name = "backbone.stem.conv.weight"
     assert torch.equal(first[name], again[name])
     assert not torch.equal(first[name], other[name])
@@ -666,23 +684,30 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
 def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch, no_trial, processes, expected):
     weights = tiny.use_tiny_xdecoder(tmp_path, monkeypatch)
     folder = tiny.bricks(tmp_path / "bricks", count=40)
-    monkeypatch.setattr(recipe, "world", lambda: (0, processes))
-    plan, _ = planned(
-        [folder], tmp_path / "run", weights, PublishedObjective(), published.config(), size=None, batch=None
-    )
+    monkeypatch.setattr(planning, "rank_and_world_size", lambda: (0, processes))
+    recipe = PublishedRecipe(published_config())
+    plan, _ = planned([folder], tmp_path / "run", weights, recipe, size=None, batch=None)
     assert (plan.config.batch, plan.config.accumulate) == expected
     assert (plan.config.learning_rate, plan.size) == (1e-4, 1024)
-    network = recipe.opened(str(weights), False, 0).network
-    drawn = [
-        recipe.course_of(network, ImageBank([]), 64, 2, 0, 0, as_published=each).mix.habits for each in (True, False)
-    ]
+    network = planning.open_start_network(str(weights), False, 0).network
+    drawn = [strokes_of(network, by_published_recipe=each) for each in (True, False)]
     assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
 
 
-def test_nano_is_taught_the_polygons_that_it_is_asked():
-    asked = recipe.course_of(tiny_network("nano"), ImageBank([]), 64, 2, 0, 0, as_published=False).mix.habits
-    assert asked == DEFAULT_STROKES
-    assert asked.polygon_rule == "filled"
+def strokes_of(network, *, by_published_recipe=False):
+    profile = profile_for(network, by_published_recipe=by_published_recipe)
+    return profile.batch_sampler(network, ImageBank([]), 64, 2, 0, 0).mix.habits
+
+
+def test_nano_is_trained_on_polygons_as_users_draw_them():
+    strokes = strokes_of(tiny_network("nano"))
+    assert strokes == DEFAULT_STROKES
+    assert strokes.polygon_rule == "filled"
+
+
+def test_nano_has_no_published_recipe():
+    with pytest.raises(ValueError, match="trains models of the SEEM family"):
+        profile_for(tiny_network("nano"), by_published_recipe=True)
 
 
 @pytest.mark.parametrize(
@@ -697,17 +722,17 @@ def test_nano_is_taught_the_polygons_that_it_is_asked():
 def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, size):
     with torch.device("meta"):
         network = build(zoo.MODEL_CARDS[model].config())
-    assert recipe.usual_size(network, as_published=as_published) == size
-    recipe.check_size(size, network)
+    assert profile_for(network, by_published_recipe=as_published).default_size(network) == size
+    planning.check_size(size, network)
     if model == "seem-samvit-b-v1":
         with pytest.raises(ValueError, match="--size is 512; seem-samvit-b-v1 takes multiples of 1024"):
-            recipe.check_size(512, network)
+            planning.check_size(512, network)
 
 
 def test_a_mixture_keeps_its_weights(tmp_path, weights, no_trial):
     one, two = tiny.bricks(tmp_path / "one"), tiny.coco_bricks(tmp_path / "two")
     plan, _ = planned([f"{one}*2", two], tmp_path / "run", weights)
-    assert [each.weight for each in recipe.open_training_data(plan.sources, 0).train] == [2.0, 1.0]
+    assert [each.weight for each in open_training_data(plan.sources, 0).train] == [2.0, 1.0]
 
 
 @pytest.mark.parametrize("count", [0, 3])
@@ -722,23 +747,20 @@ def test_data_without_a_mask_are_refused(tmp_path, weights, no_trial, count):
 
 def test_held_out_photos_depend_on_the_seed_alone(tmp_path):
     folder = tiny.bricks(tmp_path / "many", count=20)
-    source, _ = recipe.survey(str(folder))
-    held = [[photo.id for photo in recipe.gather([source], seed).held[0].images] for seed in (0, 0, 1)]
+    source, _ = inspect_source(str(folder))
+    held = [[photo.id for photo in open_training_data([source], seed).validation[0].images] for seed in (0, 0, 1)]
     assert len(held[0]) == 2
     assert held[0] == held[1] != held[2]
 
 
 def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
-    from seem.loading import open_network
-
     loaded = open_network(weights)
     before = {name: tensor.clone() for name, tensor in loaded.network.state_dict().items()}
-    source, _ = recipe.inspect_source(str(tiny.bricks(tmp_path / "bricks")))
-    bank = recipe.bank_of(recipe.open_training_data([source], 0), 64, tmp_path)
+    source, _ = inspect_source(str(tiny.bricks(tmp_path / "bricks")))
+    bank = open_image_bank(open_training_data([source], 0), 64, tmp_path)
     loaded.network.train()
-    trial = recipe.try_out(
-        loaded.network, course.Course(bank, 64, 2, 0), course.loss_for(loaded.network, loaded.tokenizer()), 4
-    )
+    objective = DENSE_PROFILE.make_objective(loaded.network, loaded.tokenizer(), None, float)
+    trial = step_cost.measure_step_cost(loaded.network, BatchSampler(bank, 64, 2, 0), objective, 4)
     assert trial.batch in (2, 4)
     assert trial.seconds > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.network.state_dict().items())
@@ -750,14 +772,16 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     [(1.01, 0.5, "bfloat16"), (1.2, 0.5, "float32"), (1.0, 0.99, "float32")],
     ids=["faster and alike", "another loss", "no faster"],
 )
-def test_arithmetic_is_chosen_by_the_work_not_by_the_clock(monkeypatch, weights, loss, work, chosen):
-    def measured(network, course, loss_of, arithmetic, count, number):
-        return recipe.Step(1.0, 3.0, 1.0) if arithmetic == "float32" else recipe.Step(loss, 9.0, work)
+def test_precision_is_chosen_by_processor_time_not_by_the_clock(monkeypatch, weights, loss, work, chosen):
+    def measured(timer, precision, batch, number):
+        if precision == "float32":
+            return StepMeasurement(loss=1.0, seconds=3.0, processor_seconds=1.0)
+        return StepMeasurement(loss=loss, seconds=9.0, processor_seconds=work)
 
-    monkeypatch.setattr(recipe, "one_step", measured)
-    network = recipe.open_network(str(weights)).network
-    trial = recipe.try_out(network, course.Course(ImageBank([]), 64, 2, 0), lambda model, asked: None, 2)
-    assert (trial.arithmetic, trial.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
+    monkeypatch.setattr(StepTimer, "run_once", measured)
+    network = open_network(str(weights)).network
+    cost = step_cost.measure_step_cost(network, BatchSampler(ImageBank([]), 64, 2, 0), objective=None, max_batch=2)
+    assert (cost.precision, cost.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 
 def test_two_processes_follow_one_plan(finished, weights, tmp_path):

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
-from seem.data.transforms import Augmentation, TrainingSampler
+from seem.data.augmentation import Augmentation
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.image_bank import ImageBank
+from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
+from seem.data.training_sampler import TrainingSampler
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes import salient_names as naming
-from seem.training.imagenet import ImageNetClasses, imagenet_terms, labelled_objects, object_losses, with_names
-from seem.training.targets import PhraseBook
+from seem.training.objectives.imagenet import (
+    ImageNetClasses,
+    imagenet_class_loss,
+    labelled_objects,
+    object_losses,
+    with_names,
+)
+from seem.training.phrases import PhraseTokenizer
 from seem.vocabulary import Vocabulary
 from tiny import tiny_network
 
@@ -127,7 +136,7 @@ def test_the_loss_is_small_where_the_mask_says_its_class_and_large_where_it_does
 def test_photos_without_such_names_cost_nothing():
     text_map = torch.ones(1, 16, 8, 8, requires_grad=True)
     sample = next(iter(TrainingSampler(ImageBank([photo_of_a_square()]), size=32)))
-    assert imagenet_terms(tiny_network("nano"), text_map, [sample], classes()).item() == 0.0
+    assert imagenet_class_loss(tiny_network("nano"), text_map, [sample], classes()).item() == 0.0
 
 
 def test_objects_of_the_bank_get_their_names_as_phrases():
@@ -135,13 +144,13 @@ def test_objects_of_the_bank_get_their_names_as_phrases():
     assert bank[0].objects[0].record.phrases == ("square", "harp")
     sample = TrainingSampler(bank, size=32, augmentation=Augmentation.none())[0]
     text_map = torch.ones(1, 16, 8, 8, requires_grad=True)
-    loss = imagenet_terms(tiny_network("nano"), text_map, [sample], classes())
+    loss = imagenet_class_loss(tiny_network("nano"), text_map, [sample], classes())
     loss.backward()
     assert text_map.grad.any()
 
 
 def test_class_names_are_encoded_at_length_one():
-    found = ImageNetClasses.encode(tiny_network("nano"), PhraseBook(BytePairTokenizer.nano()), CLASS_NAMES)
+    found = ImageNetClasses.encode(tiny_network("nano"), PhraseTokenizer(BytePairTokenizer.nano()), CLASS_NAMES)
     assert found.vectors.shape == (4, 16)
     assert torch.allclose(found.vectors.norm(dim=1), torch.ones(4), atol=1e-4)
     assert not found.vectors.requires_grad

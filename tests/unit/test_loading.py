@@ -93,7 +93,7 @@ def test_a_tuned_model_answers_with_its_own_classes_unless_it_is_asked_for_other
     assert model.classes == model.vocabulary() == own
     assert model.vocabulary(["dog"]) == seem.Vocabulary.of(["dog"])
     assert model.network.config.presence_midpoint == 0.3
-    assert model.network.config.instance_threshold == loading.USUAL_REGION
+    assert model.network.config.instance_threshold == loading.DEFAULT_REGION_THRESHOLD
     photo = model.encode(picture(53, 37))
     assert set(photo.semantic().labels) <= {"brick", "wall"}
     named = photo.panoptic(threshold=0.0)
@@ -121,8 +121,8 @@ def test_classes_of_a_tuned_model_exclude_each_other(tuned):
     vectors = tuned().classifier(names)[:2]
     mine = tuned(class_names='["dog", "puppy"]')
     alone = tuned(class_names='["dog"]')
-    both = mine.encode(photo)._predictor.presence(vectors)
-    for row, one in enumerate(alone.encode(photo)._predictor.presence(vectors[:1]).tolist()):
+    both = mine.encode(photo).predictor.recognizer.presence(vectors)
+    for row, one in enumerate(alone.encode(photo).predictor.recognizer.presence(vectors[:1]).tolist()):
         assert both[row] < one  # the other class takes some of its places
 
 
@@ -151,13 +151,13 @@ def test_a_model_whose_classes_are_not_told_takes_those_of_coco(tuned, metadata)
     ],
 )
 def test_a_tuned_model_says_what_it_has_learnt_from(tuned, made_by, parts):
-    assert [(each.spec, each.part, each.is_whole) for each in tuned(made_by=made_by).learnt] == parts
+    assert [(each.spec, each.part, each.is_whole) for each in tuned(made_by=made_by).fine_tuned_on] == parts
 
 
 @pytest.mark.parametrize("even", ["", "much", "nan", "0", "1", "-1", "inf"])
 def test_a_threshold_that_cannot_be_meant_is_the_usual_one(tuned, even):
     model = tuned(class_names='["brick"]', **{"even_presence": even})
-    assert model.network.config.presence_midpoint == loading.USUAL_EVEN
+    assert model.network.config.presence_midpoint == loading.DEFAULT_PRESENCE_MIDPOINT
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "gone.pt", "folder/gone.safetensors"])

@@ -8,20 +8,20 @@ from torch import Tensor
 
 from seem.models.ops.points import uniform
 from seem.training.criterion import (
+    CriterionOptions,
+    CriterionTerms,
+    CriterionWeights,
     GroupTerms,
     GroupWeights,
+    HeadPrediction,
     HeadTerms,
-    Judgement,
+    ImageTargets,
     ObjectPrediction,
     ObjectTargets,
     PhrasePrediction,
     PhraseTargets,
-    Prediction,
-    Targets,
-    Terms,
     VisualPrediction,
     VisualTargets,
-    Weights,
     criterion,
     object_terms,
     phrase_terms,
@@ -30,14 +30,13 @@ from seem.training.losses import (
     class_cross_entropy,
     mask_bce,
     mask_dice,
-    mask_focal_bce,
     phrase_cross_entropy,
     phrase_similarity,
     visual_cross_entropy,
 )
 
 HALF, THREE_QUARTERS = 0.0, log(3)  # logits of these scores
-FEW_POINTS = Judgement(num_points=16)
+FEW_POINTS = CriterionOptions(num_points=16)
 
 
 def by_shape(shape: tuple[int, ...]) -> Tensor:
@@ -52,7 +51,6 @@ def by_shape(shape: tuple[int, ...]) -> Tensor:
     [
         (mask_bce, (log(4 / 3) + log(2)) / 2),
         (mask_dice, 1 - (2 * 0.75 + 1) / (0.75 + 0.5 + 1 + 1)),
-        (mask_focal_bce, (0.25 * 0.25**2 * log(4 / 3) + 0.75 * 0.5**2 * log(2)) / 2),
     ],
 )
 def test_mask_loss_of_two_points(loss: Callable[..., Tensor], value: float) -> None:
@@ -62,13 +60,13 @@ def test_mask_loss_of_two_points(loss: Callable[..., Tensor], value: float) -> N
     assert loss(logits.repeat(3, 1), targets.repeat(3, 1), 6.0).item() == pytest.approx(value / 2)
 
 
-@pytest.mark.parametrize("loss", [mask_bce, mask_dice, mask_focal_bce])
+@pytest.mark.parametrize("loss", [mask_bce, mask_dice])
 def test_right_masks_cost_nothing(loss: Callable[..., Tensor]) -> None:
     targets = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
     assert loss(200 * targets - 100, targets).item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", [mask_bce, mask_dice, mask_focal_bce])
+@pytest.mark.parametrize("loss", [mask_bce, mask_dice])
 def test_no_masks_cost_nothing(loss: Callable[..., Tensor]) -> None:
     logits = torch.zeros(0, 5, requires_grad=True)
     cost = loss(logits, torch.zeros(0, 5))
@@ -77,17 +75,11 @@ def test_no_masks_cost_nothing(loss: Callable[..., Tensor]) -> None:
     assert slope.shape == (0, 5)
 
 
-@pytest.mark.parametrize("loss", [mask_bce, mask_dice, mask_focal_bce])
+@pytest.mark.parametrize("loss", [mask_bce, mask_dice])
 def test_mask_loss_has_the_right_gradient(loss: Callable[..., Tensor]) -> None:
     logits = torch.tensor([[0.3, -1.2, 2.0], [0.7, -0.1, -3.0]], dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([[1.0, 0.0, 0.4], [0.0, 1.0, 0.0]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: loss(x, targets, 1.5), logits)
-
-
-def test_focal_loss_without_focus_is_half_the_cross_entropy() -> None:
-    logits, targets = torch.randn(2, 7), torch.rand(2, 7)
-    focal = mask_focal_bce(logits, targets, gamma=0.0, alpha=0.5)
-    assert focal.item() == pytest.approx(mask_bce(logits, targets).item() / 2, rel=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------ names
@@ -164,14 +156,14 @@ def group(*values: float) -> GroupTerms:
 
 def test_total_weighs_every_term_of_every_head() -> None:
     heads = (HeadTerms(objects=group(1, 2, 3), phrases=group(4, 5, 6)), HeadTerms(objects=group(7, 8, 9)))
-    weights = Weights(
+    weights = CriterionWeights(
         objects=GroupWeights(ce=1.0, bce=10.0, dice=100.0), phrases=GroupWeights(ce=0.1, bce=0.0, dice=2.0)
     )
-    assert Terms(heads).total(weights).item() == pytest.approx(321 + 12.4 + 987)
+    assert CriterionTerms(heads).total(weights).item() == pytest.approx(321 + 12.4 + 987)
 
 
 def test_terms_have_their_official_names() -> None:
-    terms = Terms((HeadTerms(visual=group(1, 2, 3)), HeadTerms(objects=group(4, 5, 6))))
+    terms = CriterionTerms((HeadTerms(visual=group(1, 2, 3)), HeadTerms(objects=group(4, 5, 6))))
     assert {name: value.item() for name, value in terms.named()} == {
         "loss_spatial_ce_0": 1,
         "loss_spatial_bce_0": 2,
@@ -182,7 +174,7 @@ def test_terms_have_their_official_names() -> None:
     }
 
 
-def scene(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[Targets]]:
+def scene(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[ImageTargets]]:
     """Two photos of 8x8 with 4 object queries, 4 phrase queries and 2 places of 3 visual queries."""
     chance = torch.Generator().manual_seed(3)
     shapes = [(2, 4, 3), (2, 4, 4, 4), (2, 4, 5), (2, 4, 4, 4), (2, 6, 5), (2, 6, 4, 4), (2, 2, 5)]
@@ -191,12 +183,12 @@ def scene(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[Target
     masks[0, :, :4] = masks[1, 5:, 2:] = True
     vectors = torch.randn(2, 5, generator=chance)
     photos = [
-        Targets(
+        ImageTargets(
             ObjectTargets(torch.tensor([1, 0]), masks),
             PhraseTargets(vectors, masks, torch.tensor([8, 9])),
             VisualTargets(masks),
         ),
-        Targets(
+        ImageTargets(
             ObjectTargets(torch.tensor([0]), masks[1:]),
             PhraseTargets(vectors[:0], masks[:0], torch.zeros(0, dtype=torch.long)),
             VisualTargets(masks[:1]),
@@ -205,8 +197,8 @@ def scene(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[Target
     return said, photos
 
 
-def predict(*said: Tensor) -> Prediction:
-    return Prediction(
+def predict(*said: Tensor) -> HeadPrediction:
+    return HeadPrediction(
         ObjectPrediction(said[0], said[1]),
         PhrasePrediction(said[2], said[3], 10.0),
         VisualPrediction(said[4], said[5], said[6]),
@@ -218,7 +210,7 @@ def test_the_whole_criterion_has_the_right_gradient() -> None:
     inputs = [tensor.requires_grad_() for tensor in said]
 
     def total(*said: Tensor) -> Tensor:
-        return criterion([predict(*said)], photos, by_shape, judgement=FEW_POINTS).total()
+        return criterion([predict(*said)], photos, by_shape, options=FEW_POINTS).total()
 
     assert torch.autograd.gradcheck(total, inputs, fast_mode=True)
 
@@ -226,7 +218,7 @@ def test_the_whole_criterion_has_the_right_gradient() -> None:
 def test_a_seed_fixes_the_loss() -> None:
     said, photos = scene()
     first, second, other = (
-        criterion([predict(*said)], photos, uniform(torch.Generator().manual_seed(seed)), judgement=FEW_POINTS).total()
+        criterion([predict(*said)], photos, uniform(torch.Generator().manual_seed(seed)), options=FEW_POINTS).total()
         for seed in (7, 7, 8)
     )
     assert first == second != other
@@ -235,9 +227,9 @@ def test_a_seed_fixes_the_loss() -> None:
 def test_half_precision_is_judged_in_float32() -> None:
     said, photos = scene()
     half = [tensor.bfloat16() for tensor in said]
-    expected = criterion([predict(*(tensor.float() for tensor in half))], photos, by_shape, judgement=FEW_POINTS)
+    expected = criterion([predict(*(tensor.float() for tensor in half))], photos, by_shape, options=FEW_POINTS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        terms = criterion([predict(*half)], photos, by_shape, judgement=FEW_POINTS)
+        terms = criterion([predict(*half)], photos, by_shape, options=FEW_POINTS)
     for (_, ours), (_, theirs) in zip(terms.named(), expected.named(), strict=True):
         assert ours.dtype == torch.float32
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
@@ -245,13 +237,13 @@ def test_half_precision_is_judged_in_float32() -> None:
 
 def test_photos_without_anything_still_have_gradients() -> None:
     said, photos = scene()
-    nothing = Targets(
+    nothing = ImageTargets(
         ObjectTargets(torch.zeros(0, dtype=torch.long), torch.zeros(0, 8, 8, dtype=torch.bool)),
         photos[1].phrases,
         VisualTargets(torch.zeros(2, 8, 8, dtype=torch.bool)),
     )
     inputs = [tensor.requires_grad_() for tensor in said]
-    terms = criterion([predict(*inputs)], [nothing, nothing], by_shape, judgement=FEW_POINTS)
+    terms = criterion([predict(*inputs)], [nothing, nothing], by_shape, options=FEW_POINTS)
     slopes = torch.autograd.grad(terms.total(), inputs)
     assert all(slope.isfinite().all() for slope in slopes)
     assert {name for name, value in terms.named() if value.item() > 0} == {"loss_mask_ce_0"}
@@ -277,10 +269,10 @@ def test_photos_without_phrases_do_not_dilute_the_others() -> None:
 
 def test_a_head_must_answer_for_something() -> None:
     with pytest.raises(ValueError, match="no group"):
-        Prediction()
+        HeadPrediction()
 
 
 def test_every_photo_needs_its_truth() -> None:
     said, photos = scene()
-    with pytest.raises(ValueError, match="2 photos but the truth about 1"):
-        criterion([predict(*said)], photos[:1], by_shape, judgement=FEW_POINTS)
+    with pytest.raises(ValueError, match="2 images but the truth about 1"):
+        criterion([predict(*said)], photos[:1], by_shape, options=FEW_POINTS)

@@ -9,23 +9,23 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from seem.evaluation.__main__ import summary
+from seem.evaluation.formatting import summarize_scores
 from seem.evaluation.metrics.caption import CiderD
 from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.composition import CompositionScores
 from seem.evaluation.metrics.in_context import InContextScores
-from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
+from seem.evaluation.metrics.instances import Detection, GroundTruthObject, ImageGroundTruth, MaskAp
 from seem.evaluation.metrics.metric import Metric
 from seem.evaluation.metrics.open_vocabulary import LabelMode, OpenVocabulary
 from seem.evaluation.metrics.overlap import IouRule, Overlap, OverlapScores
-from seem.evaluation.metrics.panoptic import PanopticMap, PanopticQuality, Region
+from seem.evaluation.metrics.panoptic import PanopticQuality, PanopticSegmentation, SegmentInfo
 from seem.evaluation.metrics.prompt_kinds import PromptKindScores
-from seem.evaluation.metrics.refusal import RefusalShare
-from seem.evaluation.metrics.retrieval import Retrieval
+from seem.evaluation.metrics.refusal import RefusalRate
+from seem.evaluation.metrics.retrieval import RetrievalRecall
 from seem.evaluation.metrics.robustness import RobustnessScores
 from seem.evaluation.metrics.semantic import SemanticIou
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
-from seem.evaluation.report import Entry, EvaluationReport, Machine, ModelCard
+from seem.evaluation.report import Entry, EvaluationReport, Machine, ModelDescription
 from seem.evaluation.selection import Selection
 from seem.simulation.strokes import PromptKind
 
@@ -46,13 +46,13 @@ def overlap(rng):
 
 def panoptic_map(rng):
     ids = np.kron(rng.integers(0, 5, (3, 5)), np.ones((4, 3), np.int32)).astype(np.int32)
-    return PanopticMap(ids, tuple(Region(k, 1 + k % 3) for k in np.unique(ids).tolist() if k))
+    return PanopticSegmentation(ids, tuple(SegmentInfo(k, 1 + k % 3) for k in np.unique(ids).tolist() if k))
 
 
 def instances(rng, number):
     told = [Detection(int(rng.integers(1, 3)), float(rng.random()), mask(rng)) for _ in range(4)]
-    true = [TrueObject(int(rng.integers(1, 3)), mask(rng), bool(rng.random() < 0.2)) for _ in range(3)]
-    return told, PhotoObjects(number, tuple(true))
+    true = [GroundTruthObject(int(rng.integers(1, 3)), mask(rng), bool(rng.random() < 0.2)) for _ in range(3)]
+    return told, ImageGroundTruth(number, tuple(true))
 
 
 def sentence(rng):
@@ -68,13 +68,13 @@ METRICS = {
         lambda: RobustnessScores(["turned", "dimmed"]),
         lambda rng, k: (float(rng.random()), {"turned": float(rng.random()), "dimmed": float(rng.random())}),
     ),
-    "refusal": (RefusalShare, lambda rng, k: (bool(rng.random() < 0.5),)),
+    "refusal": (RefusalRate, lambda rng, k: (bool(rng.random() < 0.5),)),
     "clicks": (lambda: ClickScores(12, (0.5, 0.9)), lambda rng, k: (rng.random(12).tolist(),)),
     "panoptic": (lambda: PanopticQuality(CATEGORIES), lambda rng, k: (panoptic_map(rng), panoptic_map(rng))),
     "semantic": (lambda: SemanticIou(5), lambda rng, k: (panoptic_map(rng).ids, panoptic_map(rng).ids)),
     "instances": (MaskAp, instances),
     "video": (lambda: VideoQuality(FrameRule.ALL), lambda rng, k: ("a", k % 2, k, mask(rng), mask(rng))),
-    "retrieval": (Retrieval, lambda rng, k: (rng.random(8), rng.random((2, 8)))),
+    "retrieval": (RetrievalRecall, lambda rng, k: (rng.random(8), rng.random((2, 8)))),
     "captions": (CiderD, lambda rng, k: (sentence(rng), [sentence(rng), sentence(rng)])),
     "open vocabulary: semantic": (
         lambda: OpenVocabulary(LabelMode.ORACLE, SemanticIou(5)),
@@ -157,11 +157,11 @@ def test_a_state_does_not_change_with_what_is_counted_later(metric):
 def test_its_result_goes_into_the_report(metric, places):
     scores = metric(places).compute()
     selection = Selection("boxes", "val", 2, CASES, "0")
-    card = ModelCard("m", None, 0, 1, 1, "float32", "cpu")
+    card = ModelDescription("m", None, 0, 1, 1, "float32", "cpu")
     report = EvaluationReport(card, Machine.here(1), {}, [Entry("p", "model", selection, scores, {})], 1.0, {})
     (entry,) = json.loads(report.to_json())["entries"]
     assert set(entry["scores"]) == {column.name for column in fields(scores)}
-    assert summary(scores)
+    assert summarize_scores(scores)
 
 
 def test_a_reset_forgets(metric):

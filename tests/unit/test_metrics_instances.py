@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
+from seem.evaluation.metrics.instances import Detection, GroundTruthObject, ImageGroundTruth, MaskAp
 
 HW = (130, 140)
 FEW = settings(deadline=None, max_examples=15)
@@ -41,14 +41,14 @@ def random_photo(rng, number, *, odd_areas=True):
     for _ in range(int(rng.integers(0, 6))):
         category, mask = int(rng.integers(1, 4)), random_box(rng, [(2, 30), (20, 90), (90, 140)][rng.integers(3)])
         area = float(mask.sum() * rng.uniform(0.9, 1.1)) if odd_areas and rng.random() < 0.5 else None
-        objects.append(TrueObject(category, mask, bool(rng.random() < 0.15), area))
+        objects.append(GroundTruthObject(category, mask, bool(rng.random() < 0.15), area))
         for _ in range(int(rng.integers(0, 3))):
             wrong = int(rng.integers(1, 5)) if rng.random() < 0.15 else category
             told.append(Detection(wrong, float(rng.integers(0, 12)) / 12, moved(rng, mask)))
     told += [
         Detection(int(rng.integers(1, 5)), float(rng.random()), random_box(rng)) for _ in range(rng.integers(0, 3))
     ]
-    return told, PhotoObjects(number, tuple(objects))
+    return told, ImageGroundTruth(number, tuple(objects))
 
 
 def scored(photos):
@@ -70,16 +70,16 @@ def by_pycocotools(photos):
             code = encoded(each.mask)
             area = float(rle.area(code)) if each.area is None else each.area
             truth.append(
-                {"id": len(truth) + 1, "image_id": photo.photo, "category_id": each.category, "segmentation": code}
+                {"id": len(truth) + 1, "image_id": photo.image, "category_id": each.category, "segmentation": code}
                 | {"area": area, "iscrowd": int(each.is_crowd), "bbox": [0, 0, 1, 1]}
             )
         told += [
-            {"image_id": photo.photo, "category_id": d.category, "segmentation": encoded(d.mask), "score": d.score}
+            {"image_id": photo.image, "category_id": d.category, "segmentation": encoded(d.mask), "score": d.score}
             for d in predicted
         ]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        images = [{"id": photo.photo, "height": HW[0], "width": HW[1]} for _, photo in photos]
+        images = [{"id": photo.image, "height": HW[0], "width": HW[1]} for _, photo in photos]
         coco.dataset = {"images": images, "annotations": truth, "categories": [{"id": k} for k in range(1, 5)]}
         coco.createIndex()
         reference = COCOeval(coco, coco.loadRes(told), "segm")
@@ -114,8 +114,8 @@ def test_only_the_best_hundred_count():
     target = box(10, 10, 40, 40)
     wrong = [Detection(1, 0.9, box(60 + k % 30, 60, 110, 90 + k // 5)) for k in range(100)]
     photos = [
-        ([*wrong, Detection(1, 0.1, target)], PhotoObjects(0, (TrueObject(1, target),))),
-        ([Detection(1, 0.5, target)], PhotoObjects(1, (TrueObject(1, target),))),
+        ([*wrong, Detection(1, 0.1, target)], ImageGroundTruth(0, (GroundTruthObject(1, target),))),
+        ([Detection(1, 0.5, target)], ImageGroundTruth(1, (GroundTruthObject(1, target),))),
     ]
     result = scored(photos).compute()
     assert result.ap == percent(by_pycocotools(photos)[1][0])
@@ -132,27 +132,29 @@ def test_the_truth_itself_has_full_precision():
 
 def test_a_detection_on_a_crowd_is_excused():
     crowd, single = box(0, 0, 60, 60), box(80, 80, 120, 120)
-    truth = PhotoObjects(1, (TrueObject(1, crowd, is_crowd=True), TrueObject(1, single)))
+    truth = ImageGroundTruth(1, (GroundTruthObject(1, crowd, is_crowd=True), GroundTruthObject(1, single)))
     inside = [Detection(1, 0.9, box(k, k, k + 20, k + 20)) for k in (0, 10, 30)]
     assert scored([([*inside, Detection(1, 0.5, single)], truth)]).compute().ap == 100
 
 
 def test_sizes_are_those_of_the_annotation():
     mask = box(0, 0, 40, 40)
-    result = scored([([Detection(1, 1.0, mask)], PhotoObjects(1, (TrueObject(1, mask, area=1000.0),)))]).compute()
+    result = scored(
+        [([Detection(1, 1.0, mask)], ImageGroundTruth(1, (GroundTruthObject(1, mask, area=1000.0),)))]
+    ).compute()
     assert result.small == 100
     assert math.isnan(result.medium)
     assert math.isnan(result.large)
 
 
 def test_nothing_at_all_has_no_precision():
-    result = scored([([], PhotoObjects(1, ()))]).compute()
+    result = scored([([], ImageGroundTruth(1, ()))]).compute()
     assert (result.photos, result.classes, result.per_class) == (1, 0, ())
     assert math.isnan(result.ap)
 
 
 def test_a_photo_counts_once():
-    empty = PhotoObjects(7, ())
+    empty = ImageGroundTruth(7, ())
     with pytest.raises(ValueError, match="Photo 7 was counted before"):
         scored([([], empty), ([], empty)])
     with pytest.raises(ValueError, match="Photo 7 was counted in both"):
@@ -168,7 +170,7 @@ def test_order_does_not_matter_and_halves_make_a_whole(seed, random):
     half = scored(photos[:2])
     half.merge(scored(photos[2:]))
     shuffled = [
-        (told, PhotoObjects(truth.photo, tuple(random.sample(truth.objects, len(truth.objects)))))
+        (told, ImageGroundTruth(truth.image, tuple(random.sample(truth.objects, len(truth.objects)))))
         for told, truth in random.sample(photos, len(photos))
     ]
     assert repr(half.compute()) == repr(whole) == repr(scored(shuffled).compute())

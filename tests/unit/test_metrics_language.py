@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seem.evaluation.metrics.caption import CiderD, Words, words_of
+from seem.evaluation.metrics.caption import CiderD, Tokenization, tokenize_caption
 from seem.evaluation.metrics.open_vocabulary import LabelMode, OpenVocabulary
 from seem.evaluation.metrics.panoptic import PanopticQuality
-from seem.evaluation.metrics.retrieval import RECALL_AT, Retrieval
+from seem.evaluation.metrics.retrieval import RECALL_AT, RetrievalRecall
 from seem.evaluation.metrics.semantic import SemanticIou
 
 SOME = settings(deadline=None, max_examples=40)
@@ -21,7 +21,7 @@ SOME = settings(deadline=None, max_examples=40)
 
 
 def retrieval(photos):
-    metric = Retrieval()
+    metric = RetrievalRecall()
     for photo, captions in photos:
         metric.update(np.array(photo, float), np.array(captions, float))
     return metric
@@ -63,7 +63,7 @@ def test_a_model_that_tells_nothing_apart_finds_nothing_first():
 
 
 def test_nothing_to_retrieve_has_no_recall():
-    result = Retrieval().compute()
+    result = RetrievalRecall().compute()
     assert (result.photos, result.captions) == (0, 0)
     assert math.isnan(result.text[1])
 
@@ -71,7 +71,7 @@ def test_nothing_to_retrieve_has_no_recall():
 @pytest.mark.parametrize(("captions", "match"), [(np.zeros((0, 2)), "without any caption"), ([[math.nan, 1]], "NaN")])
 def test_what_cannot_be_ranked_is_refused(captions, match):
     with pytest.raises(ValueError, match=match):
-        Retrieval().update(np.ones(2), np.array(captions))
+        RetrievalRecall().update(np.ones(2), np.array(captions))
 
 
 # --- Captions ---------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ PHOTOS = [
 ]
 
 
-def cider(photos, words=Words.GIVEN):
+def cider(photos, words=Tokenization.GIVEN):
     metric = CiderD(words)
     for told, references in photos:
         metric.update(told, references)
@@ -123,10 +123,10 @@ def test_the_order_of_photos_does_not_matter(photos):
 
 
 def test_the_result_says_which_words_were_counted():
-    assert "not by the Stanford tokenizer" in cider(PHOTOS, Words.SPLIT).compute().words.value
-    assert cider(PHOTOS).compute().words is Words.GIVEN
+    assert "not by the Stanford tokenizer" in cider(PHOTOS, Tokenization.BUILT_IN).compute().words.value
+    assert cider(PHOTOS).compute().words is Tokenization.GIVEN
     with pytest.raises(ValueError, match="do not go with"):
-        cider(PHOTOS).merge(CiderD(Words.SPLIT))
+        cider(PHOTOS).merge(CiderD(Tokenization.BUILT_IN))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_result_says_which_words_were_counted():
     ],
 )
 def test_words_are_split_without_punctuation(text, words):
-    assert words_of(text) == words.split()
+    assert tokenize_caption(text) == words.split()
 
 
 def test_a_caption_needs_a_list_of_references():

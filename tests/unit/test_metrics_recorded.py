@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seem.evaluation.metrics.caption import CiderD, Words
-from seem.evaluation.metrics.panoptic import PanopticMap, PanopticQuality, Region
-from seem.evaluation.metrics.semantic import IGNORED_IN_FILES, SemanticIou
+from seem.evaluation.metrics.caption import CiderD, Tokenization
+from seem.evaluation.metrics.panoptic import PanopticQuality, PanopticSegmentation, SegmentInfo
+from seem.evaluation.metrics.semantic import SemanticIou
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
@@ -24,8 +24,8 @@ def read(name):
 
 
 def panoptic_map(told):
-    regions = tuple(Region(number, category, crowd) for number, category, crowd in told["regions"])
-    return PanopticMap(np.array(told["ids"], np.int32), regions)
+    regions = tuple(SegmentInfo(number, category, crowd) for number, category, crowd in told["regions"])
+    return PanopticSegmentation(np.array(told["ids"], np.int32), regions)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_videos_are_scored_as_by_the_davis_evaluation(clips, rule):
 
 def test_captions_are_scored_as_by_the_coco_caption_evaluation():
     recorded = read("captions.json")
-    metric = CiderD(Words.GIVEN)
+    metric = CiderD(Tokenization.GIVEN)
     for photo in recorded["photos"]:
         metric.update(photo["told"], photo["references"])
     assert metric.compute().cider_d == pytest.approx(100 * recorded["score"], rel=1e-9)
@@ -111,7 +111,7 @@ def test_captions_are_scored_as_by_the_coco_caption_evaluation():
 
 def test_classes_are_scored_as_by_scikit_learn():
     recorded = read("classes.json")
-    metric = SemanticIou(recorded["classes"], ignored=IGNORED_IN_FILES)
+    metric = SemanticIou(recorded["classes"], ignored=255)
     for predicted, truth in zip(recorded["predicted"], recorded["truth"], strict=True):
         metric.update(np.array(predicted), np.array(truth, np.uint8))
     result, expected = metric.compute(), recorded["scores"]

@@ -30,11 +30,11 @@ def referring(overlaps, rule=IouRule.OFFICIAL):
 
 
 @SOME
-@given(st.lists(OVERLAPS, min_size=1, max_size=12).filter(lambda some: any(each.either for each in some)))
+@given(st.lists(OVERLAPS, min_size=1, max_size=12).filter(lambda some: any(each.union for each in some)))
 def test_referring_scores_are_those_of_the_official_formula(overlaps):
     """In tensors, as there: single precision and an epsilon beside the union."""
-    shared = torch.tensor([each.shared for each in overlaps])
-    either = torch.tensor([each.either for each in overlaps])
+    shared = torch.tensor([each.intersection for each in overlaps])
+    either = torch.tensor([each.union for each in overlaps])
     ious = shared * 1.0 / (either + 1e-6)
     result = referring(overlaps)
     assert result.mean_iou == pytest.approx(100 * ious.double().mean().item())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from seem.evaluation.metrics.in_context import InContextScores
-from seem.evaluation.metrics.video import FrameRule, VideoQuality, course, outline, outline_agreement
+from seem.evaluation.metrics.video import FrameRule, VideoQuality, outline, outline_f_score, sequence_statistics
 
 SOME = settings(deadline=None, max_examples=40)
 MASKS = arrays(np.bool_, (5, 7))
@@ -62,7 +62,7 @@ def test_outline_agreement_counts_what_is_near(predicted, truth, tolerance):
         expected = 2 * precision * recall / (precision + recall) if precision + recall else 0
     else:
         expected = float(not told and not true)
-    assert outline_agreement(predicted, truth, tolerance) == pytest.approx(expected)
+    assert outline_f_score(predicted, truth, tolerance) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_outline_agreement_counts_what_is_near(predicted, truth, tolerance):
     ids=["both empty", "full and empty have no outline", "one empty"],
 )
 def test_without_an_outline(predicted, truth, expected):
-    assert outline_agreement(predicted, truth) == expected
+    assert outline_f_score(predicted, truth) == expected
 
 
 # --- Courses ----------------------------------------------------------------------------------------------------------
 
 
 def test_recall_is_above_one_half_and_decay_is_first_less_last():
-    told = course([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+    told = sequence_statistics([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
     assert told.mean == pytest.approx(60)
     assert told.recall == pytest.approx(100 * 5 / 9)
     assert told.decay == pytest.approx(60)  # frames 0-2 less frames 6-8
@@ -90,7 +90,7 @@ def test_quarters_end_at_rounded_places(values):
     count = len(values)
     ends = [math.floor(1 + k * (count - 1) / 4 + 0.5) - 1 for k in range(5)]
     decay = np.mean(values[ends[0] : ends[1] + 1]) - np.mean(values[ends[3] : ends[4] + 1])
-    assert course(values).decay == pytest.approx(100 * decay, abs=1e-9)
+    assert sequence_statistics(values).decay == pytest.approx(100 * decay, abs=1e-9)
 
 
 def video(rule, objects):
@@ -183,7 +183,7 @@ def test_photos_count_alike_for_the_mean_iou_and_objects_for_j():
 
 
 def test_the_reference_is_not_scored():
-    with pytest.raises(ValueError, match="Photo 3 of 'a' is the reference itself"):
+    with pytest.raises(ValueError, match="Image 3 of 'a' is the reference itself"):
         InContextScores().update("a", 1, 3, NOTHING, NOTHING, reference=3)
 
 

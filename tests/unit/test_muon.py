@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from seem.training.engine import TrainConfig, make_optimizer, train
-from seem.training.muon import SCALE, Muon, orthogonal
+from seem.training.config import TrainConfig
+from seem.training.engine import run_training
+from seem.training.muon import STEP_RMS, Muon, orthogonal
+from seem.training.optimizer import make_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -87,9 +89,9 @@ def test_a_convolution_moves_as_the_matrix_of_its_output_channels(fmt):
     weight = nn.Parameter(torch.randn(4, 3, 3, 3).to(memory_format=fmt))
     before, weight.grad = weight.detach().clone(), torch.randn(4, 3, 3, 3)
     muon([weight], True, decay=0.5).step()
-    turned = orthogonal((1.95 * weight.grad).flatten(1)).reshape(weight.shape) * SCALE * math.sqrt(27)
+    turned = orthogonal((1.95 * weight.grad).flatten(1)).reshape(weight.shape) * STEP_RMS * math.sqrt(27)
     torch.testing.assert_close(weight.detach(), before * 0.95 - 0.1 * turned)
-    assert float(turned.square().mean().sqrt()) == pytest.approx(SCALE, rel=0.25)  # that of an AdamW step
+    assert float(turned.square().mean().sqrt()) == pytest.approx(STEP_RMS, rel=0.25)  # that of an AdamW step
 
 
 def test_a_step_is_as_long_whatever_the_gradient():
@@ -135,10 +137,10 @@ def ask(model, step):
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     config = TrainConfig(steps=6, learning_rate=0.01, warmup=1, checkpoint_every=2, optimizer="muon")
     torch.manual_seed(1)
-    unbroken = train(Net(), ask, config, tmp_path / "unbroken")
+    unbroken = run_training(Net(), ask, config, tmp_path / "unbroken")
     torch.manual_seed(1)
-    train(Net(), ask, replace(config, minutes=0.0), tmp_path / "stopped")
-    resumed = train(Net(), ask, config, tmp_path / "stopped")
+    run_training(Net(), ask, replace(config, minutes=0.0), tmp_path / "stopped")
+    resumed = run_training(Net(), ask, config, tmp_path / "stopped")
     for ours, theirs in zip(resumed.parameters(), unbroken.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -152,7 +154,7 @@ def test_it_learns(tmp_path):
     model = Net()
     before = loss_of(model)
     config = TrainConfig(steps=40, learning_rate=0.02, warmup=1, optimizer="muon", average=0.5)
-    assert loss_of(train(model, ask, config, tmp_path)) < before / 3
+    assert loss_of(run_training(model, ask, config, tmp_path)) < before / 3
 
 
 def test_divided_weights_are_refused():

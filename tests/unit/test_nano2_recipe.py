@@ -13,14 +13,17 @@ from safetensors import safe_open
 
 from seem import config
 from seem.checkpoints.safe import read_tensors, write_tensors
-from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.image_bank import ImageBank
+from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
 from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.backbones.efficientnet_lite import ConvUnit
 from seem.models.build import build
 from seem.recipes import nano2 as recipe
 from seem.recipes.nano import Stage
-from seem.training.engine import STATE_FILE, TrainConfig
+from seem.training.checkpoint import STATE_FILE
+from seem.training.config import TrainConfig
 from seem.zoo import NEXT
 from tiny import tiny_nano
 
@@ -163,7 +166,7 @@ def test_what_ships_has_no_normalisation_and_answers_the_same(tiny_run, monkeypa
 
 def test_files_of_the_next_model_are_read(tmp_path):
     network = build(config.nano2())
-    recipe.export(network, tmp_path / "next.safetensors", {})
+    recipe.write_nano_weights(network, tmp_path / "next.safetensors", {})
     loaded = open_file(tmp_path / "next.safetensors")
     assert loaded.name == "nano2"
     assert sum(p.numel() for p in loaded.network.parameters()) == NEXT.parameters
@@ -181,12 +184,12 @@ def test_the_text_map_widens_as_the_classifier_does(monkeypatch):
 
 @pytest.mark.parametrize("leg", recipe.LEGS)
 def test_sizes_are_canvases_that_the_network_takes(leg):
-    sizes = {size for stage in leg.stages for size in (stage.size, stage.named_size)}
+    sizes = {size for stage in leg.stages for size in (stage.size, stage.text_size)}
     assert all(size % config.nano2().image.divisor == 0 for size in sizes)
 
 
-def test_arithmetic_is_one_of_two():
-    assert recipe.fastest_arithmetic(torch.device("cpu")) in ("float32", "bfloat16")
+def test_precision_is_one_of_two():
+    assert recipe.fastest_precision(torch.device("cpu")) in ("float32", "bfloat16")
 
 
 def test_heads_of_an_earlier_nano_can_be_taken(tiny_run):

@@ -9,40 +9,46 @@ import pytest
 import torch
 from torch import nn
 
-from seem.data.transforms import PAD_RGB, TrainingSample
+from seem.data.training_sample import TrainingSample
+from seem.data.window import PAD_RGB
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.mask_refiner import RefinedMasks
 from seem.models.segmenter import Segmenter
-from seem.models.structures import DecoderOutput, ImageBatch, PixelFeatures, QueryOutputs, VisualPrompts
+from seem.models.structures import ImageBatch, PixelFeatures, QueryOutputs, VisualPrompts
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.models.text_embedding_head import pooled_text_vectors
-from seem.training import nano as nano_training
-from seem.training.nano import (
+from seem.training.batches import make_training_batch, mask_coverage
+from seem.training.objectives import dense
+from seem.training.objectives.class_names import (
     BACKGROUND,
-    Names,
-    Objective,
-    add_clicks,
-    asked_about,
-    begun,
-    coarse_terms,
-    encode_texts,
-    gather_meant,
-    known_names,
-    meaning_terms,
-    name_terms,
-    naming_loss,
-    object_terms,
-    place_names,
-    refined_terms,
-    spoken_loss,
-    step_loss,
-    thing_terms,
+    ClassNames,
+    cell_labels,
+    cell_name_loss,
+    object_name_loss,
+    prompt_name_loss,
 )
-from seem.training.targets import PhraseBook, PromptMix, Request, make_batch, shrink
+from seem.training.objectives.dense import (
+    DenseConfig,
+    encode_semantic_prompts,
+    encode_texts,
+    full_step_loss,
+    initial_masks,
+    naming_loss,
+    text_prompt_loss,
+)
+from seem.training.objectives.dense_masks import (
+    add_correction_clicks,
+    coarse_mask_loss,
+    has_prompt,
+    refined_mask_losses,
+)
+from seem.training.objectives.object_queries import object_query_loss
+from seem.training.phrases import PhraseTokenizer
+from seem.training.targets import PromptedTarget, PromptMix
 from tiny import tiny_network
 
-ONE_ROUND = Objective(rounds=(1.0,), num_points=64)
-TWO_ROUNDS = Objective(rounds=(0.0, 1.0), num_points=64)
+ONE_ROUND = DenseConfig(rounds=(1.0,), num_points=64)
+TWO_ROUNDS = DenseConfig(rounds=(0.0, 1.0), num_points=64)
 VISUAL_ALONE = PromptMix(text=0.0, text_and_visual=0.0, negative=0.0, reference=0.0)
 EVERY_KIND = PromptMix(text=0.5, text_and_visual=0.25, absent=0.0, negative=1.0, reference=0.4)
 TEXT_ALONE = PromptMix(text=1.0, absent=0.0, reference=0.0)
@@ -86,24 +92,24 @@ def scene(*boxes, complete=("square", "disc", "kite", "cube"), names=("square", 
 
 
 NETWORK = tiny_network("nano")  # read only; what trains takes its own
-BOOK = PhraseBook(BytePairTokenizer.nano())
+BOOK = PhraseTokenizer(BytePairTokenizer.nano())
 
 
 def batch_of(*samples, count=3, mix=VISUAL_ALONE, seed=0):
-    return make_batch(samples, NETWORK.config.image, count, mix, np.random.default_rng(seed))
+    return make_training_batch(samples, NETWORK.config.image, count, mix, np.random.default_rng(seed))
 
 
 def padded(batch, count):
     """Let every photo have so many further requests that ask nothing."""
-    empty = Request.of(np.zeros(batch.truth.shape[-2:], dtype=bool))
-    requests = tuple((*photo, *[empty] * count) for photo in batch.requests)
+    empty = PromptedTarget.of(np.zeros(batch.truth.shape[-2:], dtype=bool))
+    requests = tuple((*photo, *[empty] * count) for photo in batch.targets)
     names = ("truth", "positive", "negative", "bounds", "reference")
     maps = {name: torch.nn.functional.pad(getattr(batch, name), (0, 0, 0, 0, 0, count)) for name in names}
-    return replace(batch, requests=requests, **maps)
+    return replace(batch, targets=requests, **maps)
 
 
 def loss_of(network, batch, objective=ONE_ROUND, seed=0):
-    return step_loss(network, batch, BOOK, objective, np.random.default_rng(seed))
+    return full_step_loss(network, batch, BOOK, objective, np.random.default_rng(seed))
 
 
 # ------------------------------------------------------------------------------------------------ learning
@@ -125,7 +131,7 @@ def without_gradient(network):
 def test_gradients_reach_every_parameter():
     network = tiny_network("nano").train()
     batch = batch_of(scene(LEFT, RIGHT, LOW), scene(LOW, LEFT, RIGHT), mix=EVERY_KIND, seed=6)
-    marks = {(bool(r.phrase), bool(r.positive.any()), bool(r.reference.any())) for p in batch.requests for r in p}
+    marks = {(bool(r.phrase), bool(r.positive.any()), bool(r.reference.any())) for p in batch.targets for r in p}
     assert marks >= {(True, False, False), (True, True, False), (False, True, False), (False, False, True)}
     loss_of(network, batch).total.backward()
     # residual blocks start as the identity: nothing but their last scale and shift learns in the first step
@@ -163,7 +169,7 @@ def test_the_loss_falls():
 @pytest.mark.parametrize("objective", [ONE_ROUND, TWO_ROUNDS, replace(ONE_ROUND, rounds=(0.0, 0.0, 1.0))])
 def test_the_total_is_the_sum_of_its_terms(objective):
     loss = loss_of(NETWORK, batch_of(scene(LEFT, RIGHT)), objective)
-    terms = (loss.refined, loss.coarse, loss.quality, loss.names, loss.meaning, loss.objects)
+    terms = (loss.refined, loss.coarse, loss.quality, loss.names, loss.cell_names, loss.objects)
     assert loss.total.item() == pytest.approx(sum(terms), rel=1e-5)
     assert all(term > 0 for term in terms)
     assert 0 <= loss.iou <= 1
@@ -186,34 +192,37 @@ def test_rounds_leave_the_prompts_of_the_batch_as_they_were():
 
 
 def test_an_outline_is_the_mask_so_far_of_its_object_alone():
-    requests = [Request.of(mask(LEFT), positive=mask(LEFT), bounds=mask(LEFT)), Request.of(mask(LOW), bounds=mask(LOW))]
+    requests = [
+        PromptedTarget.of(mask(LEFT), positive=mask(LEFT), bounds=mask(LEFT)),
+        PromptedTarget.of(mask(LOW), bounds=mask(LOW)),
+    ]
     drawn = {name: [getattr(request, name) for request in requests] for name in ("positive", "bounds")}
     batch = batch_of(scene(LEFT, LOW), count=2)
     batch = replace(batch, **{name: torch.from_numpy(np.stack(maps))[None] for name, maps in drawn.items()})
-    so_far = begun(batch)
+    so_far = initial_masks(batch)
     assert so_far.shape == (1, 2, 16, 16)
-    assert torch.equal(so_far[0, 0] > 0, shrink(batch.positive[:, :1], 4)[0, 0] > 0.5)
+    assert torch.equal(so_far[0, 0] > 0, mask_coverage(batch.positive[:, :1], 4)[0, 0] > 0.5)
     assert so_far[0, 0].unique().tolist() == [-3.0, 3.0]
     assert not so_far[0, 1].any()
-    assert begun(replace(batch, positive=torch.zeros_like(batch.positive))) is None
+    assert initial_masks(replace(batch, positive=torch.zeros_like(batch.positive))) is None
 
 
-@pytest.mark.parametrize("loss", [loss_of, spoken_loss])
+@pytest.mark.parametrize("loss", [loss_of, text_prompt_loss])
 def test_a_first_round_begins_with_the_outlines(monkeypatch, loss):
-    handed, true_answer = [], nano_training.answer
+    handed, true_round = [], dense.run_round
 
-    def answer(model, image, prompts, meant, previous, *others):
+    def run_round(model, image, marks, prompts, previous, *others, **options):
         handed.append(previous)
-        return true_answer(model, image, prompts, meant, previous, *others)
+        return true_round(model, image, marks, prompts, previous, *others, **options)
 
-    monkeypatch.setattr(nano_training, "answer", answer)
+    monkeypatch.setattr(dense, "run_round", run_round)
     batch = batch_of(scene(LEFT, LOW), count=2)
     batch = replace(batch, positive=batch.truth, negative=torch.zeros_like(batch.truth), bounds=batch.truth)
     if loss is loss_of:
         loss(NETWORK, batch, TWO_ROUNDS)
     else:
         loss(NETWORK, batch, BOOK, TWO_ROUNDS, np.random.default_rng(0))
-    assert torch.equal(handed[0], begun(batch))
+    assert torch.equal(handed[0], initial_masks(batch))
     assert not any(torch.equal(later, handed[0]) for later in handed[1:])  # from then on its own answers
     assert len(handed) == (2 if loss is loss_of else 1)
 
@@ -224,7 +233,7 @@ def test_requests_that_fill_up_change_nothing(mix, objective):
     sample = scene(LEFT)
     alone = batch_of(sample, count=1, mix=mix)
     filled = padded(alone, 2)
-    assert filled.texts()[0] == (*alone.texts()[0], "", "")
+    assert filled.phrases()[0] == (*alone.phrases()[0], "", "")
     expected, said = loss_of(NETWORK, alone, objective), loss_of(NETWORK, filled, objective)
     assert said.total.item() == pytest.approx(expected.total.item(), rel=1e-4)
     assert said.refined == pytest.approx(expected.refined, rel=1e-4)
@@ -236,50 +245,50 @@ def test_a_batch_that_asks_nothing_costs_only_its_objects_and_places():
     loss = loss_of(network, batch_of(scene(), scene()), TWO_ROUNDS)
     assert (loss.refined, loss.coarse, loss.quality, loss.names, loss.iou) == (0, 0, 0, 0, 0)
     assert loss.objects > 0
-    assert loss.meaning > 0
+    assert loss.cell_names > 0
     loss.total.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
 def test_asked_is_what_is_marked_or_spoken():
-    assert asked_about(batch_of(scene(LEFT), scene())).tolist() == [[True] * 3, [False] * 3]
-    assert asked_about(padded(batch_of(scene(LEFT), count=1), 1)).tolist() == [[True, False]]
-    assert asked_about(batch_of(scene(LEFT, RIGHT), mix=TEXT_ALONE, count=2)).tolist() == [[True, True]]
-    assert asked_about(batch_of(scene(LEFT), mix=ABSENT, count=1)).tolist() == [[True]]
+    assert has_prompt(batch_of(scene(LEFT), scene())).tolist() == [[True] * 3, [False] * 3]
+    assert has_prompt(padded(batch_of(scene(LEFT), count=1), 1)).tolist() == [[True, False]]
+    assert has_prompt(batch_of(scene(LEFT, RIGHT), mix=TEXT_ALONE, count=2)).tolist() == [[True, True]]
+    assert has_prompt(batch_of(scene(LEFT), mix=ABSENT, count=1)).tolist() == [[True]]
 
 
 @pytest.mark.parametrize(("sign", "iou"), [(20.0, 1.0), (-20.0, 0.0)])
 def test_final_masks_are_compared_at_stride_2(sign, iou):
     batch = padded(batch_of(scene(LEFT, RIGHT), count=2), 1)
-    logits = torch.where(shrink(batch.truth, 2) > 0.5, sign, -sign)
+    logits = torch.where(mask_coverage(batch.truth, 2) > 0.5, sign, -sign)
     logits[:, 2] = 7.0  # nobody asked
     sure = torch.full((1, 3), 20.0 if iou == 1.0 else -20.0)
-    loss, said, quality = refined_terms(RefinedMasks(logits, sure), batch)
-    assert said.item() == iou
-    assert quality.item() == pytest.approx(0.0, abs=1e-4)
-    assert (loss.item() < 1e-3) is (iou == 1.0)
-    wrongly_sure = refined_terms(RefinedMasks(logits, -sure), batch)[2]
+    losses = refined_mask_losses(RefinedMasks(logits, sure), batch)
+    assert losses.iou.item() == iou
+    assert losses.quality.item() == pytest.approx(0.0, abs=1e-4)
+    assert (losses.mask.item() < 1e-3) is (iou == 1.0)
+    wrongly_sure = refined_mask_losses(RefinedMasks(logits, -sure), batch).quality
     assert wrongly_sure.item() == pytest.approx(20.0, rel=1e-3)
 
 
 def test_coarse_masks_are_compared_at_stride_4():
     batch = batch_of(scene(LEFT, RIGHT))
-    right = torch.where(shrink(batch.truth, 4) > 0.5, 20.0, -20.0)
-    assert coarse_terms(right, batch) < 1e-3
-    assert coarse_terms(-right, batch) > 10
+    right = torch.where(mask_coverage(batch.truth, 4) > 0.5, 20.0, -20.0)
+    assert coarse_mask_loss(right, batch) < 1e-3
+    assert coarse_mask_loss(-right, batch) > 10
 
 
 def test_of_something_absent_no_mask_is_asked_but_that_it_is_no_good():
     batch = batch_of(scene(LEFT), mix=ABSENT, count=1)
     sure = torch.full((1, 1), 20.0)
     for answer in (torch.full((1, 1, 32, 32), -20.0), torch.full((1, 1, 32, 32), 20.0)):
-        mask, iou, quality = refined_terms(RefinedMasks(answer, sure), batch)
-        assert (mask.item(), iou.item()) == (0.0, 0.0)
-        assert quality.item() == pytest.approx(20.0, rel=1e-3)
-        assert refined_terms(RefinedMasks(answer, -sure), batch)[2].item() == pytest.approx(0.0, abs=1e-4)
+        losses = refined_mask_losses(RefinedMasks(answer, sure), batch)
+        assert (losses.mask.item(), losses.iou.item()) == (0.0, 0.0)
+        assert losses.quality.item() == pytest.approx(20.0, rel=1e-3)
+        assert refined_mask_losses(RefinedMasks(answer, -sure), batch).quality.item() == pytest.approx(0.0, abs=1e-4)
     half = batch_of(scene(LEFT), mix=VISUAL_ALONE, count=2)
-    perfect = torch.where(shrink(half.truth, 2) > 0.5, 20.0, -20.0)
-    assert refined_terms(RefinedMasks(perfect, torch.zeros(1, 2)), half)[1].item() == 1.0
+    perfect = torch.where(mask_coverage(half.truth, 2) > 0.5, 20.0, -20.0)
+    assert refined_mask_losses(RefinedMasks(perfect, torch.zeros(1, 2)), half).iou.item() == 1.0
 
 
 # ------------------------------------------------------------------------------------------------ names
@@ -288,30 +297,30 @@ def test_of_something_absent_no_mask_is_asked_but_that_it_is_no_good():
 def test_names_are_those_present_some_that_are_not_and_the_background_last():
     batch = batch_of(scene(LEFT, RIGHT), scene(LOW), mix=TEXT_ALONE)
     objective = replace(ONE_ROUND, num_negatives=1)
-    encoded, texts = encode_texts(NETWORK, batch, BOOK, objective, np.random.default_rng(0))
-    assert texts.names[:2] == ("disc", "square")
-    assert texts.names[2] in {"kite", "cube"}
-    assert texts.names[3:] == (BACKGROUND,)
-    assert set(texts.rows) == set(texts.names)
-    assert [texts.rows[name] for name in texts.names] == [0, 1, 2, 3]
-    assert encoded.phrases.shape == (4, 16)
+    texts = encode_texts(NETWORK, batch, BOOK, objective, np.random.default_rng(0))
+    names = tuple(texts.names.index)
+    assert names[:2] == ("disc", "square")
+    assert names[2] in {"kite", "cube"}
+    assert names[3:] == (BACKGROUND,)
+    assert texts.rows == texts.names.index == {name: row for row, name in enumerate(names)}
+    assert texts.features.phrases.shape == texts.names.vectors.shape == (4, 16)
 
 
 def test_phrases_are_encoded_once_after_the_names():
     sample = replace(scene(LEFT), phrases=(("the bright one",),))
     for seed in range(20):
         batch = batch_of(sample, sample, mix=TEXT_ALONE, count=1, seed=seed)
-        if batch.texts() == (("the bright one",), ("the bright one",)):
+        if batch.phrases() == (("the bright one",), ("the bright one",)):
             break
-    _, texts = encode_texts(NETWORK, batch, BOOK, ONE_ROUND, np.random.default_rng(0))
+    texts = encode_texts(NETWORK, batch, BOOK, ONE_ROUND, np.random.default_rng(0))
     assert list(texts.rows)[-2:] == [BACKGROUND, "the bright one"]
-    assert "the bright one" not in texts.names
+    assert "the bright one" not in texts.names.index
 
 
 def test_only_names_that_a_photo_is_annotated_for_may_be_said_of_it():
-    names = Names({"disc": 0, "kite": 1, BACKGROUND: 2}, torch.eye(3))
-    assert known_names({"kite", "cube"}, names).tolist() == [False, True, True]
-    assert known_names(frozenset(), names).tolist() == [False, False, True]
+    names = ClassNames({"disc": 0, "kite": 1, BACKGROUND: 2}, torch.eye(3))
+    assert names.allowed({"kite", "cube"}).tolist() == [False, True, True]
+    assert names.allowed(frozenset()).tolist() == [False, False, True]
 
 
 class Literal(Segmenter):
@@ -328,31 +337,30 @@ LITERAL = Literal()
 
 
 def answers_of(rows):
-    vectors = torch.tensor([rows], dtype=torch.float32)
-    return QueryOutputs(vectors, torch.zeros(1, len(rows), 1))
+    return torch.tensor([rows], dtype=torch.float32)
 
 
-NAMES = Names({"disc": 0, "kite": 1, "square": 2, BACKGROUND: 3}, torch.eye(4))
+NAMES = ClassNames({"disc": 0, "kite": 1, "square": 2, BACKGROUND: 3}, torch.eye(4))
 
 
 def test_a_visual_prompt_is_asked_for_its_objects_name():
     batch = padded(batch_of(scene(LEFT), count=1), 1)  # a square, and a request that asks nothing
     right = answers_of([[0, 0, 20, 0], [20, 0, 0, 0]])
     wrong = answers_of([[20, 0, 0, 0], [0, 0, 0, 0]])
-    assert name_terms(LITERAL, right, batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
-    assert name_terms(LITERAL, wrong, batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
+    assert prompt_name_loss(LITERAL, right, batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
+    assert prompt_name_loss(LITERAL, wrong, batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
 
 
 def test_names_that_the_photo_is_not_annotated_for_are_no_mistakes():
     batch = batch_of(scene(LEFT, complete=("square", "kite")), count=1)
-    assert name_terms(LITERAL, answers_of([[20, 0, 20, 0]]), batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
-    assert name_terms(LITERAL, answers_of([[0, 20, 0, 0]]), batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
+    assert prompt_name_loss(LITERAL, answers_of([[20, 0, 20, 0]]), batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
+    assert prompt_name_loss(LITERAL, answers_of([[0, 20, 0, 0]]), batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
 
 
 def test_who_was_told_the_name_is_not_asked_for_it():
     for mix in (TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0)):
         batch = batch_of(scene(LEFT), count=1, mix=mix)
-        assert name_terms(LITERAL, answers_of([[20, 0, 0, 0]]), batch, NAMES).item() == 0.0
+        assert prompt_name_loss(LITERAL, answers_of([[20, 0, 0, 0]]), batch, NAMES).item() == 0.0
 
 
 # ------------------------------------------------------------------------------------------------ places
@@ -360,12 +368,12 @@ def test_who_was_told_the_name_is_not_asked_for_it():
 
 def place_loss(vectors, sample):
     """Charge a photo whose cells (of 8 pixels) say given class logits, one column each."""
-    return meaning_terms(LITERAL, vectors[None], [sample], NAMES).item()
+    return cell_name_loss(LITERAL, vectors[None], [sample], NAMES).item()
 
 
 def said_at(sample):
     """Say the right name everywhere."""
-    labels, _ = place_names(sample, NAMES, 8)
+    labels, _ = cell_labels(sample, NAMES, 8)
     return 20.0 * torch.eye(4)[labels.clamp(min=0)].permute(2, 0, 1)
 
 
@@ -380,7 +388,7 @@ def test_places_know_the_smallest_object_on_top_and_not_what_is_ignored():
     large, small = (0, 0, 64, 48), (24, 16, 40, 32)
     ignore = mask((48, 0, 64, 48))
     sample = replace(scene(large, small, names=("disc", "square")), ignore=ignore)
-    labels, weights = place_names(sample, NAMES, 8)
+    labels, weights = cell_labels(sample, NAMES, 8)
     assert labels[3, 4] == NAMES.index["square"]
     assert labels[0, 0] == NAMES.index["disc"]
     assert (labels[6:] == -1).all()  # padding
@@ -401,7 +409,7 @@ def test_background_is_no_answer_where_everything_has_a_name():
 
 def thing_loss(vectors, sample):
     """Charge objects for the mean of what their cells say."""
-    return thing_terms(Louder(), vectors[None], [sample], NAMES).item()
+    return object_name_loss(Louder(), vectors[None], [sample], NAMES).item()
 
 
 class Louder(Literal):
@@ -439,8 +447,8 @@ def test_photos_may_be_asked_by_words_alone():
     network = tiny_network("nano").train()
     batch = batch_of(scene(LEFT, RIGHT), scene(LOW), scene(complete=()), mix=TEXT_ALONE, count=1)
     names, both = (
-        spoken_loss(network, batch, BOOK, replace(ONE_ROUND, spoken=spoken), np.random.default_rng(0))
-        for spoken in (0.0, 0.5)
+        text_prompt_loss(network, batch, BOOK, replace(ONE_ROUND, text_prompts=weight), np.random.default_rng(0))
+        for weight in (0.0, 0.5)
     )
     assert names.item() == pytest.approx(
         naming_loss(network, batch.samples, BOOK, ONE_ROUND, np.random.default_rng(0)).item(), rel=0.05
@@ -470,8 +478,8 @@ def test_a_reference_is_read_in_the_partner_photo():
     assert batch.reference[0, 0].numpy().tolist() == mask(LOW).tolist()
     with torch.no_grad():
         image = NETWORK.encode_image(batch.images)
-        text, rows = encode_texts(NETWORK, batch, BOOK, ONE_ROUND, np.random.default_rng(0))
-        meant = gather_meant(NETWORK, image, batch, text, rows)
+        texts = encode_texts(NETWORK, batch, BOOK, ONE_ROUND, np.random.default_rng(0))
+        meant = encode_semantic_prompts(NETWORK, image, batch, texts)
         alone = NETWORK.encode_image(ImageBatch(batch.images.pixels[1:], batch.images.input_hw[1:]))
         regions = VisualPrompts(batch.reference[:1], torch.zeros_like(batch.reference[:1]))
         expected = NETWORK.encode_prompts(regions, alone)
@@ -479,15 +487,15 @@ def test_a_reference_is_read_in_the_partner_photo():
     assert torch.allclose(
         meant.vectors[0], pooled_text_vectors(alone.text_map, batch.reference[:1].float())[0], atol=1e-4
     )
-    assert asked_about(batch).all()
+    assert has_prompt(batch).all()
 
 
 def test_pixels_to_ignore_are_not_judged_but_objects_on_them_are():
     crowd = mask((32, 0, 64, 48))
     batch = batch_of(replace(scene(LEFT), ignore=crowd | mask(LEFT)), count=1)
-    wanted = torch.where(shrink(batch.truth | batch.ignore[:, None], 4) > 0.5, 20.0, -20.0)
-    assert coarse_terms(wanted, batch) < 1e-3
-    assert coarse_terms(torch.full_like(wanted, -20.0), batch) > 1
+    wanted = torch.where(mask_coverage(batch.truth | batch.ignore[:, None], 4) > 0.5, 20.0, -20.0)
+    assert coarse_mask_loss(wanted, batch) < 1e-3
+    assert coarse_mask_loss(torch.full_like(wanted, -20.0), batch) > 1
 
 
 # ------------------------------------------------------------------------------------------------ objects
@@ -501,15 +509,15 @@ def test_photos_without_complete_names_say_nothing_about_all_objects():
 
 def object_loss(vectors, masks, sample):
     """Charge object queries with given class logits and mask logits (at stride 4)."""
-    output = DecoderOutput(object=QueryOutputs(vectors[None], torch.eye(len(masks))[None]))
+    answers = QueryOutputs(vectors[None], torch.eye(len(masks))[None])
     image = ImageEncoding(PixelFeatures(masks[None], ()), (), ())
     batch = batch_of(sample, count=1)
-    return object_terms(LITERAL, image, output, batch, NAMES, ONE_ROUND, np.random.default_rng(0)).item()
+    return object_query_loss(LITERAL, image, answers, batch, NAMES, ONE_ROUND, np.random.default_rng(0)).item()
 
 
 def test_objects_are_matched_whatever_their_order():
     sample = scene(LEFT, RIGHT)  # a square and a disc
-    truth = torch.where(shrink(torch.from_numpy(sample.masks)[None], 4)[0] > 0.5, 20.0, -20.0)
+    truth = torch.where(mask_coverage(torch.from_numpy(sample.masks)[None], 4)[0] > 0.5, 20.0, -20.0)
     nowhere = torch.full((1, 16, 16), -20.0)
     masks = torch.cat((truth[1:], nowhere, truth[:1]))
     names = 20.0 * torch.eye(4)[[0, 3, 2]]  # disc, background, square
@@ -532,7 +540,7 @@ def clicks_after(said, sample, mix=VISUAL_ALONE):
     """Answer which pixels of a canvas of 64 x 64 are clicked when `said` (at stride 2) is the mask so far."""
     batch = batch_of(sample, count=1, mix=mix)
     positive, negative = torch.zeros_like(batch.positive), torch.zeros_like(batch.negative)
-    add_clicks(torch.where(said, 5.0, -5.0)[None, None], batch, positive, negative)
+    add_correction_clicks(torch.where(said, 5.0, -5.0)[None, None], batch, positive, negative)
     return positive[0, 0].nonzero().tolist(), negative[0, 0].nonzero().tolist()
 
 

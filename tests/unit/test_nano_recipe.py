@@ -13,16 +13,19 @@ from safetensors import safe_open
 
 from seem.checkpoints.safe import sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import BankedImage, BankedObject, CategoryRecord, ImageBank, ImageRecord, ObjectRecord
-from seem.data.transforms import TrainingSampler
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.image_bank import ImageBank
+from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.build import build
 from seem.recipes import nano as recipe
-from seem.training.course import draw_pairs, with_objects
-from seem.training.curves import read_results
-from seem.training.engine import DivergedError, TrainConfig
-from seem.training.validation import Scores
+from seem.training.batch_sampler import draw_nonempty_sample, draw_sample_pairs
+from seem.training.config import TrainConfig
+from seem.training.engine import DivergedError
+from seem.training.run_log import read_results
+from seem.training.validation import ValidationScores
 from tiny import tiny_nano
 
 
@@ -48,7 +51,7 @@ EMPTY = banked_photo(1, ())
 TWO = banked_photo(2, ((6, 8, 26, 28), (36, 12, 60, 36)))
 
 
-STAGES = (*recipe.FROM_NOTHING, *recipe.FROM_WEIGHTS)
+STAGES = (*recipe.STAGES_FROM_RANDOM, *recipe.STAGES_FROM_WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -56,42 +59,42 @@ STAGES = (*recipe.FROM_NOTHING, *recipe.FROM_WEIGHTS)
     [(0.0, 160), (0.3999, 160), (0.4, 192), (0.6999, 192), (0.7, 224), (0.8799, 224), (0.88, 256), (1.0, 256)],
 )
 def test_small_pictures_come_first(share, size):
-    assert recipe.stage_at(share, recipe.FROM_NOTHING).size == size
+    assert recipe.stage_at(share, recipe.STAGES_FROM_RANDOM).size == size
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.0, 224), (0.5, 224), (1.0, 224)])
 def test_given_weights_see_large_pictures_at_once(share, size):
-    assert recipe.stage_at(share, recipe.FROM_WEIGHTS).size == size
+    assert recipe.stage_at(share, recipe.STAGES_FROM_WEIGHTS).size == size
 
 
 def test_sizes_are_canvases_that_the_network_takes():
-    sizes = {size for stage in STAGES for size in (stage.size, stage.named_size)}
+    sizes = {size for stage in STAGES for size in (stage.size, stage.text_size)}
     assert all(size % nano().image.divisor == 0 for size in sizes)
 
 
 def test_no_two_steps_show_the_same_named_photo():
-    assert all(stage.named <= recipe.MOST_NAMED // 2 for stage in STAGES)  # the other half are donors
+    assert all(stage.text_images <= recipe.STEP_SAMPLES // 2 for stage in STAGES)  # the other half are donors
 
 
 def test_a_photo_without_objects_is_passed_over():
     sampler = TrainingSampler(ImageBank([EMPTY, TWO]), size=32)
     empty = next(i for i in range(50) if not len(sampler[i].masks))
     full = next(i for i in range(50) if len(sampler[i].masks))
-    assert len(with_objects(sampler, empty).masks)
-    assert np.array_equal(with_objects(sampler, full).image, sampler[full].image)
-    first, again = (with_objects(sampler, empty).image for _ in range(2))
+    assert len(draw_nonempty_sample(sampler, empty).masks)
+    assert np.array_equal(draw_nonempty_sample(sampler, full).image, sampler[full].image)
+    first, again = (draw_nonempty_sample(sampler, empty).image for _ in range(2))
     assert np.array_equal(first, again)
 
 
 def test_a_bank_without_objects_is_reported():
     with pytest.raises(SeemError, match="20 photos in a row showed no object at 32 x 32 pixels"):
-        with_objects(TrainingSampler(ImageBank([EMPTY]), size=32), 7)
+        draw_nonempty_sample(TrainingSampler(ImageBank([EMPTY]), size=32), 7)
 
 
 def test_the_shipped_file_is_half_precision_and_loads_as_nano(tmp_path):
     network = build(nano())
     notes = {"recipe": TrainConfig().to_json(), "photos": {"coco_full": 2}}
-    recipe.export(network, tmp_path / "nano.safetensors", notes)
+    recipe.write_nano_weights(network, tmp_path / "nano.safetensors", notes)
     with safe_open(tmp_path / "nano.safetensors", framework="pt") as file:
         kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         assert kinds == {"F16", "I64"}  # the counts of batch normalisation stay whole numbers
@@ -114,14 +117,14 @@ def tiny_run(monkeypatch):
     """Train a tiny network on two photos on canvases of 32, then 64 pixels; return how to."""
     bank = ImageBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano", tiny_nano)
-    for stages in ("FROM_NOTHING", "FROM_WEIGHTS"):
+    for stages in ("STAGES_FROM_RANDOM", "STAGES_FROM_WEIGHTS"):
         monkeypatch.setattr(recipe, stages, (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32)))
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
     monkeypatch.setattr(ImageBank, "load", lambda root, *, cache: bank)
 
     def start(out, weights=None, data=Path("nowhere"), **changes):
         with torch.random.fork_rng():
-            return recipe.run(data, out, replace(CONFIG, **changes), weights)
+            return recipe.train_nano(data, out, replace(CONFIG, **changes), weights)
 
     return start
 
@@ -194,7 +197,7 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
 
     def score(model, held, most):
         asked.append(([pack.images for pack in held], most, model.network.training))
-        return Scores(4, click=10.0 * len(asked), names=None)
+        return ValidationScores(4, click=10.0 * len(asked), names=None)
 
     for name in ("coco_full", "duts"):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -202,14 +205,14 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
     monkeypatch.setattr(recipe.Pack, "open", lambda path, part: Packs(path) if part == "val" else None)
     monkeypatch.setattr(recipe, "score", score)
     tiny_run(tmp_path / "run", data=tmp_path / "data")
-    assert asked == [([["coco_full"]], recipe.VALIDATION_PHOTOS, False)] * 2
+    assert asked == [([["coco_full"]], recipe.VALIDATION_IMAGES, False)] * 2
     assert [(row["step"], row["click_iou"]) for row in read_results(tmp_path / "run")] == [(1, 10.0), (2, 20.0)]
     assert (tmp_path / "run" / "curves.png").stat().st_size
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
 def test_a_loss_that_is_not_finite_names_its_photos(tmp_path, tiny_run, monkeypatch):
-    monkeypatch.setattr(recipe, "spoken_loss", lambda network, *rest: torch.tensor(float("nan")))
+    monkeypatch.setattr(recipe, "text_prompt_loss", lambda network, *rest: torch.tensor(float("nan")))
     with pytest.raises(DivergedError, match=r"loss of step 0 is nan; .*photos .*coco_full 2"):
         tiny_run(tmp_path)
 
@@ -271,21 +274,21 @@ def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
 def test_every_second_photo_shows_something_of_the_one_before():
     kites = banked_photo(4, ((8, 8, 30, 30),))
     sampler = TrainingSampler(ImageBank([TWO, kites, EMPTY]), size=32)
-    first, partner, third, _ = draw_pairs(sampler, 10, 4)
+    first, partner, third, _ = draw_sample_pairs(sampler, 10, 4)
     assert set(first.names) & set(partner.names)
-    assert np.array_equal(draw_pairs(sampler, 10, 4)[2].image, third.image)
+    assert np.array_equal(draw_sample_pairs(sampler, 10, 4)[2].image, third.image)
 
 
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 1.0)
     sampler = TrainingSampler(ImageBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
-    plain, joined = draw_pairs(sampler, 10, 9), recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    plain, joined = draw_sample_pairs(sampler, 10, 9), recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
     grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
     assert sum(grown) >= 4
     assert not grown[-1]  # has no partner
     assert all(set(sample.names) == {"square"} for sample in joined)
-    again = recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    again = recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(joined, again, strict=True))
     monkeypatch.setattr(recipe, "P_PASTE", 0.0)
-    untouched = recipe.draw_named(sampler, 10, 9, np.random.default_rng(0))
+    untouched = recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(plain, untouched, strict=True))

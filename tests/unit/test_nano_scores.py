@@ -30,12 +30,12 @@ def place(tmp_path, command, monkeypatch):
     """A pack, a folder for reports, and a model that sees colours."""
     make_pack(tmp_path / "data", photos=4)
     (tmp_path / "out" / "subsets").mkdir(parents=True)
-    monkeypatch.setattr(command, "opened", lambda name: ColourModel())
+    monkeypatch.setattr(command, "load_model", lambda name: ColourModel())
     return tmp_path
 
 
 def played(command, run, place):
-    return command.play_one(run, "colours", place / "data", place / "out")
+    return command.make_report(run, "colours", place / "data", place / "out")
 
 
 def test_what_is_there_stays_until_something_changes(command, place):
@@ -57,7 +57,7 @@ def test_other_data_and_other_weights_are_scored_anew(command, place, monkeypatc
     class Other(ColourModel):
         pass
 
-    monkeypatch.setattr(command, "opened", lambda name: Other())
+    monkeypatch.setattr(command, "load_model", lambda name: Other())
     assert "processor time" in played(command, run, place)
     annotations = place / "data" / "coco_full" / "annotations.json"
     annotations.write_text(annotations.read_text() + " ")
@@ -71,7 +71,7 @@ def test_all_reports_end_in_one_page(command, place, monkeypatch, capsys):
     )
     monkeypatch.setattr(command, "RUNS", runs)
     monkeypatch.setattr(command, "EVERY_SET", ())
-    monkeypatch.setattr(command, "play", lambda chosen, *_: [played(command, run, place) for run in chosen])
+    monkeypatch.setattr(command, "make_reports", lambda chosen, *_: [played(command, run, place) for run in chosen])
     (place / "out" / "baselines-of-an-older-command.json").write_text("{}")
     command.main(["--data", str(place / "data"), "--out", str(place / "out")])
     page = (place / "out" / "SCORES.md").read_text()
@@ -104,6 +104,6 @@ def test_a_table_is_of_these_weights_alone(command, place, monkeypatch):
         pass
 
     played(command, runs[0], place)
-    monkeypatch.setattr(command, "opened", lambda name: Other())
+    monkeypatch.setattr(command, "load_model", lambda name: Other())
     played(command, runs[1], place)
     assert [file.stem for file in command.up_to_date("any", place / "data", place / "out")] == ["new"]

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from seem.models.precision import TOLERANCE, WORTHWHILE, arithmetic, measured_choice
+from seem.models.precision import MAX_RELATIVE_ERROR, MIN_SPEEDUP, arithmetic, choose_precision
 from seem.models.segmenter import Segmenter
 from seem.models.structures import PixelFeatures
 from tiny import CONFIGS, tiny_network
@@ -25,10 +25,10 @@ def test_a_block_runs_in_its_precision_without_gradients(precision, dtype):
     ("speed_up", "error", "chosen"),
     [
         (2.0, 0.0, "bfloat16"),
-        (WORTHWHILE * 1.01, TOLERANCE * 0.99, "bfloat16"),
-        (WORTHWHILE * 0.99, 0.0, "float32"),
+        (MIN_SPEEDUP * 1.01, MAX_RELATIVE_ERROR * 0.99, "bfloat16"),
+        (MIN_SPEEDUP * 0.99, 0.0, "float32"),
         (0.1, 0.0, "float32"),
-        (2.0, TOLERANCE * 1.01, "float32"),
+        (2.0, MAX_RELATIVE_ERROR * 1.01, "float32"),
         (2.0, float("nan"), "float32"),
     ],
 )
@@ -43,19 +43,19 @@ def test_the_lower_precision_must_be_faster_and_see_the_same(monkeypatch, speed_
 
     monkeypatch.setattr(Segmenter, "encode_pixels", encode)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr("seem.models.precision.SMALL", 0)
-    assert measured_choice(tiny_network("nano"), CPU) == chosen
+    monkeypatch.setattr("seem.models.precision.SMALL_NETWORK_PARAMETERS", 0)
+    assert choose_precision(tiny_network("nano"), CPU) == chosen
 
 
 def test_a_small_network_on_a_cpu_is_not_measured(monkeypatch):
     monkeypatch.setattr(Segmenter, "encode_pixels", lambda *_: pytest.fail("measured"))
-    assert measured_choice(tiny_network("nano"), CPU) == "float32"
+    assert choose_precision(tiny_network("nano"), CPU) == "float32"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_measuring_leaves_network_and_random_numbers_alone(name):
     network, state = tiny_network(name), torch.get_rng_state()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert measured_choice(network, CPU) in ("float32", "bfloat16")
+    assert choose_precision(network, CPU) in ("float32", "bfloat16")
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seem.tasks.presence import presence, presence_within
+from seem.inference.presence import presence_scores, region_presence_scores
 
 DOG, CAT, CAR, SKY = torch.eye(4)
 NAMES = torch.stack([DOG, CAT, CAR, SKY])
@@ -17,7 +17,7 @@ def photo(*places):
 
 
 def test_what_places_show_is_there_and_nothing_else_is():
-    said = presence(photo(DOG, DOG), torch.stack([DOG, CAT, SKY]), NAMES, 20.0, EVEN)
+    said = presence_scores(photo(DOG, DOG), torch.stack([DOG, CAT, SKY]), NAMES, 20.0, EVEN)
     assert said[0] > 0.99
     assert said[1] < 0.01
     assert said[2] > 0.99
@@ -25,38 +25,38 @@ def test_what_places_show_is_there_and_nothing_else_is():
 
 def test_what_is_as_likely_as_not_counts_as_a_half():
     between = (DOG + CAT) / 2**0.5
-    assert presence(photo(between), DOG[None], NAMES, 20.0, 0.5)[0] == pytest.approx(0.5, abs=0.01)
-    assert presence(photo(between), DOG[None], NAMES, 20.0, 0.1)[0] == pytest.approx(0.5 / 0.6, abs=0.01)
+    assert presence_scores(photo(between), DOG[None], NAMES, 20.0, 0.5)[0] == pytest.approx(0.5, abs=0.01)
+    assert presence_scores(photo(between), DOG[None], NAMES, 20.0, 0.1)[0] == pytest.approx(0.5 / 0.6, abs=0.01)
 
 
 def test_a_doubtful_place_is_shared_between_rivals():
     between = (DOG + CAT) / 2**0.5
-    said = presence(photo(between), torch.stack([DOG, CAT]), NAMES, 20.0, 1.0)
+    said = presence_scores(photo(between), torch.stack([DOG, CAT]), NAMES, 20.0, 1.0)
     assert torch.allclose(said, torch.tensor([1 / 3, 1 / 3]), atol=0.01)
 
 
 def test_another_word_for_a_name_does_not_compete_with_it():
     animal = (DOG + CAT) / 2**0.5  # as near to both, and to nothing else
-    said = presence(photo(DOG, DOG), animal[None], NAMES, 20.0, EVEN)
+    said = presence_scores(photo(DOG, DOG), animal[None], NAMES, 20.0, EVEN)
     assert said[0] > 0.99
 
 
 def test_nothing_said_is_nowhere():
-    assert presence(photo(DOG), torch.zeros(1, 4), NAMES, 20.0, EVEN).tolist() == [0.0]
-    assert presence(photo(DOG), torch.zeros(0, 4), NAMES, 20.0, EVEN).tolist() == []
+    assert presence_scores(photo(DOG), torch.zeros(1, 4), NAMES, 20.0, EVEN).tolist() == [0.0]
+    assert presence_scores(photo(DOG), torch.zeros(0, 4), NAMES, 20.0, EVEN).tolist() == []
 
 
 def test_one_place_of_a_tiny_photo_is_enough():
-    assert presence(DOG.reshape(4, 1, 1), DOG[None], NAMES, 20.0, EVEN)[0] > 0.99
+    assert presence_scores(DOG.reshape(4, 1, 1), DOG[None], NAMES, 20.0, EVEN)[0] > 0.99
 
 
 def test_a_region_is_judged_by_its_own_places():
     photo = torch.stack([DOG, DOG, SKY, CAT], dim=1)[:, None]  # 1 x 4 places
     shares = [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.2, 0.1, 0.0], [1.0, 0.0, 0.0, 0.0]]
     regions = torch.tensor(shares)[:, None]
-    said = presence_within(photo, torch.stack([DOG, DOG, DOG, CAT]), NAMES, 20.0, EVEN, regions)
+    said = region_presence_scores(photo, torch.stack([DOG, DOG, DOG, CAT]), NAMES, 20.0, EVEN, regions)
     assert said[0] > 0.9
     assert said[1] < 0.1
     assert said[2] > 0.9  # smaller than a place: that which holds most of it is asked
     assert said[3] < 0.1
-    assert presence_within(photo, torch.zeros(0, 4), NAMES, 20.0, EVEN, regions[:0]).tolist() == []
+    assert region_presence_scores(photo, torch.zeros(0, 4), NAMES, 20.0, EVEN, regions[:0]).tolist() == []

@@ -7,7 +7,7 @@ import torch
 
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import SEEM_V0, SEEM_V1
-from seem.models.prompt_encoder import Marks, PromptEncoder, features_at, mean_by_owner
+from seem.models.prompt_encoder import PromptEncoder, SampledPixels, features_at, mean_by_owner
 from seem.models.structures import PixelFeatures, VisualPrompts
 
 SIZE = 16  # network pixels; masks are a quarter of it
@@ -120,5 +120,5 @@ def test_the_shorter_photo_of_a_batch_is_padded():
 
 
 def test_padding_belongs_to_nobody():
-    marks = Marks(torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[0, -1]]))
-    assert mean_by_owner(ramps(4, 4), marks, 2, without=-1.0)[0].tolist() == [[0, 0], [-1, -1]]
+    marks = SampledPixels(torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[0, -1]]))
+    assert mean_by_owner(ramps(4, 4), marks, 2, default=-1.0)[0].tolist() == [[0, 0], [-1, -1]]

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from seem.inference import region_proposals
+from seem.inference.region_proposals import grid_clicks, masked_text_vectors, propose_regions
 from seem.models.decoder.draws import FairDraws
 from seem.models.segmenter import unit_vectors
 from seem.models.structures import ImageBatch
-from seem.tasks import proposals
-from seem.tasks.proposals import grid_clicks, meant, propose
 from tiny import tiny_network
 
 NETWORK = tiny_network("nano")
@@ -37,9 +37,9 @@ def test_clicks_of_a_tiny_photo_stay_on_it(input_hw):
 
 
 def test_proposals_differ_and_come_best_first(monkeypatch):
-    monkeypatch.setattr(proposals, "LEAST_QUALITY", 0.0)
+    monkeypatch.setattr(region_proposals, "MIN_QUALITY", 0.0)
     with torch.no_grad():
-        found = propose(NETWORK, seen(), (60, 90), FairDraws())
+        found = propose_regions(NETWORK, seen(), (60, 90), FairDraws())
     assert 1 <= len(found.quality) <= 49
     assert found.mask_logits.shape[1:] == (16, 24)
     assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
@@ -47,13 +47,13 @@ def test_proposals_differ_and_come_best_first(monkeypatch):
     shared = masks @ masks.T
     areas = masks.sum(dim=1)
     iou = shared / (areas[:, None] + areas[None] - shared)
-    assert (iou - torch.eye(len(iou)) <= proposals.SAME_REGION + 1e-6).all()
+    assert (iou - torch.eye(len(iou)) <= region_proposals.SAME_REGION_IOU + 1e-6).all()
 
 
 def test_nothing_good_enough_is_nothing(monkeypatch):
-    monkeypatch.setattr(proposals, "LEAST_QUALITY", 1.1)
+    monkeypatch.setattr(region_proposals, "MIN_QUALITY", 1.1)
     with torch.no_grad():
-        found = propose(NETWORK, seen(), (60, 90), FairDraws())
+        found = propose_regions(NETWORK, seen(), (60, 90), FairDraws())
     assert (len(found.quality), len(found.mask_logits), len(found.class_vectors)) == (0, 0, 0)
 
 
@@ -61,4 +61,4 @@ def test_a_mask_means_what_its_places_mean():
     image = seen()
     everywhere = torch.ones(1, 16, 24)
     wanted = image.text_map[0].flatten(1).mean(dim=1)
-    assert torch.allclose(unit_vectors(meant(image, everywhere))[0], unit_vectors(wanted), atol=1e-4)
+    assert torch.allclose(unit_vectors(masked_text_vectors(image, everywhere))[0], unit_vectors(wanted), atol=1e-4)

@@ -22,21 +22,34 @@ from colours import (
     make_video,
     painted,
 )
-from seem.data.dataset import validation_objects
+from evaluated import run_benchmark
+from seem.data.object_selection import validation_objects
 from seem.data.opening import open_dataset
 from seem.data.pack import Pack
-from seem.evaluation.benchmark import Look, play_all
-from seem.evaluation.click_methods import CONTESTANTS, Contestant, Shown, disc, grabcut, random_walk
-from seem.evaluation.label_space import Names
+from seem.evaluation.benchmark import EvaluationContext
+from seem.evaluation.click_methods import (
+    BASELINES,
+    MODEL_IN_SESSION,
+    MODEL_WITHOUT_MEMORY,
+    ClickInput,
+    ClickMethod,
+    disc,
+    grabcut,
+    random_walk,
+)
+from seem.evaluation.label_space import LabelSpace
 from seem.evaluation.metrics.open_vocabulary import LabelMode
 from seem.evaluation.protocols import composition, full_image, language, phrases, references, videos
-from seem.evaluation.protocols.clicks import Game, clicks
-from seem.evaluation.protocols.prompt_kinds import prompt_drawers, prompt_kinds, runs_inside
-from seem.evaluation.selection import drawn_places
+from seem.evaluation.protocols.clicks import SimulatedSession, click_benchmark
+from seem.evaluation.protocols.prompt_kinds import clip_path, prompt_drawers, prompt_kind_benchmark
+from seem.evaluation.selection import sample_indices
 from seem.prompts import Box, Mask, Point, Polygon, Scribble
 from seem.simulation.next_click import Click
 from seem.simulation.strokes import PromptKind
 from seem.vocabulary import Vocabulary
+
+MODELS = (MODEL_IN_SESSION, MODEL_WITHOUT_MEMORY)
+METHODS = (*MODELS, *BASELINES.values())
 
 BOTH_CATS = 100 * (225 / 555 + 330 / 555 + 1) / 3
 """Mean IoU of the objects of a photo: both red squares are always found together, 225 and 330 of 555 pixels."""
@@ -48,7 +61,7 @@ def pack(tmp_path):
 
 
 def scores_of(measure, pack, model=None):
-    return play_all(model or ColourModel(), pack, measure)
+    return run_benchmark(model or ColourModel(), pack, measure)
 
 
 # --- Clicks -----------------------------------------------------------------------------------------------------------
@@ -61,7 +74,7 @@ def test_the_user_clicks_where_this_answer_is_wrong():
         said[:] = clicks
         return LEFT | SMALL if len(clicks) == 1 else LEFT
 
-    ious = Game(LEFT, answer).play(4)
+    ious = SimulatedSession(LEFT, answer).run(4)
     assert said == [Click(12, 12, True), Click(52, 34, False)]  # then nothing is left to click on, and nobody asks
     assert ious == [pytest.approx(225 / 273), 1.0, 1.0, 1.0]
 
@@ -73,21 +86,23 @@ def test_no_pixel_is_clicked_twice():
         places[:] = [(click.x, click.y) for click in clicks]
         return np.zeros(HW, bool)
 
-    assert Game(SMALL, deaf).play(10) == [0.0] * 10
+    assert SimulatedSession(SMALL, deaf).run(10) == [0.0] * 10
     assert len(set(places)) == 10
 
 
 def test_pixels_that_do_not_count_are_neither_scored_nor_clicked():
     truth = np.where(LEFT, 1, np.where(RIGHT, -1, 0)).astype(np.int8)
-    assert Game(truth, lambda clicks: LEFT | RIGHT).play(2) == [1.0, 1.0]
-    game = Game(truth, lambda clicks: LEFT | RIGHT | SMALL)
-    game.play(2)
-    assert game.said[1] == Click(52, 34, False)
+    assert SimulatedSession(truth, lambda clicks: LEFT | RIGHT).run(2) == [1.0, 1.0]
+    session = SimulatedSession(truth, lambda clicks: LEFT | RIGHT | SMALL)
+    session.run(2)
+    assert session.clicks[1] == Click(52, 34, False)
 
 
 def test_clicks_of_a_model_that_sees_colours(pack):
     model, steps = ColourModel(), []
-    entries = play_all(model, pack, clicks(pack, CONTESTANTS[:3], 3), lambda: steps.append(1))
+    entries = run_benchmark(
+        model, pack, click_benchmark(pack, (*MODELS, BASELINES["disc"]), 3), lambda: steps.append(1)
+    )
     assert model.encoded == 2  # once a photo, for all its objects and everyone who is asked
     assert len(steps) == len(validation_objects(pack)) == 6
     with_memory, without, first_disc = entries
@@ -106,18 +121,18 @@ def test_clicks_of_a_model_that_sees_colours(pack):
 
 
 def test_everyone_answers_with_a_mask():
-    shown = Shown(painted(), lambda: ColourPhoto(painted()))
+    given = ClickInput(painted(), lambda: ColourPhoto(painted()))
     said = [Click(12, 12, True), Click(36, 15, False)]
-    for contestant in CONTESTANTS:
-        answer = contestant.begin(shown)
+    for method in METHODS:
+        answer = method.start(given)
         for count in (1, 2):
             mask = answer(said[:count])
-            assert (mask.shape, mask.dtype) == (HW, np.bool_), contestant.name
+            assert (mask.shape, mask.dtype) == (HW, np.bool_), method.name
 
 
-def test_contestants_have_names_of_their_own():
-    assert len({contestant.name for contestant in CONTESTANTS}) == len(CONTESTANTS)
-    assert all(isinstance(contestant, Contestant) for contestant in CONTESTANTS)
+def test_methods_have_names_of_their_own():
+    assert len({method.name for method in METHODS}) == len(METHODS)
+    assert all(isinstance(method, ClickMethod) for method in METHODS)
 
 
 def test_a_disc_has_its_radius():
@@ -155,7 +170,7 @@ def test_baselines_survive_a_photo_smaller_than_the_disc():
 
 
 def test_every_kind_prompts_the_object(pack):
-    (entry,) = scores_of(prompt_kinds(pack), pack)
+    (entry,) = scores_of(prompt_kind_benchmark(pack), pack)
     assert entry.scores.one_iou == pytest.approx({kind.value: BOTH_CATS for kind in PromptKind})
     assert entry.counts == {"polygons given as masks": 0}
     assert entry.selection.items == 6
@@ -195,7 +210,7 @@ def test_a_curve_without_area_is_given_as_a_mask():
 def test_a_path_is_cut_to_the_object():
     truth = np.array([[True, True, False, True, False]])
     path = np.array([[-1, 0], [4, 0]], np.float32)
-    runs = runs_inside(path, truth)
+    runs = clip_path(path, truth)
     assert [run.tolist() for run in runs] == [[[0, 0], [1, 0]], [[3, 0], [3, 0]]]
 
 
@@ -203,13 +218,13 @@ def test_a_path_is_cut_to_the_object():
 
 
 def test_names_are_asked_for_and_one_that_is_absent(pack):
-    first, second = phrases.named_photos(pack)
+    first, second = (phrases.named_image(pack, image) for image in pack.images)
     assert [(name, len(instances)) for name, instances in first.present] == [("cat", 2), ("kite", 1)]
     assert first.absent == second.absent == "dog"
 
 
 def test_scores_of_names_in_both_ways(pack):
-    entries = scores_of(phrases.class_names(pack), pack)
+    entries = scores_of(phrases.class_name_benchmark(pack), pack)
     assert [entry.protocol for entry in entries[::3]] == [phrases.FIND, phrases.BEST]
     for present, missed, refused in (entries[:3], entries[3:]):
         assert (present.scores.count, present.scores.cumulative_iou) == (4, 100)
@@ -220,32 +235,32 @@ def test_scores_of_names_in_both_ways(pack):
 
 def test_a_set_without_complete_names_has_no_absent_ones(pack, monkeypatch):
     monkeypatch.setattr(Pack, "complete_names", lambda self, photo: frozenset())
-    assert len(scores_of(phrases.class_names(pack), pack)) == 4
+    assert len(scores_of(phrases.class_name_benchmark(pack), pack)) == 4
 
 
 def test_referring_phrases_are_scored_by_the_rule_of_their_set(pack, tmp_path):
-    (entry,) = scores_of(phrases.referring(pack), pack)
+    (entry,) = scores_of(phrases.referring_benchmark(pack), pack)
     assert (entry.scores.count, entry.scores.mean_iou) == (1, 100)
     assert entry.rules == ("IoU: exact", "first sentence", "may be refused")
     ours = open_dataset(f"refcoco:{tiny_data.refcoco(tmp_path / 'ref')}", "testA")
     assert ours.expressions
-    assert "official" in phrases.referring(ours).lines[0].rules[0]
+    assert "official" in phrases.referring_benchmark(ours).specs[0].rules[0]
 
 
 # --- Whole photos -----------------------------------------------------------------------------------------------------
 
 
 def test_whole_photos_are_scored_in_three_ways(pack):
-    names = Names.of(pack)
-    (panoptic,) = scores_of(full_image.panoptic(pack, names), pack)
+    names = LabelSpace.of(pack)
+    (panoptic,) = scores_of(full_image.panoptic_benchmark(pack, names), pack)
     quality = {row.category: (row.matched, row.surplus, row.missed) for row in panoptic.scores.per_class}
     # the squares are told as one: 330 of 555 pixels agree with the right one
     assert quality == {CAT: (1, 0, 1), KITE: (1, 0, 0), GRASS: (1, 0, 0)}
     assert panoptic.scores.stuff.pq == pytest.approx(100)
     assert panoptic.scores.things.pq == pytest.approx((100 * (330 / 555) / 1.5 + 100) / 2)
-    (semantic,) = scores_of(full_image.semantic(pack, names), pack)
+    (semantic,) = scores_of(full_image.semantic_benchmark(pack, names), pack)
     assert (semantic.scores.photos, semantic.scores.mean_iou) == (1, pytest.approx(100))
-    (instance,) = scores_of(full_image.instance(pack, names), pack)
+    (instance,) = scores_of(full_image.instance_benchmark(pack, names), pack)
     per_class = {row.category: row.ap50 for row in instance.scores.per_class}
     assert per_class[KITE] == 100
     assert per_class[CAT] == pytest.approx(100 * 51 / 101)  # one of the two squares is found
@@ -253,38 +268,38 @@ def test_whole_photos_are_scored_in_three_ways(pack):
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    classes = full_image.stored_classes(pack, pack.images[1], Names.of(pack))
+    classes = full_image.dataset_class_map(pack, pack.images[1], LabelSpace.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 
 
 def test_a_photo_without_a_map_is_left_out(pack):
-    names = Names.of(pack)
-    asked = [[p.id for p in pack.images if make(pack, names).items(p)] for make in (full_image.panoptic,
-                                                                                   full_image.semantic)]  # fmt: skip
+    names = LabelSpace.of(pack)
+    makers = (full_image.panoptic_benchmark, full_image.semantic_benchmark)
+    asked = [[p.id for p in pack.images if make(pack, names).items(p)] for make in makers]
     assert asked == [[2], [2]]
 
 
 def test_coco_is_closed_and_other_sets_are_asked_for_their_own_names(pack, tmp_path):
-    names = Names.of(pack)
-    assert (names.is_closed, names.asked([CAT])) == (True, None)
+    names = LabelSpace.of(pack)
+    assert (names.is_closed, names.prompted_vocabulary([CAT])) == (True, None)
     other = open_dataset(f"ade20k:{tiny_data.ade20k(tmp_path / 'ade')}", "val")
-    names = Names.of(other)
-    assert (names.is_closed, names.mode, len(names.asked([1]))) == (False, LabelMode.FULL, 150)
-    oracle = Names.of(other, "oracle")
-    assert [category.id for category in oracle.asked([1, 8])] == [1, 8]
-    (entry,) = play_all(tiny.tiny_model("nano"), other, full_image.semantic(other, oracle))
+    names = LabelSpace.of(other)
+    assert (names.is_closed, names.mode, len(names.prompted_vocabulary([1]))) == (False, LabelMode.FULL, 150)
+    oracle = LabelSpace.of(other, "oracle")
+    assert [category.id for category in oracle.prompted_vocabulary([1, 8])] == [1, 8]
+    (entry,) = run_benchmark(tiny.tiny_model("nano"), other, full_image.semantic_benchmark(other, oracle))
     assert entry.scores.mode is LabelMode.ORACLE
     assert entry.scores.scores.photos == 2
 
 
 def test_some_classes_alone_can_be_scored(pack):
-    names = Names.of(pack, "Kite, grass")
-    (panoptic,) = scores_of(full_image.panoptic(pack, names), pack, KitesAndGrass())
+    names = LabelSpace.of(pack, "Kite, grass")
+    (panoptic,) = scores_of(full_image.panoptic_benchmark(pack, names), pack, KitesAndGrass())
     assert [row.category for row in panoptic.scores.scores.per_class] == [KITE, GRASS]
     assert panoptic.rules[0] == "some classes of 133: kite, grass-merged"
     with pytest.raises(ValueError, match="did you mean 'kite'"):
-        Names.of(pack, "kit")
+        LabelSpace.of(pack, "kit")
 
 
 class KitesAndGrass(ColourModel):
@@ -299,20 +314,20 @@ class OnlyAsked(ColourPhoto):
 
 
 def test_ids_that_begin_at_zero_are_moved(pack):
-    names = Names(Vocabulary.of(["sky", "road"]), {0: 1, 1: 2}, LabelMode.FULL, False, "")
+    names = LabelSpace(Vocabulary.of(["sky", "road"]), {0: 1, 1: 2}, LabelMode.FULL, False, "")
     stored = np.array([[0, 1, 255]], np.uint8)
-    index = {key: names.vocabulary.ids.index(number) for key, number in names.number.items()}
-    assert full_image.looked_up(stored, index).tolist() == [[0, 1, -1]]
+    index = {key: names.vocabulary.ids.index(number) for key, number in names.class_ids.items()}
+    assert full_image.map_values(stored, index).tolist() == [[0, 1, -1]]
 
 
 # --- References, compositions, words ----------------------------------------------------------------------------------
 
 
 def test_what_one_photo_shows_is_found_in_another(pack):
-    measure = references.pairs(pack, seed=0)
+    measure = references.reference_pair_benchmark(pack, seed=0)
     (pair, kite) = measure.items(pack.images[0])
-    assert (pair.name, pair.other.id, pair.shown.area, len(pair.truth)) == ("cat", 2, 330, 2)
-    assert (kite.name, kite.shown.id) == ("kite", 22)
+    assert (pair.name, pair.reference_image.id, pair.reference.area, len(pair.truth)) == ("cat", 2, 330, 2)
+    assert (kite.name, kite.reference.id) == ("kite", 22)
     model = ColourModel()
     (entry,) = scores_of(measure, pack, model)
     assert (entry.scores.count, entry.scores.mean_iou) == (4, 100)
@@ -324,23 +339,27 @@ def test_pairs_follow_from_the_seed(tmp_path):
     pack = make_pack(tmp_path, photos=8)
 
     def others(seed):
-        return [pair.other.id for photo in pack.images for pair in references.pairs(pack, seed).items(photo)]
+        return [
+            pair.reference_image.id
+            for photo in pack.images
+            for pair in references.reference_pair_benchmark(pack, seed).items(photo)
+        ]
 
     assert others(0) == others(0) != others(1)
 
 
 def test_a_video_is_segmented_from_its_first_frame_alone(tmp_path):
     pack = make_video(tmp_path)
-    (entry,) = scores_of(references.in_context(pack), pack)
+    (entry,) = scores_of(references.in_context_benchmark(pack), pack)
     assert (entry.scores.objects, entry.scores.photos, entry.scores.mean_iou) == (1, 3, 100)
 
 
 def test_a_phrase_and_a_stroke_stand_beside_each_alone(pack):
-    (entry,) = scores_of(composition.phrase_and_stroke(pack), pack)
+    (entry,) = scores_of(composition.phrase_and_stroke_benchmark(pack), pack)
     assert entry.scores.count == 1  # the one written phrase
     assert entry.scores.together.mean_iou == pytest.approx(100)
     assert entry.scores.prompt_alone is not None
-    told, clicked = scores_of(composition.named_clicks(pack), pack)
+    told, clicked = scores_of(composition.named_click_benchmark(pack), pack)
     assert told.contestant == "model hearing the class name"
     assert told.scores == clicked.scores
     assert (told.scores.objects, max(told.scores.mean_iou)) == (6, 10)
@@ -358,12 +377,12 @@ def test_the_name_is_said_once(pack):
 
     model = ColourModel()
     model.encode = Listening
-    play_all(model, pack, composition.named_clicks(pack))
+    run_benchmark(model, pack, composition.named_click_benchmark(pack))
     assert said[:3] == [["Text", "Point"], ["Point"], ["Point"]]
 
 
 def test_captions_are_compared_with_what_people_wrote(pack):
-    (entry,) = scores_of(language.caption(pack), pack)
+    (entry,) = scores_of(language.caption_benchmark(pack), pack)
     assert entry.scores.photos == 2
     assert entry.scores.cider_d > 0
 
@@ -373,11 +392,11 @@ def test_fit_of_a_photo_and_a_caption_is_the_models_own():
     said = ["a cat", "two dogs"]
     vectors = seen.model.encode_phrases(said).phrases
     unit = (vectors / vectors.norm(dim=-1, keepdim=True)).numpy()
-    assert unit @ language.photo_vector(seen) == pytest.approx(seen.similarity(said), abs=1e-5)
+    assert unit @ language.retrieval_embedding(seen) == pytest.approx(seen.similarity(said), abs=1e-5)
 
 
 def test_retrieval_ranks_with_a_network(pack):
-    (entry,) = play_all(tiny.tiny_relative("xdecoder"), pack, language.retrieval(pack))
+    (entry,) = run_benchmark(tiny.tiny_relative("xdecoder"), pack, language.retrieval_benchmark(pack))
     assert (entry.scores.photos, entry.scores.captions, entry.scores.text[5]) == (2, 4, 100)
 
 
@@ -386,7 +405,7 @@ def test_retrieval_ranks_with_a_network(pack):
 
 def test_objects_are_followed_beside_their_first_mask_copied(tmp_path):
     pack = make_video(tmp_path)
-    model, copied = scores_of(videos.video(pack), pack)
+    model, copied = scores_of(videos.video_benchmark(pack), pack)
     assert (model.contestant, copied.contestant) == ("model", "first mask copied")
     assert (model.scores.objects, model.scores.j.mean, model.scores.f.mean) == (1, 100, 100)
     # 15 rows that move by 3 and by 6; then the object is gone
@@ -397,11 +416,11 @@ def test_objects_are_followed_beside_their_first_mask_copied(tmp_path):
 
 def test_davis_drops_the_last_frame_too_and_ignores_what_it_does_not_label(tmp_path):
     dataset = open_dataset(f"davis2017:{tiny_data.davis(tmp_path)}", "val")
-    measure = videos.video(dataset)
+    measure = videos.video_benchmark(dataset)
     (tracks,) = measure.items(dataset.images[0])
     assert [track.number for track in tracks] == [1, 2]
     assert measure.items(dataset.images[1]) == []
-    assert "all but the last" in measure.lines[0].rules[1]
+    assert "all but the last" in measure.specs[0].rules[1]
 
 
 def test_a_model_that_stops_early_is_told(tmp_path):
@@ -411,7 +430,7 @@ def test_a_model_that_stops_early_is_told(tmp_path):
 
     pack = make_video(tmp_path)
     with pytest.raises(OSError, match="stopped before frame 2 of cats"):
-        play_all(Lazy(), pack, videos.video(pack))
+        run_benchmark(Lazy(), pack, videos.video_benchmark(pack))
 
 
 # --- Which photos -----------------------------------------------------------------------------------------------------
@@ -419,20 +438,20 @@ def test_a_model_that_stops_early_is_told(tmp_path):
 
 def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path):
     photos = make_pack(tmp_path, photos=12).images
-    few, more = (drawn_places(photos, lambda photo: True, count, 3) for count in (4, 8))
+    few, more = (sample_indices(photos, lambda photo: True, count, 3) for count in (4, 8))
     assert len(few) == 4
     assert set(few) < set(more)
     assert few == sorted(few)
-    assert few != drawn_places(photos, lambda photo: True, 4, 4)
-    assert drawn_places(photos, lambda photo: photo.id == 5, 4, 3) == [4]
+    assert few != sample_indices(photos, lambda photo: True, 4, 4)
+    assert sample_indices(photos, lambda photo: photo.id == 5, 4, 3) == [4]
 
 
 def test_a_fingerprint_changes_with_any_object(pack):
-    measure = clicks(pack, CONTESTANTS[:1], 1)
+    measure = click_benchmark(pack, [MODEL_IN_SESSION], 1)
     (whole,) = scores_of(measure, pack)
     assert whole.selection == scores_of(measure, pack)[0].selection
     fewer = {photo.id: measure.items(photo)[:2] for photo in pack.images}
-    (some,) = play_all(ColourModel(), pack, measure, items=fewer)
+    (some,) = run_benchmark(ColourModel(), pack, measure, items=fewer)
     assert whole.selection.fingerprint != some.selection.fingerprint
     assert (some.selection.photos, some.selection.items) == (2, 4)
 
@@ -440,13 +459,13 @@ def test_a_fingerprint_changes_with_any_object(pack):
 def test_a_model_that_sees_no_numbers_is_told(pack):
     model = tiny.tiny_model("nano")
     next(model.network.pixel_decoder.parameters()).data.fill_(float("nan"))
-    with pytest.raises(OSError, match=r"1.png of coco_full: nano sees no numbers in it"):
-        play_all(model, pack, prompt_kinds(pack))
+    with pytest.raises(OSError, match=r"1.png of coco_full: nano encodes it as NaN"):
+        run_benchmark(model, pack, prompt_kind_benchmark(pack))
 
 
 def test_a_photo_is_encoded_once_whoever_asks(pack):
     model = ColourModel()
-    look = Look(model, pack, pack.images[0], 0)
-    assert look.seen is look.seen
+    context = EvaluationContext(model, pack, pack.images[0], 0)
+    assert context.encoded is context.encoded
     assert model.encoded == 1
     assert annotation(1, 1, CAT, LEFT)["area"] == 225

@@ -9,35 +9,48 @@ import numpy as np
 import pytest
 import torch
 
+from seem.data.augmentation import Augmentation
 from seem.data.dataset import ParsedObjects
-from seem.data.transforms import Augmentation, augment
+from seem.data.training_sample import augment
+from seem.finetuning.finer_masks import box_iou, with_finer_masks
+from seem.finetuning.profile import PUBLISHED_FROZEN, PUBLISHED_MIX
 from seem.models.decoder.policy import RowKind
 from seem.models.structures import TextFeatures
 from seem.models.text.tokenizer import BytePairTokenizer
-from seem.recipes.seem import COCO_PHOTOS, Ablation, config
+from seem.recipes.seem import COCO_IMAGES, published_config
+from seem.training.batches import make_training_batch
 from seem.training.captions import CaptionWeights
-from seem.training.criterion import Judgement, ObjectTargets, Targets
-from seem.training.engine import schedule
-from seem.training.parts import PARTS, freeze, freeze_statistics, parts_of
-from seem.training.published import (
-    PublishedObjective,
-    Speech,
-    asked_kinds,
-    charged_kinds,
-    names_of_batch,
-    nouns_among,
-    offsets,
-    phrases_of,
-    play,
+from seem.training.criterion import CriterionOptions, ImageTargets, ObjectTargets
+from seem.training.objectives.click_rounds import simulate_rounds
+from seem.training.objectives.published import (
+    Ablation,
+    PublishedConfig,
+    judged_kinds,
     published_loss,
+    trained_kinds,
 )
-from seem.training.targets import make_batch
+from seem.training.objectives.published_texts import (
+    EncodedTexts,
+    ImagePhrases,
+    PublishedTexts,
+    TemplatedTokenizer,
+    choose_compared_names,
+    choose_phrases,
+    noun_targets,
+)
+from seem.training.optimizer import schedule
+from seem.training.parts import PARTS, freeze, freeze_statistics, parameters_by_part
 from tiny import tiny_network, tiny_relative
 from unit.test_nano_recipe import TWO, banked_photo
 
 TOKENIZER = BytePairTokenizer.nano()
-SPEECH = Speech(TOKENIZER, templated=False)
-FAST = PublishedObjective(judgement=Judgement(num_points=64), rounds=2)
+TEMPLATES = TemplatedTokenizer(TOKENIZER, templated=False)
+FAST = PublishedConfig(Ablation(rounds=2), criterion=CriterionOptions(num_points=64))
+
+
+def without(rounds=2, **switches):
+    """Return the objective with other switches."""
+    return replace(FAST, ablation=Ablation(rounds=rounds, **switches))
 
 
 def samples():
@@ -46,20 +59,20 @@ def samples():
 
 
 def a_batch(network, count=2):
-    return make_batch(samples(), network.config.image, count, PUBLISHED_MIX, np.random.default_rng(0))
+    return make_training_batch(samples(), network.config.image, count, PUBLISHED_MIX, np.random.default_rng(0))
 
 
 def loss_of(network, objective=FAST, seed=0):
     torch.manual_seed(0)
-    return published_loss(network, a_batch(network), SPEECH, objective, np.random.default_rng(seed))
+    return published_loss(network, a_batch(network), TEMPLATES, objective, np.random.default_rng(seed))
 
 
 def captioned_loss(network, captions, objective=FAST):
     """Price photos that have one caption each, or None."""
     torch.manual_seed(0)
     told = [replace(sample, captions=(text,) if text else ()) for sample, text in zip(samples(), captions, strict=True)]
-    batch = make_batch(told, network.config.image, 2, PUBLISHED_MIX, np.random.default_rng(0))
-    return published_loss(network, batch, SPEECH, objective, np.random.default_rng(0))
+    batch = make_training_batch(told, network.config.image, 2, PUBLISHED_MIX, np.random.default_rng(0))
+    return published_loss(network, batch, TEMPLATES, objective, np.random.default_rng(0))
 
 
 @pytest.fixture
@@ -87,25 +100,25 @@ def test_object_masks_are_divided_by_the_objects_of_all_processes(network):
         return 2.0 * count
 
     torch.manual_seed(0)
-    alone = replace(FAST, phrases=False, visual=False)
-    whole = published_loss(network, a_batch(network), SPEECH, alone, np.random.default_rng(0))[0]
+    alone = without(phrases=False, visual=False)
+    whole = published_loss(network, a_batch(network), TEMPLATES, alone, np.random.default_rng(0))[0]
     torch.manual_seed(0)
-    half = published_loss(network, a_batch(network), SPEECH, alone, np.random.default_rng(0), double)[0]
+    half = published_loss(network, a_batch(network), TEMPLATES, alone, np.random.default_rng(0), double)[0]
     assert counts == [3]
     assert 0.5 * whole < half < whole  # masks count half, names as before
 
 
 @pytest.mark.parametrize("off", ["objects", "phrases", "visual"])
 def test_what_is_switched_off_is_not_asked(network, off):
-    _, terms = loss_of(network, replace(FAST, **{off: False}))
+    _, terms = loss_of(network, without(**{off: False}))
     assert off not in terms
     assert len(terms) == 3
 
 
 def test_nothing_to_ask_is_refused(network):
     with pytest.raises(ValueError, match="Nothing is left to train"):
-        loss_of(network, replace(FAST, objects=False, phrases=False, visual=False))
-    nothing = replace(FAST, objects=False, phrases=False, captions=False)
+        loss_of(network, without(objects=False, phrases=False, visual=False))
+    nothing = without(objects=False, phrases=False, captions=False)
     with pytest.raises(ValueError, match="Nothing is left to train"):
         captioned_loss(tiny_relative("xdecoder").network, [None, None], nothing)
 
@@ -130,9 +143,9 @@ def test_xdecoder_learns_captions_and_whose_they_are():
     [
         ([None, None], FAST, {"objects", "phrases", "total"}),
         ([None, "a kite"], FAST, {"objects", "phrases", "captions", "total"}),
-        (["a square", "a kite"], replace(FAST, captions=False), {"objects", "phrases", "total"}),
-        (["a square", "a kite"], replace(FAST, objects=False, phrases=False), {"captions", "total"}),
-        ([None, None], replace(FAST, objects=False, phrases=False), {"captions", "total"}),
+        (["a square", "a kite"], without(captions=False), {"objects", "phrases", "total"}),
+        (["a square", "a kite"], without(objects=False, phrases=False), {"captions", "total"}),
+        ([None, None], without(objects=False, phrases=False), {"captions", "total"}),
     ],
     ids=["nobody has one", "one has", "switched off", "alone", "alone, and nobody has one"],
 )
@@ -154,31 +167,40 @@ def test_xdecoder_learns_the_nouns_of_captions_beside_objects():
         replace(only_nouns, caption_weights=replace(only_nouns.caption_weights, nouns=2.0)),
     )  # fmt: skip
     assert doubled["captions"] == pytest.approx(2 * terms["captions"])
-    assert captioned_loss(network, ["a red ball", None], replace(only_nouns, objects=False))[1]["captions"] == 0
+    assert (
+        captioned_loss(network, ["a red ball", None], replace(only_nouns, ablation=Ablation(rounds=2, objects=False)))[
+            1
+        ]["captions"]
+        == 0
+    )
 
 
 def test_nouns_mean_what_objects_are_called():
     """Texts: kite, background; the phrase "it"; the nouns of two captions; three captions, one of them missing."""
     encoded = TextFeatures(torch.randn(9, 1, 4), torch.ones(9, 1, dtype=torch.bool), torch.randn(9, 4))
     classes = [torch.tensor(rows) for rows in ([0], [0, 0], [1])]
-    objects = [Targets(ObjectTargets(rows, torch.ones(len(rows), 2, 2, dtype=torch.bool))) for rows in classes]
-    nouns = nouns_among(
-        encoded, ["kite", "background", "it"], [("kites", "sky"), (), ("sky",)], ["a", "", "b"], objects
+    objects = [ImageTargets(ObjectTargets(rows, torch.ones(len(rows), 2, 2, dtype=torch.bool))) for rows in classes]
+    texts = PublishedTexts(
+        class_names=("kite", "background"),
+        phrases=(ImagePhrases(("it",), ("it",), np.ones((1, 2, 2), bool), 2.0),),
+        nouns=(("kites", "sky"), (), ("sky",)),
+        captions=("a", "", "b"),
     )
-    assert nouns.meanings.tolist() == [0, 1, 2, 0, 3, 3, 4, 5, 6]
-    assert [rows.tolist() for rows in nouns.spoken] == [[3, 4, 6], [], [5, 8]]
-    assert [rows.tolist() for rows in nouns.called] == [[0], [0, 0], [1]]
+    nouns = noun_targets(EncodedTexts(encoded, 2), texts, objects)
+    assert nouns.stems.tolist() == [0, 1, 2, 0, 3, 3, 4, 5, 6]
+    assert [rows.tolist() for rows in nouns.by_caption] == [[3, 4, 6], [], [5, 8]]
+    assert [rows.tolist() for rows in nouns.by_object] == [[0], [0, 0], [1]]
 
 
 def test_xdecoder_hears_phrases_at_its_top_heads():
     network = tiny_relative("xdecoder").network
-    asked = asked_kinds(network, FAST)
+    asked = trained_kinds(network, FAST.ablation)
     assert asked == {RowKind.OBJECT, RowKind.PHRASE, RowKind.CAPTION, RowKind.IMAGE}
-    assert [sorted(charged_kinds(network, asked, head)) for head in (0, 2, 3)] == [
+    assert [sorted(judged_kinds(network, asked, head)) for head in (0, 2, 3)] == [
         [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT]
     ]  # fmt: skip
     v1 = tiny_network("seem-focal-t-v1")
-    assert charged_kinds(v1, asked_kinds(v1, FAST), 9) == {RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL}
+    assert judged_kinds(v1, trained_kinds(v1, FAST.ablation), 9) == {RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL}
 
 
 @pytest.mark.parametrize("policy", ["seem-v0", "xdecoder"])
@@ -197,7 +219,7 @@ def test_the_published_freezing_leaves_the_decoder(network):
     learnt = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert learnt
     assert all(name.startswith(("decoder.", "prompt_encoder.")) for name in learnt)
-    sizes = parts_of(network)
+    sizes = parameters_by_part(network)
     assert count == sum(sizes[name] for name in PUBLISHED_FROZEN)
     assert sum(sizes.values()) == sum(p.numel() for p in network.parameters())
     assert not any(module.training for module in network.backbone.modules())
@@ -224,17 +246,21 @@ def test_rounds_add_clicks_and_have_no_gradient(network):
     generator = torch.Generator().manual_seed(0)
 
     most = np.random.default_rng(next(s for s in range(99) if np.random.default_rng(s).integers(0, 4) == 3))
-    prompts, previous = play(network, image, batch, replace(FAST, rounds=3), copy.deepcopy(most), generator)
+    prompts, previous = simulate_rounds(network, image, batch, Ablation(rounds=3), copy.deepcopy(most), generator)
     assert not previous.requires_grad
     marked = int((prompts.positive | prompts.negative).sum())
     assert marked > int((batch.positive | batch.bounds | batch.negative).sum())
     silent = ~(batch.positive | batch.bounds).flatten(2).any(-1)
     assert not (prompts.positive | prompts.negative)[silent].any()
-    without, _ = play(network, image, batch, replace(FAST, rounds=3, negative=False), copy.deepcopy(most), generator)
+    without, _ = simulate_rounds(
+        network, image, batch, Ablation(rounds=3, negative=False), copy.deepcopy(most), generator
+    )
     assert not without.negative.any()
-    alone, _ = play(network, image, batch, replace(FAST, rounds=3, positive=False), copy.deepcopy(most), generator)
+    alone, _ = simulate_rounds(
+        network, image, batch, Ablation(rounds=3, positive=False), copy.deepcopy(most), generator
+    )
     assert torch.equal(alone.positive, batch.positive | batch.bounds)
-    first, nothing = play(network, image, batch, replace(FAST, rounds=0), copy.deepcopy(most), generator)
+    first, nothing = simulate_rounds(network, image, batch, Ablation(rounds=0), copy.deepcopy(most), generator)
     assert nothing is None
     assert torch.equal(first.positive, batch.positive | batch.bounds)
 
@@ -250,38 +276,41 @@ def test_the_mask_before_is_handed_on_unless_rounds_forget_it(network, monkeypat
     monkeypatch.setattr(network, "decode", decode)
     for seed in range(4):
         runs.append([])
-        loss_of(network, replace(FAST, rounds=3, memory=memory), seed)
+        loss_of(network, without(rounds=3, memory=memory), seed)
     assert max(map(len, runs)) > 2
     assert all(run == [False, *[memory] * (len(run) - 1)] for run in runs)
 
 
 def test_names_are_what_is_annotated_and_the_background_last():
-    assert names_of_batch(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
+    assert choose_compared_names(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
 
 
 def test_class_names_are_said_where_there_are_no_phrases():
     sample = samples()[0]
-    said = phrases_of(sample, FAST, SPEECH, np.random.default_rng(0))
+    said = choose_phrases(sample, TEMPLATES, np.random.default_rng(0), 4, 2.0, 0.5)
     assert (said.texts, said.weight) == (("square",), 0.5)
     assert np.array_equal(said.masks[0], sample.masks.any(axis=0))
     written = replace(sample, phrases=(("the left one",), ("the right one",)))
-    said = phrases_of(written, FAST, SPEECH, np.random.default_rng(0))
+    said = choose_phrases(written, TEMPLATES, np.random.default_rng(0), 4, 2.0, 0.5)
     assert (sorted(said.texts), said.weight) == (["the left one", "the right one"], 2.0)
-    assert offsets([said, said], 3) == [3, 5]
+    texts = PublishedTexts(("square", "kite", "background"), (said, said), (), ())
+    assert texts.phrase_rows() == [range(3, 5), range(5, 7)]
 
 
 def test_templates_surround_names():
-    said = {Speech(TOKENIZER, templated=True).named("cat", np.random.default_rng(seed)) for seed in range(9)}
+    said = {
+        TemplatedTokenizer(TOKENIZER, templated=True).fill_template("cat", np.random.default_rng(seed))
+        for seed in range(9)
+    }
     assert len(said) > 1
     assert all("cat" in text for text in said)
 
 
 def test_the_recipe_is_that_of_the_paper():
-    settings = config(COCO_PHOTOS, 16)
+    settings = published_config(COCO_IMAGES, 16)
     assert settings.steps == 369_647
     factors = [schedule(int(share * settings.steps), settings) for share in (0.0, 0.88, 0.89, 0.97)]
     assert factors == pytest.approx([1.0, 1.0, 0.1, 0.01])
-    assert Ablation(rounds=0, memory=False).objective() == replace(PublishedObjective(), rounds=0, memory=False)
 
 
 # ------------------------------------------------------------------------------------------------ finer masks

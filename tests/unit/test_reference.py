@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import seem
-from seem.asking import Asked
+from seem.inference.object_prompts import ObjectPrompts
+from seem.inference.prompt_decoder import PromptDecoder
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import POLICIES, RowKind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery
-from seem.predictor import Predictor
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.tasks.postprocess import to_input_size
-from seem.tasks.reference import PLACES, lay_out, look_at
+from seem.tasks.reference import encode_region, join_references
 from tiny import picture, tiny_model, tiny_relative
 
 OTHER = picture(60, 40, seed=1)
@@ -160,8 +160,9 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
         model.network.config = replace(model.network.config, reference_peak_ratio=rule)
         photo = model.encode(picture(53, 37))
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
-        answer = photo._predictor.ask([Asked.of((Reference(OTHER, BOX),))])[0][0]
-        surest.append(float(to_input_size(answer.logits[None], photo._predictor.frame).max()))
+        objects = [ObjectPrompts.of((Reference(OTHER, BOX),))]
+        answer = photo.predictor.decoder.answer(objects, photo._references(objects))[0][0]
+        surest.append(float(to_input_size(answer.logits[None], photo.predictor.decoder.frame).max()))
     plain, moved = answers
     shift = surest[1] - surest[0]
     assert 1 / (1 + np.exp(-surest[0])) * share == pytest.approx(1 / (1 + np.exp(shift)))
@@ -195,12 +196,12 @@ def test_the_demo_chooses_the_query_that_agrees_with_the_region():
     photo = make("seem-demo").encode(picture(53, 37))
     network = photo.model.network
     other = photo.model.encode(OTHER)
-    region = torch.zeros(1, 1, *other.images.padded_hw, dtype=torch.bool)
+    region = torch.zeros(1, 1, *other.batch.padded_hw, dtype=torch.bool)
     region[..., 16:48, 16:48] = True  # 10 to 30 of 40, at 64
-    shown = look_at(network, other.memory, region, FairDraws())
-    tokens = lay_out({0: shown}, 1)
+    shown = encode_region(network, other.encoding, region, FairDraws())
+    tokens = join_references({0: shown}, 1)
     assert torch.equal(tokens.positive_vectors, shown.tokens.positive_vectors)
-    answers = network.decode(photo.memory, DecoderQuery(reference=tokens, num_objects=1)).object
+    answers = network.decode(photo.encoding, DecoderQuery(reference=tokens, num_objects=1)).object
     best = (answers.mask_embeddings @ shown.tokens.positive_vectors.mT)[0].argmax()
     result = shape(photo, Reference(other, BOX))
     vector = torch.nn.functional.normalize(answers.class_vectors[0, best], dim=0)
@@ -208,11 +209,11 @@ def test_the_demo_chooses_the_query_that_agrees_with_the_region():
 
 
 def test_tokens_belong_to_their_object(nano):
-    network, memory = nano.model.network, nano.memory
-    region = torch.zeros(1, 1, *nano.images.padded_hw, dtype=torch.bool)
+    network, memory = nano.model.network, nano.encoding
+    region = torch.zeros(1, 1, *nano.batch.padded_hw, dtype=torch.bool)
     region[..., :20, :20] = True
-    shown = look_at(network, memory, region, FairDraws())
-    joined = lay_out({1: shown, 3: shown}, 5)
+    shown = encode_region(network, memory, region, FairDraws())
+    joined = join_references({1: shown, 3: shown}, 5)
     count = shown.tokens.owner.shape[1]
     assert joined.owner.tolist() == [[1] * count + [3] * count]
     assert joined.num_objects == 5
@@ -267,7 +268,7 @@ def test_a_prompt_outside_the_other_photo_is_refused(photo):
     with pytest.raises(ValueError, match=outside):
         Reference(photo.model.encode(OTHER), Point(70, 2))
     for mark in (Point(70, 2), Box(70, 2, 80, 9)):
-        with pytest.raises(ValueError, match=rf"^In the reference, a photo: .*{outside}"):
+        with pytest.raises(ValueError, match=rf"^In the reference, an image: .*{outside}"):
             photo.segment(Reference(OTHER, mark))
 
 
@@ -278,13 +279,13 @@ def test_an_empty_region_is_refused(photo):
 
 
 def test_a_phrase_that_finds_nothing_there_is_refused(nano, monkeypatch):
-    answer = Predictor._one_pass
+    answer = PromptDecoder._answer_pass
 
-    def nothing(self, objects, previous, top):
-        given = answer(self, objects, previous, top)
+    def nothing(self, objects, references, previous, top):
+        given = answer(self, objects, references, previous, top)
         return [[replace(one, logits=one.logits * 0 - 1) for one in mine] for mine in given]
 
-    monkeypatch.setattr(Predictor, "_one_pass", nothing)
+    monkeypatch.setattr(PromptDecoder, "_answer_pass", nothing)
     with pytest.raises(ValueError, match="its prompts mean nothing there"):
         nano.segment(Reference(OTHER, Text("a cat")))
 
@@ -300,7 +301,7 @@ def test_a_missing_photo_is_named(photo):
 def test_the_table_of_models_says_who_takes_what():
     for card in seem.list_models():
         policy = card.config().decoder.policy
-        assert ("reference" in card.prompts) == (policy in PLACES)
+        assert ("reference" in card.prompts) == (POLICIES[policy].reference is not None)
         assert ("point" in card.prompts) == (POLICIES[policy].visual is not None)
         assert ("interactive" in card.tasks) == (POLICIES[policy].visual is not None)
         captions = POLICIES[policy].group(RowKind.CAPTION) is not None
@@ -309,9 +310,9 @@ def test_the_table_of_models_says_who_takes_what():
 
 
 def test_a_policy_with_rows_for_references_uses_them():
-    for name, policy in POLICIES.items():
+    for policy in POLICIES.values():
         has_rows = policy.group(RowKind.REFERENCE_TOKENS) is not None
-        assert (PLACES.get(name) is RowKind.REFERENCE_TOKENS) == has_rows
+        assert (policy.reference is RowKind.REFERENCE_TOKENS) == has_rows
 
 
 def test_a_spoken_region_is_segmented_too(nano):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from colours import HW, ColourModel, make_pack
-from seem.evaluation.benchmark import play_all
+from evaluated import run_benchmark
 from seem.evaluation.metrics.robustness import RobustnessScores
-from seem.evaluation.protocols.robustness import CHANGES, DIMMED, robustness
+from seem.evaluation.protocols.robustness import CHANGES, DIMMED_SHARE, robustness_benchmark
 
 BY_NAME = {change.name: change for change in CHANGES}
 GEOMETRIC = ("turned by 90 degrees", "mirrored")
@@ -21,7 +21,7 @@ def test_a_click_moves_with_its_pixel_and_the_answer_comes_back(name, hw):
     for y, x in np.ndindex(hw):
         photo = np.zeros((*hw, 3), np.uint8)
         photo[y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2] = 255  # a block that survives half the size
-        changed = change.make(photo)
+        changed = change.apply(photo)
         moved_x, moved_y = change.move(x, y, hw)
         mask = changed[..., 0] > 60
         assert mask[moved_y, moved_x]
@@ -35,17 +35,17 @@ def test_a_click_moves_with_its_pixel_and_the_answer_comes_back(name, hw):
 def test_half_the_size_takes_every_photo():
     half = BY_NAME["half size"]
     for hw in [(1, 1), (5, 8), (4, 3)]:
-        assert half.make(np.zeros((*hw, 3), np.uint8)).shape == (-(-hw[0] // 2), -(-hw[1] // 2), 3)
+        assert half.apply(np.zeros((*hw, 3), np.uint8)).shape == (-(-hw[0] // 2), -(-hw[1] // 2), 3)
 
 
 def test_less_light_is_less_light():
-    (level,) = np.unique(BY_NAME["dimmed"].make(np.full((3, 3, 3), 200, np.uint8))).tolist()
-    assert level == round(200 * DIMMED)
+    (level,) = np.unique(BY_NAME["dimmed"].apply(np.full((3, 3, 3), 200, np.uint8))).tolist()
+    assert level == round(200 * DIMMED_SHARE)
 
 
 def test_a_model_that_does_not_mind_loses_nothing(tmp_path):
     pack, model = make_pack(tmp_path), ColourModel()
-    (entry,) = play_all(model, pack, robustness(pack))
+    (entry,) = run_benchmark(model, pack, robustness_benchmark(pack))
     scores = entry.scores
     assert scores.objects == 6
     assert scores.stored == pytest.approx(100 * (225 / 555 + 330 / 555 + 1) / 3)  # both cats are always found together
@@ -68,7 +68,7 @@ class Upright(ColourModel):
 
 def test_a_fall_is_told_in_points_and_in_percent(tmp_path):
     pack = make_pack(tmp_path)
-    (entry,) = play_all(Upright(), pack, robustness(pack))
+    (entry,) = run_benchmark(Upright(), pack, robustness_benchmark(pack))
     turned = entry.scores.changed["turned by 90 degrees"]
     assert (turned.mean_iou, turned.points, turned.percent) == (0, pytest.approx(entry.scores.stored), 100)
     assert entry.scores.changed["mirrored"].percent == pytest.approx(0, abs=1e-9)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import seem
-from seem.predictor import Predictor
+from seem.inference.prompt_decoder import PromptDecoder
 from tiny import CONFIGS, picture, tiny_model
 
 HERE, THERE, NOT_THERE = seem.Point(4, 2), seem.Point(40, 30), seem.Point(44, 8, positive=False)
@@ -23,7 +23,7 @@ def talk(photo):
 def test_a_session_begins_with_nothing(talk):
     assert talk.result is None
     assert talk.prompts == ()
-    assert repr(talk) == "<Session on photo: 0 rounds, 0 prompts>"
+    assert repr(talk) == "<Session on image: 0 rounds, 0 prompts>"
 
 
 def test_the_first_round_is_a_plain_answer(photo, talk):
@@ -67,12 +67,12 @@ def test_to_nano_a_new_outline_takes_the_place_of_the_previous_mask(photo, talk)
 
 
 def test_a_session_refuses_words_as_a_single_question_does(photo, talk, monkeypatch):
-    ask = Predictor.ask
+    ask = PromptDecoder.answer
 
     def unsure(self, *arguments):
-        return {row: [replace(one, score=0.3) for one in given] for row, given in ask(self, *arguments).items()}
+        return [[replace(one, score=0.3) for one in given] for given in ask(self, *arguments)]
 
-    monkeypatch.setattr(Predictor, "ask", unsure)
+    monkeypatch.setattr(PromptDecoder, "answer", unsure)
     giraffe = seem.Text("a giraffe")
     assert len(talk.add(giraffe)) == len(photo.segment(giraffe)) == (0 if photo.model.name == "nano" else 1)
     assert len(talk.add(HERE)) == 1  # a mark is always answered
@@ -125,13 +125,13 @@ def test_reset_forgets_everything(photo, talk):
     ],
     ids=["nothing", "outside", "wrong mask", "wrong logits"],
 )
-def test_a_failed_add_leaves_the_session_as_it_was(talk, prompts, message):
+def test_a_failed_add_leaves_the_session_as_it_was(photo, talk, prompts, message):
     first = talk.add(HERE)
     with pytest.raises(ValueError, match=message):
         talk.add(*prompts)
     assert talk.result is first
     assert talk.prompts == (HERE,)
-    fresh = talk.photo.session()
+    fresh = photo.session()
     fresh.add(HERE)
     assert (talk.add(THERE).logits == fresh.add(THERE).logits).all()
 
@@ -143,7 +143,7 @@ def test_a_failure_of_the_network_leaves_the_session_as_it_was(monkeypatch, talk
         def out_of_memory(*arguments, **options):
             raise RuntimeError("out of memory")
 
-        patch.setattr(Predictor, "_one_pass", out_of_memory)
+        patch.setattr(PromptDecoder, "_answer_pass", out_of_memory)
         with pytest.raises(RuntimeError):
             talk.add(THERE)
     assert (talk.result, talk.prompts) == (first, (HERE,))
@@ -156,8 +156,8 @@ def test_negative_prompts_come_after_a_positive_one(talk):
     assert talk.add(NOT_THERE).masks.shape == (1, 37, 53)
 
 
-def test_a_session_may_begin_with_a_phrase_and_go_on_with_clicks(talk, monkeypatch):
-    network = talk.photo.model.network
+def test_a_session_may_begin_with_a_phrase_and_go_on_with_clicks(photo, talk, monkeypatch):
+    network = photo.model.network
     monkeypatch.setattr(network, "config", replace(network.config, text_threshold=0.0))
     talk.add(seem.Text("the red car"))
     result = talk.add(HERE)
@@ -176,14 +176,14 @@ def test_several_prompts_may_be_added_at_once(talk):
 def test_a_round_that_found_nothing_is_a_round_without_memory(monkeypatch, name):
     photo = tiny_model(name).encode(picture(53, 37))
     talk = photo.session()
-    original = Predictor._one_pass
+    original = PromptDecoder._answer_pass
 
-    def nothing(self, objects, previous, top):
-        answers = original(self, objects, previous, top)
+    def nothing(self, objects, references, previous, top):
+        answers = original(self, objects, references, previous, top)
         return [[replace(answer, logits=answer.logits * 0 - 1) for answer in mine] for mine in answers]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "_one_pass", nothing)
+        patch.setattr(PromptDecoder, "_answer_pass", nothing)
         assert len(talk.add(seem.Text("the red car"))) == 0
     plain = photo.segment(seem.Text("the red car"), HERE)
     assert (talk.add(HERE).logits == plain.logits).all()

@@ -13,8 +13,8 @@ from seem.simulation.strokes import (
     PromptKind,
     StrokeDistribution,
     draw_box,
+    draw_center_point,
     draw_circle,
-    draw_middle,
     draw_negative_points,
     draw_points,
     draw_polygon,
@@ -45,7 +45,7 @@ TRUTHS = {
 }
 DRAWERS = {
     "points": draw_points,
-    "middle": draw_middle,
+    "center": draw_center_point,
     "circle": draw_circle,
     "scribble": draw_scribble,
     "filled polygon": draw_polygon,
@@ -103,9 +103,9 @@ def test_a_click_covers_three_by_three_pixels():
     assert drawn.mask[y - 1 : y + 2, x - 1 : x + 2].all()
 
 
-def test_a_middle_click_is_near_the_middle():
+def test_a_centre_click_is_near_the_centre():
     for seed in range(20):
-        ((x, y),) = draw_middle(TRUTHS["disc"], np.random.default_rng(seed), slack=0.2).paths[0]
+        ((x, y),) = draw_center_point(TRUTHS["disc"], np.random.default_rng(seed), slack=0.2).paths[0]
         assert (x - 70) ** 2 + (y - 60) ** 2 <= 8**2
 
 
@@ -172,7 +172,7 @@ def test_kinds_come_in_their_proportions(habits):
 
 
 def test_a_mix_without_kinds_is_refused():
-    with pytest.raises(ValueError, match="positive probability"):
+    with pytest.raises(ValueError, match="positive weight"):
         sample_prompt(TRUTHS["disc"], np.random.default_rng(0), StrokeDistribution({PromptKind.BOX: 0.0}))
 
 

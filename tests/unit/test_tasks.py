@@ -6,8 +6,8 @@ import torch
 from seem.models.decoder.draws import FairDraws
 from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
-from seem.tasks.interactive import choose, kept_near, outlined
-from seem.tasks.labels import label_masks
+from seem.tasks.interactive import apply_outlines, best_visual_queries, clip_to_bounds
+from seem.tasks.labels import categories_from_queries
 from seem.tasks.phrase import best_queries
 from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_masks, to_image_size, to_input_size
 
@@ -33,6 +33,11 @@ LEFT, RIGHT, ALL = ["##..", "##.."], ["..##", "..##"], ["####", "####"]
 # --- Panoptic ---------------------------------------------------------------------------------------------------------
 
 
+def merged_queries(class_logits, mask_logits, threshold=0.8):
+    confident = panoptic.select_confident(class_logits, threshold)
+    return panoptic.merge_masks(confident, mask_logits[confident.queries], (2, 4), IS_THING)
+
+
 def test_only_confident_queries_take_part():
     sure = panoptic.select_confident(
         classes([0.9, 0.05, 0.05], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8], [0.2, 0.75, 0.05]), 0.72
@@ -55,19 +60,19 @@ def test_only_confident_queries_take_part():
     ids=["thing and stuff", "two things", "stuff is one", "hidden", "cut in half", "no object"],
 )
 def test_queries_compete_for_pixels(scores, masks, ids, segments):
-    merged = panoptic.merge(classes(*scores), drawn(*masks), IS_THING)
+    merged = merged_queries(classes(*scores), drawn(*masks))
     assert merged.ids.tolist() == [ids, ids]
     assert [(s.id, s.category, s.is_thing) for s in merged.segments] == segments
 
 
 def test_a_mask_that_is_nowhere_is_no_segment():
-    merged = panoptic.merge(classes([0.9, 0.05, 0.05]), drawn(["....", "...."]), IS_THING)
+    merged = merged_queries(classes([0.9, 0.05, 0.05]), drawn(["....", "...."]))
     assert merged.segments == ()
     assert not merged.ids.any()
 
 
 def test_equal_claims_go_to_the_first():
-    owner, masks = panoptic.compete(torch.tensor([0.5, 0.5]), drawn(ALL, ALL), (2, 4))
+    owner, masks = panoptic.assign_pixels(torch.tensor([0.5, 0.5]), drawn(ALL, ALL), (2, 4))
     assert owner.unique().tolist() == [0]
     assert [mask.all().item() for mask in masks] == [True, True]
 
@@ -92,12 +97,10 @@ def test_no_query_at_all_is_an_empty_map():
 
 
 def test_the_best_pairs_of_query_and_thing_are_instances():
-    found = instance.top_instances(
-        classes([0.6, 0.3, 0.1], [0.8, 0.1, 0.1]), drawn(LEFT, RIGHT), IS_THING, top=3
-    )  # the third best pair is stuff
+    found = instance.top_query_classes(classes([0.6, 0.3, 0.1], [0.8, 0.1, 0.1]), IS_THING, top=3)
+    assert found.queries.tolist() == [1, 0]  # the third best pair is stuff
     assert found.classes.tolist() == [CAT, CAT]
     assert found.scores.tolist() == pytest.approx([0.8, 0.6], abs=1e-3)
-    assert found.masks[:, 0].tolist() == [[False, False, True, True], [True, True, False, False]]
 
 
 def test_one_query_may_stand_for_several_things():
@@ -106,9 +109,8 @@ def test_one_query_may_stand_for_several_things():
 
 
 def test_stuff_alone_has_no_instances():
-    found = instance.top_instances(classes([0.6, 0.3, 0.1]), drawn(LEFT), torch.tensor([False, False]))
-    assert found.masks.shape == (0, 2, 4)
-    assert len(found.scores) == len(found.classes) == 0
+    found = instance.top_query_classes(classes([0.6, 0.3, 0.1]), torch.tensor([False, False]))
+    assert len(found.queries) == len(found.scores) == len(found.classes) == 0
 
 
 @pytest.mark.parametrize(
@@ -124,11 +126,11 @@ def test_a_mask_is_as_sure_as_its_pixels(logits, sureness):
 
 @pytest.mark.parametrize("largest", [1 << 28, 0], ids=["masks resized", "scores resized"])
 def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
-    monkeypatch.setattr(semantic, "LARGEST", largest)
+    monkeypatch.setattr(semantic, "MAX_RESIZED_VALUES", largest)
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.8, 0.1]), drawn(LEFT, ALL)
     best = semantic.classify_by_queries(scores, masks, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
-    expected = semantic.class_scores(scores, masks).max(dim=0)
+    expected = torch.stack([*semantic.class_scores(scores, masks)]).max(dim=0)
     torch.testing.assert_close(best.scores, expected.values)
     assert torch.equal(best.classes, expected.indices)
 
@@ -189,22 +191,22 @@ NAMES = classes([0.8, 0.1, 0.1], [0.1, 0.6, 0.3], [0.1, 0.2, 0.7])
     ],
 )
 def test_a_mask_gets_the_name_of_the_object_that_fits_it_best(mask, category, score):
-    named = label_masks(drawn(mask), OBJECTS, NAMES)
+    named = categories_from_queries(drawn(mask), OBJECTS, NAMES)
     assert named.categories == (category,)
     assert named.scores == pytest.approx((score,))
 
 
 def test_a_name_that_is_hardly_meant_is_not_said():
-    assert label_masks(drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])).categories == (None,)
+    assert categories_from_queries(drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])).categories == (None,)
 
 
 def test_masks_of_another_size_are_compared_at_the_objects_size():
     fine = torch.nn.functional.interpolate(drawn(LEFT, ALL)[None], scale_factor=2, mode="nearest")[0]
-    assert label_masks(fine, OBJECTS, NAMES).categories == (CAT, SKY)
+    assert categories_from_queries(fine, OBJECTS, NAMES).categories == (CAT, SKY)
 
 
 def test_no_mask_needs_no_name():
-    assert label_masks(torch.zeros(0, 2, 4), OBJECTS, NAMES).categories == ()
+    assert categories_from_queries(torch.zeros(0, 2, 4), OBJECTS, NAMES).categories == ()
 
 
 # --- Which query answers ----------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
     tokens = VisualTokens(
         (), torch.zeros(1, 0, dtype=torch.long), torch.tensor([[[0.0, 1], [1, 0]]]), torch.zeros(1, 2, 2)
     )
-    chosen = choose(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
+    chosen = best_visual_queries(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]
@@ -234,7 +236,7 @@ def test_a_mask_ends_near_what_bounds_it():
     bounds = torch.stack([box, nothing, box, box])[None]
     positive = torch.stack([nothing, box, far_click, filled(30, 30, 33, 33)])[None]
     logits = torch.full((1, 4, 32, 48), 5.0)  # stride 2
-    kept = kept_near(logits, VisualPrompts(positive, torch.zeros_like(positive), bounds))[0]
+    kept = clip_to_bounds(logits, VisualPrompts(positive, torch.zeros_like(positive), bounds))[0]
     inside = filled(12, 4, 60, 52)[::2, ::2]
     for row in (0, 3):  # a box alone, or with a click in it
         assert torch.equal(kept[row] > 0, inside)
@@ -242,8 +244,8 @@ def test_a_mask_ends_near_what_bounds_it():
     for row in (1, 2):  # marks alone bound nothing, and who clicks beyond a box means it
         assert torch.equal(kept[row], logits[0, row])
     unbounded = VisualPrompts(positive, torch.zeros_like(positive))
-    assert kept_near(logits, unbounded) is logits
-    low = kept_near(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
+    assert clip_to_bounds(logits, unbounded) is logits
+    low = clip_to_bounds(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
     assert (low == -9).all()  # nothing comes closer
 
 
@@ -252,7 +254,7 @@ def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
     wrong, missed = filled(50, 40, 51, 41), filled(60, 20, 61, 21)
     positive, negative = torch.stack([nothing, missed, missed])[None], torch.stack([nothing, wrong, wrong])[None]
     areas = torch.stack([outline, outline, nothing])[None]
-    prompts, kept = outlined(VisualPrompts(positive, negative, torch.zeros_like(areas)), areas)
+    prompts, kept = apply_outlines(VisualPrompts(positive, negative, torch.zeros_like(areas)), areas)
     assert torch.equal(prompts.negative, negative)
     assert torch.equal(prompts.positive[0, 0], outline)  # alone
     assert torch.equal(prompts.bounds[0, 0], outline)
@@ -263,7 +265,7 @@ def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
     assert torch.equal(prompts.positive[0, 2], missed)  # no outline: as it was
     assert not prompts.bounds[0, 2].any()
     untouched = VisualPrompts(positive, negative, torch.zeros_like(areas))
-    assert outlined(untouched, torch.zeros_like(areas))[0] is untouched
+    assert apply_outlines(untouched, torch.zeros_like(areas))[0] is untouched
 
 
 def test_each_phrase_is_answered_by_the_query_that_fits_it_best():

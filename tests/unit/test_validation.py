@@ -10,20 +10,18 @@ import pytest
 import torch
 
 import tiny_training as tiny
-from seem.data.dataset import image_record
 from seem.data.opening import open_dataset
+from seem.data.records import image_record
 from seem.evaluation.metrics.semantic import IGNORED
-from seem.training import validation
+from seem.training import calibration
+from seem.training.calibration import RegionCalibration, calibrate_presence, calibrate_regions
 from seem.training.validation import (
-    WORST,
-    Regions,
-    Worst,
-    is_semantic,
-    measure_presence,
-    measure_regions,
+    NUM_WORST_CASES,
+    WorstCases,
+    is_fully_labelled,
+    labelled_class_map,
+    sample_evenly,
     score,
-    spread,
-    true_classes,
 )
 from seem.vocabulary import Vocabulary
 from tiny import tiny_model, tiny_relative
@@ -35,15 +33,15 @@ from tiny import tiny_model, tiny_relative
     ids=["every pixel has a class", "one class of a map", "objects", "objects in parts"],
 )
 def test_only_sets_that_are_labelled_all_over_are_asked_for_every_pixel(tmp_path, write, all_over):
-    assert is_semantic(open_dataset(str(write(tmp_path / "set")), "train")) is all_over
+    assert is_fully_labelled(open_dataset(str(write(tmp_path / "set")), "train")) is all_over
 
 
 def test_pixels_of_no_class_do_not_count(tmp_path):
     dataset = open_dataset(str(tiny.walls(tmp_path / "set", count=1)), "train")
     photo = dataset.images[0]
-    both = true_classes(dataset, photo, {1: 0, 2: 1})
+    both = labelled_class_map(dataset, photo, {1: 0, 2: 1})
     assert set(np.unique(both)) == {0, 1}
-    bricks = true_classes(dataset, photo, {1: 0})
+    bricks = labelled_class_map(dataset, photo, {1: 0})
     assert np.array_equal(bricks == IGNORED, both == 1)
 
 
@@ -64,7 +62,7 @@ def test_a_model_without_clicks_is_asked_for_names(tmp_path):
 @pytest.mark.parametrize(("most", "chosen"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (2, [0, 2]), (1, [0])])
 def test_photos_are_spread_over_the_set(most, chosen):
     photos = [image_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "") for number in range(5)]
-    assert [photo.id for photo in spread(photos, most)] == chosen
+    assert [photo.id for photo in sample_evenly(photos, most)] == chosen
 
 
 def mask(inside, size=10):
@@ -72,24 +70,24 @@ def mask(inside, size=10):
 
 
 def test_the_worst_answers_are_remembered_one_a_photo():
-    worst = Worst()
+    worst = WorstCases()
     dataset = SimpleNamespace(name="set")
-    for number in range(WORST + 2):
+    for number in range(NUM_WORST_CASES + 2):
         photo = SimpleNamespace(id=number)
         assert worst.add(dataset, photo, "half", mask(5)[None], mask(10)[None]) == 0.5
         assert worst.add(dataset, photo, "some", mask(1 + number)[None], mask(10)[None]) == (1 + number) / 10
         worst.add(dataset, photo, "right", mask(4)[None], mask(4)[None])
     cases = worst.cases()
     assert [case.photo.id for case in cases] == [0, 1, 2, 3, 4, 5]
-    assert [case.what for case in cases] == ["some"] * 4 + ["half"] * 2
+    assert [case.prompt for case in cases] == ["some"] * 4 + ["half"] * 2
     assert [case.iou for case in cases] == pytest.approx([10, 20, 30, 40, 50, 50])
 
 
 def test_of_equally_wrong_answers_the_larger_is_remembered():
-    worst, photo = Worst(), SimpleNamespace(id=1)
+    worst, photo = WorstCases(), SimpleNamespace(id=1)
     for what, size in (("small", 2), ("large", 6), ("middling", 4)):
         worst.add(SimpleNamespace(name="set"), photo, what, mask(0)[None], mask(size)[None])
-    assert [case.what for case in worst.cases()] == ["large"]
+    assert [case.prompt for case in worst.cases()] == ["large"]
 
 
 # --- Is it there? -----------------------------------------------------------------------------------------------------
@@ -100,6 +98,12 @@ def bricks_and_tiles(document):
     document["categories"].append({"id": 2, "name": "tile"})
     for record in document["annotations"][::2]:
         record["category_id"] = 2
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Encoded images of `Sure` are their own recognizers."""
+    monkeypatch.setattr(calibration, "dense_recognizer", lambda image: image)
 
 
 class Sure:
@@ -117,9 +121,7 @@ class Sure:
     def encode(self, pixels):
         row = np.asarray(next(self.rows))
         even = self.network.config.presence_midpoint
-        return SimpleNamespace(
-            _predictor=SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
-        )
+        return SimpleNamespace(presence=lambda vectors: torch.from_numpy(row / (row + even)))
 
 
 def written(tmp_path, count):
@@ -134,29 +136,31 @@ def written(tmp_path, count):
     ],
     ids=["names can be parted", "the worse of both shares is as good as can be"],
 )
-def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(tmp_path, there, gone, share, highest):
+def test_the_threshold_parts_names_that_are_there_from_those_that_are_not(
+    tmp_path, there, gone, share, highest, scored
+):
     rows = [  # of brick and tile: there is a tile on the photos with even numbers, a brick on the others
         (absent, present) if n % 2 == 0 else (present, absent)
         for n, (present, absent) in enumerate(zip(there, gone, strict=True))
     ]
-    measured = measure_presence(Sure(rows), [written(tmp_path, 6)])
+    measured = calibrate_presence(Sure(rows), [written(tmp_path, 6)])
     assert (measured.found, measured.refused) == pytest.approx((share, share))
-    assert 0.3 < measured.even < highest
+    assert 0.3 < measured.midpoint < highest
 
 
-def test_of_few_names_nothing_is_measured(tmp_path):
-    assert measure_presence(Sure([(0.1, 0.5)] * 4), [written(tmp_path, 4)]) is None
+def test_of_few_names_nothing_is_measured(tmp_path, scored):
+    assert calibrate_presence(Sure([(0.1, 0.5)] * 4), [written(tmp_path, 4)]) is None
 
 
 def test_a_model_without_classes_of_its_own_is_not_asked(tmp_path):
-    assert measure_presence(tiny_model("nano"), [written(tmp_path, 6)]) is None
+    assert calibrate_presence(tiny_model("nano"), [written(tmp_path, 6)]) is None
 
 
 def test_a_network_is_asked_about_its_own_classes(tmp_path):
     model = tiny_model("nano")
     model.classes = Vocabulary.of(["brick", "tile"])
-    measured = measure_presence(model, [written(tmp_path, 6)])
-    assert 1e-3 <= measured.even <= 0.9
+    measured = calibrate_presence(model, [written(tmp_path, 6)])
+    assert 1e-3 <= measured.midpoint <= 0.9
     assert min(measured.found, measured.refused) >= 50.0 - 100 / 6  # never much worse than guessing
 
 
@@ -177,7 +181,7 @@ class Pointing:
 
 @pytest.fixture
 def pointing(monkeypatch):
-    monkeypatch.setattr(validation, "regions_of", lambda seen, classes: seen)
+    monkeypatch.setattr(calibration, "regions_by_score", lambda seen, classes: seen)
     return Pointing
 
 
@@ -194,8 +198,8 @@ def test_regions_are_kept_from_where_most_are_right(tmp_path, pointing):
         [(name, 0.3 + number / 100, truth(dataset, number, name)), ("brick", 0.2, nothing)]
         for number, name in enumerate(names)
     ]
-    measured = measure_regions(pointing(answers), [dataset])
-    assert measured == Regions(0.3, 100.0)
+    measured = calibrate_regions(pointing(answers), [dataset])
+    assert measured == RegionCalibration(0.3, 100.0)
 
 
 def test_an_object_is_found_once_and_only_by_its_class(tmp_path, pointing):
@@ -205,26 +209,26 @@ def test_an_object_is_found_once_and_only_by_its_class(tmp_path, pointing):
         [(name, 0.5, truth(dataset, n, name)), (name, 0.4, truth(dataset, n, name))] for n, name in enumerate(names)
     ]
     answers[0] = [("brick", 0.9, truth(dataset, 0, "tile"))]  # right place, wrong name
-    measured = measure_regions(pointing(answers), [dataset])
+    measured = calibrate_regions(pointing(answers), [dataset])
     assert measured.threshold == 0.5
     assert measured.f1 == pytest.approx(100 * 2 * 5 / (6 + 6))
 
 
 def test_where_nothing_is_right_no_threshold_is_measured(tmp_path, pointing):
     dataset = written(tmp_path, 6)
-    assert measure_regions(pointing([[("brick", 0.9, np.zeros(tiny.HW, bool))]] * 6), [dataset]) is None
-    assert measure_regions(pointing([[]] * 6), [dataset]) is None
+    assert calibrate_regions(pointing([[("brick", 0.9, np.zeros(tiny.HW, bool))]] * 6), [dataset]) is None
+    assert calibrate_regions(pointing([[]] * 6), [dataset]) is None
     few = written(tmp_path / "few", 4)
     told = [[(name, 0.9, truth(few, n, name))] for n, name in enumerate(["tile", "brick"] * 2)]
-    assert measure_regions(pointing(told), [few]) is None
+    assert calibrate_regions(pointing(told), [few]) is None
 
 
 def test_a_network_is_asked_for_regions_of_its_own_classes(tmp_path):
     model = tiny_model("nano")
-    assert measure_regions(model, [written(tmp_path, 6)]) is None
+    assert calibrate_regions(model, [written(tmp_path, 6)]) is None
     model.classes = Vocabulary.of(["brick", "tile"])
     seen = model.encode(np.zeros((*tiny.HW, 3), np.uint8))
-    for name, sure, mask in validation.regions_of(seen, model.classes):
+    for name, sure, mask in calibration.regions_by_score(seen, model.classes):
         assert name in model.classes.names
-        assert validation.UNLIKELY <= sure <= 1
+        assert calibration.LOWEST_SCORE <= sure <= 1
         assert mask.shape == tiny.HW

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 import seem
-from seem.predictor import Predictor
+from seem.inference.dense_recognizer import DenseRecognizer
 from seem.results import LazyLabels
 from seem.tasks import video as matching
-from seem.tasks.video import VideoMemory, compare_near, grid_stride, surroundings, vote
-from seem.tracker import MODES, Found, Tracker, checked_mode, objects_in
+from seem.tasks.video import VideoMemory, compare_with_recent_frame, grid_stride, object_window, vote
+from seem.tracker import MODES, TrackedObject, Tracker, checked_mode, prompts_of_objects
 from seem.video import FrameStream, VideoFile, VideoWriter, open_video
 from tiny import picture, tiny_model, tiny_relative
 
@@ -189,7 +189,7 @@ def test_what_is_no_video_is_refused(given, message):
 
 def test_a_file_without_frames_says_so(clip, monkeypatch):
     video = open_video(clip)
-    monkeypatch.setattr("seem.video.decoded", lambda *_: iter(()))
+    monkeypatch.setattr("seem.video.decode_frames", lambda *_: iter(()))
     with pytest.raises(seem.SeemError, match=r"clip.mp4 holds no frames\."):
         list(video.forward())
 
@@ -252,13 +252,13 @@ def test_without_h264_mpeg4_is_written(tmp_path, monkeypatch):
 # --- Matching ---------------------------------------------------------------------------------------------------------
 
 
-def test_near_places_are_compared_one_by_one(monkeypatch):
-    monkeypatch.setattr(matching, "RADIUS", 1)
+def test_near_cells_are_compared_one_by_one(monkeypatch):
+    monkeypatch.setattr(matching, "MATCH_RADIUS", 1)
     generator = torch.Generator().manual_seed(0)
     here, there = (torch.randn(4, 5, 6, generator=generator) for _ in range(2))
     cover = torch.rand(5, 6, generator=generator)
     window = (slice(1, 4), slice(0, 5))
-    likeness, covered = compare_near(here[:, 1:4, 0:5], window, there, cover)
+    likeness, covered = compare_with_recent_frame(here[:, 1:4, 0:5], window, there, cover)
     for row in range(1, 4):
         for column in range(5):
             mine, place = (row - 1) * 5 + column, 0
@@ -272,7 +272,7 @@ def test_near_places_are_compared_one_by_one(monkeypatch):
                     place += 1
 
 
-def test_a_place_takes_the_cover_of_what_it_resembles():
+def test_a_cell_takes_the_cover_of_what_it_resembles():
     likeness = torch.tensor([[0.9, 0.1, 0.9], [0.0, 1.0, 0.0]])
     cover = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
     found = vote([(likeness, cover)])
@@ -280,11 +280,12 @@ def test_a_place_takes_the_cover_of_what_it_resembles():
     assert found[1] < 0.01
 
 
-def test_surroundings_stay_inside_the_frame():
+def test_a_window_stays_inside_the_frame():
     cover = torch.zeros(20, 30)
-    assert surroundings(cover) is None
+    assert object_window(cover) is None
     cover[2:4, 15:20] = 1
-    assert surroundings(cover) == (slice(0, 4 + matching.MARGIN), slice(15 - matching.MARGIN, 20 + matching.MARGIN))
+    margin = matching.WINDOW_MARGIN
+    assert object_window(cover) == (slice(0, 4 + margin), slice(15 - margin, 20 + margin))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_every_mode_gives_one_result_a_frame(model, mode):
     assert [(one.frame, one.time, one.image_hw) for one in results] == [(i, None, (HEIGHT, WIDTH)) for i in range(5)]
     assert results[0].ids.tolist() == [1, 3]
     assert all(set(one.ids.tolist()) <= {1, 3} for one in results)
-    assert results[0].provenance.prompts == ((tracker._said[0][3]), (HERE,))
+    assert results[0].provenance.prompts == ((tracker._prompts[0][3]), (HERE,))
     assert all(one.provenance.task == "video" for one in results)
 
 
@@ -410,7 +411,7 @@ def test_a_correction_of_the_frame_at_hand_is_answered_at_once(model):
             assert tracker.add(5, 2, seem.Mask(masks[0])) is None
     assert (results.masks[-1] == masks[0]).all()
     again = model.tracker(frames)
-    again._said = tracker._said
+    again._prompts = tracker._prompts
     assert [one.ids.tolist() for one in again][3][-1] == 2
 
 
@@ -532,8 +533,8 @@ def test_labels_are_asked_once_an_object(model, monkeypatch):
     frames, masks = scene(5)
     results = list(model.track(frames, [seem.Mask(masks[0])]))
     calls = []
-    original = Predictor.label
-    monkeypatch.setattr(Predictor, "label", lambda photo, small: calls.append(photo) or original(photo, small))
+    original = DenseRecognizer.label
+    monkeypatch.setattr(DenseRecognizer, "label", lambda photo, small: calls.append(photo) or original(photo, small))
     assert len({one.labels for one in results if len(one)}) == 1
     assert len(calls) == 1
 
@@ -611,7 +612,7 @@ def test_a_wrong_add_changes_nothing(model, frame, object_id, prompts, message):
 )
 def test_track_takes_prompts_alone(prompts, message):
     with pytest.raises(ValueError, match=message):
-        objects_in(prompts)
+        prompts_of_objects(prompts)
 
 
 def test_an_object_without_prompts_is_refused(model):
@@ -669,7 +670,8 @@ def held(tracker):
         elif isinstance(one, (list, tuple, deque, dict)):
             waiting.extend(one.values() if isinstance(one, dict) else one)
         elif type(one).__module__.startswith("seem.") and not isinstance(one, (seem.Model, LazyLabels)):
-            waiting.extend(getattr(one, name) for name in type(one).__slots__ if name != "__weakref__")
+            slots = [name for name in getattr(type(one), "__slots__", ()) if name != "__weakref__"]
+            waiting.extend(getattr(one, name) for name in slots or vars(one))
     return total
 
 
@@ -689,7 +691,14 @@ def test_memory_does_not_grow_with_the_video(model, mode, early, late):
     assert alive[1] <= 1.1 * alive[0]
 
 
-def test_what_is_kept_of_an_object_is_bounded():
+def size_of(memory):
+    tensors = [tensor for frame in memory.recent for tensor in frame]
+    for frame in (*memory.prompted, *memory.key_frames):
+        tensors += [frame.features, frame.cover]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def test_the_memory_of_an_object_is_bounded():
     memory, generator = VideoMemory(), torch.Generator().manual_seed(0)
     features = torch.nn.functional.normalize(torch.randn(8, 20, 30, generator=generator), dim=0)
     cover = torch.zeros(20, 30)
@@ -697,12 +706,12 @@ def test_what_is_kept_of_an_object_is_bounded():
     memory.correct(features, cover)
     for _ in range(30):
         memory.follow(features)
-    full = memory.num_bytes
+    full = size_of(memory)
     for _ in range(100):
         memory.correct(features, cover)
         memory.follow(features)
-    assert memory.num_bytes <= full
-    assert (len(memory.recent), len(memory.prompted)) == (2, matching.PROMPTED)
+    assert size_of(memory) <= full
+    assert (len(memory.recent), len(memory.prompted)) == (2, matching.NUM_PROMPTED_FRAMES)
 
 
 @pytest.mark.slow
@@ -720,7 +729,7 @@ def test_ten_minutes_at_five_frames_a_second(model, tmp_path):
 
 
 def test_a_found_object_holds_no_picture():
-    assert "photo" not in Found.__slots__
+    assert "photo" not in TrackedObject.__slots__
 
 
 def test_a_file_is_a_video_file(clip):

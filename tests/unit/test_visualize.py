@@ -108,7 +108,7 @@ def test_alpha_is_the_strength_of_the_colours():
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_outside_0_to_1_is_refused(alpha):
-    with pytest.raises(ValueError, match=r"alpha is .*; it must be between 0 \(photo alone\) and 1"):
+    with pytest.raises(ValueError, match=r"alpha is .*; it must be between 0 \(image alone\) and 1"):
         drawn(grey(5, 3), [], alpha=alpha)
 
 

@@ -9,11 +9,11 @@ from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import KIND_WORDS, KINDS, Lexicon, directions, parse, teach_words
-from seem.training.targets import PhraseBook
+from seem.training.phrases import PhraseTokenizer
 from seem.vocabulary import Vocabulary
 
 LEXICON = Lexicon.draw(64)
-BOOK = PhraseBook(BytePairTokenizer.nano())
+BOOK = PhraseTokenizer(BytePairTokenizer.nano())
 
 
 def cosine(one, other):

@@ -43,7 +43,7 @@ class FineTuningData:
 class LoadedNetwork:
     """A network with its weights, and where they come from. `tokenizer` fetches the word pieces when first needed.
 
-    `classes` are those that it was fine-tuned on, None where it was not; `learnt` says on which data.
+    `classes` are those that it was fine-tuned on, None where it was not; `fine_tuned_on` says on which data.
     """
 
     name: str
@@ -51,7 +51,7 @@ class LoadedNetwork:
     sha256: str
     tokenizer: Callable[[], BytePairTokenizer]
     classes: Vocabulary | None = None
-    learnt: tuple[FineTuningData, ...] = ()
+    fine_tuned_on: tuple[FineTuningData, ...] = ()
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:

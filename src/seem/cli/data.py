@@ -101,7 +101,7 @@ def shards_command(
 
     What `seem data check` finds unreadable is left out.
     """
-    from seem.finetuning.datasets import without_images
+    from seem.finetuning.usable_dataset import without_images
 
     spec = DatasetSpec.parse(path)
     if out.exists() and spec.path.exists() and out.samefile(spec.path):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from seem.api import EncodedImage
 from seem.cli.errors import report_error, write_line
 from seem.cli.report import describe_loaded_model, describe_results
 from seem.cli.sheet import FAINT_INK, FONT_SIZE, INK, LINE_HEIGHT, PAPER, draw_page
+from seem.encoded_image import EncodedImage
 from seem.loading import load
 from seem.prompts import Box, Point, Text
 from seem.results import Results
@@ -104,7 +104,7 @@ def run_timed(image: EncodedImage, demonstration: Demonstration) -> TimedResults
 
 def draw_sheet(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Image:
     """Draw the photo, the results and the times on one page, each under its caption."""
-    tiles = [("the photo", image.photo.picture)]
+    tiles = [("the photo", image.image)]
     tiles += [(answer.caption, answer.results.overlay()) for answer in answers]
     tiles.append(("how long it took", draw_times(image, answers)))
     return draw_page(tiles)
@@ -114,7 +114,7 @@ def draw_times(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Im
     """Draw a table of the time of each step, in the size of the photo."""
     steps = [("encoding the photo, once", image.encode_seconds)]
     steps += [(answer.demonstration.caption, answer.seconds) for answer in answers]
-    panel = Image.new("RGB", image.photo.picture.size, PAPER)
+    panel = Image.new("RGB", image.image.size, PAPER)
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(FONT_SIZE)
     top = 0

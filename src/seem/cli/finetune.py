@@ -1,66 +1,69 @@
-"""`seem finetune`: from one's own photos and masks to a model that knows them."""
+"""`seem finetune`: fine-tune a model on a user's own photos and masks."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seem.cli.data import SPEC
-from seem.cli.errors import write_line
+from seem.cli.options import FLAG, takes_option_groups
+from seem.cli.training_options import (
+    LearningRateOption,
+    MinutesOption,
+    OutOption,
+    ProgressScreen,
+    RunOptions,
+    parse_parts,
+    resume_hint,
+)
 
 if TYPE_CHECKING:
-    from seem.finetuning.run import FineTuningRequest
-
-PROCESSES = "Processes of this machine; default: one for each core on a CPU."
-EVERY = 10.0  # seconds between two lines of progress where nobody watches
+    from seem.finetuning.request import FineTuningRequest
 
 
-def finetune(
-    data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"What to learn from: {SPEC}; repeatable.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+@takes_option_groups
+def finetune_command(
+    *,
+    data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set: {SPEC}; repeatable.")],
+    out: OutOption,
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="Where to begin: a name, a file, or the folder of a run.")
+        str, typer.Option(metavar="NAME", help="Model to start from: its name, a file of weights, or a run's folder.")
     ] = "nano",
-    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long to train; scoring comes on top.")] = None,
+    minutes: MinutesOption = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="How many steps; default: at most half an hour.")
+        int | None, typer.Option(metavar="N", help="Number of training steps. Default: at most half an hour of them.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest learning rate.")] = None,
+    learning_rate: LearningRateOption = None,
     freeze: Annotated[
-        str | None, typer.Option(metavar="PARTS", help="Parts that do not learn: backbone,text,...; none = none.")
+        str | None,
+        typer.Option(metavar="PARTS", help="Network parts that are not trained: backbone,text,... or none."),
     ] = None,
     rate: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART=FACTOR", help="A part learns so much faster or slower; repeatable."),
+        typer.Option(metavar="PART=FACTOR", help="Factor of the learning rate of a network part; repeatable."),
     ] = None,
     size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the training canvas.")] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Photos a step; default: found by itself.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...")] = None,
-    processes: Annotated[int | None, typer.Option(metavar="N", help=PROCESSES)] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Photos of a step in each process. Default: what the plan chooses.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Device of the network: cpu, cuda, cuda:1, ...")
+    ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Stop after so many looks without progress, 0 = never; default: 4."),
+        typer.Option(metavar="N", help="Validations without progress before the run stops, 0 = never. Default: 4."),
     ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", metavar=" ", help="Begin with random weights, to compare.")
+        bool, typer.Option("--from-scratch", metavar=FLAG, help="Start from random weights, for comparison.")
     ] = False,
-    shard: Annotated[
-        bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")
-    ] = False,
-    resume: Annotated[bool, typer.Option("--resume", metavar=" ", help="Go on with the run in RUN.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace the run in RUN.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
+    run: RunOptions,
 ) -> None:
     """Fine-tune a model on your own photos and masks; seem.load(RUN) opens the best one."""
-    from seem.finetuning.run import FineTuningRequest, process_count
-    from seem.training.team import together
+    from seem.finetuning.processes import process_count
+    from seem.finetuning.request import FineTuningRequest
+    from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
         data=tuple(data),
@@ -69,92 +72,45 @@ def finetune(
         minutes=minutes,
         steps=steps,
         learning_rate=learning_rate,
-        freeze=parts(freeze),
+        freeze=parse_parts(freeze),
         size=size,
         batch=batch,
         device=device,
-        seed=seed,
+        seed=run.seed,
         patience=patience,
-        shard=shard,
-        rates=rates(rate or ()),
+        shard=run.shard,
+        rates=parse_rates(rate or ()),
         scratch=from_scratch,
     )
-    count = process_count(request, processes, resume=resume, overwrite=overwrite)
-    with told_how_to_go_on(out):
-        together(count, work, request, resume, overwrite, quiet)
+    count = process_count(request, run.processes, resume=run.resume, overwrite=run.overwrite)
+    with resume_hint(out):
+        run_distributed(count, finetune_in_process, request, run)
 
 
-def work(request: FineTuningRequest, resume: bool, overwrite: bool, quiet: bool) -> None:
-    """Be one of the processes of a run, or the only one."""
-    from seem.finetuning.run import finetune
+def finetune_in_process(request: FineTuningRequest, run: RunOptions) -> None:
+    """Fine-tune as one of the processes of a run, or as the only one."""
+    from seem.finetuning import run as fine_tuning
 
-    screen = Screen(quiet)
+    screen = ProgressScreen(run.quiet)
     try:
-        finetune(request, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live)
+        fine_tuning.finetune(
+            request,
+            resume=run.resume,
+            overwrite=run.overwrite,
+            write_line=screen.write_line,
+            write_progress=screen.write_progress,
+        )
     finally:
-        screen.end()
+        screen.end_progress()
 
 
-@contextmanager
-def told_how_to_go_on(out: Path) -> Iterator[None]:
-    """Say after an interruption that the run in `out` can be gone on with, if there is one."""
-    from seem.training.engine import STATE_FILE
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        if (out / STATE_FILE).is_file():
-            write_line(f"{out} is kept as of its last checkpoint: the same command with --resume goes on.")
-        raise
-
-
-def parts(text: str | None) -> tuple[str, ...] | None:
-    """Read a list of parts; "none" is the empty one."""
-    if text is None:
-        return None
-    return tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
-
-
-def rates(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """Read factors of the learning rate."""
-    read = []
+def parse_rates(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Parse factors of the learning rate, each "PART=FACTOR"."""
+    rates = []
     for text in texts:
         part, _, factor = text.partition("=")
         try:
-            read.append((part.strip(), float(factor)))
+            rates.append((part.strip(), float(factor)))
         except ValueError:
             raise ValueError(f"--rate is {text!r}; write PART=FACTOR, such as backbone=0.1.") from None
-    return tuple(read)
-
-
-class Screen:
-    """Lines for a person: one line that is written over on a terminal, a new one now and then elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self._width = 0
-        self._told = 0.0
-
-    def say(self, text: str) -> None:
-        """Write a line that stays."""
-        if not self.quiet:
-            self.end()
-            write_line(text)
-
-    def live(self, text: str) -> None:
-        """Show where the run is."""
-        if self.quiet:
-            return
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{text:<{self._width}}")
-            sys.stderr.flush()
-            self._width = len(text)
-        elif time.monotonic() - self._told >= EVERY:
-            self._told = time.monotonic()
-            write_line(text)
-
-    def end(self) -> None:
-        """Leave the line that is written over."""
-        if self._width:
-            sys.stderr.write("\n")
-            self._width = 0
+    return tuple(rates)

@@ -36,12 +36,12 @@ GALLERY_IMAGES = (
     GalleryImage("click", "seem-out/click.overlay.png", "click.py: clicks"),
     GalleryImage("box_and_text", "box.png", "box_and_text.py: a box"),
     GalleryImage("several_objects", "several_objects.png", "several_objects.py: one pass"),
-    GalleryImage("refine", "seem-out/refine.overlay.png", "refine.py: go on from a mask"),
-    GalleryImage("reference", "reference_box.png", "reference.py: as in the other photo"),
-    GalleryImage("find", "seem-out/find.overlay.png", "find.py: everything that fits"),
+    GalleryImage("refine", "seem-out/refine.overlay.png", "refine.py: start from a mask"),
+    GalleryImage("reference", "reference_box.png", "reference.py: as marked in another photo"),
+    GalleryImage("find", "seem-out/find.overlay.png", "find.py: all that fits a phrase"),
     GalleryImage("everything", "everything.png", "everything.py: every mask"),
     GalleryImage("detector_boxes", "seem-out/detector_boxes.overlay.png", "detector_boxes.py: boxes to masks"),
-    GalleryImage("own_classes", "seem-out/own_classes.overlay.png", "own_classes.py: your own words"),
+    GalleryImage("own_classes", "seem-out/own_classes.overlay.png", "own_classes.py: your own classes"),
 )
 
 

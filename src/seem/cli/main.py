@@ -17,13 +17,13 @@ from seem.cli.convert import convert_command
 from seem.cli.data import data_commands
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.evaluate import evaluate_command
-from seem.cli.finetune import finetune
+from seem.cli.finetune import finetune_command
 from seem.cli.models import models_command
 from seem.cli.prompts import OrderedCommand
 from seem.cli.retrieve import retrieve_command
 from seem.cli.segment import segment_command
 from seem.cli.track import track_command
-from seem.cli.train import train
+from seem.cli.train import train_command
 
 app = typer.Typer(
     epilog=(
@@ -40,8 +40,8 @@ app.command("track", cls=OrderedCommand)(track_command)
 app.command("retrieve")(retrieve_command)
 app.command("models")(models_command)
 app.command("convert")(convert_command)
-app.command("finetune")(finetune)
-app.command("train")(train)
+app.command("finetune")(finetune_command)
+app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.add_typer(data_commands, name="data")
 

@@ -58,7 +58,7 @@ def file_metadata(path: Path) -> dict[str, Any]:
     metadata: dict[str, Any] = {"file": str(file), "model": loaded.name, "sha256": loaded.sha256}
     if loaded.classes is not None:
         metadata["classes"] = ", ".join(loaded.classes.names)
-    for number, data in enumerate(loaded.learnt, 1):
+    for number, data in enumerate(loaded.fine_tuned_on, 1):
         metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
     config = loaded.network.config
     if loaded.classes is not None and config.presence_midpoint:

@@ -77,7 +77,7 @@ def read_objects(options: Sequence[NamedValue]) -> tuple[tuple[Prompt, ...], ...
 
 def read_object(options: Sequence[NamedValue], number: int) -> tuple[Prompt, ...]:
     """Read the prompts of one object; `number` counts objects from 1, for errors."""
-    check_options(options, number)
+    check_prompt_options(options, number)
     check_reference(options, number)
     readers = object_readers(brush_width(options), read_reference_marks(options))
     prompts = []
@@ -87,7 +87,7 @@ def read_object(options: Sequence[NamedValue], number: int) -> tuple[Prompt, ...
     return tuple(prompts)
 
 
-def check_options(options: Sequence[NamedValue], number: int) -> None:
+def check_prompt_options(options: Sequence[NamedValue], number: int) -> None:
     """Raise `ValueError` for an object without prompts, and for widths without effect."""
     widths = values_of(options, WIDTH)
     if widths and not values_of(options, *BRUSH_READERS):

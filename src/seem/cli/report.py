@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from seem.api import Model
 from seem.cli.errors import print_error, write_line
 from seem.cli.image_files import ImageJob
 from seem.coco_format import UNLABELLED
+from seem.model import Model
 from seem.results import Results
 
 MAX_NAMED_OBJECTS = 5  # in one line

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from seem.api import EncodedImage, Model
 from seem.cli.errors import EXIT_FAILED, report_error, write_line
 from seem.cli.image_files import ImageJob, plan_jobs
 from seem.cli.options import (
@@ -28,7 +27,9 @@ from seem.cli.options import (
 from seem.cli.prompts import read_option
 from seem.cli.report import ProgressReporter
 from seem.cli.segment import with_image_name
+from seem.encoded_image import EncodedImage
 from seem.loading import load
+from seem.model import Model
 from seem.prompts import Text
 
 
@@ -124,7 +125,7 @@ def retrieve_command(
         write_line(json.dumps(record) if as_json else f"{scored.score:.3f}  {source}")
     if out is not None and ranking.best is not None:
         job = ranking.images[0].job
-        resized = network.encode(ranking.best.picture, size)
+        resized = network.encode(ranking.best.image, size)
         results = with_image_name(resized.segment(phrase, text_threshold=0.0), job.image.name)
         paths = results.save(job.folder, job.stem, overwrite)
         if not as_json:

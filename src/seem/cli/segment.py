@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from seem.api import Model
 from seem.cli.errors import EXIT_FAILED, report_error
 from seem.cli.image_files import ImageJob, plan_jobs
 from seem.cli.options import (
@@ -27,6 +26,7 @@ from seem.cli.report import ProgressReporter
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
 from seem.loading import load
+from seem.model import Model
 from seem.preprocess import check_short_side
 from seem.results import Results
 

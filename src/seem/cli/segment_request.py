@@ -11,12 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
-from seem.api import EncodedImage, Model
-from seem.asking import Asked, check_taken, check_writes, checked_count, checked_share
 from seem.cli.detections import ImageDetections, read_detections
 from seem.cli.errors import print_error
 from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
 from seem.cli.prompts import read_box, read_option
+from seem.encoded_image import EncodedImage, Refine
+from seem.inference.object_prompts import (
+    ObjectPrompts,
+    check_supported,
+    check_writes_captions,
+    checked_count,
+    checked_probability,
+)
+from seem.model import Model
 from seem.prompts import Box, Prompt, Text, VisualPrompt
 from seem.results import Results
 from seem.vocabulary import BUILT_IN_VOCABULARIES, Vocabulary
@@ -159,10 +166,10 @@ class FullImageOptions(OptionGroup):
 def check_options(objects: Objects, answer: AnswerOptions, image: FullImageOptions) -> None:
     """Raise `ValueError` for options that contradict each other or have no effect, whatever photo and model."""
     for prompts in objects:
-        Asked.of(prompts)
+        ObjectPrompts.of(prompts)
     checked_count(answer.candidates, "candidates")
     if image.threshold is not None:
-        checked_share(image.threshold, "threshold")
+        checked_probability(image.threshold, "threshold")
     check_targets(objects, image)
     check_class_options(objects, image)
     check_answer_options(objects, answer)
@@ -272,9 +279,9 @@ class SegmentRequest:
     def check_model(self, model: Model) -> None:
         """Raise `ValueError` for a request that the model was not made for."""
         for prompts in self.objects:
-            check_taken(Asked.of(prompts), model.name, model.network)
+            check_supported(ObjectPrompts.of(prompts), model.name, model.network)
         if self.caption:
-            check_writes(model.name, model.network)
+            check_writes_captions(model.name, model.network)
 
     def run(self, image: EncodedImage) -> Results:
         """Return the masks, and in their provenance the caption if one was asked for."""
@@ -308,13 +315,14 @@ class SegmentRequest:
 
     def segment_objects(self, image: EncodedImage) -> Results:
         """Return the masks of the objects that prompts describe."""
+        refine: Refine | None = "zoom" if self.refines_by_zoom else None
         if self.candidates == 1:
-            return image.segment_many(self.objects, text_threshold=self.threshold, second_look=self.refines_by_zoom)
+            return image.segment_many(self.objects, text_threshold=self.threshold, refine=refine)
         return image.segment(
             *self.objects[0],
             text_threshold=self.threshold,
             candidates=self.candidates,
-            second_look=self.refines_by_zoom,
+            refine=refine,
         )
 
     def vocabulary_for(self, image: EncodedImage) -> Vocabulary:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from seem.api import Model
 from seem.coco_format import CocoAnnotation
+from seem.model import Model
 from seem.results import Results
 from seem.version import __version__
 from seem.video import VideoWriter

@@ -1,7 +1,9 @@
-"""`seem train`: whole training runs, each a recipe."""
+"""`seem train`: whole training runs by the recipe of the embedded model or by the published one."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,77 +12,123 @@ import typer
 
 from seem.cli.data import SPEC
 from seem.cli.errors import write_line
-from seem.cli.finetune import PROCESSES, Screen, parts, told_how_to_go_on
+from seem.cli.options import OptionGroup, takes_option_groups
+from seem.cli.training_options import (
+    LearningRateOption,
+    MinutesOption,
+    OutOption,
+    ProgressScreen,
+    RunOptions,
+    parse_parts,
+    resume_hint,
+)
 
 if TYPE_CHECKING:
-    from seem.finetuning.run import FineTuningRequest
+    from seem.finetuning.request import FineTuningRequest
+    from seem.training.config import TrainConfig
+    from seem.training.objectives.published import Ablation
 
 RECIPES = ("nano", "seem")
-INTERACTIVE = "SEEM's ablations"
+ABLATION_PANEL = "Ablations of the published objective"
 
 
-def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one.")],
-    data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"nano: the photo pack. seem: {SPEC}")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="nano: weights to begin from. seem: which model.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many steps; default: the recipe's.")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Photos a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="The highest learning rate.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="N", help="How long to train; scoring comes on top.")] = None,
-    freeze: Annotated[str | None, typer.Option(metavar="PARTS", help="seem: parts that do not learn.")] = None,
-    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="seem: cpu, cuda, ...")] = None,
-    processes: Annotated[int | None, typer.Option(metavar="N", help=PROCESSES)] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another run.")] = 0,
-    finer_masks: Annotated[Path | None, typer.Option(metavar="LVIS", help="seem: LVIS, for its finer masks.")] = None,
+@dataclass(frozen=True, slots=True)
+class AblationOptions(OptionGroup):
+    """The parts of the published objective that can be switched off; fields are those of `Ablation`."""
+
     rounds: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="At most so many rounds before the one that counts.", rich_help_panel=INTERACTIVE
+            metavar="N",
+            min=0,
+            help="Largest number of interactive rounds before the one that is trained.",
+            rich_help_panel=ABLATION_PANEL,
         ),
-    ] = 5,
+    ] = 5
     memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Hand masks on between rounds.", rich_help_panel=INTERACTIVE)
-    ] = True,
+        bool,
+        typer.Option(
+            "--memory/--no-memory", help="Pass the mask of a round on to the next.", rich_help_panel=ABLATION_PANEL
+        ),
+    ] = True
     positive: Annotated[
         bool,
-        typer.Option("--positive/--no-positive", help="Positive clicks in rounds.", rich_help_panel=INTERACTIVE),
-    ] = True,
+        typer.Option(
+            "--positive/--no-positive", help="Add positive clicks between rounds.", rich_help_panel=ABLATION_PANEL
+        ),
+    ] = True
     negative: Annotated[
-        bool, typer.Option("--negative/--no-negative", help="Negative clicks.", rich_help_panel=INTERACTIVE)
-    ] = True,
+        bool,
+        typer.Option(
+            "--negative/--no-negative",
+            help="Use negative marks, and add negative clicks between rounds.",
+            rich_help_panel=ABLATION_PANEL,
+        ),
+    ] = True
     objects: Annotated[
-        bool, typer.Option("--objects/--no-objects", help="Object queries.", rich_help_panel=INTERACTIVE)
-    ] = True,
+        bool,
+        typer.Option("--objects/--no-objects", help="Train object queries (panoptic).", rich_help_panel=ABLATION_PANEL),
+    ] = True
     phrases: Annotated[
-        bool, typer.Option("--phrases/--no-phrases", help="Phrases.", rich_help_panel=INTERACTIVE)
-    ] = True,
+        bool,
+        typer.Option("--phrases/--no-phrases", help="Train text prompts.", rich_help_panel=ABLATION_PANEL),
+    ] = True
     visual: Annotated[
-        bool, typer.Option("--visual/--no-visual", help="Visual prompts.", rich_help_panel=INTERACTIVE)
-    ] = True,
+        bool,
+        typer.Option("--visual/--no-visual", help="Train visual prompts.", rich_help_panel=ABLATION_PANEL),
+    ] = True
     captions: Annotated[
         bool,
         typer.Option(
-            "--captions/--no-captions", help="X-Decoder: captions, nouns, retrieval.", rich_help_panel=INTERACTIVE
+            "--captions/--no-captions",
+            help="Train captions, their nouns and retrieval (X-Decoder).",
+            rich_help_panel=ABLATION_PANEL,
         ),
-    ] = True,
-    shard: Annotated[
-        bool, typer.Option("--shard", metavar=" ", help="Under torchrun: divide the weights between processes.")
-    ] = False,
-    resume: Annotated[bool, typer.Option("--resume", metavar=" ", help="Go on with the run in RUN.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=" ", help="Replace the run in RUN.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", metavar=" ", help="Say nothing but errors.")] = False,
+    ] = True
+
+    def to_ablation(self) -> Ablation:
+        """Return the switches as the objective takes them."""
+        from seem.training.objectives.published import Ablation
+
+        return Ablation(**asdict(self))
+
+
+@takes_option_groups
+def train_command(
+    *,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one.")],
+    data: Annotated[
+        list[str],
+        typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set. nano: folder of the photo pack. seem: {SPEC}"),
+    ],
+    out: OutOption,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="nano: nano or a file of weights to start from. seem: model to train."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of training steps. Default: that of the recipe.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Photos of a step.")] = None,
+    learning_rate: LearningRateOption = None,
+    minutes: MinutesOption = None,
+    freeze: Annotated[
+        str | None, typer.Option(metavar="PARTS", help="seem: network parts that are not trained.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="seem: device of the network.")] = None,
+    finer_masks: Annotated[
+        Path | None, typer.Option(metavar="LVIS", help="seem: LVIS folder, whose masks replace coarser ones of COCO.")
+    ] = None,
+    run: RunOptions,
+    ablations: AblationOptions,
 ) -> None:
-    """Train by a recipe, from the beginning or from given weights."""
+    """Train a model by a recipe, from random or from given weights."""
     if recipe not in RECIPES:
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
-    from seem.finetuning.run import FineTuningRequest, process_count
-    from seem.training.team import together
+    from seem.finetuning.processes import process_count
+    from seem.finetuning.request import FineTuningRequest
+    from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
         data=tuple(data),
@@ -89,68 +137,60 @@ def train(
         minutes=minutes,
         steps=steps,
         learning_rate=learning_rate,
-        freeze=parts(freeze),
+        freeze=parse_parts(freeze),
         size=size,
         batch=batch,
         device=device,
-        seed=seed,
+        seed=run.seed,
         patience=0,
-        shard=shard,
+        shard=run.shard,
     )
-    switches = (rounds, memory, positive, negative, objects, phrases, visual, captions)
     if recipe == "nano":
-        from seem.recipes import nano
-        from seem.training.engine import under_torchrun
-
-        check_nano(request, switches, finer_masks, resume=resume, overwrite=overwrite)
-        before = nano.begun(out)["processes"] if resume and not under_torchrun() else None
-        count = process_count(request, processes or before, overwrite=overwrite)
-        with told_how_to_go_on(out):
-            together(count, partial(train_nano, request, model, overwrite=overwrite, quiet=quiet))
-        return
-    count = process_count(request, processes, resume=resume, overwrite=overwrite)
-    with told_how_to_go_on(out):
-        together(count, train_published, request, switches, finer_masks, resume, overwrite, quiet)
+        check_nano_request(request, ablations, finer_masks)
+        check_nano_folder(out, run)
+        count = nano_process_count(request, run)
+        work = partial(run_nano_recipe, request, model, run)
+    else:
+        count = process_count(request, run.processes, resume=run.resume, overwrite=run.overwrite)
+        work = partial(run_published_recipe, request, ablations, finer_masks, run)
+    with resume_hint(out):
+        run_distributed(count, work)
 
 
-def train_published(
-    request: FineTuningRequest,
-    switches: tuple[int, bool, bool, bool, bool, bool, bool, bool],
-    finer_masks: Path | None,
-    resume: bool,
-    overwrite: bool,
-    quiet: bool,
+# --- The published recipe ---------------------------------------------------------------------------------------------
+
+
+def run_published_recipe(
+    request: FineTuningRequest, ablations: AblationOptions, finer_masks: Path | None, run: RunOptions
 ) -> None:
     """Run the published recipe as one of the processes of a run, or as the only one."""
-    from seem.recipes import seem as published
+    from seem.recipes.seem import train_published
 
-    screen = Screen(quiet)
-    ablation = published.Ablation(*switches)
+    screen = ProgressScreen(run.quiet)
     try:
-        published.run(
-            request, ablation, finer_masks, resume=resume, overwrite=overwrite, say=screen.say, live=screen.live
+        train_published(
+            request,
+            ablations.to_ablation(),
+            finer_masks,
+            resume=run.resume,
+            overwrite=run.overwrite,
+            write_line=screen.write_line,
+            write_progress=screen.write_progress,
         )
     finally:
-        screen.end()
+        screen.end_progress()
 
 
-def check_nano(
-    request: FineTuningRequest,
-    switches: tuple[int, bool, bool, bool, bool, bool, bool, bool],
-    finer_masks: Path | None,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> None:
-    """Refuse what the recipe of the embedded model does not know, and a folder that holds another run."""
+# --- The recipe of the embedded model ---------------------------------------------------------------------------------
+
+
+def check_nano_request(request: FineTuningRequest, ablations: AblationOptions, finer_masks: Path | None) -> None:
+    """Raise `ValueError` for options that the recipe of the embedded model does not have."""
     from seem.data.opening import DatasetSpec
-    from seem.recipes.nano import WEIGHTS_FILE
-    from seem.training.engine import STATE_FILE
 
     request.check()
-    ablated = switches != (5, *[True] * 7)
-    others = (request.freeze, request.size, request.device, finer_masks, request.shard or None, ablated or None)
-    if any(other is not None for other in others):
+    unsupported = (request.freeze, request.size, request.device, finer_masks)
+    if any(value is not None for value in unsupported) or request.shard or ablations != AblationOptions():
         raise ValueError(
             "The recipe 'nano' takes no --freeze, --size, --device, --shard, --finer-masks and none of SEEM's "
             "ablations; the recipe 'seem' and seem finetune do."
@@ -158,46 +198,98 @@ def check_nano(
     specs = [DatasetSpec.parse(text) for text in request.data]
     if len(specs) != 1 or specs[0].kind not in (None, "pack") or specs[0].weight != 1:
         raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER.")
-    if resume and overwrite:
+
+
+def check_nano_folder(out: Path, run: RunOptions) -> None:
+    """Raise `ValueError` or `FileExistsError` if the recipe of the embedded model must not write into a folder."""
+    from seem.recipes.nano import WEIGHTS_FILE
+    from seem.training.checkpoint import STATE_FILE
+
+    if run.resume and run.overwrite:
         raise ValueError("--resume goes on with a run and --overwrite replaces it; choose one.")
-    if resume and not (request.out / STATE_FILE).exists():
-        raise ValueError(f"There is no run to go on with in {request.out}; leave --resume away.")
-    held = any((request.out / name).exists() for name in (STATE_FILE, WEIGHTS_FILE))
-    if held and not resume and not overwrite:
-        raise FileExistsError(f"{request.out} holds a run already; pass --resume, --overwrite or another --out.")
+    if run.resume and not (out / STATE_FILE).exists():
+        raise ValueError(f"There is no run to go on with in {out}; leave --resume away.")
+    has_run = any((out / name).exists() for name in (STATE_FILE, WEIGHTS_FILE))
+    if has_run and not run.resume and not run.overwrite:
+        raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
 
 
-def train_nano(request: FineTuningRequest, model: str | None, *, overwrite: bool, quiet: bool) -> None:
+def nano_process_count(request: FineTuningRequest, run: RunOptions) -> int:
+    """Return how many processes train nano: as many as requested, or as a resumed run began with."""
+    from seem.finetuning.processes import process_count
+    from seem.recipes.nano import read_settings
+    from seem.training.distributed import under_torchrun
+
+    requested = run.processes
+    if requested is None and run.resume and not under_torchrun():
+        requested = read_settings(request.out)["processes"]
+    return process_count(request, requested, overwrite=run.overwrite)
+
+
+def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptions) -> None:
     """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
-    from contextlib import nullcontext
-    from dataclasses import replace
-
     from seem.data.opening import DatasetSpec
-    from seem.finetuning.run import begin_folder, counted, meet, nothing
-    from seem.loading import embedded
+    from seem.finetuning.console import count_text, discard_line
     from seem.recipes import nano
-    from seem.training.curves import RESULTS_FILE
-    from seem.training.engine import show, world
-    from seem.training.pictures import CURVES_FILE
+    from seem.training.distributed import rank_and_world_size
+    from seem.training.figures import CURVES_FILE
+    from seem.training.run_log import RESULTS_FILE, print_log_row
 
     if model not in (None, "nano") and not Path(str(model)).is_file():
         raise ValueError(f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from.")
-    if overwrite:
-        if world()[0] == 0:
-            begin_folder(request.out)
-            (request.out / nano.WEIGHTS_FILE).unlink(missing_ok=True)
-        meet(world()[1])
-    usual = nano.config(seed=request.seed)
+    if run.overwrite:
+        clear_nano_folder(request.out)
+    config = nano_settings(request, from_random=model is None)
+    rank, processes = rank_and_world_size()
+    report_line = discard_line if run.quiet or rank > 0 else write_line
+    each_process = ""
+    if processes > 1:
+        each_process = f" in each of {processes} processes"
+    report_line(
+        f"{count_text(config.steps, 'step')} of {config.batch} photos{each_process} at learning rate "
+        f"{config.learning_rate:g}"
+    )
+    with start_weights(model) as start:
+        report_row = discard_line if run.quiet else print_log_row
+        nano.train_nano(DatasetSpec.parse(request.data[0]).path, request.out, config, start, report_row)
+    report_line(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
+    report_line(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")
+
+
+def start_weights(model: str | None) -> AbstractContextManager[Path | None]:
+    """Return a context with the file of the weights to start from; None: random weights."""
+    from seem.loading import embedded
+
     if model is None:
-        usual = replace(usual, learning_rate=nano.RATE_FROM_NOTHING)
-    asked = {name: getattr(request, name) for name in ("steps", "batch", "learning_rate", "minutes")}
-    settings = replace(usual, **{name: value for name, value in asked.items() if value is not None})
-    say = nothing if quiet or world()[0] else write_line
-    each = f" in each of {world()[1]} processes" if world()[1] > 1 else ""
-    rate = f"at learning rate {settings.learning_rate:g}"
-    say(f"{counted(settings.steps, 'step')} of {settings.batch} photos{each} {rate}")
-    given = embedded() if model == "nano" else nullcontext(None if model is None else Path(model))
-    with given as start:
-        nano.run(DatasetSpec.parse(request.data[0]).path, request.out, settings, start, nothing if quiet else show)
-    say(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
-    say(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")
+        return nullcontext(None)
+    if model == "nano":
+        return embedded()
+    return nullcontext(Path(model))
+
+
+def clear_nano_folder(out: Path) -> None:
+    """Delete the files of an earlier run, before any process of this one begins."""
+    from seem.finetuning.processes import wait_for_all_processes
+    from seem.finetuning.run_folder import prepare_run_folder
+    from seem.recipes.nano import WEIGHTS_FILE
+    from seem.training.distributed import rank_and_world_size
+
+    if rank_and_world_size()[0] == 0:
+        prepare_run_folder(out)
+        (out / WEIGHTS_FILE).unlink(missing_ok=True)
+    wait_for_all_processes()
+
+
+def nano_settings(request: FineTuningRequest, *, from_random: bool) -> TrainConfig:
+    """Return the settings of the recipe of the embedded model, with what the request asks for."""
+    from seem.recipes.nano import RANDOM_LEARNING_RATE, nano_config
+
+    default = nano_config(seed=request.seed)
+    learning_rate = RANDOM_LEARNING_RATE if from_random else default.learning_rate
+    return replace(
+        default,
+        steps=request.steps or default.steps,
+        batch=request.batch or default.batch,
+        learning_rate=request.learning_rate or learning_rate,
+        minutes=request.minutes or default.minutes,
+    )

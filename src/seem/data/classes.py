@@ -8,79 +8,122 @@ floor and ceiling are stuff.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Any
 
+from seem import vocabulary
 from seem.data.records import CategoryRecord
-from seem.vocabulary import Vocabulary
 
 CLASS_LISTS = (
     "pascal_voc", "pascal_context", "cityscapes", "bdd100k", "bdd100k_panoptic", "sunrgbd", "scannet20", "scannet40",
     "ade20k", "ade20k_full", "coco",
 )  # fmt: skip
 
-NAMELESS = frozenset({"object", "region"})
+UNNAMED = frozenset({"object", "region"})
 """Category names that only say "something": they become the empty name."""
 
 
 @cache
 def class_list(name: str) -> tuple[CategoryRecord, ...]:
-    """Return a list of `LISTS`; ids are those of the set's label files.
+    """Return a list of `CLASS_LISTS`; ids are those of the set's label files.
 
     Two lists have ids of our own, from 1: `bdd100k` (its files count from 0) and `ade20k_full` (its files hold the
     numbers of 3,688 names, see `ade20k_full_codes`).
     """
     match name:
         case "ade20k":
-            return tuple(CategoryRecord(c.id, c.name, c.phrase, c.is_thing) for c in Vocabulary.ade20k())
+            return _from_vocabulary(vocabulary.Vocabulary.ade20k())
         case "coco":
-            return tuple(CategoryRecord(c.id, c.name, c.phrase, c.is_thing) for c in Vocabulary.coco_panoptic())
+            return _from_vocabulary(vocabulary.Vocabulary.coco_panoptic())
         case "ade20k_full":
             return _ade20k_full()
         case _:
-            rows = json.loads(_asset("classes.json"))[name]
-            return tuple(CategoryRecord(r["id"], r["name"], r.get("text", r["name"]), bool(r["isthing"])) for r in rows)
+            return tuple(_from_asset_row(row) for row in json.loads(_read_asset("classes.json"))[name])
 
 
 @cache
 def ade20k_full_codes() -> tuple[int, ...]:
     """Return for each of ADE20K's 847 classes, in order, its number among the 3,688 names of the full set."""
-    return tuple(row[0] for row in json.loads(_asset("ade20k_full.json")))
+    return tuple(row[0] for row in json.loads(_read_asset("ade20k_full.json")))
 
 
-def said(name: str) -> str:
-    """Turn a category's name into what to prompt with: COCO's stuff as it is said, underscores as spaces."""
+def prompt_name(name: str) -> str:
+    """Turn a category's name into the name to prompt with, empty for those of `UNNAMED`.
+
+    COCO's stuff gets the phrase of its vocabulary; underscores become spaces.
+    """
     name = str(name).strip()
     text = _coco_phrases().get(name) or " ".join(name.replace("_", " ").split())
-    return "" if text in NAMELESS else text
+    return "" if text in UNNAMED else text
 
 
-def category_of(row: dict[str, Any]) -> CategoryRecord:
+def parse_category(row: dict[str, Any]) -> CategoryRecord:
     """Read a row of COCO's `categories`."""
     return CategoryRecord(
-        row["id"], str(row["name"]), said(row.get("text") or row["name"]), bool(row.get("isthing", 1))
+        id=row["id"],
+        name=str(row["name"]),
+        text=prompt_name(row.get("text") or row["name"]),
+        is_thing=bool(row.get("isthing", 1)),
     )
+
+
+def numbered_categories(names: Iterable[str], is_thing: bool = True) -> tuple[CategoryRecord, ...]:
+    """Make categories of names, with ids from 1 in the order given."""
+    return tuple(
+        CategoryRecord(number, name, prompt_name(name), is_thing=is_thing) for number, name in enumerate(names, 1)
+    )
+
+
+def vocabulary_from_categories(categories: Iterable[CategoryRecord]) -> vocabulary.Vocabulary:
+    """Make a vocabulary of a set's named classes, with their ids; ids that begin at 0 are moved up by one.
+
+    Raises:
+        ValueError: no class has a name, or two are called the same.
+    """
+    named = [category for category in categories if category.text]
+    first_id = min((category.id for category in named), default=1)
+    offset = max(0, 1 - first_id)
+    colours = vocabulary.distinct_colours(len(named))
+    entries = []
+    for category, colour in zip(named, colours, strict=True):
+        entry = vocabulary.Category(category.id + offset, category.name, category.text, category.is_thing, colour)
+        entries.append(entry)
+    return vocabulary.Vocabulary(tuple(entries))
 
 
 @cache
 def _coco_phrases() -> dict[str, str]:
-    return {category.name: category.phrase for category in Vocabulary.coco_panoptic()}
+    return {category.name: category.phrase for category in vocabulary.Vocabulary.coco_panoptic()}
+
+
+def _from_vocabulary(entries: Iterable[vocabulary.Category]) -> tuple[CategoryRecord, ...]:
+    return tuple(CategoryRecord(entry.id, entry.name, entry.phrase, entry.is_thing) for entry in entries)
+
+
+def _from_asset_row(row: dict[str, Any]) -> CategoryRecord:
+    return CategoryRecord(row["id"], row["name"], row.get("text", row["name"]), bool(row["isthing"]))
 
 
 def _ade20k_full() -> tuple[CategoryRecord, ...]:
-    """847 classes without an official split: those that ADE20K's 150 call stuff are stuff, all others things."""
-    stuff = {category.name for category in Vocabulary.ade20k() if not category.is_thing}
-    names = [name for _, name in json.loads(_asset("ade20k_full.json"))]
-    taken = {name for name in names if "," not in name}  # they can be called nothing else
-    found = []
+    """847 classes without an official split: those that ADE20K's 150 call stuff are stuff, all others things.
+
+    A class with synonyms is called by the first of them that no class before it, nor one without synonyms, is called.
+    """
+    stuff = {category.name for category in vocabulary.Vocabulary.ade20k() if not category.is_thing}
+    names = [name for _, name in json.loads(_read_asset("ade20k_full.json"))]
+    used = {name for name in names if "," not in name}  # they can be called nothing else
+    categories = []
     for number, name in enumerate(names, 1):
         synonyms = [part.strip() for part in name.split(",")]
-        text = name if len(synonyms) == 1 else next((part for part in synonyms if part not in taken), name)
-        taken.add(text)
-        found.append(CategoryRecord(number, name, text, not stuff.intersection(synonyms)))
-    return tuple(found)
+        text = name
+        if len(synonyms) > 1:
+            text = next((synonym for synonym in synonyms if synonym not in used), name)
+        used.add(text)
+        categories.append(CategoryRecord(number, name, text, is_thing=not stuff.intersection(synonyms)))
+    return tuple(categories)
 
 
-def _asset(name: str) -> str:
+def _read_asset(name: str) -> str:
     return resources.files("seem").joinpath(f"assets/{name}").read_text(encoding="utf-8")

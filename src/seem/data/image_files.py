@@ -1,6 +1,6 @@
-"""Photos, label maps and folders of them on disk, in the stored frame.
+"""Images, label maps and folders of them on disk, in the stored frame.
 
-An EXIF rotation is applied only where a photo's record gives its size as shown, not as stored.
+An EXIF rotation is applied only where an image's record gives its size as shown, not as stored.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
@@ -19,54 +18,79 @@ from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
 from seem.images import TRANSPOSE_OF_ORIENTATION, decode_pixels, exif_orientation, open_image, to_rgb
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-SIDEWAYS = {turn for number, turn in TRANSPOSE_OF_ORIENTATION.items() if number >= 5}
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+_FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
+_QUARTER_TURNS = {turn for number, turn in TRANSPOSE_OF_ORIENTATION.items() if number >= _FIRST_QUARTER_TURN}
 
 
-def image_hw(path: Path) -> tuple[int, int]:
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def read_image_hw(path: Path) -> tuple[int, int]:
     """Read height and width from a file's header.
 
     Raises:
-        DataError: the file is missing or no picture.
+        DataError: the file is missing or no image.
     """
     try:
-        with open_image(path, str(path)) as picture:
-            return picture.height, picture.width
+        with open_image(path, str(path)) as image:
+            return image.height, image.width
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
 
 
 def read_rgb(
-    path: Path, content: io.BytesIO | None = None, hw: tuple[int, int] | None = None
+    path: Path,
+    content: io.BytesIO | None = None,
+    hw: tuple[int, int] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode a photo: the file, or the `content` that was read from inside another one.
+    """Decode an image: the file, or the `content` that was read from inside another one.
 
-    With `hw`, its size as annotated, a photo is turned as EXIF says if that gives it this size.
+    With `hw`, its size as annotated, an image is turned as EXIF says if that gives it this size.
 
     Raises:
-        DataError: the file is missing, damaged or no picture.
+        DataError: the file is missing, damaged or no image.
     """
     try:
-        with open_image(content or path, str(path)) as picture:
-            decode_pixels(picture, str(path))
-            rgb, turn = to_rgb(picture)[0], TRANSPOSE_OF_ORIENTATION.get(exif_orientation(picture))
-            if hw is not None and turn in SIDEWAYS and (rgb.height, rgb.width) == hw[::-1] != hw:
+        with open_image(content or path, str(path)) as image:
+            decode_pixels(image, str(path))
+            rgb, _ = to_rgb(image)
+            turn = TRANSPOSE_OF_ORIENTATION.get(exif_orientation(image))
+            if hw is not None and turn in _QUARTER_TURNS and (rgb.height, rgb.width) == hw[::-1] != hw:
                 rgb = rgb.transpose(turn)
             return np.asarray(rgb)
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
 
 
+def read_exif_orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image, 1 = upright or unknown."""
+    try:
+        with Image.open(path) as image:
+            return exif_orientation(image)
+    except Exception:  # no image, which others report
+        return 1
+
+
+def has_exif_quarter_turn(path: Path) -> bool:
+    """Whether EXIF turns an image by a quarter."""
+    return read_exif_orientation(path) >= _FIRST_QUARTER_TURN
+
+
+# --- Label maps -------------------------------------------------------------------------------------------------------
+
+
 def read_channels(path: Path) -> Integer[np.ndarray, "h w c"]:
     """Read the numbers of a PNG, TIFF or BMP as they are stored, palette indices and all, channels last.
 
     Raises:
-        DataError: the file is missing, damaged or no picture.
+        DataError: the file is missing, damaged or no image.
     """
     try:
-        with open_image(path, str(path)) as picture:
-            decode_pixels(picture, str(path))
-            values = np.asarray(picture)
+        with open_image(path, str(path)) as image:
+            decode_pixels(image, str(path))
+            values = np.asarray(image)
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error
@@ -76,103 +100,140 @@ def read_channels(path: Path) -> Integer[np.ndarray, "h w c"]:
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    return values[:, :, None] if values.ndim == 2 else values
+    if values.ndim == 2:
+        values = values[:, :, None]
+    return values
+
+
+def read_channels_of_size(path: Path, hw: tuple[int, int]) -> Integer[np.ndarray, "h w c"]:
+    """Read the numbers of a label map that must have the image's size; `DataError` otherwise."""
+    channels = read_channels(path)
+    if channels.shape[:2] != hw:
+        raise wrong_size_error(path, channels.shape[:2], hw)
+    return channels
+
+
+def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarray, "h w c2"]:
+    """Leave out alpha: return red, green and blue, or the one grey channel."""
+    num_colours = 3 if channels.shape[2] > 2 else 1
+    return channels[:, :, :num_colours]
 
 
 def read_labels(path: Path) -> Int32[np.ndarray, "h w"]:
-    """Read a map of whole numbers; a colour picture will do if its channels are equal.
+    """Read a map of whole numbers; a colour image will do if its channels are equal.
 
     Raises:
         DataError: the file cannot be read, or holds colours.
     """
-    values = read_channels(path)
-    colours = values[:, :, :3] if values.shape[2] > 2 else values[:, :, :1]
+    colours = colour_channels(read_channels(path))
     if not (colours == colours[:, :, :1]).all():
         message = f"{path} holds colours; a label map has one number a pixel, save it as an indexed or grey PNG."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
     return colours[:, :, 0].astype(np.int32)
 
 
-def read_colour_ids(path: Path) -> Int32[np.ndarray, "h w"]:
-    """Read a COCO panoptic map: id = R + 256 G + 65536 B."""
-    values = read_channels(path).astype(np.int32)
-    if values.shape[2] < 3:
-        message = f"{path} has {values.shape[2]} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
-        raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
-    return np.asarray(values[:, :, 0] + 256 * values[:, :, 1] + 65536 * values[:, :, 2])
-
-
-def wrong_size(path: Path, stored_hw: tuple[int, ...], hw: tuple[int, int]) -> NoReturn:
-    """Raise `DataError` for a mask file that does not have the size of its photo."""
-    turned = " (turned: does the photo carry an EXIF rotation?)" if tuple(stored_hw) == hw[::-1] else ""
-    message = f"{path} is {stored_hw[0]} x {stored_hw[1]} (h, w), its photo {hw[0]} x {hw[1]}{turned}"
-    raise DataError(message, FlawKind.WRONG_SIZE)
-
-
-def exact_labels(path: Path, hw: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
-    """Read a map of whole numbers that must have the photo's size; `DataError` otherwise."""
+def read_labels_of_size(path: Path, hw: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
+    """Read a map of whole numbers that must have the image's size; `DataError` otherwise."""
     labels = read_labels(path)
     if labels.shape != hw:
-        wrong_size(path, labels.shape, hw)
+        raise wrong_size_error(path, labels.shape, hw)
     return labels
 
 
-def in_frame(labels: Int32[np.ndarray, "h w"], hw: tuple[int, int], path: Path) -> Int32[np.ndarray, "h2 w2"]:
-    """Bring a map that was stored at another size to the photo's, without inventing values.
+def read_panoptic_ids(path: Path) -> Int32[np.ndarray, "h w"]:
+    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image."""
+    channels = read_channels(path).astype(np.int32)
+    num_channels = channels.shape[2]
+    if num_channels < 3:
+        message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
+        raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+    return rgb_to_ids(channels)
+
+
+def rgb_to_ids(channels: Int32[np.ndarray, "h w c"]) -> Int32[np.ndarray, "h w"]:
+    """Decode the segment ids of COCO's panoptic format: R + 256 G + 65536 B."""
+    return np.asarray(channels[:, :, 0] + 256 * channels[:, :, 1] + 65536 * channels[:, :, 2])
+
+
+def resize_labels(labels: Int32[np.ndarray, "h w"], hw: tuple[int, int], path: Path) -> Int32[np.ndarray, "h2 w2"]:
+    """Resize a map that was stored at another size to its image's, to the nearest pixel.
 
     Raises:
-        DataError: its shape is another one, so that it cannot belong to this photo.
+        DataError: its shape is another one, so that it cannot belong to this image; the message names `path`.
     """
     if labels.shape == hw:
         return labels
-    if abs(labels.shape[0] * hw[1] - labels.shape[1] * hw[0]) > max(*labels.shape, *hw):
-        wrong_size(path, labels.shape, hw)
-    rows, columns = (
-        np.minimum(((np.arange(length) + 0.5) * stored / length).astype(np.int64), stored - 1)
-        for length, stored in zip(hw, labels.shape, strict=True)
-    )
+    aspect_error = abs(labels.shape[0] * hw[1] - labels.shape[1] * hw[0])
+    if aspect_error > max(*labels.shape, *hw):
+        raise wrong_size_error(path, labels.shape, hw)
+    rows = _nearest_indices(labels.shape[0], hw[0])
+    columns = _nearest_indices(labels.shape[1], hw[1])
     return np.asarray(labels[rows[:, None], columns])
 
 
-def is_sideways(path: Path) -> bool:
-    """Whether EXIF turns a photo by a quarter."""
-    return orientation(path) >= 5
+def wrong_size_error(path: Path, stored_hw: tuple[int, ...], hw: tuple[int, int]) -> DataError:
+    """Make the error of a mask file that does not have the size of its image."""
+    message = f"{path} is {stored_hw[0]} x {stored_hw[1]} (h, w), its photo {hw[0]} x {hw[1]}"
+    if tuple(stored_hw) == hw[::-1]:
+        message += " (turned: does the photo carry an EXIF rotation?)"
+    return DataError(message, FlawKind.WRONG_SIZE)
 
 
-def orientation(path: Path) -> int:
-    """Return the EXIF orientation of a photo, 1 = upright or unknown."""
-    try:
-        with Image.open(path) as picture:
-            return exif_orientation(picture)
-    except Exception:  # no picture, which others report
-        return 1
+def _nearest_indices(stored: int, length: int) -> Integer[np.ndarray, " length"]:
+    """Return for each of `length` pixels the one of `stored` pixels that covers its centre."""
+    centres = (np.arange(length) + 0.5) * stored / length
+    return np.minimum(centres.astype(np.int64), stored - 1)
 
 
-def photos_in(folder: Path, *, deep: bool = False) -> list[Path]:
-    """List the pictures of a folder by name (`deep`: of its sub-folders too); hidden files are passed over."""
+# --- Folders ----------------------------------------------------------------------------------------------------------
+
+
+def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
+    """List the images of a folder by name (`deep`: of its sub-folders too); hidden files are passed over."""
     if not folder.is_dir():
         return []
-    found: Iterable[Path] = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in found if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith("."))
+    entries: Iterable[Path] = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path))
 
 
-def by_stem(folder: Path, *, deep: bool = False) -> Mapping[str, Path]:
-    """Index the pictures of a folder by name without ending."""
-    return {path.stem: path for path in photos_in(folder, deep=deep)}
+def images_by_stem(folder: Path) -> Mapping[str, Path]:
+    """Index the images of a folder by name without ending."""
+    return {path.stem: path for path in list_images(folder)}
 
 
-def folders_in(folder: Path) -> list[Path]:
+def list_folders(folder: Path) -> list[Path]:
     """List sub-folders by name; hidden ones are passed over."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Return the names of sub-folders in alphabetical order; hidden ones are passed over."""
+    return [path.name for path in list_folders(folder)]
+
+
+def existing_files(candidates: Iterable[Path]) -> tuple[Path, ...]:
+    """Return those of several paths that are files."""
+    return tuple(path for path in candidates if path.is_file())
 
 
 def first_folder(*candidates: Path) -> Path | None:
-    """Return the first of several places that is a folder."""
-    return next((place for place in candidates if place.is_dir()), None)
+    """Return the first of several paths that is a folder."""
+    return next((path for path in candidates if path.is_dir()), None)
 
 
-def inside(path: Path, folder: Path) -> str:
-    """Word a path from a folder on, for messages."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else os.fspath(path)
+def first_file(*candidates: Path) -> Path | None:
+    """Return the first of several paths that is a file."""
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def relative_name(path: Path, folder: Path) -> str:
+    """Return a path as seen from a folder, for messages."""
+    if not path.is_relative_to(folder):
+        return os.fspath(path)
+    return path.relative_to(folder).as_posix()
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")

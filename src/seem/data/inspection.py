@@ -1,28 +1,30 @@
-"""What is in a data set, and what is wrong with it: every photo and every annotation is looked at once."""
+"""What is in a data set, and what is wrong with it: every image and every annotation is checked once."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from seem.data import coco_rle
-from seem.data.dataset import Dataset, LazyDataset
-from seem.data.image_files import image_hw, is_sideways, orientation
+from seem.data.dataset import Dataset
+from seem.data.image_files import has_exif_quarter_turn, read_exif_orientation, read_image_hw
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.polygons import is_self_intersecting
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord, ObjectRecord
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
-SLACK = 1.0  # pixels that a corner may lie outside: rounding of the tools that draw
-SHOWN = 10  # flaws of one kind that the text lists
-MASKS = "in its masks 0 is nothing, 255 does not count, and 1, 2, ... are the lines of classes.txt"
+CORNER_SLACK_PIXELS = 1.0  # how far a corner may lie outside: rounding of the tools that draw
+MAX_LISTED_FLAWS = 10  # of one kind, in the text
+
+_MASK_HINT = "in its masks 0 is nothing, 255 does not count, and 1, 2, ... are the lines of classes.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """A class with how many objects it has and on how many photos; groups and stuff regions count as objects."""
+    """A class with its objects and the images that show them; groups and stuff regions count as objects."""
 
     id: int
     name: str
@@ -33,11 +35,11 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """What `inspect` found.
+    """What `inspect_dataset` counted and what is wrong.
 
-    `flaws` must be put right, `notes` may be meant: photos without annotation, classes that never occur or share a
+    `flaws` must be put right, `notes` may be meant: images without annotation, classes that never occur or share a
     name, objects without a class, EXIF rotation.
-    `sizes_hw`: the smallest, the median and the largest photo by area, height and width. `groups` are annotations of
+    `sizes_hw`: the smallest, the median and the largest image by area, height and width. `groups` are annotations of
     several objects at once (crowds).
     """
 
@@ -55,7 +57,7 @@ class DatasetReport:
     flaws: tuple[Flaw, ...]
     notes: tuple[Flaw, ...]
     unusable_images: frozenset[int] = frozenset()
-    """Ids of photos that are missing, damaged or of another size than their record says."""
+    """Ids of images that are missing, damaged or of another size than their record says."""
 
     @property
     def ok(self) -> bool:
@@ -76,10 +78,7 @@ class DatasetReport:
             "expressions": self.expressions,
             "videos": self.videos,
             "sizes_hw": [list(hw) for hw in self.sizes_hw],
-            "classes": [
-                {"id": c.id, "name": c.name, "is_thing": c.is_thing, "objects": c.objects, "photos": c.images}
-                for c in self.classes
-            ],
+            "classes": [_class_json(row) for row in self.classes],
             "flaws": [_flaw_json(flaw) for flaw in self.flaws],
             "notes": [_flaw_json(note) for note in self.notes],
         }
@@ -87,192 +86,282 @@ class DatasetReport:
     def lines(self) -> Iterator[str]:
         """Write the report for people."""
         yield f"{self.name}, part {self.split}: {self.path}"
-        yield "  " + ", ".join(
-            _counted(count, word)
-            for count, word in (
-                (self.images, "photo"), (self.objects, "object"), (self.groups, "group"), (self.captions, "caption"),
-                (self.expressions, "referring expression"), (self.videos, "video"),
-            )
-            if count or word in ("photo", "object")
-        )  # fmt: skip
+        yield f"  {', '.join(self._counts())}"
         if self.sizes_hw:
             small, median, large = (f"{height} x {width}" for height, width in self.sizes_hw)
             yield f"  photos (h x w): smallest {small}, median {median}, largest {large}"
         yield from self._class_lines()
-        yield from _grouped("Problems", self.flaws)
-        yield from _grouped("To know", self.notes)
-        yield "Nothing is wrong." if self.ok else f"{_counted(len(self.flaws), 'problem')}."
+        yield from _flaw_lines("Problems", self.flaws)
+        yield from _flaw_lines("To know", self.notes)
+        if self.ok:
+            yield "Nothing is wrong."
+        else:
+            yield f"{_counted(len(self.flaws), 'problem')}."
+
+    def _counts(self) -> Iterator[str]:
+        """Yield how many there are of what: images and objects always, the rest if there are any."""
+        yield _counted(self.images, "photo")
+        yield _counted(self.objects, "object")
+        optional = {
+            "group": self.groups,
+            "caption": self.captions,
+            "referring expression": self.expressions,
+            "video": self.videos,
+        }
+        for word, count in optional.items():
+            if count:
+                yield _counted(count, word)
 
     def _class_lines(self) -> Iterator[str]:
-        used = sorted((c for c in self.classes if c.objects), key=lambda c: (-c.objects, c.name))
+        used = [row for row in self.classes if row.objects]
         if not used:
             return
-        width = max(len(c.name) for c in used)
+        width = max(len(row.name) for row in used)
         yield f"  {'class':<{width}}  objects  photos"
-        for each in used:
-            yield f"  {each.name:<{width}}  {each.objects:>7}  {each.images:>6}{'' if each.is_thing else '  stuff'}"
+        for row in sorted(used, key=lambda row: (-row.objects, row.name)):
+            suffix = "" if row.is_thing else "  stuff"
+            yield f"  {row.name:<{width}}  {row.objects:>7}  {row.images:>6}{suffix}"
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What was counted so far."""
+
+    objects_by_class: Counter[int] = field(default_factory=Counter)
+    images_by_class: Counter[int] = field(default_factory=Counter)
+    groups: int = 0
+    unusable_images: set[int] = field(default_factory=set)
+
+    def add(self, objects: Sequence[ObjectRecord]) -> None:
+        self.objects_by_class.update(record.category.id for record in objects)
+        self.images_by_class.update({record.category.id for record in objects})
+        self.groups += sum(record.is_group for record in objects)
 
 
 def inspect_dataset(
-    dataset: Dataset, *, pixels: bool = True, step: Callable[[], object] = lambda: None
+    dataset: Dataset,
+    *,
+    pixels: bool = True,
+    step: Callable[[], object] = lambda: None,
 ) -> DatasetReport:
-    """Look at every photo and every annotation of one part of a data set.
+    """Check every image and every annotation of one part of a data set.
 
     Args:
         dataset: any data set, best opened with `tolerant=True`.
-        pixels: decode every photo; otherwise only its header is read, which does not see files that are cut short.
-        step: called after each photo.
+        pixels: decode every image; otherwise only its header is read, which does not show files that are cut short.
+        step: called after each image.
 
     Returns:
-        What is there and what is wrong. Nothing is raised for what is wrong with a photo or an annotation.
+        What is there and what is wrong. Nothing is raised for what is wrong with an image or an annotation.
     """
-    flaws, notes = list(dataset.flaws), []
-    objects: Counter[int] = Counter()
-    photos: Counter[int] = Counter()
-    groups = 0
-    unusable = set()
-    for photo in dataset.images:
-        photo_flaws, photo_notes = _look_at_photo(dataset, photo, pixels)
-        if photo_flaws:
-            unusable.add(photo.id)
-        examined = dataset.parse_objects(photo)
-        flaws += [*photo_flaws, *examined.flaws, *_look_at_objects(dataset, photo, examined.objects)]
-        notes += photo_notes
-        if not examined.objects and not examined.flaws:
-            notes.append(Flaw(FlawKind.NO_ANNOTATION, photo.path.name, ""))
-        objects.update(record.category.id for record in examined.objects)
-        photos.update({record.category.id for record in examined.objects})
-        groups += sum(record.is_group for record in examined.objects)
+    counts = _Counts()
+    flaws: list[Flaw] = list(dataset.flaws)
+    notes: list[Flaw] = []
+    for image in dataset.images:
+        image_flaws, image_notes = _check_image(dataset, image, decode=pixels)
+        if image_flaws:
+            counts.unusable_images.add(image.id)
+        parsed = dataset.parse_objects(image)
+        flaws += [*image_flaws, *parsed.flaws, *_check_objects(dataset, image, parsed.objects)]
+        notes += image_notes
+        if not parsed.objects and not parsed.flaws:
+            notes.append(Flaw(FlawKind.NO_ANNOTATION, image.path.name, ""))
+        counts.add(parsed.objects)
         step()
-    told = objects.total() or dataset.expressions or any(photo.captions for photo in dataset.images)
-    if dataset.images and not told and not flaws:
-        hint = f"; {MASKS}" if _has_masks(dataset) else ""
-        flaws.append(Flaw(FlawKind.NO_ANNOTATION, "all photos", f"nothing is said about any of them{hint}"))
-    classes = tuple(
-        ClassCount(c.id, c.name, c.is_thing, objects[c.id], photos[c.id]) for c in dataset.categories.values()
-    )
-    unused = [c.name for c in classes if not c.objects]
-    if unused:
-        listed = ", ".join(unused[:SHOWN]) + (f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else "")
-        notes.append(Flaw(FlawKind.UNUSED_CLASS, f"{len(unused)} of {len(classes)}", listed))
-    notes += _look_at_names(dataset, objects)
+    if not flaws:
+        flaws += _check_annotated(dataset, counts)
+    classes = _count_classes(dataset, counts)
+    notes += _check_unused(classes)
+    notes += _check_names(dataset, counts)
     return DatasetReport(
         name=dataset.name,
         split=dataset.split,
         path=str(dataset.path),
         images=len(dataset.images),
-        objects=objects.total(),
-        groups=groups,
-        captions=sum(len(photo.captions) for photo in dataset.images),
+        objects=counts.objects_by_class.total(),
+        groups=counts.groups,
+        captions=sum(len(image.captions) for image in dataset.images),
         expressions=len(dataset.expressions),
-        videos=len({photo.sequence for photo in dataset.images if photo.sequence}),
-        sizes_hw=_sizes(dataset.images),
+        videos=len({image.sequence for image in dataset.images if image.sequence}),
+        sizes_hw=_size_range(dataset.images),
         classes=classes,
         flaws=tuple(flaws),
         notes=tuple(notes),
-        unusable_images=frozenset(unusable),
+        unusable_images=frozenset(counts.unusable_images),
     )
 
 
-def _look_at_names(dataset: Dataset, objects: Counter[int]) -> Iterator[Flaw]:
-    """Tell what a model that knows classes by their names will make of them."""
-    ids: dict[str, list[int]] = {}
+# --- The set ----------------------------------------------------------------------------------------------------------
+
+
+def _check_annotated(dataset: Dataset, counts: _Counts) -> Iterator[Flaw]:
+    """Report a set of images without a single annotation."""
+    has_captions = any(image.captions for image in dataset.images)
+    is_annotated = counts.objects_by_class.total() or dataset.expressions or has_captions
+    if dataset.images and not is_annotated:
+        hint = f"; {_MASK_HINT}" if _is_folder_of_masks(dataset) else ""
+        yield Flaw(FlawKind.NO_ANNOTATION, "all photos", f"nothing is said about any of them{hint}")
+
+
+def _check_unused(classes: Sequence[ClassCount]) -> Iterator[Flaw]:
+    """Report classes without an object."""
+    unused = [row.name for row in classes if not row.objects]
+    if not unused:
+        return
+    listed = ", ".join(unused[:MAX_LISTED_FLAWS])
+    if len(unused) > MAX_LISTED_FLAWS:
+        listed += f" and {len(unused) - MAX_LISTED_FLAWS} more"
+    yield Flaw(FlawKind.UNUSED_CLASS, f"{len(unused)} of {len(classes)}", listed)
+
+
+def _check_names(dataset: Dataset, counts: _Counts) -> Iterator[Flaw]:
+    """Report classes that a model cannot tell apart by their names, and objects without a name."""
+    ids_by_name: dict[str, list[int]] = {}
     for category in dataset.categories.values():
-        ids.setdefault(category.text, []).append(category.id)
-    for name, shared in ids.items():
-        if name and len(shared) > 1:
-            yield Flaw(FlawKind.SAME_NAME, repr(name), f"ids {', '.join(map(str, shared))} count as one class")
-    nameless = sum(objects[number] for number in ids.get("", ()))
-    if nameless:
-        told = "they are shown, never named (in a folder of maps classes.txt tells names)"
-        yield Flaw(FlawKind.NAMELESS, f"{nameless} of {objects.total()}", told)
+        ids_by_name.setdefault(category.text, []).append(category.id)
+    for name, ids in ids_by_name.items():
+        if name and len(ids) > 1:
+            yield Flaw(FlawKind.DUPLICATE_NAME, repr(name), f"ids {', '.join(map(str, ids))} count as one class")
+    num_unnamed = sum(counts.objects_by_class[category_id] for category_id in ids_by_name.get("", ()))
+    if num_unnamed:
+        where = f"{num_unnamed} of {counts.objects_by_class.total()}"
+        what = "they are shown, never named (in a folder of maps classes.txt tells names)"
+        yield Flaw(FlawKind.UNNAMED_OBJECTS, where, what)
 
 
-def _has_masks(dataset: Dataset) -> bool:
-    """Whether a set is a folder of photos and masks."""
+def _is_folder_of_masks(dataset: Dataset) -> bool:
     return isinstance(dataset, LazyDataset) and dataset.kind == "folder"
 
 
-def _look_at_photo(dataset: Dataset, photo: ImageRecord, pixels: bool) -> tuple[list[Flaw], list[Flaw]]:
-    where = f"photo {photo.id} ({photo.path.name})"
-    if photo.path.parent.is_file():  # inside of an archive
-        try:
-            dataset.pixels(photo)
-        except DataError as error:
-            return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
-        return [], []
-    if not photo.path.is_file():
-        return [Flaw(FlawKind.MISSING_IMAGE, where, f"there is no {photo.path}")], []
+def _count_classes(dataset: Dataset, counts: _Counts) -> tuple[ClassCount, ...]:
+    return tuple(
+        ClassCount(
+            id=category.id,
+            name=category.name,
+            is_thing=category.is_thing,
+            objects=counts.objects_by_class[category.id],
+            images=counts.images_by_class[category.id],
+        )
+        for category in dataset.categories.values()
+    )
+
+
+def _size_range(images: Sequence[ImageRecord]) -> tuple[tuple[int, int], ...]:
+    """Return the smallest, the median and the largest size by area."""
+    if not images:
+        return ()
+    by_area = sorted((image.hw for image in images), key=lambda hw: (hw[0] * hw[1], hw))
+    return by_area[0], statistics.median_low(by_area), by_area[-1]
+
+
+# --- Single images ----------------------------------------------------------------------------------------------------
+
+
+def _check_image(dataset: Dataset, image: ImageRecord, decode: bool) -> tuple[list[Flaw], list[Flaw]]:
+    """Return flaws and notes of an image's file; one inside of an archive is always decoded."""
+    where = f"photo {image.id} ({image.path.name})"
+    is_in_archive = image.path.parent.is_file()
+    if not is_in_archive and not image.path.is_file():
+        return [Flaw(FlawKind.MISSING_IMAGE, where, f"there is no {image.path}")], []
     try:
-        hw = image_hw(photo.path)
-        as_shown = hw != photo.hw and hw == photo.hw[::-1] and is_sideways(photo.path)
-        if hw != photo.hw and not as_shown:
-            turned = "; turned, though it carries no EXIF rotation" if hw == photo.hw[::-1] else ""
-            told = f"the file is {hw[0]} x {hw[1]} (h, w), its record says {photo.hw[0]} x {photo.hw[1]}{turned}"
-            return [Flaw(FlawKind.WRONG_SIZE, where, told)], []
-        if pixels:
-            dataset.pixels(photo)
+        size_flaws = [] if is_in_archive else list(_check_size(image, where))
+        if is_in_archive or (decode and not size_flaws):
+            dataset.pixels(image)
     except DataError as error:
         return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
-    if orientation(photo.path) != 1:
-        kind = "shown, as its record gives its size" if as_shown else "stored, not as shown"
-        told = f"masks are taken to be drawn on the photo as {kind}"
-        return [], [Flaw(FlawKind.TURNED, where, told)]
-    return [], []
+    if is_in_archive or size_flaws:
+        return size_flaws, []
+    return [], list(_note_rotation(image, where))
 
 
-def _look_at_objects(dataset: Dataset, photo: ImageRecord, objects: Sequence[ObjectRecord]) -> Iterator[Flaw]:
+def _check_size(image: ImageRecord, where: str) -> Iterator[Flaw]:
+    """Report a file of another size than its record says, as stored or as shown by its EXIF rotation."""
+    hw = read_image_hw(image.path)
+    if hw == image.hw:
+        return
+    is_turned = hw == image.hw[::-1]
+    if is_turned and has_exif_quarter_turn(image.path):
+        return
+    hint = "; turned, though it carries no EXIF rotation" if is_turned else ""
+    what = f"the file is {hw[0]} x {hw[1]} (h, w), its record says {image.hw[0]} x {image.hw[1]}{hint}"
+    yield Flaw(FlawKind.WRONG_SIZE, where, what)
+
+
+def _note_rotation(image: ImageRecord, where: str) -> Iterator[Flaw]:
+    """Report an EXIF rotation, and in which frame the masks are taken to be."""
+    if read_exif_orientation(image.path) == 1:
+        return
+    is_as_stored = read_image_hw(image.path) == image.hw
+    frame = "stored, not as shown" if is_as_stored else "shown, as its record gives its size"
+    yield Flaw(FlawKind.EXIF_ROTATION, where, f"masks are taken to be drawn on the photo as {frame}")
+
+
+def _check_objects(dataset: Dataset, image: ImageRecord, objects: Sequence[ObjectRecord]) -> Iterator[Flaw]:
     for record in objects:
-        where = f"annotation {record.id} of photo {photo.id}"
-        if record.hw != photo.hw:
-            told = f"its mask is {record.hw[0]} x {record.hw[1]} (h, w), the photo {photo.hw[0]} x {photo.hw[1]}"
-            yield Flaw(FlawKind.WRONG_SIZE, where, told)
-        if record.area == 0:
-            yield Flaw(FlawKind.EMPTY_MASK, where, "no pixel is inside")
-        if _outside(record.box[:2], photo.hw) or _outside(record.box[2:], photo.hw):
-            corners = ", ".join(f"{value:g}" for value in record.box)
-            yield Flaw(
-                FlawKind.OUTSIDE,
-                where,
-                f"its box is {corners} (xyxy), the photo {photo.hw[1]} wide, {photo.hw[0]} high",
-            )
-        if record.category.id not in dataset.categories:
-            yield Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {record.category.id}")
-    for outline in dataset.polygons(photo):
-        if any(_outside(ring, photo.hw) for ring in outline.rings):
-            yield Flaw(FlawKind.OUTSIDE, outline.where, "a corner of its polygon lies outside of the photo")
-        if any(coco_rle.is_self_intersecting(ring) for ring in outline.rings):
-            yield Flaw(FlawKind.CROSSING, outline.where, "two edges of its polygon cross")
+        yield from _check_object(dataset, image, record)
+    for annotation in dataset.polygons(image):
+        if any(_is_outside(polygon, image.hw) for polygon in annotation.polygons):
+            what = "a corner of its polygon lies outside of the photo"
+            yield Flaw(FlawKind.OUT_OF_BOUNDS, annotation.where, what)
+        if any(is_self_intersecting(polygon) for polygon in annotation.polygons):
+            yield Flaw(FlawKind.SELF_INTERSECTION, annotation.where, "two edges of its polygon cross")
 
 
-def _outside(corners: Sequence[float], hw: tuple[int, int]) -> bool:
-    """Whether a corner of x, y, x, y, ... lies outside of the photo."""
-    return any(not -SLACK <= value <= hw[1 - place % 2] + SLACK for place, value in enumerate(corners))
+def _check_object(dataset: Dataset, image: ImageRecord, record: ObjectRecord) -> Iterator[Flaw]:
+    where = f"annotation {record.id} of photo {image.id}"
+    height, width = image.hw
+    if record.hw != image.hw:
+        what = f"its mask is {record.hw[0]} x {record.hw[1]} (h, w), the photo {height} x {width}"
+        yield Flaw(FlawKind.WRONG_SIZE, where, what)
+    if record.area == 0:
+        yield Flaw(FlawKind.EMPTY_MASK, where, "no pixel is inside")
+    if _is_outside(record.box, image.hw):
+        corners = ", ".join(f"{value:g}" for value in record.box)
+        what = f"its box is {corners} (xyxy), the photo {width} wide, {height} high"
+        yield Flaw(FlawKind.OUT_OF_BOUNDS, where, what)
+    if record.category.id not in dataset.categories:
+        yield Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {record.category.id}")
 
 
-def _sizes(photos: Sequence[ImageRecord]) -> tuple[tuple[int, int], ...]:
-    if not photos:
-        return ()
-    by_area = sorted((photo.hw for photo in photos), key=lambda hw: (hw[0] * hw[1], hw))
-    return by_area[0], statistics.median_low(by_area), by_area[-1]
+def _is_outside(corners: Sequence[float], hw: tuple[int, int]) -> bool:
+    """Whether a corner of x, y, x, y, ... lies outside of the image."""
+    height, width = hw
+    xs_inside = all(-CORNER_SLACK_PIXELS <= x <= width + CORNER_SLACK_PIXELS for x in corners[::2])
+    ys_inside = all(-CORNER_SLACK_PIXELS <= y <= height + CORNER_SLACK_PIXELS for y in corners[1::2])
+    return not (xs_inside and ys_inside)
+
+
+# --- Output -----------------------------------------------------------------------------------------------------------
+
+
+def _class_json(row: ClassCount) -> dict[str, Json]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "is_thing": row.is_thing,
+        "objects": row.objects,
+        "photos": row.images,
+    }
 
 
 def _flaw_json(flaw: Flaw) -> dict[str, Json]:
     return {"kind": flaw.kind.value, "where": flaw.where, "what": flaw.what}
 
 
-def _grouped(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
+def _flaw_lines(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
     if not flaws:
         return
     yield f"{title}:"
     for kind in dict.fromkeys(flaw.kind for flaw in flaws):
-        group = [flaw for flaw in flaws if flaw.kind is kind]
-        yield f"  {kind.value}: {len(group)}"
-        yield from (f"    {flaw.where}" + (f": {flaw.what}" if flaw.what else "") for flaw in group[:SHOWN])
-        if len(group) > SHOWN:
-            yield f"    ... and {len(group) - SHOWN} more"
+        of_kind = [flaw for flaw in flaws if flaw.kind is kind]
+        yield f"  {kind.value}: {len(of_kind)}"
+        for flaw in of_kind[:MAX_LISTED_FLAWS]:
+            yield f"    {flaw.where}: {flaw.what}" if flaw.what else f"    {flaw.where}"
+        if len(of_kind) > MAX_LISTED_FLAWS:
+            yield f"    ... and {len(of_kind) - MAX_LISTED_FLAWS} more"
 
 
 def _counted(count: int, word: str) -> str:
-    plural = f"{word}es" if word.endswith("s") else f"{word}s"
-    return f"{count:,} {word if count == 1 else plural}"
+    if count != 1:
+        word += "es" if word.endswith("s") else "s"
+    return f"{count:,} {word}"

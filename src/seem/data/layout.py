@@ -1,41 +1,67 @@
-"""One row of the table of formats: how a folder is recognised, divided and read."""
+"""One row of the table of formats (`seem.data.layouts.LAYOUTS`): how a folder is recognized, divided and read.
+
+A new format is one file in `seem.data.readers`: a `Reader` that finds its files and returns a `LazyDataset`, and a
+`Layout` that names it. Nothing else knows about formats.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from seem.data.dataset import ALL_SPLIT, Dataset
 from seem.data.records import DataError
 
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "val": ("val", "validation", "valid", "dev"),
     "train": ("train", "training"),
     "test": ("test", "testing"),
 }
 """What data sets call their parts, by our name."""
 
+_SPLIT_ORDER = ("train", "val", "test")
+_MAX_LISTED_ENTRIES = 6
 
-@dataclass(frozen=True, slots=True)
+
+class Reader(Protocol):
+    """Opens one part of a data set of one format."""
+
+    def __call__(self, path: Path, split: str, /) -> Dataset:
+        """Return the part `split` (the set's own name for it; `ALL_SPLIT` if it is not divided) of the set at `path`.
+
+        Flaws of the set as a whole are listed in the data set; annotations of single images are read later.
+
+        Raises:
+            DataError: files of the layout are missing (`incomplete_layout_error`), or one of them cannot be read.
+        """
+
+
+def no_splits(path: Path) -> tuple[str, ...]:  # noqa: ARG001
+    """Name the parts of a set that is not divided: none."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """A format.
 
     Attributes:
         kind: what a specification begins with.
-        title: what it is.
+        title: what it is called in messages.
         expects: what a folder of it holds, in words.
-        fits: whether a place looks like it, seen from afar.
-        splits: the parts that a place is divided into, as the set names them; empty = it is not divided.
-        read: opens one part (`ALL` for a set that is not divided).
+        fits: whether a path looks like it, by names of files and folders.
+        splits: the parts that the set at a path is divided into, as the set names them; empty = it is not divided.
+        read: opens one part.
     """
 
     kind: str
     title: str
     expects: str
     fits: Callable[[Path], bool]
-    splits: Callable[[Path], tuple[str, ...]]
-    read: Callable[[Path, str], Dataset]
+    splits: Callable[[Path], tuple[str, ...]] = no_splits
+    read: Reader
 
     def resolve_split(self, path: Path, split: str) -> str:
         """Translate a split into the set's own name for it; a set that is not divided has one part for any of ours.
@@ -47,41 +73,44 @@ class Layout:
         if split in present:
             return split
         if not present:
-            if split in (ALL_SPLIT, *SPELLINGS):
+            if split in (ALL_SPLIT, *SPLIT_NAMES):
                 return ALL_SPLIT
             raise DataError(f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}.")
-        names = next((names for names in SPELLINGS.values() if split in names), ())
-        found = [name for name in present if name in names]
-        if len(found) == 1:
-            return found[0]
+        synonyms = next((names for names in SPLIT_NAMES.values() if split in names), ())
+        matching = [name for name in present if name in synonyms]
+        if len(matching) == 1:
+            return matching[0]
         raise DataError(f"{path} has no part {split!r}; it has {', '.join(present)}.")
 
 
-def undivided(path: Path) -> tuple[str, ...]:  # noqa: ARG001
-    """Name the parts of a set that has none."""
-    return ()
+def sort_splits(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort distinct names of parts: training first, then validation, then test, then the others."""
+    ranks = {}
+    for rank, split in enumerate(_SPLIT_ORDER):
+        ranks.update(dict.fromkeys(SPLIT_NAMES[split], rank))
+    return tuple(sorted(set(names), key=lambda name: (ranks.get(name, len(ranks)), name)))
 
 
-def in_order(found: set[str]) -> tuple[str, ...]:
-    """Sort names of parts: training first, then validation, then test, then the others."""
-    ranks = {name: rank for rank, key in enumerate(("train", "val", "test")) for name in SPELLINGS[key]}
-    return tuple(sorted(found, key=lambda name: (ranks.get(name, len(ranks)), name)))
+def incomplete_layout_error(title: str, path: Path, looked_for: str, present: str = "", way_out: str = "") -> DataError:
+    """Make the error of a reader that misses files: what was looked for, what is there instead, what to do."""
+    there = f"there is {present}" if present else f"it holds {describe_contents(path)}"
+    message = f"{path} is no complete {title}: looked for {looked_for}; {there}."
+    if way_out:
+        message += f" {way_out}"
+    return DataError(message)
 
 
-def refuse(layout_title: str, path: Path, looked_for: str, found: str = "", way_out: str = "") -> DataError:
-    """Word what a reader missed: what was looked for, what is there, what to do."""
-    there = f"; there is {found}" if found else f"; it holds {holding(path)}"
-    return DataError(
-        f"{path} is no complete {layout_title}: looked for {looked_for}{there}.{' ' if way_out else ''}{way_out}"
-    )
-
-
-def holding(path: Path, at_most: int = 6) -> str:
+def describe_contents(path: Path) -> str:
     """Name some of what a folder holds."""
     if not path.exists():
         return "nothing, the path does not exist"
     if not path.is_dir():
         return "no folder but one file"
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return (", ".join(names[:at_most]) or "nothing") + more
+    if not names:
+        return "nothing"
+    listed = ", ".join(names[:_MAX_LISTED_ENTRIES])
+    num_more = len(names) - _MAX_LISTED_ENTRIES
+    if num_more > 0:
+        listed += f" and {num_more} more"
+    return listed

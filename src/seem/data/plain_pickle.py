@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from seem.data.records import DataError
 
 
-class _Plain(pickle.Unpickler):
+class _PlainUnpickler(pickle.Unpickler):
     """Builds lists, tuples, dictionaries, texts and numbers; a file that names anything to import is refused."""
 
     def find_class(self, module_name: str, global_name: str) -> NoReturn:
@@ -27,11 +27,10 @@ def read_plain_pickle(path: Path) -> Any:
         DataError: the file is missing, damaged, or wants to import or call something.
     """
     try:
-        return _Plain(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except pickle.UnpicklingError as error:
         reason = f"{path} is not read: {error}. It may hold plain lists, dictionaries, texts and numbers alone"
         raise DataError(f"{reason}; fetch it again from its authors.") from error
     except Exception as error:  # a damaged pickle fails in many ways
-        raise DataError(
-            f"{path} cannot be read as a pickle ({type(error).__name__}: {error}); copy it again."
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} cannot be read as a pickle ({reason}); copy it again.") from error

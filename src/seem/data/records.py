@@ -1,23 +1,24 @@
-"""What is known about photos: the records that every data set reader returns.
+"""What is known about images: the records that every data set reader returns.
 
-Frames: pixels of the stored photo (an EXIF rotation is applied only where a record gives the size as shown), boxes
+Frames: pixels of the stored image (an EXIF rotation is applied only where a record gives the size as shown), boxes
 xyxy with exclusive ends, masks bool H x W.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data import coco_rle
+from seem.data.coco_rle import RleMask, rle_to_mask
 
 
 class FlawKind(enum.Enum):
-    """What can be wrong with a data set."""
+    """What can be wrong with a data set; values are the words of reports."""
 
     MISSING_IMAGE = "missing photo"
     UNREADABLE_IMAGE = "unreadable photo"
@@ -28,22 +29,22 @@ class FlawKind(enum.Enum):
     UNREADABLE_ROW = "unreadable annotation"
     NO_MASK = "annotation without a mask"
     EMPTY_MASK = "empty mask"
-    OUTSIDE = "mask or box outside the photo"
-    CROSSING = "self-crossing polygon"
+    OUT_OF_BOUNDS = "mask or box outside the photo"
+    SELF_INTERSECTION = "self-crossing polygon"
     BAD_BOX = "bad box"
     MISSING_MASK_FILE = "missing mask file"
     UNREADABLE_MASK_FILE = "unreadable mask file"
     NO_ANNOTATION = "photo without annotation"
-    TURNED = "photo with an EXIF rotation"
+    EXIF_ROTATION = "photo with an EXIF rotation"
     UNUSED_CLASS = "class without an object"
-    SAME_NAME = "classes that share a name"
-    NAMELESS = "objects without a class"
+    DUPLICATE_NAME = "classes that share a name"
+    UNNAMED_OBJECTS = "objects without a class"
 
 
 class DataError(ValueError):
-    """A data set that is not laid out as its format says; the message is one line, names the place and the way out.
+    """A data set that is not laid out as its format says; the message is one line, names the path and the way out.
 
-    `kind` says what is wrong where the error is about one photo.
+    `kind` says what is wrong where the error is about one image.
     """
 
     def __init__(self, message: str, kind: FlawKind = FlawKind.UNREADABLE_ROW) -> None:
@@ -53,14 +54,17 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """One thing that is wrong: `where` names the file, photo or annotation, `what` says it in a few words."""
+    """One thing that is wrong: `where` names the file, image or annotation, `what` says it in a few words."""
 
     kind: FlawKind
     where: str
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.kind.value}, {self.what}" if self.what else f"{self.where}: {self.kind.value}"
+        title = f"{self.where}: {self.kind.value}"
+        if not self.what:
+            return title
+        return f"{title}, {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class CategoryRecord:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One photo. `labelled` says what is complete on it; `source` is its origin inside the set (sequence, sub-set)."""
+    """One image. `labelled` says what is complete on it; `source` is its origin inside the set (sequence, sub-set)."""
 
     id: int
     set_name: str
@@ -96,8 +100,8 @@ class ImageRecord:
 class ObjectRecord:
     """One annotated object, group or stuff region.
 
-    `counts` is a compressed COCO run-length code of the whole photo (`hw`), `box` is xyxy, `area` counts mask pixels.
-    `phrases` single the object out in its photo; `phrase_source` tells template phrases from written ones.
+    `counts` is a compressed COCO run-length code of the full image (`hw`), `box` is xyxy, `area` counts mask pixels.
+    `phrases` single the object out in its image; `phrase_source` tells template phrases from written ones.
     """
 
     id: int
@@ -119,13 +123,13 @@ class ObjectRecord:
         return self.is_crowd or self.quality == "group"
 
     def mask(self) -> Bool[np.ndarray, "h w"]:
-        """Decode the mask at the photo's stored size."""
-        return coco_rle.rle_to_mask(self.counts, self.hw)
+        """Decode the mask at the image's stored size."""
+        return rle_to_mask(self.counts, self.hw)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """One segment of a panoptic map."""
+    """One segment of an annotated label map: its id there, its class, its pixels."""
 
     id: int
     category: CategoryRecord
@@ -135,7 +139,7 @@ class SegmentRecord:
 
 @dataclass(frozen=True, slots=True)
 class PanopticTruth:
-    """A complete partition of a photo: `ids` holds segment ids, 0 where nothing is labelled."""
+    """A complete partition of an image: `ids` holds segment ids, 0 where nothing is labelled."""
 
     ids: Int32[np.ndarray, "h w"]
     segments: tuple[SegmentRecord, ...]
@@ -143,7 +147,7 @@ class PanopticTruth:
 
 @dataclass(frozen=True, slots=True)
 class ReferringExpression:
-    """Sentences that each single out one object of a photo (a "ref" of RefCOCO)."""
+    """Sentences that each single out one object of an image (a "ref" of RefCOCO)."""
 
     id: int
     image_id: int
@@ -157,3 +161,78 @@ class ValidationObject:
 
     image: ImageRecord
     truth: ObjectRecord
+
+
+def categories_by_id(categories: Iterable[CategoryRecord]) -> dict[int, CategoryRecord]:
+    """Index classes by their id."""
+    return {category.id: category for category in categories}
+
+
+def category_names(categories: Iterable[CategoryRecord]) -> frozenset[str]:
+    """Return the names to prompt with, the empty one included where a class has none."""
+    return frozenset(category.text for category in categories)
+
+
+def image_record(
+    image_id: int,
+    set_name: str,
+    path: Path,
+    hw: tuple[int, int],
+    split: str,
+    labelled: str,
+    *,
+    source: str = "",
+    captions: Sequence[str] = (),
+    panoptic_path: Path | None = None,
+    semantic_path: Path | None = None,
+    sequence: str = "",
+    frame: int | None = None,
+) -> ImageRecord:
+    """Make the record of an image; its source is its sequence or its set unless another is given."""
+    return ImageRecord(
+        id=image_id,
+        set_name=set_name,
+        path=path,
+        hw=hw,
+        split=split,
+        labelled=labelled,
+        source=source or sequence or set_name,
+        licence_group="",
+        captions=tuple(captions),
+        panoptic_path=panoptic_path,
+        semantic_path=semantic_path,
+        sequence=sequence,
+        frame=frame,
+    )
+
+
+def object_record(
+    object_id: int,
+    image: ImageRecord,
+    category: CategoryRecord,
+    rle: RleMask,
+    *,
+    is_crowd: bool = False,
+    quality: str = "",
+    phrases: Sequence[str] = (),
+    phrase_source: str = "",
+    track_id: int | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> ObjectRecord:
+    """Make the record of a mask; the box is the mask's own unless another is given."""
+    if phrases and not phrase_source:
+        phrase_source = "written"
+    return ObjectRecord(
+        id=object_id,
+        image_id=image.id,
+        category=category,
+        counts=rle.counts,
+        hw=rle.hw,
+        box=box or rle.box,
+        area=rle.area,
+        is_crowd=is_crowd,
+        quality=quality,
+        phrases=tuple(phrases),
+        phrase_source=phrase_source,
+        track_id=track_id,
+    )

@@ -6,18 +6,16 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from seem.evaluation.formatting import summary
-
-__all__ = ["main", "summary"]
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `seem evaluate`, and return its exit code.
+    """Run `seem evaluate` and return its exit code.
 
-    The command line is a room above this one, so it is opened by name.
+    The command line is a layer above this one, so it is imported by name.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return int(import_module("seem.cli.main").main(["evaluate", *words]))
+    command_line = sys.argv[1:] if arguments is None else arguments
+    return int(import_module("seem.cli.main").main(["evaluate", *command_line]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What is counted while a protocol is played: the lines of the report to be, photo by photo.
+"""Accumulators of scores: what has been counted for each future entry of the report.
 
-A `Tally` of some photos and a `Tally` of others make one; its `state` survives JSON, so that work can be shared between
-processes and taken up again.
+Accumulators of different images merge into one. Their `state` survives JSON, so that work can be shared between
+processes and resumed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
@@ -19,16 +19,26 @@ from seem.data import coco_rle
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
 from seem.evaluation.metrics.metric import Metric, State
-from seem.evaluation.report import Case, Entry, Timing
+from seem.evaluation.report import Entry, Timing, WorstCase
 from seem.evaluation.selection import Selection
 
-WORST = 12
-"""Cases that a line keeps for people to look at."""
+NUM_WORST_CASES = 12
+"""Cases with the lowest scores that an entry keeps for people to look at."""
+
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the report before anything is counted: whose scores, under which protocol, in which metric."""
+class EntrySpec:
+    """Specification of one entry of the report: whose scores, under which protocol, in which metric.
+
+    Attributes:
+        protocol: name of the protocol.
+        contestant: name of the method that is scored: the model or a baseline.
+        metric: makes an empty metric.
+        rules: what the name of the protocol leaves open, in words.
+        by_model: whether the time is the model's or a baseline's.
+    """
 
     protocol: str
     contestant: str
@@ -38,127 +48,155 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """One scored item: of the photo at this place of the data set; `what` singles it out there."""
+class ScoredItem:
+    """One scored item: the index of its image in the data set, and a label that identifies it in the image."""
 
-    place: int
+    image_index: int
     image_id: int
-    what: str
+    label: str
 
 
-class Tally:
-    """What one line has counted.
+@dataclass(frozen=True, slots=True)
+class _RankedCase:
+    iou: float
+    item: ScoredItem
+    case: WorstCase
 
-    `metric` is fed by the protocol; `seconds` are those of every step by its name, `counts` cases worth knowing.
+    @property
+    def sort_key(self) -> tuple[float, tuple[Any, ...]]:
+        return self.iou, astuple(self.item)
+
+
+class ScoreAccumulator:
+    """What was counted for one entry of the report.
+
+    Attributes:
+        metric: updated by the protocol.
+        seconds: durations of every step, by its name.
+        counts: how often noteworthy cases occurred, by their name.
     """
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self.metric: Any = line.metric()
+    def __init__(self, spec: EntrySpec) -> None:
+        self.spec = spec
+        self.metric: Any = spec.metric()
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
-        self._spots: list[Spot] = []
-        self._worst: list[tuple[float, Spot, Case]] = []
+        self._items: list[ScoredItem] = []
+        self._worst: list[_RankedCase] = []
 
     def __len__(self) -> int:
-        return len(self._spots)
+        return len(self._items)
 
-    def note(self, place: int, photo: ImageRecord, what: object) -> None:
-        """Say which item the metric was just fed with."""
-        self._spots.append(Spot(place, photo.id, str(what)))
+    def add_item(self, image_index: int, image: ImageRecord, label: object) -> None:
+        """Record the item that the metric was updated with."""
+        self._items.append(ScoredItem(image_index, image.id, str(label)))
 
-    def show(
+    def add_case(
         self,
-        place: int,
-        photo: ImageRecord,
-        what: object,
+        image_index: int,
+        image: ImageRecord,
+        label: object,
         iou: float,
-        predicted: Bool[np.ndarray, "h w"],
-        truth: Bool[np.ndarray, "h w"],
+        predicted: MaskArray,
+        truth: MaskArray,
         title: str = "",
     ) -> None:
         """Keep a case if it is among the worst so far."""
-        spot = Spot(place, photo.id, str(what))
-        if len(self._worst) == WORST and (iou, astuple(spot)) >= _order(self._worst[-1]):
+        item = ScoredItem(image_index, image.id, str(label))
+        is_full = len(self._worst) == NUM_WORST_CASES
+        if is_full and (iou, astuple(item)) >= self._worst[-1].sort_key:
             return
-        masks = (coco_rle.mask_to_rle(np.asarray(mask, np.bool_)).counts for mask in (truth, predicted))
-        case = Case(photo.id, photo.path.name, str(what), title, round(100 * iou, 3), photo.hw, *masks)
-        self._keep([(iou, spot, case)])
+        case = WorstCase(
+            photo=image.id,
+            file=image.path.name,
+            what=str(label),
+            title=title,
+            iou=round(100 * iou, 3),
+            hw=image.hw,
+            truth=_run_lengths(truth),
+            predicted=_run_lengths(predicted),
+        )
+        self._keep_worst([_RankedCase(iou, item, case)])
 
-    def merge(self, other: Tally) -> None:
-        """Add what was counted on other photos."""
+    def merge(self, other: ScoreAccumulator) -> None:
+        """Add what was counted on other images."""
         self.metric.merge(other.metric)
-        for step, taken in other.seconds.items():
-            self.seconds[step] += taken
+        for step, durations in other.seconds.items():
+            self.seconds[step] += durations
         self.counts.update(other.counts)
-        self._spots += other._spots
-        self._keep(other._worst)
+        self._items += other._items
+        self._keep_worst(other._worst)
 
     def state(self) -> State:
         """Return everything that was counted."""
         return {
             "metric": self.metric.state(),
-            "seconds": {step: [*taken] for step, taken in self.seconds.items()},
+            "seconds": {step: list(durations) for step, durations in self.seconds.items()},
             "counts": dict(self.counts),
-            "spots": [list(astuple(spot)) for spot in self._spots],
-            "worst": [[iou, list(astuple(spot)), list(astuple(case))] for iou, spot, case in self._worst],
+            "spots": [list(astuple(item)) for item in self._items],
+            "worst": [[each.iou, list(astuple(each.item)), list(astuple(each.case))] for each in self._worst],
         }
 
     @classmethod
-    def from_state(cls, line: Line, state: State) -> Tally:
-        """Go on from what was counted."""
-        tally = cls(line)
-        tally.metric = type(tally.metric).from_state(state["metric"])
-        tally.seconds.update({step: list(taken) for step, taken in state["seconds"].items()})
-        tally.counts.update(state["counts"])
-        tally._spots = [Spot(*spot) for spot in state["spots"]]
-        tally._worst = [(iou, Spot(*spot), _case(case)) for iou, spot, case in state["worst"]]
-        return tally
+    def from_state(cls, spec: EntrySpec, state: State) -> ScoreAccumulator:
+        """Restore an accumulator from its `state`."""
+        accumulator = cls(spec)
+        accumulator.metric = type(accumulator.metric).from_state(state["metric"])
+        for step, durations in state["seconds"].items():
+            accumulator.seconds[step] = list(durations)
+        accumulator.counts.update(state["counts"])
+        accumulator._items = [ScoredItem(*values) for values in state["spots"]]
+        accumulator._worst = [
+            _RankedCase(iou, ScoredItem(*item), _worst_case(case)) for iou, item, case in state["worst"]
+        ]
+        return accumulator
 
     def selection(self, dataset: Dataset) -> Selection:
-        """Say what was scored, in the order of the data set."""
-        spots = sorted(self._spots, key=lambda spot: spot.place)  # stable: a photo's items keep their order
-        return Selection.of(dataset.name, dataset.split, ((spot.image_id, spot.what) for spot in spots))
+        """Return what was scored, in the order of the data set."""
+        items = sorted(self._items, key=lambda item: item.image_index)  # stable: items of an image keep their order
+        labels = [(item.image_id, item.label) for item in items]
+        return Selection.of(dataset.name, dataset.split, labels)
 
     def entry(self, dataset: Dataset) -> Entry:
-        """Compute the line of the report."""
+        """Compute the entry of the report."""
         return Entry(
-            protocol=self.line.protocol,
-            contestant=self.line.contestant,
+            protocol=self.spec.protocol,
+            contestant=self.spec.contestant,
             selection=self.selection(dataset),
             scores=self.metric.compute(),
-            timings={step: Timing.of(taken) for step, taken in sorted(self.seconds.items())},
-            rules=self.line.rules,
+            timings={step: Timing.of(durations) for step, durations in sorted(self.seconds.items())},
+            rules=self.spec.rules,
             counts=dict(sorted(self.counts.items())),
-            worst=tuple(case for _, _, case in self._worst),
+            worst=tuple(each.case for each in self._worst),
         )
 
-    def _keep(self, cases: Iterable[tuple[float, Spot, Case]]) -> None:
-        self._worst = heapq.nsmallest(WORST, [*self._worst, *cases], key=_order)
+    def _keep_worst(self, cases: Iterable[_RankedCase]) -> None:
+        candidates = [*self._worst, *cases]
+        self._worst = heapq.nsmallest(NUM_WORST_CASES, candidates, key=lambda case: case.sort_key)
 
 
-def _order(case: tuple[float, Spot, Case]) -> tuple[float, tuple[Any, ...]]:
-    iou, spot, _ = case
-    return iou, astuple(spot)
+def _run_lengths(mask: MaskArray) -> str:
+    return coco_rle.mask_to_rle(np.asarray(mask, np.bool_)).counts
 
 
-def _case(values: list[Any]) -> Case:
-    photo, file, what, title, iou, hw, truth, predicted = values
-    return Case(photo, file, what, title, iou, (hw[0], hw[1]), truth, predicted)
+def _worst_case(values: list[Any]) -> WorstCase:
+    image, file, label, title, iou, hw, truth, predicted = values
+    height, width = hw
+    return WorstCase(image, file, label, title, iou, (height, width), truth, predicted)
 
 
-def blank(lines: Iterable[Line]) -> list[Tally]:
-    """Begin to count."""
-    return [Tally(line) for line in lines]
+def new_accumulators(specs: Iterable[EntrySpec]) -> list[ScoreAccumulator]:
+    """Return an empty accumulator for every entry."""
+    return [ScoreAccumulator(spec) for spec in specs]
 
 
-def states_of(tallies: Iterable[Tally]) -> list[State | None]:
-    """Keep what was counted; nothing for a line that has not been fed."""
-    return [tally.state() if len(tally) else None for tally in tallies]
+def accumulator_states(accumulators: Iterable[ScoreAccumulator]) -> list[State | None]:
+    """Return the state of every accumulator; None for one that counted nothing."""
+    return [accumulator.state() if len(accumulator) else None for accumulator in accumulators]
 
 
-def add_states(tallies: Iterable[Tally], states: Iterable[Mapping[str, Any] | None]) -> None:
-    """Merge kept states, in the same order of lines."""
-    for tally, state in zip(tallies, states, strict=True):
+def merge_states(accumulators: Iterable[ScoreAccumulator], states: Iterable[Mapping[str, Any] | None]) -> None:
+    """Merge states into accumulators of the same specifications, in the same order."""
+    for accumulator, state in zip(accumulators, states, strict=True):
         if state is not None:
-            tally.merge(Tally.from_state(tally.line, state))
+            accumulator.merge(ScoreAccumulator.from_state(accumulator.spec, state))

@@ -1,33 +1,35 @@
-"""A protocol on a data set, ready to be played photo by photo; and a photo as protocols see it.
+"""A benchmark, which is a protocol on a data set, and an image as protocols see it.
 
-Whoever asks about a photo shares its one `Look`: pixels are read and encoded at most once, and the time that the model
-takes is kept apart from the time of everybody else.
+All protocols share one `EvaluationContext` of an image: it is read and encoded at most once, and the time of the model
+is kept apart from that of baselines and of the simulated user.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
-from seem.evaluation.accumulator import Line, Tally, blank
-from seem.evaluation.interfaces import ModelUnderTest, Seen
-from seem.evaluation.report import Entry
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.interfaces import ImageUnderTest, ModelUnderTest
+from seem.model import Model
+
+PixelArray: TypeAlias = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(slots=True)
 class Clock:
-    """Where the time went, in seconds: the model's own, that of the baselines, and that of the user who is played."""
+    """Seconds spent in the model, in baselines and in the simulated user."""
 
     model: float = 0.0
     baselines: float = 0.0
@@ -35,128 +37,130 @@ class Clock:
 
 
 @dataclass(slots=True, eq=False)
-class Look:
-    """A photo under evaluation; `place` is its position in the data set."""
+class EvaluationContext:
+    """An image under evaluation.
+
+    Attributes:
+        model: the system under test.
+        dataset: the data set of the image.
+        image: its record there.
+        image_index: its index there.
+        clock: where the time goes.
+        read: returns the pixels; None = read them from the data set.
+        encode_seconds: how long the model took to encode the image; None before that.
+    """
 
     model: ModelUnderTest
     dataset: Dataset
-    photo: ImageRecord
-    place: int
+    image: ImageRecord
+    image_index: int
     clock: Clock = field(default_factory=Clock)
-    read: Callable[[], UInt8[np.ndarray, "h w 3"]] | None = None
+    read: Callable[[], PixelArray] | None = None
     encode_seconds: float | None = None
-    _pixels: UInt8[np.ndarray, "h w 3"] | None = None
-    _seen: Seen | None = None
+    _pixels: PixelArray | None = None
+    _encoded: ImageUnderTest | None = None
 
     @property
-    def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The photo as stored."""
+    def pixels(self) -> PixelArray:
+        """The image as stored."""
         if self._pixels is None:
-            self._pixels = self.dataset.pixels(self.photo) if self.read is None else self.read()
+            self._pixels = self.dataset.pixels(self.image) if self.read is None else self.read()
         return self._pixels
 
     @property
-    def seen(self) -> Seen:
-        """What the model sees in it."""
-        if self._seen is None:
+    def encoded(self) -> ImageUnderTest:
+        """The image as the model has encoded it."""
+        if self._encoded is None:
             pixels = self.pixels
             started = time.perf_counter()
-            self._seen = self.model.encode(pixels)
-            self._settle()
+            self._encoded = self.model.encode(pixels)
+            self._synchronize()
             self.encode_seconds = time.perf_counter() - started
             self.clock.model += self.encode_seconds
-            check_finite(self._seen)
-        return self._seen
+            check_finite_features(self._encoded)
+        return self._encoded
 
-    def encode_other(self, photo: ImageRecord, tally: Tally) -> Seen:
-        """Look at another photo as well."""
-        return self.encode(self.dataset.pixels(photo), tally, "encode the reference")
+    def encode_reference(self, image: ImageRecord, accumulator: ScoreAccumulator) -> ImageUnderTest:
+        """Encode another image of the data set."""
+        return self.encode_pixels(self.dataset.pixels(image), accumulator, "encode the reference")
 
-    def encode(self, pixels: UInt8[np.ndarray, "h w 3"], tally: Tally, step: str) -> Seen:
-        """Look at pixels that are not the photo's own."""
-        with self.asking(tally, step):
+    def encode_pixels(self, pixels: PixelArray, accumulator: ScoreAccumulator, step: str) -> ImageUnderTest:
+        """Encode pixels that are not those of the image; the time counts for `step`."""
+        with self.timing(accumulator, step):
             return self.model.encode(pixels)
 
     @contextmanager
-    def asking(self, tally: Tally, step: str) -> Iterator[None]:
-        """Time a question."""
-        started, before = time.perf_counter(), self.clock.model
+    def timing(self, accumulator: ScoreAccumulator, step: str) -> Iterator[None]:
+        """Add the time of a prediction to a step of an accumulator."""
+        started, model_before = time.perf_counter(), self.clock.model
         yield
-        if tally.line.by_model:
-            self._settle()
-        taken = time.perf_counter() - started - (self.clock.model - before)  # the encode has its own line
-        tally.seconds[step].append(taken)
-        if tally.line.by_model:
-            self.clock.model += taken
+        by_model = accumulator.spec.by_model
+        if by_model:
+            self._synchronize()
+        encoding = self.clock.model - model_before  # has a step of its own
+        duration = time.perf_counter() - started - encoding
+        accumulator.seconds[step].append(duration)
+        if by_model:
+            self.clock.model += duration
         else:
-            self.clock.baselines += taken
+            self.clock.baselines += duration
 
     @contextmanager
-    def clicking(self) -> Iterator[None]:
-        """Time the user, who decides where to click."""
+    def timing_user(self) -> Iterator[None]:
+        """Add the time that the simulated user needs to choose a click."""
         started = time.perf_counter()
         yield
         self.clock.user += time.perf_counter() - started
 
-    def _settle(self) -> None:
-        """Wait until the accelerator has done what it was told."""
+    def record_item(self, accumulator: ScoreAccumulator, label: object) -> None:
+        """Record an item of this image, with which the metric was updated."""
+        accumulator.add_item(self.image_index, self.image, label)
+
+    def _synchronize(self) -> None:
+        """Wait until the accelerator has finished."""
         if isinstance(self.model, Model) and self.model.device.type == "cuda":
             torch.cuda.synchronize(self.model.device)
 
 
-def check_finite(seen: Seen) -> None:
-    """Raise `ValueError` for a photo in which a model sees no numbers: its answers would be empty and look honest."""
-    if isinstance(seen, EncodedImage) and not bool(torch.isfinite(seen.memory.pixels.mask_features).all()):
-        raise ValueError(f"{seen.model.name} sees no numbers in it (NaN or infinite); its weights are broken")
+def check_finite_features(encoded: ImageUnderTest) -> None:
+    """Raise `ValueError` for features that are NaN or infinite: predictions would be empty and look like any other."""
+    if not isinstance(encoded, EncodedImage):
+        return
+    if not bool(torch.isfinite(encoded.encoding.pixels.mask_features).all()):
+        raise ValueError(f"{encoded.model.name} encodes it as NaN or infinite numbers; its weights are broken")
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One protocol, or several that share their questions, on one data set.
+class Benchmark:
+    """One protocol, or several that share their predictions, on one data set.
 
     Attributes:
-        title: what it is called while it runs.
-        lines: the lines of the report that it gives.
-        items: what is asked about a photo; nothing for a photo that is left out. A video hangs on its first frame.
-        play: asks, and feeds the tallies, one for each line and in their order.
+        title: its name in error messages.
+        specs: the entries of the report that it gives.
+        items: what is scored in an image; empty for an image that is left out. A video belongs to its first frame.
+        evaluate: evaluates the items of an image and updates the accumulators, one for each entry, in their order.
     """
 
     title: str
-    lines: tuple[Line, ...]
+    specs: tuple[EntrySpec, ...]
     items: Callable[[ImageRecord], Sequence[Any]]
-    play: Callable[[Look, Sequence[Any], Sequence[Tally]], None]
+    evaluate: Callable[[EvaluationContext, Sequence[Any], Sequence[ScoreAccumulator]], None]
 
 
-def play_photo(look: Look, measures: Iterable[tuple[Measure, Sequence[Any], Sequence[Tally]]]) -> None:
-    """Play all measures about one photo. What goes wrong says about which photo."""
-    for measure, items, tallies in measures:
+ImageWork: TypeAlias = "tuple[Benchmark, Sequence[Any], Sequence[ScoreAccumulator]]"
+"""A benchmark with its items in an image and its accumulators."""
+
+
+def evaluate_image(context: EvaluationContext, work: Iterable[ImageWork]) -> None:
+    """Evaluate all benchmarks on one image; `SeemError` names the image and what went wrong."""
+    for benchmark, items, accumulators in work:
         try:
-            measure.play(look, items, tallies)
+            benchmark.evaluate(context, items, accumulators)
         except (ArithmeticError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SeemError(f"{measure.title}, {look.photo.path.name} of {look.dataset.name}: {reason}") from error
-        if look.encode_seconds is not None:
-            for tally in tallies:
-                if tally.line.by_model:
-                    tally.seconds["encode"].append(look.encode_seconds)
-
-
-def play_all(
-    model: ModelUnderTest,
-    dataset: Dataset,
-    measure: Measure,
-    step: Callable[[], object] = lambda: None,
-    items: Mapping[int, Sequence[Any]] | None = None,
-) -> list[Entry]:
-    """Play one measure from end to end; `step` is called once for every item of a photo.
-
-    `items`, by photo id, take the place of the measure's own.
-    """
-    tallies = blank(measure.lines)
-    for place, photo in enumerate(dataset.images):
-        asked = measure.items(photo) if items is None else items.get(photo.id, ())
-        if len(asked):
-            play_photo(Look(model, dataset, photo, place), [(measure, asked, tallies)])
-            for _ in asked:
-                step()
-    return [tally.entry(dataset) for tally in tallies if len(tally)]
+            where = f"{context.image.path.name} of {context.dataset.name}"
+            raise SeemError(f"{benchmark.title}, {where}: {reason}") from error
+        if context.encode_seconds is not None:
+            for accumulator in accumulators:
+                if accumulator.spec.by_model:
+                    accumulator.seconds["encode"].append(context.encode_seconds)

@@ -1,6 +1,6 @@
-"""Who answers clicks: a model in two ways, and the baselines that it must beat.
+"""Methods that segment an object from clicks: the model in several settings, and the baselines that it must beat.
 
-Disc radii are in pixels of the stored photo. OpenCV and scikit-image come with `pip install seem[evaluate]`.
+Disc radii are in pixels of the stored image. OpenCV and scikit-image come with `pip install seem[evaluate]`.
 """
 
 from __future__ import annotations
@@ -12,65 +12,77 @@ from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from numpy.typing import NDArray
 
-from seem.evaluation.interfaces import Seen, region
+from seem.evaluation.interfaces import ImageUnderTest, union_mask
 from seem.prompts import Point, Text
 from seem.simulation.next_click import Click
 
-Answer: TypeAlias = "Callable[[Sequence[Click]], Bool[np.ndarray, 'h w']]"
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
+PixelArray: TypeAlias = UInt8[np.ndarray, "h w 3"]
+ClickPredictor: TypeAlias = "Callable[[Sequence[Click]], Bool[np.ndarray, 'h w']]"
+"""Predicts the mask of one object from all clicks so far."""
 
-FIRST_RADIUS = 20  # of the first click's disc; it says where the object probably is
-LATER_RADIUS = 5  # of further discs, which are certain
-DISC_RADIUS = 30
+FIRST_RADIUS = 20  # of the disc of the first click, which is probably object
+LATER_RADIUS = 5  # of the discs of later clicks, which are certain
+DISC_RADIUS = 30  # of the baseline that answers with a disc
 GRABCUT_ITERATIONS = 3
+RANDOM_WALKER_BETA = 130  # scikit-image's default
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The photo that is asked about: its pixels, a look of the model at them, and what the object is called."""
+class ClickInput:
+    """The input of a method: pixels of the image, a function that encodes it, and the class name of the object."""
 
-    pixels: UInt8[np.ndarray, "h w 3"]
-    see: Callable[[], Seen]
-    name: str = ""
+    pixels: PixelArray
+    encode: Callable[[], ImageUnderTest]
+    class_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Contestant:
-    """Someone who answers clicks.
+class ClickMethod:
+    """A method that predicts the mask of an object from clicks.
 
-    `begin` is called for every object anew and returns a function from all clicks so far to a mask.
-    `most_clicks`: further clicks change nothing and are not played; None where every click counts.
+    Attributes:
+        name: its name in the report, where the JSON calls it "contestant".
+        start: called anew for every object; returns a function from all clicks so far to a mask.
+        max_clicks: later clicks change nothing and are not simulated; None where every click counts.
+        is_model: whether it is the model or a baseline.
     """
 
     name: str
-    begin: Callable[[Shown], Answer]
-    most_clicks: int | None = None
+    start: Callable[[ClickInput], ClickPredictor]
+    max_clicks: int | None = None
     is_model: bool = False
 
 
 # --- The model --------------------------------------------------------------------------------------------------------
 
 
-def _in_rounds(shown: Shown) -> Answer:
-    session = shown.see().session()
-    return lambda clicks: region(session.add(_point(clicks[-1])))
+def _start_session(given: ClickInput) -> ClickPredictor:
+    session = given.encode().session()
+    return lambda clicks: union_mask(session.add(_point(clicks[-1])))
 
 
-def _looking_twice(shown: Shown) -> Answer:
-    session = shown.see().session(second_look=True)
-    return lambda clicks: region(session.add(_point(clicks[-1])))
+def _start_zoom_session(given: ClickInput) -> ClickPredictor:
+    session = given.encode().session(refine="zoom")
+    return lambda clicks: union_mask(session.add(_point(clicks[-1])))
 
 
-def _at_once(shown: Shown) -> Answer:
-    seen = shown.see()
-    return lambda clicks: region(seen.segment(*map(_point, clicks)))
+def _start_without_memory(given: ClickInput) -> ClickPredictor:
+    encoded = given.encode()
+    return lambda clicks: union_mask(encoded.segment(*map(_point, clicks)))
 
 
-def _hearing_the_name(shown: Shown) -> Answer:
-    session = shown.see().session()
-    words = [Text(shown.name)]  # said once; a session remembers all its prompts
-    return lambda clicks: region(session.add(*(words.pop() for _ in tuple(words)), _point(clicks[-1])))
+def _start_with_class_name(given: ClickInput) -> ClickPredictor:
+    session = given.encode().session()
+
+    def predict(clicks: Sequence[Click]) -> MaskArray:
+        click = _point(clicks[-1])
+        if len(clicks) > 1:  # the session remembers the text of the first round
+            return union_mask(session.add(click))
+        return union_mask(session.add(Text(given.class_name), click))
+
+    return predict
 
 
 def _point(click: Click) -> Point:
@@ -80,94 +92,99 @@ def _point(click: Click) -> Point:
 # --- Baselines --------------------------------------------------------------------------------------------------------
 
 
-def _first_disc(shown: Shown) -> Answer:
-    return lambda clicks: disc(shown.pixels, clicks[0], DISC_RADIUS)
+def _start_disc(given: ClickInput) -> ClickPredictor:
+    return lambda clicks: disc(given.pixels, clicks[0], DISC_RADIUS)
 
 
-def _grabcut(shown: Shown) -> Answer:
-    return lambda clicks: grabcut(shown.pixels, clicks)
+def _start_grabcut(given: ClickInput) -> ClickPredictor:
+    return lambda clicks: grabcut(given.pixels, clicks)
 
 
-def _random_walker(shown: Shown) -> Answer:
-    return lambda clicks: random_walk(shown.pixels, clicks)
+def _start_random_walker(given: ClickInput) -> ClickPredictor:
+    return lambda clicks: random_walk(given.pixels, clicks)
 
 
-def grabcut(pixels: UInt8[np.ndarray, "h w 3"], clicks: Sequence[Click]) -> Bool[np.ndarray, "h w"]:
-    """Run OpenCV's GrabCut from the start: the first disc is likely object, all else likely not, later discs certain.
+def grabcut(pixels: PixelArray, clicks: Sequence[Click]) -> MaskArray:
+    """Segment an object with OpenCV's GrabCut, from scratch for every click.
 
-    Of two discs that overlap, the later one holds.
+    The disc of the first click is probably object, the discs of later clicks are certain, everything else is probably
+    background. Where two discs overlap, the later one counts.
     """
     import cv2
 
-    states = np.full(pixels.shape[:2], cv2.GC_PR_BGD, np.uint8)
-    states[disc(pixels, clicks[0], FIRST_RADIUS)] = cv2.GC_PR_FGD
+    labels = np.full(pixels.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    labels[disc(pixels, clicks[0], FIRST_RADIUS)] = cv2.GC_PR_FGD
     for click in clicks[1:]:
-        states[disc(pixels, click, LATER_RADIUS)] = cv2.GC_FGD if click.positive else cv2.GC_BGD
-    inside = _is_object(states)
+        labels[disc(pixels, click, LATER_RADIUS)] = cv2.GC_FGD if click.positive else cv2.GC_BGD
+    inside = _is_foreground(labels)
     if inside.all() or not inside.any():  # GrabCut needs pixels of both kinds
         return inside
     cv2.setRNGSeed(0)  # its colour clusters start at random
+    unused_rectangle = (0, 0, 0, 0)
     cv2.grabCut(
         np.ascontiguousarray(pixels[..., ::-1]),
-        states,
-        (0, 0, 0, 0),  # no rectangle: the mask says it all
+        labels,
+        unused_rectangle,
         np.zeros((1, 65)),
         np.zeros((1, 65)),
         GRABCUT_ITERATIONS,
         cv2.GC_INIT_WITH_MASK,
     )
-    return _is_object(states)
+    return _is_foreground(labels)
 
 
-def _is_object(states: UInt8[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    return np.asarray(states % 2 == 1)  # GC_FGD is 1, GC_PR_FGD 3; background is 0 and 2
+def _is_foreground(labels: UInt8[np.ndarray, "h w"]) -> MaskArray:
+    return np.asarray(labels % 2 == 1)  # GC_FGD is 1, GC_PR_FGD 3; background is 0 and 2
 
 
-def random_walk(pixels: UInt8[np.ndarray, "h w 3"], clicks: Sequence[Click]) -> Bool[np.ndarray, "h w"]:
-    """Run scikit-image's random walker from the discs; until a click is negative, the photo's border is background."""
+def random_walk(pixels: PixelArray, clicks: Sequence[Click]) -> MaskArray:
+    """Segment an object with scikit-image's random walker, which starts from the discs of the clicks.
+
+    As long as no click is negative, the edge of the image is background.
+    """
     from skimage.segmentation import random_walker
 
-    inside, outside = 1, 2
+    foreground, background = 1, 2
     labels = np.zeros(pixels.shape[:2], np.int32)
     if all(click.positive for click in clicks):
-        labels[[0, -1], :] = outside
-        labels[:, [0, -1]] = outside
+        labels[[0, -1], :] = background
+        labels[:, [0, -1]] = background
     for number, click in enumerate(clicks):
         radius = LATER_RADIUS if number else FIRST_RADIUS
-        labels[disc(pixels, click, radius)] = inside if click.positive else outside
-    found = {inside, outside} & set(np.unique(labels).tolist())
-    if len(found) < 2 or labels.all():
-        return np.asarray(labels == inside, np.bool_)
+        labels[disc(pixels, click, radius)] = foreground if click.positive else background
+    has_both = (labels == foreground).any() and (labels == background).any()
+    if not has_both or labels.all():
+        return np.asarray(labels == foreground, np.bool_)
     with warnings.catch_warnings():
-        # this solver may end a little outside of 0-1, which does not change who wins
+        # This solver may end a little outside of 0-1, which does not change the label of a pixel.
         warnings.filterwarnings("ignore", message="The probability range is outside", category=UserWarning)
-        walked = random_walker(pixels, labels, beta=130, mode="cg_j", channel_axis=-1)
-    answer: NDArray[np.bool_] = np.equal(walked, inside)
-    return answer
+        segmented = random_walker(pixels, labels, beta=RANDOM_WALKER_BETA, mode="cg_j", channel_axis=-1)
+    return np.asarray(segmented == foreground, np.bool_)
 
 
-def disc(pixels: UInt8[np.ndarray, "h w 3"], click: Click, radius: float) -> Bool[np.ndarray, "h w"]:
-    """Mark the pixels whose centres are within `radius` of the clicked one's."""
+def disc(pixels: PixelArray, click: Click, radius: float) -> MaskArray:
+    """Return the pixels whose centres are within `radius` of that of the clicked pixel."""
     height, width = pixels.shape[:2]
     rows, columns = np.ogrid[:height, :width]
-    return np.asarray((rows - click.y) ** 2 + (columns - click.x) ** 2 <= radius**2)
+    squared_distance = (rows - click.y) ** 2 + (columns - click.x) ** 2
+    return np.asarray(squared_distance <= radius**2)
 
 
-CONTESTANTS = (
-    Contestant("model", _in_rounds, is_model=True),
-    Contestant("model without memory", _at_once, is_model=True),
-    Contestant(f"disc of {DISC_RADIUS} px", _first_disc, most_clicks=1),
-    Contestant("GrabCut", _grabcut),
-    Contestant("random walker", _random_walker),
-)
-"""Everyone, by the name in the report. The model's rounds remember the previous mask; without memory, every answer is
-`segment` of all clicks so far."""
+MODEL_IN_SESSION = ClickMethod("model", _start_session, is_model=True)
+"""The model in an interactive session, which remembers the mask of the previous round."""
 
-TOLD = Contestant("model hearing the class name", _hearing_the_name, is_model=True)
-"""The model in rounds, who is also told what the object is called."""
+MODEL_WITHOUT_MEMORY = ClickMethod("model without memory", _start_without_memory, is_model=True)
+"""The model, whose every prediction is `segment` of all clicks so far."""
 
-CLOSER = Contestant("model, second look", _looking_twice, is_model=True)
-"""The model in rounds, which zooms in on what is small (`seem.tasks.second_look`)."""
+MODEL_WITH_ZOOM = ClickMethod("model, second look", _start_zoom_session, is_model=True)
+"""The model in a session, with zoom-in refinement of small objects."""
 
-BASELINES = {"disc": CONTESTANTS[2], "grabcut": CONTESTANTS[3], "walker": CONTESTANTS[4]}
-"""Baselines by the word that asks for them."""
+MODEL_WITH_CLASS_NAME = ClickMethod("model hearing the class name", _start_with_class_name, is_model=True)
+"""The model in a session, with the class name of the object as a text prompt."""
+
+BASELINES = {
+    "disc": ClickMethod(f"disc of {DISC_RADIUS} px", _start_disc, max_clicks=1),
+    "grabcut": ClickMethod("GrabCut", _start_grabcut),
+    "walker": ClickMethod("random walker", _start_random_walker),
+}
+"""Baselines by their name on the command line."""

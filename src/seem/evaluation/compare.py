@@ -1,21 +1,30 @@
-"""Reports beside each other, and beside what the authors of the originals published."""
+"""Compares reports with each other, and with the scores that the authors of the original models published."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seem.evaluation.formatting import MODEL, columns, figures, markdown, taken_on, who, written
+from seem.evaluation.formatting import (
+    MODEL,
+    NOC,
+    align_columns,
+    describe_sample,
+    format_figure,
+    key_figures,
+    markdown_table,
+    method_label,
+)
 from seem.evaluation.interfaces import NO_MODEL
 from seem.evaluation.protocols import clicks_seem, full_image, phrases, prompt_kinds
 from seem.evaluation.report import EvaluationReport
 from seem.zoo import PublishedScores, published_scores
 
-OTHER = "*"
-OTHER_NOTE = f"{OTHER} other photos, objects or rules than in the first report: the two do not compare."
+DIFFERENT_MARK = "*"
+DIFFERENT_NOTE = f"{DIFFERENT_MARK} other photos, objects or rules than in the first report: the two do not compare."
 OWN_NOTE = (
     "Own photos, or some of the photos or classes alone: not what the published figures were measured on. The two "
     "stand beside each other and do not compare."
@@ -24,32 +33,64 @@ OWN_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class LoadedReport:
-    """A report as its file tells it; `label` names it in tables."""
+    """The content of a report file, and the label of the report in tables."""
 
     label: str
     content: dict[str, Any]
 
     @classmethod
     def of(cls, report: EvaluationReport) -> LoadedReport:
-        """Tell a report that was just made."""
+        """Convert a report that was just made."""
         return cls(report.model.name, json.loads(report.to_json()))
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """Its lines."""
+        """The entries of the report."""
         return list(self.content["entries"])
 
-    def kind(self, entry: dict[str, Any]) -> str:
-        """Return the format of the data set of a line."""
-        wanted = entry["selection"]["set_name"]
-        return next((str(card["kind"]) for card in self.content.get("data", ()) if card["name"] == wanted), "")
+    @property
+    def model_name(self) -> str:
+        """The name of the model."""
+        return str(self.content["model"]["name"])
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the run."""
+        arguments: dict[str, Any] = self.content.get("arguments", {})
+        return arguments
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """Return the description of a data set; empty for an unknown one."""
+        for description in self.content.get("data", ()):
+            if description["name"] == name:
+                return dict(description)
+        return {}
+
+    def dataset_kind(self, entry: dict[str, Any]) -> str:
+        """Return the format of the data set of an entry."""
+        return str(self.dataset(entry["selection"]["set_name"]).get("kind", ""))
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One figure, in every report that has it: its value, and whether it is of the same photos, objects and rules.
+class ComparedValue:
+    """A figure in one report, and whether photos, objects and rules are those of the first report that has it."""
 
-    `taken` says on what, once or, where reports differ, for each.
+    value: float
+    is_same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One figure in several reports.
+
+    Attributes:
+        data: name and split of the data set.
+        kind: format of the data set.
+        protocol: name of the protocol.
+        contestant: name of the method.
+        figure: name of the figure.
+        values: its value in each report; None where a report does not have it.
+        sample: on how many items; where reports differ, for each.
     """
 
     data: str
@@ -57,174 +98,254 @@ class Row:
     protocol: str
     contestant: str
     figure: str
-    values: tuple[tuple[float, bool] | None, ...]
-    taken: str = ""
+    values: tuple[ComparedValue | None, ...]
+    sample: str = ""
 
     def head(self, model: str) -> list[str]:
-        """Write whose figure it is, of what."""
-        return [self.data, self.protocol, who(self.contestant, model), self.taken, self.figure]
+        """Return the cells that describe the figure."""
+        return [self.data, self.protocol, method_label(self.contestant, model), self.sample, self.figure]
 
     def cells(self) -> list[str]:
-        """Write the values."""
-        return [
-            "" if found is None else written(self.figure, found[0]) + ("" if found[1] else OTHER)
-            for found in self.values
-        ]
+        """Return the cells with its values."""
+        return [self._cell(compared) for compared in self.values]
+
+    def _cell(self, compared: ComparedValue | None) -> str:
+        if compared is None:
+            return ""
+        mark = "" if compared.is_same else DIFFERENT_MARK
+        return format_figure(self.figure, compared.value) + mark
 
 
 def read_reports(paths: Sequence[Path]) -> list[LoadedReport]:
-    """Read the files of several runs.
+    """Read report files.
 
     Raises:
-        ValueError: no file, or one that is no report.
-        OSError: a file that cannot be read.
+        ValueError: there is no file, or one is not a report.
+        OSError: a file cannot be read.
     """
     if not paths:
         raise ValueError("There is nothing to compare; name the JSON files of two runs or more.")
-    contents = [_read(path) for path in paths]
+    contents = [_read_report(path) for path in paths]
     names = [str(content["model"]["name"]) for content in contents]
-    labels = [
-        name if names.count(name) == 1 else f"{name} ({path.stem})" for name, path in zip(names, paths, strict=True)
-    ]
-    return [LoadedReport(label, content) for label, content in zip(labels, contents, strict=True)]
+    reports = []
+    for path, name, content in zip(paths, names, contents, strict=True):
+        label = name if names.count(name) == 1 else f"{name} ({path.stem})"
+        reports.append(LoadedReport(label, content))
+    return reports
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_report(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
     try:
         content = json.loads(text)
-        known = {"entries", "model"} <= content.keys() and "name" in content["model"]
+        is_report = {"entries", "model"} <= content.keys() and "name" in content["model"]
     except (ValueError, AttributeError, TypeError):
-        known = False
-    if not known:
+        is_report = False
+    if not is_report:
         raise ValueError(f"{path} is no report of `seem evaluate`.")
     return dict(content)
 
 
-def rows_of(reports: Sequence[LoadedReport]) -> list[Row]:
-    """Bring the figures of all reports together, in the order in which they first appear."""
-    found: dict[tuple[str, str, str, str, str], list[tuple[float, str, str] | None]] = {}
-    for number, report in enumerate(reports):
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A figure in one report: its value, what identifies photos, objects and rules, and the size of the sample."""
+
+    value: float
+    identity: str
+    sample: str
+
+
+def comparison_rows(reports: Sequence[LoadedReport]) -> list[ComparisonRow]:
+    """Collect the figures of all reports, in the order in which they first occur."""
+    comparison_table: dict[tuple[str, str, str, str, str], list[_Measured | None]] = {}
+    for column, report in enumerate(reports):
         for entry in report.entries:
-            chosen = entry["selection"]
-            same = json.dumps([chosen["fingerprint"], entry["rules"]])
-            data = f"{chosen['set_name']}, {chosen['split']}"
-            for name, value in figures(entry["scores"]):
-                key = (data, report.kind(entry), entry["protocol"], entry["contestant"], name)
-                taken = taken_on(entry["protocol"], chosen)
-                found.setdefault(key, [None] * len(reports))[number] = (value, same, taken)
-    return [Row(*key, tuple(_compared(values)), _taken(values)) for key, values in found.items()]
+            selection = entry["selection"]
+            data = f"{selection['set_name']}, {selection['split']}"
+            identity = json.dumps([selection["fingerprint"], entry["rules"]])
+            sample = describe_sample(entry["protocol"], selection)
+            for name, value in key_figures(entry["scores"]):
+                key = (data, report.dataset_kind(entry), entry["protocol"], entry["contestant"], name)
+                measured = comparison_table.setdefault(key, [None] * len(reports))
+                measured[column] = _Measured(value, identity, sample)
+    return [_comparison_row(*key, measured) for key, measured in comparison_table.items()]
 
 
-def _compared(values: Sequence[tuple[float, str, str] | None]) -> Iterator[tuple[float, bool] | None]:
-    first = next(found for found in values if found is not None)
-    for found in values:
-        yield None if found is None else (found[0], found[1] == first[1])
-
-
-def _taken(values: Sequence[tuple[float, str, str] | None]) -> str:
-    told = [found[2] for found in values if found is not None]
-    return "; ".join(dict.fromkeys(told))
+def _comparison_row(
+    data: str,
+    kind: str,
+    protocol: str,
+    contestant: str,
+    figure: str,
+    measured: Sequence[_Measured | None],
+) -> ComparisonRow:
+    present = [each for each in measured if each is not None]
+    values: list[ComparedValue | None] = []
+    for each in measured:
+        if each is None:
+            values.append(None)
+        else:
+            values.append(ComparedValue(each.value, each.identity == present[0].identity))
+    return ComparisonRow(
+        data=data,
+        kind=kind,
+        protocol=protocol,
+        contestant=contestant,
+        figure=figure,
+        values=tuple(values),
+        sample="; ".join(dict.fromkeys(each.sample for each in present)),
+    )
 
 
 HEAD = ("data", "protocol", "who", "taken on", "figure")
 
 
-def _model(reports: Sequence[LoadedReport]) -> str:
-    """Name the model that all reports are of; of several models each has a column."""
-    names = {str(report.content["model"]["name"]) for report in reports} - {NO_MODEL}
+def _model_label(reports: Sequence[LoadedReport]) -> str:
+    """Return the name of the model of all reports, or "model" where there are several, each with a column."""
+    names = {report.model_name for report in reports} - {NO_MODEL}
     return names.pop() if len(names) == 1 else MODEL
 
 
 def comparison_table(reports: Sequence[LoadedReport]) -> str:
-    """Set reports beside each other for a terminal."""
-    rows = rows_of(reports)
+    """Return a table of all figures, with a column for each report, for a terminal."""
+    rows = comparison_rows(reports)
+    return "\n".join([align_columns(_table_cells(rows, reports)), *_notes(rows)])
+
+
+def _table_cells(rows: Sequence[ComparisonRow], reports: Sequence[LoadedReport]) -> list[list[str]]:
+    model = _model_label(reports)
     head = [*HEAD, *(report.label for report in reports)]
-    body = [[*row.head(_model(reports)), *row.cells()] for row in rows]
-    return "\n".join([columns([head, *body]), *_notes(rows)])
+    return [head, *([*row.head(model), *row.cells()] for row in rows)]
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
-    return [OTHER_NOTE] if any(found is not None and not found[1] for row in rows for found in row.values) else []
+def _notes(rows: Sequence[ComparisonRow]) -> list[str]:
+    for row in rows:
+        if any(compared is not None and not compared.is_same for compared in row.values):
+            return [DIFFERENT_NOTE]
+    return []
 
 
-# --- Beside the published scores --------------------------------------------------------------------------------------
+# --- Published scores -------------------------------------------------------------------------------------------------
 
 
 def results_markdown(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
-    """Write our results as Markdown, beside the published scores of the originals, each with its source."""
-    rows = rows_of(reports)
+    """Return all figures as Markdown, then tables with the published scores of the originals and their sources."""
+    rows = comparison_rows(reports)
+    parts = [markdown_table(_table_cells(rows, reports)), *_notes(rows)]
+    is_complete = not any(report.arguments.get("at_most") or report.arguments.get("classes") for report in reports)
+    known = published_scores() if published is None else published
+    heads = _published_heads(known)
     labels = [report.label for report in reports]
-    body = [[*row.head(_model(reports)), *row.cells()] for row in rows]
-    parts = [markdown([[*HEAD, *labels], *body]), *_notes(rows)]
-    asked = [report.content.get("arguments", {}) for report in reports]
-    whole = not any(each.get("at_most") or each.get("classes") for each in asked)
-    parts += list(_beside(rows, labels, published_scores() if published is None else published, whole))
+    for data, columns in _published_columns(rows).items():
+        shown = [column for column in columns if column.key in heads]
+        if not shown:
+            continue
+        parts.append(markdown_table(_published_table(data, labels, shown, heads, known)))
+        if not (is_complete and all(column.is_same_benchmark for column in columns)):
+            parts.append(OWN_NOTE)
     return "\n\n".join(parts) + "\n"
 
 
-def _beside(
-    rows: Sequence[Row], labels: Sequence[str], published: Sequence[PublishedScores], whole: bool
-) -> Iterator[str]:
-    """Write a table for every data set of ours that the authors have a score of; `whole`: nothing was left out."""
-    keyed: dict[str, list[tuple[str, bool, Row]]] = {}
+@dataclass(frozen=True, slots=True)
+class _PublishedColumn:
+    """A figure that may be published: its key, our row, and whether ours is of the same images."""
+
+    key: str
+    row: ComparisonRow
+    is_same_benchmark: bool
+
+
+def _published_heads(published: Sequence[PublishedScores]) -> dict[str, str]:
+    """Return the head of the column of each published figure, by its key."""
+    heads = {}
+    for scores in published:
+        for figure in scores.figures:
+            heads[figure.key] = f"{figure.benchmark}: {figure.metric}"
+    return heads
+
+
+def _published_columns(rows: Sequence[ComparisonRow]) -> dict[str, list[_PublishedColumn]]:
+    """Return the figures of the model that may be published, by data set."""
+    columns: dict[str, list[_PublishedColumn]] = {}
     for row in rows:
         found = published_key(row)
         if found is not None and row.contestant == MODEL:
-            keyed.setdefault(row.data, []).append((*found, row))
-    for data, columns_of in keyed.items():
-        keys = [key for key, _, _ in columns_of]
-        known = {figure.key: figure for scores in published for figure in scores.figures}
-        heads = [f"{known[key].benchmark}: {known[key].metric}" for key in keys if key in known]
-        keys = [key for key in keys if key in known]
-        if not keys:
-            continue
-        lines = [["network", *heads, "source"]]
-        for number, label in enumerate(labels):
-            cells = [row.cells()[number] for key, _, row in columns_of if key in known]
-            if any(cells):
-                lines.append([f"**{label}**", *cells, f"ours, on {data}"])
-        for scores in published:
-            texts = [figure.text if (figure := scores.figure(key)) else "" for key in keys]
-            if any(texts):
-                remarks = "; ".join(filter(None, (scores.setting, scores.note)))
-                lines.append([scores.model, *texts, scores.source + (f" ({remarks})" if remarks else "")])
-        yield markdown(lines)
-        if not (whole and all(same for _, same, _ in columns_of)):
-            yield OWN_NOTE
+            key, is_same_benchmark = found
+            columns.setdefault(row.data, []).append(_PublishedColumn(key, row, is_same_benchmark))
+    return columns
 
 
-KINDS = {"point": "point", "circle": "stroke", "scribble": "scribble", "polygon": "polygon", "box": "box"}
-"""Our kinds of prompt by the words of the paper's table."""
+def _published_table(
+    data: str,
+    labels: Sequence[str],
+    columns: Sequence[_PublishedColumn],
+    heads: Mapping[str, str],
+    published: Sequence[PublishedScores],
+) -> list[list[str]]:
+    """Return a row for each of our reports and for each published model."""
+    comparison_table = [["network", *(heads[column.key] for column in columns), "source"]]
+    for index, label in enumerate(labels):
+        cells = [column.row.cells()[index] for column in columns]
+        if any(cells):
+            comparison_table.append([f"**{label}**", *cells, f"ours, on {data}"])
+    for scores in published:
+        cells = [_published_text(scores, column.key) for column in columns]
+        if any(cells):
+            comparison_table.append([scores.model, *cells, _source(scores)])
+    return comparison_table
 
-_WHOLE = {
+
+def _published_text(scores: PublishedScores, key: str) -> str:
+    figure = scores.figure(key)
+    return figure.text if figure else ""
+
+
+def _source(scores: PublishedScores) -> str:
+    remarks = "; ".join(filter(None, (scores.setting, scores.note)))
+    return f"{scores.source} ({remarks})" if remarks else scores.source
+
+
+PROMPT_KIND_KEYS = {"point": "point", "circle": "stroke", "scribble": "scribble", "polygon": "polygon", "box": "box"}
+"""Our kinds of prompts, and what the table of the paper calls them."""
+
+_FULL_IMAGE_FIGURES = {
     full_image.PANOPTIC: ("PQ", "pq"),
     full_image.INSTANCE: ("AP", "map"),
     full_image.SEMANTIC: ("mIoU", "miou"),
 }
-_WHOLE_SETS = {
-    "coco": "coco", "ade20k": "ade150", "ade20k_full": "ade847", "cityscapes": "cityscapes", "bdd100k": "bdd",
-    "bdd100k_panoptic": "bdd", "sunrgbd": "sun", "scannet20": "scannet", "scannet40": "scannet40",
-}  # fmt: skip
-_PROMPT_SETS = {"coco": "coco", "openimages": "openimages", "ade20k": "ade", "ade20k_full": "ade"}
-_REFERRING = {"cIoU": "refcocog_ciou", "mIoU": "refcocog_miou", "P@0.5": "refcocog_ap50"}
+_FULL_IMAGE_DATASETS = {
+    "coco": "coco",
+    "ade20k": "ade150",
+    "ade20k_full": "ade847",
+    "cityscapes": "cityscapes",
+    "bdd100k": "bdd",
+    "bdd100k_panoptic": "bdd",
+    "sunrgbd": "sun",
+    "scannet20": "scannet",
+    "scannet40": "scannet40",
+}
+_PROMPT_DATASETS = {"coco": "coco", "openimages": "openimages", "ade20k": "ade", "ade20k_full": "ade"}
+_REFERRING_KEYS = {"cIoU": "refcocog_ciou", "mIoU": "refcocog_miou", "P@0.5": "refcocog_ap50"}
+_PACK_KINDS = {"coco_full": "coco", "voc_general": "voc"}
 
 
-def published_key(row: Row) -> tuple[str, bool] | None:
-    """Return the key of the published figure that a row answers to, and whether it is of the same photos."""
+def published_key(row: ComparisonRow) -> tuple[str, bool] | None:
+    """Return the key of the published figure that a row corresponds to, and whether it is of the same images."""
     name = row.data.split(",")[0]
-    own = row.kind == "pack"
-    kind = {"coco_full": "coco", "voc_general": "voc"}.get(name, "") if own else row.kind
+    is_own = row.kind == "pack"
+    kind = _PACK_KINDS.get(name, "") if is_own else row.kind
     figure = row.figure.split(" (")[0]  # without the mode of an open vocabulary
-    match row.protocol:
-        case full_image.PANOPTIC | full_image.INSTANCE | full_image.SEMANTIC as task:
-            wanted, suffix = _WHOLE[task]
-            return (f"{_WHOLE_SETS[kind]}_{suffix}", not own) if figure == wanted and kind in _WHOLE_SETS else None
-        case prompt_kinds.PROTOCOL:
-            return (f"{_PROMPT_SETS[kind]}_{KINDS[figure]}", False) if kind in _PROMPT_SETS else None
-        case clicks_seem.PROTOCOL if kind == "voc" and figure.startswith("NoC"):
-            most, _, threshold = figure.removeprefix("NoC").partition("@")
-            return f"voc_noc{threshold}_{most}", not own
-        case phrases.REFERRING if (name == "refcocog" or kind == "coco") and figure in _REFERRING:
-            return _REFERRING[figure], not own
+    is_refcocog = name == "refcocog" or kind == "coco"
+    if row.protocol in _FULL_IMAGE_FIGURES:
+        wanted, suffix = _FULL_IMAGE_FIGURES[row.protocol]
+        if figure == wanted and kind in _FULL_IMAGE_DATASETS:
+            return f"{_FULL_IMAGE_DATASETS[kind]}_{suffix}", not is_own
+    elif row.protocol == prompt_kinds.PROTOCOL:
+        if kind in _PROMPT_DATASETS:
+            return f"{_PROMPT_DATASETS[kind]}_{PROMPT_KIND_KEYS[figure]}", False
+    elif row.protocol == clicks_seem.PROTOCOL and kind == "voc" and figure.startswith(NOC):
+        maximum, _, threshold = figure.removeprefix(NOC).partition("@")
+        return f"voc_noc{threshold}_{maximum}", not is_own
+    elif row.protocol == phrases.REFERRING and figure in _REFERRING_KEYS and is_refcocog:
+        return _REFERRING_KEYS[figure], not is_own
     return None

@@ -1,6 +1,6 @@
-"""Scores in a few words and figures: for a line on a terminal, a comparison or a table in Markdown.
+"""Scores as text: a line on a terminal, cells of a comparison, a table in Markdown.
 
-Works on plain values, as they stand in a report's JSON.
+Works on the plain values of a report's JSON.
 """
 
 from __future__ import annotations
@@ -12,122 +12,180 @@ from typing import Any, TypeAlias
 
 from seem.evaluation.report import Entry, Scores
 
-Plain: TypeAlias = "Mapping[str, Any]"
+PlainScores: TypeAlias = "Mapping[str, Any]"
 Figure: TypeAlias = "tuple[str, float]"
+"""A score with its name."""
 
 SHOWN_CLICKS = ("1", "2", "3", "5", "10", "20")
-SHOWN_NOC = (0.85, 0.9)
-CLICKS = "NoC"
-"""Figures that begin so are clicks, fewer is better; all others are percentages."""
+SHOWN_NOC_THRESHOLDS = (0.85, 0.9)
+NOC = "NoC"
+"""Prefix of figures that are numbers of clicks, fewer is better; all others are percentages."""
 
 MODEL = "model"
-"""In a report the model is called so, whichever it is, so that reports of several line up."""
+"""The name of the model in a report, whichever it is, so that reports of several models have the same rows."""
 
-_ITEMS = {
-    "clicks": "objects", "prompts": "objects", "robustness": "objects", "composition: clicks": "objects",
-    "composition: phrase": "phrases", "phrases: class": "names", "phrases: referring": "phrases",
-    "reference: pairs": "pairs", "reference: in context": "masks", "video": "masks",
-}  # fmt: skip
-"""What the items of a protocol are, by how its name begins; of all others they are the photos themselves."""
+_ITEM_NOUNS = {
+    "clicks": "objects",
+    "prompts": "objects",
+    "robustness": "objects",
+    "composition: clicks": "objects",
+    "composition: phrase": "phrases",
+    "phrases: class": "names",
+    "phrases: referring": "phrases",
+    "reference: pairs": "pairs",
+    "reference: in context": "masks",
+    "video": "masks",
+}
+"""What the items of a protocol are, by the prefix of its name; for all others they are the images themselves."""
 
 
 def entry_line(entry: Entry, model: str) -> str:
-    """Put an entry into one line."""
-    taken = taken_on(entry.protocol, asdict(entry.selection))
-    begin = f"{entry.selection.set_name:<12} {entry.protocol:<62} {who(entry.contestant, model):<28}"
-    return f"{begin} {taken:<28} {summary(entry.scores)}"
+    """Format an entry as one line."""
+    sample = describe_sample(entry.protocol, asdict(entry.selection))
+    method = method_label(entry.contestant, model)
+    head = f"{entry.selection.set_name:<12} {entry.protocol:<62} {method:<28}"
+    return f"{head} {sample:<28} {summarize_scores(entry.scores)}"
 
 
-def who(contestant: str, model: str) -> str:
-    """Say the model's name where a report says "model"; baselines keep theirs."""
-    return model + contestant.removeprefix(MODEL) if contestant.startswith(MODEL) else contestant
+def method_label(contestant: str, model: str) -> str:
+    """Return the name of a method, with the model's own name instead of "model"; baselines keep theirs."""
+    if contestant.startswith(MODEL):
+        return model + contestant.removeprefix(MODEL)
+    return contestant
 
 
-def taken_on(protocol: str, selection: Mapping[str, Any]) -> str:
-    """Say on what a score was taken: "80 objects of 60 photos", "31 photos", "265 masks of 8 videos"."""
-    noun = next((noun for begin, noun in _ITEMS.items() if protocol.startswith(begin)), None)
-    frames = "videos" if noun == "masks" else "photos"
-    photos = _counted(selection["photos"], frames)
-    return photos if noun is None else f"{_counted(selection['items'], noun)} of {photos}"
+def describe_sample(protocol: str, selection: Mapping[str, Any]) -> str:
+    """Return the size of a selection: "80 objects of 60 photos", "31 photos", "265 masks of 8 videos"."""
+    noun = _item_noun(protocol)
+    images = _counted(selection["photos"], "videos" if noun == "masks" else "photos")
+    if noun is None:
+        return images
+    return f"{_counted(selection['items'], noun)} of {images}"
+
+
+def _item_noun(protocol: str) -> str | None:
+    for prefix, noun in _ITEM_NOUNS.items():
+        if protocol.startswith(prefix):
+            return noun
+    return None
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun if number != 1 else noun.removesuffix('s')}"
 
 
-def summary(scores: Scores) -> str:
-    """Put scores into words: the figures that matter most."""
-    return "  ".join(f"{name} {written(name, value)}" for name, value in figures(asdict(scores))) or "nothing"
+def summarize_scores(scores: Scores) -> str:
+    """Format the most important scores in one line."""
+    figures = key_figures(asdict(scores))
+    return "  ".join(f"{name} {format_figure(name, value)}" for name, value in figures) or "nothing"
 
 
-def written(name: str, value: float | None) -> str:
-    """Write a figure with its usual digits."""
+def format_figure(name: str, value: float | None) -> str:
+    """Format a figure with its usual number of digits; "-" for NaN."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2f}" if name.startswith(CLICKS) else f"{value:.1f}"
+    return f"{value:.2f}" if name.startswith(NOC) else f"{value:.1f}"
 
 
-def figures(scores: Plain) -> list[Figure]:
-    """List the figures that matter most, by name."""
-    return [(name, math.nan if value is None else float(value)) for name, value in _figures(scores)]
+def key_figures(scores: PlainScores) -> list[Figure]:
+    """List the most important scores of a result."""
+    return [(name, math.nan if value is None else float(value)) for name, value in _key_figures(scores)]
 
 
-def _figures(scores: Plain) -> Iterator[tuple[str, Any]]:
+def _key_figures(scores: PlainScores) -> Iterator[tuple[str, Any]]:
+    """Recognize the kind of result by its keys."""
     match scores:
         case {"mode": mode, "scores": inner}:
-            for name, value in _figures(inner):
+            for name, value in _key_figures(inner):
                 yield f"{name} ({mode})", value
-        case {"noc": noc, "mean_iou": ious}:
-            at = {str(k): value for k, value in ious.items()}
-            yield from ((f"IoU@{k}", at[k]) for k in SHOWN_CLICKS if k in at)
-            most = max((each["maximum"] for each in noc), default=0)
-            for each in noc:
-                if each["maximum"] == most and each["threshold"] in SHOWN_NOC:
-                    yield f"{CLICKS}{most}@{round(100 * each['threshold'])}", each["mean"]
+        case {"noc": noc, "mean_iou": mean_iou}:
+            yield from _click_figures(noc, mean_iou)
         case {"kinds": kinds}:
-            yield from ((kind, each["mean_iou"]) for kind, each in kinds.items())
+            for kind, result in kinds.items():
+                yield kind, result["mean_iou"]
         case {"stored": stored, "changed": changed}:
-            yield "IoU@1", stored
-            yield from ((change, each["mean_iou"]) for change, each in changed.items())
-            yield (
-                "largest fall, %",
-                max((each["percent"] for each in changed.values() if each["percent"]), default=None),
-            )
+            yield from _robustness_figures(stored, changed)
         case {"together": both, "phrase_alone": phrase, "prompt_alone": prompt}:
-            for way, each in (("both", both), ("phrase alone", phrase), ("prompt alone", prompt)):
-                if each is not None:
-                    yield f"cIoU {way}", each["cumulative_iou"]
+            for name, result in (("both", both), ("phrase alone", phrase), ("prompt alone", prompt)):
+                if result is not None:
+                    yield f"cIoU {name}", result["cumulative_iou"]
         case {"cumulative_iou": cumulative, "mean_iou": mean, "precision": precision}:
-            yield from (("cIoU", cumulative), ("mIoU", mean))
-            yield "P@0.5", {str(k): value for k, value in precision.items()}["0.5"]
+            yield "cIoU", cumulative
+            yield "mIoU", mean
+            yield "P@0.5", _by_text(precision)["0.5"]
         case {"refused": refused}:
             yield "refused", refused
         case {"all": every, "things": things, "stuff": stuff}:
-            yield from (("PQ", every["pq"]), ("PQ things", things["pq"]), ("PQ stuff", stuff["pq"]))
+            yield "PQ", every["pq"]
+            yield "PQ things", things["pq"]
+            yield "PQ stuff", stuff["pq"]
         case {"ap": ap, "ap50": ap50, "small": small, "medium": medium, "large": large}:
-            yield from (("AP", ap), ("AP50", ap50), ("AP small", small), ("AP medium", medium), ("AP large", large))
+            yield "AP", ap
+            yield "AP50", ap50
+            yield "AP small", small
+            yield "AP medium", medium
+            yield "AP large", large
         case {"mean_iou": mean, "pixel_accuracy": accuracy}:
-            yield from (("mIoU", mean), ("pixels", accuracy))
+            yield "mIoU", mean
+            yield "pixels", accuracy
         case {"j_and_f": both, "j": j, "f": f}:
-            yield from (("J&F", both), ("J", j["mean"]), ("F", f["mean"]))
+            yield "J&F", both
+            yield "J", j["mean"]
+            yield "F", f["mean"]
         case {"text": text, "image": image}:
-            yield from ((f"text R@{k}", value) for k, value in text.items())
-            yield from ((f"image R@{k}", value) for k, value in image.items())
+            for k, value in text.items():
+                yield f"text R@{k}", value
+            for k, value in image.items():
+                yield f"image R@{k}", value
         case {"cider_d": cider}:
             yield "CIDEr-D", cider
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows in columns, two spaces apart; what begins like a number ends with its column."""
-    laid = []
-    for cells in zip(*rows, strict=True):
-        width = max(map(len, cells))
-        is_figures = all(cell[:1].isdigit() or cell[:1] in "-" for cell in cells[1:])
-        laid.append([cell.rjust(width) if is_figures else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*laid, strict=True))
+def _click_figures(noc: Sequence[PlainScores], mean_iou: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    iou_after = _by_text(mean_iou)
+    for clicks in SHOWN_CLICKS:
+        if clicks in iou_after:
+            yield f"IoU@{clicks}", iou_after[clicks]
+    maximum = max((each["maximum"] for each in noc), default=0)
+    for each in noc:
+        if each["maximum"] == maximum and each["threshold"] in SHOWN_NOC_THRESHOLDS:
+            yield f"{NOC}{maximum}@{round(100 * each['threshold'])}", each["mean"]
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows as a table in Markdown, the first as its head."""
-    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+def _robustness_figures(stored: float, changed: Mapping[str, PlainScores]) -> Iterator[tuple[str, Any]]:
+    yield "IoU@1", stored
+    for change, result in changed.items():
+        yield change, result["mean_iou"]
+    drops = [result["percent"] for result in changed.values() if result["percent"]]
+    yield "largest fall, %", max(drops, default=None)
+
+
+def _by_text(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a mapping with its keys as text: in JSON they are."""
+    return {str(key): value for key, value in values.items()}
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Align rows in columns, two spaces apart; columns of numbers are aligned right."""
+    columns = [_padded_column(cells) for cells in zip(*rows, strict=True)]
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def _padded_column(cells: Sequence[str]) -> list[str]:
+    width = max(len(cell) for cell in cells)
+    is_numbers = all(cell[:1].isdigit() or cell[:1] in "-" for cell in cells[1:])
+    if is_numbers:
+        return [cell.rjust(width) for cell in cells]
+    return [cell.ljust(width) for cell in cells]
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Format rows as a Markdown table, the first as its head."""
+    lines = [_markdown_row(row) for row in rows]
+    rule = "|" + "---|" * len(rows[0])
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    escaped = [cell.replace("|", "/") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

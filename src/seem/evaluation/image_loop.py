@@ -1,9 +1,9 @@
-"""Plays photos: reads them one ahead, asks all that is to be asked, and keeps what was counted in the journal."""
+"""The evaluation loop over images: reads one image ahead, evaluates all benchmarks on it, writes to the journal."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,96 +11,130 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from seem.evaluation.accumulator import Tally, blank, states_of
-from seem.evaluation.benchmark import Clock, Look, play_photo
+from seem.evaluation.accumulator import ScoreAccumulator, accumulator_states, new_accumulators
+from seem.evaluation.benchmark import Clock, EvaluationContext, evaluate_image
 from seem.evaluation.interfaces import ModelUnderTest
-from seem.evaluation.journal import Chunk, Journal, Spot
-from seem.evaluation.plan import Step
+from seem.evaluation.journal import Chunk, ImageKey, Journal
+from seem.evaluation.plan import DatasetPlan
 
-PATIENCE = 3.0  # seconds of work that may be lost, or this share of the time so far
-SHARE = 0.01
+WRITE_INTERVAL_SECONDS = 3.0  # of work that may be lost,
+WRITE_INTERVAL_SHARE = 0.01  # or this share of the time so far
 
 
 @dataclass(slots=True)
-class _Ready:
-    """A photo that has been read, with what is asked about it."""
+class _LoadedImage:
+    """An image that has been read: its items by the index of the benchmark, and its pixels if there are any items."""
 
-    spot: Spot
+    key: ImageKey
     items: dict[int, Sequence[Any]]
     pixels: UInt8[np.ndarray, "h w 3"] | None
 
 
-def play_spots(
+def evaluate_images(
     model: ModelUnderTest,
-    steps: Sequence[Step],
-    spots: Sequence[Spot],
+    plans: Sequence[DatasetPlan],
+    keys: Sequence[ImageKey],
     journal: Journal,
-    step: Callable[[int], object],
+    progress: Callable[[int], object],
     session: str | None = None,
 ) -> None:
-    """Play photos and keep what was counted every few seconds; the next photo is read while the model works."""
-    counting = _Counting(steps, journal, session)
+    """Evaluate images and write what was counted every few seconds.
+
+    The next image is read while the model works; `progress` is called with 1 after every image.
+    """
+    loop = _EvaluationLoop(plans, journal, session)
+    for image in _load_ahead(plans, keys):
+        loop.evaluate(model, image)
+        progress(1)
+    loop.write()
+
+
+def _load_ahead(plans: Sequence[DatasetPlan], keys: Iterable[ImageKey]) -> Iterator[_LoadedImage]:
+    """Read images in a thread, one ahead of the consumer."""
     with ThreadPoolExecutor(1) as reader:
-        ahead = None
-        for number, spot in enumerate(spots):
-            ready = (ahead or reader.submit(_read, steps, spot)).result()
-            following = spots[number + 1 : number + 2]
-            ahead = reader.submit(_read, steps, following[0]) if following else None
-            counting.play(model, ready)
-            step(1)
-    counting.keep()
+        pending = None
+        for key in keys:
+            following = reader.submit(_load, plans, key)
+            if pending is not None:
+                yield pending.result()
+            pending = following
+        if pending is not None:
+            yield pending.result()
 
 
-def _read(steps: Sequence[Step], spot: Spot) -> _Ready:
-    step, place = steps[spot[0]], spot[1]
-    photo = step.dataset.images[place]
-    asked = {k: step.measures[k].items(photo) for k in step.measures_at(place)}
-    items = {k: some for k, some in asked.items() if len(some)}
-    return _Ready(spot, items, step.dataset.pixels(photo) if items else None)
+def _load(plans: Sequence[DatasetPlan], key: ImageKey) -> _LoadedImage:
+    dataset_index, image_index = key
+    plan = plans[dataset_index]
+    image = plan.dataset.images[image_index]
+    items = {}
+    for index in plan.benchmarks_at(image_index):
+        found = plan.benchmarks[index].items(image)
+        if len(found):
+            items[index] = found
+    return _LoadedImage(key, items, plan.dataset.pixels(image) if items else None)
 
 
 @dataclass
-class _Counting:
-    """The tallies of the photos that are not kept yet."""
+class _EvaluationLoop:
+    """The accumulators of the images that are not in the journal yet."""
 
-    steps: Sequence[Step]
+    plans: Sequence[DatasetPlan]
     journal: Journal
     session: str | None
     clock: Clock = field(default_factory=Clock)
-    done: list[Spot] = field(default_factory=list)
-    began: float = field(default_factory=lambda: time.perf_counter())  # whichever clock it is by then
-    since: float = field(default_factory=lambda: time.perf_counter())
-    tallies: list[list[list[Tally]]] = field(init=False)
+    done: list[ImageKey] = field(default_factory=list)
+    started: float = field(default_factory=lambda: time.perf_counter())  # looked up late: a benchmark replaces it
+    last_write: float = field(default_factory=lambda: time.perf_counter())
+    accumulators: list[list[list[ScoreAccumulator]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tallies = tallies_of(self.steps)
+        self.accumulators = accumulators_of(self.plans)
 
-    def play(self, model: ModelUnderTest, ready: _Ready) -> None:
-        number, place = ready.spot
-        step, tallies = self.steps[number], self.tallies[number]
-        if ready.pixels is not None:
-            pixels = ready.pixels
-            look = Look(model, step.dataset, step.dataset.images[place], place, self.clock, lambda: pixels)
-            play_photo(look, [(step.measures[k], items, tallies[k]) for k, items in ready.items.items()])
-        self.done.append(ready.spot)
+    def evaluate(self, model: ModelUnderTest, image: _LoadedImage) -> None:
+        """Evaluate all benchmarks of an image, and write to the journal if it is time."""
+        dataset_index, image_index = image.key
+        plan, accumulators = self.plans[dataset_index], self.accumulators[dataset_index]
+        if image.pixels is not None:
+            pixels = image.pixels
+            context = EvaluationContext(
+                model=model,
+                dataset=plan.dataset,
+                image=plan.dataset.images[image_index],
+                image_index=image_index,
+                clock=self.clock,
+                read=lambda: pixels,
+            )
+            work = [(plan.benchmarks[k], items, accumulators[k]) for k, items in image.items.items()]
+            evaluate_image(context, work)
+        self.done.append(image.key)
         now = time.perf_counter()
-        if now - self.since > max(PATIENCE, SHARE * (now - self.began)):
-            self.keep()
+        interval = max(WRITE_INTERVAL_SECONDS, WRITE_INTERVAL_SHARE * (now - self.started))
+        if now - self.last_write > interval:
+            self.write()
 
-    def keep(self) -> None:
+    def write(self) -> None:
+        """Write what was counted, and start with empty accumulators."""
         if not self.done:
             return
         now = time.perf_counter()
-        seconds = {**asdict(self.clock), "all": now - self.since}
-        self.journal.write(Chunk(tuple(self.done), states_of(flat(self.tallies)), seconds), self.session)
-        self.tallies, self.clock, self.done, self.since = tallies_of(self.steps), Clock(), [], now
+        seconds = {**asdict(self.clock), "all": now - self.last_write}
+        states = accumulator_states(flatten(self.accumulators))
+        self.journal.write(Chunk(tuple(self.done), states, seconds), self.session)
+        self.accumulators = accumulators_of(self.plans)
+        self.clock = Clock()
+        self.done = []
+        self.last_write = now
 
 
-def tallies_of(steps: Sequence[Step]) -> list[list[list[Tally]]]:
-    """Begin to count: for every data set and measure its lines."""
-    return [[blank(measure.lines) for measure in step.measures] for step in steps]
+def accumulators_of(plans: Sequence[DatasetPlan]) -> list[list[list[ScoreAccumulator]]]:
+    """Return empty accumulators for every data set, benchmark and entry."""
+    return [[new_accumulators(benchmark.specs) for benchmark in plan.benchmarks] for plan in plans]
 
 
-def flat(tallies: Sequence[Sequence[Sequence[Tally]]]) -> list[Tally]:
-    """List all lines of a run."""
-    return [line for step in tallies for measure in step for line in measure]
+def flatten(accumulators: Sequence[Sequence[Sequence[ScoreAccumulator]]]) -> list[ScoreAccumulator]:
+    """List the accumulators of all data sets and benchmarks."""
+    flat: list[ScoreAccumulator] = []
+    for by_benchmark in accumulators:
+        for group in by_benchmark:
+            flat += group
+    return flat

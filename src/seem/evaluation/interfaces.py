@@ -1,6 +1,6 @@
-"""What protocols ask of a model: as much of `seem.api` as they use, so that anything of this shape can be scored.
+"""Interfaces of the system under test: as much of `seem.Model` as protocols use, so that other models can be scored.
 
-A protocol needs the one or other of these; `plan.abilities` says which a model has.
+A protocol needs one or several of these; `plan.supported_tasks` lists what a model can do.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from seem.encoded_image import Refine
 from seem.prompts import Prompt
 from seem.results import Results
 from seem.vocabulary import Vocabulary
 
 
 @runtime_checkable
-class Conversation(Protocol):
-    """Rounds about one object, as `seem.api.Session` has them."""
+class SessionUnderTest(Protocol):
+    """An interactive session about one object, such as `seem.Session`."""
 
     def add(self, *prompts: Prompt) -> Results:
-        """Answer again, with these prompts too."""
+        """Add prompts and predict the mask of the object again."""
         ...
 
 
 @runtime_checkable
-class Seen(Protocol):
-    """A photo that a model has looked at, as `seem.api.EncodedImage` is one."""
+class ImageUnderTest(Protocol):
+    """An image that a model has encoded, such as `seem.EncodedImage`."""
 
-    def session(self, second_look: bool = False) -> Conversation:
-        """Begin rounds about one object; `second_look` zooms in on what is small."""
+    def session(self, refine: Refine | None = None) -> SessionUnderTest:
+        """Start an interactive session about one object; `refine` "zoom" zooms in on small ones."""
         ...
 
     def segment(self, *prompts: Prompt, text_threshold: float | None = None) -> Results:
@@ -39,7 +40,7 @@ class Seen(Protocol):
         ...
 
     def find(self, phrases: str) -> Results:
-        """Segment everything that a phrase fits."""
+        """Segment all objects that match a phrase."""
         ...
 
     def panoptic(self, classes: Vocabulary | None = None) -> Results:
@@ -51,55 +52,58 @@ class Seen(Protocol):
         classes: Vocabulary | None = None,
         threshold: float | None = None,
         *,
-        mask_nms_thresh: float | None = None,
+        mask_nms_threshold: float | None = None,
     ) -> Results:
-        """Segment every countable thing."""
+        """Segment every countable object."""
         ...
 
     def semantic(self, classes: Vocabulary | None = None) -> Results:
-        """Give every pixel a class."""
+        """Classify every pixel."""
         ...
 
     def caption(self) -> str:
-        """Describe the photo in a sentence."""
+        """Describe the image in a sentence."""
         ...
 
 
 @runtime_checkable
 class ModelUnderTest(Protocol):
-    """A model, as `seem.api.Model` is one."""
+    """A model, such as `seem.Model`."""
 
-    def encode(self, image: NDArray[np.uint8]) -> Seen:
-        """Look at an H x W x 3 photo."""
+    def encode(self, image: NDArray[np.uint8]) -> ImageUnderTest:
+        """Encode an RGB image of H x W x 3."""
         ...
 
 
 @runtime_checkable
-class Tracking(Protocol):
-    """A model that follows objects through a video."""
+class TrackerUnderTest(Protocol):
+    """A model that tracks objects through a video."""
 
     def track(
-        self, video: Iterable[NDArray[np.uint8]], prompts: Sequence[Sequence[Prompt]], frame: int = 0
+        self,
+        video: Iterable[NDArray[np.uint8]],
+        prompts: Sequence[Sequence[Prompt]],
+        frame: int = 0,
     ) -> Iterable[Results]:
-        """Answer one result a frame, with an id for every object: 1, 2, ... in the order of `prompts`."""
+        """Return one result a frame; objects have the ids 1, 2, ... in the order of `prompts`."""
         ...
 
 
 NO_MODEL = "none"
-"""The name of `Nobody`."""
+"""The name of `NoModel`."""
 
 
 class NoModel:
-    """No model: the baselines answer alone."""
+    """Stands for the model when only baselines are scored."""
 
-    def encode(self, image: NDArray[np.uint8]) -> Seen:  # noqa: ARG002
-        """Refuse to look; nobody should have asked."""
-        raise ValueError("there is no model to look at photos; the baselines answer alone")
+    def encode(self, image: NDArray[np.uint8]) -> ImageUnderTest:  # noqa: ARG002
+        """Raise `ValueError`: there is nothing to encode an image with."""
+        raise ValueError("there is no model to encode images; only baselines can be scored")
 
 
-def region(result: Results) -> Bool[np.ndarray, "h w"]:
-    """Join all masks of a result; nothing for an empty one."""
-    joined = np.zeros(result.image_hw, np.bool_)
+def union_mask(result: Results) -> Bool[np.ndarray, "h w"]:
+    """Return the union of all masks of a result; an empty mask for an empty result."""
+    union = np.zeros(result.image_hw, np.bool_)
     for mask in result.iter_masks():
-        joined |= mask
-    return joined
+        union |= mask
+    return union

@@ -1,8 +1,8 @@
-"""What a run has done so far, beside its result file, so that a run that was killed goes on where it was.
+"""Journal of a run beside its result file, so that a run that was interrupted can be resumed.
 
-A folder `RESULT.json.journal/`: `run.json` says which run it is, every other file holds what was counted on some
-photos. Files are written aside and renamed, a few seconds of work each, and never changed: whatever kills a process,
-and however many processes write, what is there is whole.
+A folder `RESULT.json.journal/`: `run.json` identifies the run, every other file holds what was counted on some images.
+Files are written aside and renamed, a few seconds of work each, and never changed: whenever a process is killed, and
+however many processes write, every file is complete.
 """
 
 from __future__ import annotations
@@ -23,41 +23,51 @@ import numpy as np
 from seem.checkpoints.safe import atomic_write
 from seem.errors import SeemError
 
-Key: TypeAlias = "Mapping[str, Any]"
-Spot: TypeAlias = "tuple[int, int]"
-"""A photo: the number of its data set, and its place there."""
+RunKey: TypeAlias = "Mapping[str, Any]"
+"""What identifies a run; it survives JSON."""
 
-RUN = "run.json"
-LOCK = "in-use.lock"
+ImageKey: TypeAlias = "tuple[int, int]"
+"""An image of a run: the index of its data set, and its index there."""
+
+RUN_FILE = "run.json"
+LOCK_FILE = "in-use.lock"
+MAX_VALUE_LENGTH = 80  # characters of a value in an error message
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What was counted on some photos: states of all lines of the run, and seconds by what they went into."""
+    """What was counted on some images.
 
-    done: tuple[Spot, ...]
+    Attributes:
+        done: the images.
+        states: the state of every accumulator of the run; None where nothing was counted.
+        seconds: where the time went.
+    """
+
+    done: tuple[ImageKey, ...]
     states: Sequence[Mapping[str, Any] | None]
     seconds: Mapping[str, float]
 
     def to_json(self) -> str:
-        """Write it as text; arrays keep their type and every bit."""
-        told = {"done": list(self.done), "states": list(self.states), "seconds": dict(self.seconds)}
-        return json.dumps(told, default=_coded)
+        """Return the chunk as JSON; arrays keep their type and every bit."""
+        content = {"done": list(self.done), "states": list(self.states), "seconds": dict(self.seconds)}
+        return json.dumps(content, default=_encode_array)
 
     @classmethod
     def from_json(cls, text: str) -> Chunk:
-        """Read it back."""
-        told = json.loads(text, object_hook=_decoded)
-        return cls(tuple((step, place) for step, place in told["done"]), told["states"], told["seconds"])
+        """Read a chunk from JSON."""
+        content = json.loads(text, object_hook=_decode_array)
+        done = tuple((dataset_index, image_index) for dataset_index, image_index in content["done"])
+        return cls(done, content["states"], content["seconds"])
 
 
 class Journal:
-    """The folder of one run."""
+    """The journal folder of one run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.session = uuid.uuid4().hex
-        """Begins the names of all files of this run; a process that has outlived an earlier run writes others."""
+        """Prefix of all file names of this run; a process that has outlived an earlier run has another one."""
 
     @classmethod
     def beside(cls, out: Path) -> Journal:
@@ -66,19 +76,19 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun and not finished."""
-        return (self.folder / RUN).is_file()
+        """Whether a run was started and not finished."""
+        return (self.folder / RUN_FILE).is_file()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep other runs out; the system itself lets go when a process dies.
+        """Lock the folder; the operating system releases the lock when the process dies.
 
-        Raises `SeemError` where another run is at work.
+        Raises `SeemError` where another run holds the lock.
         """
         from filelock import FileLock, Timeout
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / LOCK)
+        lock = FileLock(self.folder / LOCK_FILE)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -90,84 +100,98 @@ class Journal:
             if not self.exists:
                 self.remove()
 
-    def begin(self, key: Key, *, overwrite: bool = False) -> None:
-        """Begin, or go on with a run that was begun with the same key; `overwrite` takes the place of another one.
+    def begin(self, key: RunKey, *, overwrite: bool = False) -> None:
+        """Start a run, or resume one that was started with the same key; `overwrite` replaces any other one.
 
-        Raises `SeemError` that names what differs for another run's journal, and for one that cannot be read.
+        Raises `SeemError` for the journal of another run, naming the difference, and for one that cannot be read.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        written = json.loads(json.dumps(key))
-        other = self._difference(written) if self.exists else "nothing"
-        if other and self.exists and not overwrite:
-            raise SeemError(f"{self.folder} is of {other}; ask for the same to go on, or pass --overwrite.")
-        if other:
-            self.clear()
-            with atomic_write(self.folder / RUN) as aside:
-                aside.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        json_key = json.loads(json.dumps(key))
+        if self.exists:
+            difference = self._difference(json_key)
+            if not difference:
+                return
+            if not overwrite:
+                raise SeemError(f"{self.folder} is of {difference}; ask for the same to go on, or pass --overwrite.")
+        self.clear()
+        with atomic_write(self.folder / RUN_FILE) as aside:
+            aside.write_text(json.dumps(json_key, indent=1) + "\n", encoding="utf-8")
 
-    def _difference(self, key: Key) -> str:
-        """Say in words in what the run that was begun here is another one; nothing if it is the same."""
+    def _difference(self, key: RunKey) -> str:
+        """Describe how the run of this journal differs from another one; "" if it does not."""
         try:
-            begun = json.loads((self.folder / RUN).read_text(encoding="utf-8"))
+            existing = json.loads((self.folder / RUN_FILE).read_text(encoding="utf-8"))
         except ValueError as error:
-            return f"an unknown run, {RUN} cannot be read ({error})"
-        first = next((name for name in {**begun, **key} if begun.get(name) != key.get(name)), None)
-        if first is None:
+            return f"an unknown run, {RUN_FILE} cannot be read ({error})"
+        differing = _differing_names(existing, key)
+        if not differing:
             return ""
-        then, now = begun.get(first), key.get(first)
+        name = differing[0]
+        then, now = existing.get(name), key.get(name)
         if isinstance(then, dict) and isinstance(now, dict):
-            differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-            then, now = ({name: told.get(name) for name in differing} for told in (then, now))
-        return f"a run with another {first}: {_short(then)} then, {_short(now)} now"
+            inner_names = _differing_names(then, now)
+            then = {inner: then.get(inner) for inner in inner_names}
+            now = {inner: now.get(inner) for inner in inner_names}
+        return f"a run with another {name}: {_shortened(then)} then, {_shortened(now)} now"
 
     def write(self, chunk: Chunk, session: str | None = None) -> None:
-        """Keep what was counted."""
-        with atomic_write(self.folder / f"{session or self.session}-{uuid.uuid4().hex}.json") as aside:
+        """Write what was counted, by default for the session of this journal."""
+        file_name = f"{session or self.session}-{uuid.uuid4().hex}.json"
+        with atomic_write(self.folder / file_name) as aside:
             aside.write_text(chunk.to_json(), encoding="utf-8")
 
     def texts(self, session: str = "") -> dict[str, str]:
-        """Read all that is kept, or that one session has kept, by file name, as it is written."""
-        files = sorted(file for file in self.folder.glob(f"{session}*.json") if file.name != RUN)
-        return {file.name: file.read_text(encoding="utf-8") for file in files if not file.name.startswith(".")}
+        """Return the texts of all chunks, or of those of one session, by file name."""
+        texts = {}
+        for file in sorted(self.folder.glob(f"{session}*.json")):
+            if file.name != RUN_FILE and not file.name.startswith("."):
+                texts[file.name] = file.read_text(encoding="utf-8")
+        return texts
 
     def clear(self) -> None:
-        """Forget what is kept, under the lock."""
+        """Delete all files but the lock."""
         for file in [*self.folder.glob("*.json"), *self.folder.glob(".*.part")]:
             file.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Take the folder away."""
+        """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _differing_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**first, **second} if first.get(name) != second.get(name)]
+
+
 def read_chunks(texts: Mapping[str, str]) -> list[Chunk]:
-    """Read what was kept, in the order of its photos; `SeemError` for a file that somebody has changed."""
-    return sorted((_read(name, text) for name, text in texts.items()), key=lambda chunk: chunk.done)
+    """Parse chunks by file name, in the order of their images; `SeemError` for a file that cannot be read."""
+    chunks = [_read_chunk(name, text) for name, text in texts.items()]
+    return sorted(chunks, key=lambda chunk: chunk.done)
 
 
-def _read(name: str, text: str) -> Chunk:
+def _read_chunk(name: str, text: str) -> Chunk:
     try:
         return Chunk.from_json(text)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise SeemError(f"{name} of the journal cannot be read; remove it to count its photos again.") from error
 
 
-def _coded(value: object) -> object:
+def _encode_array(value: object) -> object:
     if isinstance(value, np.ndarray):
-        packed = base64.b64encode(zlib.compress(np.ascontiguousarray(value).tobytes(), 1)).decode()
+        content = np.ascontiguousarray(value).tobytes()
+        packed = base64.b64encode(zlib.compress(content, 1)).decode()
         return {"array": packed, "dtype": value.dtype.str, "shape": value.shape}
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"A state holds {type(value).__name__}, which cannot be kept.")
+    raise TypeError(f"A state holds {type(value).__name__}, which JSON cannot hold.")
 
 
-def _decoded(told: dict[str, Any]) -> Any:
-    if told.keys() == {"array", "dtype", "shape"}:
-        content = bytearray(zlib.decompress(base64.b64decode(told["array"])))
-        return np.frombuffer(content, np.dtype(told["dtype"])).reshape(told["shape"])
-    return told
+def _decode_array(value: dict[str, Any]) -> Any:
+    if value.keys() != {"array", "dtype", "shape"}:
+        return value
+    content = bytearray(zlib.decompress(base64.b64decode(value["array"])))
+    return np.frombuffer(content, np.dtype(value["dtype"])).reshape(value["shape"])
 
 
-def _short(value: object, longest: int = 80) -> str:
+def _shortened(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= longest else f"{text[:longest]}..."
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}..."

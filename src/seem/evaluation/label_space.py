@@ -1,4 +1,4 @@
-"""Which names a model is asked for on a data set, and under which numbers they are scored."""
+"""The classes that a model is prompted with on a data set, and the ids under which they are scored."""
 
 from __future__ import annotations
 
@@ -6,66 +6,62 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seem.data.dataset import Dataset, vocabulary_from_categories
+from seem.data.classes import vocabulary_from_categories
+from seem.data.dataset import Dataset
 from seem.evaluation.metrics.open_vocabulary import LabelMode
 from seem.vocabulary import Vocabulary
 
 ORACLE = "oracle"
-"""The word that asks for the classes of each photo's own truth."""
+"""The value of `classes` that stands for the classes of each image's own truth."""
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """The classes of a data set as a model is asked for them.
+class LabelSpace:
+    """The scored classes of a data set.
 
     Attributes:
         vocabulary: all that are scored, with the ids under which they are.
-        number: the id in `vocabulary` of a category of the data set; a category that is not here does not count.
-        mode: whether a photo is asked for all of them, or for those in its truth.
-        is_closed: the 133 COCO categories that the published models are trained with: no open vocabulary.
-        rule: the same in words.
+        class_ids: the id in `vocabulary` of a category of the data set; a category that is missing is not scored.
+        mode: whether the model is prompted with all of them, or with those in the truth of the image.
+        is_closed: whether they are the 133 COCO categories of the published models: no open vocabulary.
+        rule: a description of the above.
     """
 
     vocabulary: Vocabulary
-    number: Mapping[int, int]
+    class_ids: Mapping[int, int]
     mode: LabelMode
     is_closed: bool
     rule: str
 
     @classmethod
-    def of(cls, dataset: Dataset, classes: str | None = None) -> Names:
-        """Read what is to be scored: None = all classes, "oracle", or names with commas between.
+    def of(cls, dataset: Dataset, classes: str | None = None) -> LabelSpace:
+        """Choose the classes to score: None = all, "oracle", or names separated by commas.
 
         Raises:
-            ValueError: no class of the set has a name, or one that is asked for is not among them.
+            ValueError: no class of the data set has a name, or a given name is not among them.
         """
-        coco = Vocabulary.coco_panoptic()
-        ids = dict(zip(coco.ids, coco.names, strict=True))
-        is_coco = all(ids.get(category.id) == category.name for category in dataset.categories.values())
-        whole = coco if is_coco else vocabulary_from_categories(dataset.categories.values())
-        named = [key for key, category in dataset.categories.items() if category.text]
-        moved = max(0, 1 - min(named, default=1))  # as vocabulary_of moves ids
-        oracle = classes == ORACLE
-        kept = whole if classes is None or oracle else chosen(whole, classes.split(","))
-        number = {key: key + moved for key in named if key + moved in set(kept.ids)}
-        given = "all classes" if len(kept) == len(whole) else "some classes"
-        what = "classes in the photo's truth" if oracle else given
+        full, is_coco = _full_vocabulary(dataset)
+        is_oracle = classes == ORACLE
+        selected = full
+        if classes is not None and not is_oracle:
+            selected = select_classes(full, classes.split(","))
         return cls(
-            kept,
-            number,
-            LabelMode.ORACLE if oracle else LabelMode.FULL,
-            is_coco and not oracle and kept is whole,
-            f"{what} of {len(whole)}" + (f": {', '.join(kept.names)}" if kept is not whole else ""),
+            vocabulary=selected,
+            class_ids=_class_ids(dataset, selected),
+            mode=LabelMode.ORACLE if is_oracle else LabelMode.FULL,
+            is_closed=is_coco and not is_oracle and selected is full,
+            rule=_describe(full, selected, is_oracle),
         )
 
-    def asked(self, present: Iterable[int]) -> Vocabulary | None:
-        """Return what a photo is asked for whose truth holds these ids; None = COCO's own list."""
+    def prompted_vocabulary(self, present: Iterable[int]) -> Vocabulary | None:
+        """Return the vocabulary for an image whose truth holds these ids; None = the model's own COCO vocabulary."""
         if self.is_closed:
             return None
-        there = set(present)
         if self.mode is LabelMode.FULL:
             return self.vocabulary
-        return replace(self.vocabulary, categories=tuple(c for c in self.vocabulary if c.id in there))
+        present_ids = set(present)
+        categories = [category for category in self.vocabulary if category.id in present_ids]
+        return replace(self.vocabulary, categories=tuple(categories))
 
     @property
     def is_thing(self) -> dict[int, bool]:
@@ -73,15 +69,49 @@ class Names:
         return dict(zip(self.vocabulary.ids, self.vocabulary.is_thing, strict=True))
 
 
-def chosen(whole: Vocabulary, names: Sequence[str]) -> Vocabulary:
-    """Keep some classes of a vocabulary, with their ids; `ValueError` for a name that it does not have."""
-    known = {word.casefold(): category for category in whole for word in (category.name, category.phrase)}
-    kept = set()
+def _full_vocabulary(dataset: Dataset) -> tuple[Vocabulary, bool]:
+    """Return all named classes of a data set, and whether they are COCO's."""
+    coco = Vocabulary.coco_panoptic()
+    coco_names = dict(zip(coco.ids, coco.names, strict=True))
+    categories = dataset.categories.values()
+    if all(coco_names.get(category.id) == category.name for category in categories):
+        return coco, True
+    return vocabulary_from_categories(categories), False
+
+
+def _class_ids(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, int]:
+    named = [key for key, category in dataset.categories.items() if category.text]
+    shift = max(0, 1 - min(named, default=1))  # as in vocabulary_from_categories, whose ids begin at 1
+    scored = set(vocabulary.ids)
+    return {key: key + shift for key in named if key + shift in scored}
+
+
+def _describe(full: Vocabulary, selected: Vocabulary, is_oracle: bool) -> str:
+    if is_oracle:
+        given = "classes in the photo's truth"
+    elif len(selected) == len(full):
+        given = "all classes"
+    else:
+        given = "some classes"
+    names = "" if selected is full else f": {', '.join(selected.names)}"
+    return f"{given} of {len(full)}{names}"
+
+
+def select_classes(full: Vocabulary, names: Sequence[str]) -> Vocabulary:
+    """Select classes of a vocabulary by name or phrase; they keep their ids.
+
+    Raises `ValueError` for a name that is not in the vocabulary.
+    """
+    known = {}
+    for category in full:
+        known[category.name.casefold()] = category
+        known[category.phrase.casefold()] = category
+    selected = set()
     for name in names:
-        category = known.get(name.strip().casefold())
-        if category is None:
-            near = difflib.get_close_matches(name.strip().casefold(), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(whole.names[:8])}, ..."
+        key = name.strip().casefold()
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(full.names[:8])}, ..."
             raise ValueError(f"The data set has no class {name.strip()!r}; {hint}")
-        kept.add(category.id)
-    return replace(whole, categories=tuple(category for category in whole if category.id in kept))
+        selected.add(known[key].id)
+    return replace(full, categories=tuple(category for category in full if category.id in selected))

@@ -1,4 +1,4 @@
-"""Which protocols answer which task, on which data sets and for which models; and what is asked for in one run."""
+"""Plans an evaluation: which benchmarks belong to which task, for which data sets and models."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
-from seem.api import Model
-from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.object_selection import video_frames
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
 from seem.data.subset import Subset
-from seem.evaluation.benchmark import Measure
-from seem.evaluation.click_methods import BASELINES, CLOSER, CONTESTANTS, Contestant
-from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel, Tracking
-from seem.evaluation.label_space import Names
+from seem.evaluation.benchmark import Benchmark
+from seem.evaluation.click_methods import (
+    BASELINES,
+    MODEL_IN_SESSION,
+    MODEL_WITH_ZOOM,
+    MODEL_WITHOUT_MEMORY,
+    ClickMethod,
+)
+from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel, TrackerUnderTest
+from seem.evaluation.label_space import LabelSpace
 from seem.evaluation.protocols import composition, full_image, language, phrases, references, robustness, videos
-from seem.evaluation.protocols.clicks import clicks
-from seem.evaluation.protocols.clicks_seem import clicks_seem
-from seem.evaluation.protocols.prompt_kinds import prompt_kinds
-from seem.evaluation.selection import data_fingerprint, drawn_places
-from seem.evaluation.subset_filter import Chosen
-from seem.tasks.reference import place_of
+from seem.evaluation.protocols.clicks import click_benchmark
+from seem.evaluation.protocols.clicks_seem import seem_click_benchmark
+from seem.evaluation.protocols.prompt_kinds import prompt_kind_benchmark
+from seem.evaluation.selection import data_fingerprint, sample_indices
+from seem.evaluation.subset_filter import SubsetFilter
+from seem.model import Model
 
 
 class EvaluationTask(str, enum.Enum):
-    """What is measured."""
+    """What is scored."""
 
     PANOPTIC = "panoptic"
     INSTANCE = "instance"
@@ -48,19 +56,19 @@ _ALL_BASELINES, _NO_BASELINES = "all", "none"
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What to run; it travels to other processes.
+    """What to evaluate; it is passed to other processes.
 
     Attributes:
         data: specifications of data sets, `kind:path`.
-        tasks: None = all that a data set and the model can do.
-        split: which part of each.
-        at_most: of each set and protocol so many photos (videos), drawn with `seed`; None = all.
-        classes: names with commas between, or "oracle"; None = all classes of the set.
-        subset: a file of `seem data subset`; its photos alone are scored, and where single objects are asked about
-            its objects alone.
-        clicks: how often the user clicks.
-        baselines: names of `BASELINES` with commas between, "all" or "none"; None = all on the photo pack, else none.
-        seed: of what is drawn.
+        tasks: None = all that the data set and the model support.
+        split: the split of each data set.
+        at_most: number of images (videos) for each data set and protocol, sampled with `seed`; None = all.
+        classes: names separated by commas, or "oracle"; None = all classes of the data set.
+        subset: a file of `seem data subset`; only its images are scored, and where single objects are scored only its
+            objects.
+        clicks: number of simulated clicks on each object.
+        baselines: names of `BASELINES` separated by commas, "all" or "none"; None = all on the photo pack, else none.
+        seed: random seed for sampling.
     """
 
     data: tuple[str, ...]
@@ -82,256 +90,315 @@ class EvaluationRequest:
             raise ValueError(f"--max is {self.at_most}; score at least one photo.")
         if self.subset is not None and len(self.data) > 1:
             raise ValueError(f"--subset is of one data set, {len(self.data)} are given; run it for that one alone.")
-        named_baselines(self.baselines)
+        parse_baselines(self.baselines)
 
     def arguments(self) -> dict[str, object]:
-        """Say what was asked for, without the folders: they belong to one machine."""
-        told = asdict(self)
-        told.pop("data")
-        return told | {
-            "tasks": None if self.tasks is None else [task.value for task in self.tasks],
-            "subset": None if self.subset is None else Subset.read(Path(self.subset)).fingerprint,
-        }
+        """Return the arguments for the report, without the data sets' paths, which belong to one machine."""
+        arguments = asdict(self)
+        arguments.pop("data")
+        if self.tasks is not None:
+            arguments["tasks"] = [task.value for task in self.tasks]
+        if self.subset is not None:
+            arguments["subset"] = Subset.read(Path(self.subset)).fingerprint
+        return arguments
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """What one process has decided about a data set, for the others.
+class DatasetChoice:
+    """What the first process has chosen from a data set, for the other processes.
 
-    `kept` numbers the measures that ask about any photo; `places` are the photos that each is played on, None = all.
+    Attributes:
+        fingerprint: of the data set.
+        benchmark_indices: the benchmarks that have items, by their index among all that could be made.
+        image_indices: for each of them the sampled images; None = all.
     """
 
     fingerprint: str
-    kept: tuple[int, ...]
-    places: tuple[frozenset[int] | None, ...]
+    benchmark_indices: tuple[int, ...]
+    image_indices: tuple[frozenset[int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One data set with all that is asked about it."""
+class DatasetPlan:
+    """One data set with its benchmarks."""
 
     dataset: Dataset
-    measures: tuple[Measure, ...]
-    decided: Decided
+    benchmarks: tuple[Benchmark, ...]
+    choice: DatasetChoice
 
-    def measures_at(self, place: int) -> list[int]:
-        """List the measures that may ask about the photo at this place."""
-        return [k for k, places in enumerate(self.decided.places) if places is None or place in places]
+    def benchmarks_at(self, image_index: int) -> list[int]:
+        """Return the indices of the benchmarks that may have items in an image."""
+        found = []
+        for index, image_indices in enumerate(self.choice.image_indices):
+            if image_indices is None or image_index in image_indices:
+                found.append(index)
+        return found
 
-    def places(self) -> list[int]:
-        """List the places of the photos that anything may be asked about."""
-        drawn = [places for places in self.decided.places if places is not None]
-        if len(drawn) < len(self.measures):
-            return list(range(len(self.dataset.images)))
-        return sorted(frozenset[int]().union(*drawn))
+    def image_indices(self) -> list[int]:
+        """Return the indices of the images in which any benchmark may have items."""
+        union: set[int] = set()
+        for image_indices in self.choice.image_indices:
+            if image_indices is None:
+                return list(range(len(self.dataset.images)))
+            union |= image_indices
+        return sorted(union)
 
 
-def plan(request: EvaluationRequest, model: ModelUnderTest) -> list[Step]:
-    """Open the data sets, and decide what is asked.
+def plan_evaluation(request: EvaluationRequest, model: ModelUnderTest) -> list[DatasetPlan]:
+    """Open the data sets and choose benchmarks and images.
 
     Raises:
-        ValueError: the model or a data set cannot do a task that was asked for; the message says what each can.
-        DataError: a data set is not there, incomplete, or its part is empty.
+        ValueError: the model or a data set does not support a requested task; the message lists what it supports.
+        DataError: a data set is missing or incomplete, or its split is empty.
     """
-    able = abilities(model)
-    if unable := [task for task in request.tasks or () if task not in able]:
-        raise ValueError(f"{name_of(model)} cannot do {unable[0].value}; it can do {_listed(able)}.")
-    return [_step(open_split(spec, request.split), request, model) for spec in request.data]
+    supported = supported_tasks(model)
+    for task in request.tasks or ():
+        if task not in supported:
+            raise ValueError(f"{model_name(model)} cannot do {task.value}; it can do {_join(supported)}.")
+    return [_plan_dataset(open_split(spec, request.split), request, model) for spec in request.data]
 
 
-def plan_as(decided: Sequence[Decided], request: EvaluationRequest, model: ModelUnderTest) -> list[Step]:
-    """Open the data sets for what another process has decided."""
-    found = []
-    for spec, each in zip(request.data, decided, strict=True):
+def rebuild_plan(
+    choices: Sequence[DatasetChoice],
+    request: EvaluationRequest,
+    model: ModelUnderTest,
+) -> list[DatasetPlan]:
+    """Open the data sets for the choices of another process."""
+    plans = []
+    for spec, choice in zip(request.data, choices, strict=True):
         dataset = open_split(spec, request.split)
-        made = [measure for _, measure in _made(dataset, request, model)]
-        found.append(Step(dataset, tuple(made[k] for k in each.kept), each))
-    return found
+        possible = [benchmark for _, benchmark in _possible_benchmarks(dataset, request, model)]
+        chosen = tuple(possible[index] for index in choice.benchmark_indices)
+        plans.append(DatasetPlan(dataset, chosen, choice))
+    return plans
 
 
-def _made(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[tuple[EvaluationTask, Measure]]:
-    """Make everything that might be asked, task by task."""
-    wanted = dict.fromkeys(abilities(model) if request.tasks is None else request.tasks)
-    made = [(task, measure) for task in wanted for measure in MAKERS[task](dataset, request, model)]
+def _possible_benchmarks(
+    dataset: Dataset,
+    request: EvaluationRequest,
+    model: ModelUnderTest,
+) -> list[tuple[EvaluationTask, Benchmark]]:
+    """Make the benchmarks of all requested tasks, also those without any item in the data set."""
+    tasks = supported_tasks(model) if request.tasks is None else request.tasks
+    possible = []
+    for task in dict.fromkeys(tasks):
+        possible += [(task, benchmark) for benchmark in MAKERS[task](dataset, request, model)]
     if request.subset is None:
-        return made
-    chosen = Chosen.of(Path(request.subset), dataset)
-    return [(task, chosen.limit(measure, is_prompted=task is EvaluationTask.PROMPTS)) for task, measure in made]
+        return possible
+    subset = SubsetFilter.of(Path(request.subset), dataset)
+    restricted = []
+    for task, benchmark in possible:
+        check_prompts = task is EvaluationTask.PROMPTS
+        restricted.append((task, subset.restrict(benchmark, check_prompts=check_prompts)))
+    return restricted
 
 
-def _step(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> Step:
-    made = _made(dataset, request, model)
-    kept = [k for k, (_, measure) in enumerate(made) if is_asked(measure, dataset)]
+def _plan_dataset(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> DatasetPlan:
+    possible = _possible_benchmarks(dataset, request, model)
+    chosen = [index for index, (_, benchmark) in enumerate(possible) if has_items(benchmark, dataset)]
+    _check_tasks(dataset, request, model, {possible[index][0] for index in chosen})
+    benchmarks = tuple(possible[index][1] for index in chosen)
+    image_indices = tuple(_sample_images(benchmark, dataset, request) for benchmark in benchmarks)
+    choice = DatasetChoice(data_fingerprint(dataset), tuple(chosen), image_indices)
+    return DatasetPlan(dataset, benchmarks, choice)
+
+
+def _check_tasks(
+    dataset: Dataset,
+    request: EvaluationRequest,
+    model: ModelUnderTest,
+    possible: set[EvaluationTask],
+) -> None:
+    """Raise `ValueError` where a data set has no truth for a requested task, or for any task."""
     where = f"{dataset.name}, part {dataset.split},"
-    if missing := set(request.tasks or ()) - {made[k][0] for k in kept}:
-        others = [
-            task for task in EvaluationTask if any(is_asked(m, dataset) for m in MAKERS[task](dataset, request, model))
-        ]
-        first = next(task for task in EvaluationTask if task in missing)
-        raise ValueError(f"{where} has no truth for {first.value}; it can be asked for {_listed(others)}.")
-    if not kept:
-        raise ValueError(f"{where} has no truth for anything that {name_of(model)} can do.")
-    measures = [made[k][1] for k in kept]
-    places = tuple(_drawn(measure, dataset, request) for measure in measures)
-    return Step(dataset, tuple(measures), Decided(data_fingerprint(dataset), tuple(kept), places))
+    missing = [task for task in EvaluationTask if task in (request.tasks or ()) and task not in possible]
+    if missing:
+        others = [task for task in EvaluationTask if _has_truth(task, dataset, request, model)]
+        raise ValueError(f"{where} has no truth for {missing[0].value}; it can be asked for {_join(others)}.")
+    if not possible:
+        raise ValueError(f"{where} has no truth for anything that {model_name(model)} can do.")
 
 
-def _drawn(measure: Measure, dataset: Dataset, request: EvaluationRequest) -> frozenset[int] | None:
+def _has_truth(task: EvaluationTask, dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> bool:
+    benchmarks = MAKERS[task](dataset, request, model)
+    return any(has_items(benchmark, dataset) for benchmark in benchmarks)
+
+
+def _sample_images(benchmark: Benchmark, dataset: Dataset, request: EvaluationRequest) -> frozenset[int] | None:
     if request.at_most is None and request.subset is None:
         return None
-    most = len(dataset.images) if request.at_most is None else request.at_most
-    return frozenset(drawn_places(dataset.images, lambda photo: len(measure.items(photo)) > 0, most, request.seed))
+    at_most = len(dataset.images) if request.at_most is None else request.at_most
+    sampled = sample_indices(dataset.images, lambda image: len(benchmark.items(image)) > 0, at_most, request.seed)
+    return frozenset(sampled)
 
 
 def open_split(spec: str, split: str) -> Dataset:
-    """Open a part of a data set that has a photo."""
+    """Open a split of a data set; `ValueError` if it has no image."""
     dataset = open_dataset(spec, split)
     if not dataset.images:
         raise ValueError(f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}.")
     return dataset
 
 
-def is_asked(measure: Measure, dataset: Dataset) -> bool:
-    """Whether there is any photo that this measure asks about."""
-    return any(len(measure.items(photo)) for photo in dataset.images)
+def has_items(benchmark: Benchmark, dataset: Dataset) -> bool:
+    """Whether a benchmark has items in any image of a data set."""
+    return any(len(benchmark.items(image)) for image in dataset.images)
 
 
-def name_of(model: ModelUnderTest) -> str:
-    """Say which model it is, and on what it was fine-tuned."""
+def model_name(model: ModelUnderTest) -> str:
+    """Return the name of a model, with the data sets that it was fine-tuned on."""
     if isinstance(model, NoModel):
         return NO_MODEL
     if not isinstance(model, Model):
         return type(model).__name__
-    sets = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.learnt)
-    return f"{model.name} fine-tuned on {', '.join(sets)}" if sets else model.name
+    if not model.fine_tuned_on:
+        return model.name
+    names = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.fine_tuned_on)
+    return f"{model.name} fine-tuned on {', '.join(names)}"
 
 
-def kind_of(dataset: Dataset) -> str:
-    """Say which format a data set has."""
-    return "pack" if isinstance(dataset, Pack) else dataset.kind if isinstance(dataset, LazyDataset) else "other"
+def dataset_kind(dataset: Dataset) -> str:
+    """Return the format of a data set."""
+    if isinstance(dataset, Pack):
+        return "pack"
+    return dataset.kind if isinstance(dataset, LazyDataset) else "other"
 
 
-def abilities(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
-    """List the tasks that a model was made for."""
+_VISUAL_PROMPT_TASKS = frozenset(
+    {
+        EvaluationTask.CLICKS,
+        EvaluationTask.PROMPTS,
+        EvaluationTask.COMPOSITION,
+        EvaluationTask.VIDEO,  # its prompt is a mask
+        EvaluationTask.ROBUSTNESS,
+    }
+)
+
+
+def supported_tasks(model: ModelUnderTest) -> tuple[EvaluationTask, ...]:
+    """List the tasks that a model was trained for."""
     if isinstance(model, NoModel):
         return (EvaluationTask.CLICKS,)
-    able = set(EvaluationTask) - (
-        set() if isinstance(model, Model) else {EvaluationTask.RETRIEVAL}
-    )  # which looks at the network's vectors
+    unsupported: set[EvaluationTask] = set()
     if isinstance(model, Model):
         network = model.network
         if network.decoder.policy.visual is None:
-            able -= {
-                EvaluationTask.CLICKS,
-                EvaluationTask.PROMPTS,
-                EvaluationTask.COMPOSITION,
-                EvaluationTask.VIDEO,
-                EvaluationTask.ROBUSTNESS,
-            }  # a mask is given
-        if place_of(network) is None:
-            able -= {EvaluationTask.REFERENCE}
+            unsupported |= _VISUAL_PROMPT_TASKS
+        if network.decoder.policy.reference is None:
+            unsupported.add(EvaluationTask.REFERENCE)
         if network.decoder.captions is None:
-            able -= {EvaluationTask.CAPTION}
+            unsupported.add(EvaluationTask.CAPTION)
         if network.image_projection is None:
-            able -= {EvaluationTask.RETRIEVAL}
-    if not isinstance(model, Tracking):
-        able -= {EvaluationTask.VIDEO}
-    return tuple(task for task in EvaluationTask if task in able)
+            unsupported.add(EvaluationTask.RETRIEVAL)
+    else:
+        unsupported.add(EvaluationTask.RETRIEVAL)  # it reads the embeddings of the network
+    if not isinstance(model, TrackerUnderTest):
+        unsupported.add(EvaluationTask.VIDEO)
+    return tuple(task for task in EvaluationTask if task not in unsupported)
 
 
-def named_baselines(words: str | None, *, is_pack: bool = True) -> tuple[Contestant, ...]:
-    """Read which baselines answer clicks as well."""
-    if words is None:
-        words = _ALL_BASELINES if is_pack else _NO_BASELINES
-    if words in (_ALL_BASELINES, _NO_BASELINES):
-        return tuple(BASELINES.values()) if words == _ALL_BASELINES else ()
-    given = [word.strip() for word in words.split(",")]
-    if unknown := [word for word in given if word not in BASELINES]:
-        raise ValueError(f"There is no baseline {unknown[0]!r}; there are {', '.join(BASELINES)}, all and none.")
-    return tuple(BASELINES[word] for word in given)
+def parse_baselines(text: str | None, *, is_pack: bool = True) -> tuple[ClickMethod, ...]:
+    """Parse the names of baselines; `ValueError` for an unknown one."""
+    if text is None:
+        text = _ALL_BASELINES if is_pack else _NO_BASELINES
+    if text == _ALL_BASELINES:
+        return tuple(BASELINES.values())
+    if text == _NO_BASELINES:
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in BASELINES:
+            raise ValueError(f"There is no baseline {name!r}; there are {', '.join(BASELINES)}, all and none.")
+    return tuple(BASELINES[name] for name in names)
 
 
-def _listed(tasks: Sequence[EvaluationTask]) -> str:
+def _join(tasks: Sequence[EvaluationTask]) -> str:
     return ", ".join(task.value for task in tasks) or "nothing"
 
 
-# --- From tasks to protocols ------------------------------------------------------------------------------------------
+# --- From tasks to benchmarks -----------------------------------------------------------------------------------------
+
+Maker: TypeAlias = Callable[[Dataset, EvaluationRequest, ModelUnderTest], list[Benchmark]]
 
 
-def _whole(
-    make: Callable[[Dataset, Names], Measure],
-) -> Callable[[Dataset, EvaluationRequest, ModelUnderTest], list[Measure]]:
-    def made(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
+def _full_image(make: Callable[[Dataset, LabelSpace], Benchmark]) -> Maker:
+    def make_benchmarks(
+        dataset: Dataset,
+        request: EvaluationRequest,
+        model: ModelUnderTest,  # noqa: ARG001
+    ) -> list[Benchmark]:
         if not any(category.text for category in dataset.categories.values()):
             return []
-        return [make(dataset, Names.of(dataset, request.classes))]
+        return [make(dataset, LabelSpace.of(dataset, request.classes))]
 
-    return made
+    return make_benchmarks
 
 
-def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:
-    baselines = named_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
+def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:
+    baselines = parse_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
     if isinstance(model, NoModel):
         if not baselines:
-            raise ValueError("Without a model and without baselines nobody answers; pass --baselines all.")
-        return [clicks(dataset, baselines, request.clicks)]
-    models = (*CONTESTANTS[:2], CLOSER) if isinstance(model, Model) else CONTESTANTS[:2]
-    ritm = clicks(dataset, (*models, *baselines), request.clicks)
-    return [ritm, clicks_seem(dataset, request.clicks)] if isinstance(model, Model) else [ritm]
+            raise ValueError("There is neither a model nor a baseline to score; pass --baselines all.")
+        return [click_benchmark(dataset, baselines, request.clicks)]
+    methods = [MODEL_IN_SESSION, MODEL_WITHOUT_MEMORY]
+    if not isinstance(model, Model):
+        return [click_benchmark(dataset, (*methods, *baselines), request.clicks)]
+    methods.append(MODEL_WITH_ZOOM)
+    return [
+        click_benchmark(dataset, (*methods, *baselines), request.clicks),
+        seem_click_benchmark(dataset, request.clicks),
+    ]
 
 
-def _prompts(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
+def _prompts(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
     polygon_rule = model.network.config.polygon_rule if isinstance(model, Model) else "filled"
-    return [prompt_kinds(dataset, polygon_rule)]
+    return [prompt_kind_benchmark(dataset, polygon_rule)]
 
 
-def _phrases(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    names = [] if kind_of(dataset) == "refcoco" else [phrases.class_names(dataset)]
-    return names + ([phrases.referring(dataset)] if dataset.expressions else [])
+def _phrases(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
+    benchmarks = []
+    if dataset_kind(dataset) != "refcoco":
+        benchmarks.append(phrases.class_name_benchmark(dataset))
+    if dataset.expressions:
+        benchmarks.append(phrases.referring_benchmark(dataset))
+    return benchmarks
 
 
-def _composition(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    return [composition.phrase_and_stroke(dataset), composition.named_clicks(dataset, request.clicks)]
+def _composition(
+    dataset: Dataset,
+    request: EvaluationRequest,
+    model: ModelUnderTest,  # noqa: ARG001
+) -> list[Benchmark]:
+    return [
+        composition.phrase_and_stroke_benchmark(dataset),
+        composition.named_click_benchmark(dataset, request.clicks),
+    ]
 
 
-def _reference(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
+def _reference(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
     if video_frames(dataset):
-        return [references.in_context(dataset)]
-    return [references.pairs(dataset, request.seed)]
+        return [references.in_context_benchmark(dataset)]
+    return [references.reference_pair_benchmark(dataset, request.seed)]
 
 
-def _video(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    return [videos.video(dataset)]
+def _from_dataset(make: Callable[[Dataset], Benchmark]) -> Maker:
+    return lambda dataset, request, model: [make(dataset)]  # noqa: ARG005
 
 
-def _robustness(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    return [robustness.robustness(dataset)]
-
-
-def _caption(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    return [language.caption(dataset)]
-
-
-def _retrieval(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Measure]:  # noqa: ARG001
-    return [language.retrieval(dataset)]
-
-
-MAKERS: Mapping[EvaluationTask, Callable[[Dataset, EvaluationRequest, ModelUnderTest], list[Measure]]] = (
-    MappingProxyType(
-        {
-            EvaluationTask.PANOPTIC: _whole(full_image.panoptic),
-            EvaluationTask.INSTANCE: _whole(full_image.instance),
-            EvaluationTask.SEMANTIC: _whole(full_image.semantic),
-            EvaluationTask.PHRASES: _phrases,
-            EvaluationTask.CLICKS: _clicks,
-            EvaluationTask.PROMPTS: _prompts,
-            EvaluationTask.COMPOSITION: _composition,
-            EvaluationTask.REFERENCE: _reference,
-            EvaluationTask.VIDEO: _video,
-            EvaluationTask.ROBUSTNESS: _robustness,
-            EvaluationTask.CAPTION: _caption,
-            EvaluationTask.RETRIEVAL: _retrieval,
-        }
-    )
+MAKERS: Mapping[EvaluationTask, Maker] = MappingProxyType(
+    {
+        EvaluationTask.PANOPTIC: _full_image(full_image.panoptic_benchmark),
+        EvaluationTask.INSTANCE: _full_image(full_image.instance_benchmark),
+        EvaluationTask.SEMANTIC: _full_image(full_image.semantic_benchmark),
+        EvaluationTask.PHRASES: _phrases,
+        EvaluationTask.CLICKS: _clicks,
+        EvaluationTask.PROMPTS: _prompts,
+        EvaluationTask.COMPOSITION: _composition,
+        EvaluationTask.REFERENCE: _reference,
+        EvaluationTask.VIDEO: _from_dataset(videos.video_benchmark),
+        EvaluationTask.ROBUSTNESS: _from_dataset(robustness.robustness_benchmark),
+        EvaluationTask.CAPTION: _from_dataset(language.caption_benchmark),
+        EvaluationTask.RETRIEVAL: _from_dataset(language.retrieval_benchmark),
+    }
 )
-"""What a task asks about a data set; a measure without any item where the set has no truth for it."""
+"""The benchmarks of a task on a data set; they have no items where the data set has no truth for the task."""

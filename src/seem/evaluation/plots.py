@@ -1,14 +1,15 @@
-"""Pictures of reports: IoU over clicks, classes as bars, and the cases that went worst.
+"""Plots of reports: IoU over clicks, scores of classes as bars, and the cases with the lowest scores.
 
-Curves and bars need matplotlib, which `pip install "seem[evaluate]"` brings.
+Curves and bars need matplotlib, which `pip install "seem[evaluate]"` installs.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -19,113 +20,159 @@ from seem.data import coco_rle
 from seem.data.dataset import Dataset
 from seem.errors import SeemError
 from seem.evaluation.compare import LoadedReport
-from seem.evaluation.formatting import taken_on, who
+from seem.evaluation.formatting import describe_sample, method_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_BARS = 40
-TILE = (240, 180)  # width, height of a case
-ACROSS = 4
-CAPTION = 28  # pixels of text under a case
-TRUTH, TOLD = (40, 200, 80), (230, 60, 60)
-BOTH = (160, 115, 68)  # one over the other
-LEGEND = 20  # pixels of the line that explains the colours
+MAX_BARS = 40
+CURVES_SIZE = (7.0, 4.5)  # inches
+
+TILE_WIDTH, TILE_HEIGHT = 240, 180  # pixels of the image of a case
+TILES_PER_ROW = 4
+TILE_MARGIN = 3  # pixels
+CAPTION_HEIGHT = 28  # pixels of text under a case
+MAX_CAPTION_LENGTH = 40  # characters of a line
+LEGEND_HEIGHT = 20  # pixels of the line that explains the colours
+LEGEND_STEP = 85  # pixels from one colour of the legend to the next
+
+TRUTH_COLOUR = (40, 200, 80)
+PREDICTION_COLOUR = (230, 60, 60)
+OVERLAP_COLOUR = (160, 115, 68)  # one painted over the other
+OPACITY = 0.45
+
+PixelArray: TypeAlias = UInt8[np.ndarray, "h w 3"]
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
 
 def plot(reports: Sequence[LoadedReport], folder: Path, datasets: Sequence[Dataset] = ()) -> list[Path]:
-    """Draw everything that there is to draw; returns the files. Worst cases need the data sets themselves.
+    """Draw all plots of reports and return their files; worst cases need the data sets themselves.
 
     Raises `SeemError` where matplotlib is missing, or a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [*plot_clicks(reports, folder), *plot_classes(reports, folder)]
+    files = [*plot_clicks(reports, folder), *plot_classes(reports, folder)]
     for dataset in datasets:
-        drawn += worst_cases(reports, dataset, folder)
-    return drawn
+        files += worst_cases(reports, dataset, folder)
+    return files
 
 
 # --- Curves and bars --------------------------------------------------------------------------------------------------
 
 
-def plot_clicks(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path]:
-    """Draw the mean IoU over clicks: a picture for each data set and protocol, a curve for each who was asked.
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """The mean IoU after each number of clicks of one method."""
 
-    It says on how many objects: once, or at each curve where they differ.
+    method: str
+    sample: str
+    mean_iou: Mapping[str, float]
+
+
+def plot_clicks(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path]:
+    """Plot the mean IoU over clicks: a file for each data set and protocol, a curve for each method.
+
+    The size of the sample stands in the title, or at each curve where samples differ.
     """
-    curves: dict[tuple[str, str], list[tuple[str, str, Mapping[str, float]]]] = {}
-    for report in reports:
-        for entry in report.entries:
-            if "noc" in entry["scores"]:
-                name = who(entry["contestant"], report.label)
-                if name == entry["contestant"] and len(reports) > 1:
-                    name = f"{name} ({report.label})"
-                chosen = entry["selection"]
-                taken = taken_on(entry["protocol"], chosen)
-                key = (chosen["set_name"], entry["protocol"])
-                curves.setdefault(key, []).append((name, taken, entry["scores"]["mean_iou"]))
-    for (data, protocol), drawn in curves.items():
-        once = len({taken for _, taken, _ in drawn}) == 1
-        title = f"{data}: {protocol}" + (f", {drawn[0][1]}" if once else "")
-        with _Picture(folder / f"{_stem(data, protocol)}.png", (7.0, 4.5)) as axes:
-            for name, taken, ious in drawn:
-                clicks = sorted(map(int, ious))
-                label = name if once else f"{name}, {taken}"
-                axes.plot(clicks, [ious[str(k)] for k in clicks], marker="o", label=label)
-            axes.set_xticks(sorted({int(k) for _, _, ious in drawn for k in ious}))
+    for (data, protocol), curves in _collect_curves(reports).items():
+        file = folder / f"{_file_stem(data, protocol)}.png"
+        has_one_sample = len({curve.sample for curve in curves}) == 1
+        title = f"{data}: {protocol}"
+        if has_one_sample:
+            title += f", {curves[0].sample}"
+        with _Figure(file, CURVES_SIZE) as axes:
+            all_clicks: set[int] = set()
+            for curve in curves:
+                clicks = sorted(map(int, curve.mean_iou))
+                all_clicks.update(clicks)
+                label = curve.method if has_one_sample else f"{curve.method}, {curve.sample}"
+                axes.plot(clicks, [curve.mean_iou[str(k)] for k in clicks], marker="o", label=label)
+            axes.set_xticks(sorted(all_clicks))
             axes.set(xlabel="clicks", ylabel="mean IoU, %", ylim=(0, 100), title=title)
             axes.grid(alpha=0.3)
             axes.legend()
-        yield folder / f"{_stem(data, protocol)}.png"
+        yield file
+
+
+def _collect_curves(reports: Sequence[LoadedReport]) -> dict[tuple[str, str], list[_Curve]]:
+    """Return the curves of all reports by data set and protocol."""
+    curves: dict[tuple[str, str], list[_Curve]] = {}
+    for report in reports:
+        for entry in report.entries:
+            if "noc" not in entry["scores"]:
+                continue
+            method = method_label(entry["contestant"], report.label)
+            if method == entry["contestant"] and len(reports) > 1:  # a baseline, which every report may have
+                method = f"{method} ({report.label})"
+            selection = entry["selection"]
+            sample = describe_sample(entry["protocol"], selection)
+            key = (selection["set_name"], entry["protocol"])
+            curves.setdefault(key, []).append(_Curve(method, sample, entry["scores"]["mean_iou"]))
+    return curves
 
 
 def plot_classes(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path]:
-    """Draw each class as a bar, the best first: a picture for each report, data set and protocol that has them."""
+    """Plot each class as a bar, the best first: a file for each report, data set and protocol that has classes."""
     for report in reports:
         for entry in report.entries:
-            bars = sorted(class_scores(report, entry).items(), key=lambda bar: -bar[1])
-            if not bars:
-                continue
-            shown = bars if len(bars) <= MOST_BARS else [*bars[: MOST_BARS // 2], *bars[-MOST_BARS // 2 :]]
-            data, protocol = entry["selection"]["set_name"], entry["protocol"]
-            place = folder / f"{_stem(report.label, data, protocol, 'classes')}.png"
-            with _Picture(place, (7.0, 1.2 + 0.22 * len(shown))) as axes:
-                axes.barh([name for name, _ in shown], [value for _, value in shown])
-                axes.invert_yaxis()
-                of = "" if len(shown) == len(bars) else f" (best and worst {MOST_BARS // 2} of {len(bars)})"
-                axes.set(xlim=(0, 100), title=f"{report.label}, {data}: {protocol}{of}")
-                axes.grid(axis="x", alpha=0.3)
-            yield place
+            scores = per_class_scores(report, entry)
+            if scores:
+                yield _plot_bars(report, entry, scores, folder)
 
 
-def class_scores(report: LoadedReport, entry: dict[str, Any]) -> dict[str, float]:
-    """Return the score of each class by its name: PQ, AP or IoU."""
+def _plot_bars(report: LoadedReport, entry: dict[str, Any], scores: Mapping[str, float], folder: Path) -> Path:
+    bars = sorted(scores.items(), key=lambda bar: -bar[1])
+    half = MAX_BARS // 2
+    data, protocol = entry["selection"]["set_name"], entry["protocol"]
+    title = f"{report.label}, {data}: {protocol}"
+    if len(bars) > MAX_BARS:
+        title += f" (best and worst {half} of {len(bars)})"
+        bars = [*bars[:half], *bars[-half:]]
+    file = folder / f"{_file_stem(report.label, data, protocol, 'classes')}.png"
+    with _Figure(file, (7.0, 1.2 + 0.22 * len(bars))) as axes:
+        axes.barh([name for name, _ in bars], [value for _, value in bars])
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 100), title=title)
+        axes.grid(axis="x", alpha=0.3)
+    return file
+
+
+def per_class_scores(report: LoadedReport, entry: dict[str, Any]) -> dict[str, float]:
+    """Return the PQ, AP or IoU of each class by its name."""
     scores = entry["scores"].get("scores", entry["scores"])
-    rows = scores.get("per_class")
-    if rows is None:
+    per_class = scores.get("per_class")
+    if per_class is None:
         return {}
-    wanted = entry["selection"]["set_name"]
-    cards = [card for card in report.content.get("data", ()) if card["name"] == wanted]
-    classes: dict[str, str] = cards[0]["classes"] if cards else {}
-    if isinstance(rows, dict):  # of a semantic score: by the place in the list of classes
-        names = [*classes.values()]
-        return {names[int(k)]: value for k, value in rows.items() if value is not None and int(k) < len(names)}
-    return {
-        classes.get(str(row["category"]), str(row["category"])): row["pq" if "pq" in row else "ap"]
-        for row in rows
-        if row["pq" if "pq" in row else "ap"] is not None
-    }
+    class_names: dict[str, str] = report.dataset(entry["selection"]["set_name"]).get("classes", {})
+    if isinstance(per_class, dict):
+        return _semantic_scores(per_class, list(class_names.values()))
+    found = {}
+    for row in per_class:
+        score = row["pq"] if "pq" in row else row["ap"]
+        if score is not None:
+            category = str(row["category"])
+            found[class_names.get(category, category)] = score
+    return found
 
 
-class _Picture:
-    """A matplotlib picture that becomes a file when all is drawn."""
+def _semantic_scores(per_class: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float]:
+    """Return the IoUs of a semantic score, whose keys are indices of classes."""
+    found = {}
+    for index, iou in per_class.items():
+        if iou is not None and int(index) < len(names):
+            found[names[int(index)]] = iou
+    return found
 
-    def __init__(self, place: Path, inches: tuple[float, float]) -> None:
+
+class _Figure:
+    """A matplotlib figure that is written to a file when it is complete."""
+
+    def __init__(self, file: Path, inches: tuple[float, float]) -> None:
         try:
             from matplotlib.figure import Figure
         except ImportError:
             raise SeemError('Plots need matplotlib; install it with pip install "seem[evaluate]".') from None
-        self._place = place
+        self._file = file
         self._figure = Figure(figsize=inches, layout="constrained")
 
     def __enter__(self) -> Axes:
@@ -133,7 +180,7 @@ class _Picture:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
-            with atomic_write(self._place) as aside:
+            with atomic_write(self._file) as aside:
                 self._figure.savefig(aside, format="png", dpi=120)
 
 
@@ -141,59 +188,76 @@ class _Picture:
 
 
 def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path) -> Iterator[Path]:
-    """Draw the cases that went worst: what was missed in green, what is too much in red, what is right in both."""
-    photos = {photo.id: photo for photo in dataset.images}
+    """Draw the cases with the lowest scores: missed pixels in green, surplus ones in red, correct ones in both."""
+    images = {image.id: image for image in dataset.images}
     for report in reports:
         for entry in report.entries:
-            chosen = entry["selection"]
-            if (chosen["set_name"], chosen["split"]) != (dataset.name, dataset.split) or not entry.get("worst"):
+            selection = entry["selection"]
+            is_of_dataset = (selection["set_name"], selection["split"]) == (dataset.name, dataset.split)
+            if not is_of_dataset or not entry.get("worst"):
                 continue
-            cases = [case for case in entry["worst"] if case["photo"] in photos]
-            tiles = [_tile(dataset.pixels(photos[case["photo"]]), case) for case in cases]
-            place = folder / f"{_stem(report.label, dataset.name, entry['protocol'], entry['contestant'], 'worst')}.png"
-            with atomic_write(place) as aside:
+            cases = [case for case in entry["worst"] if case["photo"] in images]
+            tiles = [_draw_case(dataset.pixels(images[case["photo"]]), case) for case in cases]
+            stem = _file_stem(report.label, dataset.name, entry["protocol"], entry["contestant"], "worst")
+            file = folder / f"{stem}.png"
+            with atomic_write(file) as aside:
                 contact_sheet(tiles).save(aside, format="png")
-            yield place
+            yield file
 
 
 def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Set pictures of one size in rows, below a line that says which colour is which."""
-    width, height = TILE[0] + 6, TILE[1] + CAPTION + 6
-    sheet = Image.new("RGB", (width * min(ACROSS, len(tiles)), LEGEND + height * -(-len(tiles) // ACROSS)), "white")
-    draw, left = ImageDraw.Draw(sheet), 5
-    for text, colour in (("missed", TRUTH), ("too much", TOLD), ("right", BOTH)):
-        draw.rectangle((left, 5, left + 10, 15), fill=colour)
-        draw.text((left + 15, 4), text, fill="black")
-        left += 85
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, ACROSS)
-        sheet.paste(tile, (column * width + 3, LEGEND + row * height + 3))
+    """Place images of one size in rows, below a legend of the colours."""
+    column_width = TILE_WIDTH + 2 * TILE_MARGIN
+    row_height = TILE_HEIGHT + CAPTION_HEIGHT + 2 * TILE_MARGIN
+    num_rows = -(-len(tiles) // TILES_PER_ROW)
+    num_columns = min(TILES_PER_ROW, len(tiles))
+    size = (column_width * num_columns, LEGEND_HEIGHT + row_height * num_rows)
+    sheet = Image.new("RGB", size, "white")
+    _draw_legend(sheet)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, TILES_PER_ROW)
+        left = column * column_width + TILE_MARGIN
+        top = LEGEND_HEIGHT + row * row_height + TILE_MARGIN
+        sheet.paste(tile, (left, top))
     return sheet
 
 
-def _tile(pixels: UInt8[np.ndarray, "h w 3"], case: dict[str, Any]) -> Image.Image:
-    hw = (int(case["hw"][0]), int(case["hw"][1]))
-    truth, told = (coco_rle.rle_to_mask(case[name], hw) for name in ("truth", "predicted"))
-    painted = Image.fromarray(_painted(pixels, truth, told))
-    painted.thumbnail(TILE)
-    tile = Image.new("RGB", (TILE[0], TILE[1] + CAPTION), "white")
-    tile.paste(painted, ((TILE[0] - painted.width) // 2, (TILE[1] - painted.height) // 2))
-    words = f"IoU {case['iou']:.1f}%  {case['title']}".encode("ascii", "replace").decode()
+def _draw_legend(sheet: Image.Image) -> None:
+    draw = ImageDraw.Draw(sheet)
+    left = 5
+    for text, colour in (("missed", TRUTH_COLOUR), ("too much", PREDICTION_COLOUR), ("right", OVERLAP_COLOUR)):
+        draw.rectangle((left, 5, left + 10, 15), fill=colour)
+        draw.text((left + 15, 4), text, fill="black")
+        left += LEGEND_STEP
+
+
+def _draw_case(pixels: PixelArray, case: dict[str, Any]) -> Image.Image:
+    height, width = case["hw"]
+    hw = (int(height), int(width))
+    truth = coco_rle.rle_to_mask(case["truth"], hw)
+    predicted = coco_rle.rle_to_mask(case["predicted"], hw)
+    overlay = Image.fromarray(_overlay(pixels, truth, predicted))
+    overlay.thumbnail((TILE_WIDTH, TILE_HEIGHT))
+    tile = Image.new("RGB", (TILE_WIDTH, TILE_HEIGHT + CAPTION_HEIGHT), "white")
+    tile.paste(overlay, ((TILE_WIDTH - overlay.width) // 2, (TILE_HEIGHT - overlay.height) // 2))
     draw = ImageDraw.Draw(tile)
-    draw.text((2, TILE[1] + 1), words[:40], fill="black")
-    draw.text((2, TILE[1] + 14), f"{case['file']} {case['what']}".encode("ascii", "replace").decode()[:40], fill="grey")
+    draw.text((2, TILE_HEIGHT + 1), _caption(f"IoU {case['iou']:.1f}%  {case['title']}"), fill="black")
+    draw.text((2, TILE_HEIGHT + 14), _caption(f"{case['file']} {case['what']}"), fill="grey")
     return tile
 
 
-def _painted(
-    pixels: UInt8[np.ndarray, "h w 3"], truth: Bool[np.ndarray, "h w"], told: Bool[np.ndarray, "h w"]
-) -> UInt8[np.ndarray, "h w 3"]:
-    mixed = pixels.astype(np.float32)
-    for mask, colour in ((truth, np.array(TRUTH)), (told, np.array(TOLD))):
-        mixed[mask] = 0.55 * mixed[mask] + 0.45 * colour
-    return np.asarray(mixed.round(), np.uint8)
+def _caption(text: str) -> str:
+    """Cut a text to the width of a tile, without characters that the font does not have."""
+    return text.encode("ascii", "replace").decode()[:MAX_CAPTION_LENGTH]
 
 
-def _stem(*words: str) -> str:
-    """Make a file name of words."""
-    return "_".join(re.sub(r"[^\w.-]+", "-", word).strip("-") for word in words)
+def _overlay(pixels: PixelArray, truth: MaskArray, predicted: MaskArray) -> PixelArray:
+    blended = pixels.astype(np.float32)
+    for mask, colour in ((truth, TRUTH_COLOUR), (predicted, PREDICTION_COLOUR)):
+        blended[mask] = (1 - OPACITY) * blended[mask] + OPACITY * np.array(colour)
+    return np.asarray(blended.round(), np.uint8)
+
+
+def _file_stem(*parts: str) -> str:
+    """Join parts to a file name without special characters."""
+    return "_".join(re.sub(r"[^\w.-]+", "-", part).strip("-") for part in parts)

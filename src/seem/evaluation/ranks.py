@@ -1,4 +1,4 @@
-"""The processes that `torchrun` starts, maybe on several machines: what they tell each other."""
+"""Communication between the processes that `torchrun` starts, maybe on several machines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import torch.distributed as dist
 
-PATIENCE = timedelta(days=7)  # until the slowest rank has finished
+RANK_TIMEOUT = timedelta(days=7)  # until the slowest rank has finished
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """How many processes there are, and which of them this one is; without `torchrun` the only one.
+    """The rank of this process and the number of processes; without `torchrun` it is the only one.
 
-    Only counts travel, as Python objects: by gloo, also where models run on GPUs.
+    Only Python objects with counts are exchanged: by gloo, also where models run on GPUs.
     """
 
     rank: int = 0
@@ -27,11 +27,11 @@ class Ranks:
     @classmethod
     @contextmanager
     def joined(cls) -> Iterator[Ranks]:
-        """Meet the others."""
+        """Join the process group, and leave it at the end."""
         if dist.is_available() and dist.is_initialized():
             yield cls(dist.get_rank(), dist.get_world_size())
-        elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ:
-            dist.init_process_group("gloo", timeout=PATIENCE)
+        elif _is_started_by_torchrun():
+            dist.init_process_group("gloo", timeout=RANK_TIMEOUT)
             try:
                 yield cls(dist.get_rank(), dist.get_world_size())
             finally:
@@ -41,28 +41,36 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the process that writes the report."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Wait for the others."""
+        """Wait for the other processes."""
         if self.count > 1:
             dist.barrier()
 
     def union(self, mine: Mapping[str, str]) -> dict[str, str]:
-        """Join what all have, by its name."""
-        return {name: text for theirs in self._all(dict(mine)) for name, text in theirs.items()}
+        """Return the union of the mappings of all processes."""
+        union: dict[str, str] = {}
+        for theirs in self._gather(dict(mine)):
+            union.update(theirs)
+        return union
 
     def check_same(self, key: Mapping[str, Any]) -> None:
-        """Raise `ValueError` unless all are about to run the same."""
-        for rank, theirs in enumerate(self._all(dict(key))):
-            if theirs != key:
-                what = next(name for name in key if theirs.get(name) != key[name])
-                raise ValueError(f"Rank {rank} has another {what} than rank {self.rank}; give all ranks the same.")
+        """Raise `ValueError` unless all processes have the same key."""
+        for rank, theirs in enumerate(self._gather(dict(key))):
+            for name, value in key.items():
+                if theirs.get(name) != value:
+                    raise ValueError(f"Rank {rank} has another {name} than rank {self.rank}; give all ranks the same.")
 
-    def _all(self, mine: Any) -> list[Any]:
+    def _gather(self, mine: Any) -> list[Any]:
+        """Return one object of every process, by rank."""
         if self.count == 1:
             return [mine]
-        found: list[Any] = [None] * self.count
-        dist.all_gather_object(found, mine)
-        return found
+        gathered: list[Any] = [None] * self.count
+        dist.all_gather_object(gathered, mine)
+        return gathered
+
+
+def _is_started_by_torchrun() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ

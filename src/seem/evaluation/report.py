@@ -1,4 +1,7 @@
-"""What was run and what came out, as one JSON file."""
+"""The report of an evaluation: what was run and its scores, as one JSON file.
+
+Names of fields are keys of the file.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +34,20 @@ from seem.evaluation.metrics.semantic import SemanticResult
 from seem.evaluation.metrics.video import VideoResult
 from seem.evaluation.selection import Selection
 
-WholePhotoScores: TypeAlias = InstanceResult | PanopticResult | SemanticResult
+FullImageScores: TypeAlias = InstanceResult | PanopticResult | SemanticResult
 RegionScores: TypeAlias = (
     ClickResult | CompositionResult | OverlapResult | PromptKindResult | RefusalResult | RobustnessResult
 )
 SequenceScores: TypeAlias = InContextResult | VideoResult
-LanguageScores: TypeAlias = CaptionResult | RetrievalResult | OpenVocabularyResult[WholePhotoScores]
-Scores: TypeAlias = WholePhotoScores | RegionScores | SequenceScores | LanguageScores
+LanguageScores: TypeAlias = CaptionResult | RetrievalResult | OpenVocabularyResult[FullImageScores]
+Scores: TypeAlias = FullImageScores | RegionScores | SequenceScores | LanguageScores
 
 PACKAGES = ("seem", "torch", "numpy", "pillow", "pycocotools", "opencv-python-headless", "scikit-image")
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often a step was taken and how long it took, wall clock."""
+    """How often a step was executed and how long it took, in wall-clock time."""
 
     count: int
     seconds: float
@@ -53,19 +56,32 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Timing:
-        """Sum up how long a step took every time."""
+        """Summarize the durations of a step."""
+        if not seconds:
+            return cls(count=0, seconds=0.0, median_ms=math.nan, mean_ms=math.nan)
         total = math.fsum(seconds)
         return cls(
             count=len(seconds),
             seconds=round(total, 3),
-            median_ms=round(1000 * statistics.median(seconds), 3) if seconds else math.nan,
-            mean_ms=round(1000 * total / len(seconds), 3) if seconds else math.nan,
+            median_ms=round(1000 * statistics.median(seconds), 3),
+            mean_ms=round(1000 * total / len(seconds), 3),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One item that went badly, to be looked at: masks as compressed COCO run-length codes of the photo's size."""
+class WorstCase:
+    """One item with a low score, for people to look at.
+
+    Attributes:
+        photo: id of the image.
+        file: name of its file.
+        what: identifies the item in the image.
+        title: describes the item.
+        iou: IoU of its prediction, 0-100.
+        hw: size of the image.
+        truth: the true mask as compressed COCO run-length codes.
+        predicted: the predicted mask, likewise.
+    """
 
     photo: int
     file: str
@@ -79,10 +95,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The scores of one contestant on one selection under one protocol.
+    """The scores of one method on one selection under one protocol.
 
-    `rules` say in words what the protocol's name leaves open. `counts` are cases worth knowing, such as fallbacks.
-    `worst` are the cases that went worst.
+    Attributes:
+        protocol: name of the protocol.
+        contestant: name of the method that is scored: "model", with its setting, or a baseline.
+        selection: the items that were scored.
+        scores: the result of the metric.
+        timings: durations by step.
+        rules: what the name of the protocol leaves open, in words.
+        counts: how often noteworthy cases occurred, such as fallbacks.
+        worst: the cases with the lowest scores.
     """
 
     protocol: str
@@ -92,14 +115,22 @@ class Entry:
     timings: Mapping[str, Timing]
     rules: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
-    worst: tuple[Case, ...] = ()
+    worst: tuple[WorstCase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCard:
-    """Which model answered: `sha256` is that of its weights file, sizes are in network pixels.
+class ModelDescription:
+    """The model that was scored.
 
-    `learnt` are the parts of data sets that it was fine-tuned on.
+    Attributes:
+        name: its name, and what it was fine-tuned on.
+        sha256: of its weights file; None for one without.
+        parameters: number of parameters.
+        short_side: size of the images that the network sees, in pixels.
+        long_side: its limit, in pixels.
+        precision: arithmetic of the network.
+        device: where it ran.
+        learnt: splits of data sets that it was fine-tuned on.
     """
 
     name: str
@@ -114,7 +145,7 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it ran; `accelerator` is None for a processor alone."""
+    """The machine that the evaluation ran on; `accelerator` is None for a CPU alone."""
 
     processor: str
     cores: int
@@ -128,8 +159,8 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class DataCard:
-    """Which data were asked about: `fingerprint` is that of the whole part, not of what was drawn from it."""
+class DatasetDescription:
+    """A data set that was scored; `fingerprint` covers the full split, not the sample of it."""
 
     name: str
     split: str
@@ -140,12 +171,17 @@ class DataCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class TimeSpent:
     """Where the time went, in seconds.
 
-    `wall` is that of the last run alone, from its first photo to its last; all others add up what all processes and
-    earlier, broken runs took. `user` is the simulated user, who decides where to click; `loop` is what is left: reading
-    photos, counting, keeping the journal.
+    Attributes:
+        wall: wall-clock time of the last run alone. All others are sums over all processes and interrupted runs.
+        model: the model.
+        baselines: the baselines.
+        user: the simulated user, who chooses where to click.
+        loop: what is left: reading images, counting, writing the journal.
+        processes: number of processes.
+        photos_from_earlier_runs: number of images that interrupted runs had evaluated.
     """
 
     wall: float
@@ -159,42 +195,48 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """A whole evaluation. Everything but times is the same when it is run again."""
+    """A complete evaluation. Everything but times is the same when it is run again."""
 
-    model: ModelCard
+    model: ModelDescription
     machine: Machine
     arguments: Mapping[str, object]
     entries: Sequence[Entry]
     seconds: float
     versions: Mapping[str, str]
-    data: Sequence[DataCard] = ()
-    time: Spent | None = None
+    data: Sequence[DatasetDescription] = ()
+    time: TimeSpent | None = None
     format: str = "seem evaluation 2"
 
     def to_json(self) -> str:
-        """Return the file's text; numbers that do not exist are null."""
+        """Return the report as JSON; NaN and infinity become null."""
         return json.dumps(_finite(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the file: aside, then renamed."""
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(place) as aside:
+        """Write the report to a file: aside, then renamed."""
+        out = Path(path)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(out) as aside:
             aside.write_text(self.to_json(), encoding="utf-8")
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide about a score."""
-    packages = {name: _version(name) for name in PACKAGES}
-    return {"python": platform.python_version()} | {name: found for name, found in packages.items() if found}
+    """Return the versions of Python and of the installed packages that can change a score."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        version = _version(name)
+        if version:
+            versions[name] = version
+    return versions
 
 
 def _processor() -> str:
-    """Name the processor; Python knows it on some systems, Linux keeps it in a file."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    """Return the name of the processor: Linux keeps it in a file, Python knows it on other systems."""
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        for line in cpu_info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:
@@ -205,6 +247,7 @@ def _version(package: str) -> str | None:
 
 
 def _finite(value: Any) -> Any:
+    """Replace NaN and infinity in a nested structure by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

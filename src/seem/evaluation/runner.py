@@ -1,8 +1,9 @@
-"""Runs an evaluation: decide, play photo by photo, keep what was counted, sum up.
+"""Runs an evaluation: plans it, evaluates image by image, writes a journal, builds the report.
 
-Whoever plays, one process, several on this machine or the ranks of `torchrun`, plays photos by the same function and
-keeps them in the same journal; in the end all that was kept is merged. So a run that was broken gives what an unbroken
-one gives, and so do several processes (one thread each; a model's arithmetic may depend on its threads).
+One process, several worker processes and the ranks of `torchrun` all evaluate images by the same function and write to
+the same journal; at the end everything in the journal is merged. So a run that was interrupted gives what an
+uninterrupted one gives, and so do several processes (with one thread each: a model's arithmetic may depend on the
+number of threads).
 """
 
 from __future__ import annotations
@@ -10,34 +11,56 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
-from seem.api import Model
 from seem.errors import SeemError
-from seem.evaluation.accumulator import add_states
+from seem.evaluation.accumulator import EntrySpec, merge_states
 from seem.evaluation.benchmark import Clock
-from seem.evaluation.image_loop import flat, play_spots, tallies_of
+from seem.evaluation.image_loop import accumulators_of, evaluate_images, flatten
 from seem.evaluation.interfaces import ModelUnderTest
-from seem.evaluation.journal import Chunk, Journal, Spot, read_chunks
-from seem.evaluation.label_space import Names
-from seem.evaluation.plan import EvaluationRequest, Step, kind_of, name_of, plan
+from seem.evaluation.journal import Chunk, ImageKey, Journal, read_chunks
+from seem.evaluation.label_space import LabelSpace
+from seem.evaluation.plan import (
+    DatasetChoice,
+    DatasetPlan,
+    EvaluationRequest,
+    dataset_kind,
+    model_name,
+    plan_evaluation,
+)
 from seem.evaluation.ranks import Ranks
-from seem.evaluation.report import DataCard, Entry, EvaluationReport, Machine, ModelCard, Spent, installed_versions
-from seem.evaluation.workers import play_in_processes
+from seem.evaluation.report import (
+    DatasetDescription,
+    Entry,
+    EvaluationReport,
+    Machine,
+    ModelDescription,
+    TimeSpent,
+    installed_versions,
+)
+from seem.evaluation.workers import evaluate_in_processes
+from seem.model import Model
 
 Opener: TypeAlias = "Callable[[], ModelUnderTest]"
 """Loads the model; it is called once in every process, so it must survive pickling where there are several."""
 
 Progress: TypeAlias = "Callable[[int, int], AbstractContextManager[Callable[[int], object]]]"
-"""Shows how far it is: given all photos and those that were done before, yields what to call with a number more."""
+"""Shows progress: given the number of all images and of those evaluated before, yields a function to call with the
+number of further ones.
+"""
 
-CLOCKED = tuple(column.name for column in fields(Clock))
+CLOCK_NAMES = tuple(column.name for column in fields(Clock))
+
+
+@contextmanager
+def _no_progress(total: int, done: int) -> Iterator[Callable[[int], object]]:  # noqa: ARG001
+    yield lambda number: None  # noqa: ARG005
 
 
 def run_evaluation(
@@ -47,51 +70,63 @@ def run_evaluation(
     *,
     workers: int = 1,
     overwrite: bool = False,
-    progress: Progress = lambda total, done: nullcontext(lambda number: None),  # noqa: ARG005
+    progress: Progress = _no_progress,
 ) -> EvaluationReport | None:
-    """Run an evaluation and write its report to `out`; other ranks than the first return None.
+    """Run an evaluation, write its report to `out` and return it; ranks other than the first return None.
 
     Raises:
-        ValueError: a wrong request, see `plan`; a number of workers below 1, or above where ranks share the work.
-        FileExistsError: `out` is there, and no broken run of its own to go on with.
-        SeemError: the journal beside `out` is of another run, or a model or photo failed.
+        ValueError: a wrong request, see `plan_evaluation`; a number of workers below 1, or above 1 under torchrun.
+        FileExistsError: `out` exists, and there is no interrupted run of its own to resume.
+        SeemError: the journal beside `out` is of another run, or the model or an image failed.
     """
     with Ranks.joined() as ranks:
         if workers < 1 or (workers > 1 and ranks.count > 1):
             raise ValueError(f"--workers is {workers}; use at least 1, and under torchrun its ranks alone.")
         started = time.perf_counter()
-        with _journal(out, overwrite, ranks) as journal:
+        with _open_journal(out, overwrite, ranks) as journal:
             model = opener()
-            setting = Setting.of(model, plan(request, model), request)
-            ranks.check_same(setting.key())
-            for turn in (ranks.is_first, not ranks.is_first):
-                if turn:
-                    journal.begin(setting.key(), overwrite=overwrite)
-                ranks.wait()
-            before = ranks.union(journal.texts())
-            done = {spot for chunk in read_chunks(before) for spot in chunk.done}
-            everything = all_spots(setting.steps)
-            mine = [spot for spot in everything if spot not in done][ranks.rank :: ranks.count]
-            with progress(len(everything), len(done)) as step:
+            setup = EvaluationSetup.of(model, plan_evaluation(request, model), request)
+            ranks.check_same(setup.key())
+            _begin_journal(journal, setup, ranks, overwrite)
+            earlier_texts = ranks.union(journal.texts())
+            done = {key for chunk in read_chunks(earlier_texts) for key in chunk.done}
+            keys = image_keys(setup.plans)
+            remaining = [key for key in keys if key not in done]
+            mine = remaining[ranks.rank :: ranks.count]
+            with progress(len(keys), len(done)) as advance:
                 if workers > 1:
                     del model  # every worker loads its own
-                    play_in_processes(opener, request, setting.decided, mine, journal, workers, step)
+                    evaluate_in_processes(opener, request, setup.choices, mine, journal, workers, advance)
                 else:
-                    play_spots(model, setting.steps, mine, journal, step)
-            texts = before | ranks.union(journal.texts(journal.session))
+                    evaluate_images(model, setup.plans, mine, journal, advance)
+            texts = earlier_texts | ranks.union(journal.texts(journal.session))
             if not ranks.is_first:
                 return None
-            spent = Elapsed(time.perf_counter() - started, max(workers, ranks.count), len(done))
-            report = sum_up(setting, read_chunks(texts), spent)
+            run = RunStatistics(
+                wall_seconds=time.perf_counter() - started,
+                processes=max(workers, ranks.count),
+                images_from_earlier_runs=len(done),
+            )
+            report = build_report(setup, read_chunks(texts), run)
             if out is not None:
                 report.save(out)
             journal.clear()
             return report
 
 
+def _begin_journal(journal: Journal, setup: EvaluationSetup, ranks: Ranks, overwrite: bool) -> None:
+    """Start or resume the journal, on the first rank before the others."""
+    if ranks.is_first:
+        journal.begin(setup.key(), overwrite=overwrite)
+    ranks.wait()
+    if not ranks.is_first:
+        journal.begin(setup.key(), overwrite=overwrite)
+    ranks.wait()
+
+
 @contextmanager
-def _journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[Journal]:
-    """Open the journal beside the result, or one that nobody will read."""
+def _open_journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[Journal]:
+    """Open the journal beside the result file, locked by the first rank; a temporary one without a result file."""
     if out is None:
         with tempfile.TemporaryDirectory(prefix="seem-evaluate-") as folder:
             yield Journal(Path(folder) / "journal")
@@ -108,131 +143,160 @@ def _journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[Journa
         yield journal
 
 
-def all_spots(steps: Sequence[Step]) -> list[Spot]:
-    """List all photos of a run."""
-    return [(number, place) for number, step in enumerate(steps) for place in step.places()]
+def image_keys(plans: Sequence[DatasetPlan]) -> list[ImageKey]:
+    """List all images of a run."""
+    keys: list[ImageKey] = []
+    for dataset_index, plan in enumerate(plans):
+        keys += [(dataset_index, image_index) for image_index in plan.image_indices()]
+    return keys
 
 
-# --- Summing up -------------------------------------------------------------------------------------------------------
+# --- Report -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Elapsed:
-    """How this run went: wall clock, processes, and photos that earlier ones had done."""
+class RunStatistics:
+    """Wall-clock time and number of processes of this run, and the number of images of earlier, interrupted runs."""
 
-    wall: float
+    wall_seconds: float
     processes: int
-    earlier: int
+    images_from_earlier_runs: int
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """Everything that decides about the result."""
+class EvaluationSetup:
+    """Everything that determines the result of an evaluation."""
 
-    steps: tuple[Step, ...]
+    plans: tuple[DatasetPlan, ...]
     request: EvaluationRequest
-    card: ModelCard
+    model: ModelDescription
     machine: Machine
 
     @classmethod
-    def of(cls, model: ModelUnderTest, steps: Sequence[Step], request: EvaluationRequest) -> Setting:
-        """Describe a run."""
+    def of(cls, model: ModelUnderTest, plans: Sequence[DatasetPlan], request: EvaluationRequest) -> EvaluationSetup:
+        """Describe an evaluation on this machine."""
         accelerator = None
         if isinstance(model, Model) and model.device.type == "cuda":
             accelerator = torch.cuda.get_device_name(model.device)
-        return cls(tuple(steps), request, describe_model(model), Machine.here(torch.get_num_threads(), accelerator))
+        machine = Machine.here(torch.get_num_threads(), accelerator)
+        return cls(tuple(plans), request, describe_model(model), machine)
 
     @property
-    def decided(self) -> tuple[Any, ...]:
-        """What other processes need to know."""
-        return tuple(step.decided for step in self.steps)
+    def choices(self) -> tuple[DatasetChoice, ...]:
+        """What other processes need to rebuild the plan."""
+        return tuple(plan.choice for plan in self.plans)
+
+    @property
+    def specs(self) -> list[EntrySpec]:
+        """The specifications of all entries of the report."""
+        specs: list[EntrySpec] = []
+        for plan in self.plans:
+            for benchmark in plan.benchmarks:
+                specs += benchmark.specs
+        return specs
 
     def key(self) -> dict[str, Any]:
-        """Tell one run from another: two with the same key have the same result."""
-        told = [[step.dataset.name, step.dataset.split, step.decided.fingerprint] for step in self.steps]
-        lines = [line for step in self.steps for measure in step.measures for line in measure.lines]
+        """Return what identifies the run: two runs with the same key have the same result."""
         return {
-            "model": asdict(self.card),
-            "data": told,
+            "model": asdict(self.model),
+            "data": [[plan.dataset.name, plan.dataset.split, plan.choice.fingerprint] for plan in self.plans],
             "arguments": self.request.arguments(),
-            "protocols": [[line.protocol, line.contestant, *line.rules] for line in lines],
+            "protocols": [[spec.protocol, spec.contestant, *spec.rules] for spec in self.specs],
             "versions": installed_versions(),
         }
 
 
-def sum_up(setting: Setting, chunks: Sequence[Chunk], elapsed: Elapsed) -> EvaluationReport:
-    """Merge all that was counted, and compute the report."""
-    tallies = tallies_of(setting.steps)
+def build_report(setup: EvaluationSetup, chunks: Sequence[Chunk], run: RunStatistics) -> EvaluationReport:
+    """Merge everything that was counted, and compute the report."""
+    return EvaluationReport(
+        model=setup.model,
+        machine=setup.machine,
+        arguments=setup.request.arguments(),
+        entries=_compute_entries(setup, chunks),
+        seconds=round(run.wall_seconds, 1),
+        versions=installed_versions(),
+        data=[describe_dataset(plan, setup.request.classes) for plan in setup.plans],
+        time=_time_spent(chunks, run),
+    )
+
+
+def _compute_entries(setup: EvaluationSetup, chunks: Sequence[Chunk]) -> list[Entry]:
+    accumulators = accumulators_of(setup.plans)
     for chunk in chunks:
-        add_states(flat(tallies), chunk.states)
-    entries = [
-        line.entry(step.dataset)
-        for step, measures in zip(setting.steps, tallies, strict=True)
-        for measure in measures
-        for line in measure
-        if len(line)
-    ]
+        merge_states(flatten(accumulators), chunk.states)
+    entries: list[Entry] = []
+    for plan, by_benchmark in zip(setup.plans, accumulators, strict=True):
+        filled = [accumulator for accumulator in flatten([by_benchmark]) if len(accumulator)]
+        entries += [accumulator.entry(plan.dataset) for accumulator in filled]
     if not entries:
         raise SeemError("Nothing was scored: none of the photos holds anything that was asked for.")
     for entry in entries:
-        check_scores(entry)
-    spent = {name: math.fsum(chunk.seconds[name] for chunk in chunks) for name in ("all", *CLOCKED)}
-    return EvaluationReport(
-        model=setting.card,
-        machine=setting.machine,
-        arguments=setting.request.arguments(),
-        entries=entries,
-        seconds=round(elapsed.wall, 1),
-        versions=installed_versions(),
-        data=[data_card(step, setting.request.classes) for step in setting.steps],
-        time=Spent(
-            wall=round(elapsed.wall, 3),
-            model=round(spent["model"], 3),
-            baselines=round(spent["baselines"], 3),
-            user=round(spent["user"], 3),
-            loop=round(spent["all"] - math.fsum(spent[name] for name in CLOCKED), 3),
-            processes=elapsed.processes,
-            photos_from_earlier_runs=elapsed.earlier,
-        ),
+        _check_scores(entry)
+    return entries
+
+
+def _time_spent(chunks: Sequence[Chunk], run: RunStatistics) -> TimeSpent:
+    seconds: Mapping[str, float] = {
+        name: math.fsum(chunk.seconds[name] for chunk in chunks) for name in ("all", *CLOCK_NAMES)
+    }
+    loop = seconds["all"] - math.fsum(seconds[name] for name in CLOCK_NAMES)
+    return TimeSpent(
+        wall=round(run.wall_seconds, 3),
+        model=round(seconds["model"], 3),
+        baselines=round(seconds["baselines"], 3),
+        user=round(seconds["user"], 3),
+        loop=round(loop, 3),
+        processes=run.processes,
+        photos_from_earlier_runs=run.images_from_earlier_runs,
     )
 
 
-def data_card(step: Step, classes: str | None) -> DataCard:
-    """Describe a data set, and the classes that whole photos are scored on."""
-    dataset = step.dataset
-    named = any(category.text for category in dataset.categories.values())
-    scored = Names.of(dataset, classes).vocabulary if named else ()
-    return DataCard(
+def describe_dataset(plan: DatasetPlan, classes: str | None) -> DatasetDescription:
+    """Describe a data set, with the classes that full images are scored on."""
+    dataset = plan.dataset
+    class_names = {}
+    if any(category.text for category in dataset.categories.values()):
+        vocabulary = LabelSpace.of(dataset, classes).vocabulary
+        class_names = {category.id: category.name for category in vocabulary}
+    return DatasetDescription(
         name=dataset.name,
         split=dataset.split,
-        kind=kind_of(dataset),
+        kind=dataset_kind(dataset),
         photos=len(dataset.images),
-        fingerprint=step.decided.fingerprint,
-        classes={category.id: category.name for category in scored},
+        fingerprint=plan.choice.fingerprint,
+        classes=class_names,
     )
 
 
-def describe_model(model: ModelUnderTest) -> ModelCard:
+def describe_model(model: ModelUnderTest) -> ModelDescription:
     """Describe a model."""
     if not isinstance(model, Model):
-        return ModelCard(name_of(model), None, 0, 0, 0, "", "")
+        return ModelDescription(
+            name=model_name(model),
+            sha256=None,
+            parameters=0,
+            short_side=0,
+            long_side=0,
+            precision="",
+            device="",
+        )
     size = model.network.config.image
-    return ModelCard(
-        name=name_of(model),
+    return ModelDescription(
+        name=model_name(model),
         sha256=model.sha256,
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
         short_side=size.short_side,
         long_side=size.long_side,
         precision=model.precision,
         device=model.device.type,
-        learnt=model.learnt,
+        learnt=model.fine_tuned_on,
     )
 
 
-def check_scores(entry: Entry) -> None:
-    """Raise `SeemError` for an entry without any score that is a number."""
+def _check_scores(entry: Entry) -> None:
+    """Raise `SeemError` for an entry all of whose scores are NaN."""
     numbers = list(_floats(entry.scores))
-    if numbers and not any(map(math.isfinite, numbers)):
+    if numbers and not any(math.isfinite(number) for number in numbers):
         raise SeemError(
             f"{entry.protocol} on {entry.selection.set_name} has no score that is a number; nothing of what was asked "
             "for is in the truth of these photos."
@@ -240,6 +304,7 @@ def check_scores(entry: Entry) -> None:
 
 
 def _floats(scores: object) -> Iterator[float]:
+    """List the floating-point numbers of a result."""
     if isinstance(scores, float):
         yield scores
     elif is_dataclass(scores):

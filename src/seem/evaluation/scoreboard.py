@@ -1,24 +1,30 @@
 """All scores of one model as tables in Markdown, generated from the reports of its runs.
 
-One table for each kind of score: what was asked, of which data, who answered, on how many items, what came out.
-Baselines stand under the model, from any report that asked them for the very same items; one that answered in another
-run says so. Below are the figures that
-were published for the smallest SEEM under the nearest protocol, each with its source.
+One table for each kind of score: protocol, data set, method, number of items, figures. Baselines stand under the model,
+from any report that scored them on the very same items; one that was scored in another run is marked. Below are the
+figures that were published for the smallest SEEM under the nearest protocol, each with its source.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from seem.checkpoints.safe import atomic_write
-from seem.evaluation.compare import OWN_NOTE, LoadedReport, Row, published_key
-from seem.evaluation.formatting import CLICKS, MODEL, figures, markdown, taken_on, who, written
+from seem.evaluation.compare import OWN_NOTE, ComparisonRow, LoadedReport, published_key
+from seem.evaluation.formatting import (
+    MODEL,
+    NOC,
+    describe_sample,
+    format_figure,
+    key_figures,
+    markdown_table,
+    method_label,
+)
 from seem.evaluation.interfaces import NO_MODEL
-from seem.evaluation.protocols.composition import CLICKS as NAMED
+from seem.evaluation.protocols.composition import NAMED_CLICKS
 from seem.zoo import PublishedScores, published_scores
 
 BEGIN, END = "<!-- scores: generated, see seem evaluate --into -->", "<!-- scores: end -->"
@@ -37,168 +43,228 @@ _HEADINGS = {
     "cIoU both": "A phrase and a stroke together",
     "changed": "Robustness: mean IoU after one click",
 }
+"""Headings of the tables, by the first figure of a score or by one of its keys."""
+
+Question: TypeAlias = tuple[str, str, str, int, str]
+"""Protocol, data set, split, minus the number of items, fingerprint of the items: larger samples sort first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """One line of a report: who was asked what, on which items, and what came out."""
+class ScoreRow:
+    """One row of a table: an entry of a report."""
 
-    told: LoadedReport
+    report: LoadedReport
     entry: Mapping[str, Any]
 
     @property
-    def question(self) -> tuple[str, str, str, int, str]:
-        """What was asked, of which data and items there; larger draws come first."""
-        chosen = self.entry["selection"]
-        return self.entry["protocol"], chosen["set_name"], chosen["split"], -chosen["items"], chosen["fingerprint"]
+    def question(self) -> Question:
+        """What was scored: rows with the same question compare."""
+        selection = self.entry["selection"]
+        return (
+            self.entry["protocol"],
+            selection["set_name"],
+            selection["split"],
+            -selection["items"],
+            selection["fingerprint"],
+        )
 
     @property
     def heading(self) -> str:
-        """The kind of the score, in words."""
-        kind = next((name for name in ("noc", "changed") if name in self.entry["scores"]), next(iter(self.figures), ""))
-        if kind == "noc" and self.entry["protocol"] == NAMED:
-            kind = "noc told"
+        """The heading of its table."""
+        kind = self._kind()
         return _HEADINGS.get(kind, kind or str(self.entry["protocol"]))
+
+    def _kind(self) -> str:
+        if "noc" in self.entry["scores"]:
+            return "noc told" if self.entry["protocol"] == NAMED_CLICKS else "noc"
+        if "changed" in self.entry["scores"]:
+            return "changed"
+        return next(iter(self.figures), "")
 
     @property
     def is_model(self) -> bool:
-        """Whether the model itself answered, in whichever way."""
+        """Whether the method is the model, in any setting."""
         return str(self.entry["contestant"]).startswith(MODEL)
 
     @property
     def figures(self) -> dict[str, float]:
-        """What came out, by name."""
-        return {_short(name): value for name, value in figures(self.entry["scores"])}
+        """The figures by name, without the mode of an open vocabulary, which is among the protocol's rules."""
+        return {name.split(" (")[0]: value for name, value in key_figures(self.entry["scores"])}
 
     @property
-    def run(self) -> tuple[tuple[str, str, str, int, str], int]:
-        """The question, and the report in which it was asked."""
-        return self.question, id(self.told)
+    def run(self) -> tuple[Question, int]:
+        """The question and the report in which it was scored."""
+        return self.question, id(self.report)
 
     def cells(self, columns: Sequence[str]) -> list[str]:
-        """Write the line."""
-        chosen, values, protocol = self.entry["selection"], self.figures, self.entry["protocol"]
-        answered = who(str(self.entry["contestant"]), f"**{_name(self.told)}**")
+        """Return protocol, data set, sample, method and the figures of the given columns."""
+        selection, figures = self.entry["selection"], self.figures
         return [
-            protocol, chosen["set_name"], taken_on(protocol, chosen), answered,
-            *("" if name not in values else written(name, values[name]) for name in columns),
-        ]  # fmt: skip
+            self.entry["protocol"],
+            selection["set_name"],
+            describe_sample(self.entry["protocol"], selection),
+            method_label(str(self.entry["contestant"]), f"**{self.report.model_name}**"),
+            *(format_figure(name, figures[name]) if name in figures else "" for name in columns),
+        ]
+
+    def published_keys(self) -> dict[str, str]:
+        """Return the keys of the published figures that its figures correspond to, by name."""
+        selection = self.entry["selection"]
+        keys = {}
+        for name in self.figures:
+            row = ComparisonRow(
+                data=f"{selection['set_name']}, {selection['split']}",
+                kind=self.report.dataset_kind(dict(self.entry)),
+                protocol=self.entry["protocol"],
+                contestant=MODEL,
+                figure=name,
+                values=(),
+            )
+            found = published_key(row)
+            if found is not None:
+                keys[name] = found[0]
+        return keys
+
+
+def scoreboard(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
+    """Return all scores of one model as Markdown; `ValueError` for reports of several models."""
+    if not _is_one_model(reports):
+        raise ValueError("A table of all scores is of one model; leave out --into to set several beside each other.")
+    known = published_scores() if published is None else published
+    sources = _Sources()
+    parts = [_describe_run(reports)]
+    for heading, rows in _group_by_heading(reports).items():
+        columns = _columns(rows)
+        head = ["protocol", "data", "taken on", "who", *columns]
+        lines = [*_row_cells(rows, columns), *_published_cells(rows, columns, known, sources)]
+        parts += [f"**{heading}**", markdown_table([head, *lines])]
+    parts += sources.lines()
+    if sources.numbers:
+        parts.append(OWN_NOTE)
+    return "\n\n".join(parts) + "\n"
 
 
 def _is_one_model(reports: Sequence[LoadedReport]) -> bool:
     """Whether all reports are of the same weights, or of baselines alone."""
-    models = {(told.content["model"]["name"], told.content["model"].get("sha256")) for told in reports}
-    return len({model for model in models if model[0] != NO_MODEL}) == 1
+    models = set()
+    for report in reports:
+        if report.model_name != NO_MODEL:
+            models.add((report.model_name, report.content["model"].get("sha256")))
+    return len(models) == 1
 
 
-def scoreboard(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
-    """Write all scores of one model; `ValueError` for reports of several."""
-    if not _is_one_model(reports):
-        raise ValueError("A table of all scores is of one model; leave out --into to set several beside each other.")
-    known = published_scores() if published is None else published
-    sources: dict[str, int] = {}
-    parts = [_what_was_run(reports)]
-    for heading, scores in _groups(reports).items():
-        columns = list(dict.fromkeys(name for score in scores if score.is_model for name in score.figures))
-        head = ["protocol", "data", "taken on", "who", *columns]
-        lines = list(_lines(scores, columns))
-        lines += _published(scores, columns, known, sources)
-        parts += [f"**{heading}**", markdown([head, *lines])]
-    parts += [f"[{number}] {source}." for source, number in sources.items()]
-    return "\n\n".join(parts + ([OWN_NOTE] if sources else [])) + "\n"
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Numbered sources of published scores."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, source: str) -> int:
+        """Return the number of a source; a new one gets the next number."""
+        return self.numbers.setdefault(source, len(self.numbers) + 1)
+
+    def lines(self) -> list[str]:
+        """List the sources."""
+        return [f"[{number}] {source}." for source, number in self.numbers.items()]
 
 
-def _lines(scores: Sequence[Score], columns: Sequence[str]) -> Iterator[list[str]]:
-    """Write the lines of a table; what only looks like the line above, another draw or another run, says so."""
-    beside = {score.run for score in scores if score.is_model}
-    draws: dict[tuple[str, ...], list[str]] = {}
-    for score in scores:
-        protocol, data, taken, answered, *rest = score.cells(columns)
-        drawn = draws.setdefault((protocol, data, taken), [])
-        if (fingerprint := score.question[-1]) not in drawn:
-            drawn.append(fingerprint)
-        if number := drawn.index(fingerprint):
-            taken += f", draw {number + 1}"
-        if score.run not in beside:
-            answered += ", in another run"
-        yield [protocol, data, taken, answered, *rest]
+def _group_by_heading(reports: Sequence[LoadedReport]) -> dict[str, list[ScoreRow]]:
+    """Group all rows by their heading, sorted by protocol and data set; for the same items the model's come first.
 
-
-def _name(told: LoadedReport) -> str:
-    return str(told.content["model"]["name"])
-
-
-def _short(name: str) -> str:
-    return name.split(" (")[0]  # without the mode of an open vocabulary, which the protocol's rules say
-
-
-def _groups(reports: Sequence[LoadedReport]) -> dict[str, list[Score]]:
-    """Sort all lines by the kind of their score, then by protocol and data; of the same items the model's come first.
-
-    Whoever else was asked of items that the model was not is left out: there is nothing to compare.
+    Rows of baselines on items that the model was not scored on are left out: there is nothing to compare.
     """
-    scores = [Score(told, entry) for told in reports for entry in told.entries]
-    asked = {score.question for score in scores if score.is_model}
-    shown = [score for score in scores if score.question in asked]
-    shown.sort(key=lambda score: (score.question, not score.is_model))
-    found: dict[str, list[Score]] = {heading: [] for heading in _HEADINGS.values()}
-    for score in shown:
-        found.setdefault(score.heading, []).append(score)
-    return {heading: those for heading, those in found.items() if those}
+    rows = [ScoreRow(report, entry) for report in reports for entry in report.entries]
+    questions = {row.question for row in rows if row.is_model}
+    shown = [row for row in rows if row.question in questions]
+    shown.sort(key=lambda row: (row.question, not row.is_model))
+    groups: dict[str, list[ScoreRow]] = {heading: [] for heading in _HEADINGS.values()}
+    for row in shown:
+        groups.setdefault(row.heading, []).append(row)
+    return {heading: group for heading, group in groups.items() if group}
 
 
-def _what_was_run(reports: Sequence[LoadedReport]) -> str:
-    """Say in a line which weights answered, how and where."""
-    own = next(told for told in reports if _name(told) != NO_MODEL)
-    card, machine = own.content["model"], own.content.get("machine", {})
-    sizes = f"short side {card.get('short_side')}, long side at most {card.get('long_side')}"
-    seeds = sorted({told.content.get("arguments", {}).get("seed", 0) for told in reports})
-    words = [
-        f"`{card['name']}` (sha256 {str(card.get('sha256'))[:16]}), {sizes}, {card.get('precision')}",
+def _columns(rows: Sequence[ScoreRow]) -> list[str]:
+    """Return the names of all figures of the model, in the order in which they first occur."""
+    names: dict[str, None] = {}
+    for row in rows:
+        if row.is_model:
+            names.update(dict.fromkeys(row.figures))
+    return list(names)
+
+
+def _row_cells(rows: Sequence[ScoreRow], columns: Sequence[str]) -> Iterator[list[str]]:
+    """Return the cells of a table; a row on another sample or from another run than the one above is marked."""
+    model_runs = {row.run for row in rows if row.is_model}
+    samples: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        protocol, data, sample, method, *figures = row.cells(columns)
+        fingerprint = row.question[-1]
+        fingerprints = samples.setdefault((protocol, data, sample), [])
+        if fingerprint not in fingerprints:
+            fingerprints.append(fingerprint)
+        number = fingerprints.index(fingerprint)
+        if number:
+            sample += f", draw {number + 1}"
+        if row.run not in model_runs:
+            method += ", in another run"
+        yield [protocol, data, sample, method, *figures]
+
+
+def _describe_run(reports: Sequence[LoadedReport]) -> str:
+    """Return a line with the weights, the settings and the machine."""
+    own = next(report for report in reports if report.model_name != NO_MODEL)
+    model, machine = own.content["model"], own.content.get("machine", {})
+    sizes = f"short side {model.get('short_side')}, long side at most {model.get('long_side')}"
+    seeds = sorted({report.arguments.get("seed", 0) for report in reports})
+    parts = [
+        f"`{model['name']}` (sha256 {str(model.get('sha256'))[:16]}), {sizes}, {model.get('precision')}",
         f"on {machine.get('processor', 'an unknown processor')}",
         f"seed {', '.join(map(str, seeds))}",
     ]
     return (
-        "; ".join(words)
-        + f". Percent, but for {CLICKS}: clicks, fewer is better. Rows of one protocol and data set that "
+        "; ".join(parts) + f". Percent, but for {NOC}: clicks, fewer is better. Rows of one protocol and data set that "
         "were taken on as many items were taken on the very same ones and, where nothing else is said, in one run."
     )
 
 
-def _published(
-    scores: Sequence[Score], columns: Sequence[str], published: Sequence[PublishedScores], sources: dict[str, int]
+def _published_cells(
+    rows: Sequence[ScoreRow],
+    columns: Sequence[str],
+    published: Sequence[PublishedScores],
+    sources: _Sources,
 ) -> Iterator[list[str]]:
-    """Write what the authors report for the figures of a table."""
+    """Return a row for each published model that has some of the figures."""
     keys: dict[str, str] = {}
-    for score in scores:
-        chosen, protocol = score.entry["selection"], score.entry["protocol"]
-        data = f"{chosen['set_name']}, {chosen['split']}"
-        for name in score.figures if score.is_model else ():
-            row = Row(data, score.told.kind(dict(score.entry)), protocol, MODEL, name, ())
-            if (found := published_key(row)) is not None:
-                keys.setdefault(name, found[0])
-    for each in published:
-        if each.family != SHOWN_FAMILY or each.backbone != SHOWN_BACKBONE or each.setting:
+    for row in rows:
+        if row.is_model:
+            for name, key in row.published_keys().items():
+                keys.setdefault(name, key)
+    for scores in published:
+        if scores.family != SHOWN_FAMILY or scores.backbone != SHOWN_BACKBONE or scores.setting:
             continue
-        said = {name: figure for name, key in keys.items() if (figure := each.figure(key)) is not None}
-        if said:
-            number = sources.setdefault(each.source, len(sources) + 1)
-            data = next(iter(said.values())).benchmark
-            cells = [said[name].text if name in said else "" for name in columns]
-            yield ["as published", data, "", f"{each.model} [{number}]", *cells]
+        figures = {}
+        for name, key in keys.items():
+            figure = scores.figure(key)
+            if figure is not None:
+                figures[name] = figure
+        if figures:
+            cells = [figures[name].text if name in figures else "" for name in columns]
+            data = next(iter(figures.values())).benchmark
+            yield ["as published", data, "", f"{scores.model} [{sources.number(scores.source)}]", *cells]
 
 
 # --- Into a page ------------------------------------------------------------------------------------------------------
 
 
 def write_into(page: Path, text: str) -> None:
-    """Put generated tables between the two marks of a page.
+    """Replace the text between the two marks of a page.
 
     Raises `ValueError` for a page without the marks.
     """
     content = page.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
+    has_marks = content.count(BEGIN) == 1 and content.count(END) == 1
+    if not has_marks or content.index(BEGIN) > content.index(END):
         raise ValueError(f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}")
-    place = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    before, after = content[: content.index(BEGIN)], content[content.index(END) + len(END) :]
     with atomic_write(page) as aside:
-        aside.write_text(place.sub(lambda _: f"{BEGIN}\n\n{text}\n{END}", content), encoding="utf-8")
+        aside.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")

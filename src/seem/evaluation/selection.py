@@ -1,4 +1,4 @@
-"""Which photos and objects a score is taken on, and their fingerprints."""
+"""The images and objects that are scored, and their fingerprints."""
 
 from __future__ import annotations
 
@@ -23,36 +23,49 @@ class Selection:
 
     @classmethod
     def of(cls, set_name: str, split: str, items: Iterable[tuple[int, object]]) -> Selection:
-        """Describe items of photos, by the photo's id, each with what singles it out in its photo."""
+        """Describe items: each is an image id and a label that identifies it in the image."""
         rows = list(items)
-        lines = "".join(f"{set_name}/{split}/{image_id}/{what}\n" for image_id, what in rows)
-        digest = hashlib.sha256(lines.encode()).hexdigest()
-        return cls(set_name, split, len({image_id for image_id, _ in rows}), len(rows), digest)
+        lines = [f"{set_name}/{split}/{image_id}/{label}\n" for image_id, label in rows]
+        image_ids = {image_id for image_id, _ in rows}
+        return cls(
+            set_name=set_name,
+            split=split,
+            photos=len(image_ids),
+            items=len(rows),
+            fingerprint=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        )
 
 
-def drawn_places(
-    photos: Sequence[ImageRecord], is_asked: Callable[[ImageRecord], bool], at_most: int, seed: int
+def sample_indices(
+    images: Sequence[ImageRecord],
+    has_items: Callable[[ImageRecord], bool],
+    at_most: int,
+    seed: int,
 ) -> list[int]:
-    """Draw `at_most` of the photos about which something is asked; returns their places in order.
+    """Sample `at_most` of the images that have items; returns their indices in order.
 
-    A photo's lot is a hash of the seed and its id, so that a smaller draw is part of every larger one.
+    Images are ranked by a hash of the seed and their id, so that a smaller sample is part of every larger one.
     """
     if at_most < 1:
         raise ValueError(f"--max is {at_most}; score at least one photo.")
-    found: list[int] = []
-    for place in sorted(range(len(photos)), key=lambda place: _lot(f"{seed}:{photos[place].id}")):
-        if len(found) == at_most:
+
+    def rank(index: int) -> bytes:
+        return hashlib.sha256(f"{seed}:{images[index].id}".encode()).digest()
+
+    sampled: list[int] = []
+    for index in sorted(range(len(images)), key=rank):
+        if len(sampled) == at_most:
             break
-        if is_asked(photos[place]):
-            found.append(place)
-    return sorted(found)
+        if has_items(images[index]):
+            sampled.append(index)
+    return sorted(sampled)
 
 
 def data_fingerprint(dataset: Dataset) -> str:
-    """Take the sha256 of what a data set is, wherever it lies.
+    """Return the sha256 of a data set, wherever it is stored.
 
-    Of the files that describe it the content counts, of every photo its id, size and bytes on disk, of its maps the
-    bytes: nobody waits until gigabytes of photos are read.
+    It covers the content of the files that describe the data set, the id and size of every image, and the number of
+    bytes of every image and map: reading gigabytes of images would take too long.
     """
     digest = hashlib.sha256(dataset.split.encode())
     for file in dataset.files:
@@ -60,16 +73,14 @@ def data_fingerprint(dataset: Dataset) -> str:
         with file.open("rb") as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
-    for photo in dataset.images:
-        sizes = [_num_bytes(path) for path in (photo.path, photo.panoptic_path, photo.semantic_path)]
-        digest.update(f"\n{photo.id} {photo.path.name} {photo.hw} {sizes}".encode())
+    for image in dataset.images:
+        sizes = [_num_bytes(path) for path in (image.path, image.panoptic_path, image.semantic_path)]
+        digest.update(f"\n{image.id} {image.path.name} {image.hw} {sizes}".encode())
     return digest.hexdigest()
 
 
 def _num_bytes(path: Path | None) -> int:
-    """Return the size of a file; 0 where it is missing, which is for the reader to tell."""
-    return path.stat().st_size if path is not None and path.is_file() else 0
-
-
-def _lot(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    """Return the size of a file; 0 where it is missing, which the reader of the data set reports."""
+    if path is None or not path.is_file():
+        return 0
+    return path.stat().st_size

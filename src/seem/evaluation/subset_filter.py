@@ -1,36 +1,39 @@
-"""The photos and objects of a subset's file (`seem data subset`), and nothing else, are scored."""
+"""Restricts benchmarks to the images and objects of a subset file (`seem data subset`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from seem.data.dataset import Dataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.object_selection import video_frames
 from seem.data.records import DataError, ImageRecord, ObjectRecord
-from seem.data.subset import Subset, SubsetObject, first_prompts
-from seem.evaluation.accumulator import Tally
-from seem.evaluation.benchmark import Look, Measure
+from seem.data.subset import Subset, SubsetImage, SubsetObject, first_prompts
+from seem.evaluation.accumulator import ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
 
-ROUNDED = 0.02  # pixels; a subset's file has two digits
+ROUNDING_ERROR = 0.02  # pixels; coordinates in a subset file have two digits
+
+KeyPath: TypeAlias = "tuple[object, ...]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
-    """A subset of a data set: what may be asked about, by photo id and object id."""
+class SubsetFilter:
+    """A subset of a data set, with its objects by image id and object id."""
 
     subset: Subset
     objects: Mapping[int, Mapping[int, SubsetObject]]
 
     @classmethod
-    def of(cls, file: Path, dataset: Dataset) -> Chosen:
-        """Read a subset's file and look its photos and objects up.
+    def of(cls, file: Path, dataset: Dataset) -> SubsetFilter:
+        """Read a subset file and check that the data set has its images and objects.
 
         Raises:
-            ValueError: it is of another set or part, or of videos.
-            DataError: it is no subset's file, or the data set lacks what it lists.
+            ValueError: it is of another data set or split, or of videos.
+            DataError: it is not a subset file, or the data set lacks what it lists.
         """
         subset = Subset.read(file)
         if (subset.set_name, subset.split) != (dataset.name, dataset.split):
@@ -40,64 +43,94 @@ class Chosen:
             )
         if video_frames(dataset):
             raise ValueError(f"{dataset.name} holds videos; a subset lists photos, leave --subset out.")
-        known = {photo.id: photo for photo in dataset.images}
-        for photo in subset.images:
-            found = known.get(photo.id)
-            if found is None or found.path.name != photo.file_name or found.hw != photo.hw:
-                raise DataError(f"{file} lists {photo.file_name} ({photo.id}), which is not so in {dataset.path}.")
-            if missing := {each.id for each in photo.objects} - {each.id for each in dataset.objects[photo.id]}:
-                raise DataError(f"{file} lists object {min(missing)} of {photo.file_name}, which {dataset.path} lacks.")
-        return cls(subset, {photo.id: {each.id: each for each in photo.objects} for photo in subset.images})
+        images = {image.id: image for image in dataset.images}
+        for listed in subset.images:
+            _check_image(file, listed, images.get(listed.id), dataset)
+        return cls(subset, {listed.id: _objects_by_id(listed) for listed in subset.images})
 
-    def limit(self, measure: Measure, *, is_prompted: bool) -> Measure:
-        """Ask about what is chosen alone; `is_prompted`: first prompts are drawn, and must be those of the file."""
-        count = sum(map(len, self.objects.values()))
-        rule = f"subset of {len(self.objects)} photos, {count} objects, {self.subset.fingerprint[:16]}"
+    def restrict(self, benchmark: Benchmark, *, check_prompts: bool) -> Benchmark:
+        """Leave out other images and objects.
+
+        With `check_prompts`, evaluation raises `ValueError` where the first prompts differ from those of the file.
+        """
+        num_objects = sum(len(objects) for objects in self.objects.values())
+        rule = f"subset of {len(self.objects)} photos, {num_objects} objects, {self.subset.fingerprint[:16]}"
         return replace(
-            measure,
-            lines=tuple(replace(line, rules=(*line.rules, rule)) for line in measure.lines),
-            items=lambda photo: self._items(measure, photo),
-            play=self._checking(measure) if is_prompted else measure.play,
+            benchmark,
+            specs=tuple(replace(spec, rules=(*spec.rules, rule)) for spec in benchmark.specs),
+            items=lambda image: self._items(benchmark, image),
+            evaluate=self._with_prompt_check(benchmark) if check_prompts else benchmark.evaluate,
         )
 
-    def _items(self, measure: Measure, photo: ImageRecord) -> Sequence[Any]:
-        """Leave out other photos, and of objects (or what is said about one) those that are not chosen."""
-        known = self.objects.get(photo.id)
-        if known is None:
+    def _items(self, benchmark: Benchmark, image: ImageRecord) -> Sequence[Any]:
+        """Return the items of a benchmark that are about listed objects, or about no single object."""
+        listed = self.objects.get(image.id)
+        if listed is None:
             return ()
-        items = [(item, _object_of(item)) for item in measure.items(photo)]
-        return [item for item, record in items if record is None or record.id in known]
+        items = []
+        for item in benchmark.items(image):
+            record = _object_of(item)
+            if record is None or record.id in listed:
+                items.append(item)
+        return items
 
-    def _checking(self, measure: Measure) -> Any:
-        def play(look: Look, items: Sequence[Any], tallies: Sequence[Tally]) -> None:
-            for record in filter(None, map(_object_of, items)):
-                told = self.objects[look.photo.id][record.id]
-                if not _agree(first_prompts(record.mask(), told.seed), told.prompts):
-                    raise ValueError(f"the prompts drawn for object {record.id} are not those of the subset's file")
-            measure.play(look, items, tallies)
+    def _with_prompt_check(
+        self, benchmark: Benchmark
+    ) -> Callable[[EvaluationContext, Sequence[Any], Sequence[ScoreAccumulator]], None]:
+        def evaluate(
+            context: EvaluationContext,
+            items: Sequence[Any],
+            accumulators: Sequence[ScoreAccumulator],
+        ) -> None:
+            for item in items:
+                record = _object_of(item)
+                if record is not None:
+                    self._check_prompts(context.image, record)
+            benchmark.evaluate(context, items, accumulators)
 
-        return play
+        return evaluate
+
+    def _check_prompts(self, image: ImageRecord, record: ObjectRecord) -> None:
+        listed = self.objects[image.id][record.id]
+        if not _is_close(first_prompts(record.mask(), listed.seed), listed.prompts):
+            raise ValueError(f"the prompts drawn for object {record.id} are not those of the subset's file")
+
+
+def _objects_by_id(listed: SubsetImage) -> dict[int, SubsetObject]:
+    return {each.id: each for each in listed.objects}
+
+
+def _check_image(file: Path, listed: SubsetImage, image: ImageRecord | None, dataset: Dataset) -> None:
+    """Raise `DataError` unless the data set has a listed image with its objects."""
+    if image is None or image.path.name != listed.file_name or image.hw != listed.hw:
+        raise DataError(f"{file} lists {listed.file_name} ({listed.id}), which is not so in {dataset.path}.")
+    known = {record.id for record in dataset.objects[image.id]}
+    missing = _objects_by_id(listed).keys() - known
+    if missing:
+        raise DataError(f"{file} lists object {min(missing)} of {listed.file_name}, which {dataset.path} lacks.")
 
 
 def _object_of(item: object) -> ObjectRecord | None:
-    """Return the single object that an item of a measure is about."""
+    """Return the object that an item of a benchmark is about; None where it is about several or none."""
     record = item if isinstance(item, ObjectRecord) else getattr(item, "truth", None)
     return record if isinstance(record, ObjectRecord) else None
 
 
-def _agree(drawn: object, told: object) -> bool:
-    first, other = list(_leaves(drawn)), list(_leaves(told))
-    return [place for place, _ in first] == [place for place, _ in other] and all(
-        math.isclose(a, b, abs_tol=ROUNDED) for (_, a), (_, b) in zip(first, other, strict=True)
-    )
+def _is_close(drawn: object, listed: object) -> bool:
+    """Whether two nested structures have the same keys, and numbers that differ by rounding alone."""
+    drawn_numbers, listed_numbers = dict(_numbers(drawn)), dict(_numbers(listed))
+    if list(drawn_numbers) != list(listed_numbers):
+        return False
+    return all(math.isclose(value, listed_numbers[key], abs_tol=ROUNDING_ERROR) for key, value in drawn_numbers.items())
 
 
-def _leaves(value: Any, place: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], float]]:
+def _numbers(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:
+    """List the numbers of a nested structure, each with the keys and indices that lead to it."""
     if isinstance(value, Mapping):
         for key in sorted(value):
-            yield from _leaves(value[key], (*place, key))
+            yield from _numbers(value[key], (*path, key))
     elif isinstance(value, (list, tuple)):
-        for number, each in enumerate(value):
-            yield from _leaves(each, (*place, number))
+        for index, each in enumerate(value):
+            yield from _numbers(each, (*path, index))
     else:
-        yield place, float(value)
+        yield path, float(value)

@@ -1,70 +1,72 @@
-"""Several processes of this machine share the photos of a run; each has the model to itself and one thread."""
+"""Worker processes on this machine that share the images of a run; each has its own model and one thread."""
 
 from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from seem.evaluation.image_loop import play_spots
+from seem.evaluation.image_loop import evaluate_images
 from seem.evaluation.interfaces import ModelUnderTest
-from seem.evaluation.journal import Journal, Spot
-from seem.evaluation.plan import Decided, EvaluationRequest, plan_as
+from seem.evaluation.journal import ImageKey, Journal
+from seem.evaluation.plan import DatasetChoice, EvaluationRequest, rebuild_plan
 from seem.processes import run_in_processes
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
 
 
-def play_in_processes(
+def evaluate_in_processes(
     opener: Callable[[], ModelUnderTest],
     request: EvaluationRequest,
-    decided: Sequence[Decided],
-    spots: Sequence[Spot],
+    choices: Sequence[DatasetChoice],
+    keys: Sequence[ImageKey],
     journal: Journal,
     workers: int,
-    step: Callable[[int], object],
+    progress: Callable[[int], object],
 ) -> None:
-    """Play photos in so many processes.
+    """Evaluate images in `workers` processes.
 
-    Raises what a worker raised, and `SeemError` for one that died.
+    Raises the error of a worker, and `SeemError` for one that died.
     """
     counter: Synchronized[int] = multiprocessing.get_context("spawn").Value("i", 0)
-    shares = [spots[number::workers] for number in range(workers)]
-    shown = 0
+    shares = [keys[number::workers] for number in range(workers)]
+    reported = 0
 
-    def advance() -> None:
-        nonlocal shown
-        if number := counter.value - shown:
-            step(number)
-            shown += number
+    def report_progress() -> None:
+        nonlocal reported
+        more = counter.value - reported
+        if more:
+            progress(more)
+            reported += more
 
+    jobs = [
+        (opener, request, tuple(choices), share, journal.folder, journal.session, counter) for share in shares if share
+    ]
     run_in_processes(
-        work,
-        [
-            (opener, request, tuple(decided), share, journal.folder, journal.session, counter)
-            for share in shares
-            if share
-        ],
+        _run_worker,
+        jobs,
         way_out="start again with fewer --workers: it goes on where it was.",
-        meanwhile=advance,
+        meanwhile=report_progress,
     )
 
 
-def work(
+def _run_worker(
     opener: Callable[[], ModelUnderTest],
     request: EvaluationRequest,
-    decided: Sequence[Decided],
-    spots: Sequence[Spot],
-    folder: Any,
+    choices: Sequence[DatasetChoice],
+    keys: Sequence[ImageKey],
+    folder: Path,
     session: str,
     counter: Synchronized[int],
 ) -> None:
-    """Be one of the processes."""
+    """Evaluate the images of one process."""
 
-    def step(number: int) -> None:
+    def progress(number: int) -> None:
         with counter.get_lock():
             counter.value += number
 
     model = opener()
-    play_spots(model, plan_as(decided, request, model), spots, Journal(folder), step, session)
+    plans = rebuild_plan(choices, request, model)
+    evaluate_images(model, plans, keys, Journal(folder), progress, session)

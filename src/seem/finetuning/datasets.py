@@ -1,306 +1,256 @@
-"""What a fine-tuning run learns from and is judged on: data sets looked at, cleaned and divided."""
+"""The data of a fine-tuning run: data sets inspected, cleaned, and divided into training and validation images."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Integer, UInt8
 
-from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, Dataset, ParsedObjects, WeightedDataset
+from seem.data.dataset import Dataset, WeightedDataset
+from seem.data.image_bank import ImageBank
 from seem.data.inspection import DatasetReport, inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
-from seem.data.records import (
-    CategoryRecord,
-    DataError,
-    Flaw,
-    ImageRecord,
-    ObjectRecord,
-    PanopticTruth,
-    ReferringExpression,
-)
-from seem.training.validation import is_semantic
+from seem.data.records import DataError, ImageRecord
+from seem.finetuning.finer_masks import with_finer_masks
+from seem.finetuning.run_folder import CACHE_FILE
+from seem.finetuning.usable_dataset import UsableDataset, without_images
+from seem.training.validation import INSPECTED_IMAGES, is_fully_labelled
 
-if TYPE_CHECKING:
-    _ByPhoto = Mapping[int, tuple[ObjectRecord, ...]]
-else:  # a run-time type checker would read the first photo to see what it holds
-    _ByPhoto = Mapping
+VALIDATION_SPLITS = ("val", "valid", "validation", "test")
+"""Parts of a data set that may be used for validation; the first that it has is."""
 
-HELD_OUT = ("val", "valid", "validation", "test")
-"""Parts of a set that it may be judged on, the first that it has."""
+VALIDATION_SHARE = 0.1  # of a data set that has no such part
 
-SHARE = 0.1
-"""How much is held out of a set that has no part for it."""
+CACHED_IMAGE_BYTES = 400_000  # of an image of `CACHED_SIDE` pixels with its masks, roughly
+CACHED_SIDE = 320  # pixels of the longer side; at least so large are images cached
+CACHE_MARGIN = 384 / 224  # images are cached so much larger than the canvas, for zoomed-in samples
+CACHE_SHARE = 0.5  # of the free disk may be taken by cached images; else they are read again at every step
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """One data set of a run. `held` is the part that it is judged on; None: a tenth of `train`, drawn by the seed.
+    """One data set of a run, and which parts of it are used.
 
-    `left_out` are photos that cannot be used: missing, damaged, of a wrong size.
+    Attributes:
+        spec: format, path and weight, as the user wrote them.
+        train_split: the part for training.
+        validation_split: the part for validation; None: a tenth of `train_split`, drawn by the seed.
+        unusable_train: ids of training images that cannot be used: missing, damaged, of a wrong size.
+        unusable_validation: the same of validation images.
     """
 
     spec: str
-    train: str
-    held: str | None
-    left_out: tuple[int, ...]
-    held_left_out: tuple[int, ...]
+    train_split: str
+    validation_split: str | None
+    unusable_train: tuple[int, ...]
+    unusable_validation: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as plain values."""
+        return {
+            "spec": self.spec,
+            "train": self.train_split,
+            "held": self.validation_split,
+            "left_out": self.unusable_train,
+            "held_left_out": self.unusable_validation,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> DataSource:
+        """Read what `to_json` returned."""
+        return cls(
+            spec=plain["spec"],
+            train_split=plain["train"],
+            validation_split=plain["held"],
+            unusable_train=tuple(plain["left_out"]),
+            unusable_validation=tuple(plain["held_left_out"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run learns from (`train`, with weights) and is judged on (`held`).
+    """The images of a run.
 
-    `same`: the photos judged on are those learnt from, for want of others.
+    Attributes:
+        train: data sets for training, with their weights.
+        validation: data sets for validation.
+        is_shared: whether the validation images are training images, because there are no others.
+        fingerprint: checksum of all images and annotations.
     """
 
     train: tuple[WeightedDataset, ...]
-    held: tuple[Dataset, ...]
-    same: bool
+    validation: tuple[Dataset, ...]
+    is_shared: bool
     fingerprint: str
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of all classes that occur in training, sorted."""
-        found = {
-            record.category.text
-            for each in self.train
-            for photo in each.dataset.images
-            for record in each.dataset.objects[photo.id]
-        }
-        return tuple(sorted(found - {""}))
+        names: set[str] = set()
+        for weighted in self.train:
+            for image in weighted.dataset.images:
+                names.update(record.category.text for record in weighted.dataset.objects[image.id])
+        return tuple(sorted(names - {""}))
 
     @property
-    def stuff(self) -> tuple[str, ...]:
-        """Those of the classes that are regions rather than countable things, in every set that has them."""
-        kinds: dict[str, bool] = {}
-        for each in self.train:
-            for category in each.dataset.categories.values():
-                kinds[category.text] = kinds.get(category.text, False) or category.is_thing
-        return tuple(name for name in self.classes if not kinds.get(name, True))
+    def stuff_classes(self) -> tuple[str, ...]:
+        """Those of the classes that are regions rather than countable things in every data set that has them."""
+        things: set[str] = set()
+        stuff: set[str] = set()
+        for weighted in self.train:
+            for category in weighted.dataset.categories.values():
+                if category.is_thing:
+                    things.add(category.text)
+                else:
+                    stuff.add(category.text)
+        return tuple(name for name in self.classes if name in stuff - things)
 
     @property
-    def is_all_over(self) -> bool:
-        """Whether every set is labelled all over: each pixel has a class."""
-        return all(is_semantic(each) for each in self.held)
+    def is_fully_labelled(self) -> bool:
+        """Whether every pixel has a class, in every data set."""
+        return all(is_fully_labelled(dataset) for dataset in self.validation)
 
     @property
-    def num_photos(self) -> tuple[int, int]:
-        """Photos to learn from, and to be judged on."""
-        return sum(len(each.dataset.images) for each in self.train), sum(len(each.images) for each in self.held)
+    def has_complete_names(self) -> bool:
+        """Whether some of the first training images are annotated with all objects of a class."""
+        for weighted in self.train:
+            first_images = weighted.dataset.images[:INSPECTED_IMAGES]
+            if any(weighted.dataset.complete_names(image) for image in first_images):
+                return True
+        return False
+
+    @property
+    def num_train(self) -> int:
+        """Number of training images."""
+        return sum(len(weighted.dataset.images) for weighted in self.train)
+
+    @property
+    def num_validation(self) -> int:
+        """Number of validation images."""
+        return sum(len(dataset.images) for dataset in self.validation)
 
 
 def inspect_source(spec: str, step: Callable[[], object] = lambda: None) -> tuple[DataSource, list[DatasetReport]]:
-    """Look at a data set, decide which parts are for what, and which photos cannot be used.
+    """Inspect a data set; return which parts and images a run uses, and a report of each part.
 
-    Raises `DataError` where there is none, or where nothing can be read.
+    `step` is called after each image. Raises `DataError` where there is no data set, or where nothing can be read.
     """
     parsed = DatasetSpec.parse(spec)
     names = list_splits(parsed)
-    train = "train" if "train" in names else names[0]
-    held = next((name for name in HELD_OUT if name in names and name != train), None)
-    reports = [inspect_dataset(open_dataset(parsed, train, tolerant=True), step=step)]
-    if held is not None:
-        reports.append(inspect_dataset(open_dataset(parsed, held, tolerant=True), step=step))
-    unusable = [tuple(sorted(report.unusable_images)) for report in reports]
-    return DataSource(spec, train, held, unusable[0], unusable[1] if held is not None else ()), reports
+    train_split = "train" if "train" in names else names[0]
+    other_splits = [name for name in VALIDATION_SPLITS if name in names and name != train_split]
+    train_report = inspect_dataset(open_dataset(parsed, train_split, tolerant=True), step=step)
+    unusable_train = tuple(sorted(train_report.unusable_images))
+    if not other_splits:
+        return DataSource(spec, train_split, None, unusable_train, ()), [train_report]
+    validation_split = other_splits[0]
+    validation_report = inspect_dataset(open_dataset(parsed, validation_split, tolerant=True), step=step)
+    source = DataSource(
+        spec=spec,
+        train_split=train_split,
+        validation_split=validation_split,
+        unusable_train=unusable_train,
+        unusable_validation=tuple(sorted(validation_report.unusable_images)),
+    )
+    return source, [train_report, validation_report]
 
 
 Change: TypeAlias = "Callable[[Dataset], Dataset]"
 
 
-def open_training_data(
-    sources: Sequence[DataSource], seed: int, change: Change = lambda dataset: dataset
-) -> TrainingData:
-    """Open the data sets of a run: what is usable, divided the same way every time.
+def unchanged(dataset: Dataset) -> Dataset:
+    """Return the data set itself."""
+    return dataset
 
-    `change` is done to what is learnt from. Raises `DataError` if no photo with a mask is left.
+
+def finer_masks_from(folder: str | None) -> Change:
+    """Return what replaces the masks of a data set by those of an LVIS folder; without one, nothing is replaced."""
+    if folder is None:
+        return unchanged
+    finer = open_dataset(DatasetSpec("lvis", Path(folder)), "train", tolerant=True)
+    return lambda dataset: with_finer_masks(dataset, finer)
+
+
+def open_training_data(sources: Sequence[DataSource], seed: int, change: Change = unchanged) -> TrainingData:
+    """Open the usable images of all data sets, divided into training and validation the same way every time.
+
+    `change` is applied to the data sets for training. Raises `DataError` if one has no image with a mask.
     """
     train: list[WeightedDataset] = []
-    held: list[Dataset] = []
-    same = False
+    validation: list[Dataset] = []
+    is_shared = False
     for source in sources:
         spec = DatasetSpec.parse(source.spec)
-        learnt = usable(change(open_dataset(spec, source.train, tolerant=True)), source.left_out)
-        if not learnt.images:
+        images = usable_images(change(open_dataset(spec, source.train_split, tolerant=True)), source.unusable_train)
+        if not images.images:
             raise DataError(
                 f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
             )
-        if source.held is None:
-            learnt, judged = divided(learnt, seed)
+        if source.validation_split is None:
+            images, held_out = hold_out(images, seed)
         else:
-            judged = usable(open_dataset(spec, source.held, tolerant=True), source.held_left_out)
-        if not judged.images:
-            judged, same = learnt, True
-        train.append(WeightedDataset(learnt, spec.weight))
-        held.append(judged)
-    return TrainingData(tuple(train), tuple(held), same, fingerprint_of((*(each.dataset for each in train), *held)))
+            other = open_dataset(spec, source.validation_split, tolerant=True)
+            held_out = usable_images(other, source.unusable_validation)
+        if not held_out.images:
+            held_out, is_shared = images, True
+        train.append(WeightedDataset(images, spec.weight))
+        validation.append(held_out)
+    fingerprint = training_data_fingerprint([*(weighted.dataset for weighted in train), *validation])
+    return TrainingData(tuple(train), tuple(validation), is_shared, fingerprint)
 
 
-def usable(dataset: Dataset, left_out: Iterable[int]) -> UsableDataset:
-    """Keep the photos that show anything, without those to be left out."""
-    whole = without_images(dataset, left_out)
-    return UsableDataset(dataset, tuple(photo for photo in whole.images if whole.objects[photo.id]))
+def usable_images(dataset: Dataset, unusable: Iterable[int]) -> UsableDataset:
+    """Return a data set without the images with the ids `unusable` and those that show no object."""
+    readable = without_images(dataset, unusable)
+    with_objects = [image for image in readable.images if readable.objects[image.id]]
+    return UsableDataset(dataset, tuple(with_objects))
 
 
-def without_images(dataset: Dataset, left_out: Iterable[int]) -> UsableDataset:
-    """Keep all photos but those with the ids `left_out`."""
-    gone = frozenset(left_out)
-    return UsableDataset(dataset, tuple(photo for photo in dataset.images if photo.id not in gone))
+def hold_out(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDataset]:
+    """Divide a data set into training images and a tenth for validation: one at least, none of a single image.
 
-
-def divided(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDataset]:
-    """Hold a tenth of the photos out, one at least; nothing of a single photo. Frames of one video stay together."""
+    Frames of one video stay together.
+    """
     groups: dict[str, list[ImageRecord]] = {}
-    for photo in dataset.images:
-        groups.setdefault(photo.sequence or f"photo {photo.id}", []).append(photo)
+    for image in dataset.images:
+        groups.setdefault(image.sequence or f"photo {image.id}", []).append(image)
     names = sorted(groups)
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
-    wanted = max(1, round(SHARE * len(dataset.images))) if len(names) > 1 else 0
-    held: set[int] = set()
-    for place in order:
-        if len(held) < wanted and len(held) + len(groups[names[place]]) < len(dataset.images):
-            held |= {photo.id for photo in groups[names[place]]}
-    return (
-        UsableDataset(dataset.whole, tuple(photo for photo in dataset.images if photo.id not in held)),
-        UsableDataset(dataset.whole, tuple(photo for photo in dataset.images if photo.id in held)),
-    )
+    wanted = 0
+    if len(names) > 1:
+        wanted = max(1, round(VALIDATION_SHARE * len(dataset.images)))
+    held_out: set[int] = set()
+    for index in order:
+        group = groups[names[index]]
+        leaves_some = len(held_out) + len(group) < len(dataset.images)
+        if len(held_out) < wanted and leaves_some:
+            held_out.update(image.id for image in group)
+    train = [image for image in dataset.images if image.id not in held_out]
+    validation = [image for image in dataset.images if image.id in held_out]
+    return UsableDataset(dataset.full, tuple(train)), UsableDataset(dataset.full, tuple(validation))
 
 
-def fingerprint_of(datasets: Iterable[Dataset]) -> str:
-    """Hash what is asked of every photo: equal data have equal fingerprints, wherever they lie."""
+def training_data_fingerprint(datasets: Iterable[Dataset]) -> str:
+    """Return the SHA-256 of image names and annotations, which is equal wherever the files are."""
     digest = hashlib.sha256()
     for dataset in datasets:
         digest.update(f"{dataset.name} {dataset.split}\n".encode())
-        for photo in dataset.images:
-            digest.update(f"{photo.id} {photo.path.name} {photo.hw}\n".encode())
-            for record in dataset.objects[photo.id]:
+        for image in dataset.images:
+            digest.update(f"{image.id} {image.path.name} {image.hw}\n".encode())
+            for record in dataset.objects[image.id]:
                 digest.update(f"{record.category.text} {record.area} {record.counts}\n".encode())
     return digest.hexdigest()
 
 
-def is_sound(record: ObjectRecord, photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> bool:
-    """Whether an object can be learnt from: of the photo's size, not empty, of a known class, in a real box."""
-    return (
-        record.hw == photo.hw
-        and record.area > 0
-        and record.category.id in categories
-        and bool(np.isfinite(record.box).all())
-    )
-
-
-Improve: TypeAlias = "Callable[[ImageRecord, ObjectRecord], ObjectRecord]"
-
-
-class SoundObjects(_ByPhoto):
-    """The objects of photos that can be learnt from, looked up when asked."""
-
-    def __init__(self, dataset: Dataset, photos: Sequence[ImageRecord], improve: Improve) -> None:
-        self._dataset = dataset
-        self._photos = {photo.id: photo for photo in photos}
-        self._improve = improve
-
-    def __getitem__(self, image_id: int) -> tuple[ObjectRecord, ...]:
-        photo = self._photos[image_id]
-        categories = self._dataset.categories
-        found = self._dataset.parse_objects(photo).objects
-        return tuple(self._improve(photo, r) for r in found if is_sound(r, photo, categories))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._photos)
-
-    def __len__(self) -> int:
-        return len(self._photos)
-
-
-class UsableDataset:
-    """Some photos of a data set, without the annotations that nothing can be learnt from. A `Dataset`.
-
-    `improve` may return another record of an object in its place.
-    """
-
-    def __init__(
-        self, whole: Dataset, photos: tuple[ImageRecord, ...], improve: Improve = lambda _, record: record
-    ) -> None:
-        self.whole = whole
-        self.images = photos
-        self.objects = SoundObjects(whole, photos, improve)
-
-    @property
-    def name(self) -> str:
-        """What the set is called."""
-        return self.whole.name
-
-    @property
-    def split(self) -> str:
-        """Which part of it this is from."""
-        return self.whole.split if self.whole.split != ALL_SPLIT else "all"
-
-    @property
-    def path(self) -> Path:
-        """The folder that it lies in."""
-        return self.whole.path
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files that describe more than one photo."""
-        return self.whole.files
-
-    @property
-    def categories(self) -> Mapping[int, CategoryRecord]:
-        """Classes by their id in this set."""
-        return self.whole.categories
-
-    @property
-    def expressions(self) -> tuple[ReferringExpression, ...]:
-        """Referring expressions of the photos that are kept."""
-        here = {photo.id for photo in self.images}
-        return tuple(each for each in self.whole.expressions if each.image_id in here)
-
-    @property
-    def flaws(self) -> tuple[Flaw, ...]:
-        """Nothing: what is wrong has been left out."""
-        return ()
-
-    def pixels(self, photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        """Decode a photo to RGB."""
-        return self.whole.pixels(photo)
-
-    def read_encoded(self, photo: ImageRecord) -> bytes:
-        """Read a photo as it is stored, byte for byte."""
-        return self.whole.read_encoded(photo)
-
-    def panoptic(self, photo: ImageRecord) -> PanopticTruth | None:
-        """Read the complete partition of a photo."""
-        return self.whole.panoptic(photo)
-
-    def semantic(self, photo: ImageRecord) -> Integer[np.ndarray, "h w"] | None:
-        """Read the map of category ids."""
-        return self.whole.semantic(photo)
-
-    def void(self, photo: ImageRecord) -> Bool[np.ndarray, "h w"] | None:
-        """Tell which pixels nobody labelled."""
-        return self.whole.void(photo)
-
-    def complete_names(self, photo: ImageRecord) -> frozenset[str]:
-        """Names for which the photo's annotation is complete.
-
-        Where an object has been left out, nobody knows of which class: then only of what is seen.
-        """
-        complete = self.whole.complete_names(photo)
-        found, sound = self.whole.parse_objects(photo), self.objects[photo.id]
-        if not found.flaws and len(sound) == len(found.objects):
-            return complete
-        return complete & {record.category.text for record in sound}
-
-    def parse_objects(self, photo: ImageRecord) -> ParsedObjects:
-        """Read the objects of a photo that can be learnt from."""
-        return ParsedObjects(self.objects[photo.id])
-
-    def polygons(self, photo: ImageRecord) -> Sequence[AnnotatedPolygons]:
-        """Return the polygons of a photo as they are written."""
-        return self.whole.polygons(photo)
+def open_image_bank(data: TrainingData, size: int, out: Path) -> ImageBank:
+    """Open the training images for a canvas of `size` pixels; they are cached in one file if the disk has room."""
+    longest_side = max(CACHED_SIDE, round(size * CACHE_MARGIN))
+    cache = out / CACHE_FILE
+    needed_bytes = data.num_train * CACHED_IMAGE_BYTES * (longest_side / CACHED_SIDE) ** 2
+    keep = cache.is_file() or needed_bytes <= CACHE_SHARE * shutil.disk_usage(out).free
+    return ImageBank.from_datasets(list(data.train), longest_side=longest_side, cache=cache, in_memory=keep)

@@ -1,7 +1,7 @@
-"""Prompt encoder: rasterised prompts to sampled, signed feature tokens.
+"""Prompt encoder: rasterized prompts to sampled, signed feature tokens.
 
-SEEM's visual sampler (section 3.2 of the paper): whatever a user draws is a set of pixels; the picture's own features
-at those pixels are the prompt. One path serves points, strokes, scribbles, polygons, boxes and masks.
+SEEM's visual sampler (section 3.2 of the paper): every visual prompt is a set of pixels; the features of the image at
+those pixels are the prompt. One path serves points, strokes, scribbles, polygons, boxes and masks.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from seem.models.structures import PixelFeatures, VisualPrompts, VisualTokens
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """Sampled prompt pixels of one sign: unit (x, y) of the pixel's index, and the owner (-1 = padding)."""
+class SampledPixels:
+    """Sampled prompt pixels of one sign: unit (x, y) of the pixel's index, and its object (-1 = padding)."""
 
     points_unit: Float[Tensor, "b p 2"]
     owner: Int[Tensor, "b p"]
 
 
 class PromptEncoder(nn.Module):
-    """Sample features under the prompts; `level_projections` and `signs` are all it learns."""
+    """Sample features under the prompts; `level_projections` and `signs` are its parameters."""
 
     def __init__(self, dim: int, policy: Policy, num_levels: int = 3) -> None:
         super().__init__()
@@ -46,8 +46,9 @@ class PromptEncoder(nn.Module):
         levels = []
         for projection, level in zip(self.level_projections, pixels.levels, strict=True):
             projected = torch.einsum("bchw,cd->bdhw", level, projection)
-            rows = [features_at(projected, marks.points_unit) for marks in (positive, negative)]
-            levels.append(torch.cat([row + sign for row, sign in zip(rows, self.signs, strict=True)], dim=1))
+            positive_tokens = features_at(projected, positive.points_unit) + self.signs[0]
+            negative_tokens = features_at(projected, negative.points_unit) + self.signs[1]
+            levels.append(torch.cat((positive_tokens, negative_tokens), dim=1))
         return VisualTokens(
             levels=tuple(levels),
             owner=torch.cat((positive.owner, negative.owner), dim=1),
@@ -55,47 +56,53 @@ class PromptEncoder(nn.Module):
             negative_vectors=mean_by_owner(pixels.mask_features, negative, num_objects, self.policy.no_points),
         )
 
-    def sample(self, masks: Bool[Tensor, "b n h w"], draws: Draws) -> Marks:
-        """Choose the pixels that become tokens, photo by photo, and pad to the longest list."""
+    def sample(self, masks: Bool[Tensor, "b n h w"], draws: Draws) -> SampledPixels:
+        """Choose the pixels that become tokens, image by image, and pad to the longest list."""
         height, width = masks.shape[-2:]
         points, owners = [], []
-        for photo in masks:
-            owner, y, x = photo.nonzero(as_tuple=True)
+        for image_masks in masks:
+            owner, y, x = image_masks.nonzero(as_tuple=True)
             chosen = self.choose(owner, draws)
             # float32 whatever the network's precision: the official code divides integer indices
             points.append(torch.stack((x[chosen] / width, y[chosen] / height), dim=-1))
             owners.append(owner[chosen])
         pad = nn.utils.rnn.pad_sequence
-        return Marks(pad(points, batch_first=True), pad(owners, batch_first=True, padding_value=-1))
+        return SampledPixels(pad(points, batch_first=True), pad(owners, batch_first=True, padding_value=-1))
 
     def choose(self, owner: Int[Tensor, " p"], draws: Draws) -> Int[Tensor, " k"]:
-        """Choose pixels, for all objects of a photo together or for each by itself."""
+        """Choose pixels, for all objects of an image together or for each by itself."""
         if not self.policy.objects_apart:
             return draws.points(owner, self.policy.max_points)
         _, counts = torch.unique_consecutive(owner, return_counts=True)
         starts = (counts.cumsum(0) - counts).tolist()
-        alone = [torch.zeros_like(part) for part in torch.split(owner, counts.tolist())]
-        chosen = [draws.points(part, self.policy.max_points) + start for part, start in zip(alone, starts, strict=True)]
+        chosen = []
+        for part, start in zip(torch.split(owner, counts.tolist()), starts, strict=True):
+            single_object = torch.zeros_like(part)
+            chosen.append(draws.points(single_object, self.policy.max_points) + start)
         return torch.cat(chosen) if chosen else owner
 
 
 def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p c"]:
     """Read a map at unit coordinates, bilinear; 0 and 1 are the centres of the outermost pixels.
 
-    Coordinates keep at least single precision: with the 8 bits of bfloat16 a click would be read half a pixel of a map
-    of 256 beside its place.
+    Coordinates keep at least single precision: with the 8 bits of bfloat16 a click would be read half a pixel off in a
+    map of 256.
     """
     precise = torch.promote_types(maps.dtype, torch.float32)
     grid = (2 * points_unit.to(precise) - 1)[:, :, None]
-    read = F.grid_sample(maps.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return read[..., 0].transpose(1, 2).to(maps.dtype)
+    sampled = F.grid_sample(maps.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return sampled[..., 0].transpose(1, 2).to(maps.dtype)
 
 
 def mean_by_owner(
-    maps: Float[Tensor, "b c h w"], marks: Marks, num_objects: int, without: float
+    maps: Float[Tensor, "b c h w"],
+    pixels: SampledPixels,
+    num_objects: int,
+    default: float,
 ) -> Float[Tensor, "b {num_objects} c"]:
-    """Average the features under each object's marks; every component is `without` where there are none."""
-    mine = marks.owner[:, None] == torch.arange(num_objects, device=maps.device)[None, :, None]
-    counts = mine.sum(dim=-1, keepdim=True)
-    total = mine.to(maps.dtype) @ features_at(maps, marks.points_unit)
-    return torch.where(counts > 0, total / counts.clamp(min=1), without)
+    """Return the mean feature of the pixels of each object; every component is `default` where there are none."""
+    objects = torch.arange(num_objects, device=maps.device)
+    is_owned = pixels.owner[:, None] == objects[None, :, None]
+    counts = is_owned.sum(dim=-1, keepdim=True)
+    total = is_owned.to(maps.dtype) @ features_at(maps, pixels.points_unit)
+    return torch.where(counts > 0, total / counts.clamp(min=1), default)

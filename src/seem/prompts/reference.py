@@ -35,7 +35,7 @@ class EncodedImageLike(Protocol):
         ...
 
     @property
-    def picture(self) -> Image.Image:
+    def image(self) -> Image.Image:
         """The image itself, upright."""
         ...
 
@@ -67,7 +67,7 @@ class Reference:
 
     def __reduce__(self) -> tuple[type[Reference], tuple[object, ...]]:
         """Pickle the image itself, not what a model of this process has computed from it."""
-        image = self.image.picture if isinstance(self.image, EncodedImageLike) else self.image
+        image = self.image.image if isinstance(self.image, EncodedImageLike) else self.image
         return Reference, (image, *self.prompts)
 
     @property

@@ -2,8 +2,9 @@
 
     seem train nano --data pack:../shared/data --out runs/nano
 
-One single-thread process per core: small pictures first, then larger ones. From given weights (`--model`) the pictures
-are large at once and the rate is low. The model card says which hardware, how many hours and what scores.
+One single-thread process per core. From random weights, the first images are small and later ones larger; from given
+weights (`--model`), all are large and the learning rate is lower. The model card says which hardware, how many hours
+and what scores.
 """
 
 from __future__ import annotations
@@ -12,63 +13,91 @@ import copy
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from seem.api import Model
 from seem.checkpoints.network import MODEL_KEY, LoadedNetwork, current_keys
 from seem.checkpoints.safe import atomic_write, read_tensors, sha256_of, write_tensors
 from seem.config import nano
-from seem.data.pack import ImageBank, Pack
-from seem.data.transforms import Augmentation, TrainingSample, TrainingSampler, paste_object
+from seem.data.augmentation import Augmentation
+from seem.data.copy_paste import paste_object
+from seem.data.image_bank import ImageBank
+from seem.data.pack import Pack
+from seem.data.training_sample import TrainingSample
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
-from seem.finetuning.run import refuse_changes
+from seem.finetuning.network_state import state_dict_as
+from seem.finetuning.processes import wait_for_all_processes
+from seem.finetuning.profile import DENSE_CONFIG
+from seem.finetuning.run_folder import check_unchanged_options
+from seem.model import Model
 from seem.models.build import build
 from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.words import Lexicon, teach_words
 from seem.simulation.strokes import DEFAULT_STROKES, PromptKind
-from seem.training.course import attention_for, draw_pairs
-from seem.training.curves import Board, Results
-from seem.training.engine import STATE_FILE, Hooks, TrainConfig, show, step_of, train, world
-from seem.training.nano import Objective, spoken_loss, step_loss
-from seem.training.pictures import draw_progress
-from seem.training.targets import PhraseBook, PromptMix, make_batch
+from seem.training.batch_sampler import describe_samples, draw_sample_pairs
+from seem.training.batches import TrainingBatch, make_training_batch
+from seem.training.checkpoint import STATE_FILE, checkpoint_step
+from seem.training.config import TrainConfig
+from seem.training.distributed import rank_and_world_size
+from seem.training.engine import Hooks, run_training
+from seem.training.figures import draw_run_curves
+from seem.training.objectives.dense import full_step_loss, text_prompt_loss
+from seem.training.phrases import PhraseTokenizer
+from seem.training.run_log import ScoreHistory, TensorBoardLog, print_log_row
+from seem.training.steps import attention_backend
+from seem.training.targets import PromptMix
 from seem.training.validation import score
+
+WEIGHTS_FILE = "nano.safetensors"
+SETTINGS_FILE = "begun.json"  # the settings that a run began with
+
+LogRow: TypeAlias = "Mapping[str, float]"
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a step looks at until the share `until` of a run: `batch` photos on a canvas of `size` pixels get requests.
+    """What steps train on until the share `until` of a run.
 
-    `named` further photos, at `named_size` pixels, are asked by words and by each other's regions alone: a part of the
-    cost, and words need to see many photos.
+    Attributes:
+        until: share of the steps of a run, 0-1.
+        size: side of the canvas in pixels of images with all kinds of prompts.
+        text_images: number of further images that are prompted by text and references alone. They cost less, and text
+            needs many images.
+        text_size: side of the canvas of these images.
     """
 
     until: float
     size: int
-    named: int
-    named_size: int = 160
+    text_images: int
+    text_size: int = 160
+
+    def to_json(self) -> dict[str, float]:
+        """Return the stage as plain values."""
+        return {"until": self.until, "size": self.size, "named": self.text_images, "named_size": self.text_size}
 
 
-FROM_NOTHING = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 224, 14), Stage(1.0, 256, 12))
-"""Small pictures first: what teaches most per second. Numbers are of one process."""
+STAGES_FROM_RANDOM = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 224, 14), Stage(1.0, 256, 12))
+"""From random weights: small images first, because they teach most per second. Numbers are of one process."""
 
-FROM_WEIGHTS = (Stage(1.0, 224, 24),)
-"""To weights of an earlier run smaller pictures taught nothing about first clicks, and larger ones no more than these
-(runs 12 to 15 in docs/nano/); as many photos for words as for marks kept both (run 16).
+STAGES_FROM_WEIGHTS = (Stage(1.0, 224, 24),)
+"""From given weights, smaller images did not improve first clicks, and larger ones no more than these (runs 12 to 15 of
+the documentation of nano); as many images for text as for other prompts kept both (run 16).
 """
 
-RATE_FROM_NOTHING = 8e-4  # learning rate; given weights are spoilt by more than that of `config`
+RANDOM_LEARNING_RATE = 8e-4  # from random weights; given weights get worse with more than that of `nano_config`
 
-HABITS = replace(
+STROKES = replace(
     DEFAULT_STROKES,
     kind_weights={
         PromptKind.POINT: 0.44,
@@ -78,25 +107,41 @@ HABITS = replace(
         PromptKind.BOX: 0.16,
     },
 )
-"""Strokes more often than people draw them: they are what nano follows worst (run 13 in docs/nano/)."""
+"""More strokes than users draw, because nano follows them worst (run 13 of the documentation of nano)."""
 
-P_PASTE = 0.6  # of the pairs of named photos: how many get things of one class in front of them
-WEIGHTS_FILE, BEGUN_FILE = "nano.safetensors", "begun.json"
-Row: TypeAlias = "Mapping[str, float]"  # of the log
+PROMPT_MIX = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=STROKES)
+TEXT_PROMPT_MIX = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
 
-VALIDATIONS, VALIDATION_PHOTOS = 10, 4  # in a run; photos of every set each time
-MOST_NAMED = 1024  # numbers of samples that a step keeps for itself
-NAMED_SETS = {
-    "coco_full": 0.32, "coco_person": 0.06, "ccp": 0.07, "voc_animals": 0.25, "voc_general": 0.2, "open_mix": 0.1,
-}  # fmt: skip
-WORDS_ALONE = PromptMix(text=1.0, absent=0.25, reference=0.55, reference_absent=0.15)
-VIEW = Augmentation(p_quarter=0.16)
-NAMED_VIEW = Augmentation(
-    p_zoom=0.65, zoom=(1.0, 2.6), p_whole=0.2, max_enlargement=2.5, p_hue=0.4, p_grey=0.1, p_blur=0.12, p_quarter=0.08,
-)  # fmt: skip
+AUGMENTATION = Augmentation(p_quarter=0.16)
+TEXT_AUGMENTATION = Augmentation(
+    p_zoom=0.65,
+    zoom=(1.0, 2.6),
+    p_whole=0.2,
+    max_enlargement=2.5,
+    p_hue=0.4,
+    p_grey=0.1,
+    p_blur=0.12,
+    p_quarter=0.08,
+)
+TEXT_SET_WEIGHTS = {
+    "coco_full": 0.32,
+    "coco_person": 0.06,
+    "ccp": 0.07,
+    "voc_animals": 0.25,
+    "voc_general": 0.2,
+    "open_mix": 0.1,
+}
+P_PASTE = 0.6  # of the pairs of images for text get objects of one class pasted in
+STEP_SAMPLES = 1024  # sample numbers reserved for the images for text of a step; the second half is for pasted objects
+
+NUM_VALIDATIONS = 10  # in a run
+VALIDATION_IMAGES = 4  # of every data set
+
+RESUME_FIELDS = ("batch", "learning_rate", "seed", "optimizer")
+"""Settings that a resumed run must repeat; its length may change."""
 
 
-def config(
+def nano_config(
     steps: int = 1150,
     batch: int = 24,
     learning_rate: float = 3e-4,
@@ -105,245 +150,323 @@ def config(
 ) -> TrainConfig:
     """Return the settings of a run from given weights."""
     return TrainConfig(
-        steps=steps, batch=batch, learning_rate=learning_rate, average=average, seed=seed,
-        warmup=60, schedule="hold", checkpoint_every=50, optimizer="muon",
-    )  # fmt: skip
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        average=average,
+        seed=seed,
+        warmup=60,
+        schedule="hold",
+        checkpoint_every=50,
+        optimizer="muon",
+    )
 
 
 def stage_at(share: float, stages: Sequence[Stage]) -> Stage:
-    """Return the stage when `share` of the run is done."""
-    return next((stage for stage in stages if share < stage.until), stages[-1])
+    """Return the stage at a share of a run, 0-1."""
+    for stage in stages:
+        if share < stage.until:
+            return stage
+    return stages[-1]
 
 
-def draw_named(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[TrainingSample]:
-    """Draw pairs of photos to be asked by words; some pairs have things of one class, each its own, in front of them.
-
-    The class is any that the photos are annotated for: rare ones come as often as common ones, and one photo can be the
-    other's reference.
-    """
-    samples = draw_pairs(sampler, first, count)
-    for place in range(0, count - 1, 2):
-        a, b = samples[place : place + 2]
-        names = sorted(max(a.complete_names, b.complete_names, key=len) & sampler.bank.by_name.keys())
-        if not names or rng.random() >= P_PASTE:
-            continue
-        name = names[int(rng.integers(len(names)))]
-        for row, sample in ((place, a), (place + 1, b)):
-            donor = sampler.of_class(name, first + MOST_NAMED // 2 + row)
-            samples[row] = paste_object(sample, donor, rng, about=name)
-    return samples
+# --- The run ----------------------------------------------------------------------------------------------------------
 
 
-def warm_start(network: Segmenter, file: Path) -> bool:
-    """Take weights from an earlier nano, as far as they fit; new inputs of a wider layer begin unheard (zero).
-
-    Returns whether its text tower came whole, and with it the meaning of words.
-    """
-    wanted, given = network.state_dict(), current_keys(read_tensors(file).tensors)
-    for key, known in given.items():
-        new = wanted.get(key)
-        if new is None or new.ndim != known.ndim:
-            continue
-        place = tuple(slice(0, min(a, b)) for a, b in zip(new.shape, known.shape, strict=True))
-        if new.shape != known.shape:
-            new.zero_()
-        new[place] = known[place].to(new.dtype)
-    return all(given[k].shape == t.shape if k in given else False for k, t in wanted.items() if k.startswith("text."))
-
-
-def words(file: Path, tower: TextEncoder, book: PhraseBook) -> dict[str, Tensor]:
-    """Return the weights of a text tower that knows the lexicon; made once, by the first process, kept in `file`."""
-    rank, processes = world()
-    if rank == 0 and not file.exists():
-        taught = copy.deepcopy(tower).train()
-        teach_words(taught, book, Lexicon.draw(taught.projection.shape[1]))
-        write_tensors(file, taught.state_dict(), {})
-    if processes > 1:
-        dist.barrier()
-    kept = read_tensors(file).tensors
-    return {**kept, "logit_scale": tower.logit_scale.detach()}
-
-
-def export(network: Segmenter, file: Path, notes: Mapping[str, object]) -> None:
-    """Write a network as the package ships it: half precision, with how it was made in the metadata."""
-    halves = {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}
-    write_tensors(file, halves, {MODEL_KEY: network.config.name, "made_by": json.dumps(notes, allow_nan=False)})
-
-
-def begin(out: Path, notes: Mapping[str, object]) -> None:
-    """Keep how a run was begun in `begun.json`; raise `ValueError` where it is to go on otherwise.
-
-    Its length may change. Other photos, batches, rates or stages would make other weights than their file says.
-    """
-    if (out / STATE_FILE).is_file():
-        before = begun(out)
-        refuse_changes(out, told_of(before), told_of(notes))
-        for what, told in (("data", "photos"), ("stages", "stages, those of another version of the recipe")):
-            if before.get(what) != notes[what]:
-                raise ValueError(
-                    f"{out} was begun with other {told}; resume with the same, or begin anew with --overwrite."
-                )
-    elif world()[0] == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_write(out / BEGUN_FILE) as aside:
-            aside.write_text(json.dumps(notes, indent=2, allow_nan=False), encoding="utf-8")
-
-
-def begun(out: Path) -> dict[str, Any]:
-    """Read how the run in `out` was begun; `SeemError` where that cannot be read."""
-    try:
-        notes: dict[str, Any] = json.loads((out / BEGUN_FILE).read_text(encoding="utf-8"))
-        told_of(notes)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SeemError(f"{out / BEGUN_FILE} cannot be read ({error}); begin anew with --overwrite.") from error
-    return notes
-
-
-def told_of(notes: Mapping[str, Any]) -> dict[str, object]:
-    """Name what must stay as it is while a run goes on, as the command line does."""
-    recipe = notes["recipe"]
-    settings = {name: recipe[name] for name in ("batch", "learning_rate", "seed", "optimizer")}
-    start = notes.get("start_sha256")
-    return {"model": start and str(start)[:12], "processes": notes["processes"], **settings}
-
-
-class Lessons:
-    """What the steps of a run ask of this process. Object queries are not taught: the dense head is better."""
-
-    objective = Objective(objects=0, object_names=0)
-    mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
-
-    def __init__(
-        self, bank: ImageBank, config: TrainConfig, book: PhraseBook, device: torch.device, stages: Sequence[Stage]
-    ) -> None:
-        self.bank = bank
-        self.stages = stages
-        self.config = config
-        self.book = book
-        self.device = device
-        self.rank, self.processes = world()
-
-    def photos(self, number: int, stage: Stage) -> list[TrainingSample]:
-        """Draw the photos of a step that are asked everything."""
-        config = self.config
-        sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
-        return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
-
-    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
-        """Draw the further photos of a step, which are asked by words."""
-        sampler = TrainingSampler(
-            self.bank, size=stage.named_size, seed=self.config.seed + 1, weights=NAMED_SETS, augmentation=NAMED_VIEW
-        )
-        return draw_named(sampler, (number * self.processes + self.rank) * MOST_NAMED, stage.named, rng)
-
-    def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
-        """Price a step."""
-        assert isinstance(network, Segmenter)
-        stage = stage_at(number / self.config.steps, self.stages)
-        rng = np.random.default_rng((self.config.seed, number, self.rank))
-        image = network.config.image
-        batch = make_batch(self.photos(number, stage), image, 3, self.mix, rng).to(self.device)
-        spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_for(self.device):
-            loss = step_loss(network, batch, self.book, self.objective, rng)
-            further = spoken_loss(network, spoken, self.book, self.objective, rng)
-        return loss.total + further, {"spoken": float(further.detach()),
-            "refined": loss.refined, "coarse": loss.coarse, "quality": loss.quality, "names": loss.names,
-            "meaning": loss.meaning, "objects": loss.objects, "iou": loss.iou, "total": float(loss.total.detach()),
-        }  # fmt: skip
-
-    def describe(self, number: int) -> str:
-        """Name the photos of a step."""
-        stage = stage_at(number / self.config.steps, self.stages)
-        shown = (*self.photos(number, stage), *self.named_photos(number, stage, np.random.default_rng(0)))
-        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.image_id}' for sample in shown))}"
-
-
-class Watch:
-    """Scores a few photos of the validation parts now and then, and keeps what is told; nothing is chosen by it."""
-
-    def __init__(
-        self, data: Path, bank: ImageBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[Row], None]
-    ) -> None:
-        packs = [Pack.open(data / name, "val") for name in bank.by_set if (data / name / "annotations.json").is_file()]
-        self.held = [pack for pack in packs if pack.images]
-        self.out = out
-        self.tokenizer = tokenizer
-        self.report = report
-        done = step_of(out / STATE_FILE) if (out / STATE_FILE).is_file() else 0
-        self.results = Results(out, done)
-        self.board = Board(out, done) if world()[0] == 0 and self.held else None
-
-    def validate(self, network: nn.Module, step: int) -> float:
-        """Score the averaged weights."""
-        assert isinstance(network, Segmenter)
-        loaded = LoadedNetwork(network.config.name, network, "", lambda: self.tokenizer)
-        device = next(network.parameters()).device
-        seen = score(Model(loaded, device, "float32"), self.held, VALIDATION_PHOTOS)
-        self.results.add(step, {**seen.parts, "score": seen.main})
-        if self.board is not None:
-            self.board.add("validation", seen.parts, step)
-        return seen.main
-
-    def tell(self, row: Row) -> None:
-        """Take note of a line of the log."""
-        if self.board is not None:
-            self.board.add("train", {name: value for name, value in row.items() if name != "step"}, int(row["step"]))
-        self.report(row)
-
-    def close(self) -> None:
-        """Draw the curves."""
-        if self.board is not None:
-            self.board.close()
-            draw_progress(self.out)
-
-
-def run(
+def train_nano(
     data: Path,
     out: Path,
     config: TrainConfig,
     start: Path | None = None,
-    report: Callable[[Row], None] = show,
+    report: Callable[[LogRow], None] = print_log_row,
 ) -> Segmenter:
-    """Train nano on every set that may go into shipped weights, write `nano.safetensors`, return the network.
+    """Train nano on every set that may go into shipped weights; write `nano.safetensors` and return the network.
 
-    `start` are earlier weights to begin from; they keep their words. The photos, small and ready, and the words that a
-    run from nothing learns first stay beside `out` for the next run. A stopped run goes on where it is told to again.
+    A run that was stopped goes on from its checkpoint.
+
+    Args:
+        data: folder of the pack.
+        out: folder of the run. The image cache, and the text tower of runs from random weights, are beside it, for the
+            next run.
+        config: the settings of the run.
+        start: weights to start from; their text tower is kept. None: random weights.
+        report: gets every row of the log.
     """
-    rank, processes = world()
     torch.manual_seed(config.seed)
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cpu":
-        torch.set_num_threads(1)
+    device = _choose_device()
     bank = ImageBank.load(data, cache=out.parent / "photos.cache")
-    stages = FROM_NOTHING if start is None else FROM_WEIGHTS
-    notes: dict[str, object] = {
+    stages = STAGES_FROM_RANDOM if start is None else STAGES_FROM_WEIGHTS
+    settings = run_settings(config, stages, bank, start)
+    check_or_write_settings(out, settings)
+
+    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
+    network = _start_network(out, start, tokenizer)
+    network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
+    task = NanoTask(bank, config, tokenizer, device, stages)
+    hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
+    validate_every = 0
+    if validator.packs:
+        validate_every = math.ceil(config.steps / NUM_VALIDATIONS)
+    try:
+        trained = run_training(network, task.step, replace(config, validate_every=validate_every), out, hooks)
+    finally:
+        validator.close()
+    assert isinstance(trained, Segmenter)
+    if rank_and_world_size()[0] == 0:
+        write_nano_weights(trained, out / WEIGHTS_FILE, settings)
+    return trained
+
+
+def _choose_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    torch.set_num_threads(1)
+    return torch.device("cpu")
+
+
+def _start_network(out: Path, start: Path | None, tokenizer: PhraseTokenizer) -> Segmenter:
+    """Build nano with the weights that a run starts from; of the text tower only the temperature is trained."""
+    network = build(nano())
+    if start is None or not warm_start(network, start):
+        weights = text_tower_weights(out.parent / "words.safetensors", network.text, tokenizer)
+        network.text.load_state_dict(weights)
+    for name, p in network.text.named_parameters():
+        p.requires_grad_(name == "logit_scale")
+    return network
+
+
+def warm_start(network: Segmenter, file: Path) -> bool:
+    """Load weights of an earlier nano into a network as far as they fit; new inputs of a wider layer start at zero.
+
+    Returns whether its text tower was loaded completely.
+    """
+    target = network.state_dict()
+    source = current_keys(read_tensors(file).tensors)
+    for key, old in source.items():
+        new = target.get(key)
+        if new is None or new.ndim != old.ndim:
+            continue
+        if new.shape != old.shape:
+            new.zero_()
+        shared = tuple(slice(0, min(sizes)) for sizes in zip(new.shape, old.shape, strict=True))
+        new[shared] = old[shared].to(new.dtype)
+    text_keys = [key for key in target if key.startswith("text.")]
+    return all(key in source and source[key].shape == target[key].shape for key in text_keys)
+
+
+def text_tower_weights(file: Path, tower: TextEncoder, tokenizer: PhraseTokenizer) -> dict[str, Tensor]:
+    """Return the weights of a text tower trained on the lexicon; the first process makes them once and keeps `file`."""
+    if rank_and_world_size()[0] == 0 and not file.exists():
+        trained = copy.deepcopy(tower).train()
+        teach_words(trained, tokenizer, Lexicon.draw(trained.projection.shape[1]))
+        write_tensors(file, trained.state_dict(), {})
+    wait_for_all_processes()
+    return {**read_tensors(file).tensors, "logit_scale": tower.logit_scale.detach()}
+
+
+def write_nano_weights(network: Segmenter, file: Path, settings: Mapping[str, object]) -> None:
+    """Write a network as the package ships it: half precision, with the settings of its run as metadata."""
+    made_by = json.dumps(settings, allow_nan=False)
+    write_tensors(file, state_dict_as(network, torch.float16), {MODEL_KEY: network.config.name, "made_by": made_by})
+
+
+# --- Settings of a run, as they are resumed ---------------------------------------------------------------------------
+
+
+def run_settings(
+    config: TrainConfig, stages: Sequence[Stage], bank: ImageBank, start: Path | None
+) -> dict[str, object]:
+    """Return everything that decides which weights a run makes, as plain values."""
+    settings: dict[str, object] = {
         "recipe": config.to_json(),
-        "processes": processes,
-        "stages": [asdict(stage) for stage in stages],
+        "processes": rank_and_world_size()[1],
+        "stages": [stage.to_json() for stage in stages],
         "photos": {name: len(rows) for name, rows in bank.by_set.items()},
         "data": bank.fingerprint,
     }
     if start is not None:
-        notes["start_sha256"] = sha256_of(start)
-    begin(out, notes)
-    model = build(nano())
-    book = PhraseBook(BytePairTokenizer.nano())
-    if start is None or not warm_start(model, start):
-        model.text.load_state_dict(words(out.parent / "words.safetensors", model.text, book))
-    for name, p in model.text.named_parameters():  # its words keep their meaning; only the temperature learns
-        p.requires_grad_(name == "logit_scale")
-    model = model.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    watch = Watch(data, bank, out, book.tokenizer, report)
-    config = replace(config, validate_every=math.ceil(config.steps / VALIDATIONS) if watch.held else 0)
-    lessons = Lessons(bank, config, book, device, stages)
+        settings["start_sha256"] = sha256_of(start)
+    return settings
+
+
+def check_or_write_settings(out: Path, settings: Mapping[str, object]) -> None:
+    """Write the settings of a new run; raise `ValueError` if a resumed run began with other ones."""
+    if (out / STATE_FILE).is_file():
+        _check_same_settings(out, settings)
+    elif rank_and_world_size()[0] == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic_write(out / SETTINGS_FILE) as aside:
+            aside.write_text(json.dumps(settings, indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _check_same_settings(out: Path, settings: Mapping[str, object]) -> None:
+    begun = read_settings(out)
+    check_unchanged_options(out, _resume_options(begun), _resume_options(settings))
+    descriptions = {"data": "photos", "stages": "stages, those of another version of the recipe"}
+    for name, description in descriptions.items():
+        if begun.get(name) != settings[name]:
+            raise ValueError(
+                f"{out} was begun with other {description}; resume with the same, or begin anew with --overwrite."
+            )
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """Read the settings that the run in `out` began with; `SeemError` if they cannot be read."""
+    file = out / SETTINGS_FILE
     try:
-        trained = train(
-            model, lessons.step, config, out, Hooks(watch.validate, describe=lessons.describe, report=watch.tell)
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        _resume_options(settings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SeemError(f"{file} cannot be read ({error}); begin anew with --overwrite.") from error
+    return settings
+
+
+def _resume_options(settings: Mapping[str, Any]) -> dict[str, object]:
+    """Return what a resumed run must repeat, by the names of the command line options."""
+    recipe = settings["recipe"]
+    start_sha256 = settings.get("start_sha256")
+    return {
+        "model": start_sha256 and str(start_sha256)[:12],
+        "processes": settings["processes"],
+        **{name: recipe[name] for name in RESUME_FIELDS},
+    }
+
+
+# --- Steps ------------------------------------------------------------------------------------------------------------
+
+
+class NanoTask:
+    """The training steps of this process: its images, prompts and loss."""
+
+    def __init__(
+        self,
+        bank: ImageBank,
+        config: TrainConfig,
+        tokenizer: PhraseTokenizer,
+        device: torch.device,
+        stages: Sequence[Stage],
+    ) -> None:
+        self.bank = bank
+        self.stages = stages
+        self.config = config
+        self.tokenizer = tokenizer
+        self.device = device
+        self.rank, self.processes = rank_and_world_size()
+
+    def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a step, and its terms for the log."""
+        assert isinstance(network, Segmenter)
+        rng = np.random.default_rng((self.config.seed, number, self.rank))
+        batch, text_batch = self._batches(network, number, rng)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_backend(self.device):
+            full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
+            text = text_prompt_loss(network, text_batch, self.tokenizer, DENSE_CONFIG, rng)
+        terms = {"spoken": float(text.detach()), **full.terms(), "total": float(full.total.detach())}
+        return full.total + text, terms
+
+    def describe(self, number: int) -> str:
+        """Name the images of a step."""
+        stage = self._stage(number)
+        text_samples = self._draw_text_samples(number, stage, np.random.default_rng(0))
+        return describe_samples([*self._draw_samples(number, stage), *text_samples])
+
+    def _stage(self, number: int) -> Stage:
+        return stage_at(number / self.config.steps, self.stages)
+
+    def _batches(
+        self, network: Segmenter, number: int, rng: np.random.Generator
+    ) -> tuple[TrainingBatch, TrainingBatch]:
+        """Draw the images with all kinds of prompts, and those with text and references alone."""
+        stage = self._stage(number)
+        config = network.config.image
+        batch = make_training_batch(self._draw_samples(number, stage), config, 3, PROMPT_MIX, rng)
+        text_samples = self._draw_text_samples(number, stage, rng)
+        text_batch = make_training_batch(text_samples, config, 1, TEXT_PROMPT_MIX, rng)
+        return batch.to(self.device), text_batch.to(self.device)
+
+    def _draw_samples(self, number: int, stage: Stage) -> list[TrainingSample]:
+        sampler = TrainingSampler(self.bank, size=stage.size, seed=self.config.seed, augmentation=AUGMENTATION)
+        first = self._process_step(number) * self.config.batch
+        return draw_sample_pairs(sampler, first, self.config.batch)
+
+    def _draw_text_samples(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
+        sampler = TrainingSampler(
+            self.bank,
+            size=stage.text_size,
+            seed=self.config.seed + 1,
+            weights=TEXT_SET_WEIGHTS,
+            augmentation=TEXT_AUGMENTATION,
         )
-    finally:
-        watch.close()
-    assert isinstance(trained, Segmenter)
-    if rank == 0:
-        export(trained, out / WEIGHTS_FILE, notes)
-    return trained
+        return draw_text_pairs(sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng)
+
+    def _process_step(self, number: int) -> int:
+        """Return the number of a step among those of all processes."""
+        return number * self.processes + self.rank
+
+
+def draw_text_pairs(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[TrainingSample]:
+    """Draw pairs of images for text prompts; into some pairs, objects of one class are pasted, one into each image.
+
+    The class is any that the images are annotated for: rare classes are as frequent as common ones, and each image can
+    be the other's reference.
+    """
+    samples = draw_sample_pairs(sampler, first, count)
+    for i in range(0, count - 1, 2):
+        one, other = samples[i], samples[i + 1]
+        complete = max(one.complete_names, other.complete_names, key=len)
+        names = sorted(complete & sampler.bank.by_name.keys())
+        if not names or rng.random() >= P_PASTE:
+            continue
+        name = names[int(rng.integers(len(names)))]
+        for index in (i, i + 1):
+            donor = sampler.of_class(name, first + STEP_SAMPLES // 2 + index)
+            samples[index] = paste_object(samples[index], donor, rng, about=name)
+    return samples
+
+
+# --- Validation -------------------------------------------------------------------------------------------------------
+
+
+class NanoValidator:
+    """Scores a few validation images now and then, and records the scores; they do not choose the weights."""
+
+    def __init__(
+        self, data: Path, bank: ImageBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[LogRow], None]
+    ) -> None:
+        folders = [data / name for name in bank.by_set]  # the sets that are trained on
+        packs = [Pack.open(folder, "val") for folder in folders if (folder / "annotations.json").is_file()]
+        self.packs = [pack for pack in packs if pack.images]
+        self.out = out
+        self.tokenizer = tokenizer
+        self.report = report
+        state_file = out / STATE_FILE
+        first_step = checkpoint_step(state_file) if state_file.is_file() else 0
+        self.history = ScoreHistory(out, first_step)
+        self.board: TensorBoardLog | None = None
+        if rank_and_world_size()[0] == 0 and self.packs:
+            self.board = TensorBoardLog(out, first_step)
+
+    def validate(self, network: nn.Module, step: int) -> float:
+        """Return the score of the averaged weights."""
+        assert isinstance(network, Segmenter)
+        loaded = LoadedNetwork(network.config.name, network, "", lambda: self.tokenizer)
+        device = next(network.parameters()).device
+        scores = score(Model(loaded, device, "float32"), self.packs, VALIDATION_IMAGES)
+        self.history.add(step, {**scores.parts, "score": scores.main})
+        if self.board is not None:
+            self.board.add("validation", scores.parts, step)
+        return scores.main
+
+    def report_row(self, row: LogRow) -> None:
+        """Record and report a row of the log."""
+        if self.board is not None:
+            terms = {name: value for name, value in row.items() if name != "step"}
+            self.board.add("train", terms, int(row["step"]))
+        self.report(row)
+
+    def close(self) -> None:
+        """Draw the curves, and close the files."""
+        if self.board is not None:
+            self.board.close()
+            draw_run_curves(self.out)

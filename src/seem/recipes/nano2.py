@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,38 +23,48 @@ import torch
 from torch import Tensor, nn
 
 from seem.checkpoints.efficientnet_lite import load_published
+from seem.checkpoints.network import current_keys
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
-from seem.data.pack import ImageBank, Pack
-from seem.data.transforms import TrainingSample, TrainingSampler
+from seem.data.image_bank import ImageBank
+from seem.data.pack import Pack
+from seem.data.training_sample import TrainingSample
+from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
+from seem.finetuning.profile import DENSE_CONFIG
 from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, fold_batch_norms, folded
 from seem.models.build import build
+from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.nano import (
-    HABITS,
-    MOST_NAMED,
-    NAMED_SETS,
-    NAMED_VIEW,
-    VIEW,
+    AUGMENTATION,
+    PROMPT_MIX,
+    STEP_SAMPLES,
+    TEXT_AUGMENTATION,
+    TEXT_PROMPT_MIX,
+    TEXT_SET_WEIGHTS,
     WEIGHTS_FILE,
-    WORDS_ALONE,
-    Row,
+    LogRow,
+    NanoValidator,
     Stage,
-    Watch,
-    begin,
-    draw_named,
-    export,
+    check_or_write_settings,
+    draw_text_pairs,
     stage_at,
+    write_nano_weights,
 )
 from seem.recipes.salient_names import Classifier, is_taken, name_objects, read_names, write_names
-from seem.training.course import Arithmetic, attention_for, draw_pairs
-from seem.training.engine import Hooks, TrainConfig, show, train, world
-from seem.training.imagenet import ImageNetClasses, with_names
-from seem.training.nano import Objective, spoken_loss, step_loss
+from seem.training.batch_sampler import describe_samples, draw_sample_pairs
+from seem.training.batches import make_training_batch
+from seem.training.config import TrainConfig
+from seem.training.distributed import rank_and_world_size
+from seem.training.engine import Hooks, run_training
+from seem.training.objectives.dense import full_step_loss, text_prompt_loss
+from seem.training.objectives.imagenet import ImageNetClasses, with_names
 from seem.training.parts import freeze, freeze_statistics
-from seem.training.targets import PhraseBook, PromptMix, make_batch
+from seem.training.phrases import PhraseTokenizer
+from seem.training.run_log import print_log_row
+from seem.training.steps import attention_backend
 from seem.vocabulary import Vocabulary
 
 
@@ -66,15 +76,15 @@ class Leg:
     config: TrainConfig
     stages: tuple[Stage, ...]
     frozen: tuple[str, ...] = ()
-    requests: int = 3
-    """Objects that are asked about in each photo for marks."""
+    targets: int = 3
+    """Prompted targets of each image with all kinds of prompts."""
     with_imagenet: bool = False
     """Whether salient objects have names of ImageNet's classes, for which the text tower must know these."""
 
 
 FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
 NAMES_FILE = "salient_names.json"  # beside a run: what ImageNet's classifier calls the objects of DUTS
-SALIENT = 0.5  # weight of DUTS among the photos that are asked by words; the other sets have 1 in all
+SALIENT_WEIGHT = 0.5  # weight of DUTS among the photos that are asked by words; the other sets have 1 in all
 BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
 SETTINGS = TrainConfig(
     batch=16,
@@ -92,7 +102,7 @@ LEGS = (
         replace(SETTINGS, steps=600, learning_rate=1e-3),
         (Stage(1.0, 128, 12, 128),),
         frozen=("backbone",),
-        requests=4,
+        targets=4,
     ),
     Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4, seed=10), (Stage(1.0, 192, 16, 128),)),
     Leg(
@@ -114,85 +124,85 @@ Every leg has a seed of its own, and so its own photos.
 """
 
 
-class Lessons:
-    """What the steps of a leg ask of this process."""
-
-    objective = Objective(objects=0, object_names=0)
-    mix = PromptMix(text=0.15, text_and_visual=0.1, reference=0.08, habits=HABITS)  # words have their own photos
+class LegTask:
+    """The training steps of a leg in this process: its images, prompts and loss."""
 
     def __init__(
-        self, bank: ImageBank, leg: Leg, book: PhraseBook, device: torch.device, classes: ImageNetClasses | None
+        self,
+        bank: ImageBank,
+        leg: Leg,
+        tokenizer: PhraseTokenizer,
+        device: torch.device,
+        classes: ImageNetClasses | None,
     ) -> None:
         self.bank = bank
         self.leg = leg
-        self.book = book
+        self.tokenizer = tokenizer
         self.device = device
         self.classes = classes
-        self.named_sets = NAMED_SETS if classes is None else {**NAMED_SETS, "duts": SALIENT}
-        self.arithmetic = fastest_arithmetic(device)
-        self.rank, self.processes = world()
-
-    def photos(self, number: int, stage: Stage) -> list[TrainingSample]:
-        """Draw the photos of a step that are asked everything."""
-        config = self.leg.config
-        sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=VIEW)
-        return draw_pairs(sampler, (number * self.processes + self.rank) * config.batch, config.batch)
-
-    def named_photos(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
-        """Draw the further photos of a step, which are asked by words."""
-        sampler = TrainingSampler(
-            self.bank,
-            size=stage.named_size,
-            seed=self.leg.config.seed + 1,
-            weights=self.named_sets,
-            augmentation=NAMED_VIEW,
-        )
-        return draw_named(sampler, (number * self.processes + self.rank) * MOST_NAMED, stage.named, rng)
+        self.text_sets = TEXT_SET_WEIGHTS if classes is None else {**TEXT_SET_WEIGHTS, "duts": SALIENT_WEIGHT}
+        self.precision = fastest_precision(device)
+        self.rank, self.processes = rank_and_world_size()
 
     def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of a step and its terms."""
+        """Return the loss of a step, and its terms for the log."""
         assert isinstance(network, Segmenter)
-        stage = stage_at(number / self.leg.config.steps, self.leg.stages)
+        stage = self._stage(number)
         rng = np.random.default_rng((self.leg.config.seed, number, self.rank))
         image = network.config.image
-        batch = make_batch(self.photos(number, stage), image, self.leg.requests, self.mix, rng).to(self.device)
-        spoken = make_batch(self.named_photos(number, stage, rng), image, 1, WORDS_ALONE, rng).to(self.device)
-        mixed = self.arithmetic == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), attention_for(self.device):
-            loss = step_loss(network, batch, self.book, self.objective, rng)
-            further = spoken_loss(network, spoken, self.book, self.objective, rng, self.classes)
-        return loss.total + further, {
-            "refined": loss.refined,
-            "candidates": loss.candidates,
-            "coarse": loss.coarse,
-            "quality": loss.quality,
-            "names": loss.names,
-            "meaning": loss.meaning,
-            "spoken": float(further.detach()),
-            "iou": loss.iou,
-            "total": float(loss.total.detach()),
-        }
+        samples = self._draw_samples(number, stage)
+        batch = make_training_batch(samples, image, self.leg.targets, PROMPT_MIX, rng).to(self.device)
+        text_samples = self._draw_text_samples(number, stage, rng)
+        text_batch = make_training_batch(text_samples, image, 1, TEXT_PROMPT_MIX, rng).to(self.device)
+        mixed = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), attention_backend(self.device):
+            full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
+            text = text_prompt_loss(network, text_batch, self.tokenizer, DENSE_CONFIG, rng, self.classes)
+        terms = {"spoken": float(text.detach()), **full.terms(), "total": float(full.total.detach())}
+        return full.total + text, terms
 
     def describe(self, number: int) -> str:
-        """Name the photos of a step."""
-        stage = stage_at(number / self.leg.config.steps, self.leg.stages)
-        shown = (*self.photos(number, stage), *self.named_photos(number, stage, np.random.default_rng(0)))
-        return f"photos {', '.join(dict.fromkeys(f'{sample.set_name} {sample.image_id}' for sample in shown))}"
+        """Name the images of a step."""
+        stage = self._stage(number)
+        text_samples = self._draw_text_samples(number, stage, np.random.default_rng(0))
+        return describe_samples([*self._draw_samples(number, stage), *text_samples])
+
+    def _stage(self, number: int) -> Stage:
+        return stage_at(number / self.leg.config.steps, self.leg.stages)
+
+    def _draw_samples(self, number: int, stage: Stage) -> list[TrainingSample]:
+        config = self.leg.config
+        sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=AUGMENTATION)
+        return draw_sample_pairs(sampler, self._process_step(number) * config.batch, config.batch)
+
+    def _draw_text_samples(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
+        sampler = TrainingSampler(
+            self.bank,
+            size=stage.text_size,
+            seed=self.leg.config.seed + 1,
+            weights=self.text_sets,
+            augmentation=TEXT_AUGMENTATION,
+        )
+        return draw_text_pairs(sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng)
+
+    def _process_step(self, number: int) -> int:
+        """Return the number of a step among those of all processes."""
+        return number * self.processes + self.rank
 
 
-def fastest_arithmetic(device: torch.device) -> Arithmetic:
+def fastest_precision(device: torch.device) -> Precision:
     """Choose bfloat16 where a convolution is faster in it; on CPUs without its instructions it is much slower."""
     if device.type != "cpu":
         return "bfloat16"
-    seconds: dict[Arithmetic, float] = {}
-    for arithmetic, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    seconds: dict[Precision, float] = {}
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         maps = torch.ones(1, 64, 40, 48, dtype=dtype).contiguous(memory_format=torch.channels_last)
         weight = torch.ones(64, 64, 3, 3, dtype=dtype)
         nn.functional.conv2d(maps, weight, padding=1)
         began = time.perf_counter()
         for _ in range(3):
             nn.functional.conv2d(maps, weight, padding=1)
-        seconds[arithmetic] = time.perf_counter() - began  # type: ignore[index]
+        seconds[precision] = time.perf_counter() - began  # type: ignore[index]
     return min(seconds, key=lambda each: seconds[each])
 
 
@@ -264,7 +274,7 @@ TAKEN = ("decoder.", "prompt_encoder.", "mask_refiner.")  # modules whose shapes
 def take_heads(network: Segmenter, file: Path) -> None:
     """Take decoder, prompt encoder and mask refiner of a nano; every candidate begins near its one mask."""
     wanted = network.state_dict()
-    for key, tensor in read_tensors(file).tensors.items():
+    for key, tensor in current_keys(read_tensors(file).tensors).items():
         if key.startswith(TAKEN) and key in wanted and wanted[key].shape == tensor.shape:
             wanted[key].copy_(tensor)
     refiner = network.mask_refiner
@@ -283,7 +293,7 @@ def run(
     words: Path,
     legs: Sequence[Leg] = LEGS,
     heads: Path | None = None,
-    report: Callable[[Row], None] = show,
+    report: Callable[[LogRow], None] = print_log_row,
 ) -> Segmenter:
     """Run every leg that is not done yet; returns the network of the last.
 
@@ -346,42 +356,41 @@ def run_leg(
     out: Path,
     notes: dict[str, object],
     device: torch.device,
-    report: Callable[[Row], None],
+    report: Callable[[LogRow], None],
 ) -> Segmenter:
     """Train one leg from a network's weights, or resume it; writes its averaged weights."""
-    rank, processes = world()
+    rank, processes = rank_and_world_size()
     notes = {
         **notes,
         "recipe": leg.config.to_json(),
         "processes": processes,
-        "stages": [asdict(stage) for stage in leg.stages],
+        "stages": [stage.to_json() for stage in leg.stages],
         "frozen": leg.frozen,
-        "requests": leg.requests,
+        "targets": leg.targets,
     }
-    begin(out, notes)
-    book = PhraseBook(BytePairTokenizer.nano())
+    check_or_write_settings(out, notes)
+    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
     network.requires_grad_(True)
     for name, p in network.text.named_parameters():  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == TEMPERATURE)
     freeze(network, leg.frozen)
     network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze_statistics(network)
-    watch = Watch(data, bank, out, book.tokenizer, report)
-    config = replace(leg.config, validate_every=math.ceil(leg.config.steps / 4) if watch.held else 0)
+    validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
+    config = replace(leg.config, validate_every=math.ceil(leg.config.steps / 4) if validator.packs else 0)
     class_names = Vocabulary.imagenet().names if leg.with_imagenet else ()
-    classes = ImageNetClasses.encode(network, book, class_names) if class_names else None
-    lessons = Lessons(bank, leg, book, device, classes)
+    classes = ImageNetClasses.encode(network, tokenizer, class_names) if class_names else None
+    task = LegTask(bank, leg, tokenizer, device, classes)
+    hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
     try:
-        trained = train(
-            network, lessons.step, config, out, Hooks(watch.validate, describe=lessons.describe, report=watch.tell)
-        )
+        trained = run_training(network, task.step, config, out, hooks)
     finally:
-        watch.close()
+        validator.close()
     if not isinstance(trained, Segmenter):
         raise SeemError("The training loop returned another network than it was given.")
     if rank == 0:
         write_tensors(out / FINISHED_FILE, trained.state_dict())
-        export(as_shipped(trained), out / WEIGHTS_FILE, notes)
+        write_nano_weights(as_shipped(trained), out / WEIGHTS_FILE, notes)
     return trained
 
 

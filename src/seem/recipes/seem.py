@@ -1,60 +1,35 @@
 """How SEEM was trained, for models of its family: `seem train seem --data coco:/data/coco --model seem-focal-t-v1`.
 
-X-Decoder models learn captions, their nouns and retrieval by it, too, from data sets with captions.
+X-Decoder models are also trained on captions, their nouns and retrieval, with data sets that have captions.
 
-Backbone, text encoder and pixel decoder are frozen and start from the official weights; the decoder learns with AdamW
-at 1e-4 (weight decay 0.05, gradients clipped at 5), the rate falls to a tenth at 88.9% and at 96.3% of 50 epochs, with
-16 photos a step, flips and large-scale jitter. Masks of COCO objects may be replaced by LVIS's finer ones
-(`--finer-masks`). The released training ran on accelerators with canvases of 1024 pixels (`--size 1024`); nobody has
-repeated it with this code, so no score is promised.
+Backbone, text encoder and pixel decoder are frozen and start from the official weights; the decoder is trained with
+AdamW at a learning rate of 1e-4 (weight decay 0.05, gradients clipped at 5), which falls to a tenth at 88.9% and at
+96.3% of 50 epochs, with 16 images a step, flips and large-scale jitter. Masks of COCO objects may be replaced by LVIS's
+finer ones (`--finer-masks`). The released training ran on accelerators with canvases of 1024 pixels (`--size 1024`);
+nobody has repeated it with this code, so no score is promised.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from seem import zoo
-from seem.finetuning.run import FineTuningRequest, FineTuningResult, Say, finetune
-from seem.training.engine import TrainConfig
-from seem.training.published import PublishedObjective
+from seem.finetuning.console import LineWriter
+from seem.finetuning.request import FineTuningRequest, PublishedRecipe
+from seem.finetuning.run import FineTuningResult, finetune
+from seem.training.config import TrainConfig
+from seem.training.objectives.published import Ablation
 
-EPOCHS, BATCH = 50, 16
-COCO_PHOTOS = 118_287  # of train2017
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """What the paper switches off to see what it is worth."""
-
-    rounds: int = 5
-    memory: bool = True
-    positive: bool = True
-    negative: bool = True
-    objects: bool = True
-    phrases: bool = True
-    visual: bool = True
-    captions: bool = True
-
-    def objective(self) -> PublishedObjective:
-        """Return the objective with these switches."""
-        return PublishedObjective(
-            rounds=self.rounds,
-            memory=self.memory,
-            positive=self.positive,
-            negative=self.negative,
-            objects=self.objects,
-            phrases=self.phrases,
-            visual=self.visual,
-            captions=self.captions,
-        )
+EPOCHS = 50
+BATCH = 16  # images of a step, of all processes
+COCO_IMAGES = 118_287  # of train2017
 
 
-def config(photos: int = COCO_PHOTOS, batch: int = BATCH) -> TrainConfig:
-    """Return the released settings for a set of that many photos."""
+def published_config(num_images: int = COCO_IMAGES, batch: int = BATCH) -> TrainConfig:
+    """Return the released settings for a data set of that many images."""
     return TrainConfig(
-        steps=max(1, math.ceil(EPOCHS * photos / batch)),
+        steps=max(1, math.ceil(EPOCHS * num_images / batch)),
         batch=batch,
         learning_rate=1e-4,
         weight_decay=0.05,
@@ -67,29 +42,24 @@ def config(photos: int = COCO_PHOTOS, batch: int = BATCH) -> TrainConfig:
     )
 
 
-def run(
+def train_published(
     request: FineTuningRequest,
-    ablation: Ablation = Ablation(),
+    ablation: Ablation | None = None,
     finer_masks: Path | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
-    say: Say = print,
-    live: Say | None = None,
+    write_line: LineWriter = print,
+    write_progress: LineWriter | None = None,
 ) -> FineTuningResult:
-    """Train a model of the SEEM family by the published recipe."""
-    card = zoo.MODEL_CARDS.get(request.model)
-    if card is not None and card.family == "nano":
-        raise ValueError(
-            "The recipe 'seem' trains models of the SEEM family; for nano: seem train nano, or seem finetune."
-        )
+    """Train a model of the SEEM family by the published recipe; arguments as of `finetune`."""
+    settings = published_config(batch=request.batch or BATCH)
+    recipe = PublishedRecipe(settings, ablation or Ablation(), finer_masks)
     return finetune(
         replace(request, epochs=EPOCHS),
         resume=resume,
         overwrite=overwrite,
-        say=say,
-        live=live,
-        objective=ablation.objective(),
-        base=config(batch=request.batch or BATCH),
-        finer_masks=finer_masks,
+        write_line=write_line,
+        write_progress=write_progress,
+        recipe=recipe,
     )

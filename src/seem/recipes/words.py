@@ -22,7 +22,7 @@ from torch import Tensor
 
 from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextEncoder
-from seem.training.targets import PhraseBook
+from seem.training.phrases import PhraseTokenizer
 
 KINDS: Mapping[str, str] = {
     "person": """
@@ -427,7 +427,7 @@ def directions(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:
 
 def teach_words(
     tower: TextEncoder,
-    book: PhraseBook,
+    book: PhraseTokenizer,
     lexicon: Lexicon,
     steps: int = 450,
     batch: int = 80,

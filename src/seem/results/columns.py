@@ -31,7 +31,7 @@ def rgb_pixels(image: ResultImage) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
 
 
-def check_scores(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
+def check_score_column(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a read-only column of scores in 0-1."""
     values = np.array(scores, dtype=np.float32).reshape(-1)
     in_range = (values >= -SCORE_TOLERANCE) & (values <= 1 + SCORE_TOLERANCE)
@@ -40,7 +40,7 @@ def check_scores(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.fl
     return read_only(values.clip(0, 1))
 
 
-def check_ids(ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+def check_id_column(ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a read-only column of ids, positive and all different."""
     values = np.array(ids, dtype=np.int64).reshape(-1)
     if (values < 1).any() or len(np.unique(values)) != len(values):

@@ -25,12 +25,12 @@ class Labels:
         return cls((None,) * count, (0.0,) * count)
 
     @classmethod
-    def said(cls, names: Sequence[str | None], scores: Sequence[float]) -> Labels | None:
+    def if_complete(cls, names: Sequence[str | None], scores: Sequence[float]) -> Labels | None:
         """Return the labels if every object has a name, else None."""
         known = tuple(name for name in names if name is not None)
         return cls(known, tuple(scores)) if len(known) == len(names) else None
 
-    def filled_by(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
+    def overridden_by(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
         """Return these labels, replaced by `names` and `scores` where there is a name."""
         merged_names = list(self.names)
         merged_scores = list(self.scores)

@@ -32,8 +32,8 @@ from seem.rasterize import PixelBox
 from seem.results.columns import (
     ResultImage,
     Rows,
-    check_ids,
-    check_scores,
+    check_id_column,
+    check_score_column,
     read_only,
     rgb_pixels,
     selected_row,
@@ -72,7 +72,7 @@ class Results:
     vocabulary: Vocabulary
     kind: str
     provenance: Provenance
-    naming: LazyLabels
+    lazy_labels: LazyLabels
     logits: NDArray[np.float32] | None = None
     embeddings: NDArray[np.float32] | None = None
     proposals: tuple[Proposal, ...] | None = None
@@ -114,12 +114,12 @@ class Results:
         result = cls(
             image=image,
             packed=packed,
-            scores=check_scores(scores),
-            ids=check_ids(ids),
+            scores=check_score_column(scores),
+            ids=check_id_column(ids),
             vocabulary=vocabulary,
             kind=kind,
             provenance=provenance,
-            naming=LazyLabels(labels),
+            lazy_labels=LazyLabels(labels),
             logits=None if logits is None else read_only(logits),
             embeddings=None if embeddings is None else read_only(embeddings),
         )
@@ -130,7 +130,7 @@ class Results:
         columns: dict[str, Sequence[object] | NDArray[Any] | None] = {
             "scores": self.scores,
             "ids": self.ids,
-            "labels": None if self.naming.known is None else self.naming.known.names,
+            "labels": None if self.lazy_labels.known is None else self.lazy_labels.known.names,
             "logits": self.logits,
             "embeddings": self.embeddings,
         }
@@ -158,7 +158,7 @@ class Results:
         height, width = self.image_hw
         objects = "1 object" if len(self) == 1 else f"{len(self)} objects"
         text = f"{objects} in {width} x {height} pixels"
-        if self.naming.known and len(self):
+        if self.lazy_labels.known and len(self):
             tags = list(self.tags[:NUM_LABELS_IN_REPR])
             if len(self) > NUM_LABELS_IN_REPR:
                 tags.append("...")
@@ -218,12 +218,12 @@ class Results:
     @property
     def labels(self) -> tuple[str | None, ...]:
         """Names, None where there is none. The first access may run the model (see the top of the package)."""
-        return self.naming.get(len(self)).names
+        return self.lazy_labels.get(len(self)).names
 
     @property
     def label_scores(self) -> tuple[float, ...]:
         """The score of each label, 0-1; 0 where there is none."""
-        return self.naming.get(len(self)).scores
+        return self.lazy_labels.get(len(self)).scores
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -244,8 +244,8 @@ class Results:
     def seconds(self) -> dict[str, float]:
         """Wall time of each step; "labels" joins when lazy labels have been computed."""
         seconds = dict(self.provenance.seconds)
-        if self.naming.seconds is not None:
-            seconds["labels"] = self.naming.seconds
+        if self.lazy_labels.seconds is not None:
+            seconds["labels"] = self.lazy_labels.seconds
         return seconds
 
     @property
@@ -277,7 +277,7 @@ class Results:
             vocabulary=self.vocabulary,
             kind=self.kind,
             provenance=self.provenance,
-            naming=self.naming.take(rows, len(self)),
+            lazy_labels=self.lazy_labels.take(rows, len(self)),
             logits=None if self.logits is None else read_only(self.logits[rows]),
             embeddings=None if self.embeddings is None else read_only(self.embeddings[rows]),
             proposals=None if self.proposals is None else tuple(self.proposals[row] for row in rows),

@@ -1,29 +1,38 @@
-"""Prompts as a person might draw them for an object whose true mask is known.
+"""Visual prompts of a simulated user, drawn at random for an object whose true mask is known.
 
-Kinds and counts follow SEEM's training strokes (points, circle strokes, scribbles, polygons) and its evaluation (box);
-their published sizes belong to training images of 1024 px and are scaled with the mask's longer side here. The strokes
-themselves are drawn by rules of our own: a brush that wanders with a smoothly turning heading, no wider than the object
-suggests, in longer steps on a large one.
+Kinds and counts follow SEEM's training strokes (points, circle strokes, scribbles, polygons) and its evaluation (box).
+Their published sizes belong to training images of 1024 px and are scaled here with the longer side of the mask. The
+paths themselves follow rules of our own: a brush whose heading drifts smoothly, no wider than the object suggests, with
+longer steps on a large object.
 
-Frames: the mask's own pixels; points are (x, y), an integer is the centre of a pixel; box corners are xyxy with
+Frames: pixels of the given mask. Points are (x, y), an integer is the centre of a pixel. Box corners are xyxy with
 exclusive maxima. The same generator state gives the same prompts.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
+from numpy.random import Generator
 
 from seem.rasterize import PolygonRule, inside_polygon, polyline_segments
 
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
+PointsArray: TypeAlias = Float32[np.ndarray, "_ 2"]
+"""Rows of (x, y)."""
+
+PixelIndices: TypeAlias = Int64[np.ndarray, " k"]
+"""Indices into a flattened mask."""
+
 
 class PromptKind(enum.Enum):
-    """How a prompt was drawn."""
+    """How a prompt is drawn."""
 
     POINT = "point"
     CIRCLE = "circle"
@@ -39,56 +48,70 @@ class SimulatedPrompt:
     Attributes:
         kind: how it was drawn.
         mask: the pixels that it covers.
-        positive: whether it says "this" or "not this".
-        paths: its geometry, one array of (x, y) rows each: a point a path, a stroke a path, the closed outline of a
-            polygon, or the two corners of a box.
+        positive: True for a prompt on the object, False for one on the background.
+        paths: its geometry, one array of (x, y) rows for each point, stroke, closed polygon outline or pair of box
+            corners.
         width: brush width in pixels; 0 where there is no brush.
     """
 
     kind: PromptKind
-    mask: Bool[np.ndarray, "h w"]
+    mask: MaskArray
     positive: bool = True
-    paths: tuple[Float32[np.ndarray, "_ 2"], ...] = ()
+    paths: tuple[PointsArray, ...] = ()
     width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Brush:
-    """How a stroke wanders: (least, most) vertices, longest step and (least, most) width, in pixels of 1024."""
+    """Shape of a stroke; lengths are in pixels of an image of 1024 px.
+
+    Attributes:
+        vertices: least and greatest number of vertices.
+        step: longest distance between two vertices.
+        width: least and greatest brush width.
+        turn: standard deviation of the change of heading from one vertex to the next, in radians.
+    """
 
     vertices: tuple[int, int]
     step: float
     width: tuple[float, float]
-    turn: float  # radians that the heading changes by from one vertex to the next, standard deviation
+    turn: float
 
 
-# Vertices, speeds and widths: the presets of SEEM's stroke sampler.
-_CIRCLES = (
-    _Brush((5, 30), 15.0, (20.0, 50.0), 0.9),
-    _Brush((5, 15), 8.0, (20.0, 50.0), 0.9),
-    _Brush((5, 20), 7.0, (10.0, 30.0), 0.9),
+# Vertices, steps and widths: the presets of SEEM's stroke sampler.
+_CIRCLE_BRUSHES = (
+    _Brush(vertices=(5, 30), step=15.0, width=(20.0, 50.0), turn=0.9),
+    _Brush(vertices=(5, 15), step=8.0, width=(20.0, 50.0), turn=0.9),
+    _Brush(vertices=(5, 20), step=7.0, width=(10.0, 30.0), turn=0.9),
 )
-_SCRIBBLES = (
-    _Brush((10, 30), 20.0, (3.0, 10.0), 0.35),
-    _Brush((6, 22), 12.0, (2.5, 5.0), 0.35),
+_SCRIBBLE_BRUSHES = (
+    _Brush(vertices=(10, 30), step=20.0, width=(3.0, 10.0), turn=0.35),
+    _Brush(vertices=(6, 22), step=12.0, width=(2.5, 5.0), turn=0.35),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StrokeDistribution:
-    """How an invented user draws: which kinds of prompts how often, in any unit, and how the kinds look."""
+    """Distribution of the prompts that a simulated user draws.
+
+    Attributes:
+        kind_weights: how often each kind is drawn, in any unit.
+        polygon_rule: whether a polygon covers its area or only a closed curve.
+        center_share: share of the point prompts that are one click near the centre; the others are clicks anywhere
+            inside.
+        max_points: greatest number of clicks in a point prompt.
+        point_radius: a click covers a square of twice this plus one pixels.
+    """
 
     kind_weights: Mapping[PromptKind, float]
     polygon_rule: PolygonRule = "filled"
-    middle: float = 0.0
-    """Of the point prompts: how many are one click near the middle; the others are clicks anywhere inside."""
-    most_points: int = 20
+    center_share: float = 0.0
+    max_points: int = 20
     point_radius: int = 1
-    """A click covers a square of twice this plus one pixels."""
 
 
 DEFAULT_STROKES = StrokeDistribution(
-    MappingProxyType(
+    kind_weights=MappingProxyType(
         {
             PromptKind.POINT: 0.5,
             PromptKind.CIRCLE: 0.1,
@@ -97,78 +120,110 @@ DEFAULT_STROKES = StrokeDistribution(
             PromptKind.BOX: 0.16,
         }
     ),
-    middle=0.65,
-    most_points=3,
+    center_share=0.65,
+    max_points=3,
 )
-"""What people use most, clicks and boxes first."""
+"""What people use most: clicks and boxes first."""
 
 PUBLISHED_STROKES = StrokeDistribution(
-    MappingProxyType(
-        dict.fromkeys((PromptKind.POINT, PromptKind.CIRCLE, PromptKind.SCRIBBLE, PromptKind.POLYGON), 0.25)
+    kind_weights=MappingProxyType(
+        {
+            PromptKind.POINT: 0.25,
+            PromptKind.CIRCLE: 0.25,
+            PromptKind.SCRIBBLE: 0.25,
+            PromptKind.POLYGON: 0.25,
+        }
     ),
-    "curve",
+    polygon_rule="curve",
     point_radius=0,
 )
 """What the published models are trained with: four kinds as often as each other, polygons as curves, single pixels."""
 
+LOOSE_BOX_SHARE = 0.5  # of the boxes of `sample_prompt`
+LOOSE_BOX_JITTER = 0.08  # of the size of the box
+
 
 def sample_prompt(
-    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, habits: StrokeDistribution = DEFAULT_STROKES
+    truth: MaskArray,
+    rng: Generator,
+    distribution: StrokeDistribution = DEFAULT_STROKES,
 ) -> SimulatedPrompt:
-    """Draw a prompt of a random kind; half of the boxes are drawn loosely.
+    """Draw a prompt of a random kind for an object; half of the boxes are drawn loosely.
 
     Raises:
-        ValueError: the mask is empty, or no kind has a positive probability.
+        ValueError: the mask is empty, or no kind has a positive weight.
     """
-    kinds = [kind for kind in PromptKind if habits.kind_weights.get(kind, 0.0) > 0]
-    if not kinds:
-        raise ValueError(f"No kind of prompt has a positive probability in {dict(habits.kind_weights)}.")
-    upto = np.cumsum([habits.kind_weights[kind] for kind in kinds])
-    kind = kinds[min(int(np.searchsorted(upto, rng.random() * upto[-1], side="right")), len(kinds) - 1)]
+    kind = _sample_kind(rng, distribution.kind_weights)
     if kind is PromptKind.POINT:
-        if rng.random() < habits.middle:
-            return draw_middle(truth, rng)
-        return draw_points(truth, rng, at_most=habits.most_points, radius=habits.point_radius)
+        if rng.random() < distribution.center_share:
+            return draw_center_point(truth, rng)
+        return draw_points(truth, rng, at_most=distribution.max_points, radius=distribution.point_radius)
     if kind is PromptKind.BOX:
-        return draw_box(truth, rng, jitter=0.08 if rng.random() < 0.5 else 0.0)
+        is_loose = rng.random() < LOOSE_BOX_SHARE
+        return draw_box(truth, rng, jitter=LOOSE_BOX_JITTER if is_loose else 0.0)
     if kind is PromptKind.POLYGON:
-        return draw_polygon(truth, rng, habits.polygon_rule)
-    return draw_circle(truth, rng) if kind is PromptKind.CIRCLE else draw_scribble(truth, rng)
+        return draw_polygon(truth, rng, distribution.polygon_rule)
+    if kind is PromptKind.CIRCLE:
+        return draw_circle(truth, rng)
+    return draw_scribble(truth, rng)
+
+
+def _sample_kind(rng: Generator, weights: Mapping[PromptKind, float]) -> PromptKind:
+    kinds = [kind for kind in PromptKind if weights.get(kind, 0.0) > 0]
+    if not kinds:
+        raise ValueError(f"No kind of prompt has a positive weight in {dict(weights)}; give at least one.")
+    cumulative = np.cumsum([weights[kind] for kind in kinds])
+    value = rng.random() * cumulative[-1]
+    index = int(np.searchsorted(cumulative, value, side="right"))
+    return kinds[min(index, len(kinds) - 1)]
+
+
+# --- Points -----------------------------------------------------------------------------------------------------------
 
 
 def draw_points(
-    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, at_most: int = 20, radius: int = 1
+    truth: MaskArray,
+    rng: Generator,
+    *,
+    at_most: int = 20,
+    radius: int = 1,
 ) -> SimulatedPrompt:
     """Click 1 to `at_most` random pixels of the object; each click covers a square of 2 `radius` + 1 pixels."""
-    pixels = _inside(truth)
+    pixels = _object_pixels(truth)
     count = int(rng.integers(1, min(at_most, len(pixels)) + 1))
-    return _clicks(rng.choice(pixels, count, replace=False), truth.shape, radius, positive=True)
+    clicked = rng.choice(pixels, count, replace=False)
+    return _point_prompt(clicked, truth.shape, radius, positive=True)
 
 
-def draw_middle(
-    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, slack: float = 0.3, radius: int = 1
+def draw_center_point(
+    truth: MaskArray,
+    rng: Generator,
+    *,
+    slack: float = 0.3,
+    radius: int = 1,
 ) -> SimulatedPrompt:
-    """Click once near the middle: any pixel whose distance from the edge is within `slack` of the greatest."""
+    """Click once near the centre: any pixel whose distance from the edge is within `slack` of the greatest."""
     import cv2
 
     x0, y0, x1, y1 = _bounds(truth)
     framed = np.pad(truth[y0:y1, x0:x1], 1).astype(np.uint8)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
     rows, columns = np.nonzero(depth >= depth.max() * (1 - slack))
-    pick = int(rng.integers(len(rows)))
-    pixel = (rows[pick] + y0) * truth.shape[1] + columns[pick] + x0
-    return _clicks(np.array([pixel]), truth.shape, radius, positive=True)
+    choice = int(rng.integers(len(rows)))
+    row, column = rows[choice] + y0, columns[choice] + x0
+    pixel = row * truth.shape[1] + column
+    return _point_prompt(np.array([pixel]), truth.shape, radius, positive=True)
 
 
 def draw_negative_points(
-    truth: Bool[np.ndarray, "h w"],
-    rng: np.random.Generator,
+    truth: MaskArray,
+    rng: Generator,
     *,
     at_most: int = 3,
     radius: int = 1,
-    allowed: Bool[np.ndarray, "h w"] | None = None,
+    allowed: MaskArray | None = None,
 ) -> SimulatedPrompt | None:
-    """Click 1 to `at_most` pixels outside the object: negative, half of them within a tenth of its size from it.
+    """Click 1 to `at_most` pixels outside the object, half of them within a tenth of its size from it.
 
     `allowed` restricts where clicks may fall (the valid part of a padded canvas). None when no pixel is left.
     """
@@ -179,170 +234,286 @@ def draw_negative_points(
     if not pixels.size:
         return None
     x0, y0, x1, y1 = _bounds(truth)
-    reach = 2 * max(2, round(0.1 * max(x1 - x0, y1 - y0))) + 1
-    near = outside & (cv2.dilate(truth.view(np.uint8), np.ones((reach, reach), np.uint8)) > 0)
-    close = np.flatnonzero(near)
+    longer_side = max(x1 - x0, y1 - y0)
+    reach = max(2, round(0.1 * longer_side))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    near_object = cv2.dilate(truth.view(np.uint8), kernel) > 0
+    near_pixels = np.flatnonzero(outside & near_object)
+
     count = int(rng.integers(1, at_most + 1))
-    from_close = rng.random(count) < 0.5 if close.size else np.zeros(count, bool)
-    chosen = np.where(from_close, rng.choice(close if close.size else pixels, count), rng.choice(pixels, count))
-    return _clicks(np.unique(chosen), truth.shape, radius, positive=False)
+    if near_pixels.size:
+        is_near = rng.random(count) < 0.5
+    else:
+        is_near = np.zeros(count, bool)
+        near_pixels = pixels
+    near_choice = rng.choice(near_pixels, count)
+    any_choice = rng.choice(pixels, count)
+    clicked = np.unique(np.where(is_near, near_choice, any_choice))
+    return _point_prompt(clicked, truth.shape, radius, positive=False)
 
 
-def draw_circle(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> SimulatedPrompt:
+def _point_prompt(
+    pixels: PixelIndices,
+    shape: tuple[int, ...],
+    radius: int,
+    *,
+    positive: bool,
+) -> SimulatedPrompt:
+    """Turn flat pixel indices into clicks."""
+    mask = np.zeros(shape, bool)
+    points = _points_xy(pixels, shape[1])
+    for x, y in points.astype(int).tolist():
+        top, left = max(0, y - radius), max(0, x - radius)
+        mask[top : y + radius + 1, left : x + radius + 1] = True
+    return SimulatedPrompt(
+        kind=PromptKind.POINT,
+        mask=mask,
+        positive=positive,
+        paths=tuple(point[None] for point in points),
+        width=2 * radius + 1,
+    )
+
+
+# --- Strokes ----------------------------------------------------------------------------------------------------------
+
+
+def draw_circle(truth: MaskArray, rng: Generator) -> SimulatedPrompt:
     """Paint 1 to 5 short thick strokes that curl upon themselves, cut to the object."""
-    return _painted(PromptKind.CIRCLE, truth, rng, _CIRCLES[int(rng.integers(len(_CIRCLES)))])
+    brush = _choose_brush(rng, _CIRCLE_BRUSHES)
+    return _draw_strokes(PromptKind.CIRCLE, truth, rng, brush)
 
 
-def draw_scribble(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> SimulatedPrompt:
+def draw_scribble(truth: MaskArray, rng: Generator) -> SimulatedPrompt:
     """Draw 1 to 5 thin free lines that begin on the object, cut to it."""
-    return _painted(PromptKind.SCRIBBLE, truth, rng, _SCRIBBLES[int(rng.integers(len(_SCRIBBLES)))])
+    brush = _choose_brush(rng, _SCRIBBLE_BRUSHES)
+    return _draw_strokes(PromptKind.SCRIBBLE, truth, rng, brush)
+
+
+def _choose_brush(rng: Generator, brushes: Sequence[_Brush]) -> _Brush:
+    return brushes[int(rng.integers(len(brushes)))]
+
+
+_PUBLISHED_SIDE = 1024  # pixels of the images that the brushes are made for
+_MAX_STROKES = 5
+
+
+def _draw_strokes(
+    kind: PromptKind,
+    truth: MaskArray,
+    rng: Generator,
+    brush: _Brush,
+) -> SimulatedPrompt:
+    import cv2
+
+    pixels = _object_pixels(truth)
+    object_side = len(pixels) ** 0.5
+    scale = max(truth.shape) / _PUBLISHED_SIDE
+    max_width = max(1.0, 0.6 * object_side)  # a brush is never wider than its object
+    width = max(1, round(min(rng.uniform(*brush.width) * scale, max_width)))
+    count = int(rng.integers(1, _MAX_STROKES + 1))
+    starts = _points_xy(rng.choice(pixels, count), truth.shape[1])
+    step_scale = max(scale, object_side / 256)  # longer strokes on a large object
+    paths = tuple(_random_walk(start, rng, brush, step_scale) for start in starts)
+
+    canvas = np.zeros(truth.shape, np.uint8)
+    for path in paths:
+        cv2.polylines(canvas, [_fixed_point(path)], False, 1, width, shift=_SHIFT)
+    xs, ys = starts.T.astype(int)
+    canvas[ys, xs] = 1
+    return SimulatedPrompt(kind, canvas.view(bool) & truth, paths=paths, width=width)
+
+
+def _random_walk(
+    start: Float32[np.ndarray, " 2"],
+    rng: Generator,
+    brush: _Brush,
+    scale: float,
+) -> PointsArray:
+    """Walk from `start` with a heading that drifts, so that the path is smooth without being straight."""
+    least, most = brush.vertices
+    count = int(rng.integers(least, most + 1))
+    drift = rng.normal(0.0, brush.turn / 3)  # a constant bend: circles curl, scribbles sway
+    first_heading = rng.uniform(0, 2 * np.pi)
+    heading = first_heading + np.cumsum(rng.normal(drift, brush.turn, count))
+    lengths = rng.uniform(0.3, 1.0, count) * brush.step * scale
+    directions = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    path = np.cumsum(lengths[:, None] * directions, axis=0)
+    return np.concatenate([start[None], start + path]).astype(np.float32)
+
+
+# --- Polygons and boxes -----------------------------------------------------------------------------------------------
+
+_UPSAMPLING = 2
+"""OpenCV follows the corners of pixels and cuts them where an edge is a staircase: here those of smaller pixels."""
 
 
 def draw_polygon(
-    truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, rule: PolygonRule = "filled"
+    truth: MaskArray,
+    rng: Generator,
+    rule: PolygonRule = "filled",
 ) -> SimulatedPrompt:
-    """Draw a polygon.
+    """Draw a polygon around or through the object.
 
-    FILLED traces the outline of the largest piece (of all pieces together when none holds most of the object) roughly,
-    along the edges of its pixels, and covers those whose centres lie inside. CURVE puts 1 to 9 points anywhere on the
-    object and draws the smooth closed curve through them, one pixel wide; the curve may leave the object.
+    "filled" traces roughly the outline of the largest connected component (of all components together when none holds
+    most of the object), along the edges of its pixels, and covers the pixels whose centres lie inside. "curve" puts 1
+    to 9 points anywhere on the object and draws the smooth closed curve through them, one pixel wide; the curve may
+    leave the object.
     """
-    import cv2
-
-    mask = np.zeros(truth.shape, np.uint8)
     if rule == "curve":
-        outline = _loop(truth, rng)
-        cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
+        outline = _closed_curve(truth, rng)
+        mask = _draw_outline(outline, truth.shape)
     else:
         outline = _rough_outline(truth, rng)
-        edges = polyline_segments([(x, y) for x, y in (*outline.tolist(), outline[0].tolist())])
-        rows, columns = (np.arange(side, dtype=np.float64) for side in truth.shape)
-        mask |= inside_polygon(edges, columns[None, :], rows[:, None])
-        if len(outline) < 3:  # too thin to have an inside
-            cv2.polylines(mask, [_fixed(outline)], True, 1, 1, shift=_SHIFT)
-    if not mask.any():  # a curve that left the canvas, an outline between the centres of pixels
-        mask.flat[int(rng.choice(_inside(truth)))] = 1
-    return SimulatedPrompt(PromptKind.POLYGON, mask.view(bool), paths=(outline,))
+        mask = _fill_outline(outline, truth.shape)
+    if not mask.any():  # a curve outside the canvas, or an outline between the centres of pixels
+        mask.flat[int(rng.choice(_object_pixels(truth)))] = True
+    return SimulatedPrompt(PromptKind.POLYGON, mask, paths=(outline,))
 
 
-def draw_box(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, *, jitter: float = 0.0) -> SimulatedPrompt:
+def _draw_outline(outline: PointsArray, shape: tuple[int, ...]) -> MaskArray:
+    """Draw a closed line, one pixel wide."""
+    import cv2
+
+    mask = np.zeros(shape, np.uint8)
+    cv2.polylines(mask, [_fixed_point(outline)], True, 1, 1, shift=_SHIFT)
+    return mask.view(bool)
+
+
+def _fill_outline(outline: PointsArray, shape: tuple[int, ...]) -> MaskArray:
+    """Fill a polygon; one of fewer than three corners has no inside and is drawn as a line."""
+    corners = outline.tolist()
+    closed = [(x, y) for x, y in [*corners, corners[0]]]
+    rows = np.arange(shape[0], dtype=np.float64)[:, None]
+    columns = np.arange(shape[1], dtype=np.float64)[None, :]
+    mask = inside_polygon(polyline_segments(closed), columns, rows)
+    if len(outline) < 3:
+        mask |= _draw_outline(outline, shape)
+    return mask
+
+
+def _closed_curve(truth: MaskArray, rng: Generator) -> PointsArray:
+    """Return a smooth closed curve around up to nine random points of the object."""
+    pixels = _object_pixels(truth)
+    count = int(rng.integers(1, min(9, len(pixels)) + 1))
+    knots = _points_xy(rng.choice(pixels, count, replace=False), truth.shape[1]).astype(np.float64)
+    if count == 1:
+        return knots.astype(np.float32)
+    offset = knots - knots.mean(axis=0)
+    angle = np.arctan2(offset[:, 1], offset[:, 0])
+    return _catmull_rom(knots[np.argsort(angle, kind="stable")])
+
+
+def _catmull_rom(knots: Float[np.ndarray, "k 2"], samples: int = 12) -> PointsArray:
+    """Interpolate a closed curve: between neighbours a cubic (Catmull and Rom, 1974).
+
+    The tangent at a knot is parallel to the chord between its neighbours.
+    """
+    following, preceding = np.roll(knots, -1, axis=0), np.roll(knots, 1, axis=0)
+    tangent = (following - preceding) / 2
+    next_tangent = np.roll(tangent, -1, axis=0)
+    chord = following - knots
+    quadratic = 3 * chord[:, None] - (2 * tangent + next_tangent)[:, None]
+    cubic = (tangent + next_tangent)[:, None] - 2 * chord[:, None]
+    t = np.linspace(0, 1, samples, endpoint=False)[None, :, None]
+    curve = knots[:, None] + t * (tangent[:, None] + t * (quadratic + t * cubic))
+    return np.asarray(curve.reshape(-1, 2).astype(np.float32))
+
+
+def _rough_outline(truth: MaskArray, rng: Generator) -> PointsArray:
+    """Trace the object with few corners, each moved a little at random."""
+    import cv2
+
+    x0, y0, x1, y1 = _bounds(truth)
+    framed = np.pad(truth[y0:y1, x0:x1], 1).view(np.uint8)
+    upsampled = framed.repeat(_UPSAMPLING, axis=0).repeat(_UPSAMPLING, axis=1)
+    # A dilation by one small pixel lets OpenCV follow the corners of the pixels instead of their centres.
+    dilated = cv2.dilate(upsampled, np.ones((2, 2), np.uint8), anchor=(1, 1))
+    outlines, _ = cv2.findContours(dilated, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outline = _main_outline(outlines)
+
+    extent = float(max(x1 - x0, y1 - y0))
+    tolerance = rng.uniform(0.008, 0.04) * extent * _UPSAMPLING
+    corners = cv2.approxPolyDP(outline, tolerance, True).reshape(-1, 2)
+    noise = rng.normal(0.0, 0.012 * extent, corners.shape)
+    moved = corners / _UPSAMPLING + noise + np.array([x0, y0]) - 1.5
+    upper_limit = np.array(truth.shape[::-1]) - 0.5
+    clipped: Float[np.ndarray, "p 2"] = np.clip(moved, -0.5, upper_limit)
+    return clipped.astype(np.float32)
+
+
+def _main_outline(outlines: Sequence[Int32[np.ndarray, "_ 1 2"]]) -> Int32[np.ndarray, "_ 1 2"]:
+    """Return the outline of the largest component, or the convex hull of all where it holds less than 60%."""
+    import cv2
+
+    areas = [max(cv2.contourArea(outline), 1.0) for outline in outlines]
+    if max(areas) < 0.6 * sum(areas):
+        return np.asarray(cv2.convexHull(np.concatenate(outlines)))
+    return outlines[int(np.argmax(areas))]
+
+
+def draw_box(
+    truth: MaskArray,
+    rng: Generator,
+    *,
+    jitter: float = 0.0,
+) -> SimulatedPrompt:
     """Draw the bounding box, filled; `jitter` moves each side by up to that fraction of the box's size either way."""
-    height, width = truth.shape
     corners = np.array(_bounds(truth), np.float64)
     if jitter > 0:
-        size = np.tile(corners[2:] - corners[:2], 2)
-        corners = np.rint(corners + rng.uniform(-jitter, jitter, 4) * size)
-        corners[:2] = np.clip(corners[:2], 0, [width - 1, height - 1])
-        corners[2:] = np.clip(corners[2:], corners[:2] + 1, [width, height])
+        corners = _jitter_box(corners, rng, jitter, truth.shape)
     x0, y0, x1, y1 = corners.astype(int).tolist()
     mask = np.zeros(truth.shape, bool)
     mask[y0:y1, x0:x1] = True
     return SimulatedPrompt(PromptKind.BOX, mask, paths=(corners.reshape(2, 2).astype(np.float32),))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+def _jitter_box(
+    corners: Float[np.ndarray, " 4"],
+    rng: Generator,
+    jitter: float,
+    shape: tuple[int, ...],
+) -> Float[np.ndarray, " 4"]:
+    """Move the sides of a box, which keeps at least one pixel of the image."""
+    height, width = shape
+    size = np.tile(corners[2:] - corners[:2], 2)
+    moved = np.rint(corners + rng.uniform(-jitter, jitter, 4) * size)
+    moved[:2] = np.clip(moved[:2], 0, [width - 1, height - 1])
+    moved[2:] = np.clip(moved[2:], moved[:2] + 1, [width, height])
+    return np.asarray(moved)
+
+
+# --- Geometry ---------------------------------------------------------------------------------------------------------
 
 _SHIFT = 4  # OpenCV draws in sixteenths of a pixel
-_FINER = 2  # it follows the corners of pixels, and cuts them where an edge is a staircase: those of small parts
 
 
-def _painted(
-    kind: PromptKind, truth: Bool[np.ndarray, "h w"], rng: np.random.Generator, brush: _Brush
-) -> SimulatedPrompt:
-    import cv2
-
-    pixels = _inside(truth)
-    scale = max(truth.shape) / 1024
-    widest = max(1.0, 0.6 * len(pixels) ** 0.5)  # nobody paints a spoon with a broom
-    width = max(1, round(min(rng.uniform(*brush.width) * scale, widest)))
-    count = int(rng.integers(1, 6))
-    starts = _xy(rng.choice(pixels, count), truth.shape[1])
-    reach = max(scale, len(pixels) ** 0.5 / 256)  # and a large object is crossed in longer strokes
-    paths = tuple(_wander(start, rng, brush, reach) for start in starts)
-    canvas = np.zeros(truth.shape, np.uint8)
-    for path in paths:
-        cv2.polylines(canvas, [_fixed(path)], False, 1, width, shift=_SHIFT)
-    xs, ys = starts.T.astype(int)
-    canvas[ys, xs] = 1
-    return SimulatedPrompt(kind, canvas.view(bool) & truth, paths=paths, width=width)
-
-
-def _wander(
-    start: Float32[np.ndarray, " 2"], rng: np.random.Generator, brush: _Brush, scale: float
-) -> Float32[np.ndarray, "p 2"]:
-    """Walk from `start` with a heading that drifts, so that the path is smooth without being straight."""
-    count = int(rng.integers(brush.vertices[0], brush.vertices[1] + 1))
-    drift = rng.normal(0.0, brush.turn / 3)  # a steady bend: circles curl, lines sway
-    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(drift, brush.turn, count))
-    steps = rng.uniform(0.3, 1.0, count) * brush.step * scale
-    path = np.cumsum(steps[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1), axis=0)
-    return np.concatenate([start[None], start + path]).astype(np.float32)
-
-
-def _loop(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Float32[np.ndarray, "p 2"]:
-    """Go around up to nine random points of the object on one smooth closed curve."""
-    pixels = _inside(truth)
-    count = int(rng.integers(1, min(9, len(pixels)) + 1))
-    knots = _xy(rng.choice(pixels, count, replace=False), truth.shape[1]).astype(np.float64)
-    if count == 1:
-        return knots.astype(np.float32)
-    around = knots - knots.mean(axis=0)
-    knots = knots[np.argsort(np.arctan2(around[:, 1], around[:, 0]), kind="stable")]
-    # A cubic between neighbours whose tangents are parallel to the chord that skips each knot (Catmull and Rom, 1974).
-    tangent = (np.roll(knots, -1, axis=0) - np.roll(knots, 1, axis=0)) / 2
-    after, tangent_after = np.roll(knots, -1, axis=0), np.roll(tangent, -1, axis=0)
-    t = np.linspace(0, 1, 12, endpoint=False)[None, :, None]
-    bend = 3 * (after - knots)[:, None] - (2 * tangent + tangent_after)[:, None]
-    fold = (tangent + tangent_after)[:, None] - 2 * (after - knots)[:, None]
-    curve = knots[:, None] + t * (tangent[:, None] + t * (bend + t * fold))
-    return curve.reshape(-1, 2).astype(np.float32)
-
-
-def _rough_outline(truth: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Float32[np.ndarray, "p 2"]:
-    import cv2
-
-    x0, y0, x1, y1 = _bounds(truth)
-    finer = np.pad(truth[y0:y1, x0:x1], 1).view(np.uint8).repeat(_FINER, axis=0).repeat(_FINER, axis=1)
-    piece = cv2.dilate(finer, np.ones((2, 2), np.uint8), anchor=(1, 1))  # the corners of its parts of a pixel
-    outlines, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    sizes = [max(cv2.contourArea(outline), 1.0) for outline in outlines]
-    outline = outlines[int(np.argmax(sizes))]
-    if max(sizes) < 0.6 * sum(sizes):
-        outline = cv2.convexHull(np.concatenate(outlines))
-    extent = float(max(x1 - x0, y1 - y0))
-    rough = cv2.approxPolyDP(outline, rng.uniform(0.008, 0.04) * extent * _FINER, True).reshape(-1, 2)
-    corners = rough / _FINER + rng.normal(0.0, 0.012 * extent, rough.shape) + np.array([x0, y0]) - 1.5
-    kept: Float[np.ndarray, "p 2"] = np.clip(corners, -0.5, np.array(truth.shape[::-1]) - 0.5)
-    return kept.astype(np.float32)
-
-
-def _clicks(pixels: Int64[np.ndarray, " k"], shape: tuple[int, ...], radius: int, *, positive: bool) -> SimulatedPrompt:
-    mask = np.zeros(shape, bool)
-    points = _xy(pixels, shape[1])
-    for x, y in points.astype(int).tolist():
-        mask[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1] = True
-    return SimulatedPrompt(PromptKind.POINT, mask, positive, tuple(point[None] for point in points), 2 * radius + 1)
-
-
-def _inside(truth: Bool[np.ndarray, "h w"]) -> Int64[np.ndarray, " k"]:
+def _object_pixels(truth: MaskArray) -> PixelIndices:
+    """Return the flat indices of the object's pixels; `ValueError` for an empty mask."""
     pixels = np.flatnonzero(truth)
     if not pixels.size:
-        raise ValueError(f"A prompt needs an object, but the mask of {truth.shape} pixels is empty; leave it out.")
+        raise _empty_mask(truth)
     return pixels
 
 
-def _bounds(truth: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
-    """Find the bounding box, xyxy with exclusive maxima."""
-    rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
+def _bounds(truth: MaskArray) -> tuple[int, int, int, int]:
+    """Return the bounding box, xyxy with exclusive maxima; `ValueError` for an empty mask."""
+    rows = np.flatnonzero(truth.any(axis=1))
+    columns = np.flatnonzero(truth.any(axis=0))
     if not rows.size:
-        raise ValueError(f"A prompt needs an object, but the mask of {truth.shape} pixels is empty; leave it out.")
+        raise _empty_mask(truth)
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _xy(pixels: Int64[np.ndarray, " k"], width: int) -> Float32[np.ndarray, "k 2"]:
-    return np.stack([pixels % width, pixels // width], axis=1).astype(np.float32)
+def _empty_mask(truth: MaskArray) -> ValueError:
+    return ValueError(f"A prompt needs an object, but the mask of {truth.shape} pixels is empty; leave it out.")
 
 
-def _fixed(path: Float[np.ndarray, "p 2"]) -> Int32[np.ndarray, "p 1 2"]:
-    """Turn points into OpenCV's fixed-point integers."""
-    return np.asarray(np.rint(path * (1 << _SHIFT)).astype(np.int32)[:, None])
+def _points_xy(pixels: PixelIndices, width: int) -> PointsArray:
+    xy: PointsArray = np.stack([pixels % width, pixels // width], axis=1).astype(np.float32)
+    return xy
+
+
+def _fixed_point(path: Float[np.ndarray, "p 2"]) -> Int32[np.ndarray, "p 1 2"]:
+    """Convert points to OpenCV's fixed-point integers."""
+    scaled = np.rint(path * (1 << _SHIFT))
+    return np.asarray(scaled.astype(np.int32)[:, None])

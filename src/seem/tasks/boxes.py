@@ -1,4 +1,4 @@
-"""Boxes of a detector as prompts: what it found, how sure it was and whom it tracks is kept."""
+"""Boxes of a detector as prompts; its scores, tracker ids and class names are passed on to the masks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Detections(Protocol):
     data: Any
 
 
-NUM_COLOURS = 1000  # class ids beyond share the colours of those before
+NUM_COLOURS = 1000  # class ids from here on share the colours of the first ones
 Boxes: TypeAlias = Detections | Sequence[Sequence[float]] | NDArray[Any] | torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedBoxes:
-    """N boxes, and what the detector said about them; None where it said nothing."""
+    """N boxes, and the detector's columns for them; None where it has none."""
 
     boxes: tuple[Box, ...]
     scores: tuple[float, ...] | None = None
@@ -43,42 +43,50 @@ class DetectedBoxes:
 
 
 def read_boxes(given: Boxes, image_hw: tuple[int, int], classes: Classes = None) -> DetectedBoxes:
-    """Read N x 4 boxes (x0, y0, x1, y1 in the photo's pixels), alone or with what a detector said about them.
+    """Read N x 4 boxes (x0, y0, x1, y1 in the image's pixels), alone or with the columns of a detector.
 
-    `classes` are the names that class ids count in, from 0; names that come with the detections go first. A class id
-    without a name is called "class 3".
+    `classes` are the names of the class ids, which count from 0; names that come with the detections go first. A class
+    id without a name is called "class 3".
 
     Raises `ValueError` that names the row (from 0) for a box that is not finite, inverted, empty or wholly outside the
-    photo, a score outside 0-1, a class id below 0 or beyond `classes`, and a tracker id below 1 or used twice.
+    image, a score outside 0-1, a class id below 0 or beyond `classes`, and a tracker id below 1 or used twice.
     """
     if not isinstance(given, Detections):
         if classes is not None:
             raise ValueError("classes has no effect on boxes alone, which have no class ids; hand over detections.")
         return DetectedBoxes(_boxes(given, image_hw))
     boxes = _boxes(given.xyxy, image_hw)
-    scores = _scores(_column(given.confidence, "confidence", len(boxes)))
-    ids = _ids(_column(given.tracker_id, "tracker_id", len(boxes)))
-    class_ids = _class_ids(_column(given.class_id, "class_id", len(boxes)))
-    names = _column((given.data or {}).get("class_name"), "class_name", len(boxes))
+    count = len(boxes)
+    scores = _scores(_column(given.confidence, "confidence", count))
+    ids = _tracker_ids(_column(given.tracker_id, "tracker_id", count))
+    class_ids = _class_ids(_column(given.class_id, "class_id", count))
+    given_names = (given.data or {}).get("class_name")
+    names = _column(given_names, "class_name", count)
     if class_ids is None and names is None:
         return DetectedBoxes(boxes, scores, ids)
-    said, vocabulary = _names(class_ids, names, None if classes is None else Vocabulary.coerce(classes))
-    return DetectedBoxes(boxes, scores, ids, Labels(said, scores or (1.0,) * len(boxes)), vocabulary)
+    vocabulary = None if classes is None else Vocabulary.coerce(classes)
+    box_names, vocabulary = _name_boxes(class_ids, names, vocabulary)
+    labels = Labels(box_names, scores or (1.0,) * count)
+    return DetectedBoxes(boxes, scores, ids, labels, vocabulary)
 
 
 def with_detections(results: Results, detected: DetectedBoxes) -> Results:
-    """Give the masks of the boxes, in their order, the scores, names and ids that the detector had for them."""
-    provenance = results.provenance
+    """Give the masks of the boxes, in their order, the scores, names and ids of the detector."""
     if detected.scores is not None:
-        provenance = replace(provenance, rules=(*provenance.rules, "score: the detector's"))
-    return replace(
-        results,
-        scores=results.scores if detected.scores is None else read_only(np.array(detected.scores, dtype=np.float32)),
-        ids=results.ids if detected.ids is None else read_only(np.array(detected.ids, dtype=np.int64)),
-        vocabulary=detected.vocabulary or results.vocabulary,
-        naming=results.naming if detected.labels is None else LazyLabels(detected.labels),
-        provenance=provenance,
-    )
+        rules = (*results.provenance.rules, "score: the detector's")
+        results = replace(
+            results,
+            scores=read_only(np.array(detected.scores, dtype=np.float32)),
+            provenance=replace(results.provenance, rules=rules),
+        )
+    if detected.ids is not None:
+        results = replace(results, ids=read_only(np.array(detected.ids, dtype=np.int64)))
+    if detected.labels is not None:
+        results = replace(results, lazy_labels=LazyLabels(detected.labels))
+    return replace(results, vocabulary=detected.vocabulary or results.vocabulary)
+
+
+# --- Reading columns --------------------------------------------------------------------------------------------------
 
 
 def _boxes(given: Any, image_hw: tuple[int, int]) -> tuple[Box, ...]:
@@ -116,63 +124,80 @@ def _column(given: Any, name: str, count: int) -> list[Any] | None:
     return column
 
 
-def _is_from(value: Any, lowest: float) -> bool:
-    return isinstance(value, Real) and float(value) >= lowest  # NaN is not
+def _is_at_least(value: Any, minimum: float) -> bool:
+    return isinstance(value, Real) and float(value) >= minimum  # NaN is not
 
 
 def _scores(column: list[Any] | None) -> tuple[float, ...] | None:
     for row, score in enumerate(column or ()):
-        if not _is_from(score, 0) or score > 1:
+        if not _is_at_least(score, 0) or score > 1:
             raise ValueError(f"Row {row} of the boxes has the confidence {score}; it must be between 0 and 1.")
     return None if column is None else tuple(map(float, column))
 
 
-def _ids(column: list[Any] | None) -> tuple[int, ...] | None:
-    seen: dict[int, int] = {}
+def _tracker_ids(column: list[Any] | None) -> tuple[int, ...] | None:
+    row_of: dict[int, int] = {}
     for row, number in enumerate(column or ()):
-        if not _is_from(number, 1):
+        if not _is_at_least(number, 1):
             raise ValueError(f"Row {row} of the boxes has the tracker id {number}; they start at 1, or there are none.")
-        if number in seen:
-            raise ValueError(f"Rows {seen[number]} and {row} of the boxes both have the tracker id {number}; keep one.")
-        seen[number] = row
+        if number in row_of:
+            first = row_of[number]
+            raise ValueError(f"Rows {first} and {row} of the boxes both have the tracker id {number}; keep one.")
+        row_of[number] = row
     return None if column is None else tuple(map(int, column))
 
 
 def _class_ids(column: list[Any] | None) -> list[int] | None:
     for row, number in enumerate(column or ()):
-        if not _is_from(number, 0):
+        if not _is_at_least(number, 0):
             raise ValueError(f"Row {row} of the boxes has the class id {number}; class ids count from 0.")
     return None if column is None else [int(number) for number in column]
 
 
-def _names(
+# --- Names and categories ---------------------------------------------------------------------------------------------
+
+
+def _name_boxes(
     class_ids: list[int] | None, names: list[Any] | None, vocabulary: Vocabulary | None
 ) -> tuple[tuple[str, ...], Vocabulary | None]:
-    """Name every box, and return the categories that the names stand for, whose ids are class ids plus 1."""
+    """Return the name of every box, and the categories that the names stand for, whose ids are class ids plus 1."""
+    if names is None and vocabulary is not None:
+        return _names_in(vocabulary, class_ids or []), vocabulary
     if names is not None:
-        said = tuple(str(name) for name in names)
-    elif vocabulary is not None:
-        for row, number in enumerate(class_ids or ()):
-            if number >= len(vocabulary):
-                raise ValueError(
-                    f"Row {row} of the boxes has class id {number}, but classes has {len(vocabulary)} names."
-                )
-        return tuple(vocabulary[number].name for number in class_ids or ()), vocabulary
+        box_names = tuple(str(name) for name in names)
     else:
-        said = tuple(f"class {number}" for number in class_ids or ())
-    places = {name: place for place, name in enumerate(dict.fromkeys(said))}
+        box_names = tuple(f"class {number}" for number in class_ids or ())
+    if class_ids is None:
+        class_ids = _numbered(box_names)
+    return box_names, _vocabulary_of(box_names, class_ids)
+
+
+def _names_in(vocabulary: Vocabulary, class_ids: Sequence[int]) -> tuple[str, ...]:
+    """Look class ids up in a vocabulary."""
+    for row, number in enumerate(class_ids):
+        if number >= len(vocabulary):
+            raise ValueError(f"Row {row} of the boxes has class id {number}, but classes has {len(vocabulary)} names.")
+    return tuple(vocabulary[number].name for number in class_ids)
+
+
+def _numbered(names: Sequence[str]) -> list[int]:
+    """Return a number for each name, in the order in which names appear first."""
     numbers: dict[str, int] = {}
-    owners: dict[int, str] = {}
-    for row, name in enumerate(said):
-        number = places[name] if class_ids is None else class_ids[row]
-        if numbers.setdefault(name, number) != number or owners.setdefault(number, name) != name:
+    return [numbers.setdefault(name, len(numbers)) for name in names]
+
+
+def _vocabulary_of(names: Sequence[str], class_ids: Sequence[int]) -> Vocabulary | None:
+    """Make a category of each class id and its name; None for no boxes, `ValueError` if an id has two names."""
+    number_of: dict[str, int] = {}
+    name_of: dict[int, str] = {}
+    for row, (name, number) in enumerate(zip(names, class_ids, strict=True)):
+        if number_of.setdefault(name, number) != number or name_of.setdefault(number, name) != name:
             raise ValueError(f"Row {row} of the boxes calls class {number} {name!r}; another row says otherwise.")
-    if not numbers:
-        return said, None
+    if not name_of:
+        return None
     colours = distinct_colours(NUM_COLOURS)
-    return said, Vocabulary(
-        tuple(
-            Category(number + 1, name, name, True, colours[number % NUM_COLOURS])
-            for name, number in sorted(numbers.items(), key=lambda item: item[1])
-        )
-    )
+    categories = []
+    for number, name in sorted(name_of.items()):
+        colour = colours[number % NUM_COLOURS]
+        categories.append(Category(id=number + 1, name=name, phrase=name, is_thing=True, colour=colour))
+    return Vocabulary(tuple(categories))

@@ -1,6 +1,6 @@
-"""Islands and holes of a mask, found without an imaging library.
+"""Connected components and holes of a mask, found without an imaging library.
 
-A mask is cut into runs, pixels of one row that follow each other; runs of neighbouring rows that touch hang together.
+A mask is cut into runs, pixels of one row that follow each other; runs of neighbouring rows that touch are connected.
 """
 
 from __future__ import annotations
@@ -11,105 +11,122 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_OBJECT_COMPONENT_RATIO = 0.1  # share of the largest island below which one is no object
-MIN_REGION_RATIO = 0.005  # share of the largest island below which an island or a hole is none of its own
+MIN_OBJECT_COMPONENT_RATIO = 0.1  # of a component's area to the largest one's, below which it is no object
+MIN_REGION_RATIO = 0.005  # of the area of a component or a hole to the largest component's, below which it is noise
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentRuns:
-    """The runs of a mask: flat positions (start, and one behind the end), and which region each belongs to."""
+    """The runs of a mask: flat indices (start, and one behind the end), and the component that each belongs to.
+
+    Flat indices count in a mask with an empty column on either side, so that no run goes over the end of a row.
+    """
 
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
-    regions: NDArray[np.int64]
+    components: NDArray[np.int64]
 
     @property
-    def areas(self) -> NDArray[np.int64]:
-        """For each run, the pixels of its whole region."""
-        sums = np.zeros(int(self.regions.max(initial=-1)) + 1, dtype=np.int64)
-        np.add.at(sums, self.regions, self.ends - self.starts)
-        areas: NDArray[np.int64] = sums[self.regions]
-        return areas
+    def component_areas(self) -> NDArray[np.int64]:
+        """For each run, the pixels of its whole component."""
+        num_components = int(self.components.max(initial=-1)) + 1
+        areas = np.zeros(num_components, dtype=np.int64)
+        np.add.at(areas, self.components, self.ends - self.starts)
+        area_of_run: NDArray[np.int64] = areas[self.components]
+        return area_of_run
 
 
-def remove_small_regions(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
-    """Fill holes and remove islands of fewer than `smallest` pixels; of islands the largest always stays.
+def connected_components(mask: NDArray[np.bool_], min_ratio: float = 0.0) -> list[NDArray[np.bool_]]:
+    """Return the connected components of an (H, W) mask, the largest first; pixels that touch at a corner connect.
 
-    Pixels that touch at a corner are one island, holes are apart there. Returns an (H, W) mask.
+    Components whose area is below `min_ratio` of the largest one's are left out.
     """
-    if smallest <= 1 or not mask.any():
+    runs = find_component_runs(mask, corners=True)
+    areas = np.bincount(runs.components, runs.ends - runs.starts)
+    min_area = max(1, min_ratio * areas.max(initial=0))
+    largest_first = np.argsort(-areas, kind="stable")
+    num_large = np.count_nonzero(areas >= min_area)
+    return [draw_runs(runs, runs.components == number, mask.shape) for number in largest_first[:num_large].tolist()]
+
+
+def remove_small_regions(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:
+    """Fill holes and remove components of fewer than `min_area` pixels; the largest component always stays.
+
+    Pixels of a component may touch at a corner only, those of a hole may not. Returns an (H, W) mask.
+    """
+    if min_area <= 1 or not mask.any():
         return mask
     holes = find_component_runs(~mask, corners=False)
-    filled: NDArray[np.bool_] = mask | draw_runs(holes, holes.areas < smallest, mask.shape)
-    connected_components = find_component_runs(filled, corners=True)
-    areas = connected_components.areas
-    return draw_runs(connected_components, (areas >= smallest) | (areas == areas.max()), mask.shape)
+    filled: NDArray[np.bool_] = mask | draw_runs(holes, holes.component_areas < min_area, mask.shape)
+    components = find_component_runs(filled, corners=True)
+    areas = components.component_areas
+    keep = (areas >= min_area) | (areas == areas.max())
+    return draw_runs(components, keep, mask.shape)
 
 
 def clean_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill holes and remove islands that are small beside the largest island."""
-    largest = int(find_component_runs(mask, corners=True).areas.max(initial=0))
+    """Fill holes and remove components that are small beside the largest component."""
+    largest = int(find_component_runs(mask, corners=True).component_areas.max(initial=0))
     return remove_small_regions(mask, int(MIN_REGION_RATIO * largest))
 
 
-def clean_segment_map(ids: NDArray[np.int32], numbers: Iterable[int]) -> NDArray[np.int32]:
-    """Do the same to regions of an (H, W) map, 0 = nobody's; pixels of another region stay there."""
-    cleaned = {number: clean_mask(ids == number) for number in numbers}
-    tidied: NDArray[np.int32] = ids.copy()
-    for number, mask in cleaned.items():  # crumbs of all go first: one may lie in another's hole
-        tidied[(ids == number) & ~mask] = 0
-    for number, mask in cleaned.items():
-        tidied[mask & (tidied == 0)] = number
-    return tidied
+def clean_segment_map(ids: NDArray[np.int32], segment_ids: Iterable[int]) -> NDArray[np.int32]:
+    """Clean the masks of segments in an (H, W) map of ids, 0 = no segment; none takes pixels from another."""
+    masks = {segment_id: clean_mask(ids == segment_id) for segment_id in segment_ids}
+    cleaned: NDArray[np.int32] = ids.copy()
+    for segment_id, mask in masks.items():  # all are freed of noise first: it may lie in the hole of another
+        cleaned[(ids == segment_id) & ~mask] = 0
+    for segment_id, mask in masks.items():
+        cleaned[mask & (cleaned == 0)] = segment_id
+    return cleaned
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
 
 
 def find_component_runs(mask: NDArray[np.bool_], corners: bool) -> ComponentRuns:
-    """Cut an (H, W) mask into runs and say which of them hang together, also over corners if `corners`."""
-    width = mask.shape[1] + 2  # an empty column on either side, so that no run goes over the end of a row
+    """Cut an (H, W) mask into runs and say which of them are connected, also over corners if `corners`."""
+    row_length = mask.shape[1] + 2
     padded = np.pad(mask, ((0, 0), (1, 1))).ravel()
     steps = np.diff(padded.view(np.int8), prepend=np.int8(0), append=np.int8(0))
     starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+
+    # Of the runs one row below, those from `first` to `last` touch.
     reach = 1 if corners else 0
-    first = np.searchsorted(ends, starts + width - reach, side="right")  # of the runs one row below that touch
-    last = np.searchsorted(starts, ends + width + reach, side="left")
-    touching = np.maximum(last - first, 0)
-    above = np.repeat(np.arange(len(starts)), touching)
-    offsets = np.arange(len(above)) - np.repeat(np.cumsum(touching) - touching, touching)
-    below = np.repeat(first, touching) + offsets
-    return ComponentRuns(starts, ends, _join(len(starts), above, below))
+    first = np.searchsorted(ends, starts + row_length - reach, side="right")
+    last = np.searchsorted(starts, ends + row_length + reach, side="left")
+    num_touching = np.maximum(last - first, 0)
+    upper = np.repeat(np.arange(len(starts)), num_touching)
+    first_pair = np.cumsum(num_touching) - num_touching
+    index_in_touching = np.arange(len(upper)) - np.repeat(first_pair, num_touching)
+    lower = np.repeat(first, num_touching) + index_in_touching
+    return ComponentRuns(starts, ends, _component_numbers(len(starts), upper, lower))
 
 
-def connected_components(mask: NDArray[np.bool_], least: float = 0.0) -> list[NDArray[np.bool_]]:
-    """Return the islands of an (H, W) mask, the largest first; pixels that touch at a corner are one island.
-
-    Islands smaller than the share `least` of the largest are left out.
-    """
-    runs = find_component_runs(mask, corners=True)
-    areas = np.bincount(runs.regions, runs.ends - runs.starts)
-    numbers = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas >= max(1, least * areas.max(initial=0)))]
-    return [draw_runs(runs, runs.regions == number, mask.shape) for number in numbers.tolist()]
-
-
-def draw_runs(runs: ComponentRuns, chosen: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Draw the chosen runs into a mask of that (height, width)."""
+def draw_runs(runs: ComponentRuns, selected: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Draw the selected runs into a mask of that (height, width)."""
     height, width = shape
-    changes = np.zeros(height * (width + 2) + 1, dtype=np.int8)
-    changes[runs.starts[chosen]] += 1
-    changes[runs.ends[chosen]] -= 1
-    rows = np.cumsum(changes[:-1], dtype=np.int8).reshape(height, width + 2)
-    drawn: NDArray[np.bool_] = rows[:, 1:-1] > 0
-    return drawn
+    row_length = width + 2
+    changes = np.zeros(height * row_length + 1, dtype=np.int8)
+    changes[runs.starts[selected]] += 1
+    changes[runs.ends[selected]] -= 1
+    inside = np.cumsum(changes[:-1], dtype=np.int8).reshape(height, row_length)
+    mask: NDArray[np.bool_] = inside[:, 1:-1] > 0
+    return mask
 
 
-def _join(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give every one of `count` items the smallest number among those that it is linked with, directly or not."""
+def _component_numbers(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each of `count` items the smallest index among those that it is linked with, directly or not.
+
+    Item `one[i]` is linked with item `other[i]`.
+    """
     numbers = np.arange(count)
     while True:
         smaller = np.minimum(numbers[one], numbers[other])
         joined = numbers.copy()
         np.minimum.at(joined, numbers[one], smaller)
         np.minimum.at(joined, numbers[other], smaller)
-        while not np.array_equal(joined, joined[joined]):  # from a number to the one it was joined to, to the end
+        while not np.array_equal(joined, joined[joined]):  # follow the links to their end
             joined = joined[joined]
         if np.array_equal(joined, numbers):
             return numbers

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-PHRASE_OVERLAP_THRESHOLD = 0.6  # share of its mask that a phrase has to keep: phrases overlap more than queries
+OVERLAP_THRESHOLD = 0.8  # share of its mask that a query has to keep
+PHRASE_OVERLAP_THRESHOLD = 0.6  # the same of a phrase: phrases overlap more than queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,76 +48,69 @@ class ConfidentQueries:
 def select_confident(class_logits: Float[Tensor, "q k1"], threshold: float) -> ConfidentQueries:
     """Keep queries whose best class is not "no object" (the last) and scores above `threshold`.
 
-    Known before any mask is computed: only survivors need one.
+    This needs no masks: they are computed for these queries alone.
     """
     scores, categories = class_logits.softmax(dim=-1).max(dim=-1)
-    keep = (categories != class_logits.shape[-1] - 1) & (scores > threshold)
+    no_object = class_logits.shape[-1] - 1
+    keep = (categories != no_object) & (scores > threshold)
     queries = keep.nonzero()[:, 0]
     return ConfidentQueries(queries, scores[queries], categories[queries])
 
 
-def merge(
-    class_logits: Float[Tensor, "q k1"],
-    mask_logits: Float[Tensor, "q H W"],
-    is_thing: Bool[Tensor, " k"],
-    threshold: float = 0.8,
-    overlap: float = 0.8,
-) -> PanopticPrediction:
-    """Merge all queries into one map. `mask_logits` are at the answered size."""
-    sure = select_confident(class_logits, threshold)
-    height, width = mask_logits.shape[-2:]
-    return merge_masks(sure, mask_logits[sure.queries], (height, width), is_thing, overlap)
-
-
 def merge_masks(
-    sure: ConfidentQueries,
+    confident: ConfidentQueries,
     mask_logits: Iterable[Float[Tensor, "H W"]],
     output_hw: tuple[int, int],
     is_thing: Bool[Tensor, " k"],
-    overlap: float = 0.8,
+    overlap_threshold: float = OVERLAP_THRESHOLD,
 ) -> PanopticPrediction:
-    """Merge the masks of confident queries, which may come one after the other: each is looked at once.
+    """Merge the masks of confident queries, which may come one after the other: each is read once.
 
     A pixel goes to the query with the largest score times probability, if its own probability is at least a half. A
-    query keeps its pixels when they are at least `overlap` of its whole mask. Stuff of one class is one segment.
+    query keeps its pixels when they are at least `overlap_threshold` of its whole mask. Stuff of one class is one
+    segment.
     """
-    ids = torch.zeros(output_hw, dtype=torch.int32, device=sure.scores.device)
-    owner, wholes = compete(sure.scores, mask_logits, output_hw)
+    ids = torch.zeros(output_hw, dtype=torch.int32, device=confident.scores.device)
+    owner, masks = assign_pixels(confident.scores, mask_logits, output_hw)
     segments: list[PredictedSegment] = []
-    stuff: dict[int, int] = {}
-    for index, whole in enumerate(wholes):
+    stuff_ids: dict[int, int] = {}
+    for index, mask in enumerate(masks):
         owned = owner == index
-        mine = owned & whole
-        owned_area, area = int(owned.sum()), int(whole.sum())
-        if not mine.any() or owned_area / area < overlap:
+        pixels = owned & mask
+        if not pixels.any() or int(owned.sum()) / int(mask.sum()) < overlap_threshold:
             continue
-        category = int(sure.categories[index])
-        thing = bool(is_thing[category])
-        if not thing and category in stuff:
-            ids[mine] = stuff[category]
+        category = int(confident.categories[index])
+        if category in stuff_ids:
+            ids[pixels] = stuff_ids[category]
             continue
-        number = len(segments) + 1
-        ids[mine] = number
-        segments.append(PredictedSegment(number, category, thing, float(sure.scores[index]), int(sure.queries[index])))
-        if not thing:
-            stuff[category] = number
+        segment = PredictedSegment(
+            id=len(segments) + 1,
+            category=category,
+            is_thing=bool(is_thing[category]),
+            score=float(confident.scores[index]),
+            query=int(confident.queries[index]),
+        )
+        ids[pixels] = segment.id
+        segments.append(segment)
+        if not segment.is_thing:
+            stuff_ids[category] = segment.id
     return PanopticPrediction(ids, tuple(segments))
 
 
-def compete(
+def assign_pixels(
     scores: Float[Tensor, " m"], mask_logits: Iterable[Float[Tensor, "H W"]], output_hw: tuple[int, int]
 ) -> tuple[Int[Tensor, "H W"], list[Bool[Tensor, "H W"]]]:
     """Return the row with the largest score times probability at every pixel, the first of equals, and every mask.
 
-    A running maximum over one mask at a time: all that is kept of each is a byte a pixel.
+    A running maximum over one mask at a time: what stays in memory of each is a byte a pixel.
     """
     best = torch.full(output_hw, -1.0, dtype=scores.dtype, device=scores.device)
     owner = torch.zeros(output_hw, dtype=torch.int16, device=scores.device)
-    wholes = []
+    masks = []
     for index, (score, logits) in enumerate(zip(scores, mask_logits, strict=True)):
         probability = logits.sigmoid()
-        wholes.append(probability >= 0.5)
+        masks.append(probability >= 0.5)
         claim = probability * score
         owner.masked_fill_(claim > best, index)
         best = torch.maximum(claim, best)
-    return owner, wholes
+    return owner, masks

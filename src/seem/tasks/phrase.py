@@ -13,19 +13,7 @@ from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
 from seem.models.structures import DecoderQuery, PhraseTokens, TextFeatures
-from seem.tasks.interactive import ObjectMasks, best
-
-
-def best_queries(similarity: Float[Tensor, "q n"]) -> Int[Tensor, " n"]:
-    """Return the query that fits each phrase best (official `evaluate_grounding`)."""
-    return similarity.argmax(dim=0)
-
-
-def segment_phrases(
-    model: Segmenter, image: ImageEncoding, phrases: TextFeatures, draws: Draws
-) -> Float[Tensor, "h w"]:
-    """Answer the phrases that together describe one object: mask logits at stride 4, padded frame."""
-    return answer_phrases(model, image, phrases, draws).logits[0, 0].float()
+from seem.tasks.interactive import ObjectMasks, top_queries
 
 
 def answer_phrases(
@@ -33,37 +21,42 @@ def answer_phrases(
 ) -> ObjectMasks:
     """Answer the phrases that together describe one object, with the mask of the best query or of the `top` best.
 
-    The phrase queries read the tokens of all phrases; the one whose class vector fits them best on average answers.
+    The phrase queries read the tokens of all phrases; the one whose class vector fits them best on average answers
+    (official `evaluate_grounding`).
     """
     answering = model.decoder.policy.phrase
     output = model.decode(image, DecoderQuery(phrases=join_phrases(phrases)), frozenset({answering}), draws)
-    answers = output.phrase if answering is RowKind.PHRASE else output.object
-    assert answers is not None
-    similarity = model.phrase_logits(answers.class_vectors, phrases.phrases).mean(dim=-1)
-    chosen = best(answers, similarity[:, None], top)
+    queries = output.phrase if answering is RowKind.PHRASE else output.object
+    assert queries is not None
+    similarity = model.phrase_logits(queries.class_vectors, phrases.phrases).mean(dim=-1)
+    chosen = top_queries(queries, similarity[:, None], top)
     return ObjectMasks(dot(chosen.mask_embeddings, image.pixels.mask_features), None, chosen.class_vectors)
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class EncodedText:
     """The phrases of a pass as decoder rows (spoken ones apart where a policy has rows for them), and as vectors.
 
-    `meant` is the sum of an object's phrase vectors, each of length 1. None where nothing is said.
+    `vectors` is the sum of each object's phrase vectors, each of length 1. None without phrases.
     """
 
     written: PhraseTokens | None = None
     spoken: PhraseTokens | None = None
-    meant: Float[Tensor, "1 n d"] | None = None
+    vectors: Float[Tensor, "1 n d"] | None = None
 
 
-def words_of(features: TextFeatures, owner: Int[Tensor, " p"], spoken: Bool[Tensor, " p"], num_objects: int) -> Words:
-    """Lay out encoded phrases, each by the object that it speaks about."""
+def lay_out_text(
+    features: TextFeatures, owner: Int[Tensor, " p"], spoken: Bool[Tensor, " p"], num_objects: int
+) -> EncodedText:
+    """Lay out encoded phrases as decoder rows; `owner` is the index of each phrase's object."""
 
     def rows(chosen: Bool[Tensor, " p"]) -> PhraseTokens | None:
         valid = features.valid & chosen[:, None]
         owners = owner[:, None].expand_as(valid)[valid]
-        return PhraseTokens(features.tokens[valid][None], owners[None]) if len(owners) else None
+        if not len(owners):
+            return None
+        return PhraseTokens(features.tokens[valid][None], owners[None])
 
     vectors = unit_vectors(features.phrases)
-    meant = vectors.new_zeros(num_objects, vectors.shape[-1]).index_add(0, owner, vectors)
-    return Words(rows(~spoken), rows(spoken), meant[None])
+    sums = vectors.new_zeros(num_objects, vectors.shape[-1]).index_add(0, owner, vectors)
+    return EncodedText(rows(~spoken), rows(spoken), sums[None])

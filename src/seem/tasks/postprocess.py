@@ -1,7 +1,7 @@
-"""From the network's frame back to the photo's.
+"""Mask logits from the network's frame back to the image's.
 
-Sizes of one photo: `padded_hw` is what the network saw, `input_hw` the part of it that holds the photo, `output_hw` the
-size that is answered (usually the photo's own).
+Sizes of one image: `padded_hw` is what the network saw, `input_hw` the part of it that holds the image, `output_hw` the
+size of the result (usually the image's own).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seem.models.ops.masks import shrink_or_grow
 
 @dataclass(frozen=True, slots=True)
 class ImageFrame:
-    """The three sizes of one photo, (height, width) each, and the version's rule for the first step back."""
+    """The three sizes of one image, (height, width) each, and the version's rule for the first step back."""
 
     padded_hw: tuple[int, int]
     input_hw: tuple[int, int]
@@ -30,7 +30,7 @@ class ImageFrame:
 
 
 def to_image_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Float[Tensor, "n H W"]:
-    """Resize mask logits to the photo: bilinear to the padded size, crop, antialiased bicubic to the output.
+    """Resize mask logits to the image: bilinear to the padded size, crop, antialiased bicubic to the output.
 
     Official behaviour of every SEEM evaluation (`sem_seg_postprocess`).
     """
@@ -42,18 +42,21 @@ def to_input_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Float[Te
     height, width = frame.input_hw
     if not len(logits):
         return logits.new_zeros(0, height, width)
-    return shrink_or_grow(logits[None], frame.padded_hw, frame.resampling)[0, :, :height, :width]
+    padded = shrink_or_grow(logits[None], frame.padded_hw, frame.resampling)[0]
+    return padded[:, :height, :width]
 
 
 def to_output_size(logits: Float[Tensor, "n hi wi"], frame: ImageFrame) -> Float[Tensor, "n H W"]:
-    """Resize unpadded mask logits to the photo."""
-    if logits.shape[-2:] == frame.output_hw or not len(logits):
-        return logits if len(logits) else logits.new_zeros(0, *frame.output_hw)
+    """Resize unpadded mask logits to the image."""
+    if not len(logits):
+        return logits.new_zeros(0, *frame.output_hw)
+    if logits.shape[-2:] == frame.output_hw:
+        return logits
     return F.interpolate(logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
 def each_to_image_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Iterator[Float[Tensor, "H W"]]:
-    """Resize one mask after the other: many masks of a large photo never exist together."""
+    """Resize one mask after the other: many masks of a large image are never in memory together."""
     return (to_image_size(one[None], frame)[0] for one in logits)
 
 

@@ -1,8 +1,7 @@
-"""A region of another photo as a prompt: "this, there".
+"""A region of another image as a prompt: the object here that is like that region.
 
-SEEM, section 3.2 (visual sampler of a referred image); official `evaluate_referring_image`. The other photo's own
-features under the region are the tokens. Where they go differs: into rows of their own (the demo, nano), or, under
-SEEM v0, in the place of the photo's own visual tokens. SEEM v1's published code cannot use them.
+SEEM, section 3.2 (visual sampler of a referred image); official `evaluate_referring_image`. The other image's features
+under the region are the tokens. `Policy.reference` says which decoder rows they become.
 """
 
 from __future__ import annotations
@@ -16,83 +15,76 @@ from torch import Tensor
 
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
-from seem.models.decoder.policy import RowKind
 from seem.models.segmenter import Segmenter
 from seem.models.structures import VisualPrompts, VisualTokens
 from seem.models.text_embedding_head import pooled_text_vectors
 
-PLACES: dict[str, RowKind] = {
-    "seem-v0": RowKind.VISUAL_TOKENS,
-    "seem-demo": RowKind.REFERENCE_TOKENS,
-    "nano": RowKind.REFERENCE_TOKENS,
-}
-"""The rows that a reference becomes, by the name of the policy; a policy that is not here takes none."""
-
-
-def place_of(model: Segmenter) -> RowKind | None:
-    """Return the rows that a reference becomes; None for a model that takes none."""
-    return PLACES.get(model.config.decoder.policy)
-
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One region of another photo: its tokens, and what it means in the text space where a model has a map of that."""
+class ReferenceFeatures:
+    """One region of another image: its tokens, and its mean text vector where a model has a text map."""
 
     tokens: VisualTokens
     text_vector: Float[Tensor, " d"] | None
 
 
-def look_at(model: Segmenter, image: ImageEncoding, region: Bool[Tensor, "1 1 h w"], draws: Draws) -> Shown:
-    """Describe a region (padded network frame) of the photo in `image`."""
+def encode_region(
+    model: Segmenter, image: ImageEncoding, region: Bool[Tensor, "1 1 h w"], draws: Draws
+) -> ReferenceFeatures:
+    """Encode a region (padded network frame) of `image` as a reference."""
     tokens = model.encode_prompts(VisualPrompts(region, torch.zeros_like(region)), image, draws)
-    meaning = None if image.text_map is None else pooled_text_vectors(image.text_map, region.float())[0, 0]
-    return Shown(tokens, meaning)
+    if image.text_map is None:
+        return ReferenceFeatures(tokens, None)
+    return ReferenceFeatures(tokens, pooled_text_vectors(image.text_map, region.float())[0, 0])
 
 
-def lay_out(references: Mapping[int, Shown], num_objects: int) -> VisualTokens:
-    """Join the references of a pass, by the row of the object that each belongs to; at least one.
-
-    The vectors of objects without a reference are zeros.
-    """
-    mine = {row: reference.tokens for row, reference in references.items()}
-    first = next(iter(mine.values()))
-    silent = first.positive_vectors.new_zeros(1, num_objects, first.positive_vectors.shape[-1])
-    positive = silent.clone()
-    for row, tokens in mine.items():
-        positive[:, row] = tokens.positive_vectors[:, 0]
+def join_references(references: Mapping[int, ReferenceFeatures], num_objects: int) -> VisualTokens:
+    """Join the references of a pass (at least one) by object index; objects without one have zero vectors."""
+    tokens = {index: reference.tokens for index, reference in references.items()}
+    first = next(iter(tokens.values()))
+    zeros = first.positive_vectors.new_zeros(1, num_objects, first.positive_vectors.shape[-1])
+    positive_vectors = zeros.clone()
+    owners = []
+    for index, mine in tokens.items():
+        positive_vectors[:, index] = mine.positive_vectors[:, 0]
+        owners.append(torch.where(mine.owner < 0, mine.owner, index))
+    levels = zip(*(mine.levels for mine in tokens.values()), strict=True)
     return VisualTokens(
-        levels=tuple(torch.cat(levels, dim=1) for levels in zip(*(t.levels for t in mine.values()), strict=True)),
-        owner=torch.cat([torch.where(t.owner < 0, t.owner, row) for row, t in mine.items()], dim=1),
-        positive_vectors=positive,
-        negative_vectors=silent,
+        levels=tuple(torch.cat(level, dim=1) for level in levels),
+        owner=torch.cat(owners, dim=1),
+        positive_vectors=positive_vectors,
+        negative_vectors=zeros,
     )
 
 
 def has_reference(reference: VisualTokens) -> Bool[Tensor, "b n"]:
-    """Say which objects have a reference."""
+    """Tell which objects have a reference."""
     objects = torch.arange(reference.num_objects, device=reference.owner.device)
     return (reference.owner[:, :, None] == objects).any(dim=1)
 
 
-def in_place_of_marks(tokens: VisualTokens, reference: VisualTokens) -> VisualTokens:
-    """Let references stand where the photo's own visual tokens would, for the objects that have one (SEEM v0)."""
+def replace_visual_tokens(tokens: VisualTokens, reference: VisualTokens) -> VisualTokens:
+    """Put references where the image's own visual tokens would be, for the objects that have one (SEEM v0)."""
+    levels = zip(tokens.levels, reference.levels, strict=True)
+    referenced = has_reference(reference)[..., None]
     return replace(
         tokens,
-        levels=tuple(torch.cat(pair, dim=1) for pair in zip(tokens.levels, reference.levels, strict=True)),
+        levels=tuple(torch.cat(level, dim=1) for level in levels),
         owner=torch.cat((tokens.owner, reference.owner), dim=1),
-        positive_vectors=torch.where(
-            has_reference(reference)[..., None], reference.positive_vectors, tokens.positive_vectors
-        ),
+        positive_vectors=torch.where(referenced, reference.positive_vectors, tokens.positive_vectors),
     )
 
 
-def with_meanings(
-    vectors: Float[Tensor, "1 n d"] | None, references: Mapping[int, Shown], num_objects: int
+def add_reference_vectors(
+    text_vectors: Float[Tensor, "1 n d"] | None, references: Mapping[int, ReferenceFeatures], num_objects: int
 ) -> Float[Tensor, "1 n d"] | None:
-    """Add what was shown about each object to what was said, in the text space; None where neither was."""
-    for row, reference in references.items():
-        if reference.text_vector is not None:
-            empty = reference.text_vector.new_zeros(1, num_objects, len(reference.text_vector))
-            mine = torch.tensor([row], device=empty.device)
-            vectors = (empty if vectors is None else vectors).index_add(1, mine, reference.text_vector[None, None])
-    return vectors
+    """Add the references' text vectors to those of the phrases, object by object; None where there are neither."""
+    for index, reference in references.items():
+        vector = reference.text_vector
+        if vector is None:
+            continue
+        if text_vectors is None:
+            text_vectors = vector.new_zeros(1, num_objects, len(vector))
+        object_index = torch.tensor([index], device=vector.device)
+        text_vectors = text_vectors.index_add(1, object_index, vector[None, None])
+    return text_vectors

@@ -1,11 +1,11 @@
-"""What X-Decoder is charged for about captions: the next word, what the nouns mean, and whose caption it is.
+"""The caption losses of X-Decoder: next words, nouns of regions, and retrieval of images and captions.
 
-    words      every word of a caption asks for the next one
-    nouns      regions ask for the noun or class name that means them, nouns and names for their regions
-    retrieval  the photo as the image query sees it and its caption ask for each other, and so do regions and words
-    backbone   the photo as the backbone alone sees it and its caption ask for each other
+    words      cross-entropy of the next word, for every word of a caption
+    nouns      region-text contrast: regions with nouns and class names, in both directions
+    retrieval  image-text contrast: image queries with captions, and regions with words, in both directions
+    backbone   image-text contrast: the backbone's image vectors with captions, in both directions
 
-X-Decoder (arXiv 2212.11270). Known differences: photos are compared within the batch of one process; nouns are found in
+X-Decoder (arXiv 2212.11270). Known differences: images are compared within the batch of one process; nouns are found in
 word lists (`nouns.py`).
 """
 
@@ -19,25 +19,25 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.models.segmenter import unit_vectors
-from seem.training.criterion import in_full
+from seem.training.criterion import at_least_float32
 from seem.training.losses import (
-    meaning_cross_entropy,
+    contrastive_cross_entropy,
+    image_word_cross_entropy,
     next_word_cross_entropy,
-    pair_cross_entropy,
     phrase_similarity,
-    word_pair_cross_entropy,
+    region_text_cross_entropy,
 )
 from seem.training.matcher import Match, match_nouns
 
 TOP_HEADS = 3
-"""Prediction heads that are charged for words and phrases, counted from the final one (X-Decoder's configuration)."""
+"""Number of prediction heads that are trained on words and phrases, from the final one (X-Decoder's configuration)."""
 
-FINE_WEIGHT = 0.5  # of regions against words, beside photos against captions (official behaviour)
+FINE_WEIGHT = 0.5  # of regions with words, beside images with captions (official behaviour)
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionPrediction:
-    """What one prediction head says about B photos with captions.
+    """What one prediction head predicts about B images with captions.
 
     `words` are compared with word embeddings; `regions` (object queries) and `image` live in the text space.
     """
@@ -48,26 +48,32 @@ class CaptionPrediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Nouns:
-    """What can be said of the regions of B photos: K texts, and what each means; those of equal meaning are one.
+class NounTargets:
+    """Texts that name regions of B images: K vectors, and the number of each one's stem, equal for equal meaning.
 
-    `spoken[b]` are the rows of what the caption of photo b speaks of, its nouns and itself, none without a caption.
-    `called[b]` are the rows of its objects' names.
+    `by_caption[b]` are the rows of the nouns of image b's caption and of the caption itself, none without a caption.
+    `by_object[b]` are the rows of its objects' class names.
     """
 
     vectors: Float[Tensor, "k d"]
-    meanings: Int[Tensor, " k"]
-    spoken: tuple[Int[Tensor, " _n"], ...]
-    called: tuple[Int[Tensor, " _m"], ...]
+    stems: Int[Tensor, " k"]
+    by_caption: tuple[Int[Tensor, " _n"], ...]
+    by_object: tuple[Int[Tensor, " _m"], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Captions:
-    """One caption a photo: its word ids, start to end token (`valid`), with a vector for every word and for the whole.
+class CaptionTargets:
+    """One caption an image: its word ids and vectors.
 
-    A photo of which nothing is valid has no caption and is not judged. `table` are the embeddings of all V words.
-    `scale` multiplies cosines: exp(logit_scale), at most 100. `backbone` are the backbone's vectors of the photos.
-    `nouns` are what regions are called by.
+    Attributes:
+        ids: of words, padded.
+        valid: start to end token; nothing for an image without a caption, which is not judged.
+        tokens: a vector for every word.
+        vectors: a vector for every caption.
+        table: embeddings of all V words of the vocabulary.
+        scale: multiplies cosines: exp(logit_scale), at most 100.
+        backbone: the backbone's vectors of the images; None leaves out their loss.
+        nouns: texts that name regions; None leaves out their loss.
     """
 
     ids: Int[Tensor, "b t"]
@@ -77,19 +83,19 @@ class Captions:
     table: Float[Tensor, "v d"]
     scale: Float[Tensor, ""] | float
     backbone: Float[Tensor, "b d"] | None = None
-    nouns: Nouns | None = None
+    nouns: NounTargets | None = None
 
     @property
-    def there(self) -> Bool[Tensor, " b"]:
-        """Which photos have a caption."""
+    def has_caption(self) -> Bool[Tensor, " b"]:
+        """Which images have a caption."""
         return self.valid.any(dim=1)
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionWeights:
-    """How much each term counts, equal at all charged heads. Defaults are those of X-Decoder's configuration.
+    """Weights of the terms, equal at all heads that are trained. Defaults are those of X-Decoder's configuration.
 
-    The authors' training command counts words and retrieval 8 each.
+    The authors' training command weighs words and retrieval 8 each.
     """
 
     words: float = 2.0
@@ -100,7 +106,7 @@ class CaptionWeights:
 
 @dataclass(frozen=True, slots=True)
 class CaptionTerms:
-    """Unweighted losses: words, retrieval and nouns of each charged head, the final one first, and the backbone's."""
+    """Unweighted losses: words, retrieval and nouns of each trained head, the final one first, and the backbone's."""
 
     words: tuple[Float[Tensor, ""], ...]
     retrieval: tuple[Float[Tensor, ""], ...]
@@ -108,16 +114,16 @@ class CaptionTerms:
     nouns: tuple[Float[Tensor, ""], ...] = ()
 
     def total(self, weights: CaptionWeights = CaptionWeights()) -> Float[Tensor, ""]:
-        """Add up everything, weighted."""
-        backbone = () if self.backbone is None else (self.backbone,)
-        kinds = (
-            (weights.words, self.words), (weights.nouns, self.nouns), (weights.retrieval, self.retrieval),
-            (weights.backbone, backbone),
-        )  # fmt: skip
-        return torch.stack([weight * cost for weight, costs in kinds for cost in costs]).sum()
+        """Return the weighted sum of all terms."""
+        weighted = [weights.words * loss for loss in self.words]
+        weighted += [weights.nouns * loss for loss in self.nouns]
+        weighted += [weights.retrieval * loss for loss in self.retrieval]
+        if self.backbone is not None:
+            weighted.append(weights.backbone * self.backbone)
+        return torch.stack(weighted).sum()
 
     def named(self) -> Iterator[tuple[str, Float[Tensor, ""]]]:
-        """Go through all terms under their official names."""
+        """Iterate over all terms under their official names."""
         for i, (words, retrieval) in enumerate(zip(self.words, self.retrieval, strict=True)):
             yield f"loss_captioning_{i}", words
             yield f"loss_retrieval_decoder_{i}", retrieval
@@ -128,73 +134,88 @@ class CaptionTerms:
 
 
 def caption_terms(
-    heads: Sequence[CaptionPrediction], captions: Captions, matches: Sequence[Sequence[Match]] = ()
+    heads: Sequence[CaptionPrediction], captions: CaptionTargets, matches: Sequence[Sequence[Match]] = ()
 ) -> CaptionTerms:
-    """Charge the top heads (final one first), outside autocast: exponentials of half precision are too rough.
+    """Return the losses of the top heads (final one first), outside autocast: half precision is too rough for exp.
 
-    `matches` say for every head and photo which regions answer for which objects; without them nouns are not charged.
+    `matches[head][image]` pairs regions with objects; without matches the losses of nouns are left out.
     """
     with torch.autocast(captions.tokens.device.type, enabled=False):
-        charged = heads[:TOP_HEADS]
+        top_heads = heads[:TOP_HEADS]
+        backbone = None
+        if captions.backbone is not None:
+            backbone = image_caption_loss(captions.backbone, captions)
+        nouns = []
+        if captions.nouns is not None:
+            for head, head_matches in zip(top_heads, matches, strict=False):
+                nouns.append(noun_loss(head.regions, captions.nouns, captions.scale, head_matches))
         return CaptionTerms(
-            words=tuple(word_term(head, captions) for head in charged),
-            retrieval=tuple(retrieval_term(head, captions) for head in charged),
-            backbone=None if captions.backbone is None else photo_term(captions.backbone, captions),
-            nouns=()
-            if captions.nouns is None
-            else tuple(
-                noun_term(head.regions, captions.nouns, captions.scale, match)
-                for head, match in zip(charged, matches, strict=False)
-            ),
+            words=tuple(next_word_loss(head, captions) for head in top_heads),
+            retrieval=tuple(retrieval_loss(head, captions) for head in top_heads),
+            backbone=backbone,
+            nouns=tuple(nouns),
         )
 
 
-def word_term(head: CaptionPrediction, captions: Captions) -> Float[Tensor, ""]:
-    """Ask for the next words."""
-    logits = in_full(head.words) @ in_full(captions.table).T
+def next_word_loss(head: CaptionPrediction, captions: CaptionTargets) -> Float[Tensor, ""]:
+    """Return the cross-entropy of the next words."""
+    logits = at_least_float32(head.words) @ at_least_float32(captions.table).T
     return next_word_cross_entropy(logits, captions.ids, captions.valid)
 
 
-def noun_term(
-    regions: Float[Tensor, "b q d"], nouns: Nouns, scale: Float[Tensor, ""] | float, matches: Sequence[Match]
+def noun_loss(
+    regions: Float[Tensor, "b q d"], nouns: NounTargets, scale: Float[Tensor, ""] | float, matches: Sequence[Match]
 ) -> Float[Tensor, ""]:
-    """Let regions and what they are called by ask for each other, over all photos.
+    """Return the contrast of regions with the texts that name them, in both directions, over all images.
 
-    A region that answers for an object is called by the object's name. What a caption speaks of calls one each of the
-    photo's other regions, those that are most like it.
+    A region that is matched with an object is named by the object's class name. The texts of a caption name one each of
+    the image's other regions, those that are most similar to them.
     """
-    count = regions.shape[1]
-    similarity = phrase_similarity(in_full(regions).flatten(0, 1), in_full(nouns.vectors), scale)
-    all_spoken = torch.cat(nouns.spoken)
-    spoken, called = [], []
-    first = 0
-    for b, (match, words, names) in enumerate(zip(matches, nouns.spoken, nouns.called, strict=True)):
-        free = torch.arange(count, device=regions.device)
-        free = b * count + free[~torch.isin(free, match.queries)]
-        own = torch.arange(first, first + len(words), device=regions.device)
-        first += len(words)
-        found = match_nouns(similarity[free][:, all_spoken], own)
-        spoken.append((free[found.queries], words[found.objects]))
-        called.append((b * count + match.queries, names[match.objects]))
-    rows, texts = (torch.cat(each) for each in zip(*spoken, *called, strict=True))
-    meanings, meant = torch.unique(nouns.meanings[texts], return_inverse=True)
-    earliest = torch.full_like(meanings, len(texts)).scatter_reduce(
-        0, meant, torch.arange(len(texts), device=texts.device), "amin"
-    )  # of texts that mean the same the first one speaks (official behaviour)
-    return meaning_cross_entropy(similarity[rows][:, texts[earliest]], meant)
+    num_regions = regions.shape[1]
+    similarity = phrase_similarity(at_least_float32(regions).flatten(0, 1), at_least_float32(nouns.vectors), scale)
+    caption_texts = torch.cat(nouns.by_caption)
+    by_caption: list[tuple[Tensor, Tensor]] = []  # pairs of (rows of regions, rows of texts)
+    by_object: list[tuple[Tensor, Tensor]] = []
+    first_text = 0
+    for b, match in enumerate(matches):
+        texts = nouns.by_caption[b]
+        own_texts = torch.arange(first_text, first_text + len(texts), device=regions.device)
+        first_text += len(texts)
+        all_regions = torch.arange(num_regions, device=regions.device)
+        free = b * num_regions + all_regions[~torch.isin(all_regions, match.queries)]
+        noun_match = match_nouns(similarity[free][:, caption_texts], own_texts)
+        by_caption.append((free[noun_match.queries], texts[noun_match.objects]))
+        by_object.append((b * num_regions + match.queries, nouns.by_object[b][match.objects]))
+    pairs = [*by_caption, *by_object]
+    rows = torch.cat([region_rows for region_rows, _ in pairs])
+    texts = torch.cat([text_rows for _, text_rows in pairs])
+    columns, column_of_row = _first_of_each_stem(nouns.stems[texts])
+    return region_text_cross_entropy(similarity[rows][:, texts[columns]], column_of_row)
 
 
-def retrieval_term(head: CaptionPrediction, captions: Captions) -> Float[Tensor, ""]:
-    """Let photos and captions ask for each other, as wholes and by regions and words."""
-    regions = unit_vectors(in_full(head.regions[captions.there])).mean(dim=1)  # the mean of cosines is linear in them
-    words = unit_vectors(in_full(captions.tokens[captions.valid]))
-    fine = word_pair_cross_entropy(captions.scale * regions @ words.T, captions.valid[captions.there])
-    return photo_term(head.image, captions) + FINE_WEIGHT * fine
+def _first_of_each_stem(stems: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " n"]]:
+    """Return the first position of each different stem, and which of these each text has (official behaviour)."""
+    different, inverse = torch.unique(stems, return_inverse=True)
+    positions = torch.arange(len(stems), device=stems.device)
+    first = torch.full_like(different, len(stems)).scatter_reduce(0, inverse, positions, "amin")
+    return first, inverse
 
 
-def photo_term(photos: Float[Tensor, "b d"], captions: Captions) -> Float[Tensor, ""]:
-    """Let photos and captions ask for each other, as wholes."""
-    there = captions.there
-    return pair_cross_entropy(
-        phrase_similarity(in_full(photos[there]), in_full(captions.vectors[there]), captions.scale)
+def retrieval_loss(head: CaptionPrediction, captions: CaptionTargets) -> Float[Tensor, ""]:
+    """Return the contrast of images with captions, and of regions with words, in both directions."""
+    regions = unit_vectors(at_least_float32(head.regions[captions.has_caption])).mean(
+        dim=1
+    )  # cosines are linear in regions
+    words = unit_vectors(at_least_float32(captions.tokens[captions.valid]))
+    similarity = captions.scale * regions @ words.T
+    fine = image_word_cross_entropy(similarity, captions.valid[captions.has_caption])
+    return image_caption_loss(head.image, captions) + FINE_WEIGHT * fine
+
+
+def image_caption_loss(images: Float[Tensor, "b d"], captions: CaptionTargets) -> Float[Tensor, ""]:
+    """Return the contrast of images with captions, in both directions."""
+    has_caption = captions.has_caption
+    similarity = phrase_similarity(
+        at_least_float32(images[has_caption]), at_least_float32(captions.vectors[has_caption]), captions.scale
     )
+    return contrastive_cross_entropy(similarity)

@@ -1,8 +1,8 @@
-"""What one training step is charged for: three groups of queries, three terms each, at every prediction head.
+"""The training loss of masks: three groups of queries, three terms each, at every prediction head.
 
-    objects of the photo   class       + mask BCE + mask dice
-    phrases                which query + mask BCE + mask dice
-    visual prompts         which query + mask BCE + mask dice
+    objects of the image   class    + mask BCE + mask dice
+    phrases                query    + mask BCE + mask dice
+    visual prompts         query    + mask BCE + mask dice
 
 Names and weights are those of SEEM v1. Known difference: the official weight table also lists `openimage` terms, which
 no released recipe computes.
@@ -11,7 +11,7 @@ no released recipe computes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,14 +26,14 @@ from seem.training.losses import (
     phrase_similarity,
     visual_cross_entropy,
 )
-from seem.training.matcher import Costs, Match, match_objects, match_phrases, match_visual
+from seem.training.matcher import Match, MatchCosts, match_object_queries, match_phrase_queries, match_visual_queries
 
-# ------------------------------------------------------------------------------------------------ what is compared
+# --- Predictions and targets ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectPrediction:
-    """What the object queries say: class logits (the last is "no object") and mask logits."""
+    """Predictions of object queries: class logits (the last is "no object") and mask logits."""
 
     class_logits: Float[Tensor, "b q k"]
     mask_logits: Float[Tensor, "b q h w"]
@@ -41,7 +41,7 @@ class ObjectPrediction:
 
 @dataclass(frozen=True, slots=True)
 class PhrasePrediction:
-    """What the phrase queries say: vectors in the text space (not normalised) and mask logits.
+    """Predictions of phrase queries: vectors in the text space (not normalised) and mask logits.
 
     `scale` multiplies cosines: exp(logit_scale), at most 100.
     """
@@ -53,7 +53,7 @@ class PhrasePrediction:
 
 @dataclass(frozen=True, slots=True)
 class VisualPrediction:
-    """What the visual queries say, object-major, and the vectors of the prompts that they answer."""
+    """Predictions of visual queries, object-major, and the vectors of the prompts that they answer."""
 
     mask_embeddings: Float[Tensor, "b q c"]
     mask_logits: Float[Tensor, "b q h w"]
@@ -61,8 +61,8 @@ class VisualPrediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What one prediction head says; a group that was not asked is None, but one at least must be there."""
+class HeadPrediction:
+    """Predictions of one head; None for groups that are not trained, but one at least must be there."""
 
     objects: ObjectPrediction | None = None
     phrases: PhrasePrediction | None = None
@@ -70,17 +70,18 @@ class Prediction:
 
     def __post_init__(self) -> None:
         if self.objects is None and self.phrases is None and self.visual is None:
-            raise ValueError("This head answers for no group; give it objects, phrases or visual.")
+            raise ValueError("This head predicts no group of queries; give it objects, phrases or visual.")
 
     @property
     def device(self) -> torch.device:
-        """Where the predictions are."""
-        return next(said.mask_logits.device for said in (self.objects, self.phrases, self.visual) if said is not None)
+        """The device of the predictions."""
+        groups = (self.objects, self.phrases, self.visual)
+        return next(group.mask_logits.device for group in groups if group is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectTargets:
-    """The objects of one photo. Masks cover the same (padded) area as the predicted ones, at any resolution."""
+    """The objects of one image. Masks cover the same (padded) area as the predicted ones, at any resolution."""
 
     classes: Int[Tensor, " n"]
     masks: Bool[Tensor, "n H W"]
@@ -88,9 +89,9 @@ class ObjectTargets:
 
 @dataclass(frozen=True, slots=True)
 class PhraseTargets:
-    """The phrases of one photo, with what each means.
+    """The phrases of one image, with the mask that each means.
 
-    Phrases that say the same have equal hashes. `weight` multiplies this photo's cross-entropy: 2.0 for referring
+    Phrases that mean the same have equal hashes. `weight` multiplies this image's cross-entropy: 2.0 for referring
     expressions, 0.5 for class names in SEEM.
     """
 
@@ -102,37 +103,37 @@ class PhraseTargets:
 
 @dataclass(frozen=True, slots=True)
 class VisualTargets:
-    """The objects of one photo that were prompted visually; one with an empty mask is not judged."""
+    """The visually prompted objects of one image; one with an empty mask is not judged."""
 
     masks: Bool[Tensor, "n H W"]
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """The truth about one photo."""
+class ImageTargets:
+    """The truth about one image."""
 
     objects: ObjectTargets | None = None
     phrases: PhraseTargets | None = None
     visual: VisualTargets | None = None
 
 
-# ------------------------------------------------------------------------------------------------ options and result
+# --- Options and terms ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """How strictly to look: the points at which masks are compared and the prices of matching. Defaults are SEEM's."""
+class CriterionOptions:
+    """The points at which masks are compared, and the costs of matching. Defaults are SEEM's."""
 
     num_points: int = 12544
     oversample: float = 3.0
     importance: float = 0.75
     no_object_weight: float = 0.1
-    costs: Costs = field(default_factory=Costs)
+    costs: MatchCosts = field(default_factory=MatchCosts)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupWeights:
-    """How much each term of one group of queries counts."""
+    """Weights of the terms of one group of queries."""
 
     ce: float
     bce: float
@@ -140,8 +141,8 @@ class GroupWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """How much each group counts, equal at all heads. Defaults are SEEM's."""
+class CriterionWeights:
+    """Weights of all groups, equal at all heads. Defaults are SEEM's."""
 
     objects: GroupWeights = GroupWeights(ce=2.0, bce=5.0, dice=5.0)
     phrases: GroupWeights = GroupWeights(ce=0.4, bce=1.0, dice=1.0)
@@ -150,7 +151,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class GroupTerms:
-    """Unweighted losses of one group of queries at one head, and who was judged by what: a match a photo."""
+    """Unweighted losses of one group of queries at one head, and the match of each image."""
 
     ce: Float[Tensor, ""]
     bce: Float[Tensor, ""]
@@ -158,207 +159,218 @@ class GroupTerms:
     matches: tuple[Match, ...] = ()
 
     def total(self, weights: GroupWeights) -> Float[Tensor, ""]:
-        """Add up, weighted."""
+        """Return the weighted sum of the terms."""
         return weights.ce * self.ce + weights.bce * self.bce + weights.dice * self.dice
 
 
 @dataclass(frozen=True, slots=True)
 class HeadTerms:
-    """Unweighted losses of one prediction head; None for a group that was not asked."""
+    """Unweighted losses of one prediction head; None for groups that are not trained."""
 
     objects: GroupTerms | None = None
     phrases: GroupTerms | None = None
     visual: GroupTerms | None = None
 
-    def total(self, weights: Weights) -> Float[Tensor, ""]:
-        """Add up the groups, weighted."""
-        pairs = (
-            (self.objects, weights.objects),
-            (self.phrases, weights.phrases),
-            (self.visual, weights.visual),
-        )
-        return torch.stack([terms.total(weight) for terms, weight in pairs if terms is not None]).sum()
+    def total(self, weights: CriterionWeights) -> Float[Tensor, ""]:
+        """Return the weighted sum of the groups."""
+        totals = []
+        if self.objects is not None:
+            totals.append(self.objects.total(weights.objects))
+        if self.phrases is not None:
+            totals.append(self.phrases.total(weights.phrases))
+        if self.visual is not None:
+            totals.append(self.visual.total(weights.visual))
+        return torch.stack(totals).sum()
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class CriterionTerms:
     """Unweighted losses of all heads: the final one first, then backwards to the one before the first layer."""
 
     heads: tuple[HeadTerms, ...]
 
-    def total(self, weights: Weights = Weights()) -> Float[Tensor, ""]:
-        """Add up everything, weighted: the number to minimise; 0 without a head."""
-        totals = [head.total(weights) for head in self.heads]
-        return torch.stack(totals).sum() if totals else torch.zeros(())
+    def total(self, weights: CriterionWeights = CriterionWeights()) -> Float[Tensor, ""]:
+        """Return the weighted sum of all heads: the number to minimise; 0 without a head."""
+        if not self.heads:
+            return torch.zeros(())
+        return torch.stack([head.total(weights) for head in self.heads]).sum()
 
     def named(self) -> Iterator[tuple[str, Float[Tensor, ""]]]:
-        """Go through all terms under their official names, for logs: `loss_mask_ce_0` is the final head's class CE."""
+        """Iterate over all terms under their official names: `loss_mask_ce_0` is the final head's class CE."""
         for i, head in enumerate(self.heads):
-            for name, terms in (("mask", head.objects), ("spatial", head.visual), ("grounding", head.phrases)):
+            groups = (("mask", head.objects), ("spatial", head.visual), ("grounding", head.phrases))
+            for name, terms in groups:
                 if terms is not None:
                     yield f"loss_{name}_ce_{i}", terms.ce
                     yield f"loss_{name}_bce_{i}", terms.bce
                     yield f"loss_{name}_dice_{i}", terms.dice
 
 
-# ------------------------------------------------------------------------------------------------ the criterion
+# --- The criterion ----------------------------------------------------------------------------------------------------
 
 
 def criterion(
-    heads: Sequence[Prediction],
-    targets: Sequence[Targets],
+    heads: Sequence[HeadPrediction],
+    targets: Sequence[ImageTargets],
     draw: Draw,
     *,
-    judgement: Judgement = Judgement(),
+    options: CriterionOptions = CriterionOptions(),
     num_objects: float | None = None,
-) -> Terms:
-    """Charge every head for every group that it answers: match queries with truth, then compare.
+) -> CriterionTerms:
+    """Return the losses of every group of queries at every head: match queries with truth, then compare.
 
     `heads` start with the final one and go back to the one before the first layer; each is matched anew. `num_objects`
-    divides the object masks' losses: the true objects of a batch, and their mean over processes when training on
+    divides the losses of object masks: the true objects of a batch, and their mean over processes when training on
     several. By default those of this batch.
     """
-    return Terms(tuple(head_terms(head, targets, draw, judgement, num_objects) for head in heads))
+    return CriterionTerms(tuple(head_terms(head, targets, draw, options, num_objects) for head in heads))
 
 
 def head_terms(
-    head: Prediction,
-    targets: Sequence[Targets],
+    head: HeadPrediction,
+    targets: Sequence[ImageTargets],
     draw: Draw,
-    judgement: Judgement,
+    options: CriterionOptions,
     num_objects: float | None,
 ) -> HeadTerms:
-    """Charge one head, outside autocast: its products would fall back to half precision.
+    """Return the losses of one head, outside autocast: its products would fall back to half precision.
 
-    A group that the head answers needs that group's truth for every photo (empty where there is none).
+    A group that the head predicts needs its truth for every image (empty where there is none).
     """
     objects = [truth.objects for truth in targets if truth.objects is not None]
     phrases = [truth.phrases for truth in targets if truth.phrases is not None]
     visual = [truth.visual for truth in targets if truth.visual is not None]
+    terms = HeadTerms()
     with torch.autocast(head.device.type, enabled=False):
-        return HeadTerms(
-            objects=object_terms(head.objects, objects, draw, judgement, num_objects) if head.objects else None,
-            phrases=phrase_terms(head.phrases, phrases, draw, judgement) if head.phrases else None,
-            visual=visual_terms(head.visual, visual, draw, judgement) if head.visual else None,
-        )
+        if head.objects is not None:
+            terms = replace(terms, objects=object_terms(head.objects, objects, draw, options, num_objects))
+        if head.phrases is not None:
+            terms = replace(terms, phrases=phrase_terms(head.phrases, phrases, draw, options))
+        if head.visual is not None:
+            terms = replace(terms, visual=visual_terms(head.visual, visual, draw, options))
+    return terms
 
 
 def object_terms(
     predicted: ObjectPrediction,
     targets: Sequence[ObjectTargets],
     draw: Draw,
-    judgement: Judgement,
+    options: CriterionOptions,
     num_objects: float | None = None,
 ) -> GroupTerms:
-    """Judge the object queries: matched ones by class and mask, the rest by saying "no object"."""
-    class_logits = in_full(predicted.class_logits)
-    check_photos(len(class_logits), len(targets))
-    matches = [
-        match_objects(
+    """Return the losses of object queries: of class and mask if matched, else of the class "no object"."""
+    class_logits = at_least_float32(predicted.class_logits)
+    _check_image_count(len(class_logits), len(targets))
+    no_object = class_logits.shape[-1] - 1
+    classes = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
+    matches = []
+    for b, truth in enumerate(targets):
+        match = match_object_queries(
             class_logits[b],
             predicted.mask_logits[b],
             truth.classes,
             truth.masks,
             draw,
-            num_points=judgement.num_points,
-            costs=judgement.costs,
+            num_points=options.num_points,
+            costs=options.costs,
         )
-        for b, truth in enumerate(targets)
-    ]
-    no_object = class_logits.shape[-1] - 1
-    classes = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
-    for b, (truth, match) in enumerate(zip(targets, matches, strict=True)):
         classes[b, match.queries] = truth.classes[match.objects]
-
-    count = sum(len(truth.classes) for truth in targets) if num_objects is None else num_objects
-    masks = [truth.masks for truth in targets]
-    bce, dice = mask_terms(predicted.mask_logits, masks, matches, draw, judgement, max(float(count), 1.0))
-    return GroupTerms(class_cross_entropy(class_logits, classes, judgement.no_object_weight), bce, dice, tuple(matches))
+        matches.append(match)
+    if num_objects is None:
+        num_objects = sum(len(truth.classes) for truth in targets)
+    count = max(float(num_objects), 1.0)
+    bce, dice = matched_mask_losses(predicted.mask_logits, targets, matches, draw, options, count)
+    ce = class_cross_entropy(class_logits, classes, options.no_object_weight)
+    return GroupTerms(ce, bce, dice, tuple(matches))
 
 
 def phrase_terms(
-    predicted: PhrasePrediction, targets: Sequence[PhraseTargets], draw: Draw, judgement: Judgement
+    predicted: PhrasePrediction, targets: Sequence[PhraseTargets], draw: Draw, options: CriterionOptions
 ) -> GroupTerms:
-    """Judge the phrase queries. Photos without phrases do not count in the mean over photos."""
-    check_photos(len(predicted.vectors), len(targets))
-    vectors = in_full(predicted.vectors)
-    similarities = [
-        phrase_similarity(vectors[b], truth.vectors.to(vectors.dtype), predicted.scale)
-        for b, truth in enumerate(targets)
-    ]
-    matches = [
-        match_phrases(
-            similarities[b],
+    """Return the losses of phrase queries. Images without phrases do not count in the mean over images."""
+    _check_image_count(len(predicted.vectors), len(targets))
+    vectors = at_least_float32(predicted.vectors)
+    matches = []
+    costs = []
+    for b, truth in enumerate(targets):
+        similarity = phrase_similarity(vectors[b], truth.vectors.to(vectors.dtype), predicted.scale)
+        match = match_phrase_queries(
+            similarity,
             predicted.mask_logits[b],
             truth.masks,
             draw,
-            num_points=judgement.num_points,
-            costs=judgement.costs,
+            num_points=options.num_points,
+            costs=options.costs,
         )
-        for b, truth in enumerate(targets)
-    ]
-    per_photo = [
-        truth.weight * phrase_cross_entropy(similarity, match.queries, match.objects, truth.hashes)
-        for similarity, match, truth in zip(similarities, matches, targets, strict=True)
-    ]
-    num_speaking = sum(len(truth.hashes) > 0 for truth in targets)
-    bce, dice = mask_terms(predicted.mask_logits, [truth.masks for truth in targets], matches, draw, judgement)
-    return GroupTerms(torch.stack(per_photo).sum() / max(num_speaking, 1), bce, dice, tuple(matches))
+        cost = phrase_cross_entropy(similarity, match.queries, match.objects, truth.hashes)
+        costs.append(truth.weight * cost)
+        matches.append(match)
+    num_with_phrases = sum(len(truth.hashes) > 0 for truth in targets)
+    ce = torch.stack(costs).sum() / max(num_with_phrases, 1)
+    bce, dice = matched_mask_losses(predicted.mask_logits, targets, matches, draw, options)
+    return GroupTerms(ce, bce, dice, tuple(matches))
 
 
 def visual_terms(
-    predicted: VisualPrediction, targets: Sequence[VisualTargets], draw: Draw, judgement: Judgement
+    predicted: VisualPrediction, targets: Sequence[VisualTargets], draw: Draw, options: CriterionOptions
 ) -> GroupTerms:
-    """Judge the visual queries, over all non-empty objects of the batch alike."""
-    check_photos(len(predicted.mask_embeddings), len(targets))
-    similarity = in_full(predicted.mask_embeddings) @ in_full(predicted.prompt_vectors).mT
-    matches = [
-        match_visual(
+    """Return the losses of visual queries, over all non-empty objects of the batch alike."""
+    _check_image_count(len(predicted.mask_embeddings), len(targets))
+    embeddings = at_least_float32(predicted.mask_embeddings)
+    similarity = embeddings @ at_least_float32(predicted.prompt_vectors).mT
+    matches = []
+    by_object = []
+    for b, truth in enumerate(targets):
+        match = match_visual_queries(
             similarity[b],
             predicted.mask_logits[b],
             truth.masks,
             draw,
-            num_points=judgement.num_points,
-            costs=judgement.costs,
+            num_points=options.num_points,
+            costs=options.costs,
         )
-        for b, truth in enumerate(targets)
-    ]
-    asked = torch.cat([similarity[b].T[match.objects] for b, match in enumerate(matches)])
-    ce = visual_cross_entropy(asked, torch.cat([match.queries for match in matches]))
-    bce, dice = mask_terms(predicted.mask_logits, [truth.masks for truth in targets], matches, draw, judgement)
+        by_object.append(similarity[b].T[match.objects])
+        matches.append(match)
+    queries = torch.cat([match.queries for match in matches])
+    ce = visual_cross_entropy(torch.cat(by_object), queries)
+    bce, dice = matched_mask_losses(predicted.mask_logits, targets, matches, draw, options)
     return GroupTerms(ce, bce, dice, tuple(matches))
 
 
-def mask_terms(
+def matched_mask_losses(
     mask_logits: Float[Tensor, "b q h w"],
-    masks: Sequence[Bool[Tensor, "_n _H _W"]],
+    targets: Sequence[ObjectTargets | PhraseTargets | VisualTargets],
     matches: Sequence[Match],
     draw: Draw,
-    judgement: Judgement,
+    options: CriterionOptions,
     count: float | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Compare all matched masks of a batch where they hesitate: BCE and dice, each divided by `count`."""
+    """Return BCE and dice of all matched masks of a batch at uncertain points, each divided by `count`."""
     matched = torch.cat([mask_logits[b, match.queries] for b, match in enumerate(matches)])
     points = uncertain_points(
-        matched, draw, judgement.num_points, oversample=judgement.oversample, importance=judgement.importance
+        matched,
+        draw,
+        options.num_points,
+        oversample=options.oversample,
+        importance=options.importance,
     )
     logits = sample_at(matched[:, None], points, align_corners=False)[:, 0]
-    points_of = torch.split(points, [len(match.queries) for match in matches])
-    wanted = torch.cat(
-        [
-            sample_at(truth[match.objects, None].to(logits.dtype), own, align_corners=False)[:, 0]
-            for truth, match, own in zip(masks, matches, points_of, strict=True)
-        ]
-    )
-    return mask_bce(logits, wanted, count), mask_dice(logits, wanted, count)
+    points_by_image = torch.split(points, [len(match.queries) for match in matches])
+    wanted = []
+    for truth, match, image_points in zip(targets, matches, points_by_image, strict=True):
+        masks = truth.masks[match.objects, None].to(logits.dtype)
+        sampled = sample_at(masks, image_points, align_corners=False)
+        wanted.append(sampled[:, 0])
+    truths = torch.cat(wanted)
+    return mask_bce(logits, truths, count), mask_dice(logits, truths, count)
 
 
-def in_full(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Widen half precision: sums over thousands of points and exponentials need float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def check_photos(num_predicted: int, num_true: int) -> None:
-    """Every photo of the batch needs its truth."""
+def _check_image_count(num_predicted: int, num_true: int) -> None:
+    """Raise `ValueError` unless every image of the batch has its truth."""
     if num_predicted != num_true:
-        raise ValueError(f"Got predictions for {num_predicted} photos but the truth about {num_true}.")
+        raise ValueError(f"Got predictions for {num_predicted} images but the truth about {num_true}.")

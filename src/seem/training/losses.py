@@ -1,7 +1,7 @@
-"""What a prediction is charged for: pure functions, one term each, unweighted.
+"""Loss functions: pure functions, one term each, unweighted.
 
-Masks are judged at points (`models.ops.points`), so logits and targets come as rows of P values. `count` is the number
-that a sum over masks is divided by, normally the number of masks and at least 1.
+Masks are compared at points (`models.ops.points`), so logits and targets come as rows of P values. `count` is what a
+sum over masks is divided by, normally the number of masks and at least 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ def mask_bce(
     logits: Float[Tensor, "n p"], targets: Float[Tensor, "n p"], count: float | None = None
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy, mean over the points of a mask, summed over masks and divided by `count` (default N)."""
-    return per_mask(F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=-1), count)
+    bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return _average(bce.mean(dim=-1), count)
 
 
 def mask_dice(
@@ -24,33 +25,20 @@ def mask_dice(
 ) -> Float[Tensor, ""]:
     """One minus the soft dice coefficient of every mask, summed over masks and divided by `count` (default N).
 
-    V-Net (arXiv 1606.04797) with plain sums below the line and 1 added on both sides: an empty mask rightly predicted
-    costs nothing. Official behaviour.
+    V-Net (arXiv 1606.04797) with plain sums in the denominator and 1 added on both sides: an empty mask that is rightly
+    predicted costs nothing. Official behaviour.
     """
     scores = logits.sigmoid()
     overlap = 2 * (scores * targets).sum(dim=-1)
     total = scores.sum(dim=-1) + targets.sum(dim=-1)
-    return per_mask(1 - (overlap + 1) / (total + 1), count)
+    return _average(1 - (overlap + 1) / (total + 1), count)
 
 
-def mask_focal_bce(
-    logits: Float[Tensor, "n p"],
-    targets: Float[Tensor, "n p"],
-    count: float | None = None,
-    *,
-    gamma: float = 2.0,
-    alpha: float = 0.25,
-) -> Float[Tensor, ""]:
-    """Binary cross-entropy in which a point counts by how wrong it is: (1 - score of the truth) to the power `gamma`.
-
-    Foreground has weight `alpha`, background 1 - `alpha`; mean over points, then as `mask_bce`. Focal loss, arXiv
-    1708.02002, equation 5 and its values.
-    """
-    bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    scores = logits.sigmoid()
-    wrong = scores + targets - 2 * scores * targets  # 1 - score of the truth, also where a target lies between 0 and 1
-    balance = 1 - alpha + (2 * alpha - 1) * targets
-    return per_mask((balance * wrong**gamma * bce).mean(dim=-1), count)
+def _average(costs: Float[Tensor, " n"], count: float | None) -> Float[Tensor, ""]:
+    """Sum the costs of all masks and divide by `count`, by default their number (at least 1)."""
+    if count is None:
+        count = max(costs.shape[0], 1)
+    return costs.sum() / count
 
 
 def class_cross_entropy(
@@ -69,7 +57,7 @@ def class_cross_entropy(
 def phrase_similarity(
     queries: Float[Tensor, "q d"], phrases: Float[Tensor, "n d"], scale: Float[Tensor, ""] | float
 ) -> Float[Tensor, "q n"]:
-    """Compare every query with every phrase: cosine times `scale`.
+    """Cosine of every query with every phrase, times `scale`.
 
     `scale` is exp(logit_scale), at most 100; 1e-7 is added to the norms (official behaviour).
     """
@@ -84,22 +72,22 @@ def phrase_cross_entropy(
     phrases: Int[Tensor, " m"],
     hashes: Int[Tensor, " n"],
 ) -> Float[Tensor, ""]:
-    """Ask every phrase which of the Q queries is meant: softmax over queries, mean over the N phrases.
+    """Cross-entropy of the query of every phrase: softmax over the Q queries, mean over the N phrases.
 
-    Query `queries[i]` is matched to phrase `phrases[i]`. Phrases of equal hash say the same, so the queries matched to
+    Query `queries[i]` is matched to phrase `phrases[i]`. Phrases of equal hash mean the same, so the queries matched to
     any of them share the target equally (official behaviour). No phrase: 0.
     """
-    said_alike = (hashes[:, None] == hashes).to(similarity.dtype)
+    is_equal = (hashes[:, None] == hashes).to(similarity.dtype)
     matched = torch.zeros_like(similarity)
     matched[queries, phrases] = 1
-    targets = matched @ (said_alike / said_alike.sum(dim=-1, keepdim=True))
+    targets = matched @ (is_equal / is_equal.sum(dim=-1, keepdim=True))
     return -(targets * similarity.log_softmax(dim=0)).sum() / max(similarity.shape[1], 1)
 
 
 def visual_cross_entropy(similarity: Float[Tensor, "n q"], queries: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Ask every visually prompted object which of the Q queries is its own: softmax over queries, mean over objects.
+    """Cross-entropy of the query of every visually prompted object: softmax over Q queries, mean over N objects.
 
-    `similarity` is the plain product of the prompt's vector with the mask embeddings of all queries of its photo, those
+    `similarity` is the plain product of the prompt's vector with the mask embeddings of all queries of its image, those
     of other objects too (SEEM v1, official behaviour). `queries` holds the matched one. No object: 0.
     """
     return F.cross_entropy(similarity, queries, reduction="sum") / max(similarity.shape[0], 1)
@@ -108,60 +96,61 @@ def visual_cross_entropy(similarity: Float[Tensor, "n q"], queries: Int[Tensor, 
 def next_word_cross_entropy(
     logits: Float[Tensor, "b t v"], ids: Int[Tensor, "b t"], valid: Bool[Tensor, "b t"]
 ) -> Float[Tensor, ""]:
-    """Ask every word of a caption for the next of the V words, up to the end token; `valid` marks start to end token.
+    """Cross-entropy of the next of V words after every word of a caption; `valid` marks start to end token.
 
-    The sum over all captions, divided by the number of words asked for plus 1 (official behaviour). No caption: 0.
+    The sum over all captions, divided by the number of predicted words plus 1 (official behaviour). No caption: 0.
     """
-    wanted = valid[:, 1:]
-    costs = F.cross_entropy(logits[:, :-1][wanted], ids[:, 1:][wanted], reduction="sum")
-    return costs / (wanted.sum() + 1)
+    is_predicted = valid[:, 1:]
+    costs = F.cross_entropy(logits[:, :-1][is_predicted], ids[:, 1:][is_predicted], reduction="sum")
+    return costs / (is_predicted.sum() + 1)
 
 
-def pair_cross_entropy(similarity: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """Ask every photo (row) for its caption and every caption (column) for its photo: pairs stand on the diagonal.
+def contrastive_cross_entropy(similarity: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """Cross-entropy of the caption (column) of every image (row), and of the image of every caption.
 
-    The mean of both directions (CLIP, arXiv 2103.00020, figure 3). No pair: 0.
+    Pairs are on the diagonal. The mean of both directions (CLIP, arXiv 2103.00020, figure 3). No pair: 0.
     """
     pairs = torch.arange(len(similarity), device=similarity.device)
-    both = F.cross_entropy(similarity, pairs, reduction="sum") + F.cross_entropy(similarity.T, pairs, reduction="sum")
-    return both / (2 * max(len(similarity), 1))
+    captions = F.cross_entropy(similarity, pairs, reduction="sum")
+    images = F.cross_entropy(similarity.T, pairs, reduction="sum")
+    return (captions + images) / (2 * max(len(similarity), 1))
 
 
-def word_pair_cross_entropy(
-    similarity: Float[Tensor, "b n"], valid: Bool[Tensor, "b t"], photo_share: float = 0.7
+def image_word_cross_entropy(
+    similarity: Float[Tensor, "b n"], valid: Bool[Tensor, "b t"], image_share: float = 0.7
 ) -> Float[Tensor, ""]:
-    """Ask every photo for the words of its caption, and every word for its photo.
+    """Cross-entropy of the words of every image's caption, and of the image of every word.
 
-    The N columns are the valid words of all captions, one caption after the other. What a photo should find grows with
-    the place of a word in its caption, 1, 2, 3, ..., and sums to 1; the share of a word is also the weight with which
-    it asks for its photo. `photo_share` is how much the photos' question counts, the rest is the words' (official
+    The N columns are the valid words of all captions, one caption after the other. The target of an image grows with
+    the position of a word in its caption, 1, 2, 3, ..., and sums to 1; the share of a word is also the weight of its
+    own cross-entropy. `image_share` is the weight of the first direction, the rest that of the second (official
     behaviour). No caption: 0.
     """
-    places = valid.cumsum(dim=1) * valid
-    shares = (places / places.sum(dim=1, keepdim=True).clamp(min=1)).to(similarity.dtype)
-    targets = (torch.eye(len(valid), dtype=shares.dtype, device=shares.device)[:, :, None] * shares)[:, valid]
-    photos, words = (
-        -(targets * similarity.log_softmax(dim=asked)).sum() / max(similarity.shape[1 - asked], 1) for asked in (1, 0)
-    )
-    return photo_share * photos + (1 - photo_share) * words
+    positions = valid.cumsum(dim=1) * valid
+    totals = positions.sum(dim=1, keepdim=True).clamp(min=1)
+    shares = (positions / totals).to(similarity.dtype)
+    own_image = torch.eye(len(valid), dtype=shares.dtype, device=shares.device)
+    targets = (own_image[:, :, None] * shares)[:, valid]
+    images = _soft_cross_entropy(similarity, targets, dim=1)
+    words = _soft_cross_entropy(similarity, targets, dim=0)
+    return image_share * images + (1 - image_share) * words
 
 
-def meaning_cross_entropy(
-    similarity: Float[Tensor, "n m"], meanings: Int[Tensor, " n"], region_share: float = 0.7
+def region_text_cross_entropy(
+    similarity: Float[Tensor, "n m"], columns: Int[Tensor, " n"], region_share: float = 0.7
 ) -> Float[Tensor, ""]:
-    """Ask every region which of the M things said means it, and everything said for its regions.
+    """Cross-entropy of the text of every region among M texts, and of the regions of every text.
 
-    Region i is meant by column `meanings[i]`; regions that one column means share its target equally. `region_share` is
-    how much the regions' question counts, the rest is that of what is said (official behaviour). No region: 0.
+    Region i has the text of column `columns[i]`; regions with the same text share its target equally. `region_share` is
+    the weight of the first direction, the rest that of the second (official behaviour). No region: 0.
     """
-    meant = torch.zeros_like(similarity).scatter(1, meanings[:, None], 1.0)
-    regions, said = (
-        -(targets * similarity.log_softmax(dim=asked)).sum() / max(similarity.shape[1 - asked], 1)
-        for asked, targets in ((1, meant), (0, meant / meant.sum(dim=0).clamp(min=1)))
-    )
-    return region_share * regions + (1 - region_share) * said
+    pairs = torch.zeros_like(similarity).scatter(1, columns[:, None], 1.0)
+    regions = _soft_cross_entropy(similarity, pairs, dim=1)
+    texts = _soft_cross_entropy(similarity, pairs / pairs.sum(dim=0).clamp(min=1), dim=0)
+    return region_share * regions + (1 - region_share) * texts
 
 
-def per_mask(costs: Float[Tensor, " n"], count: float | None) -> Float[Tensor, ""]:
-    """Sum the cost of all masks and divide by `count`, by default their number (at least 1)."""
-    return costs.sum() / (max(costs.shape[0], 1) if count is None else count)
+def _soft_cross_entropy(similarity: Float[Tensor, "n m"], targets: Float[Tensor, "n m"], dim: int) -> Float[Tensor, ""]:
+    """Cross-entropy with soft targets: softmax over `dim`, mean over the other dimension (at least 1)."""
+    count = max(similarity.shape[1 - dim], 1)
+    return -(targets * similarity.log_softmax(dim=dim)).sum() / count

@@ -1,7 +1,7 @@
-"""Which query answers for which object: the cheapest one-to-one assignment (DETR, arXiv 2005.12872, section 3.1).
+"""Matching of queries with objects: the one-to-one assignment of least cost (DETR, arXiv 2005.12872, section 3.1).
 
-A pair's cost is that of its mask at random points, which all queries and objects of a photo share, and of what the
-query says it is. Nothing here has a gradient.
+The cost of a pair is that of its masks, at random points that all queries and objects of an image share, and that of
+class name or phrase. Nothing here has a gradient.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from seem.models.ops.points import Draw, sample_at
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Pairs of one photo: query `queries[i]` answers for object `objects[i]`. Queries ascend."""
+    """Pairs of one image: query `queries[i]` is matched with object `objects[i]`. Queries ascend."""
 
     queries: Int[Tensor, " m"]
     objects: Int[Tensor, " m"]
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """How much a wrong name and a wrong mask weigh against each other, for all three kinds of matching.
+class MatchCosts:
+    """Weights of names and masks in the cost of a pair, for all three kinds of matching.
 
     The defaults are SEEM's. Its configuration also has costs for visual prompts, but the official matcher ignores them.
     """
@@ -37,7 +37,7 @@ class Costs:
 
 
 @torch.no_grad()
-def match_objects(
+def match_object_queries(
     class_logits: Float[Tensor, "q k"],
     mask_logits: Float[Tensor, "q h w"],
     classes: Int[Tensor, " n"],
@@ -45,42 +45,42 @@ def match_objects(
     draw: Draw,
     *,
     num_points: int = 12544,
-    costs: Costs = Costs(),
+    costs: MatchCosts = MatchCosts(),
 ) -> Match:
-    """Match object queries with the objects of a photo, by class score and mask."""
+    """Match object queries with the objects of an image, by class score and mask."""
     scores = class_logits.softmax(dim=-1)[:, classes]
-    return cheapest(costs.name * -scores + mask_costs(mask_logits, masks, draw, num_points, costs))
+    return assign(costs.name * -scores + mask_costs(mask_logits, masks, draw, num_points, costs))
 
 
 @torch.no_grad()
-def match_phrases(
+def match_phrase_queries(
     similarity: Float[Tensor, "q n"],
     mask_logits: Float[Tensor, "q h w"],
     masks: Bool[Tensor, "n H W"],
     draw: Draw,
     *,
     num_points: int = 12544,
-    costs: Costs = Costs(),
+    costs: MatchCosts = MatchCosts(),
 ) -> Match:
-    """Match phrase queries with phrases: each phrase asks which *query* is meant (softmax over queries)."""
+    """Match phrase queries with phrases, by similarity (softmax over *queries*) and mask."""
     scores = similarity.softmax(dim=0)
-    return cheapest(costs.name * -scores + mask_costs(mask_logits, masks, draw, num_points, costs))
+    return assign(costs.name * -scores + mask_costs(mask_logits, masks, draw, num_points, costs))
 
 
 @torch.no_grad()
-def match_visual(
+def match_visual_queries(
     similarity: Float[Tensor, "q n"],
     mask_logits: Float[Tensor, "q h w"],
     masks: Bool[Tensor, "m H W"],
     draw: Draw,
     *,
     num_points: int = 12544,
-    costs: Costs = Costs(),
+    costs: MatchCosts = MatchCosts(),
 ) -> Match:
     """Match every visually prompted object with the best of its own queries (SEEM v1: three each, object-major).
 
-    The scores are a softmax over those own queries. A photo may have fewer true objects than the batch has places
-    (M <= N); places without an object, and objects whose mask is empty, stay out of the match.
+    The scores are a softmax over those own queries. An image may have fewer true objects than the batch has rows
+    (M <= N); rows without an object, and objects whose mask is empty, are left out of the match.
     """
     num_queries, num_objects = similarity.shape
     if num_objects == 0 or num_queries % num_objects or len(masks) > num_objects:
@@ -103,17 +103,17 @@ def match_visual(
 
 @torch.no_grad()
 def match_nouns(similarity: Float[Tensor, "q n"], own: Int[Tensor, " m"]) -> Match:
-    """Match queries with the nouns of their photo by likeness alone: nobody knows where these things are.
+    """Match queries with the nouns of their image by similarity alone: the truth holds no masks of these objects.
 
-    Each query asks which *noun* is meant, of those of all photos (softmax over nouns); columns `own` are its photo's.
+    The softmax runs over the *nouns* of all images; columns `own` are those of this one.
     """
-    return cheapest(-similarity.softmax(dim=-1)[:, own])
+    return assign(-similarity.softmax(dim=-1)[:, own])
 
 
 def mask_costs(
-    mask_logits: Float[Tensor, "q h w"], masks: Bool[Tensor, "n H W"], draw: Draw, num_points: int, costs: Costs
+    mask_logits: Float[Tensor, "q h w"], masks: Bool[Tensor, "n H W"], draw: Draw, num_points: int, costs: MatchCosts
 ) -> Float[Tensor, "q n"]:
-    """Price every pair of masks at points that all of them share; the two may differ in resolution."""
+    """Return the cost of every pair of masks, at points that all of them share; resolutions may differ."""
     points = draw((1, num_points, 2)).to(mask_logits.device)
     predicted = sample_at(mask_logits[None], points, align_corners=False)[0]
     wanted = sample_at(masks[None].to(predicted.dtype), points, align_corners=False)[0]
@@ -132,8 +132,8 @@ def dice_costs(logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]
     return 1 - (2 * scores @ targets.mT + 1) / (total + 1)
 
 
-def cheapest(cost: Float[Tensor, "q n"]) -> Match:
-    """Pair rows with columns one to one at the least total cost (Hungarian algorithm, on the CPU)."""
+def assign(cost: Float[Tensor, "q n"]) -> Match:
+    """Assign rows to columns one to one at the least total cost (Hungarian algorithm, on the CPU)."""
     from scipy.optimize import linear_sum_assignment
 
     if not torch.isfinite(cost).all():

@@ -2,10 +2,10 @@
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale that lets it take the
 learning rate and the weight decay of AdamW is that of Liu et al. 2025 (arXiv 2502.16982). `torch.optim.Muon` takes
-matrices alone; here a convolution is the matrix of its output channels. Which parameters are matrices is for the
-caller to say (`engine.by_rule`: the weights of all linear layers and convolutions, with the first and the last, which
-the first source leaves to AdamW). A matrix without news keeps moving until its momentum is exactly zero, however small
-it is: every step should reach everything that is to learn.
+matrices alone; here a convolution is the matrix of its output channels. Which parameters are matrices is the caller's
+choice (`optimizer.make_optimizer`: the weights of all linear layers and convolutions, with the first and the last,
+which the first source leaves to AdamW). A matrix whose gradient is zero keeps moving until its momentum is exactly
+zero, however small it is: every step should have gradients for everything that is trained.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients of the iteration: they bring singular values near 1 fastest
-TURNS = 5
-SCALE = 0.2  # root mean square of an AdamW step, as measured by the second source
+ITERATIONS = 5
+STEP_RMS = 0.2  # root mean square of an AdamW step, as measured by the second source
 
 
 class Muon(torch.optim.Optimizer):
@@ -49,28 +49,35 @@ class Muon(torch.optim.Optimizer):
             rule = self._matrix if group["orthogonal"] else self._single
             for p in group["params"]:
                 if p.grad is not None:
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(rule(p, p.grad, group) * group["lr"])
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.sub_(rule(p, p.grad, group) * group["lr"])
         return loss
 
     def _matrix(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        """Return the step of a matrix or convolution: the nearest orthogonal matrix to its momentum, scaled."""
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
         momentum: Tensor = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        wanted = gradient.add(momentum, alpha=group["momentum"]).flatten(1)
-        step: Tensor = (orthogonal(wanted) * SCALE * math.sqrt(max(wanted.shape))).reshape(p.shape)
-        return step
+        direction = gradient.add(momentum, alpha=group["momentum"]).flatten(1)
+        step: Tensor = orthogonal(direction) * STEP_RMS * math.sqrt(max(direction.shape))
+        return step.reshape(p.shape)
 
     def _single(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        state, (slow, slower) = self.state[p], group["betas"]
+        """Return the step of AdamW."""
+        state = self.state[p]
+        beta1, beta2 = group["betas"]
         if not state:
             state["step"] = torch.zeros(())
-            state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
+            state["mean"] = torch.zeros_like(p)
+            state["square"] = torch.zeros_like(p)
         state["step"] += 1
-        mean = state["mean"].lerp_(gradient, 1 - slow)
-        square = state["square"].lerp_(gradient.square(), 1 - slower)
-        turn = float(state["step"])
-        step: Tensor = mean / (1 - slow**turn) / ((square / (1 - slower**turn)).sqrt() + 1e-8)
+        mean = state["mean"].lerp_(gradient, 1 - beta1)
+        square = state["square"].lerp_(gradient.square(), 1 - beta2)
+        count = float(state["step"])
+        unbiased_mean = mean / (1 - beta1**count)
+        unbiased_square = square / (1 - beta2**count)
+        step: Tensor = unbiased_mean / (unbiased_square.sqrt() + 1e-8)
         return step
 
 
@@ -82,11 +89,14 @@ def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
     """
     a, b, c = QUINTIC
     x = matrix.float() if matrix.device.type == "cpu" else matrix.bfloat16()
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.mT
+    is_wide = x.shape[0] <= x.shape[1]
+    if not is_wide:
+        x = x.mT
     x = x / (x.norm() + 1e-7)
-    for _ in range(TURNS):
+    for _ in range(ITERATIONS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    turned: Tensor = (x if wide else x.mT).to(matrix.dtype)
-    return turned
+    if not is_wide:
+        x = x.mT
+    result: Tensor = x.to(matrix.dtype)
+    return result

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seem.deprecation import warn_renamed
-
 PARTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("backbone.",),
     "pixel-decoder": ("pixel_decoder.",),
@@ -18,67 +16,56 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "refiner": ("mask_refiner.",),
     "text-map": ("text_embedding_head.",),
 }
-"""Prefixes of the parameter names of each part. The published models have neither refiner nor text map."""
-
-EARLIER_NAMES: Mapping[str, str] = {"meaning": "text-map"}
-"""Names of parts that changed; the old ones work for one version, with a warning."""
+"""Prefixes of the parameter names of each part. The published models have neither refiner nor meaning."""
 
 
 def check_parts(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names, each once; `ValueError` for one that is no part."""
-    asked = tuple(dict.fromkeys(current_name(name) for name in names))
-    for name in asked:
+    unique = tuple(dict.fromkeys(names))
+    for name in unique:
         if name not in PARTS:
             raise ValueError(f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}.")
-    return asked
+    return unique
 
 
-def current_name(name: str) -> str:
-    """Return today's name of a part; an earlier one warns."""
-    if name not in EARLIER_NAMES:
-        return name
-    warn_renamed(f"The part {name!r}", repr(EARLIER_NAMES[name]))
-    return EARLIER_NAMES[name]
-
-
-def rates_of(asked: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Turn factors of the learning rate by part into factors by the beginning of parameter names."""
-    factors = {current_name(name): factor for name, factor in asked.items()}
-    check_parts(factors)
-    return tuple((start, factor) for name, factor in factors.items() for start in PARTS[name])
+def learning_rate_factors(by_part: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Turn factors of the learning rate by part into factors by prefix of parameter names."""
+    check_parts(by_part)
+    return tuple((prefix, factor) for name, factor in by_part.items() for prefix in PARTS[name])
 
 
 def freeze(model: nn.Module, names: Sequence[str]) -> int:
-    """Let parts neither learn nor change their statistics; returns how many parameters that is.
+    """Freeze parts, their parameters and their statistics; return the number of frozen parameters.
 
-    Raises `ValueError` if nothing is left to learn.
+    Raises:
+        ValueError: a name is no part, or nothing is left to train.
     """
-    starts = tuple(start for name in check_parts(names) for start in PARTS[name])
-    count = 0
+    prefixes = tuple(prefix for name in check_parts(names) for prefix in PARTS[name])
+    num_frozen = 0
     for name, p in model.named_parameters():
-        if starts and name.startswith(starts):
+        if prefixes and name.startswith(prefixes):
             p.requires_grad_(False)
-            count += p.numel()
+            num_frozen += p.numel()
     for name, module in model.named_modules():
-        if starts and f"{name}.".startswith(starts):
+        if prefixes and f"{name}.".startswith(prefixes):
             module.eval()
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"With {', '.join(names)} frozen nothing is left to train; leave a part out of --freeze.")
-    return count
+    return num_frozen
 
 
 def freeze_statistics(model: nn.Module) -> None:
-    """Let batch normalisation use the statistics that it has: those of a few photos are too rough."""
+    """Make batch normalisation use the statistics that it has: those of a few images are too rough."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
 
 
-def parts_of(model: nn.Module) -> dict[str, int]:
-    """Count the parameters of every part that a network has."""
-    sizes = dict.fromkeys(PARTS, 0)
-    for key, p in model.named_parameters():
-        for name, starts in PARTS.items():
-            if key.startswith(starts):
-                sizes[name] += p.numel()
-    return {name: size for name, size in sizes.items() if size}
+def parameters_by_part(model: nn.Module) -> dict[str, int]:
+    """Return the number of parameters of every part that a network has."""
+    counts = dict.fromkeys(PARTS, 0)
+    for parameter_name, p in model.named_parameters():
+        for part, prefixes in PARTS.items():
+            if parameter_name.startswith(prefixes):
+                counts[part] += p.numel()
+    return {part: count for part, count in counts.items() if count}

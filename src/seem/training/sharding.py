@@ -1,12 +1,13 @@
-"""Weights divided between processes (FSDP2): every process keeps a part of each tensor and borrows the rest.
+"""Weights divided between processes (FSDP2): every process keeps a shard of each tensor and borrows the rest.
 
-The whole step is the forward pass of one module, so that weights are put together once a step whatever the step
-calls, and gradients go back in parts.
+The whole step is the forward pass of one module, so that weights are gathered once a step whatever the step calls, and
+gradients are scattered back to the shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -23,13 +24,97 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-StepFunction = Callable[[nn.Module, int], "tuple[Tensor, dict[str, float]]"]
+from seem.training.replicas import StepFunction, averaged_copy
 
-FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
-SPREAD = StateDictOptions(full_state_dict=True)
+GATHER_OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True)
+SCATTER_OPTIONS = StateDictOptions(full_state_dict=True)
 
 
-class Stepping(nn.Module):
+class ShardedWeights:
+    """Weights and their moving average, divided between all processes; `seem.training.replicas` says what methods do.
+
+    The model given is divided in place.
+    """
+
+    def __init__(self, model: nn.Module, step_function: StepFunction, decay: float) -> None:
+        self.model = model
+        self.average = averaged_copy(model, decay)
+        self._decay = decay
+        self._whole_average = copy.deepcopy(self.average.module)
+        self._stepping = SteppingModule(model, step_function)
+        device_type = next(model.parameters()).device.type
+        mesh = init_device_mesh(device_type, (dist.get_world_size(),))
+        for module in (self._stepping, self.average.module):
+            scalars = {p for p in module.parameters() if p.ndim == 0}  # a single number cannot be divided
+            fully_shard(module, mesh=mesh, ignored_params=scalars)
+
+    def run_step(self, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a step and its terms."""
+        loss, terms = self._stepping(number)
+        return loss, terms
+
+    def replicated_parameters(self) -> Iterable[nn.Parameter]:
+        """List the parameters of which every process has a copy."""
+        return [p for p in self.model.parameters() if not isinstance(p, DTensor)]
+
+    @torch.no_grad()
+    def clip_gradients(self, limit: float) -> Tensor:
+        """Scale the gradient, all shards of it together, down to a norm of `limit`; return its norm before that."""
+        sharded = []
+        replicated = []
+        for p in self.model.parameters():
+            if p.grad is None:
+                continue
+            if isinstance(p, DTensor):
+                sharded.append(_local(p.grad))
+            else:
+                replicated.append(p.grad)
+        total = torch.stack([gradient.square().sum() for gradient in sharded]).sum()
+        dist.all_reduce(total)
+        if replicated:
+            total = total + torch.stack([gradient.square().sum() for gradient in replicated]).sum()
+        norm = total.sqrt()
+        factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in (*sharded, *replicated):
+            gradient.mul_(factor)
+        return norm
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the average towards the model; the first time it becomes the model."""
+        decay = self._decay if int(self.average.n_averaged) else 0.0
+        averages = self.average.module.state_dict().values()
+        currents = self.model.state_dict().values()
+        for average, current in zip(averages, currents, strict=True):
+            if average.is_floating_point():
+                _local(average).lerp_(_local(current), 1 - decay)
+            else:
+                _local(average).copy_(_local(current))
+        self.average.n_averaged += 1
+
+    def averaged_model(self) -> nn.Module:
+        """Return the whole model with averaged weights; all processes must call it, the first gets current weights."""
+        tensors = get_model_state_dict(self.average.module, options=GATHER_OPTIONS)
+        if tensors:
+            self._whole_average.load_state_dict(tensors)
+        return self._whole_average
+
+    def state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Gather model, average and optimizer on the first process; all processes must call it."""
+        return {
+            "model": get_model_state_dict(self.model, options=GATHER_OPTIONS),
+            "average": get_model_state_dict(self.average, options=GATHER_OPTIONS),
+            "optimizer": get_optimizer_state_dict(self.model, optimizer, options=GATHER_OPTIONS),
+        }
+
+    def load_state(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """Divide a gathered state between the processes again."""
+        set_model_state_dict(self.model, state["model"], options=SCATTER_OPTIONS)
+        set_model_state_dict(self.average, state["average"], options=SCATTER_OPTIONS)
+        set_optimizer_state_dict(self.model, optimizer, state["optimizer"], options=SCATTER_OPTIONS)
+
+
+class SteppingModule(nn.Module):
     """A network whose forward pass is a whole training step."""
 
     def __init__(self, model: nn.Module, step_function: StepFunction) -> None:
@@ -38,82 +123,16 @@ class Stepping(nn.Module):
         self.step_function = step_function
 
     def forward(self, number: int) -> tuple[Tensor, dict[str, float]]:
-        """Run step `number`.
+        """Run step `number`; return its loss and terms.
 
-        What the step does not reach gets gradient zero: processes that ask differently would wait for each other.
+        Parameters that the step does not use get gradient zero: processes whose steps use different ones would wait for
+        each other.
         """
         loss, terms = self.step_function(self.model, number)
-        nothing = torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
-        return loss + 0.0 * nothing, terms
+        all_parameters = torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
+        return loss + 0.0 * all_parameters, terms
 
 
-def divide(
-    model: nn.Module, average: nn.Module, step_function: StepFunction
-) -> Callable[[int], tuple[Tensor, dict[str, float]]]:
-    """Divide a network and its average between all processes, in place; returns how to run a step."""
-    kind = next(model.parameters()).device.type
-    mesh = init_device_mesh(kind, (dist.get_world_size(),))
-    stepping = Stepping(model, step_function)
-    for module in (stepping, average):  # a single number cannot be divided
-        fully_shard(module, mesh=mesh, ignored_params={p for p in module.parameters() if p.ndim == 0})
-    run: Callable[[int], tuple[Tensor, dict[str, float]]] = stepping
-    return run
-
-
-def own(tensor: Tensor) -> Tensor:
-    """Return the part of a tensor that this process keeps; all of one that is not divided."""
+def _local(tensor: Tensor) -> Tensor:
+    """Return the shard of a tensor that this process keeps; all of one that is not divided."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def undivided(model: nn.Module) -> list[nn.Parameter]:
-    """List the parameters of which every process has a copy."""
-    return [p for p in model.parameters() if not isinstance(p, DTensor)]
-
-
-@torch.no_grad()
-def clip(model: nn.Module, limit: float) -> Tensor:
-    """Shorten the gradient, all parts of it together, to `limit`; returns how long it was."""
-    parts = [(own(p.grad), isinstance(p, DTensor)) for p in model.parameters() if p.grad is not None]
-    divided = torch.stack([g.square().sum() for g, is_part in parts if is_part]).sum()
-    dist.all_reduce(divided)
-    copies = [g.square().sum() for g, is_part in parts if not is_part]
-    length = (divided + (torch.stack(copies).sum() if copies else 0.0)).sqrt()
-    factor = (limit / (length + 1e-6)).clamp(max=1.0)
-    for g, _ in parts:
-        g.mul_(factor)
-    return length
-
-
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move every weight and statistic of the average towards the model's."""
-    pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
-    for mean, new in pairs:
-        kept, moved = own(mean), own(new)
-        if kept.is_floating_point():
-            kept.lerp_(moved, 1 - decay)
-        else:
-            kept.copy_(moved)
-
-
-def put_together(model: nn.Module, plain: nn.Module) -> None:
-    """Copy a divided network's weights into an undivided one; all processes must call it, the first gets them."""
-    tensors = get_model_state_dict(model, options=FULL)
-    if tensors:
-        plain.load_state_dict(tensors)
-
-
-def gather(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put everything together on the first process; all processes must call it."""
-    return {
-        "model": get_model_state_dict(model, options=FULL),
-        "average": get_model_state_dict(average, options=FULL),
-        "optimizer": get_optimizer_state_dict(model, optimizer, options=FULL),
-    }
-
-
-def spread(state: dict[str, Any], model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Divide a gathered state again."""
-    set_model_state_dict(model, state["model"], options=SPREAD)
-    set_model_state_dict(average, state["average"], options=SPREAD)
-    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=SPREAD)

@@ -20,42 +20,66 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import ade20k_full_codes, class_list
-from seem.data.dataset import LabelMap, LazyDataset
-from seem.data.image_files import by_stem, exact_labels, first_folder, folders_in, photos_in, read_channels, wrong_size
-from seem.data.layout import Layout, in_order, refuse
-from seem.data.readers.coco import Document, read_panoptic
-from seem.data.readers.label_maps import class_regions, complete_everywhere, pair_photos, recoded, segments_of
+from seem.data.image_files import (
+    existing_files,
+    first_folder,
+    folder_names,
+    images_by_stem,
+    list_images,
+    read_channels_of_size,
+    read_labels_of_size,
+)
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.coco_rows import CocoDocument, read_panoptic
+from seem.data.readers.label_maps import (
+    complete_where_labelled,
+    label_map_of_classes,
+    label_map_of_segments,
+    number_segments,
+    pair_by_stem,
+    pair_images,
+    remap_values,
+    thing_ids,
+)
 from seem.data.records import CategoryRecord, DataError, FlawKind, ImageRecord
 
-PREPARED = {"training": "train", "validation": "val"}
-NO_CLASS = 65535
-OBJECTS = 256  # more than an instance map can number
+_PANOPTIC_SPLITS = {"training": "train", "validation": "val"}
+_NO_CLASS = 65535
+_CLASS_FACTOR = 256  # segment ids: class x this + number of the object; more than an instance map can number
+
+
+# --- 150 classes ------------------------------------------------------------------------------------------------------
 
 
 def read_ade20k(path: Path, split: str) -> LazyDataset:
     """Open one part of ADE20K with 150 classes."""
-    photo_folder, labels = path / "images" / split, path / "annotations" / split
-    if not photo_folder.is_dir() or not labels.is_dir():
-        raise refuse("ADE20K (150 classes)", path, f"images/{split} and annotations/{split}")
+    image_folder, label_folder = path / "images" / split, path / "annotations" / split
+    if not image_folder.is_dir() or not label_folder.is_dir():
+        raise incomplete_layout_error("ADE20K (150 classes)", path, f"images/{split} and annotations/{split}")
     categories = class_list("ade20k")
-    by_name = by_stem(labels)
-    pairs = ((file, by_name.get(file.stem, labels / f"{file.stem}.png")) for file in photos_in(photo_folder))
-    whole = path / f"ade20k_panoptic_{PREPARED.get(split, split)}.json"
-    objects = path / "annotations_instance" / split
-    exact = whole.is_file() or objects.is_dir()
-    photos, flaws = pair_photos(pairs, "ade20k", split, "panoptic" if exact else "semantic")
-    prepared = _prepared(whole) if whole.is_file() else {}
-    from_zero = {category.id - 1: category for category in categories}
+    labels_by_stem = images_by_stem(label_folder)
+    files = list_images(image_folder)
+    pairs = ((file, labels_by_stem.get(file.stem, label_folder / f"{file.stem}.png")) for file in files)
+    panoptic_file = path / f"ade20k_panoptic_{_PANOPTIC_SPLITS.get(split, split)}.json"
+    object_folder = path / "annotations_instance" / split
+    is_panoptic = panoptic_file.is_file() or object_folder.is_dir()
+    images, flaws = pair_images(pairs, "ade20k", split, "panoptic" if is_panoptic else "semantic")
+    panoptic_rows = _read_panoptic_rows(panoptic_file)
+    by_panoptic_id = {category.id - 1: category for category in categories}
 
-    def read_map(photo: ImageRecord) -> LabelMap:
-        assert photo.semantic_path is not None
-        classes = exact_labels(photo.semantic_path, photo.hw)
-        if row := prepared.get(photo.path.stem):
-            found = read_panoptic(whole.with_suffix("") / row["file_name"], row["segments_info"], photo, from_zero)
-            return LabelMap(found.ids, found.segments, classes, found.void, is_partition=True, flaws=found.flaws)
-        if objects.is_dir():
-            return with_objects(classes, objects / f"{photo.path.stem}.png", categories, photo)
-        return class_regions(classes, categories, photo, classes == 0)
+    def read_map(image: ImageRecord) -> LabelMap:
+        assert image.semantic_path is not None
+        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        row = panoptic_rows.get(image.path.stem)
+        if row is not None:
+            file = panoptic_file.with_suffix("") / row["file_name"]
+            labels = read_panoptic(file, row["segments_info"], image, by_panoptic_id)
+            return _with_semantic(labels, category_ids)
+        if object_folder.is_dir():
+            return _combine_maps(category_ids, object_folder / f"{image.path.stem}.png", categories, image)
+        return label_map_of_classes(category_ids, categories, image, category_ids == 0)
 
     return LazyDataset(
         name="ade20k",
@@ -63,72 +87,104 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
         split=split,
         path=path,
         category_list=categories,
-        images=photos,
+        images=images,
         read_map=read_map,
-        complete=complete_everywhere(categories),
+        complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=(whole,) if whole.is_file() else (),
+        files=existing_files([panoptic_file]),
     )
 
 
-def with_objects(
-    classes: Int32[np.ndarray, "h w"], file: Path, categories: tuple[CategoryRecord, ...], photo: ImageRecord
+def _combine_maps(
+    category_ids: Int32[np.ndarray, "h w"],
+    object_file: Path,
+    categories: tuple[CategoryRecord, ...],
+    image: ImageRecord,
 ) -> LabelMap:
-    """Put stuff of the class map and objects of the instance map together; a thing without an object is void."""
-    channels = read_channels(file)
-    if channels.shape[:2] != photo.hw:
-        wrong_size(file, channels.shape[:2], photo.hw)
+    """Combine stuff of the class map and objects of the instance map; a thing without an object is void."""
+    channels = read_channels_of_size(object_file, image.hw)
     if channels.shape[2] < 2:
-        raise DataError(f"{file} has one channel; red = class, green = object", FlawKind.UNREADABLE_MASK_FILE)
-    things = [0, *(category.id for category in categories if category.is_thing)]
-    kinds = channels[:, :, 0].astype(np.int32)
-    if kinds.max() >= len(things):
-        message = f"{file} names class {int(kinds.max())} of {len(things) - 1}"
+        raise DataError(f"{object_file} has one channel; red = class, green = object", FlawKind.UNREADABLE_MASK_FILE)
+    thing_classes, object_numbers = channels[:, :, 0].astype(np.int32), channels[:, :, 1]
+    category_of_class = [0, *thing_ids(categories)]
+    if thing_classes.max() >= len(category_of_class):
+        message = f"{object_file} names class {int(thing_classes.max())} of {len(category_of_class) - 1}"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    category = np.array(things, np.int32)[kinds]
-    is_stuff = np.isin(classes, [each.id for each in categories if not each.is_thing])
-    ids = np.where(is_stuff, classes * OBJECTS, 0)
-    ids = np.where(kinds > 0, category * OBJECTS + channels[:, :, 1], ids).astype(np.int32)
-    of = {number: number // OBJECTS for number in np.unique(ids).tolist() if number}
-    found = segments_of(ids, of, categories, photo)
-    return LabelMap(ids, found.segments, classes, ids == 0, is_partition=True, flaws=found.flaws)
+    is_stuff = np.isin(category_ids, [category.id for category in categories if not category.is_thing])
+    stuff_segments = np.where(is_stuff, category_ids * _CLASS_FACTOR, 0)
+    object_segments = np.array(category_of_class, np.int32)[thing_classes] * _CLASS_FACTOR + object_numbers
+    ids = np.where(thing_classes > 0, object_segments, stuff_segments).astype(np.int32)
+    category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
+    labels = label_map_of_segments(ids, category_of, categories, image, void=ids == 0, is_partition=True)
+    return _with_semantic(labels, category_ids)
 
 
-def _prepared(file: Path) -> dict[str, dict[str, Any]]:
-    rows = Document.read(file).annotations
+def _with_semantic(labels: LabelMap, category_ids: Int32[np.ndarray, "h w"]) -> LabelMap:
+    """Return a panoptic map with the class map beside it."""
+    return LabelMap(
+        labels.ids,
+        labels.segments,
+        semantic=category_ids,
+        void=labels.void,
+        is_partition=True,
+        flaws=labels.flaws,
+    )
+
+
+def _read_panoptic_rows(file: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of COCO's panoptic format by name of the image; none without such a file."""
+    if not file.is_file():
+        return {}
+    rows = CocoDocument.read(file).annotations
     return {Path(str(row["file_name"])).stem: dict(row) for row in rows}
 
 
-def read_full(path: Path, split: str) -> LazyDataset:
+def _splits(path: Path) -> tuple[str, ...]:
+    names = folder_names(path / "annotations")
+    return sort_splits(name for name in names if (path / "images" / name).is_dir())
+
+
+def _is_ade20k(path: Path) -> bool:
+    splits = _splits(path)
+    if "training" not in splits and "validation" not in splits:
+        return False
+    has_class_list = (path / "objectInfo150.txt").is_file() or (path / "sceneCategories.txt").is_file()
+    return has_class_list or any(any((path / "images" / split).glob("ADE_*.jpg")) for split in splits)
+
+
+ADE20K = Layout(
+    kind="ade20k",
+    title="ADE20K, 150 classes",
+    expects="images/{training,validation} and annotations/{training,validation}",
+    fits=_is_ade20k,
+    splits=_splits,
+    read=read_ade20k,
+)
+
+
+# --- 847 classes ------------------------------------------------------------------------------------------------------
+
+
+def read_ade20k_full(path: Path, split: str) -> LazyDataset:
     """Open one part of the full ADE20K with its 847 classes."""
     categories = class_list("ade20k_full")
-    original, prepared = path / "images" / "ADE" / split, path / "annotations_detectron2" / split
-    if original.is_dir():
-        files = [file for file in photos_in(original, deep=True) if file.suffix.lower() == ".jpg"]
-        pairs = [(file, file.with_name(f"{file.stem}_seg.png")) for file in files]
-    elif prepared.is_dir() and (path / "images_detectron2" / split).is_dir():
-        pairs = [(file, prepared / f"{file.stem}.tif") for file in photos_in(path / "images_detectron2" / split)]
-    else:
-        raise refuse(
-            "full ADE20K", path, f"images/ADE/{split}, or images_detectron2/ and annotations_detectron2/{split}"
-        )
-    photos, flaws = pair_photos(pairs, "ade20k_full", split, "semantic+instances")
-    number_of = {code: number for number, code in enumerate(ade20k_full_codes(), 1)}
+    images, flaws = pair_images(_pair_full_files(path, split), "ade20k_full", split, "semantic+instances")
+    number_of_code = {code: number for number, code in enumerate(ade20k_full_codes(), 1)}
 
-    def read_map(photo: ImageRecord) -> LabelMap:
-        assert photo.semantic_path is not None
-        if photo.semantic_path.suffix == ".tif":
-            stored = exact_labels(photo.semantic_path, photo.hw)
-            classes = np.where(stored == NO_CLASS, 0, stored + 1).astype(np.int32)
-            return class_regions(classes, categories, photo, classes == 0)
-        channels = read_channels(photo.semantic_path).astype(np.int32)
-        if channels.shape[:2] != photo.hw:
-            wrong_size(photo.semantic_path, channels.shape[:2], photo.hw)
-        classes = recoded(channels[:, :, 0] // 10 * 256 + channels[:, :, 1], number_of)
-        ids = np.where(classes > 0, classes * OBJECTS + channels[:, :, 2], 0).astype(np.int32)
-        of = {number: number // OBJECTS for number in np.unique(ids).tolist() if number}
-        found = segments_of(ids, of, categories, photo)
-        return LabelMap(ids, found.segments, classes, classes == 0, flaws=found.flaws)
+    def read_map(image: ImageRecord) -> LabelMap:
+        assert image.semantic_path is not None
+        if image.semantic_path.suffix == ".tif":
+            stored = read_labels_of_size(image.semantic_path, image.hw)
+            category_ids = np.where(stored == _NO_CLASS, 0, stored + 1).astype(np.int32)
+            return label_map_of_classes(category_ids, categories, image, category_ids == 0)
+        channels = read_channels_of_size(image.semantic_path, image.hw).astype(np.int32)
+        codes = channels[:, :, 0] // 10 * 256 + channels[:, :, 1]
+        category_ids = remap_values(codes, number_of_code)
+        numbers = category_ids * _CLASS_FACTOR + channels[:, :, 2]
+        ids = np.where(category_ids > 0, numbers, 0).astype(np.int32)
+        category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
+        labels = label_map_of_segments(ids, category_of, categories, image)
+        return LabelMap(ids, labels.segments, semantic=category_ids, void=category_ids == 0, flaws=labels.flaws)
 
     return LazyDataset(
         name="ade20k_full",
@@ -136,52 +192,39 @@ def read_full(path: Path, split: str) -> LazyDataset:
         split=split,
         path=path,
         category_list=categories,
-        images=photos,
+        images=images,
         read_map=read_map,
-        complete=complete_everywhere(categories),
+        complete=complete_where_labelled(categories),
         flaws=flaws,
     )
 
 
-def _splits(path: Path) -> tuple[str, ...]:
-    return in_order({each.name for each in folders_in(path / "annotations") if (path / "images" / each.name).is_dir()})
-
-
-def _is_ade20k(path: Path) -> bool:
-    names = {"training", "validation"} & set(_splits(path))
-    return bool(names) and (
-        (path / "objectInfo150.txt").is_file() or (path / "sceneCategories.txt").is_file() or _named(path)
+def _pair_full_files(path: Path, split: str) -> list[tuple[Path, Path]]:
+    """Return images and label maps of the original layout, or of the one that Detectron2's script writes."""
+    original = path / "images" / "ADE" / split
+    if original.is_dir():
+        files = [file for file in list_images(original, deep=True) if file.suffix.lower() == ".jpg"]
+        return [(file, file.with_name(f"{file.stem}_seg.png")) for file in files]
+    label_folder, image_folder = path / "annotations_detectron2" / split, path / "images_detectron2" / split
+    if label_folder.is_dir() and image_folder.is_dir():
+        return pair_by_stem(list_images(image_folder), label_folder, ".tif")
+    raise incomplete_layout_error(
+        "full ADE20K",
+        path,
+        f"images/ADE/{split}, or images_detectron2/ and annotations_detectron2/{split}",
     )
 
 
-def _named(path: Path) -> bool:
-    """Whether photos are called as ADE20K calls them."""
-    return any(True for split in _splits(path) for _ in (path / "images" / split).glob("ADE_*.jpg"))
-
-
-def _full_folder(path: Path) -> Path | None:
-    return first_folder(path / "images" / "ADE", path / "annotations_detectron2")
-
-
 def _full_splits(path: Path) -> tuple[str, ...]:
-    folder = _full_folder(path)
-    return in_order({each.name for each in folders_in(folder)}) if folder else ()
+    folder = first_folder(path / "images" / "ADE", path / "annotations_detectron2")
+    return sort_splits(folder_names(folder)) if folder else ()
 
-
-ADE20K = Layout(
-    "ade20k",
-    "ADE20K, 150 classes",
-    "images/{training,validation} and annotations/{training,validation}",
-    _is_ade20k,
-    _splits,
-    read_ade20k,
-)
 
 ADE20K_FULL = Layout(
-    "ade20k_full",
-    "ADE20K, 847 classes",
-    "images/ADE/{training,validation}, or images_detectron2/ and annotations_detectron2/",
-    lambda path: bool(_full_splits(path)) and not _is_ade20k(path),
-    _full_splits,
-    read_full,
+    kind="ade20k_full",
+    title="ADE20K, 847 classes",
+    expects="images/ADE/{training,validation}, or images_detectron2/ and annotations_detectron2/",
+    fits=lambda path: bool(_full_splits(path)) and not _is_ade20k(path),
+    splits=_full_splits,
+    read=read_ade20k_full,
 )

@@ -1,9 +1,9 @@
-"""Click benchmarks with one object a photo: GrabCut, Berkeley, and the sampled frames of DAVIS and COCO.
+"""Click benchmarks with one object an image: GrabCut, Berkeley, and the sampled frames of DAVIS and COCO.
 
     data_GT/ + boundary_GT/    images/ + masks/    img/ + gt/
 
 A mask is grey: 128 does not count, above is the object. `gt` (DAVIS, COCO_MVal) has no 128; there any number but 0 is
-the object. GrabCut's list comes as `data_GT` with masks under the photo's name; some copies name them `<photo>#...`,
+the object. GrabCut's list comes as `data_GT` with masks under the image's name; some copies name them `<image>#...`,
 one object each.
 """
 
@@ -12,86 +12,124 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
+from PIL import Image
 
-from seem.data.dataset import ALL_SPLIT, LabelMap, LazyDataset, image_record
-from seem.data.image_files import PHOTO_SUFFIXES, exact_labels, image_hw, photos_in
-from seem.data.layout import Layout, refuse, undivided
-from seem.data.readers.label_maps import segments_of
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
+from seem.data.dataset import ALL_SPLIT
+from seem.data.image_files import IMAGE_SUFFIXES, list_images, read_image_hw, read_labels_of_size
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import label_map_of_segments, mask_or_none
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, image_record
 
-FOLDERS = (("data_GT", "boundary_GT"), ("images", "masks"), ("img", "gt"))
-IGNORED = 128
-OBJECT = CategoryRecord(1, "object", "", True)
-
-
-def click_folders(path: Path) -> tuple[Path, Path] | None:
-    """Find photos and masks."""
-    return next(((path / a, path / b) for a, b in FOLDERS if (path / a).is_dir() and (path / b).is_dir()), None)
+_FOLDERS = (("data_GT", "boundary_GT"), ("images", "masks"), ("img", "gt"))
+_IGNORED_VALUE = 128
+_MAX_TRIED_MASKS = 5
+_OBJECT = CategoryRecord(1, "object", "", is_thing=True)
 
 
 def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
-    """Open a click benchmark: every mask is one item, a photo with several masks comes once for each."""
-    places = click_folders(path)
-    if places is None:
-        raise refuse("click benchmark", path, "images/ and masks/, data_GT/ and boundary_GT/, or img/ and gt/")
-    photo_files, mask_files = photos_in(places[0]), photos_in(places[1])
-    any_number = places[1].name == "gt"
+    """Open a click benchmark: every mask is one item, an image with several masks comes once for each."""
+    folders = _find_folders(path)
+    if folders is None:
+        raise incomplete_layout_error(
+            "click benchmark",
+            path,
+            "images/ and masks/, data_GT/ and boundary_GT/, or img/ and gt/",
+        )
+    image_folder, mask_folder = folders
     name = path.resolve().name
-    photos: list[ImageRecord] = []
+    mask_files = list_images(mask_folder)
+    images: list[ImageRecord] = []
     flaws = []
-    for file in photo_files:
-        own = [mask for mask in mask_files if mask.stem == file.stem or mask.stem.startswith(f"{file.stem}#")]
-        if not own:
-            flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, f"there is no {places[1].name}/{file.stem}.png"))
-        for mask in own:
+    for file in list_images(image_folder):
+        own_masks = [mask for mask in mask_files if mask.stem == file.stem or mask.stem.startswith(f"{file.stem}#")]
+        if not own_masks:
+            what = f"there is no {mask_folder.name}/{file.stem}.png"
+            flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, what))
+        for mask in own_masks:
             try:
-                hw = image_hw(file)
+                hw = read_image_hw(file)
             except DataError as error:
                 flaws.append(Flaw(FlawKind.UNREADABLE_IMAGE, file.name, str(error)))
                 continue
-            photos.append(image_record(len(photos) + 1, name, file, hw, split, "one object", semantic_path=mask))
+            image_id = len(images) + 1
+            images.append(image_record(image_id, name, file, hw, split, "one object", semantic_path=mask))
 
-    def read_map(photo: ImageRecord) -> LabelMap:
-        assert photo.semantic_path is not None
-        grey = exact_labels(photo.semantic_path, photo.hw)
-        void = np.zeros(photo.hw, bool) if any_number else grey == IGNORED
-        # boundary_GT and masks go up to 255, but some copies hold 0 and 1
-        is_object = grey > 0 if any_number or grey.max() == 1 else grey > IGNORED
-        return segments_of(is_object.astype(np.int32), {1: 1}, (OBJECT,), photo, void=void if void.any() else None)
+    def read_map(image: ImageRecord) -> LabelMap:
+        assert image.semantic_path is not None
+        is_object, is_void = _read_mask(image.semantic_path, image.hw, has_ignored=mask_folder.name != "gt")
+        return label_map_of_segments(
+            is_object.astype(np.int32),
+            {1: _OBJECT.id},
+            (_OBJECT,),
+            image,
+            void=mask_or_none(is_void),
+        )
 
-    return LazyDataset(name, "clicks", split, path, (OBJECT,), tuple(photos), read_map, flaws=tuple(flaws))
+    return LazyDataset(
+        name=name,
+        kind="clicks",
+        split=split,
+        path=path,
+        category_list=(_OBJECT,),
+        images=tuple(images),
+        read_map=read_map,
+        flaws=tuple(flaws),
+    )
 
 
 def looks_like_clicks(path: Path) -> bool:
-    """Whether a folder holds photos and one grey mask each; plain `images/` and `masks/` count if 128 is used."""
-    places = click_folders(path)
-    if places is None:
+    """Whether a folder holds images and one grey mask each; plain `images/` and `masks/` count if 128 is used."""
+    folders = _find_folders(path)
+    if folders is None:
         return False
-    if places[0].name != "images":
+    image_folder, mask_folder = folders
+    if image_folder.name != "images":
         return True
-    return any(_has_ignored(mask) for mask in photos_in(places[1])[:5])
+    return any(_has_ignored_pixels(mask) for mask in list_images(mask_folder)[:_MAX_TRIED_MASKS])
 
 
-def _has_ignored(mask: Path) -> bool:
-    from PIL import Image
+def _find_folders(path: Path) -> tuple[Path, Path] | None:
+    """Find the folders of images and masks."""
+    for images, masks in _FOLDERS:
+        if (path / images).is_dir() and (path / masks).is_dir():
+            return path / images, path / masks
+    return None
 
-    if mask.suffix.lower() not in PHOTO_SUFFIXES:
+
+def _read_mask(
+    file: Path,
+    hw: tuple[int, int],
+    has_ignored: bool,
+) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Return the object and the pixels that do not count."""
+    grey = read_labels_of_size(file, hw)
+    if not has_ignored:
+        return grey > 0, np.zeros(hw, bool)
+    # boundary_GT and masks go up to 255, but some copies hold 0 and 1
+    threshold = 0 if grey.max() == 1 else _IGNORED_VALUE
+    return grey > threshold, grey == _IGNORED_VALUE
+
+
+def _has_ignored_pixels(mask: Path) -> bool:
+    if mask.suffix.lower() not in IMAGE_SUFFIXES:
         return False
     try:
-        with Image.open(mask) as picture:
-            if picture.mode == "P":
+        with Image.open(mask) as opened:
+            if opened.mode == "P":
                 return False
-            values = np.unique(np.asarray(picture))
+            values = np.unique(np.asarray(opened))
     except OSError:
         return False
-    return set(values.tolist()) == {0, IGNORED, 255}
+    return set(values.tolist()) == {0, _IGNORED_VALUE, 255}
 
 
 CLICKS = Layout(
-    "clicks",
-    "GrabCut, Berkeley and other click benchmarks",
-    "images/ and masks/ (128 = does not count), data_GT/ and boundary_GT/, or img/ and gt/",
-    looks_like_clicks,
-    undivided,
-    read_clicks,
+    kind="clicks",
+    title="GrabCut, Berkeley and other click benchmarks",
+    expects="images/ and masks/ (128 = does not count), data_GT/ and boundary_GT/, or img/ and gt/",
+    fits=looks_like_clicks,
+    read=read_clicks,
 )

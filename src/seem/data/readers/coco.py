@@ -1,41 +1,44 @@
-"""COCO: instances, panoptic maps and captions in the 2017 layout, or one JSON file beside its photos; LVIS.
+"""COCO: instances, panoptic maps and captions in the 2017 layout, or one JSON file beside its images; LVIS.
 
     annotations/{instances,panoptic,captions}_<split><year>.json    annotations/panoptic_<split><year>/*.png
     <split><year>/*.jpg    (or images/<split><year>, images/<split>, <split>, images)
 
     annotations.json + images/                 (any name, one JSON file)
-    train/_annotations.coco.json + photos      (valid/, test/: exports of labelling services)
+    train/_annotations.coco.json + images      (valid/, test/: exports of labelling services)
 
-    annotations/lvis_v1_<split>.json + train2017/, val2017/, or the JSON files beside the photo folders
+    annotations/lvis_v1_<split>.json + train2017/, val2017/, or the JSON files beside the image folders
 
 Objects are the rows of the instances file and, where there is a panoptic map, its stuff; without instances all of its
-segments. Their ids are COCO's; stuff gets numbers above a billion. Photo ids that are no numbers become positions.
+segments. Their ids are COCO's; stuff gets numbers above a billion. Image ids that are no numbers become their number in
+the file.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seem.data import coco_rle
-from seem.data.classes import category_of
-from seem.data.dataset import (
-    ALL_SPLIT,
-    AnnotatedPolygons,
-    LabelMap,
-    LazyDataset,
-    ParsedObjects,
-    image_record,
-    object_record,
-    segment_records,
+from seem.data.dataset import ALL_SPLIT, ParsedObjects
+from seem.data.image_files import first_file
+from seem.data.label_map import LabelMap, segment_records
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.coco_rows import (
+    CocoDocument,
+    Row,
+    group_rows,
+    image_file_name,
+    image_row_hw,
+    parse_rows,
+    read_categories,
+    read_panoptic,
+    row_polygons,
+    texts_of,
 )
-from seem.data.image_files import image_hw, read_colour_ids, wrong_size
-from seem.data.layout import Layout, in_order, refuse
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -43,21 +46,24 @@ from seem.data.records import (
     FlawKind,
     ImageRecord,
     ObjectRecord,
-    SegmentRecord,
+    categories_by_id,
+    category_names,
+    image_record,
 )
-from seem.images import MAX_PIXELS
 
 FIRST_STUFF_ID = 1_000_000_000
-TRIED = 20  # photos that are looked for to find out where all of them are
-_NAME = re.compile(r"(instances|panoptic|captions|lvis_v\d(?:\.\d)?)_(.+)\.json")
+
+_MAX_TRIED_IMAGES = 20  # images that are looked for to find out where all of them are
+_FILE_NAME = re.compile(r"(instances|panoptic|captions|lvis_v\d(?:\.\d)?)_(.+)\.json")
 _YEAR = re.compile(r"20\d\d$")
 
-Row = Mapping[str, Any]
+
+# --- Finding files ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFiles:
-    """The files of one part of a set; `folders` are places where its photos may be."""
+    """The files of one part of a set; `folders` may hold its images."""
 
     title: str
     instances: Path | None = None
@@ -71,68 +77,31 @@ class CocoFiles:
         return tuple(file for file in (self.instances, self.panoptic, self.captions) if file is not None)
 
 
-def find_parts(path: Path) -> dict[str, CocoFiles]:
-    """Find the parts of a COCO set; one part called `ALL` if it is not divided, none if it is no COCO set."""
+def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
+    """Find the parts of a COCO set; one part called `ALL_SPLIT` if it is not divided, none if it is no COCO set."""
     if path.is_file():
-        return {ALL_SPLIT: _lone(path)} if path.suffix == ".json" else {}
-    parts = _named_parts(path, ("instances", "panoptic", "captions"))
-    if not parts:
-        parts = {
-            folder.name: CocoFiles("COCO export", lone, folders=(folder, folder / "images"))
-            for folder in sorted(path.glob("*/"))
-            if folder.name not in ("annotations", "images") and (lone := _lone_json(folder)) is not None
-        }
-    if not parts and (lone := _lone_json(path)) is not None:
-        return {ALL_SPLIT: _lone(lone)}
-    if not parts and (lone := _lone_json(path / "annotations")) is not None:
-        return {ALL_SPLIT: CocoFiles("COCO file", lone, folders=(path / "images", path))}
-    return {ALL_SPLIT: parts["default"]} if set(parts) == {"default"} else parts
+        return _undivided(path) if path.suffix == ".json" else {}
+    parts = _find_named_parts(path, ("instances", "panoptic", "captions")) or _find_exported_parts(path)
+    if set(parts) == {"default"}:
+        return {ALL_SPLIT: parts["default"]}
+    if parts:
+        return parts
+    file = _find_annotation_file(path)
+    if file is not None:
+        return _undivided(file)
+    file = _find_annotation_file(path / "annotations")
+    if file is not None:
+        return {ALL_SPLIT: CocoFiles("COCO file", file, folders=(path / "images", path))}
+    return {}
 
 
 def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of an LVIS set."""
-    if path.is_file():
-        return {ALL_SPLIT: _lone(path)} if path.suffix == ".json" and path.name.startswith("lvis") else {}
-    return _named_parts(path, ("lvis",))
-
-
-def _named_parts(path: Path, wanted: tuple[str, ...]) -> dict[str, CocoFiles]:
-    """Group files that are called <what>_<split><year>.json by what follows the underscore."""
-    grouped: dict[str, dict[str, Path]] = {}
-    for folder in (path / "annotations", path):
-        for file in sorted(folder.glob("*.json")):
-            match = _NAME.fullmatch(file.name)
-            if match and match[1].startswith(wanted):
-                what = "instances" if match[1].startswith("lvis") else match[1]
-                grouped.setdefault(match[2], {}).setdefault(what, file)
-    grouped = {name: files for name, files in grouped.items() if files.keys() & {"instances", "panoptic"}}
-    bare = [_YEAR.sub("", name) for name in grouped]
-    parts = {}
-    for name, files in grouped.items():
-        split = _YEAR.sub("", name)
-        places = [path / name, path / "images" / name, path / "images" / split, path / split]
-        places += sorted(folder for root in (path, path / "images") for folder in root.glob(f"{split}20*"))
-        parts[split if bare.count(split) == 1 else name] = CocoFiles(
-            f"COCO {name}", files.get("instances"), files.get("panoptic"), files.get("captions"),
-            (*dict.fromkeys(places), path / "images", path),
-        )  # fmt: skip
-    return parts
-
-
-def _lone(file: Path) -> CocoFiles:
-    home = file.parent
-    return CocoFiles("COCO file", file, folders=(home / "images", home, home.parent / "images", home / file.stem))
-
-
-def _lone_json(folder: Path) -> Path | None:
-    """Return the annotation file of a folder: the one that is called so, or the only one that looks like one."""
-    if not folder.is_dir():
-        return None
-    for name in ("_annotations.coco.json", "annotations.json", "instances.json"):
-        if (folder / name).is_file():
-            return folder / name
-    files = [file for file in folder.glob("*.json") if looks_like_coco(file)]
-    return files[0] if len(files) == 1 else None
+    if not path.is_file():
+        return _find_named_parts(path, ("lvis",))
+    if path.suffix != ".json" or not path.name.startswith("lvis"):
+        return {}
+    return _undivided(path)
 
 
 def looks_like_coco(file: Path) -> bool:
@@ -141,62 +110,136 @@ def looks_like_coco(file: Path) -> bool:
     return all(f'"{key}"'.encode() in text for key in ("images", "annotations", "categories"))
 
 
+def is_pack(path: Path) -> bool:
+    """Whether a folder is a set of our photo pack: its rows say what is labelled."""
+    file = path / "annotations.json"
+    return file.is_file() and (path / "images").is_dir() and b'"labelled"' in file.read_bytes()
+
+
+def _find_named_parts(path: Path, prefixes: tuple[str, ...]) -> dict[str, CocoFiles]:
+    """Find files that are called <content>_<split><year>.json; parts are called by their split, if that is unique."""
+    files_by_part = _group_by_part(path, prefixes)
+    splits = [_YEAR.sub("", part) for part in files_by_part]
+    parts = {}
+    for part, files in files_by_part.items():
+        split = _YEAR.sub("", part)
+        name = split if splits.count(split) == 1 else part
+        parts[name] = CocoFiles(
+            title=f"COCO {part}",
+            instances=files.get("instances"),
+            panoptic=files.get("panoptic"),
+            captions=files.get("captions"),
+            folders=_image_folders(path, part, split),
+        )
+    return parts
+
+
+def _group_by_part(path: Path, prefixes: tuple[str, ...]) -> dict[str, dict[str, Path]]:
+    """Return the files of every part by their content; captions alone make no part."""
+    files_by_part: dict[str, dict[str, Path]] = {}
+    for folder in (path / "annotations", path):
+        for file in sorted(folder.glob("*.json")):
+            match = _FILE_NAME.fullmatch(file.name)
+            if match and match[1].startswith(prefixes):
+                content = "instances" if match[1].startswith("lvis") else match[1]
+                files_by_part.setdefault(match[2], {}).setdefault(content, file)
+    return {part: files for part, files in files_by_part.items() if files.keys() & {"instances", "panoptic"}}
+
+
+def _image_folders(path: Path, part: str, split: str) -> tuple[Path, ...]:
+    """Return where the images of a part may be, the likeliest folder first, each once."""
+    yearly = [*path.glob(f"{split}20*"), *(path / "images").glob(f"{split}20*")]
+    folders = [path / part, path / "images" / part, path / "images" / split, path / split, *sorted(yearly)]
+    return (*dict.fromkeys(folders), path / "images", path)
+
+
+def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
+    """Find folders that hold images and one annotation file each, as labelling services export them."""
+    parts = {}
+    for folder in sorted(path.glob("*/")):
+        if folder.name in ("annotations", "images"):
+            continue
+        file = _find_annotation_file(folder)
+        if file is not None:
+            parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
+    return parts
+
+
+def _find_annotation_file(folder: Path) -> Path | None:
+    """Return the annotation file of a folder: the one that is called so, or the only one that looks like one."""
+    if not folder.is_dir():
+        return None
+    names = ("_annotations.coco.json", "annotations.json", "instances.json")
+    usual = first_file(*(folder / name for name in names))
+    if usual is not None:
+        return usual
+    files = [file for file in folder.glob("*.json") if looks_like_coco(file)]
+    return files[0] if len(files) == 1 else None
+
+
+def _undivided(file: Path) -> dict[str, CocoFiles]:
+    """Return the one part of a set that is a single file; its images are beside or above it."""
+    home = file.parent
+    folders = (home / "images", home, home.parent / "images", home / file.stem)
+    return {ALL_SPLIT: CocoFiles("COCO file", file, folders=folders)}
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
 def read_coco(path: Path, split: str) -> LazyDataset:
     """Open one part of a COCO set."""
-    parts = find_parts(path)
+    parts = find_coco_parts(path)
     if split not in parts:
-        raise refuse(
-            "COCO set", path, "annotations/instances_<split>.json, or one JSON file and images/",
+        raise incomplete_layout_error(
+            "COCO set",
+            path,
+            "annotations/instances_<split>.json, or one JSON file and images/",
             way_out="Give the folder that holds them, or the JSON file itself.",
-        )  # fmt: skip
-    return read_files(parts[split], path, split, "coco")
+        )
+    return _read_part(parts[split], path, split, "coco")
 
 
 def read_lvis(path: Path, split: str) -> LazyDataset:
-    """Open one part of an LVIS set: like COCO, and each photo says which classes were looked for in it."""
+    """Open one part of an LVIS set: like COCO, and each image says which classes were looked for in it."""
     parts = find_lvis_parts(path)
     if split not in parts:
-        raise refuse("LVIS set", path, "lvis_v1_<split>.json here or in annotations/")
-    return read_files(parts[split], path, split, "lvis")
+        raise incomplete_layout_error("LVIS set", path, "lvis_v1_<split>.json here or in annotations/")
+    return _read_part(parts[split], path, split, "lvis")
 
 
-def read_files(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDataset:
-    """Open the files of one part."""
-    main = Document.read(files.instances or files.panoptic or path)
-    whole = Document.read(files.panoptic) if files.panoptic else None
+def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDataset:
+    main = CocoDocument.read(files.instances or files.panoptic or path)
+    documents, panoptic = [main], None
+    if files.panoptic:
+        panoptic = CocoDocument.read(files.panoptic)
+        documents.append(panoptic)
     name = path.stem if path.is_file() else path.resolve().name
-    categories, flaws = read_categories([main, whole] if whole else [main])
-    sentences = _captions(files.captions)
-    photos, numbers, more = read_photos(main, files, name, split, sentences, whole)
-    flaws += more
-    rows, more = group_rows(main, numbers, photos) if files.instances else ({}, [])
-    flaws += more
-    by_id = {category.id: category for category in categories}
-    maps = _maps(whole, files, numbers, by_id) if whole else None
-    things = frozenset(category.text for category in categories if category.is_thing)
-    everything = frozenset(category.text for category in categories)
+    categories, flaws = read_categories(documents)
+    images, record_ids, image_flaws = _read_images(main, files, name, split, panoptic)
+    rows: Mapping[int, list[Row]] = {}
+    row_flaws: list[Flaw] = []
+    if files.instances:
+        rows, row_flaws = group_rows(main, record_ids, images)
+    by_id = categories_by_id(categories)
+    read_map = _panoptic_reader(panoptic, record_ids, by_id)
+    all_names = category_names(categories)
+    thing_names = category_names(category for category in categories if category.is_thing)
 
-    def read_objects(photo: ImageRecord) -> ParsedObjects:
-        found = ParsedObjects((), ())
+    def read_objects(image: ImageRecord) -> ParsedObjects:
+        parsed = parse_rows(rows.get(image.id, ()), image, by_id)
+        labels = read_map(image)
+        if labels is None:
+            return parsed
+        segments = segment_records(labels, image)
         if files.instances:
-            found = parse_rows(rows.get(photo.id, ()), photo, by_id)
-        if maps is None:
-            return found
-        cut = maps(photo)
-        if cut is None:
-            return found
-        segments = segment_records(cut, photo)
-        if files.instances:
-            segments = tuple(_renumbered(each, photo) for each in segments if not each.category.is_thing)
-        return ParsedObjects(found.objects + segments, found.flaws + cut.flaws)
+            segments = _stuff_records(segments, image)
+        return ParsedObjects(parsed.objects + segments, parsed.flaws + labels.flaws)
 
-    def complete(photo: ImageRecord) -> frozenset[str]:
+    def complete(image: ImageRecord) -> frozenset[str]:
         if kind == "lvis":
-            return _looked_for(main.photo_row(photo.id, numbers), found_in(photo), by_id)
-        return everything if photo.labelled == "panoptic" else things
-
-    def found_in(photo: ImageRecord) -> set[int]:
-        return {row["category_id"] for row in rows.get(photo.id, ()) if row.get("category_id") in by_id}
+            return _lvis_complete_names(main.image_row(image.id, record_ids), rows.get(image.id, ()), by_id)
+        return all_names if image.labelled == "panoptic" else thing_names
 
     return LazyDataset(
         name=name,
@@ -204,362 +247,168 @@ def read_files(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         split=split,
         path=path,
         category_list=categories,
-        images=photos,
-        read_map=maps or (lambda _: None),
+        images=images,
+        read_map=read_map,
         read_objects=read_objects,
         complete=complete,
-        read_outlines=lambda photo: row_outlines(rows.get(photo.id, ()), photo),
-        flaws=tuple(flaws),
+        read_polygons=lambda image: row_polygons(rows.get(image.id, ()), image),
+        flaws=(*flaws, *image_flaws, *row_flaws),
         files=files.all,
     )
 
 
-@dataclass(frozen=True)
-class Document:
-    """A COCO file: its lists, with the place that messages name."""
-
-    file: Path
-    images: Sequence[Row]
-    annotations: Sequence[Row]
-    categories: Sequence[Row]
-    rows_by_id: dict[int, Row] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, file: Path) -> Document:
-        """Read a file; `DataError` if it is no COCO file."""
-        try:
-            content = json.loads(file.read_bytes())
-        except OSError as error:
-            raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{file} is not valid JSON ({error}); it may be cut short, copy it again.") from error
-        keys = ("images", "annotations", "categories")
-        missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
-        if missing:
-            raise DataError(f"{file} has no {', '.join(missing)}; a COCO file holds these three lists.")
-        for key in keys:
-            bad = next((place for place, row in enumerate(content[key]) if not isinstance(row, dict)), None)
-            if bad is not None:
-                raise DataError(f"{file}: row {bad} of {key} is {content[key][bad]!r}, no object with fields.")
-        return cls(file, content["images"], content["annotations"], content["categories"])
-
-    def photo_row(self, image_id: int, numbers: Mapping[Any, int]) -> Row:
-        """Return the row of a photo."""
-        if not self.rows_by_id:
-            self.rows_by_id.update({numbers[row["id"]]: row for row in self.images if row.get("id") in numbers})
-        return self.rows_by_id[image_id]
-
-
-def read_categories(documents: Sequence[Document]) -> tuple[tuple[CategoryRecord, ...], list[Flaw]]:
-    """Read the classes of files; the later ones know more about things and stuff."""
-    found: dict[int, CategoryRecord] = {}
-    flaws = []
-    for number, document in enumerate(documents):
-        own: set[int] = set()
-        for place, row in enumerate(document.categories):
-            try:
-                category = category_of(dict(row))
-            except (KeyError, TypeError, ValueError):
-                category = None
-            if category is None or not isinstance(category.id, int):
-                what = "it has no whole id or no name"
-                flaws.append(Flaw(FlawKind.UNREADABLE_ROW, f"{document.file.name}, category {place}", what))
-            elif category.id in own:
-                where = f"{document.file.name}, category {category.id}"
-                flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, f"used by {found[category.id].name!r} before"))
-            else:
-                own.add(category.id)
-                if category.id not in found or "isthing" in row or number == 0:
-                    found[category.id] = category
-    return tuple(found.values()), flaws
-
-
-def read_photos(
-    document: Document,
+def _read_images(
+    document: CocoDocument,
     files: CocoFiles,
-    name: str,
+    set_name: str,
     split: str,
-    captions: Mapping[Any, Sequence[str]],
-    whole: Document | None,
+    panoptic: CocoDocument | None,
 ) -> tuple[tuple[ImageRecord, ...], dict[Any, int], list[Flaw]]:
-    """Read the photos, the number of each id, and what is wrong with them."""
-    place_of = _photo_finder(document, files)
-    panoptic = {row["image_id"]: row for row in whole.annotations if "image_id" in row} if whole else {}
-    folder = files.panoptic.with_suffix("") if files.panoptic else None
-    whole_ids = all(isinstance(row.get("id"), int) for row in document.images)
-    numbers: dict[Any, int] = {}
-    photos, flaws = [], []
-    for place, row in enumerate(document.images):
-        where = f"{document.file.name}, photo {row.get('id', f'number {place}')}"
-        if not isinstance(row.get("id"), (int, str)) or not _file_name(row):
+    """Read the images, the id of each image's record by its id in the file, and what is wrong with them."""
+    captions = _read_captions(files.captions)
+    finder = _image_finder(document, files)
+    panoptic_rows = _rows_by_image_id(panoptic)
+    has_integer_ids = all(isinstance(row.get("id"), int) for row in document.images)
+    record_ids: dict[Any, int] = {}
+    images, flaws = [], []
+    for number, row in enumerate(document.images):
+        where = f"{document.file.name}, photo {row.get('id', f'number {number}')}"
+        image_id = row.get("id")
+        if not isinstance(image_id, (int, str)) or not image_file_name(row):
             flaws.append(Flaw(FlawKind.UNREADABLE_ROW, where, "it has no id or no file_name"))
             continue
-        if row["id"] in numbers:
+        if image_id in record_ids:
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, "two photos bear it, the second is left out"))
             continue
         try:
-            path = place_of(row)
-            hw = _size(row, path)
+            path = finder.path(image_file_name(row))
+            hw = image_row_hw(row, path)
         except DataError as error:
             flaws.append(Flaw(error.kind, where, str(error)))
             continue
-        numbers[row["id"]] = row["id"] if whole_ids else place + 1
-        told = panoptic.get(row["id"])
-        photos.append(
-            image_record(
-                numbers[row["id"]],
-                name,
-                path,
-                hw,
-                split,
-                "panoptic" if told else "instances",
-                captions=[*captions.get(row["id"], ()), *_texts(row.get("captions"))],
-                panoptic_path=folder / told["file_name"] if folder and told else None,
-            )
+        record_ids[image_id] = row["id"] if has_integer_ids else number + 1
+        panoptic_path = None
+        if files.panoptic and image_id in panoptic_rows:
+            panoptic_path = files.panoptic.with_suffix("") / panoptic_rows[image_id]["file_name"]
+        image = image_record(
+            record_ids[image_id],
+            set_name,
+            path,
+            hw,
+            split,
+            labelled="panoptic" if panoptic_path else "instances",
+            captions=[*captions.get(image_id, ()), *texts_of(row.get("captions"))],
+            panoptic_path=panoptic_path,
         )
-    return tuple(photos), numbers, flaws
+        images.append(image)
+    return tuple(images), record_ids, flaws
 
 
-def group_rows(
-    document: Document, numbers: Mapping[Any, int], photos: Sequence[ImageRecord]
-) -> tuple[dict[int, list[Row]], list[Flaw]]:
-    """Sort annotations by photo; ids that come twice and photos that nobody knows are flaws."""
-    grouped: dict[int, list[Row]] = {photo.id: [] for photo in photos}
-    listed = {row.get("id") for row in document.images if isinstance(row.get("id"), (int, str))}
-    used: set[Any] = set()
-    flaws = []
-    for place, row in enumerate(document.annotations):
-        number = row.get("id", f"number {place}")
-        where = f"{document.file.name}, annotation {number}"
-        image_id = row.get("image_id")
-        if not isinstance(image_id, (int, str)) or image_id not in listed:
-            flaws.append(Flaw(FlawKind.UNKNOWN_IMAGE, where, f"image_id {image_id!r} is not among the images"))
-        elif not isinstance(number, int):
-            flaws.append(Flaw(FlawKind.UNREADABLE_ROW, where, "it has no id, or one that is no whole number"))
-        elif number in used:
-            flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, "two annotations bear it, the second is left out"))
-        elif image_id in numbers:
-            used.add(number)
-            grouped[numbers[image_id]].append(row)
-    return grouped, flaws
-
-
-def parse_rows(rows: Iterable[Row], photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ParsedObjects:
-    """Read the annotations of one photo."""
-    read = [_tried(row, photo, categories) for row in rows]
-    return ParsedObjects(
-        tuple(each for each in read if isinstance(each, ObjectRecord)),
-        tuple(each for each in read if isinstance(each, Flaw)),
-    )
-
-
-def _tried(row: Row, photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ObjectRecord | Flaw:
-    try:
-        return parse_row(row, photo, categories)
-    except DataError as error:
-        return Flaw(error.kind, f"annotation {row.get('id')} of photo {photo.id}", str(error))
-
-
-def row_outlines(rows: Iterable[Row], photo: ImageRecord) -> tuple[AnnotatedPolygons, ...]:
-    """Return the polygons of a photo's annotations, as far as they are polygons."""
-    found = []
-    for row in rows:
-        rings = row.get("segmentation")
-        if isinstance(rings, list):
-            sound = tuple(ring for ring in rings if coco_rle.is_polygon(ring))
-            found.append(AnnotatedPolygons(f"annotation {row.get('id')} of photo {photo.id}", sound))
-    return tuple(found)
-
-
-def parse_row(row: Row, photo: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ObjectRecord:
-    """Read one annotation; `DataError` says what is wrong with it."""
-    category = categories.get(row["category_id"]) if isinstance(row.get("category_id"), int) else None
-    if category is None:
-        message = f"category_id {row.get('category_id')!r} is not among the categories"
-        raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    coded = parse_mask(row.get("segmentation"), photo.hw)
-    return object_record(
-        row["id"],
-        photo,
-        category,
-        coded,
-        is_crowd=bool(row.get("iscrowd", 0)),
-        quality=str(row.get("quality", "")),
-        phrases=(*_texts(row.get("ref_phrases")), *_texts(row.get("phrases"))),
-        phrase_source=str(row.get("phrase_source", "")),
-        track_id=track if isinstance(track := row.get("track_id"), int) else None,
-        box=parse_box(row.get("bbox"), coded),
-    )
-
-
-def parse_mask(segmentation: Any, hw: tuple[int, int]) -> coco_rle.RleMask:
-    """Read polygons or a run-length code; `DataError` says what is wrong."""
-    if not segmentation:
-        raise DataError("it has a box at most; masks are needed", FlawKind.NO_MASK)
-    try:
-        if isinstance(segmentation, Mapping):
-            return coco_rle.parse_rle(dict(segmentation), hw)
-        if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
-            raise ValueError("its segmentation is neither polygons nor a run-length code")
-        return coco_rle.polygons_to_rle(segmentation, hw)
-    except ValueError as error:
-        kind = FlawKind.WRONG_SIZE if "the photo" in str(error) else FlawKind.UNREADABLE_ROW
-        raise DataError(str(error), kind) from error
-
-
-def parse_box(bbox: Any, coded: coco_rle.RleMask) -> tuple[float, float, float, float]:
-    """Turn COCO's x, y, width, height to corners; without a box it is the mask's own."""
-    if bbox is None:
-        return coded.box
-    try:
-        x, y, w, h = (float(value) for value in bbox)
-    except (TypeError, ValueError):
-        raise DataError(f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX) from None
-    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
-        raise DataError(f"its bbox is {bbox!r}", FlawKind.BAD_BOX)
-    return (x, y, x + w, y + h)
-
-
-def _photo_finder(document: Document, files: CocoFiles) -> Callable[[Row], Path]:
-    """Find out where the photos are by looking for the first of them, with the folders in their names and without."""
-    names = [name for row in document.images[:TRIED] if (name := _file_name(row))]
-    best: tuple[int, Path, bool] = (-1, files.folders[0], False)
+def _image_finder(document: CocoDocument, files: CocoFiles) -> _ImageFinder:
+    """Find out where the images are by looking for the first of them, with the folders in their names and without."""
+    file_names = [image_file_name(row) for row in document.images[:_MAX_TRIED_IMAGES]]
+    best_count, best = -1, _ImageFinder(files.folders[0], is_flat=False)
     for folder in files.folders:
-        for plain in (False, True):
-            there = sum((folder / (Path(name).name if plain else name)).is_file() for name in names)
-            if there > best[0]:
-                best = (there, folder, plain)
-    _, folder, plain = best
-
-    def find(row: Row) -> Path:
-        name = _file_name(row)
-        return folder / (Path(name).name if plain else name)
-
-    return find
+        for is_flat in (False, True):
+            finder = _ImageFinder(folder, is_flat)
+            count = sum(finder.path(name).is_file() for name in file_names if name)
+            if count > best_count:
+                best_count, best = count, finder
+    return best
 
 
-def _file_name(row: Row) -> str:
-    """Return where a photo is; LVIS says it by the address that the photo was published at."""
-    if isinstance(row.get("file_name"), str):
-        return str(row["file_name"]).replace("\\", "/")  # written on Windows
-    address = row.get("coco_url")
-    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else ""
+@dataclass(frozen=True, slots=True)
+class _ImageFinder:
+    """A folder of images; `is_flat`: without the sub-folders in their names."""
+
+    folder: Path
+    is_flat: bool
+
+    def path(self, file_name: str) -> Path:
+        return self.folder / (Path(file_name).name if self.is_flat else file_name)
 
 
-def _texts(value: Any) -> list[str]:
-    """Return a list of texts, empty for anything else."""
-    return [str(each) for each in value] if isinstance(value, (list, tuple)) else []
-
-
-def _size(row: Row, path: Path) -> tuple[int, int]:
-    height, width = row.get("height"), row.get("width")
-    if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
-        if height * width > MAX_PIXELS:
-            message = f"its row says {height} x {width} pixels, more than the limit of {MAX_PIXELS:,}"
-            raise DataError(message, FlawKind.WRONG_SIZE)
-        return height, width
-    if not path.is_file():
-        raise DataError(f"{path} does not exist, and its row tells no size", FlawKind.MISSING_IMAGE)
-    try:
-        return image_hw(path)
-    except DataError as error:
-        raise DataError(str(error), FlawKind.UNREADABLE_IMAGE) from error
-
-
-def _captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
+def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
+    """Read the captions by image id."""
     if file is None:
         return {}
-    found: dict[Any, list[str]] = {}
+    captions: dict[Any, list[str]] = {}
     try:
         for row in json.loads(file.read_bytes())["annotations"]:
-            found.setdefault(row["image_id"], []).append(" ".join(str(row["caption"]).split()))
+            captions.setdefault(row["image_id"], []).append(" ".join(str(row["caption"]).split()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} holds no captions that can be read ({error!r}); copy it again.") from error
-    return found
+    return captions
 
 
-def _maps(
-    document: Document, files: CocoFiles, numbers: Mapping[Any, int], categories: Mapping[int, CategoryRecord]
+def _rows_by_image_id(panoptic: CocoDocument | None) -> Mapping[Any, Row]:
+    """Return the panoptic annotation of each image by its id in the file."""
+    if panoptic is None:
+        return {}
+    return {row["image_id"]: row for row in panoptic.annotations if "image_id" in row}
+
+
+def _panoptic_reader(
+    panoptic: CocoDocument | None,
+    record_ids: Mapping[Any, int],
+    categories: Mapping[int, CategoryRecord],
 ) -> Callable[[ImageRecord], LabelMap | None]:
-    by_photo = {numbers[row["image_id"]]: row for row in document.annotations if row.get("image_id") in numbers}
-    assert files.panoptic is not None
-    folder = files.panoptic.with_suffix("")
+    """Return what reads the panoptic map of an image; it returns None where there is none."""
+    if panoptic is None:
+        return lambda _: None
+    folder = panoptic.file.with_suffix("")
+    rows = {record_ids[row["image_id"]]: row for row in panoptic.annotations if row.get("image_id") in record_ids}
 
-    def read(photo: ImageRecord) -> LabelMap | None:
-        row = by_photo.get(photo.id)
-        return (
-            None if row is None else read_panoptic(folder / row["file_name"], row["segments_info"], photo, categories)
-        )
+    def read(image: ImageRecord) -> LabelMap | None:
+        row = rows.get(image.id)
+        if row is None:
+            return None
+        return read_panoptic(folder / row["file_name"], row["segments_info"], image, categories)
 
     return read
 
 
-def read_panoptic(
-    file: Path, segments_info: Iterable[Row], photo: ImageRecord, categories: Mapping[int, CategoryRecord]
-) -> LabelMap:
-    """Read one map of COCO's panoptic format; ids that no segment explains are void."""
-    ids = read_colour_ids(file)
-    if ids.shape != photo.hw:
-        wrong_size(file, ids.shape, photo.hw)
-    coded = coco_rle.label_map_to_rles(ids)
-    segments, flaws = [], []
-    for row in segments_info:
-        where = f"segment {row.get('id')} of photo {photo.id}"
-        category = categories.get(row.get("category_id", -1))
-        if category is None:
-            what = f"category_id {row.get('category_id')!r} is not among the categories"
-            flaws.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, what))
-        elif row["id"] not in coded:
-            flaws.append(Flaw(FlawKind.EMPTY_MASK, where, f"{file.name} has no pixel of it"))
-        else:
-            segments.append(SegmentRecord(row["id"], category, coded[row["id"]].area, bool(row.get("iscrowd", 0))))
-    known = {segment.id for segment in segments}
-    for number in coded.keys() - known:
-        ids[ids == number] = 0
-    return LabelMap(ids, tuple(segments), void=ids == 0, is_partition=True, flaws=tuple(flaws))
+def _stuff_records(segments: Sequence[ObjectRecord], image: ImageRecord) -> tuple[ObjectRecord, ...]:
+    """Return the stuff among panoptic segments, with ids that no instance has."""
+    first_id = FIRST_STUFF_ID + image.id * 1000
+    return tuple(
+        replace(segment, id=first_id + segment.id % 10_000) for segment in segments if not segment.category.is_thing
+    )
 
 
-def _renumbered(record: ObjectRecord, photo: ImageRecord) -> ObjectRecord:
-    return replace(record, id=FIRST_STUFF_ID + photo.id * 1000 + record.id % 10_000)
-
-
-def _looked_for(row: Row, present: set[int], categories: Mapping[int, CategoryRecord]) -> frozenset[str]:
-    """LVIS: classes that are marked completely, and classes that are known to be absent."""
-    certain = (present - set(row.get("not_exhaustive_category_ids", ()))) | set(row.get("neg_category_ids", ()))
-    return frozenset(categories[number].text for number in certain if number in categories)
+def _lvis_complete_names(
+    image_row: Row,
+    rows: Sequence[Row],
+    categories: Mapping[int, CategoryRecord],
+) -> frozenset[str]:
+    """Return the classes that LVIS marks completely on an image, and those that it knows to be absent."""
+    present = {row["category_id"] for row in rows if row.get("category_id") in categories}
+    incomplete = set(image_row.get("not_exhaustive_category_ids", ()))
+    absent = set(image_row.get("neg_category_ids", ()))
+    return frozenset(categories[number].text for number in (present - incomplete) | absent if number in categories)
 
 
 def _is_coco(path: Path) -> bool:
     if path.is_file():
         return path.suffix == ".json" and not path.name.startswith("lvis") and looks_like_coco(path)
-    others = is_pack(path) or bool(find_lvis_parts(path)) or any(path.glob("refs(*).p"))
-    return not others and bool(find_parts(path))
-
-
-def is_pack(path: Path) -> bool:
-    """Whether a folder is a set of our photo pack: its rows say what is labelled."""
-    file = path / "annotations.json"
-    return file.is_file() and (path / "images").is_dir() and b'"labelled"' in file.read_bytes()
-
-
-def _parts(find: Callable[[Path], dict[str, CocoFiles]]) -> Callable[[Path], tuple[str, ...]]:
-    return lambda path: in_order(set(find(path)) - {ALL_SPLIT})
+    is_other_format = is_pack(path) or bool(find_lvis_parts(path)) or any(path.glob("refs(*).p"))
+    return not is_other_format and bool(find_coco_parts(path))
 
 
 COCO = Layout(
-    "coco",
-    "COCO: instances, panoptic, captions",
-    "annotations/instances_<split>.json and photo folders, or one JSON file and images/",
-    _is_coco,
-    _parts(find_parts),
-    read_coco,
+    kind="coco",
+    title="COCO: instances, panoptic, captions",
+    expects="annotations/instances_<split>.json and photo folders, or one JSON file and images/",
+    fits=_is_coco,
+    splits=lambda path: sort_splits(find_coco_parts(path).keys() - {ALL_SPLIT}),
+    read=read_coco,
 )
 
 LVIS = Layout(
-    "lvis",
-    "LVIS",
-    "lvis_v1_<split>.json and COCO's photo folders",
-    lambda path: bool(find_lvis_parts(path)),
-    _parts(find_lvis_parts),
-    read_lvis,
+    kind="lvis",
+    title="LVIS",
+    expects="lvis_v1_<split>.json and COCO's photo folders",
+    fits=lambda path: bool(find_lvis_parts(path)),
+    splits=lambda path: sort_splits(find_lvis_parts(path).keys() - {ALL_SPLIT}),
+    read=read_lvis,
 )

@@ -1,4 +1,4 @@
-"""A plain folder of photos and masks.
+"""A plain folder of images and masks.
 
     images/a.jpg     masks/a.png            a map: numbers of objects, or of classes if classes.txt tells their names
                      masks/a/cat_1.png      one file an object, any pixel but 0 is its; the name without the number
@@ -6,7 +6,7 @@
     classes.txt      one name a line (the first is 1), or classes.json: {"1": "cat", ...}
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
-does not count; a map of 0 and 255 alone is one object. A photo without a mask has no object, unless the set has maps
+does not count; a map of 0 and 255 alone is one object. An image without a mask has no object, unless the set has maps
 of classes: then nothing is known about it. Regions of a class map are not countable: they are stuff.
 """
 
@@ -14,128 +14,167 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Int32
 
-from seem.data import coco_rle
-from seem.data.classes import NAMELESS, said
-from seem.data.dataset import ALL_SPLIT, LabelMap, LazyDataset, ParsedObjects, object_record, segment_records
-from seem.data.image_files import exact_labels, folders_in, inside, photos_in, read_channels, wrong_size
-from seem.data.layout import SPELLINGS, Layout, in_order, refuse
+from seem.data.classes import UNNAMED, numbered_categories, prompt_name
+from seem.data.coco_rle import mask_to_rle
+from seem.data.dataset import ALL_SPLIT, ParsedObjects
+from seem.data.image_files import (
+    colour_channels,
+    first_file,
+    list_folders,
+    list_images,
+    read_channels_of_size,
+    read_labels_of_size,
+    relative_name,
+)
+from seem.data.label_map import LabelMap, numbered_object_id, segment_records
+from seem.data.layout import SPLIT_NAMES, Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.clicks import looks_like_clicks
-from seem.data.readers.label_maps import complete_everywhere, pair_photos, segments_of
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
+from seem.data.readers.label_maps import (
+    complete_where_labelled,
+    label_map_of_segments,
+    mask_or_none,
+    number_segments,
+    pair_images,
+)
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, ObjectRecord, object_record
 
-VOID = 255
-PHOTO_FOLDERS, MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+VOID_VALUE = 255
+
+_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_MAP_SUFFIXES = (".png", ".tif", ".bmp")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
-
-
-def part_folders(path: Path) -> dict[str, tuple[Path, Path]]:
-    """Find photos and masks of every part; one part called `ALL` if the set is not divided."""
-    names = {name for spellings in SPELLINGS.values() for name in spellings}
-    found = {}
-    for part in (each for each in folders_in(path) if each.name in names):
-        if pair := _pair(part):
-            found[part.name] = pair
-    pair = _pair(path)
-    if found or pair is None:
-        return found
-    for part in (each for each in folders_in(pair[0]) if each.name in names):
-        if (pair[1] / part.name).is_dir():
-            found[part.name] = (part, pair[1] / part.name)
-    return found or {ALL_SPLIT: pair}
-
-
-def _pair(path: Path) -> tuple[Path, Path] | None:
-    photos = [path / name for name in PHOTO_FOLDERS if (path / name).is_dir()]
-    masks = [path / name for name in MASK_FOLDERS if any(photos_in(path / name, deep=True)[:1])]
-    return (photos[0], masks[0]) if len(photos) == 1 and len(masks) == 1 else None
+_KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
-    """Open one part of a folder of photos and masks."""
-    parts = part_folders(path)
+    """Open one part of a folder of images and masks."""
+    parts = _find_parts(path)
     if split not in parts:
-        raise refuse("folder of photos and masks", path, "images/ with photos and masks/ with PNG files")
-    photo_folder, masks = parts[split]
-    classes = read_classes(path)
-    files = photos_in(photo_folder)
-    stems = {file.stem for file in files}
-    own, strays = _object_files(masks, stems)
-    classes_alone = bool(classes) and not own
-    pairs = ((file, _map_of(file, masks)) for file in files)
-    photos, flaws = pair_photos(pairs, path.resolve().name, split, "masks", always=not classes_alone)
-    flaws += tuple(
-        Flaw(FlawKind.UNKNOWN_IMAGE, inside(file, path), "there is no photo of that name") for file in strays
+        raise incomplete_layout_error(
+            "folder of photos and masks",
+            path,
+            "images/ with photos and masks/ with PNG files",
+        )
+    image_folder, mask_folder = parts[split]
+    classes = _read_class_file(path)
+    files = list_images(image_folder)
+    object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
+    has_class_maps_only = bool(classes) and not object_files
+    images, flaws = pair_images(
+        ((file, _find_map(mask_folder, file.stem)) for file in files),
+        path.resolve().name,
+        split,
+        "masks",
+        is_always_labelled=not has_class_maps_only,
     )
-    names = sorted({class_of(file, stem) for stem, group in own.items() for file in group} - {""})
-    nameless = CategoryRecord(len(names) + 1, "object", "", True)
-    told = tuple(CategoryRecord(number, name, said(name), True) for number, name in enumerate(names, 1))
-    categories = classes or (*told, nameless)
+    for file in unmatched:
+        flaws += (Flaw(FlawKind.UNKNOWN_IMAGE, relative_name(file, path), "there is no photo of that name"),)
+    named = _categories_of_files(object_files)
+    nameless = CategoryRecord(len(named) + 1, "object", "", is_thing=True)
+    categories = classes or (*named, nameless)
     by_name = {category.name: category for category in categories}
 
-    def read_map(photo: ImageRecord) -> LabelMap | None:
-        return None if photo.semantic_path is None else read_mask_map(photo.semantic_path, photo, classes, nameless)
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        if image.semantic_path is None:
+            return None
+        if classes:
+            return _read_class_map(image.semantic_path, image, classes)
+        return _read_object_map(image.semantic_path, image, nameless)
 
-    def read_objects(photo: ImageRecord) -> ParsedObjects:
-        cut = read_map(photo)
-        if cut is not None:
-            return ParsedObjects(segment_records(cut, photo), cut.flaws)
-        objects, lost = [], []
-        for number, file in enumerate(own.get(photo.path.stem, ()), 1):
-            category = by_name.get(class_of(file, photo.path.stem) or "object")
-            try:
-                if category is None:
-                    message = f"{class_of(file, photo.path.stem)!r} is not in the list of classes"
-                    raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-                coded = coco_rle.mask_to_rle(_one_object(file, photo))
-            except DataError as error:
-                lost.append(Flaw(error.kind, file.name, str(error)))
-                continue
-            objects.append(object_record(photo.id * 10_000 + number, photo, category, coded))
-        return ParsedObjects(tuple(objects), tuple(lost))
+    def read_objects(image: ImageRecord) -> ParsedObjects:
+        labels = read_map(image)
+        if labels is not None:
+            return ParsedObjects(segment_records(labels, image), labels.flaws)
+        return _read_object_files(object_files.get(image.path.stem, ()), image, by_name)
 
     return LazyDataset(
         name=path.resolve().name,
         kind="folder",
         split=split,
         path=path,
-        category_list=tuple(categories),
-        images=photos,
+        category_list=categories,
+        images=images,
         read_map=read_map,
         read_objects=read_objects,
-        complete=complete_everywhere(categories),
+        complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=tuple(file for group in own.values() for file in group),
+        files=tuple(file for group in object_files.values() for file in group),
     )
 
 
-def read_mask_map(
-    file: Path, photo: ImageRecord, classes: Sequence[CategoryRecord], nameless: CategoryRecord
-) -> LabelMap:
-    """Read a map of objects, or of classes where names are known."""
-    values = exact_labels(file, photo.hw)
-    if not classes:
-        if set(np.unique(values).tolist()) <= {0, VOID}:
-            values = (values > 0).astype(np.int32)
-        void = values == VOID
-        values[void] = 0
-        of = {number: nameless.id for number in np.unique(values).tolist() if number}
-        return segments_of(values, of, (nameless,), photo, void=void if void.any() else None)
-    void = (values == VOID) & (VOID not in {category.id for category in classes})
-    values[void] = 0
-    of = {number: number for number in np.unique(values).tolist() if number}
-    found = segments_of(values, of, tuple(classes), photo)
-    known = np.isin(values, [segment.id for segment in found.segments])
-    semantic = np.where(known, values, 0).astype(np.int32)
-    return LabelMap(values, found.segments, semantic, void if void.any() else None, flaws=found.flaws)
+# --- Finding files ----------------------------------------------------------------------------------------------------
 
 
-def read_classes(path: Path) -> tuple[CategoryRecord, ...]:
+def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Find the folders of images and masks of every part; one part called `ALL_SPLIT` if the set is not divided."""
+    parts = {}
+    for folder in list_folders(path):
+        if folder.name not in _KNOWN_SPLITS:
+            continue
+        pair = _find_pair(folder)
+        if pair is not None:
+            parts[folder.name] = pair
+    undivided = _find_pair(path)
+    if parts or undivided is None:
+        return parts
+    images, masks = undivided
+    for folder in list_folders(images):
+        if folder.name in _KNOWN_SPLITS and (masks / folder.name).is_dir():
+            parts[folder.name] = (folder, masks / folder.name)
+    return parts or {ALL_SPLIT: undivided}
+
+
+def _find_pair(path: Path) -> tuple[Path, Path] | None:
+    """Find a folder of images and one of masks, if there is just one of each."""
+    images = [path / name for name in _IMAGE_FOLDERS if (path / name).is_dir()]
+    masks = [path / name for name in _MASK_FOLDERS if list_images(path / name, deep=True)]
+    if len(images) != 1 or len(masks) != 1:
+        return None
+    return images[0], masks[0]
+
+
+def _find_map(mask_folder: Path, stem: str) -> Path | None:
+    return first_file(*(mask_folder / f"{stem}{suffix}" for suffix in _MAP_SUFFIXES))
+
+
+def _group_object_files(mask_folder: Path, image_stems: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Group the files of single objects by the image's name; those that belong to no image come second."""
+    by_stem: dict[str, list[Path]] = {}
+    unmatched = []
+    for folder in list_folders(mask_folder):
+        if folder.name in image_stems:
+            by_stem.setdefault(folder.name, []).extend(list_images(folder))
+        else:
+            unmatched += list_images(folder)
+    for file in list_images(mask_folder):
+        if file.stem in image_stems:
+            continue  # the map of an image
+        stem = _image_stem_in(file.stem, image_stems)
+        if stem is None:
+            unmatched.append(file)
+        else:
+            by_stem.setdefault(stem, []).append(file)
+    return by_stem, unmatched
+
+
+def _image_stem_in(name: str, image_stems: set[str]) -> str | None:
+    """Return the longest image name that a mask's name begins with, up to a separator."""
+    prefixes = [name[: match.start()] for match in _SEPARATOR.finditer(name)]
+    return next((prefix for prefix in reversed(prefixes) if prefix in image_stems), None)
+
+
+# --- Classes ----------------------------------------------------------------------------------------------------------
+
+
+def _read_class_file(path: Path) -> tuple[CategoryRecord, ...]:
     """Read classes.txt or classes.json; empty if there is neither."""
     text, table = path / "classes.txt", path / "classes.json"
     try:
@@ -148,58 +187,93 @@ def read_classes(path: Path) -> tuple[CategoryRecord, ...]:
             return ()
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f'{table} is not a list of {{"number": "name"}} ({error}).') from error
-    return tuple(CategoryRecord(number, name, said(name), False) for number, name in rows)
+    return tuple(CategoryRecord(number, name, prompt_name(name), is_thing=False) for number, name in rows)
 
 
-def class_of(file: Path, photo_stem: str) -> str:
-    """Read the class of an object from the name of its file; empty for none."""
-    name = file.stem.removeprefix(photo_stem) if file.stem.startswith(photo_stem) else file.stem
-    name = _NUMBER.sub("", name).strip("-_ .#")
-    return "" if name in NAMELESS else name
+def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[CategoryRecord, ...]:
+    """Return the classes that files of single objects are named after, in alphabetical order."""
+    names = {_class_in_name(file, stem) for stem, files in object_files.items() for file in files}
+    return numbered_categories(sorted(names - {""}))
 
 
-def _one_object(file: Path, photo: ImageRecord) -> np.ndarray:
-    values = read_channels(file)
-    if values.shape[:2] != photo.hw:
-        wrong_size(file, values.shape[:2], photo.hw)
-    colours = values[:, :, :3] if values.shape[2] > 2 else values[:, :, :1]
-    return np.asarray((colours > 0).any(axis=2))
+def _class_in_name(file: Path, image_stem: str) -> str:
+    """Return the class of an object from the name of its file; empty for none."""
+    name = _NUMBER.sub("", file.stem.removeprefix(image_stem)).strip("-_ .#")
+    return "" if name in UNNAMED else name
 
 
-def _map_of(photo: Path, masks: Path) -> Path | None:
-    return next((file for end in (".png", ".tif", ".bmp") if (file := masks / f"{photo.stem}{end}").is_file()), None)
+# --- Masks ------------------------------------------------------------------------------------------------------------
 
 
-def _object_files(masks: Path, stems: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Sort the files of single objects by photo; what belongs to no photo comes second."""
-    own: dict[str, list[Path]] = {}
-    strays = []
-    for folder in folders_in(masks):
-        if folder.name in stems:
-            own.setdefault(folder.name, []).extend(photos_in(folder))
-        else:
-            strays += photos_in(folder)
-    for file in photos_in(masks):
-        if file.stem in stems:
-            continue  # the map of a photo
-        cuts = [match.start() for match in _SEPARATOR.finditer(file.stem)]
-        photo = next((file.stem[:cut] for cut in reversed(cuts) if file.stem[:cut] in stems), None)
-        if photo is None:
-            strays.append(file)
-        else:
-            own.setdefault(photo, []).append(file)
-    return own, strays
+def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -> LabelMap:
+    """Read a map of object numbers; 0 and 255 alone are one object."""
+    ids = read_labels_of_size(file, image.hw)
+    if set(np.unique(ids).tolist()) <= {0, VOID_VALUE}:
+        ids = (ids > 0).astype(np.int32)
+    void = _clear_void(ids)
+    category_of = number_segments(ids, lambda _: nameless.id)
+    return label_map_of_segments(ids, category_of, (nameless,), image, void=mask_or_none(void))
 
 
-def _splits(path: Path) -> tuple[str, ...]:
-    return in_order(set(part_folders(path)) - {ALL_SPLIT})
+def _read_class_map(file: Path, image: ImageRecord, classes: tuple[CategoryRecord, ...]) -> LabelMap:
+    """Read a map of class numbers; 255 does not count unless a class has this number."""
+    category_ids = read_labels_of_size(file, image.hw)
+    void = np.zeros(image.hw, bool)
+    if VOID_VALUE not in {category.id for category in classes}:
+        void = _clear_void(category_ids)
+    category_of = number_segments(category_ids, lambda number: number)
+    labels = label_map_of_segments(category_ids, category_of, classes, image)
+    is_known = np.isin(category_ids, [segment.id for segment in labels.segments])
+    return LabelMap(
+        ids=category_ids,
+        segments=labels.segments,
+        semantic=np.where(is_known, category_ids, 0).astype(np.int32),
+        void=mask_or_none(void),
+        flaws=labels.flaws,
+    )
+
+
+def _clear_void(values: Int32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Set pixels that do not count to 0, in place; returns which they are."""
+    void = values == VOID_VALUE
+    values[void] = 0
+    return np.asarray(void)
+
+
+def _read_object_files(
+    files: Sequence[Path],
+    image: ImageRecord,
+    by_name: Mapping[str, CategoryRecord],
+) -> ParsedObjects:
+    """Read the objects of an image from one mask file each."""
+    return ParsedObjects.collect(
+        _read_object_file(file, number, image, by_name) for number, file in enumerate(files, 1)
+    )
+
+
+def _read_object_file(
+    file: Path,
+    number: int,
+    image: ImageRecord,
+    by_name: Mapping[str, CategoryRecord],
+) -> ObjectRecord | Flaw:
+    name = _class_in_name(file, image.path.stem)
+    category = by_name.get(name or "object")
+    if category is None:
+        return Flaw(FlawKind.UNKNOWN_CATEGORY, file.name, f"{name!r} is not in the list of classes")
+    try:
+        colours = colour_channels(read_channels_of_size(file, image.hw))
+    except DataError as error:
+        return Flaw(error.kind, file.name, str(error))
+    mask = np.asarray((colours > 0).any(axis=2))
+    return object_record(numbered_object_id(image, number), image, category, mask_to_rle(mask))
 
 
 FOLDER = Layout(
-    "folder",
-    "folder of photos and masks",
-    "images/ and masks/ (a map a photo, or a file an object)",
-    lambda path: bool(part_folders(path)) and not looks_like_clicks(path),
-    _splits,
-    read_folder,
+    kind="folder",
+    title="folder of photos and masks",
+    expects="images/ and masks/ (a map a photo, or a file an object)",
+    fits=lambda path: bool(_find_parts(path)) and not looks_like_clicks(path),
+    splits=lambda path: sort_splits(_find_parts(path).keys() - {ALL_SPLIT}),
+    read=read_folder,
 )

@@ -1,22 +1,29 @@
-"""What formats of label maps share: lists of names, classes drawn as regions, objects drawn by number."""
+"""What formats of label maps share: lists of names, pairs of image and map, maps of classes, maps of segments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.dataset import LabelMap, image_record
-from seem.data.image_files import image_hw
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, SegmentRecord
+from seem.data.image_files import read_image_hw
+from seem.data.label_map import LabelMap
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    SegmentRecord,
+    categories_by_id,
+    category_names,
+    image_record,
+)
 
-Source: TypeAlias = "Callable[[Path], str]"
 
-
-def read_list(file: Path) -> list[str]:
+def read_name_list(file: Path) -> list[str]:
     """Read a list of names, one a line; what follows the first space belongs to something else."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -25,85 +32,127 @@ def read_list(file: Path) -> list[str]:
     return [line.split()[0] for line in lines if line.strip()]
 
 
-def complete_everywhere(categories: tuple[CategoryRecord, ...]) -> Callable[[ImageRecord], frozenset[str]]:
-    """Say of every photo that all classes are complete on it."""
-    names = frozenset(category.text for category in categories)
-    return lambda photo: names if photo.labelled else frozenset()
+def pair_images(
+    pairs: Iterable[tuple[Path, Path | None]],
+    set_name: str,
+    split: str,
+    labelled: str,
+    source_of: Callable[[Path], str] = lambda _: "",
+    *,
+    is_always_labelled: bool = False,
+) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
+    """Make records of images and their label maps, numbered from 1 in the order given; unreadable images are flaws.
+
+    An image without a map (None) is labelled with nothing, unless `is_always_labelled`. `source_of` names the subset
+    (scene, city) that an image is from.
+    """
+    images, flaws = [], []
+    for number, (path, label_file) in enumerate(pairs, 1):
+        try:
+            hw = read_image_hw(path)
+        except DataError as error:
+            kind = FlawKind.UNREADABLE_IMAGE if path.exists() else FlawKind.MISSING_IMAGE
+            flaws.append(Flaw(kind, path.name, str(error)))
+            continue
+        image = image_record(
+            number,
+            set_name,
+            path,
+            hw,
+            split,
+            labelled if label_file or is_always_labelled else "",
+            source=source_of(path),
+            semantic_path=label_file,
+        )
+        images.append(image)
+    return tuple(images), tuple(flaws)
 
 
-def segments_of(
+def pair_by_stem(
+    image_files: Iterable[Path],
+    label_folder: Path,
+    suffix: str = ".png",
+) -> list[tuple[Path, Path]]:
+    """Return every image with the label map of its name."""
+    return [(file, label_folder / f"{file.stem}{suffix}") for file in image_files]
+
+
+def thing_ids(categories: Iterable[CategoryRecord]) -> list[int]:
+    """Return the ids of the classes that are things."""
+    return [category.id for category in categories if category.is_thing]
+
+
+def complete_where_labelled(categories: Iterable[CategoryRecord]) -> Callable[[ImageRecord], frozenset[str]]:
+    """Return what says that all classes are complete on every image that is labelled."""
+    names = category_names(categories)
+
+    def complete(image: ImageRecord) -> frozenset[str]:
+        return names if image.labelled else frozenset()
+
+    return complete
+
+
+def number_segments(ids: Int32[np.ndarray, "h w"], category_of: Callable[[int], int]) -> dict[int, int]:
+    """Return the category id of every segment id that occurs in a map, 0 left out."""
+    return {number: category_of(number) for number in np.unique(ids).tolist() if number}
+
+
+def label_map_of_segments(
     ids: Int32[np.ndarray, "h w"],
     category_of: Mapping[int, int],
     categories: tuple[CategoryRecord, ...],
-    photo: ImageRecord,
+    image: ImageRecord,
     *,
     crowds: frozenset[int] = frozenset(),
     void: Bool[np.ndarray, "h w"] | None = None,
     is_partition: bool = False,
 ) -> LabelMap:
-    """Make a label map of numbered segments with the category number of each; unknown categories are flaws."""
-    by_id = {category.id: category for category in categories}
+    """Make a label map of segments by the category id of each; unknown categories are flaws."""
+    by_id = categories_by_id(categories)
+    areas = segment_areas(ids)
     segments, flaws = [], []
-    areas = dict(zip(*(each.tolist() for each in np.unique(ids, return_counts=True)), strict=True))
-    for number, category in category_of.items():
-        if category in by_id:
-            segments.append(SegmentRecord(number, by_id[category], areas.get(number, 0), number in crowds))
+    for number, category_id in category_of.items():
+        if category_id in by_id:
+            segment = SegmentRecord(number, by_id[category_id], areas.get(number, 0), is_crowd=number in crowds)
+            segments.append(segment)
         else:
-            where = f"photo {photo.id} ({photo.path.name}), segment {number}"
-            flaws.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {category}"))
+            where = f"photo {image.id} ({image.path.name}), segment {number}"
+            flaws.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {category_id}"))
     return LabelMap(ids, tuple(segments), void=void, is_partition=is_partition, flaws=tuple(flaws))
 
 
-def class_regions(
-    classes: Int32[np.ndarray, "h w"],
+def label_map_of_classes(
+    category_ids: Int32[np.ndarray, "h w"],
     categories: tuple[CategoryRecord, ...],
-    photo: ImageRecord,
+    image: ImageRecord,
     void: Bool[np.ndarray, "h w"] | None = None,
 ) -> LabelMap:
     """Make a label map of classes alone: a region a class, a group where the class is countable."""
-    found = segments_of(classes, {n: n for n in np.unique(classes).tolist() if n}, categories, photo)
-    groups = {segment.id: "group" for segment in found.segments if segment.category.is_thing}
-    return LabelMap(classes, found.segments, semantic=classes, void=void, qualities=groups, flaws=found.flaws)
+    category_of = number_segments(category_ids, lambda number: number)
+    labels = label_map_of_segments(category_ids, category_of, categories, image)
+    return LabelMap(
+        ids=category_ids,
+        segments=labels.segments,
+        semantic=category_ids,
+        void=void,
+        qualities={segment.id: "group" for segment in labels.segments if segment.category.is_thing},
+        flaws=labels.flaws,
+    )
 
 
-def recoded(values: Int32[np.ndarray, "h w"], table: Mapping[int, int]) -> Int32[np.ndarray, "h w"]:
-    """Translate the numbers of a map; those that the table lacks become 0."""
-    numbers, places = np.unique(values, return_inverse=True)
-    return np.array([table.get(number, 0) for number in numbers.tolist()], np.int32)[places.reshape(values.shape)]
+def segment_areas(ids: Int32[np.ndarray, "h w"]) -> dict[int, int]:
+    """Return the number of pixels of every value of a map."""
+    values, counts = np.unique(ids, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def pair_photos(
-    pairs: Iterable[tuple[Path, Path | None]],
-    set_name: str,
-    split: str,
-    labelled: str,
-    source_of: Source | None = None,
-    *,
-    always: bool = False,
-) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
-    """Make records of photos and their label maps, numbered from 1 in the order given; unreadable photos are flaws.
+def remap_values(values: Int32[np.ndarray, "h w"], table: Mapping[int, int]) -> Int32[np.ndarray, "h w"]:
+    """Translate the values of a map; those that the table lacks become 0."""
+    distinct, indices = np.unique(values, return_inverse=True)
+    translated = np.array([table.get(value, 0) for value in distinct.tolist()], np.int32)
+    return translated[indices.reshape(values.shape)]
 
-    A photo without a map (None) is labelled with nothing, unless `always`. `source_of` names what a photo is a part of.
-    """
-    photos, flaws = [], []
-    for number, (path, labels) in enumerate(pairs, 1):
-        try:
-            hw = image_hw(path)
-        except DataError as error:
-            kind = FlawKind.UNREADABLE_IMAGE if path.exists() else FlawKind.MISSING_IMAGE
-            flaws.append(Flaw(kind, path.name, str(error)))
-            continue
-        source = source_of(path) if source_of else ""
-        photos.append(
-            image_record(
-                number,
-                set_name,
-                path,
-                hw,
-                split,
-                labelled if labels or always else "",
-                source=source,
-                semantic_path=labels,
-            )
-        )
-    return tuple(photos), tuple(flaws)
+
+def mask_or_none(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"] | None:
+    """Return a mask, None if it is empty."""
+    return mask if mask.any() else None

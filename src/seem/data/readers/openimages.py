@@ -6,87 +6,89 @@
     masks/*.png                                       or <split>-masks, masks/<split>, <split>/masks,
                                                       <split>/labels/masks; in folders by first letter or not
 
-The list names far more photos than most people have: those that are there are read. Not every object of a photo has a
-mask, so no class is complete. A mask may be smaller than its photo; it is brought to its size.
+The list names far more images than most people have: those that are there are read. Not every object of an image has a
+mask, so no class is complete. A mask may be smaller than its image; it is resized to it.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from seem.data import coco_rle
-from seem.data.classes import said
-from seem.data.dataset import LazyDataset, ParsedObjects, object_record
-from seem.data.image_files import by_stem, in_frame, read_labels
-from seem.data.layout import Layout, in_order, refuse
-from seem.data.readers.label_maps import pair_photos
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
+from seem.data.classes import prompt_name
+from seem.data.coco_rle import mask_to_rle
+from seem.data.dataset import ParsedObjects
+from seem.data.image_files import first_file, images_by_stem, read_labels, resize_labels
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import pair_images
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, ObjectRecord, object_record
 
-SPLITS = ("train", "validation", "test")
-LIST_END = "-annotations-object-segmentation.csv"
-
-
-def segment_list(path: Path, split: str) -> Path | None:
-    """Find the list of masks of a part."""
-    places = [path / inner / f"{split}{LIST_END}" for inner in ("", "annotations", "csv", split)]
-    return next((file for file in (*places, path / split / "labels" / "segmentations.csv") if file.is_file()), None)
+_SPLITS = ("train", "validation", "test")
+_LIST_SUFFIX = "-annotations-object-segmentation.csv"
+_LIST_COLUMNS = frozenset({"MaskPath", "ImageID", "LabelName"})
+_CLASS_FILE_PATTERNS = ("class-descriptions-boxable.csv", "*class-descriptions*.csv", "classes.csv")
 
 
-def class_names(path: Path, split: str) -> Path | None:
-    """Find the list of class names."""
-    folders = (path, path / "annotations", path / "csv", path / split, path / split / "metadata")
-    for folder in folders:
-        for pattern in ("class-descriptions-boxable.csv", "*class-descriptions*.csv", "classes.csv"):
-            for file in sorted(folder.glob(pattern)):
-                return file
-    return None
+class _MaskRow(NamedTuple):
+    """A row of the list of masks, with its number from 1."""
+
+    number: int
+    mask_name: str
+    image_name: str
+    label: str
 
 
 def read_openimages(path: Path, split: str) -> LazyDataset:
     """Open one part of Open Images."""
-    listed, names = segment_list(path, split), class_names(path, split)
-    if listed is None:
-        raise refuse("Open Images set", path, f"{split}{LIST_END}")
-    if names is None:
-        raise refuse("Open Images set", path, "class-descriptions-boxable.csv", way_out="It tells what /m/... means.")
-    rows = _rows(listed)
-    photo_files = _photo_files(path, split)
-    kept = [name for name in dict.fromkeys(row["ImageID"] for row in rows) if name in photo_files]
-    if not kept:
-        raise refuse(
-            "Open Images set", path, f"photos that {listed.name} names, in {split}/, images/{split}/ or {split}/data/",
-            f"none of its {len({row['ImageID'] for row in rows})} photos", "Download at least some of them.",
-        )  # fmt: skip
-    pairs = ((photo_files[name], None) for name in kept)
-    photos, flaws = pair_photos(pairs, "openimages", split, "instances-partial", always=True)
-    by_photo: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    for number, row in enumerate(rows, 1):
-        if row["ImageID"] in photo_files:
-            by_photo.setdefault(row["ImageID"], []).append((number, row))
-    told = _names(names)
-    used = sorted({row["LabelName"] for group in by_photo.values() for _, row in group} & told.keys())
-    categories = {code: CategoryRecord(n, told[code], said(told[code].lower()), True) for n, code in enumerate(used, 1)}
-    folders = _mask_folders(path, split)
+    list_file, class_file = _find_mask_list(path, split), _find_class_file(path, split)
+    if list_file is None:
+        raise incomplete_layout_error("Open Images set", path, f"{split}{_LIST_SUFFIX}")
+    if class_file is None:
+        raise incomplete_layout_error(
+            "Open Images set",
+            path,
+            "class-descriptions-boxable.csv",
+            way_out="It tells what /m/... means.",
+        )
+    rows = _read_mask_list(list_file)
+    image_files = _find_image_files(path, split)
+    rows_by_image: dict[str, list[_MaskRow]] = {}
+    for row in rows:
+        if row.image_name in image_files:
+            rows_by_image.setdefault(row.image_name, []).append(row)
+    if not rows_by_image:
+        num_listed = len({row.image_name for row in rows})
+        raise incomplete_layout_error(
+            "Open Images set",
+            path,
+            f"photos that {list_file.name} names, in {split}/, images/{split}/ or {split}/data/",
+            present=f"none of its {num_listed} photos",
+            way_out="Download at least some of them.",
+        )
+    pairs = ((image_files[name], None) for name in rows_by_image)
+    images, flaws = pair_images(pairs, "openimages", split, "instances-partial", is_always_labelled=True)
+    categories = _used_categories(rows_by_image, _read_class_names(class_file))
+    mask_folders = _find_mask_folders(path, split)
 
-    def read_objects(photo: ImageRecord) -> ParsedObjects:
-        objects, lost = [], []
-        for number, row in by_photo.get(photo.path.stem, ()):
-            where = f"{listed.name}, row {number}"
-            category = categories.get(row["LabelName"])
-            if category is None:
-                lost.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"{row['LabelName']} is not in {names.name}"))
-                continue
-            try:
-                file = _mask_file(folders, row["MaskPath"])
-                inside = in_frame(read_labels(file), photo.hw, file) > 0
-            except DataError as error:
-                lost.append(Flaw(error.kind, where, str(error)))
-                continue
-            objects.append(object_record(number, photo, category, coco_rle.mask_to_rle(np.asarray(inside))))
-        return ParsedObjects(tuple(objects), tuple(lost))
+    def read_objects(image: ImageRecord) -> ParsedObjects:
+        return ParsedObjects.collect(read_object(row, image) for row in rows_by_image.get(image.path.stem, ()))
+
+    def read_object(row: _MaskRow, image: ImageRecord) -> ObjectRecord | Flaw:
+        where = f"{list_file.name}, row {row.number}"
+        category = categories.get(row.label)
+        if category is None:
+            return Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"{row.label} is not in {class_file.name}")
+        try:
+            mask_file = _find_mask(mask_folders, row.mask_name)
+            mask = resize_labels(read_labels(mask_file), image.hw, mask_file) > 0
+        except DataError as error:
+            return Flaw(error.kind, where, str(error))
+        return object_record(row.number, image, category, mask_to_rle(np.asarray(mask)))
 
     return LazyDataset(
         name="openimages",
@@ -94,59 +96,94 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
         split=split,
         path=path,
         category_list=tuple(categories.values()),
-        images=photos,
+        images=images,
         read_objects=read_objects,
         flaws=flaws,
-        files=(listed, names),
+        files=(list_file, class_file),
     )
 
 
-def _rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        rows = list(csv.DictReader(stream))
-    missing = {"MaskPath", "ImageID", "LabelName"} - set(rows[0] if rows else ())
-    if missing:
-        raise DataError(f"{file} has no column {', '.join(sorted(missing))}; copy the list of masks again.")
-    return [row for row in rows if row["MaskPath"] and row["ImageID"] and row["LabelName"]]
+def _find_mask_list(path: Path, split: str) -> Path | None:
+    """Find the list of masks of a part."""
+    candidates = [path / folder / f"{split}{_LIST_SUFFIX}" for folder in ("", "annotations", "csv", split)]
+    return first_file(*candidates, path / split / "labels" / "segmentations.csv")
 
 
-def _names(file: Path) -> dict[str, str]:
-    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        return {row[0]: row[1] for row in csv.reader(stream) if len(row) > 1 and row[0].startswith("/")}
+def _find_class_file(path: Path, split: str) -> Path | None:
+    """Find the list of class names."""
+    for folder in (path, path / "annotations", path / "csv", path / split, path / split / "metadata"):
+        for pattern in _CLASS_FILE_PATTERNS:
+            for file in sorted(folder.glob(pattern)):
+                return file
+    return None
 
 
-def _photo_files(path: Path, split: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _find_image_files(path: Path, split: str) -> dict[str, Path]:
+    files: dict[str, Path] = {}
     for folder in (path / split, path / "images" / split, path / split / "data", path / "images", path):
-        for stem, file in by_stem(folder).items():
-            found.setdefault(stem, file)
-    return found
+        for stem, file in images_by_stem(folder).items():
+            files.setdefault(stem, file)
+    return files
 
 
-def _mask_folders(path: Path, split: str) -> list[Path]:
+def _find_mask_folders(path: Path, split: str) -> list[Path]:
     names = ("masks", f"{split}-masks", f"masks/{split}", f"{split}/masks", f"{split}/labels/masks", f"{split}_masks")
     return [path / name for name in names if (path / name).is_dir()]
 
 
-def _mask_file(folders: list[Path], name: str) -> Path:
-    plain = Path(name).name
+def _find_mask(folders: Sequence[Path], mask_name: str) -> Path:
+    name = Path(mask_name).name
     for folder in folders:
-        for file in (folder / plain, folder / plain[0].lower() / plain, folder / plain[0].upper() / plain):
-            if file.is_file():
-                return file
-    message = f"there is no mask {plain}" + ("" if folders else "; unpack the masks into masks/")
+        file = first_file(folder / name, folder / name[0].lower() / name, folder / name[0].upper() / name)
+        if file is not None:
+            return file
+    message = f"there is no mask {name}"
+    if not folders:
+        message += "; unpack the masks into masks/"
     raise DataError(message, FlawKind.MISSING_MASK_FILE)
 
 
+def _read_mask_list(file: Path) -> list[_MaskRow]:
+    """Read the list of masks; rows without a mask, an image or a class are passed over and not counted."""
+    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        rows = list(csv.DictReader(stream))
+    missing = _LIST_COLUMNS - set(rows[0] if rows else ())
+    if missing:
+        raise DataError(f"{file} has no column {', '.join(sorted(missing))}; copy the list of masks again.")
+    complete = [row for row in rows if row["MaskPath"] and row["ImageID"] and row["LabelName"]]
+    return [
+        _MaskRow(number, row["MaskPath"], row["ImageID"], row["LabelName"]) for number, row in enumerate(complete, 1)
+    ]
+
+
+def _read_class_names(file: Path) -> dict[str, str]:
+    """Read the name of each class by its label (/m/...)."""
+    with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+        return {row[0]: row[1] for row in csv.reader(stream) if len(row) > 1 and row[0].startswith("/")}
+
+
+def _used_categories(
+    rows_by_image: Mapping[str, Sequence[_MaskRow]],
+    class_names: Mapping[str, str],
+) -> dict[str, CategoryRecord]:
+    """Return the named classes that masks are of, by their label, numbered from 1 in the order of labels."""
+    labels = {row.label for rows in rows_by_image.values() for row in rows}
+    categories = {}
+    for number, label in enumerate(sorted(labels & class_names.keys()), 1):
+        name = class_names[label]
+        categories[label] = CategoryRecord(number, name, prompt_name(name.lower()), is_thing=True)
+    return categories
+
+
 def _splits(path: Path) -> tuple[str, ...]:
-    return in_order({split for split in SPLITS if segment_list(path, split)})
+    return sort_splits(split for split in _SPLITS if _find_mask_list(path, split))
 
 
 OPENIMAGES = Layout(
-    "openimages",
-    "Open Images with masks",
-    f"<split>{LIST_END}, class-descriptions-boxable.csv, masks/ and <split>/",
-    lambda path: bool(_splits(path)),
-    _splits,
-    read_openimages,
+    kind="openimages",
+    title="Open Images with masks",
+    expects=f"<split>{_LIST_SUFFIX}, class-descriptions-boxable.csv, masks/ and <split>/",
+    fits=lambda path: bool(_splits(path)),
+    splits=_splits,
+    read=read_openimages,
 )

@@ -1,15 +1,15 @@
-"""Large data sets as WebDataset shards: tar files that hold a photo and everything about it side by side.
+"""Large data sets as WebDataset shards: tar files that hold an image and everything about it side by side.
 
-    train-000000.tar     000000000.jpg             the photo, byte for byte
+    train-000000.tar     000000000.jpg             the image, byte for byte
                          000000000.json            its record: size, objects (COCO run-length codes), captions, ...
                          000000000.semantic.png    category ids of 16 bits, where the set has such a map
                          000000000.panoptic.png    segment ids (R + 256 G + 65536 B), where the set has such a map
     train.index.json     where every member lies; made anew when it is missing or older than the tars
     classes.json         [{"id": 1, "name": "cat", "text": "cat", "isthing": true}, ...]
 
-The members of one photo stand together and share their name up to the first dot, so that every tool for WebDataset
-reads them as a stream. Here photos are reached by their place: tars do not compress, a member is a slice of its file,
-and a training run that draws by number stays exactly resumable.
+The members of one image stand together and share their name up to the first dot, so that every tool for WebDataset
+reads them as a stream. Here images are reached directly: tars do not compress, a member is a slice of its file, and a
+training run that samples by number stays exactly resumable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,13 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from seem.data import coco_rle
-from seem.data.dataset import ALL_SPLIT, Dataset, LabelMap, LazyDataset, ParsedObjects, Recent
-from seem.data.image_files import PHOTO_SUFFIXES, read_rgb
-from seem.data.layout import Layout, in_order, refuse
+from seem.data.coco_rle import mask_to_rle, rle_to_mask
+from seem.data.dataset import ALL_SPLIT, Dataset, ParsedObjects
+from seem.data.image_files import IMAGE_SUFFIXES, read_rgb, rgb_to_ids
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset, LruCache
+from seem.data.readers.label_maps import segment_areas
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -39,17 +42,21 @@ from seem.data.records import (
     FlawKind,
     ImageRecord,
     ObjectRecord,
+    PanopticTruth,
     ReferringExpression,
     SegmentRecord,
+    categories_by_id,
 )
 
 IMAGES_PER_SHARD = 1000
-CLASSES_FILE = "classes.json"
-RECORD, SEMANTIC, PANOPTIC = "json", "semantic.png", "panoptic.png"
-_LAYOUT = 1
-_NAME = re.compile(r".+-\d{6,}\.tar")
+
+_CLASSES_FILE = "classes.json"
+_RECORD, _SEMANTIC, _PANOPTIC = "json", "semantic.png", "panoptic.png"
+_INDEX_VERSION = 1
+_CACHED_RECORDS = 128
+_SHARD_NAME = re.compile(r".+-\d{6,}\.tar")
 _OBJECT_FIELDS = ("id", "counts", "box", "area", "is_crowd", "quality", "phrases", "phrase_source", "track_id")
-_PHOTO_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", "sequence", "frame")
+_IMAGE_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", "sequence", "frame")
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
@@ -63,87 +70,122 @@ def write_shards(
 ) -> list[Path]:
     """Write one part of a data set as shards into a folder, and its index; returns the tars.
 
-    Every tar is written aside and renamed when it is whole. `step` is called after each photo.
+    Every tar is written aside and renamed when it is complete. `step` is called after each image.
 
     Raises:
-        DataError: a photo or an annotation cannot be read.
+        DataError: an image or an annotation cannot be read.
         OSError: the disk is full, or may not be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [{"id": c.id, "name": c.name, "text": c.text, "isthing": c.is_thing} for c in dataset.categories.values()]
-    _write_text(folder / CLASSES_FILE, json.dumps(rows, indent=1) + "\n")
+    _write_text(folder / _CLASSES_FILE, json.dumps(_class_rows(dataset), indent=1) + "\n")
     expressions: dict[int, list[ReferringExpression]] = {}
-    for each in dataset.expressions:
-        expressions.setdefault(each.image_id, []).append(each)
-    written = []
+    for expression in dataset.expressions:
+        expressions.setdefault(expression.image_id, []).append(expression)
+    tars = []
     for first in range(0, len(dataset.images), per_shard):
-        place = folder / f"{dataset.split}-{first // per_shard:06d}.tar"
-        aside = place.with_suffix(".part")
-        try:
-            with tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for number, photo in enumerate(dataset.images[first : first + per_shard], first):
-                    for ending, content in _members(dataset, photo, expressions.get(photo.id, [])):
-                        entry = tarfile.TarInfo(f"{number:09d}.{ending}")
-                        entry.size = len(content)
-                        tar.addfile(entry, io.BytesIO(content))
-                    step()
-            aside.replace(place)
-        finally:
-            aside.unlink(missing_ok=True)
-        written.append(place)
+        tar = folder / f"{dataset.split}-{first // per_shard:06d}.tar"
+        images = dataset.images[first : first + per_shard]
+        _write_shard(tar, dataset, enumerate(images, first), expressions, step)
+        tars.append(tar)
     _read_index(folder, dataset.split)
-    return written
+    return tars
 
 
 def list_shards(folder: Path) -> list[Path]:
-    """List the shards of a folder, their indices and classes; other tars are not ours."""
-    tars = [tar for tar in sorted(folder.glob("*.tar")) if _NAME.fullmatch(tar.name)]
-    indices = [folder / f"{split}.index.json" for split in {tar.name.rpartition("-")[0] for tar in tars}]
-    return [*tars, *(file for file in (*indices, folder / CLASSES_FILE) if file.is_file())]
+    """List the shards of a folder, their indices and classes; other tars are left out."""
+    tars = [tar for tar in sorted(folder.glob("*.tar")) if _SHARD_NAME.fullmatch(tar.name)]
+    splits = {_split_of(tar) for tar in tars}
+    others = [*(folder / f"{split}.index.json" for split in splits), folder / _CLASSES_FILE]
+    return [*tars, *(file for file in others if file.is_file())]
 
 
-def _members(dataset: Dataset, photo: ImageRecord, said: list[ReferringExpression]) -> Iterator[tuple[str, bytes]]:
-    """Write the photo, its record, and its maps."""
-    dataset.pixels(photo)  # what cannot be read is told here, not by whoever trains
-    suffix = photo.path.suffix.lower()
-    yield suffix.removeprefix("."), dataset.read_encoded(photo)
-    void, panoptic, semantic = dataset.void(photo), dataset.panoptic(photo), dataset.semantic(photo)
-    record: dict[str, Any] = {name: getattr(photo, name) for name in _PHOTO_FIELDS}
-    record |= {
-        "file_name": photo.path.name,
-        "complete": sorted(dataset.complete_names(photo)),
-        "objects": [
-            {"category_id": each.category.id, **{name: getattr(each, name) for name in _OBJECT_FIELDS}}
-            for each in dataset.objects[photo.id]
-        ],
-        "expressions": [{"id": e.id, "object_id": e.object_id, "sentences": e.sentences} for e in said],
-        "void": None if void is None else coco_rle.mask_to_rle(void).counts,
-    }
+def _write_shard(
+    tar: Path,
+    dataset: Dataset,
+    numbered_images: Iterator[tuple[int, ImageRecord]],
+    expressions: Mapping[int, Sequence[ReferringExpression]],
+    step: Callable[[], object],
+) -> None:
+    partial_tar = tar.with_suffix(".part")
+    try:
+        with tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as archive:
+            for number, image in numbered_images:
+                for ending, content in _members(dataset, image, expressions.get(image.id, ())):
+                    entry = tarfile.TarInfo(f"{number:09d}.{ending}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+                step()
+        partial_tar.replace(tar)
+    finally:
+        partial_tar.unlink(missing_ok=True)
+
+
+def _members(
+    dataset: Dataset,
+    image: ImageRecord,
+    expressions: Sequence[ReferringExpression],
+) -> Iterator[tuple[str, bytes]]:
+    """Yield ending and content of the image, its record, and its maps."""
+    dataset.pixels(image)  # what cannot be read fails here, not during training
+    yield image.path.suffix.lower().removeprefix("."), dataset.read_encoded(image)
+    panoptic, semantic = dataset.panoptic(image), dataset.semantic(image)
+    record = _json_record(dataset, image, expressions)
     if panoptic is not None:
-        record["segments"] = [
-            {"id": s.id, "category_id": s.category.id, "is_crowd": s.is_crowd} for s in panoptic.segments
-        ]
-    yield RECORD, json.dumps(record).encode()
+        record["segments"] = _segment_rows(panoptic)
+    yield _RECORD, json.dumps(record).encode()
     if semantic is not None:
-        yield SEMANTIC, _png(semantic.astype(np.uint16))
+        yield _SEMANTIC, _encode_png(semantic.astype(np.uint16))
     if panoptic is not None:
         ids = panoptic.ids
-        yield PANOPTIC, _png(np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8))
+        channels = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1)
+        yield _PANOPTIC, _encode_png(channels.astype(np.uint8))
 
 
-def _png(values: np.ndarray) -> bytes:
+def _json_record(dataset: Dataset, image: ImageRecord, expressions: Sequence[ReferringExpression]) -> dict[str, Any]:
+    void = dataset.void(image)
+    record: dict[str, Any] = {name: getattr(image, name) for name in _IMAGE_FIELDS}
+    record["file_name"] = image.path.name
+    record["complete"] = sorted(dataset.complete_names(image))
+    record["objects"] = [_object_row(entry) for entry in dataset.objects[image.id]]
+    record["expressions"] = [
+        {"id": entry.id, "object_id": entry.object_id, "sentences": entry.sentences} for entry in expressions
+    ]
+    record["void"] = None if void is None else mask_to_rle(void).counts
+    return record
+
+
+def _object_row(record: ObjectRecord) -> dict[str, Any]:
+    return {"category_id": record.category.id, **{name: getattr(record, name) for name in _OBJECT_FIELDS}}
+
+
+def _segment_rows(panoptic: PanopticTruth) -> list[dict[str, Any]]:
+    return [
+        {"id": segment.id, "category_id": segment.category.id, "is_crowd": segment.is_crowd}
+        for segment in panoptic.segments
+    ]
+
+
+def _class_rows(dataset: Dataset) -> list[dict[str, Any]]:
+    return [
+        {"id": category.id, "name": category.name, "text": category.text, "isthing": category.is_thing}
+        for category in dataset.categories.values()
+    ]
+
+
+def _encode_png(values: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(values).save(stream, "PNG")
     return stream.getvalue()
 
 
-def _write_text(place: Path, text: str) -> None:
-    aside = place.with_name(f".{place.name}.part")
+def _write_text(file: Path, text: str) -> None:
+    """Write a file aside and rename it when it is complete."""
+    partial_file = file.with_name(f".{file.name}.part")
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(place)
+        partial_file.write_text(text, encoding="utf-8")
+        partial_file.replace(file)
     finally:
-        aside.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -151,184 +193,232 @@ def _write_text(place: Path, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """Where a member lies: which tar, from which byte, how many."""
+    """Where a member lies: in which tar, from which byte on, how many."""
 
-    tar: str
+    tar: Path
     start: int
     size: int
+
+    def read(self) -> bytes:
+        try:
+            with self.tar.open("rb") as stream:
+                stream.seek(self.start)
+                content = stream.read(self.size)
+        except OSError as error:
+            raise DataError(f"{self.tar} cannot be read ({error.strerror}).") from error
+        if len(content) != self.size:
+            raise DataError(f"{self.tar} is cut short; copy it again.")
+        return content
+
+
+_Members = Mapping[str, _Slice]
+"""The members of one image by their ending."""
+
+
+class _ShardReader:
+    """Reads single images of shards by their members."""
+
+    def __init__(self, members: Mapping[int, _Members], categories: Mapping[int, CategoryRecord]) -> None:
+        self._members = members
+        self._categories = categories
+        self._records = LruCache(self._read_record, _CACHED_RECORDS)
+
+    def read_file(self, image: ImageRecord) -> bytes:
+        members = self._members[image.id]
+        ending = next(ending for ending in members if _is_image_ending(ending))
+        return members[ending].read()
+
+    def read_pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
+        return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw)
+
+    def read_objects(self, image: ImageRecord) -> ParsedObjects:
+        rows = self._records(image)["objects"]
+        return ParsedObjects.collect(self._parse_object(row, image) for row in rows)
+
+    def read_map(self, image: ImageRecord) -> LabelMap | None:
+        record, members = self._records(image), self._members[image.id]
+        void = None if record["void"] is None else rle_to_mask(record["void"], image.hw)
+        semantic = None
+        if _SEMANTIC in members:
+            semantic = _decode_png(members[_SEMANTIC].read()).astype(np.int32)
+        if _PANOPTIC in members:
+            ids = rgb_to_ids(_decode_png(members[_PANOPTIC].read()).astype(np.int32))
+            segments = self._parse_segments(record["segments"], ids)
+            return LabelMap(ids, segments, semantic, void, is_partition=True)
+        if semantic is None:
+            return None
+        return LabelMap(np.zeros(image.hw, np.int32), (), semantic, void)
+
+    def complete_names(self, image: ImageRecord) -> frozenset[str]:
+        return frozenset(self._records(image)["complete"])
+
+    def _read_record(self, image: ImageRecord) -> dict[str, Any]:
+        return dict(json.loads(self._members[image.id][_RECORD].read()))
+
+    def _parse_object(self, row: Mapping[str, Any], image: ImageRecord) -> ObjectRecord | Flaw:
+        category = self._categories.get(row["category_id"])
+        if category is None:
+            where = f"annotation {row['id']} of photo {image.id}"
+            return Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {row['category_id']}")
+        fields = {name: row[name] for name in _OBJECT_FIELDS}
+        x0, y0, x1, y1 = fields["box"]
+        fields |= {"box": (x0, y0, x1, y1), "phrases": tuple(fields["phrases"])}
+        return ObjectRecord(image_id=image.id, category=category, hw=image.hw, **fields)
+
+    def _parse_segments(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        ids: Int32[np.ndarray, "h w"],
+    ) -> tuple[SegmentRecord, ...]:
+        areas = segment_areas(ids)
+        return tuple(
+            SegmentRecord(row["id"], self._categories[row["category_id"]], areas.get(row["id"], 0), row["is_crowd"])
+            for row in rows
+        )
 
 
 def read_shards(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of shards."""
-    if not _tars(path, split):
-        raise refuse("folder of shards", path, f"{split}-000000.tar and {CLASSES_FILE}")
-    by_id = {category.id: category for category in _read_classes(path)}
-    index = _read_index(path, split)
-    members: dict[int, Mapping[str, _Slice]] = {}
-    photos, flaws = [], []
+    if not _list_tars(path, split):
+        raise incomplete_layout_error("folder of shards", path, f"{split}-000000.tar and {_CLASSES_FILE}")
+    categories = categories_by_id(_read_classes(path))
+    members: dict[int, _Members] = {}
+    images, flaws = [], []
     expressions: list[ReferringExpression] = []
-    for row in index["photos"]:
+    for row in _read_index(path, split)["photos"]:
         record = row["record"]
         if record["id"] in members:
-            flaws.append(Flaw(FlawKind.DUPLICATE_ID, f"photo {record['id']}", f"comes again in {row['tar']}"))
+            what = f"comes again in {row['tar']}"
+            flaws.append(Flaw(FlawKind.DUPLICATE_ID, f"photo {record['id']}", what))
             continue
-        slices = {ending: _Slice(row["tar"], start, size) for ending, (start, size) in row["members"].items()}
+        tar = path / row["tar"]
+        slices = {ending: _Slice(tar, start, size) for ending, (start, size) in row["members"].items()}
         members[record["id"]] = slices
-        told = {**record, "hw": tuple(record["hw"]), "captions": tuple(record["captions"])}
-        name = told.pop("file_name")
-        rows = told.pop("expressions")
-        expressions += [ReferringExpression(e["id"], told["id"], e["object_id"], tuple(e["sentences"])) for e in rows]
-        photos.append(
-            ImageRecord(
-                set_name=path.resolve().name, path=path / row["tar"] / name, split=split, panoptic_path=None,
-                semantic_path=None, **told,
-            )
-        )  # fmt: skip
-
-    def read(photo: ImageRecord, ending: str) -> bytes:
-        found = members[photo.id][ending]
-        try:
-            with (path / found.tar).open("rb") as tar:
-                tar.seek(found.start)
-                content = tar.read(found.size)
-        except OSError as error:
-            raise DataError(f"{path / found.tar} cannot be read ({error.strerror}).") from error
-        if len(content) != found.size:
-            raise DataError(f"{path / found.tar} is cut short; copy it again.")
-        return content
-
-    def read_file(photo: ImageRecord) -> bytes:
-        return read(photo, next(ending for ending in members[photo.id] if f".{ending}" in PHOTO_SUFFIXES))
-
-    records = Recent(lambda photo: dict(json.loads(read(photo, RECORD))), 128)
-
-    def read_objects(photo: ImageRecord) -> ParsedObjects:
-        rows, objects, lost = records(photo)["objects"], [], []
-        for row in rows:
-            category = by_id.get(row["category_id"])
-            if category is None:
-                where = f"annotation {row['id']} of photo {photo.id}"
-                lost.append(Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"its category is {row['category_id']}"))
-            else:
-                objects.append(_object(row, photo, category))
-        return ParsedObjects(tuple(objects), tuple(lost))
-
-    def read_map(photo: ImageRecord) -> LabelMap | None:
-        record, endings = records(photo), members[photo.id]
-        void = None if record["void"] is None else coco_rle.rle_to_mask(record["void"], photo.hw)
-        semantic = _values(read(photo, SEMANTIC)).astype(np.int32) if SEMANTIC in endings else None
-        if PANOPTIC not in endings:
-            return None if semantic is None else LabelMap(np.zeros(photo.hw, np.int32), (), semantic, void)
-        ids = _ids(read(photo, PANOPTIC))
-        areas = dict(zip(*(each.tolist() for each in np.unique(ids, return_counts=True)), strict=True))
-        segments = tuple(
-            SegmentRecord(s["id"], by_id[s["category_id"]], areas.get(s["id"], 0), s["is_crowd"])
-            for s in record["segments"]
-        )
-        return LabelMap(ids, segments, semantic, void, is_partition=True)
-
-    def read_pixels(photo: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(photo.path, io.BytesIO(read_file(photo)), photo.hw)
-
+        images.append(_parse_image(record, tar, path.resolve().name, split))
+        expressions += _parse_expressions(record)
+    reader = _ShardReader(members, categories)
     return LazyDataset(
         name=path.resolve().name,
         kind="shards",
         split=split,
         path=path,
-        category_list=tuple(by_id.values()),
-        images=tuple(photos),
-        read_map=read_map,
-        read_objects=read_objects,
-        complete=lambda photo: frozenset(records(photo)["complete"]),
+        category_list=tuple(categories.values()),
+        images=tuple(images),
+        read_map=reader.read_map,
+        read_objects=reader.read_objects,
+        complete=reader.complete_names,
         expressions=tuple(expressions),
         flaws=tuple(flaws),
-        files=(path / CLASSES_FILE, *_tars(path, split)),
-        read_pixels=read_pixels,
-        read_file=read_file,
+        files=(path / _CLASSES_FILE, *_list_tars(path, split)),
+        read_pixels=reader.read_pixels,
+        read_file=reader.read_file,
     )
 
 
-def _object(row: Mapping[str, Any], photo: ImageRecord, category: CategoryRecord) -> ObjectRecord:
-    told = {name: row[name] for name in _OBJECT_FIELDS}
-    x0, y0, x1, y1 = told["box"]
-    told |= {"box": (x0, y0, x1, y1), "phrases": tuple(told["phrases"])}
-    return ObjectRecord(image_id=photo.id, category=category, hw=photo.hw, **told)
+def _parse_image(record: Mapping[str, Any], tar: Path, set_name: str, split: str) -> ImageRecord:
+    fields = {name: record[name] for name in _IMAGE_FIELDS}
+    fields |= {"hw": tuple(record["hw"]), "captions": tuple(record["captions"])}
+    return ImageRecord(
+        set_name=set_name,
+        path=tar / record["file_name"],
+        split=split,
+        panoptic_path=None,
+        semantic_path=None,
+        **fields,
+    )
 
 
-def _values(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as picture:
-        return np.asarray(picture)
+def _parse_expressions(record: Mapping[str, Any]) -> list[ReferringExpression]:
+    return [
+        ReferringExpression(row["id"], record["id"], row["object_id"], tuple(row["sentences"]))
+        for row in record["expressions"]
+    ]
 
 
-def _ids(content: bytes) -> Int32[np.ndarray, "h w"]:
-    red, green, blue = np.moveaxis(_values(content).astype(np.int32), -1, 0)
-    return np.asarray(red + 256 * green + 65536 * blue)
+def _decode_png(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as opened:
+        return np.asarray(opened)
 
 
 def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
-    place = path / CLASSES_FILE
+    file = path / _CLASSES_FILE
     try:
-        rows = json.loads(place.read_bytes())
+        rows = json.loads(file.read_bytes())
         return tuple(CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"])) for row in rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{place} is missing or no list of classes; it is written with the shards.") from error
+        raise DataError(f"{file} is missing or no list of classes; it is written with the shards.") from error
 
 
-def _tars(path: Path, split: str) -> list[Path]:
-    return sorted(path.glob(f"{split}-[0-9]*.tar"))
+# --- Index ------------------------------------------------------------------------------------------------------------
 
 
 def _read_index(path: Path, split: str) -> Mapping[str, Any]:
-    """Read where everything lies; look at the tars where that is not known, and keep it if the folder allows."""
-    tars = _tars(path, split)
-    state = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
-    place = path / f"{split}.index.json"
+    """Read where every member lies; scan the tars where that is not known, and store it if the folder allows."""
+    tars = _list_tars(path, split)
+    states = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
+    file = path / f"{split}.index.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
-        known: dict[str, Any] = json.loads(place.read_bytes())
-        if (known["layout"], known["tars"]) == (_LAYOUT, state):
-            return known
-    index = {"layout": _LAYOUT, "tars": state, "photos": [row for tar in tars for row in _look_into(tar)]}
+        stored: dict[str, Any] = json.loads(file.read_bytes())
+        if stored["layout"] == _INDEX_VERSION and stored["tars"] == states:
+            return stored
+    rows = [row for tar in tars for row in _scan_tar(tar)]
+    index = {"layout": _INDEX_VERSION, "tars": states, "photos": rows}
     with suppress(OSError):
-        _write_text(place, json.dumps(index))
+        _write_text(file, json.dumps(index))
     return index
 
 
-def _look_into(place: Path) -> Iterator[dict[str, Any]]:
-    """List the photos of a tar: what the whole set must know of each, and where its members lie."""
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
+    """Yield for each image of a tar what the data set lists of it, and where its members lie."""
+    members: dict[str, dict[str, tuple[int, int]]] = {}
     records: dict[str, dict[str, Any]] = {}
     try:
-        with tarfile.open(place, "r:") as tar:
-            for entry in tar:
+        with tarfile.open(tar, "r:") as archive:
+            for entry in archive:
                 if not entry.isfile():
                     continue
                 key, _, ending = Path(entry.name).name.partition(".")
-                found.setdefault(key, {})[ending.lower()] = (entry.offset_data, entry.size)
-                if ending == RECORD:
-                    stream = tar.extractfile(entry)
-                    assert stream is not None
-                    record = json.loads(stream.read())
-                    records[key] = {name: record[name] for name in (*_PHOTO_FIELDS, "file_name", "expressions")}
+                members.setdefault(key, {})[ending.lower()] = (entry.offset_data, entry.size)
+                if ending == _RECORD:
+                    records[key] = _read_listed_fields(archive, entry)
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
-        told = f"{type(error).__name__} {error}"
-        raise DataError(f"{place} cannot be read as a shard ({told}); copy it again.") from error
-    for key, members in found.items():
-        if key not in records or not any(f".{ending}" in PHOTO_SUFFIXES for ending in members):
-            raise DataError(
-                f"{place} holds {key} without a photo or without {key}.json; write it with seem data shards."
-            )
-        yield {"tar": place.name, "record": records[key], "members": members}
+        reason = f"{type(error).__name__} {error}"
+        raise DataError(f"{tar} cannot be read as a shard ({reason}); copy it again.") from error
+    for key, slices in members.items():
+        if key not in records or not any(_is_image_ending(ending) for ending in slices):
+            raise DataError(f"{tar} holds {key} without a photo or without {key}.json; write it with seem data shards.")
+        yield {"tar": tar.name, "record": records[key], "members": slices}
+
+
+def _read_listed_fields(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> dict[str, Any]:
+    stream = archive.extractfile(entry)
+    assert stream is not None
+    record = json.loads(stream.read())
+    return {name: record[name] for name in (*_IMAGE_FIELDS, "file_name", "expressions")}
+
+
+def _is_image_ending(ending: str) -> bool:
+    return f".{ending}" in IMAGE_SUFFIXES
+
+
+def _list_tars(path: Path, split: str) -> list[Path]:
+    return sorted(path.glob(f"{split}-[0-9]*.tar"))
+
+
+def _split_of(tar: Path) -> str:
+    return tar.name.rpartition("-")[0]
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    return in_order({tar.name.rpartition("-")[0] for tar in path.glob("*-[0-9]*.tar")} - {"", ALL_SPLIT})
+    splits = {_split_of(tar) for tar in path.glob("*-[0-9]*.tar")}
+    return sort_splits(splits - {"", ALL_SPLIT})
 
 
 SHARDS = Layout(
-    "shards",
-    "folder of WebDataset shards",
-    f"train-000000.tar, ... and {CLASSES_FILE}, as `seem data shards` writes them",
-    lambda path: path.is_dir() and (path / CLASSES_FILE).is_file() and any(path.glob("*-[0-9]*.tar")),
-    _splits,
-    read_shards,
+    kind="shards",
+    title="folder of WebDataset shards",
+    expects=f"train-000000.tar, ... and {_CLASSES_FILE}, as `seem data shards` writes them",
+    fits=lambda path: path.is_dir() and (path / _CLASSES_FILE).is_file() and any(path.glob("*-[0-9]*.tar")),
+    splits=_splits,
+    read=read_shards,
 )

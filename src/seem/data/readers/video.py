@@ -10,152 +10,210 @@ together. In YouTube-VOS most frames have no mask, and the names are those of me
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from seem.data.classes import said
-from seem.data.dataset import LabelMap, LazyDataset, image_record
-from seem.data.image_files import exact_labels, first_folder, folders_in, image_hw, photos_in
-from seem.data.layout import Layout, in_order, refuse
-from seem.data.readers.label_maps import read_list, segments_of
-from seem.data.records import CategoryRecord, DataError, ImageRecord
+from seem.data.classes import numbered_categories
+from seem.data.image_files import (
+    first_file,
+    first_folder,
+    folder_names,
+    list_folders,
+    list_images,
+    read_image_hw,
+    read_labels_of_size,
+)
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import label_map_of_segments, mask_or_none, number_segments, read_name_list
+from seem.data.records import CategoryRecord, DataError, ImageRecord, image_record
 
-VOID = 255
-OBJECT = CategoryRecord(1, "object", "", True)
+VOID_VALUE = 255
 
-
-def read_davis(year: int) -> Callable[[Path, str], LazyDataset]:
-    """Return the reader of one year's rules."""
-
-    def read(path: Path, split: str) -> LazyDataset:
-        frames = first_folder(path / "JPEGImages" / "480p", path / "JPEGImages" / "Full-Resolution")
-        listed = path / "ImageSets" / str(year) / f"{split}.txt"
-        old = path / "ImageSets" / "480p" / f"{split}.txt"
-        if frames is None or not (listed.is_file() or (year == 2016 and old.is_file())):
-            raise refuse(f"DAVIS {year}", path, f"JPEGImages/480p, Annotations/480p and ImageSets/{year}/{split}.txt")
-        names = read_list(listed if listed.is_file() else old)
-        if not listed.is_file():  # lines of files, such as /JPEGImages/480p/bear/00000.jpg
-            names = list(dict.fromkeys(Path(name).parent.name for name in names))
-        photos = _frames(frames, path / "Annotations" / frames.name, names, f"davis{year}", split)
-
-        def read_map(photo: ImageRecord) -> LabelMap | None:
-            if photo.semantic_path is None:
-                return None
-            ids = exact_labels(photo.semantic_path, photo.hw)
-            if year == 2016:
-                ids = (ids > 0).astype(np.int32)
-                return segments_of(ids, {1: 1}, (OBJECT,), photo)
-            void = ids == VOID
-            ids[void] = 0
-            tracks = {number: 1 for number in np.unique(ids).tolist() if number}
-            return segments_of(ids, tracks, (OBJECT,), photo, void=void if void.any() else None)
-
-        name = f"davis{year}"
-        file = listed if listed.is_file() else old
-        return LazyDataset(name, name, split, path, (OBJECT,), photos, read_map, files=(file,))
-
-    return read
+_OBJECT = CategoryRecord(1, "object", "", is_thing=True)
+_UNKNOWN_CATEGORY_ID = -1
 
 
-def _frames(photos: Path, masks: Path, names: list[str], set_name: str, split: str) -> tuple[ImageRecord, ...]:
-    """List the frames of videos; of one video all have one size, so that one header is read a video."""
-    records: list[ImageRecord] = []
-    for name in names:
-        files = photos_in(photos / name)
-        if not files:
-            raise DataError(f"{photos / name} holds no frames, but the list of {split!r} names it; copy it again.")
-        hw = image_hw(files[0])
-        for frame, file in enumerate(files):
-            mask = masks / name / f"{file.stem}.png"
-            labelled = "tracks" if mask.is_file() else ""
-            records.append(
-                image_record(
-                    len(records) + 1,
-                    set_name,
-                    file,
-                    hw,
-                    split,
-                    labelled,
-                    sequence=name,
-                    frame=frame,
-                    semantic_path=mask if labelled else None,
-                )
-            )
-    return tuple(records)
+# --- DAVIS ------------------------------------------------------------------------------------------------------------
+
+
+def read_davis(path: Path, split: str, year: int) -> LazyDataset:
+    """Open one part of DAVIS by the rules of one year, 2016 or 2017."""
+    frame_folder = first_folder(path / "JPEGImages" / "480p", path / "JPEGImages" / "Full-Resolution")
+    list_file = _find_sequence_list(path, split, year)
+    if frame_folder is None or list_file is None:
+        raise incomplete_layout_error(
+            f"DAVIS {year}",
+            path,
+            f"JPEGImages/480p, Annotations/480p and ImageSets/{year}/{split}.txt",
+        )
+    name = f"davis{year}"
+    sequences = _read_sequence_list(list_file)
+    images = _list_frames(frame_folder, path / "Annotations" / frame_folder.name, sequences, name, split)
+
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        if image.semantic_path is None:
+            return None
+        ids = read_labels_of_size(image.semantic_path, image.hw)
+        if year == 2016:
+            return label_map_of_segments((ids > 0).astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image)
+        void = ids == VOID_VALUE
+        ids[void] = 0
+        category_of = number_segments(ids, lambda _: _OBJECT.id)
+        return label_map_of_segments(ids, category_of, (_OBJECT,), image, void=mask_or_none(void))
+
+    return LazyDataset(
+        name=name,
+        kind=name,
+        split=split,
+        path=path,
+        category_list=(_OBJECT,),
+        images=images,
+        read_map=read_map,
+        files=(list_file,),
+    )
+
+
+def _list_folders_of_year(path: Path, year: int) -> list[Path]:
+    """Return the folders that hold lists of sequences; those of 2016 may lie in that of the resolution."""
+    folders = [path / "ImageSets" / str(year)]
+    if year == 2016:
+        folders.append(path / "ImageSets" / "480p")
+    return folders
+
+
+def _find_sequence_list(path: Path, split: str, year: int) -> Path | None:
+    return first_file(*(folder / f"{split}.txt" for folder in _list_folders_of_year(path, year)))
+
+
+def _read_sequence_list(file: Path) -> list[str]:
+    """Read the names of sequences; lists by resolution hold files, such as /JPEGImages/480p/bear/00000.jpg."""
+    names = read_name_list(file)
+    if file.parent.name != "480p":
+        return names
+    return list(dict.fromkeys(Path(name).parent.name for name in names))
+
+
+def _davis_splits(path: Path, year: int) -> tuple[str, ...]:
+    return sort_splits(file.stem for folder in _list_folders_of_year(path, year) for file in folder.glob("*.txt"))
+
+
+def _davis_layout(year: int) -> Layout:
+    return Layout(
+        kind=f"davis{year}",
+        title=f"DAVIS {year}",
+        expects=f"JPEGImages/480p, Annotations/480p and ImageSets/{year}/<split>.txt",
+        fits=lambda path: (path / "JPEGImages").is_dir() and bool(_davis_splits(path, year)),
+        splits=partial(_davis_splits, year=year),
+        read=partial(read_davis, year=year),
+    )
+
+
+DAVIS = (_davis_layout(2016), _davis_layout(2017))
+
+
+# --- YouTube-VOS ------------------------------------------------------------------------------------------------------
 
 
 def read_youtube_vos(path: Path, split: str) -> LazyDataset:
     """Open one part of YouTube-VOS."""
     home = path / split
-    if not (home / "JPEGImages").is_dir() or not (home / "meta.json").is_file():
-        raise refuse("YouTube-VOS", home, "JPEGImages, Annotations and meta.json")
-    tracks = _tracks(home / "meta.json")
-    names = sorted({name for objects in tracks.values() for name in objects.values()})
-    categories = tuple(CategoryRecord(number, name, said(name), True) for number, name in enumerate(names, 1))
-    number_of = {category.name: category.id for category in categories}
-    videos = [folder.name for folder in folders_in(home / "JPEGImages")]
-    photos = _frames(home / "JPEGImages", home / "Annotations", videos, "youtube_vos", split)
+    description = home / "meta.json"
+    if not (home / "JPEGImages").is_dir() or not description.is_file():
+        raise incomplete_layout_error("YouTube-VOS", home, "JPEGImages, Annotations and meta.json")
+    names_by_video = _read_object_names(description)
+    names = {name for objects in names_by_video.values() for name in objects.values()}
+    categories = numbered_categories(sorted(names))
+    category_ids = {category.name: category.id for category in categories}
+    videos = folder_names(home / "JPEGImages")
+    images = _list_frames(home / "JPEGImages", home / "Annotations", videos, "youtube_vos", split)
 
-    def read_map(photo: ImageRecord) -> LabelMap | None:
-        if photo.semantic_path is None:
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        if image.semantic_path is None:
             return None
-        ids = exact_labels(photo.semantic_path, photo.hw)
-        told = tracks.get(photo.sequence, {})
-        of = {number: number_of.get(told.get(number, ""), -1) for number in np.unique(ids).tolist() if number}
-        return segments_of(ids, of, categories, photo)
+        ids = read_labels_of_size(image.semantic_path, image.hw)
+        object_names = names_by_video.get(image.sequence, {})
+
+        def category_of_object(number: int) -> int:
+            return category_ids.get(object_names.get(number, ""), _UNKNOWN_CATEGORY_ID)
+
+        return label_map_of_segments(ids, number_segments(ids, category_of_object), categories, image)
 
     return LazyDataset(
-        "youtube_vos", "youtube_vos", split, path, categories, photos, read_map, files=(home / "meta.json",)
+        name="youtube_vos",
+        kind="youtube_vos",
+        split=split,
+        path=path,
+        category_list=categories,
+        images=images,
+        read_map=read_map,
+        files=(description,),
     )
 
 
-def _tracks(file: Path) -> Mapping[str, Mapping[int, str]]:
-    """Read the name of every object of every video."""
+def _read_object_names(file: Path) -> Mapping[str, Mapping[int, str]]:
+    """Read the class of every object of every video."""
+    names: dict[str, dict[int, str]] = {}
     try:
-        videos = json.loads(file.read_bytes())["videos"]
-        return {
-            video: {int(number): str(each["category"]) for number, each in told["objects"].items()}
-            for video, told in videos.items()
-        }
+        for video, row in json.loads(file.read_bytes())["videos"].items():
+            names[video] = {int(number): str(entry["category"]) for number, entry in row["objects"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} does not tell the objects of each video ({error!r}); copy it again.") from error
+    return names
 
 
-def _davis_splits(year: int) -> Callable[[Path], tuple[str, ...]]:
-    def splits(path: Path) -> tuple[str, ...]:
-        folders = [path / "ImageSets" / str(year), *([path / "ImageSets" / "480p"] if year == 2016 else [])]
-        return in_order({file.stem for folder in folders for file in folder.glob("*.txt")})
-
-    return splits
+def _youtube_vos_splits(path: Path) -> tuple[str, ...]:
+    return sort_splits(folder.name for folder in list_folders(path) if (folder / "meta.json").is_file())
 
 
-def _is_davis(year: int) -> Callable[[Path], bool]:
-    return lambda path: (path / "JPEGImages").is_dir() and bool(_davis_splits(year)(path))
+def _is_youtube_vos(path: Path) -> bool:
+    return any((folder / "JPEGImages").is_dir() for folder in list_folders(path)) and bool(_youtube_vos_splits(path))
 
-
-def _youtube_splits(path: Path) -> tuple[str, ...]:
-    return in_order({folder.name for folder in folders_in(path) if (folder / "meta.json").is_file()})
-
-
-DAVIS = tuple(
-    Layout(
-        f"davis{year}",
-        f"DAVIS {year}",
-        f"JPEGImages/480p, Annotations/480p and ImageSets/{year}/<split>.txt",
-        _is_davis(year),
-        _davis_splits(year),
-        read_davis(year),
-    )
-    for year in (2016, 2017)
-)
 
 YOUTUBE_VOS = Layout(
-    "youtube_vos",
-    "YouTube-VOS",
-    "<split>/JPEGImages, <split>/Annotations and <split>/meta.json",
-    lambda path: any((folder / "JPEGImages").is_dir() for folder in folders_in(path)) and bool(_youtube_splits(path)),
-    _youtube_splits,
-    read_youtube_vos,
+    kind="youtube_vos",
+    title="YouTube-VOS",
+    expects="<split>/JPEGImages, <split>/Annotations and <split>/meta.json",
+    fits=_is_youtube_vos,
+    splits=_youtube_vos_splits,
+    read=read_youtube_vos,
 )
+
+
+# --- Both -------------------------------------------------------------------------------------------------------------
+
+
+def _list_frames(
+    frame_folder: Path,
+    mask_folder: Path,
+    videos: Sequence[str],
+    set_name: str,
+    split: str,
+) -> tuple[ImageRecord, ...]:
+    """List the frames of videos; of one video all have one size, so that one header is read a video."""
+    images: list[ImageRecord] = []
+    for video in videos:
+        files = list_images(frame_folder / video)
+        if not files:
+            folder = frame_folder / video
+            raise DataError(f"{folder} holds no frames, but the list of {split!r} names it; copy it again.")
+        hw = read_image_hw(files[0])
+        for frame, file in enumerate(files):
+            mask = first_file(mask_folder / video / f"{file.stem}.png")
+            image = image_record(
+                len(images) + 1,
+                set_name,
+                file,
+                hw,
+                split,
+                labelled="tracks" if mask else "",
+                sequence=video,
+                frame=frame,
+                semantic_path=mask,
+            )
+            images.append(image)
+    return tuple(images)

@@ -10,7 +10,6 @@ several objects that nobody told apart. SBD has no void.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,49 +17,60 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import class_list
-from seem.data.dataset import LabelMap, LazyDataset
-from seem.data.image_files import exact_labels
-from seem.data.layout import Layout, in_order, refuse
-from seem.data.readers.label_maps import class_regions, complete_everywhere, pair_photos, read_list, segments_of
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
+from seem.data.image_files import read_labels_of_size
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import (
+    complete_where_labelled,
+    label_map_of_classes,
+    label_map_of_segments,
+    number_segments,
+    pair_by_stem,
+    pair_images,
+    read_name_list,
+)
+from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
 
-VOID = 255
+VOID_VALUE = 255
+
+_VOC_LISTS = Path("ImageSets", "Segmentation")
+_CONTEXT_LISTS = Path("ImageSets", "SegmentationContext")
+_CONTEXT_MAPS = "SegmentationClassContext"
 
 
-def voc_home(path: Path, maps: str = "SegmentationClass", lists: str = "Segmentation") -> Path | None:
-    """Find the folder of one year, from it or from one or two levels above."""
-    found = [
-        place
-        for pattern in (".", "VOC*", "VOCdevkit/VOC*")
-        for place in sorted(path.glob(pattern) if pattern != "." else [path])
-        if (place / maps).is_dir() and (place / "ImageSets" / lists).is_dir()
-    ]
-    return found[0] if len(found) == 1 else None
+# --- Pascal VOC -------------------------------------------------------------------------------------------------------
 
 
 def read_voc(path: Path, split: str) -> LazyDataset:
     """Open one part of Pascal VOC."""
-    home = voc_home(path)
+    home = _find_voc_home(path)
     if home is None or not (home / "JPEGImages").is_dir():
-        raise refuse("Pascal VOC", path, "JPEGImages, SegmentationClass and ImageSets/Segmentation of one year")
+        raise incomplete_layout_error(
+            "Pascal VOC",
+            path,
+            "JPEGImages, SegmentationClass and ImageSets/Segmentation of one year",
+        )
     categories = class_list("pascal_voc")
-    photos, flaws = _photos(home, split, "Segmentation", "SegmentationClass", home.name)
+    list_file = home / _VOC_LISTS / f"{split}.txt"
+    images, flaws = _pair_listed_images(list_file, home, "SegmentationClass", home.name, split)
 
-    def read_map(photo: ImageRecord) -> LabelMap | None:
-        assert photo.semantic_path is not None
-        if not photo.semantic_path.is_file() and split == "test":
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        assert image.semantic_path is not None
+        if not image.semantic_path.is_file() and split == "test":
             return None
-        classes = exact_labels(photo.semantic_path, photo.hw)
-        objects = home / "SegmentationObject" / photo.semantic_path.name
-        void = classes == VOID
-        classes[void] = 0
-        if not objects.is_file():
-            return class_regions(classes, categories, photo, void)
-        ids = exact_labels(objects, photo.hw)
-        void |= ids == VOID
-        ids[ids == VOID] = 0
-        found = by_majority(ids, classes, categories, photo)
-        return LabelMap(ids, found.segments, semantic=classes, void=void, flaws=found.flaws)
+        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        void = category_ids == VOID_VALUE
+        category_ids[void] = 0
+        object_file = home / "SegmentationObject" / image.semantic_path.name
+        if not object_file.is_file():
+            return label_map_of_classes(category_ids, categories, image, void)
+        ids = read_labels_of_size(object_file, image.hw)
+        void |= ids == VOID_VALUE
+        ids[ids == VOID_VALUE] = 0
+        category_of = number_segments(ids, lambda number: _majority_class(category_ids[ids == number]))
+        labels = label_map_of_segments(ids, category_of, categories, image)
+        return LabelMap(ids, labels.segments, semantic=category_ids, void=void, flaws=labels.flaws)
 
     return LazyDataset(
         name=home.name,
@@ -68,90 +78,146 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         split=split,
         path=path,
         category_list=categories,
-        images=photos,
+        images=images,
         read_map=read_map,
-        complete=complete_everywhere(categories),
+        complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=(home / "ImageSets" / "Segmentation" / f"{split}.txt",),
+        files=(list_file,),
     )
 
 
-def by_majority(
-    ids: Int32[np.ndarray, "h w"],
-    classes: Int32[np.ndarray, "h w"],
-    categories: tuple[CategoryRecord, ...],
-    photo: ImageRecord,
-) -> LabelMap:
-    """Give every object the class that most of its pixels have."""
+def _find_voc_home(path: Path, maps: str = "SegmentationClass", lists: Path = _VOC_LISTS) -> Path | None:
+    """Find the folder of one year, from it or from one or two levels above."""
+    candidates = [path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))]
+    homes = [folder for folder in candidates if (folder / maps).is_dir() and (folder / lists).is_dir()]
+    return homes[0] if len(homes) == 1 else None
 
-    def of(number: int) -> int:
-        inside = classes[ids == number]
-        return int(np.bincount(inside[inside > 0]).argmax()) if (inside > 0).any() else 0
 
-    return segments_of(ids, {number: of(number) for number in np.unique(ids).tolist() if number}, categories, photo)
+def _pair_listed_images(
+    list_file: Path,
+    home: Path,
+    maps: str,
+    set_name: str,
+    split: str,
+) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
+    stems = read_name_list(list_file)
+    pairs = pair_by_stem((home / "JPEGImages" / f"{stem}.jpg" for stem in stems), home / maps)
+    return pair_images(pairs, set_name, split, "semantic+instances")
+
+
+def _majority_class(category_ids: Int32[np.ndarray, " n"]) -> int:
+    """Return the class that most pixels of an object have; 0 if none has one."""
+    labelled = category_ids[category_ids > 0]
+    if labelled.size == 0:
+        return 0
+    return int(np.bincount(labelled).argmax())
+
+
+def _voc_splits(path: Path) -> tuple[str, ...]:
+    return _listed_splits(_find_voc_home(path), _VOC_LISTS)
+
+
+def _listed_splits(home: Path | None, lists: Path) -> tuple[str, ...]:
+    """Return the parts that a set has lists of; none without a set."""
+    if home is None:
+        return ()
+    return sort_splits(file.stem for file in (home / lists).glob("*.txt"))
+
+
+VOC = Layout(
+    kind="voc",
+    title="Pascal VOC: classes and objects",
+    expects="JPEGImages, SegmentationClass, SegmentationObject and ImageSets/Segmentation/<split>.txt",
+    fits=lambda path: _find_voc_home(path) is not None,
+    splits=_voc_splits,
+    read=read_voc,
+)
+
+
+# --- Pascal Context ---------------------------------------------------------------------------------------------------
 
 
 def read_context(path: Path, split: str) -> LazyDataset:
     """Open one part of Pascal Context, its 59 classes as indexed PNG (ids 1 to 59, 0 = none of them)."""
-    home = voc_home(path, "SegmentationClassContext", "SegmentationContext")
+    home = _find_context_home(path)
     if home is None or not (home / "JPEGImages").is_dir():
-        raise refuse(
-            "Pascal Context", path, "JPEGImages, SegmentationClassContext and ImageSets/SegmentationContext",
+        raise incomplete_layout_error(
+            "Pascal Context",
+            path,
+            "JPEGImages, SegmentationClassContext and ImageSets/SegmentationContext",
             way_out="Convert its .mat files to PNG first, as segmentation toolboxes do.",
-        )  # fmt: skip
+        )
     categories = class_list("pascal_context")
-    photos, flaws = _photos(home, split, "SegmentationContext", "SegmentationClassContext", f"{home.name} context")
+    name = f"{home.name} context"
+    list_file = home / _CONTEXT_LISTS / f"{split}.txt"
+    images, flaws = _pair_listed_images(list_file, home, _CONTEXT_MAPS, name, split)
 
-    def read_map(photo: ImageRecord) -> LabelMap | None:
-        assert photo.semantic_path is not None
-        classes = exact_labels(photo.semantic_path, photo.hw)
-        void = (classes == 0) | (classes == VOID)
-        classes[void] = 0
-        return class_regions(classes, categories, photo, void)
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        assert image.semantic_path is not None
+        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        void = (category_ids == 0) | (category_ids == VOID_VALUE)
+        category_ids[void] = 0
+        return label_map_of_classes(category_ids, categories, image, void)
 
     return LazyDataset(
-        name=f"{home.name} context",
+        name=name,
         kind="context",
         split=split,
         path=path,
         category_list=categories,
-        images=photos,
+        images=images,
         read_map=read_map,
-        complete=complete_everywhere(categories),
+        complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=(home / "ImageSets" / "SegmentationContext" / f"{split}.txt",),
+        files=(list_file,),
     )
 
 
-def _photos(
-    home: Path, split: str, lists: str, maps: str, name: str
-) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
-    stems = read_list(home / "ImageSets" / lists / f"{split}.txt")
-    pairs = ((home / "JPEGImages" / f"{stem}.jpg", home / maps / f"{stem}.png") for stem in stems)
-    return pair_photos(pairs, name, split, "semantic+instances")
+def _find_context_home(path: Path) -> Path | None:
+    return _find_voc_home(path, _CONTEXT_MAPS, _CONTEXT_LISTS)
 
 
-def sbd_home(path: Path) -> Path | None:
-    """Find the folder of SBD that holds `img` and `inst`."""
-    places = (path, path / "dataset", path / "benchmark_RELEASE" / "dataset")
-    return next((place for place in places if (place / "inst").is_dir() and any((place / "inst").glob("*.mat"))), None)
+def _context_splits(path: Path) -> tuple[str, ...]:
+    return _listed_splits(_find_context_home(path), _CONTEXT_LISTS)
+
+
+CONTEXT = Layout(
+    kind="context",
+    title="Pascal Context, 59 classes",
+    expects="JPEGImages, SegmentationClassContext and ImageSets/SegmentationContext/<split>.txt",
+    fits=lambda path: _find_context_home(path) is not None,
+    splits=_context_splits,
+    read=read_context,
+)
+
+
+# --- SBD --------------------------------------------------------------------------------------------------------------
 
 
 def read_sbd(path: Path, split: str) -> LazyDataset:
     """Open one part of SBD."""
-    home = sbd_home(path)
+    home = _find_sbd_home(path)
     if home is None or not (home / "img").is_dir():
-        raise refuse("SBD", path, "img, inst/*.mat and <split>.txt", way_out="Give benchmark_RELEASE/dataset.")
+        raise incomplete_layout_error(
+            "SBD",
+            path,
+            "img, inst/*.mat and <split>.txt",
+            way_out="Give benchmark_RELEASE/dataset.",
+        )
     categories = class_list("pascal_voc")
-    stems = read_list(home / f"{split}.txt")
-    pairs = ((home / "img" / f"{stem}.jpg", home / "inst" / f"{stem}.mat") for stem in stems)
-    photos, flaws = pair_photos(pairs, "sbd", split, "instances")
+    list_file = home / f"{split}.txt"
+    stems = read_name_list(list_file)
+    pairs = pair_by_stem((home / "img" / f"{stem}.jpg" for stem in stems), home / "inst", ".mat")
+    images, flaws = pair_images(pairs, "sbd", split, "instances")
 
-    def read_map(photo: ImageRecord) -> LabelMap | None:
-        assert photo.semantic_path is not None
-        ids, numbers = read_instances(photo.semantic_path, photo.hw)
-        of = {number: category for number, category in enumerate(numbers, 1) if (ids == number).any()}
-        return segments_of(ids, of, categories, photo)
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        assert image.semantic_path is not None
+        ids, category_ids = _read_instances(image.semantic_path, image.hw)
+        visible_ids = set(np.unique(ids).tolist())
+        category_of = {
+            number: category_id for number, category_id in enumerate(category_ids, 1) if number in visible_ids
+        }
+        return label_map_of_segments(ids, category_of, categories, image)
 
     return LazyDataset(
         name="sbd",
@@ -159,29 +225,37 @@ def read_sbd(path: Path, split: str) -> LazyDataset:
         split=split,
         path=path,
         category_list=categories,
-        images=photos,
+        images=images,
         read_map=read_map,
-        complete=complete_everywhere(categories),
+        complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=(home / f"{split}.txt",),
+        files=(list_file,),
     )
 
 
-def read_instances(file: Path, hw: tuple[int, int]) -> tuple[Int32[np.ndarray, "h w"], list[int]]:
+def _find_sbd_home(path: Path) -> Path | None:
+    """Find the folder of SBD that holds `img` and `inst`."""
+    for folder in (path, path / "dataset", path / "benchmark_RELEASE" / "dataset"):
+        if (folder / "inst").is_dir() and any((folder / "inst").glob("*.mat")):
+            return folder
+    return None
+
+
+def _read_instances(file: Path, hw: tuple[int, int]) -> tuple[Int32[np.ndarray, "h w"], list[int]]:
     """Read SBD's `GTinst`: the map of objects, and the class of each."""
-    content = _matlab(file)
+    content = _read_matlab(file)
     try:
         ids = np.asarray(content["GTinst"]["Segmentation"]).astype(np.int32)
-        numbers = [int(value) for value in np.atleast_1d(content["GTinst"]["Categories"]).ravel()]
+        category_ids = [int(value) for value in np.atleast_1d(content["GTinst"]["Categories"]).ravel()]
     except (KeyError, TypeError, ValueError, IndexError):
         message = f"{file} has no GTinst with Segmentation and Categories"
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE) from None
     if ids.shape != hw:
         raise DataError(f"{file} is {ids.shape} (h, w), its photo {hw}", FlawKind.WRONG_SIZE)
-    return ids, numbers
+    return ids, category_ids
 
 
-def _matlab(file: Path) -> Any:
+def _read_matlab(file: Path) -> Any:
     try:
         from scipy.io import loadmat
     except ImportError as error:
@@ -190,45 +264,19 @@ def _matlab(file: Path) -> Any:
         raise DataError(f"{file} is missing", FlawKind.MISSING_MASK_FILE)
     try:
         return loadmat(file, simplify_cells=True)
-    except Exception as error:  # SciPy stumbles over damaged files in many ways
+    except Exception as error:  # SciPy fails on damaged files in many ways
         raise DataError(f"{file} cannot be read ({error})", FlawKind.UNREADABLE_MASK_FILE) from error
 
 
-def _lists(home: Callable[[Path], Path | None], inner: str) -> Callable[[Path], tuple[str, ...]]:
-    def splits(path: Path) -> tuple[str, ...]:
-        place = home(path)
-        return in_order({file.stem for file in (place / inner).glob("*.txt")}) if place else ()
+def _sbd_splits(path: Path) -> tuple[str, ...]:
+    return _listed_splits(_find_sbd_home(path), Path())
 
-    return splits
-
-
-def _context_home(path: Path) -> Path | None:
-    return voc_home(path, "SegmentationClassContext", "SegmentationContext")
-
-
-VOC = Layout(
-    "voc",
-    "Pascal VOC: classes and objects",
-    "JPEGImages, SegmentationClass, SegmentationObject and ImageSets/Segmentation/<split>.txt",
-    lambda path: voc_home(path) is not None,
-    _lists(voc_home, "ImageSets/Segmentation"),
-    read_voc,
-)
-
-CONTEXT = Layout(
-    "context",
-    "Pascal Context, 59 classes",
-    "JPEGImages, SegmentationClassContext and ImageSets/SegmentationContext/<split>.txt",
-    lambda path: _context_home(path) is not None,
-    _lists(_context_home, "ImageSets/SegmentationContext"),
-    read_context,
-)
 
 SBD = Layout(
-    "sbd",
-    "SBD",
-    "img, inst/*.mat and <split>.txt",
-    lambda path: sbd_home(path) is not None,
-    _lists(sbd_home, "."),
-    read_sbd,
+    kind="sbd",
+    title="SBD",
+    expects="img, inst/*.mat and <split>.txt",
+    fits=lambda path: _find_sbd_home(path) is not None,
+    splits=_sbd_splits,
+    read=read_sbd,
 )

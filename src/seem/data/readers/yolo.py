@@ -1,43 +1,89 @@
-"""YOLO segmentation folders: data.yaml, photos, and a text file of polygons a photo.
+"""YOLO segmentation folders: data.yaml, images, and a text file of polygons an image.
 
     data.yaml: path (optional), train, val, test (a folder, several, or a list of files), names (a list or number: name)
-    .../images/.../a.jpg  <->  .../labels/.../a.txt        rows: class x y x y x y ..., corners as shares of the photo
+    .../images/.../a.jpg  <->  .../labels/.../a.txt        rows: class x y x y ..., corners as fractions of the image
 
-Category ids are the file's class numbers plus one. A photo without a text file has no object. A row of five numbers is
+Category ids are the file's class numbers plus one. An image without a text file has no object. A row of five numbers is
 a box; masks are needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from seem.data import coco_rle
-from seem.data.classes import said
-from seem.data.dataset import AnnotatedPolygons, LazyDataset, ParsedObjects, object_record
-from seem.data.image_files import photos_in
-from seem.data.layout import Layout, in_order, refuse
-from seem.data.readers.label_maps import pair_photos
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
+from seem.data.classes import prompt_name
+from seem.data.coco_rle import polygons_to_rle
+from seem.data.dataset import AnnotatedPolygons, ParsedObjects
+from seem.data.image_files import first_file, list_images
+from seem.data.label_map import numbered_object_id
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.polygons import check_polygon
+from seem.data.readers.label_maps import pair_images
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    ObjectRecord,
+    category_names,
+    object_record,
+)
 
-PARTS = ("train", "val", "test")
-NUMBERS_OF_A_BOX = 5
+_SPLITS = ("train", "val", "test")
+_NUMBERS_OF_BOX_ROW = 5
+_CORNER_RANGE = (-0.01, 1.01)  # fractions of the image, with some slack for rounding
 
 
-def yaml_file(path: Path) -> Path | None:
-    """Find the description: data.yaml, or the only YAML file of the folder that tells names and photos."""
+def read_yolo(path: Path, split: str) -> LazyDataset:
+    """Open one part of a YOLO folder."""
+    file = _find_description(path)
+    if file is None:
+        raise incomplete_layout_error("YOLO folder", path, "data.yaml")
+    description = _read_description(file)
+    categories = _parse_names(description["names"], file)
+    by_number = {category.id - 1: category for category in categories}
+    name = file.resolve().parent.name
+    image_files = _find_image_files(description, file, split)
+    pairs = ((image_file, _label_file_of(image_file)) for image_file in image_files)
+    images, flaws = pair_images(pairs, name, split, "instances")
+    names = category_names(categories)
+
+    return LazyDataset(
+        name=name,
+        kind="yolo",
+        split=split,
+        path=path,
+        category_list=categories,
+        images=images,
+        read_objects=lambda image: _read_objects(image, by_number),
+        complete=lambda _: names,
+        read_polygons=lambda image: _read_polygons(image, by_number),
+        flaws=flaws,
+        files=(file,),
+    )
+
+
+# --- Description ------------------------------------------------------------------------------------------------------
+
+
+def _find_description(path: Path) -> Path | None:
+    """Find the description: data.yaml, or the only YAML file of the folder."""
     if path.is_file():
         return path if path.suffix in (".yaml", ".yml") else None
-    for name in ("data.yaml", "data.yml", "dataset.yaml"):
-        if (path / name).is_file():
-            return path / name
+    usual = first_file(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
+    if usual is not None:
+        return usual
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
     return files[0] if len(files) == 1 else None
 
 
-def read_description(file: Path) -> dict[str, Any]:
+def _read_description(file: Path) -> dict[str, Any]:
     """Read data.yaml; only plain values are built."""
     try:
         import yaml
@@ -52,148 +98,159 @@ def read_description(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_yolo(path: Path, split: str) -> LazyDataset:
-    """Open one part of a YOLO folder."""
-    file = yaml_file(path)
-    if file is None:
-        raise refuse("YOLO folder", path, "data.yaml")
-    description = read_description(file)
-    categories = _categories(description["names"], file)
-    by_number = {category.id - 1: category for category in categories}
-    files = _photo_files(description, file, split)
-    name = file.resolve().parent.name
-    photos, flaws = pair_photos(((each, _labels_of(each)) for each in files), name, split, "instances")
-    names = frozenset(category.text for category in categories)
-
-    def read_objects(photo: ImageRecord) -> ParsedObjects:
-        assert photo.semantic_path is not None
-        return read_rows(photo.semantic_path, photo, by_number)
-
-    return LazyDataset(
-        name=name,
-        kind="yolo",
-        split=split,
-        path=path,
-        category_list=categories,
-        images=photos,
-        read_objects=read_objects,
-        complete=lambda _: names,
-        read_outlines=lambda photo: row_outlines(photo, by_number),
-        flaws=flaws,
-        files=(file,),
-    )
-
-
-def read_rows(file: Path, photo: ImageRecord, categories: dict[int, CategoryRecord]) -> ParsedObjects:
-    """Read the text file of a photo; without one there is nothing on it."""
-    if not file.is_file():
-        return ParsedObjects(())
-    objects, flaws = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            category, ring = _row(line, categories)
-            coded = coco_rle.polygons_to_rle([_in_pixels(ring, photo.hw)], photo.hw)
-        except DataError as error:
-            flaws.append(Flaw(error.kind, f"{file.name}, line {number}", str(error)))
-        except ValueError as error:
-            flaws.append(Flaw(FlawKind.UNREADABLE_ROW, f"{file.name}, line {number}", str(error)))
-        else:
-            objects.append(object_record(photo.id * 10_000 + number, photo, category, coded))
-    return ParsedObjects(tuple(objects), tuple(flaws))
-
-
-def row_outlines(photo: ImageRecord, categories: dict[int, CategoryRecord]) -> tuple[AnnotatedPolygons, ...]:
-    """Return the polygons of a photo's text file, as far as they can be read."""
-    file = photo.semantic_path
-    if file is None or not file.is_file():
-        return ()
-    found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        with suppress(ValueError, IndexError):
-            found.append(
-                AnnotatedPolygons(f"{file.name}, line {number}", (_in_pixels(_row(line, categories)[1], photo.hw),))
-            )
-    return tuple(found)
-
-
-def _row(line: str, categories: dict[int, CategoryRecord]) -> tuple[CategoryRecord, list[float]]:
-    words = line.split()
-    if not words[0].isdecimal() or int(words[0]) not in categories:
-        message = f"its class is {words[0][:20]}, the names go from 0 to {max(categories)}"
-        raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    if len(words) == NUMBERS_OF_A_BOX:
-        raise DataError("it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK)
-    ring = [float(word) for word in words[1:]]
-    coco_rle.check_polygon(ring)
-    if min(ring) < -0.01 or max(ring) > 1.01:
-        raise DataError(f"a corner lies at {max(ring, key=abs):g}; corners are shares from 0 to 1", FlawKind.OUTSIDE)
-    return categories[int(words[0])], ring
-
-
-def _in_pixels(ring: Sequence[float], hw: tuple[int, int]) -> list[float]:
-    return [share * hw[1 - place % 2] for place, share in enumerate(ring)]
-
-
-def _categories(names: Any, file: Path) -> tuple[CategoryRecord, ...]:
-    rows = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
-    try:
-        found = tuple(CategoryRecord(int(number) + 1, str(name), said(str(name)), True) for number, name in rows)
-    except (TypeError, ValueError):
-        found = ()
-    if not found:
+def _parse_names(names: Any, file: Path) -> tuple[CategoryRecord, ...]:
+    """Read the classes: a list of names, or names by number."""
+    rows = dict(enumerate(names)) if isinstance(names, list) else names
+    categories: list[CategoryRecord] = []
+    if isinstance(rows, dict):
+        with suppress(TypeError, ValueError):
+            categories = list(starmap(_parse_name, rows.items()))
+    if not categories:
         raise DataError(f"{file}: names is {names!r}; write a list, or number: name.")
-    return found
+    return tuple(categories)
 
 
-def _photo_files(description: dict[str, Any], file: Path, split: str) -> list[Path]:
-    told = description.get(split)
-    found: list[Path] = []
-    tried: list[str] = []
-    for entry in told if isinstance(told, list) else [told]:
-        places = [place for place in _places(str(entry), description, file) if place.exists()]
-        tried.append(str(entry))
-        if places and places[0].is_dir():
-            found += photos_in(places[0], deep=True)
-        elif places:
-            lines = places[0].read_text(encoding="utf-8").splitlines()
-            found += [
-                place if (place := Path(line)).is_absolute() else places[0].parent / line for line in lines if line
-            ]
-    if not found:
-        raise refuse(
-            "YOLO folder", file.parent, f"photos of {split!r} in {', '.join(tried)}, as {file.name} says",
+def _parse_name(number: Any, name: Any) -> CategoryRecord:
+    return CategoryRecord(int(number) + 1, str(name), prompt_name(str(name)), is_thing=True)
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def _find_image_files(description: Mapping[str, Any], file: Path, split: str) -> list[Path]:
+    given = description.get(split)
+    entries = list(map(str, given)) if isinstance(given, list) else [str(given)]
+    image_files: list[Path] = []
+    for entry in entries:
+        existing = [path for path in _candidate_paths(entry, description, file) if path.exists()]
+        if existing and existing[0].is_dir():
+            image_files += list_images(existing[0], deep=True)
+        elif existing:
+            image_files += _read_image_list(existing[0])
+    if not image_files:
+        raise incomplete_layout_error(
+            "YOLO folder",
+            file.parent,
+            f"photos of {split!r} in {', '.join(entries)}, as {file.name} says",
             way_out="Correct the path in the YAML file; it counts from `path`, or from the file itself.",
-        )  # fmt: skip
-    return found
+        )
+    return image_files
 
 
-def _places(entry: str, description: dict[str, Any], file: Path) -> list[Path]:
-    """Return where photos may be: as the file says, or, as many exports mean it, with "../" for "here"."""
+def _candidate_paths(entry: str, description: Mapping[str, Any], file: Path) -> list[Path]:
+    """Return where images may be: as the file says, or, as many exports mean it, with "../" for "here"."""
     home = file.parent
     root = Path(str(description.get("path") or ""))
-    here = Path(*[part for part in Path(entry).parts if part != ".."] or ["."])
+    here = Path(*(part for part in Path(entry).parts if part != ".."))
     return [root / entry, home / root / entry, home / entry, home / here, home / "images" / Path(entry).name]
 
 
-def _labels_of(photo: Path) -> Path:
-    """Return the text file of a photo: the last folder called images becomes labels."""
-    parts = list(photo.with_suffix(".txt").parts)
-    places = [place for place, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    return Path(*parts)
+def _read_image_list(file: Path) -> list[Path]:
+    """Read a list of image files, one a line; relative ones count from the list."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [file.parent / line for line in lines if line]
+
+
+def _label_file_of(image_file: Path) -> Path:
+    """Return the text file of an image: the last folder called images becomes labels."""
+    *folders, name = image_file.with_suffix(".txt").parts
+    for index in reversed(range(len(folders))):
+        if folders[index] == "images":
+            folders[index] = "labels"
+            break
+    return Path(*folders, name)
+
+
+# --- Objects ----------------------------------------------------------------------------------------------------------
+
+
+def _read_objects(image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ParsedObjects:
+    """Read the text file of an image; without one there is nothing on it."""
+    return ParsedObjects.collect(
+        _read_object(number, where, line, image, categories) for number, where, line in _rows_of(image) if line.strip()
+    )
+
+
+def _read_object(
+    number: int,
+    where: str,
+    line: str,
+    image: ImageRecord,
+    categories: Mapping[int, CategoryRecord],
+) -> ObjectRecord | Flaw:
+    try:
+        category, fractions = _parse_row(line, categories)
+        rle = polygons_to_rle([_to_pixels(fractions, image.hw)], image.hw)
+    except DataError as error:
+        return Flaw(error.kind, where, str(error))
+    except ValueError as error:
+        return Flaw(FlawKind.UNREADABLE_ROW, where, str(error))
+    return object_record(numbered_object_id(image, number), image, category, rle)
+
+
+def _read_polygons(image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> tuple[AnnotatedPolygons, ...]:
+    """Return the polygons of an image's text file, as far as they can be read."""
+    annotated = []
+    for _, where, line in _rows_of(image):
+        with suppress(ValueError, IndexError):
+            _, fractions = _parse_row(line, categories)
+            annotated.append(AnnotatedPolygons(where, (_to_pixels(fractions, image.hw),)))
+    return tuple(annotated)
+
+
+def _rows_of(image: ImageRecord) -> Iterator[tuple[int, str, str]]:
+    """Yield number (from 1), place and text of every row of an image's text file."""
+    file = image.semantic_path
+    if file is None or not file.is_file():
+        return
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        yield number, f"{file.name}, line {number}", line
+
+
+def _parse_row(line: str, categories: Mapping[int, CategoryRecord]) -> tuple[CategoryRecord, list[float]]:
+    """Read the class and the corners, as fractions of the image, of an object.
+
+    Raises:
+        DataError: the class is unknown, the row is a box, or a corner lies outside of the image.
+        ValueError: the corners are no polygon.
+    """
+    class_word, *numbers = line.split()
+    if not class_word.isdecimal() or int(class_word) not in categories:
+        message = f"its class is {class_word[:20]}, the names go from 0 to {max(categories)}"
+        raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
+    if len(numbers) == _NUMBERS_OF_BOX_ROW - 1:
+        raise DataError("it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK)
+    fractions = [float(number) for number in numbers]
+    check_polygon(fractions)
+    low, high = _CORNER_RANGE
+    if min(fractions) < low or max(fractions) > high:
+        message = f"a corner lies at {max(fractions, key=abs):g}; corners are shares from 0 to 1"
+        raise DataError(message, FlawKind.OUT_OF_BOUNDS)
+    return categories[int(class_word)], fractions
+
+
+def _to_pixels(fractions: Sequence[float], hw: tuple[int, int]) -> list[float]:
+    """Turn corners x, y, x, y, ... from fractions of the image to pixels."""
+    height, width = hw
+    pixels = []
+    for x, y in zip(fractions[::2], fractions[1::2], strict=True):
+        pixels += [x * width, y * height]
+    return pixels
+
+
+# --- Layout -----------------------------------------------------------------------------------------------------------
 
 
 def _splits(path: Path) -> tuple[str, ...]:
-    file = yaml_file(path)
-    told = read_description(file) if file else {}
-    return in_order({part for part in PARTS if told.get(part)})
+    file = _find_description(path)
+    if file is None:
+        return ()
+    description = _read_description(file)
+    return sort_splits(split for split in _SPLITS if description.get(split))
 
 
 def _is_yolo(path: Path) -> bool:
-    file = yaml_file(path)
+    file = _find_description(path)
     if file is None or not file.is_file():
         return False
     text = file.read_text(encoding="utf-8", errors="replace")
@@ -201,10 +258,10 @@ def _is_yolo(path: Path) -> bool:
 
 
 YOLO = Layout(
-    "yolo",
-    "YOLO segmentation folder",
-    "data.yaml with names, train and val; photos in images/, polygons in labels/",
-    _is_yolo,
-    _splits,
-    read_yolo,
+    kind="yolo",
+    title="YOLO segmentation folder",
+    expects="data.yaml with names, train and val; photos in images/, polygons in labels/",
+    fits=_is_yolo,
+    splits=_splits,
+    read=read_yolo,
 )

@@ -1,4 +1,4 @@
-"""What is counted: each metric is updated object by object or photo by photo, and computes a frozen result.
+"""Metrics: each is updated object by object or image by image, and computes a frozen result.
 
-`metric.py` says what all of them can do: reset, merge what several processes counted, stop and go on.
+`metric.py` has the interface: reset, merge what several processes counted, store and restore the state.
 """

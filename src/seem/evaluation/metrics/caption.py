@@ -1,8 +1,8 @@
-"""How well captions agree with what people wrote: CIDEr-D (Vedantam et al., 2015).
+"""CIDEr-D: how well captions agree with those that people wrote (Vedantam et al., 2015).
 
 The formula is that of the COCO caption evaluation. Its words come from a tokenizer of the Stanford parser, which needs
-Java: pass its output with `Words.GIVEN` for scores that stand beside published ones. `Words.SPLIT` needs nothing and is
-near, but not equal; the result says which words were counted.
+Java: pass its output with `Tokenization.GIVEN` for scores that compare with published ones. `Tokenization.BUILT_IN`
+needs nothing and is similar, but not equal; the result says which was used.
 """
 
 from __future__ import annotations
@@ -17,133 +17,153 @@ from typing import TypeAlias
 
 from seem.evaluation.metrics.metric import State
 
-LONGEST = 4  # words of an n-gram
-SPREAD = 6.0  # of the penalty on differing lengths, in words
+MAX_NGRAM_LENGTH = 4  # words
+LENGTH_SIGMA = 6.0  # standard deviation of the length penalty, in words
 SCALE = 10.0  # of the published formula
 
 NGram: TypeAlias = tuple[str, ...]
 
 _ENDING = r"(?:n't|'(?:s|re|ve|ll|d|m))\b"
-_STUCK = re.compile(rf"(?<=[^\W\d_])({_ENDING})")
+_WORD_WITH_ENDING = re.compile(rf"(?<=[^\W\d_])({_ENDING})")
 _WORD = re.compile(rf"{_ENDING}|\d+(?:[.,:/]\d+)*|[^\W_]+(?:[-&][^\W_]+)*|[$%#@+=*&]")
 
 
-class Words(str, enum.Enum):
-    """Where words end: at spaces, in text that a tokenizer has seen; or by a rule of our own, punctuation dropped."""
+class Tokenization(str, enum.Enum):
+    """How captions are split into words: at the spaces of tokenized text, or by a rule that drops punctuation."""
 
     GIVEN = "as given, split at spaces"
-    SPLIT = "split by seem, not by the Stanford tokenizer of published scores"
+    BUILT_IN = "split by seem, not by the Stanford tokenizer of published scores"
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionResult:
-    """CIDEr-D over `photos` photos, times 100 as it is usually printed (it may pass 100); `words` were compared."""
+    """CIDEr-D over `photos` images, times 100 as usual (it may be greater than 100); `words` is the tokenization."""
 
     photos: int
     cider_d: float
-    words: Words
+    words: Tokenization
 
 
 class CiderD:
-    """Collects captions and what people wrote about the same photos.
+    """Collects captions with the references of the same images.
 
-    Rare runs of one to four words weigh more: how rare, is learned from all the references together, so that a score
-    over part of a set is another than the set's.
+    N-grams of one to four words are weighted by how rare they are in all references together, so that the score of a
+    part of a data set differs from that of the full set.
     """
 
-    def __init__(self, words: Words = Words.SPLIT) -> None:
-        self.words = words
+    def __init__(self, tokenization: Tokenization = Tokenization.BUILT_IN) -> None:
+        self.tokenization = tokenization
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        self._told: list[str] = []
+        self._captions: list[str] = []
         self._references: list[tuple[str, ...]] = []
 
     def update(self, caption: str, references: Sequence[str]) -> None:
-        """Add a photo's caption and its references, at least one."""
+        """Add the caption of an image and its references, at least one."""
         if isinstance(references, str) or not references:
             raise ValueError(f"A caption is compared with a list of at least one reference, got {references!r}.")
-        split = str.split if self.words is Words.GIVEN else words_of
-        self._told.append(" ".join(split(caption)))
-        self._references.append(tuple(" ".join(split(reference)) for reference in references))
+        self._captions.append(self._tokenized(caption))
+        self._references.append(tuple(self._tokenized(reference) for reference in references))
+
+    def _tokenized(self, text: str) -> str:
+        """Return the words of a text, joined by spaces."""
+        words = text.split() if self.tokenization is Tokenization.GIVEN else tokenize_caption(text)
+        return " ".join(words)
 
     def merge(self, other: CiderD) -> None:
         """Add what another process collected."""
-        if other.words is not self.words:
-            raise ValueError(f"Words {self.words.value} do not go with words {other.words.value}.")
-        self._told += other._told
+        if other.tokenization is not self.tokenization:
+            raise ValueError(f"Words {self.tokenization.value} do not go with words {other.tokenization.value}.")
+        self._captions += other._captions
         self._references += other._references
 
     def compute(self) -> CaptionResult:
-        """Score all captions so far; their order does not matter. One photo alone scores 0: nothing is rare."""
-        references = [[_ngrams(text) for text in texts] for texts in self._references]
-        photos_with = Counter(ngram for photo in references for ngram in set().union(*photo))
-        rarity = _Rarity(photos_with, len(references))
-        scores = [
-            math.fsum(_likeness(_ngrams(told), reference, rarity) for reference in photo) / len(photo)
-            for told, photo in zip(self._told, references, strict=True)
-        ]
+        """Score all captions so far, in any order. The score of a single image is 0: no n-gram is rare."""
+        references = [[_count_ngrams(text) for text in texts] for texts in self._references]
+        rarity = _Rarity.of(references)
+        scores = []
+        for caption, image_references in zip(self._captions, references, strict=True):
+            ngrams = _count_ngrams(caption)
+            similarities = [_similarity(ngrams, reference, rarity) for reference in image_references]
+            scores.append(math.fsum(similarities) / len(similarities))
         mean = math.fsum(scores) / len(scores) if scores else math.nan
-        return CaptionResult(len(scores), 100 * SCALE * mean, self.words)
+        return CaptionResult(len(scores), 100 * SCALE * mean, self.tokenization)
 
     def state(self) -> State:
         """Return what was collected."""
-        return {"words": self.words.value, "told": [*self._told], "references": list(map(list, self._references))}
+        return {
+            "words": self.tokenization.value,
+            "told": list(self._captions),
+            "references": [list(texts) for texts in self._references],
+        }
 
     @classmethod
     def from_state(cls, state: State) -> CiderD:
-        """Go on from what was collected."""
-        metric = cls(Words(state["words"]))
-        metric._told = list(state["told"])
-        metric._references = list(map(tuple, state["references"]))
+        """Restore the metric from its `state`."""
+        metric = cls(Tokenization(state["words"]))
+        metric._captions = list(state["told"])
+        metric._references = [tuple(texts) for texts in state["references"]]
         return metric
 
 
 @dataclass(frozen=True, slots=True)
 class _Rarity:
-    """In how many photos' references an n-gram occurs."""
+    """The number of images whose references have an n-gram, and of all images."""
 
-    photos_with: Mapping[NGram, int]
-    photos: int
+    images_with: Mapping[NGram, int]
+    images: int
 
-    def weighed(self, counts: Counter[NGram], length: int) -> dict[NGram, float]:
-        """Weigh the n-grams of one length; those in no reference are as rare as those in one."""
-        return {
-            ngram: count * (math.log(self.photos) - math.log(max(1, self.photos_with.get(ngram, 0))))
-            for ngram, count in counts.items()
-            if len(ngram) == length
-        }
+    @classmethod
+    def of(cls, references: Sequence[Sequence[Counter[NGram]]]) -> _Rarity:
+        images_with: Counter[NGram] = Counter()
+        for image_references in references:
+            images_with.update(set[NGram]().union(*image_references))
+        return cls(images_with, len(references))
+
+    def weights(self, counts: Counter[NGram], length: int) -> dict[NGram, float]:
+        """Weight the n-grams of one length; those in no reference are as rare as those in one."""
+        weights = {}
+        for ngram, count in counts.items():
+            if len(ngram) == length:
+                images_with = max(1, self.images_with.get(ngram, 0))
+                weights[ngram] = count * (math.log(self.images) - math.log(images_with))
+        return weights
 
 
-def _likeness(told: Counter[NGram], reference: Counter[NGram], rarity: _Rarity) -> float:
-    """Compare two captions, 0-1: the mean over lengths of clipped cosines, less the more the lengths differ.
+def _similarity(caption: Counter[NGram], reference: Counter[NGram], rarity: _Rarity) -> float:
+    """Return the similarity of two captions, 0-1: the mean over lengths of clipped cosines, times a length penalty.
 
-    As in the reference, a caption's length is its number of word pairs.
+    As in the reference code, the length of a caption is its number of word pairs.
     """
     cosines: list[float] = []
-    for length in range(1, LONGEST + 1):
-        mine, theirs = rarity.weighed(told, length), rarity.weighed(reference, length)
-        product = math.fsum(min(mine[ngram], theirs[ngram]) * theirs[ngram] for ngram in mine.keys() & theirs.keys())
+    for length in range(1, MAX_NGRAM_LENGTH + 1):
+        mine = rarity.weights(caption, length)
+        theirs = rarity.weights(reference, length)
+        common = mine.keys() & theirs.keys()
+        product = math.fsum(min(mine[ngram], theirs[ngram]) * theirs[ngram] for ngram in common)
         norm = math.hypot(*mine.values()) * math.hypot(*theirs.values())
         cosines.append(product / norm if norm else 0.0)
-    longer = _pairs(told) - _pairs(reference)
-    return math.fsum(cosines) / LONGEST * math.exp(-(longer**2) / (2 * SPREAD**2))
+    difference = _num_pairs(caption) - _num_pairs(reference)
+    penalty = math.exp(-(difference**2) / (2 * LENGTH_SIGMA**2))
+    return math.fsum(cosines) / MAX_NGRAM_LENGTH * penalty
 
 
-def _pairs(counts: Counter[NGram]) -> int:
+def _num_pairs(counts: Counter[NGram]) -> int:
     return sum(count for ngram, count in counts.items() if len(ngram) == 2)
 
 
-def _ngrams(text: str) -> Counter[NGram]:
+def _count_ngrams(text: str) -> Counter[NGram]:
     words = text.split()
-    return Counter(
-        tuple(words[start : start + length])
-        for length in range(1, LONGEST + 1)
-        for start in range(len(words) - length + 1)
-    )
+    counts: Counter[NGram] = Counter()
+    for length in range(1, MAX_NGRAM_LENGTH + 1):
+        for start in range(len(words) - length + 1):
+            counts[tuple(words[start : start + length])] += 1
+    return counts
 
 
-def words_of(text: str) -> list[str]:
+def tokenize_caption(text: str) -> list[str]:
     """Split a caption into lower-case words: punctuation dropped, "isn't" and "dog's" in two, hyphens kept."""
-    return _WORD.findall(_STUCK.sub(r" \1", text.lower().replace("’", "'")))
+    lower = text.lower().replace("’", "'")
+    return _WORD.findall(_WORD_WITH_ENDING.sub(r" \1", lower))

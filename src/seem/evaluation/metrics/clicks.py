@@ -1,4 +1,4 @@
-"""How fast clicks lead to the object: mean IoU after some clicks, and the number of clicks to a good mask (NoC)."""
+"""Scores of interactive segmentation: mean IoU after some clicks, and the number of clicks to a good mask (NoC)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NOC_MAXIMA = (5, 10, 20)
 
 @dataclass(frozen=True, slots=True)
 class NumberOfClicks:
-    """The mean number of clicks until an IoU of `threshold`; an object that never gets there counts as `maximum`.
+    """The mean number of clicks until an IoU of `threshold`; an object that never reaches it counts as `maximum`.
 
-    `never` says how many these are.
+    `never` is the number of these objects.
     """
 
     threshold: float
@@ -29,9 +29,10 @@ class NumberOfClicks:
 
 @dataclass(frozen=True, slots=True)
 class ClickResult:
-    """Scores of `objects` objects; `mean_iou` is by the number of clicks. A single click leaves `noc` empty.
+    """Scores of `objects` objects; `mean_iou` is by the number of clicks.
 
-    `noc` has every threshold with every maximum of `NOC_MAXIMA` that was played, and with all clicks that were.
+    `noc` has every threshold with every maximum of `NOC_MAXIMA` up to the number of clicks, and with that number
+    itself. It is empty after a single click.
     """
 
     objects: int
@@ -39,12 +40,12 @@ class ClickResult:
     noc: tuple[NumberOfClicks, ...]
 
     def number_of_clicks(self, threshold: float, maximum: int) -> NumberOfClicks:
-        """Return one NoC, such as NoC20@90; `ValueError` if it was not taken."""
+        """Return one NoC, such as NoC20@90; `ValueError` if it was not computed."""
         for noc in self.noc:
             if (noc.threshold, noc.maximum) == (threshold, maximum):
                 return noc
-        taken = ", ".join(f"{noc.maximum} clicks to {noc.threshold}" for noc in self.noc)
-        raise ValueError(f"{maximum} clicks to {threshold} were not counted; there is: {taken or 'nothing'}.")
+        known = ", ".join(f"{noc.maximum} clicks to {noc.threshold}" for noc in self.noc)
+        raise ValueError(f"{maximum} clicks to {threshold} were not counted; there is: {known or 'nothing'}.")
 
 
 class ClickScores:
@@ -59,13 +60,13 @@ class ClickScores:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._curves: list[tuple[float, ...]] = []
+        self._ious: list[tuple[float, ...]] = []
 
     def update(self, ious: Sequence[float]) -> None:
         """Add one object: its IoU (0-1) after 1, 2, ... clicks."""
         if len(ious) != self.clicks:
             raise ValueError(f"There are {len(ious)} values for {self.clicks} clicks; give one for every click.")
-        self._curves.append(tuple(ious))
+        self._ious.append(tuple(ious))
 
     def merge(self, other: ClickScores) -> None:
         """Add what another process collected."""
@@ -74,39 +75,56 @@ class ClickScores:
                 f"Scores of {other.clicks} clicks to {other.thresholds} do not go with scores of {self.clicks} clicks "
                 f"to {self.thresholds}."
             )
-        self._curves += other._curves
+        self._ious += other._ious
 
     def compute(self) -> ClickResult:
         """Score all objects so far; their order does not matter."""
-        reported = [k for k in REPORTED_CLICKS if k <= self.clicks]
-        maxima = sorted({self.clicks, *(most for most in NOC_MAXIMA if most < self.clicks)}) if self.clicks > 1 else []
-        return ClickResult(
-            objects=len(self._curves),
-            mean_iou={k: mean_percent(curve[k - 1] for curve in self._curves) for k in reported},
-            noc=tuple(self._number_of_clicks(threshold, most) for most in maxima for threshold in self.thresholds),
-        )
+        mean_iou = {}
+        for clicks in REPORTED_CLICKS:
+            if clicks <= self.clicks:
+                mean_iou[clicks] = mean_percent(ious[clicks - 1] for ious in self._ious)
+        noc = []
+        for maximum in self._maxima():
+            noc += [self._number_of_clicks(threshold, maximum) for threshold in self.thresholds]
+        return ClickResult(len(self._ious), mean_iou, tuple(noc))
 
     def state(self) -> State:
         """Return what was collected."""
-        return {"clicks": self.clicks, "thresholds": list(self.thresholds), "ious": list(map(list, self._curves))}
+        return {
+            "clicks": self.clicks,
+            "thresholds": list(self.thresholds),
+            "ious": [list(ious) for ious in self._ious],
+        }
 
     @classmethod
     def from_state(cls, state: State) -> ClickScores:
-        """Go on from what was collected."""
+        """Restore the metric from its `state`."""
         scores = cls(int(state["clicks"]), state["thresholds"])
         for ious in state["ious"]:
             scores.update(ious)
         return scores
 
+    def _maxima(self) -> list[int]:
+        if self.clicks == 1:
+            return []
+        smaller = [maximum for maximum in NOC_MAXIMA if maximum < self.clicks]
+        return [*smaller, self.clicks]
+
     def _number_of_clicks(self, threshold: float, maximum: int) -> NumberOfClicks:
-        needed = [
-            next((k for k, iou in enumerate(curve[:maximum], start=1) if iou >= threshold), None)
-            for curve in self._curves
-        ]
-        total = sum(maximum if k is None else k for k in needed)
-        return NumberOfClicks(
-            threshold=threshold,
-            maximum=maximum,
-            mean=total / len(needed) if needed else math.nan,
-            never=needed.count(None),
-        )
+        counts = []
+        never = 0
+        for ious in self._ious:
+            needed = _clicks_to(threshold, ious[:maximum])
+            if needed is None:
+                never += 1
+            counts.append(maximum if needed is None else needed)
+        mean = sum(counts) / len(counts) if counts else math.nan
+        return NumberOfClicks(threshold, maximum, mean, never)
+
+
+def _clicks_to(threshold: float, ious: Sequence[float]) -> int | None:
+    """Return the number of clicks until an IoU of `threshold`; None where it is never reached."""
+    for clicks, iou in enumerate(ious, start=1):
+        if iou >= threshold:
+            return clicks
+    return None

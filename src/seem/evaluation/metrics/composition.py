@@ -1,8 +1,7 @@
-"""A phrase and a visual prompt together, always beside the same phrases without the prompt."""
+"""Scores of a phrase and a visual prompt together, beside those of the same phrases without the prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seem.evaluation.metrics.metric import State
@@ -11,9 +10,9 @@ from seem.evaluation.metrics.overlap import IouRule, Overlap, OverlapScores
 
 @dataclass(frozen=True, slots=True)
 class RegionQuality:
-    """cIoU, mIoU and AP50 of one way of asking, by the rules of the official referring evaluator.
+    """cIoU, mIoU and AP50 of one combination of prompts, by the rules of the official referring evaluator.
 
-    AP50 is what SEEM's table 1 calls so: the share of regions with an IoU of 0.5 or more.
+    AP50 is that of SEEM's table 1: the share of regions with an IoU of 0.5 or more.
     """
 
     cumulative_iou: float
@@ -23,7 +22,7 @@ class RegionQuality:
 
 @dataclass(frozen=True, slots=True)
 class CompositionResult:
-    """Scores of the same `count` objects, asked for in two or three ways."""
+    """Scores of the same `count` objects from two or three combinations of prompts."""
 
     count: int
     together: RegionQuality
@@ -32,18 +31,21 @@ class CompositionResult:
 
 
 class CompositionScores:
-    """Collects answers to a phrase with a visual prompt, to the phrase alone and, where asked, to the prompt alone."""
+    """Collects predictions from a phrase with a visual prompt, the phrase alone and, optionally, the prompt alone."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        self._together, self._phrase, self._prompt = (OverlapScores(IouRule.OFFICIAL) for _ in range(3))
+        self._together = OverlapScores(IouRule.OFFICIAL)
+        self._phrase = OverlapScores(IouRule.OFFICIAL)
+        self._prompt = OverlapScores(IouRule.OFFICIAL)
 
     def update(self, together: Overlap, phrase_alone: Overlap, prompt_alone: Overlap | None = None) -> None:
         """Add one object. Give `prompt_alone` for every object or for none."""
-        if len(self._together) and (prompt_alone is None) != (not len(self._prompt)):
+        has_prompts = len(self._prompt) > 0
+        if len(self._together) and has_prompts != (prompt_alone is not None):
             raise ValueError(
                 f"{len(self._prompt)} of {len(self._together)} objects were prompted without their phrase; do so "
                 "for all objects or for none."
@@ -55,11 +57,12 @@ class CompositionScores:
 
     def merge(self, other: CompositionScores) -> None:
         """Add what another process counted."""
-        halves = [each for each in (self, other) if len(each._together)]
-        if len({len(each._prompt) > 0 for each in halves}) > 1:
+        are_filled = len(self._together) > 0 and len(other._together) > 0
+        if are_filled and (len(self._prompt) > 0) != (len(other._prompt) > 0):
             raise ValueError("One of the two has prompts without their phrase, the other has none.")
-        for mine, theirs in zip(self._runs, other._runs, strict=True):
-            mine.merge(theirs)
+        self._together.merge(other._together)
+        self._phrase.merge(other._phrase)
+        self._prompt.merge(other._prompt)
 
     def compute(self) -> CompositionResult:
         """Score all objects so far; their order does not matter."""
@@ -72,18 +75,14 @@ class CompositionScores:
 
     def state(self) -> State:
         """Return what was counted."""
-        return {"runs": [run.state() for run in self._runs]}
+        return {"runs": [scores.state() for scores in (self._together, self._phrase, self._prompt)]}
 
     @classmethod
     def from_state(cls, state: State) -> CompositionScores:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         metric = cls()
         metric._together, metric._phrase, metric._prompt = map(OverlapScores.from_state, state["runs"])
         return metric
-
-    @property
-    def _runs(self) -> Sequence[OverlapScores]:
-        return self._together, self._phrase, self._prompt
 
 
 def _quality(scores: OverlapScores) -> RegionQuality:

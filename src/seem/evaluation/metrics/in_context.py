@@ -1,4 +1,4 @@
-"""Zero-shot segmentation in context: one photo with its mask shows what is meant in all the others."""
+"""Scores of zero-shot in-context segmentation: one image with a mask is the reference for all others."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 from jaxtyping import Bool
 
 from seem.evaluation.metrics.metric import State
-from seem.evaluation.metrics.video import Course, FrameRule, VideoQuality
+from seem.evaluation.metrics.video import FrameRule, SequenceStatistics, VideoQuality
 
 
 @dataclass(frozen=True, slots=True)
 class InContextResult:
-    """Scores of `objects` shown objects in `photos` other photos.
+    """Scores of `objects` reference objects in `photos` other images.
 
-    `mean_iou` weighs photos alike, J and F go per object, then over objects (as in `VideoResult`).
+    `mean_iou` is a mean over images; J and F are means per object, then over objects (as in `VideoResult`).
     """
 
     objects: int
     photos: int
     mean_iou: float
     j_and_f: float
-    j: Course
-    f: Course
+    j: SequenceStatistics
+    f: SequenceStatistics
 
 
 class InContextScores:
-    """Collects answers about what a reference shows; the reference itself is never scored.
+    """Collects predictions from a reference; the reference itself is never scored.
 
-    A group is a video sequence with its reference frame, or any set of photos with one reference. Every photo that is
+    A group is a video sequence with its reference frame, or any set of images with one reference. Every image that is
     added counts, in the order of its number.
     """
 
@@ -39,47 +39,47 @@ class InContextScores:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._answers = VideoQuality(FrameRule.ALL)
+        self._quality = VideoQuality(FrameRule.ALL)
 
     def update(
         self,
         group: str,
         track: int,
-        photo: int,
+        image: int,
         predicted: Bool[np.ndarray, "h w"],
         truth: Bool[np.ndarray, "h w"],
         *,
         reference: int,
     ) -> None:
-        """Add one photo of a group and one object; `reference` is the number of the photo that showed it."""
-        if photo == reference:
-            raise ValueError(f"Photo {photo} of {group!r} is the reference itself; score the others.")
-        self._answers.update(group, track, photo, predicted, truth)
+        """Add one image of a group and one object; `reference` is the number of the reference image."""
+        if image == reference:
+            raise ValueError(f"Image {image} of {group!r} is the reference itself; score the others.")
+        self._quality.update(group, track, image, predicted, truth)
 
     def merge(self, other: InContextScores) -> None:
         """Add what another process counted."""
-        self._answers.merge(other._answers)
+        self._quality.merge(other._quality)
 
     def compute(self) -> InContextResult:
-        """Score all answers so far; their order does not matter."""
-        found = self._answers.compute()
-        summed = math.fsum(row.j.mean * row.frames for row in found.per_object)
+        """Score all predictions so far; their order does not matter."""
+        result = self._quality.compute()
+        iou_sum = math.fsum(row.j.mean * row.frames for row in result.per_object)
         return InContextResult(
-            objects=found.objects,
-            photos=found.frames,
-            mean_iou=summed / found.frames if found.frames else math.nan,
-            j_and_f=found.j_and_f,
-            j=found.j,
-            f=found.f,
+            objects=result.objects,
+            photos=result.frames,
+            mean_iou=iou_sum / result.frames if result.frames else math.nan,
+            j_and_f=result.j_and_f,
+            j=result.j,
+            f=result.f,
         )
 
     def state(self) -> State:
         """Return what was counted."""
-        return self._answers.state()
+        return self._quality.state()
 
     @classmethod
     def from_state(cls, state: State) -> InContextScores:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         metric = cls()
-        metric._answers = VideoQuality.from_state(state)
+        metric._quality = VideoQuality.from_state(state)
         return metric

@@ -1,4 +1,4 @@
-"""What every metric can do besides being updated."""
+"""The interface of all metrics, besides `update`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Result = TypeVar("Result", covariant=True)
 
 @runtime_checkable
 class Metric(Protocol[Result]):
-    """Something that counts: `update` (each has its own) adds a case, the rest is common.
+    """A metric: `update`, whose arguments differ, adds a case; the other methods are common to all.
 
     Counting halves in two processes and merging them gives the same result as counting all in one; so does stopping
-    half-way, keeping the `state` and going on `from_state`.
+    half-way, storing the `state` and continuing with `from_state`.
     """
 
     def compute(self) -> Result:
-        """Score everything so far."""
+        """Compute the scores of everything counted so far."""
         ...
 
     def reset(self) -> None:
@@ -32,7 +32,7 @@ class Metric(Protocol[Result]):
         ...
 
     def merge(self: Self, other: Self) -> None:
-        """Add what another process counted; `ValueError` if it counted something else."""
+        """Add what another process counted; `ValueError` if its settings differ."""
         ...
 
     def state(self) -> State:
@@ -41,5 +41,5 @@ class Metric(Protocol[Result]):
 
     @classmethod
     def from_state(cls: type[Self], state: State) -> Self:
-        """Go on from what was counted."""
+        """Restore a metric from its `state`."""
         ...

@@ -1,4 +1,4 @@
-"""Segmentation with the names of a data set that the model was not taught, and which of them it was given."""
+"""Scores of open-vocabulary segmentation: class names that the model was not trained with, and which were given."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from seem.evaluation.metrics.metric import Metric, State
 from seem.evaluation.metrics.panoptic import PanopticQuality
 from seem.evaluation.metrics.semantic import SemanticIou
 
-Told = TypeVar("Told", contravariant=True)
-Truth = TypeVar("Truth", contravariant=True)
-Scores = TypeVar("Scores", covariant=True)
+PredictionT = TypeVar("PredictionT", contravariant=True)
+TruthT = TypeVar("TruthT", contravariant=True)
+ScoresT = TypeVar("ScoresT", covariant=True)
 
-_KINDS: Mapping[str, type[Any]] = MappingProxyType(
+_METRIC_TYPES: Mapping[str, type[Any]] = MappingProxyType(
     {"semantic": SemanticIou, "panoptic": PanopticQuality, "instances": MaskAp}
 )
 
 
 class LabelMode(str, enum.Enum):
-    """Which names a photo is asked for.
+    """Which names the model is prompted with.
 
-    `FULL`: the data set's whole list. `ORACLE`: only those that are in the photo's own truth, which gives half of the
-    answer away; such scores are higher and stand beside other oracle scores only.
+    `FULL`: all of the data set. `ORACLE`: only those in the truth of the image, which is much easier; such scores
+    compare only with other oracle scores.
     """
 
     FULL = "full label set"
@@ -36,34 +36,37 @@ class LabelMode(str, enum.Enum):
         return self.value
 
     def candidates(self, names: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
-        """Return the names that a photo with these classes in its truth is asked for, in the list's order."""
-        there = set(present)
-        if unknown := there - set(names):
+        """Return the names for an image with these classes in its truth, in the order of the list."""
+        present_names = set(present)
+        unknown = present_names - set(names)
+        if unknown:
             raise ValueError(f"The truth holds {sorted(unknown)}, which the list of names does not.")
-        return tuple(name for name in names if self is LabelMode.FULL or name in there)
+        if self is LabelMode.FULL:
+            return tuple(names)
+        return tuple(name for name in names if name in present_names)
 
 
 @runtime_checkable
-class Comparison(Metric[Scores], Protocol[Told, Truth, Scores]):
-    """A metric that compares what was told about a photo with its truth."""
+class ImageMetric(Metric[ScoresT], Protocol[PredictionT, TruthT, ScoresT]):
+    """A metric that compares the prediction for an image with its truth."""
 
-    def update(self, predicted: Told, truth: Truth) -> None:
-        """Add one photo."""
+    def update(self, predicted: PredictionT, truth: TruthT) -> None:
+        """Add one image."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class OpenVocabularyResult(Generic[Scores]):
-    """Scores, and the mode in which they were taken."""
+class OpenVocabularyResult(Generic[ScoresT]):
+    """Scores, and which names were given."""
 
     mode: LabelMode
-    scores: Scores
+    scores: ScoresT
 
 
-class OpenVocabulary(Generic[Told, Truth, Scores]):
-    """Semantic, panoptic or instance scores that cannot be read without their mode."""
+class OpenVocabulary(Generic[PredictionT, TruthT, ScoresT]):
+    """Semantic, panoptic or instance scores, together with the mode that they depend on."""
 
-    def __init__(self, mode: LabelMode, metric: Comparison[Told, Truth, Scores]) -> None:
+    def __init__(self, mode: LabelMode, metric: ImageMetric[PredictionT, TruthT, ScoresT]) -> None:
         self.mode = mode
         self._metric = metric
 
@@ -71,29 +74,30 @@ class OpenVocabulary(Generic[Told, Truth, Scores]):
         """Forget everything but the mode."""
         self._metric.reset()
 
-    def update(self, predicted: Told, truth: Truth) -> None:
-        """Add one photo that was asked for the names of this mode."""
+    def update(self, predicted: PredictionT, truth: TruthT) -> None:
+        """Add one image that was predicted with the names of this mode."""
         self._metric.update(predicted, truth)
 
-    def merge(self, other: OpenVocabulary[Told, Truth, Scores]) -> None:
+    def merge(self, other: OpenVocabulary[PredictionT, TruthT, ScoresT]) -> None:
         """Add what another process counted."""
         if other.mode is not self.mode:
             raise ValueError(f"Scores in the modes {self.mode.value!r} and {other.mode.value!r} cannot be merged.")
-        kinds = [type(each._metric).__name__ for each in (self, other)]
-        if kinds[0] != kinds[1]:
-            raise ValueError(f"{kinds[0]} and {kinds[1]} cannot be merged.")
+        mine, theirs = type(self._metric).__name__, type(other._metric).__name__
+        if mine != theirs:
+            raise ValueError(f"{mine} and {theirs} cannot be merged.")
         self._metric.merge(other._metric)
 
-    def compute(self) -> OpenVocabularyResult[Scores]:
-        """Score all photos so far."""
+    def compute(self) -> OpenVocabularyResult[ScoresT]:
+        """Score all images so far."""
         return OpenVocabularyResult(self.mode, self._metric.compute())
 
     def state(self) -> State:
         """Return what was counted."""
-        kind = next(name for name, known in _KINDS.items() if isinstance(self._metric, known))
-        return {"mode": self.mode.value, "kind": kind, "metric": self._metric.state()}
+        kinds = [name for name, metric_type in _METRIC_TYPES.items() if isinstance(self._metric, metric_type)]
+        return {"mode": self.mode.value, "kind": kinds[0], "metric": self._metric.state()}
 
     @classmethod
     def from_state(cls, state: State) -> OpenVocabulary[Any, Any, Any]:
-        """Go on from what was counted."""
-        return OpenVocabulary(LabelMode(state["mode"]), _KINDS[state["kind"]].from_state(state["metric"]))
+        """Restore the metric from its `state`."""
+        metric_type = _METRIC_TYPES[state["kind"]]
+        return OpenVocabulary(LabelMode(state["mode"]), metric_type.from_state(state["metric"]))

@@ -1,10 +1,10 @@
-"""How well regions agree: intersection over union, per pair and over all of them."""
+"""Intersection over union of masks, per pair and over all of them."""
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,34 +19,35 @@ _EPSILON = np.float32(1e-6)  # of the official referring evaluator, added to the
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Pixels that two masks share, and pixels that are in either."""
+    """Numbers of pixels in the intersection and in the union of two masks."""
 
-    shared: int
-    either: int
+    intersection: int
+    union: int
 
     @classmethod
     def of(cls, predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> Overlap:
-        """Count the pixels of two masks of one photo."""
-        shared = int(np.count_nonzero(predicted & truth))
-        return cls(shared, int(np.count_nonzero(predicted)) + int(np.count_nonzero(truth)) - shared)
+        """Count the pixels of two masks of one image."""
+        intersection = int(np.count_nonzero(predicted & truth))
+        areas = int(np.count_nonzero(predicted)) + int(np.count_nonzero(truth))
+        return cls(intersection, areas - intersection)
 
     @property
     def iou(self) -> float:
-        """Intersection over union, 0-1; two empty masks agree fully."""
-        return self.shared / self.either if self.either else 1.0
+        """Intersection over union, 0-1; two empty masks score 1."""
+        return self.intersection / self.union if self.union else 1.0
 
     @property
     def official_iou(self) -> float:
-        """Intersection over union as the official referring evaluator has it.
+        """Intersection over union as the official referring evaluator computes it.
 
-        In single precision, with 1e-6 added to the union: two empty masks do not agree, and one half of a region of
+        In single precision, with 1e-6 added to the union: two empty masks score 0, and one half of a region of
         fewer than 32 pixels is less than 0.5.
         """
-        return float(np.float32(self.shared) / (np.float32(self.either) + _EPSILON))
+        return float(np.float32(self.intersection) / (np.float32(self.union) + _EPSILON))
 
 
 class IouRule(str, enum.Enum):
-    """How the IoU of one pair is taken: exactly, or to the letter of the official referring evaluator."""
+    """How the IoU of one pair is computed: exactly, or to the letter of the official referring evaluator."""
 
     EXACT = "exact"
     OFFICIAL = "official referring evaluator"
@@ -67,7 +68,7 @@ class OverlapResult:
 
 
 class OverlapScores:
-    """Mean and cumulative IoU of predicted regions, and how many are good enough."""
+    """Collects overlaps for mean and cumulative IoU, and for the share of pairs that reach an IoU."""
 
     def __init__(self, rule: IouRule = IouRule.EXACT) -> None:
         self.rule = rule
@@ -92,35 +93,42 @@ class OverlapScores:
 
     def compute(self) -> OverlapResult:
         """Score all pairs so far; their order does not matter."""
-        single = self.rule is IouRule.OFFICIAL
-        ious = [overlap.official_iou if single else overlap.iou for overlap in self._overlaps]
-        limits = {limit: float(np.float32(limit)) if single else limit for limit in PRECISION_AT}
-        either = sum(overlap.either for overlap in self._overlaps)
-        shared = sum(overlap.shared for overlap in self._overlaps)
+        ious = [self._iou(overlap) for overlap in self._overlaps]
+        union = sum(overlap.union for overlap in self._overlaps)
+        intersection = sum(overlap.intersection for overlap in self._overlaps)
         return OverlapResult(
             count=len(ious),
             mean_iou=mean_percent(ious),
-            cumulative_iou=100 * shared / either if either else mean_percent(ious),
-            precision={limit: mean_percent(iou >= least for iou in ious) for limit, least in limits.items()},
+            cumulative_iou=100 * intersection / union if union else mean_percent(ious),
+            precision={threshold: self._precision(ious, threshold) for threshold in PRECISION_AT},
         )
+
+    def _iou(self, overlap: Overlap) -> float:
+        return overlap.official_iou if self.rule is IouRule.OFFICIAL else overlap.iou
+
+    def _precision(self, ious: Sequence[float], threshold: float) -> float:
+        """Return the percentage of IoUs of `threshold` or more, in the arithmetic of the rule."""
+        least = float(np.float32(threshold)) if self.rule is IouRule.OFFICIAL else threshold
+        return mean_percent(iou >= least for iou in ious)
 
     def state(self) -> State:
         """Return what was counted."""
         return {
             "rule": self.rule.value,
-            "shared": [overlap.shared for overlap in self._overlaps],
-            "either": [overlap.either for overlap in self._overlaps],
+            "shared": [overlap.intersection for overlap in self._overlaps],
+            "either": [overlap.union for overlap in self._overlaps],
         }
 
     @classmethod
     def from_state(cls, state: State) -> OverlapScores:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         scores = cls(IouRule(state["rule"]))
-        scores._overlaps = [Overlap(*pair) for pair in zip(state["shared"], state["either"], strict=True)]
+        for intersection, union in zip(state["shared"], state["either"], strict=True):
+            scores.update(Overlap(intersection, union))
         return scores
 
 
 def mean_percent(shares: Iterable[float]) -> float:
-    """Average shares (0-1) and return a percentage; NaN for none. Exact sums: the order does not matter."""
+    """Return the mean of shares (0-1) as a percentage; NaN for none. Sums are exact: the order does not matter."""
     values = list(shares)
     return 100 * math.fsum(values) / len(values) if values else math.nan

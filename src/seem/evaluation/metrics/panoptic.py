@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int32
@@ -14,12 +15,16 @@ from seem.data.coco_rle import distinct_values, find_runs
 from seem.evaluation.metrics.metric import State
 
 VOID = 0
-"""Segment id of pixels that nobody labelled."""
+"""Segment id of unlabelled pixels."""
+
+IdMap: TypeAlias = Int32[np.ndarray, "h w"]
+SharedPixels: TypeAlias = Counter[tuple[int, int]]
+"""The number of pixels of every pair of a true and a predicted segment id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """One segment of a map; `is_crowd` (truth only): several objects that nobody told apart."""
+class SegmentInfo:
+    """One segment of a map; `is_crowd` (truth only): several objects that are not separated."""
 
     id: int
     category: int
@@ -27,24 +32,31 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class PanopticMap:
-    """A partition of a photo: `ids` holds the id of a region at each pixel, or `VOID`."""
+class PanopticSegmentation:
+    """A partition of an image: `ids` holds the id of a segment at each pixel, or `VOID`."""
 
-    ids: Int32[np.ndarray, "h w"]
-    regions: tuple[Region, ...]
+    ids: IdMap
+    segments: tuple[SegmentInfo, ...]
 
-    def by_id(self) -> dict[int, Region]:
-        """Regions by their id; `ValueError` if the map and the list do not hold the same ids."""
-        drawn, listed = set(distinct_values(self.ids).tolist()) - {VOID}, {region.id for region in self.regions}
-        if drawn != listed or len(listed) != len(self.regions):
-            odd = sorted(drawn ^ listed)[:5]
-            raise ValueError(f"A panoptic map and its list of regions differ, among others in the ids {odd}.")
-        return {region.id: region for region in self.regions}
+    def by_id(self) -> dict[int, SegmentInfo]:
+        """Return the segments by their id; `ValueError` if the map and the list do not hold the same ids."""
+        in_map = set(distinct_values(self.ids).tolist()) - {VOID}
+        listed = {segment.id: segment for segment in self.segments}
+        if in_map != listed.keys() or len(listed) != len(self.segments):
+            different = sorted(in_map ^ listed.keys())[:5]
+            raise ValueError(
+                f"A panoptic map and its list of segments differ, among others in the ids {different}; list every "
+                "segment of the map once."
+            )
+        return listed
 
 
 @dataclass(frozen=True, slots=True)
-class ClassQuality:
-    """One category: matches and mistakes, and the quality (0-100) of segmentation, recognition and both (pq)."""
+class ClassPanopticQuality:
+    """One category: its matched, surplus and missed segments, and its quality (0-100) in total and in two factors.
+
+    `sq` is the segmentation quality, `rq` the recognition quality, `pq` their product.
+    """
 
     category: int
     is_thing: bool
@@ -57,7 +69,7 @@ class ClassQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class MeanPanopticQuality:
     """Means over `classes` categories, those without any segment left out."""
 
     classes: int
@@ -68,25 +80,31 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class PanopticResult:
-    """Panoptic quality over `photos` photos."""
+    """Panoptic quality over `photos` images."""
 
     photos: int
-    all: Quality
-    things: Quality
-    stuff: Quality
-    per_class: tuple[ClassQuality, ...]
+    all: MeanPanopticQuality
+    things: MeanPanopticQuality
+    stuff: MeanPanopticQuality
+    per_class: tuple[ClassPanopticQuality, ...]
 
 
 @dataclass(slots=True)
-class _Tally:
+class _ClassCounts:
     matched: int = 0
     surplus: int = 0
     missed: int = 0
     ious: list[float] = field(default_factory=list)
 
+    def merge(self, other: _ClassCounts) -> None:
+        self.matched += other.matched
+        self.surplus += other.surplus
+        self.missed += other.missed
+        self.ious += other.ious
+
 
 class PanopticQuality:
-    """Counts matched, surplus and missed segments; `is_thing` tells for each category whether it is countable."""
+    """Counts matched, surplus and missed segments; `is_thing` says for each category whether it is countable."""
 
     def __init__(self, is_thing: Mapping[int, bool]) -> None:
         self.is_thing = dict(is_thing)
@@ -94,138 +112,167 @@ class PanopticQuality:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._photos = 0
-        self._tallies = {category: _Tally() for category in self.is_thing}
+        self._images = 0
+        self._counts = {category: _ClassCounts() for category in self.is_thing}
 
-    def update(self, predicted: PanopticMap, truth: PanopticMap) -> None:
-        """Match the segments of one photo.
+    def update(self, predicted: PanopticSegmentation, truth: PanopticSegmentation) -> None:
+        """Match the segments of one image.
 
         A pair matches if it has one category and an IoU above one half, which no second pair can have. Unlabelled
         pixels of a prediction do not count in its union. Crowds are never matched nor missed. A prediction without a
-        match is no mistake if more than half of it lies on unlabelled pixels or on the crowd of its category; of
-        several crowds the last one listed counts, as in the reference (COCO has one a category and photo).
+        match is not counted if more than half of it lies on unlabelled pixels or on the crowd of its category; of
+        several crowds the last one listed counts, as in the reference (COCO has one a category and image).
 
-        Raises `ValueError` for a map that does not hold what is listed, and for a category that is not known.
+        Raises `ValueError` for a map that does not hold what is listed, and for a category that is not scored.
         """
-        told, true = predicted.by_id(), truth.by_id()
-        unknown = {region.category for region in (*predicted.regions, *truth.regions)} - self.is_thing.keys()
+        categories = {segment.category for segment in (*predicted.segments, *truth.segments)}
+        matcher = _SegmentMatcher.of(predicted, truth)
+        unknown = categories - self.is_thing.keys()
         if unknown:
             raise ValueError(f"The categories {sorted(unknown)} are not among those that are scored.")
-        shared = _shared_pixels(truth.ids, predicted.ids)
-        true_area, told_area = _areas(shared, 0), _areas(shared, 1)
-        matched_true: set[int] = set()
-        matched_told: set[int] = set()
-        for (true_id, told_id), pixels in shared.items():
-            if true_id == VOID or told_id == VOID:
-                continue
-            region = true[true_id]
-            if region.is_crowd or region.category != told[told_id].category:
-                continue
-            union = true_area[true_id] + told_area[told_id] - pixels - shared[VOID, told_id]
-            if 2 * pixels > union:
-                tally = self._tallies[region.category]
-                tally.matched += 1
-                tally.ious.append(pixels / union)
-                matched_true.add(true_id)
-                matched_told.add(told_id)
-        for region in truth.regions:
-            if not region.is_crowd and region.id not in matched_true:
-                self._tallies[region.category].missed += 1
-        crowds = {region.category: region.id for region in truth.regions if region.is_crowd}
-        for region in predicted.regions:
-            if region.id not in matched_told:
-                excuses = {VOID, crowds.get(region.category, VOID)}
-                excused = sum(shared[true_id, region.id] for true_id in excuses)
-                if 2 * excused <= told_area[region.id]:
-                    self._tallies[region.category].surplus += 1
-        self._photos += 1
+        matched_true, matched_predicted = set(), set()
+        for true_id, predicted_id, iou in matcher.matches():
+            counts = self._counts[matcher.true[true_id].category]
+            counts.matched += 1
+            counts.ious.append(iou)
+            matched_true.add(true_id)
+            matched_predicted.add(predicted_id)
+        for segment in truth.segments:
+            if not segment.is_crowd and segment.id not in matched_true:
+                self._counts[segment.category].missed += 1
+        for segment in predicted.segments:
+            if segment.id not in matched_predicted and not matcher.is_excused(segment):
+                self._counts[segment.category].surplus += 1
+        self._images += 1
 
     def merge(self, other: PanopticQuality) -> None:
         """Add what another process counted."""
         if other.is_thing != self.is_thing:
             raise ValueError("Panoptic qualities over different categories cannot be merged.")
-        self._photos += other._photos
-        for category, more in other._tallies.items():
-            tally = self._tallies[category]
-            tally.matched += more.matched
-            tally.surplus += more.surplus
-            tally.missed += more.missed
-            tally.ious += more.ious
+        self._images += other._images
+        for category, counts in other._counts.items():
+            self._counts[category].merge(counts)
 
     def compute(self) -> PanopticResult:
-        """Score all photos so far; their order does not matter."""
-        classes = tuple(
-            _class_quality(category, self.is_thing[category], tally)
-            for category, tally in self._tallies.items()
-            if tally.matched + tally.surplus + tally.missed
-        )
+        """Score all images so far; their order does not matter."""
+        classes = []
+        for category, counts in self._counts.items():
+            if counts.matched + counts.surplus + counts.missed:
+                classes.append(_class_quality(category, self.is_thing[category], counts))
         return PanopticResult(
-            photos=self._photos,
-            all=_mean(classes),
-            things=_mean(quality for quality in classes if quality.is_thing),
-            stuff=_mean(quality for quality in classes if not quality.is_thing),
-            per_class=classes,
+            photos=self._images,
+            all=_mean_quality(classes),
+            things=_mean_quality([quality for quality in classes if quality.is_thing]),
+            stuff=_mean_quality([quality for quality in classes if not quality.is_thing]),
+            per_class=tuple(classes),
         )
 
     def state(self) -> State:
-        """Return what was counted; lists run along the categories."""
-        tallies = self._tallies.values()
+        """Return what was counted; lists are parallel to the categories."""
+        counts = self._counts.values()
         return {
-            "photos": self._photos,
+            "photos": self._images,
             "categories": list(self.is_thing),
             "is_thing": list(self.is_thing.values()),
-            "matched": [tally.matched for tally in tallies],
-            "surplus": [tally.surplus for tally in tallies],
-            "missed": [tally.missed for tally in tallies],
-            "ious": [list(tally.ious) for tally in tallies],
+            "matched": [each.matched for each in counts],
+            "surplus": [each.surplus for each in counts],
+            "missed": [each.missed for each in counts],
+            "ious": [list(each.ious) for each in counts],
         }
 
     @classmethod
     def from_state(cls, state: State) -> PanopticQuality:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         metric = cls(dict(zip(state["categories"], state["is_thing"], strict=True)))
-        metric._photos = int(state["photos"])
+        metric._images = int(state["photos"])
         columns = (state[name] for name in ("categories", "matched", "surplus", "missed", "ious"))
         for category, matched, surplus, missed, ious in zip(*columns, strict=True):
-            metric._tallies[category] = _Tally(matched, surplus, missed, list(ious))
+            metric._counts[category] = _ClassCounts(matched, surplus, missed, list(ious))
         return metric
 
 
-def _shared_pixels(true: Int32[np.ndarray, "h w"], told: Int32[np.ndarray, "h w"]) -> Counter[tuple[int, int]]:
-    """Count the pixels of every pair (true id, told id) that occurs."""
-    both = ((true.astype(np.int64) << 32) | told).ravel()
-    starts, lengths = find_runs(both)
-    pairs, which = np.unique(both[starts], return_inverse=True)
-    pixels = np.bincount(which, weights=lengths).astype(np.int64)
-    rows = zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True)
-    return Counter(dict(zip(rows, pixels.tolist(), strict=True)))
+@dataclass(frozen=True, slots=True)
+class _SegmentMatcher:
+    """The segments of a true and a predicted map, and the areas that they share."""
+
+    true: Mapping[int, SegmentInfo]
+    predicted: Mapping[int, SegmentInfo]
+    shared: SharedPixels
+    true_area: Counter[int]
+    predicted_area: Counter[int]
+    crowds: Mapping[int, int]  # id of the crowd of a category
+
+    @classmethod
+    def of(cls, predicted: PanopticSegmentation, truth: PanopticSegmentation) -> _SegmentMatcher:
+        predicted_segments, true_segments = predicted.by_id(), truth.by_id()
+        shared = _shared_pixels(truth.ids, predicted.ids)
+        true_area: Counter[int] = Counter()
+        predicted_area: Counter[int] = Counter()
+        for (true_id, predicted_id), pixels in shared.items():
+            true_area[true_id] += pixels
+            predicted_area[predicted_id] += pixels
+        return cls(
+            true=true_segments,
+            predicted=predicted_segments,
+            shared=shared,
+            true_area=true_area,
+            predicted_area=predicted_area,
+            crowds={segment.category: segment.id for segment in truth.segments if segment.is_crowd},
+        )
+
+    def matches(self) -> Iterator[tuple[int, int, float]]:
+        """Yield true id, predicted id and IoU of every matching pair."""
+        for (true_id, predicted_id), pixels in self.shared.items():
+            if VOID in (true_id, predicted_id):
+                continue
+            segment = self.true[true_id]
+            if segment.is_crowd or segment.category != self.predicted[predicted_id].category:
+                continue
+            areas = self.true_area[true_id] + self.predicted_area[predicted_id]
+            union = areas - pixels - self.shared[VOID, predicted_id]
+            if 2 * pixels > union:
+                yield true_id, predicted_id, pixels / union
+
+    def is_excused(self, segment: SegmentInfo) -> bool:
+        """Whether more than half of a prediction lies on unlabelled pixels or on the crowd of its category."""
+        excuses = {VOID, self.crowds.get(segment.category, VOID)}
+        excused = sum(self.shared[true_id, segment.id] for true_id in excuses)
+        return 2 * excused > self.predicted_area[segment.id]
 
 
-def _areas(shared: Mapping[tuple[int, int], int], side: int) -> Counter[int]:
-    areas: Counter[int] = Counter()
-    for pair, pixels in shared.items():
-        areas[pair[side]] += pixels
-    return areas
+def _shared_pixels(true: IdMap, predicted: IdMap) -> SharedPixels:
+    """Count the pixels of every pair of ids that occurs."""
+    pairs = ((true.astype(np.int64) << 32) | predicted).ravel()
+    starts, lengths = find_runs(pairs)
+    unique, inverse = np.unique(pairs[starts], return_inverse=True)
+    pixels = np.bincount(inverse, weights=lengths).astype(np.int64)
+    true_ids, predicted_ids = unique >> 32, unique & 0xFFFFFFFF
+    keys = zip(true_ids.tolist(), predicted_ids.tolist(), strict=True)
+    return Counter(dict(zip(keys, pixels.tolist(), strict=True)))
 
 
-def _class_quality(category: int, is_thing: bool, tally: _Tally) -> ClassQuality:
-    agreement = math.fsum(tally.ious)
-    weight = tally.matched + (tally.surplus + tally.missed) / 2
-    return ClassQuality(
+def _class_quality(category: int, is_thing: bool, counts: _ClassCounts) -> ClassPanopticQuality:
+    iou_sum = math.fsum(counts.ious)
+    weight = counts.matched + (counts.surplus + counts.missed) / 2
+    return ClassPanopticQuality(
         category=category,
         is_thing=is_thing,
-        matched=tally.matched,
-        surplus=tally.surplus,
-        missed=tally.missed,
-        pq=100 * agreement / weight,
-        sq=100 * agreement / tally.matched if tally.matched else 0.0,
-        rq=100 * tally.matched / weight,
+        matched=counts.matched,
+        surplus=counts.surplus,
+        missed=counts.missed,
+        pq=100 * iou_sum / weight,
+        sq=100 * iou_sum / counts.matched if counts.matched else 0.0,
+        rq=100 * counts.matched / weight,
     )
 
 
-def _mean(classes: Iterable[ClassQuality]) -> Quality:
-    found = list(classes)
-    if not found:
-        return Quality(0, math.nan, math.nan, math.nan)
-    pq, sq, rq = (math.fsum(values) / len(found) for values in zip(*((c.pq, c.sq, c.rq) for c in found), strict=True))
-    return Quality(len(found), pq, sq, rq)
+def _mean_quality(classes: Sequence[ClassPanopticQuality]) -> MeanPanopticQuality:
+    count = len(classes)
+    if not count:
+        return MeanPanopticQuality(0, math.nan, math.nan, math.nan)
+    return MeanPanopticQuality(
+        classes=count,
+        pq=math.fsum(quality.pq for quality in classes) / count,
+        sq=math.fsum(quality.sq for quality in classes) / count,
+        rq=math.fsum(quality.rq for quality in classes) / count,
+    )

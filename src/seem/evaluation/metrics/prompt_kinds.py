@@ -12,7 +12,7 @@ from seem.simulation.strokes import PromptKind
 
 @dataclass(frozen=True, slots=True)
 class PromptKindResult:
-    """Scores by the kind of prompt, for the kinds that were tried."""
+    """Scores by the kind of prompt, for the kinds that were used."""
 
     kinds: Mapping[str, OverlapResult]
 
@@ -23,7 +23,7 @@ class PromptKindResult:
 
 
 class PromptKindScores:
-    """Collects first answers by the kind of their prompt."""
+    """Collects first predictions by the kind of their prompt."""
 
     def __init__(self) -> None:
         self.reset()
@@ -33,7 +33,7 @@ class PromptKindScores:
         self._scores = {kind: OverlapScores() for kind in PromptKind}
 
     def update(self, kind: PromptKind, overlap: Overlap) -> None:
-        """Add the answer to one prompt."""
+        """Add the prediction from one prompt."""
         self._scores[kind].update(overlap)
 
     def merge(self, other: PromptKindScores) -> None:
@@ -42,9 +42,8 @@ class PromptKindScores:
             scores.merge(other._scores[kind])
 
     def compute(self) -> PromptKindResult:
-        """Score all answers so far; their order does not matter."""
-        results = {kind.value: scores.compute() for kind, scores in self._scores.items()}
-        return PromptKindResult({kind: result for kind, result in results.items() if result.count})
+        """Score all predictions so far; their order does not matter."""
+        return PromptKindResult({kind.value: scores.compute() for kind, scores in self._scores.items() if len(scores)})
 
     def state(self) -> State:
         """Return what was counted."""
@@ -52,7 +51,7 @@ class PromptKindScores:
 
     @classmethod
     def from_state(cls, state: State) -> PromptKindScores:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         metric = cls()
         metric._scores = {kind: OverlapScores.from_state(state[kind.value]) for kind in PromptKind}
         return metric

@@ -1,4 +1,4 @@
-"""How often a question is answered with "there is none"."""
+"""Refusal rate: how often a prediction is empty."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from seem.evaluation.metrics.overlap import mean_percent
 
 @dataclass(frozen=True, slots=True)
 class RefusalResult:
-    """The percentage of `count` questions whose answer was empty."""
+    """The percentage of `count` predictions that were empty."""
 
     count: int
     refused: float
 
 
-class RefusalShare:
-    """Counts empty answers: right for what is absent, wrong for what is there."""
+class RefusalRate:
+    """Counts empty predictions: correct for an absent class, wrong for a present one."""
 
     def __init__(self) -> None:
         self.reset()
@@ -28,26 +28,28 @@ class RefusalShare:
         self._refused = 0
 
     def update(self, refused: bool) -> None:
-        """Add one answer."""
+        """Add one prediction."""
         self._count += 1
         self._refused += bool(refused)
 
-    def merge(self, other: RefusalShare) -> None:
+    def merge(self, other: RefusalRate) -> None:
         """Add what another process counted."""
         self._count += other._count
         self._refused += other._refused
 
     def compute(self) -> RefusalResult:
-        """Return the share so far."""
-        return RefusalResult(self._count, mean_percent([self._refused / self._count] if self._count else []))
+        """Return the percentage so far."""
+        shares = [self._refused / self._count] if self._count else []
+        return RefusalResult(self._count, mean_percent(shares))
 
     def state(self) -> State:
         """Return what was counted."""
         return {"count": self._count, "refused": self._refused}
 
     @classmethod
-    def from_state(cls, state: State) -> RefusalShare:
-        """Go on from what was counted."""
-        share = cls()
-        share._count, share._refused = int(state["count"]), int(state["refused"])
-        return share
+    def from_state(cls, state: State) -> RefusalRate:
+        """Restore the metric from its `state`."""
+        metric = cls()
+        metric._count = int(state["count"])
+        metric._refused = int(state["refused"])
+        return metric

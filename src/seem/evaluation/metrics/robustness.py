@@ -1,4 +1,4 @@
-"""How much of a score is left when the photo is changed in a way that changes nothing for a person."""
+"""Robustness: how much a score falls when the image is changed in a way that people hardly notice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from seem.evaluation.metrics.overlap import mean_percent
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
-    """A mean IoU on changed photos: `points` below that on the photos as stored, which is `percent` of it."""
+class ScoreDrop:
+    """A mean IoU on changed images: it is `points` below that on the stored ones, which is `percent` of it."""
 
     mean_iou: float
     points: float
@@ -21,15 +21,15 @@ class Fall:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessResult:
-    """Mean IoU of `objects` on the photos as stored, and what is left of it under each change."""
+    """Mean IoU of `objects` on the images as stored, and how it falls under each change."""
 
     objects: int
     stored: float
-    changed: Mapping[str, Fall]
+    changed: Mapping[str, ScoreDrop]
 
 
 class RobustnessScores:
-    """Collects for every object its IoU on the stored photo and on each changed one."""
+    """Collects the IoU of every object on the stored image and on each changed one."""
 
     def __init__(self, changes: Sequence[str]) -> None:
         self.changes = tuple(changes)
@@ -59,9 +59,8 @@ class RobustnessScores:
     def compute(self) -> RobustnessResult:
         """Score all objects so far; their order does not matter."""
         stored = mean_percent(self._stored)
-        return RobustnessResult(
-            len(self._stored), stored, {change: _fall(stored, ious) for change, ious in self._changed.items()}
-        )
+        changed = {change: _score_drop(stored, ious) for change, ious in self._changed.items()}
+        return RobustnessResult(len(self._stored), stored, changed)
 
     def state(self) -> State:
         """Return what was counted."""
@@ -70,13 +69,14 @@ class RobustnessScores:
 
     @classmethod
     def from_state(cls, state: State) -> RobustnessScores:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         metric = cls(state["changes"])
         metric._stored = list(state["stored"])
         metric._changed = {change: list(state["changed"][change]) for change in metric.changes}
         return metric
 
 
-def _fall(stored: float, ious: Sequence[float]) -> Fall:
+def _score_drop(stored: float, ious: Sequence[float]) -> ScoreDrop:
     mean = mean_percent(ious)
-    return Fall(mean, stored - mean, 100 * (stored - mean) / stored if stored else math.nan)
+    points = stored - mean
+    return ScoreDrop(mean, points, 100 * points / stored if stored else math.nan)

@@ -1,16 +1,16 @@
 """J and F of objects in videos, by the formulae of the DAVIS 2017 evaluation.
 
-J is the IoU of the regions, F how well their outlines agree. Every object of every sequence has a course of both over
-its frames; scores are taken per object, then averaged over objects.
+J is the IoU of the masks, F the agreement of their outlines. Both are measured in every frame of every object; scores
+are computed per object, then averaged over objects.
 """
 
 from __future__ import annotations
 
 import enum
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
@@ -18,17 +18,19 @@ from jaxtyping import Bool
 from seem.evaluation.metrics.metric import State
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 
-TOLERANCE = 0.008
-"""How far two outlines may be apart, as a share of the photo's diagonal (DAVIS)."""
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
-RECALLED = 0.5  # a frame counts as found above this
-BINS = 4  # parts of a sequence; decay compares the first with the last
+TOLERANCE = 0.008
+"""Distance between two outlines that counts as agreement, as a share of the image's diagonal (DAVIS)."""
+
+RECALL_THRESHOLD = 0.5  # a frame counts for recall above this
+NUM_QUARTERS = 4  # decay compares the first quarter of a sequence with the last
 
 
 class FrameRule(str, enum.Enum):
     """Which frames of a sequence count.
 
-    Semi-supervised evaluation gives the first frame away and drops the last as well.
+    In semi-supervised evaluation the first frame is given, and the last is left out as well.
     """
 
     INNER = "all but the first and the last"
@@ -36,8 +38,8 @@ class FrameRule(str, enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How a measure goes through sequences, 0-100.
+class SequenceStatistics:
+    """Statistics of a measure over the frames of video_frames, 0-100.
 
     `recall` is the share of frames above 0.5, `decay` the mean over the first quarter of the frames minus that over the
     last.
@@ -49,30 +51,30 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectCourse:
+class ObjectStatistics:
     """Scores of one object over its `frames` frames."""
 
     sequence: str
     track: int
     frames: int
-    j: Course
-    f: Course
+    j: SequenceStatistics
+    f: SequenceStatistics
 
 
 @dataclass(frozen=True, slots=True)
 class VideoResult:
     """Means over `objects` objects; `j_and_f` is the mean of the means of J and F.
 
-    `frames` are those of all objects, added up; `rule` says which counted. An object without any is left out.
+    `frames` is the sum over all objects; `rule` says which frames count. An object without any is left out.
     """
 
     rule: FrameRule
     objects: int
     frames: int
     j_and_f: float
-    j: Course
-    f: Course
-    per_object: tuple[ObjectCourse, ...]
+    j: SequenceStatistics
+    f: SequenceStatistics
+    per_object: tuple[ObjectStatistics, ...]
 
 
 class VideoQuality:
@@ -91,131 +93,143 @@ class VideoQuality:
         sequence: str,
         track: int,
         frame: int,
-        predicted: Bool[np.ndarray, "h w"],
-        truth: Bool[np.ndarray, "h w"],
+        predicted: MaskArray,
+        truth: MaskArray,
     ) -> None:
         """Add an object's masks in one frame, in any order.
 
-        Give every frame of the sequence, also where the object is not there, and empty masks for what was not found:
-        the rule drops frames by itself.
+        Add every frame of the sequence, also where the object is not visible, with empty masks for missing predictions:
+        the rule leaves out frames by itself.
         """
         frames = self._objects.setdefault((sequence, track), {})
         if frame in frames:
             raise ValueError(f"Frame {frame} of object {track} in {sequence!r} was counted before.")
-        frames[frame] = (Overlap.of(predicted, truth).iou, outline_agreement(predicted, truth))
+        frames[frame] = (Overlap.of(predicted, truth).iou, outline_f_score(predicted, truth))
 
     def merge(self, other: VideoQuality) -> None:
-        """Add what another process counted; an object's frames may be spread over both."""
+        """Add what another process counted; both may have frames of the same object."""
         if other.rule is not self.rule:
             raise ValueError(f"Counting {self.rule.value} frames does not go with counting {other.rule.value}.")
         for (sequence, track), theirs in other._objects.items():
             mine = self._objects.setdefault((sequence, track), {})
-            if twice := sorted(mine.keys() & theirs.keys()):
+            twice = sorted(mine.keys() & theirs.keys())
+            if twice:
                 raise ValueError(f"Frame {twice[0]} of object {track} in {sequence!r} was counted in both.")
             mine.update(theirs)
 
     def compute(self) -> VideoResult:
         """Score all objects so far; the order of updates does not matter."""
-        per_object = tuple(
-            _object_course(sequence, track, counted)
-            for (sequence, track), frames in sorted(self._objects.items())
-            if (counted := self._counted(frames))
-        )
-        j, f = (_mean([getattr(row, name) for row in per_object]) for name in ("j", "f"))
+        per_object = []
+        for (sequence, track), frames in sorted(self._objects.items()):
+            counted = self._counted_frames(frames)
+            if counted:
+                per_object.append(_object_statistics(sequence, track, counted))
+        j = _mean_statistics([each.j for each in per_object])
+        f = _mean_statistics([each.f for each in per_object])
         return VideoResult(
             rule=self.rule,
             objects=len(per_object),
-            frames=sum(row.frames for row in per_object),
+            frames=sum(each.frames for each in per_object),
             j_and_f=(j.mean + f.mean) / 2,
             j=j,
             f=f,
-            per_object=per_object,
+            per_object=tuple(per_object),
         )
 
     def state(self) -> State:
         """Return what was counted: rows of sequence, track, frame, J and F."""
-        rows = [
-            [sequence, track, frame, j, f]
-            for (sequence, track), frames in self._objects.items()
-            for frame, (j, f) in frames.items()
-        ]
+        rows = []
+        for (sequence, track), frames in self._objects.items():
+            for frame, (j, f) in frames.items():
+                rows.append([sequence, track, frame, j, f])
         return {"rule": self.rule.value, "rows": rows}
 
     @classmethod
     def from_state(cls, state: State) -> VideoQuality:
-        """Go on from what was counted."""
+        """Restore the metric from its `state`."""
         metric = cls(FrameRule(state["rule"]))
         for sequence, track, frame, j, f in state["rows"]:
             metric._objects.setdefault((sequence, track), {})[frame] = (j, f)
         return metric
 
-    def _counted(self, frames: Mapping[int, tuple[float, float]]) -> list[tuple[float, float]]:
+    def _counted_frames(self, frames: Mapping[int, tuple[float, float]]) -> list[tuple[float, float]]:
+        """Return J and F of the frames that count, in order."""
         ordered = [frames[number] for number in sorted(frames)]
         return ordered[1:-1] if self.rule is FrameRule.INNER else ordered
 
 
-def _object_course(sequence: str, track: int, frames: Sequence[tuple[float, float]]) -> ObjectCourse:
-    j, f = zip(*frames, strict=True)
-    return ObjectCourse(sequence, track, len(frames), course(j), course(f))
+def _object_statistics(sequence: str, track: int, frames: Sequence[tuple[float, float]]) -> ObjectStatistics:
+    return ObjectStatistics(
+        sequence=sequence,
+        track=track,
+        frames=len(frames),
+        j=sequence_statistics([j for j, _ in frames]),
+        f=sequence_statistics([f for _, f in frames]),
+    )
 
 
-def course(values: Sequence[float]) -> Course:
-    """Summarise one measure (0-1) of one object over the frames that count, at least one.
+def sequence_statistics(values: Sequence[float]) -> SequenceStatistics:
+    """Summarize one measure (0-1) of one object over the frames that count, at least one.
 
-    Quarters end where the reference ends them: at the rounded places of an even division, each sharing its last frame
-    with the next one. (The reference keeps these places in 8 bits, which goes wrong beyond 256 frames; ours do not.)
+    Quarters end where the reference ends them: at the rounded indices of an even division, each sharing its last frame
+    with the next one. (The reference keeps these indices in 8 bits, which goes wrong beyond 256 frames; ours do not.)
     """
-    ends = [(k * (len(values) - 1) + BINS // 2) // BINS for k in range(BINS + 1)]  # rounded, halves up
-    first, *_, last = (values[start : end + 1] for start, end in itertools.pairwise(ends))
-    return Course(
+    last_index = len(values) - 1
+    ends = [(k * last_index + NUM_QUARTERS // 2) // NUM_QUARTERS for k in range(NUM_QUARTERS + 1)]  # halves rounded up
+    first_quarter = values[ends[0] : ends[1] + 1]
+    last_quarter = values[ends[-2] : ends[-1] + 1]
+    return SequenceStatistics(
         mean=mean_percent(values),
-        recall=mean_percent(value > RECALLED for value in values),
-        decay=mean_percent(first) - mean_percent(last),
+        recall=mean_percent(value > RECALL_THRESHOLD for value in values),
+        decay=mean_percent(first_quarter) - mean_percent(last_quarter),
     )
 
 
-def _mean(courses: Sequence[Course]) -> Course:
-    def mean(values: Sequence[float]) -> float:
-        return math.fsum(values) / len(values) if values else math.nan
-
-    return Course(
-        mean=mean([each.mean for each in courses]),
-        recall=mean([each.recall for each in courses]),
-        decay=mean([each.decay for each in courses]),
+def _mean_statistics(statistics: Sequence[SequenceStatistics]) -> SequenceStatistics:
+    return SequenceStatistics(
+        mean=_mean([each.mean for each in statistics]),
+        recall=_mean([each.recall for each in statistics]),
+        decay=_mean([each.decay for each in statistics]),
     )
 
 
-def outline_agreement(
-    predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], tolerance: float = TOLERANCE
-) -> float:
-    """Measure F, 0-1: the harmonic mean of how much of each outline is near the other.
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
 
-    Near is within a disc whose radius is `tolerance` of the photo's diagonal, rounded up to whole pixels. Without any
-    outline in both F is 1, without one in either 0; a mask that fills the photo has no outline.
+
+def outline_f_score(predicted: MaskArray, truth: MaskArray, tolerance: float = TOLERANCE) -> float:
+    """Return F, 0-1: the harmonic mean of the shares of each outline that are near the other.
+
+    Near is within a disc whose radius is `tolerance` of the image's diagonal, rounded up to whole pixels. F is 1 where
+    neither mask has an outline, 0 where only one has none; a mask that fills the image has no outline.
     """
-    told, true = outline(predicted), outline(truth)
-    if not told.any() or not true.any():
-        return float(told.any() == true.any())
+    predicted_outline, true_outline = outline(predicted), outline(truth)
+    num_predicted = np.count_nonzero(predicted_outline)
+    num_true = np.count_nonzero(true_outline)
+    if not num_predicted or not num_true:
+        return float(num_predicted == num_true)
     radius = math.ceil(tolerance * math.hypot(*truth.shape))
-    precision = np.count_nonzero(told & _grown(true, radius)) / np.count_nonzero(told)
-    recall = np.count_nonzero(true & _grown(told, radius)) / np.count_nonzero(true)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    precision = np.count_nonzero(predicted_outline & _dilate(true_outline, radius)) / num_predicted
+    recall = np.count_nonzero(true_outline & _dilate(predicted_outline, radius)) / num_true
+    if not precision + recall:
+        return 0.0
+    return 2 * precision * recall / (precision + recall)
 
 
-def outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Mark the pixels that differ from their neighbour to the right, below, or right below.
+def outline(mask: MaskArray) -> MaskArray:
+    """Return the pixels that differ from their neighbour to the right, below, or right below.
 
-    At the photo's edge the last row and column stand for what is beyond it, so a region does not end there.
+    At the edge of the image the last row and column are repeated, so that a mask does not end there.
     """
-    beyond = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
-    right, below, diagonal = beyond[:-1, 1:], beyond[1:, :-1], beyond[1:, 1:]
+    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    right, below, diagonal = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     return np.asarray((mask != right) | (mask != below) | (mask != diagonal))
 
 
-def _grown(marked: Bool[np.ndarray, "h w"], radius: int) -> Bool[np.ndarray, "h w"]:
+def _dilate(mask: MaskArray, radius: int) -> MaskArray:
     """Dilate by a disc."""
     import cv2
 
-    reach = np.arange(-radius, radius + 1)
-    disc = (reach[:, None] ** 2 + reach**2 <= radius**2).astype(np.uint8)
-    return np.asarray(cv2.dilate(marked.astype(np.uint8), disc) > 0)
+    offsets = np.arange(-radius, radius + 1)
+    disc = (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)

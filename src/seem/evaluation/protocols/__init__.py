@@ -1,1 +1,1 @@
-"""How a model is asked: each protocol walks over a split, asks, and returns entries for the report."""
+"""Protocols: each defines the items of a data set, prompts the model about them, and updates the metrics."""

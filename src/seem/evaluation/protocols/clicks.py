@@ -1,11 +1,11 @@
-"""Clicks, rule `ritm`: a simulated user corrects one object click by click.
+"""Clicks, rule `ritm`: a simulated user corrects the mask of one object click by click.
 
-The protocol of RITM (Sofiiuk et al., 2021): one object at a time, at the size of the stored photo; the next click is
-`ritm_click` of this contestant's own answer; nobody stops early. Where nothing is left to click on, the answer stands
-for all clicks to come. RITM cuts probabilities at 0.49; here the mask is that of `Results`.
+The protocol of RITM (Sofiiuk et al., 2021): one object at a time, at the size of the stored image; the next click is
+`ritm_click` of the method's own prediction; there is no early stop. Where no error is left to click on, the prediction
+counts for all clicks to come. RITM cuts probabilities at 0.49; here the mask is that of `Results`.
 
-On the photo pack objects are things of 0.5% of the photo or more, and every pixel counts. Elsewhere they are all
-things, and pixels that nobody labelled (-1 in RITM's own maps) neither count nor are clicked.
+On the photo pack objects are things of 0.5% of the image or more, and every pixel counts. Elsewhere they are all
+things, and unlabelled pixels (-1 in RITM's own maps) are neither counted nor clicked.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, click_truth, promptable_objects
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, click_truth, promptable_objects
 from seem.data.pack import Pack
 from seem.data.records import ImageRecord, ObjectRecord, ValidationObject
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
-from seem.evaluation.click_methods import Answer, Contestant, Shown
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
+from seem.evaluation.click_methods import ClickInput, ClickMethod, ClickPredictor
 from seem.evaluation.metrics.clicks import ClickScores
 from seem.evaluation.metrics.overlap import Overlap
 from seem.simulation.next_click import Click, ritm_click
@@ -30,105 +32,143 @@ from seem.simulation.next_click import Click, ritm_click
 PROTOCOL = "clicks: ritm"
 RULES = ("one object at a time", "original size", "no early stop", "mask: that of Results, probability > 0.5")
 
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
+TruthArray: TypeAlias = Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"]
+"""1 or true on the object, -1 for pixels that do not count."""
 
-def clicks(dataset: Dataset, contestants: Sequence[Contestant], most: int = 20, protocol: str = PROTOCOL) -> Measure:
-    """Let every contestant answer up to `most` clicks on each object."""
-    return Measure(
-        protocol,
-        tuple(_line(protocol, each, most, least_area(dataset)) for each in contestants),
-        lambda photo: clicked_objects(dataset, photo),
-        _Clicking(tuple(contestants), most).play,
+
+def click_benchmark(
+    dataset: Dataset,
+    methods: Sequence[ClickMethod],
+    max_clicks: int = 20,
+    protocol: str = PROTOCOL,
+) -> Benchmark:
+    """Score every method after each of up to `max_clicks` clicks on each object."""
+    rules = (*RULES, area_rule(min_area(dataset)))
+    return Benchmark(
+        title=protocol,
+        specs=tuple(_spec(protocol, method, max_clicks, rules) for method in methods),
+        items=lambda image: clicked_objects(dataset, image),
+        evaluate=_ClickEvaluation(tuple(methods), max_clicks).evaluate,
     )
 
 
-def _line(protocol: str, contestant: Contestant, most: int, least: float) -> Line:
-    played = min(most, contestant.most_clicks or most)
-    return Line(protocol, contestant.name, lambda: ClickScores(played), (*RULES, area_rule(least)), contestant.is_model)
+def _spec(protocol: str, method: ClickMethod, max_clicks: int, rules: tuple[str, ...]) -> EntrySpec:
+    clicks = min(max_clicks, method.max_clicks or max_clicks)
+    return EntrySpec(protocol, method.name, lambda: ClickScores(clicks), rules, method.is_model)
 
 
 @dataclass(frozen=True, slots=True)
-class _Clicking:
-    contestants: tuple[Contestant, ...]
-    most: int
+class _ClickEvaluation:
+    methods: tuple[ClickMethod, ...]
+    max_clicks: int
 
-    def play(self, look: Look, objects: Sequence[ObjectRecord], tallies: Sequence[Tally]) -> None:
-        for item in objects:
-            truth = object_truth(look.dataset, look.photo, item)
-            shown = Shown(look.pixels, lambda: look.seen, item.category.text)
-            for contestant, tally in zip(self.contestants, tallies, strict=True):
-                game = Game(truth, _timed(contestant.begin(shown), look, tally), look.clicking)
-                tally.metric.update(game.play(min(self.most, contestant.most_clicks or self.most)))
-                tally.note(look.place, look.photo, item.id)
-                tally.show(look.place, look.photo, item.id, game.iou, game.predicted, truth == 1, item.category.name)
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        objects: Sequence[ObjectRecord],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        for record in objects:
+            truth = object_truth(context.dataset, context.image, record)
+            given = ClickInput(context.pixels, lambda: context.encoded, record.category.text)
+            for method, accumulator in zip(self.methods, accumulators, strict=True):
+                predict = _timed(method.start(given), context, accumulator)
+                session = SimulatedSession(truth, predict, context.timing_user)
+                clicks = min(self.max_clicks, method.max_clicks or self.max_clicks)
+                accumulator.metric.update(session.run(clicks))
+                context.record_item(accumulator, record.id)
+                accumulator.add_case(
+                    context.image_index,
+                    context.image,
+                    record.id,
+                    session.iou,
+                    session.predicted,
+                    truth == 1,
+                    record.category.name,
+                )
 
 
-class Game:
-    """The user of one object, whose truth is 1 on it, -1 where nothing counts."""
+class SimulatedSession:
+    """Clicks of a simulated user on one object, and the predictions after each.
+
+    Attributes:
+        truth: 1 on the object, -1 where nothing counts.
+        predict: predicts a mask from all clicks so far.
+        timing_user: a context that is entered while the user chooses a click.
+        clicks: the clicks so far.
+        predicted: the last prediction.
+    """
 
     def __init__(
         self,
-        truth: Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"],
-        answer: Answer,
-        deciding: Callable[[], AbstractContextManager[None]] = nullcontext,
+        truth: TruthArray,
+        predict: ClickPredictor,
+        timing_user: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.truth = truth
-        self.answer = answer
-        self.deciding = deciding
-        self.said: list[Click] = []
+        self.predict = predict
+        self.timing_user = timing_user
+        self.clicks: list[Click] = []
         self.predicted = np.zeros(truth.shape, np.bool_)
         self._clicked = np.zeros(truth.shape, np.bool_)
         self._object = np.asarray(truth == 1)
-        self._counts = None if truth.dtype == np.bool_ else np.asarray(truth != -1)
+        self._is_counted = None if truth.dtype == np.bool_ else np.asarray(truth != -1)
 
     @property
     def iou(self) -> float:
-        """How well the last answer agrees, 0-1."""
-        predicted = self.predicted if self._counts is None else self.predicted & self._counts
+        """The IoU of the last prediction, 0-1."""
+        predicted = self.predicted
+        if self._is_counted is not None:
+            predicted = predicted & self._is_counted
         return Overlap.of(predicted, self._object).iou
 
-    def play(self, clicks: int) -> list[float]:
-        """Click so often; return the IoU (0-1) after every click."""
+    def run(self, clicks: int) -> list[float]:
+        """Simulate up to `clicks` clicks; return the IoU (0-1) after each, the last one repeated for missing clicks."""
         ious: list[float] = []
         while len(ious) < clicks:
-            with self.deciding():
+            with self.timing_user():
                 click = ritm_click(self.truth, self.predicted, self._clicked)
             if click is None:
-                return ious + [self.iou] * (clicks - len(ious))
-            self.said.append(click)
+                missing = clicks - len(ious)
+                return ious + [self.iou] * missing
+            self.clicks.append(click)
             self._clicked[click.y, click.x] = True
-            self.predicted = self.answer(self.said)
+            self.predicted = self.predict(self.clicks)
             ious.append(self.iou)
         return ious
 
 
-def _timed(answer: Answer, look: Look, tally: Tally) -> Answer:
-    def timed(clicks: Sequence[Click]) -> Bool[np.ndarray, "h w"]:
-        with look.asking(tally, "click"):
-            return answer(clicks)
+def _timed(predict: ClickPredictor, context: EvaluationContext, accumulator: ScoreAccumulator) -> ClickPredictor:
+    def timed(clicks: Sequence[Click]) -> MaskArray:
+        with context.timing(accumulator, "click"):
+            return predict(clicks)
 
     return timed
 
 
-# --- Which objects ----------------------------------------------------------------------------------------------------
+# --- Objects ----------------------------------------------------------------------------------------------------------
 
 
-def least_area(dataset: Dataset) -> float:
-    """Return the share of a photo from which an object is clicked: benchmarks elsewhere take all."""
+def min_area(dataset: Dataset) -> float:
+    """Return the least area of a clicked object as a share of the image: benchmarks other than the pack take all."""
     return MIN_AREA_FRACTION if isinstance(dataset, Pack) else 0.0
 
 
 def area_rule(least: float) -> str:
-    """Say so in words."""
-    return f"things of {100 * least:g}% of the photo or more" if least else "all things; unlabelled pixels do not count"
+    """Return the rule about the area of objects in words."""
+    if least:
+        return f"things of {100 * least:g}% of the photo or more"
+    return "all things; unlabelled pixels do not count"
 
 
-def clicked_objects(dataset: Dataset, photo: ImageRecord) -> list[ObjectRecord]:
-    """List the objects of a photo that are clicked."""
-    return promptable_objects(dataset, photo, least_area(dataset))
+def clicked_objects(dataset: Dataset, image: ImageRecord) -> list[ObjectRecord]:
+    """List the objects of an image that are clicked."""
+    return promptable_objects(dataset, image, min_area(dataset))
 
 
-def object_truth(
-    dataset: Dataset, photo: ImageRecord, item: ObjectRecord
-) -> Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"]:
-    """Draw what answers are compared with."""
-    return item.mask() if isinstance(dataset, Pack) else click_truth(dataset, ValidationObject(photo, item))
+def object_truth(dataset: Dataset, image: ImageRecord, record: ObjectRecord) -> TruthArray:
+    """Return the true mask of an object; outside of the photo pack with -1 for unlabelled pixels."""
+    if isinstance(dataset, Pack):
+        return record.mask()
+    return click_truth(dataset, ValidationObject(image, record))

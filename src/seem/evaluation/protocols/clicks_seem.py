@@ -1,15 +1,16 @@
-"""Clicks, rule `seem`: the number of clicks as the released SEEM code takes it.
+"""Clicks, rule `seem`: the number of clicks as the released SEEM code measures it.
 
-Up to `TOGETHER` objects of a photo are answered in one pass and corrected together, each by its own clicks. The user
-sees the network's frame: answers are clicked where `seem_next_clicks` says, at network size on the padded canvas, 3x3
-pixels each, and no more on an object that agrees to 0.925. IoU is taken at the size of the stored photo. Once all
-objects of a sample are above `STOPPED_IOU` there, the sample ends and their IoU stands for the clicks to come.
+Up to `OBJECTS_PER_SAMPLE` objects of an image are predicted in one pass and corrected together, each by its own clicks.
+The simulated user sees the network's frame: the next click is that of `seem_next_clicks`, at network size on the padded
+canvas, 3x3 pixels, and there is none on an object with an IoU of 0.925 or more. IoU is measured at the size of the
+stored image. When all objects of a sample are above `STOP_IOU` there, the sample ends and their IoU counts for the
+clicks to come.
 
-The photo is encoded once for all its objects. A model that answers one object a pass is asked for one after the other;
-the rule that ends a sample still looks at all. Photos come at the model's own working size.
+The image is encoded once for all its objects. A model that takes one object a pass predicts them one after the other;
+the rule that ends a sample still covers all. Images have the model's own input size.
 
-Known difference from the released code: what it leaves to chance follows `draws` (see `models.decoder.draws`). Objects
-are those of `protocols.clicks`.
+Known difference from the released code: random numbers follow `draws` (see `models.decoder.draws`). Objects are those
+of `protocols.clicks`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,14 +26,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seem.api import EncodedImage, Model
 from seem.data.dataset import Dataset
-from seem.data.records import ObjectRecord, ValidationObject
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure, play_all
+from seem.data.records import ObjectRecord
+from seem.encoded_image import EncodedImage
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
-from seem.evaluation.protocols.clicks import area_rule, clicked_objects, least_area
-from seem.evaluation.report import Entry
+from seem.evaluation.protocols.clicks import area_rule, clicked_objects, min_area
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.ops.masks import resize
 from seem.models.precision import arithmetic
@@ -42,183 +42,204 @@ from seem.tasks.interactive import segment_objects
 from seem.tasks.postprocess import ImageFrame
 
 PROTOCOL = "clicks: seem"
-TOGETHER = 5
-STOPPED_IOU = 0.9
+OBJECTS_PER_SAMPLE = 5
+STOP_IOU = 0.9
 THRESHOLDS = (0.5, *NOC_THRESHOLDS)
+MASK_STRIDE = 4  # network pixels per pixel of the mask logits that a model takes as previous prediction
 RULES = (
-    f"up to {TOGETHER} objects together",
+    f"up to {OBJECTS_PER_SAMPLE} objects together",
     "clicks at network size on the padded canvas",
-    f"a sample ends when all its objects are above {STOPPED_IOU}",
+    f"a sample ends when all its objects are above {STOP_IOU}",
     "IoU at original size",
 )
 
 Item = TypeVar("Item")
+MaskBatch: TypeAlias = Bool[Tensor, "n h w"]
+LogitBatch: TypeAlias = Float[Tensor, "n h w"]
 
 
 @runtime_checkable
-class Canvas(Protocol):
-    """A photo in the network's frame, ready to be asked about several objects at once."""
+class ObjectPredictor(Protocol):
+    """An encoded image in the network's frame that predicts several objects from clicks."""
 
     @property
     def frame(self) -> ImageFrame:
-        """The sizes of the photo."""
+        """The sizes of the image."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where answers lie."""
+        """The device of the predictions."""
         ...
 
-    def answer(self, clicked: PointPrompts, previous: Float[Tensor, "n h w"] | None) -> Float[Tensor, "n h4 w4"]:
-        """Return mask logits of N objects, given all their clicks and the answer before."""
+    def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
+        """Return mask logits of N objects, given all their clicks and the previous prediction."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedCanvas:
-    """The canvas of a photo that a model has encoded; nothing is encoded again."""
+class EncodedImagePredictor:
+    """Predicts objects of an image that a model has encoded."""
 
-    seen: EncodedImage
+    encoded: EncodedImage
     draws: Draws
 
     @property
     def frame(self) -> ImageFrame:
-        """The sizes of the photo; this protocol resizes bilinearly whatever the model."""
-        return ImageFrame(self.seen.images.padded_hw, self.seen.images.input_hw[0], self.seen.hw)
+        """The sizes of the image; this protocol resizes bilinearly whatever the model."""
+        batch = self.encoded.batch
+        return ImageFrame(batch.padded_hw, batch.input_hw[0], self.encoded.hw)
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
-        return self.seen.model.device
+        """The device of the model."""
+        return self.encoded.model.device
 
-    def answer(self, clicked: PointPrompts, previous: Float[Tensor, "n h w"] | None) -> Float[Tensor, "n h4 w4"]:
+    def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
         """Decode the objects of a sample: in one pass, or one by one where a pass takes a single object."""
-        network = self.seen.model.network
-        rows = [slice(row, row + 1) for row in range(len(clicked.positive))]
-        if network.decoder.policy.takes_many:
-            rows = [slice(None)]
-        answers = []
-        with arithmetic(self.seen.model.device, self.seen.model.precision):
-            for row in rows:
-                prompts = VisualPrompts(clicked.positive[None, row], clicked.negative[None, row])
-                before = None if previous is None else self._remembered(previous[None, row])
-                answers.append(
-                    segment_objects(network, self.seen.memory, prompts, self.draws, previous=before).logits[0]
+        model = self.encoded.model
+        if model.network.decoder.policy.takes_many:
+            passes: list[slice] = [slice(None)]
+        else:
+            passes = [slice(row, row + 1) for row in range(len(clicks.positive))]
+        logits = []
+        with arithmetic(model.device, model.precision):
+            for rows in passes:
+                prompts = VisualPrompts(clicks.positive[None, rows], clicks.negative[None, rows])
+                resized = None if previous is None else self._resize_previous(previous[None, rows])
+                objects = segment_objects(
+                    model.network,
+                    self.encoded.encoding,
+                    prompts,
+                    self.draws,
+                    previous=resized,
                 )
-        return torch.cat(answers).float()
+                logits.append(objects.logits[0])
+        return torch.cat(logits).float()
 
-    def _remembered(self, logits: Float[Tensor, "1 n h w"]) -> Float[Tensor, "1 n h4 w4"]:
-        """Bring an answer to stride 4, the size of a memory; a dense head answers finer."""
-        height, width = (side // 4 for side in self.frame.padded_hw)
-        return logits if logits.shape[-2:] == (height, width) else F.adaptive_avg_pool2d(logits, (height, width))
+    def _resize_previous(self, logits: Float[Tensor, "1 n h w"]) -> Float[Tensor, "1 n h4 w4"]:
+        """Resize a previous prediction to stride 4; a dense head predicts at a finer one."""
+        height, width = self.frame.padded_hw
+        strided_hw = (height // MASK_STRIDE, width // MASK_STRIDE)
+        if logits.shape[-2:] == strided_hw:
+            return logits
+        return F.adaptive_avg_pool2d(logits, strided_hw)
 
 
 @dataclass(slots=True)
-class _Session:
-    """One sample: how its objects fared, and for how many rounds it was played."""
+class SampleScores:
+    """IoUs (0-1) of the objects of one sample, a list for every round of clicks."""
 
-    ious: list[list[float]] = field(default_factory=list)  # round x object
+    ious: list[list[float]] = field(default_factory=list)
 
     @property
-    def finished(self) -> bool:
-        return bool(self.ious) and all(iou > STOPPED_IOU for iou in self.ious[-1])
+    def is_finished(self) -> bool:
+        """Whether all objects are above `STOP_IOU`."""
+        return bool(self.ious) and all(iou > STOP_IOU for iou in self.ious[-1])
 
-    def curves(self, clicks: int) -> Iterator[list[float]]:
-        """Return every object's IoU after 1, 2, ... clicks; the last one played stands for the rest."""
-        rounds = self.ious + self.ious[-1:] * (clicks - len(self.ious))
+    def by_object(self, clicks: int) -> Iterator[list[float]]:
+        """Return the IoUs of every object after 1, 2, ... clicks; the last round counts for all missing ones."""
+        missing = clicks - len(self.ious)
+        rounds = self.ious + self.ious[-1:] * missing
         return (list(curve) for curve in zip(*rounds, strict=True))
 
 
-def clicks_seem(dataset: Dataset, most: int = 20, draws: Draws | None = None) -> Measure:
-    """Play up to `most` rounds about each photo's objects, `TOGETHER` at a time."""
-    rules = (*RULES, area_rule(least_area(dataset)))
-    line = Line(PROTOCOL, "model", lambda: ClickScores(most, THRESHOLDS), rules)
-    return Measure(
-        PROTOCOL,
-        (line,),
-        lambda photo: clicked_objects(dataset, photo),
-        lambda look, objects, tallies: _play_photo(look, objects, tallies[0], most, draws or FairDraws()),
+def seem_click_benchmark(dataset: Dataset, max_clicks: int = 20, draws: Draws | None = None) -> Benchmark:
+    """Score up to `max_clicks` rounds of clicks on the objects of an image, `OBJECTS_PER_SAMPLE` at a time."""
+    rules = (*RULES, area_rule(min_area(dataset)))
+    return Benchmark(
+        title=PROTOCOL,
+        specs=(EntrySpec(PROTOCOL, "model", lambda: ClickScores(max_clicks, THRESHOLDS), rules),),
+        items=lambda image: clicked_objects(dataset, image),
+        evaluate=_SeemClickEvaluation(max_clicks, draws or FairDraws()).evaluate,
     )
 
 
-def _play_photo(look: Look, objects: Sequence[ObjectRecord], tally: Tally, most: int, draws: Draws) -> None:
-    seen = look.seen
-    assert isinstance(seen, EncodedImage)
-    canvas = _Timed(EncodedCanvas(seen, draws), look, tally)
-    tally.counts.update({"samples": 0, "samples that ended early": 0, "too small to click": 0})
-    for some in slices(objects, TOGETHER):
-        truth = np.stack([item.mask() for item in some])
-        with look.clicking():
-            drawn = on_canvas(truth, canvas.frame).to(canvas.device)
-            first = seem_first_clicks(drawn)
-        session = play(canvas, truth, drawn, first, most, look.clicking)
-        tally.counts["samples"] += 1
-        tally.counts["samples that ended early"] += len(session.ious) < most
-        tally.counts["too small to click"] += int((~drawn.flatten(1).any(dim=1)).sum())
-        for item, curve in zip(some, session.curves(most), strict=True):
-            tally.metric.update(curve)
-            tally.note(look.place, look.photo, item.id)
+@dataclass(frozen=True, slots=True)
+class _SeemClickEvaluation:
+    max_clicks: int
+    draws: Draws
+
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        objects: Sequence[ObjectRecord],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        (accumulator,) = accumulators
+        encoded = context.encoded
+        assert isinstance(encoded, EncodedImage)
+        predictor = _TimedPredictor(EncodedImagePredictor(encoded, self.draws), context, accumulator)
+        counts = accumulator.counts
+        counts.update({"samples": 0, "samples that ended early": 0, "too small to click": 0})
+        for sample in in_batches(objects, OBJECTS_PER_SAMPLE):
+            truth = np.stack([record.mask() for record in sample])
+            with context.timing_user():
+                canvas_truth = resize_to_canvas(truth, predictor.frame).to(predictor.device)
+                first = seem_first_clicks(canvas_truth)
+            scores = simulate_session(
+                predictor,
+                truth,
+                canvas_truth,
+                first,
+                self.max_clicks,
+                context.timing_user,
+            )
+            is_visible = canvas_truth.flatten(1).any(dim=1)
+            counts["samples"] += 1
+            counts["samples that ended early"] += len(scores.ious) < self.max_clicks
+            counts["too small to click"] += int((~is_visible).sum())
+            for record, ious in zip(sample, scores.by_object(self.max_clicks), strict=True):
+                accumulator.metric.update(ious)
+                context.record_item(accumulator, record.id)
 
 
-def score_clicks_seem(
-    model: Model,
-    dataset: Dataset,
-    objects: Sequence[ValidationObject],
-    clicks: int = 20,
-    draws: Draws | None = None,
-    step: Callable[[], object] = lambda: None,
-) -> list[Entry]:
-    """Score the given objects; photos are encoded once, `step` is called after each object."""
-    asked: dict[int, list[ObjectRecord]] = {}
-    for item in objects:
-        asked.setdefault(item.image.id, []).append(item.truth)
-    return play_all(model, dataset, clicks_seem(dataset, clicks, draws), step, asked)
-
-
-def play(
-    canvas: Canvas,
+def simulate_session(
+    predictor: ObjectPredictor,
     truth: Bool[np.ndarray, "n H W"],
-    drawn: Bool[Tensor, "n h w"],
-    first: Bool[Tensor, "n h w"],
+    canvas_truth: MaskBatch,
+    first: MaskBatch,
     clicks: int,
-    deciding: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> _Session:
-    """Play the user of one sample.
+    timing_user: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> SampleScores:
+    """Simulate the user of one sample, and score every round of clicks.
 
     Args:
-        canvas: who answers.
-        truth: objects at the photo's size, for scores.
-        drawn: the same on the padded canvas, for clicks.
-        first: the first prompt about each.
-        clicks: rounds at most.
-        deciding: is entered while the user decides.
+        predictor: predicts the objects.
+        truth: the objects at the size of the image, for scores.
+        canvas_truth: the same on the padded canvas, for clicks.
+        first: the first click on each object.
+        clicks: greatest number of rounds.
+        timing_user: a context that is entered while the user chooses clicks.
     """
-    session, clicked, logits = _Session(), PointPrompts(first, torch.zeros_like(first)), None
-    whole = torch.from_numpy(truth).to(canvas.device)
+    scores = SampleScores()
+    prompts = PointPrompts(first, torch.zeros_like(first))
+    logits: LogitBatch | None = None
+    image_truth = torch.from_numpy(truth).to(predictor.device)
     while True:
-        logits = canvas.answer(clicked, logits)
-        session.ious.append(agreement(logits, whole, canvas.frame))
-        if session.finished or len(session.ious) == clicks:
-            return session
-        with deciding():
-            clicked = seem_next_clicks(drawn, logits, clicked.positive, clicked.negative)
+        logits = predictor.predict(prompts, logits)
+        scores.ious.append(object_ious(logits, image_truth, predictor.frame))
+        if scores.is_finished or len(scores.ious) == clicks:
+            return scores
+        with timing_user():
+            prompts = seem_next_clicks(canvas_truth, logits, prompts.positive, prompts.negative)
 
 
-def agreement(logits: Float[Tensor, "n h w"], truth: Bool[Tensor, "n H W"], frame: ImageFrame) -> list[float]:
-    """Take each object's IoU at the photo's size; both steps there are bilinear in this protocol."""
+def object_ious(logits: LogitBatch, truth: Bool[Tensor, "n H W"], frame: ImageFrame) -> list[float]:
+    """Return the IoU of each object at the size of the image; this protocol resizes bilinearly in two steps."""
     height, width = frame.input_hw
-    inside = resize(logits[None], frame.padded_hw)[..., :height, :width]
-    predicted = resize(inside, frame.output_hw)[0].sigmoid() > 0.5
-    shared = (predicted & truth).sum(dim=(1, 2)).tolist()
-    either = (predicted | truth).sum(dim=(1, 2)).tolist()
-    return [part / whole if whole else 1.0 for part, whole in zip(shared, either, strict=True)]
+    unpadded = resize(logits[None], frame.padded_hw)[..., :height, :width]
+    predicted = resize(unpadded, frame.output_hw)[0].sigmoid() > 0.5
+    intersections = (predicted & truth).sum(dim=(1, 2)).tolist()
+    unions = (predicted | truth).sum(dim=(1, 2)).tolist()
+    return [i / u if u else 1.0 for i, u in zip(intersections, unions, strict=True)]
 
 
-def on_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> Bool[Tensor, "n h w"]:
-    """Bring masks to network size, the padding empty.
+def resize_to_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> MaskBatch:
+    """Resize masks to network size, with empty padding.
 
-    As in the released code every pixel is inside that a cubic interpolation does not leave at exactly zero, its
-    undershoots too: masks grow by a pixel or two.
+    As in the released code a pixel is inside wherever cubic interpolation does not give exactly zero, undershoots
+    included: masks grow by a pixel or two.
     """
     import cv2
 
@@ -230,30 +251,30 @@ def on_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> Bool[Tenso
     return canvas
 
 
-def slices(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
-    """Cut a list into pieces of at most so many."""
-    return (items[start : start + most] for start in range(0, len(items), most))
+def in_batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Split a sequence into batches of at most `size` items."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
-    """A canvas whose answers are timed."""
+class _TimedPredictor:
+    """A predictor whose predictions are timed and checked for NaN."""
 
-    canvas: Canvas
-    look: Look
-    tally: Tally
+    predictor: ObjectPredictor
+    context: EvaluationContext
+    accumulator: ScoreAccumulator
 
     @property
     def frame(self) -> ImageFrame:
-        return self.canvas.frame
+        return self.predictor.frame
 
     @property
     def device(self) -> torch.device:
-        return self.canvas.device
+        return self.predictor.device
 
-    def answer(self, clicked: PointPrompts, previous: Float[Tensor, "n h w"] | None) -> Float[Tensor, "n h4 w4"]:
-        with self.look.asking(self.tally, "click"):
-            logits = self.canvas.answer(clicked, previous)
+    def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
+        with self.context.timing(self.accumulator, "click"):
+            logits = self.predictor.predict(clicks, previous)
         if not bool(torch.isfinite(logits).all()):
-            raise ValueError("the model answered with mask logits that are no numbers (NaN or infinite)")
+            raise ValueError("the model predicted mask logits that are NaN or infinite; its weights are broken")
         return logits

@@ -1,15 +1,15 @@
-"""Whole photos: panoptic quality, mask AP and semantic mIoU, each on the photos whose truth is complete for it.
+"""Full images: panoptic quality, mask AP and semantic mIoU, each on the images whose truth is complete for it.
 
-A set whose classes are COCO's is scored over the 133 COCO categories, matched by COCO id. Any other set is asked for by
-its own names: an open vocabulary, and the report says whether all names were given or only those in the photo.
-Pixels of no class do not count in the semantic score; crowds give their pixels their class.
+A data set whose classes are COCO's is scored over the 133 COCO categories, matched by COCO id. For any other data set
+the model is prompted with its class names: an open vocabulary, and the report says whether with all names or only with
+those in the image. Pixels of no class do not count in the semantic score; crowds give their pixels their class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -17,203 +17,243 @@ from jaxtyping import Int64, Integer
 from seem.data.coco_rle import distinct_values, find_runs
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord, ObjectRecord, PanopticTruth
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
-from seem.evaluation.label_space import Names
-from seem.evaluation.metrics.instances import Detection, MaskAp, PhotoObjects, TrueObject
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
+from seem.evaluation.label_space import LabelSpace
+from seem.evaluation.metrics.instances import Detection, GroundTruthObject, ImageGroundTruth, MaskAp
 from seem.evaluation.metrics.metric import Metric
-from seem.evaluation.metrics.open_vocabulary import Comparison, OpenVocabulary
-from seem.evaluation.metrics.panoptic import VOID, PanopticMap, PanopticQuality, Region
+from seem.evaluation.metrics.open_vocabulary import ImageMetric, LabelMode, OpenVocabulary
+from seem.evaluation.metrics.panoptic import VOID, PanopticQuality, PanopticSegmentation, SegmentInfo
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
 from seem.results import Results
 from seem.vocabulary import Vocabulary
 
 PANOPTIC, INSTANCE, SEMANTIC = "panoptic", "instance", "semantic"
 
+ClassMap: TypeAlias = Int64[np.ndarray, "h w"]
+"""The index of a class in a vocabulary at each pixel, or `IGNORED`."""
 
-def _line(protocol: str, names: Names, metric: Callable[[], Comparison[Any, Any, Any]], *rules: str) -> Line:
-    def wrapped() -> Metric[Any]:
-        return metric() if names.is_closed else OpenVocabulary(names.mode, metric())
 
-    return Line(protocol, "model", wrapped, (names.rule, *rules))
+def _spec(
+    protocol: str,
+    labels: LabelSpace,
+    metric: Callable[[], ImageMetric[Any, Any, Any]],
+    *rules: str,
+) -> EntrySpec:
+    def new_metric() -> Metric[Any]:
+        if labels.is_closed:
+            return metric()
+        return OpenVocabulary(labels.mode, metric())
+
+    return EntrySpec(protocol, "model", new_metric, (labels.rule, *rules))
 
 
 # --- Panoptic ---------------------------------------------------------------------------------------------------------
 
 
-def panoptic(dataset: Dataset, names: Names) -> Measure:
-    """Segment photos that have a complete partition into things and stuff."""
-    return Measure(
-        PANOPTIC,
-        (_line(PANOPTIC, names, lambda: PanopticQuality(names.is_thing)),),
-        lambda photo: _partition(dataset, photo, names),
-        _Panoptic(names).play,
+def panoptic_benchmark(dataset: Dataset, labels: LabelSpace) -> Benchmark:
+    """Score the panoptic quality of images with a complete partition into things and stuff."""
+    return Benchmark(
+        title=PANOPTIC,
+        specs=(_spec(PANOPTIC, labels, lambda: PanopticQuality(labels.is_thing)),),
+        items=lambda image: [image] if _has_partition(dataset, image, labels) else [],
+        evaluate=_PanopticEvaluation(labels).evaluate,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Panoptic:
-    names: Names
+class _PanopticEvaluation:
+    labels: LabelSpace
 
-    def play(self, look: Look, photos: Sequence[ImageRecord], tallies: Sequence[Tally]) -> None:
-        (tally,) = tallies
-        whole = look.dataset.panoptic(photos[0])
-        assert whole is not None
-        truth = true_map(whole, self.names.number)
-        vocabulary = self.names.asked(region.category for region in truth.regions)
-        seen = look.seen
-        with look.asking(tally, "panoptic"):
-            told = told_map(seen.panoptic(vocabulary))
-        tally.metric.update(told, truth)
-        tally.note(look.place, look.photo, "panoptic")
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        images: Sequence[ImageRecord],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        (accumulator,) = accumulators
+        stored = context.dataset.panoptic(images[0])
+        assert stored is not None
+        truth = true_segmentation(stored, self.labels.class_ids)
+        vocabulary = self.labels.prompted_vocabulary(segment.category for segment in truth.segments)
+        encoded = context.encoded
+        with context.timing(accumulator, "panoptic"):
+            predicted = predicted_segmentation(encoded.panoptic(vocabulary))
+        accumulator.metric.update(predicted, truth)
+        context.record_item(accumulator, "panoptic")
 
 
-def told_map(result: Results) -> PanopticMap:
-    """Read a panoptic result; regions of which no pixel is left are dropped."""
+def predicted_segmentation(result: Results) -> PanopticSegmentation:
+    """Convert a panoptic result; segments without any pixel are dropped."""
+    segments = []
     rows = zip(result.ids.tolist(), result.category_ids.tolist(), result.areas.tolist(), strict=True)
-    return PanopticMap(
-        result.panoptic_map(), tuple(Region(number, category) for number, category, area in rows if area)
-    )
+    for segment_id, category, area in rows:
+        if area:
+            segments.append(SegmentInfo(segment_id, category))
+    return PanopticSegmentation(result.panoptic_map(), tuple(segments))
 
 
-def true_map(truth: PanopticTruth, number: Mapping[int, int]) -> PanopticMap:
-    """Read a stored partition; what is not scored is void."""
-    kept = [segment for segment in truth.segments if segment.category.id in number]
+def true_segmentation(truth: PanopticTruth, class_ids: Mapping[int, int]) -> PanopticSegmentation:
+    """Convert a stored partition; segments whose category is not scored become void."""
+    scored = [segment for segment in truth.segments if segment.category.id in class_ids]
     ids = truth.ids
-    if len(kept) < len(truth.segments):
-        ids = np.where(np.isin(ids, [segment.id for segment in kept]), ids, VOID).astype(np.int32)
-    return PanopticMap(ids, tuple(Region(s.id, number[s.category.id], s.is_crowd) for s in kept))
+    if len(scored) < len(truth.segments):
+        is_scored = np.isin(ids, [segment.id for segment in scored])
+        ids = np.where(is_scored, ids, VOID).astype(np.int32)
+    segments = [SegmentInfo(segment.id, class_ids[segment.category.id], segment.is_crowd) for segment in scored]
+    return PanopticSegmentation(ids, tuple(segments))
 
 
-def _partition(dataset: Dataset, photo: ImageRecord, names: Names) -> list[ImageRecord]:
-    """Return the photo, if it has a partition with anything to score in it."""
-    if photo.panoptic_path is None or names.mode is not names.mode.FULL:
-        whole = dataset.panoptic(photo)
-        if whole is None or not any(segment.category.id in names.number for segment in whole.segments):
-            return []
-    return [photo]
+def _has_partition(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:
+    """Whether an image has a partition with anything to score in it."""
+    if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
+        return True
+    stored = dataset.panoptic(image)
+    return stored is not None and any(segment.category.id in labels.class_ids for segment in stored.segments)
 
 
 # --- Semantic ---------------------------------------------------------------------------------------------------------
 
 
-def semantic(dataset: Dataset, names: Names) -> Measure:
-    """Give every pixel a class on photos that have a map of classes."""
+def semantic_benchmark(dataset: Dataset, labels: LabelSpace) -> Benchmark:
+    """Score the classes of the pixels of images with a class map."""
     rule = "pixels of no class do not count"
-    return Measure(
-        SEMANTIC,
-        (_line(SEMANTIC, names, lambda: SemanticIou(len(names.vocabulary)), rule),),
-        lambda photo: [photo] if _has_classes(dataset, photo, names) else [],
-        _Semantic(names).play,
+    return Benchmark(
+        title=SEMANTIC,
+        specs=(_spec(SEMANTIC, labels, lambda: SemanticIou(len(labels.vocabulary)), rule),),
+        items=lambda image: [image] if _has_classes(dataset, image, labels) else [],
+        evaluate=_SemanticEvaluation(labels).evaluate,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Semantic:
-    names: Names
+class _SemanticEvaluation:
+    labels: LabelSpace
 
-    def play(self, look: Look, photos: Sequence[ImageRecord], tallies: Sequence[Tally]) -> None:
-        (tally,) = tallies
-        truth = stored_classes(look.dataset, photos[0], self.names)
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        images: Sequence[ImageRecord],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        (accumulator,) = accumulators
+        truth = dataset_class_map(context.dataset, images[0], self.labels)
         assert truth is not None
-        ids = self.names.vocabulary.ids
-        vocabulary = self.names.asked(ids[k] for k in distinct_values(truth).tolist() if k != IGNORED)
-        seen = look.seen
-        with look.asking(tally, "semantic"):
-            told = told_classes(seen.semantic(vocabulary), self.names.vocabulary)
-        tally.metric.update(told, truth)
-        tally.note(look.place, look.photo, "semantic")
+        ids = self.labels.vocabulary.ids
+        present = [ids[index] for index in distinct_values(truth).tolist() if index != IGNORED]
+        vocabulary = self.labels.prompted_vocabulary(present)
+        encoded = context.encoded
+        with context.timing(accumulator, "semantic"):
+            predicted = result_class_map(encoded.semantic(vocabulary), self.labels.vocabulary)
+        accumulator.metric.update(predicted, truth)
+        context.record_item(accumulator, "semantic")
 
 
-def told_classes(result: Results, vocabulary: Vocabulary) -> Int64[np.ndarray, "h w"]:
-    """Draw a semantic result as class indices."""
-    index = {number: k for k, number in enumerate(vocabulary.ids)}
-    drawn = np.full(result.image_hw, IGNORED, np.int64)
-    for number, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
-        drawn[mask] = index[number]
-    return drawn
+def result_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
+    """Convert a semantic result to indices of classes."""
+    class_index = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
+    class_map = np.full(result.image_hw, IGNORED, np.int64)
+    for class_id, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
+        class_map[mask] = class_index[class_id]
+    return class_map
 
 
-def stored_classes(dataset: Dataset, photo: ImageRecord, names: Names) -> Int64[np.ndarray, "h w"] | None:
-    """Draw the truth of a photo as class indices; None where it has none."""
-    index = {number: k for k, number in enumerate(names.vocabulary.ids)}
-    whole = dataset.panoptic(photo)
-    if whole is not None:
-        known = {s.id: index[names.number[s.category.id]] for s in whole.segments if s.category.id in names.number}
-        return looked_up(whole.ids, known)
-    classes = dataset.semantic(photo)
-    if classes is None:
+def dataset_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
+    """Return the truth of an image as indices of classes; None where it has none."""
+    index_of_id = {class_id: index for index, class_id in enumerate(labels.vocabulary.ids)}
+    index_of_category = {category: index_of_id[class_id] for category, class_id in labels.class_ids.items()}
+    stored = dataset.panoptic(image)
+    if stored is not None:
+        segments = [segment for segment in stored.segments if segment.category.id in index_of_category]
+        index_of_segment = {segment.id: index_of_category[segment.category.id] for segment in segments}
+        return map_values(stored.ids, index_of_segment)
+    categories = dataset.semantic(image)
+    if categories is None:
         return None
-    truth = looked_up(classes, {key: index[number] for key, number in names.number.items()})
-    void = dataset.void(photo)
+    truth = map_values(categories, index_of_category)
+    void = dataset.void(image)
     return truth if void is None else np.where(void, IGNORED, truth)
 
 
-def looked_up(numbers: Integer[np.ndarray, "h w"], index: Mapping[int, int]) -> Int64[np.ndarray, "h w"]:
-    """Replace the numbers of a map; those that are not known become `IGNORED`."""
-    flat = numbers.ravel()
+def map_values(values: Integer[np.ndarray, "h w"], index: Mapping[int, int]) -> ClassMap:
+    """Replace the values of a map by their indices; unknown values become `IGNORED`."""
+    flat = values.ravel()
     starts, lengths = find_runs(flat)
-    found = np.array([index.get(number, IGNORED) for number in flat[starts].tolist()], np.int64)
-    return np.repeat(found, lengths).reshape(numbers.shape)
+    indices = np.array([index.get(value, IGNORED) for value in flat[starts].tolist()], np.int64)
+    return np.repeat(indices, lengths).reshape(values.shape)
 
 
-def _has_classes(dataset: Dataset, photo: ImageRecord, names: Names) -> bool:
-    if photo.panoptic_path is not None and names.mode is names.mode.FULL:
+def _has_classes(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:
+    """Whether an image has pixels of a scored class."""
+    if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
-    truth = stored_classes(dataset, photo, names)
+    truth = dataset_class_map(dataset, image, labels)
     return truth is not None and bool((truth != IGNORED).any())
 
 
 # --- Instances --------------------------------------------------------------------------------------------------------
 
 
-def instance(dataset: Dataset, names: Names) -> Measure:
-    """Segment every thing on photos on which all things of the set are annotated."""
+def instance_benchmark(dataset: Dataset, labels: LabelSpace) -> Benchmark:
+    """Score the mask AP of things on images in which all things of the data set are annotated."""
     rules = ("at most 100 answers a photo", "no least score")
-    return Measure(
-        INSTANCE,
-        (_line(INSTANCE, names, MaskAp, *rules),),
-        lambda photo: _things(dataset, photo, names),
-        _Instances(names).play,
+    return Benchmark(
+        title=INSTANCE,
+        specs=(_spec(INSTANCE, labels, MaskAp, *rules),),
+        items=lambda image: [image] if _has_things(dataset, image, labels) else [],
+        evaluate=_InstanceEvaluation(labels).evaluate,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Instances:
-    names: Names
+class _InstanceEvaluation:
+    labels: LabelSpace
 
-    def play(self, look: Look, photos: Sequence[ImageRecord], tallies: Sequence[Tally]) -> None:
-        (tally,) = tallies
-        number = self.names.number
-        records = [r for r in look.dataset.objects[look.photo.id] if _is_scored(r, number)]
-        true = tuple(
-            TrueObject(number[record.category.id], record.mask(), record.is_group, float(record.area))
-            for record in records
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        images: Sequence[ImageRecord],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        (accumulator,) = accumulators
+        records = context.dataset.objects[context.image.id]
+        truth = true_objects(records, self.labels.class_ids)
+        vocabulary = self.labels.prompted_vocabulary(each.category for each in truth)
+        encoded = context.encoded
+        with context.timing(accumulator, "instance"):
+            result = encoded.instances(vocabulary, threshold=0.0, mask_nms_threshold=1.0)
+        rows = zip(result.category_ids.tolist(), result.scores.tolist(), result.iter_masks(), strict=True)
+        detections = [Detection(category, score, mask) for category, score, mask in rows]
+        accumulator.metric.update(detections, ImageGroundTruth(images[0].id, truth))
+        context.record_item(accumulator, "instance")
+
+
+def true_objects(records: Iterable[ObjectRecord], class_ids: Mapping[int, int]) -> tuple[GroundTruthObject, ...]:
+    """Convert the stored objects of an image that are scored."""
+    return tuple(
+        GroundTruthObject(
+            category=class_ids[record.category.id],
+            mask=record.mask(),
+            is_crowd=record.is_group,
+            area=float(record.area),
         )
-        vocabulary = self.names.asked(each.category for each in true)
-        seen = look.seen
-        with look.asking(tally, "instance"):
-            found = seen.instances(vocabulary, threshold=0.0, mask_nms_thresh=1.0)
-        rows = zip(found.category_ids.tolist(), found.scores.tolist(), found.iter_masks(), strict=True)
-        tally.metric.update([Detection(*row) for row in rows], PhotoObjects(photos[0].id, true))
-        tally.note(look.place, look.photo, "instance")
+        for record in records
+        if _is_scored(record, class_ids)
+    )
 
 
-def _things(dataset: Dataset, photo: ImageRecord, names: Names) -> list[ImageRecord]:
-    """Return the photo, if the annotation of all its things is complete."""
-    wanted = {
-        category.text for key, category in dataset.categories.items() if key in names.number and category.is_thing
-    }
-    if not wanted or not wanted <= dataset.complete_names(photo):
-        return []
-    if names.mode is names.mode.FULL:
-        return [photo]
-    return [photo] if _any_scored(dataset.objects[photo.id], names) else []
+def _has_things(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:
+    """Whether the annotation of all scored things of an image is complete."""
+    scored = set()
+    for key, category in dataset.categories.items():
+        if key in labels.class_ids and category.is_thing:
+            scored.add(category.text)
+    if not scored or not scored <= dataset.complete_names(image):
+        return False
+    if labels.mode is LabelMode.FULL:
+        return True
+    return any(_is_scored(record, labels.class_ids) for record in dataset.objects[image.id])
 
 
-def _any_scored(records: Iterable[ObjectRecord], names: Names) -> bool:
-    return any(_is_scored(record, names.number) for record in records)
-
-
-def _is_scored(record: ObjectRecord, number: Mapping[int, int]) -> bool:
-    return record.category.is_thing and record.category.id in number
+def _is_scored(record: ObjectRecord, class_ids: Mapping[int, int]) -> bool:
+    return record.category.is_thing and record.category.id in class_ids

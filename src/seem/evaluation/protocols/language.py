@@ -1,7 +1,8 @@
-"""Words about whole photos, for models that have learned them: captions, and retrieval in both directions.
+"""Captions and retrieval of full images, for models that are trained for them.
 
-Captions: CIDEr-D of `caption()` against what people wrote. Retrieval: every photo's fit with every caption of the set,
-the mean of two cosines as in X-Decoder; at most the first five captions of a photo, as in the usual splits.
+Captions: CIDEr-D of `caption()` against those that people wrote. Retrieval: the similarity of every image with every
+caption of the data set, the mean of two cosines as in X-Decoder; at most the first five captions of an image, as in the
+usual splits.
 """
 
 from __future__ import annotations
@@ -13,59 +14,79 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from seem.api import EncodedImage
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
+from seem.encoded_image import EncodedImage
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.caption import CiderD
-from seem.evaluation.metrics.retrieval import Retrieval
+from seem.evaluation.metrics.retrieval import RetrievalRecall
 from seem.models.precision import arithmetic
 from seem.tasks.retrieval import image_vectors
 
 CAPTION, RETRIEVAL = "caption", "retrieval"
-MOST_CAPTIONS = 5
+MAX_CAPTIONS = 5
 
 
-def caption(dataset: Dataset) -> Measure:  # noqa: ARG001 - every protocol is made from a data set
-    """Describe every photo that people have described."""
-    return Measure(CAPTION, (Line(CAPTION, "model", CiderD),), lambda photo: photo.captions, _describe)
+def caption_benchmark(dataset: Dataset) -> Benchmark:  # noqa: ARG001 - every benchmark is made from a data set
+    """Score the caption of every image that has written ones."""
+    return Benchmark(
+        title=CAPTION,
+        specs=(EntrySpec(CAPTION, "model", CiderD),),
+        items=lambda image: image.captions,
+        evaluate=_evaluate_caption,
+    )
 
 
-def _describe(look: Look, captions: Sequence[str], tallies: Sequence[Tally]) -> None:
-    (tally,) = tallies
-    seen = look.seen
-    with look.asking(tally, "caption"):
-        told = seen.caption()
-    tally.metric.update(told, list(captions))
-    tally.note(look.place, look.photo, "caption")
+def _evaluate_caption(
+    context: EvaluationContext,
+    captions: Sequence[str],
+    accumulators: Sequence[ScoreAccumulator],
+) -> None:
+    (accumulator,) = accumulators
+    encoded = context.encoded
+    with context.timing(accumulator, "caption"):
+        predicted = encoded.caption()
+    accumulator.metric.update(predicted, list(captions))
+    context.record_item(accumulator, "caption")
 
 
-def retrieval(dataset: Dataset) -> Measure:  # noqa: ARG001
-    """Rank captions for photos, and photos for captions."""
-    rules = (f"the first {MOST_CAPTIONS} captions of a photo", "fit: the mean of two cosines")
-    return Measure(RETRIEVAL, (Line(RETRIEVAL, "model", Retrieval, rules),), _captions, _compare)
+def retrieval_benchmark(dataset: Dataset) -> Benchmark:  # noqa: ARG001
+    """Score the ranking of captions for images, and of images for captions."""
+    rules = (f"the first {MAX_CAPTIONS} captions of a photo", "fit: the mean of two cosines")
+    return Benchmark(
+        title=RETRIEVAL,
+        specs=(EntrySpec(RETRIEVAL, "model", RetrievalRecall, rules),),
+        items=_retrieval_captions,
+        evaluate=_evaluate_retrieval,
+    )
 
 
-def _captions(photo: ImageRecord) -> tuple[str, ...]:
-    return photo.captions[:MOST_CAPTIONS]
+def _retrieval_captions(image: ImageRecord) -> tuple[str, ...]:
+    return image.captions[:MAX_CAPTIONS]
 
 
-def _compare(look: Look, captions: Sequence[str], tallies: Sequence[Tally]) -> None:
-    (tally,) = tallies
-    seen = look.seen
-    assert isinstance(seen, EncodedImage)
-    with look.asking(tally, "retrieval"):
-        photo = photo_vector(seen)
-        said = F.normalize(seen.model.encode_phrases(list(captions)).phrases.double(), dim=-1).cpu().numpy()
-    tally.metric.update(photo, said)
-    tally.note(look.place, look.photo, len(captions))
+def _evaluate_retrieval(
+    context: EvaluationContext,
+    captions: Sequence[str],
+    accumulators: Sequence[ScoreAccumulator],
+) -> None:
+    (accumulator,) = accumulators
+    encoded = context.encoded
+    assert isinstance(encoded, EncodedImage)
+    with context.timing(accumulator, "retrieval"):
+        image_embedding = retrieval_embedding(encoded)
+        phrases = encoded.model.encode_phrases(list(captions)).phrases.double()
+        caption_embeddings = F.normalize(phrases, dim=-1).cpu().numpy()
+    accumulator.metric.update(image_embedding, caption_embeddings)
+    context.record_item(accumulator, len(captions))
 
 
-def photo_vector(seen: EncodedImage) -> Float[np.ndarray, " d"]:
-    """Describe a whole photo by one vector; its product with a phrase's unit vector is the mean of the two cosines."""
-    with arithmetic(seen.model.device, seen.model.precision):
-        vectors = image_vectors(seen.model.network, seen.whole.memory)
+def retrieval_embedding(encoded: EncodedImage) -> Float[np.ndarray, " d"]:
+    """Return the embedding of an image; its product with a phrase's unit vector is the mean of two cosines."""
+    model = encoded.model
+    with arithmetic(model.device, model.precision):
+        vectors = image_vectors(model.network, encoded.at_full_image_size().encoding)
     both = torch.cat((vectors.query, vectors.mean)).double()
-    found: Float[np.ndarray, " d"] = F.normalize(both, dim=-1).mean(dim=0).cpu().numpy()
-    return found
+    embedding: Float[np.ndarray, " d"] = F.normalize(both, dim=-1).mean(dim=0).cpu().numpy()
+    return embedding

@@ -1,31 +1,33 @@
-"""Phrases: class names, names of what is not there, and sentences that single out an object.
+"""Phrases: class names, names of absent classes, and sentences that refer to one object.
 
-**Class names.** For every (photo, countable class that it shows by an object of at least 0.5% of it, neither crowd nor
-group): truth = the union of all instances, crowds and groups too.
-Asked in two ways: `find(name)`, all that fits joined, and `phrase-best`, the one best answer of `segment(Text(name))`,
-in which several instances can be found only as far as one mask covers them. For every photo whose annotation is
-complete also one class that is not in it, drawn with the photo's id as seed: right is an empty result.
+**Class names.** For every (image, countable class with an object of at least 0.5% of the image, neither crowd nor
+group): truth is the union of all instances, crowds and groups too. There are two predictions: `find(name)`, the union
+of all that matches, and `phrase-best`, the one best mask of `segment(Text(name))`, in which several instances are found
+only as far as one mask covers them. For every image whose annotation is complete also one absent class, drawn with the
+image's id as seed: the correct prediction is empty.
 
-**Referring.** Every expression's first sentence, `segment(Text(sentence))`. On RefCOCO to the letter of the official
-evaluator: there is always an answer, whatever its score; on the photo pack the model may answer that there is none.
+**Referring.** The first sentence of every expression, `segment(Text(sentence))`. On RefCOCO to the letter of the
+official evaluator: there is always a prediction, whatever its score; on the photo pack it may be empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
 
-from seem.data.dataset import MIN_AREA_FRACTION, Dataset, objects_by_name
+from seem.data.dataset import Dataset
+from seem.data.object_selection import MIN_AREA_FRACTION, objects_by_name
 from seem.data.pack import Pack
 from seem.data.records import DataError, ImageRecord, ObjectRecord, ReferringExpression
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
-from seem.evaluation.interfaces import region
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
+from seem.evaluation.interfaces import union_mask
 from seem.evaluation.metrics.overlap import IouRule, Overlap, OverlapScores
-from seem.evaluation.metrics.refusal import RefusalShare
+from seem.evaluation.metrics.refusal import RefusalRate
 from seem.prompts import Text
 
 FIND = "phrases: class names, find"
@@ -33,14 +35,22 @@ BEST = "phrases: class names, phrase-best"
 MISSED = "refused although present"
 ABSENT = "refused because absent"
 REFERRING = "phrases: referring"
-SHOWN = f"classes with an object of {MIN_AREA_FRACTION:.1%} of the photo"
+AREA_RULE = f"classes with an object of {MIN_AREA_FRACTION:.1%} of the photo"
+
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, slots=True)
-class NamedPhoto:
-    """What a photo is asked: `present` names with their instances, and one that is `absent` (None: unknown)."""
+class NamedImage:
+    """The names that an image is prompted with.
 
-    photo: ImageRecord
+    Attributes:
+        image: the image.
+        present: names of its classes, each with its instances.
+        absent: a name of which there is no instance; None where the annotation does not say.
+    """
+
+    image: ImageRecord
     present: tuple[tuple[str, tuple[ObjectRecord, ...]], ...]
     absent: str | None
 
@@ -48,109 +58,150 @@ class NamedPhoto:
 # --- Class names ------------------------------------------------------------------------------------------------------
 
 
-def class_names(dataset: Dataset) -> Measure:
-    """Ask every photo for its names, and for one that is not there."""
-    lines = [
-        line
-        for way in (FIND, BEST)
-        for line in (
-            Line(way, "model", OverlapScores, (SHOWN,)),
-            Line(f"{way}, {MISSED}", "model", RefusalShare, (SHOWN,)),
-            Line(f"{way}, {ABSENT}", "model", RefusalShare),
-        )
-    ]
+def class_name_benchmark(dataset: Dataset) -> Benchmark:
+    """Score the masks of the classes of every image, and the refusal of an absent one."""
 
-    def items(photo: ImageRecord) -> Sequence[NamedPhoto]:
-        named = named_photo(dataset, photo)
+    def items(image: ImageRecord) -> Sequence[NamedImage]:
+        named = named_image(dataset, image)
         return [named] if named.present or named.absent is not None else []
 
-    return Measure("phrases: class names", tuple(lines), items, _ask_for_names)
+    return Benchmark(
+        title="phrases: class names",
+        specs=(*_class_name_specs(FIND), *_class_name_specs(BEST)),
+        items=items,
+        evaluate=_evaluate_class_names,
+    )
 
 
-def _ask_for_names(look: Look, named: Sequence[NamedPhoto], tallies: Sequence[Tally]) -> None:
-    for photo in named:
-        for way, (present, missed, absent) in zip((_find, _best), (tallies[:3], tallies[3:]), strict=True):
-            for name, instances in photo.present:
-                predicted, truth = way(look, name, present), union(instances)
-                overlap = Overlap.of(predicted, truth)
-                present.metric.update(overlap)
-                missed.metric.update(not predicted.any())
-                present.note(look.place, look.photo, name)
-                missed.note(look.place, look.photo, name)
-                present.show(look.place, look.photo, name, overlap.iou, predicted, truth, name)
-            if photo.absent is not None:
-                absent.metric.update(not way(look, photo.absent, absent).any())
-                absent.note(look.place, look.photo, photo.absent)
+def _class_name_specs(protocol: str) -> tuple[EntrySpec, EntrySpec, EntrySpec]:
+    return (
+        EntrySpec(protocol, "model", OverlapScores, (AREA_RULE,)),
+        EntrySpec(f"{protocol}, {MISSED}", "model", RefusalRate, (AREA_RULE,)),
+        EntrySpec(f"{protocol}, {ABSENT}", "model", RefusalRate),
+    )
 
 
-def _find(look: Look, name: str, tally: Tally) -> Bool[np.ndarray, "h w"]:
-    with look.asking(tally, "find"):
-        return region(look.seen.find(name))
+def _evaluate_class_names(
+    context: EvaluationContext,
+    items: Sequence[NamedImage],
+    accumulators: Sequence[ScoreAccumulator],
+) -> None:
+    for named in items:
+        _evaluate_names(context, named, _predict_all, *accumulators[:3])
+        _evaluate_names(context, named, _predict_best, *accumulators[3:])
 
 
-def _best(look: Look, name: str, tally: Tally) -> Bool[np.ndarray, "h w"]:
-    with look.asking(tally, "phrase"):
-        return region(look.seen.segment(Text(name)))
+def _evaluate_names(
+    context: EvaluationContext,
+    named: NamedImage,
+    predict: Callable[[EvaluationContext, str, ScoreAccumulator], MaskArray],
+    present: ScoreAccumulator,
+    missed: ScoreAccumulator,
+    absent: ScoreAccumulator,
+) -> None:
+    for name, instances in named.present:
+        predicted, truth = predict(context, name, present), instance_union(instances)
+        overlap = Overlap.of(predicted, truth)
+        present.metric.update(overlap)
+        missed.metric.update(not predicted.any())
+        context.record_item(present, name)
+        context.record_item(missed, name)
+        present.add_case(context.image_index, context.image, name, overlap.iou, predicted, truth, name)
+    if named.absent is not None:
+        predicted = predict(context, named.absent, absent)
+        absent.metric.update(not predicted.any())
+        context.record_item(absent, named.absent)
 
 
-def named_photos(dataset: Dataset) -> list[NamedPhoto]:
-    """List what each photo of a split is asked; photos that hold no named class are asked for the absent one alone."""
-    return [named_photo(dataset, photo) for photo in dataset.images]
+def _predict_all(context: EvaluationContext, name: str, accumulator: ScoreAccumulator) -> MaskArray:
+    with context.timing(accumulator, "find"):
+        return union_mask(context.encoded.find(name))
 
 
-def named_photo(dataset: Dataset, photo: ImageRecord) -> NamedPhoto:
-    """Say what a photo is asked."""
-    shown = objects_by_name(dataset, photo)
-    hinted = {record.category.text for record in dataset.objects[photo.id]}  # however small
+def _predict_best(context: EvaluationContext, name: str, accumulator: ScoreAccumulator) -> MaskArray:
+    with context.timing(accumulator, "phrase"):
+        return union_mask(context.encoded.segment(Text(name)))
+
+
+def named_image(dataset: Dataset, image: ImageRecord) -> NamedImage:
+    """Return the names that an image is prompted with."""
+    present = objects_by_name(dataset, image)
+    return NamedImage(
+        image=image,
+        present=tuple((name, tuple(records)) for name, records in present.items()),
+        absent=_absent_name(dataset, image),
+    )
+
+
+def _absent_name(dataset: Dataset, image: ImageRecord) -> str | None:
+    """Draw a countable class of which an image surely has no instance, however small; None where there is none."""
+    annotated = {record.category.text for record in dataset.objects[image.id]}
     countable = {category.text for category in dataset.categories.values() if category.is_thing}
-    known = sorted(dataset.complete_names(photo) & countable - hinted)
-    absent = known[int(np.random.default_rng(photo.id).integers(len(known)))] if known else None
-    return NamedPhoto(photo, tuple((name, tuple(records)) for name, records in shown.items()), absent)
+    absent = sorted(dataset.complete_names(image) & countable - annotated)
+    if not absent:
+        return None
+    rng = np.random.default_rng(image.id)
+    return absent[int(rng.integers(len(absent)))]
 
 
-def union(instances: Sequence[ObjectRecord]) -> Bool[np.ndarray, "h w"]:
-    """Join the masks of one or more instances."""
+def instance_union(instances: Sequence[ObjectRecord]) -> MaskArray:
+    """Return the union of the masks of one or more instances."""
     return np.asarray(np.logical_or.reduce([record.mask() for record in instances]))
 
 
 # --- Referring expressions --------------------------------------------------------------------------------------------
 
 
-def referring(dataset: Dataset) -> Measure:
-    """Ask for the object of every expression by its first sentence."""
-    official = not isinstance(dataset, Pack)
-    rule = IouRule.OFFICIAL if official else IouRule.EXACT
-    rules = (f"IoU: {rule.value}", "first sentence", "always an answer" if official else "may be refused")
-    by_photo: dict[int, list[ReferringExpression]] = {}
+def referring_benchmark(dataset: Dataset) -> Benchmark:
+    """Score the object of every expression from its first sentence."""
+    is_official = not isinstance(dataset, Pack)
+    iou_rule = IouRule.OFFICIAL if is_official else IouRule.EXACT
+    refusal_rule = "always an answer" if is_official else "may be refused"
+    rules = (f"IoU: {iou_rule.value}", "first sentence", refusal_rule)
+    by_image: dict[int, list[ReferringExpression]] = {}
     for expression in dataset.expressions:
-        by_photo.setdefault(expression.image_id, []).append(expression)
-    return Measure(
-        REFERRING,
-        (Line(REFERRING, "model", lambda: OverlapScores(rule), rules),),
-        lambda photo: by_photo.get(photo.id, []),
-        _Referring(official).play,
+        by_image.setdefault(expression.image_id, []).append(expression)
+    return Benchmark(
+        title=REFERRING,
+        specs=(EntrySpec(REFERRING, "model", lambda: OverlapScores(iou_rule), rules),),
+        items=lambda image: by_image.get(image.id, []),
+        evaluate=_ReferringEvaluation(text_threshold=0.0 if is_official else None).evaluate,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Referring:
-    official: bool
+class _ReferringEvaluation:
+    text_threshold: float | None
 
-    def play(self, look: Look, expressions: Sequence[ReferringExpression], tallies: Sequence[Tally]) -> None:
-        (tally,) = tallies
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        expressions: Sequence[ReferringExpression],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        (accumulator,) = accumulators
         for expression in expressions:
-            truth, sentence = object_of(look.dataset, expression).mask(), expression.sentences[0]
-            with look.asking(tally, "phrase"):
-                least = 0.0 if self.official else None
-                predicted = region(look.seen.segment(Text(sentence), text_threshold=least))
+            truth = object_of(context.dataset, expression).mask()
+            sentence = expression.sentences[0]
+            with context.timing(accumulator, "phrase"):
+                result = context.encoded.segment(Text(sentence), text_threshold=self.text_threshold)
+                predicted = union_mask(result)
             overlap = Overlap.of(predicted, truth)
-            tally.metric.update(overlap)
-            tally.note(look.place, look.photo, f"{expression.object_id}: {sentence}")
-            tally.show(look.place, look.photo, expression.id, overlap.iou, predicted, truth, sentence)
+            accumulator.metric.update(overlap)
+            context.record_item(accumulator, f"{expression.object_id}: {sentence}")
+            accumulator.add_case(
+                context.image_index,
+                context.image,
+                expression.id,
+                overlap.iou,
+                predicted,
+                truth,
+                sentence,
+            )
 
 
 def object_of(dataset: Dataset, expression: ReferringExpression) -> ObjectRecord:
-    """Return the object that an expression means."""
+    """Return the object that an expression refers to."""
     for record in dataset.objects[expression.image_id]:
         if record.id == expression.object_id:
             return record

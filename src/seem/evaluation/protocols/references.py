@@ -1,12 +1,12 @@
-"""References: what one photo shows, found in another.
+"""Reference prompts: an object that is marked in one image is segmented in another.
 
-**Pairs** (photos). For every photo and every countable class that it shows: another photo that shows it, drawn by the
-seed from all that do. The reference is the largest single instance there, as a mask; truth is the union of the class in
-the first photo, crowds and groups too; the answer that of `segment(Reference(...))`. A class is shown by an object of
-at least 0.5% of the photo, neither crowd nor group.
+**Pairs** (images). For every image and every countable class that it shows: another image that shows it, sampled with
+the seed from all that do. The reference is the largest single instance there, as a mask; truth is the union of the
+class in the first image, crowds and groups too; the prediction is that of `segment(Reference(...))`. An image shows a
+class if it has an object of at least 0.5% of the image, neither crowd nor group.
 
-**In context** (videos; SEEM's zero-shot in-context prompting). The first frame shows each object by its mask; every
-other annotated frame is segmented from that alone, and nothing is remembered from frame to frame.
+**In context** (videos; SEEM's zero-shot in-context prompting). The masks of the objects in the first frame are the
+references; every other annotated frame is segmented from them alone, without memory from frame to frame.
 """
 
 from __future__ import annotations
@@ -16,111 +16,143 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from seem.data.dataset import Dataset, objects_by_name
+from seem.data.dataset import Dataset
+from seem.data.object_selection import objects_by_name
 from seem.data.records import ImageRecord, ObjectRecord
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
-from seem.evaluation.interfaces import region
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
+from seem.evaluation.interfaces import union_mask
 from seem.evaluation.metrics.in_context import InContextScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
-from seem.evaluation.protocols.phrases import SHOWN, union
-from seem.evaluation.protocols.videos import Track, Videos
+from seem.evaluation.protocols.phrases import AREA_RULE, instance_union
+from seem.evaluation.protocols.videos import VideoIndex, VideoObject
 from seem.prompts import Mask, Reference
 
 PAIRS = "reference: pairs"
 IN_CONTEXT = "reference: in context"
 
 
-# --- Pairs of photos --------------------------------------------------------------------------------------------------
+# --- Pairs of images --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One question: what is called so in a photo, as another photo shows it."""
+class ReferencePair:
+    """A class in an image, with its reference in another image.
+
+    Attributes:
+        name: name of the class.
+        truth: its instances in the image.
+        reference_image: the other image.
+        reference: the instance there that is the reference.
+    """
 
     name: str
     truth: tuple[ObjectRecord, ...]
-    other: ImageRecord
-    shown: ObjectRecord
+    reference_image: ImageRecord
+    reference: ObjectRecord
 
 
-def pairs(dataset: Dataset, seed: int = 0) -> Measure:
-    """Look in every photo for what another one shows."""
-    drawn = _Pairs(dataset, seed)
-    shown, truth = "reference: the largest instance in the other photo", "truth: all of the class"
-    rules = (shown, truth, SHOWN, f"pairs by seed {seed}")
-    return Measure(PAIRS, (Line(PAIRS, "model", OverlapScores, rules),), drawn.of, _ask_pairs)
+def reference_pair_benchmark(dataset: Dataset, seed: int = 0) -> Benchmark:
+    """Score the classes of every image from references in other images."""
+    sampler = _PairSampler(dataset, seed)
+    rules = (
+        "reference: the largest instance in the other photo",
+        "truth: all of the class",
+        AREA_RULE,
+        f"pairs by seed {seed}",
+    )
+    return Benchmark(
+        title=PAIRS,
+        specs=(EntrySpec(PAIRS, "model", OverlapScores, rules),),
+        items=sampler.pairs,
+        evaluate=_evaluate_pairs,
+    )
 
 
 @dataclass
-class _Pairs:
+class _PairSampler:
     dataset: Dataset
     seed: int
 
-    def of(self, photo: ImageRecord) -> list[Pair]:
-        """List the questions about a photo, by the class's name."""
-        found = []
-        for name, records in objects_by_name(self.dataset, photo).items():
-            others = [pair for pair in self._instances.get(name, ()) if pair[0].id != photo.id]
+    def pairs(self, image: ImageRecord) -> list[ReferencePair]:
+        """Sample a reference for every class of an image that another image shows."""
+        pairs = []
+        for name, records in objects_by_name(self.dataset, image).items():
+            others = [other for other in self._instances.get(name, ()) if other[0].id != image.id]
             if others:
-                other, shown = min(others, key=lambda pair: self._lot(name, photo, pair[0]))
-                found.append(Pair(name, tuple(records), other, shown))
-        return found
+                reference_image, reference = min(others, key=lambda other: self._rank(name, image, other[0]))
+                pairs.append(ReferencePair(name, tuple(records), reference_image, reference))
+        return pairs
 
     @cached_property
     def _instances(self) -> dict[str, list[tuple[ImageRecord, ObjectRecord]]]:
-        """List for every class the photos that have it, each with its largest single instance."""
-        found: dict[str, list[tuple[ImageRecord, ObjectRecord]]] = {}
-        for photo in self.dataset.images:
-            for name, records in objects_by_name(self.dataset, photo).items():
+        """List the images that show each class, each with its largest single instance."""
+        instances: dict[str, list[tuple[ImageRecord, ObjectRecord]]] = {}
+        for image in self.dataset.images:
+            for name, records in objects_by_name(self.dataset, image).items():
                 single = [record for record in records if not record.is_group]
                 largest = max(single, key=lambda record: (record.area, -record.id))
-                found.setdefault(name, []).append((photo, largest))
-        return found
+                instances.setdefault(name, []).append((image, largest))
+        return instances
 
-    def _lot(self, name: str, photo: ImageRecord, other: ImageRecord) -> bytes:
-        return hashlib.sha256(f"{self.seed}:{name}:{photo.id}:{other.id}".encode()).digest()
+    def _rank(self, name: str, image: ImageRecord, other: ImageRecord) -> bytes:
+        return hashlib.sha256(f"{self.seed}:{name}:{image.id}:{other.id}".encode()).digest()
 
 
-def _ask_pairs(look: Look, asked: Sequence[Pair], tallies: Sequence[Tally]) -> None:
-    (tally,) = tallies
-    for pair in asked:
-        there = look.encode_other(pair.other, tally)
-        seen = look.seen
-        with look.asking(tally, "reference"):
-            predicted = region(seen.segment(Reference(there, Mask(pair.shown.mask()))))
-        truth = union(pair.truth)
+def _evaluate_pairs(
+    context: EvaluationContext,
+    pairs: Sequence[ReferencePair],
+    accumulators: Sequence[ScoreAccumulator],
+) -> None:
+    (accumulator,) = accumulators
+    for pair in pairs:
+        encoded_reference = context.encode_reference(pair.reference_image, accumulator)
+        encoded = context.encoded
+        with context.timing(accumulator, "reference"):
+            reference = Reference(encoded_reference, Mask(pair.reference.mask()))
+            predicted = union_mask(encoded.segment(reference))
+        truth = instance_union(pair.truth)
         overlap = Overlap.of(predicted, truth)
-        tally.metric.update(overlap)
-        what = f"{pair.name} as in {pair.other.id}/{pair.shown.id}"
-        tally.note(look.place, look.photo, what)
-        tally.show(look.place, look.photo, what, overlap.iou, predicted, truth, what)
+        accumulator.metric.update(overlap)
+        label = f"{pair.name} as in {pair.reference_image.id}/{pair.reference.id}"
+        context.record_item(accumulator, label)
+        accumulator.add_case(context.image_index, context.image, label, overlap.iou, predicted, truth, label)
 
 
 # --- In context: videos -----------------------------------------------------------------------------------------------
 
 
-def in_context(dataset: Dataset) -> Measure:
-    """Segment every frame of a video from the masks in its first one."""
-    videos = Videos(dataset)
+def in_context_benchmark(dataset: Dataset) -> Benchmark:
+    """Score every frame of a video from the masks in its first one."""
     rules = ("reference: the first frame", "all other annotated frames count", "each frame by itself")
-    return Measure(IN_CONTEXT, (Line(IN_CONTEXT, "model", InContextScores, rules),), videos.of, _ask_frames)
+    return Benchmark(
+        title=IN_CONTEXT,
+        specs=(EntrySpec(IN_CONTEXT, "model", InContextScores, rules),),
+        items=VideoIndex(dataset).items,
+        evaluate=_evaluate_frames,
+    )
 
 
-def _ask_frames(look: Look, asked: Sequence[tuple[Track, ...]], tallies: Sequence[Tally]) -> None:
-    (tally,) = tallies
-    (tracks,) = asked
-    videos = Videos(look.dataset)
-    shown = {track.number: Reference(look.seen, Mask(track.first)) for track in tracks}
-    for number, frame in enumerate(videos.frames(look.photo)):
-        if number == 0 or not videos.is_annotated(frame):
+def _evaluate_frames(
+    context: EvaluationContext,
+    items: Sequence[tuple[VideoObject, ...]],
+    accumulators: Sequence[ScoreAccumulator],
+) -> None:
+    (accumulator,) = accumulators
+    (objects,) = items
+    videos = VideoIndex(context.dataset)
+    sequence = context.image.sequence
+    references = {each.number: Reference(context.encoded, Mask(each.first_mask)) for each in objects}
+    for frame_index, frame in enumerate(videos.frames(context.image)):
+        if frame_index == 0 or not videos.is_annotated(frame):
             continue
-        there = look.encode_other(frame, tally)
-        for track in tracks:
-            with look.asking(tally, "reference"):
-                predicted = region(there.segment(shown[track.number]))
-            truth = videos.mask(frame, track.number)
-            void = look.dataset.void(frame)
-            predicted = predicted if void is None else predicted & ~void
-            tally.metric.update(look.photo.sequence, track.number, number, predicted, truth, reference=0)
-            tally.note(look.place, look.photo, f"{look.photo.sequence}/{frame.id}/{track.number}")
+        encoded = context.encode_reference(frame, accumulator)
+        for each in objects:
+            with context.timing(accumulator, "reference"):
+                predicted = union_mask(encoded.segment(references[each.number]))
+            truth = videos.mask(frame, each.number)
+            void = context.dataset.void(frame)
+            if void is not None:
+                predicted = predicted & ~void
+            accumulator.metric.update(sequence, each.number, frame_index, predicted, truth, reference=0)
+            context.record_item(accumulator, f"{sequence}/{frame.id}/{each.number}")

@@ -1,150 +1,195 @@
-"""Video: `model.track` follows objects that are given by their masks in the first frame.
+"""Video: `model.track` tracks objects that are given by their masks in the first frame.
 
 J and F as in the DAVIS 2017 evaluation, beside those of the first mask copied to every frame. The photo pack scores all
 frames but the first; DAVIS leaves out the last one as well, and pixels that it does not label. Objects that appear
-later (YouTube-VOS) are not asked for, and counted. Frames without an annotation are tracked through. A video in which
-nobody said which objects are the same from frame to frame (CamVid) is no truth.
+later (YouTube-VOS) are counted and not scored. Frames without an annotation are tracked through. A video whose objects
+have no identity from frame to frame (CamVid) is not scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from seem.data.dataset import Dataset, LazyDataset, video_frames
+from seem.data.dataset import Dataset
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.object_selection import video_frames
 from seem.data.pack import Pack
 from seem.data.records import ImageRecord
-from seem.evaluation.accumulator import Line, Tally
-from seem.evaluation.benchmark import Look, Measure
-from seem.evaluation.interfaces import Tracking
+from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
+from seem.evaluation.benchmark import Benchmark, EvaluationContext
+from seem.evaluation.interfaces import TrackerUnderTest
 from seem.evaluation.metrics.video import FrameRule, VideoQuality
 from seem.prompts import Mask
 from seem.results import Results
 
 PROTOCOL = "video: first mask given"
-DROPS_LAST = ("davis2016", "davis2017")
+WITHOUT_LAST_FRAME = ("davis2016", "davis2017")
+NUM_LATER_OBJECTS = "objects that appear later, not asked for"
+
+MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class VideoObject:
     """One object of a video: its number there, and its mask in the first frame."""
 
     number: int
-    first: Bool[np.ndarray, "h w"]
+    first_mask: MaskArray
 
 
-class Videos:
-    """The videos of a data set; one hangs on its first frame."""
+class VideoIndex:
+    """The videos of a data set; each is found by its first frame."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self._by_name = video_frames(dataset)
 
-    def of(self, photo: ImageRecord) -> list[tuple[Track, ...]]:
-        """Return the objects of the video that begins with this photo, as one question; nothing elsewhere."""
-        if not photo.sequence or self.frames(photo)[0].id != photo.id or not self._is_tracked(photo):
+    def items(self, image: ImageRecord) -> list[tuple[VideoObject, ...]]:
+        """Return the objects of the video that begins with this image, as one item; nothing for other images."""
+        if not image.sequence or not self._is_first(image) or not self._has_identities(image):
             return []
-        tracks = tuple(Track(number, self.mask(photo, number)) for number in self.numbers(photo))
-        return [tracks] if tracks and len(self.frames(photo)) > 1 else []
+        objects = tuple(VideoObject(number, self.mask(image, number)) for number in self.object_numbers(image))
+        if not objects or len(self.frames(image)) < 2:
+            return []
+        return [objects]
 
-    def _is_tracked(self, first: ImageRecord) -> bool:
-        """Whether objects are the same ones from frame to frame: they have numbers, or there is only one."""
-        return sum(record.track_id is None for record in self.dataset.objects[first.id]) <= 1
+    def _is_first(self, image: ImageRecord) -> bool:
+        return self.frames(image)[0].id == image.id
 
-    def frames(self, photo: ImageRecord) -> tuple[ImageRecord, ...]:
-        """Return the frames of a photo's video."""
-        return self._by_name[photo.sequence]
+    def _has_identities(self, first: ImageRecord) -> bool:
+        """Whether objects are identified from frame to frame: they have numbers, or there is only one."""
+        unnumbered = [record for record in self.dataset.objects[first.id] if record.track_id is None]
+        return len(unnumbered) <= 1
 
-    def numbers(self, frame: ImageRecord) -> list[int]:
-        """List the objects that are visible in a frame."""
+    def frames(self, image: ImageRecord) -> tuple[ImageRecord, ...]:
+        """Return the frames of an image's video."""
+        return self._by_name[image.sequence]
+
+    def object_numbers(self, frame: ImageRecord) -> list[int]:
+        """List the numbers of the objects that are visible in a frame."""
         records = self.dataset.objects[frame.id]
-        return sorted({_track(record.track_id) for record in records if record.area})
+        return sorted({_object_number(record.track_id) for record in records if record.area})
 
-    def mask(self, frame: ImageRecord, number: int) -> Bool[np.ndarray, "h w"]:
-        """Draw an object in a frame; empty where it is not there."""
-        drawn = np.zeros(frame.hw, np.bool_)
+    def mask(self, frame: ImageRecord, number: int) -> MaskArray:
+        """Return the mask of an object in a frame; empty where it is not visible."""
+        mask = np.zeros(frame.hw, np.bool_)
         for record in self.dataset.objects[frame.id]:
-            if _track(record.track_id) == number:
-                drawn |= record.mask()
-        return drawn
+            if _object_number(record.track_id) == number:
+                mask |= record.mask()
+        return mask
 
     def is_annotated(self, frame: ImageRecord) -> bool:
-        """Whether somebody looked at this frame: in the pack at all, elsewhere where there is a mask."""
+        """Whether a frame is annotated: all frames of the pack are, elsewhere those with a map."""
         return isinstance(self.dataset, Pack) or frame.semantic_path is not None
 
 
-def _track(number: int | None) -> int:
-    return 1 if number is None else number
+def _object_number(track_id: int | None) -> int:
+    return 1 if track_id is None else track_id
 
 
-def video(dataset: Dataset) -> Measure:
-    """Follow the objects of every video."""
-    videos = Videos(dataset)
-    official = isinstance(dataset, LazyDataset) and dataset.kind in DROPS_LAST
-    rule = FrameRule.INNER if official else FrameRule.ALL
-    counted = "all but the last" if rule is FrameRule.INNER else "all"
+def video_benchmark(dataset: Dataset) -> Benchmark:
+    """Score tracking of the objects of every video."""
+    videos = VideoIndex(dataset)
+    is_davis = isinstance(dataset, LazyDataset) and dataset.kind in WITHOUT_LAST_FRAME
+    rule = FrameRule.INNER if is_davis else FrameRule.ALL
+    counted = "all but the last" if is_davis else "all"
     rules = ("the first frame is given", f"of the frames after it count {counted}")
-    return Measure(
-        PROTOCOL,
-        (
-            Line(PROTOCOL, "model", lambda: VideoQuality(rule), rules),
-            Line(PROTOCOL, "first mask copied", lambda: VideoQuality(rule), rules, by_model=False),
+    return Benchmark(
+        title=PROTOCOL,
+        specs=(
+            EntrySpec(PROTOCOL, "model", lambda: VideoQuality(rule), rules),
+            EntrySpec(PROTOCOL, "first mask copied", lambda: VideoQuality(rule), rules, by_model=False),
         ),
-        videos.of,
-        _Following(videos, rule).play,
+        items=videos.items,
+        evaluate=_VideoEvaluation(videos, rule).evaluate,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Following:
-    videos: Videos
+class _VideoEvaluation:
+    videos: VideoIndex
     rule: FrameRule
 
-    def play(self, look: Look, asked: Sequence[tuple[Track, ...]], tallies: Sequence[Tally]) -> None:
-        (tracks,) = asked
-        model, copied = tallies
-        frames = self.videos.frames(look.photo)
-        known = {track.number for track in tracks}
-        answers = self._answers(look, tracks, frames, model)
+    def evaluate(
+        self,
+        context: EvaluationContext,
+        items: Sequence[tuple[VideoObject, ...]],
+        accumulators: Sequence[ScoreAccumulator],
+    ) -> None:
+        (objects,) = items
+        model, copied = accumulators
+        frames = self.videos.frames(context.image)
+        predictions = self._track(context, objects, frames, model)
+        given = {each.number for each in objects}
         later: set[int] = set()
-        for number, (frame, told) in enumerate(zip(frames, answers, strict=True)):
+        for frame_index, (frame, predicted) in enumerate(zip(frames, predictions, strict=True)):
             if not self.videos.is_annotated(frame):
                 continue
-            later |= set(self.videos.numbers(frame)) - known
-            void = look.dataset.void(frame)
-            for track in tracks:
-                truth = self.videos.mask(frame, track.number)
-                if number == 0 and self.rule is not FrameRule.INNER:
-                    continue
-                for tally, predicted in ((model, told[track.number]), (copied, track.first)):
-                    counted = predicted if void is None else predicted & ~void
-                    tally.metric.update(look.photo.sequence, track.number, number, counted, truth)
-                    tally.note(look.place, look.photo, f"{look.photo.sequence}/{frame.id}/{track.number}")
-        model.counts["objects that appear later, not asked for"] += len(later)
+            later |= set(self.videos.object_numbers(frame)) - given
+            if frame_index == 0 and self.rule is not FrameRule.INNER:  # whose metric leaves it out itself
+                continue
+            for each in objects:
+                update = _FrameUpdate(self.videos, context, frame, frame_index, each)
+                update.apply(model, predicted[each.number])
+                update.apply(copied, each.first_mask)
+        model.counts[NUM_LATER_OBJECTS] += len(later)
 
-    def _answers(
-        self, look: Look, tracks: Sequence[Track], frames: Sequence[ImageRecord], tally: Tally
-    ) -> Iterator[Mapping[int, Bool[np.ndarray, "h w"]]]:
-        """Let the model follow the objects; yields the masks of each frame by the object's number."""
-        assert isinstance(look.model, Tracking)
-        prompts = [[Mask(track.first)] for track in tracks]
-        results = iter(look.model.track(self._pictures(look, frames), prompts, frame=0))
+    def _track(
+        self,
+        context: EvaluationContext,
+        objects: Sequence[VideoObject],
+        frames: Sequence[ImageRecord],
+        accumulator: ScoreAccumulator,
+    ) -> Iterator[Mapping[int, MaskArray]]:
+        """Yield the predicted masks of each frame by the number of the object."""
+        assert isinstance(context.model, TrackerUnderTest)
+        prompts = [[Mask(each.first_mask)] for each in objects]
+        images: list[UInt8[np.ndarray, "h w 3"]] = [context.dataset.pixels(frame) for frame in frames]
+        results = iter(context.model.track(images, prompts, frame=0))
         for frame in frames:
-            with look.asking(tally, "frame"):
+            with context.timing(accumulator, "frame"):
                 result = next(results, None)
             if result is None:
-                raise ValueError(f"the model stopped before frame {frame.frame} of {look.photo.sequence}")
-            yield masks_by_number(result, tracks)
-
-    def _pictures(self, look: Look, frames: Sequence[ImageRecord]) -> list[UInt8[np.ndarray, "h w 3"]]:
-        return [look.dataset.pixels(frame) for frame in frames]
+                raise ValueError(f"the model stopped before frame {frame.frame} of {context.image.sequence}")
+            yield masks_by_number(result, objects)
 
 
-def masks_by_number(result: Results, tracks: Sequence[Track]) -> dict[int, Bool[np.ndarray, "h w"]]:
-    """Read one frame: the k-th object that was asked for has the id k; empty masks for those that are not there."""
-    nothing = np.zeros(result.image_hw, np.bool_)
-    told = dict(zip(result.ids.tolist(), result.iter_masks(), strict=True))
-    return {track.number: told.get(k, nothing) for k, track in enumerate(tracks, 1)}
+class _FrameUpdate:
+    """Updates metrics with masks of one object in one frame."""
+
+    def __init__(
+        self,
+        videos: VideoIndex,
+        context: EvaluationContext,
+        frame: ImageRecord,
+        frame_index: int,
+        video_object: VideoObject,
+    ) -> None:
+        self.context = context
+        self.frame_index = frame_index
+        self.number = video_object.number
+        self.truth = videos.mask(frame, self.number)
+        self.void = context.dataset.void(frame)
+        self.label = f"{context.image.sequence}/{frame.id}/{self.number}"
+
+    def apply(self, accumulator: ScoreAccumulator, predicted: MaskArray) -> None:
+        """Add a predicted mask, without unlabelled pixels."""
+        counted = predicted if self.void is None else predicted & ~self.void
+        sequence = self.context.image.sequence
+        accumulator.metric.update(sequence, self.number, self.frame_index, counted, self.truth)
+        self.context.record_item(accumulator, self.label)
+
+
+def masks_by_number(result: Results, objects: Sequence[VideoObject]) -> dict[int, MaskArray]:
+    """Return the masks of one frame by the number of the object.
+
+    The k-th object has the id k in the result; an object that is not there has an empty mask.
+    """
+    empty = np.zeros(result.image_hw, np.bool_)
+    masks = dict(zip(result.ids.tolist(), result.iter_masks(), strict=True))
+    return {each.number: masks.get(k, empty) for k, each in enumerate(objects, 1)}

@@ -2,7 +2,7 @@
 
 Kirillov et al., "Segment Anything" (ICCV 2023), section 3 and appendix A; the pyramid follows Li et al., "Exploring
 Plain Vision Transformer Backbones for Object Detection" (ECCV 2022). The position table is added as it is, so the
-padded picture must be 1024 x 1024.
+padded image must be 1024 x 1024.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SamViT(nn.Module):
         x = self.patches(pixels).permute(0, 2, 3, 1)
         if x.shape[1:3] != self.positions.shape[1:3]:
             side = PATCH * self.positions.shape[1]
-            raise ValueError(f"This backbone takes pictures padded to {side} x {side}, got {tuple(pixels.shape[-2:])}.")
+            raise ValueError(f"This backbone takes images padded to {side} x {side}, got {tuple(pixels.shape[-2:])}.")
         x = x + self.positions
         for block in self.blocks:
             x = block(x)
@@ -62,7 +62,7 @@ class ViTBlock(nn.Module):
         """Map features to features of the same shape; windows are zero-padded and padding takes part."""
         normed = self.norm1(x)
         if self.window is None:
-            heard = self.attention(normed)
+            attended = self.attention(normed)
         else:
             batch, height, width, dim = x.shape
             size = self.window
@@ -70,8 +70,8 @@ class ViTBlock(nn.Module):
             rows, columns = padded.shape[1] // size, padded.shape[2] // size
             cut = padded.view(batch, rows, size, columns, size, dim).transpose(2, 3).reshape(-1, size, size, dim)
             joined = self.attention(cut).view(batch, rows, columns, size, size, dim).transpose(2, 3)
-            heard = joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
-        x = x + heard
+            attended = joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
+        x = x + attended
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))  # type: ignore[no-any-return]
 
 
@@ -95,8 +95,8 @@ class PlacedAttention(nn.Module):
         """Let all pixels of a square map look at each other."""
         size = x.shape[1]
         query, key, value = split_heads(self.qkv(x.flatten(1, 2)), self.heads)
-        place = torch.arange(size, device=x.device)
-        offsets = place[:, None] - place[None, :] + size - 1
+        index = torch.arange(size, device=x.device)
+        offsets = index[:, None] - index[None, :] + size - 1
         grid = torch.unflatten(query, 2, (size, size))
         by_row = torch.einsum("bnyxe,yke->bnyxk", grid, self.rows[offsets]).flatten(2, 3)
         by_column = torch.einsum("bnyxe,xke->bnyxk", grid, self.columns[offsets]).flatten(2, 3)
@@ -104,8 +104,8 @@ class PlacedAttention(nn.Module):
         at = torch.cat((one_hot.repeat_interleave(size, 0), one_hot.repeat(size, 1)), dim=1)
         placed_query = torch.cat((query * query.shape[-1] ** -0.5, by_row, by_column), dim=-1)
         placed_key = torch.cat((key, at.expand(*key.shape[:2], -1, -1)), dim=-1)
-        heard = F.scaled_dot_product_attention(placed_query, placed_key, value, scale=1.0)
-        return self.proj(heard.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+        attended = F.scaled_dot_product_attention(placed_query, placed_key, value, scale=1.0)
+        return self.proj(attended.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
 
 
 class SimplePyramid(nn.Module):

@@ -1,6 +1,8 @@
-"""One decoder layer, and the heads that look at queries between layers."""
+"""One decoder layer, and the heads that predict classes and masks from queries between layers."""
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 
 from seem.models.ops.attention import Attention, KeysValues
 from seem.models.structures import QueryOutputs
+
+Rows: TypeAlias = Float[Tensor, "b r d"]
 
 
 class DecoderLayer(nn.Module):
@@ -24,35 +28,35 @@ class DecoderLayer(nn.Module):
         self.fc2 = nn.Linear(ffn, dim)
         self.ffn_norm = nn.LayerNorm(dim)
 
-    def look(self, keys: Float[Tensor, "b d h w"], values: Float[Tensor, "b d h w"]) -> KeysValues:
-        """Project a feature map, once per photo."""
+    def project_image(self, keys: Float[Tensor, "b d h w"], values: Float[Tensor, "b d h w"]) -> KeysValues:
+        """Project a feature map to keys and values, once per image."""
         return self.image_attention.project(keys.flatten(2).transpose(1, 2), values.flatten(2).transpose(1, 2))
 
-    def read_image(
+    def attend_to_image(
         self,
-        x: Float[Tensor, "b r d"],
-        positions: Float[Tensor, "b r d"],
+        x: Rows,
+        positions: Rows,
         image: KeysValues,
-        seen: Bool[Tensor, "b r k"],
-    ) -> Float[Tensor, "b r d"]:
-        """Let rows gather from the pixels that they may see."""
-        return self.image_norm(x + self.image_attention(x + positions, image, seen))  # type: ignore[no-any-return]
+        visible: Bool[Tensor, "b r k"],
+    ) -> Rows:
+        """Apply image attention; `visible` are the cells that each row attends to."""
+        attended = self.image_attention(x + positions, image, visible)
+        return self.image_norm(x + attended)  # type: ignore[no-any-return]
 
-    def discuss(
-        self, x: Float[Tensor, "b s d"], positions: Float[Tensor, "b s d"], visible: Bool[Tensor, "b s s"] | None
-    ) -> Float[Tensor, "b s d"]:
-        """Let rows gather from each other under the policy."""
-        placed = x + positions
-        heard = self.group_attention(placed, self.group_attention.project(placed, x), visible)
-        return self.group_norm(x + heard)  # type: ignore[no-any-return]
+    def attend_to_rows(self, x: Rows, positions: Rows, visible: Bool[Tensor, "b s s"] | None) -> Rows:
+        """Apply group attention; `visible` are the rows that each row attends to, None = all."""
+        positioned = x + positions
+        attended = self.group_attention(positioned, self.group_attention.project(positioned, x), visible)
+        return self.group_norm(x + attended)  # type: ignore[no-any-return]
 
-    def think(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+    def feed_forward(self, x: Rows) -> Rows:
         """Transform every row by itself."""
-        return self.ffn_norm(x + self.fc2(F.relu(self.fc1(x))))  # type: ignore[no-any-return]
+        hidden = F.relu(self.fc1(x))
+        return self.ffn_norm(x + self.fc2(hidden))  # type: ignore[no-any-return]
 
 
 class Heads(nn.Module):
-    """From query to class vector and mask embedding."""
+    """Maps queries to class vectors and mask embeddings."""
 
     def __init__(self, dim: int, mask_dim: int) -> None:
         super().__init__()
@@ -61,13 +65,14 @@ class Heads(nn.Module):
         self.mask_layers = nn.ModuleList((nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim)))
 
     def forward(self, normed: Float[Tensor, "b q d"]) -> QueryOutputs:
-        """Look at queries that went through `norm`."""
+        """Predict from queries that went through `norm`."""
         first, second, third = self.mask_layers
-        return QueryOutputs(normed @ self.class_projection, third(F.relu(second(F.relu(first(normed))))))
+        hidden = F.relu(second(F.relu(first(normed))))
+        return QueryOutputs(normed @ self.class_projection, third(hidden))
 
 
 class CaptionHead(nn.Module):
-    """From caption row to a vector to compare with word embeddings; and where in the caption a row stands."""
+    """Maps caption rows to vectors that are compared with word embeddings; holds the position of each row."""
 
     def __init__(self, dim: int, context: int) -> None:
         super().__init__()

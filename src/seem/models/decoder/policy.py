@@ -65,6 +65,11 @@ class Policy:
     """The group that answers visual prompts; None = the version takes none."""
     phrase: RowKind = RowKind.PHRASE
     """The group that answers phrases."""
+    reference: RowKind | None = None
+    """The rows that a reference becomes: its own, or the visual tokens of the prompted image; None = none are taken.
+
+    SEEM v1's published code cannot use references.
+    """
     composes: bool = False
     """The plain table already lets prompts of different kinds of one object meet."""
     objects_apart: bool = False
@@ -144,7 +149,7 @@ _SEEM = (
 SEEM_V1 = Policy(_SEEM, visual=RowKind.VISUAL, visual_queries=3)
 """Three visual queries an object, objects side by side."""
 
-SEEM_V0 = Policy(_SEEM, visual=RowKind.VISUAL, objects_apart=True, no_points=0.0)
+SEEM_V0 = Policy(_SEEM, visual=RowKind.VISUAL, reference=RowKind.VISUAL_TOKENS, objects_apart=True, no_points=0.0)
 """A copy of all object queries for every object (in the official code objects are the batch)."""
 
 SEEM_DEMO = Policy(
@@ -166,6 +171,7 @@ SEEM_DEMO = Policy(
     ),
     visual=RowKind.OBJECT,
     phrase=RowKind.OBJECT,
+    reference=RowKind.REFERENCE_TOKENS,
     composes=True,
     objects_apart=True,
     no_points=0.0,
@@ -201,6 +207,7 @@ NANO = Policy(
     ),
     visual=RowKind.VISUAL,
     phrase=RowKind.VISUAL,
+    reference=RowKind.REFERENCE_TOKENS,
     visual_queries=1,
     composes=True,
     objects_apart=True,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class KeysValues:
-    """Projected keys and values, split into heads: what attention needs of the side that is looked at."""
+    """Projected keys and values, split into heads."""
 
     keys: Float[Tensor, "b heads k e"]
     values: Float[Tensor, "b heads k e"]
@@ -21,7 +21,7 @@ class KeysValues:
 class Attention(nn.Module):
     """Scaled dot-product attention whose four projections are plain linear layers.
 
-    A query that sees nothing receives zeros (plus the output bias), never NaN: padded prompt tokens rely on it, as in
+    A query that attends to nothing gets zeros (plus the output bias), never NaN: padded prompt tokens rely on it, as in
     the official code.
     """
 
@@ -34,25 +34,25 @@ class Attention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def project(self, keys: Float[Tensor, "b k d"], values: Float[Tensor, "b k d"]) -> KeysValues:
-        """Prepare what is looked at; reusable for every later query about it."""
+        """Project keys and values; the result serves any number of queries."""
         return KeysValues(self.split(self.key(keys)), self.split(self.value(values)))
 
     def forward(
         self,
         queries: Float[Tensor, "b q d"],
-        seen: KeysValues,
+        context: KeysValues,
         visible: Bool[Tensor, "b q k"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "b q d"]:
-        """Let every query gather the values that it may see (`visible`: True = may see; None = everything)."""
+        """Return the attended values of every query (`visible`: True = attends to; None = attends to everything)."""
         q = self.split(self.query(queries))
         if visible is None:
-            gathered = F.scaled_dot_product_attention(q, seen.keys, seen.values, is_causal=causal)
+            attended = F.scaled_dot_product_attention(q, context.keys, context.values, is_causal=causal)
         else:
-            blind = ~visible.any(dim=-1, keepdim=True)
-            gathered = F.scaled_dot_product_attention(q, seen.keys, seen.values, (visible | blind)[:, None])
-            gathered = gathered.masked_fill(blind[:, None], 0.0)
-        return self.out(gathered.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+            is_blind = ~visible.any(dim=-1, keepdim=True)
+            attended = F.scaled_dot_product_attention(q, context.keys, context.values, (visible | is_blind)[:, None])
+            attended = attended.masked_fill(is_blind[:, None], 0.0)
+        return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def split(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b heads s e"]:
         """Split channels into heads."""

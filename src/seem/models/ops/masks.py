@@ -1,4 +1,4 @@
-"""Mask logits: from embeddings to maps, from maps to attention."""
+"""Mask logits: from embeddings to maps, and from maps to attention masks."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def shrink_or_grow(
 
 
 def visible_pixels(logits: Float[Tensor, "b q h w"]) -> Bool[Tensor, "b q hw"]:
-    """Turn mask logits into where a query may look: foreground, or everywhere if there is none."""
+    """Return the pixels that a query attends to: the foreground of its mask logits, or all if there is none."""
     inside = logits.flatten(2) >= 0
     return inside | ~inside.any(dim=-1, keepdim=True)
+
+
+def map_hw(maps: Tensor) -> tuple[int, int]:
+    """Return height and width of a batch of maps."""
+    return int(maps.shape[-2]), int(maps.shape[-1])

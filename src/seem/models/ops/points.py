@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Draw: TypeAlias = Callable[[tuple[int, ...]], Tensor]
-"""A source of chance: shape -> that many floating-point numbers, uniform in 0-1."""
+"""A source of random numbers: takes a shape, returns floating-point numbers, uniform in 0-1."""
 
 
 def uniform(generator: torch.Generator) -> Draw:
@@ -30,18 +30,22 @@ def uniform(generator: torch.Generator) -> Draw:
 def sample_at(
     maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"], *, align_corners: bool
 ) -> Float[Tensor, "b c p"]:
-    """Read every map of a batch at the points of its row, bilinearly; outside the map there are zeros.
+    """Sample every map of a batch at the points of its row, bilinearly; zero outside the map.
 
     With `align_corners` 0 and 1 are the centres of the first and last pixel (visual prompts, official behaviour);
-    without, they are the outer edges of the map (masks in losses and matching). The answer has the wider of the two
+    without, they are the outer edges of the map (masks in losses and matching). The result has the wider of the two
     dtypes, because half precision cannot hold a coordinate.
     """
     dtype = torch.promote_types(maps.dtype, points_unit.dtype)
     grid = 2 * points_unit.to(maps.device, dtype) - 1
-    read = F.grid_sample(
-        maps.to(dtype), grid[:, :, None], mode="bilinear", padding_mode="zeros", align_corners=align_corners
+    sampled = F.grid_sample(
+        maps.to(dtype),
+        grid[:, :, None],
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=align_corners,
     )
-    return read[..., 0]
+    return sampled[..., 0]
 
 
 @torch.no_grad()
@@ -53,7 +57,7 @@ def uncertain_points(
     oversample: float = 3.0,
     importance: float = 0.75,
 ) -> Float[Tensor, "n p 2"]:
-    """Choose where to judge each mask: mostly where it hesitates, elsewhere at random.
+    """Choose the points at which each mask is compared: mostly where it is uncertain, the others at random.
 
     Of `oversample * num_points` random candidates the `importance * num_points` nearest to the decision boundary stay
     (uncertainty = -|logit|); fresh random points make up the rest. PointRend section 3.1, training; the values are

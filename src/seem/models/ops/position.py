@@ -12,7 +12,7 @@ from torch import Tensor
 def sine_position(
     hw: tuple[int, int], dim: int, device: torch.device, dtype: torch.dtype
 ) -> Float[Tensor, "1 {dim} h w"]:
-    """Encode every pixel's place by sines and cosines of its normalised coordinates.
+    """Encode the position of every pixel by sines and cosines of its normalized coordinates.
 
     The first half of the channels encodes y, the second x; within each, sine and cosine of one frequency are
     neighbours. Coordinates start at 1 and are scaled to 2 pi at the far edge (official behaviour, eps 1e-6).
@@ -20,9 +20,9 @@ def sine_position(
     half = dim // 2
     axes = []
     for size in hw:
-        place = torch.arange(1, size + 1, device=device, dtype=dtype) * (2 * math.pi / (size + 1e-6))
+        coordinate = torch.arange(1, size + 1, device=device, dtype=dtype) * (2 * math.pi / (size + 1e-6))
         wavelength = 10000 ** (2 * (torch.arange(half, device=device) // 2).to(dtype) / half)
-        angle = place[:, None] / wavelength
+        angle = coordinate[:, None] / wavelength
         axes.append(torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1))
     y, x = axes
     height, width = hw

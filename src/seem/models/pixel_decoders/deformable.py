@@ -1,4 +1,4 @@
-"""Deformable pixel decoder: three maps look at a few points of each other.
+"""Deformable pixel decoder: three maps attend to a few points of each other.
 
 The official `transformer_encoder_deform`, used with SAM's backbones; Zhu et al., "Deformable DETR" (ICLR 2021),
 section 4.1. Plain PyTorch, no extension to build.
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.config import DeformableConfig
-from seem.models.ops.masks import resize
+from seem.models.ops.masks import map_hw, resize
 from seem.models.ops.position import sine_position
 from seem.models.pixel_decoders.fpn import ConvNorm
 from seem.models.structures import PixelFeatures, Pyramid
@@ -38,23 +38,27 @@ class DeformablePixelDecoder(nn.Module):
 
     def forward(self, pyramid: Pyramid) -> PixelFeatures:
         """Encode the three coarser maps together, then add the finest."""
-        finest, *others = pyramid.maps
-        maps = [project(level) for project, level in zip(self.inputs, others[::-1], strict=True)]
-        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps]
-        tokens = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
-        positions = torch.cat([
-            sine_position(hw, tokens.shape[-1], tokens.device, tokens.dtype).flatten(2).transpose(1, 2) + embedding
-            for hw, embedding in zip(sizes, self.level_embedding, strict=True)
-        ], dim=1)  # fmt: skip
+        finest, *coarser = pyramid.maps
+        maps = [project(level) for project, level in zip(self.inputs, coarser[::-1], strict=True)]
+        sizes = [map_hw(level) for level in maps]
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
+        positions = self.positions(sizes, tokens)
         centres = torch.cat([pixel_centres(hw, tokens) for hw in sizes])
         for layer in self.encoder:
             tokens = layer(tokens, positions, centres, sizes)
-        levels = tuple(
-            part.transpose(1, 2).reshape(len(part), -1, *hw)
-            for part, hw in zip(torch.split(tokens, [h * w for h, w in sizes], dim=1), sizes, strict=True)
-        )
-        y = self.lateral(finest) + resize(levels[-1], (int(finest.shape[-2]), int(finest.shape[-1])))
-        return PixelFeatures(self.mask_features(F.relu(self.output(y))), levels)
+        levels = []
+        for part, hw in zip(split_levels(tokens, sizes), sizes, strict=True):
+            levels.append(part.transpose(1, 2).reshape(len(part), -1, *hw))
+        y = self.lateral(finest) + resize(levels[-1], map_hw(finest))
+        return PixelFeatures(self.mask_features(F.relu(self.output(y))), tuple(levels))
+
+    def positions(self, sizes: list[tuple[int, int]], tokens: Float[Tensor, "b s d"]) -> Float[Tensor, "1 s d"]:
+        """Return the position of every token: that of its pixel, and the embedding of its level."""
+        positions = []
+        for hw, embedding in zip(sizes, self.level_embedding, strict=True):
+            position = sine_position(hw, tokens.shape[-1], tokens.device, tokens.dtype)
+            positions.append(position.flatten(2).transpose(1, 2) + embedding)
+        return torch.cat(positions, dim=1)
 
 
 class DeformableLayer(nn.Module):
@@ -81,7 +85,7 @@ class DeformableLayer(nn.Module):
 
 
 class DeformableAttention(nn.Module):
-    """Every token reads a few points on every level, at offsets that it chooses, with weights that it chooses."""
+    """Every token samples a few points on every level, at offsets and with weights that it predicts."""
 
     def __init__(self, dim: int, num_heads: int, num_points: int) -> None:
         super().__init__()
@@ -99,30 +103,38 @@ class DeformableAttention(nn.Module):
         centres: Float[Tensor, "q 2"],
         sizes: list[tuple[int, int]],
     ) -> Float[Tensor, "b q d"]:
-        """Read from the maps that `tokens` hold one after the other.
+        """Sample from the maps that `tokens` hold one after the other.
 
-        `centres` are unit (x, y); offsets count pixels of the level that is read; outside a map is zero.
+        `centres` are unit (x, y); offsets count pixels of the sampled level; outside a map is zero.
         """
         shape = (self.num_heads, NUM_LEVELS, self.num_points)
         offsets = torch.unflatten(self.offsets(queries), -1, (*shape, 2))
-        weights = torch.unflatten(
-            torch.unflatten(self.weights(queries), -1, (self.num_heads, -1)).softmax(-1), -1, shape[1:]
-        )
-        values = torch.split(self.value(tokens), [h * w for h, w in sizes], dim=1)
-        heard = []
+        weights = torch.unflatten(self.weights(queries), -1, (self.num_heads, -1)).softmax(-1)
+        weights = torch.unflatten(weights, -1, shape[1:])
+        values = split_levels(self.value(tokens), sizes)
+        attended = []
         for level, (value, (height, width)) in enumerate(zip(values, sizes, strict=True)):
             maps = torch.unflatten(value, -1, (self.num_heads, -1)).permute(0, 2, 3, 1)
             maps = maps.flatten(0, 1).unflatten(2, (height, width))  # type: ignore[no-untyped-call]
-            step = offsets[:, :, :, level] / offsets.new_tensor([width, height])
-            points = (centres[:, None, None] + step).transpose(1, 2).flatten(0, 1)
-            read = F.grid_sample(maps, 2 * points - 1, mode="bilinear", padding_mode="zeros", align_corners=False)
-            share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
-            heard.append((read * share).sum(-1))
-        total = torch.stack(heard).sum(0)
-        return self.out(torch.unflatten(total, 0, (-1, self.num_heads)).flatten(1, 2).transpose(1, 2))  # type: ignore[no-any-return]
+            offset = offsets[:, :, :, level] / offsets.new_tensor([width, height])
+            points = (centres[:, None, None] + offset).transpose(1, 2).flatten(0, 1)
+            sampled = F.grid_sample(maps, 2 * points - 1, mode="bilinear", padding_mode="zeros", align_corners=False)
+            weight = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
+            attended.append((sampled * weight).sum(-1))
+        total = torch.stack(attended).sum(0)
+        heads = torch.unflatten(total, 0, (-1, self.num_heads))
+        return self.out(heads.flatten(1, 2).transpose(1, 2))  # type: ignore[no-any-return]
+
+
+def split_levels(tokens: Float[Tensor, "b s d"], sizes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+    """Split the tokens of all levels by level."""
+    return torch.split(tokens, [height * width for height, width in sizes], dim=1)
 
 
 def pixel_centres(hw: tuple[int, int], like: Tensor) -> Float[Tensor, "s 2"]:
     """Return the unit (x, y) of every pixel's centre, row by row."""
-    y, x = ((torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size for size in hw)
-    return torch.stack((x.expand(len(y), -1), y[:, None].expand(-1, len(x))), dim=-1).flatten(0, 1)
+    height, width = hw
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+    grid = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1)
+    return grid.flatten(0, 1)

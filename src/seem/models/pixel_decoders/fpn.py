@@ -18,7 +18,7 @@ from seem.models.structures import PixelFeatures, Pyramid
 class FPNPixelDecoder(nn.Module):
     """Pyramid in, mask features at stride 4 and three levels (strides 32, 16, 8) out.
 
-    `level_dim` is what the decoder reads; where it differs from the pyramid's own width a 1x1 convolution adapts each
+    `level_dim` is the width of the levels; where it differs from the pyramid's own width a 1x1 convolution adapts each
     level (absent in the published models, whose widths agree).
     """
 
@@ -44,14 +44,15 @@ class FPNPixelDecoder(nn.Module):
             y = lateral(fine) + F.interpolate(y, size=fine.shape[-2:], mode="nearest")
             y = F.relu(output(y))
             levels.append(y)
-        read = levels[:3]
+        coarse_levels = levels[:3]
         if self.level_adapters:
-            read = [adapter(level) for adapter, level in zip(self.level_adapters, read, strict=True)]
-        return PixelFeatures(self.mask_features(y), tuple(read))
+            coarse_levels = [adapter(level) for adapter, level in zip(self.level_adapters, coarse_levels, strict=True)]
+        return PixelFeatures(self.mask_features(y), tuple(coarse_levels))
 
     def encode(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         """Let every pixel of the coarsest map attend to every other."""
-        position = sine_position((x.shape[-2], x.shape[-1]), x.shape[1], x.device, x.dtype).flatten(2).transpose(1, 2)
+        position = sine_position((x.shape[-2], x.shape[-1]), x.shape[1], x.device, x.dtype)
+        position = position.flatten(2).transpose(1, 2)
         tokens = x.flatten(2).transpose(1, 2)
         for layer in self.encoder:
             tokens = layer(tokens, position)
@@ -84,6 +85,6 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "b s d"], position: Float[Tensor, "1 s d"]) -> Float[Tensor, "b s d"]:
         """Map tokens to tokens."""
-        placed = x + position
-        x = self.norm1(x + self.attention(placed, self.attention.project(placed, x)))
+        positioned = x + position
+        x = self.norm1(x + self.attention(positioned, self.attention.project(positioned, x)))
         return self.norm2(x + self.fc2(F.relu(self.fc1(x))))  # type: ignore[no-any-return]

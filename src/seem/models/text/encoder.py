@@ -16,7 +16,7 @@ from seem.config import TextConfig
 from seem.models.ops.attention import Attention
 from seem.models.structures import TextFeatures
 
-START_SCALE = math.log(1 / 0.07)  # CLIP's: with the official code's 1.0, cosines can hardly tell 134 classes apart
+START_SCALE = math.log(1 / 0.07)  # CLIP's: with the official code's 1.0, cosines hardly separate 134 classes
 NORM_EPS = 1e-12  # the official tower's own LayerNorm, in the manner of TensorFlow
 
 
@@ -44,11 +44,11 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         before_end = (ids == self.tokens.num_embeddings - 1).cumsum(dim=1) == 0
-        end = before_end.sum(dim=1).clamp(max=ids.shape[1] - 1)  # a caption in the making has no end yet
+        end = before_end.sum(dim=1).clamp(max=ids.shape[1] - 1)  # an incomplete caption has no end yet
         rows = torch.arange(len(ids), device=ids.device)
         if self.word_shortcut:
-            meant = before_end[:, 1:, None] & valid[:, 1:, None]  # without the start token
-            mean = (words[:, 1:] * meant).sum(dim=1) / meant.sum(dim=1).clamp(min=1)
+            is_word = before_end[:, 1:, None] & valid[:, 1:, None]  # without the start token
+            mean = (words[:, 1:] * is_word).sum(dim=1) / is_word.sum(dim=1).clamp(min=1)
             x = x.index_put((rows, end), mean, accumulate=True)
         vectors = self.norm(x) @ self.projection
         phrases = vectors[rows, end]

@@ -59,7 +59,7 @@ class Tokens:
     """Token ids of some phrases, one row each: begin, the phrase, end, then more end tokens as padding."""
 
     ids: Int[Tensor, "n t"]
-    valid: Bool[Tensor, "n t"]  # True from begin to the first end that nobody typed
+    valid: Bool[Tensor, "n t"]  # True from begin to the first end token that is not part of the text
 
 
 class BytePairTokenizer:
@@ -116,7 +116,7 @@ class BytePairTokenizer:
     def __call__(self, texts: Sequence[str], *, pad_to_context: bool = False) -> Tokens:
         """Tokenise phrases together.
 
-        Rows are padded with the end token to the longest of them, or to the whole context on request. In a causal text
+        Rows are padded with the end token to the longest of them, or to the full context on request. In a causal text
         encoder both give the same vectors up to the end token: trimming only saves work.
 
         Raises:
@@ -235,7 +235,7 @@ def read_merges(packed: bytes, *, source: str) -> list[str]:
 def find_words(text: str) -> Iterator[str]:
     """Yield the words of a text, repaired and lower-cased: runs of letters, single digits, runs of other signs.
 
-    Special tokens come out whole. They are cut out before the repair, because `ftfy` leaves HTML entities alone in a
+    Special tokens are not split. They are cut out before the repair, because `ftfy` leaves HTML entities alone in a
     text that holds '<'. White space separates words and is in none of them.
     """
     for piece in _SPECIAL.split(text):

@@ -1,0 +1,107 @@
+"""The cache file of an image bank: shrunk pixels and soft masks, to be memory-mapped.
+
+The file: a header, pixels and soft masks back to back, then a table of int64 numbers. The table holds for each image
+its offset, height, width and number of regions, and for each region the record's id, its offset and its box. Records
+are not stored: they are read from the annotations again, whose digest the fingerprint holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seem.data.banked_image import BankedImage, SoftRegion, assemble_image, void_record
+from seem.data.dataset import Dataset
+from seem.data.records import ImageRecord
+
+_HEADER = np.dtype([("table_at", "<i8"), ("table_len", "<i8"), ("fingerprint", "S64")])
+_TABLE_ITEM_BYTES = 8
+_VERSION = 1
+
+
+def pack_fingerprint(folders: Sequence[Path], longest_side: int, max_images: int | None) -> str:
+    """Return a digest of sets of the photo pack by their annotations; 64 hexadecimal digits."""
+    digest = hashlib.sha256(f"{_VERSION} {longest_side} {max_images}".encode())
+    for folder in folders:
+        digest.update(folder.name.encode())
+        digest.update((folder / "annotations.json").read_bytes())
+    return digest.hexdigest()
+
+
+def dataset_fingerprint(sources: Sequence[tuple[Dataset, ImageRecord]], longest_side: int) -> str:
+    """Return a digest of images of any sets by sizes and times of their files, which are not read."""
+    digest = hashlib.sha256(f"any {_VERSION} {longest_side}".encode())
+    for file in _files_of(sources):
+        state = file.stat() if file.is_file() else None
+        digest.update(f"{file} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
+    for dataset, image in sources:
+        digest.update(f"{dataset.split} {image.set_name} {image.id} {image.hw}\n".encode())
+    return digest.hexdigest()
+
+
+def is_bank_cache_valid(file: Path, fingerprint: str) -> bool:
+    """Whether a file is a complete cache of this fingerprint."""
+    if not file.is_file() or file.stat().st_size < _HEADER.itemsize:
+        return False
+    header = np.fromfile(file, _HEADER, 1)[0]
+    expected_size = int(header["table_at"]) + _TABLE_ITEM_BYTES * int(header["table_len"])
+    is_complete = expected_size == file.stat().st_size
+    return is_complete and bool(header["fingerprint"] == fingerprint.encode())
+
+
+def write_bank_cache(file: Path, fingerprint: str, images: Iterable[BankedImage]) -> None:
+    """Write a cache beside `file` and rename it when it is complete."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.part")
+    table: list[int] = []
+    try:
+        with partial.open("wb") as stream:
+            stream.write(bytes(_HEADER.itemsize))
+            for image in images:
+                table += [stream.tell(), *image.image.shape[:2]]
+                stream.write(image.image.tobytes())
+                regions = image.objects + image.ignored
+                table.append(len(regions))
+                for region in regions:
+                    table += [region.record.id, stream.tell(), *region.box]
+                    stream.write(region.soft_mask.tobytes())
+            stream.write(bytes(-stream.tell() % _TABLE_ITEM_BYTES))
+            header = np.array([(stream.tell(), len(table), fingerprint.encode())], _HEADER)
+            stream.write(np.asarray(table, "<i8").tobytes())
+            stream.seek(0)
+            stream.write(header.tobytes())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_bank_cache(file: Path, sources: Iterable[tuple[Dataset, ImageRecord]]) -> Iterator[BankedImage]:
+    """Yield the images of a valid cache, memory-mapped; `sources` are those that it was written from, in order."""
+    header = np.fromfile(file, _HEADER, 1)[0]
+    table = np.fromfile(file, "<i8", int(header["table_len"]), offset=int(header["table_at"]))
+    numbers = iter(table.tolist())
+    content = np.asarray(np.memmap(file, np.uint8, "r"))
+    for dataset, image in sources:
+        offset, height, width, num_regions = (next(numbers) for _ in range(4))
+        pixels = content[offset : offset + height * width * 3].reshape(height, width, 3)
+        records = {record.id: record for record in dataset.objects[image.id]}
+        regions = []
+        for _ in range(num_regions):
+            record_id, offset, x0, y0, x1, y1 = (next(numbers) for _ in range(6))
+            soft_mask = content[offset : offset + (y1 - y0) * (x1 - x0)].reshape(y1 - y0, x1 - x0)
+            record = records.get(record_id) or void_record(image)
+            regions.append(SoftRegion(record, (x0, y0, x1, y1), soft_mask))
+        yield assemble_image(dataset, image, pixels, regions)
+
+
+def _files_of(sources: Sequence[tuple[Dataset, ImageRecord]]) -> Iterator[Path]:
+    """Yield the lists of all sets, each once, then the files of every image."""
+    yield from dict.fromkeys(file for dataset, _ in sources for file in dataset.files)
+    for _, image in sources:
+        for file in (image.path, image.semantic_path, image.panoptic_path):
+            if file:
+                yield file

@@ -1,0 +1,89 @@
+"""The table of formats, and which of them a path looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seem.data.image_files import list_folders
+from seem.data.layout import Layout, describe_contents
+from seem.data.pack import PACK
+from seem.data.readers.ade20k import ADE20K, ADE20K_FULL
+from seem.data.readers.bdd100k import BDD100K, BDD100K_PANOPTIC
+from seem.data.readers.cityscapes import CITYSCAPES
+from seem.data.readers.clicks import CLICKS
+from seem.data.readers.coco import COCO, LVIS
+from seem.data.readers.folder import FOLDER
+from seem.data.readers.openimages import OPENIMAGES
+from seem.data.readers.refcoco import REFCOCO
+from seem.data.readers.scannet import SCANNET
+from seem.data.readers.shards import SHARDS
+from seem.data.readers.sunrgbd import SUNRGBD
+from seem.data.readers.video import DAVIS, YOUTUBE_VOS
+from seem.data.readers.voc import CONTEXT, SBD, VOC
+from seem.data.readers.yolo import YOLO
+from seem.data.records import DataError
+
+LAYOUTS: tuple[Layout, ...] = (
+    COCO, LVIS, REFCOCO, PACK, VOC, CONTEXT, SBD, CLICKS, *DAVIS, YOUTUBE_VOS, ADE20K, ADE20K_FULL, CITYSCAPES,
+    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, SHARDS, FOLDER,
+)  # fmt: skip
+"""Every format, by the word that a specification begins with."""
+
+_KIND_OF_TRACE = {"data.yaml": "yolo", "labels": "yolo", "annotations": "coco", "images": "folder"}
+"""Formats that an incomplete data set is taken for by an entry of its folder: their readers say what is missing."""
+
+_MAX_INNER_FOLDERS = 50
+
+
+def layout_of_kind(kind: str) -> Layout:
+    """Return the format of a kind that is in the table."""
+    return next(layout for layout in LAYOUTS if layout.kind == kind)
+
+
+def recognize_layout(path: Path) -> Layout:
+    """Return the format that a path looks like, by what lies there.
+
+    Raises:
+        DataError: it looks like none, not even in part, or like several.
+    """
+    matching = _matching_layouts(path)
+    if not matching and FOLDER.fits(path):
+        return FOLDER
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        titles = ", ".join(layout.title for layout in matching)
+        ways = " or ".join(f"{layout.kind}:{path}" for layout in matching)
+        raise DataError(f"{path} can be read in several ways: {titles}; write {ways}.")
+    inner = _only_inner_dataset(path)
+    if inner is None:
+        for entry, kind in _KIND_OF_TRACE.items():
+            if (path / entry).exists():
+                return layout_of_kind(kind)
+    raise _unknown_layout_error(path, inner)
+
+
+def _matching_layouts(path: Path) -> list[Layout]:
+    """Return the formats that a path looks like; all of them look like a plain folder too, which is left out."""
+    return [layout for layout in LAYOUTS if layout is not FOLDER and layout.fits(path)]
+
+
+def _only_inner_dataset(path: Path) -> Path | None:
+    """Return the folder one level further down that holds a data set, if there is just one."""
+    if not path.is_dir():
+        return None
+    folders: Sequence[Path] = list_folders(path)[:_MAX_INNER_FOLDERS]
+    datasets = [folder for folder in folders if len(_matching_layouts(folder)) == 1]
+    return datasets[0] if len(datasets) == 1 else None
+
+
+def _unknown_layout_error(path: Path, inner: Path | None) -> DataError:
+    hint = ""
+    if inner is not None:
+        hint = f"; {inner.name}/ in it is {recognize_layout(inner).title}: give {inner}"
+    known = "; ".join(f"{layout.kind} ({layout.expects})" for layout in LAYOUTS)
+    return DataError(
+        f"{path} is no data set in a format that is known: it holds {describe_contents(path)}{hint}. "
+        f"Known are {known}. Write kind:path to be told what is missing."
+    )

@@ -1,0 +1,63 @@
+"""Polygons as flat lists of corners x, y, x, y, ...: whether they are well formed and whether they cross themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64
+
+MIN_POLYGON_NUMBERS = 6  # x and y of three corners
+MAX_CHECKED_CORNERS = 2000  # a contour that long was traced by a program and does not cross itself
+
+
+def check_polygon(polygon: object) -> None:
+    """Raise `ValueError` unless a polygon is a list of at least three finite corners."""
+    if not isinstance(polygon, Sequence) or isinstance(polygon, str) or not all(map(_is_number, polygon)):
+        raise ValueError("a polygon is no list of numbers")
+    if len(polygon) < MIN_POLYGON_NUMBERS or len(polygon) % 2:
+        raise ValueError(f"a polygon has {len(polygon)} numbers; it needs x and y of three corners or more")
+    if not all(map(math.isfinite, polygon)):
+        raise ValueError("a polygon has a corner that is no number (NaN or infinite)")
+
+
+def is_polygon(value: object) -> bool:
+    """Whether a value is a list of at least three finite corners."""
+    try:
+        check_polygon(value)
+    except ValueError:
+        return False
+    return True
+
+
+def is_self_intersecting(polygon: Sequence[float]) -> bool:
+    """Whether two edges of a polygon cross; edges that only touch do not count.
+
+    False for polygons of more than `MAX_CHECKED_CORNERS` corners, which are not checked.
+    """
+    corners = np.reshape(np.asarray(polygon, np.float64), (-1, 2))
+    is_repeated = np.all(corners == np.roll(corners, 1, axis=0), axis=1)
+    starts = corners[~is_repeated]
+    if len(starts) < 4 or len(starts) > MAX_CHECKED_CORNERS:  # a triangle cannot cross itself
+        return False
+    ends = np.roll(starts, -1, axis=0)
+    start_sides = _orientation(starts[:, None], ends[:, None], starts)
+    end_sides = _orientation(starts[:, None], ends[:, None], ends)
+    is_straddled = start_sides * end_sides < 0  # [a, b]: edge b has one end on either side of edge a's line
+    return bool(np.any(is_straddled & is_straddled.T))
+
+
+def _orientation(
+    a: Float64[np.ndarray, "*n 2"],
+    b: Float64[np.ndarray, "*n 2"],
+    c: Float64[np.ndarray, "*m 2"],
+) -> np.ndarray:
+    """Return on which side of the line from `a` to `b` the point `c` lies: 1, -1, or 0 on the line."""
+    to_b, to_c = b - a, c - a
+    cross_product = to_b[..., 0] * to_c[..., 1] - to_b[..., 1] * to_c[..., 0]
+    return np.asarray(np.sign(cross_product))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,131 @@
+"""BDD100K: 19 classes, or 40 classes with objects.
+
+images/10k/<split>/*.jpg  labels/sem_seg/masks/<split>/*.png          19 classes from 0, 255 = void
+labels/pan_seg/bitmasks/<split>/*.png       40 classes; R = class, G = flags, B A = object
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from seem.data.classes import class_list
+from seem.data.image_files import folder_names, list_images, read_channels_of_size, read_labels_of_size
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import (
+    complete_where_labelled,
+    label_map_of_classes,
+    label_map_of_segments,
+    number_segments,
+    pair_by_stem,
+    pair_images,
+)
+from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
+
+_VOID_VALUE = 255
+_CROWD_FLAG, _IGNORED_FLAG = 2, 1  # bits of the green channel
+_CLASS_FACTOR = 65536  # segment ids: 1 + 65536 x class + object
+_SEMANTIC_FOLDER = Path("labels", "sem_seg", "masks")
+_PANOPTIC_FOLDER = Path("labels", "pan_seg", "bitmasks")
+
+
+def read_bdd100k(path: Path, split: str) -> LazyDataset:
+    """Open one part of BDD100K with 19 classes."""
+    images, flaws = _pair_bdd_images(path, _SEMANTIC_FOLDER / split, split, "semantic", "bdd100k")
+    categories = class_list("bdd100k")
+
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        if image.semantic_path is None:
+            return None
+        stored = read_labels_of_size(image.semantic_path, image.hw)
+        is_void = stored == _VOID_VALUE
+        category_ids = np.where(is_void, 0, stored + 1).astype(np.int32)
+        return label_map_of_classes(category_ids, categories, image, is_void)
+
+    return LazyDataset(
+        name="bdd100k",
+        kind="bdd100k",
+        split=split,
+        path=path,
+        category_list=categories,
+        images=images,
+        read_map=read_map,
+        complete=complete_where_labelled(categories),
+        flaws=flaws,
+    )
+
+
+def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
+    """Open one part of BDD100K with 40 classes and objects."""
+    images, flaws = _pair_bdd_images(path, _PANOPTIC_FOLDER / split, split, "panoptic", "bdd100k_panoptic")
+    categories = class_list("bdd100k_panoptic")
+
+    def read_map(image: ImageRecord) -> LabelMap | None:
+        if image.semantic_path is None:
+            return None
+        channels = read_channels_of_size(image.semantic_path, image.hw).astype(np.int32)
+        if channels.shape[2] != 4:
+            message = f"{image.semantic_path} has {channels.shape[2]} channels; a bit mask has four"
+            raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+        classes, flags, object_high, object_low = np.moveaxis(channels, -1, 0)
+        is_void = classes == 0
+        numbers = 1 + classes * _CLASS_FACTOR + object_high * 256 + object_low
+        ids = np.where(is_void, 0, numbers).astype(np.int32)
+        is_group = (flags & (_CROWD_FLAG | _IGNORED_FLAG)) > 0
+        return label_map_of_segments(
+            ids,
+            number_segments(ids, lambda number: (number - 1) // _CLASS_FACTOR),
+            categories,
+            image,
+            crowds=frozenset(np.unique(ids[is_group]).tolist()),
+            void=is_void,
+            is_partition=True,
+        )
+
+    return LazyDataset(
+        name="bdd100k_panoptic",
+        kind="bdd100k_panoptic",
+        split=split,
+        path=path,
+        category_list=categories,
+        images=images,
+        read_map=read_map,
+        complete=complete_where_labelled(categories),
+        flaws=flaws,
+    )
+
+
+def _pair_bdd_images(
+    path: Path,
+    labels: Path,
+    split: str,
+    labelled: str,
+    set_name: str,
+) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
+    image_folder = path / "images" / "10k" / split
+    if not image_folder.is_dir() or not (path / labels).is_dir():
+        raise incomplete_layout_error("BDD100K", path, f"images/10k/{split} and {labels.as_posix()}")
+    pairs = pair_by_stem(list_images(image_folder), path / labels)
+    return pair_images(pairs, set_name, split, labelled)
+
+
+BDD100K = Layout(
+    kind="bdd100k",
+    title="BDD100K, 19 classes",
+    expects="images/10k/<split> and labels/sem_seg/masks/<split>",
+    fits=lambda path: (path / _SEMANTIC_FOLDER).is_dir(),
+    splits=lambda path: sort_splits(folder_names(path / _SEMANTIC_FOLDER)),
+    read=read_bdd100k,
+)
+
+BDD100K_PANOPTIC = Layout(
+    kind="bdd100k_panoptic",
+    title="BDD100K, 40 classes with objects",
+    expects="images/10k/<split> and labels/pan_seg/bitmasks/<split>",
+    fits=lambda path: (path / _PANOPTIC_FOLDER).is_dir(),
+    splits=lambda path: sort_splits(folder_names(path / _PANOPTIC_FOLDER)),
+    read=read_bdd100k_panoptic,
+)

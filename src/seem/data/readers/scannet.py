@@ -1,0 +1,139 @@
+"""ScanNet with 20 or 40 classes.
+
+    scannet_frames_25k/[images/]<scene>/color/*.jpg  label/*.png  instance/*.png
+    scannetv2_<split>.txt lists scenes, in the folder or above it; without lists the set is not divided
+
+Label maps hold the numbers of NYU's 40 classes; of these 20 are evaluated, the others then are void. A map that is
+smaller or larger than its image but of its shape is resized to it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+
+from seem.data.classes import class_list
+from seem.data.dataset import ALL_SPLIT
+from seem.data.image_files import list_folders, list_images, read_labels, resize_labels
+from seem.data.label_map import LabelMap
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.label_maps import (
+    complete_where_labelled,
+    label_map_of_classes,
+    label_map_of_segments,
+    number_segments,
+    pair_by_stem,
+    pair_images,
+    read_name_list,
+    remap_values,
+    thing_ids,
+)
+from seem.data.records import CategoryRecord, ImageRecord
+
+_CLASS_FACTOR = 65536  # segment ids: class x this + number of the object, 0 = no single object
+
+
+def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
+    """Open one part of ScanNet with 20 or 40 classes."""
+    name = f"scannet{num_classes}"
+    home, lists = _find_scenes(path), _find_scene_lists(path)
+    if home is None or (split != ALL_SPLIT and split not in lists):
+        raise incomplete_layout_error("ScanNet", path, f"<scene>/color, <scene>/label and scannetv2_{split}.txt")
+    scenes = _scene_folders(home)
+    if split != ALL_SPLIT:
+        listed = set(read_name_list(lists[split]))
+        scenes = [folder for folder in scenes if folder.name in listed]
+    pairs: list[tuple[Path, Path]] = []
+    for folder in scenes:
+        pairs += pair_by_stem(list_images(folder / "color"), folder / "label")
+    images, flaws = pair_images(
+        pairs,
+        name,
+        split,
+        "semantic+instances",
+        source_of=lambda file: file.parent.parent.name,
+    )
+    categories = class_list(name)
+    class_table = {category.id: category.id for category in categories}
+
+    def read_map(image: ImageRecord) -> LabelMap:
+        assert image.semantic_path is not None
+        category_ids = remap_values(_read_resized(image.semantic_path, image), class_table)
+        object_file = image.semantic_path.parents[1] / "instance" / image.semantic_path.name
+        if not object_file.is_file():
+            return label_map_of_classes(category_ids, categories, image, category_ids == 0)
+        return _combine_maps(category_ids, _read_resized(object_file, image), categories, image)
+
+    return LazyDataset(
+        name=name,
+        kind=name,
+        split=split,
+        path=path,
+        category_list=categories,
+        images=images,
+        read_map=read_map,
+        complete=complete_where_labelled(categories),
+        flaws=flaws,
+        files=tuple(lists.values()),
+    )
+
+
+def _read_resized(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
+    return resize_labels(read_labels(file), image.hw, file)
+
+
+def _combine_maps(
+    category_ids: Int32[np.ndarray, "h w"],
+    object_numbers: Int32[np.ndarray, "h w"],
+    categories: tuple[CategoryRecord, ...],
+    image: ImageRecord,
+) -> LabelMap:
+    """Combine class map and object map; a thing without an object number is a group."""
+    things = thing_ids(categories)
+    is_thing = np.isin(category_ids, things)
+    ids = (category_ids * _CLASS_FACTOR + np.where(is_thing, object_numbers, 0)).astype(np.int32)
+    category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
+    qualities = {}
+    for number, category_id in category_of.items():
+        if category_id in things and number % _CLASS_FACTOR == 0:
+            qualities[number] = "group"
+    segments = label_map_of_segments(ids, category_of, categories, image).segments
+    return LabelMap(ids, segments, semantic=category_ids, void=category_ids == 0, qualities=qualities)
+
+
+def _find_scenes(path: Path) -> Path | None:
+    """Find the folder of scenes."""
+    frames = path / "scannet_frames_25k"
+    candidates = (path, path / "images", frames, frames / "images")
+    return next((folder for folder in candidates if _scene_folders(folder)), None)
+
+
+def _scene_folders(home: Path) -> list[Path]:
+    return [folder for folder in list_folders(home) if folder.name.startswith("scene") and (folder / "color").is_dir()]
+
+
+def _find_scene_lists(path: Path) -> dict[str, Path]:
+    """Find the lists of scenes by part."""
+    lists: dict[str, Path] = {}
+    for folder in (path, path / "meta", path.resolve().parent):
+        for file in sorted(folder.glob("scannetv2_*.txt")):
+            lists.setdefault(file.stem.removeprefix("scannetv2_"), file)
+    return lists
+
+
+def _scannet_layout(num_classes: int) -> Layout:
+    return Layout(
+        kind=f"scannet{num_classes}",
+        title=f"ScanNet, {num_classes} classes",
+        expects="<scene>/color, <scene>/label, <scene>/instance and scannetv2_<split>.txt",
+        fits=lambda path: _find_scenes(path) is not None,
+        splits=lambda path: sort_splits(_find_scene_lists(path)),
+        read=partial(read_scannet, num_classes=num_classes),
+    )
+
+
+SCANNET = (_scannet_layout(20), _scannet_layout(40))

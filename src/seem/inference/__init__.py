@@ -1,0 +1,1 @@
+"""One encoded image, asked: prompts to masks, and what is recognized without prompts."""

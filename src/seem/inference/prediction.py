@@ -1,0 +1,111 @@
+"""What inference returns before it becomes `Results`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seem.mask_codec import PackedMask
+from seem.results import Labels
+from seem.tasks.labels import MaskCategories
+from seem.tasks.panoptic import PredictedSegment
+from seem.tasks.semantic import SemanticPrediction
+from seem.vocabulary import Vocabulary
+
+MAX_QUOTED_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The rows of a result: N masks with scores (0-1), labels and class vectors.
+
+    `kind` names the rule that produced them. `logits` are the mask logits at stride 4 in the padded network frame, in
+    which they can be prompts again. `ids` are object numbers, None = 1, 2, 3, ... `notes` say what a user must know.
+    """
+
+    masks: Sequence[PackedMask]
+    scores: Sequence[float]
+    labels: Labels | Callable[[], Labels]
+    kind: str
+    vectors: Float[Tensor, "n d"] | None = None
+    logits: Float[Tensor, "n h4 w4"] | None = None
+    notes: tuple[str, ...] = ()
+    ids: tuple[int, ...] | None = None
+
+
+def empty_prediction(kind: str, notes: tuple[str, ...] = ()) -> Prediction:
+    """Return a prediction without rows."""
+    return Prediction((), (), Labels((), ()), kind, notes=notes)
+
+
+def quoted(phrase: str) -> str:
+    """Quote a phrase in a note, shortened to `MAX_QUOTED_CHARACTERS`."""
+    if len(phrase) > MAX_QUOTED_CHARACTERS:
+        phrase = f"{phrase[: MAX_QUOTED_CHARACTERS - 3]}..."
+    return repr(phrase)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRegions:
+    """Regions that need no prompt: class vectors, and mask logits at stride 4 in the padded network frame."""
+
+    class_vectors: Float[Tensor, "q d"]
+    mask_logits: Float[Tensor, "q h w"]
+
+
+def missing_phrase_notes(
+    vocabulary: Vocabulary, labels: Sequence[str | None], outdone: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Say which phrases have no object; `outdone` are those whose object fits another phrase better."""
+    notes = []
+    for name in vocabulary.names:
+        if name in labels:
+            continue
+        if name in outdone:
+            notes.append(f"{quoted(name)} fits what another phrase fits better")
+        else:
+            notes.append(f"{quoted(name)} was not found")
+    return tuple(notes)
+
+
+def panoptic_prediction(
+    ids: NDArray[np.int32],
+    segments: Sequence[PredictedSegment],
+    vocabulary: Vocabulary,
+    kind: str,
+    vectors: Float[Tensor, "n d"],
+) -> Prediction:
+    """Turn a panoptic map (H, W; 0 = no region) and its segments into a prediction."""
+    height, width = ids.shape
+    names = tuple(vocabulary[segment.category].name for segment in segments)
+    scores = tuple(segment.score for segment in segments)
+    masks = [PackedMask.pack(ids == segment.id, (height, width)) for segment in segments]
+    return Prediction(masks, scores, Labels(names, scores), kind, vectors)
+
+
+def semantic_prediction(
+    best: SemanticPrediction, vocabulary: Vocabulary, classifier: Float[Tensor, "k1 d"], kind: str
+) -> Prediction:
+    """Turn the best class of every pixel into one mask for each class that is there; no row for the background."""
+    classes = best.classes.cpu().numpy()
+    height, width = classes.shape
+    present = [index for index in np.unique(classes).tolist() if index < len(vocabulary)]
+    masks, scores = [], []
+    for index in present:
+        masks.append(PackedMask.pack(classes == index, (height, width)))
+        scores.append(float(best.scores[best.classes == index].mean().clamp(0, 1)))
+    names = tuple(vocabulary[index].name for index in present)
+    return Prediction(masks, scores, Labels(names, tuple(scores)), kind, classifier[present])
+
+
+def labels_of(vocabulary: Vocabulary, categories: MaskCategories) -> Labels:
+    """Name the categories of masks; None where a mask has none."""
+    names: list[str | None] = []
+    for category in categories.categories:
+        names.append(None if category is None else vocabulary[category].name)
+    return Labels(tuple(names), categories.scores)

@@ -1,0 +1,166 @@
+"""Recognition by object queries: the published models."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seem.inference.prediction import (
+    ImageRegions,
+    Prediction,
+    labels_of,
+    missing_phrase_notes,
+    panoptic_prediction,
+    semantic_prediction,
+)
+from seem.inference.prompt_decoder import PromptDecoder
+from seem.mask_codec import PackedMask
+from seem.models.ops.masks import dot
+from seem.models.precision import arithmetic
+from seem.models.structures import DecoderQuery
+from seem.results import Labels
+from seem.tasks.find import FIND_THRESHOLD, add_rival_logits, match_phrases, rival_names
+from seem.tasks.instance import foreground_probability, top_query_classes
+from seem.tasks.interactive import distinct_masks
+from seem.tasks.labels import categories_from_queries
+from seem.tasks.panoptic import merge_masks, select_confident
+from seem.tasks.postprocess import each_to_image_size, to_input_size, to_output_size
+from seem.tasks.semantic import classify_by_queries
+from seem.vocabulary import Classes, Vocabulary, is_empty_list
+
+KIND = "object queries"
+
+
+class QueryRecognizer:
+    """Reads the object queries of one image; they run once, at the first question. Implements `Recognizer`."""
+
+    def __init__(self, decoder: PromptDecoder) -> None:
+        self.decoder = decoder
+        self.runtime = decoder.runtime
+        self._regions: ImageRegions | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def find_threshold(self) -> float:
+        """What a phrase needs to be likelier than all else together, or what `panoptic` asks of a class if less."""
+        return min(FIND_THRESHOLD, self.runtime.network.config.panoptic_threshold)
+
+    def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:
+        """Merge the queries whose class score passes the threshold (published rule)."""
+        regions, class_logits = self.regions(vocabulary)
+        chosen = select_confident(class_logits, threshold)
+        masks = each_to_image_size(regions.mask_logits[chosen.queries], self.decoder.frame)
+        is_thing = torch.tensor(vocabulary.is_thing)
+        merged = merge_masks(chosen, masks, self.decoder.image.hw, is_thing)
+        vectors = regions.class_vectors[[segment.query for segment in merged.segments]]
+        return panoptic_prediction(merged.ids.cpu().numpy(), merged.segments, vocabulary, KIND, vectors)
+
+    def instances(self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None) -> Prediction:
+        """Take the `top` pairs of query and class that score `threshold` or more (published rule).
+
+        `nms_threshold` None or 1 = all stay.
+        """
+        regions, class_logits = self.regions(vocabulary)
+        pairs = top_query_classes(class_logits, torch.tensor(vocabulary.is_thing), top)
+        masks = to_input_size(regions.mask_logits, self.decoder.frame)
+        mask_scores = torch.stack([foreground_probability(mask) for mask in masks])
+        scores = pairs.scores * mask_scores[pairs.queries]
+        by_score = scores.argsort(descending=True)
+        order = [pair for pair in by_score.tolist() if scores[pair] >= threshold]
+        if nms_threshold is not None and nms_threshold < 1:
+            distinct = distinct_masks(masks[pairs.queries[order]] > 0, nms_threshold)
+            order = [order[row] for row in distinct]
+        packed = self._pack_each(masks, pairs.queries[order].tolist())
+        order = [pair for pair in order if packed[int(pairs.queries[pair])].area]
+        queries = pairs.queries[order].tolist()
+        names = tuple(vocabulary[category].name for category in pairs.classes[order].tolist())
+        return Prediction(
+            masks=[packed[query] for query in queries],
+            scores=[float(scores[pair]) for pair in order],
+            labels=Labels(names, tuple(float(pairs.scores[pair]) for pair in order)),
+            kind=KIND,
+            vectors=regions.class_vectors[queries],
+        )
+
+    def semantic(self, vocabulary: Vocabulary) -> Prediction:
+        """Sum class score times mask probability over the queries (published rule)."""
+        regions, class_logits = self.regions(vocabulary)
+        best = classify_by_queries(class_logits, regions.mask_logits, self.decoder.frame, vocabulary.background)
+        return semantic_prediction(best, vocabulary, self.runtime.classifier(vocabulary), KIND)
+
+    def find(self, vocabulary: Vocabulary, threshold: float, against: Classes) -> Prediction:
+        """Compare the queries with the phrases and their rivals; an object has one phrase."""
+        regions, phrase_logits = self.regions(vocabulary)
+        rivals = self.runtime.class_logits(regions.class_vectors, self._rival_embeddings(vocabulary, against))
+        masks = to_input_size(regions.mask_logits, self.decoder.frame)
+        matches = match_phrases(add_rival_logits(phrase_logits, rivals), masks, threshold)
+        queries = matches.queries.tolist()
+        names = tuple(vocabulary[phrase].name for phrase in matches.phrases.tolist())
+        packed = self._pack_each(masks, queries)
+        return Prediction(
+            masks=[packed[query] for query in queries],
+            scores=matches.scores.tolist(),
+            labels=Labels(names, tuple(matches.phrase_scores.tolist())),
+            kind=KIND,
+            vectors=regions.class_vectors[queries],
+            notes=missing_phrase_notes(vocabulary, names),
+        )
+
+    def regions(self, vocabulary: Vocabulary) -> tuple[ImageRegions, Float[Tensor, "q k1"]]:
+        """Return the object queries, and their logits of the classes, the background last."""
+        regions = self.object_queries()
+        return regions, self.runtime.class_logits(regions.class_vectors, self.runtime.classifier(vocabulary))
+
+    def label(self, mask_logits: Float[Tensor, "n h4 w4"]) -> Labels:
+        """Label each mask with the class of the object query that overlaps it most."""
+        vocabulary = self.runtime.vocabulary()
+        regions, class_logits = self.regions(vocabulary)
+        height, width = self.decoder.frame.input_hw
+        rows, columns = -(-height // 4), -(-width // 4)  # without padding, rounded up
+        categories = categories_from_queries(
+            mask_logits[:, :rows, :columns], regions.mask_logits[:, :rows, :columns], class_logits
+        )
+        return labels_of(vocabulary, categories)
+
+    @property
+    def presence_scorer(self) -> None:
+        """None: object queries cannot tell whether a phrase is in the image at all."""
+        return None
+
+    def object_queries(self) -> ImageRegions:
+        """Run the object queries, at most once per image."""
+        with self._lock:
+            if self._regions is None:
+                with arithmetic(self.runtime.device, self.runtime.precision):
+                    self._regions = self._decode()
+            return self._regions
+
+    def _decode(self) -> ImageRegions:
+        network, encoding = self.runtime.network, self.decoder.encoding
+        queries = network.decode(encoding, DecoderQuery(), network.decoder.policy.found).regions
+        masks = dot(queries.mask_embeddings, encoding.pixels.mask_features)
+        return ImageRegions(queries.class_vectors[0].float(), masks[0].float())
+
+    def _rival_embeddings(self, vocabulary: Vocabulary, against: Classes) -> Float[Tensor, "r d"]:
+        """Return the embeddings of the names that compete with the phrases of `find`."""
+        phrases = self.runtime.classifier(vocabulary)[:-1]
+        if against is None:
+            names = self.runtime.vocabulary()
+            embeddings = self.runtime.classifier(names)[:-1]
+            return embeddings[rival_names(vocabulary.phrases, phrases, names.phrases, embeddings)]
+        if is_empty_list(against):
+            return phrases[:0]
+        names = Vocabulary.coerce(against)
+        looked_for = {phrase.casefold() for phrase in vocabulary.phrases}
+        rivals = [row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in looked_for]
+        return self.runtime.classifier(names)[rivals]
+
+    def _pack_each(self, masks: Float[Tensor, "q hi wi"], queries: list[int]) -> dict[int, PackedMask]:
+        """Resize the masks of queries (network input size) to the image, one at a time."""
+        packed = {}
+        for query in dict.fromkeys(queries):
+            packed[query] = self.decoder.pack(to_output_size(masks[query][None], self.decoder.frame)[0])
+        return packed

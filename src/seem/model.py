@@ -1,0 +1,134 @@
+"""A model: encodes images and phrases, follows objects through videos, ranks images by phrases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seem.checkpoints.encoded_image import from_named_tensors, read_encoded_image, to_named_tensors
+from seem.checkpoints.network import FineTuningData, LoadedNetwork
+from seem.deprecation import renamed_attributes, warn_renamed
+from seem.encoded_image import EncodedImage, check_compares_images, encode
+from seem.errors import SeemError
+from seem.images import MAX_PIXELS, ImageLike
+from seem.inference.prompt_decoder import PromptDecoder
+from seem.inference.runtime import Runtime
+from seem.models.precision import Precision
+from seem.prompts import Prompt
+from seem.results import Results
+from seem.tracker import Mode, Tracker, prompts_of_objects
+from seem.video import VideoLike
+
+
+@renamed_attributes({"learnt": "fine_tuned_on"})
+class Model(Runtime):
+    """A network with its tokenizer: `seem.load` makes one.
+
+    `precision` says which arithmetic runs: "float32" or "bfloat16". `classes` are those that it was fine-tuned on,
+    which it uses where no others are given; None where it was not: then those are COCO's 133. `fine_tuned_on` says on
+    which data. A model is safe to use from several threads: a call stores nothing on it but the embeddings of classes
+    and phrases, which are cached by content.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, device: torch.device, precision: Precision) -> None:
+        super().__init__(loaded, device, precision)
+        self.fine_tuned_on: tuple[FineTuningData, ...] = loaded.fine_tuned_on
+
+    def __repr__(self) -> str:
+        parameters = sum(p.numel() for p in self.network.parameters())
+        return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
+
+    def encode(self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+        """Run the image network once, for any number of questions about the image.
+
+        Args:
+            image: path, PIL image, H x W x 3 uint8 array (RGB) or 3 x H x W uint8 tensor.
+            size: short side in network pixels instead of the model's own working size; the long side's limit grows in
+                proportion.
+            max_pixels: larger images are refused.
+
+        Raises:
+            ValueError: not an image, too large, or a size below 32.
+            SeemError: the file cannot be read.
+        """
+        return encode(self, image, size, max_pixels)
+
+    def load_encoded(self, path: str | os.PathLike[str]) -> EncodedImage:
+        """Read an image that `EncodedImage.save` has written; nothing is computed again.
+
+        Raises `SeemError` for a file that holds no encoded image, or one that was encoded by other weights than these.
+        """
+        content = read_encoded_image(Path(path))
+        if (content.model, content.sha256) != (self.name, self.sha256):
+            raise SeemError(
+                f"{path} was encoded by {content.model} (sha256 {content.sha256[:12]}), this model is {self.name} "
+                f"({self.sha256[:12]}); load that one, or encode the image again."
+            )
+        tensors = {name: tensor.to(self.device) for name, tensor in to_named_tensors(content.memory).items()}
+        if self.precision == "float32":
+            tensors = {name: tensor.float() for name, tensor in tensors.items()}
+        batch, encoding = content.images.to(self.device), from_named_tensors(tensors)
+        return EncodedImage(PromptDecoder(self, content.photo, batch, encoding, content.seconds))
+
+    def retrieve(self, images: Sequence[EncodedImage], phrase: str) -> tuple[RetrievalMatch, ...]:
+        """Rank images by how well they fit a phrase, best first (X-Decoder models).
+
+        Ask the best image `segment(Text(phrase))` for the region that is meant. Raises `ValueError` as
+        `EncodedImage.similarity` does, and for what is not encoded.
+        """
+        check_compares_images(self)
+        for image in images:
+            if not isinstance(image, EncodedImage):
+                raise ValueError(f"retrieve ranks encoded images, got {image!r}; call model.encode on each first.")
+        scores = [float(image.similarity([phrase])[0]) for image in images]
+        order = sorted(range(len(images)), key=lambda index: -scores[index])
+        return tuple(RetrievalMatch(index, scores[index]) for index in order)
+
+    def tracker(
+        self, video: VideoLike, mode: Mode | None = None, *, size: int | None = None, backward: bool = False
+    ) -> Tracker:
+        """Begin to follow objects through a video: a file, a folder, a list or an iterator of frames.
+
+        `mode`: "memory", "propagate" or "reference", None = the model's default; see `Tracker` for this and `backward`.
+        `size` as in `encode`. Raises `ValueError` for a mode that the model cannot do and for what is no video,
+        `SeemError` for a file or folder that cannot be read.
+        """
+        return Tracker(self, video, mode, size=size, backward=backward)
+
+    def track(
+        self,
+        video: VideoLike,
+        prompts: Prompt | Sequence[Prompt | Sequence[Prompt]],
+        frame: int = 0,
+        mode: Mode | None = None,
+        *,
+        size: int | None = None,
+        backward: bool = False,
+    ) -> Iterator[Results]:
+        """Follow objects that are prompted in one frame; yields one `Results` a frame, ids count from 1.
+
+        `prompts` is a list that holds for each object a prompt or a list of prompts. The rest as in `tracker`.
+        """
+        tracker = self.tracker(video, mode, size=size, backward=backward)
+        for object_id, object_prompts in enumerate(prompts_of_objects(prompts), 1):
+            tracker.add(frame, object_id, *object_prompts)
+        return iter(tracker)
+
+    # --- Names of an earlier version ---------------------------------------------------------------------------------
+
+    def load_photo(self, path: str | os.PathLike[str]) -> EncodedImage:
+        """`load_encoded` by its earlier name."""
+        warn_renamed("Model.load_photo", "Model.load_encoded")
+        return self.load_encoded(path)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalMatch:
+    """An image of a list, by its index, and how well it fits (-1 to 1)."""
+
+    index: int
+    score: float
