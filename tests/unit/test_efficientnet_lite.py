@@ -15,7 +15,7 @@ from seem.checkpoints import efficientnet_lite as published
 from seem.config import EFFICIENTNET_LITE0, EFFICIENTNET_LITE1, EFFICIENTNET_LITE2, EfficientNetLiteConfig
 from seem.errors import SeemError
 from seem.models.backbones.efficientnet_lite import (
-    ConvUnit,
+    SameConvUnit,
     EfficientNetLite,
     ImageNetHead,
     fold_batch_norms,
@@ -90,7 +90,7 @@ def test_odd_sides_are_padded_alike_on_both_ends(hw):
 
 
 def test_a_unit_does_what_its_convolution_and_normalisation_do():
-    unit = ConvUnit(3, 5, kernel=3, stride=1).eval()
+    unit = SameConvUnit(3, 5, kernel=3, stride=1).eval()
     unit.norm.running_mean.copy_(noise(5))
     unit.norm.running_var.copy_(noise(5, seed=1).square() + 0.1)
     x = noise(2, 3, 6, 7)
@@ -98,7 +98,7 @@ def test_a_unit_does_what_its_convolution_and_normalisation_do():
 
 
 def test_training_normalises_by_the_batch():
-    unit = ConvUnit(3, 5, kernel=1).train()
+    unit = SameConvUnit(3, 5, kernel=1).train()
     answer = unit(5 * noise(4, 3, 8, 8) + 3)
     assert torch.allclose(answer.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-4)
     assert unit.norm.running_mean.any()

@@ -18,7 +18,7 @@ from seem.data.image_bank import ImageBank
 from seem.data.records import CategoryRecord, ImageRecord, ObjectRecord
 from seem.errors import SeemError
 from seem.loading import open_file
-from seem.models.backbones.efficientnet_lite import ConvUnit
+from seem.models.backbones.efficientnet_lite import SameConvUnit
 from seem.models.build import build
 from seem.recipes import nano2 as recipe
 from seem.recipes.nano import Stage
@@ -85,7 +85,7 @@ def tiny_run(monkeypatch, tmp_path):
 
 def small_head(self, in_dim):
     torch.nn.Module.__init__(self)
-    self.widen = ConvUnit(in_dim, 12, kernel=1)
+    self.widen = SameConvUnit(in_dim, 12, kernel=1)
     self.classify = torch.nn.Linear(12, 10)
 
 

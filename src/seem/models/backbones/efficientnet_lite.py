@@ -32,7 +32,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__()
         self.dims = config.dims
-        self.stem = ConvUnit(3, STEM_DIM, kernel=3, stride=2, has_norm=config.has_norm)
+        self.stem = SameConvUnit(3, STEM_DIM, kernel=3, stride=2, has_norm=config.has_norm)
         in_dims = (STEM_DIM, *config.stage_dims[:-1])
         self.stages = nn.ModuleList(build_stage(stage, in_dim, config) for stage, in_dim in enumerate(in_dims))
 
@@ -70,9 +70,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, kernel: int, stride: int, expansion: int, has_norm: bool) -> None:
         super().__init__()
         hidden = in_dim * expansion
-        self.expand = None if expansion == 1 else ConvUnit(in_dim, hidden, kernel=1, has_norm=has_norm)
-        self.depthwise = ConvUnit(hidden, hidden, kernel, stride, groups=hidden, has_norm=has_norm)
-        self.project = ConvUnit(hidden, out_dim, kernel=1, has_norm=has_norm)
+        self.expand = None if expansion == 1 else SameConvUnit(in_dim, hidden, kernel=1, has_norm=has_norm)
+        self.depthwise = SameConvUnit(hidden, hidden, kernel, stride, groups=hidden, has_norm=has_norm)
+        self.project = SameConvUnit(hidden, out_dim, kernel=1, has_norm=has_norm)
         self.has_shortcut = stride == 1 and in_dim == out_dim
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d ho wo"]:
@@ -82,7 +82,7 @@ class InvertedResidual(nn.Module):
         return x + narrowed if self.has_shortcut else narrowed
 
 
-class ConvUnit(nn.Module):
+class SameConvUnit(nn.Module):
     """A convolution with TensorFlow's SAME padding and its batch normalisation.
 
     With `has_norm` false the normalisation is part of the convolution's weights and bias (`fold_batch_norms`).
@@ -154,7 +154,7 @@ class ImageNetHead(nn.Module):
 
     def __init__(self, in_dim: int, *, has_norm: bool = True) -> None:
         super().__init__()
-        self.widen = ConvUnit(in_dim, HEAD_DIM, kernel=1, has_norm=has_norm)
+        self.widen = SameConvUnit(in_dim, HEAD_DIM, kernel=1, has_norm=has_norm)
         self.classify = nn.Linear(HEAD_DIM, NUM_CLASSES)
 
     def forward(self, coarsest: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1000"]:
@@ -168,12 +168,12 @@ class ImageNetHead(nn.Module):
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Fold the normalisation of every `ConvUnit` into its convolution, in place; returns the network.
+    """Fold the normalisation of every `SameConvUnit` into its convolution, in place; returns the network.
 
     The answers in evaluation mode stay the same. The result has the keys of a configuration without `has_norm`.
     """
     for unit in network.modules():
-        if isinstance(unit, ConvUnit) and unit.norm is not None:
+        if isinstance(unit, SameConvUnit) and unit.norm is not None:
             with torch.no_grad():
                 weight, bias = folded(unit.conv, unit.norm)
             unit.conv.weight = nn.Parameter(weight)
