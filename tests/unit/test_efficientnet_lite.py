@@ -15,9 +15,9 @@ from seem.checkpoints import efficientnet_lite as published
 from seem.config import EFFICIENTNET_LITE0, EFFICIENTNET_LITE1, EFFICIENTNET_LITE2, EfficientNetLiteConfig
 from seem.errors import SeemError
 from seem.models.backbones.efficientnet_lite import (
-    SameConvUnit,
     EfficientNetLite,
     ImageNetHead,
+    SameConvUnit,
     fold_batch_norms,
     same_convolution,
 )
