@@ -63,13 +63,22 @@ class Timing:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     reader.add_argument("--model", default="nano")
     reader.add_argument("--size", type=int, default=224)
     reader.add_argument("--batch", type=int, default=8)
     reader.add_argument("--steps", type=int, default=10)
-    reader.add_argument("--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()}))
-    reader.add_argument("--named", type=int, default=0, help="images asked for class names alone, for each other one")
+    reader.add_argument(
+        "--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()})
+    )
+    reader.add_argument(
+        "--named",
+        type=int,
+        default=0,
+        help="images asked for class names alone, for each other one",
+    )
     reader.add_argument("--device")
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
@@ -80,12 +89,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
             row = apart.submit(measure, options.model, device, precision, threads, options).result()
             rows.append(row)
-            print(f"{threads} threads  {precision:<9} {row.photos_per_second:6.2f} photos/s  {row.peak_mb:7.0f} MB")
+            print(
+                f"{threads} threads  {precision:<9} {row.photos_per_second:6.2f} photos/s  {row.peak_mb:7.0f} MB"
+            )
     print(save(options.model, device, rows, options.out, f"{options.batch}x{options.named}"))
 
 
 def measure(
-    model: str, device: torch.device, precision: Precision, threads: int, options: argparse.Namespace
+    model: str,
+    device: torch.device,
+    precision: Precision,
+    threads: int,
+    options: argparse.Namespace,
 ) -> Timing:
     """Take steps with forward, backward and optimizer."""
     torch.set_num_threads(threads)
@@ -147,7 +162,9 @@ def draw_image(number: int, rng: np.random.Generator) -> BankedImage:
     return BankedImage(record, pixels, tuple(objects), ignored=(), complete_names=frozenset(NAMES))
 
 
-def draw_rectangle(number: int, image: int, pixels: np.ndarray, rng: np.random.Generator) -> BankedObject:
+def draw_rectangle(
+    number: int, image: int, pixels: np.ndarray, rng: np.random.Generator
+) -> BankedObject:
     """Darken a rectangle of an image, in place."""
     x, y = int(rng.integers(0, 200)), int(rng.integers(0, 140))
     width, height = 90, 80

@@ -181,7 +181,9 @@ class ImageConfig:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
 
-BackboneConfig: TypeAlias = FocalNetConfig | DaViTConfig | SamViTConfig | ConvNetConfig | EfficientNetLiteConfig
+BackboneConfig: TypeAlias = (
+    FocalNetConfig | DaViTConfig | SamViTConfig | ConvNetConfig | EfficientNetLiteConfig
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +212,11 @@ class SegmenterConfig:
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     presence_midpoint: float = 0.0
-    """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
+    """Of dense models: probability of the best cells that counts as a half (`inference/presence.py`)."""
     reference_peak_ratio: float | None = None
-    """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
+    """Mask threshold of a reference without other prompts, relative to the highest probability; None = a half.
 
-    So the best guess of a network that is sure of nothing counts.
+    Relative, so that a network with low probabilities everywhere still returns its best guess.
     """
     full_image_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
@@ -223,13 +225,19 @@ class SegmenterConfig:
 FOCAL_T = FocalNetConfig()
 FOCAL_L = FocalNetConfig(variant="plain", embed_dim=192, depths=(2, 2, 18, 2), focal_levels=4)
 DAVIT_D3 = DaViTConfig()
-DAVIT_D5 = DaViTConfig(dims=(256, 512, 1024, 2048), heads=(8, 16, 32, 64), kernels=(7, 3, 3, 3), paddings=(3, 1, 1, 1))
+DAVIT_D5 = DaViTConfig(
+    dims=(256, 512, 1024, 2048), heads=(8, 16, 32, 64), kernels=(7, 3, 3, 3), paddings=(3, 1, 1, 1)
+)
 SAM_B = SamViTConfig()
 SAM_L = SamViTConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
 EFFICIENTNET_LITE0 = EfficientNetLiteConfig()
 EFFICIENTNET_LITE1 = EfficientNetLiteConfig(depths=(1, 3, 3, 4, 4, 5, 1))
-EFFICIENTNET_LITE2 = EfficientNetLiteConfig((16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1))
-SAM_IMAGE = ImageConfig(short_side=1000, long_side=1024, divisor=1024, largest=1000)  # its position table ends there
+EFFICIENTNET_LITE2 = EfficientNetLiteConfig(
+    (16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1)
+)
+SAM_IMAGE = ImageConfig(
+    short_side=1000, long_side=1024, divisor=1024, largest=1000
+)  # its position table ends there
 
 
 def seem_focal_t_v1() -> SegmenterConfig:
@@ -254,12 +262,16 @@ def seem_davit_d5_v1() -> SegmenterConfig:
 
 def seem_samvit_b_v1() -> SegmenterConfig:
     """Describe SEEM v1 with SAM's ViT-B and the deformable pixel decoder."""
-    return published("seem-samvit-b-v1", SAM_B, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
+    return published(
+        "seem-samvit-b-v1", SAM_B, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE
+    )
 
 
 def seem_samvit_l_v1() -> SegmenterConfig:
     """Describe SEEM v1 with SAM's ViT-L and the deformable pixel decoder."""
-    return published("seem-samvit-l-v1", SAM_L, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
+    return published(
+        "seem-samvit-l-v1", SAM_L, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE
+    )
 
 
 def seem_focal_t_v0() -> SegmenterConfig:
@@ -351,7 +363,9 @@ def nano() -> SegmenterConfig:
             templates="bare",
             word_shortcut=True,
         ),
-        decoder=DecoderConfig(policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0),
+        decoder=DecoderConfig(
+            policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0
+        ),
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",

@@ -27,7 +27,9 @@ VideoLike: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"
 FRAME_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 BACKWARD_FRAMES = 16  # frames held while a file is read backward
 FRAME_COUNT_TOLERANCE = 2  # frames by which the count in a container may be wrong
-TICKS_PER_SECOND = 60_000  # time base of files that we write: all usual frame rates fit, and MPEG-4 allows no more
+TICKS_PER_SECOND = (
+    60_000  # time base of files that we write: all usual frame rates fit, and MPEG-4 allows no more
+)
 DEFAULT_FRAME_RATE = 25.0  # frames a second of files without time stamps
 H264_OPTIONS = {"crf": "20", "preset": "veryfast"}
 
@@ -69,28 +71,39 @@ def open_video(video: VideoLike) -> Video:
     """
     if isinstance(video, (str, os.PathLike)):
         if isinstance(video, str) and "://" in video:
-            raise ValueError(f"{video} is a web address; download the video first and pass its file.")
+            raise ValueError(
+                f"{video} is a web address; download the video first and pass its file."
+            )
         path = Path(video)
         return FrameList(_list_frames(path), path.name) if path.is_dir() else VideoFile(path)
     if isinstance(video, Image.Image) or getattr(video, "ndim", 4) != 4:
         what = f"{type(video).__name__} of {getattr(video, 'shape', getattr(video, 'size', ''))}"
-        raise ValueError(f"A video is a file, a folder, a list or an iterator of frames, got one {what}; pass [frame].")
+        raise ValueError(
+            f"A video is a file, a folder, a list or an iterator of frames, got one {what}; pass [frame]."
+        )
     if isinstance(video, Sequence) or hasattr(video, "ndim"):
         return FrameList(video)  # type: ignore[arg-type]
     if isinstance(video, Iterable):
         return FrameStream(iter(video))
-    raise ValueError(f"A video is a file, a folder, a list or an iterator of frames, got {video!r}.")
+    raise ValueError(
+        f"A video is a file, a folder, a list or an iterator of frames, got {video!r}."
+    )
 
 
 def _list_frames(folder: Path) -> list[Path]:
     """List the frames in a folder by name; numbers count as numbers, so that 10.jpg comes after 9.jpg."""
-    names = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and path.name[0] != "."]
+    names = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in FRAME_SUFFIXES and path.name[0] != "."
+    ]
     if not names:
         raise SeemError(f"{folder} holds no frames ({' '.join(FRAME_SUFFIXES)}).")
     return sorted(
         names,
         key=lambda path: [
-            (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _natural_sort_parts(path.name)
+            (part.isdigit(), int(part) if part.isdigit() else 0, part)
+            for part in _natural_sort_parts(path.name)
         ],
     )
 
@@ -135,13 +148,17 @@ class FrameStream(Video):
     def forward(self) -> Iterator[VideoFrame]:
         """Read the stream; it can be done once."""
         if self.is_read:
-            raise ValueError("This stream of frames has been read already; pass a file, a folder or a list instead.")
+            raise ValueError(
+                "This stream of frames has been read already; pass a file, a folder or a list instead."
+            )
         self.is_read = True
         return (VideoFrame(frame) for frame in self.frames)
 
     def backward(self, before: int) -> Iterator[VideoFrame]:
         """Streams do not go back."""
-        raise ValueError(f"A stream is read once, forward only; frame {before - 1} has passed. Pass a file or a list.")
+        raise ValueError(
+            f"A stream is read once, forward only; frame {before - 1} has passed. Pass a file or a list."
+        )
 
 
 def missing_frame_message(frame: int, name: str, num_frames: int) -> str:
@@ -162,7 +179,11 @@ class VideoFile(Video):
         self.name = path.name
         with self._open() as container:
             self.num_frames = _video_track(container, path).frames or None
-            self.seconds = None if container.duration is None or container.streams.audio else container.duration / 1e6
+            self.seconds = (
+                None
+                if container.duration is None or container.streams.audio
+                else container.duration / 1e6
+            )
 
     def forward(self) -> Iterator[VideoFrame]:
         """Go through all frames; a file that is damaged or cut short gives its good ones first."""
@@ -170,14 +191,18 @@ class VideoFile(Video):
         with self._open() as container:
             for frame in decode_frames(container, _video_track(container, self.path)):
                 if isinstance(frame, Exception):
-                    raise SeemError(f"{self.name} breaks off after {count} good frames ({frame}); fetch it again.")
+                    raise SeemError(
+                        f"{self.name} breaks off after {count} good frames ({frame}); fetch it again."
+                    )
                 last = _seconds_of(frame, count)
                 yield VideoFrame(_upright_pixels(frame), last)
                 count += 1
         if not count:
             raise SeemError(f"{self.name} holds no frames.")
         if self.num_frames and count < self.num_frames - self.slack:
-            raise SeemError(f"{self.name} is cut short: {count} of {self.num_frames} frames are there; fetch it again.")
+            raise SeemError(
+                f"{self.name} is cut short: {count} of {self.num_frames} frames are there; fetch it again."
+            )
         if not self.num_frames and self.seconds and last < 0.98 * self.seconds - 0.5:
             raise SeemError(
                 f"{self.name} is cut short: {count} frames, {last:.2f} of {self.seconds:.2f} s, are there; "
@@ -201,9 +226,15 @@ class VideoFile(Video):
             container.seek(stamps[start], stream=track)
             for frame in decode_frames(container, track):
                 if isinstance(frame, Exception):
-                    raise SeemError(f"{self.name} cannot be read backward ({frame}); fetch it again.")
+                    raise SeemError(
+                        f"{self.name} cannot be read backward ({frame}); fetch it again."
+                    )
                 if frame.pts in wanted:
-                    found.append(VideoFrame(_upright_pixels(frame), _seconds_of(frame, wanted.pop(frame.pts))))
+                    found.append(
+                        VideoFrame(
+                            _upright_pixels(frame), _seconds_of(frame, wanted.pop(frame.pts))
+                        )
+                    )
                 if not wanted:
                     break
         return found
@@ -212,7 +243,13 @@ class VideoFile(Video):
         """Read the time stamps of all frames, in order; nothing is decode_frames."""
         with self._open() as container:
             packets = container.demux(_video_track(container, self.path))
-            return sorted({packet.pts for packet in packets if packet.pts is not None and not packet.is_discard})
+            return sorted(
+                {
+                    packet.pts
+                    for packet in packets
+                    if packet.pts is not None and not packet.is_discard
+                }
+            )
 
     def _open(self) -> Any:
         """Open the file; every way in which that fails is one line."""
@@ -234,14 +271,18 @@ def pyav() -> Any:
     try:
         import av
     except ImportError:
-        raise SeemError('Video files need PyAV; install it with: pip install "seem[video]".') from None
+        raise SeemError(
+            'Video files need PyAV; install it with: pip install "seem[video]".'
+        ) from None
     av.logging.set_level(None)  # what is wrong is said by our own errors
     return av
 
 
 def _video_track(container: Any, path: Path) -> Any:
     """Return the first track of moving pictures; the cover image of a music file is none."""
-    tracks = [track for track in container.streams.video if not track.disposition.value & ATTACHED_PICTURE]
+    tracks = [
+        track for track in container.streams.video if not track.disposition.value & ATTACHED_PICTURE
+    ]
     if not tracks:
         what = "sound alone" if container.streams.audio else "no pictures"
         raise SeemError(f"{path} holds {what}, there is nothing to see; pass a video.")
@@ -293,7 +334,9 @@ def _av_reason(error: Any) -> str:
 
 def _upright_pixels(frame: Any) -> NDArray[np.uint8]:
     """Turn a decode_frames frame into H x W x 3, as it is shown."""
-    pixels: NDArray[np.uint8] = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
+    pixels: NDArray[np.uint8] = np.rot90(
+        frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4
+    )
     return np.ascontiguousarray(pixels)
 
 
@@ -321,7 +364,10 @@ class VideoWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -332,7 +378,9 @@ class VideoWriter:
         """
         av = pyav()
         pixels = np.asarray(picture.convert("RGB"))
-        pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+        pixels = np.pad(
+            pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge"
+        )
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         next_tick = self._last + self._interval if self._last >= 0 else 0
         tick = next_tick if time is None else max(round(time * TICKS_PER_SECOND), self._last + 1)
@@ -350,7 +398,9 @@ class VideoWriter:
         self._file.close()
 
     def _new_track(self, width: int, height: int) -> Any:
-        track = self._file.add_stream(self.codec, options=H264_OPTIONS if self.codec == "libx264" else {})
+        track = self._file.add_stream(
+            self.codec, options=H264_OPTIONS if self.codec == "libx264" else {}
+        )
         track.width, track.height, track.pix_fmt = width, height, "yuv420p"
         track.time_base = track.codec_context.time_base = Fraction(1, TICKS_PER_SECOND)
         if self.codec == "mpeg4":

@@ -57,7 +57,9 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if not self.categories:
-            raise ValueError("A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories.")
+            raise ValueError(
+                "A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories."
+            )
         _check_templates(self.templates)
         _check_ids(self.categories)
         _check_spellings(self.categories)
@@ -88,7 +90,9 @@ class Vocabulary:
     def named(cls, name: str) -> Vocabulary:
         """Return a list that ships with the package: "coco", "ade20k" or "imagenet"; `ValueError` for another name."""
         if name not in BUILT_IN_VOCABULARIES:
-            raise ValueError(f"There is no list of classes {name!r}; there are {_built_in_names()}.")
+            raise ValueError(
+                f"There is no list of classes {name!r}; there are {_built_in_names()}."
+            )
         return BUILT_IN_VOCABULARIES[name]()
 
     @classmethod
@@ -115,13 +119,21 @@ class Vocabulary:
                 f"({_built_in_names()} are lists by name)."
             )
         if isinstance(templates, str):
-            raise ValueError(f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}].")
+            raise ValueError(
+                f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}]."
+            )
         cleaned = [_clean(name, position) for position, name in enumerate(names)]
         stuff_names = _stuff_among(cleaned, stuff)
         categories = []
-        for number, (name, colour) in enumerate(zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1):
+        for number, (name, colour) in enumerate(
+            zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1
+        ):
             is_thing = name.casefold() not in stuff_names
-            categories.append(Category(id=number, name=name, phrase=_phrase(name), is_thing=is_thing, colour=colour))
+            categories.append(
+                Category(
+                    id=number, name=name, phrase=_phrase(name), is_thing=is_thing, colour=colour
+                )
+            )
         return cls(tuple(categories), None if templates is None else tuple(templates), background)
 
     @classmethod
@@ -164,7 +176,9 @@ class Vocabulary:
     @property
     def things(self) -> Vocabulary:
         """The countable categories alone, with the ids and colours they have here; `ValueError` if there are none."""
-        return replace(self, categories=tuple(category for category in self.categories if category.is_thing))
+        return replace(
+            self, categories=tuple(category for category in self.categories if category.is_thing)
+        )
 
     @property
     def key(self) -> str:
@@ -199,8 +213,12 @@ def distinct_colours(count: int) -> tuple[Colour, ...]:
     """
     taken: dict[int, None] = {}  # keeps the order
     for step in range(count):
-        lightness, saturation = _LIGHTNESS_AND_SATURATION[step // 8 % len(_LIGHTNESS_AND_SATURATION)]
-        red, green, blue = colorsys.hls_to_rgb((0.58 + step * _GOLDEN_RATIO) % 1.0, lightness, saturation)
+        lightness, saturation = _LIGHTNESS_AND_SATURATION[
+            step // 8 % len(_LIGHTNESS_AND_SATURATION)
+        ]
+        red, green, blue = colorsys.hls_to_rgb(
+            (0.58 + step * _GOLDEN_RATIO) % 1.0, lightness, saturation
+        )
         code = round(255 * red) << 16 | round(255 * green) << 8 | round(255 * blue)
         while code in taken:
             code = (code + 1) % 2**24
@@ -239,7 +257,9 @@ def _ade20k() -> Vocabulary:
 
 @cache
 def _imagenet() -> Vocabulary:
-    return _with_own_colours(cast("list[_Row]", json.loads(_read_asset("imagenet.json"))["classes"]))
+    return _with_own_colours(
+        cast("list[_Row]", json.loads(_read_asset("imagenet.json"))["classes"])
+    )
 
 
 def imagenet_synsets() -> tuple[str, ...]:
@@ -268,7 +288,9 @@ def _coco_panoptic() -> Vocabulary:
 def _coco_stuff() -> frozenset[str]:
     """Every spelling under which COCO's stuff is known: "sky-other-merged" and "sky"."""
     stuff = [category for category in _coco_panoptic() if not category.is_thing]
-    return frozenset(word.casefold() for category in stuff for word in (category.name, category.phrase))
+    return frozenset(
+        word.casefold() for category in stuff for word in (category.name, category.phrase)
+    )
 
 
 BUILT_IN_VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {
@@ -303,18 +325,26 @@ def _check_spellings(categories: tuple[Category, ...]) -> None:
             if other == category.name:
                 raise ValueError(f"{category.name!r} is there twice; keep one.")
             if other is not None:
-                raise ValueError(f"{category.name!r} repeats {other!r}, both are read as {spelling!r}; keep one.")
+                raise ValueError(
+                    f"{category.name!r} repeats {other!r}, both are read as {spelling!r}; keep one."
+                )
             name_of[spelling] = category.name
 
 
 def _check_templates(templates: tuple[str, ...] | None) -> None:
     if templates is not None and not templates:
-        raise ValueError("There is no template; pass None for the model's own, or at least one with {} for the name.")
+        raise ValueError(
+            "There is no template; pass None for the model's own, or at least one with {} for the name."
+        )
     for template in templates or ():
         if not isinstance(template, str):
-            raise ValueError(f"A template is a text with one {{}} where the class name goes, got {template!r}.")
+            raise ValueError(
+                f"A template is a text with one {{}} where the class name goes, got {template!r}."
+            )
         if template.count("{}") != 1:
-            raise ValueError(f"A template needs one {{}} where the class name goes, got {template!r}.")
+            raise ValueError(
+                f"A template needs one {{}} where the class name goes, got {template!r}."
+            )
 
 
 def _stuff_among(names: Sequence[str], stuff: Sequence[str] | None) -> set[str]:
@@ -325,7 +355,9 @@ def _stuff_among(names: Sequence[str], stuff: Sequence[str] | None) -> set[str]:
     stuff_names = {_clean(name, position).casefold() for position, name in enumerate(stuff)}
     unknown = sorted(stuff_names - known)
     if unknown:
-        raise ValueError(f"stuff names {unknown[0]!r}, which is not in the list of classes; add it there.")
+        raise ValueError(
+            f"stuff names {unknown[0]!r}, which is not in the list of classes; add it there."
+        )
     return stuff_names
 
 
@@ -340,8 +372,12 @@ def _clean(name: str, position: int) -> str:
         raise ValueError(f"Class {position} is {name!r}; a class is named by a text.")
     for character in name:
         if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
-            raise ValueError(f"Class {position} holds the control character U+{ord(character):04X}; remove it.")
+            raise ValueError(
+                f"Class {position} holds the control character U+{ord(character):04X}; remove it."
+            )
     cleaned = " ".join(name.split())
     if not _phrase(cleaned).strip():
-        raise ValueError(f"Class {position} is {name!r}, which says nothing; give it a name or leave it out.")
+        raise ValueError(
+            f"Class {position} is {name!r}, which says nothing; give it a name or leave it out."
+        )
     return cleaned

@@ -98,7 +98,9 @@ SEEM = ModelFamily(
     prompts=("point", "stroke", "scribble", "polygon", "box", "mask", "text", "audio"),
     licence="AFL-3.0",
 )
-SEEM_V0 = replace(SEEM, prompts=(*SEEM.prompts, "reference"))  # v1's published code cannot use a reference
+SEEM_V0 = replace(
+    SEEM, prompts=(*SEEM.prompts, "reference")
+)  # v1's published code cannot use a reference
 XDECODER = ModelFamily(
     name="X-Decoder",
     repository="xdecoder/X-Decoder",
@@ -140,7 +142,8 @@ class ModelCard:
         return tuple(
             scores
             for scores in published_scores()
-            if (scores.family, scores.backbone) == (self.family, self.backbone) and scores.model != self.name
+            if (scores.family, scores.backbone) == (self.family, self.backbone)
+            and scores.model != self.name
         )
 
     def to_json(self) -> dict[str, object]:
@@ -160,7 +163,9 @@ def find_model_card(name: str) -> ModelCard:
     """Look a model up by name; an unknown name is a `ValueError` that suggests the nearest."""
     card = NEXT if name == NEXT.name else MODEL_CARDS.get(name)
     if card is None:
-        raise ValueError(f"There is no model {name!r}; {_suggestion(name)}the models are {_names(list_models())}.")
+        raise ValueError(
+            f"There is no model {name!r}; {_suggestion(name)}the models are {_names(list_models())}."
+        )
     return card
 
 
@@ -181,7 +186,8 @@ def published_scores() -> tuple[PublishedScores, ...]:
             backbone=row["backbone"],
             source=table["sources"][row["source"]],
             figures=tuple(
-                PublishedFigure(key, **table["metrics"][key], value=value) for key, value in row["scores"].items()
+                PublishedFigure(key, **table["metrics"][key], value=value)
+                for key, value in row["scores"].items()
             ),
             setting=row.get("setting"),
             note=row.get("note"),
@@ -214,7 +220,9 @@ class _PublishedTable(TypedDict):
 
 def _suggestion(name: str) -> str:
     """Point to the nearest known name, also for the authors' spelling (`seem_v1_focalt`, `seem_focalt_v1.pt`)."""
-    spellings = {spelling: card.name for card in MODEL_CARDS.values() for spelling in _spellings(card)}
+    spellings = {
+        spelling: card.name for card in MODEL_CARDS.values() for spelling in _spellings(card)
+    }
     near = difflib.get_close_matches(name.lower(), spellings, n=1)
     return f"did you mean {spellings[near[0]]!r}? Otherwise " if near else ""
 
@@ -311,8 +319,22 @@ MODEL_CARDS = {
             "seem_samvitl_v1.pt",
             config=config.seem_samvit_l_v1,
         ),
-        _official(SEEM, "seem-davit-d3-v1", "seem_v1_davitd3", 221_870_081, None, config=config.seem_davit_d3_v1),
-        _official(SEEM, "seem-davit-d5-v1", "seem_v1_davitd5", 496_558_081, None, config=config.seem_davit_d5_v1),
+        _official(
+            SEEM,
+            "seem-davit-d3-v1",
+            "seem_v1_davitd3",
+            221_870_081,
+            None,
+            config=config.seem_davit_d3_v1,
+        ),
+        _official(
+            SEEM,
+            "seem-davit-d5-v1",
+            "seem_v1_davitd5",
+            496_558_081,
+            None,
+            config=config.seem_davit_d5_v1,
+        ),
         _official(
             SEEM_V0,
             "seem-focal-t-v0",
@@ -370,10 +392,20 @@ MODEL_CARDS = {
             config=config.xdecoder_focal_l_q101,
         ),
         _official(
-            XDECODER, "xdecoder-davit-d3", "xdecoder_davitd3", 221_978_113, None, config=config.xdecoder_davit_d3
+            XDECODER,
+            "xdecoder-davit-d3",
+            "xdecoder_davitd3",
+            221_978_113,
+            None,
+            config=config.xdecoder_davit_d3,
         ),
         _official(
-            XDECODER, "xdecoder-davit-d5", "xdecoder_davitd5", 497_190_401, None, config=config.xdecoder_davit_d5
+            XDECODER,
+            "xdecoder-davit-d5",
+            "xdecoder_davitd5",
+            497_190_401,
+            None,
+            config=config.xdecoder_davit_d5,
         ),
     )
 }

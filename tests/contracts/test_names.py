@@ -23,14 +23,21 @@ PRIVATE_VOCABULARY = {
 }
 """Words that earlier versions used for many things, and the field's word for each."""
 
-OLD_NAMES = {"second_look", "_ZOOM_INSTEAD_OF_SECOND_LOOK"}  # keyword arguments that still work, with a warning
+OLD_NAMES = {
+    "second_look",
+    "_ZOOM_INSTEAD_OF_SECOND_LOOK",
+}  # keyword arguments that still work, with a warning
 
 
 def public_names(path: Path) -> list[str]:
     """The public classes and functions that a module defines."""
     definitions = (ast.ClassDef, ast.FunctionDef)
     nodes = ast.parse(path.read_text(encoding="utf-8")).body
-    return [node.name for node in nodes if isinstance(node, definitions) and not node.name.startswith("_")]
+    return [
+        node.name
+        for node in nodes
+        if isinstance(node, definitions) and not node.name.startswith("_")
+    ]
 
 
 def test_public_names_are_defined_once():
@@ -45,7 +52,9 @@ def test_public_names_are_defined_once():
 def identifiers(path: Path) -> set[str]:
     text = path.read_text(encoding="utf-8")
     return {
-        token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.NAME
+        token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.NAME
     }
 
 
@@ -55,5 +64,7 @@ def test_identifiers_use_the_words_of_the_field():
         for name in identifiers(path) - OLD_NAMES:
             words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
             for word in {*words, name.strip("_")} & PRIVATE_VOCABULARY.keys():
-                found.append(f"{path.relative_to(PACKAGE)}: {name} (say {PRIVATE_VOCABULARY[word]})")
+                found.append(
+                    f"{path.relative_to(PACKAGE)}: {name} (say {PRIVATE_VOCABULARY[word]})"
+                )
     assert sorted(found) == []

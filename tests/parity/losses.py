@@ -33,7 +33,9 @@ UNUSED = r"\w+_pred_(captions|stexts|nspatials)"  # heads that no loss of SEEM r
 
 def recorded_draw(shape: tuple[int, ...]) -> Tensor:
     """Draw as the recording did: numbers follow from the shape alone."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode())))
+    return torch.rand(
+        shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode()))
+    )
 
 
 def losses(recording: Recording, dtype: torch.dtype) -> CriterionTerms:
@@ -95,7 +97,10 @@ def caption_losses(recording: Recording, dtype: torch.dtype) -> CaptionTerms:
         return both.to(dtype) if both.is_floating_point() else both
 
     def said(head: str) -> CaptionPrediction:
-        words, all_queries = (recording.tensor(f"{head}_pred_{name}").to(dtype) for name in ("captionings", "captions"))
+        words, all_queries = (
+            recording.tensor(f"{head}_pred_{name}").to(dtype)
+            for name in ("captionings", "captions")
+        )
         return CaptionPrediction(words, all_queries[:, :-1], all_queries[:, -1])
 
     captions = CaptionTargets(

@@ -15,7 +15,13 @@ from seem.models.mask_refiner import CandidateMasks, MaskRefiner, RefinedMasks
 from seem.models.structures import ImageBatch, VisualPrompts
 from seem.tasks.interactive import has_marks_alone, segment_objects
 from seem.training.batches import TrainingBatch
-from seem.training.objectives.candidates import TO_ALL, ambiguous_targets, candidate_losses, iou_of, mask_losses
+from seem.training.objectives.candidates import (
+    TO_ALL,
+    ambiguous_targets,
+    candidate_losses,
+    iou_of,
+    mask_losses,
+)
 from seem.training.targets import PromptedTarget
 from tiny import tiny_nano
 
@@ -36,7 +42,9 @@ def batch_of(*requests):
 
     maps = {name: stack(name) for name in ("truth", "positive", "negative", "bounds", "reference")}
     images = ImageBatch(torch.zeros(1, 3, 16, 16), ((16, 16),))
-    return TrainingBatch((), images, (requests,), **maps, ignore=torch.zeros(1, 16, 16, dtype=torch.bool))
+    return TrainingBatch(
+        (), images, (requests,), **maps, ignore=torch.zeros(1, 16, 16, dtype=torch.bool)
+    )
 
 
 CLICK = PromptedTarget.of(square(0, 0, 8, 8), positive=square(2, 2, 4, 4))
@@ -61,7 +69,9 @@ def test_marks_without_text_box_or_previous_mask_are_ambiguous_at_inference():
     text_vectors = torch.zeros(1, 4, 5)
     text_vectors[:, 3] = 1.0
     prompts = VisualPrompts(marks, torch.zeros_like(marks), bounds)
-    assert has_marks_alone(prompts, text_vectors, previous).tolist() == [[True, False, False, False]]
+    assert has_marks_alone(prompts, text_vectors, previous).tolist() == [
+        [True, False, False, False]
+    ]
     assert has_marks_alone(VisualPrompts(marks, marks), None, None).all()
 
 
@@ -74,9 +84,13 @@ def masks_around(truth, others=2):
 def test_the_best_candidate_is_the_one_that_learns():
     truth = square(0, 0, 4, 4, side=8)  # of the click, at stride 2
     logits = masks_around(truth)[None, None].clone().requires_grad_()
-    loss, _ = candidate_losses(CandidateMasks(logits, torch.zeros(1, 1, 3)), batch_of(CLICK), torch.tensor([[True]]))
+    loss, _ = candidate_losses(
+        CandidateMasks(logits, torch.zeros(1, 1, 3)), batch_of(CLICK), torch.tensor([[True]])
+    )
     loss.backward()
-    losses = mask_losses(logits[0].flatten(2), torch.from_numpy(truth).float().flatten()[None, None])
+    losses = mask_losses(
+        logits[0].flatten(2), torch.from_numpy(truth).float().flatten()[None, None]
+    )
     assert losses.argmin() == 2
     assert loss.item() == pytest.approx(TO_ALL * losses.mean().item(), abs=0.01)
     assert logits.grad[0, 0, 2].any()
@@ -87,7 +101,9 @@ def test_predicted_quality_is_judged_by_the_iou_of_each_candidate():
     right = torch.tensor([[[-9.0, -9.0, 9.0]]])
     rows = torch.tensor([[True]])
     batch = batch_of(CLICK)
-    assert candidate_losses(CandidateMasks(logits, right), batch, rows)[1].item() == pytest.approx(0.0, abs=1e-3)
+    assert candidate_losses(CandidateMasks(logits, right), batch, rows)[1].item() == pytest.approx(
+        0.0, abs=1e-3
+    )
     assert candidate_losses(CandidateMasks(logits, -right), batch, rows)[1].item() > 5
 
 
@@ -105,7 +121,9 @@ def test_ambiguous_objects_get_the_candidate_of_the_highest_quality():
     refined = RefinedMasks(
         torch.zeros(1, 2, 4, 4),
         torch.zeros(1, 2),
-        CandidateMasks(torch.arange(3.0)[None, None, :, None, None].expand(1, 2, 3, 4, 4), noise(1, 2, 3)),
+        CandidateMasks(
+            torch.arange(3.0)[None, None, :, None, None].expand(1, 2, 3, 4, 4), noise(1, 2, 3)
+        ),
     )
     best = refined.best(torch.tensor([[True, False]]))
     chosen = int(refined.candidates.quality_logits[0, 0].argmax())
@@ -117,7 +135,9 @@ def test_ambiguous_objects_get_the_candidate_of_the_highest_quality():
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_the_head_answers_with_as_many_candidates_as_configured(count):
-    head = MaskRefiner(MaskRefinerConfig(dims=(4, 6, 8), candidates=count), mask_dim=5, query_dim=7).eval()
+    head = MaskRefiner(
+        MaskRefinerConfig(dims=(4, 6, 8), candidates=count), mask_dim=5, query_dim=7
+    ).eval()
     arguments = (noise(2, 5, 8, 12), noise(2, 3, 8, 8, 12), noise(2, 3, 7))
     assert head(*arguments).candidates is None
     refined = head(*arguments, with_candidates=True)
@@ -130,7 +150,9 @@ def test_the_head_answers_with_as_many_candidates_as_configured(count):
 
 
 def test_candidates_begin_tighter_and_wider():
-    head = MaskRefiner(MaskRefinerConfig(dims=(4, 6, 8), candidates=3), mask_dim=5, query_dim=7).eval()
+    head = MaskRefiner(
+        MaskRefinerConfig(dims=(4, 6, 8), candidates=3), mask_dim=5, query_dim=7
+    ).eval()
     bias = head.candidate_masks.bias.unflatten(0, (3, 4))
     assert bias[:, 0].tolist() == [-1.0, 0.0, 1.0]
     assert torch.equal(bias, bias[:, :1].expand(3, 4))
@@ -138,7 +160,9 @@ def test_candidates_begin_tighter_and_wider():
 
 def segment_with(count, top, bounds=None, seed=0):
     """Ask a tiny nano with `count` candidates about two clicks in one image."""
-    described = replace(tiny_nano(), mask_refiner=MaskRefinerConfig(dims=(8, 8, 16), candidates=count))
+    described = replace(
+        tiny_nano(), mask_refiner=MaskRefinerConfig(dims=(8, 8, 16), candidates=count)
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(described)
@@ -153,7 +177,12 @@ def segment_with(count, top, bounds=None, seed=0):
 @pytest.mark.parametrize(("top", "each"), [(2, 2), (3, 3), (5, 3)])
 def test_several_candidates_of_each_object_come_best_first(top, each):
     several, first = segment_with(3, top), segment_with(3, 1)
-    assert several.logits.shape[1] == several.quality.shape[1] == several.class_vectors.shape[1] == 2 * each
+    assert (
+        several.logits.shape[1]
+        == several.quality.shape[1]
+        == several.class_vectors.shape[1]
+        == 2 * each
+    )
     quality = several.quality.unflatten(1, (2, each))
     assert (quality.diff(dim=2) <= 0).all()
     assert torch.equal(several.logits.unflatten(1, (2, each))[:, :, 0], first.logits)

@@ -27,7 +27,9 @@ def result():
 @pytest.mark.parametrize(("old", "new"), [("photo", "image"), ("photo_hw", "image_hw")])
 def test_old_attributes_of_a_result_are_still_read(result, old, new):
     with pytest.warns(DeprecationWarning, match=rf"Results\.{old} is now {new}"):
-        assert getattr(result, old) is getattr(result, new) or getattr(result, old) == getattr(result, new)
+        assert getattr(result, old) is getattr(result, new) or getattr(result, old) == getattr(
+            result, new
+        )
 
 
 def test_old_attributes_of_a_provenance_are_still_read(result):
@@ -41,7 +43,9 @@ def test_a_reference_still_has_its_photo():
         assert getattr(reference, "photo") is reference.image  # noqa: B009  (the name is made at run time)
 
 
-@pytest.mark.parametrize("old", ["pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"])
+@pytest.mark.parametrize(
+    "old", ["pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"]
+)
 def test_thresholds_of_everything_by_their_old_names(old):
     encoded = tiny_model("nano").encode(picture(53, 37))
     new = old.replace("_thresh", "_threshold")

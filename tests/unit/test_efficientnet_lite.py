@@ -12,7 +12,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from seem.checkpoints import efficientnet_lite as published
-from seem.config import EFFICIENTNET_LITE0, EFFICIENTNET_LITE1, EFFICIENTNET_LITE2, EfficientNetLiteConfig
+from seem.config import (
+    EFFICIENTNET_LITE0,
+    EFFICIENTNET_LITE1,
+    EFFICIENTNET_LITE2,
+    EfficientNetLiteConfig,
+)
 from seem.errors import SeemError
 from seem.models.backbones.efficientnet_lite import (
     EfficientNetLite,
@@ -71,7 +76,9 @@ def test_each_size_has_its_channels_and_parameters(config, dims, parameters):
 )
 def test_maps_stand_at_strides_4_to_32_rounded_up(hw, sizes):
     maps = backbone()(noise(2, 3, *hw)).maps
-    assert [tuple(m.shape) for m in maps] == [(2, dim, *size) for dim, size in zip(TINY.dims, sizes, strict=True)]
+    assert [tuple(m.shape) for m in maps] == [
+        (2, dim, *size) for dim, size in zip(TINY.dims, sizes, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("kernel", "before", "after"), [(3, 0, 1), (5, 1, 2)])
@@ -127,7 +134,9 @@ def test_channels_last_changes_nothing():
     photos, network = noise(1, 3, 32, 32), backbone()
     plain = network(photos).maps
     network.to(memory_format=torch.channels_last)
-    for ours, theirs in zip(network(photos.to(memory_format=torch.channels_last)).maps, plain, strict=True):
+    for ours, theirs in zip(
+        network(photos.to(memory_format=torch.channels_last)).maps, plain, strict=True
+    ):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
@@ -138,8 +147,14 @@ def test_the_classifier_is_the_mean_over_its_cells():
 
 def test_published_names_cover_every_tensor_of_ours():
     network, head = EfficientNetLite(TINY), ImageNetHead(TINY.dims[-1])
-    keys = {**published.backbone_keys(TINY), **{f"head.{ours}": theirs for ours, theirs in published.HEAD_KEYS.items()}}
-    tensors = {**network.state_dict(), **{f"head.{key}": tensor for key, tensor in head.state_dict().items()}}
+    keys = {
+        **published.backbone_keys(TINY),
+        **{f"head.{ours}": theirs for ours, theirs in published.HEAD_KEYS.items()},
+    }
+    tensors = {
+        **network.state_dict(),
+        **{f"head.{key}": tensor for key, tensor in head.state_dict().items()},
+    }
     assert {key.rpartition(".")[0] for key in tensors} == set(keys)
     assert len(set(keys.values())) == len(keys)
 
@@ -170,12 +185,15 @@ def square_photo(name, side):
         rgb = photo.convert("RGB")
     edge = min(rgb.size)
     left, top = (rgb.width - edge) // 2, (rgb.height - edge) // 2
-    rgb = rgb.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.BICUBIC)
+    rgb = rgb.crop((left, top, left + edge, top + edge)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
     return (torch.from_numpy(np.array(rgb)).movedim(-1, 0)[None].float() - 127) / 128
 
 
 @pytest.mark.parametrize(
-    ("config", "side"), [(EFFICIENTNET_LITE0, 224), (EFFICIENTNET_LITE1, 240), (EFFICIENTNET_LITE2, 260)]
+    ("config", "side"),
+    [(EFFICIENTNET_LITE0, 224), (EFFICIENTNET_LITE1, 240), (EFFICIENTNET_LITE2, 260)],
 )
 def test_published_weights_know_a_cat_and_an_espresso(config, side):
     if importlib.util.find_spec(published.PUBLISHED[config].module) is None:

@@ -90,7 +90,9 @@ def test_views_are_the_photo_the_square_and_the_object_alone():
     assert whole.shape == crop.shape == cutout.shape == (naming.SIDE, naming.SIDE, 3)
     assert (whole[0] == naming.GREY).all()  # beyond the photo's upper border
     assert (crop == 200).all()
-    assert np.abs(cutout[0, 0].astype(int) - naming.GREY).max() < 20  # resizing overshoots beside an edge
+    assert (
+        np.abs(cutout[0, 0].astype(int) - naming.GREY).max() < 20
+    )  # resizing overshoots beside an edge
     assert (cutout[naming.SIDE // 2, naming.SIDE // 2] == 200).all()
 
 
@@ -104,10 +106,23 @@ def test_names_are_read_as_they_were_written(tmp_path):
 def photo_of_a_square():
     category = CategoryRecord(1, "salient", "", True)
     record = ObjectRecord(
-        5, 1, category, "", (48, 64), (6.0, 8.0, 26.0, 28.0), 1, False, "", ("square",), "template", None
+        5,
+        1,
+        category,
+        "",
+        (48, 64),
+        (6.0, 8.0, 26.0, 28.0),
+        1,
+        False,
+        "",
+        ("square",),
+        "template",
+        None,
     )
     entry = BankedObject(record, (6, 8, 26, 28), np.full((20, 20), 255, np.uint8), 400.0)
-    photo = ImageRecord(1, "duts", Path("x.jpg"), (48, 64), "train", "salient", "duts", "", (), None, None, "", None)
+    photo = ImageRecord(
+        1, "duts", Path("x.jpg"), (48, 64), "train", "salient", "duts", "", (), None, None, "", None
+    )
     return BankedImage(photo, np.full((48, 64, 3), 40, np.uint8), (entry,), (), frozenset())
 
 
@@ -140,7 +155,9 @@ def test_photos_without_such_names_cost_nothing():
 
 
 def test_objects_of_the_bank_get_their_names_as_phrases():
-    bank = with_names(ImageBank([photo_of_a_square()]), {("duts", 5): "harp", ("duts", 6): "pelican"})
+    bank = with_names(
+        ImageBank([photo_of_a_square()]), {("duts", 5): "harp", ("duts", 6): "pelican"}
+    )
     assert bank[0].objects[0].record.phrases == ("square", "harp")
     sample = TrainingSampler(bank, size=32, augmentation=Augmentation.none())[0]
     text_map = torch.ones(1, 16, 8, 8, requires_grad=True)
@@ -150,7 +167,9 @@ def test_objects_of_the_bank_get_their_names_as_phrases():
 
 
 def test_class_names_are_encoded_at_length_one():
-    found = ImageNetClasses.encode(tiny_network("nano"), PhraseTokenizer(BytePairTokenizer.nano()), CLASS_NAMES)
+    found = ImageNetClasses.encode(
+        tiny_network("nano"), PhraseTokenizer(BytePairTokenizer.nano()), CLASS_NAMES
+    )
     assert found.vectors.shape == (4, 16)
     assert torch.allclose(found.vectors.norm(dim=1), torch.ones(4), atol=1e-4)
     assert not found.vectors.requires_grad

@@ -28,7 +28,9 @@ from seem.zoo import NEXT
 from tiny import tiny_nano
 
 TINY_BACKBONE = config.EfficientNetLiteConfig((8, 8, 8, 8, 16, 16, 16), (1,) * 7, has_norm=False)
-SETTINGS = TrainConfig(batch=2, steps=2, log_every=1, warmup=1, optimizer="muon", rates=recipe.SETTINGS.rates)
+SETTINGS = TrainConfig(
+    batch=2, steps=2, log_every=1, warmup=1, optimizer="muon", rates=recipe.SETTINGS.rates
+)
 STAGES = (Stage(1.0, 32, 2, 32),)
 LEGS = (
     recipe.Leg("heads", SETTINGS, STAGES, frozen=("backbone",)),
@@ -52,11 +54,25 @@ def photo_of_a_square(number, box, set_name):
     image[y0:y1, x0:x1] = 220
     category = CategoryRecord(1, "square", "square", True)
     corners = (float(x0), float(y0), float(x1), float(y1))
-    record = ObjectRecord(number, number, category, "", (48, 64), corners, 1, False, "", (), "template", None)
+    record = ObjectRecord(
+        number, number, category, "", (48, 64), corners, 1, False, "", (), "template", None
+    )
     shape = np.full((y1 - y0, x1 - x0), 255, np.uint8)
     entry = BankedObject(record, box, shape, float(shape.size))
     photo = ImageRecord(
-        number, set_name, Path("x.jpg"), (48, 64), "train", "instances", set_name, "", (), None, None, "", None
+        number,
+        set_name,
+        Path("x.jpg"),
+        (48, 64),
+        "train",
+        "instances",
+        set_name,
+        "",
+        (),
+        None,
+        None,
+        "",
+        None,
     )
     return BankedImage(photo, image, (entry,), (), frozenset({"square", "kite"}))
 
@@ -64,7 +80,10 @@ def photo_of_a_square(number, box, set_name):
 @pytest.fixture
 def tiny_run(monkeypatch, tmp_path):
     """Run two short legs of a tiny network; return how to, and the file of words."""
-    photos = [photo_of_a_square(2, (6, 8, 26, 28), "coco_full"), photo_of_a_square(3, (20, 10, 44, 40), "duts")]
+    photos = [
+        photo_of_a_square(2, (6, 8, 26, 28), "coco_full"),
+        photo_of_a_square(3, (20, 10, 44, 40), "duts"),
+    ]
     bank = ImageBank(photos, None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano2", tiny_nano2)
     monkeypatch.setattr(recipe, "load_published", lambda backbone, config, head: None)
@@ -78,7 +97,9 @@ def tiny_run(monkeypatch, tmp_path):
 
     def start(legs=LEGS):
         with torch.random.fork_rng():
-            return recipe.run(Path("nowhere"), tmp_path / "run", words, legs, report=lambda row: None)
+            return recipe.run(
+                Path("nowhere"), tmp_path / "run", words, legs, report=lambda row: None
+            )
 
     return start, words, tmp_path / "run"
 
@@ -93,7 +114,9 @@ def test_legs_follow_each_other_and_each_leaves_weights(tiny_run):
     start, words, out = tiny_run
     network = start()
     for leg in LEGS:
-        rows = [json.loads(line) for line in (out / leg.name / "log.jsonl").read_text().splitlines()]
+        rows = [
+            json.loads(line) for line in (out / leg.name / "log.jsonl").read_text().splitlines()
+        ]
         assert len(rows) == leg.config.steps
         assert {"refined", "candidates", "spoken", "meaning", "total"} < set(rows[0])
     tower = {key: t for key, t in read_tensors(words).tensors.items() if key.startswith("text.")}
@@ -136,17 +159,23 @@ def test_a_later_leg_may_have_another_text_tower_but_keeps_its_temperature(tiny_
     before = read_tensors(out / "heads" / recipe.FINISHED_FILE).tensors
     after = read_tensors(out / "all" / recipe.FINISHED_FILE).tensors
     assert torch.equal(after["text.projection"], tensors["text.projection"])
-    assert after["text.logit_scale"].item() == pytest.approx(before["text.logit_scale"].item(), abs=0.01)
+    assert after["text.logit_scale"].item() == pytest.approx(
+        before["text.logit_scale"].item(), abs=0.01
+    )
 
 
 def test_a_finished_leg_of_another_network_is_refused(tiny_run, tmp_path):
     network = build(tiny_nano2())
     tensors = {key: t for key, t in network.state_dict().items() if key != "mask_refiner.mask.bias"}
     write_tensors(tmp_path / "other.safetensors", tensors)
-    with pytest.raises(SeemError, match=r"another version of the network \(mask_refiner\.mask\.bias\)"):
+    with pytest.raises(
+        SeemError, match=r"another version of the network \(mask_refiner\.mask\.bias\)"
+    ):
         recipe.load_finished(network, tmp_path / "other.safetensors")
     del tensors["text.projection"]
-    write_tensors(tmp_path / "other.safetensors", {**tensors, "mask_refiner.mask.bias": torch.ones(4)})
+    write_tensors(
+        tmp_path / "other.safetensors", {**tensors, "mask_refiner.mask.bias": torch.ones(4)}
+    )
     recipe.load_finished(network, tmp_path / "other.safetensors")
     assert torch.equal(network.mask_refiner.mask.bias, torch.ones(4))
 
@@ -160,7 +189,9 @@ def test_what_ships_has_no_normalisation_and_answers_the_same(tiny_run, monkeypa
     shipped = recipe.as_shipped(network).eval()
     pixels = torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for ours, theirs in zip(shipped.backbone(pixels).maps, network.backbone(pixels).maps, strict=True):
+        for ours, theirs in zip(
+            shipped.backbone(pixels).maps, network.backbone(pixels).maps, strict=True
+        ):
             assert torch.allclose(ours, theirs, atol=1e-5)
 
 
@@ -204,4 +235,6 @@ def test_heads_of_an_earlier_nano_can_be_taken(tiny_run):
         assert torch.equal(taken[key], given[key])
     weights = network.mask_refiner.candidate_masks.weight.unflatten(0, (3, 4))
     assert torch.equal(weights, given["mask_refiner.mask.weight"].expand_as(weights))
-    assert not torch.equal(taken["text_embedding_head.say.weight"], given["text_embedding_head.say.weight"])
+    assert not torch.equal(
+        taken["text_embedding_head.say.weight"], given["text_embedding_head.say.weight"]
+    )

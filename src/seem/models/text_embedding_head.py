@@ -23,7 +23,9 @@ class TextEmbeddingHead(nn.Module):
     zero, decides where it ends and what is thinner than a cell.
     """
 
-    def __init__(self, dims: tuple[int, ...], text_dim: int, config: TextMapConfig = TEXT_MAP) -> None:
+    def __init__(
+        self, dims: tuple[int, ...], text_dim: int, config: TextMapConfig = TEXT_MAP
+    ) -> None:
         super().__init__()
         finest, *coarser = dims
         hidden, fine = config.hidden, config.fine

@@ -32,7 +32,12 @@ from seem.data.training_sample import TrainingSample
 from seem.data.training_sampler import TrainingSampler
 from seem.errors import SeemError
 from seem.finetuning.profile import DENSE_CONFIG
-from seem.models.backbones.efficientnet_lite import EfficientNetLite, ImageNetHead, fold_batch_norms, folded
+from seem.models.backbones.efficientnet_lite import (
+    EfficientNetLite,
+    ImageNetHead,
+    fold_batch_norms,
+    folded,
+)
 from seem.models.build import build
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
@@ -83,8 +88,12 @@ class Leg:
 
 
 FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
-NAMES_FILE = "salient_names.json"  # beside a run: what ImageNet's classifier calls the objects of DUTS
-SALIENT_WEIGHT = 0.5  # weight of DUTS among the photos that are asked by words; the other sets have 1 in all
+NAMES_FILE = (
+    "salient_names.json"  # beside a run: what ImageNet's classifier calls the objects of DUTS
+)
+SALIENT_WEIGHT = (
+    0.5  # weight of DUTS among the photos that are asked by words; the other sets have 1 in all
+)
 BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
 SETTINGS = TrainConfig(
     batch=16,
@@ -104,7 +113,11 @@ LEGS = (
         frozen=("backbone",),
         targets=4,
     ),
-    Leg("small", replace(SETTINGS, steps=600, learning_rate=6e-4, seed=10), (Stage(1.0, 192, 16, 128),)),
+    Leg(
+        "small",
+        replace(SETTINGS, steps=600, learning_rate=6e-4, seed=10),
+        (Stage(1.0, 192, 16, 128),),
+    ),
     Leg(
         "middle",
         replace(SETTINGS, steps=1200, learning_rate=4e-4, seed=20),
@@ -140,7 +153,9 @@ class LegTask:
         self.tokenizer = tokenizer
         self.device = device
         self.classes = classes
-        self.text_sets = TEXT_SET_WEIGHTS if classes is None else {**TEXT_SET_WEIGHTS, "duts": SALIENT_WEIGHT}
+        self.text_sets = (
+            TEXT_SET_WEIGHTS if classes is None else {**TEXT_SET_WEIGHTS, "duts": SALIENT_WEIGHT}
+        )
         self.precision = fastest_precision(device)
         self.rank, self.processes = rank_and_world_size()
 
@@ -151,14 +166,27 @@ class LegTask:
         rng = np.random.default_rng((self.leg.config.seed, number, self.rank))
         image = network.config.image
         samples = self._draw_samples(number, stage)
-        batch = make_training_batch(samples, image, self.leg.targets, PROMPT_MIX, rng).to(self.device)
+        batch = make_training_batch(samples, image, self.leg.targets, PROMPT_MIX, rng).to(
+            self.device
+        )
         text_samples = self._draw_text_samples(number, stage, rng)
-        text_batch = make_training_batch(text_samples, image, 1, TEXT_PROMPT_MIX, rng).to(self.device)
+        text_batch = make_training_batch(text_samples, image, 1, TEXT_PROMPT_MIX, rng).to(
+            self.device
+        )
         mixed = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed), attention_backend(self.device):
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=mixed),
+            attention_backend(self.device),
+        ):
             full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
-            text = text_prompt_loss(network, text_batch, self.tokenizer, DENSE_CONFIG, rng, self.classes)
-        terms = {"spoken": float(text.detach()), **full.terms(), "total": float(full.total.detach())}
+            text = text_prompt_loss(
+                network, text_batch, self.tokenizer, DENSE_CONFIG, rng, self.classes
+            )
+        terms = {
+            "spoken": float(text.detach()),
+            **full.terms(),
+            "total": float(full.total.detach()),
+        }
         return full.total + text, terms
 
     def describe(self, number: int) -> str:
@@ -172,10 +200,14 @@ class LegTask:
 
     def _draw_samples(self, number: int, stage: Stage) -> list[TrainingSample]:
         config = self.leg.config
-        sampler = TrainingSampler(self.bank, size=stage.size, seed=config.seed, augmentation=AUGMENTATION)
+        sampler = TrainingSampler(
+            self.bank, size=stage.size, seed=config.seed, augmentation=AUGMENTATION
+        )
         return draw_sample_pairs(sampler, self._process_step(number) * config.batch, config.batch)
 
-    def _draw_text_samples(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
+    def _draw_text_samples(
+        self, number: int, stage: Stage, rng: np.random.Generator
+    ) -> list[TrainingSample]:
         sampler = TrainingSampler(
             self.bank,
             size=stage.text_size,
@@ -183,7 +215,9 @@ class LegTask:
             weights=self.text_sets,
             augmentation=TEXT_AUGMENTATION,
         )
-        return draw_text_pairs(sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng)
+        return draw_text_pairs(
+            sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng
+        )
 
     def _process_step(self, number: int) -> int:
         """Return the number of a step among those of all processes."""
@@ -262,9 +296,13 @@ def load_finished(network: Segmenter, file: Path) -> None:
             fitting[key] = tensor
         else:
             others.append(key)
-    left = {key for key in (*others, *(wanted.keys() - fitting.keys())) if not key.startswith("text.")}
+    left = {
+        key for key in (*others, *(wanted.keys() - fitting.keys())) if not key.startswith("text.")
+    }
     if left:
-        raise SeemError(f"{file} is of another version of the network ({min(left)}); begin anew in another folder.")
+        raise SeemError(
+            f"{file} is of another version of the network ({min(left)}); begin anew in another folder."
+        )
     network.load_state_dict(fitting, strict=False)
 
 
@@ -281,7 +319,9 @@ def take_heads(network: Segmenter, file: Path) -> None:
     if refiner is None or not refiner.num_candidates:
         return
     with torch.no_grad():
-        refiner.candidate_masks.weight.copy_(refiner.mask.weight.repeat(refiner.num_candidates, 1, 1, 1))
+        refiner.candidate_masks.weight.copy_(
+            refiner.mask.weight.repeat(refiner.num_candidates, 1, 1, 1)
+        )
         assert refiner.mask.bias is not None
         assert refiner.candidate_masks.bias is not None
         refiner.candidate_masks.bias.add_(refiner.mask.bias.repeat(refiner.num_candidates))
@@ -306,7 +346,11 @@ def run(
     beside `out` for the next run, and so do the names of salient objects.
     """
     torch.manual_seed(legs[0].config.seed)
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    device = (
+        torch.device("cuda", torch.cuda.current_device())
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
     if device.type == "cpu":
         torch.set_num_threads(1)
         reuse_freed_memory()
@@ -345,7 +389,11 @@ def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
         write_names(file, tuple(name_objects(Pack.open(data / "duts", "train"), Classifier())))
     class_names = Vocabulary.imagenet().names
     found = read_names(file)
-    return {("duts", name.annotation): class_names[name.label] for name in found if is_taken(name, class_names)}
+    return {
+        ("duts", name.annotation): class_names[name.label]
+        for name in found
+        if is_taken(name, class_names)
+    }
 
 
 def run_leg(
@@ -371,13 +419,20 @@ def run_leg(
     check_or_write_settings(out, notes)
     tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
     network.requires_grad_(True)
-    for name, p in network.text.named_parameters():  # its words keep their meaning; only the temperature learns
+    for (
+        name,
+        p,
+    ) in (
+        network.text.named_parameters()
+    ):  # its words keep their meaning; only the temperature learns
         p.requires_grad_(name == TEMPERATURE)
     freeze(network, leg.frozen)
     network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze_statistics(network)
     validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
-    config = replace(leg.config, validate_every=math.ceil(leg.config.steps / 4) if validator.packs else 0)
+    config = replace(
+        leg.config, validate_every=math.ceil(leg.config.steps / 4) if validator.packs else 0
+    )
     class_names = Vocabulary.imagenet().names if leg.with_imagenet else ()
     classes = ImageNetClasses.encode(network, tokenizer, class_names) if class_names else None
     task = LegTask(bank, leg, tokenizer, device, classes)

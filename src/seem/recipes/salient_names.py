@@ -76,7 +76,10 @@ class Classifier(nn.Module):
 
 
 def name_objects(
-    pack: Pack, classifier: Classifier, count: int | None = None, done: Callable[[int], None] | None = None
+    pack: Pack,
+    classifier: Classifier,
+    count: int | None = None,
+    done: Callable[[int], None] | None = None,
 ) -> Iterator[ObjectName]:
     """Name the objects of the first `count` photos (None: all); `done` hears how many photos are through."""
     for number, photo in enumerate(pack.images[:count], 1):
@@ -84,7 +87,11 @@ def name_objects(
         for record in pack.objects[photo.id]:
             mask = record.mask()
             if mask.any():
-                yield name_object(classifier(torch.from_numpy(np.stack(views_of(image, mask)))), record.id, photo.id)
+                yield name_object(
+                    classifier(torch.from_numpy(np.stack(views_of(image, mask)))),
+                    record.id,
+                    photo.id,
+                )
         if done is not None:
             done(number)
 
@@ -117,7 +124,9 @@ def square_around(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int]:
     return int((top + bottom - side) // 2), int((left + right - side) // 2), side
 
 
-def view(image: UInt8[np.ndarray, "h w 3"], square: tuple[int, int, int]) -> UInt8[np.ndarray, "s s 3"]:
+def view(
+    image: UInt8[np.ndarray, "h w 3"], square: tuple[int, int, int]
+) -> UInt8[np.ndarray, "s s 3"]:
     """Cut a square (first row, first column, side) out of a photo, grey beyond its border, and resize it to `SIDE`."""
     import cv2
 
@@ -130,7 +139,11 @@ def view(image: UInt8[np.ndarray, "h w 3"], square: tuple[int, int, int]) -> UIn
     target_columns = slice(columns.start - left, columns.stop - left)
     canvas[target_rows, target_columns] = image[rows, columns]
     shrinks = side > SIDE
-    return np.asarray(cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+    return np.asarray(
+        cv2.resize(
+            canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        )
+    )
 
 
 def write_names(file: Path, names: Sequence[ObjectName]) -> None:

@@ -340,7 +340,16 @@ TEMPLATES = (
 )  # fmt: skip
 """How names are said; `{q}` is a quality or nothing, `{n}` the name."""
 
-JOINS = (" with a ", " on a ", " next to a ", " in front of the ", " holding a ", " near the ", " and a ", " riding a ")
+JOINS = (
+    " with a ",
+    " on a ",
+    " next to a ",
+    " in front of the ",
+    " holding a ",
+    " near the ",
+    " and a ",
+    " riding a ",
+)
 """What stands between a name and another one that only says where or how."""
 
 
@@ -377,7 +386,11 @@ class Lexicon:
         for kind, names in kinds.items():
             shared = next(rows)
             for name, others in names.items():
-                vector = math.sqrt(shares.own) * next(rows) + math.sqrt(shares.kind) * shared + rest * everybody
+                vector = (
+                    math.sqrt(shares.own) * next(rows)
+                    + math.sqrt(shares.kind) * shared
+                    + rest * everybody
+                )
                 nouns |= dict.fromkeys((name, *others), F.normalize(vector, dim=0))
             for word in KIND_WORDS.get(kind, ()):
                 nouns[word] = F.normalize(math.sqrt(shares.kind) * shared + rest * everybody, dim=0)
@@ -408,10 +421,14 @@ class Lexicon:
 
 def parse(lines: str) -> dict[str, tuple[str, ...]]:
     """Read `name = word, word` lines; a line that ends in a comma goes on in the next."""
-    joined = " ".join(line.strip() + ("" if line.strip().endswith(",") else "\n") for line in lines.splitlines())
+    joined = " ".join(
+        line.strip() + ("" if line.strip().endswith(",") else "\n") for line in lines.splitlines()
+    )
     rows = (row.strip() for row in joined.split("\n"))
     pairs = (row.split("=", 1) for row in rows if row)
-    return {name.strip(): tuple(word.strip() for word in others.split(",")) for name, others in pairs}
+    return {
+        name.strip(): tuple(word.strip() for word in others.split(",")) for name, others in pairs
+    }
 
 
 def directions(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:

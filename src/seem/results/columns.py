@@ -22,7 +22,9 @@ def size_of(image: ResultImage) -> tuple[int, int]:
     if isinstance(image, Image.Image):
         return image.height, image.width
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"An image is H x W x 3 uint8 or a PIL image, got {image.dtype} of {image.shape}.")
+        raise ValueError(
+            f"An image is H x W x 3 uint8 or a PIL image, got {image.dtype} of {image.shape}."
+        )
     return image.shape[0], image.shape[1]
 
 
@@ -62,7 +64,9 @@ def selected_rows(index: Rows, count: int) -> list[int]:
     selected = np.asarray(index)
     if selected.dtype == np.bool_:
         if selected.shape != (count,):
-            raise IndexError(f"{selected.shape} booleans cannot choose among {count} objects; give one for each.")
+            raise IndexError(
+                f"{selected.shape} booleans cannot choose among {count} objects; give one for each."
+            )
         return cast("list[int]", np.flatnonzero(selected).tolist())
     is_row_list = selected.ndim == 1 and np.issubdtype(selected.dtype, np.integer)
     if selected.size and not is_row_list:

@@ -17,7 +17,9 @@ class Labels:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):
-            raise ValueError(f"Labels come with a score each, got {len(self.names)} names, {len(self.scores)} scores.")
+            raise ValueError(
+                f"Labels come with a score each, got {len(self.names)} names, {len(self.scores)} scores."
+            )
 
     @classmethod
     def nameless(cls, count: int) -> Labels:
@@ -42,7 +44,9 @@ class Labels:
 
     def take(self, rows: Sequence[int]) -> Labels:
         """Return the labels of some of the objects."""
-        return Labels(tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows))
+        return Labels(
+            tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows)
+        )
 
 
 class LazyLabels:
@@ -69,7 +73,9 @@ class LazyLabels:
         """Return the labels of the `count` objects; `ValueError` if they are not that many."""
         labels = self.known or self._resolve()
         if len(labels.names) != count:
-            raise ValueError(f"There are {count} masks, but {len(labels.names)} labels; give one for each mask.")
+            raise ValueError(
+                f"There are {count} masks, but {len(labels.names)} labels; give one for each mask."
+            )
         return labels
 
     def take(self, rows: list[int], count: int) -> LazyLabels:

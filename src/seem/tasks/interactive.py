@@ -20,12 +20,20 @@ from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import OUTLINE_LOGIT, prompt_maps
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
-from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, VisualPrompts, VisualTokens
+from seem.models.structures import (
+    DecoderQuery,
+    PhraseTokens,
+    QueryOutputs,
+    VisualPrompts,
+    VisualTokens,
+)
 from seem.models.text_embedding_head import text_similarity_maps
 from seem.tasks.reference import replace_visual_tokens
 
 DUPLICATE_IOU = 0.95  # above which two candidates are one
-BOUND_MARGIN = 0.1  # by how much a mask may leave its bounds, in roots of their area (0.05 to 0.4 are as good)
+BOUND_MARGIN = (
+    0.1  # by how much a mask may leave its bounds, in roots of their area (0.05 to 0.4 are as good)
+)
 CORRECTION_RADIUS = 0.06  # around a mark that corrects an outline, in roots of the outline's area
 
 
@@ -81,19 +89,25 @@ def best_visual_queries(visual: QueryOutputs, tokens: VisualTokens) -> ChosenQue
     return top_queries(visual, prompt_agreement(visual, tokens.positive_vectors))
 
 
-def prompt_agreement(visual: QueryOutputs, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
+def prompt_agreement(
+    visual: QueryOutputs, vectors: Float[Tensor, "b n c"]
+) -> Float[Tensor, "b n q"]:
     """Multiply the mask embeddings of each object's queries with the object's vector of mask features."""
     embeddings = torch.unflatten(visual.mask_embeddings, 1, (vectors.shape[1], -1))
     return torch.einsum("bnqc,bnc->bnq", embeddings, vectors)
 
 
-def text_agreement(visual: QueryOutputs, text_vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
+def text_agreement(
+    visual: QueryOutputs, text_vectors: Float[Tensor, "b n d"]
+) -> Float[Tensor, "b n q"]:
     """Compare the class vectors of each object's queries with the object's text vector, by cosine."""
     vectors = torch.unflatten(unit_vectors(visual.class_vectors), 1, (text_vectors.shape[1], -1))
     return torch.einsum("bnqd,bnd->bnq", vectors, unit_vectors(text_vectors).to(vectors.dtype))
 
 
-def top_queries(visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1) -> ChosenQueries:
+def top_queries(
+    visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1
+) -> ChosenQueries:
     """Take the `top` queries of every object by score, or as many as there are."""
     num_objects = scores.shape[1]
     top = min(top, scores.shape[2])
@@ -172,7 +186,10 @@ def segment_objects(
     maps = prompt_maps(prompts, coarse, previous, similarity)
     ambiguous = has_marks_alone(prompts, text_vectors, previous)
     refined = model.mask_refiner(
-        image.pixels.mask_features, maps, chosen.class_vectors, with_candidates=bool(ambiguous.any())
+        image.pixels.mask_features,
+        maps,
+        chosen.class_vectors,
+        with_candidates=bool(ambiguous.any()),
     )
     if top > 1 and refined.candidates is not None and bool(ambiguous.all()):
         ranked = refined.candidates.ranked(top)
@@ -218,7 +235,9 @@ def objects_with_phrases(
 # --- Bounds and outlines ----------------------------------------------------------------------------------------------
 
 
-def clip_to_bounds(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float[Tensor, "b n h w"]:
+def clip_to_bounds(
+    logits: Float[Tensor, "b n h w"], prompts: VisualPrompts
+) -> Float[Tensor, "b n h w"]:
     """Put pixels outside that lie beyond a box or an outline, dilated by `BOUND_MARGIN` of the root of its area.
 
     A mask may end a little outside of what somebody drew by hand; components further away belong to something else. An
@@ -258,7 +277,9 @@ def apply_outlines(
     return prompts, inside
 
 
-def _near_marks(marks: Bool[Tensor, "b n h w"], outlines: Bool[Tensor, "b n h w"]) -> Bool[Tensor, "b n h w"]:
+def _near_marks(
+    marks: Bool[Tensor, "b n h w"], outlines: Bool[Tensor, "b n h w"]
+) -> Bool[Tensor, "b n h w"]:
     dilated = dilate_marks(marks, outlines, CORRECTION_RADIUS, cell=2)
     return F.interpolate(dilated, outlines.shape[-2:]).bool()
 
@@ -306,7 +327,9 @@ def distinct_masks(masks: Bool[Tensor, "n h w"], max_iou: float = DUPLICATE_IOU)
     return kept
 
 
-def to_stride4(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) -> Float[Tensor, "n h4 w4"]:
+def to_stride4(
+    logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]
+) -> Float[Tensor, "n h4 w4"]:
     """Bring mask logits to stride 4, the size in which they are prompts and outputs."""
     hw = (padded_hw[0] // 4, padded_hw[1] // 4)
     if logits.shape[-2:] == hw:

@@ -38,8 +38,12 @@ NUM_VOTES = 8  # cells that decide about one cell
 VOTE_SHARPNESS = 20.0  # weights of votes are the softmax of similarity times this
 FOREGROUND_THRESHOLD = 0.5
 MIN_CELLS = 4  # of an object that is visible, unless it was very small from the start
-MIN_CONTINUITY_RATIO = 0.75  # of the usual similarity to the frames before; below, it is another object
-MIN_IDENTITY_RATIO = 0.9  # of the usual similarity to the prompted frames, that a returning object needs
+MIN_CONTINUITY_RATIO = (
+    0.75  # of the usual similarity to the frames before; below, it is another object
+)
+MIN_IDENTITY_RATIO = (
+    0.9  # of the usual similarity to the prompted frames, that a returning object needs
+)
 AVERAGE_RATE = 0.1  # of the running means of usual similarities
 SIZE_RANGE = (0.2, 4.0)  # of a returning object, in sizes that it had
 
@@ -96,7 +100,9 @@ def feature_maps(image: ImageEncoding, images: ImageBatch) -> tuple[Float[Tensor
     hw = (images.padded_hw[0] // stride, images.padded_hw[1] // stride)
     colours = F.adaptive_avg_pool2d(F.pixel_unshuffle(images.pixels.float(), STRIDE), hw)
     fine = F.adaptive_avg_pool2d(image.pixels.mask_features.float(), hw)
-    level = F.interpolate(image.pixels.levels[-1].float(), size=hw, mode="bilinear", align_corners=False)
+    level = F.interpolate(
+        image.pixels.levels[-1].float(), size=hw, mode="bilinear", align_corners=False
+    )
     return fine[0], level[0], colours[0]
 
 
@@ -267,11 +273,17 @@ def match_near(
     )
 
 
-def match_everywhere(features: Float[Tensor, "d h w"], key_frames: Sequence[KeyFrame]) -> ObjectMatch:
+def match_everywhere(
+    features: Float[Tensor, "d h w"], key_frames: Sequence[KeyFrame]
+) -> ObjectMatch:
     """Find an object in the whole frame, first at half the resolution, then at full resolution where it may be."""
     small = half_resolution(features)
-    small_cover = vote([compare_with_key_frame(small, frame) for frame in key_frames]).view(1, 1, *small.shape[1:])
-    coarse = F.interpolate(small_cover, size=features.shape[1:], mode="bilinear", align_corners=False)[0, 0]
+    small_cover = vote([compare_with_key_frame(small, frame) for frame in key_frames]).view(
+        1, 1, *small.shape[1:]
+    )
+    coarse = F.interpolate(
+        small_cover, size=features.shape[1:], mode="bilinear", align_corners=False
+    )[0, 0]
     window = object_window(coarse)
     if window is None:
         return ObjectMatch.nothing(features)
@@ -320,8 +332,13 @@ def compare_with_recent_frame(
     """
     rows, columns = window
     (height, width), side = here.shape[1:], 2 * MATCH_RADIUS + 1
-    reach = (slice(rows.start, rows.stop + 2 * MATCH_RADIUS), slice(columns.start, columns.stop + 2 * MATCH_RADIUS))
-    there = F.pad(features, (MATCH_RADIUS,) * 4)[:, reach[0], reach[1]].permute(1, 2, 0).contiguous()
+    reach = (
+        slice(rows.start, rows.stop + 2 * MATCH_RADIUS),
+        slice(columns.start, columns.stop + 2 * MATCH_RADIUS),
+    )
+    there = (
+        F.pad(features, (MATCH_RADIUS,) * 4)[:, reach[0], reach[1]].permute(1, 2, 0).contiguous()
+    )
     covered = F.pad(cover, (MATCH_RADIUS,) * 4)[reach].unfold(0, side, 1).unfold(1, side, 1)
     cells = here.permute(1, 2, 0)
     similarity = here.new_empty(height, width, side, side)

@@ -26,7 +26,13 @@ from seem.training.losses import (
     phrase_similarity,
     visual_cross_entropy,
 )
-from seem.training.matcher import Match, MatchCosts, match_object_queries, match_phrase_queries, match_visual_queries
+from seem.training.matcher import (
+    Match,
+    MatchCosts,
+    match_object_queries,
+    match_phrase_queries,
+    match_visual_queries,
+)
 
 # --- Predictions and targets ------------------------------------------------------------------------------------------
 
@@ -70,7 +76,9 @@ class HeadPrediction:
 
     def __post_init__(self) -> None:
         if self.objects is None and self.phrases is None and self.visual is None:
-            raise ValueError("This head predicts no group of queries; give it objects, phrases or visual.")
+            raise ValueError(
+                "This head predicts no group of queries; give it objects, phrases or visual."
+            )
 
     @property
     def device(self) -> torch.device:
@@ -223,7 +231,9 @@ def criterion(
     divides the losses of object masks: the true objects of a batch, and their mean over processes when training on
     several. By default those of this batch.
     """
-    return CriterionTerms(tuple(head_terms(head, targets, draw, options, num_objects) for head in heads))
+    return CriterionTerms(
+        tuple(head_terms(head, targets, draw, options, num_objects) for head in heads)
+    )
 
 
 def head_terms(
@@ -243,7 +253,9 @@ def head_terms(
     terms = HeadTerms()
     with torch.autocast(head.device.type, enabled=False):
         if head.objects is not None:
-            terms = replace(terms, objects=object_terms(head.objects, objects, draw, options, num_objects))
+            terms = replace(
+                terms, objects=object_terms(head.objects, objects, draw, options, num_objects)
+            )
         if head.phrases is not None:
             terms = replace(terms, phrases=phrase_terms(head.phrases, phrases, draw, options))
         if head.visual is not None:
@@ -285,7 +297,10 @@ def object_terms(
 
 
 def phrase_terms(
-    predicted: PhrasePrediction, targets: Sequence[PhraseTargets], draw: Draw, options: CriterionOptions
+    predicted: PhrasePrediction,
+    targets: Sequence[PhraseTargets],
+    draw: Draw,
+    options: CriterionOptions,
 ) -> GroupTerms:
     """Return the losses of phrase queries. Images without phrases do not count in the mean over images."""
     _check_image_count(len(predicted.vectors), len(targets))
@@ -312,7 +327,10 @@ def phrase_terms(
 
 
 def visual_terms(
-    predicted: VisualPrediction, targets: Sequence[VisualTargets], draw: Draw, options: CriterionOptions
+    predicted: VisualPrediction,
+    targets: Sequence[VisualTargets],
+    draw: Draw,
+    options: CriterionOptions,
 ) -> GroupTerms:
     """Return the losses of visual queries, over all non-empty objects of the batch alike."""
     _check_image_count(len(predicted.mask_embeddings), len(targets))
@@ -373,4 +391,6 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def _check_image_count(num_predicted: int, num_true: int) -> None:
     """Raise `ValueError` unless every image of the batch has its truth."""
     if num_predicted != num_true:
-        raise ValueError(f"Got predictions for {num_predicted} images but the truth about {num_true}.")
+        raise ValueError(
+            f"Got predictions for {num_predicted} images but the truth about {num_true}."
+        )

@@ -22,7 +22,12 @@ CURVES_FILE = "curves.png"
 INK, GRID, BACKGROUND = (40, 44, 52), (205, 209, 216), (255, 255, 255)
 CURVE_COLOURS = ((31, 105, 193), (214, 90, 24), (38, 137, 71), (142, 68, 173))
 PANEL_WIDTH, PANEL_HEIGHT = 560, 300
-LEFT, TOP, RIGHT, BOTTOM = 64, 34, PANEL_WIDTH - 16, PANEL_HEIGHT - 36  # edges of the axes in a panel
+LEFT, TOP, RIGHT, BOTTOM = (
+    64,
+    34,
+    PANEL_WIDTH - 16,
+    PANEL_HEIGHT - 36,
+)  # edges of the axes in a panel
 MAX_DOTTED_POINTS = 60  # a curve of as many points has a dot at its end alone
 TRUE_COLOUR, PREDICTED_COLOUR = (40, 170, 80), (230, 90, 20)
 CASE_SIDE = 320  # pixels of an image's longer side
@@ -80,7 +85,10 @@ def draw_panel(title: str, curves: Mapping[str, Curve]) -> Image.Image:
 
 
 def _draw_axes(
-    draw: ImageDraw.ImageDraw, to_pixels: ToPixels, steps: tuple[float, float], grid: Sequence[float]
+    draw: ImageDraw.ImageDraw,
+    to_pixels: ToPixels,
+    steps: tuple[float, float],
+    grid: Sequence[float],
 ) -> None:
     """Draw grid lines with their values, and the first and the last step."""
     first, last = steps
@@ -94,7 +102,9 @@ def _draw_axes(
     draw.text(((LEFT + RIGHT) / 2 - 12, BOTTOM + 8), "step", fill=INK)
 
 
-def _draw_curve(draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+def _draw_curve(
+    draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]
+) -> None:
     """Draw a line through points in pixels, with dots unless they are many."""
     if len(points) > 1:
         draw.line(list(points), fill=colour, width=2)
@@ -135,7 +145,9 @@ def draw_worst_cases(path: Path, cases: Sequence[ValidationCase]) -> None:
     rows = [draw_case(case) for case in cases]
     if not rows:
         return
-    figure = Image.new("RGB", (2 * CASE_SIDE, HEADER_HEIGHT + sum(row.height for row in rows)), BACKGROUND)
+    figure = Image.new(
+        "RGB", (2 * CASE_SIDE, HEADER_HEIGHT + sum(row.height for row in rows)), BACKGROUND
+    )
     draw = ImageDraw.Draw(figure)
     draw.text((4, 5), "the truth", fill=TRUE_COLOUR)
     draw.text((CASE_SIDE + 4, 5), "the answer", fill=PREDICTED_COLOUR)

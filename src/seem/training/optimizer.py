@@ -23,9 +23,13 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     groups = _parameter_groups(model, config)
     if config.optimizer == "muon":
         if config.shard:
-            raise ValueError("Muon needs whole matrices, and `shard` divides them; use the optimizer 'adamw'.")
+            raise ValueError(
+                "Muon needs whole matrices, and `shard` divides them; use the optimizer 'adamw'."
+            )
         return Muon(_split_matrices(model, groups), config.learning_rate, config.betas)
-    foreach = False if config.shard else None  # sharded and whole tensors do not go through one kernel
+    foreach = (
+        False if config.shard else None
+    )  # sharded and whole tensors do not go through one kernel
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, foreach=foreach)
 
 

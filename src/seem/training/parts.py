@@ -24,7 +24,9 @@ def check_parts(names: Iterable[str]) -> tuple[str, ...]:
     unique = tuple(dict.fromkeys(names))
     for name in unique:
         if name not in PARTS:
-            raise ValueError(f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}.")
+            raise ValueError(
+                f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}."
+            )
     return unique
 
 
@@ -50,7 +52,9 @@ def freeze(model: nn.Module, names: Sequence[str]) -> int:
         if prefixes and f"{name}.".startswith(prefixes):
             module.eval()
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"With {', '.join(names)} frozen nothing is left to train; leave a part out of --freeze.")
+        raise ValueError(
+            f"With {', '.join(names)} frozen nothing is left to train; leave a part out of --freeze."
+        )
     return num_frozen
 
 

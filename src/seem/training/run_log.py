@@ -62,14 +62,19 @@ class ScoreHistory:
 
     def __init__(self, out: Path, step: int) -> None:
         self.file = out / RESULTS_FILE
-        self.rows: list[dict[str, float]] = [row for row in read_results(out) if row["step"] <= step]
+        self.rows: list[dict[str, float]] = [
+            row for row in read_results(out) if row["step"] <= step
+        ]
 
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Write the scores of a step, in place of earlier ones of the same step."""
         self.rows = [row for row in self.rows if row["step"] != step]
         self.rows.append({"step": step, **_rounded(scores)})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with atomic_write(self.file) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            atomic_write(self.file) as aside,
+            aside.open("w", encoding="utf-8", newline="") as stream,
+        ):
             writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(self.rows)

@@ -21,7 +21,9 @@ from seem.simulation.strokes import (
 )
 
 P_PHRASE = 0.4  # how often an object with both a phrase and a class name is asked for by its phrase
-MIN_REFERENCE_SHARE = 0.005  # of the area of all objects of an image: smaller ones are no references
+MIN_REFERENCE_SHARE = (
+    0.005  # of the area of all objects of an image: smaller ones are no references
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,11 @@ class PromptedTarget:
 
 
 def draw_targets(
-    sample: TrainingSample, count: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None = None
+    sample: TrainingSample,
+    count: int,
+    mix: PromptMix,
+    rng: np.random.Generator,
+    partner: TrainingSample | None = None,
 ) -> tuple[PromptedTarget, ...]:
     """Choose `count` objects of an image, and draw prompts about each.
 
@@ -111,7 +117,11 @@ def draw_targets(
 
 
 def _draw_target(
-    sample: TrainingSample, index: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None
+    sample: TrainingSample,
+    index: int,
+    mix: PromptMix,
+    rng: np.random.Generator,
+    partner: TrainingSample | None,
 ) -> PromptedTarget:
     """Draw a kind of prompt and a prompt of that kind; a visual one where the other kinds cannot ask."""
     kind = rng.random()
@@ -134,7 +144,9 @@ def absent_target(sample: TrainingSample, name: str) -> PromptedTarget:
     return PromptedTarget.of(_empty_mask(sample), phrase=name)
 
 
-def phrase_target(sample: TrainingSample, index: int, rng: np.random.Generator) -> PromptedTarget | None:
+def phrase_target(
+    sample: TrainingSample, index: int, rng: np.random.Generator
+) -> PromptedTarget | None:
     """Ask by text alone: a phrase means its object, a bare class name every object of the class.
 
     None for an object that has neither a phrase nor a class that is annotated completely.
@@ -163,7 +175,9 @@ def reference_target(
     if not candidates:
         return None
     index = candidates[int(rng.integers(len(candidates)))]
-    return PromptedTarget.of(class_mask(sample, partner.names[index]), reference=partner.masks[index])
+    return PromptedTarget.of(
+        class_mask(sample, partner.names[index]), reference=partner.masks[index]
+    )
 
 
 def reference_objects(sample: TrainingSample) -> list[int]:
@@ -210,7 +224,9 @@ def class_mask(sample: TrainingSample, name: str) -> Bool[np.ndarray, "s s"]:
     return np.asarray(sample.masks[rows].any(axis=0))
 
 
-def _first_given(mask: Bool[np.ndarray, "s s"] | None, default: Bool[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+def _first_given(
+    mask: Bool[np.ndarray, "s s"] | None, default: Bool[np.ndarray, "s s"]
+) -> Bool[np.ndarray, "s s"]:
     return default if mask is None else mask
 
 

@@ -34,7 +34,9 @@ class EfficientNetLite(nn.Module):
         self.dims = config.dims
         self.stem = SameConvUnit(3, STEM_DIM, kernel=3, stride=2, has_norm=config.has_norm)
         in_dims = (STEM_DIM, *config.stage_dims[:-1])
-        self.stages = nn.ModuleList(build_stage(stage, in_dim, config) for stage, in_dim in enumerate(in_dims))
+        self.stages = nn.ModuleList(
+            build_stage(stage, in_dim, config) for stage, in_dim in enumerate(in_dims)
+        )
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Pyramid:
         """Return features with channels `config.dims`; no activation follows the last convolution of a stage."""
@@ -67,11 +69,17 @@ def build_stage(number: int, in_dim: int, config: EfficientNetLiteConfig) -> nn.
 class InvertedResidual(nn.Module):
     """Widen by a 1x1 convolution, filter each channel, narrow by another 1x1 convolution (MobileNetV2's block)."""
 
-    def __init__(self, in_dim: int, out_dim: int, kernel: int, stride: int, expansion: int, has_norm: bool) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, kernel: int, stride: int, expansion: int, has_norm: bool
+    ) -> None:
         super().__init__()
         hidden = in_dim * expansion
-        self.expand = None if expansion == 1 else SameConvUnit(in_dim, hidden, kernel=1, has_norm=has_norm)
-        self.depthwise = SameConvUnit(hidden, hidden, kernel, stride, groups=hidden, has_norm=has_norm)
+        self.expand = (
+            None if expansion == 1 else SameConvUnit(in_dim, hidden, kernel=1, has_norm=has_norm)
+        )
+        self.depthwise = SameConvUnit(
+            hidden, hidden, kernel, stride, groups=hidden, has_norm=has_norm
+        )
         self.project = SameConvUnit(hidden, out_dim, kernel=1, has_norm=has_norm)
         self.has_shortcut = stride == 1 and in_dim == out_dim
 
@@ -89,7 +97,14 @@ class SameConvUnit(nn.Module):
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, kernel: int, stride: int = 1, groups: int = 1, *, has_norm: bool = True
+        self,
+        in_dim: int,
+        out_dim: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        has_norm: bool = True,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_dim, out_dim, kernel, stride, groups=groups, bias=not has_norm)
@@ -121,7 +136,9 @@ def same_convolution(
     if stride == 1:
         return F.conv2d(x, weight, bias, padding=kernel // 2, groups=groups)
     if stride == 2 and height % 2 == 0 and width % 2 == 0:
-        return F.conv2d(x, F.pad(weight, (1, 0, 1, 0)), bias, stride, padding=kernel // 2, groups=groups)
+        return F.conv2d(
+            x, F.pad(weight, (1, 0, 1, 0)), bias, stride, padding=kernel // 2, groups=groups
+        )
     vertical, horizontal = (missing(side, kernel, stride) for side in (height, width))
     left, top = horizontal // 2, vertical // 2
     x = F.pad(x, (left, horizontal - left, top, vertical - top))

@@ -29,7 +29,12 @@ class SamViT(nn.Module):
         self.patches = nn.Conv2d(3, config.dim, PATCH, PATCH)
         self.positions = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
         self.blocks = nn.ModuleList(
-            ViTBlock(config.dim, config.heads, None if i in config.global_blocks else config.window, config.grid)
+            ViTBlock(
+                config.dim,
+                config.heads,
+                None if i in config.global_blocks else config.window,
+                config.grid,
+            )
             for i in range(config.depth)
         )
         self.neck = SimplePyramid(config.dim, config.dims)
@@ -39,7 +44,9 @@ class SamViT(nn.Module):
         x = self.patches(pixels).permute(0, 2, 3, 1)
         if x.shape[1:3] != self.positions.shape[1:3]:
             side = PATCH * self.positions.shape[1]
-            raise ValueError(f"This backbone takes images padded to {side} x {side}, got {tuple(pixels.shape[-2:])}.")
+            raise ValueError(
+                f"This backbone takes images padded to {side} x {side}, got {tuple(pixels.shape[-2:])}."
+            )
         x = x + self.positions
         for block in self.blocks:
             x = block(x)
@@ -68,7 +75,11 @@ class ViTBlock(nn.Module):
             size = self.window
             padded = F.pad(normed, (0, 0, 0, -width % size, 0, -height % size))
             rows, columns = padded.shape[1] // size, padded.shape[2] // size
-            cut = padded.view(batch, rows, size, columns, size, dim).transpose(2, 3).reshape(-1, size, size, dim)
+            cut = (
+                padded.view(batch, rows, size, columns, size, dim)
+                .transpose(2, 3)
+                .reshape(-1, size, size, dim)
+            )
             joined = self.attention(cut).view(batch, rows, columns, size, size, dim).transpose(2, 3)
             attended = joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
         x = x + attended
@@ -124,7 +135,9 @@ class SimplePyramid(nn.Module):
             nn.ConvTranspose2d(dim, fine, 2, 2), nn.GroupNorm(1, fine),
             nn.Conv2d(fine, dims[1], 1), nn.GroupNorm(1, dims[1]), nn.GELU(),
         )  # fmt: skip
-        self.stride16 = nn.Sequential(nn.Conv2d(dim, dims[2], 1), nn.GroupNorm(1, dims[2]), nn.GELU())
+        self.stride16 = nn.Sequential(
+            nn.Conv2d(dim, dims[2], 1), nn.GroupNorm(1, dims[2]), nn.GELU()
+        )
         self.stride32 = nn.Sequential(
             nn.Conv2d(dim, coarse, 2, 2), nn.GroupNorm(1, coarse),
             nn.Conv2d(coarse, dims[3], 1), nn.GroupNorm(1, dims[3]), nn.GELU(),

@@ -47,7 +47,9 @@ def _byte_alphabet() -> tuple[list[int], list[str]]:
     """
     printable = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
     hidden = [byte for byte in range(256) if byte not in printable]
-    return printable + hidden, [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(hidden))]
+    return printable + hidden, [chr(byte) for byte in printable] + [
+        chr(256 + i) for i in range(len(hidden))
+    ]
 
 
 BYTE_ORDER, BYTE_CHARACTERS = _byte_alphabet()
@@ -59,7 +61,9 @@ class Tokens:
     """Token ids of some phrases, one row each: begin, the phrase, end, then more end tokens as padding."""
 
     ids: Int[Tensor, "n t"]
-    valid: Bool[Tensor, "n t"]  # True from begin to the first end token that is not part of the text
+    valid: Bool[
+        Tensor, "n t"
+    ]  # True from begin to the first end token that is not part of the text
 
 
 class BytePairTokenizer:
@@ -73,11 +77,15 @@ class BytePairTokenizer:
 
     def __init__(self, merges: Sequence[str], context: int) -> None:
         if context < 2:
-            raise ValueError(f"A context needs room for begin and end, got {context}; use 2 or more.")
+            raise ValueError(
+                f"A context needs room for begin and end, got {context}; use 2 or more."
+            )
         self.context = context
         self._bytes = [bytes([byte]) for byte in BYTE_ORDER] * 2
         self._ends_word = [False] * 256 + [True] * 256
-        self._merged: dict[tuple[int, int], int] = {}  # two neighbours -> the token that replaces both
+        self._merged: dict[
+            tuple[int, int], int
+        ] = {}  # two neighbours -> the token that replaces both
         self._add_merges(merges)
         self.begin = len(self._bytes)
         self.end = self.begin + 1
@@ -99,7 +107,9 @@ class BytePairTokenizer:
             )
         merges = read_merges(path.read_bytes(), source=str(path))
         if len(merges) < CLIP_MERGES:
-            raise ValueError(f"{path} holds {len(merges)} merges and CLIP has {CLIP_MERGES}; fetch the file again.")
+            raise ValueError(
+                f"{path} holds {len(merges)} merges and CLIP has {CLIP_MERGES}; fetch the file again."
+            )
         return cls(merges[:CLIP_MERGES], CLIP_CONTEXT)
 
     @classmethod
@@ -123,7 +133,9 @@ class BytePairTokenizer:
             ValueError: `texts` is one string instead of several.
         """
         if isinstance(texts, str):
-            raise ValueError(f"A list of phrases is expected, got the single string {texts!r}; put it into a list.")
+            raise ValueError(
+                f"A list of phrases is expected, got the single string {texts!r}; put it into a list."
+            )
         rows = [[self.begin, *self.encode(text), self.end] for text in texts]
         width = self.context if pad_to_context else max(map(len, rows), default=2)
         ids = torch.full((len(rows), width), self.end, dtype=torch.long)
@@ -165,7 +177,9 @@ class BytePairTokenizer:
             if token == self.begin:
                 continue
             if not 0 <= token < self.begin:
-                raise ValueError(f"Token ids lie between 0 and {self.end}, got {token}; was it another vocabulary?")
+                raise ValueError(
+                    f"Token ids lie between 0 and {self.end}, got {token}; was it another vocabulary?"
+                )
             spelled += self._bytes[token]
             if self._ends_word[token]:
                 spelled += b" "
@@ -177,11 +191,15 @@ class BytePairTokenizer:
         for line, merge in enumerate(merges, start=1):
             sides = merge.split()
             if len(sides) != 2 or not all(side in id_of for side in sides):
-                raise ValueError(f"Merge {line} is {merge!r}; it must name two tokens that stand before it.")
+                raise ValueError(
+                    f"Merge {line} is {merge!r}; it must name two tokens that stand before it."
+                )
             left, right = id_of[sides[0]], id_of[sides[1]]
             token = sides[0] + sides[1]
             if token in id_of:
-                raise ValueError(f"Merge {line}, {merge!r}, gives a token that already exists; remove it.")
+                raise ValueError(
+                    f"Merge {line}, {merge!r}, gives a token that already exists; remove it."
+                )
             id_of[token] = self._merged[left, right] = len(id_of)
             self._bytes.append(self._bytes[left] + self._bytes[right])
             self._ends_word.append(self._ends_word[right])
@@ -228,7 +246,9 @@ def read_merges(packed: bytes, *, source: str) -> list[str]:
     try:
         lines = gzip.decompress(packed).decode("utf-8").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
-        raise ValueError(f"{source} is not a gzipped merge file ({problem}); fetch it again.") from problem
+        raise ValueError(
+            f"{source} is not a gzipped merge file ({problem}); fetch it again."
+        ) from problem
     return [line for line in lines[1:] if line]
 
 
@@ -239,7 +259,11 @@ def find_words(text: str) -> Iterator[str]:
     text that holds '<'. White space separates words and is in none of them.
     """
     for piece in _SPECIAL.split(text):
-        yield from (piece,) if _SPECIAL.fullmatch(piece) else _word_pattern().findall(repair(piece).lower())
+        yield from (
+            (piece,)
+            if _SPECIAL.fullmatch(piece)
+            else _word_pattern().findall(repair(piece).lower())
+        )
 
 
 def repair(text: str) -> str:
@@ -258,4 +282,6 @@ def _word_pattern() -> Any:
 
     contraction = "'(?:s|t|re|ve|m|ll|d)"
     letters, digit, signs = r"\p{L}+", r"\p{N}", r"[^\s\p{L}\p{N}]+"
-    return regex.compile("|".join((_EITHER_SPECIAL, contraction, letters, digit, signs)), regex.IGNORECASE)
+    return regex.compile(
+        "|".join((_EITHER_SPECIAL, contraction, letters, digit, signs)), regex.IGNORECASE
+    )

@@ -14,7 +14,8 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.batches import StepBatch
 from seem.training.objectives.dense import DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
+from seem.training.objectives.published import QueryObjective
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 

@@ -24,7 +24,9 @@ def ambiguous_targets(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
     marked = batch.positive.flatten(2).any(dim=-1)
     bounded = batch.bounds.flatten(2).any(dim=-1)
     shown = batch.reference.flatten(2).any(dim=-1)
-    has_text = torch.tensor([[bool(text) for text in photo] for photo in batch.phrases()], device=marked.device)
+    has_text = torch.tensor(
+        [[bool(text) for text in photo] for photo in batch.phrases()], device=marked.device
+    )
     return marked & ~bounded & ~shown & ~has_text
 
 
@@ -39,7 +41,11 @@ def candidate_losses(
         return candidates.logits.sum() * 0, candidates.quality_logits.sum() * 0
     logits = candidates.logits[rows].float().flatten(2)
     truth = mask_coverage(batch.truth, 2)[rows].flatten(1)[:, None]
-    ignored = mask_coverage(batch.ignore[:, None], 2).expand(-1, rows.shape[1], -1, -1)[rows].flatten(1)[:, None]
+    ignored = (
+        mask_coverage(batch.ignore[:, None], 2)
+        .expand(-1, rows.shape[1], -1, -1)[rows]
+        .flatten(1)[:, None]
+    )
     void = (ignored > 0.5) & (truth == 0)
     logits = logits.masked_fill(void, EMPTY_LOGIT)
     losses = mask_losses(logits, truth)
@@ -49,12 +55,16 @@ def candidate_losses(
     return mask_loss.mean(), quality_loss
 
 
-def mask_losses(logits: Float[Tensor, "r k p"], truth: Float[Tensor, "r 1 p"]) -> Float[Tensor, "r k"]:
+def mask_losses(
+    logits: Float[Tensor, "r k p"], truth: Float[Tensor, "r 1 p"]
+) -> Float[Tensor, "r k"]:
     """Return the weighted binary cross-entropy plus the dice loss of every mask."""
     truth = truth.expand_as(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=-1)
     probability = logits.sigmoid()
-    dice = 1 - (2 * (probability * truth).sum(dim=-1) + 1) / (probability.sum(dim=-1) + truth.sum(dim=-1) + 1)
+    dice = 1 - (2 * (probability * truth).sum(dim=-1) + 1) / (
+        probability.sum(dim=-1) + truth.sum(dim=-1) + 1
+    )
     return BCE_WEIGHT * entropy + dice
 
 

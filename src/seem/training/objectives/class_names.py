@@ -60,7 +60,9 @@ def choose_class_names(
     return (*sorted(present), *negatives, BACKGROUND)
 
 
-def class_name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: ClassNames) -> Float[Tensor, "b q k"]:
+def class_name_logits(
+    model: Segmenter, vectors: Float[Tensor, "b q d"], names: ClassNames
+) -> Float[Tensor, "b q k"]:
     """Compare vectors with the class names of a step, in float32 even under autocast."""
     with torch.autocast(vectors.device.type, enabled=False):
         return model.class_logits(vectors.float(), names.vectors)
@@ -90,7 +92,10 @@ def prompt_name_loss(
 
 
 def cell_name_loss(
-    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: ClassNames
+    model: Segmenter,
+    text_map: Float[Tensor, "b d h4 w4"],
+    samples: Sequence[TrainingSample],
+    names: ClassNames,
 ) -> Tensor:
     """Weighted cross-entropy of the class name of every cell, on images that are annotated completely."""
     device = text_map.device
@@ -104,7 +109,9 @@ def cell_name_loss(
             continue
         image_labels, image_weights = cell_labels(sample, names, stride)
         image_allowed = names.allowed(sample.complete_names)
-        image_allowed[names.background] = (image_labels == names.background).any()  # else everything has a name
+        image_allowed[names.background] = (
+            image_labels == names.background
+        ).any()  # else everything has a name
         images.append(b)
         labels.append(image_labels.flatten())
         weights.append(image_weights.flatten())
@@ -143,7 +150,10 @@ def cell_labels(
 
 
 def object_name_loss(
-    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: ClassNames
+    model: Segmenter,
+    text_map: Float[Tensor, "b d h4 w4"],
+    samples: Sequence[TrainingSample],
+    names: ClassNames,
 ) -> Tensor:
     """Cross-entropy of the class name of the mean vector of an object's cells, one object of each class of an image."""
     losses = []
@@ -168,6 +178,8 @@ def _object_name_loss(
     vectors = unit_vectors(pooled_text_vectors(text_map, masks[None].float()))
     allowed = names.allowed(sample.complete_names)
     allowed[names.background] = False
-    logits = class_name_logits(model, vectors, names)[0].masked_fill(~allowed.to(device), IMPOSSIBLE)
+    logits = class_name_logits(model, vectors, names)[0].masked_fill(
+        ~allowed.to(device), IMPOSSIBLE
+    )
     labels = torch.tensor([names.index[name] for name in objects], device=device)
     return F.cross_entropy(logits, labels)

@@ -32,7 +32,9 @@ class ImageNetClasses:
 
     @classmethod
     @torch.no_grad()
-    def encode(cls, model: Segmenter, tokenizer: PhraseTokenizer, names: Sequence[str]) -> ImageNetClasses:
+    def encode(
+        cls, model: Segmenter, tokenizer: PhraseTokenizer, names: Sequence[str]
+    ) -> ImageNetClasses:
         """Encode class names with a model's text tower, which must not change afterwards."""
         vectors = unit_vectors(tokenizer.encode(model, names).phrases.float())
         return cls({name: row for row, name in enumerate(names)}, vectors)
@@ -49,7 +51,9 @@ def named_photo(photo: BankedImage, names: Mapping[tuple[str, int], str]) -> Ban
     keys = [(photo.record.set_name, entry.record.id) for entry in photo.objects]
     if not any(key in names for key in keys):
         return photo
-    entries = [named_object(entry, names.get(key)) for entry, key in zip(photo.objects, keys, strict=True)]
+    entries = [
+        named_object(entry, names.get(key)) for entry, key in zip(photo.objects, keys, strict=True)
+    ]
     return replace(photo, objects=tuple(entries))
 
 
@@ -101,9 +105,13 @@ def object_losses(
     """Return the loss of the class of each mask: its mean embedding's and the mean of its cells'."""
     with torch.autocast(photo.device.type, enabled=False):
         photo = photo.float()
-        whole = model.class_logits(unit_vectors(pooled_text_vectors(photo[None], masks[None])), classes.vectors)[0]
+        whole = model.class_logits(
+            unit_vectors(pooled_text_vectors(photo[None], masks[None])), classes.vectors
+        )[0]
         cells = model.class_logits(photo.flatten(1).T[None], classes.vectors)[0]
-        shares = F.adaptive_avg_pool2d(masks[None], (photo.shape[-2], photo.shape[-1]))[0].flatten(1)
+        shares = F.adaptive_avg_pool2d(masks[None], (photo.shape[-2], photo.shape[-1]))[0].flatten(
+            1
+        )
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-6)
         of_cells = -(shares @ cells.log_softmax(dim=1)).gather(1, labels[:, None])[:, 0]
         return (F.cross_entropy(whole, labels, reduction="none") + of_cells) / 2

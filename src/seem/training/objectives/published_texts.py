@@ -89,7 +89,8 @@ class PublishedTexts:
         """Choose the texts of a step at random from what the images are annotated with."""
         class_names = choose_compared_names(samples, rng)
         phrases = [
-            choose_phrases(sample, tokenizer, rng, max_phrases, phrase_weight, name_weight) for sample in samples
+            choose_phrases(sample, tokenizer, rng, max_phrases, phrase_weight, name_weight)
+            for sample in samples
         ]
         captions: list[str] = []
         if with_captions:
@@ -108,7 +109,9 @@ class PublishedTexts:
             first += len(image.texts)
         return rows
 
-    def encode(self, model: Segmenter, tokenizer: TemplatedTokenizer, rng: np.random.Generator) -> EncodedTexts:
+    def encode(
+        self, model: Segmenter, tokenizer: TemplatedTokenizer, rng: np.random.Generator
+    ) -> EncodedTexts:
         """Encode all texts: class names, phrases, nouns and captions, in this order."""
         texts = [tokenizer.fill_template(name, rng) for name in self.class_names]
         for image in self.phrases:
@@ -135,12 +138,16 @@ class EncodedTexts:
 # --- Choosing texts ---------------------------------------------------------------------------------------------------
 
 
-def choose_compared_names(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
+def choose_compared_names(
+    samples: Sequence[TrainingSample], rng: np.random.Generator
+) -> tuple[str, ...]:
     """Return the class names of a step: all that the images are annotated for, those present first, background last.
 
     At most `MAX_CLASS_NAMES` and the background, unless more are present.
     """
-    present = sorted({name for sample in samples for name in sample.names if name in sample.complete_names})
+    present = sorted(
+        {name for sample in samples for name in sample.names if name in sample.complete_names}
+    )
     complete = {name for sample in samples for name in sample.complete_names}
     absent = sorted(complete - set(present))
     num_absent = max(0, MAX_CLASS_NAMES - len(present))
@@ -205,7 +212,11 @@ def phrase_tokens(encoded: EncodedTexts, texts: PublishedTexts) -> PhraseTokens:
 
 
 def image_targets(
-    batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts, kinds: frozenset[RowKind]
+    batch: TrainingBatch,
+    b: int,
+    texts: PublishedTexts,
+    encoded: EncodedTexts,
+    kinds: frozenset[RowKind],
 ) -> ImageTargets:
     """Return the truth about image `b`, for the query groups that are trained."""
     targets = ImageTargets()
@@ -233,7 +244,9 @@ def _object_targets(batch: TrainingBatch, b: int, class_names: Sequence[str]) ->
     )
 
 
-def _phrase_targets(batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts) -> PhraseTargets:
+def _phrase_targets(
+    batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts
+) -> PhraseTargets:
     device = batch.truth.device
     phrases = texts.phrases[b]
     rows = texts.phrase_rows()[b]
@@ -241,7 +254,9 @@ def _phrase_targets(batch: TrainingBatch, b: int, texts: PublishedTexts, encoded
     return PhraseTargets(
         vectors=encoded.features.phrases[rows.start : rows.stop],
         masks=torch.from_numpy(phrases.masks).to(device),
-        hashes=torch.tensor([numbers[name] for name in phrases.names], dtype=torch.long, device=device),
+        hashes=torch.tensor(
+            [numbers[name] for name in phrases.names], dtype=torch.long, device=device
+        ),
         weight=phrases.weight,
     )
 
@@ -275,14 +290,18 @@ def caption_targets(
     )
 
 
-def noun_targets(encoded: EncodedTexts, texts: PublishedTexts, targets: Sequence[ImageTargets]) -> NounTargets:
+def noun_targets(
+    encoded: EncodedTexts, texts: PublishedTexts, targets: Sequence[ImageTargets]
+) -> NounTargets:
     """Return which of the encoded texts name which image's regions.
 
     `targets` number the class names of objects. Texts of equal noun stem mean the same.
     """
     phrase_names = [name for image in texts.phrases for name in image.names]
     nouns = [noun for image in texts.nouns for noun in image]
-    stems = [noun_stem(text) for text in (*texts.class_names, *phrase_names, *nouns, *texts.captions)]
+    stems = [
+        noun_stem(text) for text in (*texts.class_names, *phrase_names, *nouns, *texts.captions)
+    ]
     numbers = {stem: k for k, stem in enumerate(dict.fromkeys(stems))}
     device = encoded.features.phrases.device
 
