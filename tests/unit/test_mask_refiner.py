@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seem.config import MaskRefinerConfig
+from seem.config import MaskRefinerConfig, TextMapConfig
 from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, prompt_maps, proximity_maps
 from seem.models.ops.masks import dot, resize
 from seem.models.structures import DecoderQuery, ImageBatch, VisualPrompts
@@ -133,7 +133,7 @@ PYRAMID = (noise(2, 2, 16, 24), noise(2, 4, 8, 12), noise(2, 5, 4, 6), noise(2, 
 def meaning():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TextEmbeddingHead((2, 4, 5, 7), 6, hidden=3, fine=4)
+        return TextEmbeddingHead((2, 4, 5, 7), 6, TextMapConfig(hidden=3, fine=4))
 
 
 def test_every_place_has_one_direction_of_the_text_space():

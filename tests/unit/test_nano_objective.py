@@ -236,9 +236,9 @@ def test_an_outline_is_the_mask_so_far_of_its_object_alone():
 def test_a_first_round_begins_with_the_outlines(monkeypatch, loss):
     handed, true_round = [], dense.run_round
 
-    def run_round(model, image, marks, prompts, previous, kinds):
+    def run_round(model, image, marks, prompts, previous, *others, **options):
         handed.append(previous)
-        return true_round(model, image, marks, prompts, previous, kinds)
+        return true_round(model, image, marks, prompts, previous, *others, **options)
 
     monkeypatch.setattr(dense, "run_round", run_round)
     batch = batch_of(scene(LEFT, LOW), count=2)

@@ -144,7 +144,8 @@ def segment_objects(
     `previous` are the mask logits of the previous round. The queries also attend to `phrases` (and `audio`, where a
     policy has rows for spoken words) and to `reference`, regions of other images. `text_vectors` describe each object
     in the text space (zeros = no text), for models that compare them with every cell of the image. `top` queries answer
-    for each object where a policy gives it several.
+    for each object where a policy gives it several, or as many candidates of the
+    mask refiner where marks alone describe it.
 
     Which query answers: the one that agrees most with the positive marks; without those, with the text; without text,
     with the reference.
@@ -183,9 +184,40 @@ def segment_objects(
     if image.text_map is not None and text_vectors is not None:
         similarity = text_similarity_maps(image.text_map, text_vectors)
     maps = prompt_maps(prompts, coarse, previous, similarity)
-    refined = model.mask_refiner(image.pixels.mask_features, maps, chosen.class_vectors)
+    ambiguous = has_marks_alone(prompts, text_vectors, previous)
+    refined = model.mask_refiner(
+        image.pixels.mask_features,
+        maps,
+        chosen.class_vectors,
+        with_candidates=bool(ambiguous.any()),
+    )
+    if top > 1 and refined.candidates is not None and bool(ambiguous.all()):
+        ranked = refined.candidates.ranked(top)
+        copies = ranked.logits.shape[1] // ambiguous.shape[1]
+        vectors = chosen.class_vectors.repeat_interleave(copies, dim=1)
+        return ObjectMasks(ranked.logits, ranked.quality_logits.sigmoid(), vectors)
+    refined = refined.best(ambiguous)
     logits = clip_to_bounds(refined.logits, prompts)
     return ObjectMasks(logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
+
+
+def has_marks_alone(
+    prompts: VisualPrompts,
+    text_vectors: Float[Tensor, "b n d"] | None,
+    previous: Float[Tensor, "b n h w"] | None,
+) -> Bool[Tensor, "b n"]:
+    """Return which objects have positive marks without a bound, text, reference or previous mask.
+
+    Such marks may mean a part, a thing or a group.
+    """
+    alone = prompts.positive.flatten(2).any(dim=-1)
+    if prompts.bounds is not None:
+        alone = alone & ~prompts.bounds.flatten(2).any(dim=-1)
+    if text_vectors is not None:
+        alone = alone & ~text_vectors.any(dim=-1)
+    if previous is not None:
+        alone = alone & ~previous.flatten(2).any(dim=-1)
+    return alone
 
 
 def objects_with_phrases(

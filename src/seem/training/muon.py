@@ -97,12 +97,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """Return a matrix with the same singular vectors whose singular values are near 1, worked out in bfloat16.
+    """Return a matrix with the same singular vectors whose singular values are near 1.
 
+    Worked out in bfloat16 on accelerators, in float32 on CPUs: many have no instructions for bfloat16.
     Most come to 0.7 to 1.2; those below a hundredth of the largest stay smaller, and zero stays zero.
     """
     a, b, c = QUINTIC
-    x = matrix.bfloat16()
+    x = matrix.float() if matrix.device.type == "cpu" else matrix.bfloat16()
     is_wide = x.shape[0] <= x.shape[1]
     if not is_wide:
         x = x.mT

@@ -56,9 +56,14 @@ def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, A
 
 
 def _split_matrices(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Split each group into Muon's matrices (`orthogonal`) and the other parameters."""
+    """Split each group into Muon's matrices (`orthogonal`) and the other parameters.
+
+    A depthwise convolution mixes no channels, so it is no matrix.
+    """
     matrix_ids: set[int] = set()
     for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            continue
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)):
             matrix_ids.update(id(p) for p in module.parameters(recurse=False) if p.ndim > 1)
     split = []

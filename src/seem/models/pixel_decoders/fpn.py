@@ -34,7 +34,9 @@ class FPNPixelDecoder(nn.Module):
         )
         self.laterals = nn.ModuleList(ConvNorm(in_dim, dim, 1, groups) for in_dim in in_dims[:-1])
         self.outputs = nn.ModuleList(ConvNorm(dim, dim, 3, groups) for _ in in_dims)
-        self.mask_features = nn.Conv2d(dim, config.mask_dim, 3, padding=1)
+        self.mask_features = nn.Conv2d(
+            dim, config.mask_dim, config.mask_kernel, padding=config.mask_kernel // 2
+        )
         adapters = [nn.Conv2d(dim, level_dim, 1) for _ in range(3)] if level_dim != dim else []
         self.level_adapters = nn.ModuleList(adapters)
 

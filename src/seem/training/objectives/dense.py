@@ -31,6 +31,7 @@ from seem.models.structures import (
 )
 from seem.models.text_embedding_head import pooled_text_vectors, text_similarity_maps
 from seem.training.batches import StepBatch, TrainingBatch, normalize_images
+from seem.training.objectives.candidates import ambiguous_targets, candidate_losses
 from seem.training.objectives.class_names import (
     ClassNames,
     cell_name_loss,
@@ -44,6 +45,7 @@ from seem.training.objectives.dense_masks import (
     coarse_mask_loss,
     refined_mask_losses,
 )
+from seem.training.objectives.imagenet import ImageNetClasses, imagenet_class_loss
 from seem.training.objectives.object_queries import object_query_loss
 from seem.training.phrases import PhraseTokenizer, phrase_tokens_by_object
 
@@ -63,6 +65,7 @@ class StepLoss:
     cell_names: float
     objects: float
     iou: float
+    candidates: float
 
     def terms(self) -> dict[str, float]:
         """Return the terms by their names in the log."""
@@ -74,6 +77,7 @@ class StepLoss:
             "meaning": self.cell_names,
             "objects": self.objects,
             "iou": self.iou,
+            "candidates": self.candidates,
         }
 
 
@@ -120,14 +124,20 @@ def full_step_loss(
     positive, negative = batch.positive.clone(), batch.negative.clone()
     previous = initial_masks(batch)
     losses: list[_RoundLosses] = []
-    object_loss = torch.zeros((), device=positive.device)
+    object_loss = candidate_loss = torch.zeros((), device=positive.device)
+    ambiguous = ambiguous_targets(batch)
     for number in range(num_rounds):
         is_last = number == num_rounds - 1
         has_gradient = number == 0 or is_last
         kinds = VISUAL_AND_OBJECT if number == 0 and trains_objects else VISUAL
         with torch.set_grad_enabled(has_gradient):
             marks = VisualPrompts(positive, negative, batch.bounds)
-            output = run_round(model, image, marks, prompts, previous, kinds)
+            output = run_round(
+                model, image, marks, prompts, previous, kinds, with_candidates=number == 0
+            )
+        if output.refined.candidates is not None:
+            masks, qualities = candidate_losses(output.refined.candidates, batch, ambiguous)
+            candidate_loss = config.candidates * masks + config.quality * qualities
         if has_gradient:
             losses.append(_round_losses(model, output, batch, texts.names))
             if output.decoder.object is not None:
@@ -135,7 +145,7 @@ def full_step_loss(
                     model, image, output.decoder.object, batch, texts.names, config, rng
                 )
         if not is_last:
-            previous = output.refined.logits.detach().float()
+            previous = output.refined.best(ambiguous).logits.detach().float()
             add_correction_clicks(previous, batch, positive, negative)
 
     assert image.text_map is not None
@@ -146,8 +156,8 @@ def full_step_loss(
         config.names * torch.stack([loss.names for loss in losses]).mean(),
         config.cell_names * cell_name_loss(model, image.text_map, batch.samples, texts.names),
     ]
-    total = torch.stack(weighted).sum() + object_loss
-    values = torch.stack((*weighted, object_loss, losses[-1].iou)).detach().tolist()
+    total = torch.stack(weighted).sum() + object_loss + candidate_loss
+    values = torch.stack((*weighted, object_loss, losses[-1].iou, candidate_loss)).detach().tolist()
     return StepLoss(total, *values)
 
 
@@ -157,10 +167,12 @@ def text_prompt_loss(
     tokenizer: PhraseTokenizer,
     config: DenseConfig,
     rng: np.random.Generator,
+    classes: ImageNetClasses | None = None,
 ) -> Tensor:
     """Return the loss of a batch prompted by phrases and references alone, in one round.
 
     A part of the cost of a full step, and text needs many images: names of cells and objects, and the masks of prompts.
+    With `classes`, objects that have a phrase among these are told apart from all other ones.
     """
     image = model.encode_image(batch.images)
     assert image.text_map is not None
@@ -174,7 +186,12 @@ def text_prompt_loss(
         config.refined * refined.mask + config.coarse * coarse + config.quality * refined.quality
     )
     naming = _cell_and_object_name_loss(model, image.text_map, batch.samples, texts.names, config)
-    return config.text_prompts * masks + naming
+    total = config.text_prompts * masks + naming
+    if classes is not None:
+        total = total + config.imagenet * imagenet_class_loss(
+            model, image.text_map, batch.samples, classes
+        )
+    return total
 
 
 def naming_loss(
@@ -311,6 +328,8 @@ def run_round(
     prompts: SemanticPrompts,
     previous: Float[Tensor, "b n h2 w2"] | None,
     kinds: frozenset[RowKind],
+    *,
+    with_candidates: bool = False,
 ) -> RoundOutput:
     """Run one round: decoder, coarse masks, mask refiner. `previous` are the final masks of the round before."""
     tokens = model.encode_prompts(marks, image)
@@ -330,7 +349,12 @@ def run_round(
     maps = prompt_maps(
         marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors)
     )
-    refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
+    refined = model.mask_refiner(
+        image.pixels.mask_features,
+        maps,
+        output.visual.class_vectors,
+        with_candidates=with_candidates,
+    )
     return RoundOutput(output, refined, coarse)
 
 

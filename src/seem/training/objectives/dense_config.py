@@ -20,6 +20,10 @@ class DenseConfig:
     """Of the images that are asked by text and references alone: their masks, beside the weights of masks."""
     objects: float = 1.0
     object_names: float = 0.5
+    candidates: float = 1.0
+    """Of the masks that answer ambiguous marks, where a model has them."""
+    imagenet: float = 0.5
+    """Of the ImageNet classes of objects, on images asked by text and references alone."""
     num_negatives: int = 64
     """Class names of a step that are on none of its images."""
     num_points: int = 1024
