@@ -20,9 +20,7 @@ from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
 OUTLINE_LOGIT = 3.0  # mask logit inside an outline; its negative outside
-CANDIDATE_SPREAD = (
-    1.0  # logits by which the first and the last candidate begin below and above the middle one
-)
+CANDIDATE_SPREAD = 1.0  # logits between the middle candidate and the first and last, at the start
 DILATIONS = (2, 3, 6, 12)  # radii in cells of stride 4, one after the other: 2, 5, 11 and 23 in all
 SIMILARITY_GAIN = 3.0  # brings cosines to the range of the other maps
 
@@ -97,9 +95,8 @@ class MaskRefiner(nn.Module):
                 nn.ReLU(),
                 nn.Linear(coarse, config.candidates),
             )
-            with (
-                torch.no_grad()
-            ):  # they begin as a tighter mask, one like the others, and a wider one
+            # They begin as a tighter mask, one like the first, and a wider one.
+            with torch.no_grad():
                 spread = torch.linspace(-CANDIDATE_SPREAD, CANDIDATE_SPREAD, config.candidates)
                 self.candidate_masks.bias.copy_(spread.repeat_interleave(4))  # type: ignore[union-attr]
 
