@@ -90,10 +90,19 @@ class Vocabulary:
         return _ade20k()
 
     @classmethod
+    def imagenet(cls) -> Vocabulary:
+        """Return the 1,000 classes of ImageNet's classifiers in their order: id 1 is the classifiers' index 0.
+
+        Names are words of WordNet 3.0 (its terms: `assets/wordnet_license.txt`), the first of a synset where that is
+        readable and belongs to one class alone. The split into things and stuff and the colours are our own.
+        """
+        return _imagenet()
+
+    @classmethod
     def named(cls, name: str) -> Vocabulary:
-        """Return a list that ships with the package: "coco" or "ade20k"; `ValueError` for another name."""
+        """Return a list that ships with the package: "coco", "ade20k", "imagenet"; `ValueError` for another name."""
         if name not in SHIPPED:
-            raise ValueError(f"There is no list of classes {name!r}; there are {' and '.join(map(repr, SHIPPED))}.")
+            raise ValueError(f"There is no list of classes {name!r}; there are {_shipped_names()}.")
         return SHIPPED[name]()
 
     @classmethod
@@ -117,7 +126,7 @@ class Vocabulary:
         if isinstance(names, str):
             raise ValueError(
                 f"classes is a list of names, got the text {names!r}; write [{names!r}] or split it "
-                f"({' and '.join(map(repr, SHIPPED))} are lists by name)."
+                f"({_shipped_names()} are lists by name)."
             )
         if isinstance(templates, str):
             raise ValueError(f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}].")
@@ -139,7 +148,7 @@ class Vocabulary:
 
     @classmethod
     def coerce(cls, classes: Vocabulary | Sequence[str] | None) -> Vocabulary:
-        """Read a `classes` argument: None is COCO panoptic, "coco" and "ade20k" are lists by name.
+        """Read a `classes` argument: None is COCO panoptic, a name of `SHIPPED` is that list.
 
         A list of names becomes a vocabulary, a vocabulary stays.
         """
@@ -229,15 +238,29 @@ def _read_asset(name: str) -> str:
     return resources.files("seem").joinpath(f"assets/{name}").read_text(encoding="utf-8")
 
 
-@cache
-def _ade20k() -> Vocabulary:
-    rows = cast("list[_Row]", json.loads(_read_asset("ade20k.json")))
+def _with_own_colours(rows: Sequence[_Row]) -> Vocabulary:
+    colours = distinct_colours(len(rows))
     return Vocabulary(
         tuple(
             Category(row["id"], row["name"], row["name"], bool(row["isthing"]), colour)
-            for row, colour in zip(rows, distinct_colours(len(rows)), strict=True)
+            for row, colour in zip(rows, colours, strict=True)
         )
     )
+
+
+@cache
+def _ade20k() -> Vocabulary:
+    return _with_own_colours(cast("list[_Row]", json.loads(_read_asset("ade20k.json"))))
+
+
+@cache
+def _imagenet() -> Vocabulary:
+    return _with_own_colours(cast("list[_Row]", json.loads(_read_asset("imagenet.json"))["classes"]))
+
+
+def imagenet_synsets() -> tuple[str, ...]:
+    """Return the WordNet 3.0 identifiers, such as n01440764, of ImageNet's classes in their order."""
+    return tuple(row["synset"] for row in json.loads(_read_asset("imagenet.json"))["classes"])
 
 
 @cache
@@ -264,8 +287,17 @@ def _coco_stuff() -> frozenset[str]:
     return frozenset(word.casefold() for category in stuff for word in (category.name, category.phrase))
 
 
-SHIPPED: dict[str, Callable[[], Vocabulary]] = {"coco": _coco_panoptic, "ade20k": _ade20k}
+SHIPPED: dict[str, Callable[[], Vocabulary]] = {
+    "coco": _coco_panoptic,
+    "ade20k": _ade20k,
+    "imagenet": _imagenet,
+}
 """Lists that go by a name, wherever classes are asked for."""
+
+
+def _shipped_names() -> str:
+    *names, last = map(repr, SHIPPED)
+    return f"{', '.join(names)} and {last}"
 
 
 def _check_templates(templates: tuple[str, ...] | None) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seem.vocabulary import Category, Vocabulary, distinct_colours
+from seem.vocabulary import Category, Vocabulary, distinct_colours, imagenet_synsets
 
 
 def test_coco_has_80_things_then_53_stuff_ordered_by_id():
@@ -64,10 +64,33 @@ def test_ade20k_categories_are_those_of_the_data_set(number, name, is_thing):
     assert (category.id, category.name, category.is_thing) == (number, name, is_thing)
 
 
+def test_imagenet_has_1000_classes_in_the_order_of_its_classifiers():
+    imagenet = Vocabulary.imagenet()
+    assert imagenet.ids == tuple(range(1, 1001))
+    assert len(imagenet_synsets()) == len(set(imagenet_synsets())) == 1000
+
+
+@pytest.mark.parametrize(
+    ("index", "synset", "name"),
+    [
+        (0, "n01440764", "tench"),
+        (134, "n02012849", "crane bird"),
+        (517, "n03126707", "construction crane"),
+        (638, "n03710637", "maillot"),
+        (639, "n03710721", "tank suit"),
+        (934, "n07697537", "hot dog"),
+        (999, "n15075141", "toilet paper"),
+    ],
+)
+def test_imagenet_classes_have_the_synsets_of_wordnet(index, synset, name):
+    assert imagenet_synsets()[index] == synset
+    assert Vocabulary.imagenet().names[index] == name
+
+
 def test_lists_that_ship_go_by_name():
     assert Vocabulary.coerce("ade20k") is Vocabulary.named("ade20k") is Vocabulary.ade20k()
     assert Vocabulary.coerce("coco") is Vocabulary.coco_panoptic()
-    with pytest.raises(ValueError, match=r"^There is no list of classes 'lvis'; there are 'coco' and 'ade20k'\.$"):
+    with pytest.raises(ValueError, match=r"^There is no list .*'lvis'; there are 'coco', 'ade20k' and 'imagenet'\.$"):
         Vocabulary.named("lvis")
     with pytest.raises(ValueError, match=r"got the text 'lvis'; write \['lvis'\] or split it .* lists by name"):
         Vocabulary.coerce("lvis")

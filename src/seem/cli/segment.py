@@ -342,7 +342,9 @@ def segment(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,NAME,...|ade20k", help="Instead of the model's own, or COCO's 133.", rich_help_panel=PHOTO
+            metavar="NAME,NAME,...|ade20k|imagenet",
+            help="Instead of the model's own, or COCO's 133.",
+            rich_help_panel=PHOTO,
         ),
     ] = None,
     template: Annotated[
