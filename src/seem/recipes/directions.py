@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seem.data.classes import class_list
-from seem.recipes.senses import CLASSES, KINDS, WORDS, ClassSense, parse_classes, parse_kinds, split
+from seem.recipes.senses import ALSO, CLASSES, KINDS, WORDS, ClassSense, parse_classes, parse_kinds, parse_pairs, split
 from seem.recipes.wordnet import Sense, Synset, WordNet
 from seem.recipes.words import KINDS as LEXICON
 from seem.recipes.words import directions as spread
@@ -27,7 +27,7 @@ from seem.recipes.words import parse as parse_lexicon
 from seem.vocabulary import Vocabulary, imagenet_synsets
 
 VISIBLE: Mapping[str, float] = {
-    "animal": 1.0, "artifact": 1.0, "food": 1.0, "tops": 1.0, "plant": 0.9, "object": 0.9, "body": 0.9, "person": 0.6,
+    "animal": 1.0, "artifact": 1.0, "food": 1.0, "tops": 1.0, "plant": 0.9, "object": 0.9, "body": 0.9, "person": 0.3,
     "substance": 0.6, "phenomenon": 0.4, "group": 0.4, "communication": 0.25, "location": 0.2, "shape": 0.1,
 }  # fmt: skip
 """How likely a sense of a lexicographer file is what a photo shows; `HARDLY` for the other files."""
@@ -47,7 +47,7 @@ class Shares:
     """
 
     top_class: float = 0.65
-    nested_class: float = 0.8
+    nested_class: float = 0.9
     fine_class: float = 0.3
     below: float = 0.1
     outer: float = 0.4
@@ -135,7 +135,8 @@ def build_nouns(wordnet: WordNet, dim: int, seed: int = 0, shares: Shares = Shar
     groups = group_classes(wordnet, table)
     nodes = make_nodes(wordnet, table)
     own = own_shares(wordnet, nodes, groups, shares)
-    raw = raw_vectors(nodes, own, groups, dim, seed)
+    kinds = {wordnet.sense(sense).wnid for sense in parse_kinds(KINDS)}
+    raw = raw_vectors(nodes, own, groups, kinds, dim, seed)
     return name_words(wordnet, table, groups, raw)
 
 
@@ -178,6 +179,8 @@ def group_classes(wordnet: WordNet, table: Mapping[str, ClassSense]) -> dict[str
 def make_nodes(wordnet: WordNet, table: Mapping[str, ClassSense]) -> dict[str, Node]:
     """Return the hypernym graph with the classes that WordNet lacks, parents before children."""
     added: dict[str, tuple[str, ...]] = {}
+    for sense, parent in parse_pairs(ALSO):
+        added[wordnet.sense(sense).wnid] = (wordnet.sense(parent).wnid,)
     for name, meaning in table.items():
         if meaning.parents:
             key = wordnet.sense(meaning.senses[0]).wnid if meaning.senses else name
@@ -250,7 +253,12 @@ def own_shares(
 
 
 def raw_vectors(
-    nodes: Mapping[str, Node], own: Mapping[str, float], groups: Mapping[str, tuple[str, bool]], dim: int, seed: int
+    nodes: Mapping[str, Node],
+    own: Mapping[str, float],
+    groups: Mapping[str, tuple[str, bool]],
+    kinds: set[str],
+    dim: int,
+    seed: int,
 ) -> dict[str, Float[np.ndarray, " d"]]:
     """Return own parts summed down the graph, not normalised."""
     rng = np.random.default_rng(seed)
@@ -263,7 +271,9 @@ def raw_vectors(
         mine = special.get(owner[key], drawn / np.linalg.norm(drawn))
         raw[key] = math.sqrt(own[key]) * mine
         if node.parents:
-            raw[key] = raw[key] + np.mean([raw[parent] for parent in node.parents], axis=0)
+            raw[key] = raw[key] + mean_vector([raw[parent] for parent in node.parents])
+        if key in groups and key not in kinds:
+            raw[key] = unit_length(raw[key])  # so that what lies below has the same likeness to it everywhere
     return raw
 
 
@@ -292,6 +302,11 @@ def name_words(
     for name, meaning in table.items():
         keys = [wordnet.sense(sense).wnid for sense in meaning.senses] or [name]
         classes[name] = unit_length(np.sum([unit_length(raw[key]) for key in keys], axis=0))
+    for name, meaning in table.items():  # "glove" as "gloves"
+        if meaning.senses:
+            for word in wordnet.sense(meaning.senses[0]).words:
+                if f"{word.lower()}s" == name.lower():
+                    found[word.lower()] = classes[name]
     for name, vector in classes.items():
         found[name.lower()] = vector
         weights[name.lower()] = CLASS_WEIGHT
@@ -320,6 +335,13 @@ def word_weight(word: str, senses: Sequence[Sense], best: int) -> float:
     scientific = synset.lexname in ("animal", "plant") and spelled != word and " " in word
     common = 1 + math.log1p(sum(sense.count for sense in senses))
     return visibility(synset) * common * (RARE if scientific else 1.0)
+
+
+def mean_vector(vectors: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"]:
+    """Return the mean of some vectors, lengthened to their mean length; unlike vectors do not shorten each other."""
+    mean = np.mean(vectors, axis=0)
+    wanted = np.mean([np.linalg.norm(vector) for vector in vectors])
+    return np.asarray(mean * wanted / max(float(np.linalg.norm(mean)), 1e-9))
 
 
 def unit_length(vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:

@@ -32,7 +32,9 @@ battered tempeh < tempeh
 belt = belt#2
 bench = bench#1
 blind = blind#3
+boat = boat#1, vessel#2
 bodysuit = body suit
+book = book#2, book#1
 booth = booth#1, booth#2, booth#4
 boots = boot#1
 bowl = bowl#1, bowl#3
@@ -44,6 +46,7 @@ brick wall < wall#1
 broccoli = broccoli#1, broccoli#2
 building facade = facade#1
 bulletin board = bulletin board#2
+bus = bus#1 < motor vehicle
 cabinet = cabinet#1
 cake = cake#3
 canopy = canopy#3, canopy#1, canopy#2
@@ -60,7 +63,9 @@ cod fish = cod#3, cod#2
 column = column#7, column#6
 conveyer belt = conveyer belt
 counter = counter#1
+cow = cow#1, cattle
 crt screen = screen#3
+cushion = cushion#3
 dirt = soil#2
 door = door#1, door#2, door#4
 duck = duck#1
@@ -73,6 +78,7 @@ fish = fish#1, fish#2
 flats = flats#1
 floor = floor#1, floor#2
 food = food#1, food#2
+footwear = footwear#2, footwear#1 < clothing#1
 fork = fork#1
 fountain = fountain#1, fountain#4
 fried catfish = catfish#1
@@ -89,7 +95,7 @@ glass = glass#2
 gloves = glove#2
 gulab jamun < sweet#3, dessert
 hair = hair#1, hair#4
-handbag = handbag
+handbag = handbag < bag#1
 heels < shoe#1
 hood = hood#6, hood#4
 hoodie < sweatshirt
@@ -114,7 +120,7 @@ mackerel = mackerel#2, mackerel#1
 mandarin orange = mandarin orange#2, mandarin orange#1
 microwave = microwave#2
 minibike = minibike
-monitor = monitor#4, monitor#5
+monitor = monitor#4, monitor#5 < television receiver
 mouse = mouse#4
 mushroom = mushroom#1, mushroom#2, mushroom#3, mushroom#5
 net = net#2, net#5, net#4
@@ -128,15 +134,16 @@ pants = trouser#1
 paper = paper#1, paper#4
 paraglider < parachutist
 path = path#2
-pavement = pavement#1
+pavement = pavement#1, sidewalk#1
 person on swing < person#1
 person with stroller < person#1
+plant = plant#2
 playingfield = playing field#2
 pole = pole#1
-pool = pool#1
+pool = pool#1 < body of water
 poster = poster#1
-potted plant < houseplant, pot plant
 pot = pot#1, pot#4
+potted plant < houseplant, pot plant
 pumps = pump#3
 purse = purse#3
 push button = push button
@@ -155,6 +162,7 @@ sandals = sandal
 sconce = sconce#3
 screen = screen#3, screen#1
 seat = seat#3
+ship = ship < boat#1
 shoes = shoe#1
 shop front = shopfront
 sink = sink#1
@@ -191,6 +199,7 @@ tower = tower#1
 toy train < train#1, toy#1
 traffic infrastructure < structure#1, signal#1
 traffic sign = street sign
+train = train#1 < vehicle#1
 trash can = ashcan
 trunk = luggage compartment
 turtle = turtle#2
@@ -230,11 +239,24 @@ body part: 0.3 ; substance#1: 0.1 ; abstraction#6: 0.1
 A class that is one of them, such as "animal", has this part instead of a class's own.
 """
 
+ALSO = """
+alley < street ; asphalt#1 < road ; beach < sand ; bedspread < blanket ; bouquet#1 < flower#1
+calf < cow#1 ; cliff < rock#1 ; cloud#2 < sky ; countertop < counter#1
+cupboard < cabinet#1 ; drawer < cabinet#1 ; foal < horse
+kitten < cat ; lamb#1 < sheep#1 ; lane#1 < street ; lawn < grass ; lily < flower#1
+locomotive < train#1 ; log#1 < tree trunk ; mat#1 < rug ; mattress < bed ; meadow < grass ; mug#4 < cup#1
+netting#1 < net#2 ; newspaper#3 < paper#1 ; ocean < sea ; parasol < umbrella ; pebble < gravel ; pendant#1 < necklace
+piglet < pig ; puddle < water#1 ; quilt < blanket ; rooftop < roof ; rose#1 < flower#1
+settee < couch ; snowfield < snow#2 ; streetcar < train#1 ; toilet bowl < toilet#2
+tulip < flower#1 ; twig < tree branch ; windowpane < window#1 ; wristband < bracelet#2
+"""
+"""Hypernyms that a photo suggests and WordNet lacks, `sense < sense`."""
+
 WORDS: Mapping[str, str] = {
     "airplane": "aeroplane, jetliner, passenger jet",
     "background": "nothing, something else",
     "backpack": "school bag, daypack",
-    "bicycle": "e-bike, pushbike, road bike",
+    "bicycle": "bike, cycle, e-bike, pushbike, road bike",
     "bus": "double decker",
     "car": "suv, sport utility vehicle, hatchback, minicab",
     "cat": "kitty cat, pussycat",
@@ -245,13 +267,14 @@ WORDS: Mapping[str, str] = {
     "handbag": "hand bag, tote bag",
     "heels": "high heels, stilettos, heeled shoes",
     "hoodie": "hooded sweatshirt, hooded top",
+    "fire hydrant": "hydrant",
     "hot dog": "hotdog",
     "keyboard": "pc keyboard",
     "laptop": "laptop computer, notebook computer, macbook",
     "leggings": "jeggings",
     "motorcycle": "motorbike",
     "mouse": "computer mouse, pc mouse",
-    "person": "skateboarder, snowboarder, tennis player, kitesurfer, wakeboarder, jogger, tourist",
+    "person": "people, human, human being, adult, skateboarder, snowboarder, tennis player, kitesurfer, wakeboarder, jogger, tourist",
     "playingfield": "playing field, sports field, football pitch, soccer field",
     "potted plant": "houseplant, pot plant, house plant",
     "refrigerator": "fridge freezer",
@@ -302,6 +325,13 @@ def parse_kinds(text: str) -> dict[str, float]:
     entries = (entry.strip() for entry in text.replace("\n", ";").split(";"))
     pairs = (entry.split(":") for entry in entries if entry)
     return {sense.strip(): float(share) for sense, share in pairs}
+
+
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    """Read entries of `ALSO`."""
+    entries = (entry.strip() for entry in text.replace("\n", ";").split(";"))
+    pairs = (entry.split("<") for entry in entries if entry)
+    return [(sense.strip(), parent.strip()) for sense, parent in pairs]
 
 
 def split(text: str) -> tuple[str, ...]:
