@@ -24,6 +24,7 @@ from seem.recipes.wordnet import Sense, Synset, WordNet
 from seem.recipes.words import KINDS as LEXICON
 from seem.recipes.words import directions as spread
 from seem.recipes.words import parse as parse_lexicon
+from seem.training.vocabulary import EVERYDAY_NOUNS
 from seem.vocabulary import Vocabulary, imagenet_synsets
 
 VISIBLE: Mapping[str, float] = {
@@ -36,6 +37,8 @@ HARDLY = 0.02
 CLASS_BONUS = 3.0  # for senses that are a class or lie below one
 CLASS_WEIGHT = 12.0  # of a class name, where an untagged visible word has 1
 RARE = 0.25  # for scientific names such as Canis lupus
+TAXON = 0.1  # for names of genera and families
+EVERYDAY = 3.0  # more for everyday words
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +289,8 @@ def name_words(
     """Give every word the direction of its senses, and class names that of their class."""
     under = under_classes(wordnet, groups)
     bonus = dict.fromkeys(under, CLASS_BONUS)
+    taxa = descendants(wordnet, wordnet.sense("taxonomic group").number)
+    everyday = set(EVERYDAY_NOUNS.split())
     found: dict[str, np.ndarray] = {}
     weights: dict[str, float] = {}
     for word, senses in wordnet.senses.items():
@@ -295,7 +300,12 @@ def name_words(
         likely = scores**2 / (scores**2).sum()
         rows = [unit_length(raw[sense.synset.wnid]) for sense in senses]
         found[word] = unit_length(np.sum([p * row for p, row in zip(likely, rows, strict=True)], axis=0))
-        weights[word] = word_weight(word, senses, int(scores.argmax()))
+        best = senses[int(scores.argmax())]
+        weights[word] = word_weight(word, senses, best.synset)
+        if best.synset.number in taxa:
+            weights[word] *= TAXON
+        elif word in everyday:
+            weights[word] += EVERYDAY
     classes = {}
     for name, wnid in zip(Vocabulary.imagenet().names, imagenet_synsets(), strict=True):
         classes[name] = unit_length(raw[wnid])
@@ -307,6 +317,7 @@ def name_words(
             for word in wordnet.sense(meaning.senses[0]).words:
                 if f"{word.lower()}s" == name.lower():
                     found[word.lower()] = classes[name]
+    named = {name.lower() for name in classes}
     for name, vector in classes.items():
         found[name.lower()] = vector
         weights[name.lower()] = CLASS_WEIGHT
@@ -314,6 +325,10 @@ def name_words(
         for word in split(words):
             found[word] = classes[name]
             weights[word] = CLASS_WEIGHT / 2
+    for name in classes:  # no other word is spelled as the plural of a class name
+        plural = plural_of(name.lower(), wordnet.plurals)
+        if plural in found and plural not in named and plural != name.lower():
+            del found[plural]
     vectors = torch.from_numpy(np.stack(list(found.values()))).float()
     names = tuple(dict.fromkeys(name.lower() for name in classes))
     return Nouns(tuple(found), vectors, np.array([weights[word] for word in found]), names, wordnet.plurals)
@@ -328,9 +343,17 @@ def under_classes(wordnet: WordNet, groups: Mapping[str, tuple[str, bool]]) -> s
     return found
 
 
-def word_weight(word: str, senses: Sequence[Sense], best: int) -> float:
-    """Return how much a word matters: visible ones, common ones, and those that are no scientific names."""
-    synset = senses[best].synset
+def descendants(wordnet: WordNet, number: int) -> set[int]:
+    """Return the numbers of a synset and of all that is a kind of it."""
+    found = {number}
+    for synset in wordnet.top_down:
+        if not found.isdisjoint(synset.parents):
+            found.add(synset.number)
+    return found
+
+
+def word_weight(word: str, senses: Sequence[Sense], synset: Synset) -> float:
+    """Return how much a word that means a synset matters: visible and common ones more, scientific names less."""
     spelled = next((other for other in synset.words if other.lower() == word), word)
     scientific = synset.lexname in ("animal", "plant") and spelled != word and " " in word
     common = 1 + math.log1p(sum(sense.count for sense in senses))
@@ -347,3 +370,15 @@ def mean_vector(vectors: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray,
 def unit_length(vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
     """Scale a vector to length 1."""
     return np.asarray(vector / np.linalg.norm(vector))
+
+
+def plural_of(word: str, irregular: Mapping[str, Sequence[str]]) -> str:
+    """Return the plural of a word, of its last part where it has several."""
+    first, gap, last = word.rpartition(" ")
+    if last in irregular:
+        return first + gap + irregular[last][0]
+    if last.endswith(("s", "x", "z", "ch", "sh")):
+        return word if last.endswith("s") and not last.endswith("ss") else f"{word}es"
+    if last.endswith("y") and len(last) > 1 and last[-2] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}s"

@@ -1,0 +1,187 @@
+"""Makes the phrase tower of nano, before any photo is seen: byte-pair vocabulary, then weights.
+
+    python -m seem.recipes.tower --data ../shared/data --out runs/tower
+
+WordNet 3.0 is needed (`apt-get install wordnet-base`). The same inputs on the same machine give the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from seem.checkpoints.safe import write_tensors
+from seem.config import TextConfig
+from seem.models.segmenter import unit
+from seem.models.text.encoder import TextEncoder
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.recipes.directions import Nouns, build_nouns
+from seem.recipes.phrases import PhraseSampler, held_out, read_captions, stack
+from seem.recipes.wordnet import WordNet
+from seem.training.targets import PhraseBook
+from seem.training.vocabulary import load_texts, train_bpe, write_merges
+
+WEIGHTS_FILE, MERGES_FILE, LOG_FILE = "tower.safetensors", "bpe.txt.gz", "log.json"
+MOST_REPEATS = 40  # of a word among the texts of the byte-pair vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class TowerConfig:
+    """Settings of a run. `batch` phrases a step, besides `names` class names; `sharpness` scales cosines to logits."""
+
+    vocabulary_size: int = 8192
+    layers: int = 3
+    width: int = 192
+    ffn: int = 512
+    dim: int = 192
+    steps: int = 3000
+    batch: int = 384
+    names: int = 96
+    learning_rate: float = 3e-3
+    class_weight: float = 0.1
+    sharpness: float = 20.0
+    seed: int = 0
+
+    def text(self) -> TextConfig:
+        """Return the configuration of the network."""
+        return TextConfig(
+            tokenizer="nano", vocabulary_size=self.vocabulary_size, context=32, width=self.width, layers=self.layers,
+            num_heads=4, ffn=self.ffn, templates="bare", word_shortcut=True,
+        )  # fmt: skip
+
+
+def vocabulary_texts(data: Path, nouns: Nouns, validation: frozenset[str] = frozenset()) -> list[str]:
+    """Return what the byte-pair vocabulary is learnt from: the texts of the photo sets, and words by their weight."""
+    texts = load_texts(data)
+    for word, weight in zip(nouns.words, nouns.weights, strict=True):
+        if word not in validation:
+            texts += [word] * min(MOST_REPEATS, round(3 * weight))
+    return texts
+
+
+def train_tower(
+    tower: TextEncoder,
+    book: PhraseBook,
+    sampler: PhraseSampler,
+    config: TowerConfig,
+    report: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    """Train a text tower, in place, to map phrases to their directions. `logit_scale` stays."""
+    rng = np.random.default_rng(config.seed)
+    nouns = sampler.nouns
+    classes = nouns.class_vectors
+    trained = [p for name, p in tower.named_parameters() if name != "logit_scale"]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    smooth = 0.0
+    for step in range(config.steps):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps)
+        rows = rng.choice(len(classes), min(config.names, len(classes)), replace=False)
+        drawn = [(nouns.classes[row], classes[row]) for row in rows.tolist()]
+        drawn += [sampler.draw(rng) for _ in range(config.batch)]
+        optimizer.zero_grad()
+        loss = 0.0
+        for part in by_length(drawn, book):
+            texts, wanted = stack(part)
+            vectors = unit(tower(*book(texts)).phrases)
+            priced = direction_loss(vectors, wanted, classes, config) * (len(part) / len(drawn))
+            priced.backward()  # type: ignore[no-untyped-call]
+            loss += float(priced.detach())
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        smooth = loss if step == 0 else 0.98 * smooth + 0.02 * loss
+        report(step, smooth)
+
+
+def direction_loss(
+    vectors: Float[Tensor, "n d"], wanted: Float[Tensor, "n d"], classes: Float[Tensor, "c d"], config: TowerConfig
+) -> Tensor:
+    """Price directions by their cosine, and by how their likeness to the classes differs (cross-entropy)."""
+    cosine = 1 - (vectors * wanted).sum(dim=1)
+    target = (config.sharpness * wanted @ classes.T).softmax(dim=1)
+    entropy = F.cross_entropy(config.sharpness * vectors @ classes.T, target, reduction="none")
+    floor = -(target * target.clamp(min=1e-12).log()).sum(dim=1)
+    return (cosine + config.class_weight * (entropy - floor)).mean()
+
+
+def by_length(
+    drawn: Sequence[tuple[str, Tensor]], book: PhraseBook, size: int = 96
+) -> list[list[tuple[str, Tensor]]]:
+    """Split phrases into parts of about one length, so that little is padded."""
+    lengths = [len(book.tokenizer.encode(text)) for text, _ in drawn]
+    ordered = [drawn[i] for i in np.argsort(lengths, kind="stable").tolist()]
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the learning rate's factor: a warm-up, then a cosine down to a hundredth."""
+    warm = min(1.0, (step + 1) / 100)
+    return warm * max(0.01, 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def encode(tower: TextEncoder, book: PhraseBook, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    """Return the vectors of phrases, of length 1."""
+    with torch.no_grad():
+        parts = [unit(tower(*book(texts[i : i + 256])).phrases) for i in range(0, len(texts), 256)]
+    return torch.cat(parts)
+
+
+def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None, hold_out: bool = False) -> None:
+    """Make a vocabulary and a tower and write both to `out`; `hold_out` keeps some words for validation."""
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    nouns = build_nouns(WordNet.open(wordnet), config.dim, config.seed)
+    validation = held_out(nouns) if hold_out else frozenset()
+    merges = train_bpe(vocabulary_texts(data, nouns, validation), config.vocabulary_size)
+    write_merges(out / MERGES_FILE, merges)
+    book = PhraseBook(BytePairTokenizer(merges, config.text().context))
+    tower = TextEncoder(config.text(), config.dim)
+    sampler = PhraseSampler(nouns, read_captions(data, nouns), validation)
+    began = time.process_time()
+    log = []
+
+    def report(step: int, loss: float) -> None:
+        if step % 100 == 99 or step + 1 == config.steps:
+            log.append({"step": step + 1, "loss": round(loss, 4), "cpu_s": round(time.process_time() - began)})
+            sys.stdout.write(f"{log[-1]}\n")
+            sys.stdout.flush()
+            save(tower, out, config)
+
+    train_tower(tower, book, sampler, config, report)
+    (out / LOG_FILE).write_text(json.dumps(log), encoding="utf-8")
+
+
+def save(tower: TextEncoder, out: Path, config: TowerConfig) -> None:
+    """Write the weights of a tower with its settings."""
+    write_tensors(out / WEIGHTS_FILE, tower.state_dict(), {"config": json.dumps(asdict(config))})
+
+
+def main() -> None:
+    """Make a tower from the command line."""
+    parser = argparse.ArgumentParser(description="Make nano's phrase tower from WordNet.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the photo sets (../shared/data)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for vocabulary and weights")
+    parser.add_argument("--wordnet", type=Path, help="folder with WordNet's database files")
+    parser.add_argument("--steps", type=int, default=TowerConfig.steps, help="training steps")
+    parser.add_argument("--vocabulary", type=int, default=TowerConfig.vocabulary_size, help="number of tokens")
+    parser.add_argument("--layers", type=int, default=TowerConfig.layers, help="transformer layers")
+    parser.add_argument("--hold-out", action="store_true", help="keep one word in 25 for validation")
+    options = parser.parse_args()
+    config = TowerConfig(vocabulary_size=options.vocabulary, steps=options.steps, layers=options.layers)
+    run(options.data, options.out, config, options.wordnet, options.hold_out)
+
+
+if __name__ == "__main__":
+    main()
