@@ -100,8 +100,9 @@ class PhraseSampler:
         self.mix = mix
         self.shares = shares
         self.captions = [(caption.text, self.caption_direction(caption, shares)) for caption in captions]
-        weights = np.array([0.0 if word in validation else weight for word, weight in zip(nouns.words, nouns.weights)])
-        self.cumulative = np.cumsum(weights / weights.sum())
+        drawn = [word not in validation for word in nouns.words]
+        self.weights = np.where(drawn, nouns.weights, 0.0)
+        self.cumulative = np.cumsum(self.weights / self.weights.sum())
 
     def caption_direction(self, caption: Caption, shares: PhraseShares) -> Float[Tensor, " d"]:
         """Return the direction of the first noun of a caption that its class agrees with, turned by its qualities."""

@@ -35,6 +35,8 @@ from seem.training.vocabulary import load_texts, train_bpe, write_merges
 
 WEIGHTS_FILE, MERGES_FILE, LOG_FILE = "tower.safetensors", "bpe.txt.gz", "log.json"
 MOST_REPEATS = 40  # of a word among the texts of the byte-pair vocabulary
+RIDGE, PHRASE_WEIGHT = 3.0, 1.0  # where an untagged visible word has weight 1
+START_LENGTH = 1.5  # root mean square of the coordinates of a phrase's sum, at the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,37 @@ def vocabulary_texts(data: Path, nouns: Nouns, validation: frozenset[str] = froz
         if word not in validation:
             texts += [word] * min(MOST_REPEATS, round(3 * weight))
     return texts
+
+
+def start_from_pieces(
+    tower: TextEncoder, book: PhraseBook, sampler: PhraseSampler, seed: int = 0, phrases: int = 40_000
+) -> None:
+    """Set token embeddings, in place, so that the sum of a phrase's pieces is about its direction (ridge regression).
+
+    The end token adds the mean of the pieces (`word_shortcut`), so the tower knows most words before the first step and
+    its blocks learn what a sum cannot say. Width and output must be equal.
+    """
+    from scipy import linalg, sparse
+
+    nouns = sampler.nouns
+    rng = np.random.default_rng(seed)
+    drawn = [sampler.draw(rng) for _ in range(phrases)]
+    known = np.flatnonzero(sampler.weights > 0)
+    texts = [*(nouns.words[row] for row in known.tolist()), *(text for text, _ in drawn)]
+    wanted = torch.cat((nouns.vectors[torch.from_numpy(known)], stack(drawn)[1])).numpy()
+    weights = np.concatenate((sampler.weights[known], np.full(phrases, PHRASE_WEIGHT)))
+    pieces = [book.tokenizer.encode(text) for text in texts]
+    rows = np.repeat(np.arange(len(pieces)), [len(row) for row in pieces])
+    columns = np.concatenate([np.array(row, dtype=np.int64) for row in pieces])
+    counts = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(pieces), book.tokenizer.num_tokens))
+    weighted = counts.T.multiply(weights).tocsr()
+    gram = (weighted @ counts).toarray()
+    gram[np.diag_indices_from(gram)] += RIDGE
+    solved = linalg.solve(gram, weighted @ wanted, assume_a="pos", overwrite_a=True)
+    with torch.no_grad():
+        scale = START_LENGTH * math.sqrt(tower.tokens.embedding_dim)
+        tower.tokens.weight.copy_(torch.from_numpy(solved * scale))
+        tower.projection.copy_(torch.eye(tower.projection.shape[0]))
 
 
 def train_tower(
@@ -150,6 +183,9 @@ def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None,
     tower = TextEncoder(config.text(), config.dim)
     sampler = PhraseSampler(nouns, read_captions(data, nouns), validation)
     began = time.process_time()
+    start_from_pieces(tower, book, sampler, config.seed)
+    sys.stdout.write(f"start: {time.process_time() - began:.0f} s\n")
+    save(tower, out, config)
     log = []
 
     def report(step: int, loss: float) -> None:
