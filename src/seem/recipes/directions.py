@@ -301,7 +301,7 @@ def name_words(
         rows = [unit_length(raw[sense.synset.wnid]) for sense in senses]
         found[word] = unit_length(np.sum([p * row for p, row in zip(likely, rows, strict=True)], axis=0))
         best = senses[int(scores.argmax())]
-        weights[word] = word_weight(word, senses, best.synset)
+        weights[word] = word_weight(word, senses, best.synset, wordnet.gloss_counts.get(word, 0))
         if best.synset.number in taxa:
             weights[word] *= TAXON
         elif word in everyday:
@@ -352,11 +352,11 @@ def descendants(wordnet: WordNet, number: int) -> set[int]:
     return found
 
 
-def word_weight(word: str, senses: Sequence[Sense], synset: Synset) -> float:
+def word_weight(word: str, senses: Sequence[Sense], synset: Synset, in_glosses: int) -> float:
     """Return how much a word that means a synset matters: visible and common ones more, scientific names less."""
     spelled = next((other for other in synset.words if other.lower() == word), word)
     scientific = synset.lexname in ("animal", "plant") and spelled != word and " " in word
-    common = 1 + math.log1p(sum(sense.count for sense in senses))
+    common = 1 + math.log1p(sum(sense.count for sense in senses)) + 0.7 * math.log1p(in_glosses)
     return visibility(synset) * common * (RARE if scientific else 1.0)
 
 

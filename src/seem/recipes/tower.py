@@ -13,29 +13,29 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from seem.checkpoints.safe import write_tensors
 from seem.config import TextConfig
 from seem.models.segmenter import unit
-from seem.models.text.encoder import TextEncoder
-from seem.models.text.tokenizer import BytePairTokenizer
+from seem.models.text.encoder import TextBlock, TextEncoder
+from seem.models.text.tokenizer import BytePairTokenizer, Tokens
 from seem.recipes.directions import Nouns, build_nouns
 from seem.recipes.phrases import PhraseSampler, held_out, read_captions, stack
 from seem.recipes.wordnet import WordNet
-from seem.training.targets import PhraseBook
 from seem.training.vocabulary import load_texts, train_bpe, write_merges
 
 WEIGHTS_FILE, MERGES_FILE, LOG_FILE = "tower.safetensors", "bpe.txt.gz", "log.json"
 MOST_REPEATS = 40  # of a word among the texts of the byte-pair vocabulary
 RIDGE, PHRASE_WEIGHT = 3.0, 1.0  # where an untagged visible word has weight 1
+SAVE_EVERY = 100  # steps
 START_LENGTH = 1.5  # root mean square of the coordinates of a phrase's sum, at the start
 
 
@@ -43,15 +43,17 @@ START_LENGTH = 1.5  # root mean square of the coordinates of a phrase's sum, at 
 class TowerConfig:
     """Settings of a run. `batch` phrases a step, besides `names` class names; `sharpness` scales cosines to logits."""
 
-    vocabulary_size: int = 8192
-    layers: int = 3
+    vocabulary_size: int = 10240
+    layers: int = 2
     width: int = 192
     ffn: int = 512
     dim: int = 192
-    steps: int = 3000
+    shallow_steps: int = 800
+    """Steps of a tower without blocks, which cost a quarter."""
+    steps: int = 1500
     batch: int = 384
     names: int = 96
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     class_weight: float = 0.1
     sharpness: float = 20.0
     seed: int = 0
@@ -74,7 +76,7 @@ def vocabulary_texts(data: Path, nouns: Nouns, validation: frozenset[str] = froz
 
 
 def start_from_pieces(
-    tower: TextEncoder, book: PhraseBook, sampler: PhraseSampler, seed: int = 0, phrases: int = 40_000
+    tower: TextEncoder, tokenizer: BytePairTokenizer, sampler: PhraseSampler, seed: int = 0, phrases: int = 40_000
 ) -> None:
     """Set token embeddings, in place, so that the sum of a phrase's pieces is about its direction (ridge regression).
 
@@ -90,10 +92,10 @@ def start_from_pieces(
     texts = [*(nouns.words[row] for row in known.tolist()), *(text for text, _ in drawn)]
     wanted = torch.cat((nouns.vectors[torch.from_numpy(known)], stack(drawn)[1])).numpy()
     weights = np.concatenate((sampler.weights[known], np.full(phrases, PHRASE_WEIGHT)))
-    pieces = [book.tokenizer.encode(text) for text in texts]
+    pieces = [tokenizer.encode(text) for text in texts]
     rows = np.repeat(np.arange(len(pieces)), [len(row) for row in pieces])
     columns = np.concatenate([np.array(row, dtype=np.int64) for row in pieces])
-    counts = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(pieces), book.tokenizer.num_tokens))
+    counts = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(pieces), tokenizer.num_tokens))
     weighted = counts.T.multiply(weights).tocsr()
     gram = (weighted @ counts).toarray()
     gram[np.diag_indices_from(gram)] += RIDGE
@@ -104,31 +106,41 @@ def start_from_pieces(
         tower.projection.copy_(torch.eye(tower.projection.shape[0]))
 
 
+def deepen(shallow: TextEncoder, tower: TextEncoder) -> None:
+    """Give a tower, in place, the weights of one without blocks; its own blocks add nothing at first."""
+    tower.load_state_dict(shallow.state_dict(), strict=False)
+    for block in tower.blocks:
+        assert isinstance(block, TextBlock)
+        for layer in (block.attention.out, block.fc2):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 def train_tower(
     tower: TextEncoder,
-    book: PhraseBook,
+    tokenizer: BytePairTokenizer,
     sampler: PhraseSampler,
     config: TowerConfig,
+    steps: int,
     report: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
     """Train a text tower, in place, to map phrases to their directions. `logit_scale` stays."""
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng((config.seed, len(tower.blocks)))
     nouns = sampler.nouns
     classes = nouns.class_vectors
     trained = [p for name, p in tower.named_parameters() if name != "logit_scale"]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     smooth = 0.0
-    for step in range(config.steps):
-        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, steps)
         rows = rng.choice(len(classes), min(config.names, len(classes)), replace=False)
         drawn = [(nouns.classes[row], classes[row]) for row in rows.tolist()]
         drawn += [sampler.draw(rng) for _ in range(config.batch)]
         optimizer.zero_grad()
         loss = 0.0
-        for part in by_length(drawn, book):
-            texts, wanted = stack(part)
-            vectors = unit(tower(*book(texts)).phrases)
-            priced = direction_loss(vectors, wanted, classes, config) * (len(part) / len(drawn))
+        for texts, wanted in by_length(drawn, tokenizer):
+            vectors = unit(tower(texts.ids, texts.valid).phrases)
+            priced = direction_loss(vectors, wanted, classes, config) * (len(wanted) / len(drawn))
             priced.backward()  # type: ignore[no-untyped-call]
             loss += float(priced.detach())
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -149,12 +161,13 @@ def direction_loss(
 
 
 def by_length(
-    drawn: Sequence[tuple[str, Tensor]], book: PhraseBook, size: int = 96
-) -> list[list[tuple[str, Tensor]]]:
-    """Split phrases into parts of about one length, so that little is padded."""
-    lengths = [len(book.tokenizer.encode(text)) for text, _ in drawn]
+    drawn: Sequence[tuple[str, Tensor]], tokenizer: BytePairTokenizer, size: int = 96
+) -> list[tuple[Tokens, Float[Tensor, "n d"]]]:
+    """Tokenise phrases in parts of about one length, so that little is padded."""
+    lengths = [len(tokenizer.encode(text)) for text, _ in drawn]
     ordered = [drawn[i] for i in np.argsort(lengths, kind="stable").tolist()]
-    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    stacked = (stack(ordered[i : i + size]) for i in range(0, len(ordered), size))
+    return [(tokenizer(texts), wanted) for texts, wanted in stacked]
 
 
 def rate(step: int, steps: int) -> float:
@@ -163,10 +176,13 @@ def rate(step: int, steps: int) -> float:
     return warm * max(0.01, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def encode(tower: TextEncoder, book: PhraseBook, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+def encode(tower: TextEncoder, tokenizer: BytePairTokenizer, texts: Sequence[str]) -> Float[Tensor, "n d"]:
     """Return the vectors of phrases, of length 1."""
-    with torch.no_grad():
-        parts = [unit(tower(*book(texts[i : i + 256])).phrases) for i in range(0, len(texts), 256)]
+    parts = []
+    for first in range(0, len(texts), 256):
+        tokens = tokenizer(texts[first : first + 256])
+        with torch.no_grad():
+            parts.append(unit(tower(tokens.ids, tokens.valid).phrases))
     return torch.cat(parts)
 
 
@@ -179,24 +195,40 @@ def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None,
     validation = held_out(nouns) if hold_out else frozenset()
     merges = train_bpe(vocabulary_texts(data, nouns, validation), config.vocabulary_size)
     write_merges(out / MERGES_FILE, merges)
-    book = PhraseBook(BytePairTokenizer(merges, config.text().context))
-    tower = TextEncoder(config.text(), config.dim)
+    tokenizer = BytePairTokenizer(merges, config.text().context)
     sampler = PhraseSampler(nouns, read_captions(data, nouns), validation)
-    began = time.process_time()
-    start_from_pieces(tower, book, sampler, config.seed)
-    sys.stdout.write(f"start: {time.process_time() - began:.0f} s\n")
+    log = Log(out)
+    shallow = TextEncoder(replace(config.text(), layers=0), config.dim)
+    start_from_pieces(shallow, tokenizer, sampler, config.seed)
+    train_tower(shallow, tokenizer, sampler, config, config.shallow_steps, log)
+    tower = TextEncoder(config.text(), config.dim)
+    deepen(shallow, tower)
     save(tower, out, config)
-    log = []
 
     def report(step: int, loss: float) -> None:
-        if step % 100 == 99 or step + 1 == config.steps:
-            log.append({"step": step + 1, "loss": round(loss, 4), "cpu_s": round(time.process_time() - began)})
-            sys.stdout.write(f"{log[-1]}\n")
-            sys.stdout.flush()
+        log(step, loss)
+        if step % SAVE_EVERY == SAVE_EVERY - 1:
             save(tower, out, config)
 
-    train_tower(tower, book, sampler, config, report)
-    (out / LOG_FILE).write_text(json.dumps(log), encoding="utf-8")
+    train_tower(tower, tokenizer, sampler, config, config.steps, report)
+    save(tower, out, config)
+
+
+class Log:
+    """Writes every hundredth loss, with the processor time so far, to the terminal and to `log.json`."""
+
+    def __init__(self, out: Path) -> None:
+        self.file = out / LOG_FILE
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, step: int, loss: float) -> None:
+        """Note the loss of a step."""
+        if step % SAVE_EVERY == SAVE_EVERY - 1:
+            row = {"step": step + 1, "loss": round(loss, 4), "cpu_s": round(time.process_time())}
+            self.rows.append(row)
+            self.file.write_text(json.dumps(self.rows), encoding="utf-8")
+            sys.stdout.write(f"{row}\n")
+            sys.stdout.flush()
 
 
 def save(tower: TextEncoder, out: Path, config: TowerConfig) -> None:
@@ -211,11 +243,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for vocabulary and weights")
     parser.add_argument("--wordnet", type=Path, help="folder with WordNet's database files")
     parser.add_argument("--steps", type=int, default=TowerConfig.steps, help="training steps")
+    parser.add_argument(
+        "--shallow-steps", type=int, default=TowerConfig.shallow_steps, help="steps before, without transformer layers"
+    )
     parser.add_argument("--vocabulary", type=int, default=TowerConfig.vocabulary_size, help="number of tokens")
     parser.add_argument("--layers", type=int, default=TowerConfig.layers, help="transformer layers")
     parser.add_argument("--hold-out", action="store_true", help="keep one word in 25 for validation")
     options = parser.parse_args()
-    config = TowerConfig(vocabulary_size=options.vocabulary, steps=options.steps, layers=options.layers)
+    config = TowerConfig(
+        vocabulary_size=options.vocabulary,
+        steps=options.steps,
+        layers=options.layers,
+        shallow_steps=options.shallow_steps,
+    )
     run(options.data, options.out, config, options.wordnet, options.hold_out)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,7 @@ LEXNAMES = {
 """Names of the lexicographer files of nouns, lexnames(5WN)."""
 
 _VERSION = re.compile(r"WordNet (\d\.\d) Copyright")
+_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 _NOUN_KEY = "%1:"  # a sense key of a noun holds this behind the word, senseidx(5WN)
 
 
@@ -69,13 +71,14 @@ class WordNet:
     """The nouns of a database.
 
     `senses` lists the meanings of every lemma (lower case, spaces), the commonest first. `plurals` gives irregular
-    plurals by their singular.
+    plurals by their singular, `gloss_counts` how often a word stands in the definitions and examples of nouns.
     """
 
     version: str
     synsets: Mapping[int, Synset]
     senses: Mapping[str, tuple[Sense, ...]]
     plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    gloss_counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: str | Path | None = None) -> WordNet:
@@ -88,7 +91,8 @@ class WordNet:
             senses[lemma] = tuple(
                 Sense(synsets[number], counts.get((lemma, rank), 0)) for rank, number in enumerate(numbers, 1)
             )
-        return cls(read_version(path / "data.noun"), synsets, senses, read_plurals(path / "noun.exc"))
+        data = path / "data.noun"
+        return cls(read_version(data), synsets, senses, read_plurals(path / "noun.exc"), read_gloss_counts(data))
 
     @cached_property
     def children(self) -> dict[int, tuple[int, ...]]:
@@ -197,6 +201,14 @@ def read_counts(counts: Path) -> dict[tuple[str, int], int]:
         if is_noun:
             found[lemma.replace("_", " "), int(rank)] = int(count)
     return found
+
+
+def read_gloss_counts(data: Path) -> dict[str, int]:
+    """Return how often each word stands in the definitions and examples of a data file."""
+    found: Counter[str] = Counter()
+    for line in _lines(data):
+        found.update(_WORD.findall(line.partition(" | ")[2].lower()))
+    return dict(found)
 
 
 def read_plurals(exceptions: Path) -> dict[str, tuple[str, ...]]:
