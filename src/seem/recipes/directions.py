@@ -10,28 +10,28 @@ commonest visible one first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.data.classes import class_list
-from seem.recipes.senses import ALSO, CLASSES, KINDS, WORDS, ClassSense, parse_classes, parse_kinds, parse_pairs, split
+from seem.recipes.senses import ClassSense, SenseTable, shipped_table
 from seem.recipes.wordnet import Sense, Synset, WordNet
-from seem.recipes.words import KINDS as LEXICON
-from seem.recipes.words import directions as spread
-from seem.recipes.words import parse as parse_lexicon
 from seem.training.vocabulary import EVERYDAY_NOUNS
-from seem.vocabulary import Vocabulary, imagenet_synsets
 
 VISIBLE: Mapping[str, float] = {
-    "animal": 1.0, "artifact": 1.0, "food": 1.0, "tops": 1.0, "plant": 0.9, "object": 0.9, "body": 0.9, "person": 0.3,
+    "animal": 1.0, "artifact": 1.0, "food": 1.0, "tops": 1.0, "plant": 0.45, "object": 0.9, "body": 0.9, "person": 0.3,
     "substance": 0.6, "phenomenon": 0.4, "group": 0.4, "communication": 0.25, "location": 0.2, "shape": 0.1,
 }  # fmt: skip
-"""How likely a sense of a lexicographer file is what a photo shows; `HARDLY` for the other files."""
+"""How likely a sense of a lexicographer file is what a photo shows; `HARDLY` for the other files.
+
+Persons are told by what they do, and machines by the same words (washer, mixer): these are meant more often.
+"""
 
 HARDLY = 0.02
 CLASS_BONUS = 3.0  # for senses that are a class or lie below one
@@ -39,14 +39,15 @@ CLASS_WEIGHT = 12.0  # of a class name, where an untagged visible word has 1
 RARE = 0.25  # for scientific names such as Canis lupus
 TAXON = 0.1  # for names of genera and families
 EVERYDAY = 3.0  # more for everyday words
+TAXA = "taxonomic group"  # what genera and families are in WordNet
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Squared lengths of the own parts of synsets, before normalisation.
+    """Squared lengths of the own parts of synsets, where what lies above a class has 1.
 
     `nested_class` is a class of our sets below another one, `fine_class` a class of ImageNet below one of our sets.
-    `outer` is the first synset on a way down that leads to no class.
+    `outer` is the first synset on a way down that leads to no class, `broad` one that has classes below it.
     """
 
     top_class: float = 0.65
@@ -62,7 +63,7 @@ class Nouns:
     """Directions of words.
 
     `words` are lower case, `vectors` of length 1, `weights` how much a word matters (visible and common ones most).
-    `classes` are the names that are told apart, a subset of the words, with their rows in `class_rows`.
+    `classes` are the words that are told apart. `plurals` gives irregular plurals by their singular.
     """
 
     words: tuple[str, ...]
@@ -71,59 +72,120 @@ class Nouns:
     classes: tuple[str, ...]
     plurals: Mapping[str, tuple[str, ...]]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_rows", {word: row for row, word in enumerate(self.words)})
-
-    def row(self, word: str) -> int:
-        """Return the row of a word; `KeyError` for an unknown one."""
-        rows: dict[str, int] = self._rows  # type: ignore[attr-defined]
-        return rows[word.lower()]
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of every word."""
+        return {word: row for row, word in enumerate(self.words)}
 
     def __contains__(self, word: str) -> bool:
-        return word.lower() in self._rows  # type: ignore[attr-defined]
+        return word.lower() in self.rows
 
     def __getitem__(self, word: str) -> Float[Tensor, " d"]:
-        return self.vectors[self.row(word)]
+        return self.vectors[self.rows[word.lower()]]
 
-    @property
+    @cached_property
     def class_vectors(self) -> Float[Tensor, "c d"]:
         """Directions of the classes, in their order."""
-        return self.vectors[[self.row(name) for name in self.classes]]
+        return self.vectors[[self.rows[name] for name in self.classes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A synset, or a class that WordNet does not know: the keys of what it is a kind of."""
+@dataclass(frozen=True)
+class Graph:
+    """The hypernym graph with the classes that WordNet lacks. Keys are synset identifiers, or class names.
 
-    key: str
-    parents: tuple[str, ...]
+    `parents` lists every node after its parents. `class_nodes` gives the nodes of a class name of ours or of ImageNet;
+    `groups` the class that a node belongs to: nodes of one group share their own part. `ours` are nodes of our classes,
+    `kinds` the parts of broad nodes.
+    """
 
-
-def our_class_names() -> tuple[str, ...]:
-    """Return the class names of COCO, ADE20K and the photo sets of the pack, as they are said."""
-    names = dict.fromkeys(Vocabulary.coco_panoptic().phrases)
-    names |= dict.fromkeys(category.text for category in class_list("ade20k"))
-    names |= dict.fromkeys(name for lines in LEXICON.values() for name in parse_lexicon(lines))
-    names |= dict.fromkeys(parse_classes(CLASSES))
-    aliases = {word for words in WORDS.values() for word in split(words)}
-    return tuple(name for name in names if name not in aliases)
+    parents: Mapping[str, tuple[str, ...]]
+    class_nodes: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, str]
+    ours: frozenset[str]
+    kinds: Mapping[str, float]
 
 
-def best_sense(senses: Sequence[Sense], bonus: Mapping[int, float] | None = None) -> int:
-    """Return the index of the sense that a photo most likely shows."""
-    return int(np.argmax(sense_scores(senses, bonus or {})))
+def build_nouns(
+    wordnet: WordNet, dim: int, seed: int = 0, table: SenseTable | None = None, shares: Shares = Shares()
+) -> Nouns:
+    """Give every noun of a database a direction in `dim` dimensions, drawn from `seed`.
+
+    Raises:
+        ValueError: a class name of the table is not in the database, and the table does not say what it means.
+    """
+    table = table or shipped_table()
+    graph = build_graph(wordnet, table)
+    raw = raw_vectors(graph, own_parts(graph, shares), dim, seed)
+    return name_words(wordnet, table, graph, raw)
 
 
-def sense_scores(senses: Sequence[Sense], bonus: Mapping[int, float]) -> Float[np.ndarray, " s"]:
+def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
+    """Join the database and what the table adds to it."""
+    added: dict[str, tuple[str, ...]] = {}
+    class_nodes: dict[str, tuple[str, ...]] = {}
+    for sense, parent in table.also:
+        added[wordnet.sense(sense).wnid] = (wordnet.sense(parent).wnid,)
+    for name, meaning in table.classes.items():
+        nodes = class_synsets(wordnet, name, meaning) or (name,)
+        class_nodes[name] = nodes
+        if meaning.parents or nodes == (name,):
+            added[nodes[0]] = tuple(
+                parent if is_new(parent, table) else wordnet.sense(parent).wnid for parent in meaning.parents
+            )
+    groups: dict[str, str] = {}
+    for name, nodes in class_nodes.items():
+        group = groups.get(nodes[0], name)
+        for node in nodes:
+            groups.setdefault(node, group)
+    ours = frozenset(groups)
+    for name, wnid in table.fine.items():
+        groups.setdefault(wnid, name)
+        class_nodes.setdefault(name, (wnid,))
+    parents = {
+        synset.wnid: (*(wordnet.synsets[number].wnid for number in synset.parents), *added.pop(synset.wnid, ()))
+        for synset in wordnet.top_down
+    }
+    kinds = {wordnet.sense(sense).wnid: part for sense, part in table.kinds.items()}
+    return Graph(parents_first(parents | added), class_nodes, groups, ours, kinds)
+
+
+def class_synsets(wordnet: WordNet, name: str, meaning: ClassSense) -> tuple[str, ...]:
+    """Return the synsets of a class name: those that it is said to mean, or the most visible one."""
+    if not meaning.is_open:
+        return tuple(wordnet.sense(sense).wnid for sense in meaning.senses)
+    senses = wordnet.senses.get(name.lower())
+    if senses is None:
+        raise ValueError(f"WordNet does not know the class {name!r}; say in senses.CLASSES what it means.")
+    return (senses[int(np.argmax(sense_scores(senses)))].synset.wnid,)
+
+
+def is_new(name: str, table: SenseTable) -> bool:
+    """Whether a name stands for a class that is no synset."""
+    return name in table.classes and not table.classes[name].senses and not table.classes[name].is_open
+
+
+def parents_first(parents: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Sort the nodes of a graph so that each comes after its parents."""
+    done: dict[str, tuple[str, ...]] = {}
+    waiting = dict(parents)
+    while waiting:
+        ready = [node for node, above in waiting.items() if all(parent in done for parent in above)]
+        if not ready:
+            raise ValueError(f"The hypernyms of {next(iter(waiting))!r} form a circle or are not there.")
+        for node in ready:
+            done[node] = waiting.pop(node)
+    return done
+
+
+def sense_scores(senses: Sequence[Sense], under_class: frozenset[str] = frozenset()) -> Float[np.ndarray, " s"]:
     """Return how likely each sense of a word is meant about a photo, not normalised; 0 for single individuals.
 
-    The number of times that a sense was tagged counts, and for untagged ones their rank; `bonus` multiplies the scores
-    of synsets by number.
+    How often a sense was tagged counts, for untagged ones their rank, and whether its synset is in `under_class`.
     """
-    scores = [
-        (sense.count + 1 / rank) * visibility(sense.synset) * bonus.get(sense.synset.number, 1.0)
-        for rank, sense in enumerate(senses, 1)
-    ]
+    scores = []
+    for rank, sense in enumerate(senses, 1):
+        bonus = CLASS_BONUS if sense.synset.wnid in under_class else 1.0
+        scores.append((sense.count + 1 / rank) * visibility(sense.synset) * bonus)
     return np.array(scores)
 
 
@@ -132,232 +194,132 @@ def visibility(synset: Synset) -> float:
     return 0.0 if synset.is_instance else VISIBLE.get(synset.lexname, HARDLY)
 
 
-def build_nouns(wordnet: WordNet, dim: int, seed: int = 0, shares: Shares = Shares()) -> Nouns:
-    """Give every noun of a database a direction in `dim` dimensions, drawn from `seed`."""
-    table = resolve_classes(wordnet, our_class_names())
-    groups = group_classes(wordnet, table)
-    nodes = make_nodes(wordnet, table)
-    own = own_shares(wordnet, nodes, groups, shares)
-    kinds = {wordnet.sense(sense).wnid for sense in parse_kinds(KINDS)}
-    raw = raw_vectors(nodes, own, groups, kinds, dim, seed)
-    return name_words(wordnet, table, groups, raw)
-
-
-def resolve_classes(wordnet: WordNet, names: Iterable[str]) -> dict[str, ClassSense]:
-    """Say for every class name what it means, by the table or by its most visible sense; ImageNet's classes are added.
-
-    Raises:
-        ValueError: a name is neither in the table nor in the database.
-    """
-    table = parse_classes(CLASSES)
-    found: dict[str, ClassSense] = {}
-    for name in names:
-        if name in table:
-            found[name] = table[name]
-            continue
-        senses = wordnet.senses.get(name.lower())
-        if senses is None:
-            raise ValueError(f"WordNet does not know the class {name!r}; say in senses.CLASSES what it means.")
-        found[name] = ClassSense(name, (f"{name}#{best_sense(senses) + 1}",), ())
-    return found
-
-
-def group_classes(wordnet: WordNet, table: Mapping[str, ClassSense]) -> dict[str, tuple[str, bool]]:
-    """Map the key of every class node to its group, whose members share one own vector, and to whether it is ours.
-
-    ImageNet's classes form groups of one synset, where no class name of ours claims it.
-    """
-    groups: dict[str, tuple[str, bool]] = {}
-    for name, meaning in table.items():
-        keys = [wordnet.sense(sense).wnid for sense in meaning.senses if sense not in table or sense == name]
-        keys = keys or [name]
-        group = next((groups[key][0] for key in keys[:1] if key in groups), name)
-        for key in keys:
-            groups.setdefault(key, (group, True))
-    for wnid in imagenet_synsets():
-        groups.setdefault(wnid, (wnid, False))
-    return groups
-
-
-def make_nodes(wordnet: WordNet, table: Mapping[str, ClassSense]) -> dict[str, Node]:
-    """Return the hypernym graph with the classes that WordNet lacks, parents before children."""
-    added: dict[str, tuple[str, ...]] = {}
-    for sense, parent in parse_pairs(ALSO):
-        added[wordnet.sense(sense).wnid] = (wordnet.sense(parent).wnid,)
-    for name, meaning in table.items():
-        if meaning.parents:
-            key = wordnet.sense(meaning.senses[0]).wnid if meaning.senses else name
-            added[key] = tuple(
-                parent if is_new(parent, table) else wordnet.sense(parent).wnid for parent in meaning.parents
-            )
-        elif not meaning.senses:
-            added[name] = ()
-    nodes = {}
-    for synset in wordnet.top_down:
-        parents = tuple(wordnet.synsets[number].wnid for number in synset.parents)
-        nodes[synset.wnid] = Node(synset.wnid, parents + added.get(synset.wnid, ()))
-    new = {key: parents for key, parents in added.items() if key not in nodes}
-    while new:
-        ready = [key for key, parents in new.items() if all(parent in nodes for parent in parents)]
-        for key in ready:
-            nodes[key] = Node(key, new.pop(key))
-    return order(nodes)
-
-
-def is_new(name: str, table: Mapping[str, ClassSense]) -> bool:
-    """Whether a name of the table stands for a class that is no synset."""
-    return name in table and not table[name].senses
-
-
-def order(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """Sort nodes so that each comes after its parents."""
-    done: dict[str, Node] = {}
-    waiting = dict(nodes)
-    while waiting:
-        ready = [node for node in waiting.values() if all(parent in done for parent in node.parents)]
-        if not ready:
-            raise ValueError("The hypernyms form a circle.")
-        for node in ready:
-            done[node.key] = waiting.pop(node.key)
-    return done
-
-
-def own_shares(
-    wordnet: WordNet, nodes: Mapping[str, Node], groups: Mapping[str, tuple[str, bool]], shares: Shares
-) -> dict[str, float]:
+def own_parts(graph: Graph, shares: Shares) -> dict[str, float]:
     """Return the squared length of every node's own part."""
-    kinds = {wordnet.sense(sense).wnid: share for sense, share in parse_kinds(KINDS).items()}
-    below: dict[str, set[str]] = {key: set() for key in nodes}  # groups of the classes under a node, itself excluded
-    for key in reversed(nodes):
-        reached = below[key] | ({groups[key][0]} if key in groups else set())
-        for parent in nodes[key].parents:
-            below[parent] |= reached
-    above: dict[str, set[str]] = {}  # groups of our classes over a node
-    is_broad: dict[str, bool] = {}
+    below = classes_below(graph)
+    above: dict[str, frozenset[str]] = {}  # our classes over a node, itself included
     own = {}
-    for key, node in nodes.items():
-        above[key] = set().union(*(above[parent] for parent in node.parents))
-        is_broad[key] = bool(below[key])
-        if key in kinds:
-            own[key] = kinds[key]
-        elif key in groups:
-            group, ours = groups[key]
-            nested = shares.nested_class if ours else shares.fine_class
-            own[key] = nested if above[key] - {group} else shares.top_class
-            above[key] = above[key] | {group}
-        elif above[key]:
-            own[key] = shares.below
-        elif is_broad[key]:
-            own[key] = min(shares.broad, 2 / len(below[key]))
+    for node, parents in graph.parents.items():
+        above[node] = frozenset[str]().union(*(above[parent] for parent in parents))
+        if node in graph.kinds:
+            own[node] = graph.kinds[node]
+        elif node in graph.groups:
+            group = graph.groups[node]
+            nested = shares.nested_class if node in graph.ours else shares.fine_class
+            own[node] = nested if above[node] - {group} else shares.top_class
+            above[node] |= {group}
+        elif above[node]:
+            own[node] = shares.below
+        elif below[node]:
+            own[node] = min(shares.broad, 2 / len(below[node]))
         else:
-            first = all(is_broad[parent] for parent in node.parents)
-            own[key] = shares.outer if first else shares.below
+            own[node] = shares.outer if all(below[parent] for parent in parents) else shares.below
     return own
 
 
-def raw_vectors(
-    nodes: Mapping[str, Node],
-    own: Mapping[str, float],
-    groups: Mapping[str, tuple[str, bool]],
-    kinds: set[str],
-    dim: int,
-    seed: int,
-) -> dict[str, Float[np.ndarray, " d"]]:
-    """Return own parts summed down the graph, not normalised."""
+def classes_below(graph: Graph) -> dict[str, set[str]]:
+    """Return the classes under every node, without its own."""
+    below: dict[str, set[str]] = {node: set() for node in graph.parents}
+    for node in reversed(graph.parents):
+        mine = {graph.groups[node]} if node in graph.groups else set()
+        for parent in graph.parents[node]:
+            below[parent] |= below[node] | mine
+    return below
+
+
+def raw_vectors(graph: Graph, own: Mapping[str, float], dim: int, seed: int) -> dict[str, Float[np.ndarray, " d"]]:
+    """Return own parts summed down the graph. Those of classes have length 1, so that what is below is equally near."""
     rng = np.random.default_rng(seed)
-    owner = {key: groups[key][0] if key in groups else key for key in nodes}
-    names = dict.fromkeys(group for group, _ in groups.values())
-    special = dict(zip(names, spread(len(names), dim, seed).numpy(), strict=True))
+    names = dict.fromkeys(graph.groups.values())
+    apart = dict(zip(names, spread(len(names), dim, seed).numpy(), strict=True))
     raw: dict[str, np.ndarray] = {}
-    for key, node in nodes.items():
-        drawn = rng.standard_normal(dim)
-        mine = special.get(owner[key], drawn / np.linalg.norm(drawn))
-        raw[key] = math.sqrt(own[key]) * mine
-        if node.parents:
-            raw[key] = raw[key] + mean_vector([raw[parent] for parent in node.parents])
-        if key in groups and key not in kinds:
-            raw[key] = unit_length(raw[key])  # so that what lies below has the same likeness to it everywhere
+    for node, parents in graph.parents.items():
+        drawn = unit_length(rng.standard_normal(dim))
+        raw[node] = math.sqrt(own[node]) * apart.get(graph.groups.get(node, ""), drawn)
+        if parents:
+            raw[node] = raw[node] + mean_vector([raw[parent] for parent in parents])
+        if node in graph.groups and node not in graph.kinds:
+            raw[node] = unit_length(raw[node])
     return raw
 
 
-def name_words(
-    wordnet: WordNet,
-    table: Mapping[str, ClassSense],
-    groups: Mapping[str, tuple[str, bool]],
-    raw: Mapping[str, Float[np.ndarray, " d"]],
-) -> Nouns:
+def name_words(wordnet: WordNet, table: SenseTable, graph: Graph, raw: Mapping[str, Float[np.ndarray, " d"]]) -> Nouns:
     """Give every word the direction of its senses, and class names that of their class."""
-    under = under_classes(wordnet, groups)
-    bonus = dict.fromkeys(under, CLASS_BONUS)
-    taxa = descendants(wordnet, wordnet.sense("taxonomic group").number)
+    directions = {node: unit_length(vector) for node, vector in raw.items()}
+    classes = {
+        name.lower(): unit_length(np.sum([directions[node] for node in nodes], axis=0))
+        for name, nodes in graph.class_nodes.items()
+    }
+    vectors, weights = sense_vectors(wordnet, graph, directions)
+    for name in classes:  # no other word is spelled as the plural of a class name
+        vectors.pop(plural_of(name, wordnet.plurals), None)
+    for name, meaning in table.classes.items():  # a glove is one of "gloves"
+        if meaning.senses:
+            for word in wordnet.sense(meaning.senses[0]).words:
+                if plural_of(word.lower(), wordnet.plurals) == name.lower():
+                    vectors[word.lower()] = classes[name.lower()]
+    for name, words in table.words.items():
+        vectors |= dict.fromkeys(words, classes[name.lower()])
+        weights |= dict.fromkeys(words, CLASS_WEIGHT / 2)
+    vectors |= classes
+    weights |= dict.fromkeys(classes, CLASS_WEIGHT)
+    matrix = torch.from_numpy(np.stack(list(vectors.values()))).float()
+    return Nouns(tuple(vectors), matrix, np.array([weights[word] for word in vectors]), tuple(classes), wordnet.plurals)
+
+
+def sense_vectors(
+    wordnet: WordNet, graph: Graph, directions: Mapping[str, Float[np.ndarray, " d"]]
+) -> tuple[dict[str, Float[np.ndarray, " d"]], dict[str, float]]:
+    """Return direction and weight of every word that means more than an individual: its senses, by squared scores."""
+    under = nodes_under(graph, frozenset(graph.groups))
+    taxa = nodes_under(graph, frozenset(sense.synset.wnid for sense in wordnet.senses.get(TAXA, ())))
     everyday = set(EVERYDAY_NOUNS.split())
-    found: dict[str, np.ndarray] = {}
+    vectors: dict[str, np.ndarray] = {}
     weights: dict[str, float] = {}
     for word, senses in wordnet.senses.items():
-        scores = sense_scores(senses, bonus)
+        scores = sense_scores(senses, under)
         if not scores.any():
             continue
-        likely = scores**2 / (scores**2).sum()
-        rows = [unit_length(raw[sense.synset.wnid]) for sense in senses]
-        found[word] = unit_length(np.sum([p * row for p, row in zip(likely, rows, strict=True)], axis=0))
-        best = senses[int(scores.argmax())]
-        weights[word] = word_weight(word, senses, best.synset, wordnet.gloss_counts.get(word, 0))
-        if best.synset.number in taxa:
+        rows = np.stack([directions[sense.synset.wnid] for sense in senses])
+        vectors[word] = unit_length(scores**2 @ rows)
+        best = senses[int(scores.argmax())].synset
+        weights[word] = word_weight(word, senses, best, wordnet.gloss_counts.get(word, 0))
+        if best.wnid in taxa:
             weights[word] *= TAXON
         elif word in everyday:
             weights[word] += EVERYDAY
-    classes = {}
-    for name, wnid in zip(Vocabulary.imagenet().names, imagenet_synsets(), strict=True):
-        classes[name] = unit_length(raw[wnid])
-    for name, meaning in table.items():
-        keys = [wordnet.sense(sense).wnid for sense in meaning.senses] or [name]
-        classes[name] = unit_length(np.sum([unit_length(raw[key]) for key in keys], axis=0))
-    for name, meaning in table.items():  # "glove" as "gloves"
-        if meaning.senses:
-            for word in wordnet.sense(meaning.senses[0]).words:
-                if f"{word.lower()}s" == name.lower():
-                    found[word.lower()] = classes[name]
-    named = {name.lower() for name in classes}
-    for name, vector in classes.items():
-        found[name.lower()] = vector
-        weights[name.lower()] = CLASS_WEIGHT
-    for name, words in WORDS.items():
-        for word in split(words):
-            found[word] = classes[name]
-            weights[word] = CLASS_WEIGHT / 2
-    for name in classes:  # no other word is spelled as the plural of a class name
-        plural = plural_of(name.lower(), wordnet.plurals)
-        if plural in found and plural not in named and plural != name.lower():
-            del found[plural]
-    vectors = torch.from_numpy(np.stack(list(found.values()))).float()
-    names = tuple(dict.fromkeys(name.lower() for name in classes))
-    return Nouns(tuple(found), vectors, np.array([weights[word] for word in found]), names, wordnet.plurals)
+    return vectors, weights
 
 
-def under_classes(wordnet: WordNet, groups: Mapping[str, tuple[str, bool]]) -> set[int]:
-    """Return the numbers of all synsets that are a class or lie below one."""
-    found = {synset.number for synset in wordnet.top_down if synset.wnid in groups}
-    for synset in wordnet.top_down:
-        if not found.isdisjoint(synset.parents):
-            found.add(synset.number)
-    return found
-
-
-def descendants(wordnet: WordNet, number: int) -> set[int]:
-    """Return the numbers of a synset and of all that is a kind of it."""
-    found = {number}
-    for synset in wordnet.top_down:
-        if not found.isdisjoint(synset.parents):
-            found.add(synset.number)
-    return found
+def nodes_under(graph: Graph, nodes: frozenset[str]) -> frozenset[str]:
+    """Return some nodes and all that is a kind of them."""
+    found = set(nodes)
+    for node, parents in graph.parents.items():
+        if not found.isdisjoint(parents):
+            found.add(node)
+    return frozenset(found)
 
 
 def word_weight(word: str, senses: Sequence[Sense], synset: Synset, in_glosses: int) -> float:
-    """Return how much a word that means a synset matters: visible and common ones more, scientific names less."""
+    """Return how much a word that means a synset matters: visible and common ones more, scientific names less.
+
+    How common a word is shows in how often WordNet tags it and uses it in its glosses.
+    """
     spelled = next((other for other in synset.words if other.lower() == word), word)
     scientific = synset.lexname in ("animal", "plant") and spelled != word and " " in word
     common = 1 + math.log1p(sum(sense.count for sense in senses)) + 0.7 * math.log1p(in_glosses)
     return visibility(synset) * common * (RARE if scientific else 1.0)
+
+
+def spread(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:
+    """Draw vectors of length 1 and push them apart, as far as so many fit into the space."""
+    generator = torch.Generator().manual_seed(seed)
+    vectors = F.normalize(torch.randn(count, dim, generator=generator), dim=1)
+    for _ in range(200):
+        likeness = vectors @ vectors.T
+        likeness.fill_diagonal_(0.0)
+        vectors = F.normalize(vectors - 0.5 * likeness.pow(3) @ vectors, dim=1)
+    return vectors
 
 
 def mean_vector(vectors: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray, " d"]:
@@ -368,8 +330,8 @@ def mean_vector(vectors: Sequence[Float[np.ndarray, " d"]]) -> Float[np.ndarray,
 
 
 def unit_length(vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
-    """Scale a vector to length 1."""
-    return np.asarray(vector / np.linalg.norm(vector))
+    """Scale a vector to length 1; zero stays zero."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
 
 
 def plural_of(word: str, irregular: Mapping[str, Sequence[str]]) -> str:

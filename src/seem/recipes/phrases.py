@@ -1,7 +1,7 @@
 """Phrases about nouns with the directions that they should have: what the phrase tower of nano is trained on.
 
-A phrase has the direction of its head noun, turned a little by a quality (a red car) or by a second noun (a car behind a
-tree); all other words leave it as it is.
+A phrase has the direction of its head noun, turned a little by a quality (a red car) or by a second noun (a car behind
+a tree); all other words leave it as it is.
 """
 
 from __future__ import annotations
@@ -20,18 +20,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seem.data.classes import said
-from seem.recipes.directions import Nouns, plural_of
-from seem.recipes.words import JOINS, QUALITIES
-from seem.recipes.words import directions as spread
+from seem.recipes.directions import Nouns, plural_of, spread
 from seem.training.nouns import nouns_of
 from seem.training.vocabulary import OTHER_WORDS, SHIPPABLE_GROUPS, SHIPPABLE_SETS
 
+QUALITIES = (
+    "left", "right", "upper", "lower", "middle", "front", "back", "bigger", "smaller", "red", "blue", "green", "yellow",
+    "white", "black", "brown", "orange", "pink", "grey", "purple", "old", "young", "wooden", "striped", "round", "open",
+)  # fmt: skip
+"""Words that turn a direction a little: a left door is a door."""
+
 TEMPLATES = (
-    "a {}", "the {}", "the {}", "this {}", "all {}", "some {}", "every {}", "one {}", "two {}", "my {}", "a photo of a {}.",
-    "a photo of the {}.", "a picture of {}", "there is a {}", "the {} in the photo", "the {} in the background",
+    "a {}", "the {}", "the {}", "this {}", "all {}", "some {}", "every {}", "one {}", "two {}", "my {}",
+    "a photo of a {}.", "a photo of the {}.", "a picture of {}", "there is a {}", "the {} in the photo",
+    "the {} in the background",
     "an image of a {}", "a close-up of a {}", "a cropped photo of a {}.", "a {} in a scene", "the {} at the back",
 )  # fmt: skip
 """Sentences around a noun that do not change what is meant."""
+
+JOINS = (" with a ", " on a ", " next to a ", " in front of the ", " holding a ", " near the ", " and a ", " riding a ")
+"""What stands between a name and another one that only says where or how."""
 
 SAME_QUALITY: Mapping[str, Sequence[str]] = {
     "left": ("leftmost",), "right": ("rightmost",), "upper": ("top",), "lower": ("bottom",),
@@ -99,12 +107,12 @@ class PhraseSampler:
         self.nouns = nouns
         self.mix = mix
         self.shares = shares
-        self.captions = [(caption.text, self.caption_direction(caption, shares)) for caption in captions]
+        self.captions = [(caption.text, self.caption_direction(caption)) for caption in captions]
         drawn = [word not in validation for word in nouns.words]
         self.weights = np.where(drawn, nouns.weights, 0.0)
         self.cumulative = np.cumsum(self.weights / self.weights.sum())
 
-    def caption_direction(self, caption: Caption, shares: PhraseShares) -> Float[Tensor, " d"]:
+    def caption_direction(self, caption: Caption) -> Float[Tensor, " d"]:
         """Return the direction of the first noun of a caption that its class agrees with, turned by its qualities."""
         name = self.nouns[caption.name]
         heads = [self.nouns[noun] for noun in nouns_of(caption.text) if noun in self.nouns]

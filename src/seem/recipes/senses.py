@@ -1,13 +1,17 @@
-"""What the class names that nano is trained on mean in WordNet 3.0: a table made by hand.
+"""What the class names that nano is trained on mean in WordNet 3.0: tables made by hand.
 
 A sense is written `word` (the commonest one) or `word#3` (the third). Class names that are not listed in `CLASSES` mean
-the sense that `directions.best_sense` chooses; those of ImageNet come with their synsets.
+the sense that a photo most likely shows; those of ImageNet come with their synsets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+
+from seem.data.classes import class_list
+from seem.vocabulary import Vocabulary, imagenet_synsets
 
 CLASSES = """
 accessories = accessory#1
@@ -35,6 +39,7 @@ blind = blind#3
 boat = boat#1, vessel#2
 bodysuit = body suit
 book = book#2, book#1
+bookcase = bookcase < shelf#1
 booth = booth#1, booth#2, booth#4
 boots = boot#1
 bowl = bowl#1, bowl#3
@@ -108,6 +113,7 @@ jumper < sweater#1, jumper#4
 keyboard = computer keyboard, keyboard#1
 kite = kite#3
 kite surfer < athlete
+knife = knife#1, knife#2
 kudzu bug < bug#4
 land = land#4
 LED = light-emitting diode
@@ -154,7 +160,7 @@ remote = remote control
 rice = rice#1, rice#2
 right mirror < car mirror
 ring = ring#8
-river = river#1
+river = river#1, stream#1
 rock = rock#1, rock#2
 romper = romper#2
 runway = runway#3, runway#4
@@ -181,8 +187,10 @@ step = step#4, step#10
 stockings = stocking#1
 stone wall = stone wall < wall#1
 stop sign < street sign
+stove = stove#1 < oven
 strawberry = strawberry#1, strawberry#2
 street lamp = street lamp
+swimwear = swimsuit
 swivel chair = swivel chair
 table = table#2
 tailgate = tailgate
@@ -203,10 +211,11 @@ train = train#1 < vehicle#1
 trash can = ashcan
 trunk = luggage compartment
 turtle = turtle#2
-tv = television receiver
+tv = television receiver, television#2
 van = van#5, van#3
 vegetation = vegetation#1
 wall = wall#1, wall#6
+wardrobe = wardrobe#1 < cabinet#1
 washer = washer#3
 water = water#1, body of water
 wedges < shoe#1
@@ -221,6 +230,14 @@ wooden wall < wall#1
 
 `name = sense < sense` adds a kind that WordNet does not know of.
 """
+
+FURTHER = """
+blazer, blouse, bra, capacitor, cardigan, coat, crowd, cyclist, deer, dress, fire truck, flamingo, glasses, goat, hat,
+ice cream, jacket, motorcyclist, necklace, orchid, pig, rabbit, resistor, rhesus monkey, rhino, scarf, shirt, shorts,
+skin, soccer ball, street, suit, sunglasses, swan, sweater, sweatshirt, t-shirt, tights, tofu, tree branch, tree trunk,
+vest, wallet, watch, window blind
+"""
+"""Class names of the photo sets that mean their most visible sense, beside those of COCO and ADE20K."""
 
 KINDS = """
 animal: 0.3 ; insect: 0.2 ; reptile: 0.1 ; plant#2: 0.3 ; fungus: 0.25
@@ -241,18 +258,19 @@ A class that is one of them, such as "animal", has this part instead of a class'
 
 ALSO = """
 alley < street ; asphalt#1 < road ; beach < sand ; bedspread < blanket ; bouquet#1 < flower#1
-calf < cow#1 ; cliff < rock#1 ; cloud#2 < sky ; countertop < counter#1
-cupboard < cabinet#1 ; drawer < cabinet#1 ; foal < horse
-kitten < cat ; lamb#1 < sheep#1 ; lane#1 < street ; lawn < grass ; lily < flower#1
+calf < cow#1 ; castle#2 < building ; cliff < rock#1 ; cloud#2 < sky ; countertop < counter#1
+cupboard < cabinet#1 ; drawer < cabinet#1 ; foal < horse ; handbasin < sink#1
+kitten < cat ; lamb#1 < sheep#1 ; lane#1 < street ; lawn < grass ; ladle < spoon ; lily < flower#1
 locomotive < train#1 ; log#1 < tree trunk ; mat#1 < rug ; mattress < bed ; meadow < grass ; mug#4 < cup#1
 netting#1 < net#2 ; newspaper#3 < paper#1 ; ocean < sea ; parasol < umbrella ; pebble < gravel ; pendant#1 < necklace
 piglet < pig ; puddle < water#1 ; quilt < blanket ; rooftop < roof ; rose#1 < flower#1
-settee < couch ; snowfield < snow#2 ; streetcar < train#1 ; toilet bowl < toilet#2
+satchel < bag#1 ; settee < couch ; snowfield < snow#2 ; streetcar < train#1 ; toilet bowl < toilet#2
 tulip < flower#1 ; twig < tree branch ; windowpane < window#1 ; wristband < bracelet#2
 """
 """Hypernyms that a photo suggests and WordNet lacks, `sense < sense`."""
 
 WORDS: Mapping[str, str] = {
+    "cyclist": "bicyclist",
     "airplane": "aeroplane, jetliner, passenger jet",
     "background": "nothing, something else",
     "backpack": "school bag, daypack",
@@ -262,6 +280,8 @@ WORDS: Mapping[str, str] = {
     "cat": "kitty cat, pussycat",
     "cell phone": "smartphone, mobile, cellphone, iphone, mobile phone",
     "couch": "loveseat, sofa bed",
+    "cup": "mug, tea mug",
+    "curtain": "drapes",
     "donut": "doughnut",
     "hair drier": "hairdryer, hair dryer, blow dryer, blowdryer",
     "handbag": "hand bag, tote bag",
@@ -274,11 +294,12 @@ WORDS: Mapping[str, str] = {
     "leggings": "jeggings",
     "motorcycle": "motorbike",
     "mouse": "computer mouse, pc mouse",
-    "person": "people, human, human being, adult, skateboarder, snowboarder, tennis player, kitesurfer, wakeboarder, jogger, tourist",
+    "person": "people, human, human being, adult, skateboarder, snowboarder, tennis player, jogger, tourist",
     "playingfield": "playing field, sports field, football pitch, soccer field",
     "potted plant": "houseplant, pot plant, house plant",
     "refrigerator": "fridge freezer",
     "remote": "tv remote, remote controller",
+    "shelf": "shelves, bookshelves",
     "skis": "pair of skis",
     "sneakers": "trainers, running shoes",
     "stop sign": "red octagonal sign",
@@ -303,11 +324,41 @@ WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ClassSense:
-    """A class name, the synsets that it means, and what else it is a kind of (senses as `word#rank`)."""
+    """The synsets that a class name means, and what else it is a kind of: senses as `word#rank`.
 
-    name: str
-    senses: tuple[str, ...]
-    parents: tuple[str, ...]
+    Without any synset it is no word of WordNet. `is_open`: nothing is known, its most visible sense is meant.
+    """
+
+    senses: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SenseTable:
+    """All that is known about words beside WordNet.
+
+    `classes` are the names of our photo sets, `fine` those of ImageNet with their synsets (n01440764), `kinds` broad
+    senses with their parts, `also` further hypernyms, `words` further words for classes.
+    """
+
+    classes: Mapping[str, ClassSense]
+    fine: Mapping[str, str]
+    kinds: Mapping[str, float]
+    also: tuple[tuple[str, str], ...]
+    words: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def shipped_table() -> SenseTable:
+    """Return the tables of this module with the class names of COCO, ADE20K, ImageNet and the photo sets."""
+    words = {name: split(others) for name, others in WORDS.items()}
+    others = {word for group in words.values() for word in group}
+    names = [*Vocabulary.coco_panoptic().phrases, *(category.text for category in class_list("ade20k"))]
+    names += split(FURTHER.replace("\n", " "))
+    classes = {name: ClassSense(is_open=True) for name in names if name not in others} | parse_classes(CLASSES)
+    fine = dict(zip(Vocabulary.imagenet().names, imagenet_synsets(), strict=True))
+    return SenseTable(classes, fine, parse_kinds(KINDS), parse_pairs(ALSO), words)
 
 
 def parse_classes(text: str) -> dict[str, ClassSense]:
@@ -316,22 +367,25 @@ def parse_classes(text: str) -> dict[str, ClassSense]:
     for line in filter(None, map(str.strip, text.splitlines())):
         left, is_new, parents = line.partition("<")
         name, _, senses = left.partition("=")
-        found[name.strip()] = ClassSense(name.strip(), split(senses), split(parents) if is_new else ())
+        found[name.strip()] = ClassSense(split(senses), split(parents) if is_new else ())
     return found
 
 
 def parse_kinds(text: str) -> dict[str, float]:
     """Read entries of `KINDS`."""
-    entries = (entry.strip() for entry in text.replace("\n", ";").split(";"))
-    pairs = (entry.split(":") for entry in entries if entry)
+    pairs = (entry.split(":") for entry in entries(text))
     return {sense.strip(): float(share) for sense, share in pairs}
 
 
-def parse_pairs(text: str) -> list[tuple[str, str]]:
+def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
     """Read entries of `ALSO`."""
-    entries = (entry.strip() for entry in text.replace("\n", ";").split(";"))
-    pairs = (entry.split("<") for entry in entries if entry)
-    return [(sense.strip(), parent.strip()) for sense, parent in pairs]
+    pairs = (entry.split("<") for entry in entries(text))
+    return tuple((sense.strip(), parent.strip()) for sense, parent in pairs)
+
+
+def entries(text: str) -> list[str]:
+    """Return what stands between semicolons or line ends, without empty entries."""
+    return [entry.strip() for entry in text.replace("\n", ";").split(";") if entry.strip()]
 
 
 def split(text: str) -> tuple[str, ...]:

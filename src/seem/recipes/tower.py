@@ -122,7 +122,7 @@ def train_tower(
     sampler: PhraseSampler,
     config: TowerConfig,
     steps: int,
-    report: Callable[[int, float], None] = lambda step, loss: None,
+    report: Callable[[int, float], None] | None = None,
 ) -> None:
     """Train a text tower, in place, to map phrases to their directions. `logit_scale` stays."""
     rng = np.random.default_rng((config.seed, len(tower.blocks)))
@@ -146,7 +146,8 @@ def train_tower(
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         smooth = loss if step == 0 else 0.98 * smooth + 0.02 * loss
-        report(step, smooth)
+        if report is not None:
+            report(step, smooth)
 
 
 def direction_loss(
