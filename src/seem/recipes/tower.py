@@ -204,7 +204,7 @@ def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None,
     train_tower(shallow, tokenizer, sampler, config, config.shallow_steps, log)
     tower = TextEncoder(config.text(), config.dim)
     deepen(shallow, tower)
-    save(tower, out, config)
+    save(tower, out, config)  # already of use
 
     def report(step: int, loss: float) -> None:
         log(step, loss)
@@ -239,16 +239,17 @@ def save(tower: TextEncoder, out: Path, config: TowerConfig) -> None:
 
 def main() -> None:
     """Make a tower from the command line."""
+    defaults = TowerConfig()
     parser = argparse.ArgumentParser(description="Make nano's phrase tower from WordNet.")
     parser.add_argument("--data", type=Path, required=True, help="folder with the photo sets (../shared/data)")
     parser.add_argument("--out", type=Path, required=True, help="folder for vocabulary and weights")
     parser.add_argument("--wordnet", type=Path, help="folder with WordNet's database files")
-    parser.add_argument("--steps", type=int, default=TowerConfig.steps, help="training steps")
+    parser.add_argument("--steps", type=int, default=defaults.steps, help="training steps")
     parser.add_argument(
-        "--shallow-steps", type=int, default=TowerConfig.shallow_steps, help="steps before, without transformer layers"
+        "--shallow-steps", type=int, default=defaults.shallow_steps, help="steps before, without transformer layers"
     )
-    parser.add_argument("--vocabulary", type=int, default=TowerConfig.vocabulary_size, help="number of tokens")
-    parser.add_argument("--layers", type=int, default=TowerConfig.layers, help="transformer layers")
+    parser.add_argument("--vocabulary", type=int, default=defaults.vocabulary_size, help="number of tokens")
+    parser.add_argument("--layers", type=int, default=defaults.layers, help="transformer layers")
     parser.add_argument("--hold-out", action="store_true", help="keep one word in 25 for validation")
     options = parser.parse_args()
     config = TowerConfig(
