@@ -220,7 +220,7 @@ def own_parts(graph: Graph, shares: Shares) -> dict[str, float]:
 def classes_below(graph: Graph) -> dict[str, set[str]]:
     """Return the classes under every node, without its own."""
     below: dict[str, set[str]] = {node: set() for node in graph.parents}
-    for node in reversed(graph.parents):
+    for node in reversed(list(graph.parents)):
         mine = {graph.groups[node]} if node in graph.groups else set()
         for parent in graph.parents[node]:
             below[parent] |= below[node] | mine

@@ -65,6 +65,10 @@ class TowerConfig:
             num_heads=4, ffn=self.ffn, templates="bare", word_shortcut=True,
         )  # fmt: skip
 
+    def text_without_blocks(self) -> TextConfig:
+        """Return the configuration of a tower that only adds up the pieces of a phrase."""
+        return replace(self.text(), layers=0)
+
 
 def vocabulary_texts(data: Path, nouns: Nouns, validation: frozenset[str] = frozenset()) -> list[str]:
     """Return what the byte-pair vocabulary is learnt from: the texts of the photo sets, and words by their weight."""
@@ -199,7 +203,7 @@ def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None,
     tokenizer = BytePairTokenizer(merges, config.text().context)
     sampler = PhraseSampler(nouns, read_captions(data, nouns), validation)
     log = Log(out)
-    shallow = TextEncoder(replace(config.text(), layers=0), config.dim)
+    shallow = TextEncoder(config.text_without_blocks(), config.dim)
     start_from_pieces(shallow, tokenizer, sampler, config.seed)
     train_tower(shallow, tokenizer, sampler, config, config.shallow_steps, log)
     tower = TextEncoder(config.text(), config.dim)
