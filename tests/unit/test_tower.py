@@ -1,9 +1,13 @@
 """The phrase tower learns directions, and phrases that it learns them from."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from seem.errors import SeemError
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.recipes.directions import Nouns
@@ -14,7 +18,16 @@ from seem.recipes.phrases import (
     held_out,
     quality_directions,
 )
-from seem.recipes.tower import TowerConfig, by_length, deepen, direction_loss, encode, start_from_pieces, train_tower
+from seem.recipes.tower import (
+    TowerConfig,
+    begin,
+    by_length,
+    deepen,
+    direction_loss,
+    encode,
+    start_from_pieces,
+    train_tower,
+)
 from tiny_words import NOUNS
 
 DIM = 64
@@ -124,3 +137,31 @@ def test_a_tower_learns_without_a_start():
     assert losses[-1] < losses[0]
     assert likeness(tower) > before + 0.2
     assert torch.equal(tower.logit_scale, scale)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    monkeypatch.setattr("seem.recipes.tower.SAVE_EVERY", 2)
+    config = replace(CONFIG, batch=6)
+    sampler = PhraseSampler(NOUNS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        whole = TextEncoder(config.text(), DIM)
+    stopped, resumed = copy.deepcopy(whole), copy.deepcopy(whole)
+    train_tower(whole, TOKENIZER, sampler, config, 4)
+    state = tmp_path / "state.safetensors"
+
+    def stop(step, _):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_tower(stopped, TOKENIZER, sampler, config, 4, stop, state)
+    train_tower(resumed, TOKENIZER, sampler, config, 4, None, state)
+    assert all(torch.equal(t, resumed.state_dict()[name]) for name, t in whole.state_dict().items())
+
+
+def test_a_folder_begun_with_other_settings_is_refused(tmp_path):
+    begin(tmp_path / "run", CONFIG, False)
+    begin(tmp_path / "run", CONFIG, False)
+    with pytest.raises(SeemError, match="other settings"):
+        begin(tmp_path / "run", replace(CONFIG, steps=7), False)

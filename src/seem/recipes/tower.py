@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seem.checkpoints.safe import write_tensors
+from seem.checkpoints.safe import read_tensors, write_tensors
 from seem.config import TextConfig
+from seem.errors import SeemError
 from seem.models.segmenter import unit
 from seem.models.text.encoder import TextBlock, TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer, Tokens
@@ -33,6 +34,8 @@ from seem.recipes.wordnet import WordNet
 from seem.training.vocabulary import load_texts, train_bpe, write_merges
 
 WEIGHTS_FILE, MERGES_FILE, LOG_FILE = "tower.safetensors", "bpe.txt.gz", "log.json"
+STATE_FILE, SETTINGS_FILE = "state.safetensors", "settings.json"
+WEIGHTS = "weights."  # in front of the keys of weights in a state
 MOST_REPEATS = 40  # of a word among the texts of the byte-pair vocabulary
 RIDGE, PHRASE_WEIGHT = 3.0, 1.0  # where an untagged visible word has weight 1
 SAVE_EVERY = 100  # steps
@@ -48,9 +51,9 @@ class TowerConfig:
     width: int = 192
     ffn: int = 512
     dim: int = 192
-    shallow_steps: int = 800
+    shallow_steps: int = 600
     """Steps of a tower without blocks, which cost a quarter."""
-    steps: int = 1500
+    steps: int = 6000
     batch: int = 384
     names: int = 96
     learning_rate: float = 2e-3
@@ -127,15 +130,21 @@ def train_tower(
     config: TowerConfig,
     steps: int,
     report: Callable[[int, float], None] | None = None,
+    state: Path | None = None,
 ) -> None:
-    """Train a text tower, in place, to map phrases to their directions. `logit_scale` stays."""
-    rng = np.random.default_rng((config.seed, len(tower.blocks)))
+    """Train a text tower, in place, to map phrases to their directions. `logit_scale` stays.
+
+    Phrases of a step depend on its number alone. With a file for the state a run that was stopped goes on where the
+    file was written last, every `SAVE_EVERY` steps.
+    """
     nouns = sampler.nouns
     classes = nouns.class_vectors
-    trained = [p for name, p in tower.named_parameters() if name != "logit_scale"]
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    smooth = 0.0
-    for step in range(steps):
+    trained = {name: p for name, p in tower.named_parameters() if name != "logit_scale"}
+    optimizer = torch.optim.AdamW(trained.values(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    first = read_state(state, tower, optimizer) if state is not None and state.is_file() else 0
+    smooth = None
+    for step in range(first, steps):
+        rng = np.random.default_rng((config.seed, len(tower.blocks), step))
         optimizer.param_groups[0]["lr"] = config.learning_rate * rate(step, steps)
         rows = rng.choice(len(classes), min(config.names, len(classes)), replace=False)
         drawn = [(nouns.classes[row], classes[row]) for row in rows.tolist()]
@@ -147,11 +156,36 @@ def train_tower(
             priced = direction_loss(vectors, wanted, classes, config) * (len(wanted) / len(drawn))
             priced.backward()  # type: ignore[no-untyped-call]
             loss += float(priced.detach())
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
-        smooth = loss if step == 0 else 0.98 * smooth + 0.02 * loss
+        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+        if state is not None and step % SAVE_EVERY == SAVE_EVERY - 1:
+            write_state(state, tower, optimizer, step + 1)
         if report is not None:
             report(step, smooth)
+
+
+def write_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW, step: int) -> None:
+    """Keep weights and moments after `step` steps."""
+    tensors = {f"{WEIGHTS}{name}": t for name, t in tower.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"{index}.{name}": t for name, t in moments.items()}
+    write_tensors(file, tensors, {"step": str(step)})
+
+
+def read_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW) -> int:
+    """Take up weights and moments, in place; return how many steps are done."""
+    content = read_tensors(file)
+    weights, moments = {}, {}
+    for key, tensor in content.tensors.items():
+        if key.startswith(WEIGHTS):
+            weights[key.removeprefix(WEIGHTS)] = tensor
+        else:
+            index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = tensor
+    tower.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return int(content.metadata["step"])
 
 
 def direction_loss(
@@ -192,10 +226,16 @@ def encode(tower: TextEncoder, tokenizer: BytePairTokenizer, texts: Sequence[str
 
 
 def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None, hold_out: bool = False) -> None:
-    """Make a vocabulary and a tower and write both to `out`; `hold_out` keeps some words for validation."""
+    """Make a vocabulary and a tower and write both to `out`; `hold_out` keeps some words for validation.
+
+    A run that was stopped goes on when it is started again with the same settings.
+
+    Raises:
+        SeemError: `out` was begun with other settings, or WordNet is missing.
+    """
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
-    out.mkdir(parents=True, exist_ok=True)
+    begin(out, config, hold_out)
     nouns = build_nouns(WordNet.open(wordnet), config.dim, config.seed)
     validation = held_out(nouns) if hold_out else frozenset()
     merges = train_bpe(vocabulary_texts(data, nouns, validation), config.vocabulary_size)
@@ -203,20 +243,32 @@ def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None,
     tokenizer = BytePairTokenizer(merges, config.text().context)
     sampler = PhraseSampler(nouns, read_captions(data, nouns), validation)
     log = Log(out)
-    shallow = TextEncoder(config.text_without_blocks(), config.dim)
-    start_from_pieces(shallow, tokenizer, sampler, config.seed)
-    train_tower(shallow, tokenizer, sampler, config, config.shallow_steps, log)
     tower = TextEncoder(config.text(), config.dim)
-    deepen(shallow, tower)
-    save(tower, out, config)  # already of use
+    if not (out / WEIGHTS_FILE).is_file():
+        shallow = TextEncoder(config.text_without_blocks(), config.dim)
+        start_from_pieces(shallow, tokenizer, sampler, config.seed)
+        train_tower(shallow, tokenizer, sampler, config, config.shallow_steps, log)
+        deepen(shallow, tower)
+        save(tower, out, config)  # already of use
+    tower.load_state_dict(read_tensors(out / WEIGHTS_FILE).tensors)
 
     def report(step: int, loss: float) -> None:
         log(step, loss)
         if step % SAVE_EVERY == SAVE_EVERY - 1:
             save(tower, out, config)
 
-    train_tower(tower, tokenizer, sampler, config, config.steps, report)
+    train_tower(tower, tokenizer, sampler, config, config.steps, report, out / STATE_FILE)
     save(tower, out, config)
+
+
+def begin(out: Path, config: TowerConfig, hold_out: bool) -> None:
+    """Keep the settings of a run in its folder; refuse a folder that was begun with others."""
+    settings = {**asdict(config), "hold_out": hold_out}
+    file = out / SETTINGS_FILE
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != settings:
+        raise SeemError(f"{out} was begun with other settings ({file}); take another folder or remove this one.")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
 class Log:
@@ -225,6 +277,8 @@ class Log:
     def __init__(self, out: Path) -> None:
         self.file = out / LOG_FILE
         self.rows: list[dict[str, float]] = []
+        if self.file.is_file():
+            self.rows = json.loads(self.file.read_text(encoding="utf-8"))
 
     def __call__(self, step: int, loss: float) -> None:
         """Note the loss of a step."""
