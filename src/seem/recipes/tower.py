@@ -176,7 +176,8 @@ def write_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW, st
 def read_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW) -> int:
     """Take up weights and moments, in place; return how many steps are done."""
     content = read_tensors(file)
-    weights, moments = {}, {}
+    weights: dict[str, Tensor] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in content.tensors.items():
         if key.startswith(WEIGHTS):
             weights[key.removeprefix(WEIGHTS)] = tensor
