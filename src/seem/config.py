@@ -111,7 +111,7 @@ class DeformableConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """Causal transformer over byte-pair tokens; `tokenizer` names the vocabulary."""
+    """Causal transformer over byte-pair tokens; `tokenizer` names the vocabulary, nano's go by their size."""
 
     tokenizer: Literal["clip", "nano"] = "clip"
     vocabulary_size: int = 49408

@@ -328,12 +328,6 @@ KIND_WORDS: Mapping[str, Sequence[str]] = {
 }
 """What means a whole kind."""
 
-QUALITIES = (
-    "left", "right", "upper", "lower", "middle", "front", "back", "bigger", "smaller", "red", "blue", "green", "yellow",
-    "white", "black", "brown", "orange", "pink", "grey", "purple", "old", "young", "wooden", "striped", "round", "open",
-)  # fmt: skip
-"""Words that turn a direction a little: a left door is a door."""
-
 TEMPLATES = (
     "{q}{n}", "{q}{n}", "a {q}{n}", "the {q}{n}", "the {q}{n}", "a photo of a {q}{n}.", "the {n} on the {q}",
     "all {q}{n}", "this {q}{n}", "some {q}{n}",
@@ -429,17 +423,6 @@ def parse(lines: str) -> dict[str, tuple[str, ...]]:
     return {
         name.strip(): tuple(word.strip() for word in others.split(",")) for name, others in pairs
     }
-
-
-def directions(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:
-    """Draw vectors of length 1 and push them apart, as far as so many fit into the space."""
-    generator = torch.Generator().manual_seed(seed)
-    vectors = F.normalize(torch.randn(count, dim, generator=generator), dim=1)
-    for _ in range(200):
-        likeness = vectors @ vectors.T
-        likeness.fill_diagonal_(0.0)
-        vectors = F.normalize(vectors - 0.5 * likeness.pow(3) @ vectors, dim=1)
-    return vectors
 
 
 def teach_words(
