@@ -25,10 +25,17 @@ from seem.checkpoints.safe import read_tensors
 from seem.config import nano
 from seem.models.text.encoder import TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer, read_merges
-from seem.recipes.directions import Graph, Nouns, build_graph, build_nouns, nodes_under, sense_scores
+from seem.recipes.directions import (
+    Graph,
+    Nouns,
+    build_graph,
+    build_nouns,
+    nodes_under,
+    sense_scores,
+)
 from seem.recipes.phrases import held_out
 from seem.recipes.senses import SenseTable, shipped_table
-from seem.recipes.tower import MERGES_FILE, WEIGHTS_FILE, TowerConfig, encode
+from seem.recipes.tower import MERGES_FILE, WEIGHTS_FILE, TowerConfig, encode_texts_of_tower
 from seem.recipes.wordnet import WordNet
 from seem.vocabulary import Vocabulary, imagenet_synsets
 
@@ -130,9 +137,14 @@ class Tower:
     def open(cls, name: str) -> Tower:
         """Read the shipped tower, or a folder of the recipe."""
         if name == "shipped":
-            config, tensors = nano(), read_tensors(Path(str(files("seem") / "assets/nano.safetensors"))).tensors
+            config, tensors = (
+                nano(),
+                read_tensors(Path(str(files("seem") / "assets/nano.safetensors"))).tensors,
+            )
             network = TextEncoder(config.text, config.decoder.dim)
-            network.load_state_dict({key[5:]: t.float() for key, t in tensors.items() if key.startswith("text.")})
+            network.load_state_dict(
+                {key[5:]: t.float() for key, t in tensors.items() if key.startswith("text.")}
+            )
             return cls(network.eval(), BytePairTokenizer.nano(config.text.vocabulary_size))
         content = read_tensors(Path(name) / WEIGHTS_FILE)
         settings = TowerConfig(**json.loads(content.metadata["config"]))
@@ -143,7 +155,7 @@ class Tower:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Encode phrases to vectors of length 1."""
-        return encode(self.network, self.tokenizer, texts)
+        return encode_texts_of_tower(self.network, self.tokenizer, texts)
 
 
 class Truth:
@@ -202,7 +214,9 @@ def print_words(tower: Tower, truth: Truth, label: str, words: Sequence[str], no
         judged = [(word, right) for word in words if (right := truth.right(word, classes))]
         found = nearest(tower, [word for word, _ in judged], list(dict.fromkeys(names)))
         hits = sum(best in right for best, (_, right) in zip(found, judged, strict=True))
-        print(f"  nearest of {name}'s names right: {100 * hits / len(judged):.1f}% of {len(judged)}")
+        print(
+            f"  nearest of {name}'s names right: {100 * hits / len(judged):.1f}% of {len(judged)}"
+        )
 
 
 def print_pairs(tower: Tower) -> None:
@@ -211,23 +225,37 @@ def print_pairs(tower: Tower) -> None:
     for label, rows in (("everyday", everyday()), ("phrases", pairs(PHRASES))):
         found = nearest(tower, [word for word, _ in rows], coco)
         own = (tower([word for word, _ in rows]) * tower([name for _, name in rows])).sum(dim=1)
-        wrong = [f"{word} ({best})" for (word, name), best in zip(rows, found, strict=True) if best != name]
-        print(f"{label}: {len(rows) - len(wrong)} of {len(rows)} right, cosine to the class name {own.mean():.2f}")
+        wrong = [
+            f"{word} ({best})"
+            for (word, name), best in zip(rows, found, strict=True)
+            if best != name
+        ]
+        print(
+            f"{label}: {len(rows) - len(wrong)} of {len(rows)} right, cosine to the class name {own.mean():.2f}"
+        )
         print(f"  wrong: {', '.join(wrong)}")
     rows = pairs(TRAPS)
     likeness = (tower([one for one, _ in rows]) * tower([other for _, other in rows])).sum(dim=1)
-    print("traps: " + ", ".join(f"{a} / {b} {c:.2f}" for (a, b), c in zip(rows, likeness.tolist(), strict=True)))
+    print(
+        "traps: "
+        + ", ".join(f"{a} / {b} {c:.2f}" for (a, b), c in zip(rows, likeness.tolist(), strict=True))
+    )
 
 
 def print_classes(tower: Tower, nouns: Nouns) -> None:
     """Print how far apart class names are."""
     cosine = (tower(nouns.classes) * nouns.class_vectors).sum(dim=1)
     print(f"class names: cosine to the target mean {cosine.mean():.3f}, lowest {cosine.min():.3f}")
-    for label, names in (("COCO", Vocabulary.coco_panoptic().phrases), ("ImageNet", Vocabulary.imagenet().names)):
+    for label, names in (
+        ("COCO", Vocabulary.coco_panoptic().phrases),
+        ("ImageNet", Vocabulary.imagenet().names),
+    ):
         vectors = tower(list(dict.fromkeys(names)))
         likeness = (vectors @ vectors.T).fill_diagonal_(-1.0)
         closest = likeness.max(dim=1).values
-        print(f"  {label}: nearest other name mean {closest.mean():.2f}, highest {closest.max():.2f}")
+        print(
+            f"  {label}: nearest other name mean {closest.mean():.2f}, highest {closest.max():.2f}"
+        )
 
 
 def main() -> None:
@@ -241,11 +269,17 @@ def main() -> None:
     truth = Truth(wordnet, table, build_graph(wordnet, table))
     kept = held_out(nouns)
     rng = np.random.default_rng(0)
-    common = [word for word, weight in zip(nouns.words, nouns.weights, strict=True) if weight >= 2 and word not in kept]
+    common = [
+        word
+        for word, weight in zip(nouns.words, nouns.weights, strict=True)
+        if weight >= 2 and word not in kept
+    ]
     chosen = [common[i] for i in rng.permutation(len(common))[:2500].tolist()]
     for name in options.towers:
         tower = Tower.open(name)
-        print(f"== {name}: {sum(p.numel() for p in tower.network.parameters()) / 1e6:.2f} M parameters")
+        print(
+            f"== {name}: {sum(p.numel() for p in tower.network.parameters()) / 1e6:.2f} M parameters"
+        )
         print_words(tower, truth, "held out", sorted(kept), nouns)
         print_words(tower, truth, "common words", chosen, nouns)
         print_pairs(tower)

@@ -43,13 +43,17 @@ TABLE = SenseTable(
 def synset(word):
     lexname, parents = TREE[word]
     words = (word, *SYNONYMS.get(word, ()))
-    return Synset(NUMBERS[word], lexname, words, tuple(NUMBERS[parent] for parent in parents), False)
+    return Synset(
+        NUMBERS[word], lexname, words, tuple(NUMBERS[parent] for parent in parents), False
+    )
 
 
 def make_wordnet():
     synsets = {NUMBERS[word]: synset(word) for word in TREE}
     senses = {word: (Sense(synset(word), 0),) for word in TREE}
-    senses |= {other: (Sense(synset(word), 0),) for word, others in SYNONYMS.items() for other in others}
+    senses |= {
+        other: (Sense(synset(word), 0),) for word, others in SYNONYMS.items() for other in others
+    }
     senses["mouse"] = (Sense(synset("mouse animal"), 14), Sense(synset("mouse device"), 0))
     senses["hunter"] = (Sense(synset("cat"), 9), Sense(synset("dog"), 0))
     return WordNet("3.0", synsets, senses, {"mouse": ("mice",)})

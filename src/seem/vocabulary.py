@@ -331,11 +331,6 @@ def _check_spellings(categories: tuple[Category, ...]) -> None:
             name_of[spelling] = category.name
 
 
-def _shipped_names() -> str:
-    *names, last = map(repr, SHIPPED)
-    return f"{', '.join(names)} and {last}"
-
-
 def _check_templates(templates: tuple[str, ...] | None) -> None:
     if templates is not None and not templates:
         raise ValueError(

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from seem.recipes.directions import build_nouns, plural_of, sense_scores, spread
-from seem.recipes.senses import ClassSense, SenseTable, parse_classes, parse_kinds, parse_pairs, shipped_table
+from seem.recipes.senses import (
+    ClassSense,
+    SenseTable,
+    parse_classes,
+    parse_kinds,
+    parse_pairs,
+    shipped_table,
+)
 from seem.recipes.wordnet import Sense, Synset
 from seem.vocabulary import Vocabulary
 from tiny_words import NOUNS, NUMBERS, TABLE, TREE, make_wordnet, synset
@@ -17,12 +24,27 @@ def cosine(one, other):
 
 def test_all_words_have_directions_of_length_1():
     assert torch.allclose(NOUNS.vectors.norm(dim=1), torch.ones(len(NOUNS.words)))
-    assert set(NOUNS.words) >= {*TREE, "sofa", "lounge", "mouse", "gloves", "hot dog", "wiener", "small beagle"}
+    assert set(NOUNS.words) >= {
+        *TREE,
+        "sofa",
+        "lounge",
+        "mouse",
+        "gloves",
+        "hot dog",
+        "wiener",
+        "small beagle",
+    }
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("couch", "sofa"), ("sofa", "lounge"), ("gloves", "glove"), ("hot dog", "wiener"), ("beagle", "small beagle")],
+    [
+        ("couch", "sofa"),
+        ("sofa", "lounge"),
+        ("gloves", "glove"),
+        ("hot dog", "wiener"),
+        ("beagle", "small beagle"),
+    ],
 )
 def test_words_of_one_meaning_share_a_direction(one, other):
     assert cosine(one, other) == pytest.approx(1.0, abs=1e-5)
@@ -73,7 +95,9 @@ def test_visible_and_class_words_matter_more():
 
 def test_directions_come_from_the_seed():
     assert torch.equal(NOUNS.vectors, build_nouns(make_wordnet(), 64, table=TABLE).vectors)
-    assert not torch.equal(NOUNS.vectors, build_nouns(make_wordnet(), 64, seed=1, table=TABLE).vectors)
+    assert not torch.equal(
+        NOUNS.vectors, build_nouns(make_wordnet(), 64, seed=1, table=TABLE).vectors
+    )
 
 
 def test_an_unknown_class_is_refused():
@@ -114,7 +138,11 @@ def test_tables_are_read():
         "stop sign": ClassSense((), ("street sign",)),
         "ship": ClassSense(("ship",), ("boat#1",)),
     }
-    assert parse_kinds("animal: 0.3 ; food#2: 0.15\nroom: 0.1\n") == {"animal": 0.3, "food#2": 0.15, "room": 0.1}
+    assert parse_kinds("animal: 0.3 ; food#2: 0.15\nroom: 0.1\n") == {
+        "animal": 0.3,
+        "food#2": 0.15,
+        "room": 0.1,
+    }
     assert parse_pairs("kitten < cat ; lawn < grass\n") == (("kitten", "cat"), ("lawn", "grass"))
 
 

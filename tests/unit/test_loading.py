@@ -367,7 +367,11 @@ def test_a_model_that_was_never_released_says_so(monkeypatch):
 def test_the_vocabulary_is_clips_or_nanos(monkeypatch):
     asked = []
     monkeypatch.setattr(loading, "fetch", lambda file: asked.append(file) or Path("gone.txt.gz"))
-    assert loading.tokenizer_of(seem.config.nano())().num_tokens == BytePairTokenizer.nano().num_tokens == 4096
+    assert (
+        loading.tokenizer_of(seem.config.nano())().num_tokens
+        == BytePairTokenizer.nano().num_tokens
+        == 4096
+    )
     with pytest.raises(FileNotFoundError, match=r"CLIP's vocabulary is not at gone\.txt\.gz"):
         loading.tokenizer_of(seem.config.seem_focal_t_v1())()
     assert asked == [CLIP_VOCABULARY]

@@ -97,7 +97,7 @@ def tiny_run(monkeypatch, tmp_path):
 
     def start(legs=LEGS):
         with torch.random.fork_rng():
-            return recipe.run(
+            return recipe.train_nano2(
                 Path("nowhere"), tmp_path / "run", words, legs, report=lambda row: None
             )
 

@@ -24,7 +24,7 @@ from seem.recipes.tower import (
     by_length,
     deepen,
     direction_loss,
-    encode,
+    encode_texts_of_tower,
     start_from_pieces,
     train_tower,
 )
@@ -32,7 +32,16 @@ from tiny_words import NOUNS
 
 DIM = 64
 TOKENIZER = BytePairTokenizer.nano()
-CONFIG = TowerConfig(vocabulary_size=4096, layers=1, width=DIM, ffn=128, dim=DIM, batch=24, names=4, learning_rate=2e-3)
+CONFIG = TowerConfig(
+    vocabulary_size=4096,
+    layers=1,
+    width=DIM,
+    ffn=128,
+    dim=DIM,
+    batch=24,
+    names=4,
+    learning_rate=2e-3,
+)
 BARE = PhraseMix(template=0.0, compound=0.0, caption=0.0, plural=0.0)
 
 
@@ -59,7 +68,9 @@ def test_words_kept_for_validation_are_never_drawn():
     assert not [text for text in texts if kept & set(text.split())]
 
 
-@pytest.mark.parametrize("mix", [PhraseMix(template=1.0, compound=0.0), PhraseMix(template=0.0, compound=1.0)])
+@pytest.mark.parametrize(
+    "mix", [PhraseMix(template=1.0, compound=0.0), PhraseMix(template=0.0, compound=1.0)]
+)
 def test_a_phrase_means_mostly_its_noun(mix):
     for text, vector in draw(mix):
         assert float(vector.norm()) == pytest.approx(1.0, abs=1e-5)
@@ -81,7 +92,9 @@ def test_words_for_one_quality_are_alike():
 
 
 def test_captions_mean_the_first_noun_that_their_class_agrees_with():
-    sampler = PhraseSampler(NOUNS, [Caption("the leftmost cat on a couch", "cat"), Caption("it is asleep", "dog")])
+    sampler = PhraseSampler(
+        NOUNS, [Caption("the leftmost cat on a couch", "cat"), Caption("it is asleep", "dog")]
+    )
     (_, cat), (_, dog) = sampler.captions
     assert float(cat @ NOUNS["cat"]) > 0.9
     assert torch.allclose(dog, NOUNS["dog"])
@@ -89,14 +102,18 @@ def test_captions_mean_the_first_noun_that_their_class_agrees_with():
 
 def test_words_held_out_are_visible_and_no_classes():
     words = (*(f"word{i}" for i in range(500)), "dog")
-    nouns = Nouns(words, torch.ones(501, 4) / 2, np.array([1.0] * 400 + [0.1] * 100 + [12.0]), ("dog",), {})
+    nouns = Nouns(
+        words, torch.ones(501, 4) / 2, np.array([1.0] * 400 + [0.1] * 100 + [12.0]), ("dog",), {}
+    )
     kept = held_out(nouns)
     assert 5 < len(kept) < 40
     assert kept <= set(words[:400])
 
 
 def test_phrases_of_one_length_are_tokenised_together():
-    drawn = [(text, NOUNS["dog"]) for text in ("a dog", "dog", "the dog on the left of the couch", "cat")]
+    drawn = [
+        (text, NOUNS["dog"]) for text in ("a dog", "dog", "the dog on the left of the couch", "cat")
+    ]
     parts = by_length(drawn, TOKENIZER, size=2)
     assert [len(wanted) for _, wanted in parts] == [2, 2]
     assert parts[0][0].ids.shape[1] < parts[1][0].ids.shape[1]
@@ -104,12 +121,18 @@ def test_phrases_of_one_length_are_tokenised_together():
 
 def test_a_loss_is_zero_at_the_wanted_directions():
     wanted = NOUNS.vectors[:5]
-    assert float(direction_loss(wanted, wanted, NOUNS.class_vectors, CONFIG)) == pytest.approx(0.0, abs=1e-5)
+    assert float(direction_loss(wanted, wanted, NOUNS.class_vectors, CONFIG)) == pytest.approx(
+        0.0, abs=1e-5
+    )
     assert float(direction_loss(-wanted, wanted, NOUNS.class_vectors, CONFIG)) > 2.0
 
 
 def likeness(tower):
-    return float((encode(tower, TOKENIZER, NOUNS.classes) * NOUNS.class_vectors).sum(dim=1).mean())
+    return float(
+        (encode_texts_of_tower(tower, TOKENIZER, NOUNS.classes) * NOUNS.class_vectors)
+        .sum(dim=1)
+        .mean()
+    )
 
 
 def test_a_tower_begins_with_the_sum_of_pieces():
@@ -123,7 +146,11 @@ def test_a_tower_begins_with_the_sum_of_pieces():
     begun = likeness(shallow)
     assert begun > untaught + 0.4
     deepen(shallow, tower)
-    assert torch.allclose(encode(tower, TOKENIZER, ["a cat"]), encode(shallow, TOKENIZER, ["a cat"]), atol=1e-5)
+    assert torch.allclose(
+        encode_texts_of_tower(tower, TOKENIZER, ["a cat"]),
+        encode_texts_of_tower(shallow, TOKENIZER, ["a cat"]),
+        atol=1e-5,
+    )
 
 
 def test_a_tower_learns_without_a_start():
@@ -133,7 +160,9 @@ def test_a_tower_learns_without_a_start():
     before = likeness(tower)
     scale = tower.logit_scale.clone()
     losses = []
-    train_tower(tower, TOKENIZER, PhraseSampler(NOUNS), CONFIG, 60, lambda _, loss: losses.append(loss))
+    train_tower(
+        tower, TOKENIZER, PhraseSampler(NOUNS), CONFIG, 60, lambda _, loss: losses.append(loss)
+    )
     assert losses[-1] < losses[0]
     assert likeness(tower) > before + 0.2
     assert torch.equal(tower.logit_scale, scale)

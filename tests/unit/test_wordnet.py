@@ -26,7 +26,12 @@ PLURALS = "oxen ox\nmice mouse\n"
 
 @pytest.fixture
 def folder(tmp_path):
-    texts = {"data.noun": LICENSE + DATA, "index.noun": LICENSE + INDEX, "cntlist.rev": COUNTS, "noun.exc": PLURALS}
+    texts = {
+        "data.noun": LICENSE + DATA,
+        "index.noun": LICENSE + INDEX,
+        "cntlist.rev": COUNTS,
+        "noun.exc": PLURALS,
+    }
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path

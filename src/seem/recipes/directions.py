@@ -43,7 +43,7 @@ TAXA = "taxonomic group"  # what genera and families are in WordNet
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class DirectionShares:
     """Squared lengths of the own parts of synsets, where what lies above a class has 1.
 
     `nested_class` is a class of our sets below another one, `fine_class` a class of ImageNet below one of our sets.
@@ -106,7 +106,11 @@ class Graph:
 
 
 def build_nouns(
-    wordnet: WordNet, dim: int, seed: int = 0, table: SenseTable | None = None, shares: Shares = Shares()
+    wordnet: WordNet,
+    dim: int,
+    seed: int = 0,
+    table: SenseTable | None = None,
+    shares: DirectionShares = DirectionShares(),
 ) -> Nouns:
     """Give every noun of a database a direction in `dim` dimensions, drawn from `seed`.
 
@@ -130,7 +134,8 @@ def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
         class_nodes[name] = nodes
         if meaning.parents or nodes == (name,):
             added[nodes[0]] = tuple(
-                parent if is_new(parent, table) else wordnet.sense(parent).wnid for parent in meaning.parents
+                parent if is_new(parent, table) else wordnet.sense(parent).wnid
+                for parent in meaning.parents
             )
     groups: dict[str, str] = {}
     for name, nodes in class_nodes.items():
@@ -142,7 +147,10 @@ def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
         groups.setdefault(wnid, name)
         class_nodes.setdefault(name, (wnid,))
     parents = {
-        synset.wnid: (*(wordnet.synsets[number].wnid for number in synset.parents), *added.pop(synset.wnid, ()))
+        synset.wnid: (
+            *(wordnet.synsets[number].wnid for number in synset.parents),
+            *added.pop(synset.wnid, ()),
+        )
         for synset in wordnet.top_down
     }
     kinds = {wordnet.sense(sense).wnid: part for sense, part in table.kinds.items()}
@@ -155,13 +163,17 @@ def class_synsets(wordnet: WordNet, name: str, meaning: ClassSense) -> tuple[str
         return tuple(wordnet.sense(sense).wnid for sense in meaning.senses)
     senses = wordnet.senses.get(name.lower())
     if senses is None:
-        raise ValueError(f"WordNet does not know the class {name!r}; say in senses.CLASSES what it means.")
+        raise ValueError(
+            f"WordNet does not know the class {name!r}; say in senses.CLASSES what it means."
+        )
     return (senses[int(np.argmax(sense_scores(senses)))].synset.wnid,)
 
 
 def is_new(name: str, table: SenseTable) -> bool:
     """Whether a name stands for a class that is no synset."""
-    return name in table.classes and not table.classes[name].senses and not table.classes[name].is_open
+    return (
+        name in table.classes and not table.classes[name].senses and not table.classes[name].is_open
+    )
 
 
 def parents_first(parents: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -171,13 +183,17 @@ def parents_first(parents: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str
     while waiting:
         ready = [node for node, above in waiting.items() if all(parent in done for parent in above)]
         if not ready:
-            raise ValueError(f"The hypernyms of {next(iter(waiting))!r} form a circle or are not there.")
+            raise ValueError(
+                f"The hypernyms of {next(iter(waiting))!r} form a circle or are not there."
+            )
         for node in ready:
             done[node] = waiting.pop(node)
     return done
 
 
-def sense_scores(senses: Sequence[Sense], under_class: frozenset[str] = frozenset()) -> Float[np.ndarray, " s"]:
+def sense_scores(
+    senses: Sequence[Sense], under_class: frozenset[str] = frozenset()
+) -> Float[np.ndarray, " s"]:
     """Return how likely each sense of a word is meant about a photo, not normalised; 0 for single individuals.
 
     How often a sense was tagged counts, for untagged ones their rank, and whether its synset is in `under_class`.
@@ -194,7 +210,7 @@ def visibility(synset: Synset) -> float:
     return 0.0 if synset.is_instance else VISIBLE.get(synset.lexname, HARDLY)
 
 
-def own_parts(graph: Graph, shares: Shares) -> dict[str, float]:
+def own_parts(graph: Graph, shares: DirectionShares) -> dict[str, float]:
     """Return the squared length of every node's own part."""
     below = classes_below(graph)
     above: dict[str, frozenset[str]] = {}  # our classes over a node, itself included
@@ -227,7 +243,9 @@ def classes_below(graph: Graph) -> dict[str, set[str]]:
     return below
 
 
-def raw_vectors(graph: Graph, own: Mapping[str, float], dim: int, seed: int) -> dict[str, Float[np.ndarray, " d"]]:
+def raw_vectors(
+    graph: Graph, own: Mapping[str, float], dim: int, seed: int
+) -> dict[str, Float[np.ndarray, " d"]]:
     """Return own parts summed down the graph. Those of classes have length 1, so that what is below is equally near."""
     rng = np.random.default_rng(seed)
     names = dict.fromkeys(graph.groups.values())
@@ -243,7 +261,9 @@ def raw_vectors(graph: Graph, own: Mapping[str, float], dim: int, seed: int) -> 
     return raw
 
 
-def name_words(wordnet: WordNet, table: SenseTable, graph: Graph, raw: Mapping[str, Float[np.ndarray, " d"]]) -> Nouns:
+def name_words(
+    wordnet: WordNet, table: SenseTable, graph: Graph, raw: Mapping[str, Float[np.ndarray, " d"]]
+) -> Nouns:
     """Give every word the direction of its senses, and class names that of their class."""
     directions = {node: unit_length(vector) for node, vector in raw.items()}
     classes = {
@@ -264,7 +284,13 @@ def name_words(wordnet: WordNet, table: SenseTable, graph: Graph, raw: Mapping[s
     vectors |= classes
     weights |= dict.fromkeys(classes, CLASS_WEIGHT)
     matrix = torch.from_numpy(np.stack(list(vectors.values()))).float()
-    return Nouns(tuple(vectors), matrix, np.array([weights[word] for word in vectors]), tuple(classes), wordnet.plurals)
+    return Nouns(
+        tuple(vectors),
+        matrix,
+        np.array([weights[word] for word in vectors]),
+        tuple(classes),
+        wordnet.plurals,
+    )
 
 
 def sense_vectors(
@@ -272,7 +298,9 @@ def sense_vectors(
 ) -> tuple[dict[str, Float[np.ndarray, " d"]], dict[str, float]]:
     """Return direction and weight of every word that means more than an individual: its senses, by squared scores."""
     under = nodes_under(graph, frozenset(graph.groups))
-    taxa = nodes_under(graph, frozenset(sense.synset.wnid for sense in wordnet.senses.get(TAXA, ())))
+    taxa = nodes_under(
+        graph, frozenset(sense.synset.wnid for sense in wordnet.senses.get(TAXA, ()))
+    )
     everyday = set(EVERYDAY_NOUNS.split())
     vectors: dict[str, np.ndarray] = {}
     weights: dict[str, float] = {}

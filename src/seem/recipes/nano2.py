@@ -327,7 +327,7 @@ def take_heads(network: Segmenter, file: Path) -> None:
         refiner.candidate_masks.bias.add_(refiner.mask.bias.repeat(refiner.num_candidates))
 
 
-def run(
+def train_nano2(
     data: Path,
     out: Path,
     words: Path,

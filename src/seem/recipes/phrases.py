@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from seem.data.classes import said
+from seem.data.classes import prompt_name
 from seem.recipes.directions import Nouns, plural_of, spread
 from seem.training.nouns import nouns_of
 from seem.training.vocabulary import OTHER_WORDS, SHIPPABLE_GROUPS, SHIPPABLE_SETS
@@ -38,7 +38,16 @@ TEMPLATES = (
 )  # fmt: skip
 """Sentences around a noun that do not change what is meant."""
 
-JOINS = (" with a ", " on a ", " next to a ", " in front of the ", " holding a ", " near the ", " and a ", " riding a ")
+JOINS = (
+    " with a ",
+    " on a ",
+    " next to a ",
+    " in front of the ",
+    " holding a ",
+    " near the ",
+    " and a ",
+    " riding a ",
+)
 """What stands between a name and another one that only says where or how."""
 
 SAME_QUALITY: Mapping[str, Sequence[str]] = {
@@ -150,15 +159,17 @@ class PhraseSampler:
             vector = vector + math.sqrt(self.shares.modifier) * self.nouns.vectors[modifier]
         return self.say(text, vector, rng)
 
-    def say(self, text: str, vector: Float[Tensor, " d"], rng: np.random.Generator) -> tuple[str, Float[Tensor, " d"]]:
+    def say(
+        self, text: str, vector: Float[Tensor, " d"], rng: np.random.Generator
+    ) -> tuple[str, Float[Tensor, " d"]]:
         """Put a noun into a sentence, with or without a quality and another noun."""
         if rng.random() < self.mix.quality:
             table = quality_directions(vector.shape[0])
             qualities = list(table)
             quality = qualities[int(rng.integers(len(qualities)))]
             aside = quality in PLACES and rng.random() < 0.5
-            place = ASIDE[int(rng.integers(len(ASIDE)))].format(quality)
-            text = f"{text} {place}" if aside else f"{quality} {text}"
+            position = ASIDE[int(rng.integers(len(ASIDE)))].format(quality)
+            text = f"{text} {position}" if aside else f"{quality} {text}"
             vector = vector + math.sqrt(self.shares.quality) * table[quality]
         elif rng.random() < 0.3:
             text = f"{NEUTRAL[int(rng.integers(len(NEUTRAL)))]} {text}"
@@ -209,14 +220,20 @@ def read_captions(data: Path, nouns: Nouns) -> list[Caption]:
             for image in content["images"]
             if image["split"] == "train" and (groups is None or image["license_group"] in groups)
         }
-        names = {category["id"]: said(category["name"]) for category in content["categories"]}
+        names = {
+            category["id"]: prompt_name(category["name"]) for category in content["categories"]
+        }
         for annotation in content["annotations"]:
             class_name = names[annotation["category_id"]]
             if annotation["image_id"] in photos and class_name in nouns:
-                found |= dict.fromkeys(Caption(text, class_name) for text in annotation.get("phrases", ()))
+                found |= dict.fromkeys(
+                    Caption(text, class_name) for text in annotation.get("phrases", ())
+                )
     return list(found)
 
 
-def stack(drawn: Sequence[tuple[str, Float[Tensor, " d"]]]) -> tuple[list[str], Float[Tensor, "n d"]]:
+def stack(
+    drawn: Sequence[tuple[str, Float[Tensor, " d"]]],
+) -> tuple[list[str], Float[Tensor, "n d"]]:
     """Turn pairs into a list of phrases and a matrix of directions."""
     return [text for text, _ in drawn], torch.stack([vector for _, vector in drawn])

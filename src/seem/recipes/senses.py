@@ -354,9 +354,14 @@ def shipped_table() -> SenseTable:
     """Return the tables of this module with the class names of COCO, ADE20K, ImageNet and the photo sets."""
     words = {name: split(others) for name, others in WORDS.items()}
     others = {word for group in words.values() for word in group}
-    names = [*Vocabulary.coco_panoptic().phrases, *(category.text for category in class_list("ade20k"))]
+    names = [
+        *Vocabulary.coco_panoptic().phrases,
+        *(category.text for category in class_list("ade20k")),
+    ]
     names += split(FURTHER.replace("\n", " "))
-    classes = {name: ClassSense(is_open=True) for name in names if name not in others} | parse_classes(CLASSES)
+    classes = {
+        name: ClassSense(is_open=True) for name in names if name not in others
+    } | parse_classes(CLASSES)
     fine = dict(zip(Vocabulary.imagenet().names, imagenet_synsets(), strict=True))
     return SenseTable(classes, fine, parse_kinds(KINDS), parse_pairs(ALSO), words)
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from seem.checkpoints.safe import read_tensors, write_tensors
 from seem.config import TextConfig
 from seem.errors import SeemError
-from seem.models.segmenter import unit
+from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextBlock, TextEncoder
 from seem.models.text.tokenizer import BytePairTokenizer, Tokens
 from seem.recipes.directions import Nouns, build_nouns
@@ -73,7 +73,9 @@ class TowerConfig:
         return replace(self.text(), layers=0)
 
 
-def vocabulary_texts(data: Path, nouns: Nouns, validation: frozenset[str] = frozenset()) -> list[str]:
+def vocabulary_texts(
+    data: Path, nouns: Nouns, validation: frozenset[str] = frozenset()
+) -> list[str]:
     """Return what the byte-pair vocabulary is learnt from: the texts of the photo sets, and words by their weight."""
     texts = load_texts(data)
     for word, weight in zip(nouns.words, nouns.weights, strict=True):
@@ -83,7 +85,11 @@ def vocabulary_texts(data: Path, nouns: Nouns, validation: frozenset[str] = froz
 
 
 def start_from_pieces(
-    tower: TextEncoder, tokenizer: BytePairTokenizer, sampler: PhraseSampler, seed: int = 0, phrases: int = 40_000
+    tower: TextEncoder,
+    tokenizer: BytePairTokenizer,
+    sampler: PhraseSampler,
+    seed: int = 0,
+    phrases: int = 40_000,
 ) -> None:
     """Set token embeddings, in place, so that the sum of a phrase's pieces is about its direction (ridge regression).
 
@@ -102,7 +108,9 @@ def start_from_pieces(
     pieces = [tokenizer.encode(text) for text in texts]
     rows = np.repeat(np.arange(len(pieces)), [len(row) for row in pieces])
     columns = np.concatenate([np.array(row, dtype=np.int64) for row in pieces])
-    counts = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(pieces), tokenizer.num_tokens))
+    counts = sparse.csr_matrix(
+        (np.ones(len(rows)), (rows, columns)), (len(pieces), tokenizer.num_tokens)
+    )
     weighted = counts.T.multiply(weights).tocsr()
     gram = (weighted @ counts).toarray()
     gram[np.diag_indices_from(gram)] += RIDGE
@@ -140,7 +148,9 @@ def train_tower(
     nouns = sampler.nouns
     classes = nouns.class_vectors
     trained = {name: p for name, p in tower.named_parameters() if name != "logit_scale"}
-    optimizer = torch.optim.AdamW(trained.values(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        trained.values(), lr=config.learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
+    )
     first = read_state(state, tower, optimizer) if state is not None and state.is_file() else 0
     smooth = None
     for step in range(first, steps):
@@ -152,7 +162,7 @@ def train_tower(
         optimizer.zero_grad()
         loss = 0.0
         for texts, wanted in by_length(drawn, tokenizer):
-            vectors = unit(tower(texts.ids, texts.valid).phrases)
+            vectors = unit_vectors(tower(texts.ids, texts.valid).phrases)
             priced = direction_loss(vectors, wanted, classes, config) * (len(wanted) / len(drawn))
             priced.backward()  # type: ignore[no-untyped-call]
             loss += float(priced.detach())
@@ -160,12 +170,14 @@ def train_tower(
         optimizer.step()
         smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         if state is not None and step % SAVE_EVERY == SAVE_EVERY - 1:
-            write_state(state, tower, optimizer, step + 1)
+            write_tower_state(state, tower, optimizer, step + 1)
         if report is not None:
             report(step, smooth)
 
 
-def write_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW, step: int) -> None:
+def write_tower_state(
+    file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW, step: int
+) -> None:
     """Keep weights and moments after `step` steps."""
     tensors = {f"{WEIGHTS}{name}": t for name, t in tower.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -190,7 +202,10 @@ def read_state(file: Path, tower: TextEncoder, optimizer: torch.optim.AdamW) -> 
 
 
 def direction_loss(
-    vectors: Float[Tensor, "n d"], wanted: Float[Tensor, "n d"], classes: Float[Tensor, "c d"], config: TowerConfig
+    vectors: Float[Tensor, "n d"],
+    wanted: Float[Tensor, "n d"],
+    classes: Float[Tensor, "c d"],
+    config: TowerConfig,
 ) -> Tensor:
     """Price directions by their cosine, and by how their likeness to the classes differs (cross-entropy)."""
     cosine = 1 - (vectors * wanted).sum(dim=1)
@@ -216,17 +231,21 @@ def rate(step: int, steps: int) -> float:
     return warm * max(0.01, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def encode(tower: TextEncoder, tokenizer: BytePairTokenizer, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+def encode_texts_of_tower(
+    tower: TextEncoder, tokenizer: BytePairTokenizer, texts: Sequence[str]
+) -> Float[Tensor, "n d"]:
     """Return the vectors of phrases, of length 1."""
     parts = []
     for first in range(0, len(texts), 256):
         tokens = tokenizer(texts[first : first + 256])
         with torch.no_grad():
-            parts.append(unit(tower(tokens.ids, tokens.valid).phrases))
+            parts.append(unit_vectors(tower(tokens.ids, tokens.valid).phrases))
     return torch.cat(parts)
 
 
-def run(data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None, hold_out: bool = False) -> None:
+def make_tower(
+    data: Path, out: Path, config: TowerConfig, wordnet: Path | None = None, hold_out: bool = False
+) -> None:
     """Make a vocabulary and a tower and write both to `out`; `hold_out` keeps some words for validation.
 
     A run that was stopped goes on when it is started again with the same settings.
@@ -267,7 +286,9 @@ def begin(out: Path, config: TowerConfig, hold_out: bool) -> None:
     settings = {**asdict(config), "hold_out": hold_out}
     file = out / SETTINGS_FILE
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != settings:
-        raise SeemError(f"{out} was begun with other settings ({file}); take another folder or remove this one.")
+        raise SeemError(
+            f"{out} was begun with other settings ({file}); take another folder or remove this one."
+        )
     out.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
@@ -300,16 +321,25 @@ def main() -> None:
     """Make a tower from the command line."""
     defaults = TowerConfig()
     parser = argparse.ArgumentParser(description="Make nano's phrase tower from WordNet.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the photo sets (../shared/data)")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with the photo sets (../shared/data)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for vocabulary and weights")
     parser.add_argument("--wordnet", type=Path, help="folder with WordNet's database files")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="training steps")
     parser.add_argument(
-        "--shallow-steps", type=int, default=defaults.shallow_steps, help="steps before, without transformer layers"
+        "--shallow-steps",
+        type=int,
+        default=defaults.shallow_steps,
+        help="steps before, without transformer layers",
     )
-    parser.add_argument("--vocabulary", type=int, default=defaults.vocabulary_size, help="number of tokens")
+    parser.add_argument(
+        "--vocabulary", type=int, default=defaults.vocabulary_size, help="number of tokens"
+    )
     parser.add_argument("--layers", type=int, default=defaults.layers, help="transformer layers")
-    parser.add_argument("--hold-out", action="store_true", help="keep one word in 25 for validation")
+    parser.add_argument(
+        "--hold-out", action="store_true", help="keep one word in 25 for validation"
+    )
     options = parser.parse_args()
     config = TowerConfig(
         vocabulary_size=options.vocabulary,
@@ -317,7 +347,7 @@ def main() -> None:
         layers=options.layers,
         shallow_steps=options.shallow_steps,
     )
-    run(options.data, options.out, config, options.wordnet, options.hold_out)
+    make_tower(options.data, options.out, config, options.wordnet, options.hold_out)
 
 
 if __name__ == "__main__":

@@ -89,10 +89,17 @@ class WordNet:
         senses: dict[str, tuple[Sense, ...]] = {}
         for lemma, numbers in read_index(path / "index.noun"):
             senses[lemma] = tuple(
-                Sense(synsets[number], counts.get((lemma, rank), 0)) for rank, number in enumerate(numbers, 1)
+                Sense(synsets[number], counts.get((lemma, rank), 0))
+                for rank, number in enumerate(numbers, 1)
             )
         data = path / "data.noun"
-        return cls(read_version(data), synsets, senses, read_plurals(path / "noun.exc"), read_gloss_counts(data))
+        return cls(
+            read_version(data),
+            synsets,
+            senses,
+            read_plurals(path / "noun.exc"),
+            read_gloss_counts(data),
+        )
 
     @cached_property
     def children(self) -> dict[int, tuple[int, ...]]:
@@ -157,7 +164,9 @@ def find_folder(folder: str | Path | None = None) -> Path:
 def read_version(data: Path) -> str:
     """Return the version that the head of a data file names, such as "3.0"; "" where it names none."""
     with data.open(encoding="utf-8") as file:
-        head = "".join(line for line, _ in zip(file, range(40), strict=False) if line.startswith("  "))
+        head = "".join(
+            line for line, _ in zip(file, range(40), strict=False) if line.startswith("  ")
+        )
     match = _VERSION.search(head)
     return match.group(1) if match else ""
 

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextEncoder
+from seem.recipes.directions import spread as directions
+from seem.recipes.phrases import JOINS, QUALITIES
 from seem.training.phrases import PhraseTokenizer
 
 KINDS: Mapping[str, str] = {
@@ -333,18 +335,6 @@ TEMPLATES = (
     "all {q}{n}", "this {q}{n}", "some {q}{n}",
 )  # fmt: skip
 """How names are said; `{q}` is a quality or nothing, `{n}` the name."""
-
-JOINS = (
-    " with a ",
-    " on a ",
-    " next to a ",
-    " in front of the ",
-    " holding a ",
-    " near the ",
-    " and a ",
-    " riding a ",
-)
-"""What stands between a name and another one that only says where or how."""
 
 
 @dataclass(frozen=True, slots=True)

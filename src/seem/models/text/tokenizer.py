@@ -30,7 +30,10 @@ CLIP_CONTEXT = 77
 CLIP_MERGES = 48_894  # the file goes on; CLIP reads this many lines after the header
 NANO_CONTEXT = 32
 NANO_MERGES_FILE = "nano_bpe.txt.gz"
-NANO_SIZES = {4096: NANO_MERGES_FILE, 10_240: "nano_wordnet_bpe.txt.gz"}  # learnt from captions; and from WordNet
+NANO_SIZES = {
+    4096: NANO_MERGES_FILE,
+    10_240: "nano_wordnet_bpe.txt.gz",
+}  # learnt from captions; and from WordNet
 
 MAX_CACHED_WORDS = 65_536
 MAX_CACHED_BYTES = 64  # longer words are rare: they are merged anew each time
@@ -121,7 +124,9 @@ class BytePairTokenizer:
             ValueError: no vocabulary of this size ships.
         """
         if size not in NANO_SIZES:
-            raise ValueError(f"nano has vocabularies of {' and '.join(map(str, NANO_SIZES))} tokens, not of {size}.")
+            raise ValueError(
+                f"nano has vocabularies of {' and '.join(map(str, NANO_SIZES))} tokens, not of {size}."
+            )
         name = NANO_SIZES[size]
         asset = files("seem") / "assets" / name
         return cls(read_merges(asset.read_bytes(), source=name), NANO_CONTEXT)
