@@ -1,4 +1,4 @@
-"""Recognition by the text embedding map and the mask head: nano.
+"""Recognition by the text embedding map and the mask refiner: nano.
 
 The text map tells which classes an image shows; each of those is then asked for as a phrase, and the connected
 components of its mask are the objects.
@@ -72,7 +72,7 @@ class ClassComponents:
 
 
 class DenseRecognizer:
-    """Reads the text embedding map of one image, and asks the mask head for classes. Implements `Recognizer`."""
+    """Reads the text embedding map of one image, and asks the prompt decoder for classes. Implements `Recognizer`."""
 
     def __init__(self, decoder: PromptDecoder) -> None:
         self.decoder = decoder
@@ -343,7 +343,7 @@ class DenseRecognizer:
         against: Classes = None,
         among: Vocabulary | None = None,
     ) -> ClassComponents:
-        """Ask the mask head for classes of a vocabulary; a component scores how surely its own cells show the class."""
+        """Ask for classes of a vocabulary as phrases; a component scores how surely its own cells show the class."""
         objects = [ObjectPrompts.of([Text(vocabulary.phrases[index])]) for index in classes]
         located: list[int] = []
         parts: list[Tensor] = []

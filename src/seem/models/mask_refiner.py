@@ -1,4 +1,4 @@
-"""Dense mask head: prompt maps and a coarse mask in, the final mask and its predicted quality out.
+"""Mask refiner: prompt maps and a coarse mask in, the final mask and its predicted quality out.
 
 The published decoder knows prompts only as sampled feature tokens, which say what is meant better than where. This head
 reads every prompt as a map, so that each click has an effect from the start of training. It is part of nano and absent

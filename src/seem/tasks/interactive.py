@@ -1,4 +1,4 @@
-"""Prompts to masks: which query answers for an object, and the dense mask head where a model has one.
+"""Prompts to masks: which query answers for an object, and the mask refiner where a model has one.
 
 Known difference from the official demo: with a phrase and a reference together, the phrase chooses the query there, as
 everywhere in Seem; officially the reference does (Stroke > Example > Text > Audio).
@@ -48,7 +48,7 @@ class ChosenQueries:
 
 @dataclass(frozen=True, slots=True)
 class ObjectMasks:
-    """Mask logits of every object in the padded network frame (stride 4, or 2 from the dense head).
+    """Mask logits of every object in the padded network frame (stride 4, or 2 from the mask refiner).
 
     One each, or several candidates, best first, object-major. `quality` is the predicted IoU (0-1), None where the
     model does not predict it.
@@ -143,9 +143,9 @@ def segment_objects(
 
     `previous` are the mask logits of the previous round. The queries also attend to `phrases` (and `audio`, where a
     policy has rows for spoken words) and to `reference`, regions of other images. `text_vectors` describe each object
-    in the text space (zeros = no text), for models that compare them with every cell of the image. `top` queries answer
-    for each object where a policy gives it several, or as many candidates of the
-    mask refiner where marks alone describe it.
+    in the text space (zeros = no text), for models that compare them with every cell of the image. `top` asks for several
+    answers an object: of its queries, where a policy gives it several, or of the mask refiner's candidates, where marks
+    alone describe it.
 
     Which query answers: the one that agrees most with the positive marks; without those, with the text; without text,
     with the reference.
