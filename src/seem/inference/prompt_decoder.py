@@ -311,7 +311,7 @@ class PromptDecoder:
         return answers
 
     def _with_reference_threshold(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-        """Shift logits so that a pixel is inside from a share of the largest probability on (`reference_peak_ratio`)."""
+        """Shift logits so that a pixel is inside from `reference_peak_ratio` of the largest probability on."""
         share = self.runtime.network.config.reference_peak_ratio
         if share is None:
             return logits

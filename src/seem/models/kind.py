@@ -13,11 +13,11 @@ class ModelKind:
     """A kind of model, and what it does with prompts. `Segmenter.kind` holds it.
 
     - `query`: the published models. Object queries hold the classes and masks of an image.
-    - `dense`: nano. A text embedding map tells what each cell of an image shows, and a mask refiner improves each answer.
+    - `dense`: nano. A text embedding map tells what each cell of an image shows, and a mask refiner improves answers.
 
-    Code below the tasks asks whether a module is there (`mask_refiner`); what a kind needs further up is looked up by
-    `name` and nowhere else: how it recognizes (`seem.inference.recognizer`), its training
-    objective (`seem.training.objectives`) and its fine-tuning profile (`seem.finetuning.profile`).
+    Code on tensors asks whether a module is there (`mask_refiner`). What a kind needs further up is looked up by `name`:
+    how it recognizes (`seem.inference.recognizer`), its training objective (`seem.training.objectives`) and its
+    fine-tuning profile (`seem.finetuning.profile`).
     """
 
     name: Literal["query", "dense"]

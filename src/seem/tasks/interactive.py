@@ -143,9 +143,8 @@ def segment_objects(
 
     `previous` are the mask logits of the previous round. The queries also attend to `phrases` (and `audio`, where a
     policy has rows for spoken words) and to `reference`, regions of other images. `text_vectors` describe each object
-    in the text space (zeros = no text), for models that compare them with every cell of the image. `top` asks for several
-    answers an object: of its queries, where a policy gives it several, or of the mask refiner's candidates, where marks
-    alone describe it.
+    in the text space (zeros = no text), for models that compare them with every cell of the image. `top` answers each:
+    of its queries, where a policy gives it several, or of the mask refiner's candidates, where marks alone describe it.
 
     Which query answers: the one that agrees most with the positive marks; without those, with the text; without text,
     with the reference.
