@@ -15,8 +15,8 @@ class ModelKind:
     - `query`: the published models. Object queries hold the classes and masks of an image.
     - `dense`: nano. A text embedding map tells what each cell of an image shows, and a mask refiner improves answers.
 
-    Code on tensors asks whether a module is there (`mask_refiner`). What a kind needs further up is looked up by `name`:
-    how it recognizes (`seem.inference.recognizer`), its training objective (`seem.training.objectives`) and its
+    Code on tensors asks whether a module is there (`mask_refiner`). What a kind needs further up is looked up by its
+    name: how it recognizes (`seem.inference.recognizer`), its training objective (`seem.training.objectives`) and its
     fine-tuning profile (`seem.finetuning.profile`).
     """
 
