@@ -357,8 +357,8 @@ class EncodedImage:
         """Segment every region, without prompt or class; best first, masks may lie in each other.
 
         The object queries answer first (nano: a coarse grid of clicks); then the model is clicked at, on a grid, where
-        no mask covers the image yet (X-Decoder models take no clicks: object queries alone). The parameters are those of
-        segment-anything's automatic mask generator, and `to_records()` returns its records; the grid and the two
+        no mask covers the image yet (X-Decoder models take no clicks: object queries alone). The parameters are those
+        of segment-anything's automatic mask generator, and `to_records()` returns its records; the grid and the two
         thresholds have lower defaults here.
 
         Args:
