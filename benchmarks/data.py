@@ -49,7 +49,9 @@ class Rate:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     reader.add_argument("--data", default=f"pack:{ROOT.parent / 'shared' / 'data' / 'coco_full'}")
     reader.add_argument("--split", default="val")
     reader.add_argument("--photos", type=int, default=60)
@@ -58,11 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dataset = open_dataset(options.data, options.split)
     subset = UsableDataset(dataset, tuple(dataset.images[: options.photos]))
     with tempfile.TemporaryDirectory() as path:
-        rates = [time_reading(name, kind, write(subset, Path(path) / name)) for name, (kind, write) in WRITERS.items()]
+        rates = [
+            time_reading(name, kind, write(subset, Path(path) / name))
+            for name, (kind, write) in WRITERS.items()
+        ]
         rates.append(time_reading_as_given(options.data, options.split, subset))
         rates += time_sampling(subset, Path(path))
     for rate in rates:
-        print(f"{rate.what:<36} {rate.per_second:8.1f} a second  (opened in {1000 * rate.opening_seconds:.0f} ms)")
+        print(
+            f"{rate.what:<36} {rate.per_second:8.1f} a second  (opened in {1000 * rate.opening_seconds:.0f} ms)"
+        )
     print(save(options.data, rates, options.out))
 
 
@@ -79,8 +86,13 @@ def time_reading_as_given(data: str, split: str, subset: Dataset) -> Rate:
     started = time.process_time()
     dataset = open_dataset(data, split)
     wanted = {image.id for image in subset.images}
-    seconds, opened = read_all(dataset, [p for p in dataset.images if p.id in wanted]), time.process_time()
-    return rate_of(f"as given ({data.partition(':')[0]})", len(wanted), seconds, opened - started - seconds)
+    seconds, opened = (
+        read_all(dataset, [p for p in dataset.images if p.id in wanted]),
+        time.process_time(),
+    )
+    return rate_of(
+        f"as given ({data.partition(':')[0]})", len(wanted), seconds, opened - started - seconds
+    )
 
 
 def rate_of(name: str, count: int, seconds: float, opening: float) -> Rate:
@@ -101,9 +113,14 @@ def read_all(dataset: Dataset, images: Sequence[ImageRecord]) -> float:
 def time_sampling(subset: Dataset, path: Path) -> Sequence[Rate]:
     """Draw training samples from images in memory, and from images that are read anew."""
     rates = []
-    for what, in_memory in (("samples of kept photos", True), ("samples of photos read anew", False)):
+    for what, in_memory in (
+        ("samples of kept photos", True),
+        ("samples of photos read anew", False),
+    ):
         started = time.process_time()
-        bank = ImageBank.from_datasets([subset], longest_side=384, cache=path / "cache", in_memory=in_memory)
+        bank = ImageBank.from_datasets(
+            [subset], longest_side=384, cache=path / "cache", in_memory=in_memory
+        )
         opened = time.process_time()
         sampler = TrainingSampler(bank, size=SIZE, weights=bank.weights)
         for number in range(SAMPLES):
@@ -144,8 +161,13 @@ def panoptic(subset: Dataset, path: Path) -> Path:
         colours = np.stack([numbers % 256, numbers // 256, numbers * 0], axis=-1).astype(np.uint8)
         Image.fromarray(colours).save(maps / f"{image.id}.png")
         there = [number for number in np.unique(numbers).tolist() if number]
-        segments = [{"id": number, "category_id": category_ids[number - 1], "iscrowd": 0} for number in there]
-        rows.append({"image_id": image.id, "file_name": f"{image.id}.png", "segments_info": segments})
+        segments = [
+            {"id": number, "category_id": category_ids[number - 1], "iscrowd": 0}
+            for number in there
+        ]
+        rows.append(
+            {"image_id": image.id, "file_name": f"{image.id}.png", "segments_info": segments}
+        )
     document = coco_document(subset, plain_name)
     document["annotations"] = rows
     document["categories"] = [{**row, "isthing": 1} for row in document["categories"]]
@@ -189,7 +211,10 @@ def voc(subset: Dataset, path: Path) -> Path:
     for image in subset.images:
         numbers, category_ids = draw_numbered_objects(subset, image)
         table = np.array([0, *(1 + kind % 20 for kind in category_ids)], np.uint8)
-        for name, values in (("SegmentationClass", table[numbers]), ("SegmentationObject", numbers.astype(np.uint8))):
+        for name, values in (
+            ("SegmentationClass", table[numbers]),
+            ("SegmentationObject", numbers.astype(np.uint8)),
+        ):
             picture = Image.fromarray(values, "L").convert("P")
             picture.save(home / name / f"{image.id}.png")
     write_names(subset, home / "ImageSets" / "Segmentation" / "train.txt")
@@ -205,7 +230,11 @@ def sbd(subset: Dataset, path: Path) -> Path:
     for image in subset.images:
         numbers, category_ids = draw_numbered_objects(subset, image)
         classes = np.array([[1 + kind % 20] for kind in category_ids], np.uint8)
-        instances = {"Segmentation": numbers.astype(np.uint8), "Categories": classes, "Boundaries": []}
+        instances = {
+            "Segmentation": numbers.astype(np.uint8),
+            "Categories": classes,
+            "Boundaries": [],
+        }
         savemat(home / "inst" / f"{image.id}.mat", {"GTinst": instances})
     write_names(subset, home / "train.txt")
     return path
@@ -232,7 +261,9 @@ def yolo(subset: Dataset, path: Path) -> Path:
     for image in subset.images:
         lines = []
         for record in subset.objects[image.id]:
-            contours, _ = cv2.findContours(record.mask().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            contours, _ = cv2.findContours(
+                record.mask().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+            )
             largest = max(contours, key=len)[:, 0] / np.array([image.hw[1], image.hw[0]])
             if len(largest) > 2:
                 corners = " ".join(f"{value:.6f}" for value in largest.ravel())
@@ -271,7 +302,9 @@ WRITERS: Mapping[str, tuple[str, Callable[[Dataset, Path], Path]]] = {
 """Layouts: the kind of their format, and the function that writes images in them and returns the path to open."""
 
 
-def draw_numbered_objects(subset: Dataset, image: ImageRecord) -> tuple[NDArray[np.int64], list[int]]:
+def draw_numbered_objects(
+    subset: Dataset, image: ImageRecord
+) -> tuple[NDArray[np.int64], list[int]]:
     """Draw objects over each other, the largest first; returns their numbers from 1 on, and each one's category."""
     numbers = np.zeros(image.hw, np.int64)
     records = sorted(subset.objects[image.id], key=lambda each: -each.area)
@@ -292,7 +325,9 @@ def write_json(file: Path, document: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(document), encoding="utf-8")
 
 
-def copy_images(subset: Dataset, path: Path, name: Callable[[ImageRecord], str] = plain_name) -> None:
+def copy_images(
+    subset: Dataset, path: Path, name: Callable[[ImageRecord], str] = plain_name
+) -> None:
     path.mkdir(parents=True)
     for image in subset.images:
         (path / name(image)).write_bytes(image.path.read_bytes())

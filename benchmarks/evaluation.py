@@ -47,7 +47,9 @@ DEFAULT_TASKS = [
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     reader.add_argument("--model", default="nano")
     reader.add_argument("--data", default=f"pack:{ROOT.parent / 'shared' / 'data' / 'coco_full'}")
     reader.add_argument("--task", type=EvaluationTask, nargs="+", default=DEFAULT_TASKS)
@@ -55,12 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--clicks", type=int, default=20)
     reader.add_argument("--device")
     reader.add_argument("--threads", type=int, default=1)
-    reader.add_argument("--cpu", action="store_true", help="measure processor time instead of wall-clock time")
+    reader.add_argument(
+        "--cpu", action="store_true", help="measure processor time instead of wall-clock time"
+    )
     reader.add_argument("--random-weights", action="store_true")
-    reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    reader.add_argument(
+        "--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results"
+    )
     options = reader.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    opener: Callable[[], Model] = partial(seem.load, options.model, device=options.device, precision="exact")
+    opener: Callable[[], Model] = partial(
+        seem.load, options.model, device=options.device, precision="exact"
+    )
     if options.cpu and options.threads > 1:
         raise SystemExit("--cpu adds up the time of all threads; leave --threads at 1.")
     if options.random_weights:
@@ -94,7 +102,11 @@ def warm_up(model: Model) -> None:
 
 def measure(model: Model, options: argparse.Namespace, task: EvaluationTask) -> dict[str, object]:
     request = EvaluationRequest(
-        data=(options.data,), tasks=(task,), at_most=options.max, clicks=options.clicks, baselines="none"
+        data=(options.data,),
+        tasks=(task,),
+        at_most=options.max,
+        clicks=options.clicks,
+        baselines="none",
     )
     report = run_evaluation(lambda: model, request)
     assert isinstance(report, EvaluationReport)
@@ -108,7 +120,11 @@ def save(model: Model, rows: Sequence[dict[str, object]], options: argparse.Name
 
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     record = {
-        "model": {"name": model.name, "sha256": model.sha256 or "random weights", "device": str(model.device)},
+        "model": {
+            "name": model.name,
+            "sha256": model.sha256 or "random weights",
+            "device": str(model.device),
+        },
         "machine": asdict(Machine.here(torch.get_num_threads())),
         "versions": installed_versions(),
         "clock": "processor time" if options.cpu else "wall clock",

@@ -37,8 +37,14 @@ AROUND_THE_CUP = seem.Polygon([
 ])  # fmt: skip
 
 GOOD = (
-    Shown("two clicks on the head, one against the suit", "astronaut", lambda p: p.segment(*HEAD, NOT_SUIT)),
-    Shown("a box around the helmet", "astronaut", lambda p: p.segment(seem.Box(272, 340, 505, 512))),
+    Shown(
+        "two clicks on the head, one against the suit",
+        "astronaut",
+        lambda p: p.segment(*HEAD, NOT_SUIT),
+    ),
+    Shown(
+        "a box around the helmet", "astronaut", lambda p: p.segment(seem.Box(272, 340, 505, 512))
+    ),
     Shown("a click on the nose", "cat", lambda p: p.segment(seem.Point(260, 245))),
     Shown('the name "cat": some of the wall too', "cat", lambda p: p.segment(seem.Text("cat"))),
     Shown("a box around cup and saucer", "coffee", lambda p: p.segment(seem.Box(75, 20, 500, 390))),
@@ -57,7 +63,10 @@ BAD = (
 def main(arguments: list[str]) -> None:
     """Draw both pages."""
     model = seem.load("nano")
-    photos = {name: model.encode(PHOTOS / f"{name}.jpg") for name in {shown.photo for shown in (*GOOD, *BAD)}}
+    photos = {
+        name: model.encode(PHOTOS / f"{name}.jpg")
+        for name in {shown.photo for shown in (*GOOD, *BAD)}
+    }
     for file, page in zip(arguments, (GOOD, BAD), strict=True):
         tiles = []
         for shown in page:

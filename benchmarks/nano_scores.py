@@ -85,16 +85,38 @@ INSTANCE_SEMANTIC = (EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC)
 RUNS = (
     Run("alone-coco_full", "coco_full", (CLICKS, PROMPTS), 400, objects=(84, 2)),
     Run(
-        "changed-coco_full", "coco_full", (EvaluationTask.ROBUSTNESS, EvaluationTask.COMPOSITION), 150, objects=(80, 1)
+        "changed-coco_full",
+        "coco_full",
+        (EvaluationTask.ROBUSTNESS, EvaluationTask.COMPOSITION),
+        150,
+        objects=(80, 1),
     ),
     Run("alone-voc_general", "voc_general", (CLICKS, PROMPTS), 150, objects=(72, 1)),
     Run("alone-open_mix", "open_mix", (CLICKS, PROMPTS), 150, objects=(90, 1)),
     Run("alone-duts", "duts", (CLICKS, PROMPTS), 150, objects=(100, 1)),
-    Run("clicks-coco_full", "coco_full", (CLICKS,), 375, objects=(30, 1), clicks=10, baselines="all"),
+    Run(
+        "clicks-coco_full", "coco_full", (CLICKS,), 375, objects=(30, 1), clicks=10, baselines="all"
+    ),
     Run("clicks-open_mix", "open_mix", (CLICKS,), 180, objects=(14, 1), clicks=10, baselines="all"),
     Run("clicks-duts", "duts", (CLICKS,), 120, objects=(40, 1), clicks=10, baselines="all"),
-    Run("clicks-voc_general", "voc_general", (CLICKS,), 170, objects=(30, 1), clicks=10, baselines="all"),
-    Run("clicks-voc_animals", "voc_animals", (CLICKS, PROMPTS), 120, objects=(20, 1), clicks=10, baselines="all"),
+    Run(
+        "clicks-voc_general",
+        "voc_general",
+        (CLICKS,),
+        170,
+        objects=(30, 1),
+        clicks=10,
+        baselines="all",
+    ),
+    Run(
+        "clicks-voc_animals",
+        "voc_animals",
+        (CLICKS, PROMPTS),
+        120,
+        objects=(20, 1),
+        clicks=10,
+        baselines="all",
+    ),
     Run("words-coco_full", "coco_full", PHRASES, 95),
     Run("words-voc_animals", "voc_animals", PHRASES, 75, at_most=100),
     Run("words-voc_general", "voc_general", PHRASES, 65),
@@ -118,19 +140,27 @@ EVERY_SET = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     reader.add_argument("--data", type=Path, required=True, help="folder of the photo pack")
-    reader.add_argument("--out", type=Path, default=Path("runs/scores"), help="folder of the reports")
+    reader.add_argument(
+        "--out", type=Path, default=Path("runs/scores"), help="folder of the reports"
+    )
     reader.add_argument("--model", default="nano", help="name of the model, or weights file")
     reader.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     reader.add_argument("--only", default="", help="prefix of the names of the runs")
-    reader.add_argument("--every-set", action="store_true", help="also run the other sets of the pack")
+    reader.add_argument(
+        "--every-set", action="store_true", help="also run the other sets of the pack"
+    )
     reader.add_argument("--into", type=Path, help="page to write the tables into")
     options = reader.parse_args(arguments)
     runs = [*RUNS, *EVERY_SET] if options.every_set else RUNS
     chosen = [run for run in runs if run.name.startswith(options.only)]
     if not chosen:
-        raise SystemExit(f"No run begins with {options.only!r}; there are {', '.join(run.name for run in RUNS)}.")
+        raise SystemExit(
+            f"No run begins with {options.only!r}; there are {', '.join(run.name for run in RUNS)}."
+        )
     (options.out / "subsets").mkdir(parents=True, exist_ok=True)
     make_reports(chosen, options.model, options.data, options.out, options.workers)
     text = scoreboard(read_reports(up_to_date(options.model, options.data, options.out)))
@@ -145,7 +175,10 @@ def make_reports(runs: Sequence[Run], model: str, data: Path, out: Path, workers
     """Make the reports of all runs, long ones first, each in one process; `SystemExit` names those that failed."""
     started = time.perf_counter()
     failed = []
-    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _use_one_thread) as pool:
+    with (
+        one_thread_each(),
+        ProcessPoolExecutor(workers, get_context("spawn"), _use_one_thread) as pool,
+    ):
         pending = {}
         for run in sorted(runs, key=lambda run: -run.seconds):
             pending[pool.submit(make_report, run, model, data, out)] = run
@@ -225,7 +258,12 @@ def is_same(file: Path, request: EvaluationRequest, model: ModelUnderTest) -> bo
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
         description = {"learnt": [], **report["model"]}  # older reports lack it
-        then = (description, report["arguments"], report["versions"], report["data"][0]["fingerprint"])
+        then = (
+            description,
+            report["arguments"],
+            report["versions"],
+            report["data"][0]["fingerprint"],
+        )
     except (ValueError, KeyError, IndexError):
         return False
     now = (

@@ -42,7 +42,9 @@ class Timing:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     reader.add_argument("--model", default="nano")
     reader.add_argument("--photo", type=Path, default=PHOTO)
     reader.add_argument("--device")
@@ -52,11 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
     options = reader.parse_args(arguments)
     model = seem.load(options.model, device=options.device, precision=options.precision)
-    timings = [row for threads in options.threads for row in measure(model, options.photo, threads, options.runs)]
+    timings = [
+        row
+        for threads in options.threads
+        for row in measure(model, options.photo, threads, options.runs)
+    ]
     place = save(model, options.photo, timings, options.out)
     for row in timings:
         low, high = row.quartiles_ms
-        print(f"{row.threads} threads  {row.step:<14} {row.median_ms:8.1f} ms  ({low:.1f} - {high:.1f})")
+        print(
+            f"{row.threads} threads  {row.step:<14} {row.median_ms:8.1f} ms  ({low:.1f} - {high:.1f})"
+        )
     print(place)
 
 

@@ -18,9 +18,13 @@ if len(sys.argv) > 1:
     spoken = seem.Audio(sys.argv[1])
 else:  # a second of sound, and a function instead of the speech model; pass your own in the same way
     tone = 0.3 * np.sin(np.arange(RATE) * 2 * np.pi * 440 / RATE)
-    spoken = seem.Audio(tone, RATE, transcribe=lambda sound: f"a cup of coffee, {sound.seconds:.0f} second")
+    spoken = seem.Audio(
+        tone, RATE, transcribe=lambda sound: f"a cup of coffee, {sound.seconds:.0f} second"
+    )
 
 print(f"transcribed: {spoken.phrase}")
-result = photo.segment(spoken, seem.Point(290, 140))  # the click tells which object, the phrase its name
+result = photo.segment(
+    spoken, seem.Point(290, 140)
+)  # the click tells which object, the phrase its name
 print(f"{result.kind}: {result.areas[0]} pixels, score {result.scores[0]:.2f}")
 result.save("seem-out", stem="audio", overwrite=True)  # the JSON file holds the phrase

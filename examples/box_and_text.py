@@ -21,5 +21,7 @@ for name, prompts in prompts_by_name.items():
     if len(result) == 0:  # a phrase may fit nothing
         print(f"{name}: nothing found")
         continue
-    print(f"{name}: {result.areas[0]} pixels in the box {result.boxes[0].tolist()}, score {result.scores[0]:.2f}")
+    print(
+        f"{name}: {result.areas[0]} pixels in the box {result.boxes[0].tolist()}, score {result.scores[0]:.2f}"
+    )
     result.overlay().save(f"{name}.png")

@@ -24,11 +24,15 @@ combinations = (
 )
 for prompts in combinations:
     result = photo.segment(*prompts, text_threshold=0.0)
-    for segment in result:  # nano: clicks and boxes take precedence over phrases, phrases over references
+    for (
+        segment
+    ) in result:  # nano: clicks and boxes take precedence over phrases, phrases over references
         print(f"{result.kind}: {segment.area} pixels, score {segment.score:.2f}")
     for note in result.notes:  # for example what has no effect (nano: a reference beside clicks)
         print(f"  {note}")
 
-cup, spoon = photo.segment_many([[click, phrase], [seem.Box(320, 62, 428, 330), seem.Text("a spoon")]])
+cup, spoon = photo.segment_many(
+    [[click, phrase], [seem.Box(320, 62, 428, 330), seem.Text("a spoon")]]
+)
 print(f"two objects in one pass: {cup.area} and {spoon.area} pixels")
 cup.results.save("seem-out", stem="compose", overwrite=True)

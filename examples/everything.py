@@ -18,8 +18,12 @@ masks = photo.everything(
 )
 print(f"{len(masks)} masks")
 
-for record in masks.to_records("coco_rle")[:5]:  # dictionaries as SamAutomaticMaskGenerator returns them
+for record in masks.to_records("coco_rle")[
+    :5
+]:  # dictionaries as SamAutomaticMaskGenerator returns them
     x, y, width, height = record["bbox"]
-    print(f"{width} x {height} at ({x}, {y}): IoU {record['predicted_iou']:.2f}, click {record['point_coords']}")
+    print(
+        f"{width} x {height} at ({x}, {y}): IoU {record['predicted_iou']:.2f}, click {record['point_coords']}"
+    )
 
 masks.overlay(labels=False).save("everything.png")

@@ -15,8 +15,12 @@ for segment in results:
     print(f"{segment.label} {segment.score:.2f}: {segment.area} pixels in the box {segment.box}")
 
 if results.embeddings is not None:  # None where nothing was found
-    similarity = results.embeddings @ results.embeddings.T  # N x N cosines: the vectors have length 1
-    print(f"{len(results)} masks, vectors of {results.embeddings.shape[1]}, cosines {similarity.round(2).tolist()}")
+    similarity = (
+        results.embeddings @ results.embeddings.T
+    )  # N x N cosines: the vectors have length 1
+    print(
+        f"{len(results)} masks, vectors of {results.embeddings.shape[1]}, cosines {similarity.round(2).tolist()}"
+    )
 
 best = photo.segment(seem.Text("a giraffe"))  # the one object that fits best, or none
 print(f"a giraffe: {best.areas[0]} pixels" if len(best) else "a giraffe: nothing found")

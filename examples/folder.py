@@ -14,7 +14,10 @@ for path in sorted(FOLDER.glob("*.jpg")):
     try:
         result = model.encode(path).panoptic()
         result.save("seem-out", overwrite=True)
-    except (ValueError, OSError) as error:  # seem.SeemError is an OSError; every message is one line
+    except (
+        ValueError,
+        OSError,
+    ) as error:  # seem.SeemError is an OSError; every message is one line
         print(error, file=sys.stderr)
         num_failed += 1
         continue

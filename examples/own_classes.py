@@ -13,7 +13,10 @@ photo = model.encode(PHOTO)
 vocabulary = seem.Vocabulary.of(
     ["cat", "wall"],
     stuff=["wall"],  # uncountable regions; all other classes are things
-    templates=["a photo of a {}.", "a close-up photo of a {}."],  # sentences into which the names are put
+    templates=[
+        "a photo of a {}.",
+        "a close-up photo of a {}.",
+    ],  # sentences into which the names are put
     background=True,  # pixels may have none of these classes
 )
 regions = photo.semantic(vocabulary)  # or a list of names: photo.semantic(["cat", "wall"])

@@ -18,4 +18,6 @@ coco = COCO("seem-out/save_coco.json")
 for annotation, mask in zip(coco.loadAnns(coco.getAnnIds()), result.masks, strict=True):
     assert np.array_equal(coco.annToMask(annotation).astype(bool), mask)
     x, y, width, height = annotation["bbox"]
-    print(f"object {annotation['id']}: {width} x {height} pixels at ({x}, {y}), score {annotation['score']:.2f}")
+    print(
+        f"object {annotation['id']}: {width} x {height} pixels at ({x}, {y}), score {annotation['score']:.2f}"
+    )

@@ -49,7 +49,10 @@ def annotation(number, photo, category, mask, **more):
         "id": number,
         "image_id": photo,
         "category_id": category,
-        "segmentation": {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode()},
+        "segmentation": {
+            "size": [int(side) for side in code["size"]],
+            "counts": code["counts"].decode(),
+        },
         "bbox": rle.toBbox(code).tolist(),
         "area": int(mask.sum()),
         "iscrowd": 0,
@@ -71,7 +74,9 @@ def make_pack(root, photos=2, name="coco_full"):
     images, annotations, partitions, referring = [], [], [], []
     for photo in range(1, photos + 1):
         Image.fromarray(painted(photo - 1)).save(folder / f"images/{photo}.png")
-        images.append({"id": photo, "file_name": f"images/{photo}.png", "height": HW[0], "width": HW[1]})
+        images.append(
+            {"id": photo, "file_name": f"images/{photo}.png", "height": HW[0], "width": HW[1]}
+        )
         images[-1] |= {
             "split": "val",
             "labelled": "instances",
@@ -84,7 +89,9 @@ def make_pack(root, photos=2, name="coco_full"):
             for number, (_, mask) in zip((1, 2, 4), masks, strict=True):
                 ids[mask] = number
             ids[0] = 0
-            Image.fromarray(np.stack([ids, 0 * ids, 0 * ids], axis=-1)).save(folder / f"panoptic/{photo}.png")
+            Image.fromarray(np.stack([ids, 0 * ids, 0 * ids], axis=-1)).save(
+                folder / f"panoptic/{photo}.png"
+            )
             images[-1] |= {"labelled": "panoptic", "panoptic_file": f"panoptic/{photo}.png"}
             segments = [
                 {"id": k, "category_id": category, "area": int((ids == k).sum()), "iscrowd": 0}
@@ -109,11 +116,17 @@ def make_video(root, frames=4):
         mask = np.roll(LEFT, 3 * number, axis=0) & (number < frames - 1)
         pixels[mask] = RED
         Image.fromarray(pixels).save(folder / f"images/{number}.png")
-        images.append({"id": number + 1, "file_name": f"images/{number}.png", "height": HW[0], "width": HW[1]})
+        images.append(
+            {"id": number + 1, "file_name": f"images/{number}.png", "height": HW[0], "width": HW[1]}
+        )
         images[-1] |= {"split": "val", "sequence": "cats", "frame": 2 * number}
         if mask.any():
             annotations.append(annotation(number, number + 1, 1, mask, track_id=7))
-    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    document = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cat"}],
+    }
     (folder / "annotations.json").write_text(json.dumps(document))
     return Pack.open(folder, "val")
 

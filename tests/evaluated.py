@@ -52,7 +52,9 @@ def run_benchmark(model, dataset, benchmark, step=lambda: None, items=None):
     for index, image in enumerate(dataset.images):
         found = benchmark.items(image) if items is None else items.get(image.id, ())
         if len(found):
-            evaluate_image(EvaluationContext(model, dataset, image, index), [(benchmark, found, accumulators)])
+            evaluate_image(
+                EvaluationContext(model, dataset, image, index), [(benchmark, found, accumulators)]
+            )
             for _ in found:
                 step()
     return [accumulator.entry(dataset) for accumulator in accumulators if len(accumulator)]

@@ -45,7 +45,9 @@ def tiny_v1() -> config.SegmenterConfig:
         backbone=config.FocalNetConfig(embed_dim=8, depths=(1, 1, 1, 1)),
         pixel_decoder=PIXELS,
         text=replace(TEXT, word_shortcut=False),
-        decoder=replace(v1.decoder, dim=16, layers=3, num_heads=2, ffn=32, num_queries=12, num_memory=4),
+        decoder=replace(
+            v1.decoder, dim=16, layers=3, num_heads=2, ffn=32, num_queries=12, num_memory=4
+        ),
         image=IMAGE,
     )
 

@@ -36,7 +36,10 @@ def photo(path, hw, seed=0):
 
 
 def photos(folder, names=("a.jpg", "b.jpg")):
-    return [photo(folder / name, hw, seed) for seed, (name, hw) in enumerate(zip(names, (A_HW, B_HW), strict=True))]
+    return [
+        photo(folder / name, hw, seed)
+        for seed, (name, hw) in enumerate(zip(names, (A_HW, B_HW), strict=True))
+    ]
 
 
 def grey(path, values, dtype=np.uint8):
@@ -50,7 +53,9 @@ def palette(path, values):
     """Write an indexed PNG, as Pascal VOC and DAVIS do."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(np.asarray(values).astype(np.uint8)).convert("P")
-    picture.putpalette([channel for k in range(256) for channel in (k * 37 % 256, k * 91 % 256, k * 53 % 256)])
+    picture.putpalette(
+        [channel for k in range(256) for channel in (k * 37 % 256, k * 91 % 256, k * 53 % 256)]
+    )
     array = Image.fromarray(np.asarray(values).astype(np.uint8), mode=None)
     picture.putdata(list(array.tobytes()))
     picture.save(path)
@@ -154,7 +159,10 @@ def lvis(root):
 
 def refcoco(root):
     home = root / "refcoco"
-    photos(root / "images" / "train2014", ("COCO_train2014_000000000007.jpg", "COCO_train2014_000000000009.jpg"))
+    photos(
+        root / "images" / "train2014",
+        ("COCO_train2014_000000000007.jpg", "COCO_train2014_000000000009.jpg"),
+    )
     names = ("COCO_train2014_000000000007.jpg", "COCO_train2014_000000000009.jpg")
     text(home / "instances.json", coco_document(names))
     refs = [
@@ -201,7 +209,11 @@ def sbd(root):
         ("a", labels((CAT, 1), (DOG, 2), hw=A_HW), [[8], [12]]),
         ("b", labels((HORSE, 1), hw=B_HW), [[13]]),
     ):
-        instances = {"Segmentation": ids.astype(np.uint8), "Categories": np.array(kinds, np.uint8), "Boundaries": []}
+        instances = {
+            "Segmentation": ids.astype(np.uint8),
+            "Categories": np.array(kinds, np.uint8),
+            "Boundaries": [],
+        }
         savemat(home / "inst" / f"{stem}.mat", {"GTinst": instances})
     text(home / "val.txt", "a\nb\n")
     return root
@@ -219,7 +231,9 @@ def berkeley(root):
     photos(root / "images")
     grey(root / "masks" / "a#1.png", labels((CAT, 255), hw=A_HW))
     grey(root / "masks" / "a#2.png", labels((DOG, 255), hw=A_HW))
-    grey(root / "masks" / "b.png", labels((HORSE, 255), (rectangle(B_HW, 0, 0, 1, 1), 128), hw=B_HW))
+    grey(
+        root / "masks" / "b.png", labels((HORSE, 255), (rectangle(B_HW, 0, 0, 1, 1), 128), hw=B_HW)
+    )
     return root
 
 
@@ -240,7 +254,10 @@ def youtube_vos(root):
     for frame in ("00000", "00005"):
         photo(home / "JPEGImages" / "v1" / f"{frame}.jpg", A_HW)
     palette(home / "Annotations" / "v1" / "00000.png", labels((CAT, 1), (DOG, 2), hw=A_HW))
-    objects = {"1": {"category": "cat", "frames": ["00000"]}, "2": {"category": "giant_panda", "frames": ["00000"]}}
+    objects = {
+        "1": {"category": "cat", "frames": ["00000"]},
+        "2": {"category": "giant_panda", "frames": ["00000"]},
+    }
     text(home / "meta.json", {"videos": {"v1": {"objects": objects}}})
     return root
 
@@ -263,7 +280,9 @@ def ade20k_objects(root):
     channels = np.zeros((*A_HW, 3))
     channels[left], channels[right] = (1, 1, 0), (1, 2, 0)  # the first of the 100 classes is bed
     grey(root / "annotations_instance" / "validation" / "ADE_val_00000001.png", channels)
-    grey(root / "annotations_instance" / "validation" / "ADE_val_00000002.png", np.zeros((*B_HW, 3)))
+    grey(
+        root / "annotations_instance" / "validation" / "ADE_val_00000002.png", np.zeros((*B_HW, 3))
+    )
     return root, left, right
 
 
@@ -289,7 +308,9 @@ def cityscapes(root):
         (rectangle(A_HW, 0, 0, 1, 2), 24), (rectangle(A_HW, 0, 11, 16, 12), 3), hw=A_HW,
     )  # fmt: skip
     grey(root / "gtFine" / "val" / "ulm" / "ulm_0_gtFine_instanceIds.png", ids, np.uint16)
-    grey(root / "gtFine" / "val" / "ulm" / "ulm_1_gtFine_labelIds.png", labels((HORSE, 26), hw=B_HW))
+    grey(
+        root / "gtFine" / "val" / "ulm" / "ulm_1_gtFine_labelIds.png", labels((HORSE, 26), hw=B_HW)
+    )
     return root
 
 
@@ -299,7 +320,15 @@ def bdd(root):
     grey(home / "sem_seg" / "masks" / "val" / "a.png", labels((~CAT, 255), (CAT, 13), hw=A_HW))
     grey(home / "sem_seg" / "masks" / "val" / "b.png", labels((HORSE, 10), hw=B_HW))
     for stem, hw, parts in (
-        ("a", A_HW, [(CAT, (35, 0, 1, 4)), (DOG, (35, 2, 0, 2)), (rectangle(A_HW, 0, 0, 16, 1), (7, 0, 0, 9))]),
+        (
+            "a",
+            A_HW,
+            [
+                (CAT, (35, 0, 1, 4)),
+                (DOG, (35, 2, 0, 2)),
+                (rectangle(A_HW, 0, 0, 16, 1), (7, 0, 0, 9)),
+            ],
+        ),
         ("b", B_HW, [(HORSE, (30, 0, 0, 1))]),
     ):
         channels = np.zeros((*hw, 4))
@@ -344,16 +373,24 @@ def openimages(root):
 
 def yolo(root):
     photos(root / "images" / "val")
-    shares = " ".join(f"{value / A_HW[1 - k % 2]:.6f}" for k, value in enumerate(polygon(1, 2, 6, 9)))
+    shares = " ".join(
+        f"{value / A_HW[1 - k % 2]:.6f}" for k, value in enumerate(polygon(1, 2, 6, 9))
+    )
     text(root / "labels" / "val" / "a.txt", f"1 {shares}\n")
-    text(root / "data.yaml", "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: dog\n  1: cat\n")
+    text(
+        root / "data.yaml",
+        "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: dog\n  1: cat\n",
+    )
     photos(root / "images" / "train")
     return root
 
 
 def folder_of_maps(root):
     photos(root / "images")
-    grey(root / "masks" / "a.png", labels((CAT, 1), (DOG, 2), (rectangle(A_HW, 0, 0, 1, 1), 255), hw=A_HW))
+    grey(
+        root / "masks" / "a.png",
+        labels((CAT, 1), (DOG, 2), (rectangle(A_HW, 0, 0, 1, 1), 255), hw=A_HW),
+    )
     return root
 
 

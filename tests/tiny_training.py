@@ -67,7 +67,9 @@ def coco_bricks(root, count=4, change=lambda document: None):
         Image.fromarray(pixels).save(root / "images" / f"p{number}.png")
         ys, xs = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         x0, y0, x1, y1 = int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
-        document["images"].append({"id": number, "file_name": f"p{number}.png", "height": HW[0], "width": HW[1]})
+        document["images"].append(
+            {"id": number, "file_name": f"p{number}.png", "height": HW[0], "width": HW[1]}
+        )
         document["annotations"].append(
             {"id": number, "image_id": number, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0,
              "area": int(mask.sum()), "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]]}
@@ -90,7 +92,9 @@ def yolo_bricks(root, count=4):
         x0, y0, x1, y1 = xs[0] / HW[1], ys[0] / HW[0], (xs[-1] + 1) / HW[1], (ys[-1] + 1) / HW[0]
         row = " ".join(f"{value:.6f}" for value in (x0, y0, x1, y0, x1, y1, x0, y1))
         (root / "labels" / part / f"p{number}.txt").write_text(f"0 {row}\n")
-    (root / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames: [brick]\n")
+    (root / "data.yaml").write_text(
+        "path: .\ntrain: images/train\nval: images/val\nnames: [brick]\n"
+    )
     return root
 
 
@@ -121,7 +125,9 @@ def with_captions(document):
 def request_for(data, out, model, **changes):
     """Ask for a short run on small canvases."""
     asked = {"steps": 6, "size": 64, "batch": 2, "patience": 0, "device": "cpu", **changes}
-    return FineTuningRequest(data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked)
+    return FineTuningRequest(
+        data=tuple(str(each) for each in data), out=Path(out), model=str(model), **asked
+    )
 
 
 def main(arguments):

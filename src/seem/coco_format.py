@@ -117,14 +117,18 @@ def to_rle(mask: NDArray[np.bool_]) -> CocoRle:
     return CocoRle(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii"))
 
 
-def encode_mask(mask: NDArray[np.bool_], mode: OutputMode) -> NDArray[np.bool_] | UncompressedRle | CocoRle:
+def encode_mask(
+    mask: NDArray[np.bool_], mode: OutputMode
+) -> NDArray[np.bool_] | UncompressedRle | CocoRle:
     """Return an (H, W) mask in the form that segment-anything's `output_mode` names."""
     if mode == "binary_mask":
         return mask
     if mode == "coco_rle":
         return to_rle(mask)
     column_by_column = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(column_by_column, prepend=False))  # a mask that begins inside changes at 0
+    changes = np.flatnonzero(
+        np.diff(column_by_column, prepend=False)
+    )  # a mask that begins inside changes at 0
     lengths = np.diff(changes, prepend=0, append=mask.size)
     return UncompressedRle(size=list(mask.shape), counts=lengths.tolist())
 

@@ -7,8 +7,8 @@ in `models/decoder/policy.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,23 @@ class ConvNetConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EfficientNetLiteConfig:
+    """EfficientNet-Lite: seven stages, of which four are read. Without `has_norm` batch normalisation is folded."""
+
+    READ_STAGES: ClassVar[tuple[int, ...]] = (1, 2, 4, 6)
+    """The last stages at strides 4, 8, 16 and 32."""
+
+    stage_dims: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)
+    depths: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 1)
+    has_norm: bool = True
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Channels of the four feature maps, strides 4 to 32."""
+        return tuple(self.stage_dims[stage] for stage in self.READ_STAGES)
+
+
+@dataclass(frozen=True, slots=True)
 class PixelDecoderConfig:
     """FPN with a transformer on the coarsest map."""
 
@@ -75,6 +92,8 @@ class PixelDecoderConfig:
     encoder_ffn: int = 2048
     num_heads: int = 8
     num_norm_groups: int = 32
+    mask_kernel: int = 3
+    """Side of the last convolution, which makes the mask features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +111,7 @@ class DeformableConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """Causal transformer over byte-pair tokens; `tokenizer` names the vocabulary."""
+    """Causal transformer over byte-pair tokens; `tokenizer` names the vocabulary, nano's go by their size."""
 
     tokenizer: Literal["clip", "nano"] = "clip"
     vocabulary_size: int = 49408
@@ -128,6 +147,20 @@ class MaskRefinerConfig:
     """Dense prompt head: prompt maps and a coarse mask in, the final mask out. Absent in the published models."""
 
     dims: tuple[int, int, int] = (32, 64, 128)
+    candidates: int = 0
+    """Masks that answer marks which may mean a part, a thing or a group; 0 = the one mask answers them too."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextMapConfig:
+    """Head of the per-pixel text embedding map: `hidden` channels at stride 8, `fine` at stride 4.
+
+    `widened` are the channels to which the backbone's coarsest map is widened before it is read; 0 = read as it is.
+    """
+
+    hidden: int = 128
+    fine: int = 64
+    widened: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +181,9 @@ class ImageConfig:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
 
-BackboneConfig: TypeAlias = FocalNetConfig | DaViTConfig | SamViTConfig | ConvNetConfig
+BackboneConfig: TypeAlias = (
+    FocalNetConfig | DaViTConfig | SamViTConfig | ConvNetConfig | EfficientNetLiteConfig
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +200,8 @@ class SegmenterConfig:
     decoder: DecoderConfig
     image: ImageConfig = ImageConfig()
     mask_refiner: MaskRefinerConfig | None = None
+    text_map: TextMapConfig = TextMapConfig()
+    """Of models with a dense prompt head."""
     polygon_rule: Literal["filled", "curve"] = "curve"
     panoptic_threshold: float = 0.8
     """Class score that a query needs to take part in a panoptic map."""
@@ -175,11 +212,11 @@ class SegmenterConfig:
     text_threshold: float = 0.0
     """Score below which a phrase is not in the photo; 0 = it always is (published behaviour)."""
     presence_midpoint: float = 0.0
-    """Where places say whether a thing is in the photo: the probability that counts as a half (`tasks/presence.py`)."""
+    """Of dense models: probability of the best cells that counts as a half (`inference/presence.py`)."""
     reference_peak_ratio: float | None = None
-    """Inside of what a reference alone means is what has this share of the surest pixel's probability; None = a half.
+    """Mask threshold of a reference without other prompts, relative to the highest probability; None = a half.
 
-    So the best guess of a network that is sure of nothing counts.
+    Relative, so that a network with low probabilities everywhere still returns its best guess.
     """
     full_image_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
@@ -188,10 +225,19 @@ class SegmenterConfig:
 FOCAL_T = FocalNetConfig()
 FOCAL_L = FocalNetConfig(variant="plain", embed_dim=192, depths=(2, 2, 18, 2), focal_levels=4)
 DAVIT_D3 = DaViTConfig()
-DAVIT_D5 = DaViTConfig(dims=(256, 512, 1024, 2048), heads=(8, 16, 32, 64), kernels=(7, 3, 3, 3), paddings=(3, 1, 1, 1))
+DAVIT_D5 = DaViTConfig(
+    dims=(256, 512, 1024, 2048), heads=(8, 16, 32, 64), kernels=(7, 3, 3, 3), paddings=(3, 1, 1, 1)
+)
 SAM_B = SamViTConfig()
 SAM_L = SamViTConfig(dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
-SAM_IMAGE = ImageConfig(short_side=1000, long_side=1024, divisor=1024, largest=1000)  # its position table ends there
+EFFICIENTNET_LITE0 = EfficientNetLiteConfig()
+EFFICIENTNET_LITE1 = EfficientNetLiteConfig(depths=(1, 3, 3, 4, 4, 5, 1))
+EFFICIENTNET_LITE2 = EfficientNetLiteConfig(
+    (16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1)
+)
+SAM_IMAGE = ImageConfig(
+    short_side=1000, long_side=1024, divisor=1024, largest=1000
+)  # its position table ends there
 
 
 def seem_focal_t_v1() -> SegmenterConfig:
@@ -216,12 +262,16 @@ def seem_davit_d5_v1() -> SegmenterConfig:
 
 def seem_samvit_b_v1() -> SegmenterConfig:
     """Describe SEEM v1 with SAM's ViT-B and the deformable pixel decoder."""
-    return published("seem-samvit-b-v1", SAM_B, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
+    return published(
+        "seem-samvit-b-v1", SAM_B, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE
+    )
 
 
 def seem_samvit_l_v1() -> SegmenterConfig:
     """Describe SEEM v1 with SAM's ViT-L and the deformable pixel decoder."""
-    return published("seem-samvit-l-v1", SAM_L, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE)
+    return published(
+        "seem-samvit-l-v1", SAM_L, "seem-v1", pixel_decoder=DeformableConfig(), image=SAM_IMAGE
+    )
 
 
 def seem_focal_t_v0() -> SegmenterConfig:
@@ -313,7 +363,9 @@ def nano() -> SegmenterConfig:
             templates="bare",
             word_shortcut=True,
         ),
-        decoder=DecoderConfig(policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0),
+        decoder=DecoderConfig(
+            policy="nano", dim=192, layers=3, num_heads=4, ffn=768, num_queries=48, num_memory=0
+        ),
         image=ImageConfig(short_side=320, long_side=384),
         mask_refiner=MaskRefinerConfig(),
         polygon_rule="filled",
@@ -323,4 +375,26 @@ def nano() -> SegmenterConfig:
         text_threshold=0.5,
         presence_midpoint=0.05,
         reference_peak_ratio=0.45,
+    )
+
+
+def nano2() -> SegmenterConfig:
+    """Describe the next embedded model: nano on a backbone with published ImageNet weights, several masks a click."""
+    before = nano()
+    return replace(
+        before,
+        name="nano2",
+        backbone=replace(EFFICIENTNET_LITE2, has_norm=False),
+        pixel_decoder=PixelDecoderConfig(
+            dim=64,
+            mask_dim=64,
+            encoder_layers=2,
+            encoder_ffn=256,
+            num_heads=4,
+            num_norm_groups=16,
+            mask_kernel=1,
+        ),
+        image=replace(before.image, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)),
+        mask_refiner=MaskRefinerConfig(candidates=3),
+        text_map=TextMapConfig(fine=32, widened=1280),
     )

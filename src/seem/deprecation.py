@@ -23,7 +23,11 @@ class Renamed:
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
     """Warn that the public name `old` is now `new`; `stacklevel` 3 points at the caller of the function that calls."""
-    warnings.warn(f"{old} is now {new}; the old name goes in the next version.", DeprecationWarning, stacklevel)
+    warnings.warn(
+        f"{old} is now {new}; the old name goes in the next version.",
+        DeprecationWarning,
+        stacklevel,
+    )
 
 
 def renamed_arguments(
@@ -40,7 +44,9 @@ def renamed_arguments(
             for old in renamed.keys() & kwargs.keys():
                 new = renamed[old]
                 if new.name in kwargs:
-                    raise TypeError(f"{function.__name__} takes {new.name} or its old name {old}, not both.")
+                    raise TypeError(
+                        f"{function.__name__} takes {new.name} or its old name {old}, not both."
+                    )
                 warn_renamed(f"{function.__name__}({old}=...)", f"{new.name}=...")
                 value = kwargs.pop(old)
                 kwargs[new.name] = value if new.convert is None else new.convert(value)

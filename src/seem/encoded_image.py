@@ -55,7 +55,7 @@ from seem.vocabulary import Classes, Vocabulary
 Refine: TypeAlias = Literal["zoom"]
 """How answers to visual prompts are refined: "zoom" encodes the square around a small object and answers again."""
 
-_second_look = Renamed("refine", lambda on: "zoom" if on else None)
+_ZOOM_INSTEAD_OF_SECOND_LOOK = Renamed("refine", lambda on: "zoom" if on else None)
 
 
 def _renamed_thresholds(*names: str) -> dict[str, Renamed]:
@@ -63,7 +63,9 @@ def _renamed_thresholds(*names: str) -> dict[str, Renamed]:
     return {f"{name}_thresh": Renamed(f"{name}_threshold") for name in names}
 
 
-@renamed_attributes({"picture": "image", "photo": "source", "images": "batch", "memory": "encoding"})
+@renamed_attributes(
+    {"picture": "image", "photo": "source", "images": "batch", "memory": "encoding"}
+)
 class EncodedImage:
     """An image that a model has encoded. `Model.encode` makes one; it owns all that was computed from its pixels.
 
@@ -146,12 +148,18 @@ class EncodedImage:
         """
         try:
             target = torch.device(device)
-            tensors = {name: tensor.to(target) for name, tensor in to_named_tensors(self.encoding).items()}
+            tensors = {
+                name: tensor.to(target) for name, tensor in to_named_tensors(self.encoding).items()
+            }
             batch = self.batch.to(target)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"The image cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'.") from None
+            raise ValueError(
+                f"The image cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'."
+            ) from None
         encoding = from_named_tensors(tensors)
-        return EncodedImage(PromptDecoder(self.model, self.source, batch, encoding, self.encode_seconds))
+        return EncodedImage(
+            PromptDecoder(self.model, self.source, batch, encoding, self.encode_seconds)
+        )
 
     # --- Every thing and every region --------------------------------------------------------------------------------
 
@@ -202,7 +210,9 @@ class EncodedImage:
         top = checked_count(top, "top")
         if mask_nms_threshold is not None:
             mask_nms_threshold = checked_probability(mask_nms_threshold, "mask_nms_threshold")
-        prediction = self._predictor.recognizer.instances(vocabulary, limit, top, mask_nms_threshold)
+        prediction = self._predictor.recognizer.instances(
+            vocabulary, limit, top, mask_nms_threshold
+        )
         return self._results("instance", prediction, vocabulary, time.perf_counter() - started)
 
     def semantic(self, classes: Classes = None) -> Results:
@@ -218,7 +228,13 @@ class EncodedImage:
         prediction = self._predictor.recognizer.semantic(vocabulary)
         return self._results("semantic", prediction, vocabulary, time.perf_counter() - started)
 
-    def find(self, phrases: str | Sequence[str], threshold: float | None = None, *, against: Classes = None) -> Results:
+    def find(
+        self,
+        phrases: str | Sequence[str],
+        threshold: float | None = None,
+        *,
+        against: Classes = None,
+    ) -> Results:
         """Segment everything that a phrase, or one of several, fits; best first, each object once.
 
         The published models compare the class vector of every object query with the phrases, with "background" and with
@@ -252,7 +268,7 @@ class EncodedImage:
 
     # --- One object, or several --------------------------------------------------------------------------------------
 
-    @renamed_arguments(second_look=_second_look)
+    @renamed_arguments(second_look=_ZOOM_INSTEAD_OF_SECOND_LOOK)
     def segment(
         self,
         *prompts: Prompt,
@@ -283,7 +299,7 @@ class EncodedImage:
         objects = [ObjectPrompts.of(prompts)]
         return self._segment(objects, text_threshold, candidates=count, refine=refine)
 
-    @renamed_arguments(second_look=_second_look)
+    @renamed_arguments(second_look=_ZOOM_INSTEAD_OF_SECOND_LOOK)
     def segment_many(
         self,
         objects: Sequence[Sequence[Prompt]],
@@ -299,7 +315,9 @@ class EncodedImage:
         errors as in `segment`.
         """
         check_object_lists(objects)
-        return self._segment([ObjectPrompts.of(prompts) for prompts in objects], text_threshold, refine=refine)
+        return self._segment(
+            [ObjectPrompts.of(prompts) for prompts in objects], text_threshold, refine=refine
+        )
 
     def segment_boxes(self, boxes: Boxes, classes: Classes = None) -> Results:
         """Segment the object in each of N boxes, in their order: a detector's boxes become masks.
@@ -314,7 +332,9 @@ class EncodedImage:
         """
         detections = read_boxes(boxes, self.hw, classes)
         if not detections.boxes:
-            return self._results("interactive", empty_prediction("visual"), self.model.vocabulary(), seconds=0.0)
+            return self._results(
+                "interactive", empty_prediction("visual"), self.model.vocabulary(), seconds=0.0
+            )
         results = self._segment([ObjectPrompts.of([box]) for box in detections.boxes])
         return with_detections(results, detections)
 
@@ -336,10 +356,10 @@ class EncodedImage:
     ) -> Results:
         """Segment every region, without prompt or class; best first, masks may lie in each other.
 
-        The object queries answer first; then the model is clicked at, on a grid, where no mask covers the image yet
-        (X-Decoder models take no clicks: object queries alone). The parameters are those of segment-anything's
-        automatic mask generator, and `to_records()` returns its records; the grid and the two thresholds have lower
-        defaults here.
+        The object queries answer first (nano: a coarse grid of clicks); then the model is clicked at, on a grid, where
+        no mask covers the image yet (X-Decoder models take no clicks: object queries alone). The parameters are those
+        of segment-anything's automatic mask generator, and `to_records()` returns its records; the grid and the two
+        thresholds have lower defaults here.
 
         Args:
             points_per_side: points of the grid along a side; 0 = object queries alone.
@@ -365,7 +385,9 @@ class EncodedImage:
             points_per_batch=points_per_batch,
             pred_iou_threshold=default_iou if pred_iou_threshold is None else pred_iou_threshold,
             stability_score_threshold=(
-                default_stability if stability_score_threshold is None else stability_score_threshold
+                default_stability
+                if stability_score_threshold is None
+                else stability_score_threshold
             ),
             stability_score_offset=stability_score_offset,
             box_nms_threshold=box_nms_threshold,
@@ -378,14 +400,18 @@ class EncodedImage:
         prediction, proposals = segment_everything(self._predictor, settings)
         seconds = time.perf_counter() - started
         vocabulary = self.model.vocabulary()
-        results = self._results("everything", prediction, vocabulary, seconds, rules=(settings.rule,))
+        results = self._results(
+            "everything", prediction, vocabulary, seconds, rules=(settings.rule,)
+        )
         return replace(results, proposals=proposals)
 
-    @renamed_arguments(second_look=_second_look)
+    @renamed_arguments(second_look=_ZOOM_INSTEAD_OF_SECOND_LOOK)
     def session(self, refine: Refine | None = None) -> Session:
         """Begin rounds of prompts about one object, with memory and undo; `refine` as in `segment`."""
 
-        def segment_round(prompts: ObjectPrompts, previous: Float[Tensor, "1 1 h w"] | None) -> Results:
+        def segment_round(
+            prompts: ObjectPrompts, previous: Float[Tensor, "1 1 h w"] | None
+        ) -> Results:
             return self._segment([prompts], previous=previous, refine=refine)
 
         return Session(segment_round, self.model.network.kind, self.name)
@@ -403,7 +429,9 @@ class EncodedImage:
         if region is not None:
             region.check_inside(self.hw)
         tokenizer = self.model.tokenizer
-        return first_sentence(tokenizer.decode(predictor.write_caption(tokenizer.begin, tokenizer.end, region)))
+        return first_sentence(
+            tokenizer.decode(predictor.write_caption(tokenizer.begin, tokenizer.end, region))
+        )
 
     def similarity(self, phrases: Sequence[str]) -> NDArray[np.float32]:
         """Score how well the full image fits each phrase, (N,) in -1 to 1 (X-Decoder models).
@@ -431,7 +459,9 @@ class EncodedImage:
         with self._lock:
             if self._full_image is None:
                 max_pixels = self.hw[0] * self.hw[1]
-                self._full_image = encode(self.model, self.image, config.full_image_side, max_pixels)
+                self._full_image = encode(
+                    self.model, self.image, config.full_image_side, max_pixels
+                )
             return self._full_image
 
     # --- From prompts to results -------------------------------------------------------------------------------------
@@ -459,7 +489,9 @@ class EncodedImage:
         seconds = time.perf_counter() - started
         prompts = tuple(each.prompts for each in objects)
         vocabulary = self.model.vocabulary()
-        return self._results("interactive", prediction, vocabulary, seconds, prompts, self._drawing_rules(objects))
+        return self._results(
+            "interactive", prediction, vocabulary, seconds, prompts, self._drawing_rules(objects)
+        )
 
     def _drawing_rules(self, objects: Sequence[ObjectPrompts]) -> tuple[str, ...]:
         """Name the rules by which the visual prompts were rasterised."""
@@ -468,7 +500,11 @@ class EncodedImage:
         for prompts in objects:
             outlines = prompts.outlines_for(network.kind)
             for mark in prompts.visual:
-                rules.add(rasterization_rule(mark, network.config.polygon_rule, is_outline=mark in outlines))
+                rules.add(
+                    rasterization_rule(
+                        mark, network.config.polygon_rule, is_outline=mark in outlines
+                    )
+                )
         return tuple(sorted(rules))
 
     def _references(self, objects: Sequence[ObjectPrompts]) -> Mapping[int, ReferenceFeatures]:
@@ -522,7 +558,9 @@ class EncodedImage:
         )
 
 
-def encode(model: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+def encode(
+    model: Runtime, image: ImageLike, size: int | None = None, max_pixels: int = MAX_PIXELS
+) -> EncodedImage:
     """Run the image network on an image; arguments and errors as in `Model.encode`."""
     return EncodedImage(encode_for_prompts(model, image, size, max_pixels))
 
@@ -530,7 +568,9 @@ def encode(model: Runtime, image: ImageLike, size: int | None = None, max_pixels
 def check_compares_images(model: Runtime) -> None:
     """Raise `ValueError` for a model that has no vector of full images."""
     if model.network.image_projection is None:
-        raise ValueError(f"{model.name} compares no full images; load an X-Decoder, for example xdecoder-focal-t.")
+        raise ValueError(
+            f"{model.name} compares no full images; load an X-Decoder, for example xdecoder-focal-t."
+        )
 
 
 def distinct_phrases(phrases: str | Sequence[str]) -> list[str]:

@@ -109,7 +109,9 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
         raise SeemError(f"There is no photo at {what}; check the path.") from None
     except (IsADirectoryError, PermissionError):  # Windows calls a folder the latter
         if isinstance(source, Path) and source.is_dir():
-            raise ValueError(f"{what} is a folder; pass one photo (the command line takes folders).") from None
+            raise ValueError(
+                f"{what} is a folder; pass one photo (the command line takes folders)."
+            ) from None
         raise SeemError(f"{what} may not be read by this user; change its permissions.") from None
     except UnidentifiedImageError:
         size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
@@ -118,7 +120,9 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large_message(what, error, max_pixels)) from None
     except Exception as error:  # Pillow stumbles over damaged headers in many ways
-        raise SeemError(f"{what} cannot be read as a picture ({short_reason(error)}); fetch it again.") from None
+        raise SeemError(
+            f"{what} cannot be read as a picture ({short_reason(error)}); fetch it again."
+        ) from None
 
 
 def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
@@ -186,13 +190,17 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         image = image.convert("LA")
     if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert("RGB"), ()
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert(
+            "RGB"
+        ), ()
     if image.mode == "RGB":
         return image.copy(), ()
     try:
         return image.convert("RGB"), ()
     except ValueError:
-        raise ValueError(f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first.") from None
+        raise ValueError(
+            f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first."
+        ) from None
 
 
 def to_eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:
@@ -229,7 +237,11 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
         )
     if isinstance(array, torch.Tensor):
         _check_array_layout(
-            "tensor", "3 x H x W", tuple(array.shape), str(array.dtype).removeprefix("torch."), channels_at=0
+            "tensor",
+            "3 x H x W",
+            tuple(array.shape),
+            str(array.dtype).removeprefix("torch."),
+            channels_at=0,
         )
         array = array.permute(1, 2, 0).cpu().numpy()
     elif not isinstance(array, np.ndarray):
@@ -239,17 +251,25 @@ def image_from_array(array: object, max_pixels: int) -> InputImage:
     _check_array_layout("array", "H x W x 3", array.shape, str(array.dtype), channels_at=2)
     height, width = array.shape[:2]
     _check_size("The photo", width, height, max_pixels)
-    return InputImage(Image.fromarray(np.ascontiguousarray(array)))  # Pillow copies: the caller's array may change
+    return InputImage(
+        Image.fromarray(np.ascontiguousarray(array))
+    )  # Pillow copies: the caller's array may change
 
 
-def _check_array_layout(kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int) -> None:
+def _check_array_layout(
+    kind: str, layout: str, shape: tuple[int, ...], dtype: str, channels_at: int
+) -> None:
     """Raise `ValueError`, with the way out, unless an array or a tensor has the layout of an image."""
     if len(shape) == 4:
         hint = "pass one photo at a time"
     elif len(shape) != 3:
         hint = "a grey one becomes a photo with PIL.Image.fromarray(grey)"
     elif shape[channels_at] != 3 and shape[2 - channels_at] == 3:
-        hint = "move its colours with .transpose(1, 2, 0)" if kind == "array" else "move its colours: .permute(2, 0, 1)"
+        hint = (
+            "move its colours with .transpose(1, 2, 0)"
+            if kind == "array"
+            else "move its colours: .permute(2, 0, 1)"
+        )
     elif shape[channels_at] != 3:
         hint = "keep red, green and blue alone"
     elif 0 in shape:
@@ -258,7 +278,9 @@ def _check_array_layout(kind: str, layout: str, shape: tuple[int, ...], dtype: s
         hint = "scale its values to 0-255 and convert them to uint8"
     else:
         return
-    raise ValueError(f"A photo {kind} is {layout}, uint8, RGB; got {dtype} of shape {shape}: {hint}.")
+    raise ValueError(
+        f"A photo {kind} is {layout}, uint8, RGB; got {dtype} of shape {shape}: {hint}."
+    )
 
 
 def _too_large_message(what: str, error: Image.DecompressionBombError, max_pixels: int) -> str:
@@ -283,4 +305,8 @@ def _without_warnings() -> Iterator[None]:
 def _file_name(image: Image.Image) -> str | None:
     """Return the file name that a PIL image was opened from."""
     file = getattr(image, "filename", "")
-    return Path(os.fsdecode(file)).name if isinstance(file, (str, bytes, os.PathLike)) and file else None
+    return (
+        Path(os.fsdecode(file)).name
+        if isinstance(file, (str, bytes, os.PathLike)) and file
+        else None
+    )

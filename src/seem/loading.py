@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
@@ -38,7 +39,10 @@ from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
 
 SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
-IN_FOLDERS = ("model.safetensors", "best.safetensors")  # what a folder may hold: a model, or the best of a run
+IN_FOLDERS = (
+    "model.safetensors",
+    "best.safetensors",
+)  # what a folder may hold: a model, or the best of a run
 DEFAULT_PRESENCE_MIDPOINT = 0.2  # among a few dozen classes; fine-tuning measures its own
 DEFAULT_REGION_THRESHOLD = 0.4
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
@@ -64,24 +68,35 @@ def load(
         SeemError: weights that cannot be fetched, read, or that are of another architecture.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
-        raise ValueError(f"A model is loaded by its name or the path of a file, got {name_or_path!r}; try 'nano'.")
+        raise ValueError(
+            f"A model is loaded by its name or the path of a file, got {name_or_path!r}; try 'nano'."
+        )
     if precision not in ("exact", "auto"):
         raise ValueError(f"precision is {precision!r}; use 'exact' or 'auto'.")
     target = usable_device(device)
     loaded = open_network(name_or_path)
     loaded.network.to(target)
-    chosen: Precision = "float32" if precision == "exact" else choose_precision(loaded.network, target)
+    chosen: Precision = (
+        "float32" if precision == "exact" else choose_precision(loaded.network, target)
+    )
     return Model(loaded, target, chosen)
 
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     """Find weights by name or path and build their network, on the CPU in float32."""
-    if str(name_or_path) and name_or_path not in zoo.MODEL_CARDS:  # a folder called "nano" does not hide the model
+    if (
+        str(name_or_path) and name_or_path not in zoo.MODEL_CARDS
+    ):  # a folder called "nano" does not hide the model
         path = Path(name_or_path)
         if path.is_dir():
             return open_file(file_in(path))
         in_some_folder = os.path.dirname(name_or_path) != ""  # noqa: PTH120  (a Path forgets "./")
-        if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or in_some_folder or path.is_file():
+        if (
+            isinstance(name_or_path, os.PathLike)
+            or path.suffix in SUFFIXES
+            or in_some_folder
+            or path.is_file()
+        ):
             return open_file(path)
     card = zoo.find_model_card(str(name_or_path))
     if card.weights is zoo.WeightsAvailability.EMBEDDED:
@@ -92,7 +107,9 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
             f"The weights of {card.name} were never released; load your own checkpoint by its path "
             f"(seem convert YOURS.pt OUT.safetensors --model {card.name})."
         )
-    checkpoint = fetch(card.file, CLIP_VOCABULARY)  # whoever goes offline now has all that the first phrase needs
+    checkpoint = fetch(
+        card.file, CLIP_VOCABULARY
+    )  # whoever goes offline now has all that the first phrase needs
     network = build(card.config())
     network.load_state_dict(read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
@@ -144,7 +161,9 @@ def calibrated(config: SegmenterConfig, metadata: Mapping[str, str]) -> Segmente
     region_threshold = probability_in(metadata, REGION_THRESHOLD_KEY, DEFAULT_REGION_THRESHOLD)
     return replace(
         config,
-        presence_midpoint=probability_in(metadata, PRESENCE_MIDPOINT_KEY, DEFAULT_PRESENCE_MIDPOINT),
+        presence_midpoint=probability_in(
+            metadata, PRESENCE_MIDPOINT_KEY, DEFAULT_PRESENCE_MIDPOINT
+        ),
         panoptic_threshold=region_threshold,
         instance_threshold=region_threshold,
     )
@@ -166,7 +185,8 @@ def fine_tuning_data_of(metadata: Mapping[str, str]) -> tuple[FineTuningData, ..
     try:
         sources = json.loads(metadata.get("made_by", "{}")).get("sources", [])
         return tuple(
-            FineTuningData(str(each["spec"]), str(each["train"]), each["held"] is not None) for each in sources
+            FineTuningData(str(each["spec"]), str(each["train"]), each["held"] is not None)
+            for each in sources
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
@@ -184,7 +204,7 @@ def probability_in(metadata: Mapping[str, str], key: str, usual: float) -> float
 def tokenizer_of(config: SegmenterConfig) -> Callable[[], BytePairTokenizer]:
     """Say how to get the vocabulary of word pieces; fetched only when a phrase is read."""
     if config.text.tokenizer == "nano":
-        return BytePairTokenizer.nano
+        return partial(BytePairTokenizer.nano, config.text.vocabulary_size)
     return lambda: BytePairTokenizer.clip(fetch(CLIP_VOCABULARY))
 
 

@@ -31,7 +31,9 @@ class PackedMask:
             mask = mask.decode()
         mask = np.asarray(mask)
         if mask.shape != image_hw or mask.dtype != np.bool_:
-            raise ValueError(f"A mask is {mask.dtype} of {mask.shape}; the image needs bool of {image_hw}.")
+            raise ValueError(
+                f"A mask is {mask.dtype} of {mask.shape}; the image needs bool of {image_hw}."
+            )
         rows = np.flatnonzero(mask.any(axis=1))
         columns = np.flatnonzero(mask.any(axis=0))
         if len(rows) == 0:

@@ -42,7 +42,9 @@ class Model(Runtime):
         parameters = sum(p.numel() for p in self.network.parameters())
         return f"<Model {self.name}: {parameters / 1e6:.1f} M parameters, {self.device}, {self.precision}>"
 
-    def encode(self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS) -> EncodedImage:
+    def encode(
+        self, image: ImageLike, size: int | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> EncodedImage:
         """Run the image network once, for any number of questions about the image.
 
         Args:
@@ -68,7 +70,10 @@ class Model(Runtime):
                 f"{path} was encoded by {content.model} (sha256 {content.sha256[:12]}), this model is {self.name} "
                 f"({self.sha256[:12]}); load that one, or encode the image again."
             )
-        tensors = {name: tensor.to(self.device) for name, tensor in to_named_tensors(content.memory).items()}
+        tensors = {
+            name: tensor.to(self.device)
+            for name, tensor in to_named_tensors(content.memory).items()
+        }
         if self.precision == "float32":
             tensors = {name: tensor.float() for name, tensor in tensors.items()}
         batch, encoding = content.images.to(self.device), from_named_tensors(tensors)
@@ -83,13 +88,20 @@ class Model(Runtime):
         check_compares_images(self)
         for image in images:
             if not isinstance(image, EncodedImage):
-                raise ValueError(f"retrieve ranks encoded images, got {image!r}; call model.encode on each first.")
+                raise ValueError(
+                    f"retrieve ranks encoded images, got {image!r}; call model.encode on each first."
+                )
         scores = [float(image.similarity([phrase])[0]) for image in images]
         order = sorted(range(len(images)), key=lambda index: -scores[index])
         return tuple(RetrievalMatch(index, scores[index]) for index in order)
 
     def tracker(
-        self, video: VideoLike, mode: Mode | None = None, *, size: int | None = None, backward: bool = False
+        self,
+        video: VideoLike,
+        mode: Mode | None = None,
+        *,
+        size: int | None = None,
+        backward: bool = False,
     ) -> Tracker:
         """Begin to follow objects through a video: a file, a folder, a list or an iterator of frames.
 

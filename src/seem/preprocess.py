@@ -39,7 +39,9 @@ def check_short_side(size: object, config: ImageConfig) -> int | None:
     )
 
 
-def network_size(hw: tuple[int, int], config: ImageConfig, size: int | None = None) -> tuple[int, int]:
+def network_size(
+    hw: tuple[int, int], config: ImageConfig, size: int | None = None
+) -> tuple[int, int]:
     """Return the network size of an image: short side as configured unless the long side would pass its limit."""
     height, width = hw
     short_side = size or config.short_side

@@ -36,20 +36,31 @@ def run_in_processes(
     a `ValueError` stays one, everything else becomes a `SeemError`; so does a process that died, with `way_out` as
     advice. Processes do not outlive this one, even if it is killed.
     """
-    context = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # the same on every system, and safe beside threads
     failures: SimpleQueue[Exception] = context.SimpleQueue()
-    processes = [context.Process(target=_be_one, args=(work, share, failures), daemon=True) for share in shares]
+    processes = [
+        context.Process(target=_be_one, args=(work, share, failures), daemon=True)
+        for share in shares
+    ]
     with one_thread_each():
         for process in processes:
             process.start()
     try:
-        while any(process.is_alive() for process in processes) and failures.empty() and not _dead(processes):
+        while (
+            any(process.is_alive() for process in processes)
+            and failures.empty()
+            and not _dead(processes)
+        ):
             time.sleep(PAUSE)
             meanwhile()
         if not failures.empty():
             raise failures.get()
         if lost := _dead(processes):
-            raise SeemError(f"A process died (exit code {lost[0].exitcode}), perhaps for want of memory; {way_out}")
+            raise SeemError(
+                f"A process died (exit code {lost[0].exitcode}), perhaps for want of memory; {way_out}"
+            )
         meanwhile()
     finally:
         for process in processes:
@@ -58,9 +69,13 @@ def run_in_processes(
             process.join()
 
 
-def _be_one(work: Callable[..., object], share: tuple[Any, ...], failures: SimpleQueue[Exception]) -> None:
+def _be_one(
+    work: Callable[..., object], share: tuple[Any, ...], failures: SimpleQueue[Exception]
+) -> None:
     with suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # the parent decides what an interruption means
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _use_one_thread()
     try:

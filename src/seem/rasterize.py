@@ -97,7 +97,9 @@ def clip_segments(segments: NDArray[np.float64], image_hw: tuple[int, int]) -> N
     to_low, to_high = (0.0 - start) / step, (size - start) / step
 
     is_between = (start >= 0) & (start <= size)
-    never_inside = np.where(is_between, -np.inf, np.inf)  # of a segment that does not move along this axis
+    never_inside = np.where(
+        is_between, -np.inf, np.inf
+    )  # of a segment that does not move along this axis
     enter = np.where(moves, np.minimum(to_low, to_high), never_inside).max(axis=1).clip(min=0.0)
     leave = np.where(moves, np.maximum(to_low, to_high), np.inf).min(axis=1).clip(max=1.0)
 
@@ -118,7 +120,9 @@ def check_lines_touch(
         )
 
 
-def inside_polygon(outline: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+def inside_polygon(
+    outline: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Even-odd test of the grid of columns x (1, W) and rows y (H, 1); what lies on the outline is inside.
 
     A ray to the right of a point crosses an edge if the edge spans the row and passes to the right of the point.
@@ -129,7 +133,9 @@ def inside_polygon(outline: NDArray[np.float64], x: NDArray[np.float64], y: NDAr
         spanned = ((y0 <= y) != (y1 <= y))[:, 0]
         if spanned.any():
             odd[spanned] ^= x < x0 + (y[spanned] - y0) / (y1 - y0) * (x1 - x0)
-        touched = ((y >= min(y0, y1) - OUTLINE_TOLERANCE) & (y <= max(y0, y1) + OUTLINE_TOLERANCE))[:, 0]
+        touched = ((y >= min(y0, y1) - OUTLINE_TOLERANCE) & (y <= max(y0, y1) + OUTLINE_TOLERANCE))[
+            :, 0
+        ]
         if not touched.any():
             continue
         if abs(y1 - y0) <= OUTLINE_TOLERANCE:  # a level edge is met along its whole length
@@ -144,7 +150,9 @@ def inside_polygon(outline: NDArray[np.float64], x: NDArray[np.float64], y: NDAr
 # --- Drawing, in pixels of the network's input ------------------------------------------------------------------------
 
 
-def draw_lines(segments: NDArray[np.float64], width: float, frame: RasterFrame) -> NDArray[np.bool_]:
+def draw_lines(
+    segments: NDArray[np.float64], width: float, frame: RasterFrame
+) -> NDArray[np.bool_]:
     """Mark the pixels whose centres are within half a width of a segment; distances are measured in the image."""
     drawing = frame.empty()
     _draw_ends(drawing, clip_segments(segments, frame.image_hw), frame)
@@ -160,11 +168,15 @@ def draw_lines(segments: NDArray[np.float64], width: float, frame: RasterFrame) 
         if left < right and top < bottom:
             x = (np.arange(left, right) + 0.5)[None, :] / scale_x
             y = (np.arange(top, bottom) + 0.5)[:, None] / scale_y
-            drawing[top:bottom, left:right] |= squared_distance(segment, x, y) <= radius * radius + 1e-9
+            drawing[top:bottom, left:right] |= (
+                squared_distance(segment, x, y) <= radius * radius + 1e-9
+            )
     return drawing
 
 
-def _draw_ends(drawing: NDArray[np.bool_], segments: NDArray[np.float64], frame: RasterFrame) -> None:
+def _draw_ends(
+    drawing: NDArray[np.bool_], segments: NDArray[np.float64], frame: RasterFrame
+) -> None:
     """Mark the pixels that hold the ends of segments, so that a hair line between pixel centres leaves a trace."""
     last_pixel = np.array(frame.network_hw[::-1]) - 1
     pixels = np.clip(frame.to_network(segments).astype(np.int64), 0, last_pixel)
@@ -206,7 +218,9 @@ def resize_region(region: NDArray[np.bool_], frame: RasterFrame) -> NDArray[np.b
     if not drawing.any():
         rows, columns = np.nonzero(region)
         scale_x, scale_y = frame.scale_xy
-        drawing[((rows + 0.5) * scale_y).astype(np.int64), ((columns + 0.5) * scale_x).astype(np.int64)] = True
+        drawing[
+            ((rows + 0.5) * scale_y).astype(np.int64), ((columns + 0.5) * scale_x).astype(np.int64)
+        ] = True
     return drawing
 
 
@@ -224,5 +238,7 @@ def resize_logits(logits: NDArray[np.float32], network_hw: tuple[int, int]) -> N
             f"Mask logits of {logits.shape} do not cover the network's input of {network_hw} (height, width); one "
             f"logit stands for {LOGITS_STRIDE} x {LOGITS_STRIDE} pixels. Pass the logits of a result on this image."
         )
-    enlarged = np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR))
+    enlarged = np.asarray(
+        Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR)
+    )
     return enlarged[: network_hw[0], : network_hw[1]] > 0

@@ -26,7 +26,9 @@ class Session:
     `add` returns the new result; `undo` takes the last `add` back, memory and all. Not for several threads at once.
     """
 
-    def __init__(self, segment: SegmentRound, kind: ModelKind, image_name: str | None = None) -> None:
+    def __init__(
+        self, segment: SegmentRound, kind: ModelKind, image_name: str | None = None
+    ) -> None:
         self._segment = segment
         self._kind = kind
         self._image_name = image_name

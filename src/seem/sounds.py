@@ -24,7 +24,11 @@ MIN_RATE, MAX_RATE = 4_000, 384_000  # samples a second that telephones and stud
 MAX_AMPLITUDE = 1.5  # floats above this are integers that were not divided by the full scale
 MAX_CHANNELS = 8
 
-PCM_TYPES: dict[int, np.dtype[np.integer[Any]]] = {1: np.dtype(np.uint8), 2: np.dtype("<i2"), 4: np.dtype("<i4")}
+PCM_TYPES: dict[int, np.dtype[np.integer[Any]]] = {
+    1: np.dtype(np.uint8),
+    2: np.dtype("<i2"),
+    4: np.dtype("<i4"),
+}
 INTEGER_TYPES = (np.uint8, np.int16, np.int32)
 
 
@@ -56,20 +60,30 @@ def sound_from_array(samples: NDArray[Any], rate: int | None) -> Sound:
     Raises `ValueError` for anything else, and as `check_sound` does.
     """
     if rate is None:
-        raise ValueError("An array of sound does not say how fast it is played; pass Audio(samples, rate=16_000).")
+        raise ValueError(
+            "An array of sound does not say how fast it is played; pass Audio(samples, rate=16_000)."
+        )
     values = np.asarray(samples)
     if values.dtype.kind != "f" and values.dtype not in INTEGER_TYPES:
-        raise ValueError(f"Sound is an array of floats in -1 to 1, int16, int32 or uint8, got {values.dtype}; convert.")
+        raise ValueError(
+            f"Sound is an array of floats in -1 to 1, int16, int32 or uint8, got {values.dtype}; convert."
+        )
     if values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] > MAX_CHANNELS):
-        raise ValueError(f"Sound is (N,) or (N, channels), got shape {values.shape}; transpose or pick one channel.")
+        raise ValueError(
+            f"Sound is (N,) or (N, channels), got shape {values.shape}; transpose or pick one channel."
+        )
     check_length(len(values), checked_rate(rate), "The sound")
     if values.dtype.kind == "f":
         floats = values.astype(np.float32)
         if not np.isfinite(floats).all():
-            raise ValueError("The sound holds NaN or infinite values; record it again or replace them by 0.")
+            raise ValueError(
+                "The sound holds NaN or infinite values; record it again or replace them by 0."
+            )
         loudest = float(np.abs(floats).max())
         if loudest > MAX_AMPLITUDE:
-            raise ValueError(f"The sound reaches {loudest:g}; floats lie in -1 to 1, divide by the full scale first.")
+            raise ValueError(
+                f"The sound reaches {loudest:g}; floats lie in -1 to 1, divide by the full scale first."
+            )
     else:
         floats = _to_unit_range(values)
     mono = floats if floats.ndim == 1 else floats.mean(axis=1)
@@ -86,7 +100,9 @@ def read_wav(path: Path) -> Sound | None:
     try:
         with wave.open(str(path), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            present = max(path.stat().st_size - 44, 0) // (width * channels)  # a stream's header may claim anything
+            present = max(path.stat().st_size - 44, 0) // (
+                width * channels
+            )  # a stream's header may claim anything
             count = min(file.getnframes(), present)
             check_length(count, checked_rate(rate), path.name)
             raw = file.readframes(count)
@@ -121,7 +137,9 @@ def check_sound(sound: Sound, what: str) -> Sound:
     check_length(len(sound.samples), sound.rate, what)
     loudest = float(np.abs(sound.samples).max())
     if loudest < SILENCE_AMPLITUDE:
-        raise ValueError(f"{what} is silent (it never gets louder than {loudest:.5f} of 1); record it again.")
+        raise ValueError(
+            f"{what} is silent (it never gets louder than {loudest:.5f} of 1); record it again."
+        )
     return sound
 
 
@@ -135,7 +153,9 @@ def check_length(count: int, rate: int, what: str) -> None:
             f"{what} lasts {seconds:,.0f} s, a spoken prompt at most {MAX_SECONDS:g} s; cut the phrase out."
         )
     if seconds < MIN_SECONDS:
-        raise ValueError(f"{what} lasts {seconds:.3f} s at {rate:,} samples a second; nothing can be said in that.")
+        raise ValueError(
+            f"{what} lasts {seconds:.3f} s at {rate:,} samples a second; nothing can be said in that."
+        )
 
 
 def checked_rate(rate: int) -> int:

@@ -39,7 +39,13 @@ from seem.mask_codec import PackedMask
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
 from seem.results import Labels, LazyLabels, Provenance, Results
 from seem.tasks.postprocess import ImageFrame, to_image_masks
-from seem.tasks.video import FOREGROUND_THRESHOLD, STRIDE, FeatureDescriber, VideoMemory, grid_stride
+from seem.tasks.video import (
+    FOREGROUND_THRESHOLD,
+    STRIDE,
+    FeatureDescriber,
+    VideoMemory,
+    grid_stride,
+)
 from seem.video import Video, VideoFrame, VideoLike, missing_frame_message, open_video
 
 Mode: TypeAlias = Literal["memory", "propagate", "reference"]
@@ -47,7 +53,9 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 DEFAULT_MODES: dict[str, Mode] = {"seem-v0": "propagate", "seem-v1": "propagate"}
 """The default mode of a policy; of all others "memory"."""
 
-MIN_PROPAGATED_SCORE = 0.3  # of a mask that was carried on by prompts; below, the object is not visible
+MIN_PROPAGATED_SCORE = (
+    0.3  # of a mask that was carried on by prompts; below, the object is not visible
+)
 COVER_TO_LOGIT = 12.0  # factor from a cover of 0 to 1 to mask logits of -6 to 6
 
 
@@ -81,7 +89,9 @@ class Tracker:
         self.backward = backward
         self.video: Video = open_video(video)
         if backward and self.video.is_stream:
-            raise ValueError("A stream is read once, forward only; leave backward out, or pass a file or a list.")
+            raise ValueError(
+                "A stream is read once, forward only; leave backward out, or pass a file or a list."
+            )
         self._prompts: PromptsByFrame = {}
         self._pass: Pass | None = None
 
@@ -106,7 +116,9 @@ class Tracker:
         """
         self._check_position(frame, object_id)
         if not prompts:
-            raise ValueError(f"There is no prompt about object {object_id}; pass a Point, Box, Mask, Text or the like.")
+            raise ValueError(
+                f"There is no prompt about object {object_id}; pass a Point, Box, Mask, Text or the like."
+            )
         all_prompts = ObjectPrompts.of((*self._prompts_until(frame, object_id), *prompts))
         check_supported(all_prompts, self.model.name, self.model.network)
         result = None
@@ -319,7 +331,9 @@ class Pass:
             case "memory":
                 found = {key: self.match_memory(self.tracks[key]) for key in ids}
             case "propagate":
-                found = self.propagate_masks([key for key in ids if self.tracks[key].logits is not None])
+                found = self.propagate_masks(
+                    [key for key in ids if self.tracks[key].logits is not None]
+                )
             case "reference":
                 found = {key: self.match_reference(self.tracks[key]) for key in ids}
         visible = {}
@@ -378,9 +392,13 @@ class Pass:
                 self.objects[key] = answer
                 self.store(track, answer)
 
-    def segment(self, prompts: tuple[Prompt, ...], current: TrackedObject | None) -> TrackedObject | None:
+    def segment(
+        self, prompts: tuple[Prompt, ...], current: TrackedObject | None
+    ) -> TrackedObject | None:
         """Segment an object; a mask that it has in this frame already is the previous mask of the correction."""
-        masks = [prompt for prompt in prompts if isinstance(prompt, Mask) and prompt.array is not None]
+        masks = [
+            prompt for prompt in prompts if isinstance(prompt, Mask) and prompt.array is not None
+        ]
         if len(masks) == len(prompts):
             return self.take_masks(masks)
         has_marks = any(isinstance(prompt, VisualPrompt) for prompt in prompts)
@@ -408,7 +426,7 @@ class Pass:
     def store(self, track: Track, answer: TrackedObject) -> None:
         """Store what the mode needs of an object that was just prompted."""
         encoded, mask = self.encoded, Mask(answer.mask.decode())
-        track.labels = LazyLabels(lambda: encoded.segment(mask).naming.get(1))
+        track.labels = LazyLabels(lambda: encoded.segment(mask).lazy_labels.get(1))
         match self.mode:
             case "memory":
                 with torch.no_grad():
@@ -432,7 +450,11 @@ class Pass:
         (padded_height, padded_width), (height, width) = self.frame.padded_hw, self.frame.input_hw
         pixels = torch.from_numpy(mask.decode()).to(self.encoded.batch.pixels.device, torch.float32)
         resized = F.interpolate(
-            pixels[None, None], size=(height, width), mode="bilinear", align_corners=False, antialias=True
+            pixels[None, None],
+            size=(height, width),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
         )
         padded = F.pad(resized, (0, padded_width - width, 0, padded_height - height))
         return F.avg_pool2d(padded, grid_stride(self.frame.padded_hw))[0, 0]
@@ -440,7 +462,9 @@ class Pass:
     def cover_to_logits(self, cover: Float[Tensor, "h w"]) -> Float[Tensor, "h4 w4"]:
         """Turn a cover into mask logits at the stride of mask prompts."""
         hw = (self.frame.padded_hw[0] // STRIDE, self.frame.padded_hw[1] // STRIDE)
-        resized = F.interpolate(cover[None, None], size=hw, mode="bilinear", align_corners=False)[0, 0]
+        resized = F.interpolate(cover[None, None], size=hw, mode="bilinear", align_corners=False)[
+            0, 0
+        ]
         return COVER_TO_LOGIT * (resized - FOREGROUND_THRESHOLD)
 
     def results(self) -> Results:
@@ -510,7 +534,11 @@ def has_foreground(logits: NDArray[np.float32] | None) -> bool:
 
 def is_integer_from(value: object, minimum: int) -> TypeGuard[int]:
     """Tell whether a value is a whole number (no bool) that is at least `minimum`."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= minimum
+    return (
+        isinstance(value, (int, np.integer))
+        and not isinstance(value, bool)
+        and int(value) >= minimum
+    )
 
 
 def prompts_of_objects(prompts: object) -> list[tuple[Prompt, ...]]:
@@ -551,5 +579,7 @@ def checked_mode(mode: Mode | None, model: Runtime) -> Mode:
             f"{model.name} takes no Reference, so mode 'reference' is not for it; use memory or propagate."
         )
     if mode == "propagate" and policy.visual is None:
-        raise ValueError(f"{model.name} takes no visual prompts, so mode 'propagate' is not for it; use memory.")
+        raise ValueError(
+            f"{model.name} takes no visual prompts, so mode 'propagate' is not for it; use memory."
+        )
     return mode

@@ -1,7 +1,7 @@
-"""The names a question is asked with: what each is called, how it is said, whether it is countable, its colour.
+"""Lists of classes: the name of each, its phrase for the text encoder, whether it is countable, its colour.
 
-A `Vocabulary` is the closed list that the whole-picture tasks choose from. "No object" is not in it: that is the
-model's business. Category id 0 is never in it either: results use it for "unlabelled".
+A `Vocabulary` is the closed list that panoptic, instance and semantic segmentation choose from. "No object" is not in
+it: the model adds it. Category id 0 is never in it either: results use it for "unlabelled".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeAlias, TypedDict, cast
 Colour: TypeAlias = "tuple[int, int, int]"
 
 # Official behaviour: these are cut out of a category's name before it is put into a sentence.
-_SILENT_PARTS = ("-other", "-merged", "-stuff")
+_UNSPOKEN_PARTS = ("-other", "-merged", "-stuff")
 _GOLDEN_RATIO = 0.6180339887498949
 _LIGHTNESS_AND_SATURATION = ((0.55, 0.85), (0.45, 0.70), (0.68, 0.90))
 
@@ -57,24 +57,12 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if not self.categories:
-            raise ValueError("A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories.")
+            raise ValueError(
+                "A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories."
+            )
         _check_templates(self.templates)
-        ids: set[int] = set()
-        said: dict[str, str] = {}
-        for category in self.categories:
-            if category.id < 1 or category.id in ids:
-                raise ValueError(
-                    f"Category {category.name!r} has id {category.id}; ids start at 1 (0 = unlabelled), each used once."
-                )
-            ids.add(category.id)
-            for spelling in {category.name.casefold(), category.phrase.casefold()}:
-                if spelling in said:
-                    if said[spelling] == category.name:
-                        raise ValueError(f"{category.name!r} is there twice; keep one.")
-                    raise ValueError(
-                        f"{category.name!r} repeats {said[spelling]!r}, both are read as {spelling!r}; keep one."
-                    )
-                said[spelling] = category.name
+        _check_ids(self.categories)
+        _check_spellings(self.categories)
 
     @classmethod
     def coco_panoptic(cls) -> Vocabulary:
@@ -90,10 +78,21 @@ class Vocabulary:
         return _ade20k()
 
     @classmethod
+    def imagenet(cls) -> Vocabulary:
+        """Return the 1,000 classes of ImageNet's classifiers in their order: id 1 is the classifiers' index 0.
+
+        Names are words of WordNet 3.0 (its terms: `assets/wordnet_license.txt`), the first of a synset where that is
+        readable and belongs to one class alone. The split into things and stuff and the colours are our own.
+        """
+        return _imagenet()
+
+    @classmethod
     def named(cls, name: str) -> Vocabulary:
-        """Return a list that ships with the package: "coco" or "ade20k"; `ValueError` for another name."""
+        """Return a list that ships with the package: "coco", "ade20k" or "imagenet"; `ValueError` for another name."""
         if name not in BUILT_IN_VOCABULARIES:
-            raise ValueError(f"There is no list of classes {name!r}; there are {_built_in_names()}.")
+            raise ValueError(
+                f"There is no list of classes {name!r}; there are {_built_in_names()}."
+            )
         return BUILT_IN_VOCABULARIES[name]()
 
     @classmethod
@@ -120,26 +119,26 @@ class Vocabulary:
                 f"({_built_in_names()} are lists by name)."
             )
         if isinstance(templates, str):
-            raise ValueError(f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}].")
+            raise ValueError(
+                f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}]."
+            )
         cleaned = [_clean(name, position) for position, name in enumerate(names)]
-        if stuff is None:
-            regions = {name.casefold() for name in cleaned} & _coco_stuff()
-        else:
-            regions = {_clean(name, position).casefold() for position, name in enumerate(stuff)}
-            if unknown := sorted(regions - {name.casefold() for name in cleaned}):
-                raise ValueError(f"stuff names {unknown[0]!r}, which is not in the list of classes; add it there.")
-        return cls(
-            tuple(
-                Category(number, name, _phrase(name), name.casefold() not in regions, colour)
-                for number, (name, colour) in enumerate(zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1)
-            ),
-            None if templates is None else tuple(templates),
-            background,
-        )
+        stuff_names = _stuff_among(cleaned, stuff)
+        categories = []
+        for number, (name, colour) in enumerate(
+            zip(cleaned, distinct_colours(len(cleaned)), strict=True), 1
+        ):
+            is_thing = name.casefold() not in stuff_names
+            categories.append(
+                Category(
+                    id=number, name=name, phrase=_phrase(name), is_thing=is_thing, colour=colour
+                )
+            )
+        return cls(tuple(categories), None if templates is None else tuple(templates), background)
 
     @classmethod
     def coerce(cls, classes: Vocabulary | Sequence[str] | None) -> Vocabulary:
-        """Read a `classes` argument: None is COCO panoptic, "coco" and "ade20k" are lists by name.
+        """Read a `classes` argument: None is COCO panoptic, a name of `SHIPPED` is that list.
 
         A list of names becomes a vocabulary, a vocabulary stays.
         """
@@ -156,7 +155,7 @@ class Vocabulary:
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """The names as they are said: what goes into a sentence for the text encoder."""
+        """The phrases that go into a sentence for the text encoder."""
         return tuple(category.phrase for category in self.categories)
 
     @property
@@ -177,13 +176,15 @@ class Vocabulary:
     @property
     def things(self) -> Vocabulary:
         """The countable categories alone, with the ids and colours they have here; `ValueError` if there are none."""
-        return replace(self, categories=tuple(category for category in self.categories if category.is_thing))
+        return replace(
+            self, categories=tuple(category for category in self.categories if category.is_thing)
+        )
 
     @property
     def key(self) -> str:
         """A fingerprint (sha256, hexadecimal) of phrases and templates: equal keys have equal text embeddings."""
-        said = [self.phrases] if self.templates is None else [self.phrases, self.templates]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        content = [self.phrases] if self.templates is None else [self.phrases, self.templates]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -212,8 +213,12 @@ def distinct_colours(count: int) -> tuple[Colour, ...]:
     """
     taken: dict[int, None] = {}  # keeps the order
     for step in range(count):
-        lightness, saturation = _LIGHTNESS_AND_SATURATION[step // 8 % len(_LIGHTNESS_AND_SATURATION)]
-        red, green, blue = colorsys.hls_to_rgb((0.58 + step * _GOLDEN_RATIO) % 1.0, lightness, saturation)
+        lightness, saturation = _LIGHTNESS_AND_SATURATION[
+            step // 8 % len(_LIGHTNESS_AND_SATURATION)
+        ]
+        red, green, blue = colorsys.hls_to_rgb(
+            (0.58 + step * _GOLDEN_RATIO) % 1.0, lightness, saturation
+        )
         code = round(255 * red) << 16 | round(255 * green) << 8 | round(255 * blue)
         while code in taken:
             code = (code + 1) % 2**24
@@ -235,15 +240,31 @@ def _read_asset(name: str) -> str:
     return resources.files("seem").joinpath(f"assets/{name}").read_text(encoding="utf-8")
 
 
-@cache
-def _ade20k() -> Vocabulary:
-    rows = cast("list[_Row]", json.loads(_read_asset("ade20k.json")))
+def _with_own_colours(rows: Sequence[_Row]) -> Vocabulary:
+    colours = distinct_colours(len(rows))
     return Vocabulary(
         tuple(
             Category(row["id"], row["name"], row["name"], bool(row["isthing"]), colour)
-            for row, colour in zip(rows, distinct_colours(len(rows)), strict=True)
+            for row, colour in zip(rows, colours, strict=True)
         )
     )
+
+
+@cache
+def _ade20k() -> Vocabulary:
+    return _with_own_colours(cast("list[_Row]", json.loads(_read_asset("ade20k.json"))))
+
+
+@cache
+def _imagenet() -> Vocabulary:
+    return _with_own_colours(
+        cast("list[_Row]", json.loads(_read_asset("imagenet.json"))["classes"])
+    )
+
+
+def imagenet_synsets() -> tuple[str, ...]:
+    """Return the WordNet 3.0 identifiers, such as n01440764, of ImageNet's classes in their order."""
+    return tuple(row["synset"] for row in json.loads(_read_asset("imagenet.json"))["classes"])
 
 
 @cache
@@ -267,29 +288,81 @@ def _coco_panoptic() -> Vocabulary:
 def _coco_stuff() -> frozenset[str]:
     """Every spelling under which COCO's stuff is known: "sky-other-merged" and "sky"."""
     stuff = [category for category in _coco_panoptic() if not category.is_thing]
-    return frozenset(word.casefold() for category in stuff for word in (category.name, category.phrase))
+    return frozenset(
+        word.casefold() for category in stuff for word in (category.name, category.phrase)
+    )
 
 
-BUILT_IN_VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {"coco": _coco_panoptic, "ade20k": _ade20k}
+BUILT_IN_VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {
+    "coco": _coco_panoptic,
+    "ade20k": _ade20k,
+    "imagenet": _imagenet,
+}
 """The vocabularies that a `classes` argument may name."""
 
 
 def _built_in_names() -> str:
-    return " and ".join(map(repr, BUILT_IN_VOCABULARIES))
+    *names, last = map(repr, BUILT_IN_VOCABULARIES)
+    return f"{', '.join(names)} and {last}"
+
+
+def _check_ids(categories: tuple[Category, ...]) -> None:
+    ids: set[int] = set()
+    for category in categories:
+        if category.id < 1 or category.id in ids:
+            raise ValueError(
+                f"Category {category.name!r} has id {category.id}; ids start at 1 (0 = unlabelled), each used once."
+            )
+        ids.add(category.id)
+
+
+def _check_spellings(categories: tuple[Category, ...]) -> None:
+    """Raise `ValueError` if two categories share a name or a phrase, in any case."""
+    name_of: dict[str, str] = {}
+    for category in categories:
+        for spelling in {category.name.casefold(), category.phrase.casefold()}:
+            other = name_of.get(spelling)
+            if other == category.name:
+                raise ValueError(f"{category.name!r} is there twice; keep one.")
+            if other is not None:
+                raise ValueError(
+                    f"{category.name!r} repeats {other!r}, both are read as {spelling!r}; keep one."
+                )
+            name_of[spelling] = category.name
 
 
 def _check_templates(templates: tuple[str, ...] | None) -> None:
     if templates is not None and not templates:
-        raise ValueError("There is no template; pass None for the model's own, or at least one with {} for the name.")
+        raise ValueError(
+            "There is no template; pass None for the model's own, or at least one with {} for the name."
+        )
     for template in templates or ():
         if not isinstance(template, str):
-            raise ValueError(f"A template is a text with one {{}} where the class name goes, got {template!r}.")
+            raise ValueError(
+                f"A template is a text with one {{}} where the class name goes, got {template!r}."
+            )
         if template.count("{}") != 1:
-            raise ValueError(f"A template needs one {{}} where the class name goes, got {template!r}.")
+            raise ValueError(
+                f"A template needs one {{}} where the class name goes, got {template!r}."
+            )
+
+
+def _stuff_among(names: Sequence[str], stuff: Sequence[str] | None) -> set[str]:
+    """Return which names are regions, case-folded: those of `stuff`, or for None those that COCO knows as stuff."""
+    known = {name.casefold() for name in names}
+    if stuff is None:
+        return known & _coco_stuff()
+    stuff_names = {_clean(name, position).casefold() for position, name in enumerate(stuff)}
+    unknown = sorted(stuff_names - known)
+    if unknown:
+        raise ValueError(
+            f"stuff names {unknown[0]!r}, which is not in the list of classes; add it there."
+        )
+    return stuff_names
 
 
 def _phrase(name: str) -> str:
-    for part in _SILENT_PARTS:
+    for part in _UNSPOKEN_PARTS:
         name = name.replace(part, "")
     return name
 
@@ -297,9 +370,14 @@ def _phrase(name: str) -> str:
 def _clean(name: str, position: int) -> str:
     if not isinstance(name, str):
         raise ValueError(f"Class {position} is {name!r}; a class is named by a text.")
-    if bad := next((c for c in name if unicodedata.category(c) in ("Cc", "Cs") and not c.isspace()), None):
-        raise ValueError(f"Class {position} holds the control character U+{ord(bad):04X}; remove it.")
+    for character in name:
+        if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
+            raise ValueError(
+                f"Class {position} holds the control character U+{ord(character):04X}; remove it."
+            )
     cleaned = " ".join(name.split())
     if not _phrase(cleaned).strip():
-        raise ValueError(f"Class {position} is {name!r}, which says nothing; give it a name or leave it out.")
+        raise ValueError(
+            f"Class {position} is {name!r}, which says nothing; give it a name or leave it out."
+        )
     return cleaned

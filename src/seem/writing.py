@@ -46,7 +46,10 @@ def text_writer(make_text: Callable[[], str]) -> Callable[[Path], None]:
 
 
 def write_together(
-    folder: Path, files: Mapping[str, Callable[[Path], None]], overwrite: bool, leftovers: re.Pattern[str]
+    folder: Path,
+    files: Mapping[str, Callable[[Path], None]],
+    overwrite: bool,
+    leftovers: re.Pattern[str],
 ) -> tuple[Path, ...]:
     """Write all files or none: each aside under a temporary name, then all renamed.
 
@@ -56,11 +59,15 @@ def write_together(
     file; `OSError`, with the way out, where it cannot be written or the disk is full.
     """
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"Cannot write results to {folder}: it is a file; choose a folder.")
+        raise NotADirectoryError(
+            f"Cannot write results to {folder}: it is a file; choose a folder."
+        )
     targets = {name: folder / name for name in files}
     existing = [path for path in targets.values() if path.exists()]
     if existing and not overwrite:
-        raise FileExistsError(f"{existing[0]} exists already; pass overwrite=True or another folder or stem.")
+        raise FileExistsError(
+            f"{existing[0]} exists already; pass overwrite=True or another folder or stem."
+        )
     new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     token = secrets.token_hex(4)
     temporary = {name: folder / f".seem-{token}-{index}.part" for index, name in enumerate(files)}

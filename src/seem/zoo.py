@@ -1,4 +1,4 @@
-"""The models by name: what each is, can do and scored, where its weights are and on which terms.
+"""The models by name: architecture, tasks, published scores, weights and licence.
 
 A row is data, and the table is everything that distinguishes one model's entry from another's. What the authors
 report is in `assets/published.json`: every figure with the network that was measured and the place where it stands.
@@ -27,7 +27,7 @@ MAIN_SCORES = (
 
 
 class WeightsAvailability(Enum):
-    """How one comes by the weights of a model."""
+    """Where the weights of a model are."""
 
     EMBEDDED = "embedded"
     DOWNLOAD = "download"
@@ -55,7 +55,7 @@ class PublishedScores:
     """What the authors report about one network in one place.
 
     `model` is a name of our table where the figures belong to those very weights, else what the source calls it.
-    `setting` says how it was asked, if not in the usual way.
+    `setting` says how it was evaluated, if not in the usual way.
     """
 
     model: str
@@ -71,17 +71,17 @@ class PublishedScores:
         return next((figure for figure in self.figures if figure.key == key), None)
 
     def to_json(self) -> dict[str, object]:
-        """Say it in plain values: one number or null for each main score, where it stands, and of which backbone."""
-        main = {key: figure.value if (figure := self.figure(key)) else None for key in MAIN_SCORES}
-        others = {figure.key: figure.value for figure in self.figures}
-        return {**main, **others, "source": self.source, "backbone": self.backbone}
+        """Return plain values: one number or null for each main score, the source, and the backbone."""
+        values: dict[str, object] = dict.fromkeys(MAIN_SCORES)
+        values.update({figure.key: figure.value for figure in self.figures})
+        return {**values, "source": self.source, "backbone": self.backbone}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFamily:
     """What every released model of one paper shares; the licence is the one declared beside the files.
 
-    `prompts` are what `segment` takes; audio is heard through its transcript, whatever the model.
+    `prompts` are what `segment` takes; audio is transcribed first, whatever the model.
     """
 
     name: str
@@ -98,7 +98,9 @@ SEEM = ModelFamily(
     prompts=("point", "stroke", "scribble", "polygon", "box", "mask", "text", "audio"),
     licence="AFL-3.0",
 )
-SEEM_V0 = replace(SEEM, prompts=(*SEEM.prompts, "reference"))  # v1's published code cannot use a reference
+SEEM_V0 = replace(
+    SEEM, prompts=(*SEEM.prompts, "reference")
+)  # v1's published code cannot use a reference
 XDECODER = ModelFamily(
     name="X-Decoder",
     repository="xdecoder/X-Decoder",
@@ -140,11 +142,12 @@ class ModelCard:
         return tuple(
             scores
             for scores in published_scores()
-            if (scores.family, scores.backbone) == (self.family, self.backbone) and scores.model != self.name
+            if (scores.family, scores.backbone) == (self.family, self.backbone)
+            and scores.model != self.name
         )
 
     def to_json(self) -> dict[str, object]:
-        """Say the row in plain values, as `seem models --json` prints it."""
+        """Return the row in plain values, as `seem models --json` prints it."""
         return {
             "name": self.name,
             "parameters": self.parameters,
@@ -158,9 +161,11 @@ class ModelCard:
 
 def find_model_card(name: str) -> ModelCard:
     """Look a model up by name; an unknown name is a `ValueError` that suggests the nearest."""
-    card = MODEL_CARDS.get(name)
+    card = NEXT if name == NEXT.name else MODEL_CARDS.get(name)
     if card is None:
-        raise ValueError(f"There is no model {name!r}; {_suggestion(name)}the models are {_names(list_models())}.")
+        raise ValueError(
+            f"There is no model {name!r}; {_suggestion(name)}the models are {_names(list_models())}."
+        )
     return card
 
 
@@ -181,7 +186,8 @@ def published_scores() -> tuple[PublishedScores, ...]:
             backbone=row["backbone"],
             source=table["sources"][row["source"]],
             figures=tuple(
-                PublishedFigure(key, **table["metrics"][key], value=value) for key, value in row["scores"].items()
+                PublishedFigure(key, **table["metrics"][key], value=value)
+                for key, value in row["scores"].items()
             ),
             setting=row.get("setting"),
             note=row.get("note"),
@@ -214,7 +220,9 @@ class _PublishedTable(TypedDict):
 
 def _suggestion(name: str) -> str:
     """Point to the nearest known name, also for the authors' spelling (`seem_v1_focalt`, `seem_focalt_v1.pt`)."""
-    spellings = {spelling: card.name for card in MODEL_CARDS.values() for spelling in _spellings(card)}
+    spellings = {
+        spelling: card.name for card in MODEL_CARDS.values() for spelling in _spellings(card)
+    }
     near = difflib.get_close_matches(name.lower(), spellings, n=1)
     return f"did you mean {spellings[near[0]]!r}? Otherwise " if near else ""
 
@@ -311,8 +319,22 @@ MODEL_CARDS = {
             "seem_samvitl_v1.pt",
             config=config.seem_samvit_l_v1,
         ),
-        _official(SEEM, "seem-davit-d3-v1", "seem_v1_davitd3", 221_870_081, None, config=config.seem_davit_d3_v1),
-        _official(SEEM, "seem-davit-d5-v1", "seem_v1_davitd5", 496_558_081, None, config=config.seem_davit_d5_v1),
+        _official(
+            SEEM,
+            "seem-davit-d3-v1",
+            "seem_v1_davitd3",
+            221_870_081,
+            None,
+            config=config.seem_davit_d3_v1,
+        ),
+        _official(
+            SEEM,
+            "seem-davit-d5-v1",
+            "seem_v1_davitd5",
+            496_558_081,
+            None,
+            config=config.seem_davit_d5_v1,
+        ),
         _official(
             SEEM_V0,
             "seem-focal-t-v0",
@@ -370,10 +392,30 @@ MODEL_CARDS = {
             config=config.xdecoder_focal_l_q101,
         ),
         _official(
-            XDECODER, "xdecoder-davit-d3", "xdecoder_davitd3", 221_978_113, None, config=config.xdecoder_davit_d3
+            XDECODER,
+            "xdecoder-davit-d3",
+            "xdecoder_davitd3",
+            221_978_113,
+            None,
+            config=config.xdecoder_davit_d3,
         ),
         _official(
-            XDECODER, "xdecoder-davit-d5", "xdecoder_davitd5", 497_190_401, None, config=config.xdecoder_davit_d5
+            XDECODER,
+            "xdecoder-davit-d5",
+            "xdecoder_davitd5",
+            497_190_401,
+            None,
+            config=config.xdecoder_davit_d5,
         ),
     )
 }
+
+NEXT = replace(
+    MODEL_CARDS["nano"],
+    name="nano2",
+    backbone="EfficientNet-Lite2",
+    parameters=10_243_389,
+    weights=WeightsAvailability.NEVER_RELEASED,
+    config=config.nano2,
+)
+"""The embedded model in the making: files of its weights are read, but no list names it."""

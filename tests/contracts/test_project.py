@@ -16,7 +16,8 @@ FORBIDDEN = {
     "a folder of one machine": r"(?<![\w.~])/" + r"(?:work|root|home|Users|opt|mnt)" + r"/\w",
     "a build for one machine": r"torch==[\d.]+\+" + "c",
     "a package index in a file": r"file" + r"://\S*simple",
-    "a private index or mirror": r"https?" + r"://[^/\s\"']*(?:artifactory|nexus|mirror|proxy)[^/\s\"']*/",
+    "a private index or mirror": r"https?"
+    + r"://[^/\s\"']*(?:artifactory|nexus|mirror|proxy)[^/\s\"']*/",
     "trust without certificates": "--trusted" + "-host",
     "a secret": r"\b(?:hf|ghp|gho|sk)_" + r"[A-Za-z0-9]{20,}",
 }
@@ -26,7 +27,9 @@ def project_files() -> list[Path]:
     """Files that are, or are about to be, under version control."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        run = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     return [ROOT / name for name in run.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -36,7 +39,9 @@ def project_files() -> list[Path]:
 def test_no_file_names_the_machine_it_was_written_on(what):
     pattern = re.compile(FORBIDDEN[what].encode())
     found = [
-        f"{path.relative_to(ROOT)}: {hit[0]!r}" for path in project_files() for hit in pattern.finditer(text_of(path))
+        f"{path.relative_to(ROOT)}: {hit[0]!r}"
+        for path in project_files()
+        for hit in pattern.finditer(text_of(path))
     ]
     assert found == []
 

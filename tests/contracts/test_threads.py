@@ -28,9 +28,13 @@ QUESTIONS = [
     lambda photo: photo.segment(seem.Point(4, 2)),
     lambda photo: photo.segment(seem.Point(4, 2), CAR),
     lambda photo: photo.segment(CAR, text_threshold=0.0),
-    lambda photo: photo.segment_many([[seem.Point(1, 2)], [seem.Box(3, 4, 30, 30)], [CAR, seem.Point(9, 9)]]),
+    lambda photo: photo.segment_many(
+        [[seem.Point(1, 2)], [seem.Box(3, 4, 30, 30)], [CAR, seem.Point(9, 9)]]
+    ),
     lambda photo: photo.find("a cat", threshold=0.0),
-    lambda photo: photo.everything(points_per_side=4, pred_iou_threshold=0.0, stability_score_threshold=0.0),
+    lambda photo: photo.everything(
+        points_per_side=4, pred_iou_threshold=0.0, stability_score_threshold=0.0
+    ),
     lambda photo: photo.segment_boxes([[3, 4, 30, 30], [1, 1, 20, 9]]),
     lambda photo: photo.segment(seem.Point(4, 2), candidates=3),
     lambda photo: photo.segment(seem.Point(4, 2), refine="zoom"),
@@ -51,7 +55,14 @@ MORE = {
 def everything(result):
     """What a result says, labels included, as plain values that can be compared."""
     logits = None if result.logits is None else result.logits.tolist()
-    return result.masks.tolist(), result.scores.tolist(), result.labels, result.label_scores, result.kind, logits
+    return (
+        result.masks.tolist(),
+        result.scores.tolist(),
+        result.labels,
+        result.label_scores,
+        result.kind,
+        logits,
+    )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -60,7 +71,9 @@ def test_threads_get_the_same_answers_as_one_caller(name):
     alone = tiny_model(name).encode(picture(53, 37))
     expected = [everything(question(alone)) for question in questions]
 
-    photo = tiny_model(name).encode(picture(53, 37))  # nothing is cached yet: threads meet at every first time
+    photo = tiny_model(name).encode(
+        picture(53, 37)
+    )  # nothing is cached yet: threads meet at every first time
     gate = threading.Barrier(THREADS)
 
     def ask(seed):
@@ -84,7 +97,9 @@ def test_threads_may_caption_and_compare():
         lambda photo: everything(photo.segment(CAR, text_threshold=0.0)),
         lambda photo: everything(photo.find("a cat", threshold=0.0)),
     ]
-    expected = [question(tiny_relative("xdecoder").encode(picture(53, 37))) for question in questions]
+    expected = [
+        question(tiny_relative("xdecoder").encode(picture(53, 37))) for question in questions
+    ]
     photo = tiny_relative("xdecoder").encode(picture(53, 37))
 
     def ask(seed):
@@ -103,7 +118,9 @@ def test_threads_may_encode_different_photos_with_one_model(tmp_path):
         photo.save(tmp_path / f"{index}.png")
     expected = [model.encode(photo).segment(seem.Point(4, 2)).logits for photo in photos]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda i: model.encode(tmp_path / f"{i}.png").segment(seem.Point(4, 2)), range(THREADS))
+        found = pool.map(
+            lambda i: model.encode(tmp_path / f"{i}.png").segment(seem.Point(4, 2)), range(THREADS)
+        )
         for index, result in enumerate(found):
             np.testing.assert_array_equal(result.logits, expected[index])
 
@@ -120,5 +137,8 @@ def test_classes_are_encoded_once_however_many_threads_ask(monkeypatch):
     photo = model.encode(picture(53, 37))
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda _: photo.semantic(["cat", "dog"]), range(THREADS)))
-    rivals = (*seem.Vocabulary.coco_panoptic().phrases, "background")  # which are there first is asked among all names
+    rivals = (
+        *seem.Vocabulary.coco_panoptic().phrases,
+        "background",
+    )  # which are there first is asked among all names
     assert sorted(calls, key=len) == [("cat", "dog", "background"), rivals]

@@ -93,10 +93,17 @@ class Bench:
     def batch(self, photos: Iterable[np.ndarray]) -> ImageBatch:
         """Normalise photos of one size and pad them with zeros, as the network's configuration says."""
         image = self.network.config.image
-        pixels = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos]).to(self.dtype)
-        mean, std = (torch.tensor(values, dtype=self.dtype)[:, None, None] for values in (image.mean, image.std))
+        pixels = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos]).to(
+            self.dtype
+        )
+        mean, std = (
+            torch.tensor(values, dtype=self.dtype)[:, None, None]
+            for values in (image.mean, image.std)
+        )
         height, width = pixels.shape[-2:]
-        padded = F.pad((pixels - mean) / std, (0, -width % image.divisor, 0, -height % image.divisor))
+        padded = F.pad(
+            (pixels - mean) / std, (0, -width % image.divisor, 0, -height % image.divisor)
+        )
         return ImageBatch(padded, ((height, width),) * len(pixels))
 
     def see(self, *photos: np.ndarray) -> Sight:
@@ -105,7 +112,9 @@ class Bench:
         if key not in self.photos:
             parts = (self.network.backbone, self.network.pixel_decoder)
             left: list[Any] = []
-            hooks = [part.register_forward_hook(lambda *call: left.append(call[-1])) for part in parts]
+            hooks = [
+                part.register_forward_hook(lambda *call: left.append(call[-1])) for part in parts
+            ]
             memory = self.network.encode_image(self.batch(photos))
             for hook in hooks:
                 hook.remove()
@@ -118,11 +127,15 @@ class Bench:
 
     def ask(self, image: ImageEncoding, question: DecoderQuery, asked: Iterable[RowKind]) -> Output:
         """Decode under the draws of the recordings."""
-        output = self.network.decode(image, question, frozenset(asked), RecordedDraws(), intermediate=True)
+        output = self.network.decode(
+            image, question, frozenset(asked), RecordedDraws(), intermediate=True
+        )
         features = image.pixels.mask_features
 
         def masked(answers: QueryOutputs | None) -> Said | None:
-            return None if answers is None else Said(answers, dot(answers.mask_embeddings, features))
+            return (
+                None if answers is None else Said(answers, dot(answers.mask_embeddings, features))
+            )
 
         def heard(step: DecoderOutput) -> Output:
             found = None if step.object is None else step.regions
@@ -142,7 +155,8 @@ def bench(model: str, dtype: torch.dtype) -> Bench:
     network = build_on_meta(ARCHITECTURES[model]())
     shapes = network.state_dict()
     official = {
-        row.official: official_tensor(row.official, official_shape(row.ours, shapes)) for row in key_mappings(shapes)
+        row.official: official_tensor(row.official, official_shape(row.ours, shapes))
+        for row in key_mappings(shapes)
     }
     weights = from_official(official, shapes).tensors
     network.load_state_dict({key: tensor.to(dtype) for key, tensor in weights.items()}, assign=True)

@@ -49,7 +49,9 @@ def click_simulation(given: Setting) -> None:
 def squares(middles: Tensor, height: int, width: int) -> Tensor:
     """Draw 3x3 squares around (row, column)."""
     rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None]
-    return ((rows - middles[:, :1, None]).abs() <= 1) & ((columns - middles[:, 1:, None]).abs() <= 1)
+    return ((rows - middles[:, :1, None]).abs() <= 1) & (
+        (columns - middles[:, 1:, None]).abs() <= 1
+    )
 
 
 def seem_losses(given: Setting) -> None:

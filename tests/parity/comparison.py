@@ -26,7 +26,9 @@ class Tolerance:
     noise: float = 0.0
 
     def __str__(self) -> str:
-        return brief(self.vectors) + (f" (masks {brief(self.masks)})" if self.masks != self.vectors else "")
+        return brief(self.vectors) + (
+            f" (masks {brief(self.masks)})" if self.masks != self.vectors else ""
+        )
 
 
 def brief(number: float) -> str:
@@ -44,7 +46,11 @@ class Finding:
     num_off: int
 
     def __str__(self) -> str:
-        return f"{self.error:.1e} {self.name}" if self.limit else f"{self.num_off} entries of {self.name}"
+        return (
+            f"{self.error:.1e} {self.name}"
+            if self.limit
+            else f"{self.num_off} entries of {self.name}"
+        )
 
     @property
     def ok(self) -> bool:
@@ -84,7 +90,9 @@ class Comparison:
     def exact(self, name: str, ours: Tensor, recorded: Tensor | None = None) -> None:
         """Compare decisions; `recorded` where the array needs reading first."""
         recorded = self.recording.tensor(name) if recorded is None else recorded
-        assert ours.shape == recorded.shape, f"{name}: ours is {list(ours.shape)}, recorded {list(recorded.shape)}"
+        assert ours.shape == recorded.shape, (
+            f"{name}: ours is {list(ours.shape)}, recorded {list(recorded.shape)}"
+        )
         wrong = int((ours != recorded).sum())
         self.findings.append(Finding(name, float(wrong > 0), 0.0, wrong))
 
@@ -100,9 +108,13 @@ class Comparison:
 
     def _differ(self, name: str, ours: Tensor, unit: Tensor, limit: float) -> None:
         recorded = self.recording.tensor(name).double()
-        assert ours.shape == recorded.shape, f"{name}: ours is {list(ours.shape)}, recorded {list(recorded.shape)}"
+        assert ours.shape == recorded.shape, (
+            f"{name}: ours is {list(ours.shape)}, recorded {list(recorded.shape)}"
+        )
         errors = (ours.double() - recorded).abs() / unit
-        self.findings.append(Finding(name, errors.max().item(), limit, int((~(errors <= limit)).sum())))
+        self.findings.append(
+            Finding(name, errors.max().item(), limit, int((~(errors <= limit)).sum()))
+        )
 
     @property
     def num_off(self) -> int:
@@ -120,7 +132,11 @@ class Comparison:
 
     def complaints(self) -> list[str]:
         """Say in sentences what is off; empty when all is well."""
-        wrong = [f"{finding} is off, allowed {brief(finding.limit)}" for finding in self.findings if not finding.ok]
+        wrong = [
+            f"{finding} is off, allowed {brief(finding.limit)}"
+            for finding in self.findings
+            if not finding.ok
+        ]
         if not self.findings:
             wrong.append("nothing was compared")
         if unseen := self.recording.unseen():

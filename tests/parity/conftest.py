@@ -9,9 +9,13 @@ import pytest
 from parity.recording import Folder
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Print the table, when a folder was asked for."""
-    if not any(str(argument).startswith("--parity-dir") for argument in config.invocation_params.args):
+    if not any(
+        str(argument).startswith("--parity-dir") for argument in config.invocation_params.args
+    ):
         return
     folder = Folder(config.getoption("--parity-dir"))
     try:
@@ -28,7 +32,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             if report.when != "call" or "case" not in said:
                 continue
             problem = (
-                f"cannot be compared: {report.longrepr.reprcrash.message.splitlines()[0]}" if report.failed else ""
+                f"cannot be compared: {report.longrepr.reprcrash.message.splitlines()[0]}"
+                if report.failed
+                else ""
             )
             verdicts[said["case"]].append(f"{said['precision']} {said.get('verdict', problem)}")
             off |= {said["case"]} if report.failed else set()
@@ -36,7 +42,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     width = max(map(len, listed), default=0)
     for case in listed:
         if case in verdicts:
-            line = f"{'OFF' if case in off else 'ok '} " + "; ".join(sorted(verdicts[case], reverse=True))
+            line = f"{'OFF' if case in off else 'ok '} " + "; ".join(
+                sorted(verdicts[case], reverse=True)
+            )
         else:
             line = "was not asked"
         terminalreporter.write_line(f"{case:<{width}}  {line}")

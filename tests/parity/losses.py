@@ -23,7 +23,7 @@ from seem.training.criterion import (
     VisualTargets,
     criterion,
 )
-from seem.training.matcher import Match, match_objects
+from seem.training.matcher import Match, match_object_queries
 
 NUM_POINTS = 64
 PHRASE_WEIGHTS = (2.0, 0.5)  # photo 0 holds referring expressions, photo 1 class names
@@ -33,7 +33,9 @@ UNUSED = r"\w+_pred_(captions|stexts|nspatials)"  # heads that no loss of SEEM r
 
 def recorded_draw(shape: tuple[int, ...]) -> Tensor:
     """Draw as the recording did: numbers follow from the shape alone."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode())))
+    return torch.rand(
+        shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode()))
+    )
 
 
 def losses(recording: Recording, dtype: torch.dtype) -> CriterionTerms:
@@ -46,7 +48,7 @@ def losses(recording: Recording, dtype: torch.dtype) -> CriterionTerms:
 
 def matching(recording: Recording, photo: int, dtype: torch.dtype) -> Match:
     """Match the objects of one photo to the last head's queries."""
-    return match_objects(
+    return match_object_queries(
         recording.tensor("out_pred_logits")[photo].to(dtype),
         recording.tensor("out_pred_masks")[photo].to(dtype),
         recording.tensor(f"tgt{photo}_labels"),
@@ -95,7 +97,10 @@ def caption_losses(recording: Recording, dtype: torch.dtype) -> CaptionTerms:
         return both.to(dtype) if both.is_floating_point() else both
 
     def said(head: str) -> CaptionPrediction:
-        words, all_queries = (recording.tensor(f"{head}_pred_{name}").to(dtype) for name in ("captionings", "captions"))
+        words, all_queries = (
+            recording.tensor(f"{head}_pred_{name}").to(dtype)
+            for name in ("captionings", "captions")
+        )
         return CaptionPrediction(words, all_queries[:, :-1], all_queries[:, -1])
 
     captions = CaptionTargets(

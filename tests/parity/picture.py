@@ -62,7 +62,9 @@ def feature_maps(bench: Bench, sight: Sight) -> dict[str, Tensor]:
     ours |= {f"ms{number}": level for number, level in enumerate(sight.pixels.levels)}
     encoder = bench.network.pixel_decoder
     if isinstance(encoder, FPNPixelDecoder):
-        ours["transformer_encoder_features"] = encoder.encode(encoder.input_proj(sight.pyramid.maps[-1]))
+        ours["transformer_encoder_features"] = encoder.encode(
+            encoder.input_proj(sight.pyramid.maps[-1])
+        )
     return {**ours, "mask_features": sight.pixels.mask_features}
 
 
@@ -102,8 +104,12 @@ def objects(given: Setting, output: Output, step: int = 1) -> None:
 def followed(first: Said, second: Said) -> Said:
     """Put the queries of two groups one after the other."""
     class_vectors = torch.cat((first.answers.class_vectors, second.answers.class_vectors), dim=1)
-    mask_embeddings = torch.cat((first.answers.mask_embeddings, second.answers.mask_embeddings), dim=1)
-    return Said(QueryOutputs(class_vectors, mask_embeddings), torch.cat((first.masks, second.masks), dim=1))
+    mask_embeddings = torch.cat(
+        (first.answers.mask_embeddings, second.answers.mask_embeddings), dim=1
+    )
+    return Said(
+        QueryOutputs(class_vectors, mask_embeddings), torch.cat((first.masks, second.masks), dim=1)
+    )
 
 
 def postprocess(given: Setting) -> None:
@@ -117,7 +123,9 @@ def postprocess(given: Setting) -> None:
     masks = to_image_size(heads.tensor("pred_masks")[0].to(dtype), given.frame())
 
     confident = select_confident(logits, threshold=0.8)
-    panoptic = merge_masks(confident, masks[confident.queries], (masks.shape[-2], masks.shape[-1]), is_thing)
+    panoptic = merge_masks(
+        confident, masks[confident.queries], (masks.shape[-2], masks.shape[-1]), is_thing
+    )
     compare.exact("panoptic_seg", panoptic.ids.long())
     segments = [[segment.id, segment.is_thing, segment.category] for segment in panoptic.segments]
     compare.exact("segments", torch.tensor(segments, dtype=torch.long).reshape(-1, 3))
@@ -160,7 +168,9 @@ def captioning(given: Setting) -> None:
             given.compare.vectors("margins", best - second)
 
 
-def caption(given: Setting, name: str, image: ImageEncoding, steps: int, hidden: Tensor | None = None) -> None:
+def caption(
+    given: Setting, name: str, image: ImageEncoding, steps: int, hidden: Tensor | None = None
+) -> None:
     """Compare the words of a caption; recorded ones go on behind the end token, ours do not."""
     begin, *recorded = given.recording.tensor(name).tolist()
     end = given.bench.network.config.text.vocabulary_size - 1
@@ -173,10 +183,16 @@ def caption(given: Setting, name: str, image: ImageEncoding, steps: int, hidden:
     given.compare.exact(name, laid_out(words), laid_out(recorded))
 
 
-def caption_vectors(bench: Bench, image: ImageEncoding, ids: Tensor, hidden: Tensor | None) -> Tensor:
+def caption_vectors(
+    bench: Bench, image: ImageEncoding, ids: Tensor, hidden: Tensor | None
+) -> Tensor:
     """Return the vector that chooses the word behind each of the given ones, all in one pass."""
-    tokens = bench.network.encode_text(ids[None], torch.ones_like(ids[None], dtype=torch.bool)).tokens
-    output = bench.network.decode(image, DecoderQuery(caption=CaptionPrefix(tokens, hidden)), CAPTION, RecordedDraws())
+    tokens = bench.network.encode_text(
+        ids[None], torch.ones_like(ids[None], dtype=torch.bool)
+    ).tokens
+    output = bench.network.decode(
+        image, DecoderQuery(caption=CaptionPrefix(tokens, hidden)), CAPTION, RecordedDraws()
+    )
     assert output.caption is not None
     return output.caption[0]
 

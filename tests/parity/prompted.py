@@ -17,7 +17,14 @@ from seem.models.decoder.draws import RecordedDraws
 from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot, resize
 from seem.models.segmenter import Segmenter, join_phrases, unit_vectors
-from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, TextFeatures, VisualPrompts, VisualTokens
+from seem.models.structures import (
+    DecoderQuery,
+    PhraseTokens,
+    QueryOutputs,
+    TextFeatures,
+    VisualPrompts,
+    VisualTokens,
+)
 from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
 from seem.tasks.interactive import best_visual_queries, segment_objects
@@ -36,7 +43,9 @@ def grounding(given: Setting) -> None:
     network = given.bench.network
     text = tokens(given, given.recording.texts())
     joined = join_phrases(text)
-    output = given.bench.ask(given.look(), DecoderQuery(phrases=joined), given.policy.found | {RowKind.PHRASE})
+    output = given.bench.ask(
+        given.look(), DecoderQuery(phrases=joined), given.policy.found | {RowKind.PHRASE}
+    )
     assert output.phrase is not None
     similarity = network.phrase_logits(output.phrase.answers.class_vectors, text.phrases)
     matched = similarity[0].argmax(dim=0)
@@ -51,7 +60,11 @@ def grounding(given: Setting) -> None:
 def grounding_single(given: Setting) -> None:
     """One phrase to one mask at the photo's size."""
     text = tokens(given, given.recording.texts())
-    mask = answer_phrases(given.bench.network, given.look(), text, RecordedDraws()).logits[0, 0].float()
+    mask = (
+        answer_phrases(given.bench.network, given.look(), text, RecordedDraws())
+        .logits[0, 0]
+        .float()
+    )
     given.masks("grounding_mask", to_image_size(mask[None], given.frame()))
 
 
@@ -70,7 +83,9 @@ def phrases(given: Setting, output: Output, asked: PhraseTokens) -> None:
     given.masks("pred_gmasks", output.phrase.masks)
     for name in given.recording.names(r"pred_gtexts(_q\d+)?"):
         vectors = output.phrase.answers.class_vectors
-        given.compare.vectors(name, vectors if given.recording.arrays[name].ndim == 3 else vectors[0])
+        given.compare.vectors(
+            name, vectors if given.recording.arrays[name].ndim == 3 else vectors[0]
+        )
 
 
 def language(given: Setting) -> None:
@@ -85,7 +100,11 @@ def language(given: Setting) -> None:
 def language_full_templates(given: Setting) -> None:
     """Class embeddings as the mean over all templates."""
     names = given.recording.texts()
-    every = unit_vectors(given.read(class_phrases(names, TEMPLATES)).phrases).unflatten(0, (len(names), -1)).mean(dim=1)
+    every = (
+        unit_vectors(given.read(class_phrases(names, TEMPLATES)).phrases)
+        .unflatten(0, (len(names), -1))
+        .mean(dim=1)
+    )
     given.compare.vectors("embeddings", every / every.norm(dim=-1, keepdim=True))
 
 
@@ -110,7 +129,9 @@ def visual_round(
     phrases: PhraseTokens | None = None,
 ) -> Round:
     """Ask about objects by the tokens of their prompts, and choose each object's mask."""
-    question = DecoderQuery(visual=tokens, phrases=phrases, previous=previous, num_objects=tokens.num_objects)
+    question = DecoderQuery(
+        visual=tokens, phrases=phrases, previous=previous, num_objects=tokens.num_objects
+    )
     asked = {RowKind.VISUAL, RowKind.OBJECT} | ({RowKind.PHRASE} if phrases is not None else set())
     output = bench.ask(image, question, asked)
     said = output.visual
@@ -128,7 +149,9 @@ def interactive(given: Setting) -> None:
     """One round of visual prompts about any number of objects, with the memory of a round before or with a phrase."""
     recording, bench = given.recording, given.bench
     image = given.look()
-    previous = recording.tensor("prev_mask_in").to(bench.dtype) if "prev_mask_in" in recording else None
+    previous = (
+        recording.tensor("prev_mask_in").to(bench.dtype) if "prev_mask_in" in recording else None
+    )
     joined = join_phrases(tokens(given, recording.texts())) if "texts" in recording else None
     answer = visual_round(bench, image, marked(bench, image, prompts(recording)), previous, joined)
     visual(given, answer)
@@ -203,7 +226,9 @@ def noc_loop(given: Setting) -> None:
     width, padded_width = frame.input_hw[1], frame.padded_hw[1]
 
     def as_recorded(objects: Tensor) -> Tensor:
-        return objects.transpose(0, 1) if given.policy.objects_apart else objects  # there, objects are the batch
+        return (
+            objects.transpose(0, 1) if given.policy.objects_apart else objects
+        )  # there, objects are the batch
 
     truth = padded(recording.unpacked("gt_masks", width), frame.padded_hw)
     whole_truth = recording.unpacked("gt_orisize", frame.output_hw[1])
@@ -215,7 +240,9 @@ def noc_loop(given: Setting) -> None:
             ious.append(ious[-1])
             continue
         asked = VisualPrompts(positive[None], negative[None])
-        previous = segment_objects(given.bench.network, image, asked, RecordedDraws(), previous=previous).logits
+        previous = segment_objects(
+            given.bench.network, image, asked, RecordedDraws(), previous=previous
+        ).logits
         compare.masks(f"r{number}_prev_mask", as_recorded(previous))
         ious.append(agreement(previous, whole_truth, frame))
         if f"r{number}_pos" in recording:
@@ -294,13 +321,19 @@ class Steering:
 
     def question(self) -> DecoderQuery:
         """Ask all of it at once."""
-        text, audio = (None if spoken is None else join_phrases(spoken) for spoken in (self.text, self.audio))
-        return DecoderQuery(visual=self.strokes, phrases=text, reference=self.reference, audio=audio, num_objects=1)
+        text, audio = (
+            None if spoken is None else join_phrases(spoken) for spoken in (self.text, self.audio)
+        )
+        return DecoderQuery(
+            visual=self.strokes, phrases=text, reference=self.reference, audio=audio, num_objects=1
+        )
 
     def fit(self, network: Segmenter, answers: QueryOutputs) -> tuple[Tensor, Tensor]:
         """Return how well every query fits what was given first, and which one fits best."""
         if shown := self.strokes or self.reference:
-            return answers.mask_embeddings @ shown.positive_vectors.mT, best_visual_queries(answers, shown).queries[0]
+            return answers.mask_embeddings @ shown.positive_vectors.mT, best_visual_queries(
+                answers, shown
+            ).queries[0]
         spoken = self.text or self.audio
         assert spoken is not None
         similarity = network.phrase_logits(answers.class_vectors, spoken.phrases)
@@ -354,5 +387,7 @@ def heard(given: Setting, name: str) -> TextFeatures | None:
         return None
     texts = given.recording.texts(name)
     return (
-        given.bench.read(given.recording.tensor("input_ids")) if "input_ids" in given.recording else given.read(texts)
+        given.bench.read(given.recording.tensor("input_ids"))
+        if "input_ids" in given.recording
+        else given.read(texts)
     )

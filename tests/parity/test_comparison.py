@@ -18,7 +18,8 @@ def compared(recorded, ours):
 
 
 @pytest.mark.parametrize(
-    ("error", "ok"), [(0.0, True), (9e-5, True), (1.1e-4, False), (-1.1e-4, False), (float("nan"), False)]
+    ("error", "ok"),
+    [(0.0, True), (9e-5, True), (1.1e-4, False), (-1.1e-4, False), (float("nan"), False)],
 )
 def test_errors_are_held_to_the_limit(error, ok):
     compare = compared(np.zeros((1, 4)), torch.tensor([[0.0, error, 0.0, 0.0]]))
@@ -61,7 +62,13 @@ def test_decisions_are_equal_or_off():
 
 @pytest.mark.parametrize(
     ("logit", "recorded", "ok"),
-    [(2.0, True, True), (2.0, False, False), (-2.0, True, False), (5e-4, False, True), (-5e-4, True, True)],
+    [
+        (2.0, True, True),
+        (2.0, False, False),
+        (-2.0, True, False),
+        (5e-4, False, True),
+        (-5e-4, True, True),
+    ],
 )
 def test_only_sure_pixels_of_a_mask_are_decisions(logit, recorded, ok):
     compare = Comparison(Recording({"mask": np.array([0])}), TOLERANCE)
@@ -71,7 +78,9 @@ def test_only_sure_pixels_of_a_mask_are_decisions(logit, recorded, ok):
 
 
 def test_the_largest_error_is_named():
-    compare = Comparison(Recording({"first": np.zeros(3), "second": np.zeros(3), "third": np.zeros(3)}), TOLERANCE)
+    compare = Comparison(
+        Recording({"first": np.zeros(3), "second": np.zeros(3), "third": np.zeros(3)}), TOLERANCE
+    )
     compare.vectors("first", torch.full((3,), 2e-6))
     compare.masks("second", torch.full((3,), 3e-5))
     compare.exact("third", torch.zeros(3))

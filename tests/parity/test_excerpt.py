@@ -36,7 +36,11 @@ def phrase(given: Setting) -> None:
     recording, compare = given.recording, given.compare
     assert len(recording.texts()) == 1
     text = given.bench.read(recording.tensor("input_ids"))
-    mask = answer_phrases(given.bench.network, given.look(), text, RecordedDraws()).logits[0, 0].float()
+    mask = (
+        answer_phrases(given.bench.network, given.look(), text, RecordedDraws())
+        .logits[0, 0]
+        .float()
+    )
     compare.vectors("class_emb", text.phrases)
     compare.masks("mask_logits", resize(mask[None, None], recording.photo().shape[:2])[0])
 
@@ -48,7 +52,9 @@ def clicks(given: Setting) -> None:
     before = None
     for number in (1, 2):
         asked = VisualPrompts(recording.unpacked(f"pos{number}", width)[None], negative)
-        before = segment_objects(given.bench.network, image, asked, RecordedDraws(), previous=before).logits
+        before = segment_objects(
+            given.bench.network, image, asked, RecordedDraws(), previous=before
+        ).logits
         given.compare.masks(f"round{number}", before)
 
 
@@ -70,7 +76,12 @@ PROVEN: dict[str, tuple[str, Callable[[Setting], None]]] = {
 PRECISIONS = {torch.float32: IN_FLOAT32, torch.float64: IN_FLOAT64}
 
 ASKED = [
-    pytest.param(case, dtype, id=f"{case}-{dtype}".replace("torch.", ""), marks=marks(f"{model}/{case}", dtype))
+    pytest.param(
+        case,
+        dtype,
+        id=f"{case}-{dtype}".replace("torch.", ""),
+        marks=marks(f"{model}/{case}", dtype),
+    )
     for dtype in PRECISIONS
     for case, (model, _) in PROVEN.items()
 ]

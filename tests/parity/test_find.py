@@ -10,7 +10,11 @@ from seem.vocabulary import Vocabulary
 pytestmark = pytest.mark.requires_shared
 
 CASES = [
-    *("seem_v1_focalt/panoptic_decoder", "seem_v1_davitd3/panoptic_decoder", "xdecoder_focall/panoptic_decoder"),
+    *(
+        "seem_v1_focalt/panoptic_decoder",
+        "seem_v1_davitd3/panoptic_decoder",
+        "xdecoder_focall/panoptic_decoder",
+    ),
     "seem_demo_focalt/panoptic",
 ]
 NAMES = Vocabulary.coco_panoptic().phrases
@@ -26,7 +30,9 @@ def test_without_rivals_a_phrase_collects_most_of_a_network_that_knows_nothing(s
     table = folder.open("seem_v1_focalt/panoptic_decoder").tensor("text_embeddings")
     car = NAMES.index("car")
     rivals = rival_names(["car"], table[[car]], NAMES, table[:-1])
-    assert [name for name, speaks in zip(NAMES, rivals.tolist(), strict=True) if not speaks] == ["car"]
+    assert [name for name, speaks in zip(NAMES, rivals.tolist(), strict=True) if not speaks] == [
+        "car"
+    ]
 
     alone = logits[:, [car, -1]]
     among = add_rival_logits(alone, logits[:, :-1][:, rivals])

@@ -56,7 +56,9 @@ def test_parameters_are_as_many(network, manifest):
 
 def test_there_and_back_is_exact(network, manifest, model):
     if model != "seem_v1_focalt":
-        official = {key: torch.empty(shape, device="meta") for key, shape, _ in manifest["state_dict"]}
+        official = {
+            key: torch.empty(shape, device="meta") for key, shape, _ in manifest["state_dict"]
+        }
     else:
         official = {
             key: torch.arange(torch.Size(shape).numel(), dtype=torch.int32).reshape(shape)

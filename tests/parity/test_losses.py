@@ -28,9 +28,15 @@ def test_weights_are_the_official_ones(official):
 
 
 def test_weights_of_xdecoder_are_the_official_ones_and_count_at_the_top_heads(shared):
-    official = json.loads((shared / "parity" / "fixtures" / "xdecoder_weight_dict.json").read_text())
+    official = json.loads(
+        (shared / "parity" / "fixtures" / "xdecoder_weight_dict.json").read_text()
+    )
     weights = CaptionWeights()
-    ours = {"captioning": weights.words, "caption": weights.nouns, "retrieval_decoder": weights.retrieval}
+    ours = {
+        "captioning": weights.words,
+        "caption": weights.nouns,
+        "retrieval_decoder": weights.retrieval,
+    }
     for name, weight in ours.items():
         charged = {key: value for key, value in official.items() if key.startswith(f"loss_{name}_")}
         assert charged == {f"loss_{name}_{head}": weight for head in range(TOP_HEADS)}

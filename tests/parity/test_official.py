@@ -45,11 +45,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         asked = [(case, dtype) for case in folder.cases for dtype in precisions(case)]
     except (OSError, ValueError):
         asked = [(UNREADABLE, torch.float64)]
-    asked.sort(key=lambda pair: (str(pair[1]), pair[0].split("/")[0]))  # one network after the other
+    asked.sort(
+        key=lambda pair: (str(pair[1]), pair[0].split("/")[0])
+    )  # one network after the other
     metafunc.parametrize(
         ("case", "dtype"),
         [
-            pytest.param(case, dtype, id=f"{case}-{dtype}".replace("torch.", ""), marks=marks(case, dtype))
+            pytest.param(
+                case, dtype, id=f"{case}-{dtype}".replace("torch.", ""), marks=marks(case, dtype)
+            )
             for case, dtype in asked
         ],
     )
@@ -60,7 +64,9 @@ def folder(parity_dir, pytestconfig):
     """The folder of recordings; absent is only allowed to be the one beside a bare clone."""
     beside = pytestconfig.rootpath.parent / "shared"
     if not beside.exists() and parity_dir.resolve() == (beside / "parity").resolve():
-        pytest.skip("there is no ../shared beside this clone; test_excerpt.py proves what travels with it")
+        pytest.skip(
+            "there is no ../shared beside this clone; test_excerpt.py proves what travels with it"
+        )
     return Folder(parity_dir)
 
 
@@ -70,7 +76,9 @@ def test_answers_equal_the_recording(folder, case, dtype, record_property):
     assert case in folder.cases, f"{case} is not in the index"
     compare = play(folder, case, dtype)
     complaints = compare.complaints()
-    record_property("verdict", f"within {tolerance(case, dtype)}: {', '.join(complaints) or compare.summary()}")
+    record_property(
+        "verdict", f"within {tolerance(case, dtype)}: {', '.join(complaints) or compare.summary()}"
+    )
     assert complaints == []
 
 
@@ -81,5 +89,7 @@ def test_no_case_is_missing(shared):
 
 def test_every_file_is_a_case(shared):
     fixtures = shared / "parity" / "fixtures"
-    files = {path.relative_to(fixtures).with_suffix("").as_posix() for path in fixtures.rglob("*.npz")}
+    files = {
+        path.relative_to(fixtures).with_suffix("").as_posix() for path in fixtures.rglob("*.npz")
+    }
     assert files == set(Folder(shared / "parity").cases)

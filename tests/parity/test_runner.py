@@ -36,7 +36,9 @@ def a_recording():
         "pos_out": packed(after.positive),
         "neg_out": packed(after.negative),
         "dt": approximate_depth(truth).numpy(),
-        "first_click": np.array([click.nonzero().float().mean(dim=0).tolist() for click in clicked]).astype(np.int64),
+        "first_click": np.array(
+            [click.nonzero().float().mean(dim=0).tolist() for click in clicked]
+        ).astype(np.int64),
     }
 
 
@@ -59,7 +61,16 @@ def record(root, **changes):
 
 def make_parity(root):
     """Run what the Makefile runs, without the cases that come along; return the exit code and the lines printed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "answers_equal"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "answers_equal",
+    ]
     command += ["tests/parity/test_official.py", f"--parity-dir={root}"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     return run.returncode, run.stdout.strip().splitlines()
@@ -81,11 +92,18 @@ def test_a_case_that_is_off_or_unknown_or_missing_fails(folder):
     wrong = a_recording()["pos_out"]
     wrong[0, 0, 0] ^= 1
     record(folder, pos_out=wrong)
-    list_cases(folder, "click_simulation", "seem_losses", "seem_v1_focalt/telepathy", "seem_v9/features")
+    list_cases(
+        folder, "click_simulation", "seem_losses", "seem_v1_focalt/telepathy", "seem_v9/features"
+    )
     code, lines = make_parity(folder)
     assert code == 1, lines
-    assert line_of("click_simulation", lines) == "OFF float32 within 1e-4: 1 entries of pos_out is off, allowed 0"
-    assert line_of("seem_losses", lines).startswith("OFF float64 cannot be compared: FileNotFoundError")
+    assert (
+        line_of("click_simulation", lines)
+        == "OFF float32 within 1e-4: 1 entries of pos_out is off, allowed 0"
+    )
+    assert line_of("seem_losses", lines).startswith(
+        "OFF float64 cannot be compared: FileNotFoundError"
+    )
     assert line_of("seem_v1_focalt/telepathy", lines).endswith("nobody knows what this case asks")
     assert line_of("seem_v9/features", lines).endswith("nobody knows this model")
     assert "failed" in lines[-1]

@@ -21,7 +21,9 @@ def asked(logits, recorded, offset=0.0, asks=None):
     def ask():
         if asks is not None:
             asks.append(1)
-        compare = Comparison(Recording({"seen": WEIGHT * np.array(recorded, np.float64)}), TOLERANCE)
+        compare = Comparison(
+            Recording({"seen": WEIGHT * np.array(recorded, np.float64)}), TOLERANCE
+        )
         compare.vectors("seen", WEIGHT * decoder.visible_pixels(logits).flatten().double() + offset)
         return compare
 
@@ -50,7 +52,10 @@ def test_only_pixels_on_the_edge_can_explain(logits, explained):
 
 def test_what_was_turned_is_said():
     assert asked([2.0, -3.0, 1.0, -1.0], SEEN).summary() == "0.0e+00 seen"
-    assert asked([2.0, 2e-6, 1.0, -1.0], SEEN).summary() == "0.0e+00 seen, with a pixel at 2e-06 turned"
+    assert (
+        asked([2.0, 2e-6, 1.0, -1.0], SEEN).summary()
+        == "0.0e+00 seen, with a pixel at 2e-06 turned"
+    )
 
 
 def test_turning_is_no_excuse_for_anything_else():

@@ -30,7 +30,12 @@ def test_first_values_and_sums_are_the_recorded_ones(shared):
         (f"{PREDICTOR}query_feat.weight", (101, 512), 0.0, 1.0),
         (f"{PREDICTOR}level_embed.weight", (3, 512), 0.0, 0.1),
         ("backbone.layers.0.blocks.0.mlp.fc1.weight", (400, 100), 0.0, 0.1),
-        (f"{PREDICTOR}transformer_self_attention_layers.0.self_attn.out_proj.weight", (400, 100), 0.0, 0.025),
+        (
+            f"{PREDICTOR}transformer_self_attention_layers.0.self_attn.out_proj.weight",
+            (400, 100),
+            0.0,
+            0.025,
+        ),
     ],
 )
 def test_what_a_tensor_is_for_decides_its_values(key, shape, middle, spread):
@@ -56,4 +61,6 @@ def test_queries_and_keys_are_sharpened_values_are_not(key, gain):
 def test_the_same_key_gives_the_same_tensor():
     key = "backbone.norm0.weight"
     assert torch.equal(official_tensor(key, (8,)), official_tensor(key, (8,)))
-    assert not torch.equal(official_tensor(key, (8,)), official_tensor("backbone.norm1.weight", (8,)))
+    assert not torch.equal(
+        official_tensor(key, (8,)), official_tensor("backbone.norm1.weight", (8,))
+    )

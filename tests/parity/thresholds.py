@@ -70,7 +70,12 @@ def settled(ask: Callable[[], Comparison], noise: float) -> Comparison:
     tried: list[Edge] = []
     with turned(flips, noise) as near:
         compare = ask()
-    while compare.num_off and compare.largest.error <= MAX_ERROR and len(flips) < MAX_FLIPS and len(tried) < MAX_TRIES:
+    while (
+        compare.num_off
+        and compare.largest.error <= MAX_ERROR
+        and len(flips) < MAX_FLIPS
+        and len(tried) < MAX_TRIES
+    ):
         fresh = [edge for edge in near if not any(edge.same_place(other) for other in tried)]
         if not fresh:
             break
@@ -80,4 +85,6 @@ def settled(ask: Callable[[], Comparison], noise: float) -> Comparison:
             then = ask()
         if then.num_off <= HELPS * compare.num_off:
             flips, near, compare = (*flips, edge), near_then, then
-    return replace(compare, notes=tuple(f"with a pixel at {edge.distance:.0e} turned" for edge in flips))
+    return replace(
+        compare, notes=tuple(f"with a pixel at {edge.distance:.0e} turned" for edge in flips)
+    )

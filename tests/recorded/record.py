@@ -41,7 +41,9 @@ def described(rng, ids, crowds):
     regions = []
     for number in np.unique(ids[ids > 0]).tolist():
         category = int(rng.choice(categories))
-        regions.append([number, category, bool(crowds and category in THINGS and rng.random() < 0.35)])
+        regions.append(
+            [number, category, bool(crowds and category in THINGS and rng.random() < 0.35)]
+        )
     return {"ids": ids.tolist(), "regions": regions}
 
 
@@ -49,14 +51,24 @@ def retold(rng, truth):
     """Move the truth by a pixel or so, rename its regions, and get some of their categories wrong."""
     ids = np.roll(np.array(truth["ids"]), tuple(rng.integers(-1, 2, 2)), axis=(0, 1))
     if rng.random() < 0.3:
-        ids = np.where(ids == 0, int(ids.max()) + 1, ids)  # says something where nothing is labelled
+        ids = np.where(
+            ids == 0, int(ids.max()) + 1, ids
+        )  # says something where nothing is labelled
     known = {number: category for number, category, _ in truth["regions"]}
-    names = {number: 300 + 7 * int(place) for place, number in enumerate(rng.permutation(np.unique(ids[ids > 0])))}
+    names = {
+        number: 300 + 7 * int(place)
+        for place, number in enumerate(rng.permutation(np.unique(ids[ids > 0])))
+    }
     regions = []
     for number, name in names.items():
         wrong = rng.random() < 0.2 or number not in known
-        regions.append([name, int(rng.choice((*THINGS, *STUFF))) if wrong else known[number], False])
-    return {"ids": [[names.get(pixel, 0) for pixel in row] for row in ids.tolist()], "regions": regions}
+        regions.append(
+            [name, int(rng.choice((*THINGS, *STUFF))) if wrong else known[number], False]
+        )
+    return {
+        "ids": [[names.get(pixel, 0) for pixel in row] for row in ids.tolist()],
+        "regions": regions,
+    }
 
 
 def panoptic():
@@ -78,7 +90,12 @@ def panoptic():
                 name = f"{side}{number}.png"
                 Image.fromarray(id2rgb(ids)).save(Path(folder) / name)
                 rows = [
-                    {"id": k, "category_id": c, "iscrowd": int(crowd), "area": int((ids == k).sum())}
+                    {
+                        "id": k,
+                        "category_id": c,
+                        "iscrowd": int(crowd),
+                        "area": int((ids == k).sum()),
+                    }
                     for k, c, crowd in told["regions"]
                 ]
                 pair.append({"image_id": number, "file_name": name, "segments_info": rows})
@@ -107,7 +124,11 @@ def blob(hw, centre, size, lobes, turn):
 def clip(rng, hw, frames):
     """A blob that walks, and an answer that gets worse; sometimes either is missing."""
     truth, predicted = np.zeros((2, frames, *hw), bool)
-    centre, size, lobes = rng.random(2) * hw, float(rng.uniform(0.12, 0.4)) * min(hw), rng.integers(2, 6)
+    centre, size, lobes = (
+        rng.random(2) * hw,
+        float(rng.uniform(0.12, 0.4)) * min(hw),
+        rng.integers(2, 6),
+    )
     for frame in range(frames):
         centre = centre + rng.normal(0, 3, 2)
         turn = rng.random() * 6
@@ -127,26 +148,51 @@ def video():
 
     rng = np.random.default_rng(3)
     arrays, rows = {}, []
-    for sequence, hw, tracks, frames in (("a", (96, 140), 2, 11), ("b", (61, 83), 3, 7), ("c", (260, 330), 1, 3)):
+    for sequence, hw, tracks, frames in (
+        ("a", (96, 140), 2, 11),
+        ("b", (61, 83), 3, 7),
+        ("c", (260, 330), 1, 3),
+    ):
         for track in range(tracks):
             truth, predicted = clip(rng, hw, frames)
             if (sequence, track) == ("b", 1):
                 predicted[3] = True  # fills the photo: no outline
-            arrays[f"{sequence}{track}_truth"], arrays[f"{sequence}{track}_predicted"] = truth, predicted
+            arrays[f"{sequence}{track}_truth"], arrays[f"{sequence}{track}_predicted"] = (
+                truth,
+                predicted,
+            )
             j, f = db_eval_iou(truth, predicted), db_eval_boundary(truth, predicted)
             row = {"sequence": sequence, "track": track, "j": j.tolist(), "f": f.tolist()}
             for rule, part in (("inner", slice(1, -1)), ("all", slice(None))):
                 row[rule] = {"j": list(db_statistics(j[part])), "f": list(db_statistics(f[part]))}
             rows.append(row)
-    np.savez_compressed(HERE / "video.npz", **{name: np.packbits(mask, axis=-1) for name, mask in arrays.items()})
+    np.savez_compressed(
+        HERE / "video.npz", **{name: np.packbits(mask, axis=-1) for name, mask in arrays.items()}
+    )
     write("video.json", {"widths": {"a": 140, "b": 83, "c": 330}, "objects": rows})
 
 
 # --- CIDEr-D ----------------------------------------------------------------------------------------------------------
 
 WHO = ("a cat", "the old dog", "two men", "a red car", "some sheep", "a woman", "the boy", "a bird")
-DOES = ("sits on", "runs across", "stands near", "looks at", "sleeps under", "is in front of", "waits by")
-WHAT = ("a wooden table", "the green field", "a street", "the water", "a large tree", "a cat", "some snow")
+DOES = (
+    "sits on",
+    "runs across",
+    "stands near",
+    "looks at",
+    "sleeps under",
+    "is in front of",
+    "waits by",
+)
+WHAT = (
+    "a wooden table",
+    "the green field",
+    "a street",
+    "the water",
+    "a large tree",
+    "a cat",
+    "some snow",
+)
 
 
 def sentence(rng, who=None):
@@ -164,7 +210,9 @@ def captions():
     for number in range(14):
         who = str(rng.choice(WHO))
         references = [sentence(rng, who) for _ in range(int(rng.integers(1, 6)))]
-        told = {0: "", 1: "cat", 2: references[0], 3: "zebra giraffe yak gnu"}.get(number, sentence(rng, who))
+        told = {0: "", 1: "cat", 2: references[0], 3: "zebra giraffe yak gnu"}.get(
+            number, sentence(rng, who)
+        )
         cases.append({"told": told, "references": references})
         scorer += (told, references)
     mean, scores = scorer.compute_score()
@@ -179,18 +227,28 @@ def classes():
 
     rng = np.random.default_rng(5)
     truth = rng.integers(0, CLASSES - 1, (4, 9, 13))  # the last class is never true
-    predicted = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, CLASSES, truth.shape))
+    predicted = np.where(
+        rng.random(truth.shape) < 0.7, truth, rng.integers(0, CLASSES, truth.shape)
+    )
     truth[rng.random(truth.shape) < 0.1] = 255
     truth[truth == 3] = 2  # class 3 is only told, class 5 as well
     true, told = truth[truth != 255], predicted[truth != 255]
     scores = {
-        "per_class": jaccard_score(true, told, labels=range(CLASSES), average=None, zero_division=0).tolist(),
+        "per_class": jaccard_score(
+            true, told, labels=range(CLASSES), average=None, zero_division=0
+        ).tolist(),
         "mean": jaccard_score(true, told, average="macro"),
         "weighted": jaccard_score(true, told, average="weighted"),
         "accuracy": accuracy_score(true, told),
     }
     write(
-        "classes.json", {"classes": CLASSES, "truth": truth.tolist(), "predicted": predicted.tolist(), "scores": scores}
+        "classes.json",
+        {
+            "classes": CLASSES,
+            "truth": truth.tolist(),
+            "predicted": predicted.tolist(),
+            "scores": scores,
+        },
     )
 
 

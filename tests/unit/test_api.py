@@ -38,7 +38,9 @@ def region(width=53, height=37):
 
 
 def test_marks_need_no_vocabulary(model, monkeypatch):
-    monkeypatch.setattr(type(model), "tokenizer", property(lambda self: pytest.fail("it was asked for")))
+    monkeypatch.setattr(
+        type(model), "tokenizer", property(lambda self: pytest.fail("it was asked for"))
+    )
     assert len(model.encode(picture(53, 37)).segment(seem.Point(20, 20)))
 
 
@@ -49,7 +51,11 @@ def same(one, other, tolerance=0.0):
         np.testing.assert_allclose(one.scores, other.scores, atol=tolerance)
         return (one.masks != other.masks).mean() < 0.01
     logits_agree = one.logits is None or (one.logits == other.logits).all()
-    return logits_agree and one.scores.tolist() == other.scores.tolist() and (one.masks == other.masks).all()
+    return (
+        logits_agree
+        and one.scores.tolist() == other.scores.tolist()
+        and (one.masks == other.masks).all()
+    )
 
 
 # --- The first example ------------------------------------------------------------------------------------------------
@@ -59,7 +65,9 @@ CALLS = {
     "instances": lambda photo: photo.instances(threshold=0.0),
     "semantic": lambda photo: photo.semantic(),
     "click": lambda photo: photo.segment(seem.Point(4, 2)),
-    "clicks and a phrase": lambda photo: photo.segment(seem.Point(4, 2), seem.Point(8, 4, positive=False), RED_CAR),
+    "clicks and a phrase": lambda photo: photo.segment(
+        seem.Point(4, 2), seem.Point(8, 4, positive=False), RED_CAR
+    ),
     "box": lambda photo: photo.segment(seem.Box(3, 4, 30, 40)),
     "stroke": lambda photo: photo.segment(seem.Stroke([(1, 1), (6, 8)], width=8)),
     "scribble": lambda photo: photo.segment(seem.Scribble([[(1, 1), (6, 8)], [(2, 9), (9, 2)]])),
@@ -99,7 +107,10 @@ def test_what_is_not_found_is_said_and_the_others_keep_their_numbers():
     assert photo.segment_many(asked, text_threshold=0.0).ids.tolist() == [1, 2, 3, 4]
     found = photo.find(["a zebra", "a lion"], threshold=1.0)
     assert found.provenance.notes == ("'a zebra' was not found", "'a lion' was not found")
-    for alone in (photo.find("a zebra", threshold=1.0), photo.segment(seem.Text("a zebra"), text_threshold=1.0)):
+    for alone in (
+        photo.find("a zebra", threshold=1.0),
+        photo.segment(seem.Text("a zebra"), text_threshold=1.0),
+    ):
         assert alone.notes == ("'a zebra' was not found",)
 
 
@@ -110,13 +121,21 @@ def test_of_masks_that_are_one_object_the_likelier_name_stays_and_the_note_says_
     left[:8, :8] = 4.0
     right = torch.full((height, width), -4.0)
     right[:8, 8:12] = 4.0
-    answers = ClassComponents([1, 0, 2], torch.stack((left, left, right)), torch.tensor([0.9, 0.8, 0.7]))
+    answers = ClassComponents(
+        [1, 0, 2], torch.stack((left, left, right)), torch.tensor([0.9, 0.8, 0.7])
+    )
     monkeypatch.setattr(DenseRecognizer, "components", lambda *_, **__: answers)
     assert photo.instances(["cow", "sheep", "dog"]).labels == ("sheep", "dog")
     assert photo.instances(["cow", "sheep", "dog"], top=1).labels == ("sheep",)
-    assert photo.instances(["cow", "sheep", "dog"], mask_nms_threshold=1).labels == ("sheep", "cow", "dog")
+    assert photo.instances(["cow", "sheep", "dog"], mask_nms_threshold=1).labels == (
+        "sheep",
+        "cow",
+        "dog",
+    )
     monkeypatch.setattr(DenseRecognizer, "_locate", lambda *_, **__: answers)
-    monkeypatch.setattr(DenseRecognizer, "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows)))
+    monkeypatch.setattr(
+        DenseRecognizer, "presence", lambda _, rows, *__, **___: rows.new_ones(len(rows))
+    )
     found = photo.find(["cow", "sheep", "dog"], threshold=0.5)
     assert found.labels == ("sheep", "dog")
     assert found.notes == ("'cow' fits what another phrase fits better",)
@@ -143,7 +162,9 @@ def test_what_was_said_is_encoded_once(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     network, encoded = photo.model.network, []
     original = network.encode_text
-    monkeypatch.setattr(network, "encode_text", lambda *given: encoded.append(len(given[0])) or original(*given))
+    monkeypatch.setattr(
+        network, "encode_text", lambda *given: encoded.append(len(given[0])) or original(*given)
+    )
     talk = photo.session()
     first = talk.add(seem.Point(4, 2), seem.Text("a zebra"))
     assert encoded == [1, 134]  # the words, and the names that compete with them
@@ -172,7 +193,10 @@ def test_a_phrase_that_is_too_long_is_said_to_be_cut():
     (note,) = photo.segment(seem.Point(4, 2), seem.Text(long), text_threshold=0.0).notes
     assert note.endswith("...' is cut after 32 tokens")
     assert len(note) < 100
-    assert photo.segment(seem.Point(4, 2), seem.Text(" ".join(["cat"] * 30)), text_threshold=0.0).notes == ()
+    assert (
+        photo.segment(seem.Point(4, 2), seem.Text(" ".join(["cat"] * 30)), text_threshold=0.0).notes
+        == ()
+    )
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -192,7 +216,8 @@ def test_a_session_answers_in_rounds(photo):
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(1, 1), (3, 5000), (5000, 3), (37, 53), (200, 64), (64, 200), (32, 32), (2, 2)]
+    ("width", "height"),
+    [(1, 1), (3, 5000), (5000, 3), (37, 53), (200, 64), (64, 200), (32, 32), (2, 2)],
 )
 def test_masks_have_the_photos_size_whatever_it_is(model, width, height):
     photo = model.encode(picture(width, height))
@@ -217,19 +242,31 @@ def test_a_turned_photo_is_answered_upright(model, tmp_path):
     assert photo.hw == (37, 53)
     assert same(turned, model.encode(upright).segment(seem.Point(50, 3)))
     assert turned.to_coco()["seem"]["orientation"] == 6
-    assert turned.to_coco()["images"][0] == {"id": 1, "file_name": "turned.png", "width": 53, "height": 37}
+    assert turned.to_coco()["images"][0] == {
+        "id": 1,
+        "file_name": "turned.png",
+        "width": 53,
+        "height": 37,
+    }
 
 
-@pytest.mark.parametrize("given", [np.asarray, lambda p: torch.from_numpy(np.array(p)).permute(2, 0, 1)])
+@pytest.mark.parametrize(
+    "given", [np.asarray, lambda p: torch.from_numpy(np.array(p)).permute(2, 0, 1)]
+)
 def test_arrays_and_tensors_are_photos_too(model, photo, given):
-    assert same(model.encode(given(picture(53, 37))).segment(seem.Point(4, 2)), photo.segment(seem.Point(4, 2)))
+    assert same(
+        model.encode(given(picture(53, 37))).segment(seem.Point(4, 2)),
+        photo.segment(seem.Point(4, 2)),
+    )
 
 
 def test_the_working_size_can_be_chosen(model):
     photo = model.encode(picture(53, 37), size=32)
     assert photo.batch.input_hw == ((32, 46),)
     assert photo.segment(seem.Point(4, 2)).masks.shape == (1, 37, 53)
-    with pytest.raises(ValueError, match=r"^size is 31; the short side is .*, at least 32, at most 4096\.$"):
+    with pytest.raises(
+        ValueError, match=r"^size is 31; the short side is .*, at least 32, at most 4096\.$"
+    ):
         model.encode(picture(53, 37), size=31)
 
 
@@ -270,7 +307,9 @@ def test_several_objects_at_once_are_answered_as_one_by_one(photo):
     together = photo.segment_many(OBJECTS, text_threshold=0.0)
     assert len(together) == len(OBJECTS)
     for row, prompts in enumerate(OBJECTS):
-        assert same(together[row : row + 1], photo.segment(*prompts, text_threshold=0.0), tolerance=1e-5)
+        assert same(
+            together[row : row + 1], photo.segment(*prompts, text_threshold=0.0), tolerance=1e-5
+        )
 
 
 def test_objects_that_remember_a_mask_are_answered_as_one_by_one(photo):
@@ -278,24 +317,41 @@ def test_objects_that_remember_a_mask_are_answered_as_one_by_one(photo):
     objects = [[seem.Point(40, 30)], [seem.Mask(logits=before.logits), seem.Point(9, 9)], [RED_CAR]]
     together = photo.segment_many(objects, text_threshold=0.0)
     for row, prompts in enumerate(objects):
-        assert same(together[row : row + 1], photo.segment(*prompts, text_threshold=0.0), tolerance=1e-5)
+        assert same(
+            together[row : row + 1], photo.segment(*prompts, text_threshold=0.0), tolerance=1e-5
+        )
 
 
 def test_the_order_of_objects_is_kept(photo):
-    forward, backward = (photo.segment_many(order, text_threshold=0.0) for order in (OBJECTS, OBJECTS[::-1]))
+    forward, backward = (
+        photo.segment_many(order, text_threshold=0.0) for order in (OBJECTS, OBJECTS[::-1])
+    )
     assert same(forward, backward[::-1], tolerance=1e-5)
 
 
 def test_the_order_of_prompts_does_not_matter(photo):
-    prompts = [seem.Point(4, 2), seem.Point(40, 30, positive=False), RED_CAR, seem.Box(2, 2, 9, 9), seem.Text("a car")]
+    prompts = [
+        seem.Point(4, 2),
+        seem.Point(40, 30, positive=False),
+        RED_CAR,
+        seem.Box(2, 2, 9, 9),
+        seem.Text("a car"),
+    ]
     assert same(photo.segment(*prompts), photo.segment(*prompts[::-1]), tolerance=1e-5)
 
 
 def test_every_prompt_of_a_call_counts(photo):
     click = seem.Point(4, 2)
     alone = photo.segment(click)
-    for more in (RED_CAR, seem.Point(44, 30, positive=False), seem.Point(44, 30), seem.Box(10, 10, 40, 30)):
-        assert not np.allclose(photo.segment(click, more, text_threshold=0.0).logits, alone.logits, atol=1e-7)
+    for more in (
+        RED_CAR,
+        seem.Point(44, 30, positive=False),
+        seem.Point(44, 30),
+        seem.Box(10, 10, 40, 30),
+    ):
+        assert not np.allclose(
+            photo.segment(click, more, text_threshold=0.0).logits, alone.logits, atol=1e-7
+        )
 
 
 def test_the_answer_says_which_rule_it_follows(photo):
@@ -310,7 +366,11 @@ def test_the_answer_says_which_rule_it_follows(photo):
         "nano": "polygon: filled, bounds the object and is its mask so far",
         "seem-focal-t-v1": "polygon: closed curve, one network pixel wide",
     }
-    assert result.provenance.rules == ("box: filled", "point: 3 x 3 network pixels", rule[photo.model.name])
+    assert result.provenance.rules == (
+        "box: filled",
+        "point: 3 x 3 network pixels",
+        rule[photo.model.name],
+    )
     assert result.provenance.prompts[1] == (box, RED_CAR)
 
 
@@ -321,7 +381,9 @@ def marks_of(photo, *prompts):
 
 def previous_of(photo, *prompts, before=None):
     asked = [ObjectPrompts.of(prompts)]
-    return photo.predictor.decoder._previous_masks(asked, before, photo.predictor.decoder.rasterize(asked)[1])
+    return photo.predictor.decoder._previous_masks(
+        asked, before, photo.predictor.decoder.rasterize(asked)[1]
+    )
 
 
 def test_a_polygon_is_an_outline_where_the_model_takes_one_and_marks_elsewhere(photo):
@@ -371,7 +433,11 @@ def test_marks_correct_an_outline():
 
 def test_outlines_and_clicks_of_one_call_do_not_disturb_each_other():
     photo = tiny_model("nano").encode(picture(53, 37))
-    asked = [[seem.Point(4, 2)], [seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])], [seem.Box(3, 4, 30, 20)]]
+    asked = [
+        [seem.Point(4, 2)],
+        [seem.Polygon([(2, 2), (34, 2), (34, 26), (2, 26)])],
+        [seem.Box(3, 4, 30, 20)],
+    ]
     together = photo.segment_many(asked)
     for row, prompts in enumerate(asked):
         assert same(together[row : row + 1], photo.segment(*prompts), tolerance=1e-4)
@@ -386,7 +452,9 @@ def test_nano_keeps_to_an_outline():
     found = photo.segment(outline).masks[0]
     assert (found & drawn).sum() > 0.75 * (found | drawn).sum()
     marked = photo.segment(seem.Mask(drawn)).masks[0]  # the same area as a mark
-    assert (found & drawn).sum() / (found | drawn).sum() > (marked & drawn).sum() / (marked | drawn).sum()
+    assert (found & drawn).sum() / (found | drawn).sum() > (marked & drawn).sum() / (
+        marked | drawn
+    ).sum()
 
 
 def test_mask_logits_go_out_and_in_again(photo):
@@ -419,7 +487,9 @@ def test_a_phrase_that_is_not_there_gives_an_empty_result(photo):
     assert same(some, photo.segment(seem.Point(4, 2)), tolerance=1e-5)
 
 
-@pytest.mark.parametrize("phrase", ["x" * 10_000, "a " * 5_000, "🦊 fox", "ein Mädchen", "<|endoftext|>"])
+@pytest.mark.parametrize(
+    "phrase", ["x" * 10_000, "a " * 5_000, "🦊 fox", "ein Mädchen", "<|endoftext|>"]
+)
 def test_any_phrase_is_read(photo, phrase):
     assert photo.segment(seem.Text(phrase), text_threshold=0.0).masks.shape[1:] == (37, 53)
 
@@ -428,16 +498,26 @@ def test_any_phrase_is_read(photo, phrase):
     ("prompts", "message"),
     [
         ((), "There is no prompt; pass a Point"),
-        ((seem.Point(4, 2, positive=False),), "All prompts are negative; add at least one that says what is meant"),
+        (
+            (seem.Point(4, 2, positive=False),),
+            "All prompts are negative; add at least one that says what is meant",
+        ),
         ((seem.Point(53, 2),), r"Point\(53, 2\) lies outside the image of 53 x 37 pixels"),
         ((seem.Point(2, -1),), "lies outside the image"),
-        ((seem.Box(60, 1, 70, 9),), r"Box\(60, 1, 70, 9\) lies outside the image of 53 x 37 pixels"),
+        (
+            (seem.Box(60, 1, 70, 9),),
+            r"Box\(60, 1, 70, 9\) lies outside the image of 53 x 37 pixels",
+        ),
         ((seem.Point(4, 2), seem.Stroke([(60, 1), (70, 9)])), "This stroke, which begins at"),
         ((seem.Mask(region(37, 53)),), "The mask is 37 x 53 pixels, the image 53 x 37"),
     ],
 )
 def test_a_question_that_cannot_be_meant_is_refused(photo, prompts, message):
-    for ask in (photo.segment, photo.session().add, lambda *prompts: photo.segment_many([[seem.Point(1, 1)], prompts])):
+    for ask in (
+        photo.segment,
+        photo.session().add,
+        lambda *prompts: photo.segment_many([[seem.Point(1, 1)], prompts]),
+    ):
         with pytest.raises(ValueError, match=message) as caught:
             ask(*prompts)
         assert len(str(caught.value).splitlines()) == 1
@@ -459,16 +539,24 @@ def test_what_is_no_prompt_is_refused(prompt, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(("objects", "message"), [([], "There is no object"), ([[seem.Point(1, 1)], []], "no prompt")])
+@pytest.mark.parametrize(
+    ("objects", "message"), [([], "There is no object"), ([[seem.Point(1, 1)], []], "no prompt")]
+)
 def test_a_list_without_objects_is_refused(photo, objects, message):
     with pytest.raises(ValueError, match=message):
         photo.segment_many(objects)
 
 
-@pytest.mark.parametrize("objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3], ["a cat"], None, 3, "a cat"])
+@pytest.mark.parametrize(
+    "objects", [[seem.Point(1, 1)], seem.Point(1, 1), [3], ["a cat"], None, 3, "a cat"]
+)
 def test_a_list_of_what_is_no_list_is_refused(photo, objects):
-    segment_many = inspect.unwrap(EncodedImage.segment_many)  # without the type checks of these tests
-    with pytest.raises(ValueError, match="segment_many takes a list of lists of prompts, one list for each object"):
+    segment_many = inspect.unwrap(
+        EncodedImage.segment_many
+    )  # without the type checks of these tests
+    with pytest.raises(
+        ValueError, match="segment_many takes a list of lists of prompts, one list for each object"
+    ):
         segment_many(photo, objects)
 
 
@@ -508,7 +596,9 @@ def test_instances_come_best_first_and_at_most_top(photo):
 def test_of_instances_that_repeat_each_other_the_better_may_stay_alone(photo):
     everyone = photo.instances(threshold=0.0, mask_nms_threshold=1.0)
     alone = photo.instances(threshold=0.0, mask_nms_threshold=0.9)
-    repeated = len({mask.tobytes() for mask in everyone.masks}) < len(everyone)  # a query under several names
+    repeated = len({mask.tobytes() for mask in everyone.masks}) < len(
+        everyone
+    )  # a query under several names
     assert len(alone) < len(everyone) if repeated else 0 < len(alone) <= len(everyone)
     assert alone.scores[0] == everyone.scores[0]
     with pytest.raises(ValueError, match="mask_nms_threshold"):
@@ -555,7 +645,10 @@ def test_islands_of_a_thing_are_instances_and_stuff_stays_whole(monkeypatch):
     monkeypatch.setattr(PromptDecoder, "answer", lambda self, objects: [[answer] for _ in objects])
     vocabulary = seem.Vocabulary.of(["fox", "grass"], stuff=["grass"])
     result = photo.instances(vocabulary, threshold=0.0)
-    assert result.labels == ("fox", "fox")  # the larger island first: its places show a fox more surely
+    assert result.labels == (
+        "fox",
+        "fox",
+    )  # the larger island first: its places show a fox more surely
     assert result.scores == pytest.approx([0.8 * 0.9, 0.8 * 0.5], abs=0.03)  # edges are soft
     assert photo.instances(vocabulary, threshold=0.5).labels == ("fox",)
     whole = photo.panoptic(seem.Vocabulary.of(["grass"], stuff=["grass"]), threshold=0.0)
@@ -577,7 +670,9 @@ def test_own_classes_are_the_only_ones_that_answer(photo):
     assert {category["name"] for category in result.categories} == {"unlabelled", *names}
     mine = photo.semantic(seem.Vocabulary.of(names))
     assert same(mine, photo.semantic(names))
-    assert set(photo.instances(["sky", "grass"], threshold=0.0).labels) == set()  # stuff has no instances
+    assert (
+        set(photo.instances(["sky", "grass"], threshold=0.0).labels) == set()
+    )  # stuff has no instances
     assert len(photo.semantic(["fox"])) == 1
 
 
@@ -590,8 +685,12 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
         assert (result.kind, len(decoded)) == ("object queries", 1)
         return
     assert (result.kind, len(decoded)) == ("places", 0)
-    cosines = np.einsum("dhw,kd->khw", photo.encoding.text_map[0], model.classifier(seem.Vocabulary.of(names))[:-1])
-    like = cosines.argmax(axis=0)[: photo.batch.input_hw[0][0] // 8, : photo.batch.input_hw[0][1] // 8]
+    cosines = np.einsum(
+        "dhw,kd->khw", photo.encoding.text_map[0], model.classifier(seem.Vocabulary.of(names))[:-1]
+    )
+    like = cosines.argmax(axis=0)[
+        : photo.batch.input_hw[0][0] // 8, : photo.batch.input_hw[0][1] // 8
+    ]
     told = np.zeros(photo.hw, int)
     for name, mask in zip(result.labels, result.masks, strict=True):
         told[mask] = names.index(name)
@@ -605,11 +704,16 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
 @pytest.mark.parametrize(("there", "notes"), [(0.9, 0), (0.5, 1)])
 def test_a_map_of_pixels_says_when_the_photo_surely_shows_no_class(monkeypatch, there, notes):
     photo = tiny_model("nano").encode(picture(53, 37))
-    monkeypatch.setattr(DenseRecognizer, "presence", lambda _, rows, **__: rows.new_full((len(rows),), there))
+    monkeypatch.setattr(
+        DenseRecognizer, "presence", lambda _, rows, **__: rows.new_full((len(rows),), there)
+    )
     result = photo.semantic(["fox"])
     assert result.labels == ("fox",)
     assert result.scores == pytest.approx([there])  # its share of all names is 1: there is no other
-    assert result.notes == ("nano is sure of none of the classes; it names the likeliest alone",)[:notes]
+    assert (
+        result.notes
+        == ("nano is sure of none of the classes; it names the likeliest alone",)[:notes]
+    )
 
 
 @pytest.mark.parametrize(
@@ -680,12 +784,16 @@ def test_a_mask_is_named_after_what_its_places_mean(monkeypatch):
     decoder = photo.predictor.decoder
     encoding = replace(photo.encoding, text_map=dog[None, :, None, None].expand_as(meaning))
     photo = EncodedImage(PromptDecoder(decoder.runtime, decoder.image, decoder.batch, encoding))
-    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
+    monkeypatch.setattr(
+        photo.model.network.text.logit_scale, "data", torch.tensor(12.0)
+    )  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)
     assert named.category_ids.tolist() == [18]
     assert 0.2 <= named.label_scores[0] <= 1
-    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(-9.0))  # everything alike
+    monkeypatch.setattr(
+        photo.model.network.text.logit_scale, "data", torch.tensor(-9.0)
+    )  # everything alike
     assert photo.segment(seem.Point(4, 2)).labels == (None,)
 
 
@@ -701,7 +809,9 @@ def test_a_mask_is_named_after_the_object_query_that_fits_it(monkeypatch, photo)
     dog = photo.model.classifier(seem.Vocabulary.coco_panoptic())[16]
     vectors[5] = dog
     monkeypatch.setattr(photo.predictor.recognizer, "_regions", type(found)(vectors, masks))
-    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(12.0))  # sure of itself
+    monkeypatch.setattr(
+        photo.model.network.text.logit_scale, "data", torch.tensor(12.0)
+    )  # sure of itself
     named = photo.segment(seem.Point(4, 2))
     assert named.labels == ("dog",)
     assert named.category_ids.tolist() == [18]
@@ -716,11 +826,21 @@ def test_results_outlive_their_photo(model):
 
 def test_provenance_says_what_ran(model, photo):
     record = photo.segment(seem.Point(4, 2), RED_CAR, text_threshold=0.0).to_coco()["seem"]
-    assert (record["model"], record["sha256"], record["precision"]) == (model.name, "ab" * 32, "float32")
+    assert (record["model"], record["sha256"], record["precision"]) == (
+        model.name,
+        "ab" * 32,
+        "float32",
+    )
     assert record["task"] == "interactive"
-    assert record["prompts"] == [[{"kind": "point", "x": 4, "y": 2, "positive": True}, RED_CAR.to_dict()]]
+    assert record["prompts"] == [
+        [{"kind": "point", "x": 4, "y": 2, "positive": True}, RED_CAR.to_dict()]
+    ]
     assert record["seconds"].keys() == {"encode", "interactive"}  # it is called what was said
-    assert photo.segment(seem.Point(4, 2)).to_coco()["seem"]["seconds"].keys() == {"encode", "interactive", "labels"}
+    assert photo.segment(seem.Point(4, 2)).to_coco()["seem"]["seconds"].keys() == {
+        "encode",
+        "interactive",
+        "labels",
+    }
     assert photo.panoptic(threshold=0.0).provenance.task == "panoptic"
     assert photo.instances().provenance.task == "instance"
     assert photo.semantic().provenance.task == "semantic"

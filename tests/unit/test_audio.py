@@ -114,14 +114,19 @@ def test_a_session_and_several_objects_take_it(photo):
     talk = photo.session()
     talk.add(spoken("a cat"))
     assert talk.add(Point(4, 2)).provenance.prompts == ((talk.prompts[0], Point(4, 2)),)
-    assert photo.segment(spoken("a cat"), Point(4, 2), text_threshold=0.0).kind == "visual, hearing the phrase"
+    assert (
+        photo.segment(spoken("a cat"), Point(4, 2), text_threshold=0.0).kind
+        == "visual, hearing the phrase"
+    )
     result = photo.segment_many([[Box(1, 1, 20, 20)], [spoken("a cat")]], text_threshold=0.0)
     assert result.kind == "visual, phrase"
 
 
 @pytest.mark.parametrize("words", ["", "  ", "\u200b"])
 def test_a_sound_without_words_is_refused(photo, words):
-    with pytest.raises(ValueError, match=r"No words were heard in the sound \(1\.0 s\); repeat it, or use Text"):
+    with pytest.raises(
+        ValueError, match=r"No words were heard in the sound \(1\.0 s\); repeat it, or use Text"
+    ):
         photo.segment(spoken(words))
 
 
@@ -144,7 +149,12 @@ def test_channels_are_averaged(tmp_path):
 
 @pytest.mark.parametrize(
     "samples",
-    [TONE, TONE.astype(np.float64), (TONE * 32767).astype(np.int16), (TONE * 127 + 128).astype(np.uint8)],
+    [
+        TONE,
+        TONE.astype(np.float64),
+        (TONE * 32767).astype(np.int16),
+        (TONE * 127 + 128).astype(np.uint8),
+    ],
     ids=["float32", "float64", "int16", "uint8"],
 )
 def test_arrays_of_every_kind_are_read(samples):
@@ -166,10 +176,18 @@ def test_a_tone_keeps_its_pitch_and_length_at_another_rate(rate):
         (np.zeros(RATE, np.float32), RATE, "The sound is silent"),
         (TONE / 1000, RATE, "The sound is silent"),
         (TONE[:80], RATE, r"The sound lasts 0\.010 s at 8,000 samples a second"),
-        (np.tile(TONE, 61), RATE, "The sound lasts 61 s, a spoken prompt at most 60 s; cut the phrase out"),
+        (
+            np.tile(TONE, 61),
+            RATE,
+            "The sound lasts 61 s, a spoken prompt at most 60 s; cut the phrase out",
+        ),
         (np.full(RATE, math.nan), RATE, "NaN or infinite values"),
         (np.full(RATE, math.inf), RATE, "NaN or infinite values"),
-        (TONE * 20_000, RATE, r"The sound reaches .*; floats lie in -1 to 1, divide by the full scale"),
+        (
+            TONE * 20_000,
+            RATE,
+            r"The sound reaches .*; floats lie in -1 to 1, divide by the full scale",
+        ),
         (TONE, None, r"does not say how fast it is played; pass Audio\(samples, rate=16_000\)"),
         (TONE, 0, "The rate is 0; it is a whole number of samples a second, 4,000 to 384,000"),
         (TONE, -8_000, "The rate is -8000"),
@@ -205,7 +223,10 @@ def test_an_hour_is_refused_before_it_is_read(tmp_path, monkeypatch):
         file.write(b"data" + struct.pack("<I", size))
         file.truncate(44 + size)
     monkeypatch.setattr(wave.Wave_read, "readframes", lambda *_: pytest.fail("it was read"))
-    with pytest.raises(ValueError, match=r"hour\.wav lasts 3,600 s, a spoken prompt at most 60 s; cut the phrase out"):
+    with pytest.raises(
+        ValueError,
+        match=r"hour\.wav lasts 3,600 s, a spoken prompt at most 60 s; cut the phrase out",
+    ):
         Audio(path, transcribe=say("never"))
 
 
@@ -263,7 +284,9 @@ def install(monkeypatch, name, **parts):
     module = types.ModuleType(name)
     vars(module).update(parts)
     monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(speech, "find_spec", lambda asked: object() if asked == name.split(".")[0] else None)
+    monkeypatch.setattr(
+        speech, "find_spec", lambda asked: object() if asked == name.split(".")[0] else None
+    )
 
 
 def test_faster_whisper_listens_if_it_is_there(monkeypatch):
@@ -285,7 +308,9 @@ def test_faster_whisper_listens_if_it_is_there(monkeypatch):
 
 def test_openai_whisper_listens_else(monkeypatch):
     def load_model(size):
-        return types.SimpleNamespace(transcribe=lambda samples: {"text": f" {size} heard {len(samples)} "})
+        return types.SimpleNamespace(
+            transcribe=lambda samples: {"text": f" {size} heard {len(samples)} "}
+        )
 
     install(monkeypatch, "whisper", load_model=load_model)
     monkeypatch.setenv("SEEM_WHISPER", "tiny")
@@ -297,7 +322,9 @@ def test_a_model_that_cannot_be_loaded_is_one_line(monkeypatch):
         raise RuntimeError(f"no such size: {size}\nand much more")
 
     install(monkeypatch, "whisper", load_model=load_model)
-    with pytest.raises(seem.SeemError, match=r"'base' of whisper cannot be loaded \(no such size: base\)") as caught:
+    with pytest.raises(
+        seem.SeemError, match=r"'base' of whisper cannot be loaded \(no such size: base\)"
+    ) as caught:
         _ = Audio(TONE, RATE).phrase
     assert len(str(caught.value).splitlines()) == 1
 
@@ -309,7 +336,11 @@ def test_other_formats_are_decoded_by_the_package(monkeypatch, tmp_path):
     with pytest.raises(seem.SeemError, match="Audio needs a speech package"):
         _ = audio.phrase
     decoded = {"samples": np.resize(TONE, 32_000)}
-    install(monkeypatch, "faster_whisper.audio", decode_audio=lambda path, sampling_rate: decoded["samples"])
+    install(
+        monkeypatch,
+        "faster_whisper.audio",
+        decode_audio=lambda path, sampling_rate: decoded["samples"],
+    )
     assert audio.phrase == "2 s"
     decoded["samples"] = np.resize(TONE, 61 * 16_000)
     with pytest.raises(ValueError, match=r"car\.mp3 lasts 61 s"):
@@ -322,5 +353,7 @@ def test_a_file_that_the_package_cannot_read_is_named(monkeypatch, tmp_path):
 
     install(monkeypatch, "whisper", load_audio=load_audio)
     (tmp_path / "a.mp3").write_bytes(b"nonsense")
-    with pytest.raises(seem.SeemError, match=r"a\.mp3 cannot be read as sound \(Invalid data\); save it as WAV"):
+    with pytest.raises(
+        seem.SeemError, match=r"a\.mp3 cannot be read as sound \(Invalid data\); save it as WAV"
+    ):
         _ = Audio(tmp_path / "a.mp3").phrase

@@ -42,8 +42,16 @@ def detections(**columns):
 
 @pytest.mark.parametrize("form", ["list", "array", "tensor", "detections"])
 def test_every_form_of_boxes_is_answered_as_the_prompts_are(photo, form):
-    given = {"list": BOXES, "array": np.array(BOXES), "tensor": torch.tensor(BOXES), "detections": detections()}[form]
-    result, wanted = photo.segment_boxes(given), photo.segment_many([[seem.Box(*sides)] for sides in BOXES])
+    given = {
+        "list": BOXES,
+        "array": np.array(BOXES),
+        "tensor": torch.tensor(BOXES),
+        "detections": detections(),
+    }[form]
+    result, wanted = (
+        photo.segment_boxes(given),
+        photo.segment_many([[seem.Box(*sides)] for sides in BOXES]),
+    )
     assert (result.masks == wanted.masks).all()
     assert result.scores.tolist() == wanted.scores.tolist()
     assert result.ids.tolist() == [1, 2, 3]
@@ -51,7 +59,9 @@ def test_every_form_of_boxes_is_answered_as_the_prompts_are(photo, form):
     assert result.provenance.prompts == wanted.provenance.prompts
 
 
-@pytest.mark.parametrize("given", [[], np.zeros((0, 4)), torch.zeros(0, 4), Detections(np.zeros((0, 4)))])
+@pytest.mark.parametrize(
+    "given", [[], np.zeros((0, 4)), torch.zeros(0, 4), Detections(np.zeros((0, 4)))]
+)
 def test_no_boxes_give_an_empty_result(photo, given):
     result = photo.segment_boxes(given)
     assert result.masks.shape == (0, 37, 53)
@@ -64,14 +74,18 @@ def test_many_small_boxes_are_answered_as_one_by_one(photo):
     assert len(many) > 64
     result = photo.segment_boxes(many)
     for row in (0, 63, 64, len(many) - 1):
-        np.testing.assert_allclose(result.logits[row], photo.segment(seem.Box(*many[row])).logits[0], atol=1e-4)
+        np.testing.assert_allclose(
+            result.logits[row], photo.segment(seem.Box(*many[row])).logits[0], atol=1e-4
+        )
 
 
 def test_many_large_boxes_share_tokens_with_few_others(monkeypatch, photo):
     passes = []
     segment_objects = prompt_decoder.segment_objects
     monkeypatch.setattr(
-        prompt_decoder, "segment_objects", lambda *a, **k: passes.append(a[2]) or segment_objects(*a, **k)
+        prompt_decoder,
+        "segment_objects",
+        lambda *a, **k: passes.append(a[2]) or segment_objects(*a, **k),
     )
     photo.segment_boxes([[0, 0, 50, 30]] * 20)
     together = [prompts.positive.shape[1] for prompts in passes]
@@ -81,11 +95,20 @@ def test_many_large_boxes_share_tokens_with_few_others(monkeypatch, photo):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([1, 2, float("nan"), 4], r"Row 1 of the boxes: The x1 of a box is nan; it must be a finite number"),
+        (
+            [1, 2, float("nan"), 4],
+            r"Row 1 of the boxes: The x1 of a box is nan; it must be a finite number",
+        ),
         ([1, 2, float("inf"), 4], r"Row 1 of the boxes: The x1 of a box is inf"),
-        ([9, 2, 3, 4], r"Row 1 of the boxes: Box\(9, 2, 3, 4\) is inverted; give the left top corner"),
+        (
+            [9, 2, 3, 4],
+            r"Row 1 of the boxes: Box\(9, 2, 3, 4\) is inverted; give the left top corner",
+        ),
         ([9, 2, 9, 4], r"Row 1 of the boxes: Box\(9, 2, 9, 4\) is empty"),
-        ([60, 2, 70, 4], r"Row 1 of the boxes: Box\(60, 2, 70, 4\) lies outside the image of 53 x 37 pixels"),
+        (
+            [60, 2, 70, 4],
+            r"Row 1 of the boxes: Box\(60, 2, 70, 4\) lies outside the image of 53 x 37 pixels",
+        ),
         ([-9, -9, 0, 0], r"Row 1 of the boxes: Box\(-9, -9, 0, 0\) lies outside the image"),
     ],
 )
@@ -100,7 +123,10 @@ def test_a_bad_box_is_refused_by_its_row(photo, row, message, form):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([1.0, 2.0, 3.0, 4.0], r"Boxes are N x 4 numbers, .* shape \(4,\); put a single box into a list"),
+        (
+            [1.0, 2.0, 3.0, 4.0],
+            r"Boxes are N x 4 numbers, .* shape \(4,\); put a single box into a list",
+        ),
         ([[1, 2, 3]], r"Boxes are N x 4 numbers, .* shape \(1, 3\)\.$"),
         ([[1, 2, 3, 4], [1, 2, 3]], "these have rows of different lengths"),
         (np.array([["a", "b", "c", "d"]]), "Boxes are N x 4 numbers"),
@@ -131,7 +157,11 @@ def test_classes_scores_and_ids_of_the_detector_are_kept(photo):
     result = photo.segment_boxes(given)
     assert result.labels == ("dog", "car", "dog")
     assert result.category_ids.tolist() == [17, 3, 17]
-    assert [(c["id"], c["name"]) for c in result.categories] == [(0, "unlabelled"), (3, "car"), (17, "dog")]
+    assert [(c["id"], c["name"]) for c in result.categories] == [
+        (0, "unlabelled"),
+        (3, "car"),
+        (17, "dog"),
+    ]
     assert result.scores.tolist() == pytest.approx([0.9, 0.4, 0.7])
     assert result.label_scores == pytest.approx([0.9, 0.4, 0.7])
     assert result.ids.tolist() == [7, 3, 12]
@@ -148,12 +178,19 @@ def test_classes_scores_and_ids_of_the_detector_are_kept(photo):
         ({"class_id": [16, 2, 0]}, "coco", ("dog", "car", "person"), [18, 3, 1]),
         ({"class_id": [1, 0, 1]}, ["cat", "sky"], ("sky", "cat", "sky"), [2, 1, 2]),
         ({"data": {"class_name": ["a", "b", "a"]}}, None, ("a", "b", "a"), [1, 2, 1]),
-        ({"class_id": [5, 0, 5], "data": {"class_name": ["a", "b", "a"]}}, "coco", ("a", "b", "a"), [6, 1, 6]),
+        (
+            {"class_id": [5, 0, 5], "data": {"class_name": ["a", "b", "a"]}},
+            "coco",
+            ("a", "b", "a"),
+            [6, 1, 6],
+        ),
     ],
     ids=["ids alone", "ids of COCO", "ids of own names", "names alone", "names go first"],
 )
 def test_a_class_is_called_what_is_known_of_it(photo, columns, classes, labels, ids):
-    given = detections(**{name: np.array(c) if name == "class_id" else c for name, c in columns.items()})
+    given = detections(
+        **{name: np.array(c) if name == "class_id" else c for name, c in columns.items()}
+    )
     result = photo.segment_boxes(given, classes=classes)
     assert result.labels == labels
     assert result.category_ids.tolist() == ids
@@ -168,12 +205,32 @@ def test_a_class_is_called_what_is_known_of_it(photo, columns, classes, labels, 
             None,
             "Row 1 of the boxes has the confidence 1.5; it must be between 0 and 1",
         ),
-        ({"confidence": [0.5, float("nan"), 0.5]}, None, "Row 1 of the boxes has the confidence nan"),
-        ({"confidence": [0.5]}, None, "There are 3 boxes, but 1 values of confidence; give one for each box"),
-        ({"tracker_id": [1, 2, 0]}, None, "Row 2 of the boxes has the tracker id 0; they start at 1"),
+        (
+            {"confidence": [0.5, float("nan"), 0.5]},
+            None,
+            "Row 1 of the boxes has the confidence nan",
+        ),
+        (
+            {"confidence": [0.5]},
+            None,
+            "There are 3 boxes, but 1 values of confidence; give one for each box",
+        ),
+        (
+            {"tracker_id": [1, 2, 0]},
+            None,
+            "Row 2 of the boxes has the tracker id 0; they start at 1",
+        ),
         ({"tracker_id": [1, 2, 1]}, None, "Rows 0 and 2 of the boxes both have the tracker id 1"),
-        ({"class_id": [1, -1, 1]}, None, "Row 1 of the boxes has the class id -1; class ids count from 0"),
-        ({"class_id": [1, 2, 1]}, ["cat", "dog"], "Row 1 of the boxes has class id 2, but classes has 2 names"),
+        (
+            {"class_id": [1, -1, 1]},
+            None,
+            "Row 1 of the boxes has the class id -1; class ids count from 0",
+        ),
+        (
+            {"class_id": [1, 2, 1]},
+            ["cat", "dog"],
+            "Row 1 of the boxes has class id 2, but classes has 2 names",
+        ),
         (
             {"class_id": [1, 2, 1], "data": {"class_name": ["a", "b", "c"]}},
             None,
@@ -187,12 +244,22 @@ def test_a_class_is_called_what_is_known_of_it(photo, columns, classes, labels, 
         ({"data": {"class_name": ["a", "b"]}}, None, "3 boxes, but 2 values of class_name"),
     ],
     ids=[
-        *("score above 1", "score NaN", "too few scores", "id 0", "id twice", "class below 0", "class beyond names"),
+        *(
+            "score above 1",
+            "score NaN",
+            "too few scores",
+            "id 0",
+            "id twice",
+            "class below 0",
+            "class beyond names",
+        ),
         *("class of two names", "name of two classes", "too few names"),
     ],
 )
 def test_a_column_that_cannot_be_is_refused_by_its_row(photo, columns, classes, message):
-    given = detections(**{name: c if name == "data" else np.array(c) for name, c in columns.items()})
+    given = detections(
+        **{name: c if name == "data" else np.array(c) for name, c in columns.items()}
+    )
     with pytest.raises(ValueError, match=message) as caught:
         photo.segment_boxes(given, classes=classes)
     assert len(str(caught.value).splitlines()) == 1
@@ -238,12 +305,16 @@ def test_class_ids_count_from_0_in_every_vocabulary(photo, supervision):
     for classes in (None, "ade20k", ["fox", "the sky at night"]):
         result = photo.semantic(classes)
         found = result.to_supervision()
-        assert found.class_id.tolist() == [result.vocabulary.names.index(label) for label in result.labels]
+        assert found.class_id.tolist() == [
+            result.vocabulary.names.index(label) for label in result.labels
+        ]
         assert found.data["class_name"].tolist() == list(result.labels)
 
 
 def test_what_has_no_name_has_class_minus_1(photo, supervision, monkeypatch):
-    monkeypatch.setattr("seem.tasks.labels.MIN_TEXT_MAP_PROBABILITY", 1.1)  # tiny networks know no names
+    monkeypatch.setattr(
+        "seem.tasks.labels.MIN_TEXT_MAP_PROBABILITY", 1.1
+    )  # tiny networks know no names
     found = photo.segment(seem.Point(4, 2)).to_supervision()
     assert found.class_id.tolist() == [-1]
     assert found.data["class_name"].tolist() == ["unlabelled"]
@@ -252,15 +323,21 @@ def test_what_has_no_name_has_class_minus_1(photo, supervision, monkeypatch):
 
 def test_without_supervision_the_extra_is_named(photo, monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(seem.SeemError, match=r'supervision is not installed .*pip install "seem\[supervision\]"'):
+    with pytest.raises(
+        seem.SeemError, match=r'supervision is not installed .*pip install "seem\[supervision\]"'
+    ):
         photo.segment(seem.Point(4, 2)).to_supervision()
 
 
 def test_the_real_package_takes_what_we_hand_over(photo):
     package = pytest.importorskip("supervision", reason="needs the extra supervision")
-    given = package.Detections(xyxy=np.array(BOXES, dtype=np.float32), class_id=np.array([16, 2, 16]))
+    given = package.Detections(
+        xyxy=np.array(BOXES, dtype=np.float32), class_id=np.array([16, 2, 16])
+    )
     back = photo.segment_boxes(given, classes="coco").to_supervision()
     assert isinstance(back, package.Detections)
     assert back.class_id.tolist() == [16, 2, 16]
-    records = photo.everything(2, pred_iou_threshold=0.0, stability_score_threshold=0.0).to_records()
+    records = photo.everything(
+        2, pred_iou_threshold=0.0, stability_score_threshold=0.0
+    ).to_records()
     assert len(package.Detections.from_sam(records)) == len(records)

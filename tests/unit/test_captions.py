@@ -41,15 +41,17 @@ THREE = log(3)  # against 0: three quarters
 )
 def test_every_word_asks_for_the_next(valid, cost):
     logits = torch.tensor([[[0.0, THREE], [0.0, 0.0], [50.0, -50.0]]])
-    assert next_word_cross_entropy(logits, torch.tensor([[1, 1, 0]]), torch.tensor([valid])).item() == (
-        pytest.approx(cost)
-    )
+    assert next_word_cross_entropy(
+        logits, torch.tensor([[1, 1, 0]]), torch.tensor([valid])
+    ).item() == (pytest.approx(cost))
 
 
 def test_captions_of_all_photos_share_one_mean():
     logits = torch.tensor([[[0.0, THREE], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     ids, valid = torch.tensor([[0, 1], [0, 1]]), torch.tensor([[YES, YES], [YES, YES]])
-    assert next_word_cross_entropy(logits, ids, valid).item() == pytest.approx((log(4 / 3) + log(2)) / 3)
+    assert next_word_cross_entropy(logits, ids, valid).item() == pytest.approx(
+        (log(4 / 3) + log(2)) / 3
+    )
 
 
 # --- Whose caption it is ----------------------------------------------------------------------------------------------
@@ -75,7 +77,9 @@ def test_photos_ask_for_late_words_more_than_for_early_ones():
     """Captions of two words and of one: the photos want 1/3 and 2/3 of the first, and all of the second."""
     valid = torch.tensor([[YES, YES], [YES, NO]])
     nobody_knows = image_word_cross_entropy(torch.zeros(2, 3), valid)
-    assert nobody_knows.item() == pytest.approx(0.7 * log(3) + 0.3 * (1 / 3 + 2 / 3 + 1) * log(2) / 3)
+    assert nobody_knows.item() == pytest.approx(
+        0.7 * log(3) + 0.3 * (1 / 3 + 2 / 3 + 1) * log(2) / 3
+    )
     similarity = torch.tensor([[log(2), 0.0, 0.0], [0.0, 0.0, 0.0]])
     photos = ((log(2) / 3 + 2 * log(4) / 3) + log(3)) / 2
     words = (log(3 / 2) / 3 + 2 * log(2) / 3 + log(2)) / 3
@@ -85,7 +89,9 @@ def test_photos_ask_for_late_words_more_than_for_early_ones():
 
 
 def test_no_captions_cost_nothing():
-    assert image_word_cross_entropy(torch.zeros(0, 0), torch.zeros(0, 4, dtype=torch.bool)).item() == 0
+    assert (
+        image_word_cross_entropy(torch.zeros(0, 0), torch.zeros(0, 4, dtype=torch.bool)).item() == 0
+    )
 
 
 @pytest.mark.parametrize("loss", ["words", "pairs", "words of photos", "meanings"])
@@ -98,7 +104,9 @@ def test_gradients_are_right(loss):
         "words of photos": lambda x: image_word_cross_entropy(x, valid),
         "meanings": lambda x: region_text_cross_entropy(x, torch.tensor([2, 0, 1, 0])),
     }
-    assert torch.autograd.gradcheck(ask[loss], torch.randn(shapes[loss], dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(
+        ask[loss], torch.randn(shapes[loss], dtype=torch.float64, requires_grad=True)
+    )
 
 
 # --- What the nouns mean ----------------------------------------------------------------------------------------------
@@ -116,7 +124,9 @@ def test_regions_ask_for_their_meaning_and_meanings_share_their_regions():
     for share in (1.0, 0.0, 0.7):
         cost = region_text_cross_entropy(similarity, meanings, region_share=share)
         assert cost.item() == pytest.approx(share * regions + (1 - share) * said)
-    assert region_text_cross_entropy(similarity, meanings).item() == pytest.approx(0.7 * regions + 0.3 * said)
+    assert region_text_cross_entropy(similarity, meanings).item() == pytest.approx(
+        0.7 * regions + 0.3 * said
+    )
 
 
 def test_nothing_meant_costs_nothing():
@@ -151,7 +161,10 @@ def test_photos_without_a_caption_teach_the_names_of_their_objects():
     assert alone.item() == 0  # one pair only: nothing to mistake it for
     two = replace(CAPTIONED, by_caption=(rows(), rows(1)), by_object=(rows(0), rows()))
     both = noun_loss(
-        torch.stack([SKY, KITE]).repeat(2, 1, 1), two, THREE, [Match(rows(1), rows(0)), Match(rows(), rows())]
+        torch.stack([SKY, KITE]).repeat(2, 1, 1),
+        two,
+        THREE,
+        [Match(rows(1), rows(0)), Match(rows(), rows())],
     )
     assert both.item() == pytest.approx(log(4 / 3), rel=1e-5)
 
@@ -161,7 +174,9 @@ def test_the_noun_loss_has_the_right_gradient():
     regions = torch.randn(2, 4, 5, generator=chance, dtype=torch.float64, requires_grad=True)
     vectors = torch.randn(6, 5, generator=chance, dtype=torch.float64, requires_grad=True)
     scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
-    nouns = NounTargets(vectors, rows(0, 1, 2, 0, 3, 4), (rows(2, 4), rows(3, 5)), (rows(0, 1), rows(1)))
+    nouns = NounTargets(
+        vectors, rows(0, 1, 2, 0, 3, 4), (rows(2, 4), rows(3, 5)), (rows(0, 1), rows(1))
+    )
     matches = [Match(rows(0, 2), rows(1, 0)), Match(rows(3), rows(0))]
 
     def cost(regions, vectors, scale):
@@ -180,11 +195,20 @@ def scene(photos=3, words=4, regions=5, dim=6, vocabulary=7):
     def some(*shape):
         return torch.randn(shape, generator=chance, dtype=torch.float64)
 
-    heads = [CaptionPrediction(some(photos, words, dim), some(photos, regions, dim), some(photos, dim)) for _ in "1234"]
+    heads = [
+        CaptionPrediction(some(photos, words, dim), some(photos, regions, dim), some(photos, dim))
+        for _ in "1234"
+    ]
     valid = torch.tensor([[YES] * 4, [YES, YES, YES, NO], [NO] * 4])
     ids = torch.randint(0, vocabulary, (photos, words), generator=chance)
     captions = CaptionTargets(
-        ids, valid, some(photos, words, dim), some(photos, dim), some(vocabulary, dim), 14.0, some(photos, dim)
+        ids,
+        valid,
+        some(photos, words, dim),
+        some(photos, dim),
+        some(vocabulary, dim),
+        14.0,
+        some(photos, dim),
     )
     return heads, captions
 
@@ -195,7 +219,12 @@ def priced(heads, captions):
 
 def test_three_heads_are_charged_and_the_backbone_once():
     assert list(priced(*scene())) == [
-        *("loss_captioning_0", "loss_retrieval_decoder_0", "loss_captioning_1", "loss_retrieval_decoder_1"),
+        *(
+            "loss_captioning_0",
+            "loss_retrieval_decoder_0",
+            "loss_captioning_1",
+            "loss_retrieval_decoder_1",
+        ),
         *("loss_captioning_2", "loss_retrieval_decoder_2", "loss_retrieval_backbone_0"),
     ]
 
@@ -203,11 +232,18 @@ def test_three_heads_are_charged_and_the_backbone_once():
 def test_nouns_are_charged_at_the_same_heads_where_objects_are_matched():
     heads, captions = scene()
     captions = replace(
-        captions, nouns=NounTargets(captions.table, torch.arange(7), (rows(3, 4), rows(5), rows()), (rows(1),) * 3)
+        captions,
+        nouns=NounTargets(
+            captions.table, torch.arange(7), (rows(3, 4), rows(5), rows()), (rows(1),) * 3
+        ),
     )
     matches = [[Match(rows(head), rows(0))] * 3 for head in range(4)]
     names = {name for name, _ in caption_terms(heads, captions, matches).named()}
-    assert {name for name in names if "caption_" in name} == {"loss_caption_0", "loss_caption_1", "loss_caption_2"}
+    assert {name for name in names if "caption_" in name} == {
+        "loss_caption_0",
+        "loss_caption_1",
+        "loss_caption_2",
+    }
     assert priced(heads, captions) == priced(*scene())  # nobody says which regions are free
     _, second, *_ = caption_terms(heads, captions, matches).nouns
     assert second == noun_loss(heads[1].regions, captions.nouns, 14.0, matches[1])
@@ -219,7 +255,9 @@ def test_a_photo_without_a_caption_changes_nothing():
     def without(tensor):
         return None if tensor is None else tensor[:2]
 
-    fewer = [CaptionPrediction(*(without(part) for part in (h.words, h.regions, h.image))) for h in heads]
+    fewer = [
+        CaptionPrediction(*(without(part) for part in (h.words, h.regions, h.image))) for h in heads
+    ]
     names = ("ids", "valid", "tokens", "vectors", "backbone")
     rest = replace(captions, **{name: without(getattr(captions, name)) for name in names})
     assert priced(heads, captions) == pytest.approx(priced(fewer, rest))

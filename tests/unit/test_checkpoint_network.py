@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from seem.checkpoints.mapping import to_official
-from seem.checkpoints.network import MODEL_KEY, convert_official, fill_network, read_model_name, read_official
+from seem.checkpoints.network import (
+    MODEL_KEY,
+    convert_official,
+    fill_network,
+    read_model_name,
+    read_official,
+)
 from seem.checkpoints.safe import read_tensors, sha256_of
 from seem.errors import SeemError
 from tiny import tiny_network, tiny_v1
@@ -30,7 +36,8 @@ def same(one, other):
 def test_a_file_says_which_model_it_is():
     assert read_model_name(Path("a.safetensors"), {MODEL_KEY: "nano"}) == "nano"
     with pytest.raises(
-        SeemError, match=r"a\.safetensors does not say which model it is; .* seem convert a\.safetensors"
+        SeemError,
+        match=r"a\.safetensors does not say which model it is; .* seem convert a\.safetensors",
     ):
         read_model_name(Path("a.safetensors"), {"format": "pt"})
 
@@ -43,7 +50,9 @@ def test_weights_fill_a_network(network):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_any_precision_become_float32(network, dtype):
-    filled = fill_network(tiny_v1(), {k: v.to(dtype) for k, v in network.state_dict().items()}, Path("a.safetensors"))
+    filled = fill_network(
+        tiny_v1(), {k: v.to(dtype) for k, v in network.state_dict().items()}, Path("a.safetensors")
+    )
     assert {value.dtype for value in filled.state_dict().values()} == {torch.float32}
 
 
@@ -51,7 +60,10 @@ def test_weights_of_any_precision_become_float32(network, dtype):
     ("change", "message"),
     [
         (lambda t: t.pop("text.norm.bias"), "it misses text.norm.bias."),
-        (lambda t: [t.pop(key) for key in list(t)[:6]], r"it misses .*, .*, .*, [\w.]+ and 2 more\."),
+        (
+            lambda t: [t.pop(key) for key in list(t)[:6]],
+            r"it misses .*, .*, .*, [\w.]+ and 2 more\.",
+        ),
         (lambda t: t.update(surplus=torch.ones(1)), "it holds unknown surplus."),
         (lambda t: t.update({"text.norm.bias": torch.ones(3)}), "it has misshapen text.norm.bias."),
     ],
@@ -59,7 +71,9 @@ def test_weights_of_any_precision_become_float32(network, dtype):
 def test_weights_that_do_not_fit_are_named(network, change, message):
     tensors = dict(network.state_dict())
     change(tensors)
-    with pytest.raises(SeemError, match=rf"^a\.safetensors is no seem-focal-t-v1 checkpoint: {message}"):
+    with pytest.raises(
+        SeemError, match=rf"^a\.safetensors is no seem-focal-t-v1 checkpoint: {message}"
+    ):
         fill_network(tiny_v1(), tensors, Path("a.safetensors"))
 
 
@@ -74,7 +88,10 @@ def test_official_weights_are_read_as_ours(network, official):
     [
         (lambda t: t.pop("backbone.norm0.bias"), "1 missing: backbone.norm0.bias"),
         (lambda t: t.update(surplus=torch.ones(1)), "1 unknown: surplus"),
-        (lambda t: t.update({"backbone.norm0.bias": torch.ones(3)}), r"backbone.norm0.bias is \[3\], expected \[8\]"),
+        (
+            lambda t: t.update({"backbone.norm0.bias": torch.ones(3)}),
+            r"backbone.norm0.bias is \[3\], expected \[8\]",
+        ),
     ],
 )
 def test_official_weights_that_do_not_fit_are_named(tmp_path, network, change, message):
@@ -83,7 +100,9 @@ def test_official_weights_that_do_not_fit_are_named(tmp_path, network, change, m
     torch.save(tensors, tmp_path / "official.pt")
     with pytest.raises(SeemError, match=message) as caught:
         read_official(tmp_path / "official.pt", network)
-    assert str(caught.value).startswith(f"{tmp_path / 'official.pt'} is no seem-focal-t-v1 checkpoint: ")
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'official.pt'} is no seem-focal-t-v1 checkpoint: "
+    )
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -100,6 +119,8 @@ def test_a_conversion_that_fails_leaves_nothing_behind(tmp_path, official):
     with pytest.raises(SeemError, match="Cannot write"):
         convert_official(official, tmp_path / "no" / "such" / "folder.safetensors", tiny_v1())
     (tmp_path / "broken.pt").write_bytes(official.read_bytes()[:1000])
-    with pytest.raises(SeemError, match=r"broken\.pt is not a PyTorch checkpoint, or it is cut short"):
+    with pytest.raises(
+        SeemError, match=r"broken\.pt is not a PyTorch checkpoint, or it is cut short"
+    ):
         convert_official(tmp_path / "broken.pt", tmp_path / "ours.safetensors", tiny_v1())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt", "official.pt"]

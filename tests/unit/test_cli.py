@@ -94,7 +94,9 @@ def test_a_wrong_call_is_one_line(capsys, arguments, message):
 
 
 def test_seem_is_a_module_too():
-    ran = subprocess.run([sys.executable, "-m", "seem", "--version"], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-m", "seem", "--version"], capture_output=True, text=True, timeout=120
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"seem {seem.__version__}\n", "")
 
 
@@ -106,7 +108,15 @@ def test_models_as_json_have_exactly_the_promised_keys(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == [card.name for card in seem.list_models()]
     for row in rows:
-        assert list(row) == ["name", "parameters", "tasks", "prompts", "weights", "licence", "published"]
+        assert list(row) == [
+            "name",
+            "parameters",
+            "tasks",
+            "prompts",
+            "weights",
+            "licence",
+            "published",
+        ]
         assert row["weights"] in ("embedded", "download", "never released")
     assert rows[0]["published"] is None
     assert rows[1]["published"]["coco_pq"] == 50.8
@@ -162,19 +172,30 @@ def test_one_model_as_json_is_a_list_of_one(capsys):
 
 
 def test_an_unknown_model_is_one_line(capsys):
-    assert "There is no model 'nanno'; did you mean 'nano'?" in failed(capsys, main(["models", "nanno"]), 2)
+    assert "There is no model 'nanno'; did you mean 'nano'?" in failed(
+        capsys, main(["models", "nanno"]), 2
+    )
 
 
 def test_the_page_of_models_is_up_to_date():
     """Write it again: python -m seem.cli.models_page docs/models.md."""
-    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8") == models_page.models_page()
+    assert (Path(__file__).parents[2] / "docs" / "models.md").read_text(
+        encoding="utf-8"
+    ) == models_page.models_page()
 
 
 def test_the_page_of_models_has_source_and_backbone_of_every_figure():
     page = models_page.models_page()
     for scores in zoo.published_scores():
-        rows = [line for line in page.splitlines() if f"| {scores.backbone} |" in line and scores.source in line]
-        titled = f"\n\n### {models_page.network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n" in page
+        rows = [
+            line
+            for line in page.splitlines()
+            if f"| {scores.backbone} |" in line and scores.source in line
+        ]
+        titled = (
+            f"\n\n### {models_page.network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n"
+            in page
+        )
         for figure in scores.figures:
             assert titled or any(f" {figure.text} " in row for row in rows), (scores.model, figure)
 
@@ -248,13 +269,17 @@ def test_an_out_of_another_kind_is_a_wrong_call(capsys, official):
     assert "OUT is ours.pt; its name must end in .safetensors" in failed(
         capsys, convert(official, "ours.pt", "--model", V1), 2
     )
-    assert "There is no folder" in failed(capsys, convert(official, "no/ours.safetensors", "--model", V1), 1)
+    assert "There is no folder" in failed(
+        capsys, convert(official, "no/ours.safetensors", "--model", V1), 1
+    )
 
 
 def test_out_may_not_be_the_original(capsys):
     path = Path("same.safetensors")
     path.write_text("precious")
-    assert "OUT and OFFICIAL are both" in failed(capsys, convert(path, path, "--model", V1, "--overwrite"), 2)
+    assert "OUT and OFFICIAL are both" in failed(
+        capsys, convert(path, path, "--model", V1, "--overwrite"), 2
+    )
     assert path.read_text() == "precious"
 
 
@@ -268,7 +293,10 @@ class Trap:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a.weight": torch.ones(2)}, f"is no {V1} checkpoint: The checkpoint is of another architecture"),
+        (
+            {"a.weight": torch.ones(2)},
+            f"is no {V1} checkpoint: The checkpoint is of another architecture",
+        ),
         ({"model": Trap()}, "is refused: reading it would run code"),
         ([1, 2], "holds no dictionary of tensors"),
     ],
@@ -287,7 +315,9 @@ def test_a_checkpoint_that_is_cut_short_is_one_line(capsys, official, kept):
 
 
 def test_a_missing_checkpoint_is_one_line(capsys):
-    assert "There is no file nowhere.pt" in failed(capsys, convert("nowhere.pt", "ours.safetensors", "--model", V1), 1)
+    assert "There is no file nowhere.pt" in failed(
+        capsys, convert("nowhere.pt", "ours.safetensors", "--model", V1), 1
+    )
 
 
 def test_a_full_disk_leaves_nothing(capsys, official, monkeypatch):
@@ -307,7 +337,9 @@ def test_a_full_disk_leaves_nothing(capsys, official, monkeypatch):
 
 @pytest.fixture
 def weights():
-    safe.write_tensors("tiny.safetensors", tiny_network("nano").state_dict(), {"seem_model": "nano"})
+    safe.write_tensors(
+        "tiny.safetensors", tiny_network("nano").state_dict(), {"seem_model": "nano"}
+    )
     return "tiny.safetensors"
 
 
@@ -335,5 +367,7 @@ def test_a_demonstration_that_fails_is_one_line(capsys, weights):
 def test_the_embedded_model_is_the_one_described(monkeypatch):
     """Needs the weights in the package."""
     monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=nano))
-    parameters = sum(weight.numel() for weight in seem.load("nano", "cpu", "exact").network.parameters())
+    parameters = sum(
+        weight.numel() for weight in seem.load("nano", "cpu", "exact").network.parameters()
+    )
     assert parameters == zoo.MODEL_CARDS["nano"].parameters

@@ -32,7 +32,9 @@ def test_a_file_gets_its_stem(here):
 
 
 def test_sub_folders_are_mirrored_and_sorted(here):
-    here("in/b.jpg", "in/x/y/a.PNG", "in/a.webp", "in/notes.txt", "in/.hidden.jpg", "in/.cache/a.jpg")
+    here(
+        "in/b.jpg", "in/x/y/a.PNG", "in/a.webp", "in/notes.txt", "in/.hidden.jpg", "in/.cache/a.jpg"
+    )
     found = planned("in")
     assert found == {"in/a.webp": "out/a", "in/b.jpg": "out/b", "in/x/y/a.PNG": "out/x/y/a"}
     assert list(found) == ["in/a.webp", "in/b.jpg", "in/x/y/a.PNG"]
@@ -60,7 +62,9 @@ def test_photos_of_one_name_from_two_folders_get_the_folders_name(here):
 
 def test_photos_that_cannot_be_told_apart_are_refused(here):
     here("one/in/a.jpg", "two/in/a.jpg")
-    with pytest.raises(ValueError, match=r"one/in/a\.jpg and two/in/a\.jpg would write the same files"):
+    with pytest.raises(
+        ValueError, match=r"one/in/a\.jpg and two/in/a\.jpg would write the same files"
+    ):
         planned("one/in", "two/in")
 
 
@@ -97,7 +101,10 @@ def test_results_are_no_photos(here):
 
 @pytest.mark.parametrize(
     ("argument", "message"),
-    [("empty", r"empty holds no photo \(\.avif"), ("empty/*.jpg", r"No photo matches empty/\*\.jpg")],
+    [
+        ("empty", r"empty holds no photo \(\.avif"),
+        ("empty/*.jpg", r"No photo matches empty/\*\.jpg"),
+    ],
 )
 def test_where_there_is_no_photo_that_is_said(here, argument, message):
     here("empty/notes.txt")
@@ -112,7 +119,9 @@ def test_a_missing_file_is_left_to_its_turn(here):
 @pytest.mark.parametrize("result", ["a.json", "a.overlay.png", "a.mask-0.png"])
 def test_results_are_not_overwritten_unless_asked(here, result):
     here("in/a.jpg", "in/b.jpg", f"out/{result}")
-    with pytest.raises(FileExistsError, match=r"1 of 2 photos have results already: out/a\.\*; pass --overwrite"):
+    with pytest.raises(
+        FileExistsError, match=r"1 of 2 photos have results already: out/a\.\*; pass --overwrite"
+    ):
         planned("in")
     assert len(planned("in", overwrite=True)) == 2
     with pytest.raises(FileExistsError, match=r"There are results already: out/a\.\*"):
@@ -123,14 +132,19 @@ def test_results_are_not_overwritten_unless_asked(here, result):
 def test_an_out_that_is_a_file_is_refused(here):
     here("a.jpg", "file")
     for out in ("file", "file/below"):
-        with pytest.raises(NotADirectoryError, match=f"Results cannot go to {out}: .*file is a file"):
+        with pytest.raises(
+            NotADirectoryError, match=f"Results cannot go to {out}: .*file is a file"
+        ):
             planned("a.jpg", out=out)
 
 
 def test_an_out_that_may_not_be_written_is_refused(here, monkeypatch):
     here("a.jpg")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(PermissionError, match=r"Results cannot go to out: .* may not be written; choose another --out"):
+    with pytest.raises(
+        PermissionError,
+        match=r"Results cannot go to out: .* may not be written; choose another --out",
+    ):
         planned("a.jpg")
 
 

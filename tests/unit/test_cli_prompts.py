@@ -41,7 +41,14 @@ def test_whole_numbers_and_others_name_the_same_pixel():
 
 
 def test_object_starts_the_next_object():
-    given = [("point", "1,2"), ("text", "a dog"), ("object", ""), ("box", "1,2,3,4"), ("object", ""), ("point", "5,6")]
+    given = [
+        ("point", "1,2"),
+        ("text", "a dog"),
+        ("object", ""),
+        ("box", "1,2,3,4"),
+        ("object", ""),
+        ("point", "5,6"),
+    ]
     assert read_objects(given) == ((Point(1, 2), Text("a dog")), (Box(1, 2, 3, 4),), (Point(5, 6),))
 
 
@@ -69,7 +76,10 @@ def test_a_width_is_that_of_its_object_wherever_it_stands(first):
         ([("point", "")], "--point '': '' is not of the form X,Y"),
         ([("point", "a,2")], "--point 'a,2': 'a' is no number"),
         ([("point", "1e400,2")], "inf; it must be a finite number"),
-        ([("not_point", "nan,2")], "--not-point 'nan,2': The x of a point is nan; it must be a finite number"),
+        (
+            [("not_point", "nan,2")],
+            "--not-point 'nan,2': The x of a point is nan; it must be a finite number",
+        ),
         ([("box", "1,2,3")], "--box '1,2,3': '1,2,3' is not of the form X0,Y0,X1,Y1"),
         ([("box", "9,2,3,4")], r"Box\(9, 2, 3, 4\) is inverted; give the left top corner"),
         ([("box", "3,2,3,4")], r"Box\(3, 2, 3, 4\) is empty"),
@@ -81,12 +91,24 @@ def test_a_width_is_that_of_its_object_wherever_it_stands(first):
         ([("polygon", "1,1 2,2 3,3")], "lie on one line, it is empty"),
         ([("text", "")], "The phrase '' is empty; say what to look for"),
         ([("text", "\n")], "is empty"),
-        ([("text", "a\x00b")], r"--text 'a\\x00b': The phrase holds the control character U\+0000; remove it"),
-        ([("text", "a" * 100_001)], r"--text 'a{60}\.\.\.': A phrase has at most 100,000 characters"),
+        (
+            [("text", "a\x00b")],
+            r"--text 'a\\x00b': The phrase holds the control character U\+0000; remove it",
+        ),
+        (
+            [("text", "a" * 100_001)],
+            r"--text 'a{60}\.\.\.': A phrase has at most 100,000 characters",
+        ),
         ([("stroke", "1,1 2,2"), ("width", "0")], "The width of a stroke is 0; it must be above 0"),
         ([("stroke", "1,1 2,2"), ("width", "wide")], "--width 'wide': 'wide' is no number"),
-        ([("stroke", "1,1 2,2"), ("width", "1"), ("width", "2")], r"Object 1 has 2 widths \(1, 2\); give --width once"),
-        ([("point", "1,2"), ("width", "5")], "--width 5 has no effect: object 1 has no --stroke and no --scribble"),
+        (
+            [("stroke", "1,1 2,2"), ("width", "1"), ("width", "2")],
+            r"Object 1 has 2 widths \(1, 2\); give --width once",
+        ),
+        (
+            [("point", "1,2"), ("width", "5")],
+            "--width 5 has no effect: object 1 has no --stroke and no --scribble",
+        ),
         ([("width", "5")], "--width 5 has no effect"),
         ([("object", "")], "Object 1 has no prompt; put a --point"),
         ([("point", "1,2"), ("object", "")], "Object 2 has no prompt"),
@@ -141,12 +163,15 @@ def test_a_mask_is_read_from_a_picture(tmp_path, picture):
 
 def test_an_empty_mask_is_refused(tmp_path):
     Image.new("L", (4, 3)).save(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match="The mask of 4 x 3 pixels is empty; mark at least one pixel"):
+    with pytest.raises(
+        ValueError, match="The mask of 4 x 3 pixels is empty; mark at least one pixel"
+    ):
         read_objects([("mask", str(tmp_path / "mask.png"))])
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "There is no photo at"), (b"", "is empty"), (b"x" * 99, "is not a picture")]
+    ("content", "message"),
+    [(None, "There is no photo at"), (b"", "is empty"), (b"x" * 99, "is not a picture")],
 )
 def test_a_mask_that_cannot_be_read_is_named(tmp_path, content, message):
     path = tmp_path / "mask.png"
@@ -167,7 +192,12 @@ def other(tmp_path):
 
 
 def test_a_reference_holds_what_is_marked_there(other):
-    given = [("reference_box", "1,2,30,20"), ("point", "4,2"), ("reference", other), ("reference_text", "a dog")]
+    given = [
+        ("reference_box", "1,2,30,20"),
+        ("point", "4,2"),
+        ("reference", other),
+        ("reference_text", "a dog"),
+    ]
     ((click, reference),) = read_objects(given)
     assert click == Point(4, 2)
     assert isinstance(reference, Reference)
@@ -177,14 +207,19 @@ def test_a_reference_holds_what_is_marked_there(other):
 
 def test_every_object_has_its_own_reference(other):
     one = [("reference", other), ("reference_point", "4,2")]
-    first, second = read_objects([*one, ("object", ""), ("reference", other), ("reference_box", "1,2,3,4")])
+    first, second = read_objects(
+        [*one, ("object", ""), ("reference", other), ("reference_box", "1,2,3,4")]
+    )
     assert (first[0].prompts, second[0].prompts) == ((Point(4, 2),), (Box(1, 2, 3, 4),))
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([("reference_box", "1,2,3,4")], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
+        (
+            [("reference_box", "1,2,3,4")],
+            "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO",
+        ),
         (
             [("reference", "OTHER")],
             "does not mark the object in that photo; add one of --reference-point, --",
@@ -193,8 +228,14 @@ def test_every_object_has_its_own_reference(other):
             [("reference", "OTHER"), ("reference", "OTHER"), ("reference_point", "1,2")],
             r"Object 1 has 2 references \(.*\); give --reference once",
         ),
-        ([("reference", "OTHER"), ("reference_point", "1")], "--reference-point '1': '1' is not of the form X,Y"),
-        ([("reference", "OTHER"), ("reference_text", "")], "--reference-text '': The phrase '' is empty"),
+        (
+            [("reference", "OTHER"), ("reference_point", "1")],
+            "--reference-point '1': '1' is not of the form X,Y",
+        ),
+        (
+            [("reference", "OTHER"), ("reference_text", "")],
+            "--reference-text '': The phrase '' is empty",
+        ),
     ],
     ids=["no photo", "no region", "two photos", "no point", "no phrase"],
 )

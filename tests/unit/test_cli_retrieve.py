@@ -31,8 +31,12 @@ def run(tmp_path, monkeypatch, capfd):
     """Run `seem retrieve` beside a folder of three photos, with a tiny X-Decoder."""
     monkeypatch.chdir(tmp_path)
     network = tiny_relative("xdecoder").network
-    monkeypatch.setitem(zoo.MODEL_CARDS, NAME, replace(zoo.MODEL_CARDS[NAME], config=lambda: network.config))
-    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"]))
+    monkeypatch.setitem(
+        zoo.MODEL_CARDS, NAME, replace(zoo.MODEL_CARDS[NAME], config=lambda: network.config)
+    )
+    monkeypatch.setitem(
+        zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"])
+    )
     write_tensors(Path("words.safetensors"), network.state_dict(), {MODEL_KEY: NAME})
     write_tensors(Path("nano.safetensors"), tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     Path("photos").mkdir()
@@ -52,14 +56,19 @@ def expected(run):
     """The names of the photos as `Model.retrieve` ranks them, with their scores."""
     model = seem.load("words.safetensors", "cpu", "exact")
     photos = [model.encode(Path("photos", name)) for name in PHOTOS]
-    return [(f"photos/{PHOTOS[match.index]}", match.score) for match in model.retrieve(photos, "two owls")]
+    return [
+        (f"photos/{PHOTOS[match.index]}", match.score)
+        for match in model.retrieve(photos, "two owls")
+    ]
 
 
 def test_photos_are_ranked_as_in_python(run, expected):
     ran = run("photos", "--text", "two owls", "--json", "--quiet")
     rows = [json.loads(line) for line in ran.out.splitlines()]
     assert [row["photo"] for row in rows] == [name for name, _ in expected]
-    assert [row["score"] for row in rows] == pytest.approx([score for _, score in expected], abs=1e-5)
+    assert [row["score"] for row in rows] == pytest.approx(
+        [score for _, score in expected], abs=1e-5
+    )
     assert not Path("seem-out").exists()
 
 
@@ -72,7 +81,10 @@ def test_the_phrase_is_segmented_in_the_best_photo(run, expected):
     ran = run("photos", "--text", "two owls", "--out", "found")
     assert ran.code == 0, ran.err
     stem = Path(expected[0][0]).stem
-    assert {path.name for path in Path("found").iterdir()} >= {f"{stem}.json", f"{stem}.overlay.png"}
+    assert {path.name for path in Path("found").iterdir()} >= {
+        f"{stem}.json",
+        f"{stem}.overlay.png",
+    }
     record = json.loads(Path("found", f"{stem}.json").read_text())
     assert record["seem"]["kind"] == "phrase"
     assert run("photos", "--text", "two owls", "--out", "found").code == 1
@@ -93,7 +105,12 @@ def test_a_bad_photo_is_told_and_the_others_are_ranked(run):
         (["photos", "--text", " "], "words.safetensors", 2, "--text ' ': The phrase ' ' is empty"),
         (["photos"], "words.safetensors", 2, "see seem retrieve --help"),
         (["nothing.png", "--text", "owls"], "words.safetensors", 1, "nothing.png"),
-        (["photos", "--text", "owls"], "nano.safetensors", 2, "nano compares no whole photos; load an X-Decoder"),
+        (
+            ["photos", "--text", "owls"],
+            "nano.safetensors",
+            2,
+            "nano compares no full images; load an X-Decoder",
+        ),
     ],
     ids=["an empty phrase", "no phrase", "no photo", "a model that cannot"],
 )

@@ -63,7 +63,18 @@ def run(tmp_path, monkeypatch, capfd, weights):
 
     def run(*arguments, model=weights):
         capfd.readouterr()
-        code = main(["segment", *map(str, arguments), "--model", str(model), "--device", "cpu", "--precision", "exact"])
+        code = main(
+            [
+                "segment",
+                *map(str, arguments),
+                "--model",
+                str(model),
+                "--device",
+                "cpu",
+                "--precision",
+                "exact",
+            ]
+        )
         return Ran(code, *capfd.readouterr())
 
     return run
@@ -81,7 +92,9 @@ def pixels(path):
 
 
 def names(folder="seem-out"):
-    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()
+    )
 
 
 def refused(ran, code, message):
@@ -102,12 +115,16 @@ def test_files_of_a_click_are_where_the_answer_says(run, photo):
     assert ran.code == 0
     assert names() == ["street.json", "street.mask-0.png", "street.overlay.png"]
     assert "seem-out/: street.overlay.png, street.json, street.mask-0.png" in ran.out
-    assert re.search(r"encode [\d.]+ s, interactive [\d.]+ s, labels [\d.]+ s, write [\d.]+ s\n", ran.out)
+    assert re.search(
+        r"encode [\d.]+ s, interactive [\d.]+ s, labels [\d.]+ s, write [\d.]+ s\n", ran.out
+    )
     assert ran.err == ""
 
 
 def test_without_a_prompt_everything_is_segmented(run, photo):
-    (record,) = run(photo, "--json", "--threshold", "1").records  # whatever random weights find, not this
+    (record,) = run(
+        photo, "--json", "--threshold", "1"
+    ).records  # whatever random weights find, not this
     assert record["seem"]["task"] == "panoptic"
     assert names() == ["street.json", "street.overlay.png", "street.panoptic.png"]
 
@@ -116,12 +133,22 @@ def test_without_a_prompt_everything_is_segmented(run, photo):
 def test_each_task_answers(run, photo, task):
     (record,) = run(photo, "--task", task, "--classes", "dog, cat,sky", "--json").records
     assert record["seem"]["task"] == task
-    assert [category["name"] for category in record["categories"]] == ["unlabelled", "dog", "cat", "sky"]
+    assert [category["name"] for category in record["categories"]] == [
+        "unlabelled",
+        "dog",
+        "cat",
+        "sky",
+    ]
 
 
 def test_lists_of_classes_go_by_name(run, photo):
     (record,) = run(photo, "--task", "semantic", "--classes", "ade20k", "--json").records
-    assert [category["name"] for category in record["categories"]][:4] == ["unlabelled", "wall", "building", "sky"]
+    assert [category["name"] for category in record["categories"]][:4] == [
+        "unlabelled",
+        "wall",
+        "building",
+        "sky",
+    ]
     assert len(record["categories"]) == 151
     (record,) = run(photo, "--classes", "coco", "--json", "--overwrite").records
     assert len(record["categories"]) == 134
@@ -137,7 +164,11 @@ def test_everything_is_found_without_prompt_or_class(run, photo):
 
 def test_a_threshold_leaves_out_what_scores_lower(run, photo):
     counts = [
-        len(run(photo, "--task", "instance", "--threshold", t, "--json", "--overwrite").records[0]["annotations"])
+        len(
+            run(photo, "--task", "instance", "--threshold", t, "--json", "--overwrite").records[0][
+                "annotations"
+            ]
+        )
         for t in ("0", "1")
     ]
     assert counts[0] > counts[1] == 0
@@ -169,7 +200,15 @@ def test_prompts_keep_their_order_and_their_objects(run, photo):
         *("--point", "4,2", "--not-point", "30.5,20", photo, "--text", "a dog"),
         *("--object", "--width", "5", "--stroke", "1,1 20,20", "--not-stroke", "30,30 40,30"),
         *("--object", "--box=1,2,30,20", "--polygon", "1,1 20,1 20,20"),
-        *("--object", "--mask", "mask.png", "--scribble", "1,1 2,2; 5,5 9,9", "--not-scribble", "50,30 52,36"),
+        *(
+            "--object",
+            "--mask",
+            "mask.png",
+            "--scribble",
+            "1,1 2,2; 5,5 9,9",
+            "--not-scribble",
+            "50,30 52,36",
+        ),
         "--json",
     )
     (record,) = ran.records
@@ -213,14 +252,23 @@ def test_size_is_the_short_side_the_network_sees(run, photo, monkeypatch):
 def test_json_is_what_the_file_holds_and_nothing_else(run, photo):
     picture(20, 30).save("grün.png")
     ran = run(photo, "grün.png", "--text", "🐈 on a mat", "--json")
-    assert [record["images"][0]["file_name"] for record in ran.records] == ["street.png", "grün.png"]
-    assert ran.records == [json.loads(Path("seem-out", f"{stem}.json").read_text()) for stem in ("street", "grün")]
+    assert [record["images"][0]["file_name"] for record in ran.records] == [
+        "street.png",
+        "grün.png",
+    ]
+    assert ran.records == [
+        json.loads(Path("seem-out", f"{stem}.json").read_text()) for stem in ("street", "grün")
+    ]
     assert ran.out.isascii()
     assert set(ran.records[0]) == {"images", "annotations", "categories", "seem"}
-    assert {"version", "model", "sha256", "task", "prompts", "seconds"} <= set(ran.records[0]["seem"])
+    assert {"version", "model", "sha256", "task", "prompts", "seconds"} <= set(
+        ran.records[0]["seem"]
+    )
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # pycocotools with numpy 2
 def test_pycocotools_reads_the_file(run, photo):
     run(photo, "--point", "4,2", "--object", "--box", "5,5,30,30")
     coco = COCO("seem-out/street.json")
@@ -247,7 +295,10 @@ def test_a_photo_comes_over_standard_input(run, photo, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "Standard input is empty (0 bytes)"), (b"text", "Standard input is not a picture that can be read")],
+    [
+        (b"", "Standard input is empty (0 bytes)"),
+        (b"text", "Standard input is not a picture that can be read"),
+    ],
 )
 def test_standard_input_that_is_no_photo_is_refused(run, monkeypatch, content, message):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -255,17 +306,30 @@ def test_standard_input_that_is_no_photo_is_refused(run, monkeypatch, content, m
 
 
 def test_all_that_a_phrase_fits_is_found(run, photo, weights):
-    (record,) = run(photo, "--find", "red car", "--find", "a dog", "--threshold", "0", "--json").records
+    (record,) = run(
+        photo, "--find", "red car", "--find", "a dog", "--threshold", "0", "--json"
+    ).records
     assert record["seem"]["task"] == "find"
     assert [prompt["phrase"] for (prompt,) in record["seem"]["prompts"]] == ["red car", "a dog"]
     assert {annotation["label"] for annotation in record["annotations"]} <= {"red car", "a dog"}
-    expected = seem.load(weights, "cpu", "exact").encode(photo).find(["red car", "a dog"], 0).to_coco()
+    expected = (
+        seem.load(weights, "cpu", "exact").encode(photo).find(["red car", "a dog"], 0).to_coco()
+    )
     assert record["annotations"] == expected["annotations"]
 
 
 def test_something_shown_in_another_photo_is_segmented(run, photo):
     picture(60, 40, seed=1).save("other.png")
-    ran = run(photo, "--reference", "other.png", "--reference-box", "5,5,30,30", "--threshold", "0", "--json")
+    ran = run(
+        photo,
+        "--reference",
+        "other.png",
+        "--reference-box",
+        "5,5,30,30",
+        "--threshold",
+        "0",
+        "--json",
+    )
     (record,) = ran.records
     assert record["seem"]["kind"] == "reference"
     assert record["seem"]["prompts"] == [
@@ -283,7 +347,11 @@ def test_something_shown_in_another_photo_is_segmented(run, photo):
 def test_a_mark_outside_the_other_photo_is_one_line(run, photo):
     picture(60, 40, seed=1).save("other.png")
     ran = run(photo, "--reference", "other.png", "--reference-point", "70,2", "--json")
-    assert refused(ran, 2, "street.png: In the reference, other.png: Point(70, 2) lies outside the image of 60 x 40")
+    assert refused(
+        ran,
+        2,
+        "street.png: In the reference, other.png: Point(70, 2) lies outside the image of 60 x 40",
+    )
 
 
 def test_a_spoken_phrase_is_asked_and_shown(run, photo, monkeypatch, tmp_path):
@@ -302,7 +370,12 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
     v1 = tmp_path / "v1.safetensors"
     write_tensors(v1, tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: "seem-focal-t-v1"})
     (record,) = run(photo, "--point", "4,2", "--candidates", "3", "--json", model=v1).records
-    expected = seem.load(v1, "cpu", "exact").encode(photo).segment(seem.Point(4, 2), candidates=3).to_coco()
+    expected = (
+        seem.load(v1, "cpu", "exact")
+        .encode(photo)
+        .segment(seem.Point(4, 2), candidates=3)
+        .to_coco()
+    )
     assert record["annotations"] == expected["annotations"]
     ran = run(photo, "--point", "4,2", "--candidates", "3", "--overwrite")
     assert ran.code == 0
@@ -311,16 +384,26 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
 
 def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
     (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
-    expected = seem.load(weights, "cpu", "exact").encode(photo).segment(seem.Box(5, 5, 20, 20), refine="zoom")
+    expected = (
+        seem.load(weights, "cpu", "exact")
+        .encode(photo)
+        .segment(seem.Box(5, 5, 20, 20), refine="zoom")
+    )
     assert record["annotations"] == expected.to_coco()["annotations"]
-    assert record["annotations"] != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
+    assert (
+        record["annotations"]
+        != run(photo, "--box", "5,5,20,20", "--json", "--overwrite").records[0]["annotations"]
+    )
 
 
 def test_the_old_name_of_zoom_in_refinement_still_works(run, photo):
     (record,) = run(photo, "--box", "5,5,20,20", "--refine", "zoom", "--json").records
     old = run(photo, "--box", "5,5,20,20", "--second-look", "--json", "--overwrite")
     assert old.records[0]["annotations"] == record["annotations"]
-    assert old.err == "seem: --second-look is now --refine zoom; the old option goes in the next version.\n"
+    assert (
+        old.err
+        == "seem: --second-look is now --refine zoom; the old option goes in the next version.\n"
+    )
 
 
 def detections(**changes):
@@ -358,7 +441,10 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": [{"id": 7}]}, "found.json is not laid out as COCO's detections are ('file_name' is missing)"),
+        (
+            {"images": [{"id": 7}]},
+            "found.json is not laid out as COCO's detections are ('file_name' is missing)",
+        ),
         (
             {"annotations": [{"image_id": 9}]},
             "is not laid out as COCO's detections are (image_id 9 is not among images)",
@@ -367,7 +453,10 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
             {"categories": [{"id": 3, "name": "car"}]},
             "is not laid out as COCO's detections are (category_id 17 is not among categories)",
         ),
-        ({"images": [{"id": 7, "file_name": "a/b.png"}, {"id": 8, "file_name": "b.png"}]}, "photos called b.png"),
+        (
+            {"images": [{"id": 7, "file_name": "a/b.png"}, {"id": 8, "file_name": "b.png"}]},
+            "photos called b.png",
+        ),
     ],
 )
 def test_detections_that_are_laid_out_otherwise_are_refused(run, photo, changes, message):
@@ -390,17 +479,33 @@ def test_what_holds_no_detections_is_one_line(run, photo, content, code, message
 
 def test_class_names_may_be_said_in_sentences_of_ones_own(run, photo, monkeypatch):
     asked = []
-    monkeypatch.setattr(EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic())
-    words = ("--task", "semantic", "--classes", "dog,cat", "--template", "a drawing of a {}.", "--background")
+    monkeypatch.setattr(
+        EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic()
+    )
+    words = (
+        "--task",
+        "semantic",
+        "--classes",
+        "dog,cat",
+        "--template",
+        "a drawing of a {}.",
+        "--background",
+    )
     assert run(photo, *words).code == 0
-    assert asked == [seem.Vocabulary.of(["dog", "cat"], templates=["a drawing of a {}."], background=True)]
+    assert asked == [
+        seem.Vocabulary.of(["dog", "cat"], templates=["a drawing of a {}."], background=True)
+    ]
 
 
-def test_a_tuned_model_is_asked_for_its_own_classes_in_sentences_of_ones_own(run, photo, weights, monkeypatch):
+def test_a_tuned_model_is_asked_for_its_own_classes_in_sentences_of_ones_own(
+    run, photo, weights, monkeypatch
+):
     metadata = {"class_names": '["brick", "wall"]', "class_background": "true"}
     write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano", **metadata})
     asked = []
-    monkeypatch.setattr(EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic())
+    monkeypatch.setattr(
+        EncodedImage, "semantic", lambda self, classes: asked.append(classes) or self.panoptic()
+    )
     try:
         assert run(photo, "--task", "semantic").code == 0
         assert run(photo, "--task", "semantic", "--template", "an old {}.", "--overwrite").code == 0
@@ -417,16 +522,25 @@ def test_a_vector_for_each_mask_can_be_kept(run, photo, weights):
     np.testing.assert_allclose(np.load("seem-out/street.embeddings.npy"), expected, atol=1e-6)
     assert run(photo, "--point", "4,2", "--overwrite").code == 0
     assert names() == ["street.json", "street.mask-0.png", "street.overlay.png"]
-    assert run(photo, "--find", "a cat", "--threshold", "1", "--embeddings", "--overwrite").code == 0
+    assert (
+        run(photo, "--find", "a cat", "--threshold", "1", "--embeddings", "--overwrite").code == 0
+    )
     assert np.load("seem-out/street.embeddings.npy").size == 0
 
 
 def test_a_caption_is_told_and_kept(run, photo, monkeypatch):
-    monkeypatch.setattr("seem.cli.segment_request.check_writes", lambda name, network: None)
-    monkeypatch.setattr(EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}")
+    monkeypatch.setattr(
+        "seem.cli.segment_request.check_writes_captions", lambda name, network: None
+    )
+    monkeypatch.setattr(
+        EncodedImage, "caption", lambda self, region: f"a street in {region or 'the rain'}"
+    )
     ran = run(photo, "--caption")
     assert "\n  a street in the rain\n" in ran.out
-    assert json.loads(Path("seem-out/street.json").read_text())["seem"]["caption"] == "a street in the rain"
+    assert (
+        json.loads(Path("seem-out/street.json").read_text())["seem"]["caption"]
+        == "a street in the rain"
+    )
     (record,) = run(photo, "--caption", "--point", "4,2", "--json", "--overwrite").records
     assert record["seem"]["caption"] == "a street in the rain"
     assert {"caption", "interactive"} <= set(record["seem"]["seconds"])
@@ -443,7 +557,9 @@ def test_what_is_found_competes_with_what_is_named(run, photo, monkeypatch):
         return find(self, phrases, threshold, against=against)
 
     monkeypatch.setattr(EncodedImage, "find", noted)
-    for number, given in enumerate(([], ["--against", "none"], ["--against", "bus, tram"], ["--against", "ade20k"])):
+    for number, given in enumerate(
+        ([], ["--against", "none"], ["--against", "bus, tram"], ["--against", "ade20k"])
+    ):
         assert run(photo, "--find", "a car", *given, "--out", f"out{number}").code == 0
     assert asked[:2] == [None, ()]
     assert asked[2].names == ("bus", "tram")
@@ -451,7 +567,9 @@ def test_what_is_found_competes_with_what_is_named(run, photo, monkeypatch):
 
 
 def test_a_model_without_captions_says_so(run, photo):
-    assert refused(run(photo, "--caption", "--json"), 2, "seem: nano writes no captions; load an X-Decoder")
+    assert refused(
+        run(photo, "--caption", "--json"), 2, "seem: nano writes no captions; load an X-Decoder"
+    )
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------------
@@ -471,8 +589,16 @@ def folder(tmp_path):
 def test_one_bad_file_is_reported_and_the_rest_go_on(run, folder):
     ran = run(folder, "--point", "4,2", "--out", "out", "--json")
     assert ran.code == 1
-    assert [record["images"][0]["file_name"] for record in ran.records] == ["a.jpg", "c.png", "sub/a.jpg"]
-    assert {name for name in names("out") if name.endswith(".json")} == {"a.json", "c.json", "sub/a.json"}
+    assert [record["images"][0]["file_name"] for record in ran.records] == [
+        "a.jpg",
+        "c.png",
+        "sub/a.jpg",
+    ]
+    assert {name for name in names("out") if name.endswith(".json")} == {
+        "a.json",
+        "c.json",
+        "sub/a.json",
+    }
     complaints = [line for line in ran.err.splitlines() if line.startswith("seem: ")]
     assert len(complaints) == 2
     assert complaints[0].startswith("seem: in/b.jpg cannot be read as a picture")
@@ -503,7 +629,10 @@ def test_a_prompt_outside_one_photo_of_several_stops_none(run, folder):
         (["--not-point", "4,2"], "All prompts are negative"),
         (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
         (["--text", "a dog", "--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),
-        (["--point", "1,1", "--candidates", "0"], "candidates is 0; it is a whole number, at least 1"),
+        (
+            ["--point", "1,1", "--candidates", "0"],
+            "candidates is 0; it is a whole number, at least 1",
+        ),
         (["--size", "8"], "size is 8; the short side"),
         (["--caption"], "writes no captions"),
     ],
@@ -513,7 +642,9 @@ def test_a_call_that_is_wrong_for_every_photo_is_refused_once(run, folder, argum
 
 
 def test_a_prompt_that_the_model_does_not_take_is_refused_once(run, folder, tmp_path):
-    write_tensors(tmp_path / "v1.safetensors", tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: V1})
+    write_tensors(
+        tmp_path / "v1.safetensors", tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: V1}
+    )
     shown = ["--reference", "in/a.jpg", "--reference-box", "1,2,20,20"]
     ran = run(folder, *shown, "--json", model=tmp_path / "v1.safetensors")
     assert refused(ran, 2, "seem-focal-t-v1 takes no Reference")
@@ -529,7 +660,9 @@ def test_a_second_run_refuses_before_any_work(run, folder):
     before = {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
     ran = run(folder, model="nowhere.safetensors")
     assert ran.code == 1
-    assert ran.err == ("seem: 1 of 4 photos have results already: seem-out/c.*; pass --overwrite or another --out.\n")
+    assert ran.err == (
+        "seem: 1 of 4 photos have results already: seem-out/c.*; pass --overwrite or another --out.\n"
+    )
     assert before == {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
 
 
@@ -543,7 +676,7 @@ def test_an_unforeseen_error_is_one_line_and_the_rest_go_on(run, folder, monkeyp
     panoptic = EncodedImage.panoptic
 
     def stumble(self, *arguments):
-        if self.photo.name == "c.png":
+        if self.name == "c.png":
             raise RuntimeError("a\nb")
         return panoptic(self, *arguments)
 
@@ -570,11 +703,16 @@ def png_header(width, height):
     """Write a PNG that claims a size and holds next to nothing."""
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -631,8 +769,18 @@ def test_a_photo_is_upright_and_the_record_says_so(run):
     [
         ("empty.jpg", b"", 1, "empty.jpg is empty (0 bytes)"),
         ("notes.jpg", b"not a picture", 1, "notes.jpg is not a picture that can be read; use JPEG"),
-        ("bomb.png", png_header(50_000, 50_000), 2, "bomb.png claims 2,500,000,000 pixels, more than the limit"),
-        ("large.png", png_header(10_001, 10_000), 2, "large.png has 10001 x 10000 pixels, more than the limit"),
+        (
+            "bomb.png",
+            png_header(50_000, 50_000),
+            2,
+            "bomb.png claims 2,500,000,000 pixels, more than the limit",
+        ),
+        (
+            "large.png",
+            png_header(10_001, 10_000),
+            2,
+            "large.png has 10001 x 10000 pixels, more than the limit",
+        ),
         ("cut.png", png_header(40, 30), 1, "cut.png cannot be read as a picture"),
         ("missing.jpg", None, 1, "There is no photo at missing.jpg"),
     ],
@@ -646,7 +794,9 @@ def test_a_bad_photo_is_one_line(run, name, content, code, message):
 def test_a_truncated_jpeg_is_one_line(run):
     picture(200, 200).save("cut.jpg")
     Path("cut.jpg").write_bytes(Path("cut.jpg").read_bytes()[:1500])
-    assert refused(run("cut.jpg", "--point", "4,2", "--json"), 1, "cut.jpg cannot be read as a picture")
+    assert refused(
+        run("cut.jpg", "--point", "4,2", "--json"), 1, "cut.jpg cannot be read as a picture"
+    )
 
 
 def test_a_file_name_that_is_no_text_is_segmented(run, photo):
@@ -672,51 +822,108 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
             "street.png: Point(53, 2) lies outside the image of 53 x 37 pixels; x must be at least 0",
         ),
         (["--point", "-1,2"], "Point(-1, 2) lies outside the image"),
-        (["--point=nan,2"], "--point 'nan,2': The x of a point is nan; it must be a finite number."),
+        (
+            ["--point=nan,2"],
+            "--point 'nan,2': The x of a point is nan; it must be a finite number.",
+        ),
         (["--box", "60,1,80,9"], "Box(60, 1, 80, 9) lies outside the image of 53 x 37 pixels"),
-        (["--box", "9,9,3,3"], "Box(9, 9, 3, 3) is inverted; give the left top corner, then the right bottom one."),
-        (["--stroke", "3,4"], "A stroke needs at least 2 points, got 1; use Point for a single click."),
-        (["--stroke", "80,80 90,90"], "This stroke, which begins at (80, 80), lies outside the image"),
+        (
+            ["--box", "9,9,3,3"],
+            "Box(9, 9, 3, 3) is inverted; give the left top corner, then the right bottom one.",
+        ),
+        (
+            ["--stroke", "3,4"],
+            "A stroke needs at least 2 points, got 1; use Point for a single click.",
+        ),
+        (
+            ["--stroke", "80,80 90,90"],
+            "This stroke, which begins at (80, 80), lies outside the image",
+        ),
         (["--text", ""], "The phrase '' is empty; say what to look for."),
         (["--text", "a\tb\x07"], "The phrase holds the control character U+0007; remove it."),
-        (["--not-point", "4,2"], "All prompts are negative; add at least one that says what is meant."),
+        (
+            ["--not-point", "4,2"],
+            "All prompts are negative; add at least one that says what is meant.",
+        ),
         (["--object"], "Object 1 has no prompt"),
         (["--width", "3"], "--width 3 has no effect"),
-        (["--point", "1,1", "--task", "panoptic"], "--task panoptic asks about the whole photo, a prompt about one"),
+        (
+            ["--point", "1,1", "--task", "panoptic"],
+            "--task panoptic asks about the whole photo, a prompt about one",
+        ),
         (["--point", "1,1", "--classes", "a,b"], "--classes a,b asks about the whole photo"),
-        (["--point", "1,1", "--threshold", "0.5"], "--threshold 0.5 has no effect on prompts without --text"),
-        (["--point", "1,1", "--everything"], "--everything asks about the whole photo, a prompt about one object"),
+        (
+            ["--point", "1,1", "--threshold", "0.5"],
+            "--threshold 0.5 has no effect on prompts without --text",
+        ),
+        (
+            ["--point", "1,1", "--everything"],
+            "--everything asks about the whole photo, a prompt about one object",
+        ),
         (
             ["--task", "panoptic", "--everything"],
             "--everything asks for neither classes nor scores; leave it or --task",
         ),
         (["--everything", "--classes", "cat"], "leave it or --classes cat out"),
         (["--everything", "--threshold", "0.5"], "leave it or --threshold 0.5 out"),
-        (["--task", "semantic", "--threshold", "0.5"], "--threshold 0.5 has no effect on --task semantic"),
-        (["--point", "1,1", "--find", "a dog"], "--find a dog asks about the whole photo, a prompt about one object"),
-        (["--find", "a dog", "--task", "instance"], "--find a dog names what to look for, and so does --task instance"),
-        (["--find", "a dog", "--classes", "a,b"], "--find a dog names what to look for, and so does --classes a,b"),
-        (["--boxes", "found.json", "--everything"], "--boxes found.json says what to segment, all of it"),
-        (["--boxes", "found.json", "--point", "1,1"], "--boxes found.json asks about the whole photo"),
+        (
+            ["--task", "semantic", "--threshold", "0.5"],
+            "--threshold 0.5 has no effect on --task semantic",
+        ),
+        (
+            ["--point", "1,1", "--find", "a dog"],
+            "--find a dog asks about the whole photo, a prompt about one object",
+        ),
+        (
+            ["--find", "a dog", "--task", "instance"],
+            "--find a dog names what to look for, and so does --task instance",
+        ),
+        (
+            ["--find", "a dog", "--classes", "a,b"],
+            "--find a dog names what to look for, and so does --classes a,b",
+        ),
+        (
+            ["--boxes", "found.json", "--everything"],
+            "--boxes found.json says what to segment, all of it",
+        ),
+        (
+            ["--boxes", "found.json", "--point", "1,1"],
+            "--boxes found.json asks about the whole photo",
+        ),
         (["--background"], "--background has an effect on --task semantic alone"),
         (["--point", "1,1", "--template", "a {}"], "--template a {} is a sentence for class names"),
-        (["--template", "a dog"], "A template needs one {} where the class name goes, got 'a dog'."),
-        (["--against", "bus"], "--against bus names classes that compete with --find; add --find, or leave it out."),
+        (
+            ["--template", "a dog"],
+            "A template needs one {} where the class name goes, got 'a dog'.",
+        ),
+        (
+            ["--against", "bus"],
+            "--against bus names classes that compete with --find; add --find, or leave it out.",
+        ),
         (["--caption-box", "4,2"], "--caption-box '4,2': '4,2' is not of the form X0,Y0,X1,Y1"),
         (["--find", ""], "--find '': The phrase '' is empty; say what to look for."),
-        (["--candidates", "3"], "--candidates 3 are alternatives for one object, not for the whole photo"),
+        (
+            ["--candidates", "3"],
+            "--candidates 3 are alternatives for one object, not for the whole photo",
+        ),
         (
             ["--point", "1,1", "--object", "--point", "2,2", "--candidates", "3"],
             "--candidates 3 are alternatives for one object, not for 2 objects",
         ),
-        (["--point", "1,1", "--candidates", "0"], "candidates is 0; it is a whole number, at least 1"),
+        (
+            ["--point", "1,1", "--candidates", "0"],
+            "candidates is 0; it is a whole number, at least 1",
+        ),
         (["--candidates", "many"], "see seem segment --help"),
         (
             ["--refine", "zoom"],
             "--refine zoom crops around an object; add a prompt that says which one, or leave it out",
         ),
         (["--point", "1,1", "--refine", "twice"], "'twice' is not"),
-        (["--reference-box", "1,2,3,4"], "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO"),
+        (
+            ["--reference-box", "1,2,3,4"],
+            "--reference-box 1,2,3,4 has no effect: object 1 has no --reference PHOTO",
+        ),
         (["--threshold", "1.5"], "threshold is 1.5; it must be between 0 and 1"),
         (["--threshold", "nan"], "threshold is nan; it must be between 0 and 1"),
         (["--threshold", "high"], "see seem segment --help"),
@@ -804,7 +1011,11 @@ def test_a_bad_checkpoint_is_one_line(run, photo, weights, tmp_path, make, code,
 
 def test_a_pickled_checkpoint_never_runs(run, photo, tmp_path):
     (tmp_path / "bad.pt").write_bytes(pickle.dumps(print))
-    assert refused(run(photo, "--json", model=tmp_path / "bad.pt"), 2, "convert it once with seem convert bad.pt")
+    assert refused(
+        run(photo, "--json", model=tmp_path / "bad.pt"),
+        2,
+        "convert it once with seem convert bad.pt",
+    )
 
 
 # --- Disks that are full, pipes that are closed, people who have had enough -------------------------------------------
@@ -818,7 +1029,9 @@ def full(*arguments, **options):
 def test_a_full_disk_is_one_line_and_leaves_nothing(run, photo, monkeypatch, what):
     monkeypatch.setattr(Path, what, full)
     ran = run(photo, "--point", "4,2", "--json")
-    assert refused(ran, 1, "Cannot write results to seem-out: No space left on device; free some space")
+    assert refused(
+        ran, 1, "Cannot write results to seem-out: No space left on device; free some space"
+    )
 
 
 def test_a_full_disk_ends_a_folder(run, folder, monkeypatch):
@@ -830,7 +1043,9 @@ def test_a_full_disk_ends_a_folder(run, folder, monkeypatch):
 
 def test_an_out_that_is_a_file_is_refused_before_the_model_is_loaded(run, photo):
     ran = run(photo, "--out", photo, model="nowhere.safetensors")
-    assert refused(ran, 1, "Results cannot go to street.png: street.png is a file; choose another --out.")
+    assert refused(
+        ran, 1, "Results cannot go to street.png: street.png is a file; choose another --out."
+    )
 
 
 def test_an_interruption_is_told_in_a_word(run, folder, monkeypatch):
@@ -850,7 +1065,9 @@ def in_a_process(*arguments, **options):
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=300, **options)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's own")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="a device that is always full is Linux's own"
+)
 def test_a_full_standard_output_is_one_line():
     with Path("/dev/full").open("w") as out:
         ran = in_a_process("models", "--json", stdout=out)
@@ -874,7 +1091,17 @@ def test_the_embedded_model_segments_without_a_network_connection(tmp_path):
     """Needs the weights in the package, as do the users who type this."""
     photo = Path(__file__).parents[2] / "examples" / "photos" / "cat.jpg"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "SEEM_CACHE": str(tmp_path / "cache")}
-    arguments = ("segment", str(photo), "--point", "230,60", "--text", "a cat", "--json", "--precision", "exact")
+    arguments = (
+        "segment",
+        str(photo),
+        "--point",
+        "230,60",
+        "--text",
+        "a cat",
+        "--json",
+        "--precision",
+        "exact",
+    )
     ran = in_a_process(*arguments, stdout=subprocess.PIPE, cwd=tmp_path, env=environment)
     assert (ran.returncode, ran.stderr) == (0, "")
     (record,) = (json.loads(line) for line in ran.stdout.splitlines())

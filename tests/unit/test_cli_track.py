@@ -52,7 +52,18 @@ def run(tmp_path, monkeypatch, capfd, weights):
 
     def run(*arguments, model=weights):
         capfd.readouterr()
-        code = main(["track", *map(str, arguments), "--model", str(model), "--device", "cpu", "--precision", "exact"])
+        code = main(
+            [
+                "track",
+                *map(str, arguments),
+                "--model",
+                str(model),
+                "--device",
+                "cpu",
+                "--precision",
+                "exact",
+            ]
+        )
         return Ran(code, *capfd.readouterr())
 
     return run
@@ -102,23 +113,39 @@ def test_a_clip_gives_a_video_and_a_json_file(run, clip):
 def test_the_json_file_says_what_was_asked_and_found(run, clip, weights):
     run(clip, "--box", "10,10,40,36", "--object", "--point", "50,20", "--frame", "2")
     content = record()
-    assert content["videos"] == [{"id": 1, "file_name": "street.mp4", "width": 64, "height": 48, "length": 6}]
-    assert [(image["id"], image["frame"]) for image in content["images"]] == [(i + 1, i) for i in range(6)]
+    assert content["videos"] == [
+        {"id": 1, "file_name": "street.mp4", "width": 64, "height": 48, "length": 6}
+    ]
+    assert [(image["id"], image["frame"]) for image in content["images"]] == [
+        (i + 1, i) for i in range(6)
+    ]
     assert [image["time"] for image in content["images"]] == pytest.approx(TIMES, abs=1e-4)
-    assert {(one["image_id"], one["track_id"]) for one in content["annotations"]} >= {(3, 1), (3, 2)}
+    assert {(one["image_id"], one["track_id"]) for one in content["annotations"]} >= {
+        (3, 1),
+        (3, 2),
+    }
     assert min(one["image_id"] for one in content["annotations"]) == 3
-    assert [one["id"] for one in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
+    assert [one["id"] for one in content["annotations"]] == list(
+        range(1, len(content["annotations"]) + 1)
+    )
     assert content["seem"]["mode"] == "memory"
     assert content["seem"]["task"] == "video"
     assert content["seem"]["notes"] == []
-    assert [(one["track_id"], one["frame"]) for one in content["seem"]["prompts"]] == [(1, 2), (2, 2)]
+    assert [(one["track_id"], one["frame"]) for one in content["seem"]["prompts"]] == [
+        (1, 2),
+        (2, 2),
+    ]
     model = seem.load(weights, "cpu", "exact")
     prompts = [seem.Box(10, 10, 40, 36), seem.Point(50, 20)]
     third = list(model.track(clip, prompts, frame=2))[2]
-    assert [one["segmentation"] for one in content["annotations"] if one["image_id"] == 3] == list(third.rle)
+    assert [one["segmentation"] for one in content["annotations"] if one["image_id"] == 3] == list(
+        third.rle
+    )
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # pycocotools with numpy 2
 def test_pycocotools_reads_the_file(run, clip):
     run(clip, "--box", "10,10,40,36")
     coco = COCO("seem-out/street.json")
@@ -145,7 +172,9 @@ def test_what_is_shown_or_said_is_followed(run, clip, monkeypatch):
     shown = ("--reference", "other.png", "--reference-box", "3,4,20,20")
     ran = run(clip, *shown, "--object", "--audio", "say.wav", "--box", "10,10,40,36")
     assert ran.code == 0, ran.err
-    (first,), (second, third) = ([prompt["kind"] for prompt in o["prompts"]] for o in record()["seem"]["prompts"])
+    (first,), (second, third) = (
+        [prompt["kind"] for prompt in o["prompts"]] for o in record()["seem"]["prompts"]
+    )
     assert (first, second, third) == ("reference", "audio", "box")
 
 
@@ -178,7 +207,10 @@ def test_nothing_is_overwritten_unless_asked(run, clip):
     before = Path("seem-out/street.json").read_bytes()
     ran = run(clip, "--point", "30,30", model="nowhere.safetensors")
     assert ran.code == 1
-    assert ran.err == "seem: There are results already: seem-out/street.*; pass --overwrite or another --out.\n"
+    assert (
+        ran.err
+        == "seem: There are results already: seem-out/street.*; pass --overwrite or another --out.\n"
+    )
     assert Path("seem-out/street.json").read_bytes() == before
     assert run(clip, "--point", "30,30", "--overwrite").code == 0
     assert Path("seem-out/street.json").read_bytes() != before
@@ -198,14 +230,23 @@ def cut_short(frames, error):
 
 
 def test_what_was_never_found_is_told(run, clip, monkeypatch):
-    monkeypatch.setattr(Pass, "answer", lambda self, *asked: None)
+    monkeypatch.setattr(Pass, "segment", lambda self, *prompts: None)
     ran = run(clip, "--text", "a zebra", "--object", "--point", "4,2")
-    assert "6 frames: object 1 was not found in any frame; object 2 was not found in any frame" in ran.out
-    assert record()["seem"]["notes"] == [f"object {number} was not found in any frame" for number in (1, 2)]
+    assert (
+        "6 frames: object 1 was not found in any frame; object 2 was not found in any frame"
+        in ran.out
+    )
+    assert record()["seem"]["notes"] == [
+        f"object {number} was not found in any frame" for number in (1, 2)
+    ]
 
 
 def test_a_clip_that_breaks_keeps_what_was_written(run, clip, monkeypatch):
-    monkeypatch.setattr(Tracker, "__iter__", cut_short(4, seem.SeemError("street.mp4 breaks off after 4 good frames.")))
+    monkeypatch.setattr(
+        Tracker,
+        "__iter__",
+        cut_short(4, seem.SeemError("street.mp4 breaks off after 4 good frames.")),
+    )
     ran = run(clip, "--point", "4,2")
     assert ran.code == 1
     assert "seem: street.mp4 breaks off after 4 good frames.\n" in ran.err
@@ -232,7 +273,9 @@ def test_an_unforeseen_error_leaves_nothing(run, clip, monkeypatch, frames):
 
 
 def test_a_clip_without_a_good_frame_leaves_nothing(run, clip, monkeypatch):
-    monkeypatch.setattr(Tracker, "__iter__", cut_short(0, seem.SeemError("street.mp4 holds no frames.")))
+    monkeypatch.setattr(
+        Tracker, "__iter__", cut_short(0, seem.SeemError("street.mp4 holds no frames."))
+    )
     assert refused(run(clip, "--point", "4,2"), 1, "street.mp4 holds no frames.")
 
 
@@ -242,7 +285,11 @@ def test_a_clip_without_a_good_frame_leaves_nothing(run, clip, monkeypatch):
         ([], 2, "There is nothing to follow; add a --point"),
         (["--point", "4"], 2, "--point '4'"),
         (["--point", "900,2"], 2, "Point(900, 2) lies outside the image"),
-        (["--point", "4,2", "--frame", "6"], 2, "Frame 6 does not exist: street.mp4 has 6 frames, counted from 0."),
+        (
+            ["--point", "4,2", "--frame", "6"],
+            2,
+            "Frame 6 does not exist: street.mp4 has 6 frames, counted from 0.",
+        ),
         (["--point", "4,2", "--frame", "-1"], 2, "see seem track --help"),
         (["--point", "4,2", "--mode", "magic"], 2, "'magic' is not one of"),
     ],
@@ -267,6 +314,8 @@ def test_what_is_no_clip_is_one_line(run, name, content, message):
 
 def test_a_model_that_cannot_do_a_mode_says_so(run, clip, tmp_path):
     path = tmp_path / "v1.safetensors"
-    write_tensors(path, tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: "seem-focal-t-v1"})
+    write_tensors(
+        path, tiny_network("seem-focal-t-v1").state_dict(), {MODEL_KEY: "seem-focal-t-v1"}
+    )
     ran = run(clip, "--point", "4,2", "--mode", "reference", model=path)
     assert refused(ran, 2, "seem-focal-t-v1 takes no Reference, so mode 'reference' is not for it")

@@ -21,7 +21,7 @@ from seem.recipes import nano
 from seem.recipes import seem as seem_recipe
 from seem.training import distributed, steps
 from seem.training.captions import caption_terms
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 from seem.training.run_log import LOG_FILE
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "finetune.md"
@@ -74,7 +74,11 @@ def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
     assert len(run) >= 6
     for words in run:
         short = ["--steps", "1", "--size", "64", "--batch", "2"] if words[1] == "finetune" else []
-        words = [word for place, word in enumerate(words) if "--minutes" not in words[max(0, place - 1) : place + 1]]
+        words = [
+            word
+            for place, word in enumerate(words)
+            if "--minutes" not in words[max(0, place - 1) : place + 1]
+        ]
         assert main([*words[1:], *short]) == 0, (words, capsys.readouterr().err)
         capsys.readouterr()
     assert seem.load(tmp_path / "runs" / "bricks").name == "nano"
@@ -86,7 +90,17 @@ def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
 
 def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeypatch):
     data = tiny.bricks(tmp_path / "bricks")
-    words = ["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "4", "--size", "64"]
+    words = [
+        "finetune",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "run"),
+        "--steps",
+        "4",
+        "--size",
+        "64",
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(steps, "compute_loss", interrupted_at(3, steps.compute_loss))
         assert main([*words, "--processes", "1"]) == 130
@@ -101,7 +115,10 @@ def test_whoever_interrupts_a_run_is_told_how_to_go_on(tmp_path, capsys, monkeyp
 def test_before_a_run_has_begun_there_is_nothing_to_go_on_with(tmp_path, capsys, monkeypatch):
     data = tiny.bricks(tmp_path / "bricks")
     monkeypatch.setattr(steps, "compute_loss", interrupted_at(1, steps.compute_loss))
-    assert main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--processes", "1"]) == 130
+    assert (
+        main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--processes", "1"])
+        == 130
+    )
     assert "--resume" not in capsys.readouterr().out
 
 
@@ -120,7 +137,17 @@ def interrupted_at(count, work):
 
 def test_a_run_is_told_line_by_line(tmp_path, capsys):
     data = tiny.bricks(tmp_path / "bricks")
-    words = ["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "1", "--size", "64"]
+    words = [
+        "finetune",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "run"),
+        "--steps",
+        "1",
+        "--size",
+        "64",
+    ]
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -171,13 +198,20 @@ def test_options_become_the_request(tmp_path, monkeypatch):
           "--rate", "backbone=0.1", "--rate", "text = 2"])  # fmt: skip
     request, more = asked[0]
     assert request.data == ("a*2", "b")
-    assert (request.minutes, request.learning_rate, request.patience, request.seed) == (5.0, 1e-3, 2, 7)
+    assert (request.minutes, request.learning_rate, request.patience, request.seed) == (
+        5.0,
+        1e-3,
+        2,
+        7,
+    )
     assert (request.freeze, request.shard, request.scratch) == (("backbone", "text"), True, True)
     assert request.rates == (("backbone", 0.1), ("text", 2.0))
     assert (more["resume"], more["overwrite"]) == (True, False)
 
 
-@pytest.mark.parametrize(("text", "expected"), [(None, None), ("none", ()), ("text, backbone", ("text", "backbone"))])
+@pytest.mark.parametrize(
+    ("text", "expected"), [(None, None), ("none", ()), ("text, backbone", ("text", "backbone"))]
+)
 def test_parts_are_read(text, expected):
     assert parse_parts(text) == expected
 
@@ -199,7 +233,11 @@ def test_the_published_recipe_takes_its_ablations(monkeypatch):
     recipe = more["recipe"]
     assert recipe.ablation == Ablation(rounds=3, memory=False, positive=False, negative=False)
     assert recipe.finer_masks == Path("lvis")
-    assert (recipe.config.schedule, recipe.config.learning_rate, recipe.config.clip) == ("steps", 1e-4, 5.0)
+    assert (recipe.config.schedule, recipe.config.learning_rate, recipe.config.clip) == (
+        "steps",
+        1e-4,
+        5.0,
+    )
 
 
 def test_every_ablation_is_an_option_and_off_by_default():
@@ -230,7 +268,22 @@ def test_xdecoder_learns_from_captions_phrases_and_nouns(tmp_path, monkeypatch, 
 
 def test_a_run_is_described_as_a_model(tmp_path, capsys):
     data = tiny.bricks(tmp_path / "bricks")
-    assert main(["finetune", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "1", "--size", "64"]) == 0
+    assert (
+        main(
+            [
+                "finetune",
+                "--data",
+                str(data),
+                "--out",
+                str(tmp_path / "run"),
+                "--steps",
+                "1",
+                "--size",
+                "64",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert main(["models", str(tmp_path / "run")]) == 0
     told = capsys.readouterr().out
@@ -245,15 +298,51 @@ def test_a_run_is_described_as_a_model(tmp_path, capsys):
 def test_the_nano_recipe_is_run_with_its_settings(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(nano, "train_nano", lambda *arguments: asked.append(arguments))
-    assert main(["train", "nano", "--data", "pack:p", "--out", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "nano",
+                "--data",
+                "pack:p",
+                "--out",
+                str(tmp_path),
+                "--steps",
+                "7",
+                "--seed",
+                "3",
+            ]
+        )
+        == 0
+    )
     told = capsys.readouterr().out
     assert told.startswith("7 steps of 24 photos at learning rate 0.0008\n")
     assert told.endswith(f"Use it: seem.load({str(tmp_path / 'nano.safetensors')!r})\n")
-    assert asked[0][:4] == (Path("p"), tmp_path, nano.nano_config(steps=7, learning_rate=8e-4, seed=3), None)
+    assert asked[0][:4] == (
+        Path("p"),
+        tmp_path,
+        nano.nano_config(steps=7, learning_rate=8e-4, seed=3),
+        None,
+    )
     (tmp_path / "state.pt").write_bytes(b"")
     assert main(["train", "nano", "--data", "p", "--out", str(tmp_path)]) == 1
     assert len(asked) == 1
-    assert main(["train", "nano", "--data", "p", "--out", str(tmp_path), "--model", "nano", "--overwrite"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "nano",
+                "--data",
+                "p",
+                "--out",
+                str(tmp_path),
+                "--model",
+                "nano",
+                "--overwrite",
+            ]
+        )
+        == 0
+    )
     assert asked[1][2:4] == (nano.nano_config(), asked[1][3])  # given weights learn at a lower rate
     assert asked[1][3].name == "tiny.safetensors"
     assert not (tmp_path / "state.pt").exists()
@@ -271,7 +360,9 @@ def test_the_nano_recipe_goes_on_in_as_many_processes_as_it_began_in(tmp_path, m
     assert main([*command, "--resume", "--processes", "2"]) == 0
     assert counts == [3, 2]  # the run itself refuses the second
     for module in (distributed, processes):
-        monkeypatch.setattr(module, "under_torchrun", lambda: True)  # which has started as many as it was told
+        monkeypatch.setattr(
+            module, "under_torchrun", lambda: True
+        )  # which has started as many as it was told
     assert main([*command, "--resume"]) == 0
     assert counts == [3, 2, 1]
 

@@ -36,7 +36,9 @@ def square(y0, x0, side, hw=(50, 70)):
 
 def logits(*masks, hw=(64, 96)):
     """Answers as sure as the masks, at network size, padded with what is outside."""
-    padded = [np.pad(mask, ((0, hw[0] - mask.shape[0]), (0, hw[1] - mask.shape[1]))) for mask in masks]
+    padded = [
+        np.pad(mask, ((0, hw[0] - mask.shape[0]), (0, hw[1] - mask.shape[1]))) for mask in masks
+    ]
     return torch.where(torch.from_numpy(np.stack(padded)), 5.0, -5.0)
 
 
@@ -113,7 +115,9 @@ def test_masks_on_the_canvas_keep_every_pixel_that_interpolation_touches():
 def test_a_recorded_session_is_played_alike(parity_dir, shared):
     """The released code's clicks and IoU, round by round, when it is answered with its own recorded masks."""
     recorded = np.load(parity_dir / "fixtures" / "seem_v1_focalt" / "noc_loop.npz")
-    input_hw, output_hw = (tuple(int(side) for side in recorded[name]) for name in ("input_hw", "output_hw"))
+    input_hw, output_hw = (
+        tuple(int(side) for side in recorded[name]) for name in ("input_hw", "output_hw")
+    )
     padded_hw = (256, 320)
 
     def unpacked(name, width):
@@ -128,7 +132,9 @@ def test_a_recorded_session_is_played_alike(parity_dir, shared):
     canvas = Scripted(answers, ImageFrame(padded_hw, input_hw, output_hw))
     truth = unpacked("gt_orisize", output_hw[1])
     drawn = padded(unpacked("gt_masks", input_hw[1]))
-    session = simulate_session(canvas, truth, drawn, padded(unpacked("rand_shape", input_hw[1])[:, 0]), rounds)
+    session = simulate_session(
+        canvas, truth, drawn, padded(unpacked("rand_shape", input_hw[1])[:, 0]), rounds
+    )
     curves = np.array(list(session.by_object(rounds)))
     assert curves == pytest.approx(recorded["iou"], abs=1e-6)
     for k, told in enumerate(canvas.told[1:]):
@@ -160,9 +166,24 @@ def pack(tmp_path):
     images, annotations = [], []
     for photo, count in ((1, 7), (2, 1)):
         tiny.picture(70, 50, seed=photo).save(folder / f"images/{photo}.png")
-        images.append({"id": photo, "file_name": f"images/{photo}.png", "height": 50, "width": 70, "split": "val"})
-        annotations += [annotation(10 * photo + k, photo, square(4 + 3 * k, 5 * k + 2, 12)) for k in range(count)]
-    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "box", "isthing": 1}]}
+        images.append(
+            {
+                "id": photo,
+                "file_name": f"images/{photo}.png",
+                "height": 50,
+                "width": 70,
+                "split": "val",
+            }
+        )
+        annotations += [
+            annotation(10 * photo + k, photo, square(4 + 3 * k, 5 * k + 2, 12))
+            for k in range(count)
+        ]
+    document = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "box", "isthing": 1}],
+    }
     (folder / "annotations.json").write_text(json.dumps(document))
     return Pack.open(folder, "val")
 
@@ -176,12 +197,18 @@ def test_objects_are_answered_together_and_photos_encoded_once(pack, name, monke
         return predict(self, clicked, previous)
 
     monkeypatch.setattr(EncodedImagePredictor, "predict", counted)
-    monkeypatch.setattr(model, "encode", lambda pixels, encode=model.encode: encoded.append(1) or encode(pixels))
-    (entry,) = run_benchmark(model, pack, seem_click_benchmark(pack, 3), step=lambda: steps.append(1))
+    monkeypatch.setattr(
+        model, "encode", lambda pixels, encode=model.encode: encoded.append(1) or encode(pixels)
+    )
+    (entry,) = run_benchmark(
+        model, pack, seem_click_benchmark(pack, 3), step=lambda: steps.append(1)
+    )
     assert len(encoded) == 2
     assert sizes == [5] * 3 + [2] * 3 + [1] * 3
     assert len(steps) == entry.scores.objects == entry.selection.items == 8
-    assert {(noc.threshold, noc.maximum) for noc in entry.scores.noc} == {(t, 3) for t in (0.5, 0.8, 0.85, 0.9)}
+    assert {(noc.threshold, noc.maximum) for noc in entry.scores.noc} == {
+        (t, 3) for t in (0.5, 0.8, 0.85, 0.9)
+    }
     assert entry.counts == {"samples": 3, "samples that ended early": 0, "too small to click": 0}
     assert entry.timings["encode"].count == 2
     assert entry.timings["click"].count == 9
@@ -203,7 +230,9 @@ def test_companions_in_a_sample_do_not_change_an_answer():
     clicked = PointPrompts(seem_first_clicks(drawn), torch.zeros_like(drawn))
     both = canvas.predict(clicked, None)
     for row in range(2):
-        alone = canvas.predict(PointPrompts(clicked.positive[row, None], clicked.negative[row, None]), None)
+        alone = canvas.predict(
+            PointPrompts(clicked.positive[row, None], clicked.negative[row, None]), None
+        )
         assert torch.allclose(both[row], alone[0], atol=1e-4)
 
 
@@ -213,7 +242,9 @@ def test_a_model_that_takes_one_object_a_pass_is_asked_one_by_one(monkeypatch):
     passes = []
     segment = clicks_seem.segment_objects
     monkeypatch.setattr(
-        clicks_seem, "segment_objects", lambda *given, **more: passes.append(1) or segment(*given, **more)
+        clicks_seem,
+        "segment_objects",
+        lambda *given, **more: passes.append(1) or segment(*given, **more),
     )
     canvas = EncodedImagePredictor(seen, FairDraws())
     drawn = resize_to_canvas(np.stack([ONE, OTHER]), canvas.frame)

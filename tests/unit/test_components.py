@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from seem.tasks.components import clean_mask, clean_segment_map, draw_runs, find_component_runs, remove_small_regions
+from seem.tasks.components import (
+    clean_mask,
+    clean_segment_map,
+    draw_runs,
+    find_component_runs,
+    remove_small_regions,
+)
 
 
 def mask(*rows):
@@ -19,7 +25,10 @@ def test_small_islands_go_and_small_holes_are_filled():
 
 
 def test_of_islands_that_are_all_small_the_largest_stays():
-    assert (remove_small_regions(mask("#...##", "......", "......"), 4) == mask("....##", "......", "......")).all()
+    assert (
+        remove_small_regions(mask("#...##", "......", "......"), 4)
+        == mask("....##", "......", "......")
+    ).all()
 
 
 def test_crumbs_are_small_beside_their_region():
@@ -36,7 +45,9 @@ def test_crumbs_are_small_beside_their_region():
     few = mask("#..#", "....", "##..")
     assert (clean_mask(few) == few).all()
     many = np.zeros((60, 60), dtype=np.bool_)
-    many[::3, ::3] = many[1::3, ::3] = True  # 400 of two pixels each: none is a crumb beside another
+    many[::3, ::3] = many[1::3, ::3] = (
+        True  # 400 of two pixels each: none is a crumb beside another
+    )
     assert (clean_mask(many) == many).all()
 
 
@@ -60,7 +71,10 @@ def test_the_regions_of_a_map_are_tidied_without_taking_from_each_other():
 
 
 def test_what_touches_at_a_corner_is_one_island_and_two_holes():
-    assert (remove_small_regions(mask("##....", "..##..", "......"), 4) == mask("##....", "..##..", "......")).all()
+    assert (
+        remove_small_regions(mask("##....", "..##..", "......"), 4)
+        == mask("##....", "..##..", "......")
+    ).all()
     ring = mask("#####", "#.###", "##.##", "#####")
     assert remove_small_regions(ring, 2).all()
 

@@ -32,7 +32,9 @@ def convnet(config=TINY):
 )
 def test_maps_stand_at_strides_4_to_32_rounded_up(hw, sizes):
     maps = convnet()(noise(2, 3, *hw)).maps
-    assert [tuple(m.shape) for m in maps] == [(2, dim, *size) for dim, size in zip(TINY.dims, sizes, strict=True)]
+    assert [tuple(m.shape) for m in maps] == [
+        (2, dim, *size) for dim, size in zip(TINY.dims, sizes, strict=True)
+    ]
 
 
 def test_the_configuration_says_how_deep_each_stage_is():
@@ -77,5 +79,7 @@ def test_channels_last_changes_nothing():
     network = convnet()
     plain = network(photos).maps
     network.to(memory_format=torch.channels_last)
-    for ours, theirs in zip(network(photos.to(memory_format=torch.channels_last)).maps, plain, strict=True):
+    for ours, theirs in zip(
+        network(photos.to(memory_format=torch.channels_last)).maps, plain, strict=True
+    ):
         assert torch.allclose(ours, theirs, atol=1e-5)

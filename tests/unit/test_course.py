@@ -46,13 +46,19 @@ def test_a_canvas_much_larger_than_photos_are_seen_at_shows_them_whole(network):
 
 
 def test_no_photo_is_drawn_twice_by_the_steps_of_a_run(network):
-    drawn = [sample.image.tobytes() for number in range(4) for sample in SAMPLER.draw(number, network).naming]
+    drawn = [
+        sample.image.tobytes()
+        for number in range(4)
+        for sample in SAMPLER.draw(number, network).naming
+    ]
     assert len(set(drawn)) == len(drawn)
 
 
 def test_names_alone_count_as_much_a_photo_as_whole_photos(network, objective):
     both, named = compute_loss(network, SAMPLER.draw(0, network), objective, "float32")
-    alone, terms = compute_loss(network, replace(SAMPLER, naming_ratio=0).draw(0, network), objective, "float32")
+    alone, terms = compute_loss(
+        network, replace(SAMPLER, naming_ratio=0).draw(0, network), objective, "float32"
+    )
     assert "naming" not in terms
     assert named["total"] == pytest.approx(float(both.detach()))
     assert named["total"] == pytest.approx(float(alone.detach()) + 3 * named["naming"], rel=1e-4)
@@ -64,7 +70,9 @@ def test_names_alone_teach_what_places_mean(network, objective):
     for batch in (replace(sampler, naming_ratio=0).draw(0, network), sampler.draw(0, network)):
         network.zero_grad()
         compute_loss(network, batch, objective, "float32")[0].backward()
-        steepness.append(torch.cat([p.grad.flatten() for p in network.text_embedding_head.parameters()]))
+        steepness.append(
+            torch.cat([p.grad.flatten() for p in network.text_embedding_head.parameters()])
+        )
     assert not torch.allclose(*steepness, rtol=1e-2)
     network.zero_grad()
 

@@ -27,7 +27,10 @@ def mask_of(entry, hw):
 def test_a_bank_of_two_sets(tmp_path):
     tiny.coco_panoptic(tmp_path / "pets")
     tiny.voc(tmp_path / "animals")
-    sets = [open_dataset(f"coco:{tmp_path}/pets"), WeightedDataset(open_dataset(f"voc:{tmp_path}/animals"), 3.0)]
+    sets = [
+        open_dataset(f"coco:{tmp_path}/pets"),
+        WeightedDataset(open_dataset(f"voc:{tmp_path}/animals"), 3.0),
+    ]
     bank = ImageBank.from_datasets(sets)
     assert {name: len(rows) for name, rows in bank.by_set.items()} == {"pets": 2, "VOC2012": 2}
     assert bank.weights == {"pets": 1.0, "VOC2012": 3.0}
@@ -101,7 +104,10 @@ def test_a_damaged_annotation_is_not_trained_on_in_silence(tmp_path):
     tiny.text(tmp_path / "annotations.json", document)
     with pytest.raises(DataError, match="seem data check"):
         ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}")])
-    assert len(ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}", tolerant=True)])[0].objects) == 1
+    assert (
+        len(ImageBank.from_datasets([open_dataset(f"coco:{tmp_path}", tolerant=True)])[0].objects)
+        == 1
+    )
 
 
 def test_the_pack_gives_the_same_images_both_ways(shared):

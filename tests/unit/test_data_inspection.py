@@ -51,7 +51,11 @@ def test_counts_sizes_and_classes(tmp_path):
     report = report_of(tiny.coco(tmp_path))
     assert (report.images, report.objects, report.groups, report.captions) == (2, 4, 1, 1)
     assert report.sizes_hw == ((10, 14), (10, 14), (12, 16))
-    assert [(c.name, c.objects, c.images) for c in report.classes] == [("cat", 2, 2), ("dog", 1, 1), ("horse", 1, 1)]
+    assert [(c.name, c.objects, c.images) for c in report.classes] == [
+        ("cat", 2, 2),
+        ("dog", 1, 1),
+        ("horse", 1, 1),
+    ]
     assert report.ok
 
 
@@ -110,7 +114,9 @@ def test_a_fault_of_an_annotation_file_is_found(tmp_path, fault):
 
 
 def test_corners_on_the_border_and_a_pixel_beyond_are_fine(tmp_path):
-    folder = coco_with(tmp_path, set_row(0, segmentation=[tiny.polygon(0, -0.4, 16.7, 12)], bbox=[0, 0, 16.7, 12]))
+    folder = coco_with(
+        tmp_path, set_row(0, segmentation=[tiny.polygon(0, -0.4, 16.7, 12)], bbox=[0, 0, 16.7, 12])
+    )
     assert report_of(folder).ok
 
 
@@ -131,14 +137,18 @@ def test_sizes_as_shown_turn_the_image_as_it_is_shown(tmp_path, orientation, sou
     shown = Image.open(file).convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = orientation
-    undone = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}.get(orientation, Image.Transpose.ROTATE_90)
+    undone = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}.get(
+        orientation, Image.Transpose.ROTATE_90
+    )
     shown.transpose(undone).save(file, exif=exif, quality=95)
     report = report_of(tmp_path)
     assert report.ok == sound
     if sound:
         assert any("as shown" in str(note) or "shown, as" in str(note) for note in report.notes)
         dataset = open_dataset(f"coco:{tmp_path}", "val")
-        drawn = dataset.pixels(next(image for image in dataset.images if image.path.name == "a.jpg"))
+        drawn = dataset.pixels(
+            next(image for image in dataset.images if image.path.name == "a.jpg")
+        )
         assert np.abs(drawn.astype(int) - np.asarray(shown)).mean() < 12
     else:
         assert [flaw.kind for flaw in report.flaws] == [FlawKind.WRONG_SIZE]
@@ -147,7 +157,9 @@ def test_sizes_as_shown_turn_the_image_as_it_is_shown(tmp_path, orientation, sou
 def test_masks_of_255_alone_are_explained(tmp_path):
     tiny_training.bricks(tmp_path)
     for mask in (tmp_path / "masks").iterdir():
-        Image.fromarray(np.where(np.asarray(Image.open(mask)) > 0, 255, 0).astype(np.uint8)).save(mask)
+        Image.fromarray(np.where(np.asarray(Image.open(mask)) > 0, 255, 0).astype(np.uint8)).save(
+            mask
+        )
     report = report_of(tmp_path)
     assert "255 does not count" in report.flaws[0].what
 
@@ -183,9 +195,13 @@ def test_what_a_model_cannot_tell_apart_by_name_is_noted(tmp_path):
         document["categories"].append({"id": 77, "name": document["categories"][0]["name"]})
 
     notes = [
-        note for note in report_of(coco_with(tmp_path / "coco", change)).notes if note.kind is FlawKind.DUPLICATE_NAME
+        note
+        for note in report_of(coco_with(tmp_path / "coco", change)).notes
+        if note.kind is FlawKind.DUPLICATE_NAME
     ]
-    assert [str(note) for note in notes] == ["'cat': classes that share a name, ids 17, 77 count as one class"]
+    assert [str(note) for note in notes] == [
+        "'cat': classes that share a name, ids 17, 77 count as one class"
+    ]
     tiny.folder_of_classes(tmp_path / "maps")
     (tmp_path / "maps" / "classes.txt").unlink()
     report = report_of(tmp_path / "maps")
@@ -197,7 +213,9 @@ def test_what_a_model_cannot_tell_apart_by_name_is_noted(tmp_path):
 
 def test_a_set_that_says_nothing_about_any_image_is_wrong(tmp_path):
     report = report_of(coco_with(tmp_path, lambda document: document["annotations"].clear()))
-    assert [(flaw.kind, flaw.where) for flaw in report.flaws] == [(FlawKind.NO_ANNOTATION, "all photos")]
+    assert [(flaw.kind, flaw.where) for flaw in report.flaws] == [
+        (FlawKind.NO_ANNOTATION, "all photos")
+    ]
 
 
 def test_faults_of_yolo_rows_are_found(tmp_path):
@@ -219,7 +237,11 @@ def test_faults_of_maps_are_found(tmp_path):
     tiny.grey(tmp_path / "masks" / "b.png", np.random.default_rng(0).integers(0, 255, (10, 14, 3)))
     tiny.grey(tmp_path / "masks" / "nobody.png", np.ones((3, 3)))
     kinds = [flaw.kind for flaw in report_of(tmp_path).flaws]
-    assert kinds == [FlawKind.UNKNOWN_IMAGE, FlawKind.UNKNOWN_CATEGORY, FlawKind.UNREADABLE_MASK_FILE]
+    assert kinds == [
+        FlawKind.UNKNOWN_IMAGE,
+        FlawKind.UNKNOWN_CATEGORY,
+        FlawKind.UNREADABLE_MASK_FILE,
+    ]
 
 
 def test_the_command_line_says_it_in_words_and_in_json(tmp_path, capsys):
@@ -245,7 +267,9 @@ def test_the_command_line_ends_well_for_a_sound_set(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path), "--split", "val", "--quick"]) == 0
 
 
-@pytest.mark.parametrize(("path", "code"), [("/nowhere/at/all", 2), ("cocoo:/x", 2), ("coco:{}", 1), ("{}", 1)])
+@pytest.mark.parametrize(
+    ("path", "code"), [("/nowhere/at/all", 2), ("cocoo:/x", 2), ("coco:{}", 1), ("{}", 1)]
+)
 def test_the_command_line_explains_what_it_cannot_read(tmp_path, capsys, path, code):
     assert main(["data", "check", path.format(tmp_path)]) == code
     told = capsys.readouterr()

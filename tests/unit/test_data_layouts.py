@@ -17,12 +17,17 @@ from tiny_data import A_HW, CAT, DOG, HORSE, rectangle
 def annotated_masks(dataset, index=0):
     """Return class, mask and whether it is a group of the objects of an image, sorted by class."""
     records = dataset.objects[dataset.images[index].id]
-    return [(r.category.text, r.mask(), r.is_group) for r in sorted(records, key=lambda r: (r.category.text, r.id))]
+    return [
+        (r.category.text, r.mask(), r.is_group)
+        for r in sorted(records, key=lambda r: (r.category.text, r.id))
+    ]
 
 
 def assert_objects(dataset, expected, index=0):
     annotated = annotated_masks(dataset, index)
-    assert [(text, group) for text, _, group in annotated] == [(text, group) for text, _, group in expected]
+    assert [(text, group) for text, _, group in annotated] == [
+        (text, group) for text, _, group in expected
+    ]
     for (text, mask, _), (_, truth, _) in zip(annotated, expected, strict=True):
         assert np.array_equal(mask, truth), text
     for record in dataset.objects[dataset.images[index].id]:
@@ -38,9 +43,15 @@ PETS = [("cat", CAT, False), ("dog", DOG, False)]
 
 def test_coco_of_2017(tmp_path):
     pets = open_dataset(str(tiny.coco(tmp_path)))
-    assert (pets.name, pets.split, [image.id for image in pets.images]) == (tmp_path.name, "val", [7, 9])
+    assert (pets.name, pets.split, [image.id for image in pets.images]) == (
+        tmp_path.name,
+        "val",
+        [7, 9],
+    )
     assert_objects(pets, PETS)
-    assert_objects(pets, [("cat", rectangle((10, 14), 13, 0, 14, 10), True), ("horse", HORSE, False)], 1)
+    assert_objects(
+        pets, [("cat", rectangle((10, 14), 13, 0, 14, 10), True), ("horse", HORSE, False)], 1
+    )
     assert pets.images[0].captions == ("A cat and a dog.",)
     assert pets.complete_names(pets.images[0]) == {"cat", "dog", "horse"}
     assert pets.panoptic(pets.images[0]) is None
@@ -55,7 +66,11 @@ def test_coco_panoptic_adds_stuff_to_the_instances(tmp_path):
     assert_objects(pets, [*PETS, ("grass", grass, False)])
     image = pets.images[0]
     truth = pets.panoptic(image)
-    assert [(s.id, s.category.id, s.area) for s in truth.segments] == [(5, 17, 35), (300, 18, 56), (70000, 193, 85)]
+    assert [(s.id, s.category.id, s.area) for s in truth.segments] == [
+        (5, 17, 35),
+        (300, 18, 56),
+        (70000, 193, 85),
+    ]
     assert np.array_equal(truth.ids == 300, DOG)
     assert np.array_equal(pets.semantic(image) == 193, grass)
     assert np.array_equal(pets.void(image), rectangle(A_HW, 0, 11, 16, 12))
@@ -85,7 +100,11 @@ def test_coco_as_people_export_it(tmp_path, layout):
         tiny.text(tmp_path / "labels_of_my_pets.json", document)
     else:
         tiny.photos(tmp_path / "images")
-        name = "annotations/instances_default.json" if layout == "annotation tool" else "annotations.json"
+        name = (
+            "annotations/instances_default.json"
+            if layout == "annotation tool"
+            else "annotations.json"
+        )
         file = tiny.text(tmp_path / name, document)
         spec = str(file) if layout == "one file" else spec
     pets = open_dataset(spec, split)
@@ -95,7 +114,10 @@ def test_coco_as_people_export_it(tmp_path, layout):
 
 def test_coco_images_are_found_whatever_folder_their_rows_name(tmp_path):
     tiny.photos(tmp_path / "images")
-    tiny.text(tmp_path / "annotations.json", tiny.coco_document(("somewhere/else/a.jpg", "somewhere/else/b.jpg")))
+    tiny.text(
+        tmp_path / "annotations.json",
+        tiny.coco_document(("somewhere/else/a.jpg", "somewhere/else/b.jpg")),
+    )
     pets = open_dataset(f"coco:{tmp_path}")
     assert pets.pixels(pets.images[1]).shape == (10, 14, 3)
 
@@ -103,7 +125,10 @@ def test_coco_images_are_found_whatever_folder_their_rows_name(tmp_path):
 def test_lvis_knows_what_was_looked_for(tmp_path):
     pets = open_dataset(str(tiny.lvis(tmp_path)))
     assert_objects(pets, [("cat", CAT, False), ("hot dog", DOG, False)])
-    assert pets.complete_names(pets.images[0]) == {"cat", "horse"}  # dogs not all marked, horses known to be absent
+    assert pets.complete_names(pets.images[0]) == {
+        "cat",
+        "horse",
+    }  # dogs not all marked, horses known to be absent
 
 
 def test_refcoco(tmp_path):
@@ -113,7 +138,9 @@ def test_refcoco(tmp_path):
     assert (expression.image_id, expression.object_id) == (7, 2)
     assert expression.sentences == ("dog on the right", "the dog")
     assert pets.objects[7][1].phrases == ("dog on the right", "the dog")
-    assert [image.id for image in open_dataset(f"refcoco:{tmp_path}/refcoco", "train").images] == [9]
+    assert [image.id for image in open_dataset(f"refcoco:{tmp_path}/refcoco", "train").images] == [
+        9
+    ]
 
 
 def test_pascal_voc(tmp_path):
@@ -183,7 +210,10 @@ def test_davis_2016_in_its_first_distribution(tmp_path):
     tiny.davis(tmp_path)
     for year in ("2016", "2017"):
         (tmp_path / "ImageSets" / year / "val.txt").unlink()
-    lines = "".join(f"/JPEGImages/480p/pets/{k}.jpg /Annotations/480p/pets/{k}.png\n" for k in ("00000", "00001"))
+    lines = "".join(
+        f"/JPEGImages/480p/pets/{k}.jpg /Annotations/480p/pets/{k}.png\n"
+        for k in ("00000", "00001")
+    )
     tiny.text(tmp_path / "ImageSets" / "480p" / "val.txt", lines)
     assert len(open_dataset(str(tmp_path)).images) == 2
 
@@ -220,10 +250,23 @@ def test_ade20k_with_objects_is_panoptic(tmp_path):
 def test_ade20k_takes_a_prepared_panoptic_map(tmp_path):
     tiny.ade20k(tmp_path)
     ids = tiny.labels((~CAT, 40), (CAT, 41), hw=A_HW)
-    tiny.grey(tmp_path / "ade20k_panoptic_val" / "ADE_val_00000001.png", np.stack([ids, ids * 0, ids * 0], -1))
-    segments = [{"id": 40, "category_id": 0, "iscrowd": 0}, {"id": 41, "category_id": 7, "iscrowd": 0}]
-    row = {"image_id": "ADE_val_00000001", "file_name": "ADE_val_00000001.png", "segments_info": segments}
-    tiny.text(tmp_path / "ade20k_panoptic_val.json", {"images": [], "annotations": [row], "categories": []})
+    tiny.grey(
+        tmp_path / "ade20k_panoptic_val" / "ADE_val_00000001.png",
+        np.stack([ids, ids * 0, ids * 0], -1),
+    )
+    segments = [
+        {"id": 40, "category_id": 0, "iscrowd": 0},
+        {"id": 41, "category_id": 7, "iscrowd": 0},
+    ]
+    row = {
+        "image_id": "ADE_val_00000001",
+        "file_name": "ADE_val_00000001.png",
+        "segments_info": segments,
+    }
+    tiny.text(
+        tmp_path / "ade20k_panoptic_val.json",
+        {"images": [], "annotations": [row], "categories": []},
+    )
     rooms = open_dataset(f"ade20k:{tmp_path}")
     assert_objects(rooms, [("bed", CAT, False), ("wall", ~CAT, False)])
 
@@ -239,7 +282,9 @@ def test_full_ade20k_as_prepared_for_detectron(tmp_path):
     tiny.photos(tmp_path / "images_detectron2" / "validation")
     for stem, mask in (("a", CAT), ("b", HORSE)):
         values = np.where(mask, 7, 65535)
-        tiny.grey(tmp_path / "annotations_detectron2" / "validation" / f"{stem}.tif", values, np.uint16)
+        tiny.grey(
+            tmp_path / "annotations_detectron2" / "validation" / f"{stem}.tif", values, np.uint16
+        )
     assert_objects(open_dataset(str(tmp_path)), [("bed", CAT, True)])
 
 
@@ -248,7 +293,12 @@ def test_cityscapes(tmp_path):
     border = rectangle(A_HW, 0, 11, 16, 12)
     people = rectangle(A_HW, 0, 0, 1, 2)
     road = ~CAT & ~DOG & ~border & ~people
-    expected = [("car", CAT, False), ("car", DOG, False), ("person", people, True), ("road", road, False)]
+    expected = [
+        ("car", CAT, False),
+        ("car", DOG, False),
+        ("person", people, True),
+        ("road", road, False),
+    ]
     assert_objects(street, expected)
     assert np.array_equal(street.void(street.images[0]), border)
     assert np.array_equal(street.semantic(street.images[0]) == 26, CAT | DOG)
@@ -266,7 +316,9 @@ def test_bdd100k_with_40_classes_and_objects(tmp_path):
     street = open_dataset(f"bdd100k_panoptic:{tiny.bdd(tmp_path)}")
     road = rectangle(A_HW, 0, 0, 16, 1)
     assert_objects(street, [("car", DOG, True), ("car", CAT, False), ("road", road, False)])
-    assert {s.is_crowd for s in street.panoptic(street.images[0]).segments if s.category.text == "road"} == {False}
+    assert {
+        s.is_crowd for s in street.panoptic(street.images[0]).segments if s.category.text == "road"
+    } == {False}
 
 
 def test_sun_rgbd(tmp_path):
@@ -276,7 +328,8 @@ def test_sun_rgbd(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "names"), [(20, ["chair", "chair", "wall"]), (40, ["chair", "chair", "dresser", "wall"])]
+    ("count", "names"),
+    [(20, ["chair", "chair", "wall"]), (40, ["chair", "chair", "dresser", "wall"])],
 )
 def test_scannet_brings_maps_to_the_image(tmp_path, count, names):
     rooms = open_dataset(f"scannet{count}:{tiny.scannet(tmp_path)}")
@@ -359,7 +412,10 @@ def test_every_format_has_a_word_of_its_own():
 def test_class_lists_are_complete():
     from seem.data.classes import CLASS_LISTS, class_list
 
-    sizes = {name: (len(class_list(name)), sum(c.is_thing for c in class_list(name))) for name in CLASS_LISTS}
+    sizes = {
+        name: (len(class_list(name)), sum(c.is_thing for c in class_list(name)))
+        for name in CLASS_LISTS
+    }
     assert sizes["pascal_voc"] == (20, 20)
     assert sizes["pascal_context"][0] == 59
     assert sizes["cityscapes"] == sizes["bdd100k"] == (19, 8)
@@ -377,7 +433,9 @@ def test_class_lists_are_complete():
 def test_image_ids_that_are_no_numbers_become_positions(tmp_path):
     tiny.photos(tmp_path / "images")
     document = json.loads(
-        json.dumps(tiny.coco_document()).replace('"id": 7', '"id": "x"').replace('_id": 7', '_id": "x"')
+        json.dumps(tiny.coco_document())
+        .replace('"id": 7', '"id": "x"')
+        .replace('_id": 7', '_id": "x"')
     )
     tiny.text(tmp_path / "annotations.json", document)
     pets = open_dataset(f"coco:{tmp_path}")

@@ -101,7 +101,8 @@ def test_a_folder_that_is_nothing_known_is_described(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trace", "kind"), [("data.yaml", "yolo"), ("labels", "yolo"), ("annotations", "coco"), ("images", "folder")]
+    ("trace", "kind"),
+    [("data.yaml", "yolo"), ("labels", "yolo"), ("annotations", "coco"), ("images", "folder")],
 )
 def test_of_what_is_left_of_a_set_the_reader_says_what_is_missing(tmp_path, trace, kind):
     (tmp_path / trace).mkdir()
@@ -134,7 +135,11 @@ PARTIAL = {
     "voc photos": (tiny.voc, "VOC2012/JPEGImages", "looked for JPEGImages"),
     "ade20k photos": (tiny.ade20k, "images/validation", "looked for|no complete|has no part"),
     "cityscapes maps": (tiny.cityscapes, "gtFine", None),
-    "openimages names": (tiny.openimages, "class-descriptions-boxable.csv", "class-descriptions-boxable.csv"),
+    "openimages names": (
+        tiny.openimages,
+        "class-descriptions-boxable.csv",
+        "class-descriptions-boxable.csv",
+    ),
     "openimages photos": (tiny.openimages, "validation", "none of its 2 photos"),
     "yolo photos": (tiny.yolo, "images/val", "photos of 'val' in images/val"),
     "youtube meta": (tiny.youtube_vos, "valid/JPEGImages", "looked for JPEGImages"),
@@ -150,7 +155,8 @@ def test_a_partial_layout_says_what_is_missing(tmp_path, case):
     shutil.rmtree(place) if place.is_dir() else place.unlink()
     with pytest.raises(DataError, match=words):
         open_dataset(
-            f"{'youtube_vos' if kind == 'youtube' else kind}:{folder}", "train" if kind == "refcoco" else "val"
+            f"{'youtube_vos' if kind == 'youtube' else kind}:{folder}",
+            "train" if kind == "refcoco" else "val",
         )
 
 
@@ -234,7 +240,9 @@ class Evil:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("content", [Evil(), [{"ref_id": Evil()}], np.float64(1.0), {1, 2}, os.getcwd])
+@pytest.mark.parametrize(
+    "content", [Evil(), [{"ref_id": Evil()}], np.float64(1.0), {1, 2}, os.getcwd]
+)
 def test_a_pickle_that_asks_for_anything_is_refused(tmp_path, content, protocol):
     file = tmp_path / "refs(unc).p"
     file.write_bytes(pickle.dumps(content, protocol=protocol))
@@ -293,7 +301,13 @@ def test_a_damaged_yaml_file_is_explained(tmp_path, text, words):
 
 def test_refs_that_are_not_what_they_should_be_are_explained(tmp_path):
     folder = tiny.refcoco(tmp_path)
-    ref = {"ref_id": 1, "ann_id": 2, "image_id": 7, "split": "val", "sentences": [{"raw": "no sent"}]}
+    ref = {
+        "ref_id": 1,
+        "ann_id": 2,
+        "image_id": 7,
+        "split": "val",
+        "sentences": [{"raw": "no sent"}],
+    }
     (folder / "refs(unc).p").write_bytes(pickle.dumps([ref]))
     with pytest.raises(DataError, match="cannot be read as RefCOCO"):
         open_dataset(f"refcoco:{folder}")

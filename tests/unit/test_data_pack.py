@@ -49,15 +49,33 @@ def write_set(root: Path, name: str = "coco_full", **labelled) -> Path:
         Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
         split = "val" if number == 3 else "train"
         images.append(
-            {"id": number, "file_name": f"images/{number}.png", "height": height, "width": width, "split": split}
+            {
+                "id": number,
+                "file_name": f"images/{number}.png",
+                "height": height,
+                "width": width,
+                "split": split,
+            }
             | {"labelled": "instances", "captions": ["Two squares."]}
             | labelled
         )
         k = 10 * number
-        left, right = rectangle((height, width), 2, 2, 8, 8), rectangle((height, width), 20, 10, 28, 18)
+        left, right = (
+            rectangle((height, width), 2, 2, 8, 8),
+            rectangle((height, width), 20, 10, 28, 18),
+        )
         annotations += [
-            annotation(k, number, 1, left, phrases=["the square on the left"], phrase_source="template"),
-            annotation(k + 1, number, 1, right, phrases=["the square on the right"], phrase_source="template"),
+            annotation(
+                k, number, 1, left, phrases=["the square on the left"], phrase_source="template"
+            ),
+            annotation(
+                k + 1,
+                number,
+                1,
+                right,
+                phrases=["the square on the right"],
+                phrase_source="template",
+            ),
             annotation(k + 2, number, 2, rectangle((height, width), 0, 15, 12, 20)),
             annotation(k + 3, number, 1, rectangle((height, width), 12, 0, 18, 6), iscrowd=1),
         ]
@@ -156,7 +174,11 @@ def remove_annotations(folder):
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [(break_nothing, "is no folder"), (remove_images, "no images/"), (remove_annotations, "no annotations.json")],
+    [
+        (break_nothing, "is no folder"),
+        (remove_images, "no images/"),
+        (remove_annotations, "no annotations.json"),
+    ],
 )
 def test_a_wrong_layout_is_explained_in_one_line(tmp_path, damage, words):
     folder = damage(write_set(tmp_path))
@@ -167,7 +189,11 @@ def test_a_wrong_layout_is_explained_in_one_line(tmp_path, damage, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "not valid JSON"), ("{}", "no images, annotations, categories"), ('{"images": [{"id": 1}]', "not valid")],
+    [
+        ("{", "not valid JSON"),
+        ("{}", "no images, annotations, categories"),
+        ('{"images": [{"id": 1}]', "not valid"),
+    ],
 )
 def test_a_damaged_annotation_file_is_explained(tmp_path, text, words):
     folder = write_set(tmp_path)
@@ -273,7 +299,14 @@ def test_cached_bank_equals_the_decoded_one_and_follows_its_source(tmp_path):
 
 @pytest.mark.parametrize(("things_only", "count"), [(True, 427), (False, 535)])
 def test_coco_full_validation_has_the_agreed_objects(shared, things_only, count):
-    assert len(validation_objects(Pack.open(shared / "data" / "coco_full", "val"), things_only=things_only)) == count
+    assert (
+        len(
+            validation_objects(
+                Pack.open(shared / "data" / "coco_full", "val"), things_only=things_only
+            )
+        )
+        == count
+    )
 
 
 def test_trainable_images_of_the_real_pack_are_counted(shared):
@@ -297,7 +330,9 @@ def test_panoptic_segments_equal_their_annotations(shared):
     truth = pack.panoptic(image)
     assert truth is not None
     assert len(pack.complete_names(image)) >= 130
-    areas = {(segment.category.id, int((truth.ids == segment.id).sum())) for segment in truth.segments}
+    areas = {
+        (segment.category.id, int((truth.ids == segment.id).sum())) for segment in truth.segments
+    }
     assert areas == {(entry.category.id, entry.area) for entry in pack.objects[image.id]}
 
 
@@ -306,7 +341,11 @@ def test_regions_are_asked_for_where_a_set_knows_no_things(tmp_path):
     file = folder / "annotations.json"
     document = json.loads(file.read_text())
     with_things = Pack.open(folder)
-    assert all(r.category.is_thing for image in with_things for r in promptable_objects(with_things, image, 0.0))
+    assert all(
+        r.category.is_thing
+        for image in with_things
+        for r in promptable_objects(with_things, image, 0.0)
+    )
     for category in document["categories"]:
         category["isthing"] = 0
     file.write_text(json.dumps(document))

@@ -33,12 +33,28 @@ def pets(tmp_path):
 def contents_of(dataset, image):
     """Everything that a set says of a photo, and no file names."""
     panoptic, semantic, void = dataset.panoptic(image), dataset.semantic(image), dataset.void(image)
-    record = (image.id, image.hw, image.labelled, image.captions, image.sequence, image.frame, image.path.name)
+    record = (
+        image.id,
+        image.hw,
+        image.labelled,
+        image.captions,
+        image.sequence,
+        image.frame,
+        image.path.name,
+    )
     maps = [None if values is None else values.tolist() for values in (semantic, void)]
     partition = panoptic and (panoptic.ids.tolist(), panoptic.segments)
     said = [each for each in dataset.expressions if each.image_id == image.id]
     pixels = dataset.pixels(image).tolist()
-    return record, dataset.objects[image.id], maps, partition, dataset.complete_names(image), said, pixels
+    return (
+        record,
+        dataset.objects[image.id],
+        maps,
+        partition,
+        dataset.complete_names(image),
+        said,
+        pixels,
+    )
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -69,20 +85,31 @@ def test_members_of_an_image_stand_together_and_share_their_name(pets):
         names = tar.getnames()
     keys = [name.partition(".")[0] for name in names]
     assert keys == sorted(keys)
-    assert [name.partition(".")[2] for name in names[:4]] == ["jpg", "json", "semantic.png", "panoptic.png"]
+    assert [name.partition(".")[2] for name in names[:4]] == [
+        "jpg",
+        "json",
+        "semantic.png",
+        "panoptic.png",
+    ]
 
 
 def test_shards_of_shards_are_the_same_shards(pets, tmp_path):
     _, folder = pets
     write_shards(open_dataset(f"shards:{folder}"), tmp_path / "again")
-    assert (tmp_path / "again" / "val-000000.tar").read_bytes() == (folder / "val-000000.tar").read_bytes()
+    assert (tmp_path / "again" / "val-000000.tar").read_bytes() == (
+        folder / "val-000000.tar"
+    ).read_bytes()
 
 
 def test_the_index_is_made_anew_when_it_is_gone_or_old(pets):
     whole, folder = pets
     index = folder / "val.index.json"
     kept = index.read_text()
-    for damage in (index.unlink, lambda: index.write_text("{"), lambda: index.write_text(kept.replace("size", "s"))):
+    for damage in (
+        index.unlink,
+        lambda: index.write_text("{"),
+        lambda: index.write_text(kept.replace("size", "s")),
+    ):
         damage()
         shards = open_dataset(f"shards:{folder}")
         assert [image.id for image in shards.images] == [image.id for image in whole.images]
@@ -124,7 +151,9 @@ def test_images_that_are_read_when_drawn_give_the_same_samples(pets):
     assert len(drawn) == len(kept) == 2
     assert drawn.by_name == kept.by_name
     assert [len(each) for each in (drawn.images[:1], drawn.images)] == [1, 2]
-    ours, theirs = (TrainingSampler(bank, size=32, weights=bank.weights, seed=3) for bank in (drawn, kept))
+    ours, theirs = (
+        TrainingSampler(bank, size=32, weights=bank.weights, seed=3) for bank in (drawn, kept)
+    )
     for number in range(6):
         one, other = ours[number], theirs[number]
         assert np.array_equal(one.image, other.image)
@@ -153,7 +182,11 @@ def test_the_command_line_replaces_nothing_but_shards(tmp_path, capsys):
     assert main(words) == 0
     (out / "holidays.tar").write_bytes(b"somebody else's")
     assert main([*words[:-1], "2", "--overwrite"]) == 0
-    assert {file.name for file in out.glob("*.tar")} == {"holidays.tar", "all-000000.tar", "all-000001.tar"}
+    assert {file.name for file in out.glob("*.tar")} == {
+        "holidays.tar",
+        "all-000000.tar",
+        "all-000001.tar",
+    }
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     assert main(["data", "shards", f"shards:{out}", str(out), "--overwrite"]) == 2
     assert "OUT is the data set itself" in capsys.readouterr().err

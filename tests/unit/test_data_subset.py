@@ -21,13 +21,18 @@ def many_photos(root, count=6):
     for number in range(1, count + 1):
         tiny.photo(root / "images" / f"{number:03}.jpg", (40, 60), number)
         images.append({"id": number, "file_name": f"{number:03}.jpg", "height": 40, "width": 60})
-        shapes = [(17, tiny.polygon(3, 4, 20, 30))] + [(18, tiny.polygon(30, 5, 55, 35))] * (number % 2)
+        shapes = [(17, tiny.polygon(3, 4, 20, 30))] + [(18, tiny.polygon(30, 5, 55, 35))] * (
+            number % 2
+        )
         for place, (category, ring) in enumerate(shapes):
             annotations.append(
                 {"id": 10 * number + place, "image_id": number, "category_id": category, "segmentation": [ring],
                  "bbox": [ring[0], ring[1], ring[4] - ring[0], ring[5] - ring[1]], "area": 1, "iscrowd": 0}
             )  # fmt: skip
-    tiny.text(root / "annotations.json", {"images": images, "annotations": annotations, "categories": tiny.CATEGORIES})
+    tiny.text(
+        root / "annotations.json",
+        {"images": images, "annotations": annotations, "categories": tiny.CATEGORIES},
+    )
     return root
 
 

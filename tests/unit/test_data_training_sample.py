@@ -39,15 +39,34 @@ def banked(number, name, box, phrases=(), *, is_crowd=False, source="template", 
         source,
         None,
     )
-    return BankedObject(record, box, np.full((y1 - y0, x1 - x0), 255, np.uint8), float((x1 - x0) * (y1 - y0)))
+    return BankedObject(
+        record, box, np.full((y1 - y0, x1 - x0), 255, np.uint8), float((x1 - x0) * (y1 - y0))
+    )
 
 
-def banked_image(*objects, set_name="coco_full", complete=("square", "kite"), captions=("A red square on the left.",)):
+def banked_image(
+    *objects,
+    set_name="coco_full",
+    complete=("square", "kite"),
+    captions=("A red square on the left.",),
+):
     """Paint a grey photo of 60 x 90 with a red square at the left and a blue one at the right."""
     pixels = np.full((60, 90, 3), 128, np.uint8)
     pixels[20:40, 10:30], pixels[20:40, 60:80] = RED, BLUE
     record = ImageRecord(
-        1, set_name, Path("x.jpg"), (60, 90), "train", "instances", set_name, "", captions, None, None, "", None
+        1,
+        set_name,
+        Path("x.jpg"),
+        (60, 90),
+        "train",
+        "instances",
+        set_name,
+        "",
+        captions,
+        None,
+        None,
+        "",
+        None,
     )
     kept = tuple(entry for entry in objects if not entry.record.is_group)
     groups = tuple(entry for entry in objects if entry.record.is_group)
@@ -78,7 +97,10 @@ def test_a_plain_image_fills_the_canvas_from_the_upper_left():
 def test_a_flip_swaps_places_and_words():
     sample = augment(TWO, 90, rng(), replace(PLAIN, p_flip=1.0))
     assert sample.masks[0, 20:40, 60:80].all()
-    assert sample.phrases[:2] == (("the square on the right", "the red square"), ("the square on the left",))
+    assert sample.phrases[:2] == (
+        ("the square on the right", "the red square"),
+        ("the square on the left",),
+    )
     assert sample.captions == ("A red square on the right.",)
 
 
@@ -102,7 +124,9 @@ def test_a_quarter_turn_lays_the_image_on_either_side_and_says_nothing_of_sides(
 
 @pytest.mark.parametrize("size", [48, 90, 224])
 def test_masks_stay_on_their_pixels_under_every_geometry(size):
-    how = Augmentation(p_colour=0, p_hue=0, p_grey=0, p_blur=0, p_jpeg=0, p_rotate=0.7, p_quarter=0.3)
+    how = Augmentation(
+        p_colour=0, p_hue=0, p_grey=0, p_blur=0, p_jpeg=0, p_rotate=0.7, p_quarter=0.3
+    )
     for seed in range(60):
         sample = augment(TWO, size, rng(seed), how)
         pixels = sample.image.astype(int)
@@ -110,7 +134,9 @@ def test_masks_stay_on_their_pixels_under_every_geometry(size):
             channel, other = (0, 2) if number == 10 else (2, 0)
             coloured = (pixels[channel] > 150) & (pixels[other] < 100)
             either = (mask | coloured).sum()
-            edge = 6 * either**0.5 + 8  # resampling and thresholds may move the border by a bank pixel or so
+            edge = (
+                6 * either**0.5 + 8
+            )  # resampling and thresholds may move the border by a bank pixel or so
             assert (mask ^ coloured).sum() <= edge, f"seed {seed}"
         assert not sample.masks[:, sample.valid_hw[0] :].any()
         assert not sample.masks[:, :, sample.valid_hw[1] :].any()
@@ -131,7 +157,12 @@ def test_published_jitter_shows_images_from_a_tenth_to_twice_the_canvas():
 
 def test_zoom_keeps_its_object_whole():
     for seed in range(40):
-        sample = augment(banked_image(LEFT), 100, rng(seed), replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 2.0)))
+        sample = augment(
+            banked_image(LEFT),
+            100,
+            rng(seed),
+            replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 2.0)),
+        )
         visible = sample.masks[0].sum() / (400 * (100 / max(33.4, 20 * 1.2)) ** 2)
         assert sample.masks[0].any()
         assert visible <= 1.1
@@ -205,7 +236,9 @@ def test_an_index_always_gives_the_same_sample():
 
 
 def test_sets_are_drawn_by_weight():
-    sampler = TrainingSampler(bank(), size=32, weights={"coco_full": 1.0, "duts": 3.0, "elsewhere": 9.0})
+    sampler = TrainingSampler(
+        bank(), size=32, weights={"coco_full": 1.0, "duts": 3.0, "elsewhere": 9.0}
+    )
     drawn = [sampler[i].set_name for i in range(400)]
     assert 0.68 < drawn.count("duts") / 400 < 0.82
     alone = TrainingSampler(bank(), size=32, weights={"duts": 1.0})
@@ -222,14 +255,22 @@ def test_a_window_about_a_class_keeps_an_object_of_it():
     how = replace(PLAIN, p_zoom=1.0, p_whole=0.0, zoom=(1.2, 1.3), max_enlargement=9.0)
     for seed in range(20):
         assert "kite" in augment(banked_image(LEFT, kite), 90, rng(seed), how, "kite").names
-        assert augment(banked_image(LEFT), 90, rng(seed), how, "kite").names == ("square",)  # shows none
+        assert augment(banked_image(LEFT), 90, rng(seed), how, "kite").names == (
+            "square",
+        )  # shows none
     nameless = banked_image(LEFT, banked(13, "", (60, 20, 80, 40)))
     seen = {augment(nameless, 90, rng(seed), how).names for seed in range(20)}
-    assert {("square",), ("",)} <= seen  # asked about nothing, it keeps what has a name as often as what has none
+    assert {
+        ("square",),
+        ("",),
+    } <= seen  # asked about nothing, it keeps what has a name as often as what has none
     both = ImageBank([banked_image(LEFT, kite), banked_image(LEFT)])
     sampler = TrainingSampler(both, size=90, augmentation=how)
     assert all("kite" in sampler.of_class("kite", index).names for index in range(10))
-    assert all("kite" in sampler.partner(replace(sampler[0], names=("kite",)), index).names for index in range(10))
+    assert all(
+        "kite" in sampler.partner(replace(sampler[0], names=("kite",)), index).names
+        for index in range(10)
+    )
 
 
 def test_chosen_objects_are_balanced_by_class_and_not_tiny():
@@ -247,7 +288,9 @@ def test_chosen_objects_are_balanced_by_class_and_not_tiny():
 def test_chosen_objects_can_be_things_only():
     lawn = banked(60, "grass", (0, 45, 90, 60), is_thing=False)
     sample = augment(banked_image(LEFT, lawn), 90, rng(), PLAIN)
-    assert [sample.names[row] for row in choose_objects(sample, 5, rng(), things_only=True)] == ["square"]
+    assert [sample.names[row] for row in choose_objects(sample, 5, rng(), things_only=True)] == [
+        "square"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +310,12 @@ def test_mirrored_phrases(phrase, expected):
 
 @pytest.mark.parametrize(
     ("phrase", "expected"),
-    [("the bigger dog", True), ("the dog in the middle", True), ("left dog", True), ("the brown dog", False)],
+    [
+        ("the bigger dog", True),
+        ("the dog in the middle", True),
+        ("left dog", True),
+        ("the brown dog", False),
+    ],
 )
 def test_phrases_that_compare(phrase, expected):
     assert is_relative_phrase(phrase) is expected
@@ -293,7 +341,13 @@ def test_a_thing_of_another_image_stands_in_front():
         assert not joined.masks[:-1].any(axis=0)[thing].any()
         assert np.count_nonzero(thing) == np.count_nonzero(donor.masks[0])
         assert not thing[60:].any()  # padding stays empty
-        inner = thing & np.roll(thing, 2, 0) & np.roll(thing, -2, 0) & np.roll(thing, 2, 1) & np.roll(thing, -2, 1)
+        inner = (
+            thing
+            & np.roll(thing, 2, 0)
+            & np.roll(thing, -2, 0)
+            & np.roll(thing, 2, 1)
+            & np.roll(thing, -2, 1)
+        )
         assert (np.abs(joined.image[:, inner].astype(int).T - BLUE) <= 12).all()
         far = ~(thing | sample.masks[0])
         assert (joined.image[:, far] == sample.image[:, far]).all()

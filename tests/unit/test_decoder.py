@@ -24,7 +24,13 @@ class Tiny:
     def __init__(self, policy, layers=4):
         torch.manual_seed(0)
         config = DecoderConfig(
-            policy, dim=DIM, layers=layers, num_heads=2, ffn=32, num_queries=QUERIES, num_memory=SLOTS
+            policy,
+            dim=DIM,
+            layers=layers,
+            num_heads=2,
+            ffn=32,
+            num_queries=QUERIES,
+            num_memory=SLOTS,
         )
         self.decoder = MaskDecoder(config, mask_dim=DIM, context=8).double().requires_grad_(False)
         self.prompts = PromptEncoder(DIM, POLICIES[policy]).double().requires_grad_(False)
@@ -35,20 +41,26 @@ class Tiny:
         def maps(size):
             return torch.randn(count, DIM, size, size, generator=draw, dtype=torch.float64)
 
-        return self.decoder.read(PixelFeatures(maps(SIZE // 4), tuple(maps(SIZE // stride) for stride in (16, 8, 4))))
+        return self.decoder.read(
+            PixelFeatures(maps(SIZE // 4), tuple(maps(SIZE // stride) for stride in (16, 8, 4)))
+        )
 
     def tokens(self, photos, positive, negative=None):
         negative = torch.zeros_like(positive) if negative is None else negative
         return self.prompts(VisualPrompts(positive, negative), photos.pixels, FairDraws())
 
     def ask(self, photos, *asked, draws=None, **question):
-        return self.decoder(photos, DecoderQuery(**question), frozenset(asked), draws or FairDraws())
+        return self.decoder(
+            photos, DecoderQuery(**question), frozenset(asked), draws or FairDraws()
+        )
 
     def about(self, photos, positive, *asked, draws=None, **question):
         """Ask about the objects whose positive masks are given."""
         visual = self.tokens(photos, positive)
         count = visual.num_objects
-        return self.ask(photos, *(asked or [VISUAL]), draws=draws, visual=visual, num_objects=count, **question)
+        return self.ask(
+            photos, *(asked or [VISUAL]), draws=draws, visual=visual, num_objects=count, **question
+        )
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +102,9 @@ def logits(count=1, seed=9):
 
 def same(ours, theirs):
     """Equal but for the order of sums."""
-    return torch.allclose(ours.class_vectors, theirs.class_vectors, rtol=0, atol=1e-9) and torch.allclose(
-        ours.mask_embeddings, theirs.mask_embeddings, rtol=0, atol=1e-9
-    )
+    return torch.allclose(
+        ours.class_vectors, theirs.class_vectors, rtol=0, atol=1e-9
+    ) and torch.allclose(ours.mask_embeddings, theirs.mask_embeddings, rtol=0, atol=1e-9)
 
 
 def rows(answers, first, last):
@@ -105,7 +117,9 @@ def rows(answers, first, last):
 def test_objects_never_see_prompts(v1):
     photos = v1.photos()
     alone = v1.ask(photos, OBJECT).object
-    beside = v1.about(photos, THREE, OBJECT, PHRASE, VISUAL, phrases=phrase(), previous=logits(3)).object
+    beside = v1.about(
+        photos, THREE, OBJECT, PHRASE, VISUAL, phrases=phrase(), previous=logits(3)
+    ).object
     assert same(alone, beside)
 
 
@@ -121,12 +135,16 @@ def test_visual_queries_never_see_a_phrase_unless_composed(v1):
 def test_composition_leaves_phrase_queries_alone(v1):
     photos = v1.photos()
     plain = v1.ask(photos, PHRASE, phrases=phrase()).phrase
-    assert same(plain, v1.about(photos, THREE, PHRASE, VISUAL, phrases=phrase(), composed=True).phrase)
+    assert same(
+        plain, v1.about(photos, THREE, PHRASE, VISUAL, phrases=phrase(), composed=True).phrase
+    )
 
 
 def test_phrase_queries_hear_the_phrase(v1):
     photos = v1.photos()
-    said = [v1.ask(photos, PHRASE, phrases=asked).phrase for asked in (phrase(), phrase(seed=6), None)]
+    said = [
+        v1.ask(photos, PHRASE, phrases=asked).phrase for asked in (phrase(), phrase(seed=6), None)
+    ]
     assert not same(said[0], said[1])
     assert not same(said[0], said[2])
 
@@ -136,8 +154,12 @@ def test_visual_queries_of_nano_hear_the_phrase_of_their_own_object(nano):
     for_second = PhraseTokens(phrase().tokens, torch.ones(1, 3, dtype=torch.long))
     plain = nano.about(photos, THREE).visual
     spoken = nano.about(photos, THREE, phrases=for_second).visual
-    assert torch.allclose(spoken.class_vectors[:, [0, 2]], plain.class_vectors[:, [0, 2]], rtol=0, atol=1e-9)
-    assert not torch.allclose(spoken.class_vectors[:, 1], plain.class_vectors[:, 1], rtol=0, atol=1e-3)
+    assert torch.allclose(
+        spoken.class_vectors[:, [0, 2]], plain.class_vectors[:, [0, 2]], rtol=0, atol=1e-9
+    )
+    assert not torch.allclose(
+        spoken.class_vectors[:, 1], plain.class_vectors[:, 1], rtol=0, atol=1e-3
+    )
 
 
 def test_an_objects_answer_does_not_depend_on_the_others(tiny):
@@ -155,10 +177,16 @@ def test_memory_is_of_the_objects_own_mask(v1):
     photos, before = v1.photos(), logits(3)
     other = before.clone()
     other[:, 2] = -before[:, 2]
-    first, second = (v1.about(photos, THREE, previous=previous).visual for previous in (before, other))
+    first, second = (
+        v1.about(photos, THREE, previous=previous).visual for previous in (before, other)
+    )
     assert not same(first, v1.about(photos, THREE).visual)
-    assert torch.allclose(first.class_vectors[:, :6], second.class_vectors[:, :6], rtol=0, atol=1e-9)
-    assert not torch.allclose(first.class_vectors[:, 6:], second.class_vectors[:, 6:], rtol=0, atol=1e-3)
+    assert torch.allclose(
+        first.class_vectors[:, :6], second.class_vectors[:, :6], rtol=0, atol=1e-9
+    )
+    assert not torch.allclose(
+        first.class_vectors[:, 6:], second.class_vectors[:, 6:], rtol=0, atol=1e-3
+    )
 
 
 def test_asking_together_is_asking_one_after_the_other(v1):
@@ -196,7 +224,9 @@ def test_only_what_was_asked_is_answered(v1):
 )
 def test_rows_that_cannot_matter_are_not_computed(v1, asked, given, count):
     computed = []
-    hook = v1.decoder.layers[0].fc1.register_forward_hook(lambda layer, given, out: computed.append(given[0].shape[1]))
+    hook = v1.decoder.layers[0].fc1.register_forward_hook(
+        lambda layer, given, out: computed.append(given[0].shape[1])
+    )
     v1.about(v1.photos(), THREE, *asked, **given)
     hook.remove()
     assert computed == [count]
@@ -205,13 +235,21 @@ def test_rows_that_cannot_matter_are_not_computed(v1, asked, given, count):
 def test_intermediate_answers_are_those_of_a_shorter_decoder(v1):
     photos = v1.photos()
     question = DecoderQuery(visual=v1.tokens(photos, THREE), num_objects=3)
-    output = v1.decoder(photos, question, frozenset({VISUAL, OBJECT}), FairDraws(), intermediate=True)
+    output = v1.decoder(
+        photos, question, frozenset({VISUAL, OBJECT}), FairDraws(), intermediate=True
+    )
     assert len(output.intermediate) == len(v1.decoder.layers)
     for depth, earlier in enumerate(output.intermediate):
         shorter = Tiny("seem-v1", layers=depth)
         shorter.decoder.load_state_dict(v1.decoder.state_dict(), strict=False)
-        assert same(earlier.visual, shorter.decoder(photos, question, frozenset({VISUAL}), FairDraws()).visual)
-        assert same(earlier.object, shorter.decoder(photos, question, frozenset({OBJECT}), FairDraws()).object)
+        assert same(
+            earlier.visual,
+            shorter.decoder(photos, question, frozenset({VISUAL}), FairDraws()).visual,
+        )
+        assert same(
+            earlier.object,
+            shorter.decoder(photos, question, frozenset({OBJECT}), FairDraws()).object,
+        )
     assert v1.ask(photos, OBJECT).intermediate == ()
 
 
@@ -223,7 +261,9 @@ def test_padding_of_phrases_changes_nothing(v1, asked):
     photos = v1.photos()
     long = phrase(length=3, padding=4)
     short = PhraseTokens(long.tokens[:, :3], long.owner[:, :3])
-    said = [v1.about(photos, THREE, *asked, phrases=given, composed=True) for given in (short, long)]
+    said = [
+        v1.about(photos, THREE, *asked, phrases=given, composed=True) for given in (short, long)
+    ]
     assert same(said[0].phrase, said[1].phrase)
     if VISUAL in asked:
         assert same(said[0].visual, said[1].visual)
@@ -245,11 +285,15 @@ def test_a_batch_answers_what_its_photos_answer_alone(tiny):
             both.pixels.mask_features[number : number + 1],
             tuple(
                 level[number : number + 1] - embedding[:, None, None]
-                for level, embedding in zip(both.pixels.levels, tiny.decoder.level_embedding, strict=True)
+                for level, embedding in zip(
+                    both.pixels.levels, tiny.decoder.level_embedding, strict=True
+                )
             ),
         )
         alone = tiny.about(tiny.decoder.read(one), masks).visual
-        assert torch.allclose(together.class_vectors[number], alone.class_vectors[0], rtol=0, atol=1e-9)
+        assert torch.allclose(
+            together.class_vectors[number], alone.class_vectors[0], rtol=0, atol=1e-9
+        )
 
 
 def test_an_object_without_prompt_still_answers_finite(tiny):
@@ -331,4 +375,6 @@ def test_maps_are_resized_in_half_precision_too(rule, hw):
     maps = torch.randn(1, 2, 8, 10, generator=torch.Generator().manual_seed(0)).bfloat16()
     resized = shrink_or_grow(maps, hw, rule)
     assert resized.dtype is torch.bfloat16
-    torch.testing.assert_close(resized.float(), shrink_or_grow(maps.float(), hw, rule), atol=0.05, rtol=0.01)
+    torch.testing.assert_close(
+        resized.float(), shrink_or_grow(maps.float(), hw, rule), atol=0.05, rtol=0.01
+    )

@@ -37,14 +37,20 @@ class Hub:
     served: bytes = CONTENT
     etag: str | None = SHA256
     status: int = 200
-    breaks: list[int] = field(default_factory=list)  # of each coming transfer: bytes sent before the line drops
+    breaks: list[int] = field(
+        default_factory=list
+    )  # of each coming transfer: bytes sent before the line drops
     fails_after_break: bool = False
     knows_ranges: bool = True
     requests: list[Request] = field(default_factory=list)
 
     @property
     def transfers(self) -> list[Request]:
-        return [request for request in self.requests if request.path.startswith("/cdn/") and request.method == "GET"]
+        return [
+            request
+            for request in self.requests
+            if request.path.startswith("/cdn/") and request.method == "GET"
+        ]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,19 +66,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        if self.path.startswith("/api/"):  # the client may ask the hub about itself; that is no business of ours
+        if self.path.startswith(
+            "/api/"
+        ):  # the client may ask the hub about itself; that is no business of ours
             self.reply(404, {})
             return
         self.hub.requests.append(Request(self.command, self.path, self.headers.get("Range")))
         if self.path.startswith("/cdn/"):
             self.transfer()
         elif self.hub.status != 200:
-            self.reply(self.hub.status, {"X-Error-Code": "EntryNotFound"} if self.hub.status == 404 else {})
+            self.reply(
+                self.hub.status, {"X-Error-Code": "EntryNotFound"} if self.hub.status == 404 else {}
+            )
         else:
-            about = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(CONTENT)), "Accept-Ranges": "bytes"}
+            about = {
+                "X-Repo-Commit": COMMIT,
+                "X-Linked-Size": str(len(CONTENT)),
+                "Accept-Ranges": "bytes",
+            }
             if self.hub.etag is not None:
                 about["X-Linked-Etag"] = f'"{self.hub.etag}"'
-            storage = self.hub.url.replace("127.0.0.1", "localhost")  # another host, as the hub's storage is
+            storage = self.hub.url.replace(
+                "127.0.0.1", "localhost"
+            )  # another host, as the hub's storage is
             self.reply(302, {**about, "Location": f"{storage}/cdn/{self.hub.etag}?signature=1"})
 
     def transfer(self) -> None:
@@ -85,11 +101,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.hub.served[begin:]
         headers = {"ETag": f'"{self.hub.etag}"', "Accept-Ranges": "bytes"}
         if begin:
-            headers["Content-Range"] = f"bytes {begin}-{len(self.hub.served) - 1}/{len(self.hub.served)}"
+            headers["Content-Range"] = (
+                f"bytes {begin}-{len(self.hub.served) - 1}/{len(self.hub.served)}"
+            )
         sent = self.hub.breaks.pop(0) if self.hub.breaks else len(body)
         self.reply(206 if begin else 200, headers, body, sent)
 
-    def reply(self, status: int, headers: dict[str, str], body: bytes = b"", sent: int | None = None) -> None:
+    def reply(
+        self, status: int, headers: dict[str, str], body: bytes = b"", sent: int | None = None
+    ) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -110,12 +130,16 @@ def hub(tmp_path, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     played.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", played.url)
     monkeypatch.setenv("SEEM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # what is kept of a broken transfer
+    monkeypatch.setattr(
+        "huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000
+    )  # what is kept of a broken transfer
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
     yield played
     server.shutdown()
@@ -126,7 +150,11 @@ def hub(tmp_path, monkeypatch):
 def names_in_cache() -> list[str]:
     """Everything in the folder of the file, but for the lock."""
     folder = WEIGHTS.path.parent
-    return sorted(entry.name for entry in folder.iterdir() if entry.suffix != ".lock") if folder.exists() else []
+    return (
+        sorted(entry.name for entry in folder.iterdir() if entry.suffix != ".lock")
+        if folder.exists()
+        else []
+    )
 
 
 def one_line(caught: pytest.ExceptionInfo[SeemError]) -> str:
@@ -193,7 +221,9 @@ def test_part_that_is_too_long_is_started_anew(hub):
     assert fetch(WEIGHTS).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("served", [CONTENT[:-1] + b"!", CONTENT[:-1000]], ids=["other bytes", "too short"])
+@pytest.mark.parametrize(
+    "served", [CONTENT[:-1] + b"!", CONTENT[:-1000]], ids=["other bytes", "too short"]
+)
 def test_damaged_download_is_refused(hub, served):
     hub.served = served
     with pytest.raises(SeemError) as caught:
@@ -201,7 +231,9 @@ def test_damaged_download_is_refused(hub, served):
     one_line(caught)
     assert "weights.pt" not in names_in_cache()
     if len(served) == len(CONTENT):
-        assert f"expected sha256 {SHA256}, got {hashlib.sha256(served).hexdigest()}" in str(caught.value)
+        assert f"expected sha256 {SHA256}, got {hashlib.sha256(served).hexdigest()}" in str(
+            caught.value
+        )
         assert names_in_cache() == [], "a damaged part would be continued for ever"
 
 
@@ -237,7 +269,9 @@ def test_another_file_than_the_known_one_is_refused(hub):
 
 
 def test_file_without_a_promised_sum_is_refused(hub):
-    hub.etag = "2f0595a2f0595a2f0595a2f0595a2f0595a2f059"  # of a small file: git's own, which is no sha256
+    hub.etag = (
+        "2f0595a2f0595a2f0595a2f0595a2f0595a2f059"  # of a small file: git's own, which is no sha256
+    )
     with pytest.raises(SeemError, match="does not say the sha256") as caught:
         fetch(WEIGHTS)
     assert f"put it at {WEIGHTS.path}" in one_line(caught)
@@ -258,7 +292,8 @@ def test_unreachable_hub_says_what_to_fetch_and_where_to_put_it(hub, monkeypatch
         fetch(WEIGHTS)
     text = one_line(caught)
     assert (
-        f"fetch http://127.0.0.1:9/someone/Model/resolve/main/weights.pt yourself and put it at {WEIGHTS.path}" in text
+        f"fetch http://127.0.0.1:9/someone/Model/resolve/main/weights.pt yourself and put it at {WEIGHTS.path}"
+        in text
     )
     assert names_in_cache() == []
 
@@ -269,7 +304,10 @@ def test_all_that_is_missing_is_named_at_once(hub, monkeypatch):
     with pytest.raises(SeemError, match=r"Cannot fetch words\.txt") as caught:
         fetch(WEIGHTS, words)
     text = one_line(caught)
-    assert f"fetch {words.url} yourself and put it at {words.path}, and {WEIGHTS.url} to {WEIGHTS.path}." in text
+    assert (
+        f"fetch {words.url} yourself and put it at {words.path}, and {WEIGHTS.url} to {WEIGHTS.path}."
+        in text
+    )
 
     words.path.parent.mkdir(parents=True)
     words.path.write_bytes(b"mine")
@@ -303,7 +341,9 @@ def test_wrong_file_put_there_by_hand_is_refused_where_the_sum_is_known(hub):
 
 def test_two_at_once_download_once(hub):
     got: list[bytes] = []
-    workers = [threading.Thread(target=lambda: got.append(fetch(WEIGHTS).read_bytes())) for _ in range(3)]
+    workers = [
+        threading.Thread(target=lambda: got.append(fetch(WEIGHTS).read_bytes())) for _ in range(3)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -323,7 +363,13 @@ def test_folder_that_cannot_be_made_gets_one_line(hub, tmp_path, monkeypatch):
 def test_offline_switch_of_the_hub_is_honoured(hub):
     program = "from seem.checkpoints.download import HubFile, fetch; fetch(HubFile('someone/Model', 'weights.pt'))"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.returncode == 1
     assert "yourself and put it at" in run.stderr
     assert hub.requests == []

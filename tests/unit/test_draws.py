@@ -36,7 +36,9 @@ def test_spaced_is_even_from_the_first(n, k, expected):
     assert spaced(n, k).tolist() == expected
 
 
-@pytest.mark.parametrize("draws", [FairDraws(), RecordedDraws(), random()], ids=["fair", "recorded", "random"])
+@pytest.mark.parametrize(
+    "draws", [FairDraws(), RecordedDraws(), random()], ids=["fair", "recorded", "random"]
+)
 class TestEveryRule:
     @pytest.mark.parametrize("counts", [(), (0,), (7,), (3, 9), (6, 6)])
     def test_prompts_within_the_limit_keep_every_pixel(self, draws, counts):
@@ -106,7 +108,11 @@ def test_recorded_queries_and_slots_are_shared_between_objects():
 
 def test_random_is_repeated_by_the_same_seed_alone():
     def everything(draws):
-        return [*draws.points(owners(50, 5000), 64), *draws.queries(2, 3, 101), *draws.memory(2, 32)[1]]
+        return [
+            *draws.points(owners(50, 5000), 64),
+            *draws.queries(2, 3, 101),
+            *draws.memory(2, 32)[1],
+        ]
 
     assert everything(random(1)) == everything(random(1))
     assert everything(random(1)) != everything(random(2))

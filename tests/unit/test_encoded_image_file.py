@@ -2,7 +2,6 @@
 
 import inspect
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +12,8 @@ from safetensors import safe_open
 import seem
 from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
+from seem.encoded_image import EncodedImage
+from seem.inference.prompt_decoder import PromptDecoder
 from seem.model import Model
 from seem.models.segmenter import Segmenter
 from tiny import picture, tiny_model, tiny_relative
@@ -27,7 +28,11 @@ def model(request):
 
 def answers(photo):
     """Ask everything that every model answers."""
-    results = [photo.panoptic(threshold=0.0), photo.semantic(["cat", "grass"]), photo.segment(PHRASE, text_threshold=0)]
+    results = [
+        photo.panoptic(threshold=0.0),
+        photo.semantic(["cat", "grass"]),
+        photo.segment(PHRASE, text_threshold=0),
+    ]
     return [(result.scores, result.embeddings, result.areas) for result in results]
 
 
@@ -46,9 +51,13 @@ def test_a_photo_is_kept_with_all_that_was_seen(model, tmp_path, monkeypatch):
     photo.save(tmp_path / "street.safetensors")
     (tmp_path / "street.png").unlink()
     monkeypatch.setattr(Segmenter, "encode_image", lambda *_: pytest.fail("it was looked at again"))
-    again = model.load_photo(str(tmp_path / "street.safetensors"))
-    assert (again.name, again.hw, again.images.input_hw) == ("street.png", (37, 53), photo.images.input_hw)
-    assert np.array_equal(np.array(again.picture), np.array(photo.picture))
+    again = model.load_encoded(str(tmp_path / "street.safetensors"))
+    assert (again.name, again.hw, again.batch.input_hw) == (
+        "street.png",
+        (37, 53),
+        photo.batch.input_hw,
+    )
+    assert np.array_equal(np.array(again.image), np.array(photo.image))
     assert again.encode_seconds == photo.encode_seconds
     same(photo, again)
     record = again.semantic(["cat"]).to_coco()
@@ -60,7 +69,7 @@ def test_a_session_goes_on_with_a_photo_from_a_file(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
     photo.save(tmp_path / "a.safetensors")
-    again = model.load_photo(tmp_path / "a.safetensors")
+    again = model.load_encoded(tmp_path / "a.safetensors")
     first = photo.segment(CLICK)
     refined = (p.segment(CLICK, seem.Mask(logits=first.logits)).logits for p in (photo, again))
     np.testing.assert_allclose(*refined, atol=1e-5)
@@ -69,8 +78,10 @@ def test_a_session_goes_on_with_a_photo_from_a_file(tmp_path):
 def test_another_model_refuses_it_by_name_and_sha256(model, tmp_path):
     model.encode(picture(53, 37)).save(tmp_path / "a.safetensors")
     other = tiny_model("seem-focal-t-v1")
-    with pytest.raises(seem.SeemError, match=r"was seen by .*this model is seem-focal-t-v1") as caught:
-        other.load_photo(tmp_path / "a.safetensors")
+    with pytest.raises(
+        seem.SeemError, match=r"was encoded by .*this model is seem-focal-t-v1"
+    ) as caught:
+        other.load_encoded(tmp_path / "a.safetensors")
     assert f"{model.name} (sha256 {model.sha256[:12]})" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -79,17 +90,20 @@ def test_other_weights_of_the_same_name_refuse_it(tmp_path):
     model, retrained = tiny_model("nano"), tiny_model("nano")
     retrained.sha256 = "ef" * 32
     model.encode(picture(53, 37)).save(tmp_path / "a.safetensors")
-    with pytest.raises(seem.SeemError, match=r"\(sha256 abababababab\), this model is nano \(efefefefefef\)"):
-        retrained.load_photo(tmp_path / "a.safetensors")
+    with pytest.raises(
+        seem.SeemError, match=r"\(sha256 abababababab\), this model is nano \(efefefefefef\)"
+    ):
+        retrained.load_encoded(tmp_path / "a.safetensors")
 
 
 def test_an_exact_model_reads_what_was_seen_in_bfloat16(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
-    halves = {name: tensor.bfloat16() for name, tensor in to_named_tensors(photo.memory).items()}
-    replace(photo, memory=from_named_tensors(halves)).save(tmp_path / "a.safetensors")
-    again = model.load_photo(tmp_path / "a.safetensors")
-    assert again.memory.pixels.mask_features.dtype == torch.float32
+    halves = {name: tensor.bfloat16() for name, tensor in to_named_tensors(photo.encoding).items()}
+    decoder = PromptDecoder(model, photo.source, photo.batch, from_named_tensors(halves))
+    EncodedImage(decoder).save(tmp_path / "a.safetensors")
+    again = model.load_encoded(tmp_path / "a.safetensors")
+    assert again.encoding.pixels.mask_features.dtype == torch.float32
     assert len(again.segment(CLICK)) == 1
 
 
@@ -97,7 +111,9 @@ def test_a_file_is_not_overwritten_unasked(model, tmp_path):
     path = tmp_path / "a.safetensors"
     photo = model.encode(picture(53, 37))
     photo.save(path)
-    with pytest.raises(FileExistsError, match=r"a\.safetensors exists already; pass overwrite=True"):
+    with pytest.raises(
+        FileExistsError, match=r"a\.safetensors exists already; pass overwrite=True"
+    ):
         photo.save(path)
     photo.save(path, overwrite=True)
 
@@ -131,7 +147,10 @@ def without_facts(path):
         (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
         (lambda path: path.write_bytes(b"hello"), "is not a safetensors file, or it is cut short"),
         (cut, "cut short"),
-        (without_a_level, r"is no whole encoded photo \('mask_features'\); write it again with photo\.save"),
+        (
+            without_a_level,
+            r"is no whole encoded photo \('mask_features'\); write it again with photo\.save",
+        ),
         (without_facts, "is no whole encoded photo"),
         (lambda path: write_tensors(path, {"x": torch.zeros(1)}), "holds no encoded photo"),
     ],
@@ -143,14 +162,16 @@ def test_a_bad_file_is_one_line(tmp_path, spoil, message):
     model.encode(picture(53, 37)).save(path)
     spoil(path)
     with pytest.raises(seem.SeemError, match=message) as caught:
-        model.load_photo(path)
+        model.load_encoded(path)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_picture_is_not_an_encoded_photo(tmp_path):
     picture(20, 20).save(tmp_path / "a.png")
-    with pytest.raises(seem.SeemError, match=r"a\.png is no encoded photo.*encode the picture with model\.encode"):
-        tiny_model("nano").load_photo(tmp_path / "a.png")
+    with pytest.raises(
+        seem.SeemError, match=r"a\.png is no encoded photo.*encode the picture with model\.encode"
+    ):
+        tiny_model("nano").load_encoded(tmp_path / "a.png")
 
 
 # --- Devices ----------------------------------------------------------------------------------------------------------
@@ -164,15 +185,24 @@ def test_a_photo_on_its_models_device_answers_as_before(model):
 def test_a_photo_elsewhere_says_where(model):
     away = model.encode(picture(53, 37)).to("meta")
     assert away.hw == (37, 53)
-    for ask in (away.panoptic, away.semantic, lambda: away.segment(PHRASE), lambda: away.find("a cat")):
-        with pytest.raises(ValueError, match=r"The photo is on meta, its model on cpu; ask photo\.to\('cpu'\)"):
+    for ask in (
+        away.panoptic,
+        away.semantic,
+        lambda: away.segment(PHRASE),
+        lambda: away.find("a cat"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"The image is on meta, its model on cpu; ask image\.to\('cpu'\)"
+        ):
             ask()
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(device):
     photo = tiny_model("nano").encode(picture(20, 20))
-    with pytest.raises(ValueError, match=rf"The photo cannot go to '{device}' \(.*\); try 'cpu'\.") as caught:
+    with pytest.raises(
+        ValueError, match=rf"The image cannot go to '{device}' \(.*\); try 'cpu'\."
+    ) as caught:
         photo.to(device)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -187,9 +217,9 @@ def test_captions_and_retrieval_are_refused_by_who_has_not_learned_them(name):
     with pytest.raises(ValueError, match=f"{name} writes no captions; load an X-Decoder"):
         photo.caption()
     for photos in ([photo], []):
-        with pytest.raises(ValueError, match=f"{name} compares no whole photos; load an X-Decoder"):
+        with pytest.raises(ValueError, match=f"{name} compares no full images; load an X-Decoder"):
             model.retrieve(photos, "a cat")
-    with pytest.raises(ValueError, match=f"{name} compares no whole photos"):
+    with pytest.raises(ValueError, match=f"{name} compares no full images"):
         photo.similarity(["a cat"])
     assert {"captioning", "retrieval"}.isdisjoint(seem.zoo.find_model_card(name).tasks)
 
@@ -198,7 +228,9 @@ def test_photos_are_encoded_before_they_are_ranked():
     model = tiny_relative("xdecoder")
     assert model.retrieve([], "a cat") == ()
     retrieve = inspect.unwrap(Model.retrieve)  # without the type checks of these tests
-    with pytest.raises(ValueError, match=r"retrieve ranks encoded photos, got 'a\.jpg'; call model\.encode on each"):
+    with pytest.raises(
+        ValueError, match=r"retrieve ranks encoded images, got 'a\.jpg'; call model\.encode on each"
+    ):
         retrieve(model, ["a.jpg"], "a cat")
 
 

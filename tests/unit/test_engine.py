@@ -21,11 +21,18 @@ from torch import nn
 from seem.errors import SeemError
 from seem.training.checkpoint import write_state
 from seem.training.config import TrainConfig
-from seem.training.distributed import join_world, leave_world, mean_over_processes, rank_and_world_size
+from seem.training.distributed import (
+    join_world,
+    leave_world,
+    mean_over_processes,
+    rank_and_world_size,
+)
 from seem.training.engine import DivergedError, Hooks, run_training
 from seem.training.optimizer import make_optimizer, schedule
 
-CONFIG = TrainConfig(steps=9, learning_rate=0.1, warmup=2, average=0.5, checkpoint_every=4, log_every=3)
+CONFIG = TrainConfig(
+    steps=9, learning_rate=0.1, warmup=2, average=0.5, checkpoint_every=4, log_every=3
+)
 
 
 class Toy(nn.Module):
@@ -228,7 +235,9 @@ def be_killed(out, where):
 def judged(scores, kept):
     """Make hooks that score validations as the table says."""
     return Hooks(
-        lambda model, step: scores[step], lambda model, step, score: kept.append(step), report=lambda row: None
+        lambda model, step: scores[step],
+        lambda model, step, score: kept.append(step),
+        report=lambda row: None,
     )
 
 
@@ -237,7 +246,9 @@ VALIDATED = replace(CONFIG, validate_every=2, patience=2)
 
 def test_the_best_is_kept_and_a_run_without_progress_stops(tmp_path):
     kept = []
-    run_training(toy(), a_step, VALIDATED, tmp_path, judged({2: 1.0, 4: 3.0, 6: 2.0, 8: 3.0, 9: 9.0}, kept))
+    run_training(
+        toy(), a_step, VALIDATED, tmp_path, judged({2: 1.0, 4: 3.0, 6: 2.0, 8: 3.0, 9: 9.0}, kept)
+    )
     assert kept == [2, 4]
     state = state_of(tmp_path)
     assert (state["step"], state["best"]) == (8, {"score": 3.0, "step": 4, "stale": 2})
@@ -263,8 +274,12 @@ def test_a_run_has_to_be_better_than_its_start(tmp_path):
 
 def test_validation_sees_the_average_and_changes_nothing(tmp_path):
     modes = []
-    hooks = Hooks(lambda model, step: float(modes.append(model.training) or step), report=lambda row: None)
-    validated = run_training(toy(), a_step, replace(CONFIG, validate_every=3), tmp_path / "a", hooks)
+    hooks = Hooks(
+        lambda model, step: float(modes.append(model.training) or step), report=lambda row: None
+    )
+    validated = run_training(
+        toy(), a_step, replace(CONFIG, validate_every=3), tmp_path / "a", hooks
+    )
     plain = run_training(toy(), a_step, CONFIG, tmp_path / "b")
     assert modes == [False] * 3
     assert_same(validated.state_dict(), plain.state_dict())
@@ -304,7 +319,9 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path
 
 def test_a_bad_gradient_is_noticed_before_it_reaches_a_checkpoint(tmp_path):
     with pytest.raises(FloatingPointError, match="gradient of step 7"):
-        run_training(toy(), broken_from(7, endless_slope), replace(CONFIG, checkpoint_every=1), tmp_path)
+        run_training(
+            toy(), broken_from(7, endless_slope), replace(CONFIG, checkpoint_every=1), tmp_path
+        )
     assert state_of(tmp_path)["step"] == 7  # the steps 0 to 6
     assert all(t.isfinite().all() for t in state_of(tmp_path)["model"].values())
 
@@ -318,13 +335,16 @@ def test_a_run_that_fails_at_once_says_that_nothing_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("step", "factor"), [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (35, 0.855018), (60, 0.505), (110, 0.01)]
+    ("step", "factor"),
+    [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (35, 0.855018), (60, 0.505), (110, 0.01)],
 )
 def test_the_rate_warms_up_and_falls_along_half_a_cosine(step, factor):
     assert schedule(step, TrainConfig(steps=110, warmup=10)) == pytest.approx(factor, abs=1e-6)
 
 
-@pytest.mark.parametrize(("steps", "warmup", "factor"), [(5, 0, 1.0), (5, 5, 0.2), (1, 150, 1 / 150)])
+@pytest.mark.parametrize(
+    ("steps", "warmup", "factor"), [(5, 0, 1.0), (5, 5, 0.2), (1, 150, 1 / 150)]
+)
 def test_short_runs_have_a_first_rate_too(steps, warmup, factor):
     assert schedule(0, TrainConfig(steps=steps, warmup=warmup)) == pytest.approx(factor)
 
@@ -337,7 +357,12 @@ def test_steps_use_the_scheduled_rate(tmp_path):
 
 def test_only_matrices_and_convolutions_decay():
     model = nn.ModuleDict(
-        {"linear": nn.Linear(2, 2), "conv": nn.Conv2d(1, 1, 3), "norm": nn.LayerNorm(2), "words": nn.Embedding(3, 2)}
+        {
+            "linear": nn.Linear(2, 2),
+            "conv": nn.Conv2d(1, 1, 3),
+            "norm": nn.LayerNorm(2),
+            "words": nn.Embedding(3, 2),
+        }
     )
     with torch.no_grad():
         for p in model.parameters():
@@ -400,33 +425,51 @@ def test_parts_learn_at_their_own_rates(tmp_path):
     config = replace(CONFIG, steps=3, rates=(("first.", 0.1), ("first.bias", 0.5)))
     run_training(toy(), a_step, config, tmp_path)
     groups = state_of(tmp_path)["optimizer"]["param_groups"]
-    assert [(g["factor"], len(g["params"])) for g in groups] == [(1.0, 2), (1.0, 4), (0.1, 1), (0.5, 1)]
+    assert [(g["factor"], len(g["params"])) for g in groups] == [
+        (1.0, 2),
+        (1.0, 4),
+        (0.1, 1),
+        (0.5, 1),
+    ]
     assert [g["lr"] for g in groups] == [0.1 * g["factor"] * schedule(2, config) for g in groups]
 
 
-@pytest.mark.parametrize(("step", "factor"), [(0, 0.5), (1, 1.0), (88, 1.0), (89, 0.1), (96, 0.1), (97, 0.01)])
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 0.5), (1, 1.0), (88, 1.0), (89, 0.1), (96, 0.1), (97, 0.01)]
+)
 def test_the_rate_may_fall_in_steps(step, factor):
-    assert schedule(step, TrainConfig(steps=100, warmup=2, schedule="steps")) == pytest.approx(factor)
+    assert schedule(step, TrainConfig(steps=100, warmup=2, schedule="steps")) == pytest.approx(
+        factor
+    )
 
 
 def test_overflow_in_matching_is_told_like_any_other(tmp_path):
-    overflow = ValueError("Matching costs hold NaN or infinity: the network's outputs have overflowed.")
+    overflow = ValueError(
+        "Matching costs hold NaN or infinity: the network's outputs have overflowed."
+    )
     hooks = Hooks(describe=lambda number: f"photos {number}", report=lambda row: None)
-    with pytest.raises(DivergedError, match=r"outputs of step 5 are not finite; .*state.pt.*\(photos 5\)"):
+    with pytest.raises(
+        DivergedError, match=r"outputs of step 5 are not finite; .*state.pt.*\(photos 5\)"
+    ):
         run_training(toy(), until(5, overflow), CONFIG, tmp_path, hooks)
 
 
 def test_a_bad_gradient_names_the_photos_of_all_parts_of_its_step(tmp_path):
     hooks = Hooks(describe=lambda number: f"photo {number}", report=lambda row: None)
     config = replace(CONFIG, accumulate=3)
-    with pytest.raises(DivergedError, match=r"gradient of step 2 .*batch \(photo 6; photo 7; photo 8\)\."):
+    with pytest.raises(
+        DivergedError, match=r"gradient of step 2 .*batch \(photo 6; photo 7; photo 8\)\."
+    ):
         run_training(toy(), broken_from(7, endless_slope), config, tmp_path, hooks)
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path):
     with pytest.raises(PulledPlug):
         run_training(toy(), until(5), CONFIG, tmp_path)
-    with limit_of_files(2000), pytest.raises(SeemError, match=r"Cannot write .* of an earlier step is whole") as found:
+    with (
+        limit_of_files(2000),
+        pytest.raises(SeemError, match=r"Cannot write .* of an earlier step is whole") as found,
+    ):
         run_training(toy(), a_step, CONFIG, tmp_path)
     assert "\n" not in str(found.value)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["log.jsonl", "state.pt"]
@@ -501,11 +544,21 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path):
 def run_two_processes(out):
     """Run `work` in two processes, started as torchrun does: this process holds the store at which they meet."""
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
     workers = [
         subprocess.Popen(
             [sys.executable, __file__, str(out)],
-            env={**os.environ, **place, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                **place,
+                "RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "OMP_NUM_THREADS": "1",
+            },
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -540,9 +593,13 @@ def work(out):
     with pytest.raises(DivergedError, match=r"\(photo 2 of 0; photo 2 of 1\)"):
         run_training(toy(with_statistics=False), broken, CONFIG, out / f"broken{rank}", hooks)
     minutes = 0.0 if rank == 0 else math.inf
-    run_training(toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped")
+    run_training(
+        toy(with_statistics=False), half_step, replace(CONFIG, minutes=minutes), out / "stopped"
+    )
     shard = replace(CONFIG, shard=True)
-    run_training(toy(with_statistics=False), half_step, replace(shard, minutes=0.0), out / "divided")
+    run_training(
+        toy(with_statistics=False), half_step, replace(shard, minutes=0.0), out / "divided"
+    )
     divided = run_training(toy(with_statistics=False), half_step, shard, out / "divided")
     if rank == 0:
         torch.save(divided.state_dict(), out / "divided.pt")

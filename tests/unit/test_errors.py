@@ -6,7 +6,10 @@ from seem.errors import short_reason
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ValueError("The header is damaged. Nothing else is known.\nBacktrace: ..."), "The header is damaged"),
+        (
+            ValueError("The header is damaged. Nothing else is known.\nBacktrace: ..."),
+            "The header is damaged",
+        ),
         (
             OSError("image file is truncated (51 bytes not processed)"),
             "image file is truncated (51 bytes not processed)",

@@ -28,7 +28,13 @@ from seem.evaluation import __main__ as module
 from seem.evaluation import image_loop, ranks
 from seem.evaluation.interfaces import NoModel
 from seem.evaluation.journal import Chunk, Journal, read_chunks
-from seem.evaluation.plan import MAKERS, EvaluationRequest, EvaluationTask, plan_evaluation, supported_tasks
+from seem.evaluation.plan import (
+    MAKERS,
+    EvaluationRequest,
+    EvaluationTask,
+    plan_evaluation,
+    supported_tasks,
+)
 from seem.evaluation.ranks import Ranks
 from seem.evaluation.runner import run_evaluation
 from seem.evaluation.selection import Selection
@@ -48,7 +54,11 @@ def unbroken(tmp_path_factory):
     """A run of one process, from end to end: its data, its report and its file."""
     folder = tmp_path_factory.mktemp("unbroken")
     data = make_pack(folder, photos=4).path
-    return data, run_evaluation(NANO, evaluated.request(data), folder / "whole.json"), folder / "whole.json"
+    return (
+        data,
+        run_evaluation(NANO, evaluated.request(data), folder / "whole.json"),
+        folder / "whole.json",
+    )
 
 
 def asked(pack, *tasks, **more):
@@ -68,7 +78,9 @@ def told(out):
 def started(*arguments, **environment):
     command = [sys.executable, str(TESTS / "evaluated.py"), *map(str, arguments)]
     variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 # --- One run ----------------------------------------------------------------------------------------------------------
@@ -87,7 +99,9 @@ def test_all_tasks_run_that_data_and_model_can_do(pack):
 
 def test_a_report_says_what_was_run(pack, tmp_path):
     out = tmp_path / "new" / "result.json"
-    run_evaluation(NANO, asked(pack, EvaluationTask.CLICKS, clicks=2, baselines="disc", at_most=2), out)
+    run_evaluation(
+        NANO, asked(pack, EvaluationTask.CLICKS, clicks=2, baselines="disc", at_most=2), out
+    )
     assert [path.name for path in out.parent.iterdir()] == ["result.json"]
     read = json.loads(out.read_text())
     assert read["format"] == "seem evaluation 2"
@@ -98,7 +112,12 @@ def test_a_report_says_what_was_run(pack, tmp_path):
     )
     assert (read["model"]["short_side"], read["model"]["device"]) == (64, "cpu")
     (data,) = read["data"]
-    assert (data["name"], data["split"], data["kind"], data["photos"]) == ("coco_full", "val", "pack", 6)
+    assert (data["name"], data["split"], data["kind"], data["photos"]) == (
+        "coco_full",
+        "val",
+        "pack",
+        6,
+    )
     assert len(data["fingerprint"]) == 64
     assert read["arguments"]["seed"] == 0
     assert "data" not in read["arguments"]
@@ -135,7 +154,9 @@ def test_baselines_answer_alone_where_there_is_no_model(pack):
     assert results(alone) == [text for text in results(beside) if "contestant='model" not in text]
     with pytest.raises(ValueError, match="none cannot do panoptic; it can do clicks"):
         run_evaluation(NoModel, asked(pack, EvaluationTask.PANOPTIC))
-    with pytest.raises(ValueError, match="neither a model nor a baseline to score; pass --baselines all"):
+    with pytest.raises(
+        ValueError, match="neither a model nor a baseline to score; pass --baselines all"
+    ):
         run_evaluation(NoModel, asked(pack, baselines="none"))
 
 
@@ -159,14 +180,23 @@ def test_a_subset_is_all_that_is_scored(pack, subset):
         EvaluationTask.COMPOSITION,
         EvaluationTask.PANOPTIC,
     )
-    report = run_evaluation(ColourModel, asked(pack, *tasks, subset=str(subset), clicks=2, baselines="disc"))
+    report = run_evaluation(
+        ColourModel, asked(pack, *tasks, subset=str(subset), clicks=2, baselines="disc")
+    )
     listed = json.loads(subset.read_text())
     photos = {photo["id"] for photo in listed["photos"]}
     ids = Selection.of(
-        "coco_full", "val", [(photo["id"], each["id"]) for photo in listed["photos"] for each in photo["objects"]]
+        "coco_full",
+        "val",
+        [(photo["id"], each["id"]) for photo in listed["photos"] for each in photo["objects"]],
     )
     found = {entry.protocol: entry.selection for entry in report.entries}
-    for protocol in ("clicks: ritm", "prompts: 1-IoU", "robustness: 1 click", "composition: clicks and the class name"):
+    for protocol in (
+        "clicks: ritm",
+        "prompts: 1-IoU",
+        "robustness: 1 click",
+        "composition: clicks and the class name",
+    ):
         assert found[protocol] == ids
     assert found["panoptic"].photos == len([number for number in photos if number % 2 == 0])
     assert report.arguments["subset"] == listed["fingerprint"]
@@ -175,7 +205,9 @@ def test_a_subset_is_all_that_is_scored(pack, subset):
 
 def test_a_draw_from_a_subset_is_part_of_it(pack, subset):
     whole, drawn = (
-        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS, subset=str(subset), at_most=most))
+        run_evaluation(
+            ColourModel, asked(pack, EvaluationTask.PROMPTS, subset=str(subset), at_most=most)
+        )
         for most in (None, 2)
     )
     assert [report.entries[0].selection.photos for report in (whole, drawn)] == [3, 2]
@@ -183,7 +215,9 @@ def test_a_draw_from_a_subset_is_part_of_it(pack, subset):
 
 def test_workers_score_the_same_subset(pack, subset, tmp_path):
     request = asked(pack, EvaluationTask.PROMPTS, subset=str(subset))
-    alone, shared = (run_evaluation(NANO, request, tmp_path / f"{n}.json", workers=n) for n in (1, 2))
+    alone, shared = (
+        run_evaluation(NANO, request, tmp_path / f"{n}.json", workers=n) for n in (1, 2)
+    )
     assert results(alone) == results(shared)
 
 
@@ -202,7 +236,12 @@ PROMPTED = ("photos", 0, "objects", 0, "prompts", "box", "box")
 @pytest.mark.parametrize(
     ("place", "value", "kind", "message"),
     [
-        (("set",), "other", ValueError, "is of other, part val; the data set is coco_full, part val"),
+        (
+            ("set",),
+            "other",
+            ValueError,
+            "is of other, part val; the data set is coco_full, part val",
+        ),
         (("split",), "train", ValueError, "is of coco_full, part train; the data set"),
         (("photos", 0, "id"), 999, DataError, r"lists \d.png \(999\), which is not so in"),
         (("photos", 0, "height"), 41, DataError, "which is not so in"),
@@ -221,17 +260,32 @@ def test_a_subset_is_of_one_set_of_photos(pack, subset, tmp_path):
         EvaluationRequest(data=("a", "b"), subset=str(subset))
     changed(subset, ("set",), "davis2016")
     with pytest.raises(ValueError, match="holds videos; a subset lists photos"):
-        run_evaluation(ColourModel, asked(make_video(tmp_path), EvaluationTask.VIDEO, subset=str(subset)))
+        run_evaluation(
+            ColourModel, asked(make_video(tmp_path), EvaluationTask.VIDEO, subset=str(subset))
+        )
 
 
 def test_scores_repeat(pack):
-    request = asked(pack, EvaluationTask.CLICKS, EvaluationTask.REFERENCE, clicks=2, baselines="grabcut", at_most=2)
-    assert results(run_evaluation(ColourModel, request)) == results(run_evaluation(ColourModel, request))
+    request = asked(
+        pack,
+        EvaluationTask.CLICKS,
+        EvaluationTask.REFERENCE,
+        clicks=2,
+        baselines="grabcut",
+        at_most=2,
+    )
+    assert results(run_evaluation(ColourModel, request)) == results(
+        run_evaluation(ColourModel, request)
+    )
 
 
 def test_a_video_is_one_piece_of_work(tmp_path):
-    report = run_evaluation(ColourModel, asked(make_video(tmp_path), EvaluationTask.VIDEO, EvaluationTask.REFERENCE))
-    assert [entry.protocol for entry in report.entries] == ["video: first mask given"] * 2 + ["reference: in context"]
+    report = run_evaluation(
+        ColourModel, asked(make_video(tmp_path), EvaluationTask.VIDEO, EvaluationTask.REFERENCE)
+    )
+    assert [entry.protocol for entry in report.entries] == ["video: first mask given"] * 2 + [
+        "reference: in context"
+    ]
     assert {entry.scores.objects for entry in report.entries} == {1}
 
 
@@ -250,10 +304,18 @@ def test_a_video_without_numbers_of_objects_has_nobody_to_follow(tmp_path):
 
 
 def test_several_sets_stand_in_one_report(tmp_path):
-    one, other = make_pack(tmp_path / "a", photos=1), make_pack(tmp_path / "b", photos=2, name="other")
-    request = EvaluationRequest(data=(f"pack:{one.path}", str(other.path)), tasks=(EvaluationTask.PROMPTS,))
+    one, other = (
+        make_pack(tmp_path / "a", photos=1),
+        make_pack(tmp_path / "b", photos=2, name="other"),
+    )
+    request = EvaluationRequest(
+        data=(f"pack:{one.path}", str(other.path)), tasks=(EvaluationTask.PROMPTS,)
+    )
     report = run_evaluation(ColourModel, request)
-    assert [(e.selection.set_name, e.selection.items) for e in report.entries] == [("coco_full", 3), ("other", 6)]
+    assert [(e.selection.set_name, e.selection.items) for e in report.entries] == [
+        ("coco_full", 3),
+        ("other", 6),
+    ]
 
 
 # --- Broken and begun again -------------------------------------------------------------------------------------------
@@ -306,7 +368,9 @@ def test_what_was_done_before_a_failure_is_kept(pack, broken):
     again = ColourModel()
     report = run_evaluation(lambda: again, asked(pack, EvaluationTask.PROMPTS), broken)
     assert (again.encoded, report.time.photos_from_earlier_runs) == (3, 3)
-    assert results(report) == results(run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS)))
+    assert results(report) == results(
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS))
+    )
 
 
 @pytest.mark.parametrize(
@@ -339,7 +403,9 @@ def test_other_data_and_other_weights_do_not_go_on_with_it(pack, broken):
 
 def test_overwrite_goes_on_with_the_same_run(pack, broken):
     broken.write_text("{}")
-    report = run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS), broken, overwrite=True)
+    report = run_evaluation(
+        ColourModel, asked(pack, EvaluationTask.PROMPTS), broken, overwrite=True
+    )
     assert report.time.photos_from_earlier_runs == 3
     assert json.loads(broken.read_text())["entries"]
 
@@ -349,17 +415,28 @@ def test_what_another_process_still_writes_is_not_counted_twice(pack, broken):
     model = ColourModel()
 
     def meddle(total, done):
-        for name, text in kept.texts().items():  # a worker of the killed run goes on after the new one has begun
+        for (
+            name,
+            text,
+        ) in kept.texts().items():  # a worker of the killed run goes on after the new one has begun
             (kept.folder / f"late-{name}").write_text(text)
         return nullcontext(lambda number: None)
 
-    report = run_evaluation(lambda: model, asked(pack, EvaluationTask.PROMPTS), broken, progress=meddle)
-    assert results(report) == results(run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS)))
+    report = run_evaluation(
+        lambda: model, asked(pack, EvaluationTask.PROMPTS), broken, progress=meddle
+    )
+    assert results(report) == results(
+        run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS))
+    )
 
 
 def test_a_journal_is_used_by_one_run_at_a_time(tmp_path):
     journal = Journal(tmp_path / "out.json.journal")
-    with journal.in_use(), pytest.raises(SeemError, match="Another run is at work"), Journal(journal.folder).in_use():
+    with (
+        journal.in_use(),
+        pytest.raises(SeemError, match="Another run is at work"),
+        Journal(journal.folder).in_use(),
+    ):
         pass
     assert not journal.folder.exists()
 
@@ -374,7 +451,14 @@ def test_a_changed_journal_is_refused(pack, broken):
 def test_a_chunk_keeps_every_bit():
     import numpy as np
 
-    states = [None, {"a": np.array([[0.1, 2.0]], np.float32), "n": [1, np.float64(0.1)], "flag": np.bool_(True)}]
+    states = [
+        None,
+        {
+            "a": np.array([[0.1, 2.0]], np.float32),
+            "n": [1, np.float64(0.1)],
+            "flag": np.bool_(True),
+        },
+    ]
     read = Chunk.from_json(Chunk(((0, 3), (1, 2)), states, {"model": 0.1}).to_json())
     assert read.done == ((0, 3), (1, 2))
     assert (read.states[1]["a"] == states[1]["a"]).all()
@@ -403,7 +487,11 @@ def test_two_workers_give_what_one_process_gives(unbroken, tmp_path):
 @pytest.mark.parametrize(
     ("opener", "kind", "message"),
     [
-        (partial(int, "no model"), ValueError, "invalid literal for int.. with base 10: 'no model'"),
+        (
+            partial(int, "no model"),
+            ValueError,
+            "invalid literal for int.. with base 10: 'no model'",
+        ),
         (partial(os._exit, 3), SeemError, r"A process died \(exit code 3\)"),
     ],
     ids=["raises", "dies"],
@@ -412,7 +500,9 @@ def test_what_befalls_a_worker_reaches_the_user(pack, tmp_path, opener, kind, me
     request = asked(pack, EvaluationTask.PROMPTS)
     (step,) = plan_evaluation(request, ColourModel())
     with pytest.raises(kind, match=message):
-        evaluate_in_processes(opener, request, [step.choice], [(0, 0)], Journal(tmp_path), 1, lambda number: None)
+        evaluate_in_processes(
+            opener, request, [step.choice], [(0, 0)], Journal(tmp_path), 1, lambda number: None
+        )
 
 
 def test_a_photo_that_cannot_be_read_is_named(pack, tmp_path):
@@ -428,9 +518,16 @@ def test_torchrun_takes_the_command_of_the_docs_with_every_option():
     docs = (TESTS.parent / "docs" / "evaluation.md").read_text()
     (documented,) = re.findall(r"`torchrun (.*?) \.\.\.`", docs)
     assert documented in " ".join(verb.evaluate_command.__doc__.split())
-    options = [f"--{name}" for name in inspect.signature(verb.evaluate_command).parameters] + ["--max", "--markdown"]
+    options = [f"--{name}" for name in inspect.signature(verb.evaluate_command).parameters] + [
+        "--max",
+        "--markdown",
+    ]
     told = parse_args([*documented.split(), *options])
-    assert (told.module, told.training_script, told.training_script_args) == (True, "seem", ["evaluate", *options])
+    assert (told.module, told.training_script, told.training_script_args) == (
+        True,
+        "seem",
+        ["evaluate", *options],
+    )
 
 
 def test_two_ranks_give_what_one_process_gives(unbroken, tmp_path):
@@ -449,7 +546,9 @@ def test_two_ranks_give_what_one_process_gives(unbroken, tmp_path):
 
 def test_ranks_share_what_they_have_and_must_agree(monkeypatch):
     theirs = [{"a": "1"}, {"b": "2"}]
-    monkeypatch.setattr(ranks.dist, "all_gather_object", lambda found, mine: found.__setitem__(slice(None), theirs))
+    monkeypatch.setattr(
+        ranks.dist, "all_gather_object", lambda found, mine: found.__setitem__(slice(None), theirs)
+    )
     first = Ranks(0, 2)
     assert first.union({"a": "1"}) == {"a": "1", "b": "2"}
     theirs[:] = [{"seed": 0}, {"seed": 1}]
@@ -491,7 +590,9 @@ def test_models_are_asked_for_what_they_were_made_for():
 def command(monkeypatch):
     """Runs the command with a model that sees colours."""
     monkeypatch.setattr(
-        verb, "opener_of", lambda model, device, precision: {"colours": ColourModel, "nano": NANO}[model]
+        verb,
+        "opener_of",
+        lambda model, device, precision: {"colours": ColourModel, "nano": NANO}[model],
     )
 
     def run(*words, model="colours"):
@@ -502,10 +603,27 @@ def command(monkeypatch):
 
 def test_a_line_is_all_a_user_types(pack, tmp_path, command, capsys):
     out = tmp_path / "result.json"
-    words = ["--data", f"pack:{pack.path}", "--task", "clicks,prompts", "--task", "panoptic", "--clicks", 2]
-    assert command(*words, "--max", 2, "--baselines", "disc", "--out", out, "--plots", tmp_path / "plots") == 0
+    words = [
+        "--data",
+        f"pack:{pack.path}",
+        "--task",
+        "clicks,prompts",
+        "--task",
+        "panoptic",
+        "--clicks",
+        2,
+    ]
+    assert (
+        command(
+            *words, "--max", 2, "--baselines", "disc", "--out", out, "--plots", tmp_path / "plots"
+        )
+        == 0
+    )
     printed = capsys.readouterr()
-    assert [line.split()[1] for line in printed.out.splitlines()] == ["clicks:"] * 3 + ["prompts:", "panoptic"]
+    assert [line.split()[1] for line in printed.out.splitlines()] == ["clicks:"] * 3 + [
+        "prompts:",
+        "panoptic",
+    ]
     assert f"{out}: 5 results" in printed.err
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert names == [
@@ -519,7 +637,18 @@ def test_a_line_is_all_a_user_types(pack, tmp_path, command, capsys):
 
 
 def test_the_bar_says_why_tasks_take_more_photos_than_max(pack, command, capsys):
-    words = ["--data", f"pack:{pack.path}", "--max", 1, "--baselines", "none", "--clicks", 1, "--seed", 3]
+    words = [
+        "--data",
+        f"pack:{pack.path}",
+        "--max",
+        1,
+        "--baselines",
+        "none",
+        "--clicks",
+        1,
+        "--seed",
+        3,
+    ]
     assert command(*words, "--task", "clicks") == 0
     assert " 1/1 " in (alone := capsys.readouterr().err)
     assert "each task" not in alone
@@ -528,7 +657,16 @@ def test_the_bar_says_why_tasks_take_more_photos_than_max(pack, command, capsys)
 
 
 def test_a_line_names_the_model_and_says_on_what_it_was_scored(pack, command, capsys):
-    words = ["--data", f"pack:{pack.path}", "--task", "clicks,prompts,panoptic", "--clicks", 1, "--baselines", "disc"]
+    words = [
+        "--data",
+        f"pack:{pack.path}",
+        "--task",
+        "clicks,prompts,panoptic",
+        "--clicks",
+        1,
+        "--baselines",
+        "disc",
+    ]
     assert command(*words, "--max", 2) == 0
     lines = [re.split(r"  +", line)[1:4] for line in capsys.readouterr().out.splitlines()]
     assert lines == [
@@ -541,7 +679,12 @@ def test_a_line_names_the_model_and_says_on_what_it_was_scored(pack, command, ca
 
 
 def test_the_module_is_the_same_command(pack, command, capsys):
-    assert module.main(["--data", f"pack:{pack.path}", "--task", "caption", "--model", "colours", "--quiet"]) == 0
+    assert (
+        module.main(
+            ["--data", f"pack:{pack.path}", "--task", "caption", "--model", "colours", "--quiet"]
+        )
+        == 0
+    )
     assert capsys.readouterr() == ("", "")
 
 
@@ -549,7 +692,11 @@ def test_the_module_is_the_same_command(pack, command, capsys):
     ("words", "code", "message"),
     [
         (["--task", "clicks"], 2, "There is no data set; pass --data kind:path."),
-        (["--data", "{pack}", "--task", "click"], 2, "There is no task 'click'; did you mean clicks?"),
+        (
+            ["--data", "{pack}", "--task", "click"],
+            2,
+            "There is no task 'click'; did you mean clicks?",
+        ),
         (["--data", "{pack}", "--task", "xyz"], 2, "there are panoptic, instance"),
         (
             ["--data", "{pack}", "--task", "video"],
@@ -569,10 +716,18 @@ def test_the_module_is_the_same_command(pack, command, capsys):
         (["--data", "{pack}/nowhere"], 2, "There is no data set at"),
         (["--data", "cocoa:{pack}"], 2, "There is no format 'cocoa'"),
         (["--data", "coco:{pack}/images"], 2, "is no complete"),
-        (["--data", "{pack}", "--out", "{pack}/annotations.json"], 1, "exists already; pass --overwrite"),
+        (
+            ["--data", "{pack}", "--out", "{pack}/annotations.json"],
+            1,
+            "exists already; pass --overwrite",
+        ),
         (["--data", "{pack}", "--out", "{pack}"], 2, "is a folder; name the JSON file"),
         (["--data", "{pack}", "--subset", "{pack}/annotations.json"], 2, "is no evaluation subset"),
-        (["--data", "{pack}", "--into", "page.md"], 2, "write --compare and the reports before --into"),
+        (
+            ["--data", "{pack}", "--into", "page.md"],
+            2,
+            "write --compare and the reports before --into",
+        ),
         (["a.json"], 2, "write --compare before reports"),
         (["--compare"], 2, "There is nothing to compare"),
         (["--compare", "{pack}/annotations.json"], 2, "is no report of `seem evaluate`"),
@@ -592,7 +747,9 @@ def test_a_wrong_call_is_one_line(pack, command, capsys, words, code, message):
 def test_a_model_without_the_prompts_is_told_what_it_can(pack, monkeypatch, capsys):
     monkeypatch.setattr(verb, "opener_of", lambda *_: partial(tiny.tiny_relative, "xdecoder"))
     assert main(["evaluate", "--data", str(pack.path), "--task", "clicks"]) == 2
-    assert capsys.readouterr().err.startswith("seem: tiny xdecoder cannot do clicks; it can do panoptic, instance,")
+    assert capsys.readouterr().err.startswith(
+        "seem: tiny xdecoder cannot do clicks; it can do panoptic, instance,"
+    )
 
 
 def test_a_run_without_any_truth_is_no_result(pack, tmp_path, command, capsys):
@@ -606,7 +763,20 @@ def test_scores_of_broken_weights_are_no_result(pack, tmp_path, monkeypatch, cap
     model = NANO()
     next(model.network.pixel_decoder.parameters()).data.fill_(float("nan"))
     monkeypatch.setattr(verb, "opener_of", lambda *_: lambda: model)
-    assert main(["evaluate", "--data", str(pack.path), "--task", "clicks", "--out", str(tmp_path / "out.json")]) == 1
+    assert (
+        main(
+            [
+                "evaluate",
+                "--data",
+                str(pack.path),
+                "--task",
+                "clicks",
+                "--out",
+                str(tmp_path / "out.json"),
+            ]
+        )
+        == 1
+    )
     assert "1.png of coco_full: nano encodes it as NaN" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
 

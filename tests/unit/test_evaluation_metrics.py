@@ -27,9 +27,16 @@ def picture(*rows):
 
 def panoptic_map(rows, **regions):
     """Read a map whose letters are ids; '.' is void. A region is a category, or (category, True) for a crowd."""
-    ids = np.array([[0 if letter == "." else ord(letter) for letter in row] for row in rows], np.int32)
-    described = {letter: given if isinstance(given, tuple) else (given, False) for letter, given in regions.items()}
-    return PanopticSegmentation(ids, tuple(SegmentInfo(ord(letter), *what) for letter, what in described.items()))
+    ids = np.array(
+        [[0 if letter == "." else ord(letter) for letter in row] for row in rows], np.int32
+    )
+    described = {
+        letter: given if isinstance(given, tuple) else (given, False)
+        for letter, given in regions.items()
+    }
+    return PanopticSegmentation(
+        ids, tuple(SegmentInfo(ord(letter), *what) for letter, what in described.items())
+    )
 
 
 def quality_of(predicted, truth):
@@ -46,7 +53,9 @@ def counts(result):
 
 
 def test_overlap_counts_pixels():
-    assert Overlap.of(picture("##.", "##."), picture(".##", ".##")) == Overlap(intersection=2, union=6)
+    assert Overlap.of(picture("##.", "##."), picture(".##", ".##")) == Overlap(
+        intersection=2, union=6
+    )
 
 
 def test_two_empty_masks_agree():
@@ -113,7 +122,10 @@ def test_a_curve_needs_a_value_for_every_click():
 def test_a_match_needs_more_than_half():
     truth = panoptic_map(["aaaabb"], a=CAT, b=GRASS)
     result = quality_of(panoptic_map(["xxxxxy"], x=CAT, y=GRASS), truth)
-    assert counts(result) == {CAT: (1, 0, 0), GRASS: (0, 1, 1)}  # 4 of 5 pixels; 1 of 2 is not more than half
+    assert counts(result) == {
+        CAT: (1, 0, 0),
+        GRASS: (0, 1, 1),
+    }  # 4 of 5 pixels; 1 of 2 is not more than half
     assert result.things.pq == pytest.approx(80)
     assert result.stuff.pq == 0
     assert result.all.pq == pytest.approx(40)
@@ -140,7 +152,9 @@ def test_void_is_left_out_of_the_union():
 @pytest.mark.parametrize(("row", "surplus"), [("..ab", 1), ("...b", 0)])
 def test_a_prediction_that_is_mostly_void_is_excused(row, surplus):
     truth = panoptic_map([row], **dict.fromkeys(row.strip("."), DOG))
-    assert counts(quality_of(panoptic_map(["xxxx"], x=CAT), truth)).get(CAT, (0, 0, 0))[1] == surplus
+    assert (
+        counts(quality_of(panoptic_map(["xxxx"], x=CAT), truth)).get(CAT, (0, 0, 0))[1] == surplus
+    )
 
 
 def test_crowds_are_never_matched_nor_missed_and_excuse_their_category():
@@ -194,7 +208,9 @@ def test_stored_maps_say_255_where_nothing_counts():
 def test_frequency_weighs_classes_by_their_true_pixels():
     metric = SemanticIou(classes=2)
     metric.update(np.array([[0, 0, 0, 0]]), np.array([[0, 0, 0, 1]]))
-    assert metric.compute().frequency_weighted_iou == pytest.approx(100 * (3 / 4 * 3 / 4 + 1 / 4 * 0))
+    assert metric.compute().frequency_weighted_iou == pytest.approx(
+        100 * (3 / 4 * 3 / 4 + 1 / 4 * 0)
+    )
 
 
 def test_a_class_that_is_only_told_counts_with_zero():
@@ -219,7 +235,9 @@ LABELLED = arrays(np.int32, (4, 6), elements=st.integers(0, 5))
 def as_map(ids):
     """Ids 1 and 2 are cats, 3 and 4 dogs, 5 grass."""
     categories = {1: CAT, 2: CAT, 3: DOG, 4: DOG, 5: GRASS}
-    return PanopticSegmentation(ids, tuple(SegmentInfo(k, categories[k]) for k in np.unique(ids).tolist() if k))
+    return PanopticSegmentation(
+        ids, tuple(SegmentInfo(k, categories[k]) for k in np.unique(ids).tolist() if k)
+    )
 
 
 def overlap_result(pairs):
@@ -252,7 +270,10 @@ def test_the_truth_itself_scores_100(masks):
 def test_a_true_partition_has_full_quality(ids):
     semantic = SemanticIou(6)
     semantic.update(ids, ids)
-    assert (semantic.compute().mean_iou, semantic.compute().frequency_weighted_iou) == (100, pytest.approx(100))
+    assert (semantic.compute().mean_iou, semantic.compute().frequency_weighted_iou) == (
+        100,
+        pytest.approx(100),
+    )
     result = quality_of(as_map(ids), as_map(ids))
     assert result.all.pq == pytest.approx(100)
 
@@ -261,7 +282,10 @@ def test_a_true_partition_has_full_quality(ids):
 @given(LABELLED.filter(np.any), LABELLED, st.permutations([1, 2]))
 def test_names_of_segments_do_not_matter(truth, predicted, cats):
     renamed = np.array([0, *cats, 3, 4, 5], np.int32)[predicted]
-    first, second = quality_of(as_map(predicted), as_map(truth)), quality_of(as_map(renamed), as_map(truth))
+    first, second = (
+        quality_of(as_map(predicted), as_map(truth)),
+        quality_of(as_map(renamed), as_map(truth)),
+    )
     assert first.all == second.all or math.isnan(first.all.pq)
 
 

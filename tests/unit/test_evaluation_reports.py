@@ -34,8 +34,20 @@ from seem.evaluation.scoreboard import BEGIN, END, scoreboard, write_into
 
 
 def entry(protocol, scores, contestant="model", fingerprint="f", set_name="coco"):
-    selection = {"set_name": set_name, "split": "val", "photos": 1, "items": 1, "fingerprint": fingerprint}
-    return {"protocol": protocol, "contestant": contestant, "selection": selection, "scores": scores, "rules": []}
+    selection = {
+        "set_name": set_name,
+        "split": "val",
+        "photos": 1,
+        "items": 1,
+        "fingerprint": fingerprint,
+    }
+    return {
+        "protocol": protocol,
+        "contestant": contestant,
+        "selection": selection,
+        "scores": scores,
+        "rules": [],
+    }
 
 
 def quality(pq):
@@ -43,11 +55,20 @@ def quality(pq):
 
 
 def panoptic(pq):
-    return {"photos": 1, "all": quality(pq), "things": quality(pq), "stuff": quality(None), "per_class": []}
+    return {
+        "photos": 1,
+        "all": quality(pq),
+        "things": quality(pq),
+        "stuff": quality(None),
+        "per_class": [],
+    }
 
 
 def told(label, *entries, kind="coco"):
-    cards = [{"name": each["selection"]["set_name"], "kind": kind, "classes": {"1": "cat"}} for each in entries]
+    cards = [
+        {"name": each["selection"]["set_name"], "kind": kind, "classes": {"1": "cat"}}
+        for each in entries
+    ]
     return LoadedReport(label, {"model": {"name": label}, "entries": list(entries), "data": cards})
 
 
@@ -55,7 +76,10 @@ def told(label, *entries, kind="coco"):
 
 
 def test_reports_stand_beside_each_other():
-    one, other = told("a", entry("panoptic", panoptic(50.0))), told("b", entry("panoptic", panoptic(51.25)))
+    one, other = (
+        told("a", entry("panoptic", panoptic(50.0))),
+        told("b", entry("panoptic", panoptic(51.25))),
+    )
     assert compared([one, other]).splitlines()[:2] == [
         "data       protocol  who    taken on  figure        a     b",
         "coco, val  panoptic  model   1 photo  PQ         50.0  51.2",
@@ -74,7 +98,10 @@ def test_what_does_not_compare_is_marked():
 
 def test_a_figure_that_only_one_has_leaves_a_gap():
     rows = comparison_rows(
-        [told("a", entry("panoptic", panoptic(50.0))), told("b", entry("caption", {"cider_d": 90.0}))]
+        [
+            told("a", entry("panoptic", panoptic(50.0))),
+            told("b", entry("caption", {"cider_d": 90.0})),
+        ]
     )
     assert [row.values for row in rows if row.figure in ("PQ", "CIDEr-D")] == [
         (ComparedValue(50.0, True), None),
@@ -83,14 +110,20 @@ def test_a_figure_that_only_one_has_leaves_a_gap():
 
 
 def test_a_number_that_does_not_exist_is_a_dash():
-    assert formatting.format_figure("PQ", None) == formatting.format_figure("PQ", float("nan")) == "-"
+    assert (
+        formatting.format_figure("PQ", None) == formatting.format_figure("PQ", float("nan")) == "-"
+    )
     assert formatting.format_figure("NoC20@90", 4.126) == "4.13"
 
 
 def test_two_runs_of_one_model_are_told_apart(tmp_path):
     for name in ("first", "second"):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"model": {"name": "nano"}, "entries": []}))
-    labels = [report.label for report in read_reports([tmp_path / "first.json", tmp_path / "second.json"])]
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"model": {"name": "nano"}, "entries": []})
+        )
+    labels = [
+        report.label for report in read_reports([tmp_path / "first.json", tmp_path / "second.json"])
+    ]
     assert labels == ["nano (first)", "nano (second)"]
 
 
@@ -153,7 +186,11 @@ def of_model(name, *entries, sha="ab", **kind):
 
 
 def lines_of(text):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if "|" in line
+    ]
 
 
 def test_baselines_stand_under_the_model_where_they_were_asked_the_same():
@@ -171,7 +208,9 @@ def test_baselines_stand_under_the_model_where_they_were_asked_the_same():
 
 
 def test_published_figures_stand_under_ours_with_their_source():
-    text = scoreboard([of_model("nano", entry("panoptic", panoptic(12.3), set_name="coco_full"), kind="pack")])
+    text = scoreboard(
+        [of_model("nano", entry("panoptic", panoptic(12.3), set_name="coco_full"), kind="pack")]
+    )
     rows = lines_of(text)
     assert rows[2] == ["panoptic", "coco_full", "1 photo", "**nano**", "12.3", "12.3", "-"]
     assert ["as published", "COCO val2017", "", "seem-focal-t-v1 [1]", "50.8", "", ""] in rows
@@ -181,7 +220,10 @@ def test_published_figures_stand_under_ours_with_their_source():
 
 def test_scores_of_one_kind_share_a_table():
     counted = {"count": 3, "cumulative_iou": 20.0, "mean_iou": 10.0, "precision": {"0.5": 5.0}}
-    entries = [entry(name, counted, set_name="a") for name in ("phrases: class names, find", "reference: pairs")]
+    entries = [
+        entry(name, counted, set_name="a")
+        for name in ("phrases: class names, find", "reference: pairs")
+    ]
     assert [row[0] for row in lines_of(scoreboard([of_model("nano", *entries)]))[2:]] == [
         "phrases: class names, find",
         "reference: pairs",
@@ -189,8 +231,12 @@ def test_scores_of_one_kind_share_a_table():
 
 
 def test_larger_draws_and_the_model_come_first():
-    small, large = (entry("clicks: ritm", curve(40.0), set_name="duts", fingerprint=name) for name in ("a", "b"))
-    twice = entry("clicks: ritm", curve(50.0), "model, second look", set_name="duts", fingerprint="b")
+    small, large = (
+        entry("clicks: ritm", curve(40.0), set_name="duts", fingerprint=name) for name in ("a", "b")
+    )
+    twice = entry(
+        "clicks: ritm", curve(50.0), "model, second look", set_name="duts", fingerprint="b"
+    )
     for each in (large, twice):
         each["selection"]["items"] = 9
     disc = entry("clicks: ritm", curve(9.0), "disc", set_name="duts", fingerprint="a")
@@ -206,7 +252,9 @@ def test_larger_draws_and_the_model_come_first():
 
 
 def test_clicks_with_a_name_have_a_table_of_their_own():
-    named = entry("composition: clicks and the class name", curve(40.0), "model hearing the class name")
+    named = entry(
+        "composition: clicks and the class name", curve(40.0), "model hearing the class name"
+    )
     text = scoreboard([of_model("nano", entry("clicks: ritm", curve(30.0)), named)])
     assert [row[3] for row in lines_of(text)] == [
         *("who", "---", "**nano**"),
@@ -252,8 +300,15 @@ def pack(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(pack):
-    tasks = (EvaluationTask.PANOPTIC, EvaluationTask.INSTANCE, EvaluationTask.SEMANTIC, EvaluationTask.CLICKS)
-    return run_evaluation(ColourModel, EvaluationRequest((f"pack:{pack.path}",), tasks, clicks=2, baselines="disc"))
+    tasks = (
+        EvaluationTask.PANOPTIC,
+        EvaluationTask.INSTANCE,
+        EvaluationTask.SEMANTIC,
+        EvaluationTask.CLICKS,
+    )
+    return run_evaluation(
+        ColourModel, EvaluationRequest((f"pack:{pack.path}",), tasks, clicks=2, baselines="disc")
+    )
 
 
 def test_a_report_becomes_a_table(report):
@@ -278,7 +333,12 @@ def test_reports_beside_each_other_are_drawn_by_the_command(report, tmp_path, ca
     files = [str(tmp_path / f"{name}.json") for name in ("first", "second")]
     assert main(["evaluate", "--compare", *files, "--plots", str(tmp_path / "plots")]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[0].split()[-4:] == ["ColourModel", "(first)", "ColourModel", "(second)"]
+    assert printed.out.splitlines()[0].split()[-4:] == [
+        "ColourModel",
+        "(first)",
+        "ColourModel",
+        "(second)",
+    ]
     drawn = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {"coco_full_clicks-ritm.png"} < drawn
     assert {Path(line).name for line in printed.err.splitlines()} == drawn
@@ -300,7 +360,10 @@ def test_worst_cases_show_truth_and_answer(report, pack, tmp_path):
     with Image.open(first) as picture:
         sheet = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
     assert (np.abs(sheet - (110, 95, 15)).sum(axis=1) < 200).any()
-    assert contact_sheet([Image.new("RGB", (240, 208))] * 5).size == (4 * 246, 20 + 2 * 214)  # a line about colours
+    assert contact_sheet([Image.new("RGB", (240, 208))] * 5).size == (
+        4 * 246,
+        20 + 2 * 214,
+    )  # a line about colours
 
 
 def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):
@@ -323,7 +386,9 @@ def test_numbers_that_do_not_exist_are_null():
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
-    report = EvaluationReport(ModelDescription("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {})
+    report = EvaluationReport(
+        ModelDescription("m", None, 0, 1, 1, "float32", "cpu"), Machine.here(1), {}, [], 1.0, {}
+    )
     (tmp_path / "out.json").mkdir()
     with pytest.raises(OSError, match=r"out\.json"):
         report.save(tmp_path / "out.json")

@@ -9,7 +9,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 import seem
-from seem import recognition
+from seem.inference import dense_recognizer
 from seem.mask_codec import PackedMask
 from seem.models.segmenter import Segmenter
 from seem.tasks.everything import (
@@ -27,7 +27,10 @@ from seem.tasks.everything import (
 from seem.tasks.postprocess import ImageFrame
 from tiny import picture, tiny_model, tiny_relative
 
-SURE, SHAKY = 9.0, 0.5  # logits of a mask that stays as it is, and of one that changes with its threshold
+SURE, SHAKY = (
+    9.0,
+    0.5,
+)  # logits of a mask that stays as it is, and of one that changes with its threshold
 HW = (8, 12)  # of the photo, in cells of the low-resolution masks, four network pixels each
 FRAME = ImageFrame((32, 48), (32, 48), (32, 48))
 WHOLE = (0, 0, 48, 32)
@@ -46,7 +49,9 @@ def answers(*masks):
     if not masks:
         return MaskBatch(torch.zeros(0, *HW), torch.zeros(0), torch.zeros(0, 2))
     return MaskBatch(
-        torch.stack([m for m, _ in masks]), torch.tensor([q for _, q in masks]), torch.zeros(len(masks), 2)
+        torch.stack([m for m, _ in masks]),
+        torch.tensor([q for _, q in masks]),
+        torch.zeros(len(masks), 2),
     )
 
 
@@ -75,7 +80,9 @@ def boxes(findings):
 
 def search(found, ask=None, **settings):
     view = SearchView(WHOLE, 0, FRAME, found, ask)
-    return find_everything([view], FRAME.output_hw, EverythingSettings(**{"points_per_side": 4, **settings}))
+    return find_everything(
+        [view], FRAME.output_hw, EverythingSettings(**{"points_per_side": 4, **settings})
+    )
 
 
 # --- The search -------------------------------------------------------------------------------------------------------
@@ -111,7 +118,9 @@ def test_clicks_are_made_only_where_no_mask_is():
     assert boxes(findings) == [(0, 4, 12, 8), (0, 0, 6, 4), (6, 0, 12, 4)]
     assert all(y < 16 for batch in ask.batches for _, y in batch)
     assert [f.proposal.point is None for f in findings] == [True, False, False]
-    assert all(f.mask.decode()[int(f.proposal.point[1]), int(f.proposal.point[0])] for f in findings[1:])
+    assert all(
+        f.mask.decode()[int(f.proposal.point[1]), int(f.proposal.point[0])] for f in findings[1:]
+    )
 
 
 def test_a_batch_waits_for_the_one_before():
@@ -203,7 +212,9 @@ def test_what_a_crop_cuts_off_is_left_out_and_the_closer_look_wins():
         (block(0, 4, 0, 5), 0.8),  # up to the photo's own border: kept
         (block(2, 6, 8, 12), 0.9),  # up to the crop's border inside the photo
     ), None)  # fmt: skip
-    whole = SearchView(WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None)
+    whole = SearchView(
+        WHOLE, 0, FRAME, answers((block(0, 2, 0, 3), 0.9), (block(4, 8, 4, 8), 0.85)), None
+    )
     settings = EverythingSettings(points_per_side=0, crop_n_layers=1, crop_nms_threshold=0.5)
     findings = find_everything([whole, crop], FRAME.output_hw, settings)
     assert [(f.layer, f.proposal.crop_box) for f in findings] == [(0, WHOLE), (1, (0, 0, 24, 16))]
@@ -261,7 +272,9 @@ def test_every_model_finds_masks_and_always_the_same(photo):
     assert result.proposals == again.proposals
     assert len(result.labels) == len(result.embeddings) == len(result.proposals) == len(result)
     assert result.provenance.task == "everything"
-    assert result.provenance.rules[0].startswith("everything: points_per_side 4, points_per_batch 64, pred_iou")
+    assert result.provenance.rules[0].startswith(
+        "everything: points_per_side 4, points_per_batch 64, pred_iou"
+    )
     clicks = photo.model.network.decoder.policy.visual is not None
     assert result.kind == ("object queries, visual" if clicks else "object queries")
     assert result.seconds.keys() == {"encode", "everything", "labels"}
@@ -319,7 +332,9 @@ def test_records_have_the_keys_of_segment_anything(found):
         assert record["crop_box"] == [0, 0, 53, 37]
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # pycocotools with numpy 2
 def test_each_output_mode_holds_the_same_mask(found):
     for mask, counts, code in zip(
         found.masks, found.to_records("uncompressed_rle"), found.to_records("coco_rle"), strict=True
@@ -327,15 +342,24 @@ def test_each_output_mode_holds_the_same_mask(found):
         assert isinstance(code["segmentation"]["counts"], str)
         assert (coco_mask.decode(code["segmentation"]) == mask).all()
         assert sum(counts["segmentation"]["counts"]) == mask.size
-        assert (coco_mask.decode(coco_mask.frPyObjects(counts["segmentation"], 37, 53)) == mask).all()
+        assert (
+            coco_mask.decode(coco_mask.frPyObjects(counts["segmentation"], 37, 53)) == mask
+        ).all()
 
 
 def test_run_lengths_go_column_by_column_and_begin_outside():
     photo = tiny_model("nano").encode(picture(3, 2))
-    inside = np.array([[[True, False, False], [True, True, False]], [[False] * 3] * 2, [[True] * 3] * 2])
+    inside = np.array(
+        [[[True, False, False], [True, True, False]], [[False] * 3] * 2, [[True] * 3] * 2]
+    )
     known = photo.semantic()
     result = seem.Results.of(
-        photo.picture, inside, [0.5] * 3, vocabulary=known.vocabulary, kind="", provenance=known.provenance
+        photo.image,
+        inside,
+        [0.5] * 3,
+        vocabulary=known.vocabulary,
+        kind="",
+        provenance=known.provenance,
     )
     counts = [record["segmentation"]["counts"] for record in result.to_records("uncompressed_rle")]
     assert counts == [[0, 2, 1, 1, 2], [6], [0, 6]]
@@ -345,7 +369,11 @@ def test_other_results_have_records_too():
     result = tiny_model("nano").encode(picture(53, 37)).segment(seem.Point(4, 2))
     (record,) = result.to_records()
     assert record["predicted_iou"] == pytest.approx(float(result.scores[0]))
-    assert (record["stability_score"], record["point_coords"], record["crop_box"]) == (None, [], [0, 0, 53, 37])
+    assert (record["stability_score"], record["point_coords"], record["crop_box"]) == (
+        None,
+        [],
+        [0, 0, 53, 37],
+    )
 
 
 def test_slices_keep_their_proposals(found):
@@ -355,7 +383,10 @@ def test_slices_keep_their_proposals(found):
 
 def test_an_unknown_mode_is_refused(found):
     to_records = inspect.unwrap(seem.Results.to_records)  # without the type checks of these tests
-    with pytest.raises(ValueError, match="output_mode is 'png'; it is one of binary_mask, uncompressed_rle, coco_rle"):
+    with pytest.raises(
+        ValueError,
+        match="output_mode is 'png'; it is one of binary_mask, uncompressed_rle, coco_rle",
+    ):
         to_records(found, "png")
 
 
@@ -399,7 +430,9 @@ def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
     names = seem.Vocabulary.of(["cat", "sky"], background=True)
     logits = torch.tensor([0.0, 0.0, 9.0])
     monkeypatch.setattr(
-        Segmenter, "class_logits", lambda self, vectors, classifier: logits.expand(*vectors.shape[:2], -1)
+        Segmenter,
+        "class_logits",
+        lambda self, vectors, classifier: logits.expand(*vectors.shape[:2], -1),
     )
     nothing = nano.semantic(names)
     assert len(nothing) == 0
@@ -410,14 +443,18 @@ def test_a_background_leaves_pixels_to_nobody(nano, monkeypatch):
 def test_pixels_get_classes_that_the_photo_shows_unless_they_were_learnt(monkeypatch):
     model = tiny_model("nano")
     photo, names = model.encode(picture(53, 37)), seem.Vocabulary.of(["cat", "sky", "dog"])
-    monkeypatch.setattr(recognition, "classes_in_image", lambda logits, there: (torch.tensor([1]), True))
+    monkeypatch.setattr(
+        dense_recognizer, "classes_in_image", lambda logits, there: (torch.tensor([1]), True)
+    )
     alone = photo.semantic(names)
     assert alone.labels == ("sky",)
     assert alone.masks.all()
     assert alone.scores[0] < 0.9  # those that it does not show count against it all the same
     model.classes = seem.Vocabulary.of(["dog", "sky", "cat", "sea"])
     monkeypatch.setattr(
-        recognition, "classes_in_image", lambda logits, there: pytest.fail("it was taught to tell them apart")
+        dense_recognizer,
+        "classes_in_image",
+        lambda logits, there: pytest.fail("it was taught to tell them apart"),
     )
     assert photo.semantic(names).masks.any(axis=0).all()
     assert photo.semantic(["Cat", "cow"]).masks.any(axis=0).all()

@@ -41,12 +41,16 @@ FILES = {
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Run an example as a person would, but for the weights."""
-    monkeypatch.setitem(zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"]))
+    monkeypatch.setitem(
+        zoo.MODEL_CARDS, "nano", replace(zoo.MODEL_CARDS["nano"], config=CONFIGS["nano"])
+    )
     weights = tmp_path / "tiny.safetensors"
     write_tensors(weights, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
     monkeypatch.setenv("SEEM_EXAMPLE_MODEL", str(weights))
     speaker = tiny_relative("xdecoder").network
-    monkeypatch.setitem(zoo.MODEL_CARDS, WORDY, replace(zoo.MODEL_CARDS[WORDY], config=lambda: speaker.config))
+    monkeypatch.setitem(
+        zoo.MODEL_CARDS, WORDY, replace(zoo.MODEL_CARDS[WORDY], config=lambda: speaker.config)
+    )
     write_tensors(tmp_path / "words.safetensors", speaker.state_dict(), {MODEL_KEY: WORDY})
     monkeypatch.setenv("SEEM_EXAMPLE_XDECODER", str(tmp_path / "words.safetensors"))
     monkeypatch.chdir(tmp_path)
@@ -66,7 +70,9 @@ def test_every_example_is_known_here():
     assert sorted(FILES) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # pycocotools with numpy 2
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_runs_and_writes_its_files(start, name):
     assert start(name) == 0
@@ -82,7 +88,10 @@ def test_the_retrieval_example_ranks_every_photo(start, capsys):
 
 def test_the_detector_example_keeps_names_and_scores(start, capsys):
     assert start("detector_boxes") == 0
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["cup 0.92", "spoon 0.71"]
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "cup 0.92",
+        "spoon 0.71",
+    ]
 
 
 def test_the_folder_example_goes_on_past_a_bad_file(start, tmp_path, capsys):
@@ -103,7 +112,9 @@ def test_an_example_is_short_and_says_what_it_shows(path):
     assert lines[0].startswith('"""')
 
 
-@pytest.mark.parametrize("path", sorted((EXAMPLES / "photos").glob("*.jpg")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((EXAMPLES / "photos").glob("*.jpg")), ids=lambda path: path.stem
+)
 def test_a_photo_is_small_and_its_terms_are_beside_it(path):
     assert path.stat().st_size <= 100_000
     with Image.open(path) as opened:

@@ -17,7 +17,9 @@ from tiny import PIXELS, tiny_v1
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 DAVIT = config.DaViTConfig(dims=(8, 8, 16, 16), heads=(2, 2, 2, 2), depths=(1, 1, 1, 1))
-SAM = config.SamViTConfig(dim=16, depth=2, heads=2, global_blocks=(1,), window=3, grid=8, dims=(8, 8, 16, 16))
+SAM = config.SamViTConfig(
+    dim=16, depth=2, heads=2, global_blocks=(1,), window=3, grid=8, dims=(8, 8, 16, 16)
+)
 SAM_IMAGE = config.ImageConfig(120, 128, divisor=128, largest=120)
 DEFORMABLE = config.DeformableConfig(
     dim=16, mask_dim=16, encoder_layers=1, encoder_ffn=32, num_heads=2, num_norm_groups=4
@@ -34,7 +36,11 @@ def model(configuration):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build(configuration)
-    return Model(LoadedNetwork("tiny", network, "0" * 64, BytePairTokenizer.nano), torch.device("cpu"), "float32")
+    return Model(
+        LoadedNetwork("tiny", network, "0" * 64, BytePairTokenizer.nano),
+        torch.device("cpu"),
+        "float32",
+    )
 
 
 @pytest.fixture(scope="module", params=["seem-v0", "seem-v1", "seem-demo"])
@@ -47,14 +53,19 @@ def xdecoder():
     return model(small("xdecoder"))
 
 
-@pytest.mark.parametrize("prompts", [[Point(30, 20)], [Text("a cat")], [Point(30, 20), Text("a cat")]])
+@pytest.mark.parametrize(
+    "prompts", [[Point(30, 20)], [Text("a cat")], [Point(30, 20), Text("a cat")]]
+)
 def test_every_seem_version_answers_clicks_phrases_and_both(seem_photo, prompts):
     result = seem_photo.segment(*prompts)
     assert result.masks.shape == (1, 40, 60)
 
 
 def test_a_phrase_changes_the_answer_to_a_click(seem_photo):
-    click, both = seem_photo.segment(Point(30, 20)), seem_photo.segment(Point(30, 20), Text("a cat"))
+    click, both = (
+        seem_photo.segment(Point(30, 20)),
+        seem_photo.segment(Point(30, 20), Text("a cat")),
+    )
     assert not np.array_equal(click.logits, both.logits)
 
 
@@ -62,7 +73,9 @@ def test_several_objects_are_answered_as_one_by_one(seem_photo):
     asked = [[Point(30, 20)], [Box(5, 5, 9, 12)], [Text("a cat")]]
     together = seem_photo.segment_many(asked)
     for row, prompts in enumerate(asked):
-        np.testing.assert_allclose(together.logits[row], seem_photo.segment(*prompts).logits[0], atol=1e-4)
+        np.testing.assert_allclose(
+            together.logits[row], seem_photo.segment(*prompts).logits[0], atol=1e-4
+        )
 
 
 def test_a_second_round_remembers(seem_photo):
@@ -111,7 +124,9 @@ def test_xdecoder_looks_at_whole_photos_small():
     assert photo.caption(Box(5, 5, 30, 30)) == there.caption(Box(5, 5, 30, 30))
     assert photo.similarity(["a cat"]).tolist() == there.similarity(["a cat"]).tolist()
     sides = {card.name: card.config().full_image_side for card in seem.list_models()}
-    assert {name for name, side in sides.items() if side == 224} == {name for name in sides if "xdecoder" in name}
+    assert {name for name, side in sides.items() if side == 224} == {
+        name for name in sides if "xdecoder" in name
+    }
 
 
 def test_photos_are_ranked_by_a_phrase(xdecoder):
@@ -123,7 +138,9 @@ def test_photos_are_ranked_by_a_phrase(xdecoder):
     assert photos[0].similarity(["a cat", "two dogs"]).shape == (2,)
 
 
-@pytest.mark.parametrize("ask", [lambda photo: photo.caption(), lambda photo: photo.similarity(["a cat"])])
+@pytest.mark.parametrize(
+    "ask", [lambda photo: photo.caption(), lambda photo: photo.similarity(["a cat"])]
+)
 def test_seem_models_have_no_caption_head_and_say_so(seem_photo, ask):
     with pytest.raises(ValueError, match="load an X-Decoder"):
         ask(seem_photo)

@@ -21,7 +21,9 @@ YES, NO = 9.0, -9.0
 
 
 def drawn(*masks):
-    return torch.tensor([[[YES if pixel == "#" else NO for pixel in row] for row in mask] for mask in masks])
+    return torch.tensor(
+        [[[YES if pixel == "#" else NO for pixel in row] for row in mask] for mask in masks]
+    )
 
 
 def fits(*rows):
@@ -35,11 +37,15 @@ LEFT, MOST, RIGHT, NOWHERE = ["##..", "##.."], ["##..", "###."], ["..##", "..##"
 
 
 def test_queries_that_fit_come_best_first_with_their_phrase():
-    found = match_phrases(fits([0.1, 0.7, 0.2], [0.9, 0.0, 0.1], [0.3, 0.3, 0.4]), drawn(LEFT, RIGHT, LEFT), 0.5)
+    found = match_phrases(
+        fits([0.1, 0.7, 0.2], [0.9, 0.0, 0.1], [0.3, 0.3, 0.4]), drawn(LEFT, RIGHT, LEFT), 0.5
+    )
     assert found.queries.tolist() == [1, 0]
     assert found.phrases.tolist() == [0, 1]
     assert found.phrase_scores.tolist() == pytest.approx([0.9, 0.7])
-    assert found.scores.tolist() == pytest.approx([0.9, 0.7], abs=1e-3)  # times a mask that is sure of itself
+    assert found.scores.tolist() == pytest.approx(
+        [0.9, 0.7], abs=1e-3
+    )  # times a mask that is sure of itself
 
 
 def test_an_object_is_found_once():
@@ -84,7 +90,9 @@ def test_the_best_queries_of_each_object_are_taken_in_order():
     assert one.class_vectors.flatten().tolist() == [1.0, 3.0]
     assert two.queries.tolist() == [[1, 2, 0, 2]]
     assert two.mask_embeddings.flatten().tolist() == [2.0, 4.0, 6.0, 10.0]
-    assert top_queries(QueryOutputs(vectors, vectors), scores, 9).queries.tolist() == [[1, 2, 0, 0, 2, 1]]
+    assert top_queries(QueryOutputs(vectors, vectors), scores, 9).queries.tolist() == [
+        [1, 2, 0, 0, 2, 1]
+    ]
 
 
 def test_words_choose_where_nothing_is_marked_as_meant():
@@ -112,7 +120,8 @@ def test_words_choose_where_nothing_is_marked_as_meant():
 def test_a_mask_is_divided_into_its_islands(meant, objects):
     logits = torch.tensor([[YES if pixel == "#" else NO for pixel in meant]])
     assert [
-        "".join("#" if value > 0 else "." for value in part[0].tolist()) for part in split_components(logits)
+        "".join("#" if value > 0 else "." for value in part[0].tolist())
+        for part in split_components(logits)
     ] == objects
 
 
@@ -138,7 +147,11 @@ UP, RIGHTWARDS, BETWEEN = [0.0, 1.0], [1.0, 0.0], [0.6, 0.8]
 @pytest.mark.parametrize(
     ("phrases", "vectors", "against"),
     [
-        (["red car"], [BETWEEN], ["cat", "wall-brick", "wall"]),  # car points up, and is most like it
+        (
+            ["red car"],
+            [BETWEEN],
+            ["cat", "wall-brick", "wall"],
+        ),  # car points up, and is most like it
         (["cat"], [RIGHTWARDS], ["car", "wall-brick", "wall"]),
         (["the wall"], [RIGHTWARDS], ["car"]),  # cat is most like it here; walls hold its word
         (["red car", "cat"], [BETWEEN, RIGHTWARDS], ["wall-brick", "wall"]),
@@ -153,14 +166,22 @@ def test_kin_of_a_phrase_does_not_compete_with_it(phrases, vectors, against):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("a red  Car", {"red", "car"}), ("wall-brick", {"wall", "brick"}), ("The", set()), ("CD_2", {"cd", "2"})],
+    [
+        ("a red  Car", {"red", "car"}),
+        ("wall-brick", {"wall", "brick"}),
+        ("The", set()),
+        ("CD_2", {"cd", "2"}),
+    ],
 )
 def test_words_of_a_phrase(text, expected):
     assert content_words(text) == expected
 
 
 def test_rivals_take_their_share_of_the_probability():
-    logits, rivals = fits([0.5, 0.5], [0.9, 0.1]), torch.tensor([[2.0, 1.0], [0.0, -50.0]]).exp().log()
+    logits, rivals = (
+        fits([0.5, 0.5], [0.9, 0.1]),
+        torch.tensor([[2.0, 1.0], [0.0, -50.0]]).exp().log(),
+    )
     joined = add_rival_logits(logits, rivals).softmax(dim=-1)
     apart = torch.cat((logits, rivals), dim=1).softmax(dim=-1)
     torch.testing.assert_close(joined[:, 0], apart[:, 0])
@@ -170,12 +191,16 @@ def test_rivals_take_their_share_of_the_probability():
 def pointing(photo, monkeypatch, *names):
     """Let the first object queries show one thing each, and point at class names in the text space."""
     blank = torch.full_like(photo.predictor.recognizer.object_queries().mask_logits, NO)
-    vectors = photo.model.classifier(Vocabulary.of(["thing"]))[-1].repeat(len(blank), 1)  # the background
+    vectors = photo.model.classifier(Vocabulary.of(["thing"]))[-1].repeat(
+        len(blank), 1
+    )  # the background
     for row, name in enumerate(names):
         blank[row, 2 * row : 2 * row + 2, :5] = YES
         vectors[row] = photo.model.classifier(Vocabulary.of([name]))[0]
     monkeypatch.setattr(photo.predictor.recognizer, "_regions", ImageRegions(vectors, blank))
-    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(9.0))  # their phrases are very alike
+    monkeypatch.setattr(
+        photo.model.network.text.logit_scale, "data", torch.tensor(9.0)
+    )  # their phrases are very alike
 
 
 @pytest.fixture(params=["seem-v1", "seem-v0", "seem-demo", "xdecoder"])
@@ -194,9 +219,13 @@ def test_a_phrase_does_not_collect_what_has_a_name_of_its_own(published_photo, m
 
 def test_a_name_scores_as_it_does_among_instances(published_photo, monkeypatch):
     pointing(published_photo, monkeypatch, "cat", "dog", "pizza")
-    instances = {r.label: r.score for r in published_photo.instances(threshold=0.0, top=13_000)[::-1]}
+    instances = {
+        r.label: r.score for r in published_photo.instances(threshold=0.0, top=13_000)[::-1]
+    }
     for name in ("cat", "pizza"):
-        assert published_photo.find(name, threshold=0.0).scores[0] == pytest.approx(instances[name], abs=1e-5)
+        assert published_photo.find(name, threshold=0.0).scores[0] == pytest.approx(
+            instances[name], abs=1e-5
+        )
 
 
 def test_a_network_that_knows_nothing_finds_nothing(published_photo):
@@ -208,7 +237,11 @@ def test_a_network_that_knows_nothing_finds_nothing(published_photo):
 
 def test_names_may_be_given_to_compete_with(published_photo, monkeypatch):
     pointing(published_photo, monkeypatch, "cat", "a zebra crossing")
-    for against in (["a zebra crossing"], Vocabulary.of(["a zebra crossing"]), ["A zebra crossing", "cat"]):
+    for against in (
+        ["a zebra crossing"],
+        Vocabulary.of(["a zebra crossing"]),
+        ["A zebra crossing", "cat"],
+    ):
         assert len(published_photo.find("cat", against=against)) == 1
     with pytest.raises(ValueError, match="classes is a list of names"):
         published_photo.find("cat", against="zebra")
@@ -220,7 +253,9 @@ def test_what_two_phrases_mean_is_there_once(monkeypatch):
     logits[:8, :8] = YES
     said = photo.predictor.decoder.answer([ObjectPrompts.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        PromptDecoder, "answer", lambda self, objects: [[replace(said, logits=logits)] for _ in objects]
+        PromptDecoder,
+        "answer",
+        lambda self, objects: [[replace(said, logits=logits)] for _ in objects],
     )
     assert len(photo.find("cat", threshold=0.0)) == 1
     assert len(photo.find(["cat", "dog"], threshold=0.0)) == 1
@@ -233,7 +268,9 @@ def test_an_island_that_vanishes_among_pixels_is_no_object(monkeypatch):
     logits[14, 20] = 0.01  # one cell that is hardly inside
     said = photo.predictor.decoder.answer([ObjectPrompts.of([Text("cat")])])[0][0]
     monkeypatch.setattr(
-        PromptDecoder, "answer", lambda self, objects: [[replace(said, logits=logits)] for _ in objects]
+        PromptDecoder,
+        "answer",
+        lambda self, objects: [[replace(said, logits=logits)] for _ in objects],
     )
     assert len(split_components(logits)) == 2
     found = photo.find("cat", threshold=0.0)
@@ -243,7 +280,9 @@ def test_an_island_that_vanishes_among_pixels_is_no_object(monkeypatch):
 
 def test_places_show_a_phrase_against_the_names_given(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
-    monkeypatch.setattr(photo.model.network.text.logit_scale, "data", torch.tensor(0.0))  # not sure of anything
+    monkeypatch.setattr(
+        photo.model.network.text.logit_scale, "data", torch.tensor(0.0)
+    )  # not sure of anything
     among_all, among_one, alone = (
         photo.find("cat", threshold=0.0, against=against).scores for against in (None, ["dog"], [])
     )
@@ -305,7 +344,10 @@ def test_the_object_queries_answer_and_are_kept(photo, monkeypatch):
 
 
 def test_a_repeated_phrase_counts_once(photo):
-    once, twice = (photo.find(phrases, threshold=0.0) for phrases in (["cat", "dog"], ["cat", "dog", "Cat", " dog"]))
+    once, twice = (
+        photo.find(phrases, threshold=0.0)
+        for phrases in (["cat", "dog"], ["cat", "dog", "Cat", " dog"])
+    )
     assert once.labels == twice.labels
     assert [category["name"] for category in twice.categories] == ["unlabelled", "cat", "dog"]
 
@@ -328,7 +370,11 @@ def test_phrases_that_say_nothing_are_refused(photo, phrases, message):
 def test_thousands_of_names_are_asked_at_once():
     photo = tiny_model("nano").encode(picture(53, 37))
     names = [f"thing number {number}" for number in range(5_000)]
-    for result in (photo.semantic(names), photo.instances(names, threshold=0.0), photo.find(names, threshold=0.0)):
+    for result in (
+        photo.semantic(names),
+        photo.instances(names, threshold=0.0),
+        photo.find(names, threshold=0.0),
+    ):
         assert len(result) > 0
         assert set(result.labels) <= set(names)
         assert len(result.categories) == 5_001
@@ -342,7 +388,11 @@ def test_a_threshold_outside_0_to_1_is_refused(photo, threshold):
 
 def test_the_default_threshold_is_the_models_own(photo):
     config = photo.model.network.config
-    own = min(0.5, config.panoptic_threshold) if config.mask_refiner is None else config.text_threshold
+    own = (
+        min(0.5, config.panoptic_threshold)
+        if config.mask_refiner is None
+        else config.text_threshold
+    )
     assert photo.find("cat").scores.tolist() == photo.find("cat", own).scores.tolist()
 
 
@@ -396,7 +446,9 @@ def test_candidates_are_alternatives_best_first(policy):
     assert len(three.labels) == len(three)
     flat = (three.logits > 0).reshape(len(three), -1).astype(np.float64)
     shared = flat @ flat.T
-    overlap = shared / np.maximum(flat.sum(1)[:, None] + flat.sum(1)[None] - shared, 1) - np.eye(len(flat))
+    overlap = shared / np.maximum(flat.sum(1)[:, None] + flat.sum(1)[None] - shared, 1) - np.eye(
+        len(flat)
+    )
     assert overlap.max() <= 0.951
 
 
@@ -404,7 +456,9 @@ def test_seem_v1_has_three_queries_an_object_and_the_others_more():
     counts = {}
     for policy in ("seem-v1", "seem-v0", "seem-demo"):
         photo = tiny_relative(policy).encode(picture(53, 37))
-        counts[policy] = len(photo.predictor.decoder.answer([ObjectPrompts.of([Point(4, 2)])], top=12)[0])
+        counts[policy] = len(
+            photo.predictor.decoder.answer([ObjectPrompts.of([Point(4, 2)])], top=12)[0]
+        )
     assert counts == {"seem-v1": 3, "seem-v0": 12, "seem-demo": 12}
 
 
@@ -412,7 +466,9 @@ def test_seem_v1_has_three_queries_an_object_and_the_others_more():
 def test_a_phrase_has_candidates_too(policy):
     photo = tiny_relative(policy).encode(picture(53, 37))
     three = photo.segment(Text("a cat"), candidates=3, text_threshold=0.0)
-    np.testing.assert_allclose(three.logits[0], photo.segment(Text("a cat"), text_threshold=0.0).logits[0], atol=1e-5)
+    np.testing.assert_allclose(
+        three.logits[0], photo.segment(Text("a cat"), text_threshold=0.0).logits[0], atol=1e-5
+    )
     assert len(photo.segment(Text("a cat"), candidates=3, text_threshold=1.0)) == 0
 
 
@@ -426,11 +482,15 @@ def test_nano_has_one_answer_and_says_so():
 
 @pytest.mark.parametrize("candidates", [0, -1])
 def test_a_number_of_candidates_below_one_is_refused(photo, candidates):
-    with pytest.raises(ValueError, match=f"candidates is {candidates}; it is a whole number, at least 1"):
+    with pytest.raises(
+        ValueError, match=f"candidates is {candidates}; it is a whole number, at least 1"
+    ):
         photo.segment(Text("a cat"), candidates=candidates)
 
 
 def test_xdecoder_has_no_candidates_for_a_click_and_says_what_it_takes():
     photo = tiny_relative("xdecoder").encode(picture(53, 37))
-    with pytest.raises(ValueError, match="tiny xdecoder takes no visual prompts; it takes Text, Audio"):
+    with pytest.raises(
+        ValueError, match="tiny xdecoder takes no visual prompts; it takes Text, Audio"
+    ):
         photo.segment(Point(4, 2), candidates=3)

@@ -48,7 +48,9 @@ from seem.training.validation import ValidationScores
 from tiny import tiny_network
 
 NAN = float("nan")
-PLACES = os.pathsep.join(str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1]))
+PLACES = os.pathsep.join(
+    str(place) for place in (Path(tiny.__file__).parent, Path(seem.__file__).parents[1])
+)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PLACES, "OMP_NUM_THREADS": "1"}
 
 NANO = DENSE_PROFILE.default_config(shard=False)
@@ -212,18 +214,27 @@ def test_what_counts_as_being_there_is_measured_and_kept(finished, weights, tmp_
         evens.append(model.network.config.presence_midpoint)
         return RegionCalibration(0.23, 71.0)
 
-    monkeypatch.setattr(run, "calibrate_presence", lambda model, held, most: PresenceCalibration(0.07, 81.0, 92.0))
+    monkeypatch.setattr(
+        run, "calibrate_presence", lambda model, held, most: PresenceCalibration(0.07, 81.0, 92.0)
+    )
     monkeypatch.setattr(run, "calibrate_regions", regions)
     said: list[str] = []
     finetune(replace(request, out=out), resume=True, write_line=said.append)
     model = seem.load(out, device="cpu", precision="exact")
     kept = model.network.config
-    assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (0.07, 0.23, 0.23)
+    assert (kept.presence_midpoint, kept.panoptic_threshold, kept.instance_threshold) == (
+        0.07,
+        0.23,
+        0.23,
+    )
     assert evens == [0.07]  # scores of regions depend on it
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["names_found"], summary["names_refused"]) == (81.0, 92.0)
     assert (summary["region_threshold"], summary["region_f1"]) == (0.23, 71.0)
-    assert any("81% of those that are there are found, 92% of those that are not are refused" in line for line in said)
+    assert any(
+        "81% of those that are there are found, 92% of those that are not are refused" in line
+        for line in said
+    )
     assert any("F1 71 at IoU 0.5, kept from a score of 0.23 on" in line for line in said)
     after = tensors_of(out / "best.safetensors")
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -238,7 +249,9 @@ def test_too_few_photos_to_measure_thresholds_are_said(finished):
 @pytest.mark.parametrize(
     ("write", "background"), [(tiny.bricks, True), (tiny.walls, False)], ids=["objects", "all over"]
 )
-def test_pixels_may_be_none_of_the_classes_unless_all_have_one(weights, tmp_path, write, background):
+def test_pixels_may_be_none_of_the_classes_unless_all_have_one(
+    weights, tmp_path, write, background
+):
     quiet_finetune(tiny.request_for([write(tmp_path / "set")], tmp_path / "run", weights, steps=1))
     model = seem.load(tmp_path / "run", device="cpu", precision="exact")
     assert model.vocabulary().background is background
@@ -246,14 +259,40 @@ def test_pixels_may_be_none_of_the_classes_unless_all_have_one(weights, tmp_path
 
 def test_whoever_scores_a_model_on_what_it_learnt_from_is_told(finished, tmp_path, capsys):
     out, _, _, request = finished
-    words = ["evaluate", "--model", str(out), "--task", "clicks", "--clicks", "1", "--baselines", "none", "--max", "1"]
+    words = [
+        "evaluate",
+        "--model",
+        str(out),
+        "--task",
+        "clicks",
+        "--clicks",
+        "1",
+        "--baselines",
+        "none",
+        "--max",
+        "1",
+    ]
     who, share = "nano fine-tuned on bricks", f"nine tenths of this part of {request.data[0]}"
     note = f"{who} has learnt from {share}: its scores say what it remembers."
     assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json")]) == 0
     assert note in capsys.readouterr().err.splitlines()
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["model"]["learnt"] == [{"spec": request.data[0], "part": "all", "is_whole": False}]
-    assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json"), "--overwrite"]) == 0
+    assert report["model"]["learnt"] == [
+        {"spec": request.data[0], "part": "all", "is_whole": False}
+    ]
+    assert (
+        main(
+            [
+                *words,
+                "--data",
+                request.data[0],
+                "--out",
+                str(tmp_path / "report.json"),
+                "--overwrite",
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert main([*words, "--data", str(tiny.bricks(tmp_path / "others"))]) == 0
     assert "remembers" not in capsys.readouterr().err
@@ -287,7 +326,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(finished, weights, tm
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert [row["step"] for row in log_of(out)] == [1, 2, 3]
     assert seem.load(out, device="cpu").name == "nano"  # something loads at any moment
-    (out / "results.csv").write_text((out / "results.csv").read_text() + "99,1,1,1,1\n")  # of a step not yet taken
+    (out / "results.csv").write_text(
+        (out / "results.csv").read_text() + "99,1,1,1,1\n"
+    )  # of a step not yet taken
     quiet_finetune(tiny.request_for(request.data, out, weights), resume=True)
     assert log_of(out) == log_of(whole)
     assert results_of(out) == results_of(whole)
@@ -296,7 +337,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(finished, weights, tm
 
 
 def test_a_run_stops_where_nothing_gets_better(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(run.FineTuningRun, "score", lambda self, network, most=None: ValidationScores(1, click=50.0))
+    monkeypatch.setattr(
+        run.FineTuningRun, "score", lambda self, network, most=None: ValidationScores(1, click=50.0)
+    )
     said: list[str] = []
     request = tiny.request_for(finished[3].data, tmp_path / "stale", weights, patience=2)
     outcome = finetune(request, write_line=said.append)
@@ -312,8 +355,20 @@ def asked_of(out, **changes):
 
 @pytest.mark.parametrize(
     ("photos", "step_seconds", "steps"),
-    [(1000, 0.01, 5000), (200, 0.5, 1500), (100_000, 6.0, 255), (100_000, 60.0, 150), (2, 0.5, 150)],
-    ids=["not for ever", "so many looks", "half an hour", "some steps at least", "of few photos, too"],
+    [
+        (1000, 0.01, 5000),
+        (200, 0.5, 1500),
+        (100_000, 6.0, 255),
+        (100_000, 60.0, 150),
+        (2, 0.5, 150),
+    ],
+    ids=[
+        "not for ever",
+        "so many looks",
+        "half an hour",
+        "some steps at least",
+        "of few photos, too",
+    ],
 )
 def test_a_run_of_no_given_length_takes_half_an_hour_at_most(tmp_path, photos, step_seconds, steps):
     config = planning.make_schedule(asked_of(tmp_path), NANO, 8, 1, photos, step_seconds)
@@ -325,11 +380,17 @@ def test_parts_learn_at_the_rates_that_are_asked_for(tmp_path):
     request.check()
     for profile, others in ((DENSE_PROFILE, {}), (QUERY_PROFILE, {"text.": 0.1})):
         config = planning.make_schedule(request, profile.default_config(shard=False), 8, 1, 10, 1.0)
-        assert dict(config.rates) == {**others, "backbone.": 0.05, "decoder.": 2.0, "image_projection": 2.0}
+        assert dict(config.rates) == {
+            **others,
+            "backbone.": 0.05,
+            "decoder.": 2.0,
+            "image_projection": 2.0,
+        }
 
 
 @pytest.mark.parametrize(
-    ("asked", "looks"), [({}, 4), ({"scratch": True}, 0), ({"scratch": True, "patience": 3}, 3), ({"patience": 0}, 0)]
+    ("asked", "looks"),
+    [({}, 4), ({"scratch": True}, 0), ({"scratch": True, "patience": 3}, 3), ({"patience": 0}, 0)],
 )
 def test_random_weights_are_given_the_time_that_was_asked_for(tmp_path, asked, looks):
     request = asked_of(tmp_path, **{"patience": None, **asked})
@@ -365,7 +426,9 @@ def test_upkeep_is_timed_on_weights_that_stay():
 # ------------------------------------------------------------------------------------------------ what goes wrong
 
 
-def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished, weights, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(
+    finished, weights, tmp_path, monkeypatch
+):
     real, calls = steps.compute_loss, []
 
     def spoilt(*rest):
@@ -375,7 +438,9 @@ def test_a_loss_that_is_not_finite_names_its_photos_and_keeps_the_best(finished,
 
     out = copy_of_plan(finished[0], tmp_path / "run")
     monkeypatch.setattr(steps, "compute_loss", spoilt)
-    with pytest.raises(SeemError, match=r"loss of step 3 is nan; the last good state .*\(photos bricks \d") as found:
+    with pytest.raises(
+        SeemError, match=r"loss of step 3 is nan; the last good state .*\(photos bricks \d"
+    ) as found:
         quiet_finetune(tiny.request_for(finished[3].data, out, weights), resume=True)
     assert "\n" not in str(found.value)
     assert torch.load(out / "state.pt", weights_only=True)["step"] == 3
@@ -402,7 +467,9 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(finished, weights, tmp_p
 
 
 def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(
+        resources.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1000)
+    )
     with pytest.raises(SeemError, match="MB free, the run needs about"):
         quiet_finetune(tiny.request_for(finished[3].data, tmp_path / "run", weights))
 
@@ -417,7 +484,10 @@ def test_a_full_disk_is_noticed_before_the_run(finished, weights, tmp_path, monk
         ({"size": 50}, "multiple of 32"),
         ({"freeze": ("head",)}, "no part 'head'"),
         ({"rates": (("head", 0.1),)}, "no part 'head'"),
-        ({"rates": (("text", 0.0),)}, r"--rate text=0: the factor must be more than 0; .* --freeze"),
+        (
+            {"rates": (("text", 0.0),)},
+            r"--rate text=0: the factor must be more than 0; .* --freeze",
+        ),
         ({"patience": -1}, "0 or more"),
         ({"batch": 0}, "--batch is 0"),
         ({"batch": 1}, "--batch is 1; images are drawn in pairs"),
@@ -585,9 +655,13 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path, weights, no_trial):
 def test_where_an_object_is_left_out_no_class_is_said_to_be_absent(tmp_path):
     def with_cats(document):
         document["categories"].append({"id": 2, "name": "cat"})
-        document["annotations"].append({**document["annotations"][0], "id": 9, "category_id": 2, "segmentation": []})
+        document["annotations"].append(
+            {**document["annotations"][0], "id": 9, "category_id": 2, "segmentation": []}
+        )
 
-    data = open_training_data([inspect_source(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0)
+    data = open_training_data(
+        [inspect_source(str(tiny.coco_bricks(tmp_path / "coco", change=with_cats)))[0]], 0
+    )
     told = {
         photo.id: each.complete_names(photo)
         for each in (data.train[0].dataset, *data.validation)
@@ -671,7 +745,8 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
     assert plan.scratch
     assert "from random weights" in said
     first, again, other = (
-        planning.open_start_network(str(weights), True, seed).network.state_dict() for seed in (1, 1, 2)
+        planning.open_start_network(str(weights), True, seed).network.state_dict()
+        for seed in (1, 1, 2)
     )
     loaded = planning.open_start_network(str(weights), False, 1).network.state_dict()
     name = "backbone.stem.conv.weight"
@@ -681,7 +756,9 @@ def test_random_weights_to_compare_with_are_the_same_every_time(tmp_path, weight
 
 
 @pytest.mark.parametrize(("processes", "expected"), [(1, (2, 8)), (4, (2, 2))])
-def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch, no_trial, processes, expected):
+def test_the_published_recipe_takes_sixteen_photos_a_step(
+    tmp_path, monkeypatch, no_trial, processes, expected
+):
     weights = tiny.use_tiny_xdecoder(tmp_path, monkeypatch)
     folder = tiny.bricks(tmp_path / "bricks", count=40)
     monkeypatch.setattr(planning, "rank_and_world_size", lambda: (0, processes))
@@ -691,7 +768,10 @@ def test_the_published_recipe_takes_sixteen_photos_a_step(tmp_path, monkeypatch,
     assert (plan.config.learning_rate, plan.size) == (1e-4, 1024)
     network = planning.open_start_network(str(weights), False, 0).network
     drawn = [strokes_of(network, by_published_recipe=each) for each in (True, False)]
-    assert drawn == [PUBLISHED_STROKES, replace(DEFAULT_STROKES, polygon_rule="curve")]  # as the network reads them
+    assert drawn == [
+        PUBLISHED_STROKES,
+        replace(DEFAULT_STROKES, polygon_rule="curve"),
+    ]  # as the network reads them
 
 
 def strokes_of(network, *, by_published_recipe=False):
@@ -725,7 +805,9 @@ def test_every_model_is_trained_at_a_size_that_it_takes(model, as_published, siz
     assert profile_for(network, by_published_recipe=as_published).default_size(network) == size
     planning.check_size(size, network)
     if model == "seem-samvit-b-v1":
-        with pytest.raises(ValueError, match="--size is 512; seem-samvit-b-v1 takes multiples of 1024"):
+        with pytest.raises(
+            ValueError, match="--size is 512; seem-samvit-b-v1 takes multiples of 1024"
+        ):
             planning.check_size(512, network)
 
 
@@ -748,7 +830,10 @@ def test_data_without_a_mask_are_refused(tmp_path, weights, no_trial, count):
 def test_held_out_photos_depend_on_the_seed_alone(tmp_path):
     folder = tiny.bricks(tmp_path / "many", count=20)
     source, _ = inspect_source(str(folder))
-    held = [[photo.id for photo in open_training_data([source], seed).validation[0].images] for seed in (0, 0, 1)]
+    held = [
+        [photo.id for photo in open_training_data([source], seed).validation[0].images]
+        for seed in (0, 0, 1)
+    ]
     assert len(held[0]) == 2
     assert held[0] == held[1] != held[2]
 
@@ -763,7 +848,9 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     trial = step_cost.measure_step_cost(loaded.network, BatchSampler(bank, 64, 2, 0), objective, 4)
     assert trial.batch in (2, 4)
     assert trial.seconds > 0
-    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.network.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in loaded.network.state_dict().items()
+    )
     assert all(p.grad is None for p in loaded.network.parameters())
 
 
@@ -772,7 +859,9 @@ def test_a_trial_leaves_the_network_as_it_was(tmp_path, weights):
     [(1.01, 0.5, "bfloat16"), (1.2, 0.5, "float32"), (1.0, 0.99, "float32")],
     ids=["faster and alike", "another loss", "no faster"],
 )
-def test_precision_is_chosen_by_processor_time_not_by_the_clock(monkeypatch, weights, loss, work, chosen):
+def test_precision_is_chosen_by_processor_time_not_by_the_clock(
+    monkeypatch, weights, loss, work, chosen
+):
     def measured(timer, precision, batch, number):
         if precision == "float32":
             return StepMeasurement(loss=1.0, seconds=3.0, processor_seconds=1.0)
@@ -780,7 +869,9 @@ def test_precision_is_chosen_by_processor_time_not_by_the_clock(monkeypatch, wei
 
     monkeypatch.setattr(StepTimer, "run_once", measured)
     network = open_network(str(weights)).network
-    cost = step_cost.measure_step_cost(network, BatchSampler(ImageBank([]), 64, 2, 0), objective=None, max_batch=2)
+    cost = step_cost.measure_step_cost(
+        network, BatchSampler(ImageBank([]), 64, 2, 0), objective=None, max_batch=2
+    )
     assert (cost.precision, cost.seconds) == (chosen, 9.0 if chosen == "bfloat16" else 3.0)
 
 
@@ -788,10 +879,20 @@ def test_two_processes_follow_one_plan(finished, weights, tmp_path):
     script = Path(tiny.__file__)
     out = copy_of_plan(finished[0], tmp_path / "two")
     plain = json.loads((out / "run.json").read_text())
-    plain["config"] |= {"steps": 2, "validate_every": 2, "checkpoint_every": 2, "shard": True, "optimizer": "adamw"}
+    plain["config"] |= {
+        "steps": 2,
+        "validate_every": 2,
+        "checkpoint_every": 2,
+        "shard": True,
+        "optimizer": "adamw",
+    }
     (out / "run.json").write_text(json.dumps(plain | {"processes": 2}))
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
     workers = [
         subprocess.Popen(
             [sys.executable, str(script), str(out), str(weights), finished[3].data[0]],

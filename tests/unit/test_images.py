@@ -14,7 +14,9 @@ from seem.errors import SeemError
 from seem.images import MAX_PIXELS, image_from_array, read_image, to_eight_bits
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
-CORNERS = np.array([[RED, GREEN, WHITE], [BLUE, BLACK, BLACK]], dtype=np.uint8)  # no two rotations of it are equal
+CORNERS = np.array(
+    [[RED, GREEN, WHITE], [BLUE, BLACK, BLACK]], dtype=np.uint8
+)  # no two rotations of it are equal
 
 
 def seen(photo):
@@ -30,11 +32,17 @@ def png(width, height, depth, colour, rows, *, more=b""):
     """Write a PNG by hand: what Pillow cannot write, or should not believe."""
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + more
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -54,7 +62,10 @@ def refused(image, kind=ValueError, **options):
 def test_path_text_pil_array_and_tensor_are_one_photo(tmp_path):
     path = saved(tmp_path, Image.fromarray(CORNERS), "corners.png")
     with Image.open(path) as opened:
-        photos = [read_image(given) for given in (path, str(path), opened, CORNERS, Image.fromarray(CORNERS))]
+        photos = [
+            read_image(given)
+            for given in (path, str(path), opened, CORNERS, Image.fromarray(CORNERS))
+        ]
     photos.append(read_image(torch.from_numpy(CORNERS).permute(2, 0, 1)))
     assert all((seen(photo) == CORNERS).all() for photo in photos)
     assert [photo.name for photo in photos] == ["corners.png"] * 3 + [None] * 3
@@ -76,10 +87,14 @@ def test_a_picture_in_memory_is_read_without_a_name(tmp_path):
 def test_arrays_need_not_be_contiguous(view):
     given = view(CORNERS)
     assert (seen(read_image(given)) == given).all()
-    assert (seen(read_image(torch.from_numpy(given.copy()).permute(2, 0, 1)[:, ::2])) == given[::2]).all()
+    assert (
+        seen(read_image(torch.from_numpy(given.copy()).permute(2, 0, 1)[:, ::2])) == given[::2]
+    ).all()
 
 
-@pytest.mark.parametrize("given", [CORNERS.copy(), Image.fromarray(CORNERS)], ids=["array", "picture"])
+@pytest.mark.parametrize(
+    "given", [CORNERS.copy(), Image.fromarray(CORNERS)], ids=["array", "picture"]
+)
 def test_a_photo_stays_what_it_was_when_the_original_changes(given):
     photo = read_image(given)
     given.fill(7) if isinstance(given, np.ndarray) else given.paste((7, 7, 7), (0, 0, 3, 2))
@@ -105,20 +120,30 @@ AS_STORED = {  # how a camera that was held in each way stores the upright pictu
     7: ["fc", "eb", "da"],
     8: ["da", "eb", "fc"],
 }
-COLOURS = {letter: tuple(colour) for letter, colour in zip("abcdef", CORNERS.reshape(-1, 3), strict=True)}
+COLOURS = {
+    letter: tuple(colour) for letter, colour in zip("abcdef", CORNERS.reshape(-1, 3), strict=True)
+}
 
 
 @pytest.mark.parametrize("orientation", AS_STORED)
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
 def test_exif_rotation_is_undone_and_recorded(tmp_path, orientation, suffix):
-    stored = np.array([[COLOURS[letter] for letter in row] for row in AS_STORED[orientation]], dtype=np.uint8)
-    blocks = Image.fromarray(np.kron(stored, np.ones((16, 16, 1), dtype=np.uint8)))  # which JPEG keeps apart
+    stored = np.array(
+        [[COLOURS[letter] for letter in row] for row in AS_STORED[orientation]], dtype=np.uint8
+    )
+    blocks = Image.fromarray(
+        np.kron(stored, np.ones((16, 16, 1), dtype=np.uint8))
+    )  # which JPEG keeps apart
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(
+        suffix, {}
+    )
     photo = read_image(saved(tmp_path, blocks, f"photo.{suffix}", exif=exif, **options))
     assert (photo.hw, photo.orientation) == ((32, 48), orientation)
-    assert np.abs(seen(photo)[8::16, 8::16].astype(int) - CORNERS).max() <= (8 if suffix == "jpg" else 0)
+    assert np.abs(seen(photo)[8::16, 8::16].astype(int) - CORNERS).max() <= (
+        8 if suffix == "jpg" else 0
+    )
     assert photo.picture.getexif().get(0x0112, 1) == 1  # so that nobody turns it again
 
 
@@ -130,7 +155,9 @@ def test_an_orientation_that_does_not_exist_counts_as_upright(value):
     assert (photo.orientation, photo.hw) == (1, (2, 3))
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", b"x"])
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", b"x"]
+)
 def test_damaged_exif_is_no_reason_to_refuse_a_photo(tmp_path, exif):
     photo = read_image(saved(tmp_path, Image.fromarray(CORNERS), "photo.jpg", exif=exif))
     assert (photo.orientation, photo.hw) == (1, (2, 3))
@@ -159,7 +186,9 @@ def palette():
     return picture
 
 
-LAYERED = np.array([[(*RED, 255), (*BLACK, 128), (*BLACK, 0)]], dtype=np.uint8)  # opaque, half there, invisible
+LAYERED = np.array(
+    [[(*RED, 255), (*BLACK, 128), (*BLACK, 0)]], dtype=np.uint8
+)  # opaque, half there, invisible
 
 
 @pytest.mark.parametrize(
@@ -203,7 +232,10 @@ def test_a_colour_mode_that_pillow_cannot_convert_is_refused(monkeypatch):
         raise ValueError("conversion from LAB to RGB not supported")
 
     monkeypatch.setattr(Image.Image, "convert", cannot)
-    assert refused(Image.new("LAB", (2, 2))) == "A picture of colour mode LAB cannot be read; convert it to RGB first."
+    assert (
+        refused(Image.new("LAB", (2, 2)))
+        == "A picture of colour mode LAB cannot be read; convert it to RGB first."
+    )
 
 
 # --- More than 8 bits -------------------------------------------------------------------------------------------------
@@ -216,7 +248,9 @@ def test_a_16_bit_grey_photo_keeps_its_exposure(tmp_path, suffix):
     assert seen(photo)[0].tolist() == [[level] * 3 for level in (0, 1, 100, 128, 255)]
     assert photo.notes == ("more than 8 bits of grey: read as 16 bits",)
     dim = read_image(saved(tmp_path, Image.fromarray(values[:, :4]), f"dim.{suffix}"))
-    assert (seen(dim) == seen(photo)[:, :4]).all()  # the brightest pixel of a photo is not made white
+    assert (
+        seen(dim) == seen(photo)[:, :4]
+    ).all()  # the brightest pixel of a photo is not made white
 
 
 @pytest.mark.parametrize(
@@ -250,8 +284,15 @@ def test_deep_pictures_from_memory_are_read():
 
 
 def test_16_bit_colour_is_read(tmp_path):
-    (tmp_path / "deep.png").write_bytes(png(2, 1, 16, 2, b"\0" + struct.pack(">6H", 0, 32_896, 65_535, 257, 25_700, 0)))
-    assert np.abs(seen(read_image(tmp_path / "deep.png"))[0].astype(int) - [[0, 128, 255], [1, 100, 0]]).max() <= 1
+    (tmp_path / "deep.png").write_bytes(
+        png(2, 1, 16, 2, b"\0" + struct.pack(">6H", 0, 32_896, 65_535, 257, 25_700, 0))
+    )
+    assert (
+        np.abs(
+            seen(read_image(tmp_path / "deep.png"))[0].astype(int) - [[0, 128, 255], [1, 100, 0]]
+        ).max()
+        <= 1
+    )
 
 
 # --- Several frames ---------------------------------------------------------------------------------------------------
@@ -261,7 +302,9 @@ def test_16_bit_colour_is_read(tmp_path):
 def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
     frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
     options = {"lossless": True} if suffix == "webp" else {}
-    path = saved(tmp_path, frames[0], f"film.{suffix}", save_all=True, append_images=frames[1:], **options)
+    path = saved(
+        tmp_path, frames[0], f"film.{suffix}", save_all=True, append_images=frames[1:], **options
+    )
     photo = read_image(path)
     assert (seen(photo) == RED).all()
     assert photo.notes == ("several frames: only the first is read",)
@@ -301,7 +344,11 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, noise, suffix, kept):
     [
         ("empty.jpg", b"", "is empty (0 bytes); use JPEG, PNG, WebP, TIFF, GIF or BMP."),
         ("notes.txt", b"not a picture\n" * 40, "is not a picture that can be read; use JPEG"),
-        ("page.jpg", b"<html><body>404 Not Found</body></html>", "is not a picture that can be read; use JPEG"),
+        (
+            "page.jpg",
+            b"<html><body>404 Not Found</body></html>",
+            "is not a picture that can be read; use JPEG",
+        ),
         ("model.png", b"\0" * 1000, "is not a picture that can be read; use JPEG"),
     ],
 )
@@ -329,18 +376,29 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path, noise, suffix, 
 
 
 def test_a_missing_file_is_named(tmp_path):
-    assert refused(tmp_path / "gone.jpg", SeemError) == f"There is no photo at {tmp_path / 'gone.jpg'}; check the path."
+    assert (
+        refused(tmp_path / "gone.jpg", SeemError)
+        == f"There is no photo at {tmp_path / 'gone.jpg'}; check the path."
+    )
     (tmp_path / "file").write_text("")
     assert "There is no photo at" in refused(tmp_path / "file" / "photo.jpg", SeemError)
 
 
 def test_a_folder_is_refused(tmp_path):
-    assert refused(tmp_path) == f"{tmp_path} is a folder; pass one photo (the command line takes folders)."
+    assert (
+        refused(tmp_path)
+        == f"{tmp_path} is a folder; pass one photo (the command line takes folders)."
+    )
 
 
-@pytest.mark.parametrize("address", ["https://example.org/cat.jpg", "http://x/y.png", "s3://photos/cat.jpg"])
+@pytest.mark.parametrize(
+    "address", ["https://example.org/cat.jpg", "http://x/y.png", "s3://photos/cat.jpg"]
+)
 def test_a_web_address_is_refused(address):
-    assert refused(address) == f"{address} is a web address; download the photo first and pass its file."
+    assert (
+        refused(address)
+        == f"{address} is a web address; download the photo first and pass its file."
+    )
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
@@ -350,7 +408,9 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", forbidden)  # root may read everything
-    assert refused(path, SeemError) == f"{path} may not be read by this user; change its permissions."
+    assert (
+        refused(path, SeemError) == f"{path} may not be read by this user; change its permissions."
+    )
 
 
 @pytest.mark.parametrize("path", ["a\0b.jpg", "x" * 5000 + ".jpg"], ids=["nul", "long"])
@@ -366,22 +426,34 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     started = time.perf_counter()
     message = refused(tmp_path / "bomb.png")
     assert time.perf_counter() - started < 1
-    assert "bomb.png claims 2,500,000,000 pixels, more than the limit of 100,000,000; pass a smaller photo" in message
+    assert (
+        "bomb.png claims 2,500,000,000 pixels, more than the limit of 100,000,000; pass a smaller photo"
+        in message
+    )
 
 
 @pytest.mark.parametrize(("width", "height"), [(10_001, 10_000), (100_000_001, 1)])
 def test_just_above_the_limit_is_refused_by_size(tmp_path, width, height):
     (tmp_path / "large.png").write_bytes(png(width, height, 8, 2, b""))
     message = refused(tmp_path / "large.png")
-    assert f"large.png has {width} x {height} pixels, more than the limit of 100,000,000; pass a smaller" in message
+    assert (
+        f"large.png has {width} x {height} pixels, more than the limit of 100,000,000; pass a smaller"
+        in message
+    )
 
 
 def test_the_limit_is_an_argument(tmp_path):
     path = saved(tmp_path, Image.fromarray(CORNERS), "photo.png")
-    for given in (path, CORNERS, Image.fromarray(CORNERS), torch.from_numpy(CORNERS).permute(2, 0, 1)):
+    for given in (
+        path,
+        CORNERS,
+        Image.fromarray(CORNERS),
+        torch.from_numpy(CORNERS).permute(2, 0, 1),
+    ):
         assert read_image(given, max_pixels=6).hw == (2, 3)
-        assert "3 x 2 pixels, more than the limit of 5; pass a smaller photo or raise max_pixels" in refused(
-            given, max_pixels=5
+        assert (
+            "3 x 2 pixels, more than the limit of 5; pass a smaller photo or raise max_pixels"
+            in refused(given, max_pixels=5)
         )
 
 
@@ -401,7 +473,9 @@ def test_a_large_photo_gives_no_warning_of_pillows(tmp_path, monkeypatch):
 def test_reading_in_threads_leaves_the_warning_filters_alone(tmp_path):
     path = saved(tmp_path, Image.fromarray(CORNERS), "photo.png")
     before = list(warnings.filters)
-    threads = [threading.Thread(target=lambda: [read_image(path) for _ in range(20)]) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: [read_image(path) for _ in range(20)]) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -417,7 +491,10 @@ ZEROS = np.zeros((4, 5, 3), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("array", "hint"),
     [
-        (ZEROS[..., 0], r"got uint8 of shape \(4, 5\): a grey one becomes a photo with PIL.Image.fromarray"),
+        (
+            ZEROS[..., 0],
+            r"got uint8 of shape \(4, 5\): a grey one becomes a photo with PIL.Image.fromarray",
+        ),
         (ZEROS[0, 0], "a grey one becomes a photo"),
         (ZEROS[None], "one photo at a time"),
         (np.zeros((4, 5, 4), np.uint8), "keep red, green and blue alone"),
@@ -440,7 +517,10 @@ def test_an_array_of_another_kind_is_refused_with_the_way_out(array, hint):
     ("tensor", "hint"),
     [
         (torch.zeros(3, 4, 5), "got float32 of shape .*convert them to uint8"),
-        (torch.zeros(4, 5, 3, dtype=torch.uint8), r"A photo tensor is 3 x H x W, .*\.permute\(2, 0, 1\)"),
+        (
+            torch.zeros(4, 5, 3, dtype=torch.uint8),
+            r"A photo tensor is 3 x H x W, .*\.permute\(2, 0, 1\)",
+        ),
         (torch.zeros(1, 3, 4, 5, dtype=torch.uint8), "one photo at a time"),
         (torch.zeros(4, 5, dtype=torch.uint8), "a grey one"),
         (torch.zeros(3, 0, 5, dtype=torch.uint8), "this one is empty"),
@@ -467,9 +547,13 @@ def test_something_else_is_refused_with_the_way_out(thing, message):
 
 
 def test_a_picture_without_pixels_is_refused():
-    assert refused(Image.new("RGB", (0, 5))) == "The photo has 0 x 5 pixels, there is nothing to see."
+    assert (
+        refused(Image.new("RGB", (0, 5))) == "The photo has 0 x 5 pixels, there is nothing to see."
+    )
 
 
 def test_a_picture_object_whose_file_is_cut_short_is_refused(tmp_path, noise):
     content = saved(tmp_path, noise, "whole.jpg").read_bytes()
-    assert "The photo cannot be read as a picture" in refused(Image.open(io.BytesIO(content[:2000])), SeemError)
+    assert "The photo cannot be read as a picture" in refused(
+        Image.open(io.BytesIO(content[:2000])), SeemError
+    )

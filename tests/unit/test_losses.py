@@ -40,7 +40,9 @@ FEW_POINTS = CriterionOptions(num_points=16)
 
 
 def by_shape(shape: tuple[int, ...]) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode())))
+    return torch.rand(
+        shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode()))
+    )
 
 
 # ------------------------------------------------------------------------------------------------ masks
@@ -77,7 +79,9 @@ def test_no_masks_cost_nothing(loss: Callable[..., Tensor]) -> None:
 
 @pytest.mark.parametrize("loss", [mask_bce, mask_dice])
 def test_mask_loss_has_the_right_gradient(loss: Callable[..., Tensor]) -> None:
-    logits = torch.tensor([[0.3, -1.2, 2.0], [0.7, -0.1, -3.0]], dtype=torch.float64, requires_grad=True)
+    logits = torch.tensor(
+        [[0.3, -1.2, 2.0], [0.7, -0.1, -3.0]], dtype=torch.float64, requires_grad=True
+    )
     targets = torch.tensor([[1.0, 0.0, 0.4], [0.0, 1.0, 0.0]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: loss(x, targets, 1.5), logits)
 
@@ -109,7 +113,9 @@ def test_similarity_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(phrase_similarity, (queries, phrases, scale))
 
 
-SAID = torch.tensor([[THREE_QUARTERS, HALF], [0.0, HALF]])  # phrase 0: 3/4 and 1/4; phrase 1: 1/2 and 1/2
+SAID = torch.tensor(
+    [[THREE_QUARTERS, HALF], [0.0, HALF]]
+)  # phrase 0: 3/4 and 1/4; phrase 1: 1/2 and 1/2
 
 
 @pytest.mark.parametrize(
@@ -117,11 +123,17 @@ SAID = torch.tensor([[THREE_QUARTERS, HALF], [0.0, HALF]])  # phrase 0: 3/4 and 
     [
         ([0, 1], [5, 6], (log(4 / 3) + log(2)) / 2),
         ([1, 0], [5, 6], (log(4) + log(2)) / 2),
-        ([0, 1], [5, 5], ((log(4 / 3) + log(4)) / 2 + log(2)) / 2),  # both queries share both phrases
+        (
+            [0, 1],
+            [5, 5],
+            ((log(4 / 3) + log(4)) / 2 + log(2)) / 2,
+        ),  # both queries share both phrases
     ],
 )
 def test_phrases_ask_for_their_query(queries: list[int], hashes: list[int], value: float) -> None:
-    cost = phrase_cross_entropy(SAID, torch.tensor(queries), torch.tensor([0, 1]), torch.tensor(hashes))
+    cost = phrase_cross_entropy(
+        SAID, torch.tensor(queries), torch.tensor([0, 1]), torch.tensor(hashes)
+    )
     assert cost.item() == pytest.approx(value)
 
 
@@ -132,13 +144,17 @@ def test_phrase_loss_has_the_right_gradient() -> None:
 
 
 def test_prompted_objects_ask_for_their_query() -> None:
-    cost = visual_cross_entropy(torch.tensor([[THREE_QUARTERS, 0.0], [HALF, HALF]]), torch.tensor([0, 1]))
+    cost = visual_cross_entropy(
+        torch.tensor([[THREE_QUARTERS, 0.0], [HALF, HALF]]), torch.tensor([0, 1])
+    )
     assert cost.item() == pytest.approx((log(4 / 3) + log(2)) / 2)
 
 
 def test_visual_loss_has_the_right_gradient() -> None:
     similarity = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: visual_cross_entropy(x, torch.tensor([1, 4])), similarity)
+    assert torch.autograd.gradcheck(
+        lambda x: visual_cross_entropy(x, torch.tensor([1, 4])), similarity
+    )
 
 
 def test_nobody_asked_costs_nothing() -> None:
@@ -155,9 +171,13 @@ def group(*values: float) -> GroupTerms:
 
 
 def test_total_weighs_every_term_of_every_head() -> None:
-    heads = (HeadTerms(objects=group(1, 2, 3), phrases=group(4, 5, 6)), HeadTerms(objects=group(7, 8, 9)))
+    heads = (
+        HeadTerms(objects=group(1, 2, 3), phrases=group(4, 5, 6)),
+        HeadTerms(objects=group(7, 8, 9)),
+    )
     weights = CriterionWeights(
-        objects=GroupWeights(ce=1.0, bce=10.0, dice=100.0), phrases=GroupWeights(ce=0.1, bce=0.0, dice=2.0)
+        objects=GroupWeights(ce=1.0, bce=10.0, dice=100.0),
+        phrases=GroupWeights(ce=0.1, bce=0.0, dice=2.0),
     )
     assert CriterionTerms(heads).total(weights).item() == pytest.approx(321 + 12.4 + 987)
 
@@ -218,7 +238,12 @@ def test_the_whole_criterion_has_the_right_gradient() -> None:
 def test_a_seed_fixes_the_loss() -> None:
     said, photos = scene()
     first, second, other = (
-        criterion([predict(*said)], photos, uniform(torch.Generator().manual_seed(seed)), options=FEW_POINTS).total()
+        criterion(
+            [predict(*said)],
+            photos,
+            uniform(torch.Generator().manual_seed(seed)),
+            options=FEW_POINTS,
+        ).total()
         for seed in (7, 7, 8)
     )
     assert first == second != other
@@ -227,7 +252,9 @@ def test_a_seed_fixes_the_loss() -> None:
 def test_half_precision_is_judged_in_float32() -> None:
     said, photos = scene()
     half = [tensor.bfloat16() for tensor in said]
-    expected = criterion([predict(*(tensor.float() for tensor in half))], photos, by_shape, options=FEW_POINTS)
+    expected = criterion(
+        [predict(*(tensor.float() for tensor in half))], photos, by_shape, options=FEW_POINTS
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = criterion([predict(*half)], photos, by_shape, options=FEW_POINTS)
     for (_, ours), (_, theirs) in zip(terms.named(), expected.named(), strict=True):
@@ -253,7 +280,9 @@ def test_object_masks_are_divided_by_the_objects_of_all_processes() -> None:
     said, photos = scene()
     truth = [photo.objects for photo in photos if photo.objects is not None]
     own = object_terms(ObjectPrediction(said[0], said[1]), truth, by_shape, FEW_POINTS)
-    shared = object_terms(ObjectPrediction(said[0], said[1]), truth, by_shape, FEW_POINTS, num_objects=6.0)
+    shared = object_terms(
+        ObjectPrediction(said[0], said[1]), truth, by_shape, FEW_POINTS, num_objects=6.0
+    )
     assert shared.bce.item() == pytest.approx(own.bce.item() / 2)
     assert shared.dice.item() == pytest.approx(own.dice.item() / 2)
     assert shared.ce == own.ce
@@ -263,7 +292,9 @@ def test_photos_without_phrases_do_not_dilute_the_others() -> None:
     said, photos = scene()
     truth = [photo.phrases for photo in photos if photo.phrases is not None]
     both = phrase_terms(PhrasePrediction(said[2], said[3], 10.0), truth, by_shape, FEW_POINTS)
-    first = phrase_terms(PhrasePrediction(said[2][:1], said[3][:1], 10.0), truth[:1], by_shape, FEW_POINTS)
+    first = phrase_terms(
+        PhrasePrediction(said[2][:1], said[3][:1], 10.0), truth[:1], by_shape, FEW_POINTS
+    )
     assert both.ce.item() == pytest.approx(first.ce.item())
 
 

@@ -28,13 +28,19 @@ def official():
         f"{ATTENTION}.in_proj_weight": (6, 2),
         f"{ATTENTION}.in_proj_bias": (6,),
     }
-    return {key: torch.arange(torch.Size(shape).numel()).float().reshape(shape) for key, shape in shapes.items()}
+    return {
+        key: torch.arange(torch.Size(shape).numel()).float().reshape(shape)
+        for key, shape in shapes.items()
+    }
 
 
 def test_packed_attention_is_taken_apart_in_order():
     tensors = from_official(official(), OURS).tensors
     assert set(tensors) == set(OURS)
-    rows = {name: tensors[f"decoder.layers.7.image_attention.{name}.weight"].tolist() for name in ("query", "value")}
+    rows = {
+        name: tensors[f"decoder.layers.7.image_attention.{name}.weight"].tolist()
+        for name in ("query", "value")
+    }
     assert rows == {"query": [[0, 1], [2, 3]], "value": [[8, 9], [10, 11]]}
     assert tensors["decoder.layers.7.image_attention.key.bias"].tolist() == [2, 3]
 
@@ -48,7 +54,10 @@ def test_there_and_back_is_exact():
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ("backbone.stages.2.5.modulation.contexts.1.weight", "layers.2.blocks.5.modulation.focal_layers.1.0.weight"),
+        (
+            "backbone.stages.2.5.modulation.contexts.1.weight",
+            "layers.2.blocks.5.modulation.focal_layers.1.0.weight",
+        ),
         ("backbone.norms.3.bias", "backbone.norm3.bias"),
         ("pixel_decoder.outputs.3.norm.weight", "layer_4.norm.weight"),
         ("pixel_decoder.laterals.0.conv.weight", "adapter_1.weight"),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seem.config import MaskRefinerConfig
+from seem.config import MaskRefinerConfig, TextMapConfig
 from seem.models.mask_refiner import NUM_MAPS, MaskRefiner, prompt_maps, proximity_maps
 from seem.models.ops.masks import dot, resize
 from seem.models.structures import DecoderQuery, ImageBatch, VisualPrompts
-from seem.models.text_embedding_head import TextEmbeddingHead, pooled_text_vectors, text_similarity_maps
+from seem.models.text_embedding_head import (
+    TextEmbeddingHead,
+    pooled_text_vectors,
+    text_similarity_maps,
+)
 from tiny import tiny_network
 
 
@@ -32,7 +36,19 @@ def nothing(*shape):
 
 @pytest.mark.parametrize(
     ("distance", "near"),
-    [(0, 1.0), (1, 0.8), (2, 0.8), (3, 0.6), (5, 0.6), (6, 0.4), (11, 0.4), (12, 0.2), (23, 0.2), (24, 0.0), (29, 0.0)],
+    [
+        (0, 1.0),
+        (1, 0.8),
+        (2, 0.8),
+        (3, 0.6),
+        (5, 0.6),
+        (6, 0.4),
+        (11, 0.4),
+        (12, 0.2),
+        (23, 0.2),
+        (24, 0.0),
+        (29, 0.0),
+    ],
 )
 def test_nearness_is_one_on_a_mark_and_falls_in_steps(distance, near):
     marks = torch.zeros(1, 1, 61, 61)
@@ -69,7 +85,9 @@ def test_a_single_marked_pixel_is_one_cell_of_the_map():
 
 def test_maps_stay_in_their_ranges():
     marks = noise(2, 3, 64, 96) > 2.5
-    maps = prompt_maps(VisualPrompts(marks, ~marks), 50 * noise(2, 3, 16, 24), 50 * noise(2, 3, 16, 24, seed=1))
+    maps = prompt_maps(
+        VisualPrompts(marks, ~marks), 50 * noise(2, 3, 16, 24), 50 * noise(2, 3, 16, 24, seed=1)
+    )
     assert maps.shape == (2, 3, NUM_MAPS, 16, 24)
     assert set(maps[:, :, :2].unique().tolist()) <= {0.0, 1.0}
     assert maps[:, :, 2:4].min() >= 0.0
@@ -94,7 +112,9 @@ def test_boxes_are_a_map_of_their_own():
     maps = prompt_maps(VisualPrompts(marks, marks, box), torch.zeros(1, 1, 8, 8), None)[0, 0]
     assert maps[6].nonzero().tolist() == [[row, column] for row in range(2, 6) for column in (1, 2)]
     assert not maps[:6].any()
-    assert not prompt_maps(VisualPrompts(marks, marks), torch.zeros(1, 1, 8, 8), None)[0, 0, 6].any()
+    assert not prompt_maps(VisualPrompts(marks, marks), torch.zeros(1, 1, 8, 8), None)[
+        0, 0, 6
+    ].any()
 
 
 def test_what_is_said_is_a_map_too():
@@ -113,7 +133,7 @@ PYRAMID = (noise(2, 2, 16, 24), noise(2, 4, 8, 12), noise(2, 5, 4, 6), noise(2, 
 def meaning():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TextEmbeddingHead((2, 4, 5, 7), 6, hidden=3, fine=4)
+        return TextEmbeddingHead((2, 4, 5, 7), 6, TextMapConfig(hidden=3, fine=4))
 
 
 def test_every_place_has_one_direction_of_the_text_space():
@@ -136,7 +156,10 @@ def test_what_is_fine_begins_unheard_and_is_then_heard_in_its_place():
 def test_places_are_compared_by_cosine_and_silence_is_nothing():
     places = torch.tensor([[[[1.0, 0.0, 0.6]], [[0.0, 1.0, 0.8]]]])
     vectors = torch.tensor([[[3.0, 0.0], [0.0, 0.0]]])
-    assert text_similarity_maps(places, vectors)[0, :, 0].tolist() == [[1.0, 0.0, pytest.approx(0.6)], [0.0, 0.0, 0.0]]
+    assert text_similarity_maps(places, vectors)[0, :, 0].tolist() == [
+        [1.0, 0.0, pytest.approx(0.6)],
+        [0.0, 0.0, 0.0],
+    ]
 
 
 def test_a_region_means_what_its_places_mean():
@@ -174,7 +197,9 @@ def test_every_canvas_of_whole_thirty_twos_fits(hw):
     prompts = VisualPrompts(marks, ~marks)
     tokens = network.encode_prompts(prompts, image)
     output = network.decode(
-        image, DecoderQuery(visual=tokens, num_objects=1), frozenset({network.decoder.policy.visual})
+        image,
+        DecoderQuery(visual=tokens, num_objects=1),
+        frozenset({network.decoder.policy.visual}),
     )
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     maps = prompt_maps(prompts, coarse, None)
@@ -205,9 +230,13 @@ def test_photos_and_objects_do_not_influence_each_other():
     together = network(features, maps, queries)
     for b in range(2):
         for n in range(3):
-            alone = network(features[b : b + 1], maps[b : b + 1, n : n + 1], queries[b : b + 1, n : n + 1])
+            alone = network(
+                features[b : b + 1], maps[b : b + 1, n : n + 1], queries[b : b + 1, n : n + 1]
+            )
             assert torch.allclose(alone.logits[0, 0], together.logits[b, n], atol=1e-5)
-            assert torch.allclose(alone.quality_logits[0, 0], together.quality_logits[b, n], atol=1e-5)
+            assert torch.allclose(
+                alone.quality_logits[0, 0], together.quality_logits[b, n], atol=1e-5
+            )
 
 
 def test_training_and_evaluation_mode_agree():
@@ -219,8 +248,13 @@ def test_every_map_and_the_query_are_listened_to():
     features, maps, queries = (noise(1, 5, 8, 8), noise(1, 1, NUM_MAPS, 8, 8), noise(1, 1, 7))
     for seen in (features, maps, queries):
         seen.requires_grad_()
-    for answer in (refiner()(features, maps, queries).logits, refiner()(features, maps, queries).quality_logits):
-        by_features, by_maps, by_queries = torch.autograd.grad(answer.sum(), (features, maps, queries))
+    for answer in (
+        refiner()(features, maps, queries).logits,
+        refiner()(features, maps, queries).quality_logits,
+    ):
+        by_features, by_maps, by_queries = torch.autograd.grad(
+            answer.sum(), (features, maps, queries)
+        )
         assert by_features.any()
         assert by_queries.any()
         assert all(by_maps[0, 0, i].any() for i in range(NUM_MAPS))

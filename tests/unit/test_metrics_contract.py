@@ -46,12 +46,17 @@ def overlap(rng):
 
 def panoptic_map(rng):
     ids = np.kron(rng.integers(0, 5, (3, 5)), np.ones((4, 3), np.int32)).astype(np.int32)
-    return PanopticSegmentation(ids, tuple(SegmentInfo(k, 1 + k % 3) for k in np.unique(ids).tolist() if k))
+    return PanopticSegmentation(
+        ids, tuple(SegmentInfo(k, 1 + k % 3) for k in np.unique(ids).tolist() if k)
+    )
 
 
 def instances(rng, number):
     told = [Detection(int(rng.integers(1, 3)), float(rng.random()), mask(rng)) for _ in range(4)]
-    true = [GroundTruthObject(int(rng.integers(1, 3)), mask(rng), bool(rng.random() < 0.2)) for _ in range(3)]
+    true = [
+        GroundTruthObject(int(rng.integers(1, 3)), mask(rng), bool(rng.random() < 0.2))
+        for _ in range(3)
+    ]
     return told, ImageGroundTruth(number, tuple(true))
 
 
@@ -63,17 +68,32 @@ METRICS = {
     "overlap": (OverlapScores, lambda rng, k: (overlap(rng),)),
     "referring": (lambda: OverlapScores(IouRule.OFFICIAL), lambda rng, k: (overlap(rng),)),
     "composition": (CompositionScores, lambda rng, k: (overlap(rng), overlap(rng), overlap(rng))),
-    "prompt kinds": (PromptKindScores, lambda rng, k: (list(PromptKind)[rng.integers(5)], overlap(rng))),
+    "prompt kinds": (
+        PromptKindScores,
+        lambda rng, k: (list(PromptKind)[rng.integers(5)], overlap(rng)),
+    ),
     "robustness": (
         lambda: RobustnessScores(["turned", "dimmed"]),
-        lambda rng, k: (float(rng.random()), {"turned": float(rng.random()), "dimmed": float(rng.random())}),
+        lambda rng, k: (
+            float(rng.random()),
+            {"turned": float(rng.random()), "dimmed": float(rng.random())},
+        ),
     ),
     "refusal": (RefusalRate, lambda rng, k: (bool(rng.random() < 0.5),)),
     "clicks": (lambda: ClickScores(12, (0.5, 0.9)), lambda rng, k: (rng.random(12).tolist(),)),
-    "panoptic": (lambda: PanopticQuality(CATEGORIES), lambda rng, k: (panoptic_map(rng), panoptic_map(rng))),
-    "semantic": (lambda: SemanticIou(5), lambda rng, k: (panoptic_map(rng).ids, panoptic_map(rng).ids)),
+    "panoptic": (
+        lambda: PanopticQuality(CATEGORIES),
+        lambda rng, k: (panoptic_map(rng), panoptic_map(rng)),
+    ),
+    "semantic": (
+        lambda: SemanticIou(5),
+        lambda rng, k: (panoptic_map(rng).ids, panoptic_map(rng).ids),
+    ),
     "instances": (MaskAp, instances),
-    "video": (lambda: VideoQuality(FrameRule.ALL), lambda rng, k: ("a", k % 2, k, mask(rng), mask(rng))),
+    "video": (
+        lambda: VideoQuality(FrameRule.ALL),
+        lambda rng, k: ("a", k % 2, k, mask(rng), mask(rng)),
+    ),
     "retrieval": (RetrievalRecall, lambda rng, k: (rng.random(8), rng.random((2, 8)))),
     "captions": (CiderD, lambda rng, k: (sentence(rng), [sentence(rng), sentence(rng)])),
     "open vocabulary: semantic": (
@@ -158,7 +178,9 @@ def test_its_result_goes_into_the_report(metric, places):
     scores = metric(places).compute()
     selection = Selection("boxes", "val", 2, CASES, "0")
     card = ModelDescription("m", None, 0, 1, 1, "float32", "cpu")
-    report = EvaluationReport(card, Machine.here(1), {}, [Entry("p", "model", selection, scores, {})], 1.0, {})
+    report = EvaluationReport(
+        card, Machine.here(1), {}, [Entry("p", "model", selection, scores, {})], 1.0, {}
+    )
     (entry,) = json.loads(report.to_json())["entries"]
     assert set(entry["scores"]) == {column.name for column in fields(scores)}
     assert summarize_scores(scores)

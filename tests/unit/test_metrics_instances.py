@@ -32,21 +32,29 @@ def random_box(rng, sides=(2, 140)):
 
 
 def moved(rng, mask):
-    return np.roll(mask, tuple(rng.integers(-3, 4, 2)), axis=(0, 1)) & (rng.random(HW) < rng.choice([0.7, 0.9, 1]))
+    return np.roll(mask, tuple(rng.integers(-3, 4, 2)), axis=(0, 1)) & (
+        rng.random(HW) < rng.choice([0.7, 0.9, 1])
+    )
 
 
 def random_photo(rng, number, *, odd_areas=True):
     """Objects of every size, some of them crowds; detections that are near, doubled, of another class or made up."""
     objects, told = [], []
     for _ in range(int(rng.integers(0, 6))):
-        category, mask = int(rng.integers(1, 4)), random_box(rng, [(2, 30), (20, 90), (90, 140)][rng.integers(3)])
-        area = float(mask.sum() * rng.uniform(0.9, 1.1)) if odd_areas and rng.random() < 0.5 else None
+        category, mask = (
+            int(rng.integers(1, 4)),
+            random_box(rng, [(2, 30), (20, 90), (90, 140)][rng.integers(3)]),
+        )
+        area = (
+            float(mask.sum() * rng.uniform(0.9, 1.1)) if odd_areas and rng.random() < 0.5 else None
+        )
         objects.append(GroundTruthObject(category, mask, bool(rng.random() < 0.15), area))
         for _ in range(int(rng.integers(0, 3))):
             wrong = int(rng.integers(1, 5)) if rng.random() < 0.15 else category
             told.append(Detection(wrong, float(rng.integers(0, 12)) / 12, moved(rng, mask)))
     told += [
-        Detection(int(rng.integers(1, 5)), float(rng.random()), random_box(rng)) for _ in range(rng.integers(0, 3))
+        Detection(int(rng.integers(1, 5)), float(rng.random()), random_box(rng))
+        for _ in range(rng.integers(0, 3))
     ]
     return told, ImageGroundTruth(number, tuple(objects))
 
@@ -70,17 +78,31 @@ def by_pycocotools(photos):
             code = encoded(each.mask)
             area = float(rle.area(code)) if each.area is None else each.area
             truth.append(
-                {"id": len(truth) + 1, "image_id": photo.image, "category_id": each.category, "segmentation": code}
+                {
+                    "id": len(truth) + 1,
+                    "image_id": photo.image,
+                    "category_id": each.category,
+                    "segmentation": code,
+                }
                 | {"area": area, "iscrowd": int(each.is_crowd), "bbox": [0, 0, 1, 1]}
             )
         told += [
-            {"image_id": photo.image, "category_id": d.category, "segmentation": encoded(d.mask), "score": d.score}
+            {
+                "image_id": photo.image,
+                "category_id": d.category,
+                "segmentation": encoded(d.mask),
+                "score": d.score,
+            }
             for d in predicted
         ]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         images = [{"id": photo.image, "height": HW[0], "width": HW[1]} for _, photo in photos]
-        coco.dataset = {"images": images, "annotations": truth, "categories": [{"id": k} for k in range(1, 5)]}
+        coco.dataset = {
+            "images": images,
+            "annotations": truth,
+            "categories": [{"id": k} for k in range(1, 5)],
+        }
         coco.createIndex()
         reference = COCOeval(coco, coco.loadRes(told), "segm")
         reference.evaluate()
@@ -90,7 +112,9 @@ def by_pycocotools(photos):
 
 
 def percent(value):
-    return pytest.approx(100 * value, abs=1e-9) if value > -1 else pytest.approx(math.nan, nan_ok=True)
+    return (
+        pytest.approx(100 * value, abs=1e-9) if value > -1 else pytest.approx(math.nan, nan_ok=True)
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -102,11 +126,19 @@ def test_average_precision_is_that_of_pycocotools(seed):
     figures = (result.ap, result.ap50, result.ap75, result.small, result.medium, result.large)
     for ours, expected in zip(figures, stats[:6].tolist(), strict=True):
         assert ours == percent(expected)
-    table = precision[..., 0, 2].mean(axis=1)  # IoU limit x category, at any size, up to 100 detections
-    assert {row.category for row in result.per_class} == {k + 1 for k in range(4) if table[0, k] > -1}
+    table = precision[..., 0, 2].mean(
+        axis=1
+    )  # IoU limit x category, at any size, up to 100 detections
+    assert {row.category for row in result.per_class} == {
+        k + 1 for k in range(4) if table[0, k] > -1
+    }
     for row in result.per_class:
         of_class = table[:, row.category - 1]
-        assert (row.ap, row.ap50, row.ap75) == (percent(of_class.mean()), percent(of_class[0]), percent(of_class[5]))
+        assert (row.ap, row.ap50, row.ap75) == (
+            percent(of_class.mean()),
+            percent(of_class[0]),
+            percent(of_class[5]),
+        )
 
 
 def test_only_the_best_hundred_count():
@@ -125,14 +157,19 @@ def test_only_the_best_hundred_count():
 def test_the_truth_itself_has_full_precision():
     rng = np.random.default_rng(9)
     truths = [random_photo(rng, number, odd_areas=False)[1] for number in range(6)]
-    photos = [([Detection(o.category, 0.5, o.mask) for o in t.objects if not o.is_crowd], t) for t in truths]
+    photos = [
+        ([Detection(o.category, 0.5, o.mask) for o in t.objects if not o.is_crowd], t)
+        for t in truths
+    ]
     result = scored(photos).compute()
     assert (result.ap, result.ap50, result.ap75) == (100, 100, 100)
 
 
 def test_a_detection_on_a_crowd_is_excused():
     crowd, single = box(0, 0, 60, 60), box(80, 80, 120, 120)
-    truth = ImageGroundTruth(1, (GroundTruthObject(1, crowd, is_crowd=True), GroundTruthObject(1, single)))
+    truth = ImageGroundTruth(
+        1, (GroundTruthObject(1, crowd, is_crowd=True), GroundTruthObject(1, single))
+    )
     inside = [Detection(1, 0.9, box(k, k, k + 20, k + 20)) for k in (0, 10, 30)]
     assert scored([([*inside, Detection(1, 0.5, single)], truth)]).compute().ap == 100
 
@@ -140,7 +177,12 @@ def test_a_detection_on_a_crowd_is_excused():
 def test_sizes_are_those_of_the_annotation():
     mask = box(0, 0, 40, 40)
     result = scored(
-        [([Detection(1, 1.0, mask)], ImageGroundTruth(1, (GroundTruthObject(1, mask, area=1000.0),)))]
+        [
+            (
+                [Detection(1, 1.0, mask)],
+                ImageGroundTruth(1, (GroundTruthObject(1, mask, area=1000.0),)),
+            )
+        ]
     ).compute()
     assert result.small == 100
     assert math.isnan(result.medium)
@@ -170,7 +212,10 @@ def test_order_does_not_matter_and_halves_make_a_whole(seed, random):
     half = scored(photos[:2])
     half.merge(scored(photos[2:]))
     shuffled = [
-        (told, ImageGroundTruth(truth.image, tuple(random.sample(truth.objects, len(truth.objects)))))
+        (
+            told,
+            ImageGroundTruth(truth.image, tuple(random.sample(truth.objects, len(truth.objects)))),
+        )
         for told, truth in random.sample(photos, len(photos))
     ]
     assert repr(half.compute()) == repr(whole) == repr(scored(shuffled).compute())

@@ -30,7 +30,10 @@ def retrieval(photos):
 def random_photos(seed, count):
     """Vectors of small whole numbers, so that products are exact and ties happen."""
     rng = np.random.default_rng(seed)
-    return [(rng.integers(-3, 4, 4), rng.integers(-3, 4, (int(rng.integers(1, 4)), 4))) for _ in range(count)]
+    return [
+        (rng.integers(-3, 4, 4), rng.integers(-3, 4, (int(rng.integers(1, 4)), 4)))
+        for _ in range(count)
+    ]
 
 
 @SOME
@@ -45,8 +48,12 @@ def test_recall_is_that_of_a_sorted_list(seed, count, random):
         return any(own for _, own in sorted(scores, key=lambda row: (-row[0], row[1]))[:k])
 
     for k in RECALL_AT:
-        text = [found([(photo @ c, o == p) for o, c in owned], k) for p, (photo, _) in enumerate(photos)]
-        image = [found([(photo @ c, o == p) for p, (photo, _) in enumerate(photos)], k) for o, c in owned]
+        text = [
+            found([(photo @ c, o == p) for o, c in owned], k) for p, (photo, _) in enumerate(photos)
+        ]
+        image = [
+            found([(photo @ c, o == p) for p, (photo, _) in enumerate(photos)], k) for o, c in owned
+        ]
         assert result.text[k] == pytest.approx(100 * np.mean(text))
         assert result.image[k] == pytest.approx(100 * np.mean(image))
     assert (result.photos, result.captions) == (count, len(owned))
@@ -54,7 +61,10 @@ def test_recall_is_that_of_a_sorted_list(seed, count, random):
 
 def test_photos_that_fit_their_captions_are_found():
     result = retrieval([(row, [row, row]) for row in np.eye(6)]).compute()
-    assert (result.text, result.image) == (dict.fromkeys(RECALL_AT, 100), dict.fromkeys(RECALL_AT, 100))
+    assert (result.text, result.image) == (
+        dict.fromkeys(RECALL_AT, 100),
+        dict.fromkeys(RECALL_AT, 100),
+    )
 
 
 def test_a_model_that_tells_nothing_apart_finds_nothing_first():
@@ -68,7 +78,9 @@ def test_nothing_to_retrieve_has_no_recall():
     assert math.isnan(result.text[1])
 
 
-@pytest.mark.parametrize(("captions", "match"), [(np.zeros((0, 2)), "without any caption"), ([[math.nan, 1]], "NaN")])
+@pytest.mark.parametrize(
+    ("captions", "match"), [(np.zeros((0, 2)), "without any caption"), ([[math.nan, 1]], "NaN")]
+)
 def test_what_cannot_be_ranked_is_refused(captions, match):
     with pytest.raises(ValueError, match=match):
         RetrievalRecall().update(np.ones(2), np.array(captions))
@@ -123,7 +135,10 @@ def test_the_order_of_photos_does_not_matter(photos):
 
 
 def test_the_result_says_which_words_were_counted():
-    assert "not by the Stanford tokenizer" in cider(PHOTOS, Tokenization.BUILT_IN).compute().words.value
+    assert (
+        "not by the Stanford tokenizer"
+        in cider(PHOTOS, Tokenization.BUILT_IN).compute().words.value
+    )
     assert cider(PHOTOS).compute().words is Tokenization.GIVEN
     with pytest.raises(ValueError, match="do not go with"):
         cider(PHOTOS).merge(CiderD(Tokenization.BUILT_IN))
@@ -132,10 +147,16 @@ def test_the_result_says_which_words_were_counted():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("A man riding a wave, on top of a surfboard.", "a man riding a wave on top of a surfboard"),
+        (
+            "A man riding a wave, on top of a surfboard.",
+            "a man riding a wave on top of a surfboard",
+        ),
         ('The sign says "STOP"!', "the sign says stop"),
         ("A dog's bowl isn't full; it’s empty...", "a dog 's bowl is n't full it 's empty"),
-        ("Black-and-white photo - 2 cats & 1,000 birds", "black-and-white photo 2 cats & 1,000 birds"),
+        (
+            "Black-and-white photo - 2 cats & 1,000 birds",
+            "black-and-white photo 2 cats & 1,000 birds",
+        ),
         ("", ""),
     ],
 )

@@ -24,7 +24,9 @@ def read(name):
 
 
 def panoptic_map(told):
-    regions = tuple(SegmentInfo(number, category, crowd) for number, category, crowd in told["regions"])
+    regions = tuple(
+        SegmentInfo(number, category, crowd) for number, category, crowd in told["regions"]
+    )
     return PanopticSegmentation(np.array(told["ids"], np.int32), regions)
 
 
@@ -48,10 +50,14 @@ def test_panoptic_quality_is_that_of_panopticapi(panoptic, part):
 
 def test_every_class_is_counted_as_by_panopticapi(panoptic):
     result, recorded = panoptic
-    assert {row.category for row in result.per_class} == {int(k) for k, row in recorded["counts"].items() if any(row)}
+    assert {row.category for row in result.per_class} == {
+        int(k) for k, row in recorded["counts"].items() if any(row)
+    }
     for row in result.per_class:
         assert [row.matched, row.surplus, row.missed] == recorded["counts"][str(row.category)]
-        assert row.pq == pytest.approx(100 * recorded["per_class"][str(row.category)]["pq"], rel=1e-12)
+        assert row.pq == pytest.approx(
+            100 * recorded["per_class"][str(row.category)]["pq"], rel=1e-12
+        )
 
 
 # --- J and F: davis2017-evaluation ------------------------------------------------------------------------------------
@@ -68,7 +74,10 @@ def clips():
     return [
         (
             row,
-            *(unpacked(f"{row['sequence']}{row['track']}_{side}", row["sequence"]) for side in ("predicted", "truth")),
+            *(
+                unpacked(f"{row['sequence']}{row['track']}_{side}", row["sequence"])
+                for side in ("predicted", "truth")
+            ),
         )
         for row in recorded["objects"]
     ]
@@ -115,7 +124,9 @@ def test_classes_are_scored_as_by_scikit_learn():
     for predicted, truth in zip(recorded["predicted"], recorded["truth"], strict=True):
         metric.update(np.array(predicted), np.array(truth, np.uint8))
     result, expected = metric.compute(), recorded["scores"]
-    assert [result.per_class[k] for k in range(6)] == pytest.approx([100 * iou for iou in expected["per_class"]])
+    assert [result.per_class[k] for k in range(6)] == pytest.approx(
+        [100 * iou for iou in expected["per_class"]]
+    )
     assert result.mean_iou == pytest.approx(100 * expected["mean"])
     assert result.frequency_weighted_iou == pytest.approx(100 * expected["weighted"])
     assert result.pixel_accuracy == pytest.approx(100 * expected["accuracy"])

@@ -17,7 +17,9 @@ from seem.evaluation.metrics.prompt_kinds import PromptKindScores
 from seem.simulation.strokes import PromptKind
 
 SOME = settings(deadline=None, max_examples=40)
-OVERLAPS = st.integers(0, 60).flatmap(lambda either: st.builds(Overlap, st.integers(0, either), st.just(either)))
+OVERLAPS = st.integers(0, 60).flatmap(
+    lambda either: st.builds(Overlap, st.integers(0, either), st.just(either))
+)
 
 # --- Referring --------------------------------------------------------------------------------------------------------
 
@@ -30,7 +32,11 @@ def referring(overlaps, rule=IouRule.OFFICIAL):
 
 
 @SOME
-@given(st.lists(OVERLAPS, min_size=1, max_size=12).filter(lambda some: any(each.union for each in some)))
+@given(
+    st.lists(OVERLAPS, min_size=1, max_size=12).filter(
+        lambda some: any(each.union for each in some)
+    )
+)
 def test_referring_scores_are_those_of_the_official_formula(overlaps):
     """In tensors, as there: single precision and an epsilon beside the union."""
     shared = torch.tensor([each.intersection for each in overlaps])
@@ -40,7 +46,9 @@ def test_referring_scores_are_those_of_the_official_formula(overlaps):
     assert result.mean_iou == pytest.approx(100 * ious.double().mean().item())
     assert result.cumulative_iou == pytest.approx(100 * shared.sum().item() / either.sum().item())
     for limit in PRECISION_AT:
-        assert result.precision[limit] == pytest.approx(100 * (ious >= limit).double().mean().item()), limit
+        assert result.precision[limit] == pytest.approx(
+            100 * (ious >= limit).double().mean().item()
+        ), limit
 
 
 @pytest.mark.parametrize(("overlap", "reached"), [(Overlap(1, 2), 0), (Overlap(500, 1000), 100)])
@@ -105,7 +113,9 @@ def test_kinds_are_kept_apart():
 
 CURVES = st.integers(1, 24).flatmap(
     lambda clicks: st.lists(
-        st.lists(st.integers(0, 20).map(lambda k: k / 20), min_size=clicks, max_size=clicks), min_size=1, max_size=6
+        st.lists(st.integers(0, 20).map(lambda k: k / 20), min_size=clicks, max_size=clicks),
+        min_size=1,
+        max_size=6,
     )
 )
 
@@ -134,7 +144,10 @@ def test_twenty_clicks_give_the_usual_nine():
     result = scores.compute()
     assert [noc.maximum for noc in result.noc] == [5] * 3 + [10] * 3 + [20] * 3
     assert result.number_of_clicks(0.85, 20).mean == 7
-    assert (result.number_of_clicks(0.9, 10).mean, result.number_of_clicks(0.9, 10).never) == (10, 1)
+    assert (result.number_of_clicks(0.9, 10).mean, result.number_of_clicks(0.9, 10).never) == (
+        10,
+        1,
+    )
     assert result.number_of_clicks(0.9, 20).mean == 13
     assert list(result.mean_iou) == [1, 2, 3, 5, 10, 20]
     with pytest.raises(ValueError, match=r"7 clicks to 0\.9 were not counted"):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from seem.evaluation.metrics.in_context import InContextScores
-from seem.evaluation.metrics.video import FrameRule, VideoQuality, outline, outline_f_score, sequence_statistics
+from seem.evaluation.metrics.video import (
+    FrameRule,
+    VideoQuality,
+    outline,
+    outline_f_score,
+    sequence_statistics,
+)
 
 SOME = settings(deadline=None, max_examples=40)
 MASKS = arrays(np.bool_, (5, 7))
@@ -41,7 +47,10 @@ def spelled_out(mask):
     marked = set()
     for y in range(height):
         for x in range(width):
-            later = [(min(y + dy, height - 1), min(x + dx, width - 1)) for dy, dx in ((0, 1), (1, 0), (1, 1))]
+            later = [
+                (min(y + dy, height - 1), min(x + dx, width - 1))
+                for dy, dx in ((0, 1), (1, 0), (1, 1))
+            ]
             if any(mask[place] != mask[y, x] for place in later):
                 marked.add((y, x))
     return marked
@@ -104,7 +113,9 @@ def video(rule, objects):
 
 
 def test_first_and_last_frame_are_dropped():
-    inner, everything = (video(rule, {"a1": "#...#"}).compute() for rule in (FrameRule.INNER, FrameRule.ALL))
+    inner, everything = (
+        video(rule, {"a1": "#...#"}).compute() for rule in (FrameRule.INNER, FrameRule.ALL)
+    )
     assert (inner.frames, inner.j.mean, inner.j_and_f) == (3, 0, 0)
     assert (everything.frames, everything.j.mean, everything.j_and_f) == (5, 40, 40)
     assert inner.rule is FrameRule.INNER
@@ -140,7 +151,9 @@ def test_a_frame_counts_once():
 
 
 FRAMES = st.dictionaries(
-    st.tuples(st.sampled_from("ab"), st.integers(1, 2), st.integers(0, 4)), st.tuples(MASKS, MASKS), max_size=12
+    st.tuples(st.sampled_from("ab"), st.integers(1, 2), st.integers(0, 4)),
+    st.tuples(MASKS, MASKS),
+    max_size=12,
 )
 
 
@@ -179,7 +192,13 @@ def test_photos_count_alike_for_the_mean_iou_and_objects_for_j():
         metric.update("a", 1, photo, shape, shape, reference=1)
     metric.update("b", 1, 5, NOTHING, shape, reference=0)
     result = metric.compute()
-    assert (result.objects, result.photos, result.mean_iou, result.j.mean, result.j_and_f) == (2, 4, 75, 50, 50)
+    assert (result.objects, result.photos, result.mean_iou, result.j.mean, result.j_and_f) == (
+        2,
+        4,
+        75,
+        50,
+        50,
+    )
 
 
 def test_the_reference_is_not_scored():

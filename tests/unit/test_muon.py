@@ -89,9 +89,13 @@ def test_a_convolution_moves_as_the_matrix_of_its_output_channels(fmt):
     weight = nn.Parameter(torch.randn(4, 3, 3, 3).to(memory_format=fmt))
     before, weight.grad = weight.detach().clone(), torch.randn(4, 3, 3, 3)
     muon([weight], True, decay=0.5).step()
-    turned = orthogonal((1.95 * weight.grad).flatten(1)).reshape(weight.shape) * STEP_RMS * math.sqrt(27)
+    turned = (
+        orthogonal((1.95 * weight.grad).flatten(1)).reshape(weight.shape) * STEP_RMS * math.sqrt(27)
+    )
     torch.testing.assert_close(weight.detach(), before * 0.95 - 0.1 * turned)
-    assert float(turned.square().mean().sqrt()) == pytest.approx(STEP_RMS, rel=0.25)  # that of an AdamW step
+    assert float(turned.square().mean().sqrt()) == pytest.approx(
+        STEP_RMS, rel=0.25
+    )  # that of an AdamW step
 
 
 def test_a_step_is_as_long_whatever_the_gradient():
@@ -121,8 +125,15 @@ def test_layers_are_matrices_and_tables_are_not():
     groups = make_optimizer(net, config).param_groups
     names = {id(p): name for name, p in net.named_parameters()}
     matrices = {names[id(p)] for group in groups if group["orthogonal"] for p in group["params"]}
-    assert matrices == {"conv.weight", "attention.in_proj_weight", "attention.out_proj.weight", "last.weight"}
-    assert sorted(names[id(p)] for group in groups for p in group["params"]) == sorted(names.values())
+    assert matrices == {
+        "conv.weight",
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+        "last.weight",
+    }
+    assert sorted(names[id(p)] for group in groups for p in group["params"]) == sorted(
+        names.values()
+    )
     assert {group["factor"] for group in groups if net.conv.weight is group["params"][0]} == {0.1}
     decayed = {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
     assert decayed == matrices | {"query"}
@@ -135,7 +146,9 @@ def ask(model, step):
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
-    config = TrainConfig(steps=6, learning_rate=0.01, warmup=1, checkpoint_every=2, optimizer="muon")
+    config = TrainConfig(
+        steps=6, learning_rate=0.01, warmup=1, checkpoint_every=2, optimizer="muon"
+    )
     torch.manual_seed(1)
     unbroken = run_training(Net(), ask, config, tmp_path / "unbroken")
     torch.manual_seed(1)

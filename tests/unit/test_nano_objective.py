@@ -28,7 +28,6 @@ from seem.training.objectives.class_names import (
     prompt_name_loss,
 )
 from seem.training.objectives.dense import (
-    DenseConfig,
     encode_semantic_prompts,
     encode_texts,
     full_step_loss,
@@ -36,6 +35,7 @@ from seem.training.objectives.dense import (
     naming_loss,
     text_prompt_loss,
 )
+from seem.training.objectives.dense_config import DenseConfig
 from seem.training.objectives.dense_masks import (
     add_correction_clicks,
     coarse_mask_loss,
@@ -96,7 +96,9 @@ BOOK = PhraseTokenizer(BytePairTokenizer.nano())
 
 
 def batch_of(*samples, count=3, mix=VISUAL_ALONE, seed=0):
-    return make_training_batch(samples, NETWORK.config.image, count, mix, np.random.default_rng(seed))
+    return make_training_batch(
+        samples, NETWORK.config.image, count, mix, np.random.default_rng(seed)
+    )
 
 
 def padded(batch, count):
@@ -104,7 +106,10 @@ def padded(batch, count):
     empty = PromptedTarget.of(np.zeros(batch.truth.shape[-2:], dtype=bool))
     requests = tuple((*photo, *[empty] * count) for photo in batch.targets)
     names = ("truth", "positive", "negative", "bounds", "reference")
-    maps = {name: torch.nn.functional.pad(getattr(batch, name), (0, 0, 0, 0, 0, count)) for name in names}
+    maps = {
+        name: torch.nn.functional.pad(getattr(batch, name), (0, 0, 0, 0, 0, count))
+        for name in names
+    }
     return replace(batch, targets=requests, **maps)
 
 
@@ -131,14 +136,28 @@ def without_gradient(network):
 def test_gradients_reach_every_parameter():
     network = tiny_network("nano").train()
     batch = batch_of(scene(LEFT, RIGHT, LOW), scene(LOW, LEFT, RIGHT), mix=EVERY_KIND, seed=6)
-    marks = {(bool(r.phrase), bool(r.positive.any()), bool(r.reference.any())) for p in batch.targets for r in p}
-    assert marks >= {(True, False, False), (True, True, False), (False, True, False), (False, False, True)}
+    marks = {
+        (bool(r.phrase), bool(r.positive.any()), bool(r.reference.any()))
+        for p in batch.targets
+        for r in p
+    }
+    assert marks >= {
+        (True, False, False),
+        (True, True, False),
+        (False, True, False),
+        (False, False, True),
+    }
     loss_of(network, batch).total.backward()
     # residual blocks start as the identity: nothing but their last scale and shift learns in the first step
     waiting = {
         f"backbone.stages.{stage}.0.{name}"
         for stage in range(4)
-        for name in ("first.conv.weight", "first.norm.weight", "first.norm.bias", "second.conv.weight")
+        for name in (
+            "first.conv.weight",
+            "first.norm.weight",
+            "first.norm.bias",
+            "second.conv.weight",
+        )
     }
     # and the map of meaning without a correction
     waiting |= {
@@ -166,7 +185,9 @@ def test_the_loss_falls():
     assert losses[-1].iou > losses[0].iou + 0.1
 
 
-@pytest.mark.parametrize("objective", [ONE_ROUND, TWO_ROUNDS, replace(ONE_ROUND, rounds=(0.0, 0.0, 1.0))])
+@pytest.mark.parametrize(
+    "objective", [ONE_ROUND, TWO_ROUNDS, replace(ONE_ROUND, rounds=(0.0, 0.0, 1.0))]
+)
 def test_the_total_is_the_sum_of_its_terms(objective):
     loss = loss_of(NETWORK, batch_of(scene(LEFT, RIGHT)), objective)
     terms = (loss.refined, loss.coarse, loss.quality, loss.names, loss.cell_names, loss.objects)
@@ -196,9 +217,13 @@ def test_an_outline_is_the_mask_so_far_of_its_object_alone():
         PromptedTarget.of(mask(LEFT), positive=mask(LEFT), bounds=mask(LEFT)),
         PromptedTarget.of(mask(LOW), bounds=mask(LOW)),
     ]
-    drawn = {name: [getattr(request, name) for request in requests] for name in ("positive", "bounds")}
+    drawn = {
+        name: [getattr(request, name) for request in requests] for name in ("positive", "bounds")
+    }
     batch = batch_of(scene(LEFT, LOW), count=2)
-    batch = replace(batch, **{name: torch.from_numpy(np.stack(maps))[None] for name, maps in drawn.items()})
+    batch = replace(
+        batch, **{name: torch.from_numpy(np.stack(maps))[None] for name, maps in drawn.items()}
+    )
     so_far = initial_masks(batch)
     assert so_far.shape == (1, 2, 16, 16)
     assert torch.equal(so_far[0, 0] > 0, mask_coverage(batch.positive[:, :1], 4)[0, 0] > 0.5)
@@ -211,23 +236,29 @@ def test_an_outline_is_the_mask_so_far_of_its_object_alone():
 def test_a_first_round_begins_with_the_outlines(monkeypatch, loss):
     handed, true_round = [], dense.run_round
 
-    def run_round(model, image, marks, prompts, previous, kinds):
+    def run_round(model, image, marks, prompts, previous, *others, **options):
         handed.append(previous)
-        return true_round(model, image, marks, prompts, previous, kinds)
+        return true_round(model, image, marks, prompts, previous, *others, **options)
 
     monkeypatch.setattr(dense, "run_round", run_round)
     batch = batch_of(scene(LEFT, LOW), count=2)
-    batch = replace(batch, positive=batch.truth, negative=torch.zeros_like(batch.truth), bounds=batch.truth)
+    batch = replace(
+        batch, positive=batch.truth, negative=torch.zeros_like(batch.truth), bounds=batch.truth
+    )
     if loss is loss_of:
         loss(NETWORK, batch, TWO_ROUNDS)
     else:
         loss(NETWORK, batch, BOOK, TWO_ROUNDS, np.random.default_rng(0))
     assert torch.equal(handed[0], initial_masks(batch))
-    assert not any(torch.equal(later, handed[0]) for later in handed[1:])  # from then on its own answers
+    assert not any(
+        torch.equal(later, handed[0]) for later in handed[1:]
+    )  # from then on its own answers
     assert len(handed) == (2 if loss is loss_of else 1)
 
 
-@pytest.mark.parametrize("mix", [VISUAL_ALONE, TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0, negative=1.0)])
+@pytest.mark.parametrize(
+    "mix", [VISUAL_ALONE, TEXT_ALONE, PromptMix(text=0.0, text_and_visual=1.0, negative=1.0)]
+)
 @pytest.mark.parametrize("objective", [ONE_ROUND, TWO_ROUNDS])
 def test_requests_that_fill_up_change_nothing(mix, objective):
     sample = scene(LEFT)
@@ -253,7 +284,9 @@ def test_a_batch_that_asks_nothing_costs_only_its_objects_and_places():
 def test_asked_is_what_is_marked_or_spoken():
     assert has_prompt(batch_of(scene(LEFT), scene())).tolist() == [[True] * 3, [False] * 3]
     assert has_prompt(padded(batch_of(scene(LEFT), count=1), 1)).tolist() == [[True, False]]
-    assert has_prompt(batch_of(scene(LEFT, RIGHT), mix=TEXT_ALONE, count=2)).tolist() == [[True, True]]
+    assert has_prompt(batch_of(scene(LEFT, RIGHT), mix=TEXT_ALONE, count=2)).tolist() == [
+        [True, True]
+    ]
     assert has_prompt(batch_of(scene(LEFT), mix=ABSENT, count=1)).tolist() == [[True]]
 
 
@@ -285,7 +318,9 @@ def test_of_something_absent_no_mask_is_asked_but_that_it_is_no_good():
         losses = refined_mask_losses(RefinedMasks(answer, sure), batch)
         assert (losses.mask.item(), losses.iou.item()) == (0.0, 0.0)
         assert losses.quality.item() == pytest.approx(20.0, rel=1e-3)
-        assert refined_mask_losses(RefinedMasks(answer, -sure), batch).quality.item() == pytest.approx(0.0, abs=1e-4)
+        assert refined_mask_losses(
+            RefinedMasks(answer, -sure), batch
+        ).quality.item() == pytest.approx(0.0, abs=1e-4)
     half = batch_of(scene(LEFT), mix=VISUAL_ALONE, count=2)
     perfect = torch.where(mask_coverage(half.truth, 2) > 0.5, 20.0, -20.0)
     assert refined_mask_losses(RefinedMasks(perfect, torch.zeros(1, 2)), half).iou.item() == 1.0
@@ -353,8 +388,12 @@ def test_a_visual_prompt_is_asked_for_its_objects_name():
 
 def test_names_that_the_photo_is_not_annotated_for_are_no_mistakes():
     batch = batch_of(scene(LEFT, complete=("square", "kite")), count=1)
-    assert prompt_name_loss(LITERAL, answers_of([[20, 0, 20, 0]]), batch, NAMES).item() == pytest.approx(0.0, abs=1e-3)
-    assert prompt_name_loss(LITERAL, answers_of([[0, 20, 0, 0]]), batch, NAMES).item() == pytest.approx(20.0, rel=1e-3)
+    assert prompt_name_loss(
+        LITERAL, answers_of([[20, 0, 20, 0]]), batch, NAMES
+    ).item() == pytest.approx(0.0, abs=1e-3)
+    assert prompt_name_loss(
+        LITERAL, answers_of([[0, 20, 0, 0]]), batch, NAMES
+    ).item() == pytest.approx(20.0, rel=1e-3)
 
 
 def test_who_was_told_the_name_is_not_asked_for_it():
@@ -394,7 +433,10 @@ def test_places_know_the_smallest_object_on_top_and_not_what_is_ignored():
     assert (labels[6:] == -1).all()  # padding
     assert weights.sum().item() == pytest.approx(1.0)
     assert (weights[labels == -1] == 0).all()
-    share = weights[labels == NAMES.index["square"]].sum() / weights[labels == NAMES.index["disc"]].sum()
+    share = (
+        weights[labels == NAMES.index["square"]].sum()
+        / weights[labels == NAMES.index["disc"]].sum()
+    )
     counts = [(labels == NAMES.index[name]).sum().item() for name in ("square", "disc")]
     assert share.item() == pytest.approx((counts[0] / counts[1]) ** 0.5)
 
@@ -431,7 +473,11 @@ def test_the_places_of_an_object_together_say_its_name():
 
 
 def learning_in(network):
-    return {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    return {
+        name.split(".")[0]
+        for name, p in network.named_parameters()
+        if p.grad is not None and p.grad.any()
+    }
 
 
 def test_photos_may_be_asked_for_names_alone():
@@ -447,11 +493,14 @@ def test_photos_may_be_asked_by_words_alone():
     network = tiny_network("nano").train()
     batch = batch_of(scene(LEFT, RIGHT), scene(LOW), scene(complete=()), mix=TEXT_ALONE, count=1)
     names, both = (
-        text_prompt_loss(network, batch, BOOK, replace(ONE_ROUND, text_prompts=weight), np.random.default_rng(0))
+        text_prompt_loss(
+            network, batch, BOOK, replace(ONE_ROUND, text_prompts=weight), np.random.default_rng(0)
+        )
         for weight in (0.0, 0.5)
     )
     assert names.item() == pytest.approx(
-        naming_loss(network, batch.samples, BOOK, ONE_ROUND, np.random.default_rng(0)).item(), rel=0.05
+        naming_loss(network, batch.samples, BOOK, ONE_ROUND, np.random.default_rng(0)).item(),
+        rel=0.05,
     )
     assert both > names
     both.backward()
@@ -485,7 +534,9 @@ def test_a_reference_is_read_in_the_partner_photo():
         expected = NETWORK.encode_prompts(regions, alone)
     assert torch.allclose(meant.reference.levels[0][:1], expected.levels[0], atol=1e-4)
     assert torch.allclose(
-        meant.vectors[0], pooled_text_vectors(alone.text_map, batch.reference[:1].float())[0], atol=1e-4
+        meant.vectors[0],
+        pooled_text_vectors(alone.text_map, batch.reference[:1].float())[0],
+        atol=1e-4,
     )
     assert has_prompt(batch).all()
 
@@ -512,19 +563,25 @@ def object_loss(vectors, masks, sample):
     answers = QueryOutputs(vectors[None], torch.eye(len(masks))[None])
     image = ImageEncoding(PixelFeatures(masks[None], ()), (), ())
     batch = batch_of(sample, count=1)
-    return object_query_loss(LITERAL, image, answers, batch, NAMES, ONE_ROUND, np.random.default_rng(0)).item()
+    return object_query_loss(
+        LITERAL, image, answers, batch, NAMES, ONE_ROUND, np.random.default_rng(0)
+    ).item()
 
 
 def test_objects_are_matched_whatever_their_order():
     sample = scene(LEFT, RIGHT)  # a square and a disc
-    truth = torch.where(mask_coverage(torch.from_numpy(sample.masks)[None], 4)[0] > 0.5, 20.0, -20.0)
+    truth = torch.where(
+        mask_coverage(torch.from_numpy(sample.masks)[None], 4)[0] > 0.5, 20.0, -20.0
+    )
     nowhere = torch.full((1, 16, 16), -20.0)
     masks = torch.cat((truth[1:], nowhere, truth[:1]))
     names = 20.0 * torch.eye(4)[[0, 3, 2]]  # disc, background, square
     right = object_loss(names, masks, sample)
     assert right < 1e-3
     assert object_loss(names[[0, 2, 1]], masks, sample) > right + 5  # an object called background
-    assert object_loss(names, masks[[0, 2, 1]], sample) > right + 1  # an object nobody has drawn well and named
+    assert (
+        object_loss(names, masks[[0, 2, 1]], sample) > right + 1
+    )  # an object nobody has drawn well and named
 
 
 def test_a_photo_without_objects_wants_background_everywhere():

@@ -37,11 +37,25 @@ def banked_photo(number, boxes, set_name="coco_full"):
         image[y0:y1, x0:x1] = 220
         category = CategoryRecord(1, "square", "square", True)
         box = (float(x0), float(y0), float(x1), float(y1))
-        record = ObjectRecord(i, number, category, "", (48, 64), box, 1, False, "", (), "template", None)
+        record = ObjectRecord(
+            i, number, category, "", (48, 64), box, 1, False, "", (), "template", None
+        )
         shape = np.full((y1 - y0, x1 - x0), 255, np.uint8)
         objects.append(BankedObject(record, (x0, y0, x1, y1), shape, float(shape.size)))
     record = ImageRecord(
-        number, set_name, Path("x.jpg"), (48, 64), "train", "instances", set_name, "", (), None, None, "", None
+        number,
+        set_name,
+        Path("x.jpg"),
+        (48, 64),
+        "train",
+        "instances",
+        set_name,
+        "",
+        (),
+        None,
+        None,
+        "",
+        None,
     )
     return BankedImage(record, image, tuple(objects), (), frozenset({"square", "kite"}))
 
@@ -56,7 +70,16 @@ STAGES = (*recipe.STAGES_FROM_RANDOM, *recipe.STAGES_FROM_WEIGHTS)
 
 @pytest.mark.parametrize(
     ("share", "size"),
-    [(0.0, 160), (0.3999, 160), (0.4, 192), (0.6999, 192), (0.7, 224), (0.8799, 224), (0.88, 256), (1.0, 256)],
+    [
+        (0.0, 160),
+        (0.3999, 160),
+        (0.4, 192),
+        (0.6999, 192),
+        (0.7, 224),
+        (0.8799, 224),
+        (0.88, 256),
+        (1.0, 256),
+    ],
 )
 def test_small_pictures_come_first(share, size):
     assert recipe.stage_at(share, recipe.STAGES_FROM_RANDOM).size == size
@@ -73,7 +96,9 @@ def test_sizes_are_canvases_that_the_network_takes():
 
 
 def test_no_two_steps_show_the_same_named_photo():
-    assert all(stage.text_images <= recipe.STEP_SAMPLES // 2 for stage in STAGES)  # the other half are donors
+    assert all(
+        stage.text_images <= recipe.STEP_SAMPLES // 2 for stage in STAGES
+    )  # the other half are donors
 
 
 def test_a_photo_without_objects_is_passed_over():
@@ -118,7 +143,9 @@ def tiny_run(monkeypatch):
     bank = ImageBank([TWO, banked_photo(3, ((20, 10, 44, 40),), "duts")], None, "ab" * 32)
     monkeypatch.setattr(recipe, "nano", tiny_nano)
     for stages in ("STAGES_FROM_RANDOM", "STAGES_FROM_WEIGHTS"):
-        monkeypatch.setattr(recipe, stages, (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32)))
+        monkeypatch.setattr(
+            recipe, stages, (recipe.Stage(0.5, 32, 3, 32), recipe.Stage(1.0, 64, 2, 32))
+        )
     monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: None)
     monkeypatch.setattr(ImageBank, "load", lambda root, *, cache: bank)
 
@@ -138,10 +165,22 @@ def test_a_run_writes_its_weights_with_how_they_were_made(tmp_path, tiny_run):
     network = tiny_run(tmp_path / "a")
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
-    assert {"seconds", "spoken", "refined", "coarse", "quality", "names", "objects", "iou", "total"} < set(rows[0])
+    assert {
+        "seconds",
+        "spoken",
+        "refined",
+        "coarse",
+        "quality",
+        "names",
+        "objects",
+        "iou",
+        "total",
+    } < set(rows[0])
     written = tensors_of(tmp_path / "a" / "nano.safetensors")
     for name, tensor in network.state_dict().items():
-        assert torch.equal(written[name].float(), tensor.half().float() if tensor.is_floating_point() else tensor)
+        assert torch.equal(
+            written[name].float(), tensor.half().float() if tensor.is_floating_point() else tensor
+        )
     with safe_open(tmp_path / "a" / "nano.safetensors", framework="pt") as file:
         notes = json.loads(file.metadata()["made_by"])
     assert notes["recipe"]["minutes"] is None  # endless, which JSON has no number for
@@ -156,7 +195,9 @@ def test_a_run_that_was_stopped_makes_the_same_weights(tmp_path, tiny_run):
     tiny_run(tmp_path / "unbroken")
     for _ in range(2):
         tiny_run(tmp_path / "stopped", minutes=0.0)
-    unbroken, stopped = (tensors_of(tmp_path / name / "nano.safetensors") for name in ("unbroken", "stopped"))
+    unbroken, stopped = (
+        tensors_of(tmp_path / name / "nano.safetensors") for name in ("unbroken", "stopped")
+    )
     assert unbroken.keys() == stopped.keys()
     assert all(torch.equal(stopped[name], tensor) for name, tensor in unbroken.items())
 
@@ -168,13 +209,18 @@ def test_a_run_goes_on_only_as_it_began(tmp_path, tiny_run):
         ({"seed": 5}, "--seed 0, here it is 5"),
         ({"batch": 4}, "--batch 2, here it is 4"),
         ({"optimizer": "adamw"}, "--optimizer muon, here it is adamw"),
-        ({"weights": tmp_path / "given.safetensors"}, "--model left to the run, here it is [0-9a-f]{12};"),
+        (
+            {"weights": tmp_path / "given.safetensors"},
+            "--model left to the run, here it is [0-9a-f]{12};",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             tiny_run(tmp_path, **changes)
     tiny_run(tmp_path, steps=3)  # longer than it was meant to be
     (tmp_path / "begun.json").write_text("{")
-    with pytest.raises(SeemError, match=r"begun.json cannot be read .*; begin anew with --overwrite"):
+    with pytest.raises(
+        SeemError, match=r"begun.json cannot be read .*; begin anew with --overwrite"
+    ):
         tiny_run(tmp_path)
 
 
@@ -202,17 +248,24 @@ def test_a_run_is_watched_on_photos_that_it_does_not_learn_from(tmp_path, tiny_r
     for name in ("coco_full", "duts"):
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "annotations.json").touch()
-    monkeypatch.setattr(recipe.Pack, "open", lambda path, part: Packs(path) if part == "val" else None)
+    monkeypatch.setattr(
+        recipe.Pack, "open", lambda path, part: Packs(path) if part == "val" else None
+    )
     monkeypatch.setattr(recipe, "score", score)
     tiny_run(tmp_path / "run", data=tmp_path / "data")
     assert asked == [([["coco_full"]], recipe.VALIDATION_IMAGES, False)] * 2
-    assert [(row["step"], row["click_iou"]) for row in read_results(tmp_path / "run")] == [(1, 10.0), (2, 20.0)]
+    assert [(row["step"], row["click_iou"]) for row in read_results(tmp_path / "run")] == [
+        (1, 10.0),
+        (2, 20.0),
+    ]
     assert (tmp_path / "run" / "curves.png").stat().st_size
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
 def test_a_loss_that_is_not_finite_names_its_photos(tmp_path, tiny_run, monkeypatch):
-    monkeypatch.setattr(recipe, "text_prompt_loss", lambda network, *rest: torch.tensor(float("nan")))
+    monkeypatch.setattr(
+        recipe, "text_prompt_loss", lambda network, *rest: torch.tensor(float("nan"))
+    )
     with pytest.raises(DivergedError, match=r"loss of step 0 is nan; .*photos .*coco_full 2"):
         tiny_run(tmp_path)
 
@@ -233,7 +286,9 @@ def test_words_are_learned_once_and_kept_as_they_are(tmp_path, tiny_run, monkeyp
 
 
 def test_given_weights_keep_their_words(tmp_path, tiny_run, monkeypatch):
-    monkeypatch.setattr(recipe, "teach_words", lambda tower, book, lexicon: tower.tokens.weight.data.fill_(0.25))
+    monkeypatch.setattr(
+        recipe, "teach_words", lambda tower, book, lexicon: tower.tokens.weight.data.fill_(0.25)
+    )
     given = build(tiny_nano()).state_dict()
     write_tensors(tmp_path / "given.safetensors", given, {})
     trained = tiny_run(tmp_path / "run", tmp_path / "given.safetensors", steps=1)
@@ -246,7 +301,9 @@ def test_given_weights_keep_their_words(tmp_path, tiny_run, monkeypatch):
 
 
 def test_another_seed_makes_other_weights(tmp_path, tiny_run):
-    one, other = (tiny_run(tmp_path / str(seed), seed=seed, steps=1).state_dict() for seed in (0, 1))
+    one, other = (
+        tiny_run(tmp_path / str(seed), seed=seed, steps=1).state_dict() for seed in (0, 1)
+    )
     assert not torch.equal(one["decoder.query_features"], other["decoder.query_features"])
 
 
@@ -263,12 +320,20 @@ def test_a_run_may_begin_from_earlier_weights(tmp_path, tiny_run):
     recipe.warm_start(network, tmp_path / "early.safetensors")
     started = network.state_dict()
     assert torch.equal(started["decoder.query_features"], narrow["decoder.query_features"])
-    assert torch.equal(started["mask_refiner.from_maps.weight"][:, :6], narrow["mask_refiner.from_maps.weight"])
+    assert torch.equal(
+        started["mask_refiner.from_maps.weight"][:, :6], narrow["mask_refiner.from_maps.weight"]
+    )
     assert not started["mask_refiner.from_maps.weight"][:, 6:].any()
-    trained = tiny_run(tmp_path / "run", tmp_path / "early.safetensors", steps=1, learning_rate=0.0, average=0.0)
-    assert torch.equal(trained.state_dict()["decoder.query_features"], narrow["decoder.query_features"])
+    trained = tiny_run(
+        tmp_path / "run", tmp_path / "early.safetensors", steps=1, learning_rate=0.0, average=0.0
+    )
+    assert torch.equal(
+        trained.state_dict()["decoder.query_features"], narrow["decoder.query_features"]
+    )
     with safe_open(tmp_path / "run" / "nano.safetensors", framework="pt") as file:
-        assert json.loads(file.metadata()["made_by"])["start_sha256"] == sha256_of(tmp_path / "early.safetensors")
+        assert json.loads(file.metadata()["made_by"])["start_sha256"] == sha256_of(
+            tmp_path / "early.safetensors"
+        )
 
 
 def test_every_second_photo_shows_something_of_the_one_before():
@@ -282,8 +347,14 @@ def test_every_second_photo_shows_something_of_the_one_before():
 def test_pairs_get_things_of_one_class_in_front_of_them(monkeypatch):
     monkeypatch.setattr(recipe, "P_PASTE", 1.0)
     sampler = TrainingSampler(ImageBank([TWO, banked_photo(4, ((8, 8, 30, 30),))]), size=32)
-    plain, joined = draw_sample_pairs(sampler, 10, 9), recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0))
-    grown = [len(b.masks) > len(a.masks) or (a.image != b.image).any() for a, b in zip(plain, joined, strict=True)]
+    plain, joined = (
+        draw_sample_pairs(sampler, 10, 9),
+        recipe.draw_text_pairs(sampler, 10, 9, np.random.default_rng(0)),
+    )
+    grown = [
+        len(b.masks) > len(a.masks) or (a.image != b.image).any()
+        for a, b in zip(plain, joined, strict=True)
+    ]
     assert sum(grown) >= 4
     assert not grown[-1]  # has no partner
     assert all(set(sample.names) == {"square"} for sample in joined)

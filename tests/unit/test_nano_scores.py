@@ -71,7 +71,9 @@ def test_all_reports_end_in_one_page(command, place, monkeypatch, capsys):
     )
     monkeypatch.setattr(command, "RUNS", runs)
     monkeypatch.setattr(command, "EVERY_SET", ())
-    monkeypatch.setattr(command, "make_reports", lambda chosen, *_: [played(command, run, place) for run in chosen])
+    monkeypatch.setattr(
+        command, "make_reports", lambda chosen, *_: [played(command, run, place) for run in chosen]
+    )
     (place / "out" / "baselines-of-an-older-command.json").write_text("{}")
     command.main(["--data", str(place / "data"), "--out", str(place / "out")])
     page = (place / "out" / "SCORES.md").read_text()
@@ -84,7 +86,11 @@ def test_all_reports_end_in_one_page(command, place, monkeypatch, capsys):
 
 
 def test_model_and_baselines_answer_in_one_run_on_every_main_set(command):
-    beside = {run.data for run in command.RUNS if run.baselines == "all" and EvaluationTask.CLICKS in run.tasks}
+    beside = {
+        run.data
+        for run in command.RUNS
+        if run.baselines == "all" and EvaluationTask.CLICKS in run.tasks
+    }
     assert beside == {"coco_full", "open_mix", "duts", "voc_general", "voc_animals"}
     for run in command.RUNS:
         assert run.clicks == (10 if run.baselines == "all" else 20)
@@ -96,7 +102,9 @@ def test_model_and_baselines_answer_in_one_run_on_every_main_set(command):
 
 
 def test_a_table_is_of_these_weights_alone(command, place, monkeypatch):
-    runs = tuple(command.Run(name, "coco_full", (EvaluationTask.PROMPTS,), 1) for name in ("old", "new"))
+    runs = tuple(
+        command.Run(name, "coco_full", (EvaluationTask.PROMPTS,), 1) for name in ("old", "new")
+    )
     monkeypatch.setattr(command, "RUNS", runs)
     monkeypatch.setattr(command, "EVERY_SET", ())
 
@@ -106,4 +114,6 @@ def test_a_table_is_of_these_weights_alone(command, place, monkeypatch):
     played(command, runs[0], place)
     monkeypatch.setattr(command, "load_model", lambda name: Other())
     played(command, runs[1], place)
-    assert [file.stem for file in command.up_to_date("any", place / "data", place / "out")] == ["new"]
+    assert [file.stem for file in command.up_to_date("any", place / "data", place / "out")] == [
+        "new"
+    ]

@@ -34,7 +34,9 @@ def test_the_first_click_is_the_middle():
 
 
 def test_the_frame_is_a_border():
-    assert first_click(np.ones((5, 7), bool)) == Click(2, 2, True)  # depth 3 from x = 2 on: first in row order
+    assert first_click(np.ones((5, 7), bool)) == Click(
+        2, 2, True
+    )  # depth 3 from x = 2 on: first in row order
 
 
 def test_surplus_is_clicked_negatively():
@@ -85,11 +87,15 @@ def test_distances_are_exact():
 def peeled(region):
     """The approximate distance transform as it is defined: ring after ring, by convolution."""
     side, corner = math.exp(-1 / 0.35), math.exp(-math.sqrt(2) / 0.35)
-    taps = torch.tensor([[corner, side, corner], [side, 1.0, side], [corner, side, corner]])[None, None]
+    taps = torch.tensor([[corner, side, corner], [side, 1.0, side], [corner, side, corner]])[
+        None, None
+    ]
     outside = F.pad((~region).float(), (1, 1, 1, 1), value=1.0)
     depth = torch.zeros_like(outside)
     for number in range(max(outside.shape[-2:])):
-        step = -0.35 * torch.log(F.conv2d(F.pad(outside[:, None], (1, 1, 1, 1), mode="replicate"), taps)[:, 0])
+        step = -0.35 * torch.log(
+            F.conv2d(F.pad(outside[:, None], (1, 1, 1, 1), mode="replicate"), taps)[:, 0]
+        )
         ring = (step > 0) & torch.isfinite(step)
         depth = torch.where(ring, depth + (3 * number // 2 + step), depth)
         outside = torch.where(ring, 1.0, outside)
@@ -147,8 +153,12 @@ def test_a_missing_object_gets_a_positive_click_and_a_finished_one_none():
     truth = np.zeros((32, 32), bool)
     truth[5:26, 5:26] = True
     empty = tensors(np.zeros_like(truth)).expand(2, -1, -1)
-    after = seem_next_clicks(tensors(truth, truth), logits(np.zeros_like(truth), truth), empty, empty)
-    assert after.positive[0].nonzero().tolist() == [[y, x] for y in (14, 15, 16) for x in (14, 15, 16)]
+    after = seem_next_clicks(
+        tensors(truth, truth), logits(np.zeros_like(truth), truth), empty, empty
+    )
+    assert after.positive[0].nonzero().tolist() == [
+        [y, x] for y in (14, 15, 16) for x in (14, 15, 16)
+    ]
     assert not after.positive[1].any()
     assert not after.negative.any()
 
@@ -187,7 +197,10 @@ def test_the_recorded_clicks_are_met(parity_dir, shared):
     canvas = torch.zeros(5, 96, 112, dtype=torch.bool)
     canvas[:, :90, :110] = truth
     after = seem_next_clicks(
-        canvas, torch.from_numpy(recorded["prev_mask"][0]), unpacked("pos_in", 112), unpacked("neg_in", 112)
+        canvas,
+        torch.from_numpy(recorded["prev_mask"][0]),
+        unpacked("pos_in", 112),
+        unpacked("neg_in", 112),
     )
     assert torch.equal(after.positive, unpacked("pos_out", 112))
     assert torch.equal(after.negative, unpacked("neg_out", 112))

@@ -9,7 +9,10 @@ from seem.training.nouns import noun_stem, nouns_of
     ("caption", "nouns"),
     [
         ("A man riding a wave on top of a surfboard.", ("man", "wave", "surfboard")),
-        ("Two People wait at the traffic light, near a dining table!", ("people", "traffic light", "dining table")),
+        (
+            "Two People wait at the traffic light, near a dining table!",
+            ("people", "traffic light", "dining table"),
+        ),
         ("The man's dogs chase the dog of a man", ("man", "dogs", "dog")),
         ("a girl in an orange shirt stands next to teddy bears", ("girl", "shirt", "teddy bears")),
         ("They can fly very well.", ()),
@@ -36,7 +39,14 @@ def test_plurals_mean_the_same(one, many):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("cap", "cape"), ("pan", "plane"), ("glass", "grass"), ("man", "woman"), ("cat", "cattle"), ("light", "a light")],
+    [
+        ("cap", "cape"),
+        ("pan", "plane"),
+        ("glass", "grass"),
+        ("man", "woman"),
+        ("cat", "cattle"),
+        ("light", "a light"),
+    ],
 )
 def test_other_words_mean_something_else(one, other):
     assert noun_stem(one) != noun_stem(other)

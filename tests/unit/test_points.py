@@ -23,7 +23,9 @@ MAP = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
         ((-1.5, 0.5), True, 0.0),
     ],
 )
-def test_map_is_read_at_a_point(point: tuple[float, float], align_corners: bool, value: float) -> None:
+def test_map_is_read_at_a_point(
+    point: tuple[float, float], align_corners: bool, value: float
+) -> None:
     read = sample_at(MAP, torch.tensor([[point]]), align_corners=align_corners)
     assert read.shape == (1, 1, 1)
     assert read.item() == pytest.approx(value)
@@ -40,19 +42,27 @@ def test_half_precision_maps_are_read_in_the_precision_of_the_points() -> None:
     point = torch.tensor([[[(700.5 + 0.25) / 1024, 0.5]]])
     read = sample_at(ramp.bfloat16(), point, align_corners=False)
     assert read.dtype == torch.float32
-    assert read.item() == pytest.approx(sample_at(ramp.bfloat16().float(), point, align_corners=False).item())
+    assert read.item() == pytest.approx(
+        sample_at(ramp.bfloat16().float(), point, align_corners=False).item()
+    )
 
 
 @pytest.mark.parametrize(("maps", "points"), [((0, 1, 2, 2), (0, 3, 2)), ((1, 0, 2, 2), (1, 3, 2))])
 def test_nothing_is_read_from_nothing(maps: tuple[int, ...], points: tuple[int, ...]) -> None:
-    assert sample_at(torch.zeros(maps), torch.zeros(points), align_corners=False).shape == (maps[0], maps[1], 3)
+    assert sample_at(torch.zeros(maps), torch.zeros(points), align_corners=False).shape == (
+        maps[0],
+        maps[1],
+        3,
+    )
 
 
 def test_reading_has_the_right_gradient() -> None:
     maps = torch.rand(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     points = torch.tensor([[[0.3, 0.4]], [[0.61, 0.77]]], dtype=torch.float64, requires_grad=True)
     for align_corners in (False, True):
-        assert torch.autograd.gradcheck(lambda m, p, a=align_corners: sample_at(m, p, align_corners=a), (maps, points))
+        assert torch.autograd.gradcheck(
+            lambda m, p, a=align_corners: sample_at(m, p, align_corners=a), (maps, points)
+        )
 
 
 class Recorded:
@@ -88,7 +98,8 @@ def test_the_rest_of_the_points_is_drawn_afresh() -> None:
 def test_a_seed_fixes_the_points() -> None:
     logits = torch.randn(3, 6, 6, requires_grad=True)
     first, second, other = (
-        uncertain_points(logits, uniform(torch.Generator().manual_seed(seed)), 10) for seed in (7, 7, 8)
+        uncertain_points(logits, uniform(torch.Generator().manual_seed(seed)), 10)
+        for seed in (7, 7, 8)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -102,10 +113,17 @@ def test_no_mask_needs_no_points() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_points", "oversample", "importance"), [(0, 3.0, 0.75), (4, 0.5, 0.75), (4, 3.0, 1.5), (4, 3.0, -0.1)]
+    ("num_points", "oversample", "importance"),
+    [(0, 3.0, 0.75), (4, 0.5, 0.75), (4, 3.0, 1.5), (4, 3.0, -0.1)],
 )
-def test_impossible_choice_of_points_is_rejected(num_points: int, oversample: float, importance: float) -> None:
+def test_impossible_choice_of_points_is_rejected(
+    num_points: int, oversample: float, importance: float
+) -> None:
     with pytest.raises(ValueError, match="Need num_points >= 1"):
         uncertain_points(
-            torch.zeros(1, 2, 2), uniform(torch.Generator()), num_points, oversample=oversample, importance=importance
+            torch.zeros(1, 2, 2),
+            uniform(torch.Generator()),
+            num_points,
+            oversample=oversample,
+            importance=importance,
         )

@@ -5,7 +5,11 @@ import pytest
 from seem.models.decoder.policy import NANO, POLICIES, SEEM_V1, RowKind
 
 OBJECT, PHRASE, VISUAL, MEMORY = RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL, RowKind.MEMORY
-PHRASE_TOKENS, VISUAL_TOKENS, REFERENCE_TOKENS = RowKind.PHRASE_TOKENS, RowKind.VISUAL_TOKENS, RowKind.REFERENCE_TOKENS
+PHRASE_TOKENS, VISUAL_TOKENS, REFERENCE_TOKENS = (
+    RowKind.PHRASE_TOKENS,
+    RowKind.VISUAL_TOKENS,
+    RowKind.REFERENCE_TOKENS,
+)
 
 
 def kinds(groups):
@@ -63,7 +67,12 @@ EVERYTHING = frozenset(RowKind)
         (SEEM_V1, {VISUAL}, EVERYTHING - {MEMORY}, [VISUAL, VISUAL_TOKENS]),
         (SEEM_V1, {VISUAL}, {OBJECT}, []),
         (SEEM_V1, {OBJECT, PHRASE}, {OBJECT, PHRASE}, [OBJECT, PHRASE]),
-        (SEEM_V1.composed(), {VISUAL}, EVERYTHING, [PHRASE, VISUAL, MEMORY, PHRASE_TOKENS, VISUAL_TOKENS]),
+        (
+            SEEM_V1.composed(),
+            {VISUAL},
+            EVERYTHING,
+            [PHRASE, VISUAL, MEMORY, PHRASE_TOKENS, VISUAL_TOKENS],
+        ),
         (NANO, {VISUAL}, EVERYTHING, [VISUAL, PHRASE_TOKENS, REFERENCE_TOKENS, VISUAL_TOKENS]),
     ],
 )
@@ -73,7 +82,11 @@ def test_only_rows_that_matter_are_needed(policy, asked, present, needed):
 
 def test_composition_lets_visual_queries_hear_the_phrase_and_changes_nothing_else():
     plain, composed = SEEM_V1, SEEM_V1.composed()
-    changed = [before.kind for before, after in zip(plain.groups, composed.groups, strict=True) if before != after]
+    changed = [
+        before.kind
+        for before, after in zip(plain.groups, composed.groups, strict=True)
+        if before != after
+    ]
     assert changed == [VISUAL]
     assert composed.group(VISUAL).sees == plain.group(VISUAL).sees | {PHRASE_TOKENS}
 

@@ -11,7 +11,9 @@ from tiny import CONFIGS, tiny_network
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
 def test_a_block_runs_in_its_precision_without_gradients(precision, dtype):
     layer = torch.nn.Linear(2, 2)
     with arithmetic(CPU, precision):

@@ -25,8 +25,12 @@ def test_what_places_show_is_there_and_nothing_else_is():
 
 def test_what_is_as_likely_as_not_counts_as_a_half():
     between = (DOG + CAT) / 2**0.5
-    assert presence_scores(photo(between), DOG[None], NAMES, 20.0, 0.5)[0] == pytest.approx(0.5, abs=0.01)
-    assert presence_scores(photo(between), DOG[None], NAMES, 20.0, 0.1)[0] == pytest.approx(0.5 / 0.6, abs=0.01)
+    assert presence_scores(photo(between), DOG[None], NAMES, 20.0, 0.5)[0] == pytest.approx(
+        0.5, abs=0.01
+    )
+    assert presence_scores(photo(between), DOG[None], NAMES, 20.0, 0.1)[0] == pytest.approx(
+        0.5 / 0.6, abs=0.01
+    )
 
 
 def test_a_doubtful_place_is_shared_between_rivals():
@@ -52,11 +56,21 @@ def test_one_place_of_a_tiny_photo_is_enough():
 
 def test_a_region_is_judged_by_its_own_places():
     photo = torch.stack([DOG, DOG, SKY, CAT], dim=1)[:, None]  # 1 x 4 places
-    shares = [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.2, 0.1, 0.0], [1.0, 0.0, 0.0, 0.0]]
+    shares = [
+        [1.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0, 1.0],
+        [0.0, 0.2, 0.1, 0.0],
+        [1.0, 0.0, 0.0, 0.0],
+    ]
     regions = torch.tensor(shares)[:, None]
-    said = region_presence_scores(photo, torch.stack([DOG, DOG, DOG, CAT]), NAMES, 20.0, EVEN, regions)
+    said = region_presence_scores(
+        photo, torch.stack([DOG, DOG, DOG, CAT]), NAMES, 20.0, EVEN, regions
+    )
     assert said[0] > 0.9
     assert said[1] < 0.1
     assert said[2] > 0.9  # smaller than a place: that which holds most of it is asked
     assert said[3] < 0.1
-    assert region_presence_scores(photo, torch.zeros(0, 4), NAMES, 20.0, EVEN, regions[:0]).tolist() == []
+    assert (
+        region_presence_scores(photo, torch.zeros(0, 4), NAMES, 20.0, EVEN, regions[:0]).tolist()
+        == []
+    )

@@ -63,8 +63,12 @@ def test_zero_and_one_are_the_middles_of_the_outermost_pixels():
 
 def test_half_precision_reads_a_map_at_the_same_place():
     points = torch.rand(1, 500, 2, generator=torch.Generator().manual_seed(0))
-    counted = torch.arange(256.0).expand(1, 1, 256, 256)  # whole numbers up to 256 are exact in bfloat16
-    coarse, fine = (features_at(counted.to(kind), points).float() for kind in (torch.bfloat16, torch.float32))
+    counted = torch.arange(256.0).expand(
+        1, 1, 256, 256
+    )  # whole numbers up to 256 are exact in bfloat16
+    coarse, fine = (
+        features_at(counted.to(kind), points).float() for kind in (torch.bfloat16, torch.float32)
+    )
     assert (coarse - fine).abs().max() <= 0.5  # the rounding of what was read
     assert (coarse - fine).abs()[fine < 64].max() <= 0.125
 
@@ -96,14 +100,18 @@ def test_vectors_are_means_over_an_objects_own_pixels():
 def test_an_object_without_pixels_has_no_tokens_and_the_official_vector(policy, component):
     tokens = encode(drawn([]), drawn([]), encoder(policy))
     assert [level.shape for level in tokens.levels] == [(1, 0, 2)] * 3
-    assert torch.cat((tokens.positive_vectors, tokens.negative_vectors)).unique().tolist() == [component]
+    assert torch.cat((tokens.positive_vectors, tokens.negative_vectors)).unique().tolist() == [
+        component
+    ]
 
 
 BOX = [(x, y) for x in range(10) for y in range(10)]
 
 
 @pytest.mark.parametrize(
-    ("policy", "owner"), [(SEEM_V1, [0] * 6 + [1] + [0] * 7), (SEEM_V0, [0] * 7 + [1] + [0] * 7)], ids=["v1", "v0"]
+    ("policy", "owner"),
+    [(SEEM_V1, [0] * 6 + [1] + [0] * 7), (SEEM_V0, [0] * 7 + [1] + [0] * 7)],
+    ids=["v1", "v0"],
 )
 def test_at_most_so_many_pixels_of_each_sign_together_or_for_each_object(policy, owner):
     tokens = encode(drawn(BOX, [(15, 15)]), drawn(BOX, []), encoder(policy, max_points=7))

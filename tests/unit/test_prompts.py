@@ -40,14 +40,20 @@ def region(*rows):
         (lambda: Point(NAN, 3), "x of a point is nan; it must be a finite number"),
         (lambda: Point(3, -INF), "y of a point is -inf"),
         (lambda: Point(1e12, 4), "further away than any image reaches"),
-        (lambda: Stroke([(1, 2)], 3), "A stroke needs at least 2 points, got 1; use Point for a single click"),
+        (
+            lambda: Stroke([(1, 2)], 3),
+            "A stroke needs at least 2 points, got 1; use Point for a single click",
+        ),
         (lambda: Stroke([], 3), "at least 2 points, got 0"),
         (lambda: Stroke([(1, 2), (3, NAN)], 3), "y of a stroke is nan"),
         (lambda: Stroke([(1, 2), (3, 4)], 0), "width of a stroke is 0; it must be above 0"),
         (lambda: Stroke([(1, 2), (3, 4)], -2.5), "width of a stroke is -2.5"),
         (lambda: Stroke([(1, 2), (3, 4)], INF), "width of a stroke is inf"),
         (lambda: Scribble([]), "at least one stroke, got none"),
-        (lambda: Scribble([[(1, 2), (3, 4)], [(5, 6)]]), "needs at least 2 points, got 1; use Point"),
+        (
+            lambda: Scribble([[(1, 2), (3, 4)], [(5, 6)]]),
+            "needs at least 2 points, got 1; use Point",
+        ),
         (lambda: Polygon([(1, 1), (2, 2)]), "A polygon needs at least 3 points, got 2"),
         (lambda: Polygon([(1, 1), (2, 2), (5, 5)]), "lie on one line, it is empty"),
         (lambda: Polygon([(4, 4), (4, 4), (4, 4)]), "lie on one line"),
@@ -55,7 +61,10 @@ def region(*rows):
         (lambda: Box(9, 5, 5, 9), r"Box\(9, 5, 5, 9\) is inverted; give the left top corner"),
         (lambda: Box(NAN, 5, 5, 9), "x0 of a box is nan"),
         (lambda: Mask(), "exactly one of the two"),
-        (lambda: Mask(np.ones((2, 2), bool), logits=np.ones((2, 2), np.float32)), "exactly one of the two"),
+        (
+            lambda: Mask(np.ones((2, 2), bool), logits=np.ones((2, 2), np.float32)),
+            "exactly one of the two",
+        ),
         (lambda: Mask(np.zeros((2, 3), bool)), "mask of 3 x 2 pixels is empty"),
         (lambda: Mask(logits=np.full((2, 2), NAN, np.float32)), "NaN or infinite"),
         (lambda: Mask(logits=np.full((2, 2), -1.0, np.float32)), "nowhere above 0"),
@@ -84,8 +93,14 @@ def test_a_bad_prompt_is_refused_with_the_value_and_the_way_out(make, message):
         (lambda seem: seem.Mask(np.ones((2, 2))), "bool or uint8, got float64; compare it first"),
         (lambda seem: seem.Mask(np.ones((2, 2, 3), np.uint8)), r"H x W, got shape \(2, 2, 3\)"),
         (lambda seem: seem.Mask("mask.png"), r"H x W array, got 'mask.png'; read a file first"),
-        (lambda seem: seem.Mask(logits=np.ones((2, 2, 2))), "h x w floats of one object, got float64 of shape"),
-        (lambda seem: seem.Mask(logits=np.ones((2, 2), np.uint8)), "floats of one object, got uint8"),
+        (
+            lambda seem: seem.Mask(logits=np.ones((2, 2, 2))),
+            "h x w floats of one object, got float64 of shape",
+        ),
+        (
+            lambda seem: seem.Mask(logits=np.ones((2, 2), np.uint8)),
+            "floats of one object, got uint8",
+        ),
         (lambda seem: seem.Text(None), "takes a phrase, got NoneType"),
     ],
 )
@@ -98,18 +113,27 @@ def test_a_value_of_the_wrong_type_is_refused_in_plain_words(as_users_have_it, m
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (Point(60, 10), r"Point\(60, 10\) lies outside the image of 60 x 40 pixels; x must be at least 0 and below 60"),
+        (
+            Point(60, 10),
+            r"Point\(60, 10\) lies outside the image of 60 x 40 pixels; x must be at least 0 and below 60",
+        ),
         (Point(-1, 10), r"Point\(-1, 10\)"),
         (Point(59.99, 40.0), r"Point\(59.99, 40\)"),
         (Point(-0.51, 10), r"Point\(-0.51, 10\)"),
-        (Stroke([(70, 10), (90, 10)], 100), r"This stroke, which begins at \(70, 10\), lies outside the image of 60 x"),
+        (
+            Stroke([(70, 10), (90, 10)], 100),
+            r"This stroke, which begins at \(70, 10\), lies outside the image of 60 x",
+        ),
         (Stroke([(-20, 10), (10, -20)]), "This stroke"),
         (Scribble([[(70, 10), (90, 10)], [(0, 50), (50, 50)]]), "This scribble"),
         (Polygon([(70, 0), (90, 0), (80, 30)]), "This polygon"),
         (Polygon([(-40, 20), (30, 90), (-40, 90)]), "This polygon"),
         (Box(60, 0, 70, 10), r"Box\(60, 0, 70, 10\) lies outside the image of 60 x 40"),
         (Box(-9, -9, 0, 5), "lies outside"),
-        (Mask(np.ones((60, 40), bool)), "mask is 40 x 60 pixels, the image 60 x 40; resize the mask"),
+        (
+            Mask(np.ones((60, 40), bool)),
+            "mask is 40 x 60 pixels, the image 60 x 40; resize the mask",
+        ),
     ],
 )
 def test_a_prompt_that_misses_the_photo_is_refused_when_it_is_placed(prompt, message):
@@ -150,7 +174,16 @@ def test_a_point_is_3x3_at_network_resolution_cut_at_the_border(point, rows):
     assert picture(point.rasterize(RasterFrame((3, 4), (3, 5)))) == rows
 
 
-POINTS = [(3, 7), (3.0, 7), (2.99, 6), (3.5, 8), (np.int64(3), 7), (np.float32(3), 7), (-0.5, 0), (9.99, 19)]
+POINTS = [
+    (3, 7),
+    (3.0, 7),
+    (2.99, 6),
+    (3.5, 8),
+    (np.int64(3), 7),
+    (np.float32(3), 7),
+    (-0.5, 0),
+    (9.99, 19),
+]
 
 
 @pytest.mark.parametrize(("x", "column"), POINTS)
@@ -164,7 +197,9 @@ WHOLE_AND_FLOAT = [
     lambda number: Point(number(4), number(2)),
     lambda number: Stroke([(number(1), number(1)), (number(6), number(4))], 2),
     lambda number: Scribble([[(number(1), number(1)), (number(6), number(4))]], 2),
-    lambda number: Polygon([(number(1), number(1)), (number(6), number(1)), (number(1), number(5))]),
+    lambda number: Polygon(
+        [(number(1), number(1)), (number(6), number(1)), (number(1), number(5))]
+    ),
     lambda number: Box(number(1), number(1), number(6), number(5)),
 ]
 
@@ -184,7 +219,10 @@ def test_points_name_pixels_and_outlines_run_along_their_edges():
     assert Scribble([[(4, 2), (6, 2)]]).positions == (line.positions,)
     box, polygon = Box(4, 2, 6, 3), Polygon([(4, 2), (6, 2), (6, 3), (4, 3)])
     for outline in (box, polygon):
-        assert picture(outline.rasterize(same(5, 8))) == ["........"] * 2 + ["....##.."] + ["........"] * 2
+        assert (
+            picture(outline.rasterize(same(5, 8)))
+            == ["........"] * 2 + ["....##.."] + ["........"] * 2
+        )
 
 
 def test_a_list_and_an_array_of_points_are_the_same_prompt():
@@ -297,11 +335,16 @@ def test_a_mask_of_the_networks_size_is_itself():
     assert (Mask(array.astype(np.uint8) * 7).rasterize(same(2, 4)) == array).all()
 
 
-@pytest.mark.parametrize(("image_hw", "network_hw"), [((9, 13), (30, 40)), ((40, 31), (17, 12)), ((8, 8), (16, 16))])
+@pytest.mark.parametrize(
+    ("image_hw", "network_hw"), [((9, 13), (30, 40)), ((40, 31), (17, 12)), ((8, 8), (16, 16))]
+)
 def test_a_mask_is_resized_as_the_official_demo_does(image_hw, network_hw):
     array = np.random.default_rng(0).random(image_hw) > 0.8
     official = torch.nn.functional.interpolate(
-        torch.from_numpy(array)[None, None].double(), network_hw, mode="bilinear", align_corners=False
+        torch.from_numpy(array)[None, None].double(),
+        network_hw,
+        mode="bilinear",
+        align_corners=False,
     )
     drawing = Mask(array).rasterize(RasterFrame(image_hw, network_hw))
     assert (drawing == (official[0, 0].numpy() > 1e-12)).all()
@@ -334,7 +377,9 @@ def test_mask_logits_cover_the_padded_input_four_pixels_each():
 
 
 def test_mask_logits_of_another_photo_are_refused():
-    with pytest.raises(ValueError, match=r"\(4, 4\) do not cover the network's input of \(25, 30\)"):
+    with pytest.raises(
+        ValueError, match=r"\(4, 4\) do not cover the network's input of \(25, 30\)"
+    ):
         Mask(logits=np.ones((4, 4), np.float32)).rasterize(RasterFrame((100, 120), (25, 30)))
 
 
@@ -352,7 +397,11 @@ def test_text_is_kept_with_its_white_space_collapsed(given_phrase, kept):
 
 
 EVERY_KIND = [
-    (Point(3, 4.5, positive=False), {"kind": "point", "x": 3, "y": 4.5, "positive": False}, "point: 3 x 3"),
+    (
+        Point(3, 4.5, positive=False),
+        {"kind": "point", "x": 3, "y": 4.5, "positive": False},
+        "point: 3 x 3",
+    ),
     (
         Stroke([(1, 2), (3, 4)], 2),
         {"kind": "stroke", "points": [[1, 2], [3, 4]], "width": 2.0, "positive": True},
@@ -363,7 +412,11 @@ EVERY_KIND = [
         {"kind": "scribble", "strokes": [[[1, 2], [3, 4]]], "width": 2.0, "positive": False},
         "scribble: round line",
     ),
-    (Polygon(TRIANGLE), {"kind": "polygon", "points": [[1, 1], [7, 1], [1, 4]]}, "polygon: closed curve"),
+    (
+        Polygon(TRIANGLE),
+        {"kind": "polygon", "points": [[1, 1], [7, 1], [1, 4]]},
+        "polygon: closed curve",
+    ),
     (Box(1, 2, 3, 4.5), {"kind": "box", "x0": 1, "y0": 2, "x1": 3, "y1": 4.5}, "box: filled"),
     (Mask(region("#.#")), {"kind": "mask", "size": [1, 3], "area": 2}, "mask: resized"),
     (
@@ -405,7 +458,9 @@ def test_json_reads_back_as_the_same_prompt(prompt):
 def test_a_phrase_is_described():
     assert Text("the red car").to_dict() == {"kind": "text", "phrase": "the red car"}
     assert rasterization_rule(Polygon(TRIANGLE), "filled") == "polygon: filled"
-    assert rasterization_rule(Polygon(TRIANGLE), "filled", is_outline=True).startswith("polygon: filled, bounds")
+    assert rasterization_rule(Polygon(TRIANGLE), "filled", is_outline=True).startswith(
+        "polygon: filled, bounds"
+    )
 
 
 coordinate = st.integers(-30, 90) | st.floats(-30, 90)
@@ -416,7 +471,9 @@ sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 proposals = st.one_of(
     st.tuples(st.just(Point), coordinate, coordinate),
     st.tuples(st.just(Stroke), st.lists(pairs, min_size=2), st.floats(0.01, 40)),
-    st.tuples(st.just(Scribble), st.lists(st.lists(pairs, min_size=2), min_size=1), st.floats(0.01, 40)),
+    st.tuples(
+        st.just(Scribble), st.lists(st.lists(pairs, min_size=2), min_size=1), st.floats(0.01, 40)
+    ),
     st.tuples(st.just(Polygon), st.lists(pairs, min_size=3, max_size=8)),
     st.tuples(st.just(Box), coordinate, coordinate, coordinate, coordinate),
 )

@@ -61,4 +61,6 @@ def test_a_mask_means_what_its_places_mean():
     image = seen()
     everywhere = torch.ones(1, 16, 24)
     wanted = image.text_map[0].flatten(1).mean(dim=1)
-    assert torch.allclose(unit_vectors(masked_text_vectors(image, everywhere))[0], unit_vectors(wanted), atol=1e-4)
+    assert torch.allclose(
+        unit_vectors(masked_text_vectors(image, everywhere))[0], unit_vectors(wanted), atol=1e-4
+    )

@@ -75,7 +75,10 @@ def test_the_user_clicks_where_this_answer_is_wrong():
         return LEFT | SMALL if len(clicks) == 1 else LEFT
 
     ious = SimulatedSession(LEFT, answer).run(4)
-    assert said == [Click(12, 12, True), Click(52, 34, False)]  # then nothing is left to click on, and nobody asks
+    assert said == [
+        Click(12, 12, True),
+        Click(52, 34, False),
+    ]  # then nothing is left to click on, and nobody asks
     assert ious == [pytest.approx(225 / 273), 1.0, 1.0, 1.0]
 
 
@@ -219,7 +222,10 @@ def test_a_path_is_cut_to_the_object():
 
 def test_names_are_asked_for_and_one_that_is_absent(pack):
     first, second = (phrases.named_image(pack, image) for image in pack.images)
-    assert [(name, len(instances)) for name, instances in first.present] == [("cat", 2), ("kite", 1)]
+    assert [(name, len(instances)) for name, instances in first.present] == [
+        ("cat", 2),
+        ("kite", 1),
+    ]
     assert first.absent == second.absent == "dog"
 
 
@@ -253,7 +259,9 @@ def test_referring_phrases_are_scored_by_the_rule_of_their_set(pack, tmp_path):
 def test_whole_photos_are_scored_in_three_ways(pack):
     names = LabelSpace.of(pack)
     (panoptic,) = scores_of(full_image.panoptic_benchmark(pack, names), pack)
-    quality = {row.category: (row.matched, row.surplus, row.missed) for row in panoptic.scores.per_class}
+    quality = {
+        row.category: (row.matched, row.surplus, row.missed) for row in panoptic.scores.per_class
+    }
     # the squares are told as one: 330 of 555 pixels agree with the right one
     assert quality == {CAT: (1, 0, 1), KITE: (1, 0, 0), GRASS: (1, 0, 0)}
     assert panoptic.scores.stuff.pq == pytest.approx(100)
@@ -268,7 +276,7 @@ def test_whole_photos_are_scored_in_three_ways(pack):
 
 
 def test_unlabelled_pixels_have_no_class(pack):
-    classes = full_image.true_class_map(pack, pack.images[1], LabelSpace.of(pack))
+    classes = full_image.dataset_class_map(pack, pack.images[1], LabelSpace.of(pack))
     assert (classes[0] == -1).all()
     assert (classes[1:] >= 0).all()
 
@@ -285,10 +293,16 @@ def test_coco_is_closed_and_other_sets_are_asked_for_their_own_names(pack, tmp_p
     assert (names.is_closed, names.prompted_vocabulary([CAT])) == (True, None)
     other = open_dataset(f"ade20k:{tiny_data.ade20k(tmp_path / 'ade')}", "val")
     names = LabelSpace.of(other)
-    assert (names.is_closed, names.mode, len(names.prompted_vocabulary([1]))) == (False, LabelMode.FULL, 150)
+    assert (names.is_closed, names.mode, len(names.prompted_vocabulary([1]))) == (
+        False,
+        LabelMode.FULL,
+        150,
+    )
     oracle = LabelSpace.of(other, "oracle")
     assert [category.id for category in oracle.prompted_vocabulary([1, 8])] == [1, 8]
-    (entry,) = run_benchmark(tiny.tiny_model("nano"), other, full_image.semantic_benchmark(other, oracle))
+    (entry,) = run_benchmark(
+        tiny.tiny_model("nano"), other, full_image.semantic_benchmark(other, oracle)
+    )
     assert entry.scores.mode is LabelMode.ORACLE
     assert entry.scores.scores.photos == 2
 
@@ -326,7 +340,12 @@ def test_ids_that_begin_at_zero_are_moved(pack):
 def test_what_one_photo_shows_is_found_in_another(pack):
     measure = references.reference_pair_benchmark(pack, seed=0)
     (pair, kite) = measure.items(pack.images[0])
-    assert (pair.name, pair.reference_image.id, pair.reference.area, len(pair.truth)) == ("cat", 2, 330, 2)
+    assert (pair.name, pair.reference_image.id, pair.reference.area, len(pair.truth)) == (
+        "cat",
+        2,
+        330,
+        2,
+    )
     assert (kite.name, kite.reference.id) == ("kite", 22)
     model = ColourModel()
     (entry,) = scores_of(measure, pack, model)
@@ -372,7 +391,9 @@ def test_the_name_is_said_once(pack):
         def session(self):
             session = super().session()
             add = session.add
-            session.add = lambda *prompts: said.append([type(each).__name__ for each in prompts]) or add(*prompts)
+            session.add = lambda *prompts: (
+                said.append([type(each).__name__ for each in prompts]) or add(*prompts)
+            )
             return session
 
     model = ColourModel()
@@ -392,11 +413,15 @@ def test_fit_of_a_photo_and_a_caption_is_the_models_own():
     said = ["a cat", "two dogs"]
     vectors = seen.model.encode_phrases(said).phrases
     unit = (vectors / vectors.norm(dim=-1, keepdim=True)).numpy()
-    assert unit @ language.retrieval_embedding(seen) == pytest.approx(seen.similarity(said), abs=1e-5)
+    assert unit @ language.retrieval_embedding(seen) == pytest.approx(
+        seen.similarity(said), abs=1e-5
+    )
 
 
 def test_retrieval_ranks_with_a_network(pack):
-    (entry,) = run_benchmark(tiny.tiny_relative("xdecoder"), pack, language.retrieval_benchmark(pack))
+    (entry,) = run_benchmark(
+        tiny.tiny_relative("xdecoder"), pack, language.retrieval_benchmark(pack)
+    )
     assert (entry.scores.photos, entry.scores.captions, entry.scores.text[5]) == (2, 4, 100)
 
 

@@ -22,19 +22,14 @@ from seem.training.batches import make_training_batch
 from seem.training.captions import CaptionWeights
 from seem.training.criterion import CriterionOptions, ImageTargets, ObjectTargets
 from seem.training.objectives.click_rounds import simulate_rounds
-from seem.training.objectives.published import (
-    Ablation,
-    PublishedConfig,
-    judged_kinds,
-    published_loss,
-    trained_kinds,
-)
+from seem.training.objectives.published import judged_kinds, published_loss, trained_kinds
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import (
     EncodedTexts,
     ImagePhrases,
     PublishedTexts,
     TemplatedTokenizer,
-    choose_class_names,
+    choose_compared_names,
     choose_phrases,
     noun_targets,
 )
@@ -55,23 +50,35 @@ def without(rounds=2, **switches):
 
 def samples():
     photos = (TWO, banked_photo(3, ((20, 10, 44, 40),)))
-    return [augment(photo, 64, np.random.default_rng(b), Augmentation.none()) for b, photo in enumerate(photos)]
+    return [
+        augment(photo, 64, np.random.default_rng(b), Augmentation.none())
+        for b, photo in enumerate(photos)
+    ]
 
 
 def a_batch(network, count=2):
-    return make_training_batch(samples(), network.config.image, count, PUBLISHED_MIX, np.random.default_rng(0))
+    return make_training_batch(
+        samples(), network.config.image, count, PUBLISHED_MIX, np.random.default_rng(0)
+    )
 
 
 def loss_of(network, objective=FAST, seed=0):
     torch.manual_seed(0)
-    return published_loss(network, a_batch(network), TEMPLATES, objective, np.random.default_rng(seed))
+    return published_loss(
+        network, a_batch(network), TEMPLATES, objective, np.random.default_rng(seed)
+    )
 
 
 def captioned_loss(network, captions, objective=FAST):
     """Price photos that have one caption each, or None."""
     torch.manual_seed(0)
-    told = [replace(sample, captions=(text,) if text else ()) for sample, text in zip(samples(), captions, strict=True)]
-    batch = make_training_batch(told, network.config.image, 2, PUBLISHED_MIX, np.random.default_rng(0))
+    told = [
+        replace(sample, captions=(text,) if text else ())
+        for sample, text in zip(samples(), captions, strict=True)
+    ]
+    batch = make_training_batch(
+        told, network.config.image, 2, PUBLISHED_MIX, np.random.default_rng(0)
+    )
     return published_loss(network, batch, TEMPLATES, objective, np.random.default_rng(0))
 
 
@@ -84,7 +91,9 @@ def test_the_total_is_the_sum_of_its_groups(network):
     loss, terms = loss_of(network)
     assert set(terms) == {"objects", "phrases", "visual", "total"}
     assert terms["total"] == pytest.approx(float(loss.detach()), rel=1e-5)
-    assert terms["total"] == pytest.approx(sum(terms[name] for name in ("objects", "phrases", "visual")), rel=1e-5)
+    assert terms["total"] == pytest.approx(
+        sum(terms[name] for name in ("objects", "phrases", "visual")), rel=1e-5
+    )
 
 
 def test_the_same_dice_give_the_same_loss(network):
@@ -103,7 +112,9 @@ def test_object_masks_are_divided_by_the_objects_of_all_processes(network):
     alone = without(phrases=False, visual=False)
     whole = published_loss(network, a_batch(network), TEMPLATES, alone, np.random.default_rng(0))[0]
     torch.manual_seed(0)
-    half = published_loss(network, a_batch(network), TEMPLATES, alone, np.random.default_rng(0), double)[0]
+    half = published_loss(
+        network, a_batch(network), TEMPLATES, alone, np.random.default_rng(0), double
+    )[0]
     assert counts == [3]
     assert 0.5 * whole < half < whole  # masks count half, names as before
 
@@ -133,8 +144,14 @@ def test_xdecoder_learns_captions_and_whose_they_are():
     loss, terms = captioned_loss(network, ["a red square", "a kite in the sky"])
     loss.backward()
     assert set(terms) == {"objects", "phrases", "captions", "total"}
-    assert terms["total"] == pytest.approx(sum(v for name, v in terms.items() if name != "total"), rel=1e-5)
-    for parameter in (*network.decoder.captions.parameters(), network.image_projection, network.text.tokens.weight):
+    assert terms["total"] == pytest.approx(
+        sum(v for name, v in terms.items() if name != "total"), rel=1e-5
+    )
+    for parameter in (
+        *network.decoder.captions.parameters(),
+        network.image_projection,
+        network.text.tokens.weight,
+    ):
         assert parameter.grad.abs().sum() > 0
 
 
@@ -158,7 +175,9 @@ def test_captions_are_asked_for_where_there_are_any(captions, objective, expecte
 
 
 def test_xdecoder_learns_the_nouns_of_captions_beside_objects():
-    only_nouns = replace(FAST, caption_weights=CaptionWeights(words=0.0, nouns=1.0, retrieval=0.0, backbone=0.0))
+    only_nouns = replace(
+        FAST, caption_weights=CaptionWeights(words=0.0, nouns=1.0, retrieval=0.0, backbone=0.0)
+    )
     network = tiny_relative("xdecoder").network.train()
     _, terms = captioned_loss(network, ["a red ball", "a kite in the sky"], only_nouns)
     assert terms["captions"] > 0
@@ -168,18 +187,25 @@ def test_xdecoder_learns_the_nouns_of_captions_beside_objects():
     )  # fmt: skip
     assert doubled["captions"] == pytest.approx(2 * terms["captions"])
     assert (
-        captioned_loss(network, ["a red ball", None], replace(only_nouns, ablation=Ablation(rounds=2, objects=False)))[
-            1
-        ]["captions"]
+        captioned_loss(
+            network,
+            ["a red ball", None],
+            replace(only_nouns, ablation=Ablation(rounds=2, objects=False)),
+        )[1]["captions"]
         == 0
     )
 
 
 def test_nouns_mean_what_objects_are_called():
     """Texts: kite, background; the phrase "it"; the nouns of two captions; three captions, one of them missing."""
-    encoded = TextFeatures(torch.randn(9, 1, 4), torch.ones(9, 1, dtype=torch.bool), torch.randn(9, 4))
+    encoded = TextFeatures(
+        torch.randn(9, 1, 4), torch.ones(9, 1, dtype=torch.bool), torch.randn(9, 4)
+    )
     classes = [torch.tensor(rows) for rows in ([0], [0, 0], [1])]
-    objects = [ImageTargets(ObjectTargets(rows, torch.ones(len(rows), 2, 2, dtype=torch.bool))) for rows in classes]
+    objects = [
+        ImageTargets(ObjectTargets(rows, torch.ones(len(rows), 2, 2, dtype=torch.bool)))
+        for rows in classes
+    ]
     texts = PublishedTexts(
         class_names=("kite", "background"),
         phrases=(ImagePhrases(("it",), ("it",), np.ones((1, 2, 2), bool), 2.0),),
@@ -200,7 +226,11 @@ def test_xdecoder_hears_phrases_at_its_top_heads():
         [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT, RowKind.PHRASE], [RowKind.OBJECT]
     ]  # fmt: skip
     v1 = tiny_network("seem-focal-t-v1")
-    assert judged_kinds(v1, trained_kinds(v1, FAST.ablation), 9) == {RowKind.OBJECT, RowKind.PHRASE, RowKind.VISUAL}
+    assert judged_kinds(v1, trained_kinds(v1, FAST.ablation), 9) == {
+        RowKind.OBJECT,
+        RowKind.PHRASE,
+        RowKind.VISUAL,
+    }
 
 
 @pytest.mark.parametrize("policy", ["seem-v0", "xdecoder"])
@@ -216,7 +246,11 @@ def test_the_published_freezing_leaves_the_decoder(network):
     count = freeze(network, PUBLISHED_FROZEN)
     loss, _ = loss_of(network)
     loss.backward()
-    learnt = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    learnt = {
+        name
+        for name, p in network.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    }
     assert learnt
     assert all(name.startswith(("decoder.", "prompt_encoder.")) for name in learnt)
     sizes = parameters_by_part(network)
@@ -245,8 +279,12 @@ def test_rounds_add_clicks_and_have_no_gradient(network):
     image = network.encode_image(batch.images)
     generator = torch.Generator().manual_seed(0)
 
-    most = np.random.default_rng(next(s for s in range(99) if np.random.default_rng(s).integers(0, 4) == 3))
-    prompts, previous = simulate_rounds(network, image, batch, Ablation(rounds=3), copy.deepcopy(most), generator)
+    most = np.random.default_rng(
+        next(s for s in range(99) if np.random.default_rng(s).integers(0, 4) == 3)
+    )
+    prompts, previous = simulate_rounds(
+        network, image, batch, Ablation(rounds=3), copy.deepcopy(most), generator
+    )
     assert not previous.requires_grad
     marked = int((prompts.positive | prompts.negative).sum())
     assert marked > int((batch.positive | batch.bounds | batch.negative).sum())
@@ -260,7 +298,9 @@ def test_rounds_add_clicks_and_have_no_gradient(network):
         network, image, batch, Ablation(rounds=3, positive=False), copy.deepcopy(most), generator
     )
     assert torch.equal(alone.positive, batch.positive | batch.bounds)
-    first, nothing = simulate_rounds(network, image, batch, Ablation(rounds=0), copy.deepcopy(most), generator)
+    first, nothing = simulate_rounds(
+        network, image, batch, Ablation(rounds=0), copy.deepcopy(most), generator
+    )
     assert nothing is None
     assert torch.equal(first.positive, batch.positive | batch.bounds)
 
@@ -282,7 +322,11 @@ def test_the_mask_before_is_handed_on_unless_rounds_forget_it(network, monkeypat
 
 
 def test_names_are_what_is_annotated_and_the_background_last():
-    assert choose_class_names(samples(), np.random.default_rng(0)) == ("square", "kite", "background")
+    assert choose_compared_names(samples(), np.random.default_rng(0)) == (
+        "square",
+        "kite",
+        "background",
+    )
 
 
 def test_class_names_are_said_where_there_are_no_phrases():
@@ -299,7 +343,9 @@ def test_class_names_are_said_where_there_are_no_phrases():
 
 def test_templates_surround_names():
     said = {
-        TemplatedTokenizer(TOKENIZER, templated=True).fill_template("cat", np.random.default_rng(seed))
+        TemplatedTokenizer(TOKENIZER, templated=True).fill_template(
+            "cat", np.random.default_rng(seed)
+        )
         for seed in range(9)
     }
     assert len(said) > 1
@@ -318,7 +364,13 @@ def test_the_recipe_is_that_of_the_paper():
 
 @pytest.mark.parametrize(
     ("other", "iou"),
-    [((0, 0, 4, 4), 1.0), ((0, 0, 4, 2), 0.5), ((2, 2, 6, 6), 4 / 28), ((4, 0, 8, 4), 0.0), ((1, 1, 1, 1), 0.0)],
+    [
+        ((0, 0, 4, 4), 1.0),
+        ((0, 0, 4, 2), 0.5),
+        ((2, 2, 6, 6), 4 / 28),
+        ((4, 0, 8, 4), 0.0),
+        ((1, 1, 1, 1), 0.0),
+    ],
 )
 def test_boxes_overlap(other, iou):
     assert box_iou((0.0, 0.0, 4.0, 4.0), tuple(map(float, other))) == pytest.approx(iou)
@@ -347,5 +399,8 @@ def test_masks_are_replaced_where_boxes_agree():
     far = replace(record, id=8, box=(0.0, 0.0, 10.0, 6.0), area=55, counts="other")
     group = replace(record, id=9, is_crowd=True)
     improved = with_finer_masks(Listed(record, group), Listed(far, near)).objects[TWO.record.id]
-    assert [(r.id, r.counts, r.area) for r in improved] == [(record.id, "fine", 77), (9, "coarse", 90)]
+    assert [(r.id, r.counts, r.area) for r in improved] == [
+        (record.id, "fine", 77),
+        (9, "coarse", 90),
+    ]
     assert with_finer_masks(Listed(record), Listed(far)).objects[TWO.record.id] == (record,)

@@ -52,13 +52,25 @@ def shape(photo, *prompts, **options):
         (BOX,),
         (Polygon([(5, 5), (40, 5), (40, 30)]),),
         (Stroke([(5, 5), (40, 30)]),),
-        (Scribble([[(5, 5), (40, 30)], [(5, 30), (40, 5)]]), Stroke([(20, 1), (20, 39)], positive=False)),
+        (
+            Scribble([[(5, 5), (40, 30)], [(5, 30), (40, 5)]]),
+            Stroke([(20, 1), (20, 39)], positive=False),
+        ),
         (Mask(np.eye(40, 60, dtype=np.bool_)),),
         (Point(20, 20),),
         (Text("a cat"),),
         (Point(20, 20), Text("a cat"), Point(50, 30, positive=False)),
     ],
-    ids=["box", "polygon", "stroke", "scribble without a stroke", "mask", "click", "phrase", "clicks and a phrase"],
+    ids=[
+        "box",
+        "polygon",
+        "stroke",
+        "scribble without a stroke",
+        "mask",
+        "click",
+        "phrase",
+        "clicks and a phrase",
+    ],
 )
 def test_a_region_of_another_photo_is_a_prompt(photo, marks):
     result = shape(photo, Reference(OTHER, *marks))
@@ -81,7 +93,12 @@ def test_what_is_shown_decides(photo):
 def test_a_path_an_array_and_an_encoded_photo_are_the_same_photo(photo, tmp_path):
     OTHER.save(tmp_path / "other.png")
     expected = shape(photo, Reference(OTHER, BOX))
-    for given in (tmp_path / "other.png", str(tmp_path / "other.png"), np.array(OTHER), photo.model.encode(OTHER)):
+    for given in (
+        tmp_path / "other.png",
+        str(tmp_path / "other.png"),
+        np.array(OTHER),
+        photo.model.encode(OTHER),
+    ):
         np.testing.assert_array_equal(shape(photo, Reference(given, BOX)).logits, expected.logits)
 
 
@@ -95,7 +112,9 @@ def test_a_photo_that_another_model_has_seen_is_looked_at_again(photo):
 def test_a_reference_is_encoded_once_a_model(photo, monkeypatch):
     encoded = []
     encode = Segmenter.encode_image
-    monkeypatch.setattr(Segmenter, "encode_image", lambda self, images: encoded.append(1) or encode(self, images))
+    monkeypatch.setattr(
+        Segmenter, "encode_image", lambda self, images: encoded.append(1) or encode(self, images)
+    )
     reference = Reference(OTHER, Point(20, 20))
     for question in ([reference], [reference, Text("a cat")], [reference]):
         shape(photo, *question)
@@ -124,7 +143,11 @@ def test_a_result_with_a_reference_can_be_sent_to_another_process(photo):
     [
         ("nano", (Text("a cat"),), "phrase, seeing the reference"),
         ("seem-demo", (Point(4, 2),), "visual, seeing the reference"),
-        ("seem-demo", (Point(4, 2), Text("a cat")), "visual, hearing the phrase, seeing the reference"),
+        (
+            "seem-demo",
+            (Point(4, 2), Text("a cat")),
+            "visual, hearing the phrase, seeing the reference",
+        ),
         ("seem-demo", (Text("a cat"),), "phrase, seeing the reference"),
         ("seem-v0", (Text("a cat"),), "reference, hearing the phrase"),
     ],
@@ -140,12 +163,17 @@ def test_every_prompt_of_a_composition_counts(policy, prompts, kind):
 
 @pytest.mark.parametrize(
     ("prompts", "kind"),
-    [((Point(4, 2),), "visual"), ((Box(4, 2, 30, 20), Text("a cat")), "visual, hearing the phrase")],
+    [
+        ((Point(4, 2),), "visual"),
+        ((Box(4, 2, 30, 20), Text("a cat")), "visual, hearing the phrase"),
+    ],
 )
 def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, prompts, kind):
     result = nano.segment(*prompts, Reference(OTHER, BOX), text_threshold=0.0)
     assert result.kind == kind
-    assert result.provenance.notes == ("nano sees no reference beside marks: they answer without it",)
+    assert result.provenance.notes == (
+        "nano sees no reference beside marks: they answer without it",
+    )
     alone = nano.segment(*prompts, text_threshold=0.0)
     np.testing.assert_array_equal(result.logits, alone.logits)
     assert alone.notes == ()
@@ -153,7 +181,11 @@ def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, p
 
 @pytest.mark.parametrize("share", [0.9, 0.45, 0.1])
 def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(share):
-    prompts = {"shown": [Reference(OTHER, BOX)], "said too": [Reference(OTHER, BOX), Text("a cat")], "marked": [BOX]}
+    prompts = {
+        "shown": [Reference(OTHER, BOX)],
+        "said too": [Reference(OTHER, BOX), Text("a cat")],
+        "marked": [BOX],
+    }
     answers, surest = [], []
     for rule in (None, share):
         model = make("nano")
@@ -162,13 +194,17 @@ def test_what_a_reference_alone_means_begins_at_a_share_of_its_surest_pixel(shar
         answers.append({name: shape(photo, *asked).logits for name, asked in prompts.items()})
         objects = [ObjectPrompts.of((Reference(OTHER, BOX),))]
         answer = photo.predictor.decoder.answer(objects, photo._references(objects))[0][0]
-        surest.append(float(to_input_size(answer.logits[None], photo.predictor.decoder.frame).max()))
+        surest.append(
+            float(to_input_size(answer.logits[None], photo.predictor.decoder.frame).max())
+        )
     plain, moved = answers
     shift = surest[1] - surest[0]
     assert 1 / (1 + np.exp(-surest[0])) * share == pytest.approx(1 / (1 + np.exp(shift)))
     for name in prompts:
         assert plain[name].size
-        np.testing.assert_allclose(moved[name] - plain[name], shift if name == "shown" else 0.0, atol=1e-4)
+        np.testing.assert_allclose(
+            moved[name] - plain[name], shift if name == "shown" else 0.0, atol=1e-4
+        )
 
 
 def test_objects_with_and_without_a_reference_share_a_pass(photo):
@@ -217,23 +253,36 @@ def test_tokens_belong_to_their_object(nano):
     count = shown.tokens.owner.shape[1]
     assert joined.owner.tolist() == [[1] * count + [3] * count]
     assert joined.num_objects == 5
-    assert joined.positive_vectors[0].abs().sum(dim=-1).gt(0).tolist() == [False, True, False, True, False]
+    assert joined.positive_vectors[0].abs().sum(dim=-1).gt(0).tolist() == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("policy", "others"), [("seem-v1", "Mask, Text, Audio"), ("xdecoder", "takes Text, Audio")])
+@pytest.mark.parametrize(
+    ("policy", "others"), [("seem-v1", "Mask, Text, Audio"), ("xdecoder", "takes Text, Audio")]
+)
 def test_a_model_that_takes_no_reference_says_what_it_takes(policy, others):
     photo = make(policy).encode(picture(53, 37))
-    with pytest.raises(ValueError, match=rf"^tiny {policy} takes no Reference; it .*{others}\. Load nano") as caught:
+    with pytest.raises(
+        ValueError, match=rf"^tiny {policy} takes no Reference; it .*{others}\. Load nano"
+    ) as caught:
         photo.segment(Reference(OTHER, BOX))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_seem_v0_takes_it_in_the_place_of_a_click():
     photo = make("seem-v0").encode(picture(53, 37))
-    with pytest.raises(ValueError, match="in the place of visual prompts, not beside them; leave one of the two out"):
+    with pytest.raises(
+        ValueError,
+        match="in the place of visual prompts, not beside them; leave one of the two out",
+    ):
         photo.segment(Reference(OTHER, BOX), Point(4, 2))
 
 
@@ -245,10 +294,16 @@ def test_two_references_about_one_object_are_refused(photo):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda: Reference(OTHER), "A Reference needs prompts that mark a region of the other image"),
+        (
+            lambda: Reference(OTHER),
+            "A Reference needs prompts that mark a region of the other image",
+        ),
         (lambda: Reference(BOX), r"begins with the other image, got Box\(x0=10"),
         (lambda: Reference(OTHER, Reference(OTHER, BOX)), "A Reference holds no other Reference"),
-        (lambda: Reference(OTHER, Point(1, 1, positive=False)), "All prompts of the Reference are negative"),
+        (
+            lambda: Reference(OTHER, Point(1, 1, positive=False)),
+            "All prompts of the Reference are negative",
+        ),
     ],
     ids=["no region", "no photo", "nested", "negative"],
 )
@@ -259,7 +314,9 @@ def test_a_reference_that_cannot_be_meant_is_refused(given, message):
 
 
 def test_what_is_no_prompt_is_refused_in_a_reference():
-    with pytest.raises(ValueError, match=r"'a cat' is no prompt; a Reference is an image, then Box"):
+    with pytest.raises(
+        ValueError, match=r"'a cat' is no prompt; a Reference is an image, then Box"
+    ):
         inspect.unwrap(Reference.__init__)(object.__new__(Reference), OTHER, "a cat")
 
 
@@ -273,8 +330,12 @@ def test_a_prompt_outside_the_other_photo_is_refused(photo):
 
 
 def test_an_empty_region_is_refused(photo):
-    wiped = Reference(OTHER, Stroke([(5, 5), (9, 9)], 2), Stroke([(0, 0), (20, 20)], 30, positive=False))
-    with pytest.raises(ValueError, match="its prompts mean nothing there; mark a region with a Box or a Mask"):
+    wiped = Reference(
+        OTHER, Stroke([(5, 5), (9, 9)], 2), Stroke([(0, 0), (20, 20)], 30, positive=False)
+    )
+    with pytest.raises(
+        ValueError, match="its prompts mean nothing there; mark a region with a Box or a Mask"
+    ):
         photo.segment(wiped)
 
 

@@ -33,10 +33,19 @@ PHOTO = np.arange(45, dtype=np.uint8).reshape(3, 5, 3) * 5
 
 
 def found(masks, names=None, scores=None, photo=PHOTO, provenance=PANOPTIC, **columns):
-    labels = names if names is None or callable(names) else Labels(tuple(names), (0.75,) * len(names))
+    labels = (
+        names if names is None or callable(names) else Labels(tuple(names), (0.75,) * len(names))
+    )
     scores = [0.9, 0.5, 0.25, 0.125][: len(masks)] if scores is None else scores
     return Results.of(
-        photo, masks, scores, vocabulary=COCO, kind="object", provenance=provenance, labels=labels, **columns
+        photo,
+        masks,
+        scores,
+        vocabulary=COCO,
+        kind="object",
+        provenance=provenance,
+        labels=labels,
+        **columns,
     )
 
 
@@ -106,13 +115,17 @@ def test_slices_booleans_and_rows_choose_objects(three, index, ids):
 def test_a_single_index_gives_a_segment(three):
     assert isinstance(three[-1], Segment)
     assert three[-1].id == 3
-    for index, message in ((3, "There is no object 3; the result has 3, counted from 0."), (-4, "no object -4")):
+    for index, message in (
+        (3, "There is no object 3; the result has 3, counted from 0."),
+        (-4, "no object -4"),
+    ):
         with pytest.raises(IndexError, match=message):
             three[index]
 
 
 @pytest.mark.parametrize(
-    ("index", "error"), [([True], IndexError), ([3], IndexError), (np.zeros((1, 1), dtype=np.int64), TypeError)]
+    ("index", "error"),
+    [([True], IndexError), ([3], IndexError), (np.zeros((1, 1), dtype=np.int64), TypeError)],
 )
 def test_an_index_that_fits_nothing_is_refused(three, index, error):
     with pytest.raises(error):
@@ -177,7 +190,9 @@ def test_a_packed_mask_stays_as_it_is_if_it_has_the_photos_size():
 def test_masks_of_a_large_photo_stay_small():
     mask = np.zeros((3000, 4000), dtype=bool)
     mask[500:1500, 1000:2000] = True
-    result = found((mask for _ in range(10)), scores=[0.5] * 10, photo=Image.new("RGB", (4000, 3000)))
+    result = found(
+        (mask for _ in range(10)), scores=[0.5] * 10, photo=Image.new("RGB", (4000, 3000))
+    )
     assert sum(packed.bits.nbytes for packed in result.packed) < 10 * 0.2e6
     assert result[9].area == 1_000_000
 
@@ -202,7 +217,11 @@ def test_lazy_labels_are_asked_for_once_and_only_when_a_name_is_needed():
     namer = Namer(Labels(("cat", None), (0.75, 0.0)))
     result = found([CAT, SKY], namer)
     part = result[1:]
-    assert (len(result), result.boxes.shape, result.filter(min_score=0.6).ids.tolist()) == (2, (2, 4), [1])
+    assert (len(result), result.boxes.shape, result.filter(min_score=0.6).ids.tolist()) == (
+        2,
+        (2, 4),
+        [1],
+    )
     for look in (repr, Results.panoptic_map, Results.cutouts, lambda result: result.masks):
         look(result)
     assert namer.calls == 0
@@ -245,7 +264,9 @@ def test_lazy_labels_of_the_wrong_number_are_refused():
 
 
 def test_a_result_can_be_sent_to_another_process():
-    result = found([CAT], Namer(Labels(("cat",), (0.75,))), provenance=Provenance("interactive", "nano"))
+    result = found(
+        [CAT], Namer(Labels(("cat",), (0.75,))), provenance=Provenance("interactive", "nano")
+    )
     for twin in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
         assert twin.labels == ("cat",)
         assert (twin.masks == result.masks).all()
@@ -260,11 +281,15 @@ def test_a_phrase_that_is_no_category_stays_a_label():
 
 
 def test_repr_shows_names_only_when_they_are_known():
-    assert repr(found([CAT], ["cat"])) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.75>"
+    assert (
+        repr(found([CAT], ["cat"])) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.75>"
+    )
     assert repr(found([CAT, SKY], Namer(Labels(("cat", "cat"), (1.0, 1.0))))) == (
         "<Results of panoptic: 2 objects in 5 x 3 pixels>"
     )
-    noted = found([CAT], ["cat"], provenance=Provenance("panoptic", "nano", notes=("turned", "cut")))
+    noted = found(
+        [CAT], ["cat"], provenance=Provenance("panoptic", "nano", notes=("turned", "cut"))
+    )
     assert noted.notes == ("turned", "cut")
     assert repr(noted) == "<Results of panoptic: 1 object in 5 x 3 pixels: cat 0.75; turned; cut>"
     assert repr(found([])) == "<Results of panoptic: 0 objects in 5 x 3 pixels>"
@@ -285,11 +310,20 @@ def test_an_overlay_says_how_sure_a_name_is_and_without_one_how_sure_the_mask():
 def test_an_overlay_shows_objects_names_and_prompts_unless_told_otherwise():
     mask = np.zeros((300, 400), dtype=bool)
     mask[50:250, 100:300] = True
-    asked = Provenance("interactive", "nano", prompts=((Point(20, 20), Point(380, 20, positive=False)), (Text("a"),)))
+    asked = Provenance(
+        "interactive",
+        "nano",
+        prompts=((Point(20, 20), Point(380, 20, positive=False)), (Text("a"),)),
+    )
     result = found([mask], ["cat"], photo=np.full((300, 400, 3), 128, np.uint8), provenance=asked)
     whole, bare = result.overlay(), result.overlay(labels=False, prompts=False)
     assert whole.size == bare.size == (400, 300)
-    assert ImageChops.difference(bare, Image.new("RGB", (400, 300), (128, 128, 128))).getbbox() == (100, 50, 300, 250)
+    assert ImageChops.difference(bare, Image.new("RGB", (400, 300), (128, 128, 128))).getbbox() == (
+        100,
+        50,
+        300,
+        250,
+    )
     assert ImageChops.difference(result.overlay(prompts=False), bare).getbbox() is not None
     left, top, right, bottom = ImageChops.difference(result.overlay(labels=False), bare).getbbox()
     assert top < 20 < bottom < 50
@@ -381,8 +415,18 @@ def test_coco_json_says_everything():
         "label": "cat",
         "label_score": 0.75,
     }
-    assert record["categories"][0] == {"id": 0, "name": "unlabelled", "isthing": 1, "color": [128, 128, 128]}
-    assert record["categories"][1] == {"id": 1, "name": "person", "isthing": 1, "color": [220, 20, 60]}
+    assert record["categories"][0] == {
+        "id": 0,
+        "name": "unlabelled",
+        "isthing": 1,
+        "color": [128, 128, 128],
+    }
+    assert record["categories"][1] == {
+        "id": 1,
+        "name": "person",
+        "isthing": 1,
+        "color": [220, 20, 60],
+    }
     assert len(record["categories"]) == 134
     version = record["seem"].pop("version")
     assert version
@@ -391,7 +435,12 @@ def test_coco_json_says_everything():
         "sha256": "ab" * 32,
         "task": "interactive",
         "kind": "object",
-        "prompts": [[{"kind": "point", "x": 1, "y": 1, "positive": True}, {"kind": "text", "phrase": "a cat"}]],
+        "prompts": [
+            [
+                {"kind": "point", "x": 1, "y": 1, "positive": True},
+                {"kind": "text", "phrase": "a cat"},
+            ]
+        ],
         "seconds": {"encode": 0.5},
         "precision": "exact",
         "orientation": 6,
@@ -400,7 +449,9 @@ def test_coco_json_says_everything():
     }
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # their decode, with NumPy 2
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # their decode, with NumPy 2
 def test_pycocotools_reads_the_json(three, tmp_path, capsys):
     from pycocotools.coco import COCO as CocoFile
 
@@ -413,7 +464,12 @@ def test_pycocotools_reads_the_json(three, tmp_path, capsys):
 
 def test_save_writes_the_promised_files(three, tmp_path):
     written = three.save(tmp_path / "new" / "folder")
-    names = ["street.overlay.png", "street.json", *(f"street.mask-{k}.png" for k in range(3)), "street.panoptic.png"]
+    names = [
+        "street.overlay.png",
+        "street.json",
+        *(f"street.mask-{k}.png" for k in range(3)),
+        "street.panoptic.png",
+    ]
     assert [path.name for path in written] == names
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(names)
     assert (pixels_of(written[2]) == np.where(CAT, 255, 0)).all()
@@ -435,7 +491,9 @@ def test_only_panoptic_results_have_a_panoptic_png(tmp_path):
 
 def test_existing_files_are_refused_unless_overwritten(three, tmp_path):
     three.save(tmp_path)
-    with pytest.raises(FileExistsError, match=r"street\.overlay\.png exists already; pass overwrite=True"):
+    with pytest.raises(
+        FileExistsError, match=r"street\.overlay\.png exists already; pass overwrite=True"
+    ):
         three.save(tmp_path)
     (tmp_path / "street.mask-x.png").write_text("not ours")
     (tmp_path / "street2.mask-7.png").write_text("not ours")
@@ -473,7 +531,9 @@ def test_a_full_disk_leaves_nothing_behind(three, tmp_path, monkeypatch, fails_a
         save(self, path, **options)
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OSError, match=r"Cannot write results to .*: No space left on device; free some space"):
+    with pytest.raises(
+        OSError, match=r"Cannot write results to .*: No space left on device; free some space"
+    ):
         three.save(tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
 
@@ -516,16 +576,25 @@ def test_an_empty_result_can_do_everything(tmp_path):
     assert list(empty) == []
     assert empty.masks.shape == (0, 3, 5)
     assert empty.boxes.shape == (0, 4)
-    assert (empty.scores.shape, empty.ids.shape, empty.category_ids.shape, empty.areas.shape) == ((0,),) * 4
+    assert (empty.scores.shape, empty.ids.shape, empty.category_ids.shape, empty.areas.shape) == (
+        (0,),
+    ) * 4
     assert empty.labels == empty.rle == empty.cutouts() == ()
     assert (
-        len(empty[:]) == len(empty.filter(label="cat", min_score=0.5, min_area=3)) == len(empty[empty.scores > 0]) == 0
+        len(empty[:])
+        == len(empty.filter(label="cat", min_score=0.5, min_area=3))
+        == len(empty[empty.scores > 0])
+        == 0
     )
     assert not empty.panoptic_map().any()
     assert (np.asarray(empty.overlay()) == PHOTO).all()
     assert empty._repr_png_().startswith(b"\x89PNG")
     assert empty.to_coco()["annotations"] == []
-    assert [path.name for path in empty.save(tmp_path)] == ["street.overlay.png", "street.json", "street.panoptic.png"]
+    assert [path.name for path in empty.save(tmp_path)] == [
+        "street.overlay.png",
+        "street.json",
+        "street.panoptic.png",
+    ]
 
 
 def test_logits_go_in_again_as_a_prompt():

@@ -20,7 +20,9 @@ def test_a_click_moves_with_its_pixel_and_the_answer_comes_back(name, hw):
     change = BY_NAME[name]
     for y, x in np.ndindex(hw):
         photo = np.zeros((*hw, 3), np.uint8)
-        photo[y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2] = 255  # a block that survives half the size
+        photo[y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2] = (
+            255  # a block that survives half the size
+        )
         changed = change.apply(photo)
         moved_x, moved_y = change.move(x, y, hw)
         mask = changed[..., 0] > 60
@@ -48,11 +50,15 @@ def test_a_model_that_does_not_mind_loses_nothing(tmp_path):
     (entry,) = run_benchmark(model, pack, robustness_benchmark(pack))
     scores = entry.scores
     assert scores.objects == 6
-    assert scores.stored == pytest.approx(100 * (225 / 555 + 330 / 555 + 1) / 3)  # both cats are always found together
+    assert scores.stored == pytest.approx(
+        100 * (225 / 555 + 330 / 555 + 1) / 3
+    )  # both cats are always found together
     for name in (*GEOMETRIC, "dimmed"):
         assert scores.changed[name].mean_iou == pytest.approx(scores.stored)
         assert scores.changed[name].points == pytest.approx(0, abs=1e-9)
-    assert model.encoded == 2 * (1 + len(CHANGES))  # a changed photo is encoded once for all its objects
+    assert model.encoded == 2 * (
+        1 + len(CHANGES)
+    )  # a changed photo is encoded once for all its objects
     assert entry.timings["click"].count == 6 * (1 + len(CHANGES))
 
 
@@ -70,7 +76,11 @@ def test_a_fall_is_told_in_points_and_in_percent(tmp_path):
     pack = make_pack(tmp_path)
     (entry,) = run_benchmark(Upright(), pack, robustness_benchmark(pack))
     turned = entry.scores.changed["turned by 90 degrees"]
-    assert (turned.mean_iou, turned.points, turned.percent) == (0, pytest.approx(entry.scores.stored), 100)
+    assert (turned.mean_iou, turned.points, turned.percent) == (
+        0,
+        pytest.approx(entry.scores.stored),
+        100,
+    )
     assert entry.scores.changed["mirrored"].percent == pytest.approx(0, abs=1e-9)
 
 

@@ -10,7 +10,10 @@ import torch
 from seem.checkpoints.safe import TensorFile, atomic_write, read_tensors, sha256_of, write_tensors
 from seem.errors import SeemError
 
-WEIGHTS = {"backbone.weight": torch.arange(6.0).reshape(2, 3), "criterion.empty_weight": torch.tensor([1.0, 0.1])}
+WEIGHTS = {
+    "backbone.weight": torch.arange(6.0).reshape(2, 3),
+    "criterion.empty_weight": torch.tensor([1.0, 0.1]),
+}
 
 
 class Bomb:
@@ -40,7 +43,12 @@ def test_pytorch_files_are_read(tmp_path, suffix, zipped):
     [
         {"model": WEIGHTS, "epoch": 3},
         {"state_dict": OrderedDict(WEIGHTS)},
-        {"module": WEIGHTS, "optimizer": {"state": {}, "param_groups": []}, "lr_scheduler": {}, "amp_state": None},
+        {
+            "module": WEIGHTS,
+            "optimizer": {"state": {}, "param_groups": []},
+            "lr_scheduler": {},
+            "amp_state": None,
+        },
         {"module": {f"module.{name}": tensor for name, tensor in WEIGHTS.items()}},
         {"module": {f"module.model.{name}": tensor for name, tensor in WEIGHTS.items()}},
         {"model": {"state_dict": {f"model.{name}": tensor for name, tensor in WEIGHTS.items()}}},
@@ -72,13 +80,17 @@ def test_pickled_code_is_refused_and_never_runs(tmp_path, kind, protocol):
         path.write_bytes(pickle.dumps(payload["extra"], protocol=protocol))
     else:
         zipped = kind == "torch zip"
-        torch.save(payload, path, pickle_protocol=max(protocol, 2), _use_new_zipfile_serialization=zipped)
+        torch.save(
+            payload, path, pickle_protocol=max(protocol, 2), _use_new_zipfile_serialization=zipped
+        )
     with pytest.raises(SeemError, match=r"bomb\.pt is refused") as caught:
         read_tensors(path)
     assert not trace.exists()
     assert len(str(caught.value).splitlines()) == 1
     if protocol == 2:
-        assert "would run code (posix.mkdir)" in str(caught.value) or "would run code (nt.mkdir)" in str(caught.value)
+        assert "would run code (posix.mkdir)" in str(
+            caught.value
+        ) or "would run code (nt.mkdir)" in str(caught.value)
 
     pickle.loads(pickle.dumps(payload["extra"]))
     assert trace.exists(), "the bomb is a dud: this test would prove nothing"
@@ -171,7 +183,13 @@ def test_written_file_reads_back_with_its_notes(tmp_path):
 
 def test_shared_strided_and_trained_tensors_are_written(tmp_path):
     table = torch.arange(6.0).reshape(2, 3)
-    tensors = {"a": table, "tied": table, "turned": table.T, "row": table[1], "grad": table.clone().requires_grad_()}
+    tensors = {
+        "a": table,
+        "tied": table,
+        "turned": table.T,
+        "row": table[1],
+        "grad": table.clone().requires_grad_(),
+    }
     write_tensors(tmp_path / "a.safetensors", tensors)
     back = read_tensors(tmp_path / "a.safetensors").tensors
     assert same(back, {name: tensor.detach() for name, tensor in tensors.items()})
@@ -211,4 +229,7 @@ def test_interrupted_block_leaves_nothing(tmp_path):
 
 def test_sha256_is_the_usual_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        sha256_of(tmp_path / "a")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

@@ -53,7 +53,9 @@ def test_other_resolutions_show_the_same_place():
     assert coarse == fine
 
 
-@pytest.mark.parametrize("mask", [shown((0, 0, 0, 0)), shown((0, 0, 160, 120)), shown((20, 10, 150, 110))])
+@pytest.mark.parametrize(
+    "mask", [shown((0, 0, 0, 0)), shown((0, 0, 160, 120)), shown((20, 10, 150, 110))]
+)
 def test_nothing_is_to_be_gained_from_nothing_or_nearly_everything(mask):
     assert window_around(mask, (120, 160)) is None
     assert MAX_IMAGE_SHARE < 1
@@ -82,7 +84,10 @@ WINDOW = Window(40, 30, 100, 90)
             seem.Scribble([[(50, 40), (60, 50)]], width=3, positive=False),
             seem.Scribble([[(10, 10), (20, 20)]], width=3, positive=False),
         ),
-        (seem.Polygon([(50, 40), (60, 40), (60, 60)]), seem.Polygon([(10, 10), (20, 10), (20, 30)])),
+        (
+            seem.Polygon([(50, 40), (60, 40), (60, 60)]),
+            seem.Polygon([(10, 10), (20, 10), (20, 30)]),
+        ),
     ],
 )
 def test_prompts_are_carried_into_the_window(prompt, there):
@@ -98,7 +103,11 @@ def test_masks_are_cut_and_logits_left_out():
 
 
 def test_prompts_outside_the_window_are_left_out():
-    outside = [seem.Point(10, 10, positive=False), seem.Box(0, 0, 20, 20), seem.Stroke([(0, 0), (9, 9)])]
+    outside = [
+        seem.Point(10, 10, positive=False),
+        seem.Box(0, 0, 20, 20),
+        seem.Stroke([(0, 0), (9, 9)]),
+    ]
     assert prompts_in_window(WINDOW, [*outside, seem.Point(50, 40)]) == (seem.Point(10, 10),)
 
 
@@ -179,7 +188,9 @@ def test_words_alone_are_not_looked_at_again(model):
 def test_of_several_objects_those_are_named_that_had_no_second_look(model, monkeypatch):
     photo = model.encode(PHOTO)
     monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
-    both = photo.segment_many([[seem.Point(60, 50)], [seem.Text("a cat")]], text_threshold=0.0, refine="zoom")
+    both = photo.segment_many(
+        [[seem.Point(60, 50)], [seem.Text("a cat")]], text_threshold=0.0, refine="zoom"
+    )
     assert both.notes[-1].startswith("there was no second look at object 2: nothing is marked")
 
 

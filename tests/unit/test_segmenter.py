@@ -22,7 +22,9 @@ def network(request):
 
 
 def photos(count=1, height=64, width=96, seed=0):
-    pixels = torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    pixels = torch.randn(
+        count, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     return ImageBatch(pixels, ((height, width),) * count)
 
 
@@ -74,7 +76,9 @@ def test_a_batch_is_its_photos(network):
     batch = photos(2)
     together = network.encode_image(batch).pixels.mask_features
     for number in range(2):
-        alone = network.encode_image(ImageBatch(batch.pixels[number : number + 1], batch.input_hw[:1]))
+        alone = network.encode_image(
+            ImageBatch(batch.pixels[number : number + 1], batch.input_hw[:1])
+        )
         assert torch.allclose(together[number], alone.pixels.mask_features[0], rtol=0, atol=1e-9)
 
 
@@ -83,7 +87,9 @@ def test_threads_share_a_network(network):
         image = network.encode_image(photos(seed=seed))
         text = network.encode_text(*ids([seed, 3], [7]))
         asked = DecoderQuery(question(network, image).visual, join_phrases(text), num_objects=1)
-        return network.decode(image, asked, frozenset({RowKind.VISUAL, RowKind.OBJECT})).visual.mask_embeddings
+        return network.decode(
+            image, asked, frozenset({RowKind.VISUAL, RowKind.OBJECT})
+        ).visual.mask_embeddings
 
     alone = [answer(seed) for seed in range(6)]
     with ThreadPoolExecutor(2) as pool:
@@ -95,7 +101,9 @@ def test_unprompted_network_answers_without_chance(network):
     image = network.encode_image(photos())
     first = network.decode(image, DecoderQuery()).object
     torch.manual_seed(77)
-    assert torch.equal(first.class_vectors, network.decode(image, DecoderQuery()).object.class_vectors)
+    assert torch.equal(
+        first.class_vectors, network.decode(image, DecoderQuery()).object.class_vectors
+    )
 
 
 # ------------------------------------------------------------------------------------------------ text
@@ -132,7 +140,9 @@ def test_unit_vectors_have_length_one_and_nothing_stays_nothing(vector, length):
     assert unit_vectors(torch.tensor([vector])).norm().item() == pytest.approx(length, abs=1e-6)
 
 
-@pytest.mark.parametrize(("temperature", "of_classes", "of_phrases"), [(log(14), 14, 14), (log(1000), 1000, 100)])
+@pytest.mark.parametrize(
+    ("temperature", "of_classes", "of_phrases"), [(log(14), 14, 14), (log(1000), 1000, 100)]
+)
 def test_similarity_is_cosine_times_temperature(temperature, of_classes, of_phrases):
     network = tiny_network("seem-focal-t-v1")
     with torch.no_grad():
@@ -140,8 +150,12 @@ def test_similarity_is_cosine_times_temperature(temperature, of_classes, of_phra
         vectors = torch.tensor([[[3.0, 0.0], [1.0, 1.0], [0.0, -2.0]]])
         axis = torch.tensor([[1.0, 0.0]])
         cosines = torch.tensor([1.0, 0.5**0.5, 0.0])
-        assert torch.allclose(network.class_logits(vectors, axis)[0, :, 0], of_classes * cosines, rtol=1e-4)
-        assert torch.allclose(network.phrase_logits(vectors, 5 * axis)[0, :, 0], of_phrases * cosines, rtol=1e-4)
+        assert torch.allclose(
+            network.class_logits(vectors, axis)[0, :, 0], of_classes * cosines, rtol=1e-4
+        )
+        assert torch.allclose(
+            network.phrase_logits(vectors, 5 * axis)[0, :, 0], of_phrases * cosines, rtol=1e-4
+        )
     assert network.text.logit_scale.exp().item() == pytest.approx(exp(temperature))
 
 

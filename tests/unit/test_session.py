@@ -50,7 +50,9 @@ def test_mask_logits_take_the_place_of_the_previous_mask(photo, talk):
     other = photo.segment(THERE)
     talk.add(HERE)
     handed_in = talk.add(seem.Mask(logits=other.logits))
-    np.testing.assert_array_equal(handed_in.logits, photo.segment(HERE, seem.Mask(logits=other.logits)).logits)
+    np.testing.assert_array_equal(
+        handed_in.logits, photo.segment(HERE, seem.Mask(logits=other.logits)).logits
+    )
     after = talk.add(NOT_THERE)
     by_hand = photo.segment(HERE, NOT_THERE, seem.Mask(logits=handed_in.logits))
     np.testing.assert_allclose(after.logits, by_hand.logits, atol=1e-6)
@@ -63,7 +65,9 @@ def test_to_nano_a_new_outline_takes_the_place_of_the_previous_mask(photo, talk)
     is_nano = photo.model.name == "nano"
     assert np.allclose(drawn.logits, without_memory.logits, atol=1e-6) is is_nano
     by_hand = photo.segment(HERE, outline, NOT_THERE, seem.Mask(logits=drawn.logits))
-    np.testing.assert_allclose(talk.add(NOT_THERE).logits, by_hand.logits, atol=1e-6)  # its answer is remembered
+    np.testing.assert_allclose(
+        talk.add(NOT_THERE).logits, by_hand.logits, atol=1e-6
+    )  # its answer is remembered
 
 
 def test_a_session_refuses_words_as_a_single_question_does(photo, talk, monkeypatch):
@@ -74,7 +78,11 @@ def test_a_session_refuses_words_as_a_single_question_does(photo, talk, monkeypa
 
     monkeypatch.setattr(PromptDecoder, "answer", unsure)
     giraffe = seem.Text("a giraffe")
-    assert len(talk.add(giraffe)) == len(photo.segment(giraffe)) == (0 if photo.model.name == "nano" else 1)
+    assert (
+        len(talk.add(giraffe))
+        == len(photo.segment(giraffe))
+        == (0 if photo.model.name == "nano" else 1)
+    )
     assert len(talk.add(HERE)) == 1  # a mark is always answered
 
 
@@ -180,7 +188,9 @@ def test_a_round_that_found_nothing_is_a_round_without_memory(monkeypatch, name)
 
     def nothing(self, objects, references, previous, top):
         answers = original(self, objects, references, previous, top)
-        return [[replace(answer, logits=answer.logits * 0 - 1) for answer in mine] for mine in answers]
+        return [
+            [replace(answer, logits=answer.logits * 0 - 1) for answer in mine] for mine in answers
+        ]
 
     with monkeypatch.context() as patch:
         patch.setattr(PromptDecoder, "_answer_pass", nothing)

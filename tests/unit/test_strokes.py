@@ -105,7 +105,9 @@ def test_a_click_covers_three_by_three_pixels():
 
 def test_a_centre_click_is_near_the_centre():
     for seed in range(20):
-        ((x, y),) = draw_center_point(TRUTHS["disc"], np.random.default_rng(seed), slack=0.2).paths[0]
+        ((x, y),) = draw_center_point(TRUTHS["disc"], np.random.default_rng(seed), slack=0.2).paths[
+            0
+        ]
         assert (x - 70) ** 2 + (y - 60) ** 2 <= 8**2
 
 
@@ -146,7 +148,9 @@ def test_a_filled_polygon_is_as_large_as_its_object(radius, shape):
     areas = []
     for seed in range(20):
         drawn = draw_polygon(truth, np.random.default_rng(seed))
-        prompt = Polygon((drawn.paths[0] + 0.5).tolist())  # positions: a pixel's centre is at a half
+        prompt = Polygon(
+            (drawn.paths[0] + 0.5).tolist()
+        )  # positions: a pixel's centre is at a half
         assert np.array_equal(drawn.mask, prompt.rasterize(RasterFrame(truth.shape, truth.shape)))
         areas.append(drawn.mask.sum() / truth.sum())
     assert np.mean(areas) == pytest.approx(1, abs=0.05)
@@ -163,17 +167,23 @@ def test_a_curve_is_thin():
     assert max(covered) < 0.3 * truth.sum()
 
 
-@pytest.mark.parametrize("habits", [PUBLISHED_STROKES, DEFAULT_STROKES], ids=["published", "familiar"])
+@pytest.mark.parametrize(
+    "habits", [PUBLISHED_STROKES, DEFAULT_STROKES], ids=["published", "familiar"]
+)
 def test_kinds_come_in_their_proportions(habits):
     rng = np.random.default_rng(0)
     kinds = [sample_prompt(TRUTHS["disc"], rng, habits).kind for _ in range(600)]
     for kind in PromptKind:
-        assert kinds.count(kind) / 600 == pytest.approx(habits.kind_weights.get(kind, 0.0), abs=0.06)
+        assert kinds.count(kind) / 600 == pytest.approx(
+            habits.kind_weights.get(kind, 0.0), abs=0.06
+        )
 
 
 def test_a_mix_without_kinds_is_refused():
     with pytest.raises(ValueError, match="positive weight"):
-        sample_prompt(TRUTHS["disc"], np.random.default_rng(0), StrokeDistribution({PromptKind.BOX: 0.0}))
+        sample_prompt(
+            TRUTHS["disc"], np.random.default_rng(0), StrokeDistribution({PromptKind.BOX: 0.0})
+        )
 
 
 def test_the_published_habits_are_curves_and_up_to_twenty_single_pixels():
@@ -181,4 +191,7 @@ def test_the_published_habits_are_curves_and_up_to_twenty_single_pixels():
     drawn = [sample_prompt(truth, rng, PUBLISHED_STROKES) for _ in range(200)]
     points = [int(each.mask.sum()) for each in drawn if each.kind is PromptKind.POINT]
     assert (min(points), max(points)) == (1, 20)
-    assert max(each.mask.sum() for each in drawn if each.kind is PromptKind.POLYGON) < 0.3 * truth.sum()
+    assert (
+        max(each.mask.sum() for each in drawn if each.kind is PromptKind.POLYGON)
+        < 0.3 * truth.sum()
+    )

@@ -46,7 +46,9 @@ def scene(objects=(("square", LEFT), ("square", RIGHT), ("disc", LOW)), phrases=
     return TrainingSample(
         image=image,
         valid_hw=(48, 64),
-        masks=np.stack([mask(box) for _, box in objects]) if objects else np.zeros((0, 64, 64), bool),
+        masks=np.stack([mask(box) for _, box in objects])
+        if objects
+        else np.zeros((0, 64, 64), bool),
         ignore=np.zeros((64, 64), bool),
         names=names,
         is_thing=np.ones(count, bool),
@@ -112,12 +114,18 @@ def test_a_phrase_asks_for_its_own_object():
 def test_visual_prompts_are_drawn_on_their_object_and_inside_the_photo():
     sample = scene()
     for seed in range(120):
-        target = visual_target(sample, seed % 3, replace(VISUAL_ALONE, negative=1.0), rng(seed), with_text=False)
-        assert target.truth is sample.masks[seed % 3] or np.array_equal(target.truth, sample.masks[seed % 3])
+        target = visual_target(
+            sample, seed % 3, replace(VISUAL_ALONE, negative=1.0), rng(seed), with_text=False
+        )
+        assert target.truth is sample.masks[seed % 3] or np.array_equal(
+            target.truth, sample.masks[seed % 3]
+        )
         assert target.positive.shape == target.negative.shape == (64, 64)
         assert (marked(target) & target.truth).any()
         assert not marked(target)[48:].any()
-        if target.positive.any() and target.bounds.any():  # a polygon marks and bounds, a box bounds alone
+        if (
+            target.positive.any() and target.bounds.any()
+        ):  # a polygon marks and bounds, a box bounds alone
             assert np.array_equal(target.positive, target.bounds)
         assert target.negative.any()
         assert not target.negative[48:].any()
@@ -138,16 +146,24 @@ def test_a_polygon_bounds_its_object_where_it_is_its_outline(rule):
     mix = replace(VISUAL_ALONE, habits=StrokeDistribution({PromptKind.POLYGON: 1.0}, rule))
     batch = make_training_batch([scene((("disc", LOW),))], ImageConfig(), 2, mix, rng())
     assert batch.positive.flatten(2).any(-1).all()
-    assert torch.equal(batch.bounds, batch.positive if rule == "filled" else torch.zeros_like(batch.bounds))
+    assert torch.equal(
+        batch.bounds, batch.positive if rule == "filled" else torch.zeros_like(batch.bounds)
+    )
     assert torch.equal(batch.outlines, batch.bounds)
     boxes = make_training_batch(
-        [scene()], ImageConfig(), 2, replace(mix, habits=StrokeDistribution({PromptKind.BOX: 1.0})), rng()
+        [scene()],
+        ImageConfig(),
+        2,
+        replace(mix, habits=StrokeDistribution({PromptKind.BOX: 1.0})),
+        rng(),
     )
     assert not boxes.outlines.any()
 
 
 def test_boxes_have_a_map_of_their_own():
-    targets = [visual_target(scene(), 0, VISUAL_ALONE, rng(seed), with_text=False) for seed in range(60)]
+    targets = [
+        visual_target(scene(), 0, VISUAL_ALONE, rng(seed), with_text=False) for seed in range(60)
+    ]
     boxes = [target for target in targets if target.bounds.any() and not target.positive.any()]
     assert 0 < len(boxes) < len(targets)
     for target in boxes:
@@ -175,7 +191,10 @@ def test_the_mix_says_how_objects_are_asked_about(mix, texts, marks, wrong):
 def test_prompt_kinds_come_in_their_proportions():
     mix = PromptMix(text=0.3, text_and_visual=0.2, absent=0.5, negative=0.0)
     targets = [target for seed in range(300) for target in draw_targets(scene(), 3, mix, rng(seed))]
-    kinds = [(bool(target.phrase), bool(marked(target).any()), bool(target.truth.any())) for target in targets]
+    kinds = [
+        (bool(target.phrase), bool(marked(target).any()), bool(target.truth.any()))
+        for target in targets
+    ]
     assert kinds.count((True, False, True)) / len(kinds) == pytest.approx(0.15, abs=0.05)
     assert kinds.count((True, False, False)) / len(kinds) == pytest.approx(0.15, abs=0.05)
     assert kinds.count((True, True, True)) / len(kinds) == pytest.approx(0.2, abs=0.05)
@@ -200,7 +219,9 @@ def test_a_class_that_is_not_annotated_completely_is_not_asked_for_by_name():
     assert phrase_target(sample, 0, rng()) is None
     assert phrase_target(sample, 2, rng()).phrase == "disc"
     described = replace(sample, phrases=(("the left square",), (), ()))
-    assert {phrase_target(described, 0, rng(seed)).phrase for seed in range(20)} == {"the left square"}
+    assert {phrase_target(described, 0, rng(seed)).phrase for seed in range(20)} == {
+        "the left square"
+    }
 
 
 # ------------------------------------------------------------------------------------------------ references
@@ -251,7 +272,9 @@ def test_a_photo_without_objects_gets_requests_that_ask_nothing():
 
 
 def test_a_photo_of_few_objects_is_asked_about_them_again_by_marks():
-    targets = draw_targets(scene((("disc", LOW),)), 8, PromptMix(text=1.0, absent=0.0, reference=0.0), rng())
+    targets = draw_targets(
+        scene((("disc", LOW),)), 8, PromptMix(text=1.0, absent=0.0, reference=0.0), rng()
+    )
     assert [target.phrase for target in targets] == ["disc"] + [""] * 7
     for target in targets[1:]:
         assert np.array_equal(target.truth, mask(LOW))
@@ -272,8 +295,12 @@ def test_a_batch_stacks_photos_and_requests():
         for n in range(2):
             assert np.array_equal(batch.truth[b, n].numpy(), batch.targets[b][n].truth)
             for name in ("positive", "bounds", "reference"):
-                assert np.array_equal(getattr(batch, name)[b, n].numpy(), getattr(batch.targets[b][n], name))
-    assert np.array_equal(batch.truth[1, 1].numpy(), mask(LOW))  # the only object, asked about twice
+                assert np.array_equal(
+                    getattr(batch, name)[b, n].numpy(), getattr(batch.targets[b][n], name)
+                )
+    assert np.array_equal(
+        batch.truth[1, 1].numpy(), mask(LOW)
+    )  # the only object, asked about twice
     assert batch.phrases() == (("", ""), ("", ""))
     assert batch.images.input_hw == ((48, 64), (48, 64))
 
@@ -288,7 +315,8 @@ def test_padding_is_nearly_zero_to_the_network():
 
 def test_the_same_dice_ask_the_same():
     first, again, other = (
-        make_training_batch([scene()], ImageConfig(), 3, PromptMix(), rng(seed)) for seed in (1, 1, 2)
+        make_training_batch([scene()], ImageConfig(), 3, PromptMix(), rng(seed))
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first.positive, again.positive)
     assert first.phrases() == again.phrases()
@@ -379,7 +407,11 @@ def test_texts_are_encoded_where_the_network_is():
 
         def encode_text(self, ids, valid):
             asked.append((ids.device.type, valid.device.type, len(ids)))
-            return TextFeatures(torch.zeros(*ids.shape, 4), torch.ones(ids.shape, dtype=torch.bool), torch.zeros(2, 4))
+            return TextFeatures(
+                torch.zeros(*ids.shape, 4),
+                torch.ones(ids.shape, dtype=torch.bool),
+                torch.zeros(2, 4),
+            )
 
     PhraseTokenizer(BytePairTokenizer.nano()).encode(Elsewhere(), ["kite", "disc"])
     assert asked == [("meta", "meta", 2)]

@@ -8,8 +8,13 @@ from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
 from seem.tasks import instance, panoptic, semantic
 from seem.tasks.interactive import apply_outlines, best_visual_queries, clip_to_bounds
 from seem.tasks.labels import categories_from_queries
-from seem.tasks.phrase import best_queries
-from seem.tasks.postprocess import ImageFrame, each_to_image_size, to_image_masks, to_image_size, to_input_size
+from seem.tasks.postprocess import (
+    ImageFrame,
+    each_to_image_size,
+    to_image_masks,
+    to_image_size,
+    to_input_size,
+)
 
 YES, NO = 9.0, -9.0  # logits that are certain
 FRAME = ImageFrame((2, 4), (2, 4), (2, 4))
@@ -17,7 +22,9 @@ FRAME = ImageFrame((2, 4), (2, 4), (2, 4))
 
 def drawn(*masks):
     """Draw mask logits: '#' inside."""
-    return torch.tensor([[[YES if pixel == "#" else NO for pixel in row] for row in mask] for mask in masks])
+    return torch.tensor(
+        [[[YES if pixel == "#" else NO for pixel in row] for row in mask] for mask in masks]
+    )
 
 
 def classes(*rows):
@@ -50,11 +57,31 @@ def test_only_confident_queries_take_part():
 @pytest.mark.parametrize(
     ("scores", "masks", "ids", "segments"),
     [
-        ([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]], (LEFT, RIGHT), [1, 1, 2, 2], [(1, CAT, True), (2, SKY, False)]),
-        ([[0.9, 0.05, 0.05]] * 2, (LEFT, RIGHT), [1, 1, 2, 2], [(1, CAT, True), (2, CAT, True)]),  # two cats
+        (
+            [[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]],
+            (LEFT, RIGHT),
+            [1, 1, 2, 2],
+            [(1, CAT, True), (2, SKY, False)],
+        ),
+        (
+            [[0.9, 0.05, 0.05]] * 2,
+            (LEFT, RIGHT),
+            [1, 1, 2, 2],
+            [(1, CAT, True), (2, CAT, True)],
+        ),  # two cats
         ([[0.05, 0.9, 0.05]] * 2, (LEFT, RIGHT), [1, 1, 1, 1], [(1, SKY, False)]),  # one sky
-        ([[0.95, 0.02, 0.03], [0.02, 0.85, 0.13]], (ALL, RIGHT), [1, 1, 1, 1], [(1, CAT, True)]),  # all of it taken
-        ([[0.9, 0.05, 0.05], [0.02, 0.95, 0.03]], (ALL, RIGHT), [0, 0, 1, 1], [(1, SKY, False)]),  # half of it taken
+        (
+            [[0.95, 0.02, 0.03], [0.02, 0.85, 0.13]],
+            (ALL, RIGHT),
+            [1, 1, 1, 1],
+            [(1, CAT, True)],
+        ),  # all of it taken
+        (
+            [[0.9, 0.05, 0.05], [0.02, 0.95, 0.03]],
+            (ALL, RIGHT),
+            [0, 0, 1, 1],
+            [(1, SKY, False)],
+        ),  # half of it taken
         ([[0.05, 0.05, 0.9]] * 2, (LEFT, RIGHT), [0, 0, 0, 0], []),
     ],
     ids=["thing and stuff", "two things", "stuff is one", "hidden", "cut in half", "no object"],
@@ -80,7 +107,9 @@ def test_equal_claims_go_to_the_first():
 def test_masks_that_come_one_by_one_are_merged_alike():
     class_logits, masks = classes([0.9, 0.05, 0.05], [0.05, 0.9, 0.05]), drawn(LEFT, RIGHT)
     sure = panoptic.select_confident(class_logits, 0.5)
-    together, apart = (panoptic.merge_masks(sure, given, (2, 4), IS_THING) for given in (masks, iter(masks)))
+    together, apart = (
+        panoptic.merge_masks(sure, given, (2, 4), IS_THING) for given in (masks, iter(masks))
+    )
     assert torch.equal(together.ids, apart.ids)
     assert together.segments == apart.segments
     assert len(apart.segments) == 2
@@ -88,7 +117,9 @@ def test_masks_that_come_one_by_one_are_merged_alike():
 
 def test_no_query_at_all_is_an_empty_map():
     sure = panoptic.select_confident(classes([0.1, 0.1, 0.8]), 0.5)
-    merged = panoptic.merge_masks(sure, each_to_image_size(drawn(ALL)[sure.queries], FRAME), (2, 4), IS_THING)
+    merged = panoptic.merge_masks(
+        sure, each_to_image_size(drawn(ALL)[sure.queries], FRAME), (2, 4), IS_THING
+    )
     assert merged.segments == ()
     assert merged.ids.shape == (2, 4)
 
@@ -115,10 +146,18 @@ def test_stuff_alone_has_no_instances():
 
 @pytest.mark.parametrize(
     ("logits", "sureness"),
-    [([[YES, NO]], 1.0), ([[math.log(3), NO]], 0.75), ([[math.log(3), YES]], 0.875), ([[NO, NO]], 0.0), ([[0, 0]], 0)],
+    [
+        ([[YES, NO]], 1.0),
+        ([[math.log(3), NO]], 0.75),
+        ([[math.log(3), YES]], 0.875),
+        ([[NO, NO]], 0.0),
+        ([[0, 0]], 0),
+    ],
 )
 def test_a_mask_is_as_sure_as_its_pixels(logits, sureness):
-    assert float(instance.foreground_probability(torch.tensor(logits).float())) == pytest.approx(sureness, abs=1e-3)
+    assert float(instance.foreground_probability(torch.tensor(logits).float())) == pytest.approx(
+        sureness, abs=1e-3
+    )
 
 
 # --- Semantic ---------------------------------------------------------------------------------------------------------
@@ -137,13 +176,18 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
 
 def test_with_a_background_a_pixel_may_be_none_of_the_classes():
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.2, 0.7]), drawn(LEFT, RIGHT)
-    assert semantic.classify_by_queries(scores, masks, FRAME).classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
+    assert (
+        semantic.classify_by_queries(scores, masks, FRAME).classes.tolist()
+        == [[CAT, CAT, SKY, SKY]] * 2
+    )
     best = semantic.classify_by_queries(scores, masks, FRAME, background=True)
     assert best.classes.tolist() == [[CAT, CAT, NOTHING, NOTHING]] * 2
 
 
 def test_places_take_the_name_that_they_are_most_like():
-    places = torch.tensor([[[3.0, 0.0]], [[1.0, 2.0]], [[9.0, -9.0]]])  # cat, sky, background at two places
+    places = torch.tensor(
+        [[[3.0, 0.0]], [[1.0, 2.0]], [[9.0, -9.0]]]
+    )  # cat, sky, background at two places
     best = semantic.classify_by_text_map(places, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
     assert best.scores[0, 0] == pytest.approx(1 / (1 + math.exp(-2)), abs=0.02)
@@ -169,7 +213,9 @@ def test_classes_are_shown_that_a_photo_surely_holds_and_some_places_surely_show
 
 
 def test_the_first_of_equal_scores_wins():
-    assert semantic.best_class_per_pixel([torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])]).classes.tolist() == [[0, 1]]
+    assert semantic.best_class_per_pixel(
+        [torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])]
+    ).classes.tolist() == [[0, 1]]
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------------
@@ -197,11 +243,15 @@ def test_a_mask_gets_the_name_of_the_object_that_fits_it_best(mask, category, sc
 
 
 def test_a_name_that_is_hardly_meant_is_not_said():
-    assert categories_from_queries(drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])).categories == (None,)
+    assert categories_from_queries(
+        drawn(LEFT), drawn(LEFT), classes([0.1, 0.04, 0.86])
+    ).categories == (None,)
 
 
 def test_masks_of_another_size_are_compared_at_the_objects_size():
-    fine = torch.nn.functional.interpolate(drawn(LEFT, ALL)[None], scale_factor=2, mode="nearest")[0]
+    fine = torch.nn.functional.interpolate(drawn(LEFT, ALL)[None], scale_factor=2, mode="nearest")[
+        0
+    ]
     assert categories_from_queries(fine, OBJECTS, NAMES).categories == (CAT, SKY)
 
 
@@ -213,11 +263,18 @@ def test_no_mask_needs_no_name():
 
 
 def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
-    queries = torch.tensor([[[1.0, 0], [0, 1], [1, 0], [0, 1]]])  # two queries for each of two objects
+    queries = torch.tensor(
+        [[[1.0, 0], [0, 1], [1, 0], [0, 1]]]
+    )  # two queries for each of two objects
     tokens = VisualTokens(
-        (), torch.zeros(1, 0, dtype=torch.long), torch.tensor([[[0.0, 1], [1, 0]]]), torch.zeros(1, 2, 2)
+        (),
+        torch.zeros(1, 0, dtype=torch.long),
+        torch.tensor([[[0.0, 1], [1, 0]]]),
+        torch.zeros(1, 2, 2),
     )
-    chosen = best_visual_queries(QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens)
+    chosen = best_visual_queries(
+        QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens
+    )
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]
@@ -245,31 +302,40 @@ def test_a_mask_ends_near_what_bounds_it():
         assert torch.equal(kept[row], logits[0, row])
     unbounded = VisualPrompts(positive, torch.zeros_like(positive))
     assert clip_to_bounds(logits, unbounded) is logits
-    low = clip_to_bounds(torch.full((1, 4, 32, 48), -9.0), VisualPrompts(positive, torch.zeros_like(positive), bounds))
+    low = clip_to_bounds(
+        torch.full((1, 4, 32, 48), -9.0),
+        VisualPrompts(positive, torch.zeros_like(positive), bounds),
+    )
     assert (low == -9).all()  # nothing comes closer
 
 
 def test_an_outline_marks_and_bounds_its_object_but_where_marks_correct_it():
-    nothing, outline = filled(0, 0, 0, 0), filled(16, 8, 56, 48)  # 40 x 40: about two pixels around a mark
+    nothing, outline = (
+        filled(0, 0, 0, 0),
+        filled(16, 8, 56, 48),
+    )  # 40 x 40: about two pixels around a mark
     wrong, missed = filled(50, 40, 51, 41), filled(60, 20, 61, 21)
-    positive, negative = torch.stack([nothing, missed, missed])[None], torch.stack([nothing, wrong, wrong])[None]
+    positive, negative = (
+        torch.stack([nothing, missed, missed])[None],
+        torch.stack([nothing, wrong, wrong])[None],
+    )
     areas = torch.stack([outline, outline, nothing])[None]
-    prompts, kept = apply_outlines(VisualPrompts(positive, negative, torch.zeros_like(areas)), areas)
+    prompts, kept = apply_outlines(
+        VisualPrompts(positive, negative, torch.zeros_like(areas)), areas
+    )
     assert torch.equal(prompts.negative, negative)
     assert torch.equal(prompts.positive[0, 0], outline)  # alone
     assert torch.equal(prompts.bounds[0, 0], outline)
     assert not (prompts.positive & negative).any()
-    assert torch.equal(prompts.positive[0, 1], (outline & ~filled(48, 38, 54, 44)) | missed)  # cells around the click
+    assert torch.equal(
+        prompts.positive[0, 1], (outline & ~filled(48, 38, 54, 44)) | missed
+    )  # cells around the click
     assert torch.equal(prompts.bounds[0, 1], outline | filled(58, 18, 64, 24))
     assert torch.equal(kept[0, 1], outline & ~filled(48, 38, 54, 44))
     assert torch.equal(prompts.positive[0, 2], missed)  # no outline: as it was
     assert not prompts.bounds[0, 2].any()
     untouched = VisualPrompts(positive, negative, torch.zeros_like(areas))
     assert apply_outlines(untouched, torch.zeros_like(areas))[0] is untouched
-
-
-def test_each_phrase_is_answered_by_the_query_that_fits_it_best():
-    assert best_queries(torch.tensor([[0.1, 0.9], [0.7, 0.2]])).tolist() == [1, 0]
 
 
 def test_every_object_has_a_fair_share_of_the_points():

@@ -39,7 +39,9 @@ def die():
 
 def test_processes_form_one_world(tmp_path):
     run_distributed(2, note, tmp_path)
-    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[2, 5.0, 1]] * 2
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [
+        [2, 5.0, 1]
+    ] * 2
 
 
 def test_one_process_is_this_one(tmp_path):
@@ -49,7 +51,9 @@ def test_one_process_is_this_one(tmp_path):
     assert not dist.is_initialized()
 
 
-@pytest.mark.parametrize(("kind", "becomes"), [(ValueError, ValueError), (SeemError, SeemError), (OSError, SeemError)])
+@pytest.mark.parametrize(
+    ("kind", "becomes"), [(ValueError, ValueError), (SeemError, SeemError), (OSError, SeemError)]
+)
 def test_the_error_of_one_ends_all(kind, becomes):
     with pytest.raises(becomes, match="the second has had enough"):
         run_distributed(2, fail, kind)

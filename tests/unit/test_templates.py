@@ -6,8 +6,12 @@ from seem.models.text.templates import BARE, SINGLE, TEMPLATES, class_phrases, c
 def test_there_are_81_different_templates_with_one_place_and_a_full_stop() -> None:
     assert len(TEMPLATES) == len(set(TEMPLATES)) == 81
     assert all(template.count("{}") == 1 and template.endswith(".") for template in TEMPLATES)
-    assert {SINGLE, BARE, "the {} in a video game.", "itap of my {}.", "a photo of many {}."} < set(TEMPLATES)
-    assert {"a black and white photo of the {}.", "a origami {}.", "art of the {}."} < set(TEMPLATES)
+    assert {SINGLE, BARE, "the {} in a video game.", "itap of my {}.", "a photo of many {}."} < set(
+        TEMPLATES
+    )
+    assert {"a black and white photo of the {}.", "a origami {}.", "art of the {}."} < set(
+        TEMPLATES
+    )
     assert not any("A" in template for template in TEMPLATES)
 
 

@@ -82,7 +82,9 @@ def nano_lines() -> tuple[str, ...]:
         ("&lt;", [byte("<", last=True)]),
     ],
 )
-def test_words_become_the_merges_of_a_hand_written_table(tiny: BytePairTokenizer, text: str, ids: list[int]) -> None:
+def test_words_become_the_merges_of_a_hand_written_table(
+    tiny: BytePairTokenizer, text: str, ids: list[int]
+) -> None:
     assert tiny.encode(text) == ids
 
 
@@ -113,7 +115,9 @@ def merge_the_best_pair_everywhere(word: str) -> list[int]:
     ranks = {tuple(line.split()): rank for rank, line in enumerate(nano_lines())}
     pieces = [BYTE_CHARACTERS[BYTE_ORDER.index(byte)] for byte in word.encode()]
     pieces[-1] += "</w>"
-    while (best := min(pairwise(pieces), key=lambda pair: ranks.get(pair, 10**9), default=None)) in ranks:
+    while (
+        best := min(pairwise(pieces), key=lambda pair: ranks.get(pair, 10**9), default=None)
+    ) in ranks:
         joined: list[str] = []
         while pieces:
             size = 2 if tuple(pieces[:2]) == best else 1
@@ -127,7 +131,8 @@ def merge_the_best_pair_everywhere(word: str) -> list[int]:
 
 @settings(deadline=None)
 @given(
-    st.text(st.sampled_from("adeghinorst"), min_size=1, max_size=30) | st.text("\u00e9\u65e5", min_size=1, max_size=9)
+    st.text(st.sampled_from("adeghinorst"), min_size=1, max_size=30)
+    | st.text("\u00e9\u65e5", min_size=1, max_size=9)
 )
 def test_merging_on_a_heap_equals_merging_the_best_pair_everywhere(word: str) -> None:
     assert nano().encode(word) == merge_the_best_pair_everywhere(word)[:30]
@@ -245,7 +250,8 @@ def test_nano_ships_4096_tokens_and_the_context_32() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["person", "dog", "traffic light", "zebra", "sky", "surfboard", "refrigerator", "red car"]
+    "name",
+    ["person", "dog", "traffic light", "zebra", "sky", "surfboard", "refrigerator", "red car"],
 )
 def test_common_names_cost_nano_one_token_a_word(name: str) -> None:
     assert len(nano().encode(name)) == len(name.split())
@@ -316,13 +322,25 @@ def test_training_takes_only_shippable_photos(tmp_path: Path) -> None:
             {"id": 2, "split": "train", "license_group": "A", "captions": [f"{name} of group a"]},
             {"id": 3, "split": "val", "license_group": "A", "captions": [f"{name} held back"]},
         ]
-        annotations = [{"image_id": i, "category_id": i, "phrases": [f"phrase {i} of {name}"]} for i in (1, 2, 3)]
+        annotations = [
+            {"image_id": i, "category_id": i, "phrases": [f"phrase {i} of {name}"]}
+            for i in (1, 2, 3)
+        ]
         categories = [{"id": i, "name": f"{name} {i}"} for i in (1, 2, 3)]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (tmp_path / name / "annotations.json").write_text(json.dumps(content))
-    (tmp_path / "coco_full" / "panoptic.json").write_text(json.dumps({"categories": [{"name": "wall-other-merged"}]}))
+    (tmp_path / "coco_full" / "panoptic.json").write_text(
+        json.dumps({"categories": [{"name": "wall-other-merged"}]})
+    )
     texts = set(load_texts(tmp_path))
-    assert {"coco_full of group c", "phrase 1 of ccp", "ccp 1", "open_mix of group a", "open_mix 2", "wall"} <= texts
+    assert {
+        "coco_full of group c",
+        "phrase 1 of ccp",
+        "ccp 1",
+        "open_mix of group a",
+        "open_mix 2",
+        "wall",
+    } <= texts
     assert not texts & {"coco_full held back", "phrase 3 of ccp", "ccp 3"}
     assert not texts & {"open_mix of group c", "phrase 1 of open_mix", "open_mix 1"}
 
@@ -348,7 +366,10 @@ def test_clip_ids_equal_the_official_ones(case: str) -> None:
 @pytest.mark.parametrize("case", ["seem_v1_focalt_panoptic", "xdecoder_focalt"])
 def test_clip_class_ids_equal_the_official_ones(case: str) -> None:
     content = json.loads((SHARED / "data" / "coco_full" / "panoptic.json").read_text())
-    names = [category["name"] for category in sorted(content["categories"], key=lambda category: category["id"])]
+    names = [
+        category["name"]
+        for category in sorted(content["categories"], key=lambda category: category["id"])
+    ]
     recorded = np.load(SHARED / "parity" / "excerpt" / f"{case}.npz")["class_token_ids"]
     np.testing.assert_array_equal(clip()(class_phrases([*names, "background"])).ids, recorded)
 

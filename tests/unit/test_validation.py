@@ -19,9 +19,9 @@ from seem.training.validation import (
     NUM_WORST_CASES,
     WorstCases,
     is_fully_labelled,
+    labelled_class_map,
     sample_evenly,
     score,
-    true_class_map,
 )
 from seem.vocabulary import Vocabulary
 from tiny import tiny_model, tiny_relative
@@ -29,7 +29,12 @@ from tiny import tiny_model, tiny_relative
 
 @pytest.mark.parametrize(
     ("write", "all_over"),
-    [(tiny.walls, True), (tiny.bricks, False), (tiny.coco_bricks, False), (tiny.yolo_bricks, False)],
+    [
+        (tiny.walls, True),
+        (tiny.bricks, False),
+        (tiny.coco_bricks, False),
+        (tiny.yolo_bricks, False),
+    ],
     ids=["every pixel has a class", "one class of a map", "objects", "objects in parts"],
 )
 def test_only_sets_that_are_labelled_all_over_are_asked_for_every_pixel(tmp_path, write, all_over):
@@ -39,17 +44,25 @@ def test_only_sets_that_are_labelled_all_over_are_asked_for_every_pixel(tmp_path
 def test_pixels_of_no_class_do_not_count(tmp_path):
     dataset = open_dataset(str(tiny.walls(tmp_path / "set", count=1)), "train")
     photo = dataset.images[0]
-    both = true_class_map(dataset, photo, {1: 0, 2: 1})
+    both = labelled_class_map(dataset, photo, {1: 0, 2: 1})
     assert set(np.unique(both)) == {0, 1}
-    bricks = true_class_map(dataset, photo, {1: 0})
+    bricks = labelled_class_map(dataset, photo, {1: 0})
     assert np.array_equal(bricks == IGNORED, both == 1)
 
 
 def test_a_set_is_asked_what_it_knows(tmp_path):
     model, steps = tiny_model("nano"), []
-    pixels = score(model, [open_dataset(str(tiny.walls(tmp_path / "walls")), "train")], 2, lambda: steps.append(1))
+    pixels = score(
+        model,
+        [open_dataset(str(tiny.walls(tmp_path / "walls")), "train")],
+        2,
+        lambda: steps.append(1),
+    )
     objects = score(model, [open_dataset(str(tiny.coco_bricks(tmp_path / "coco")), "train")], 1)
-    assert (pixels.parts.keys(), objects.parts.keys()) == ({"semantic_miou"}, {"click_iou", "name_miou"})
+    assert (pixels.parts.keys(), objects.parts.keys()) == (
+        {"semantic_miou"},
+        {"click_iou", "name_miou"},
+    )
     assert (pixels.photos, objects.photos, len(steps)) == (2, 1, 2)
     assert objects.main == pytest.approx((objects.click + objects.names) / 2)
 
@@ -59,9 +72,14 @@ def test_a_model_without_clicks_is_asked_for_names(tmp_path):
     assert score(tiny_relative("xdecoder"), [dataset], 1).parts.keys() == {"name_miou"}
 
 
-@pytest.mark.parametrize(("most", "chosen"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (2, [0, 2]), (1, [0])])
+@pytest.mark.parametrize(
+    ("most", "chosen"), [(None, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4]), (2, [0, 2]), (1, [0])]
+)
 def test_photos_are_spread_over_the_set(most, chosen):
-    photos = [image_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "") for number in range(5)]
+    photos = [
+        image_record(number, "set", Path(f"{number}.png"), (1, 1), "train", "")
+        for number in range(5)
+    ]
     assert [photo.id for photo in sample_evenly(photos, most)] == chosen
 
 
@@ -75,7 +93,10 @@ def test_the_worst_answers_are_remembered_one_a_photo():
     for number in range(NUM_WORST_CASES + 2):
         photo = SimpleNamespace(id=number)
         assert worst.add(dataset, photo, "half", mask(5)[None], mask(10)[None]) == 0.5
-        assert worst.add(dataset, photo, "some", mask(1 + number)[None], mask(10)[None]) == (1 + number) / 10
+        assert (
+            worst.add(dataset, photo, "some", mask(1 + number)[None], mask(10)[None])
+            == (1 + number) / 10
+        )
         worst.add(dataset, photo, "right", mask(4)[None], mask(4)[None])
     cases = worst.cases()
     assert [case.photo.id for case in cases] == [0, 1, 2, 3, 4, 5]
@@ -206,7 +227,8 @@ def test_an_object_is_found_once_and_only_by_its_class(tmp_path, pointing):
     dataset = written(tmp_path, 6)
     names = ["tile", "brick"] * 3
     answers = [
-        [(name, 0.5, truth(dataset, n, name)), (name, 0.4, truth(dataset, n, name))] for n, name in enumerate(names)
+        [(name, 0.5, truth(dataset, n, name)), (name, 0.4, truth(dataset, n, name))]
+        for n, name in enumerate(names)
     ]
     answers[0] = [("brick", 0.9, truth(dataset, 0, "tile"))]  # right place, wrong name
     measured = calibrate_regions(pointing(answers), [dataset])
@@ -216,7 +238,10 @@ def test_an_object_is_found_once_and_only_by_its_class(tmp_path, pointing):
 
 def test_where_nothing_is_right_no_threshold_is_measured(tmp_path, pointing):
     dataset = written(tmp_path, 6)
-    assert calibrate_regions(pointing([[("brick", 0.9, np.zeros(tiny.HW, bool))]] * 6), [dataset]) is None
+    assert (
+        calibrate_regions(pointing([[("brick", 0.9, np.zeros(tiny.HW, bool))]] * 6), [dataset])
+        is None
+    )
     assert calibrate_regions(pointing([[]] * 6), [dataset]) is None
     few = written(tmp_path / "few", 4)
     told = [[(name, 0.9, truth(few, n, name))] for n, name in enumerate(["tile", "brick"] * 2)]

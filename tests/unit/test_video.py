@@ -16,7 +16,13 @@ import seem
 from seem.inference.dense_recognizer import DenseRecognizer
 from seem.results import LazyLabels
 from seem.tasks import video as matching
-from seem.tasks.video import VideoMemory, compare_near, grid_stride, surroundings, vote
+from seem.tasks.video import (
+    VideoMemory,
+    compare_with_recent_frame,
+    grid_stride,
+    object_window,
+    vote,
+)
 from seem.tracker import MODES, TrackedObject, Tracker, checked_mode, prompts_of_objects
 from seem.video import FrameStream, VideoFile, VideoWriter, open_video
 from tiny import picture, tiny_model, tiny_relative
@@ -73,7 +79,10 @@ def encoded(path, frames, codec="libx264", rotation=0, **options):
         track.width, track.height, track.pix_fmt = frames[0].shape[1], frames[0].shape[0], "yuv420p"
         if rotation:
             track.set_display_rotation(rotation)
-        for frame in [*(av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames), None]:
+        for frame in [
+            *(av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames),
+            None,
+        ]:
             for packet in track.encode(frame):
                 file.mux(packet)
     return path
@@ -102,7 +111,9 @@ def test_sides_that_are_odd_grow_by_one(tmp_path):
     assert next(open_video(path).forward()).picture.shape == (38, 54, 3)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")]
+)
 def test_backward_is_forward_turned_round(tmp_path, name, codec):
     path = encoded(tmp_path / name, scene(40)[0], codec, g="12")
     forward, backward = list(open_video(path).forward()), list(open_video(path).backward(25))
@@ -114,7 +125,9 @@ def test_backward_is_forward_turned_round(tmp_path, name, codec):
 
 def test_a_turned_phone_is_turned_back(tmp_path):
     plain, turned = (
-        next(open_video(encoded(tmp_path / f"{turn}.mp4", scene(3)[0], rotation=turn)).forward()).picture
+        next(
+            open_video(encoded(tmp_path / f"{turn}.mp4", scene(3)[0], rotation=turn)).forward()
+        ).picture
         for turn in (0, 90)
     )
     assert np.abs(np.rot90(plain).astype(int) - turned).mean() < 3
@@ -126,9 +139,17 @@ def test_frames_come_from_many_places(tmp_path, rule):
     for index, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / f"frame{index}.png")
     (tmp_path / "notes.txt").write_text("no frame")
-    given = {"folder": tmp_path, "list": frames, "array": np.stack(frames), "iterator": iter(frames)}[rule]
+    given = {
+        "folder": tmp_path,
+        "list": frames,
+        "array": np.stack(frames),
+        "iterator": iter(frames),
+    }[rule]
     video = open_video(given)
-    read = [np.asarray(Image.open(f.picture) if rule == "folder" else f.picture) for f in video.forward()]
+    read = [
+        np.asarray(Image.open(f.picture) if rule == "folder" else f.picture)
+        for f in video.forward()
+    ]
     assert [(one == other).all() for one, other in zip(read, frames, strict=True)] == [True] * 11
     assert video.is_stream == (rule == "iterator")
 
@@ -145,7 +166,9 @@ def test_a_stream_is_read_once_and_never_back():
 def sound(path):
     with av.open(str(path), "w") as file:
         track = file.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+        )
         frame.rate = 16000
         for packet in [*track.encode(frame), *track.encode(None)]:
             file.mux(packet)
@@ -156,8 +179,18 @@ def sound(path):
     [
         ("gone.mp4", None, seem.SeemError, "There is no video at .*gone.mp4; check the path"),
         ("empty.mp4", b"", seem.SeemError, r"empty.mp4 is empty \(0 bytes\)"),
-        ("text.mp4", b"no video" * 9, seem.SeemError, "text.mp4 is not a video that can be read .*; use MP4"),
-        ("sound.m4a", sound, seem.SeemError, "sound.m4a holds sound alone, there is nothing to see"),
+        (
+            "text.mp4",
+            b"no video" * 9,
+            seem.SeemError,
+            "text.mp4 is not a video that can be read .*; use MP4",
+        ),
+        (
+            "sound.m4a",
+            sound,
+            seem.SeemError,
+            "sound.m4a holds sound alone, there is nothing to see",
+        ),
         ("folder", Path.mkdir, seem.SeemError, "folder holds no frames"),
     ],
 )
@@ -189,7 +222,7 @@ def test_what_is_no_video_is_refused(given, message):
 
 def test_a_file_without_frames_says_so(clip, monkeypatch):
     video = open_video(clip)
-    monkeypatch.setattr("seem.video.decoded", lambda *_: iter(()))
+    monkeypatch.setattr("seem.video.decode_frames", lambda *_: iter(()))
     with pytest.raises(seem.SeemError, match=r"clip.mp4 holds no frames\."):
         list(video.forward())
 
@@ -214,7 +247,11 @@ def cut(path, tmp_path):
     [
         (damaged, ".mp4", r"bad.mp4 breaks off after \d+ good frames"),
         (cut, ".mp4", r"bad.mp4 (breaks off after \d+ good frames|is cut short: \d+ of 60 frames)"),
-        (cut, ".mkv", r"bad.mkv (breaks off after \d+ good frames|is cut short: \d+ frames, [\d.]+ of 2.40 s)"),
+        (
+            cut,
+            ".mkv",
+            r"bad.mkv (breaks off after \d+ good frames|is cut short: \d+ frames, [\d.]+ of 2.40 s)",
+        ),
     ],
 )
 def test_a_broken_file_gives_its_good_frames_first(tmp_path, harm, suffix, message):
@@ -246,19 +283,21 @@ def test_without_h264_mpeg4_is_written(tmp_path, monkeypatch):
     path = written(tmp_path / "old.mp4", scene(5)[0], [0, 0.1, 0.2, 0.4, 0.9])
     with av.open(str(path)) as file:
         assert file.streams.video[0].codec_context.name == "mpeg4"
-    assert [frame.time for frame in open_video(path).forward()] == pytest.approx([0, 0.1, 0.2, 0.4, 0.9], abs=1e-3)
+    assert [frame.time for frame in open_video(path).forward()] == pytest.approx(
+        [0, 0.1, 0.2, 0.4, 0.9], abs=1e-3
+    )
 
 
 # --- Matching ---------------------------------------------------------------------------------------------------------
 
 
-def test_near_places_are_compared_one_by_one(monkeypatch):
-    monkeypatch.setattr(matching, "RADIUS", 1)
+def test_near_cells_are_compared_one_by_one(monkeypatch):
+    monkeypatch.setattr(matching, "MATCH_RADIUS", 1)
     generator = torch.Generator().manual_seed(0)
     here, there = (torch.randn(4, 5, 6, generator=generator) for _ in range(2))
     cover = torch.rand(5, 6, generator=generator)
     window = (slice(1, 4), slice(0, 5))
-    likeness, covered = compare_near(here[:, 1:4, 0:5], window, there, cover)
+    likeness, covered = compare_with_recent_frame(here[:, 1:4, 0:5], window, there, cover)
     for row in range(1, 4):
         for column in range(5):
             mine, place = (row - 1) * 5 + column, 0
@@ -272,7 +311,7 @@ def test_near_places_are_compared_one_by_one(monkeypatch):
                     place += 1
 
 
-def test_a_place_takes_the_cover_of_what_it_resembles():
+def test_a_cell_takes_the_cover_of_what_it_resembles():
     likeness = torch.tensor([[0.9, 0.1, 0.9], [0.0, 1.0, 0.0]])
     cover = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
     found = vote([(likeness, cover)])
@@ -280,11 +319,12 @@ def test_a_place_takes_the_cover_of_what_it_resembles():
     assert found[1] < 0.01
 
 
-def test_surroundings_stay_inside_the_frame():
+def test_a_window_stays_inside_the_frame():
     cover = torch.zeros(20, 30)
-    assert surroundings(cover) is None
+    assert object_window(cover) is None
     cover[2:4, 15:20] = 1
-    assert surroundings(cover) == (slice(0, 4 + matching.MARGIN), slice(15 - matching.MARGIN, 20 + matching.MARGIN))
+    margin = matching.WINDOW_MARGIN
+    assert object_window(cover) == (slice(0, 4 + margin), slice(15 - margin, 20 + margin))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +360,9 @@ def test_every_mode_gives_one_result_a_frame(model, mode):
     tracker.add(0, 3, seem.Mask(masks[0]))
     tracker.add(0, 1, HERE)
     results = list(tracker)
-    assert [(one.frame, one.time, one.image_hw) for one in results] == [(i, None, (HEIGHT, WIDTH)) for i in range(5)]
+    assert [(one.frame, one.time, one.image_hw) for one in results] == [
+        (i, None, (HEIGHT, WIDTH)) for i in range(5)
+    ]
     assert results[0].ids.tolist() == [1, 3]
     assert all(set(one.ids.tolist()) <= {1, 3} for one in results)
     assert results[0].provenance.prompts == ((tracker._prompts[0][3]), (HERE,))
@@ -329,7 +371,12 @@ def test_every_mode_gives_one_result_a_frame(model, mode):
 
 @pytest.mark.parametrize(
     ("policy", "mode"),
-    [("seem-v0", "propagate"), ("seem-v1", "propagate"), ("seem-demo", "memory"), ("xdecoder", "memory")],
+    [
+        ("seem-v0", "propagate"),
+        ("seem-v1", "propagate"),
+        ("seem-demo", "memory"),
+        ("xdecoder", "memory"),
+    ],
 )
 def test_every_model_has_a_mode_of_its_own(policy, mode):
     tracker = tiny_relative(policy).tracker(scene(3)[0])
@@ -343,15 +390,25 @@ def test_the_published_demo_is_the_mode_reference(policy):
     model = tiny_relative(policy)
     frames, masks = scene(3)
     found = list(model.track(frames, [seem.Mask(masks[0])], mode="reference"))
-    expected = model.encode(frames[2]).segment(seem.Reference(model.encode(frames[0]), seem.Mask(masks[0])))
+    expected = model.encode(frames[2]).segment(
+        seem.Reference(model.encode(frames[0]), seem.Mask(masks[0]))
+    )
     assert (found[2].masks == expected.masks).all()
 
 
 @pytest.mark.parametrize(
     ("policy", "mode", "message"),
     [
-        ("seem-v1", "reference", "takes no Reference, so mode 'reference' is not for it; use memory or propagate"),
-        ("xdecoder", "propagate", "takes no visual prompts, so mode 'propagate' is not for it; use memory"),
+        (
+            "seem-v1",
+            "reference",
+            "takes no Reference, so mode 'reference' is not for it; use memory or propagate",
+        ),
+        (
+            "xdecoder",
+            "propagate",
+            "takes no visual prompts, so mode 'propagate' is not for it; use memory",
+        ),
     ],
 )
 def test_a_mode_that_a_model_cannot_do_is_refused(policy, mode, message):
@@ -360,7 +417,9 @@ def test_a_mode_that_a_model_cannot_do_is_refused(policy, mode, message):
 
 
 def test_a_mode_that_does_not_exist_is_refused(model):
-    with pytest.raises(ValueError, match="mode is 'magic'; it is one of memory, propagate, reference"):
+    with pytest.raises(
+        ValueError, match="mode is 'magic'; it is one of memory, propagate, reference"
+    ):
         unwrap(checked_mode)("magic", model)  # without the type checks of these tests
 
 
@@ -369,7 +428,9 @@ def test_propagate_is_the_last_mask_as_prompt(model):
     first, second, third = model.track(frames, [HERE], mode="propagate")
     by_hand = model.encode(frames[1]).segment(seem.Mask(logits=first.logits[0]))
     assert (second.masks == by_hand.masks).all()
-    assert (third.logits == model.encode(frames[2]).segment(seem.Mask(logits=by_hand.logits[0])).logits).all()
+    assert (
+        third.logits == model.encode(frames[2]).segment(seem.Mask(logits=by_hand.logits[0])).logits
+    ).all()
 
 
 def test_the_one_line_form_counts_ids_from_one(model):
@@ -425,7 +486,11 @@ def test_several_masks_are_one_object(model):
 def test_the_order_of_a_correction_does_not_matter(model, handed_in):
     frames, masks = scene(2)
     drawn = model.encode(frames[1]).segment(seem.Mask(masks[1])).logits[0]
-    brought = seem.Mask(logits=drawn) if handed_in == "logits" else seem.Polygon([(4, 20), (24, 20), (24, 36), (4, 36)])
+    brought = (
+        seem.Mask(logits=drawn)
+        if handed_in == "logits"
+        else seem.Polygon([(4, 20), (24, 20), (24, 36), (4, 36)])
+    )
     answers = []
     for prompts in ((brought, NOT_THERE), (NOT_THERE, brought)):
         tracker = model.tracker(iter(frames))
@@ -440,7 +505,10 @@ def test_frames_of_a_file_with_dots_are_saved_apart(model, tmp_path):
     path = written(tmp_path / "my.clip.mp4", scene(2)[0])
     for results in model.track(path, [HERE]):
         results.save(tmp_path / "out")
-    assert {file.name for file in (tmp_path / "out").glob("*.json")} == {"my.clip-000000.json", "my.clip-000001.json"}
+    assert {file.name for file in (tmp_path / "out").glob("*.json")} == {
+        "my.clip-000000.json",
+        "my.clip-000001.json",
+    }
 
 
 def test_an_object_of_two_places_is_followed(model):
@@ -498,7 +566,11 @@ def test_a_phrase_is_awaited_until_it_is_there(model, monkeypatch):
             return original(photo, *prompts, **options)
         asked.append(prompts)
         index = len(asked) - 1
-        return original(photo, seem.Mask(masks[index]), **options) if index == 2 else original(photo, HERE)[:0]
+        return (
+            original(photo, seem.Mask(masks[index]), **options)
+            if index == 2
+            else original(photo, HERE)[:0]
+        )
 
     monkeypatch.setattr(encoded, "segment", late)
     results = list(tracker)
@@ -510,7 +582,8 @@ def test_a_phrase_is_awaited_until_it_is_there(model, monkeypatch):
 def test_backward_reaches_the_first_frame(model, clip):
     masks = scene(30)[1]
     forward, both = (
-        list(model.track(clip, [seem.Mask(masks[20])], frame=20, backward=backward)) for backward in (False, True)
+        list(model.track(clip, [seem.Mask(masks[20])], frame=20, backward=backward))
+        for backward in (False, True)
     )
     assert [len(one) for one in forward[:20]] == [0] * 20
     assert [one.frame for one in both] == list(range(30))
@@ -524,7 +597,9 @@ def test_backward_reaches_the_first_frame(model, clip):
 def test_a_file_can_be_gone_through_again(model, clip):
     tracker = model.tracker(clip)
     tracker.add(0, 1, seem.Mask(scene(1)[1][0]))
-    once, again = ([one.areas.tolist() for one, _ in zip(tracker, range(4), strict=False)] for _ in range(2))
+    once, again = (
+        [one.areas.tolist() for one, _ in zip(tracker, range(4), strict=False)] for _ in range(2)
+    )
     assert once == again
 
 
@@ -533,7 +608,9 @@ def test_labels_are_asked_once_an_object(model, monkeypatch):
     results = list(model.track(frames, [seem.Mask(masks[0])]))
     calls = []
     original = DenseRecognizer.label
-    monkeypatch.setattr(DenseRecognizer, "label", lambda photo, small: calls.append(photo) or original(photo, small))
+    monkeypatch.setattr(
+        DenseRecognizer, "label", lambda photo, small: calls.append(photo) or original(photo, small)
+    )
     assert len({one.labels for one in results if len(one)}) == 1
     assert len(calls) == 1
 
@@ -543,7 +620,9 @@ def test_an_object_keeps_its_colour_when_others_go(model):
     other = np.zeros_like(masks[0])
     other[40:60, 50:90] = True
     first = next(iter(model.track(frames, [seem.Mask(other), seem.Mask(masks[0])])))
-    both, alone = (np.asarray(one.overlay(labels=False, prompts=False)) for one in (first, first[1:]))
+    both, alone = (
+        np.asarray(one.overlay(labels=False, prompts=False)) for one in (first, first[1:])
+    )
     assert (both[masks[0]] == alone[masks[0]]).all()
     assert first[1:].frame == 0
     assert [tag[:2] for tag in first.tags] == ["1:", "2:"]
@@ -603,7 +682,10 @@ def test_a_wrong_add_changes_nothing(model, frame, object_id, prompts, message):
     ("prompts", "message"),
     [
         ([], r"got \[\]"),
-        ("a dog", "track takes a list that holds for each object a prompt or a list of prompts, got 'a dog'"),
+        (
+            "a dog",
+            "track takes a list that holds for each object a prompt or a list of prompts, got 'a dog'",
+        ),
         (["a dog"], "'a dog' is no prompt"),
         ([5], "5 is no prompt"),
         (5, "got 5"),
@@ -668,13 +750,17 @@ def held(tracker):
             total += one.nbytes
         elif isinstance(one, (list, tuple, deque, dict)):
             waiting.extend(one.values() if isinstance(one, dict) else one)
-        elif type(one).__module__.startswith("seem.") and not isinstance(one, (seem.Model, LazyLabels)):
+        elif type(one).__module__.startswith("seem.") and not isinstance(
+            one, (seem.Model, LazyLabels)
+        ):
             slots = [name for name in getattr(type(one), "__slots__", ()) if name != "__weakref__"]
             waiting.extend(getattr(one, name) for name in slots or vars(one))
     return total
 
 
-@pytest.mark.parametrize(("mode", "early", "late"), [("memory", 50, 500), ("propagate", 15, 45), ("reference", 15, 45)])
+@pytest.mark.parametrize(
+    ("mode", "early", "late"), [("memory", 50, 500), ("propagate", 15, 45), ("reference", 15, 45)]
+)
 def test_memory_does_not_grow_with_the_video(model, mode, early, late):
     """Compare what is held, and all tensors that are alive, early and late."""
     frames, masks = scene(35)
@@ -690,7 +776,14 @@ def test_memory_does_not_grow_with_the_video(model, mode, early, late):
     assert alive[1] <= 1.1 * alive[0]
 
 
-def test_what_is_kept_of_an_object_is_bounded():
+def size_of(memory):
+    tensors = [tensor for frame in memory.recent for tensor in frame]
+    for frame in (*memory.prompted, *memory.key_frames):
+        tensors += [frame.features, frame.cover]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def test_the_memory_of_an_object_is_bounded():
     memory, generator = VideoMemory(), torch.Generator().manual_seed(0)
     features = torch.nn.functional.normalize(torch.randn(8, 20, 30, generator=generator), dim=0)
     cover = torch.zeros(20, 30)
@@ -698,12 +791,12 @@ def test_what_is_kept_of_an_object_is_bounded():
     memory.correct(features, cover)
     for _ in range(30):
         memory.follow(features)
-    full = memory.num_bytes
+    full = size_of(memory)
     for _ in range(100):
         memory.correct(features, cover)
         memory.follow(features)
-    assert memory.num_bytes <= full
-    assert (len(memory.recent), len(memory.prompted)) == (2, matching.PROMPTED)
+    assert size_of(memory) <= full
+    assert (len(memory.recent), len(memory.prompted)) == (2, matching.NUM_PROMPTED_FRAMES)
 
 
 @pytest.mark.slow

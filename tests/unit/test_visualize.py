@@ -43,7 +43,11 @@ def test_an_overlay_has_the_photos_size_whatever_it_is(width, height, names):
 @pytest.mark.parametrize("far", [120, 9e8])
 def test_lines_that_leave_the_photo_are_drawn_as_far_as_it_goes(far):
     near, away = (
-        drawn(grey(40, 30), [], prompts=[Box(10, 8, 10 + by, 8 + by), Stroke([(5, 5), (5, 5 + by)], width=2)])
+        drawn(
+            grey(40, 30),
+            [],
+            prompts=[Box(10, 8, 10 + by, 8 + by), Stroke([(5, 5), (5, 5 + by)], width=2)],
+        )
         for by in (60, far)
     )
     assert away == near != grey(40, 30)
@@ -52,7 +56,10 @@ def test_lines_that_leave_the_photo_are_drawn_as_far_as_it_goes(far):
 def test_a_plate_beside_its_object_is_tied_to_it():
     mask = np.zeros((150, 200), dtype=np.bool_)
     mask[70:92, 90:112] = True  # too small to write on
-    plain, named = (np.asarray(drawn(grey(200, 150), [mask], ["cat"], labels=labels)) for labels in (False, True))
+    plain, named = (
+        np.asarray(drawn(grey(200, 150), [mask], ["cat"], labels=labels))
+        for labels in (False, True)
+    )
     changed = (plain != named).any(axis=-1)
     assert changed[~mask].any()
     assert changed[81, 101]  # the middle of the object
@@ -93,7 +100,11 @@ def test_smaller_objects_lie_on_top_of_larger_ones():
     large, small = np.ones((60, 60), dtype=np.bool_), disc(60, 60, 30, 30, 10)
     overlays = [
         drawn(grey(60, 60), masks, names, labels=False)
-        for masks, names in [([large, small], ["cat", "dog"]), ([small, large], ["dog", "cat"]), ([large], ["cat"])]
+        for masks, names in [
+            ([large, small], ["cat", "dog"]),
+            ([small, large], ["dog", "cat"]),
+            ([large], ["cat"]),
+        ]
     ]
     assert overlays[0] == overlays[1]
     assert overlays[0].getpixel((30, 30)) != overlays[2].getpixel((30, 30))
@@ -101,21 +112,30 @@ def test_smaller_objects_lie_on_top_of_larger_ones():
 
 def test_alpha_is_the_strength_of_the_colours():
     mask = np.ones((20, 20), dtype=np.bool_)
-    shown = [drawn(grey(20, 20), [mask], ["cat"], labels=False, alpha=a).getpixel((10, 10)) for a in (0.0, 0.5, 1.0)]
+    shown = [
+        drawn(grey(20, 20), [mask], ["cat"], labels=False, alpha=a).getpixel((10, 10))
+        for a in (0.0, 0.5, 1.0)
+    ]
     assert shown[0] == GREY
-    assert all(abs(middle - (grey + full) / 2) <= 1 for grey, middle, full in zip(*shown, strict=True))
+    assert all(
+        abs(middle - (grey + full) / 2) <= 1 for grey, middle, full in zip(*shown, strict=True)
+    )
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_outside_0_to_1_is_refused(alpha):
-    with pytest.raises(ValueError, match=r"alpha is .*; it must be between 0 \(image alone\) and 1"):
+    with pytest.raises(
+        ValueError, match=r"alpha is .*; it must be between 0 \(image alone\) and 1"
+    ):
         drawn(grey(5, 3), [], alpha=alpha)
 
 
 def plates(masks, names, **options):
     """Where labels changed the overlay of a 400 x 300 photo: their common box, or None."""
     photo = grey(400, 300)
-    with_labels, without = (drawn(photo, masks, names, labels=labels, **options) for labels in (True, False))
+    with_labels, without = (
+        drawn(photo, masks, names, labels=labels, **options) for labels in (True, False)
+    )
     return ImageChops.difference(with_labels, without).getbbox()
 
 
@@ -127,7 +147,10 @@ def test_a_label_is_written_inside_a_mask_that_holds_it():
 
 def test_the_label_of_a_small_object_stands_beside_it():
     mask = disc(300, 400, 150, 200, 12)
-    bare, named = (np.asarray(drawn(grey(400, 300), [mask], ["cat"], labels=labels)) for labels in (False, True))
+    bare, named = (
+        np.asarray(drawn(grey(400, 300), [mask], ["cat"], labels=labels))
+        for labels in (False, True)
+    )
     changed = (bare != named).any(axis=-1)
     assert changed.sum() > mask.sum()
     assert changed[mask].mean() < 0.2  # the end of a line, no plate
@@ -140,7 +163,9 @@ def test_the_label_of_a_speck_is_left_out():
 def test_labels_do_not_cover_each_other_or_a_click():
     mask = disc(300, 400, 150, 200, 60)
     first, both = plates([mask], ["cat"]), plates([mask, mask], ["cat", "dog"])
-    assert (both[3] - both[1]) * (both[2] - both[0]) >= 2 * (first[3] - first[1]) * (first[2] - first[0])
+    assert (both[3] - both[1]) * (both[2] - both[0]) >= 2 * (first[3] - first[1]) * (
+        first[2] - first[0]
+    )
     left, top, right, bottom = plates([mask], ["cat"], prompts=[Point(200, 150)])
     assert not (left <= 200 < right and top <= 150 < bottom)
 
@@ -148,7 +173,9 @@ def test_labels_do_not_cover_each_other_or_a_click():
 def test_labels_never_hide_much_of_the_photo():
     masks = [disc(300, 400, y, x, 14) for y in range(20, 290, 32) for x in range(20, 390, 32)]
     photo = grey(400, 300)
-    named, bare = (drawn(photo, masks, ["cat"] * len(masks), labels=labels) for labels in (True, False))
+    named, bare = (
+        drawn(photo, masks, ["cat"] * len(masks), labels=labels) for labels in (True, False)
+    )
     changed = (np.asarray(named) != np.asarray(bare)).any(axis=2)
     assert 0.05 < changed.mean() < 0.2
 
@@ -171,7 +198,9 @@ def test_what_was_asked_with_is_shown_in_green_and_red():
 
 
 def test_prompts_beyond_the_border_are_cut_there():
-    assert drawn(grey(20, 20), [], prompts=[Box(-50, -50, 900, 900), Stroke([(-9, 3), (99, 3)])]).size == (20, 20)
+    assert drawn(
+        grey(20, 20), [], prompts=[Box(-50, -50, 900, 900), Stroke([(-9, 3), (99, 3)])]
+    ).size == (20, 20)
 
 
 def test_things_of_one_kind_get_different_colours_and_stuff_the_same():

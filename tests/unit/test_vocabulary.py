@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seem.vocabulary import Category, Vocabulary, distinct_colours
+from seem.vocabulary import Category, Vocabulary, distinct_colours, imagenet_synsets
 
 
 def test_coco_has_80_things_then_53_stuff_ordered_by_id():
@@ -64,12 +64,40 @@ def test_ade20k_categories_are_those_of_the_data_set(number, name, is_thing):
     assert (category.id, category.name, category.is_thing) == (number, name, is_thing)
 
 
+def test_imagenet_has_1000_classes_in_the_order_of_its_classifiers():
+    imagenet = Vocabulary.imagenet()
+    assert imagenet.ids == tuple(range(1, 1001))
+    assert len(imagenet_synsets()) == len(set(imagenet_synsets())) == 1000
+
+
+@pytest.mark.parametrize(
+    ("index", "synset", "name"),
+    [
+        (0, "n01440764", "tench"),
+        (134, "n02012849", "crane bird"),
+        (517, "n03126707", "construction crane"),
+        (638, "n03710637", "maillot"),
+        (639, "n03710721", "tank suit"),
+        (934, "n07697537", "hot dog"),
+        (999, "n15075141", "toilet paper"),
+    ],
+)
+def test_imagenet_classes_have_the_synsets_of_wordnet(index, synset, name):
+    assert imagenet_synsets()[index] == synset
+    assert Vocabulary.imagenet().names[index] == name
+
+
 def test_lists_that_ship_go_by_name():
     assert Vocabulary.coerce("ade20k") is Vocabulary.named("ade20k") is Vocabulary.ade20k()
     assert Vocabulary.coerce("coco") is Vocabulary.coco_panoptic()
-    with pytest.raises(ValueError, match=r"^There is no list of classes 'lvis'; there are 'coco' and 'ade20k'\.$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^There is no list .*'lvis'; there are 'coco', 'ade20k' and 'imagenet'\.$",
+    ):
         Vocabulary.named("lvis")
-    with pytest.raises(ValueError, match=r"got the text 'lvis'; write \['lvis'\] or split it .* lists by name"):
+    with pytest.raises(
+        ValueError, match=r"got the text 'lvis'; write \['lvis'\] or split it .* lists by name"
+    ):
         Vocabulary.coerce("lvis")
 
 
@@ -81,7 +109,13 @@ def test_own_names_keep_their_order_and_get_ids_from_1():
 
 
 def test_names_that_coco_knows_as_stuff_are_stuff():
-    assert Vocabulary.of(["dog", "Sky", "sea", "unicorn", "tree-merged"]).is_thing == (True, False, False, True, False)
+    assert Vocabulary.of(["dog", "Sky", "sea", "unicorn", "tree-merged"]).is_thing == (
+        True,
+        False,
+        False,
+        True,
+        False,
+    )
 
 
 def test_stuff_can_be_named():
@@ -110,7 +144,9 @@ def test_bad_lists_are_refused_with_the_reason(names, stuff, message):
 @pytest.mark.parametrize("ids", [(0, 1), (5, 5)])
 def test_ids_start_at_1_and_are_used_once(ids):
     with pytest.raises(ValueError, match=r"ids start at 1 \(0 = unlabelled\)"):
-        Vocabulary(tuple(Category(i, f"name {k}", f"name {k}", True, (1, 2, 3)) for k, i in enumerate(ids)))
+        Vocabulary(
+            tuple(Category(i, f"name {k}", f"name {k}", True, (1, 2, 3)) for k, i in enumerate(ids))
+        )
 
 
 def test_coerce_reads_none_a_list_and_a_vocabulary():
@@ -137,7 +173,8 @@ def test_key_depends_on_phrases_and_their_order_alone():
 
 def test_key_depends_on_own_templates():
     plain, one, two = (
-        Vocabulary.of(["cat"], templates=templates).key for templates in (None, ["a {}"], ["a {}", "the {}"])
+        Vocabulary.of(["cat"], templates=templates).key
+        for templates in (None, ["a {}"], ["a {}", "the {}"])
     )
     assert len({plain, one, two}) == 3
     assert one == Vocabulary.of(["cat"], templates=("a {}",), background=True).key

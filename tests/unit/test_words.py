@@ -36,7 +36,9 @@ def test_every_word_means_one_thing():
 
 
 def test_all_categories_of_coco_are_known():
-    assert {name for name in Vocabulary.coco_panoptic().phrases if name not in LEXICON.nouns} == set()
+    assert {
+        name for name in Vocabulary.coco_panoptic().phrases if name not in LEXICON.nouns
+    } == set()
 
 
 def test_synonyms_are_one_and_kin_are_alike():
@@ -60,7 +62,11 @@ def test_a_phrase_means_mostly_its_noun():
     for _ in range(200):
         text, vector = LEXICON.phrase(rng)
         nearest = max(LEXICON.nouns, key=lambda noun: float(LEXICON.nouns[noun] @ vector))
-        meant = [noun for noun in LEXICON.nouns if torch.equal(LEXICON.nouns[noun], LEXICON.nouns[nearest])]
+        meant = [
+            noun
+            for noun in LEXICON.nouns
+            if torch.equal(LEXICON.nouns[noun], LEXICON.nouns[nearest])
+        ]
         assert any(noun in text for noun in meant), (text, nearest)
 
 

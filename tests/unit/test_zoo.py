@@ -61,7 +61,9 @@ def test_rows_agree_with_the_architectures_recorded(shared):
     for card in zoo.MODEL_CARDS.values():
         if card.manifest is None:
             continue
-        manifest = json.loads((shared / "parity" / "manifests" / f"{card.manifest}.json").read_text())
+        manifest = json.loads(
+            (shared / "parity" / "manifests" / f"{card.manifest}.json").read_text()
+        )
         assert card.parameters == manifest["param_count"]
         released = [line.split()[0] for line in manifest["checkpoints"]]
         assert card.file is None or card.file.name in released
@@ -69,7 +71,9 @@ def test_rows_agree_with_the_architectures_recorded(shared):
 
 
 def test_scores_agree_with_the_published_table(shared):
-    published = json.loads((shared / "design" / "published.json").read_text())["released_checkpoints"]
+    published = json.loads((shared / "design" / "published.json").read_text())[
+        "released_checkpoints"
+    ]
     rows = {row["model"]: row for row in published["rows"]}
     for card in zoo.MODEL_CARDS.values():
         assert (card.published is not None) == (card.name in rows)
@@ -77,7 +81,9 @@ def test_scores_agree_with_the_published_table(shared):
             assert card.published.source == published["source"]
             assert card.published.backbone == card.backbone == rows[card.name]["backbone"]
             ours = {figure.key: figure.value for figure in card.published.figures}
-            assert ours == {key: value for key, value in rows[card.name].items() if key in zoo.MAIN_SCORES}
+            assert ours == {
+                key: value for key, value in rows[card.name].items() if key in zoo.MAIN_SCORES
+            }
 
 
 def numbers(row):
@@ -88,14 +94,22 @@ def test_the_papers_figures_agree_with_the_published_table(shared):
     published = json.loads((shared / "design" / "published.json").read_text())
     rows = [numbers(row) for table in ("table1", "table2") for row in published[table]]
     rows.append(
-        {f"{data}_{key}": v for data, row in published["xdecoder_zero_shot"]["rows"].items() for key, v in row.items()}
+        {
+            f"{data}_{key}": v
+            for data, row in published["xdecoder_zero_shot"]["rows"].items()
+            for key, v in row.items()
+        }
     )
-    papers = [scores for scores in zoo.published_scores() if " " in scores.model and not scores.note]
+    papers = [
+        scores for scores in zoo.published_scores() if " " in scores.model and not scores.note
+    ]
     assert len(papers) == 13
     for scores in papers:
         assert {figure.key: figure.value for figure in scores.figures} in rows
         letter = scores.model.split("(")[-1][0]
-        assert scores.backbone == {"T": "FocalNet-T", "B": "DaViT-d3", "L": "DaViT-d5"}.get(letter, "FocalNet-T")
+        assert scores.backbone == {"T": "FocalNet-T", "B": "DaViT-d3", "L": "DaViT-d5"}.get(
+            letter, "FocalNet-T"
+        )
 
 
 def test_every_figure_says_what_it_is_and_where_it_stands():
@@ -128,7 +142,15 @@ def test_figures_of_other_weights_are_not_taken_for_a_models_own(name, relatives
 
 def test_a_row_prints_as_json():
     row = json.loads(json.dumps(zoo.find_model_card("seem-focal-t-v1").to_json()))
-    assert list(row) == ["name", "parameters", "tasks", "prompts", "weights", "licence", "published"]
+    assert list(row) == [
+        "name",
+        "parameters",
+        "tasks",
+        "prompts",
+        "weights",
+        "licence",
+        "published",
+    ]
     assert row["weights"] == "download"
     assert row["published"]["coco_pq"] == 50.8
     assert row["published"]["backbone"] == "FocalNet-T"

@@ -50,11 +50,15 @@ def decode_sound(path: Path) -> Sound:
     package = installed()
     try:
         if package == FASTER:
-            samples = import_module("faster_whisper.audio").decode_audio(str(path), sampling_rate=RATE)
+            samples = import_module("faster_whisper.audio").decode_audio(
+                str(path), sampling_rate=RATE
+            )
         else:
             samples = import_module("whisper").load_audio(str(path), sr=RATE)
     except Exception as error:  # each decoder stumbles in its own way
-        raise SeemError(f"{path} cannot be read as sound ({short_reason(error)}); save it as WAV.") from error
+        raise SeemError(
+            f"{path} cannot be read as sound ({short_reason(error)}); save it as WAV."
+        ) from error
     return check_sound(Sound(np.asarray(samples, dtype=np.float32), RATE), path.name)
 
 

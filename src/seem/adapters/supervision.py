@@ -29,7 +29,9 @@ def to_detections(
     try:
         import supervision
     except ImportError as error:
-        raise SeemError(f'supervision is not installed ({error}); pip install "seem[supervision]".') from None
+        raise SeemError(
+            f'supervision is not installed ({error}); pip install "seem[supervision]".'
+        ) from None
     return supervision.Detections(
         xyxy=boxes.astype(np.float32),
         mask=masks,

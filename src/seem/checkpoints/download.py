@@ -80,9 +80,13 @@ def fetch(file: HubFile, *companions: HubFile) -> Path:
                 _download(one)
             except SeemError:
                 raise
-            except Exception as error:  # the hub's client raises the errors of whichever HTTP library it uses
+            except (
+                Exception
+            ) as error:  # the hub's client raises the errors of whichever HTTP library it uses
                 missing = [other for other in wanted if not other.path.exists()]
-                raise SeemError(f"Cannot fetch {one.name} ({short_reason(error)}); {_by_hand(*missing)}.") from error
+                raise SeemError(
+                    f"Cannot fetch {one.name} ({short_reason(error)}); {_by_hand(*missing)}."
+                ) from error
         _check(one)
     return file.path
 
@@ -93,7 +97,9 @@ def _download(file: HubFile) -> None:
     from huggingface_hub import get_hf_file_metadata
     from huggingface_hub.file_download import http_get
 
-    metadata = get_hf_file_metadata(file.url, token=False, timeout=ANSWER_SECONDS, library_name="seem")
+    metadata = get_hf_file_metadata(
+        file.url, token=False, timeout=ANSWER_SECONDS, library_name="seem"
+    )
     expected = _promised_sha256(file, metadata.etag)
     file.path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_beside(file, ".lock")):
@@ -103,13 +109,21 @@ def _download(file: HubFile) -> None:
         if metadata.size is not None and part.exists() and part.stat().st_size > metadata.size:
             part.unlink()
         with part.open("ab") as sink:
-            http_get(file.url, sink, resume_size=sink.tell(), expected_size=metadata.size, displayed_filename=file.name)
+            http_get(
+                file.url,
+                sink,
+                resume_size=sink.tell(),
+                expected_size=metadata.size,
+                displayed_filename=file.name,
+            )
         _keep(file, part, expected)
 
 
 def _promised_sha256(file: HubFile, etag: str | None) -> str:
     if etag is None or not SHA256.fullmatch(etag):
-        raise SeemError(f"The hub does not say the sha256 of {file.url}, so it cannot be checked; {_by_hand(file)}.")
+        raise SeemError(
+            f"The hub does not say the sha256 of {file.url}, so it cannot be checked; {_by_hand(file)}."
+        )
     if file.sha256 not in (None, etag):
         raise SeemError(
             f"The hub offers another {file.name} (sha256 {etag}) than the one Seem knows (sha256 {file.sha256}); "
@@ -152,7 +166,9 @@ def _read_record(path: Path) -> Record | None:
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise SeemError(f"{path} is no record of a download; delete it and the file beside it.") from error
+        raise SeemError(
+            f"{path} is no record of a download; delete it and the file beside it."
+        ) from error
 
 
 def _write_record(file: HubFile, record: Record) -> None:

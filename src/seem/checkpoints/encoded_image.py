@@ -23,7 +23,10 @@ from seem.models.ops.attention import KeysValues
 from seem.models.structures import ImageBatch, PixelFeatures
 
 SUFFIX = ".safetensors"
-FORMAT_KEY, FORMAT = "seem_photo", "1"  # metadata of our files; another number would be another layout
+FORMAT_KEY, FORMAT = (
+    "seem_photo",
+    "1",
+)  # metadata of our files; another number would be another layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,26 @@ def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = Fa
         "input_hw": seen.images.input_hw,
         "seconds": seen.seconds,
     }
-    metadata = {FORMAT_KEY: FORMAT, "model": seen.model, "sha256": seen.sha256, "facts": json.dumps(facts)}
+    metadata = {
+        FORMAT_KEY: FORMAT,
+        "model": seen.model,
+        "sha256": seen.sha256,
+        "facts": json.dumps(facts),
+    }
     write_tensors(path, tensors, metadata)
 
 
 def read_encoded_image(path: Path) -> EncodedImageFile:
     """Read such a file; `SeemError` for anything else."""
     if path.suffix != SUFFIX:
-        raise SeemError(f"{path} is no encoded photo, which is a {SUFFIX} file; encode the picture with model.encode.")
+        raise SeemError(
+            f"{path} is no encoded photo, which is a {SUFFIX} file; encode the picture with model.encode."
+        )
     content = read_tensors(path)
     if content.metadata.get(FORMAT_KEY) != FORMAT:
-        raise SeemError(f"{path} holds no encoded photo (weights are read by seem.load); write one with photo.save.")
+        raise SeemError(
+            f"{path} holds no encoded photo (weights are read by seem.load); write one with photo.save."
+        )
     try:
         facts = json.loads(content.metadata["facts"])
         tensors = dict(content.tensors)
@@ -79,12 +91,16 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
             model=content.metadata["model"],
             sha256=content.metadata["sha256"],
             photo=InputImage(picture, facts["name"], facts["orientation"], tuple(facts["notes"])),
-            images=ImageBatch(tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])),
+            images=ImageBatch(
+                tensors.pop("network_pixels"), tuple((hw[0], hw[1]) for hw in facts["input_hw"])
+            ),
             memory=from_named_tensors(tensors),
             seconds=facts["seconds"],
         )
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise SeemError(f"{path} is no whole encoded photo ({error}); write it again with photo.save.") from None
+        raise SeemError(
+            f"{path} is no whole encoded photo ({error}); write it again with photo.save."
+        ) from None
 
 
 def to_named_tensors(memory: ImageEncoding) -> StateDict:
@@ -100,11 +116,17 @@ def to_named_tensors(memory: ImageEncoding) -> StateDict:
 
 def from_named_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
     """Put a photo's memory together again; `KeyError` where a tensor is missing."""
-    counts = {part: sum(name.startswith(f"{part}.") for name in named) for part in ("levels", "small_masks", "reads")}
+    counts = {
+        part: sum(name.startswith(f"{part}.") for name in named)
+        for part in ("levels", "small_masks", "reads")
+    }
     return ImageEncoding(
-        pixels=PixelFeatures(named["mask_features"], tuple(named[f"levels.{i}"] for i in range(counts["levels"]))),
+        pixels=PixelFeatures(
+            named["mask_features"], tuple(named[f"levels.{i}"] for i in range(counts["levels"]))
+        ),
         reads=tuple(
-            KeysValues(named[f"reads.{i}.keys"], named[f"reads.{i}.values"]) for i in range(counts["reads"] // 2)
+            KeysValues(named[f"reads.{i}.keys"], named[f"reads.{i}.values"])
+            for i in range(counts["reads"] // 2)
         ),
         small_masks=tuple(named[f"small_masks.{i}"] for i in range(counts["small_masks"])),
         summary=named.get("summary"),

@@ -34,7 +34,10 @@ def both(official: str, ours: str) -> list[KeyMapping]:
 def packed(official: str, ours: str) -> list[KeyMapping]:
     """Pair a packed attention with our four projections."""
     rows = [
-        KeyMapping(f"{official}.in_proj_{part}", tuple(f"{ours}.{name}.{part}" for name in ("query", "key", "value")))
+        KeyMapping(
+            f"{official}.in_proj_{part}",
+            tuple(f"{ours}.{name}.{part}" for name in ("query", "key", "value")),
+        )
         for part in ("weight", "bias")
     ]
     return rows + both(f"{official}.out_proj", f"{ours}.out")
@@ -70,7 +73,11 @@ FOCALNET = [
     ),
     *both("backbone.layers.*.blocks.*.mlp.fc1", "backbone.stages.*.*.fc1"),
     *both("backbone.layers.*.blocks.*.mlp.fc2", "backbone.stages.*.*.fc2"),
-    *[row for number in range(4) for row in both(f"backbone.norm{number}", f"backbone.norms.{number}")],
+    *[
+        row
+        for number in range(4)
+        for row in both(f"backbone.norm{number}", f"backbone.norms.{number}")
+    ],
 ]
 
 DAVIT = [
@@ -110,13 +117,21 @@ DEFORMABLE = [
     *both(f"{PIXELS}input_proj.*.*", "pixel_decoder.inputs.*.*"),
     *one(f"{PIXELS}transformer.level_embed", "pixel_decoder.level_embedding"),
     *both(
-        f"{PIXELS}transformer.encoder.layers.*.self_attn.sampling_offsets", "pixel_decoder.encoder.*.sampling.offsets"
+        f"{PIXELS}transformer.encoder.layers.*.self_attn.sampling_offsets",
+        "pixel_decoder.encoder.*.sampling.offsets",
     ),
     *both(
-        f"{PIXELS}transformer.encoder.layers.*.self_attn.attention_weights", "pixel_decoder.encoder.*.sampling.weights"
+        f"{PIXELS}transformer.encoder.layers.*.self_attn.attention_weights",
+        "pixel_decoder.encoder.*.sampling.weights",
     ),
-    *both(f"{PIXELS}transformer.encoder.layers.*.self_attn.value_proj", "pixel_decoder.encoder.*.sampling.value"),
-    *both(f"{PIXELS}transformer.encoder.layers.*.self_attn.output_proj", "pixel_decoder.encoder.*.sampling.out"),
+    *both(
+        f"{PIXELS}transformer.encoder.layers.*.self_attn.value_proj",
+        "pixel_decoder.encoder.*.sampling.value",
+    ),
+    *both(
+        f"{PIXELS}transformer.encoder.layers.*.self_attn.output_proj",
+        "pixel_decoder.encoder.*.sampling.out",
+    ),
     *one(f"{PIXELS}adapter_1.weight", "pixel_decoder.lateral.conv.weight"),
     *both(f"{PIXELS}adapter_1.norm", "pixel_decoder.lateral.norm"),
     *one(f"{PIXELS}layer_1.weight", "pixel_decoder.output.conv.weight"),
@@ -139,7 +154,10 @@ for number in range(4):  # the official counts from one
     ]
     if number < 3:
         FPN += [
-            *one(f"{PIXELS}adapter_{number + 1}.weight", f"pixel_decoder.laterals.{number}.conv.weight"),
+            *one(
+                f"{PIXELS}adapter_{number + 1}.weight",
+                f"pixel_decoder.laterals.{number}.conv.weight",
+            ),
             *both(f"{PIXELS}adapter_{number + 1}.norm", f"pixel_decoder.laterals.{number}.norm"),
         ]
 
@@ -162,9 +180,15 @@ DECODER = [
     *one(f"{PREDICTOR}spatial_featured.weight", "decoder.memory_features"),
     *one(f"{PREDICTOR}spatial_embed.weight", "decoder.memory_positions"),
     *one(f"{PREDICTOR}level_embed.weight", "decoder.level_embedding"),
-    *packed(f"{PREDICTOR}transformer_cross_attention_layers.*.multihead_attn", "decoder.layers.*.image_attention"),
+    *packed(
+        f"{PREDICTOR}transformer_cross_attention_layers.*.multihead_attn",
+        "decoder.layers.*.image_attention",
+    ),
     *both(f"{PREDICTOR}transformer_cross_attention_layers.*.norm", "decoder.layers.*.image_norm"),
-    *packed(f"{PREDICTOR}transformer_self_attention_layers.*.self_attn", "decoder.layers.*.group_attention"),
+    *packed(
+        f"{PREDICTOR}transformer_self_attention_layers.*.self_attn",
+        "decoder.layers.*.group_attention",
+    ),
     *both(f"{PREDICTOR}transformer_self_attention_layers.*.norm", "decoder.layers.*.group_norm"),
     *both(f"{PREDICTOR}transformer_ffn_layers.*.linear1", "decoder.layers.*.fc1"),
     *both(f"{PREDICTOR}transformer_ffn_layers.*.linear2", "decoder.layers.*.fc2"),
@@ -212,7 +236,11 @@ def key_mappings(ours: Iterable[str]) -> list[KeyMapping]:
         for row, pattern in patterns:
             if match := pattern.fullmatch(key):
                 numbers = match.groups()
-                filled.append(KeyMapping(fill(row.official, numbers), tuple(fill(name, numbers) for name in row.ours)))
+                filled.append(
+                    KeyMapping(
+                        fill(row.official, numbers), tuple(fill(name, numbers) for name in row.ours)
+                    )
+                )
                 break
         else:
             if not any(pattern.fullmatch(key) for pattern in stacked):
@@ -239,7 +267,11 @@ def from_official(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
         if given != expected:
             misshapen.append(f"{row.official} is {given}, expected {expected}")
             continue
-        parts = official[row.official].chunk(len(row.ours)) if len(row.ours) > 1 else (official[row.official],)
+        parts = (
+            official[row.official].chunk(len(row.ours))
+            if len(row.ours) > 1
+            else (official[row.official],)
+        )
         tensors.update(zip(row.ours, parts, strict=True))
     if missing or unknown or misshapen:
         raise ValueError(complaint(missing, unknown, misshapen))
@@ -255,7 +287,9 @@ def official_shape(row: KeyMapping, ours: Mapping[str, Tensor]) -> list[int]:
 def to_official(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename our state dict back: the inverse of `from_official`, without the known extras."""
     return {
-        row.official: torch.cat([ours[name] for name in row.ours]) if len(row.ours) > 1 else ours[row.ours[0]]
+        row.official: torch.cat([ours[name] for name in row.ours])
+        if len(row.ours) > 1
+        else ours[row.ours[0]]
         for row in key_mappings(ours)
     }
 

@@ -74,11 +74,19 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
     wanted = network.state_dict()
     tensors = current_keys(tensors)
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    misshapen = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
-    for what, keys in (("misses", missing), ("holds unknown", unknown), ("has misshapen", misshapen)):
+    misshapen = [
+        key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape
+    ]
+    for what, keys in (
+        ("misses", missing),
+        ("holds unknown", unknown),
+        ("has misshapen", misshapen),
+    ):
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise SeemError(f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}.")
+            raise SeemError(
+                f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}."
+            )
     check_tensors_finite(tensors, source)
     network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
     return network
@@ -97,7 +105,9 @@ def check_tensors_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     """Raise `SeemError` that names the first tensor with NaN or infinity in it: such weights answer nothing."""
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.sum(dtype=torch.float32).isfinite():
-            raise SeemError(f"{source} holds NaN or infinite values in {key}; fetch it again, or load an earlier one.")
+            raise SeemError(
+                f"{source} holds NaN or infinite values in {key}; fetch it again, or load an earlier one."
+            )
 
 
 def read_official(path: Path, network: Segmenter) -> Converted:
@@ -120,5 +130,7 @@ def convert_official(official: Path, out: Path, config: SegmenterConfig) -> tupl
     Raises `SeemError` as `read_official` does, and when `out` cannot be written.
     """
     converted = read_official(official, build(config))
-    write_tensors(out, converted.tensors, {MODEL_KEY: config.name, "source_sha256": sha256_of(official)})
+    write_tensors(
+        out, converted.tensors, {MODEL_KEY: config.name, "source_sha256": sha256_of(official)}
+    )
     return converted.extras

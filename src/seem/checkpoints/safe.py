@@ -29,7 +29,11 @@ from seem.errors import SeemError, short_reason
 StateDict: TypeAlias = dict[str, Tensor]
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin")
-WRAPPERS = ("model", "module", "state_dict")  # training files hold the weights beside optimizer and schedule
+WRAPPERS = (
+    "model",
+    "module",
+    "state_dict",
+)  # training files hold the weights beside optimizer and schedule
 ZIP_MAGIC = b"PK\x03\x04"
 FORBIDDEN_NAME = re.compile(r"\bGLOBAL:? ([\w.]+)|Unsupported class ([\w.]+)")
 HASH_BLOCK = 1 << 20
@@ -58,7 +62,9 @@ def read_tensors(path: str | Path) -> TensorFile:
     return TensorFile(_named_tensors(_unwrap(_load_pickled(path)), path))
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a safetensors file; readers see the old file or the whole new one, never a part.
 
     Tensors that share memory are written once each.
@@ -131,7 +137,9 @@ def _load_pickled(path: Path) -> object:
     with path.open("rb") as file:
         mappable = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
-        with warnings.catch_warnings():  # torch warns about foreign pickles before it refuses them; one line is enough
+        with (
+            warnings.catch_warnings()
+        ):  # torch warns about foreign pickles before it refuses them; one line is enough
             warnings.simplefilter("ignore")
             loaded: object = torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
             return loaded
@@ -139,11 +147,17 @@ def _load_pickled(path: Path) -> object:
         raise
     except pickle.UnpicklingError as error:
         found = FORBIDDEN_NAME.search(str(error))
-        what = f"reading it would run code ({found[1] or found[2]})" if found else "it holds more than tensors"
+        what = (
+            f"reading it would run code ({found[1] or found[2]})"
+            if found
+            else "it holds more than tensors"
+        )
         raise SeemError(
             f"{path} is refused: {what}. Save its weights alone, as a dictionary of tensors, and load that."
         ) from error
-    except Exception as error:  # a file that is no checkpoint fails in whichever way its first bytes are misread
+    except (
+        Exception
+    ) as error:  # a file that is no checkpoint fails in whichever way its first bytes are misread
         raise SeemError(
             f"{path} is not a PyTorch checkpoint, or it is cut short ({short_reason(error)}); fetch it again."
         ) from error
@@ -165,16 +179,22 @@ def _named_tensors(loaded: object, path: Path) -> StateDict:
     The official trainer drops every 'module.' when it resumes on one device; its own wrapper adds one 'model.'.
     """
     if not isinstance(loaded, dict) or not loaded:
-        raise SeemError(f"{path} holds no dictionary of tensors ({_kind(loaded)}); it is not a checkpoint of weights.")
+        raise SeemError(
+            f"{path} holds no dictionary of tensors ({_kind(loaded)}); it is not a checkpoint of weights."
+        )
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise SeemError(f"{path} holds {_kind(value)} under {name!r}, where a tensor is expected.")
+            raise SeemError(
+                f"{path} holds {_kind(value)} under {name!r}, where a tensor is expected."
+            )
 
     bare = {name: ".".join(part for part in name.split(".") if part != "module") for name in loaded}
     if all(name.startswith("model.") for name in bare.values()):
         bare = {name: short.removeprefix("model.") for name, short in bare.items()}
     if len(set(bare.values())) < len(bare):
-        raise SeemError(f"{path} holds two tensors of one name once 'module.' is taken away; save one model per file.")
+        raise SeemError(
+            f"{path} holds two tensors of one name once 'module.' is taken away; save one model per file."
+        )
     return {bare[name]: value for name, value in loaded.items()}
 
 

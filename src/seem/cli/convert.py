@@ -14,11 +14,19 @@ from seem.config import SegmenterConfig
 
 
 def convert_command(
-    official: Annotated[Path, typer.Argument(metavar="OFFICIAL", help="The authors' file: .pt, .pth or .bin.")],
+    official: Annotated[
+        Path, typer.Argument(metavar="OFFICIAL", help="The authors' file: .pt, .pth or .bin.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .safetensors.")],
-    model: Annotated[str, typer.Option(metavar="NAME", help="Name of the model; the file does not contain it.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.")] = False,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the model; the file does not contain it.")
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.")
+    ] = False,
 ) -> None:
     """Convert an official checkpoint to safetensors; code inside the file never runs."""
     config = convertible_config(model)
@@ -29,7 +37,9 @@ def convert_command(
     megabytes = out.stat().st_size / 1e6
     typer.echo(f"{out}: {config.name}, {megabytes:.0f} MB; load it with seem.load({str(out)!r})")
     if unused_tensors:
-        typer.echo(f"Left out on purpose, the network does not need them: {', '.join(unused_tensors)}")
+        typer.echo(
+            f"Left out on purpose, the network does not need them: {', '.join(unused_tensors)}"
+        )
 
 
 def convertible_config(name: str) -> SegmenterConfig:
@@ -37,7 +47,9 @@ def convertible_config(name: str) -> SegmenterConfig:
     card = zoo.find_model_card(name)
     if card.manifest is None or card.config is None:
         convertible = ", ".join(other.name for other in zoo.list_models() if other.manifest)
-        raise ValueError(f"{name} has no official checkpoint to convert; --model is one of {convertible}.")
+        raise ValueError(
+            f"{name} has no official checkpoint to convert; --model is one of {convertible}."
+        )
     return card.config()
 
 
@@ -50,4 +62,6 @@ def check_target(official: Path, out: Path, overwrite: bool) -> None:
     if out.exists() and official.exists() and out.samefile(official):
         raise ValueError(f"OUT and OFFICIAL are both {out}; name another OUT.")
     if not out.absolute().parent.is_dir():
-        raise NotADirectoryError(f"There is no folder {out.absolute().parent} for {out.name}; make it first.")
+        raise NotADirectoryError(
+            f"There is no folder {out.absolute().parent} for {out.name}; make it first."
+        )

@@ -25,7 +25,8 @@ from seem.data.subset import draw_subset
 from seem.errors import SeemError
 
 SPEC = (
-    "KIND:PATH, or a PATH whose layout is recognised: COCO, LVIS, YOLO, VOC, ADE20K, a folder of photos and masks, ..."
+    "KIND:PATH, or a PATH whose layout is recognised: COCO, LVIS, YOLO, VOC, ADE20K, "
+    "a folder of photos and masks, ..."
 )
 
 data_commands = typer.Typer(
@@ -35,7 +36,9 @@ data_commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DatasetArgument: TypeAlias = Annotated[str, typer.Argument(metavar="PATH", help=f"Data set: {SPEC}")]
+DatasetArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="PATH", help=f"Data set: {SPEC}")
+]
 SplitOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="Split to read: train, val, ... Default: all.")
 ]
@@ -46,16 +49,25 @@ def check_command(
     path: DatasetArgument,
     split: SplitOption = None,
     quick: Annotated[
-        bool, typer.Option("--quick", metavar=FLAG, help="Read only the sizes of photos, not their pixels.")
+        bool,
+        typer.Option(
+            "--quick", metavar=FLAG, help="Read only the sizes of photos, not their pixels."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object.")
+    ] = False,
 ) -> None:
     """Report what a data set holds and what is wrong with it; exit code 1 if anything is."""
     spec = DatasetSpec.parse(path)
     reports = inspect_parts(open_parts(spec, split), pixels=not quick)
     ok = all(report.ok for report in reports)
     if as_json:
-        record = {"kind": spec.layout().kind, "ok": ok, "parts": [report.to_json() for report in reports]}
+        record = {
+            "kind": spec.layout().kind,
+            "ok": ok,
+            "parts": [report.to_json() for report in reports],
+        }
         typer.echo(json.dumps(record))
     else:
         texts = ["\n".join(report.lines()) for report in reports]
@@ -70,9 +82,15 @@ def subset_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="JSON file to write.")],
     split: Annotated[str, typer.Option(metavar="NAME", help="Split to draw from.")] = "val",
     photos: Annotated[int, typer.Option(metavar="N", min=1, help="Number of photos.")] = 600,
-    per_photo: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of objects of one photo.")] = 5,
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed for sampling photos, objects and prompts.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")] = False,
+    per_photo: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Largest number of objects of one photo.")
+    ] = 5,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed for sampling photos, objects and prompts.")
+    ] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace an existing OUT.")
+    ] = False,
 ) -> None:
     """Draw an evaluation subset with its first prompts; the same data and seed give the same file."""
     if out.exists() and not overwrite:
@@ -82,7 +100,9 @@ def subset_command(
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(subset.to_json(), indent=1) + "\n", encoding="utf-8")
     objects = sum(len(photo.objects) for photo in subset.images)
-    typer.echo(f"{out}: {len(subset.images)} photos, {objects} objects, fingerprint {subset.fingerprint[:16]}")
+    typer.echo(
+        f"{out}: {len(subset.images)} photos, {objects} objects, fingerprint {subset.fingerprint[:16]}"
+    )
 
 
 @data_commands.command("shards")
@@ -111,17 +131,24 @@ def shards_command(
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
     parts = open_parts(spec, split)
     reports = inspect_parts(parts, pixels=True)
-    usable = [without_images(part, report.unusable_images) for part, report in zip(parts, reports, strict=True)]
+    usable = [
+        without_images(part, report.unusable_images)
+        for part, report in zip(parts, reports, strict=True)
+    ]
     num_photos = sum(len(part.images) for part in usable)
     if num_photos == 0:
-        raise SeemError(f"{spec.path} has no photo that can be read; run: seem data check {spec.path}")
+        raise SeemError(
+            f"{spec.path} has no photo that can be read; run: seem data check {spec.path}"
+        )
     with progress_bar(num_photos, "writing") as step, temporary_folder_in(out) as temporary:
         counts = [len(write_shards(part, temporary, per_shard, step)) for part in usable]
         replace_shards(old_shards, temporary, out)
     for part, report, num_shards in zip(usable, reports, counts, strict=True):
         typer.echo(f"{out}: {describe_shards(part, report, num_shards)}")
     if not all(report.ok for report in reports):
-        typer.echo(f"Not everything could be used; to see what is wrong, run: seem data check {spec.path}")
+        typer.echo(
+            f"Not everything could be used; to see what is wrong, run: seem data check {spec.path}"
+        )
     typer.echo(f"Use it: seem finetune --data shards:{out}")
 
 
@@ -179,5 +206,7 @@ def temporary_folder_in(out: Path) -> Iterator[Path]:
 @contextmanager
 def progress_bar(total: int, verb: str) -> Iterator[Callable[[], object]]:
     """Show a progress bar on a terminal; yields the function to call after each photo."""
-    with tqdm(total=total, desc=verb, unit="photo", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(
+        total=total, desc=verb, unit="photo", file=sys.stderr, disable=not sys.stderr.isatty()
+    ) as bar:
         yield bar.update

@@ -35,7 +35,9 @@ DEMONSTRATIONS = (
     Demonstration(
         name="click",
         caption="clicks: head, not the suit",
-        segment=lambda image: image.segment(Point(180, 60), Point(230, 120), Point(225, 200, positive=False)),
+        segment=lambda image: image.segment(
+            Point(180, 60), Point(230, 120), Point(225, 200, positive=False)
+        ),
     ),
     Demonstration(
         name="box",
@@ -79,7 +81,9 @@ def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
     network = load(model)
     write_line(describe_loaded_model(network, time.perf_counter() - started))
     image = network.encode(photo_file)
-    write_line(f"{photo_file}: the image network took {image.encode_seconds:.2f} s, once for all four prompts")
+    write_line(
+        f"{photo_file}: the image network took {image.encode_seconds:.2f} s, once for all four prompts"
+    )
     answers = [run_timed(image, demonstration) for demonstration in DEMONSTRATIONS]
     for answer in answers:
         answer.results.save(out, stem=answer.demonstration.name, overwrite=True)

@@ -50,11 +50,15 @@ def read_detections(path: Path) -> dict[str, ImageDetections]:
             detections[image_names[image_id]] = image_detections(rows, class_names)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}.") from None
+        raise ValueError(
+            f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}."
+        ) from None
     if len(detections) < len(image_names):
         names = list(image_names.values())
         repeated = next(name for name in detections if names.count(name) > 1)
-        raise ValueError(f"{path} has several photos called {repeated}; give every photo a name of its own.")
+        raise ValueError(
+            f"{path} has several photos called {repeated}; give every photo a name of its own."
+        )
     return detections
 
 
@@ -65,10 +69,14 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise SeemError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file ({error}); --boxes takes detections in COCO's format.") from None
+        raise ValueError(
+            f"{path} is no JSON file ({error}); --boxes takes detections in COCO's format."
+        ) from None
 
 
-def group_by_image(annotations: Sequence[Any], image_names: Mapping[Any, str]) -> dict[Any, list[Any]]:
+def group_by_image(
+    annotations: Sequence[Any], image_names: Mapping[Any, str]
+) -> dict[Any, list[Any]]:
     """Return the annotations of every image id; `ValueError` for an id that no image has."""
     rows_of: dict[Any, list[Any]] = {image_id: [] for image_id in image_names}
     for annotation in annotations:

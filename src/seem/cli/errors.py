@@ -15,7 +15,9 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 MAX_MESSAGE_CHARACTERS = 1000  # a value of ten thousand letters would hide the way out
 
-USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # has moved between versions of typer; this finds it
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[
+    0
+]  # has moved between versions of typer; this finds it
 
 
 def report_error(error: BaseException, about: str = "") -> int:
@@ -58,7 +60,10 @@ def message_and_code(error: BaseException) -> tuple[str, int]:
         case OSError():
             return single_line(error), EXIT_FAILED
         case MemoryError():
-            return "there is not enough memory; use a smaller photo or a smaller --size.", EXIT_FAILED
+            return (
+                "there is not enough memory; use a smaller photo or a smaller --size.",
+                EXIT_FAILED,
+            )
         case _:
             message = f"unexpected {type(error).__name__}: {single_line(error)} (SEEM_DEBUG=1 shows where)."
             return message, EXIT_FAILED

@@ -49,10 +49,14 @@ def compare_option(*flags: str, metavar: str, help_text: str) -> Any:
 
 def evaluate_command(
     reports: Annotated[
-        list[Path] | None, typer.Argument(metavar="[REPORT.json ...]", help="Reports to compare, after --compare.")
+        list[Path] | None,
+        typer.Argument(metavar="[REPORT.json ...]", help="Reports to compare, after --compare."),
     ] = None,
     data: Annotated[
-        Values, measure_option(metavar="KIND:PATH", help_text="Data set, such as coco:/data/coco; repeatable.")
+        Values,
+        measure_option(
+            metavar="KIND:PATH", help_text="Data set, such as coco:/data/coco; repeatable."
+        ),
     ] = None,
     task: Annotated[
         Values,
@@ -71,7 +75,9 @@ def evaluate_command(
     split: Annotated[str, measure_option(metavar="NAME", help_text="Split of the data.")] = "val",
     at_most: Annotated[
         int | None,
-        measure_option("--max", metavar="N", help_text="Number of photos for each task, sampled by --seed."),
+        measure_option(
+            "--max", metavar="N", help_text="Number of photos for each task, sampled by --seed."
+        ),
     ] = None,
     classes: Annotated[
         str | None,
@@ -81,9 +87,14 @@ def evaluate_command(
         ),
     ] = None,
     subset: Annotated[
-        Path | None, measure_option(metavar="FILE", help_text="File of seem data subset: photos and objects to score.")
+        Path | None,
+        measure_option(
+            metavar="FILE", help_text="File of seem data subset: photos and objects to score."
+        ),
     ] = None,
-    clicks: Annotated[int, measure_option(metavar="N", help_text="Number of clicks on each object.")] = 20,
+    clicks: Annotated[
+        int, measure_option(metavar="N", help_text="Number of clicks on each object.")
+    ] = 20,
     baselines: Annotated[
         str | None,
         measure_option(
@@ -91,36 +102,62 @@ def evaluate_command(
             help_text="Baselines that answer clicks too. Default: all on the photo pack.",
         ),
     ] = None,
-    seed: Annotated[int, measure_option(metavar="N", help_text="Random seed for sampling photos and prompts.")] = 0,
+    seed: Annotated[
+        int, measure_option(metavar="N", help_text="Random seed for sampling photos and prompts.")
+    ] = 0,
     out: Annotated[
         Path | None,
-        run_option(metavar="RESULT.json", help_text="Report to write; an interrupted run continues where it stopped."),
+        run_option(
+            metavar="RESULT.json",
+            help_text="Report to write; an interrupted run continues where it stopped.",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, run_option("--overwrite", metavar=FLAG, help_text="Replace an existing report.")
     ] = False,
     plots: Annotated[
-        Path | None, run_option(metavar="FOLDER", help_text="Folder for plots: curves, bars and worst cases as PNG.")
+        Path | None,
+        run_option(
+            metavar="FOLDER", help_text="Folder for plots: curves, bars and worst cases as PNG."
+        ),
     ] = None,
-    workers: Annotated[int, run_option(metavar="N", help_text="Number of processes that share the photos.")] = 1,
+    workers: Annotated[
+        int, run_option(metavar="N", help_text="Number of processes that share the photos.")
+    ] = 1,
     threads: Annotated[
-        int | None, run_option(metavar="N", help_text="Number of threads of a single process. Default: all.")
+        int | None,
+        run_option(metavar="N", help_text="Number of threads of a single process. Default: all."),
     ] = None,
     device: Annotated[
-        str | None, run_option(metavar="cpu|cuda|mps", help_text="Device of the network. Default: the fastest one.")
+        str | None,
+        run_option(
+            metavar="cpu|cuda|mps", help_text="Device of the network. Default: the fastest one."
+        ),
     ] = None,
-    precision: Annotated[Precision, run_option(metavar="exact|auto", help_text=PRECISION_HELP)] = Precision.EXACT,
-    quiet: Annotated[bool, run_option("--quiet", metavar=FLAG, help_text="Print nothing but errors.")] = False,
+    precision: Annotated[
+        Precision, run_option(metavar="exact|auto", help_text=PRECISION_HELP)
+    ] = Precision.EXACT,
+    quiet: Annotated[
+        bool, run_option("--quiet", metavar=FLAG, help_text="Print nothing but errors.")
+    ] = False,
     compare: Annotated[
-        bool, compare_option("--compare", metavar=FLAG, help_text="Print the scores of several reports side by side.")
+        bool,
+        compare_option(
+            "--compare", metavar=FLAG, help_text="Print the scores of several reports side by side."
+        ),
     ] = False,
     into: Annotated[
         Path | None,
-        compare_option(metavar="PAGE.md", help_text="Page: write all scores of one model between its score marks."),
+        compare_option(
+            metavar="PAGE.md",
+            help_text="Page: write all scores of one model between its score marks.",
+        ),
     ] = None,
     as_markdown: Annotated[
         bool,
-        compare_option("--markdown", metavar=FLAG, help_text="Print Markdown, with the published scores."),
+        compare_option(
+            "--markdown", metavar=FLAG, help_text="Print Markdown, with the published scores."
+        ),
     ] = False,
 ) -> None:
     """Measure a model on data sets: every score with its protocol, in one report.
@@ -137,12 +174,22 @@ def evaluate_command(
     seem evaluate ... shares the photos among GPUs, or among machines.
     """
     if compare:
-        compare_reports(read_reports(reports or []), into=into, plots=plots, as_markdown=as_markdown, quiet=quiet)
+        compare_reports(
+            read_reports(reports or []),
+            into=into,
+            plots=plots,
+            as_markdown=as_markdown,
+            quiet=quiet,
+        )
         return
     if into is not None:
-        raise ValueError(f"{into} is filled from reports; write --compare and the reports before --into.")
+        raise ValueError(
+            f"{into} is filled from reports; write --compare and the reports before --into."
+        )
     if reports:
-        raise ValueError(f"{reports[0]} stands alone; write --compare before reports, --data before a data set.")
+        raise ValueError(
+            f"{reports[0]} stands alone; write --compare before reports, --data before a data set."
+        )
     if threads is not None:
         limit_threads(threads)
     request = EvaluationRequest(
@@ -169,7 +216,12 @@ def evaluate_command(
 
 
 def compare_reports(
-    reports: Sequence[LoadedReport], *, into: Path | None, plots: Path | None, as_markdown: bool, quiet: bool
+    reports: Sequence[LoadedReport],
+    *,
+    into: Path | None,
+    plots: Path | None,
+    as_markdown: bool,
+    quiet: bool,
 ) -> None:
     """Write reports side by side to a page or to standard output, and draw their plots."""
     if into is not None:
@@ -216,7 +268,10 @@ def training_data_notes(report: EvaluationReport, request: EvaluationRequest) ->
         spec = DatasetSpec.parse(text)
         part = spec.layout().resolve_split(spec.path, request.split)
         for learnt in report.model.learnt:
-            if learnt.part == part and DatasetSpec.parse(learnt.spec).path.resolve() == spec.path.resolve():
+            if (
+                learnt.part == part
+                and DatasetSpec.parse(learnt.spec).path.resolve() == spec.path.resolve()
+            ):
                 share = "this part" if learnt.is_whole else "nine tenths of this part"
                 yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
 
@@ -239,7 +294,9 @@ def parse_task(name: str) -> EvaluationTask:
     raise ValueError(f"There is no task {name!r}; {hint}")
 
 
-def opener_of(model: str, device: str | None, precision: Literal["exact", "auto"]) -> Callable[[], ModelUnderTest]:
+def opener_of(
+    model: str, device: str | None, precision: Literal["exact", "auto"]
+) -> Callable[[], ModelUnderTest]:
     """Return the function by which every process loads the model; under torchrun each takes a GPU of its own."""
     if model == NO_MODEL:
         return NoModel

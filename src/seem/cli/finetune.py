@@ -26,37 +26,62 @@ if TYPE_CHECKING:
 @takes_option_groups
 def finetune_command(
     *,
-    data: Annotated[list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set: {SPEC}; repeatable.")],
+    data: Annotated[
+        list[str], typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set: {SPEC}; repeatable.")
+    ],
     out: OutOption,
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="Model to start from: its name, a file of weights, or a run's folder.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Model to start from: its name, a file of weights, or a run's folder.",
+        ),
     ] = "nano",
     minutes: MinutesOption = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of training steps. Default: at most half an hour of them.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Number of training steps. Default: at most half an hour of them."
+        ),
     ] = None,
     learning_rate: LearningRateOption = None,
     freeze: Annotated[
         str | None,
-        typer.Option(metavar="PARTS", help="Network parts that are not trained: backbone,text,... or none."),
+        typer.Option(
+            metavar="PARTS", help="Network parts that are not trained: backbone,text,... or none."
+        ),
     ] = None,
     rate: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART=FACTOR", help="Factor of the learning rate of a network part; repeatable."),
+        typer.Option(
+            metavar="PART=FACTOR", help="Factor of the learning rate of a network part; repeatable."
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the training canvas.")] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the training canvas.")
+    ] = None,
     batch: Annotated[
-        int | None, typer.Option(metavar="N", help="Photos of a step in each process. Default: what the plan chooses.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Photos of a step in each process. Default: what the plan chooses."
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Device of the network: cpu, cuda, cuda:1, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="Device of the network: cpu, cuda, cuda:1, ..."),
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Validations without progress before the run stops, 0 = never. Default: 4."),
+        typer.Option(
+            metavar="N",
+            help="Validations without progress before the run stops, 0 = never. Default: 4.",
+        ),
     ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", metavar=FLAG, help="Start from random weights, for comparison.")
+        bool,
+        typer.Option(
+            "--from-scratch", metavar=FLAG, help="Start from random weights, for comparison."
+        ),
     ] = False,
     run: RunOptions,
 ) -> None:
@@ -112,5 +137,7 @@ def parse_rates(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
         try:
             rates.append((part.strip(), float(factor)))
         except ValueError:
-            raise ValueError(f"--rate is {text!r}; write PART=FACTOR, such as backbone=0.1.") from None
+            raise ValueError(
+                f"--rate is {text!r}; write PART=FACTOR, such as backbone=0.1."
+            ) from None
     return tuple(rates)

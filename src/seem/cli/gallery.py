@@ -36,16 +36,22 @@ GALLERY_IMAGES = (
     GalleryImage("click", "seem-out/click.overlay.png", "click.py: clicks"),
     GalleryImage("box_and_text", "box.png", "box_and_text.py: a box"),
     GalleryImage("several_objects", "several_objects.png", "several_objects.py: one pass"),
-    GalleryImage("refine", "seem-out/refine.overlay.png", "refine.py: go on from a mask"),
-    GalleryImage("reference", "reference_box.png", "reference.py: as in the other photo"),
-    GalleryImage("find", "seem-out/find.overlay.png", "find.py: everything that fits"),
+    GalleryImage("refine", "seem-out/refine.overlay.png", "refine.py: start from a mask"),
+    GalleryImage("reference", "reference_box.png", "reference.py: as marked in another photo"),
+    GalleryImage("find", "seem-out/find.overlay.png", "find.py: all that fits a phrase"),
     GalleryImage("everything", "everything.png", "everything.py: every mask"),
-    GalleryImage("detector_boxes", "seem-out/detector_boxes.overlay.png", "detector_boxes.py: boxes to masks"),
-    GalleryImage("own_classes", "seem-out/own_classes.overlay.png", "own_classes.py: your own words"),
+    GalleryImage(
+        "detector_boxes", "seem-out/detector_boxes.overlay.png", "detector_boxes.py: boxes to masks"
+    ),
+    GalleryImage(
+        "own_classes", "seem-out/own_classes.overlay.png", "own_classes.py: your own classes"
+    ),
 )
 
 
-def make_gallery(examples: Path, out: Path, images: Sequence[GalleryImage] = GALLERY_IMAGES) -> Path:
+def make_gallery(
+    examples: Path, out: Path, images: Sequence[GalleryImage] = GALLERY_IMAGES
+) -> Path:
     """Run the examples and draw their images on one page, `out`, which is returned.
 
     Raises `FileNotFoundError` for an example that does not exist, or does not write its image.
@@ -83,8 +89,12 @@ def main(arguments: Sequence[str]) -> int:
     """Make the gallery; returns an exit code."""
     try:
         if len(arguments) != 2:
-            raise ValueError("Name the folder of the examples and the file to write: EXAMPLES OUT.png")
-        write_line(f"{make_gallery(Path(arguments[0]), Path(arguments[1]))}: {len(GALLERY_IMAGES)} pictures")
+            raise ValueError(
+                "Name the folder of the examples and the file to write: EXAMPLES OUT.png"
+            )
+        write_line(
+            f"{make_gallery(Path(arguments[0]), Path(arguments[1]))}: {len(GALLERY_IMAGES)} pictures"
+        )
     except BaseException as error:
         return report_error(error)
     return 0

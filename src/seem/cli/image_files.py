@@ -21,8 +21,14 @@ IMAGE_SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 WILDCARD = re.compile(r"[*?[]")
-RESULT_NAME = re.compile(r"(.+)\.(overlay|panoptic|mask-\d+)\.png")  # a result, if its JSON file is beside it
-RESULT_SUFFIXES = ("json", "overlay.png", "mask-0.png")  # any of them shows that an image was processed before
+RESULT_NAME = re.compile(
+    r"(.+)\.(overlay|panoptic|mask-\d+)\.png"
+)  # a result, if its JSON file is beside it
+RESULT_SUFFIXES = (
+    "json",
+    "overlay.png",
+    "mask-0.png",
+)  # any of them shows that an image was processed before
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,11 @@ def plan_jobs(arguments: Sequence[str], out: Path, overwrite: bool) -> list[Imag
     jobs = name_jobs(list(images.values()), out)
     done = [job for job in jobs if job.is_done]
     if done and not overwrite:
-        count = f"{len(done)} of {len(jobs)} photos have results" if len(jobs) > 1 else "There are results"
+        count = (
+            f"{len(done)} of {len(jobs)} photos have results"
+            if len(jobs) > 1
+            else "There are results"
+        )
         first = done[0].folder / done[0].stem
         raise FileExistsError(f"{count} already: {first}.*; pass --overwrite or another --out.")
     return jobs
@@ -151,7 +161,10 @@ def name_jobs(images: Sequence[ImageSource], out: Path) -> list[ImageJob]:
         names = [image.result_names[level] for image, level in zip(images, levels, strict=True)]
         clashes = clashing_indices(names)
         if not clashes:
-            return [ImageJob(image, (out / name).parent, name.name) for image, name in zip(images, names, strict=True)]
+            return [
+                ImageJob(image, (out / name).parent, name.name)
+                for image, name in zip(images, names, strict=True)
+            ]
         for indices in clashes:
             lengthen_names(images, levels, indices)
 
@@ -164,13 +177,17 @@ def clashing_indices(names: Sequence[Path]) -> list[list[int]]:
     return [indices for indices in indices_of.values() if len(indices) > 1]
 
 
-def lengthen_names(images: Sequence[ImageSource], levels: list[int], indices: Sequence[int]) -> None:
+def lengthen_names(
+    images: Sequence[ImageSource], levels: list[int], indices: Sequence[int]
+) -> None:
     """Give the next longer name to those images of a clash that have the shortest; changes `levels`."""
     shortest = min(levels[index] for index in indices)
     longest = len(images[indices[0]].result_names) - 1
     if shortest == longest:
         one, other = images[indices[0]].source, images[indices[1]].source
-        raise ValueError(f"{one} and {other} would write the same files; give each an --out of its own.")
+        raise ValueError(
+            f"{one} and {other} would write the same files; give each an --out of its own."
+        )
     for index in indices:
         if levels[index] == shortest:
             levels[index] += 1
@@ -180,6 +197,10 @@ def check_writable(out: Path) -> None:
     """Raise `OSError` if results could not be written below a folder, which need not exist."""
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not nearest.is_dir():
-        raise NotADirectoryError(f"Results cannot go to {out}: {nearest} is a file; choose another --out.")
+        raise NotADirectoryError(
+            f"Results cannot go to {out}: {nearest} is a file; choose another --out."
+        )
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise PermissionError(f"Results cannot go to {out}: {nearest} may not be written; choose another --out.")
+        raise PermissionError(
+            f"Results cannot go to {out}: {nearest} may not be written; choose another --out."
+        )

@@ -57,7 +57,10 @@ def show_version(requested: bool) -> bool:
 @app.callback()
 def describe_program(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Segment anything in a photo by clicks, boxes, strokes, phrases or regions of other photos."""
@@ -68,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = get_command(app).main(args=words or ["--help"], prog_name="seem", standalone_mode=False)
+        code = get_command(app).main(
+            args=words or ["--help"], prog_name="seem", standalone_mode=False
+        )
         if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through
             raise KeyboardInterrupt
     except BaseException as error:

@@ -11,7 +11,14 @@ import typer
 
 from seem.cli.options import FLAG
 from seem.loading import file_in, open_file
-from seem.zoo import MAIN_SCORES, MODEL_CARDS, ModelCard, PublishedScores, find_model_card, list_models
+from seem.zoo import (
+    MAIN_SCORES,
+    MODEL_CARDS,
+    ModelCard,
+    PublishedScores,
+    find_model_card,
+    list_models,
+)
 
 MAIN_SCORE_NAMES = ("COCO PQ", "mAP", "mIoU", "RefCOCOg cIoU", "mIoU", "AP50", "VOC NoC85", "NoC90")
 
@@ -20,11 +27,15 @@ def models_command(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME|RUN", help="Model to describe: a name, a file, or the folder of a fine-tuning run."
+            metavar="NAME|RUN",
+            help="Model to describe: a name, a file, or the folder of a fine-tuning run.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar=FLAG, help="Print a list of JSON objects instead of a table.")
+        bool,
+        typer.Option(
+            "--json", metavar=FLAG, help="Print a list of JSON objects instead of a table."
+        ),
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
@@ -61,7 +72,7 @@ def file_metadata(path: Path) -> dict[str, Any]:
     for number, data in enumerate(loaded.fine_tuned_on, 1):
         metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
     config = loaded.network.config
-    if loaded.classes is not None and config.presence_midpoint:
+    if loaded.classes is not None and loaded.network.kind.calibrates_presence:
         metadata["regions from"] = config.panoptic_threshold
         metadata["a class is there from"] = config.presence_midpoint
     return metadata
@@ -155,7 +166,10 @@ def published_tables(card: ModelCard) -> list[str]:
 def published_table(name: str, scores: PublishedScores) -> str:
     """Return the published scores of one network, below its name, setting and source."""
     details = filter(None, [scores.backbone, scores.setting, scores.note])
-    rows = [(figure.benchmark, figure.metric, f"{figure.text} {figure.unit}") for figure in scores.figures]
+    rows = [
+        (figure.benchmark, figure.metric, f"{figure.text} {figure.unit}")
+        for figure in scores.figures
+    ]
     return f"Published for {name} ({', '.join(details)}; {scores.source}):\n{format_columns(rows)}"
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 
 from seem.cli.errors import report_error, write_line
 from seem.cli.models import MAIN_SCORE_NAMES, main_score_cells
-from seem.zoo import MAIN_SCORES, ModelCard, PublishedScores, WeightsAvailability, list_models, published_scores
+from seem.zoo import (
+    MAIN_SCORES,
+    ModelCard,
+    PublishedScores,
+    WeightsAvailability,
+    list_models,
+    published_scores,
+)
 
 HEADER = """# Models
 
@@ -30,13 +37,30 @@ their scores differ. The scores that we measured of nano are in [results.md](res
 def models_page() -> str:
     """Return the whole page, Markdown."""
     reports = published_scores()
-    parts = [HEADER, models_table(list_models()), "", ABOUT_SCORES, main_table(reports), *other_tables(reports)]
+    parts = [
+        HEADER,
+        models_table(list_models()),
+        "",
+        ABOUT_SCORES,
+        main_table(reports),
+        *other_tables(reports),
+    ]
     return "\n".join(parts) + "\n"
 
 
 def models_table(cards: Sequence[ModelCard]) -> str:
     """Return the table of all models: what each is and where its weights are."""
-    head = ("name", "family", "backbone", "parameters", "float32", "weights", "licence", "tasks", "prompts")
+    head = (
+        "name",
+        "family",
+        "backbone",
+        "parameters",
+        "float32",
+        "weights",
+        "licence",
+        "tasks",
+        "prompts",
+    )
     return _markdown_table([head, *(model_row(card) for card in cards)])
 
 
@@ -85,7 +109,9 @@ def other_tables(reports: Sequence[PublishedScores]) -> list[str]:
     for scores in reports:
         others = [figure for figure in scores.figures if figure.key not in MAIN_SCORES]
         if others:
-            parts.append(f"\n### {network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n")
+            parts.append(
+                f"\n### {network_name(scores)}, {scores.backbone}\n\nSource: {scores.source}.\n"
+            )
             rows = [(figure.benchmark, figure.metric, figure.text) for figure in others]
             parts.append(_markdown_table([("benchmark", "metric", "value"), *rows]))
     return parts
@@ -108,7 +134,9 @@ def main(arguments: Sequence[str]) -> int:
     """Write the page to a file; returns an exit code."""
     try:
         if len(arguments) != 1:
-            raise ValueError("Name the file to write: python -m seem.cli.models_page docs/models.md")
+            raise ValueError(
+                "Name the file to write: python -m seem.cli.models_page docs/models.md"
+            )
         Path(arguments[0]).write_text(models_page(), encoding="utf-8")
         write_line(f"{arguments[0]}: {len(list_models())} models")
     except BaseException as error:

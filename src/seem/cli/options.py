@@ -68,7 +68,9 @@ def option_parameters(group: type[OptionGroup]) -> Iterator[Parameter]:
     """Yield the options of a group as parameters of a function."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):  # type: ignore[arg-type]
-        yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
+        yield Parameter(
+            field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
 
 
 def field_names(group: type[OptionGroup]) -> list[str]:
@@ -92,27 +94,50 @@ class PromptOptions(OptionGroup):
     """Prompts as they were written; `seem.cli.prompts` reads them in the order of the command line."""
 
     point: Annotated[Values, prompt_option(POINT, "Positive click: a pixel on the object.")] = None
-    not_point: Annotated[Values, prompt_option(POINT, "Negative click: a pixel outside the object.")] = None
+    not_point: Annotated[
+        Values, prompt_option(POINT, "Negative click: a pixel outside the object.")
+    ] = None
     box: Annotated[Values, prompt_option(BOX, "Box around the object.")] = None
-    text: Annotated[Values, prompt_option("PHRASE", "Phrase that names or describes the object.")] = None
+    text: Annotated[
+        Values, prompt_option("PHRASE", "Phrase that names or describes the object.")
+    ] = None
     stroke: Annotated[Values, prompt_option(POINTS, "Brush stroke on the object.")] = None
     not_stroke: Annotated[Values, prompt_option(POINTS, "Brush stroke outside the object.")] = None
-    scribble: Annotated[Values, prompt_option(STROKES, "Several brush strokes on the object.")] = None
-    not_scribble: Annotated[Values, prompt_option(STROKES, "Several brush strokes outside the object.")] = None
+    scribble: Annotated[Values, prompt_option(STROKES, "Several brush strokes on the object.")] = (
+        None
+    )
+    not_scribble: Annotated[
+        Values, prompt_option(STROKES, "Several brush strokes outside the object.")
+    ] = None
     width: Annotated[
-        Values, prompt_option("PIXELS", "Brush width of the object's strokes and scribbles. Default: 8.")
+        Values,
+        prompt_option("PIXELS", "Brush width of the object's strokes and scribbles. Default: 8."),
     ] = None
     polygon: Annotated[
-        Values, prompt_option('"X,Y X,Y X,Y ..."', "Polygon: outline of the object (nano), a curve on it (SEEM).")
+        Values,
+        prompt_option(
+            '"X,Y X,Y X,Y ..."', "Polygon: outline of the object (nano), a curve on it (SEEM)."
+        ),
     ] = None
-    mask: Annotated[Values, prompt_option("FILE", "Mask image of the photo's size; black is outside.")] = None
-    audio: Annotated[Values, prompt_option("FILE", "Sound file: a spoken phrase that names the object.")] = None
+    mask: Annotated[
+        Values, prompt_option("FILE", "Mask image of the photo's size; black is outside.")
+    ] = None
+    audio: Annotated[
+        Values, prompt_option("FILE", "Sound file: a spoken phrase that names the object.")
+    ] = None
     reference: Annotated[
-        Values, prompt_option("PHOTO", "Another photo with such an object; mark it there by one of:")
+        Values,
+        prompt_option("PHOTO", "Another photo with such an object; mark it there by one of:"),
     ] = None
-    reference_point: Annotated[Values, prompt_option(POINT, "Click on the object in the reference photo.")] = None
-    reference_box: Annotated[Values, prompt_option(BOX, "Box around the object in the reference photo.")] = None
-    reference_mask: Annotated[Values, prompt_option("FILE", "Mask of the object in the reference photo.")] = None
+    reference_point: Annotated[
+        Values, prompt_option(POINT, "Click on the object in the reference photo.")
+    ] = None
+    reference_box: Annotated[
+        Values, prompt_option(BOX, "Box around the object in the reference photo.")
+    ] = None
+    reference_mask: Annotated[
+        Values, prompt_option("FILE", "Mask of the object in the reference photo.")
+    ] = None
     reference_text: Annotated[
         Values, prompt_option("PHRASE", "Phrase that names the object in the reference photo.")
     ] = None
@@ -143,7 +168,9 @@ class PromptOptions(OptionGroup):
 DeviceOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        metavar="cpu|cuda|mps", help="Device of the network. Default: the fastest one.", rich_help_panel=MODEL_PANEL
+        metavar="cpu|cuda|mps",
+        help="Device of the network. Default: the fastest one.",
+        rich_help_panel=MODEL_PANEL,
     ),
 ]
 PRECISION_HELP = "Arithmetic: float32 everywhere, or the fastest with equivalent results."
@@ -153,16 +180,25 @@ PrecisionOption: TypeAlias = Annotated[
 SizeOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        metavar="PIXELS", help="Short side of the resized photo that the network sees.", rich_help_panel=MODEL_PANEL
+        metavar="PIXELS",
+        help="Short side of the resized photo that the network sees.",
+        rich_help_panel=MODEL_PANEL,
     ),
 ]
 OverwriteOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--overwrite", metavar=FLAG, help="Replace existing result files.", rich_help_panel=RESULTS_PANEL),
+    typer.Option(
+        "--overwrite",
+        metavar=FLAG,
+        help="Replace existing result files.",
+        rich_help_panel=RESULTS_PANEL,
+    ),
 ]
 PhotosArgument: TypeAlias = Annotated[
     list[str],
-    typer.Argument(metavar="PHOTO", help="Image files, folders, patterns in quotes, or - for standard input."),
+    typer.Argument(
+        metavar="PHOTO", help="Image files, folders, patterns in quotes, or - for standard input."
+    ),
 ]
 
 
@@ -188,9 +224,15 @@ class OutputOptions(OptionGroup):
     """Where result files go, and how much is printed."""
 
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder for the result files.", rich_help_panel=RESULTS_PANEL)
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Folder for the result files.", rich_help_panel=RESULTS_PANEL
+        ),
     ] = Path("seem-out")
     overwrite: OverwriteOption = False
     quiet: Annotated[
-        bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.", rich_help_panel=RESULTS_PANEL)
+        bool,
+        typer.Option(
+            "--quiet", metavar=FLAG, help="Print nothing but errors.", rich_help_panel=RESULTS_PANEL
+        ),
     ] = False

@@ -25,7 +25,19 @@ from typer.core import TyperCommand
 
 from seem.cli.options import PromptOptions
 from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, open_image
-from seem.prompts import DEFAULT_WIDTH, Audio, Box, Mask, Point, Polygon, Prompt, Reference, Scribble, Stroke, Text
+from seem.prompts import (
+    DEFAULT_WIDTH,
+    Audio,
+    Box,
+    Mask,
+    Point,
+    Polygon,
+    Prompt,
+    Reference,
+    Scribble,
+    Stroke,
+    Text,
+)
 
 NamedValue: TypeAlias = "tuple[str, str]"  # the name of an option, and a value given to it
 PromptReader: TypeAlias = Callable[[str], Prompt]
@@ -77,7 +89,7 @@ def read_objects(options: Sequence[NamedValue]) -> tuple[tuple[Prompt, ...], ...
 
 def read_object(options: Sequence[NamedValue], number: int) -> tuple[Prompt, ...]:
     """Read the prompts of one object; `number` counts objects from 1, for errors."""
-    check_options(options, number)
+    check_prompt_options(options, number)
     check_reference(options, number)
     readers = object_readers(brush_width(options), read_reference_marks(options))
     prompts = []
@@ -87,15 +99,21 @@ def read_object(options: Sequence[NamedValue], number: int) -> tuple[Prompt, ...
     return tuple(prompts)
 
 
-def check_options(options: Sequence[NamedValue], number: int) -> None:
+def check_prompt_options(options: Sequence[NamedValue], number: int) -> None:
     """Raise `ValueError` for an object without prompts, and for widths without effect."""
     widths = values_of(options, WIDTH)
     if widths and not values_of(options, *BRUSH_READERS):
-        raise ValueError(f"--width {widths[0]} has no effect: object {number} has no --stroke and no --scribble.")
+        raise ValueError(
+            f"--width {widths[0]} has no effect: object {number} has no --stroke and no --scribble."
+        )
     if len(widths) > 1:
-        raise ValueError(f"Object {number} has {len(widths)} widths ({', '.join(widths)}); give --width once.")
+        raise ValueError(
+            f"Object {number} has {len(widths)} widths ({', '.join(widths)}); give --width once."
+        )
     if not options:
-        raise ValueError(f"Object {number} has no prompt; put a --point, --box, --text or the like after --object.")
+        raise ValueError(
+            f"Object {number} has no prompt; put a --point, --box, --text or the like after --object."
+        )
 
 
 def check_reference(options: Sequence[NamedValue], number: int) -> None:
@@ -104,12 +122,18 @@ def check_reference(options: Sequence[NamedValue], number: int) -> None:
     marks = [(name, value) for name, value in options if name in REFERENCE_MARK_OPTIONS]
     if marks and not photos:
         name, value = marks[0]
-        raise ValueError(f"{flag_of(name)} {value} has no effect: object {number} has no --reference PHOTO.")
+        raise ValueError(
+            f"{flag_of(name)} {value} has no effect: object {number} has no --reference PHOTO."
+        )
     if len(photos) > 1:
-        raise ValueError(f"Object {number} has {len(photos)} references ({', '.join(photos)}); give --reference once.")
+        raise ValueError(
+            f"Object {number} has {len(photos)} references ({', '.join(photos)}); give --reference once."
+        )
     if photos and not marks:
         flags = ", ".join(map(flag_of, REFERENCE_MARK_OPTIONS))
-        raise ValueError(f"--reference {photos[0]} does not mark the object in that photo; add one of {flags}.")
+        raise ValueError(
+            f"--reference {photos[0]} does not mark the object in that photo; add one of {flags}."
+        )
     for photo in photos:
         open_image(Path(photo), photo).close()
 
@@ -157,7 +181,9 @@ def read_option(name: str, value: str, reader: Callable[[str], Any]) -> Any:
     try:
         return reader(value)
     except ValueError as error:
-        quoted = value if len(value) <= MAX_QUOTED_CHARACTERS else f"{value[:MAX_QUOTED_CHARACTERS]}..."
+        quoted = (
+            value if len(value) <= MAX_QUOTED_CHARACTERS else f"{value[:MAX_QUOTED_CHARACTERS]}..."
+        )
         raise ValueError(f"{flag_of(name)} {quoted!r}: {error}") from None
 
 

@@ -43,7 +43,9 @@ class ProgressReporter:
         """Yield the images, with a progress bar if there are several."""
         yield from with_progress_bar(jobs, unit="photo", disable=self.quiet or self.num_images < 2)
 
-    def image_saved(self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float) -> None:
+    def image_saved(
+        self, job: ImageJob, results: Results, paths: Sequence[Path], write_seconds: float
+    ) -> None:
         """Print what was found in an image, and the files about it."""
         if not self.quiet:
             for note in results.notes:
@@ -65,7 +67,9 @@ class ProgressReporter:
         if self.num_images < 2:
             return
         if num_failed < self.num_images and not self.as_json:
-            self.print_line(f"The results of {self.num_images - num_failed} photos are in {self.out}/.")
+            self.print_line(
+                f"The results of {self.num_images - num_failed} photos are in {self.out}/."
+            )
         if num_failed:
             print_error(f"{num_failed} of {self.num_images} photos failed.")
 
@@ -117,7 +121,10 @@ def describe_results(results: Results) -> str:
     """
     count = describe_count(len(results))
     named = results[:MAX_NAMED_OBJECTS]
-    names = [describe_object(one.label, tag, one.score) for one, tag in zip(named, named.tags, strict=True)]
+    names = [
+        describe_object(one.label, tag, one.score)
+        for one, tag in zip(named, named.tags, strict=True)
+    ]
     if not names:
         return count
     if len(results) > MAX_NAMED_OBJECTS:

@@ -51,7 +51,11 @@ class Ranking:
 
 
 def rank_images(
-    model: Model, phrase: Text, jobs: Sequence[ImageJob], size: int | None, reporter: ProgressReporter
+    model: Model,
+    phrase: Text,
+    jobs: Sequence[ImageJob],
+    size: int | None,
+    reporter: ProgressReporter,
 ) -> Ranking:
     """Score one image after the other; only the best so far stays encoded. An image that fails is reported."""
     images: list[ScoredImage] = []
@@ -76,12 +80,15 @@ def retrieve_command(
     photos: PhotosArgument,
     text: Annotated[str, typer.Option(metavar="PHRASE", help="Phrase that describes the photo.")],
     top: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Number of photos to print. Default: all.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Number of photos to print. Default: all."),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            metavar="NAME|FILE", help="Name or file of an X-Decoder; see seem models.", rich_help_panel=MODEL_PANEL
+            metavar="NAME|FILE",
+            help="Name or file of an X-Decoder; see seem models.",
+            rich_help_panel=MODEL_PANEL,
         ),
     ] = "xdecoder-focal-t",
     device: DeviceOption = None,
@@ -98,11 +105,21 @@ def retrieve_command(
     overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", metavar=FLAG, help="Print one JSON object a photo.", rich_help_panel=RESULTS_PANEL),
+        typer.Option(
+            "--json",
+            metavar=FLAG,
+            help="Print one JSON object a photo.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", metavar=FLAG, help="Print only answers and errors.", rich_help_panel=RESULTS_PANEL),
+        typer.Option(
+            "--quiet",
+            metavar=FLAG,
+            help="Print only answers and errors.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
     ] = False,
 ) -> None:
     """Rank photos by how well they fit a phrase, the best first (-1 to 1).

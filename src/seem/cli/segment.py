@@ -90,7 +90,9 @@ def segment_command(
     request.check_model(model)
     check_short_side(network.size, model.network.config.image)
     reporter.model_loaded(model, time.perf_counter() - started)
-    segmentation = ImageSegmentation(model, request, network.size, output.overwrite, embeddings, reporter)
+    segmentation = ImageSegmentation(
+        model, request, network.size, output.overwrite, embeddings, reporter
+    )
     code = segmentation.run(jobs)
     if code:
         raise typer.Exit(code)
@@ -134,7 +136,9 @@ class ImageSegmentation:
                 raise
             return report_error(error, about=job.image.source)
         saving = time.perf_counter() - started
-        writing = saving - results.seconds.get("labels", 0.0)  # labels are computed when they are saved
+        writing = saving - results.seconds.get(
+            "labels", 0.0
+        )  # labels are computed when they are saved
         self.reporter.image_saved(job, results, paths, writing)
         return 0
 

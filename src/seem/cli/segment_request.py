@@ -71,7 +71,9 @@ class AnswerOptions(OptionGroup):
             rich_help_panel=OBJECT_PANEL,
         ),
     ] = None
-    second_look: Annotated[bool, typer.Option("--second-look", metavar=FLAG, hidden=True)] = False  # deprecated
+    second_look: Annotated[bool, typer.Option("--second-look", metavar=FLAG, hidden=True)] = (
+        False  # deprecated
+    )
 
     @property
     def refines_by_zoom(self) -> bool:
@@ -81,7 +83,9 @@ class AnswerOptions(OptionGroup):
     def warn_deprecated(self) -> None:
         """Print a note to standard error if a deprecated option was given."""
         if self.second_look:
-            print_error("--second-look is now --refine zoom; the old option goes in the next version.")
+            print_error(
+                "--second-look is now --refine zoom; the old option goes in the next version."
+            )
 
 
 def image_option(*flags: str, metavar: str, help_text: str) -> Any:
@@ -96,52 +100,72 @@ class FullImageOptions(OptionGroup):
     task: Annotated[
         FullImageTask | None,
         image_option(
-            metavar="panoptic|instance|semantic", help_text="Segmentation of the full photo. Default: panoptic."
+            metavar="panoptic|instance|semantic",
+            help_text="Segmentation of the full photo. Default: panoptic.",
         ),
     ] = None
     find: Annotated[
         Values,
-        image_option(metavar="PHRASE", help_text="Phrase: segment every object that fits it; repeatable."),
+        image_option(
+            metavar="PHRASE", help_text="Phrase: segment every object that fits it; repeatable."
+        ),
     ] = None
     against: Annotated[
         str | None,
         image_option(
-            metavar="NAME,...|none", help_text="Class names that compete with --find's phrases. Default: COCO's."
+            metavar="NAME,...|none",
+            help_text="Class names that compete with --find's phrases. Default: COCO's.",
         ),
     ] = None
     classes: Annotated[
         str | None,
         image_option(
-            metavar="NAME,NAME,...|ade20k", help_text="Class names to segment. Default: the model's own, or COCO's 133."
+            metavar="NAME,NAME,...|ade20k",
+            help_text="Class names to segment. Default: the model's own, or COCO's 133.",
         ),
     ] = None
     template: Annotated[
         Values,
-        image_option(metavar='"a {}"', help_text="Sentence into which class names are put; repeatable."),
+        image_option(
+            metavar='"a {}"', help_text="Sentence into which class names are put; repeatable."
+        ),
     ] = None
     background: Annotated[
         bool,
-        image_option("--background", metavar=FLAG, help_text="Semantic: allow pixels without a class."),
+        image_option(
+            "--background", metavar=FLAG, help_text="Semantic: allow pixels without a class."
+        ),
     ] = False
     boxes: Annotated[
         Path | None,
-        image_option(metavar="FILE", help_text="Boxes of a detector, COCO's format: segment the object in each."),
+        image_option(
+            metavar="FILE",
+            help_text="Boxes of a detector, COCO's format: segment the object in each.",
+        ),
     ] = None
     everything: Annotated[
         bool,
-        image_option("--everything", metavar=FLAG, help_text="Segment everything, without classes."),
+        image_option(
+            "--everything", metavar=FLAG, help_text="Segment everything, without classes."
+        ),
     ] = False
     threshold: Annotated[
         float | None,
-        image_option(metavar="0-1", help_text="Lowest score of a result; also for --text and --find."),
+        image_option(
+            metavar="0-1", help_text="Lowest score of a result; also for --text and --find."
+        ),
     ] = None
     caption: Annotated[
         bool,
-        image_option("--caption", metavar=FLAG, help_text="Describe the photo in a sentence (X-Decoder)."),
+        image_option(
+            "--caption", metavar=FLAG, help_text="Describe the photo in a sentence (X-Decoder)."
+        ),
     ] = False
     caption_box: Annotated[
         str | None,
-        image_option(metavar=BOX, help_text="Box: describe what is in it in a sentence (X-Decoder)."),
+        image_option(
+            metavar=BOX, help_text="Box: describe what is in it in a sentence (X-Decoder)."
+        ),
     ] = None
 
     def targets(self) -> list[str]:
@@ -180,9 +204,13 @@ def check_targets(objects: Objects, image: FullImageOptions) -> None:
     """Raise `ValueError` if two options say what to segment."""
     targets = image.targets()
     if objects and targets:
-        raise ValueError(f"{targets[0]} asks about the whole photo, a prompt about one object; leave one of them out.")
+        raise ValueError(
+            f"{targets[0]} asks about the whole photo, a prompt about one object; leave one of them out."
+        )
     if image.find and len(targets) > 1:
-        raise ValueError(f"{targets[0]} names what to look for, and so does {targets[1]}; leave one of them out.")
+        raise ValueError(
+            f"{targets[0]} names what to look for, and so does {targets[1]}; leave one of them out."
+        )
     if image.boxes:
         check_alone(f"--boxes {image.boxes}", "says what to segment, all of it", image)
     if image.everything:
@@ -203,7 +231,9 @@ def check_class_options(objects: Objects, image: FullImageOptions) -> None:
     if image.background and image.task is not FullImageTask.SEMANTIC:
         raise ValueError("--background has an effect on --task semantic alone; leave it out.")
     if image.template and (objects or image.find or image.everything or image.boxes):
-        raise ValueError(f"--template {image.template[0]} is a sentence for class names; leave it out.")
+        raise ValueError(
+            f"--template {image.template[0]} is a sentence for class names; leave it out."
+        )
     if image.against is not None and not image.find:
         raise ValueError(
             f"--against {image.against} names classes that compete with --find; add --find, or leave it out."
@@ -218,7 +248,9 @@ def check_answer_options(objects: Objects, answer: AnswerOptions) -> None:
             f"--candidates {answer.candidates} are alternatives for one object, not for {about}; leave it out."
         )
     if answer.refines_by_zoom and not objects:
-        raise ValueError("--refine zoom crops around an object; add a prompt that says which one, or leave it out.")
+        raise ValueError(
+            "--refine zoom crops around an object; add a prompt that says which one, or leave it out."
+        )
 
 
 def check_threshold_has_effect(objects: Objects, image: FullImageOptions) -> None:
@@ -226,10 +258,14 @@ def check_threshold_has_effect(objects: Objects, image: FullImageOptions) -> Non
     if image.threshold is None:
         return
     if image.task is FullImageTask.SEMANTIC:
-        raise ValueError(f"--threshold {image.threshold:g} has no effect on --task semantic; leave it out.")
+        raise ValueError(
+            f"--threshold {image.threshold:g} has no effect on --task semantic; leave it out."
+        )
     prompts = [prompt for prompts in objects for prompt in prompts]
     if prompts and all(isinstance(prompt, VisualPrompt) for prompt in prompts):
-        raise ValueError(f"--threshold {image.threshold:g} has no effect on prompts without --text; leave it out.")
+        raise ValueError(
+            f"--threshold {image.threshold:g} has no effect on prompts without --text; leave it out."
+        )
 
 
 # --- The request ------------------------------------------------------------------------------------------------------
@@ -255,10 +291,16 @@ class SegmentRequest:
     caption_region: Box | None = None
 
     @classmethod
-    def from_options(cls, objects: Objects, answer: AnswerOptions, image: FullImageOptions) -> SegmentRequest:
+    def from_options(
+        cls, objects: Objects, answer: AnswerOptions, image: FullImageOptions
+    ) -> SegmentRequest:
         """Check the options and read their values; `ValueError` for options that do not make one request."""
         check_options(objects, answer, image)
-        region = None if image.caption_box is None else read_option("caption_box", image.caption_box, read_box)
+        region = (
+            None
+            if image.caption_box is None
+            else read_option("caption_box", image.caption_box, read_box)
+        )
         return cls(
             objects=objects,
             candidates=answer.candidates,
@@ -292,7 +334,9 @@ class SegmentRequest:
         seconds = time.perf_counter() - started
         results = self.segment(image)
         provenance = results.provenance
-        provenance = replace(provenance, caption=caption, seconds={**provenance.seconds, "caption": seconds})
+        provenance = replace(
+            provenance, caption=caption, seconds={**provenance.seconds, "caption": seconds}
+        )
         return replace(results, provenance=provenance)
 
     def segment(self, image: EncodedImage) -> Results:
@@ -348,7 +392,9 @@ class SegmentRequest:
 
 def parse_vocabulary(text: str) -> Vocabulary:
     """Parse "dog,cat", or the name of a class list that ships with the package."""
-    return Vocabulary.named(text) if text in BUILT_IN_VOCABULARIES else Vocabulary.of(text.split(","))
+    return (
+        Vocabulary.named(text) if text in BUILT_IN_VOCABULARIES else Vocabulary.of(text.split(","))
+    )
 
 
 def parse_competing_classes(text: str | None) -> Vocabulary | Sequence[str] | None:

@@ -34,7 +34,9 @@ def row_height(row: Sequence[tuple[str, Image.Image]]) -> int:
     return LINE_HEIGHT + max(image.height for _, image in row) + MARGIN
 
 
-def draw_row(page: Image.Image, row: Sequence[tuple[str, Image.Image]], top: int, column_width: int) -> None:
+def draw_row(
+    page: Image.Image, row: Sequence[tuple[str, Image.Image]], top: int, column_width: int
+) -> None:
     """Draw one row of captioned images on a page."""
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(FONT_SIZE)

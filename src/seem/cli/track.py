@@ -90,7 +90,9 @@ def track_command(
     check_no_results(output.out, stem, output.overwrite)
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
-    tracker = model.tracker(clip, mode.value if mode else None, size=network.size, backward=backward)
+    tracker = model.tracker(
+        clip, mode.value if mode else None, size=network.size, backward=backward
+    )
     for number, object_prompts in enumerate(objects, 1):
         tracker.add(frame, number, *object_prompts)
     metadata = {"video": clip.name, "mode": tracker.mode, "prompts": prompt_records(objects, frame)}
@@ -111,14 +113,22 @@ def check_no_results(folder: Path, stem: str, overwrite: bool) -> None:
     if overwrite:
         return
     if any(path.exists() for path in target_paths(folder, stem)):
-        raise FileExistsError(f"There are results already: {folder / stem}.*; pass --overwrite or another --out.")
+        raise FileExistsError(
+            f"There are results already: {folder / stem}.*; pass --overwrite or another --out."
+        )
 
 
 def prompt_records(objects: Sequence[tuple[Prompt, ...]], frame: int) -> list[dict[str, Any]]:
     """Return the prompts of every object for the JSON file."""
     records = []
     for number, prompts in enumerate(objects, 1):
-        records.append({"track_id": number, "frame": frame, "prompts": [prompt.to_dict() for prompt in prompts]})
+        records.append(
+            {
+                "track_id": number,
+                "frame": frame,
+                "prompts": [prompt.to_dict() for prompt in prompts],
+            }
+        )
     return records
 
 
@@ -129,7 +139,9 @@ def write_tracked_video(tracker: Tracker, files: TrackFiles, quiet: bool) -> Non
     other error leaves nothing.
     """
     try:
-        for results in with_progress_bar(tracker, unit="frame", disable=quiet, total=tracker.video.num_frames):
+        for results in with_progress_bar(
+            tracker, unit="frame", disable=quiet, total=tracker.video.num_frames
+        ):
             files.add(results)
         files.finish()
     except (SeemError, KeyboardInterrupt) as error:

@@ -96,7 +96,12 @@ class TrackFiles:
         for annotation in annotations:
             separator = ",\n" if self.num_annotations else ""
             self.num_annotations += 1
-            tracked = {**annotation, "id": self.num_annotations, "track_id": annotation["id"], "video_id": 1}
+            tracked = {
+                **annotation,
+                "id": self.num_annotations,
+                "track_id": annotation["id"],
+                "video_id": 1,
+            }
             self._json.write(separator + json.dumps(tracked))
 
     def _closing_record(self, note: str | None) -> dict[str, Any]:
@@ -128,7 +133,9 @@ class TrackFiles:
 
     def _open(self) -> None:
         """Open both files under temporary names, and make the folder."""
-        self._new_folders = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        self._new_folders = [
+            folder for folder in (self.folder, *self.folder.parents) if not folder.exists()
+        ]
         self.folder.mkdir(parents=True, exist_ok=True)
         token = secrets.token_hex(4)
         self._temporary = tuple(self.folder / f".seem-{token}-{number}.part" for number in range(2))

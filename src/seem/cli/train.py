@@ -26,7 +26,7 @@ from seem.cli.training_options import (
 if TYPE_CHECKING:
     from seem.finetuning.request import FineTuningRequest
     from seem.training.config import TrainConfig
-    from seem.training.objectives.published import Ablation
+    from seem.training.objectives.published_config import Ablation
 
 RECIPES = ("nano", "seem")
 ABLATION_PANEL = "Ablations of the published objective"
@@ -48,13 +48,17 @@ class AblationOptions(OptionGroup):
     memory: Annotated[
         bool,
         typer.Option(
-            "--memory/--no-memory", help="Pass the mask of a round on to the next.", rich_help_panel=ABLATION_PANEL
+            "--memory/--no-memory",
+            help="Pass the mask of a round on to the next.",
+            rich_help_panel=ABLATION_PANEL,
         ),
     ] = True
     positive: Annotated[
         bool,
         typer.Option(
-            "--positive/--no-positive", help="Add positive clicks between rounds.", rich_help_panel=ABLATION_PANEL
+            "--positive/--no-positive",
+            help="Add positive clicks between rounds.",
+            rich_help_panel=ABLATION_PANEL,
         ),
     ] = True
     negative: Annotated[
@@ -67,15 +71,23 @@ class AblationOptions(OptionGroup):
     ] = True
     objects: Annotated[
         bool,
-        typer.Option("--objects/--no-objects", help="Train object queries (panoptic).", rich_help_panel=ABLATION_PANEL),
+        typer.Option(
+            "--objects/--no-objects",
+            help="Train object queries (panoptic).",
+            rich_help_panel=ABLATION_PANEL,
+        ),
     ] = True
     phrases: Annotated[
         bool,
-        typer.Option("--phrases/--no-phrases", help="Train text prompts.", rich_help_panel=ABLATION_PANEL),
+        typer.Option(
+            "--phrases/--no-phrases", help="Train text prompts.", rich_help_panel=ABLATION_PANEL
+        ),
     ] = True
     visual: Annotated[
         bool,
-        typer.Option("--visual/--no-visual", help="Train visual prompts.", rich_help_panel=ABLATION_PANEL),
+        typer.Option(
+            "--visual/--no-visual", help="Train visual prompts.", rich_help_panel=ABLATION_PANEL
+        ),
     ] = True
     captions: Annotated[
         bool,
@@ -88,7 +100,7 @@ class AblationOptions(OptionGroup):
 
     def to_ablation(self) -> Ablation:
         """Return the switches as the objective takes them."""
-        from seem.training.objectives.published import Ablation
+        from seem.training.objectives.published_config import Ablation
 
         return Ablation(**asdict(self))
 
@@ -96,18 +108,29 @@ class AblationOptions(OptionGroup):
 @takes_option_groups
 def train_command(
     *,
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="nano: the embedded model; seem: the published one."),
+    ],
     data: Annotated[
         list[str],
-        typer.Option(metavar="SPEC[*WEIGHT]", help=f"Data set. nano: folder of the photo pack. seem: {SPEC}"),
+        typer.Option(
+            metavar="SPEC[*WEIGHT]", help=f"Data set. nano: folder of the photo pack. seem: {SPEC}"
+        ),
     ],
     out: OutOption,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="nano: nano or a file of weights to start from. seem: model to train."),
+        typer.Option(
+            metavar="NAME",
+            help="nano: nano or a file of weights to start from. seem: model to train.",
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Number of training steps. Default: that of the recipe.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Number of training steps. Default: that of the recipe."
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Photos of a step.")] = None,
     learning_rate: LearningRateOption = None,
@@ -115,10 +138,17 @@ def train_command(
     freeze: Annotated[
         str | None, typer.Option(metavar="PARTS", help="seem: network parts that are not trained.")
     ] = None,
-    size: Annotated[int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="seem: device of the network.")] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="seem: side of the training canvas.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="seem: device of the network.")
+    ] = None,
     finer_masks: Annotated[
-        Path | None, typer.Option(metavar="LVIS", help="seem: LVIS folder, whose masks replace coarser ones of COCO.")
+        Path | None,
+        typer.Option(
+            metavar="LVIS", help="seem: LVIS folder, whose masks replace coarser ones of COCO."
+        ),
     ] = None,
     run: RunOptions,
     ablations: AblationOptions,
@@ -161,7 +191,10 @@ def train_command(
 
 
 def run_published_recipe(
-    request: FineTuningRequest, ablations: AblationOptions, finer_masks: Path | None, run: RunOptions
+    request: FineTuningRequest,
+    ablations: AblationOptions,
+    finer_masks: Path | None,
+    run: RunOptions,
 ) -> None:
     """Run the published recipe as one of the processes of a run, or as the only one."""
     from seem.recipes.seem import train_published
@@ -184,20 +217,28 @@ def run_published_recipe(
 # --- The recipe of the embedded model ---------------------------------------------------------------------------------
 
 
-def check_nano_request(request: FineTuningRequest, ablations: AblationOptions, finer_masks: Path | None) -> None:
+def check_nano_request(
+    request: FineTuningRequest, ablations: AblationOptions, finer_masks: Path | None
+) -> None:
     """Raise `ValueError` for options that the recipe of the embedded model does not have."""
     from seem.data.opening import DatasetSpec
 
     request.check()
     unsupported = (request.freeze, request.size, request.device, finer_masks)
-    if any(value is not None for value in unsupported) or request.shard or ablations != AblationOptions():
+    if (
+        any(value is not None for value in unsupported)
+        or request.shard
+        or ablations != AblationOptions()
+    ):
         raise ValueError(
             "The recipe 'nano' takes no --freeze, --size, --device, --shard, --finer-masks and none of SEEM's "
             "ablations; the recipe 'seem' and seem finetune do."
         )
     specs = [DatasetSpec.parse(text) for text in request.data]
     if len(specs) != 1 or specs[0].kind not in (None, "pack") or specs[0].weight != 1:
-        raise ValueError("The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER.")
+        raise ValueError(
+            "The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER."
+        )
 
 
 def check_nano_folder(out: Path, run: RunOptions) -> None:
@@ -211,7 +252,9 @@ def check_nano_folder(out: Path, run: RunOptions) -> None:
         raise ValueError(f"There is no run to go on with in {out}; leave --resume away.")
     has_run = any((out / name).exists() for name in (STATE_FILE, WEIGHTS_FILE))
     if has_run and not run.resume and not run.overwrite:
-        raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
+        raise FileExistsError(
+            f"{out} holds a run already; pass --resume, --overwrite or another --out."
+        )
 
 
 def nano_process_count(request: FineTuningRequest, run: RunOptions) -> int:
@@ -236,7 +279,9 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
     from seem.training.run_log import RESULTS_FILE, print_log_row
 
     if model not in (None, "nano") and not Path(str(model)).is_file():
-        raise ValueError(f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from.")
+        raise ValueError(
+            f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from."
+        )
     if run.overwrite:
         clear_nano_folder(request.out)
     config = nano_settings(request, from_random=model is None)
@@ -251,7 +296,9 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
     )
     with start_weights(model) as start:
         report_row = discard_line if run.quiet else print_log_row
-        nano.train_nano(DatasetSpec.parse(request.data[0]).path, request.out, config, start, report_row)
+        nano.train_nano(
+            DatasetSpec.parse(request.data[0]).path, request.out, config, start, report_row
+        )
     report_line(f"{request.out}/: {nano.WEIGHTS_FILE}, {RESULTS_FILE}, {CURVES_FILE}")
     report_line(f"Use it: seem.load({str(request.out / nano.WEIGHTS_FILE)!r})")
 

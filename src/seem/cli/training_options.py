@@ -15,12 +15,18 @@ import typer
 from seem.cli.errors import write_line
 from seem.cli.options import FLAG, OptionGroup
 
-PROGRESS_INTERVAL_SECONDS = 10.0  # between two lines of progress where standard error is no terminal
+PROGRESS_INTERVAL_SECONDS = (
+    10.0  # between two lines of progress where standard error is no terminal
+)
 
-OutOption: TypeAlias = Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run: weights, scores, log.")]
+OutOption: TypeAlias = Annotated[
+    Path, typer.Option(metavar="RUN", help="Folder of the run: weights, scores, log.")
+]
 MinutesOption: TypeAlias = Annotated[
     float | None,
-    typer.Option(metavar="N", help="Minutes of training; the scoring before and after it comes on top."),
+    typer.Option(
+        metavar="N", help="Minutes of training; the scoring before and after it comes on top."
+    ),
 ]
 LearningRateOption: TypeAlias = Annotated[
     float | None, typer.Option(metavar="RATE", help="Highest learning rate of the schedule.")
@@ -33,20 +39,37 @@ class RunOptions(OptionGroup):
 
     processes: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Training processes on this machine. Default: one for each core on a CPU."),
+        typer.Option(
+            metavar="N",
+            help="Training processes on this machine. Default: one for each core on a CPU.",
+        ),
     ] = None
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed for sampling images and for the validation split.")
+        int,
+        typer.Option(
+            metavar="N", help="Random seed for sampling images and for the validation split."
+        ),
     ] = 0
     shard: Annotated[
         bool,
-        typer.Option("--shard", metavar=FLAG, help="Divide the weights between the processes of torchrun (FSDP)."),
+        typer.Option(
+            "--shard",
+            metavar=FLAG,
+            help="Divide the weights between the processes of torchrun (FSDP).",
+        ),
     ] = False
     resume: Annotated[
-        bool, typer.Option("--resume", metavar=FLAG, help="Go on with the run in RUN from its last checkpoint.")
+        bool,
+        typer.Option(
+            "--resume", metavar=FLAG, help="Go on with the run in RUN from its last checkpoint."
+        ),
     ] = False
-    overwrite: Annotated[bool, typer.Option("--overwrite", metavar=FLAG, help="Replace the run in RUN.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.")] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar=FLAG, help="Replace the run in RUN.")
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar=FLAG, help="Print nothing but errors.")
+    ] = False
 
 
 def parse_parts(text: str | None) -> tuple[str, ...] | None:
@@ -66,7 +89,9 @@ def resume_hint(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (out / STATE_FILE).is_file():
-            write_line(f"{out} is kept as of its last checkpoint: the same command with --resume goes on.")
+            write_line(
+                f"{out} is kept as of its last checkpoint: the same command with --resume goes on."
+            )
         raise
 
 

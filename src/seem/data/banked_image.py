@@ -116,16 +116,22 @@ def void_record(image: ImageRecord) -> ObjectRecord:
     )
 
 
-def _soft_region(record: ObjectRecord, mask: Bool[np.ndarray, "h w"], hw: tuple[int, int]) -> SoftRegion:
+def _soft_region(
+    record: ObjectRecord, mask: Bool[np.ndarray, "h w"], hw: tuple[int, int]
+) -> SoftRegion:
     """Shrink a mask and cut it to its box."""
     import cv2
 
     soft = _resize(mask.view(np.uint8) * np.uint8(255), hw)
     x, y, w, h = cv2.boundingRect(soft)
-    return SoftRegion(record, (x, y, x + w, y + h), np.ascontiguousarray(soft[y : y + h, x : x + w]))
+    return SoftRegion(
+        record, (x, y, x + w, y + h), np.ascontiguousarray(soft[y : y + h, x : x + w])
+    )
 
 
-def _resize(pixels: UInt8[np.ndarray, "h w *c"], hw: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 *c"]:
+def _resize(
+    pixels: UInt8[np.ndarray, "h w *c"], hw: tuple[int, int]
+) -> UInt8[np.ndarray, "h2 w2 *c"]:
     import cv2
 
     if pixels.shape[:2] == hw:

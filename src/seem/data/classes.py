@@ -40,7 +40,9 @@ def class_list(name: str) -> tuple[CategoryRecord, ...]:
         case "ade20k_full":
             return _ade20k_full()
         case _:
-            return tuple(_from_asset_row(row) for row in json.loads(_read_asset("classes.json"))[name])
+            return tuple(
+                _from_asset_row(row) for row in json.loads(_read_asset("classes.json"))[name]
+            )
 
 
 @cache
@@ -72,7 +74,8 @@ def parse_category(row: dict[str, Any]) -> CategoryRecord:
 def numbered_categories(names: Iterable[str], is_thing: bool = True) -> tuple[CategoryRecord, ...]:
     """Make categories of names, with ids from 1 in the order given."""
     return tuple(
-        CategoryRecord(number, name, prompt_name(name), is_thing=is_thing) for number, name in enumerate(names, 1)
+        CategoryRecord(number, name, prompt_name(name), is_thing=is_thing)
+        for number, name in enumerate(names, 1)
     )
 
 
@@ -88,7 +91,9 @@ def vocabulary_from_categories(categories: Iterable[CategoryRecord]) -> vocabula
     colours = vocabulary.distinct_colours(len(named))
     entries = []
     for category, colour in zip(named, colours, strict=True):
-        entry = vocabulary.Category(category.id + offset, category.name, category.text, category.is_thing, colour)
+        entry = vocabulary.Category(
+            category.id + offset, category.name, category.text, category.is_thing, colour
+        )
         entries.append(entry)
     return vocabulary.Vocabulary(tuple(entries))
 
@@ -99,11 +104,15 @@ def _coco_phrases() -> dict[str, str]:
 
 
 def _from_vocabulary(entries: Iterable[vocabulary.Category]) -> tuple[CategoryRecord, ...]:
-    return tuple(CategoryRecord(entry.id, entry.name, entry.phrase, entry.is_thing) for entry in entries)
+    return tuple(
+        CategoryRecord(entry.id, entry.name, entry.phrase, entry.is_thing) for entry in entries
+    )
 
 
 def _from_asset_row(row: dict[str, Any]) -> CategoryRecord:
-    return CategoryRecord(row["id"], row["name"], row.get("text", row["name"]), bool(row["isthing"]))
+    return CategoryRecord(
+        row["id"], row["name"], row.get("text", row["name"]), bool(row["isthing"])
+    )
 
 
 def _ade20k_full() -> tuple[CategoryRecord, ...]:
@@ -121,7 +130,9 @@ def _ade20k_full() -> tuple[CategoryRecord, ...]:
         if len(synonyms) > 1:
             text = next((synonym for synonym in synonyms if synonym not in used), name)
         used.add(text)
-        categories.append(CategoryRecord(number, name, text, is_thing=not stuff.intersection(synonyms)))
+        categories.append(
+            CategoryRecord(number, name, text, is_thing=not stuff.intersection(synonyms))
+        )
     return tuple(categories)
 
 

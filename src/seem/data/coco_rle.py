@@ -69,7 +69,9 @@ def label_map_to_rles(labels: Integer[np.ndarray, "h w"]) -> dict[int, RleMask]:
     return encoded
 
 
-def find_runs(values: Integer[np.ndarray, " n"]) -> tuple[Integer[np.ndarray, " r"], Integer[np.ndarray, " r"]]:
+def find_runs(
+    values: Integer[np.ndarray, " n"],
+) -> tuple[Integer[np.ndarray, " r"], Integer[np.ndarray, " r"]]:
     """Return starts and lengths of the runs of equal neighbours in a flat array (not empty).
 
     A label map has far fewer runs than pixels: what sorts or looks up does it once a run.
@@ -114,7 +116,11 @@ def parse_rle(code: dict[str, Any], hw: tuple[int, int]) -> RleMask:
         raise RleSizeError(f"its mask is {size[0]} x {size[1]} (h, w), the photo {hw[0]} x {hw[1]}")
     counts = code.get("counts")
     numbers = decompress_counts(counts) if isinstance(counts, (str, bytes)) else counts
-    if not isinstance(numbers, Sequence) or not all(map(_is_integer, numbers)) or min(numbers, default=-1) < 0:
+    if (
+        not isinstance(numbers, Sequence)
+        or not all(map(_is_integer, numbers))
+        or min(numbers, default=-1) < 0
+    ):
         raise ValueError("its counts are no list of numbers and no compressed text")
     num_pixels = hw[0] * hw[1]
     if sum(numbers) != num_pixels:
@@ -152,7 +158,9 @@ def decompress_counts(counts: str | bytes) -> list[int]:
     return numbers
 
 
-def _rows_by_value(values: Integer[np.ndarray, " r"]) -> Iterator[tuple[int, Integer[np.ndarray, " k"]]]:
+def _rows_by_value(
+    values: Integer[np.ndarray, " r"],
+) -> Iterator[tuple[int, Integer[np.ndarray, " k"]]]:
     """Yield every value in ascending order with the rows that hold it, in ascending order too."""
     order = np.argsort(values, kind="stable")
     boundaries = np.flatnonzero(np.diff(values[order])) + 1
@@ -160,7 +168,9 @@ def _rows_by_value(values: Integer[np.ndarray, " r"]) -> Iterator[tuple[int, Int
         yield int(values[rows[0]]), rows
 
 
-def _encode_runs(starts: Integer[np.ndarray, " k"], lengths: Integer[np.ndarray, " k"], hw: tuple[int, ...]) -> RleMask:
+def _encode_runs(
+    starts: Integer[np.ndarray, " k"], lengths: Integer[np.ndarray, " k"], hw: tuple[int, ...]
+) -> RleMask:
     """Encode a mask from the runs of its pixels, column by column."""
     height, width = hw
     ends = starts + lengths
@@ -177,7 +187,9 @@ def _clip_far_corners(polygon: Sequence[float], hw: tuple[int, int]) -> list[flo
     """
     height, width = hw
     corners = np.reshape(polygon, (-1, 2))
-    clipped: list[float] = np.clip(corners, (-width, -height), (2 * width, 2 * height)).ravel().tolist()
+    clipped: list[float] = (
+        np.clip(corners, (-width, -height), (2 * width, 2 * height)).ravel().tolist()
+    )
     return clipped
 
 

@@ -39,7 +39,9 @@ def paste_object(
     region = _choose_region(mask.shape, sample.valid_hw, rng)
     pasted = np.zeros(donor.masks[index].shape, bool)
     pasted[region] = mask
-    return _put_in_front(sample, donor, index, pasted, _blend(sample.image, pasted, region, pixels), min_visible)
+    return _put_in_front(
+        sample, donor, index, pasted, _blend(sample.image, pasted, region, pixels), min_visible
+    )
 
 
 def _pasteable_objects(
@@ -53,7 +55,9 @@ def _pasteable_objects(
     area_fractions = donor.areas / (height * width)
     has_size = (area_fractions >= share[0]) & (area_fractions <= share[1])
     is_pasteable = has_size & donor.is_thing & ~_touches_border(donor)
-    indices = [i for i in np.flatnonzero(is_pasteable).tolist() if donor.names[i] in sample.complete_names]
+    indices = [
+        i for i in np.flatnonzero(is_pasteable).tolist() if donor.names[i] in sample.complete_names
+    ]
     preferred = [i for i in indices if donor.names[i] == about]
     return preferred or indices
 
@@ -81,7 +85,9 @@ def _cut_out(
     return np.asarray(mask[top:bottom, left:right]), donor.image[:, top:bottom, left:right]
 
 
-def _choose_region(hw: tuple[int, ...], canvas_hw: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
+def _choose_region(
+    hw: tuple[int, ...], canvas_hw: tuple[int, int], rng: np.random.Generator
+) -> tuple[slice, slice]:
     """Draw where a box of this size lies on the canvas."""
     top = int(rng.integers(canvas_hw[0] - hw[0] + 1))
     left = int(rng.integers(canvas_hw[1] - hw[1] + 1))

@@ -57,7 +57,9 @@ class LazyImages(Sequence[BankedImage]):
     def object_names(self) -> Iterator[set[str]]:
         """Yield the class names of each image's objects, groups left out."""
         for dataset, image in self._sources:
-            yield {record.category.text for record in dataset.objects[image.id] if not record.is_group}
+            yield {
+                record.category.text for record in dataset.objects[image.id] if not record.is_group
+            }
 
 
 class ImageBank:
@@ -78,7 +80,9 @@ class ImageBank:
         self.fingerprint = fingerprint
         self.images = images if isinstance(images, LazyImages) else tuple(images)
         self.by_set = _group_indices({name} for name in self._set_names())
-        self.weights: Mapping[str, float] = dict.fromkeys(self.by_set, 1.0) if weights is None else dict(weights)
+        self.weights: Mapping[str, float] = (
+            dict.fromkeys(self.by_set, 1.0) if weights is None else dict(weights)
+        )
 
     @cached_property
     def by_name(self) -> Mapping[str, tuple[int, ...]]:
@@ -115,7 +119,9 @@ class ImageBank:
         """
         trainable = _select_sets(root, sets)
         packs = [(entry, Pack.open(entry.path, "train")) for entry in trainable]
-        fingerprint = pack_fingerprint([entry.path for entry in trainable], longest_side, max_images)
+        fingerprint = pack_fingerprint(
+            [entry.path for entry in trainable], longest_side, max_images
+        )
 
         def sources() -> Iterator[tuple[Pack, ImageRecord]]:
             return _admitted_images(packs, max_images)
@@ -163,7 +169,9 @@ class ImageBank:
             images = _annotated_images(entry.dataset)[:max_images]
             sources += [(entry.dataset, _in_set(image, name)) for image in images]
         if not sources:
-            raise DataError(f"{', '.join(names) or 'The list of data sets'} holds no photo with annotations.")
+            raise DataError(
+                f"{', '.join(names) or 'The list of data sets'} holds no photo with annotations."
+            )
         if not in_memory:
             return cls(LazyImages(sources, longest_side), weights)
 
@@ -213,7 +221,9 @@ def _select_sets(root: str | os.PathLike[str], names: Sequence[str] | None) -> l
         return trainable
     refused = sorted(set(names) - {entry.name for entry in trainable})
     if refused:
-        raise PackError(f"{', '.join(refused)} under {root}: missing or not free for shipped weights.")
+        raise PackError(
+            f"{', '.join(refused)} under {root}: missing or not free for shipped weights."
+        )
     return [entry for entry in trainable if entry.name in names]
 
 
@@ -268,5 +278,7 @@ def _read_by_opencv(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
     if pixels is None:
         raise PackError(f"{image.path} is missing or no photo; copy the set's images again.")
     if pixels.shape[:2] != image.hw:
-        raise PackError(f"{image.path} is {pixels.shape[:2]} (h, w), but annotations.json says {image.hw}.")
+        raise PackError(
+            f"{image.path} is {pixels.shape[:2]} (h, w), but annotations.json says {image.hw}."
+        )
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))

@@ -79,7 +79,9 @@ def write_bank_cache(file: Path, fingerprint: str, images: Iterable[BankedImage]
         partial.unlink(missing_ok=True)
 
 
-def read_bank_cache(file: Path, sources: Iterable[tuple[Dataset, ImageRecord]]) -> Iterator[BankedImage]:
+def read_bank_cache(
+    file: Path, sources: Iterable[tuple[Dataset, ImageRecord]]
+) -> Iterator[BankedImage]:
     """Yield the images of a valid cache, memory-mapped; `sources` are those that it was written from, in order."""
     header = np.fromfile(file, _HEADER, 1)[0]
     table = np.fromfile(file, "<i8", int(header["table_len"]), offset=int(header["table_at"]))

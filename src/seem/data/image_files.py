@@ -16,12 +16,20 @@ from PIL import Image
 
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
-from seem.images import TRANSPOSE_OF_ORIENTATION, decode_pixels, exif_orientation, open_image, to_rgb
+from seem.images import (
+    TRANSPOSE_OF_ORIENTATION,
+    decode_pixels,
+    exif_orientation,
+    open_image,
+    to_rgb,
+)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 _FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
-_QUARTER_TURNS = {turn for number, turn in TRANSPOSE_OF_ORIENTATION.items() if number >= _FIRST_QUARTER_TURN}
+_QUARTER_TURNS = {
+    turn for number, turn in TRANSPOSE_OF_ORIENTATION.items() if number >= _FIRST_QUARTER_TURN
+}
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
@@ -57,7 +65,11 @@ def read_rgb(
             decode_pixels(image, str(path))
             rgb, _ = to_rgb(image)
             turn = TRANSPOSE_OF_ORIENTATION.get(exif_orientation(image))
-            if hw is not None and turn in _QUARTER_TURNS and (rgb.height, rgb.width) == hw[::-1] != hw:
+            if (
+                hw is not None
+                and turn in _QUARTER_TURNS
+                and (rgb.height, rgb.width) == hw[::-1] != hw
+            ):
                 rgb = rgb.transpose(turn)
             return np.asarray(rgb)
     except (SeemError, ValueError, OSError) as error:
@@ -155,7 +167,9 @@ def rgb_to_ids(channels: Int32[np.ndarray, "h w c"]) -> Int32[np.ndarray, "h w"]
     return np.asarray(channels[:, :, 0] + 256 * channels[:, :, 1] + 65536 * channels[:, :, 2])
 
 
-def resize_labels(labels: Int32[np.ndarray, "h w"], hw: tuple[int, int], path: Path) -> Int32[np.ndarray, "h2 w2"]:
+def resize_labels(
+    labels: Int32[np.ndarray, "h w"], hw: tuple[int, int], path: Path
+) -> Int32[np.ndarray, "h2 w2"]:
     """Resize a map that was stored at another size to its image's, to the nearest pixel.
 
     Raises:
@@ -193,7 +207,9 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
     if not folder.is_dir():
         return []
     entries: Iterable[Path] = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path))
+    return sorted(
+        path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
+    )
 
 
 def images_by_stem(folder: Path) -> Mapping[str, Path]:

@@ -19,7 +19,9 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 CORNER_SLACK_PIXELS = 1.0  # how far a corner may lie outside: rounding of the tools that draw
 MAX_LISTED_FLAWS = 10  # of one kind, in the text
 
-_MASK_HINT = "in its masks 0 is nothing, 255 does not count, and 1, 2, ... are the lines of classes.txt"
+_MASK_HINT = (
+    "in its masks 0 is nothing, 255 does not count, and 1, 2, ... are the lines of classes.txt"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +223,14 @@ def _check_names(dataset: Dataset, counts: _Counts) -> Iterator[Flaw]:
         ids_by_name.setdefault(category.text, []).append(category.id)
     for name, ids in ids_by_name.items():
         if name and len(ids) > 1:
-            yield Flaw(FlawKind.DUPLICATE_NAME, repr(name), f"ids {', '.join(map(str, ids))} count as one class")
-    num_unnamed = sum(counts.objects_by_class[category_id] for category_id in ids_by_name.get("", ()))
+            yield Flaw(
+                FlawKind.DUPLICATE_NAME,
+                repr(name),
+                f"ids {', '.join(map(str, ids))} count as one class",
+            )
+    num_unnamed = sum(
+        counts.objects_by_class[category_id] for category_id in ids_by_name.get("", ())
+    )
     if num_unnamed:
         where = f"{num_unnamed} of {counts.objects_by_class.total()}"
         what = "they are shown, never named (in a folder of maps classes.txt tells names)"
@@ -257,7 +265,9 @@ def _size_range(images: Sequence[ImageRecord]) -> tuple[tuple[int, int], ...]:
 # --- Single images ----------------------------------------------------------------------------------------------------
 
 
-def _check_image(dataset: Dataset, image: ImageRecord, decode: bool) -> tuple[list[Flaw], list[Flaw]]:
+def _check_image(
+    dataset: Dataset, image: ImageRecord, decode: bool
+) -> tuple[list[Flaw], list[Flaw]]:
     """Return flaws and notes of an image's file; one inside of an archive is always decoded."""
     where = f"photo {image.id} ({image.path.name})"
     is_in_archive = image.path.parent.is_file()
@@ -283,7 +293,9 @@ def _check_size(image: ImageRecord, where: str) -> Iterator[Flaw]:
     if is_turned and has_exif_quarter_turn(image.path):
         return
     hint = "; turned, though it carries no EXIF rotation" if is_turned else ""
-    what = f"the file is {hw[0]} x {hw[1]} (h, w), its record says {image.hw[0]} x {image.hw[1]}{hint}"
+    what = (
+        f"the file is {hw[0]} x {hw[1]} (h, w), its record says {image.hw[0]} x {image.hw[1]}{hint}"
+    )
     yield Flaw(FlawKind.WRONG_SIZE, where, what)
 
 
@@ -293,10 +305,14 @@ def _note_rotation(image: ImageRecord, where: str) -> Iterator[Flaw]:
         return
     is_as_stored = read_image_hw(image.path) == image.hw
     frame = "stored, not as shown" if is_as_stored else "shown, as its record gives its size"
-    yield Flaw(FlawKind.EXIF_ROTATION, where, f"masks are taken to be drawn on the photo as {frame}")
+    yield Flaw(
+        FlawKind.EXIF_ROTATION, where, f"masks are taken to be drawn on the photo as {frame}"
+    )
 
 
-def _check_objects(dataset: Dataset, image: ImageRecord, objects: Sequence[ObjectRecord]) -> Iterator[Flaw]:
+def _check_objects(
+    dataset: Dataset, image: ImageRecord, objects: Sequence[ObjectRecord]
+) -> Iterator[Flaw]:
     for record in objects:
         yield from _check_object(dataset, image, record)
     for annotation in dataset.polygons(image):
@@ -304,7 +320,9 @@ def _check_objects(dataset: Dataset, image: ImageRecord, objects: Sequence[Objec
             what = "a corner of its polygon lies outside of the photo"
             yield Flaw(FlawKind.OUT_OF_BOUNDS, annotation.where, what)
         if any(is_self_intersecting(polygon) for polygon in annotation.polygons):
-            yield Flaw(FlawKind.SELF_INTERSECTION, annotation.where, "two edges of its polygon cross")
+            yield Flaw(
+                FlawKind.SELF_INTERSECTION, annotation.where, "two edges of its polygon cross"
+            )
 
 
 def _check_object(dataset: Dataset, image: ImageRecord, record: ObjectRecord) -> Iterator[Flaw]:
@@ -327,7 +345,9 @@ def _is_outside(corners: Sequence[float], hw: tuple[int, int]) -> bool:
     """Whether a corner of x, y, x, y, ... lies outside of the image."""
     height, width = hw
     xs_inside = all(-CORNER_SLACK_PIXELS <= x <= width + CORNER_SLACK_PIXELS for x in corners[::2])
-    ys_inside = all(-CORNER_SLACK_PIXELS <= y <= height + CORNER_SLACK_PIXELS for y in corners[1::2])
+    ys_inside = all(
+        -CORNER_SLACK_PIXELS <= y <= height + CORNER_SLACK_PIXELS for y in corners[1::2]
+    )
     return not (xs_inside and ys_inside)
 
 

@@ -38,7 +38,9 @@ class LabelMap:
             return self.semantic
         category_of = {segment.id: segment.category.id for segment in self.segments}
         segment_ids = np.array([0, *sorted(category_of)], np.int32)
-        category_ids = np.array([0, *(category_of[number] for number in sorted(category_of))], np.int32)
+        category_ids = np.array(
+            [0, *(category_of[number] for number in sorted(category_of))], np.int32
+        )
         indices = np.minimum(np.searchsorted(segment_ids, self.ids), len(segment_ids) - 1)
         is_listed = segment_ids[indices] == self.ids
         return np.asarray(np.where(is_listed, category_ids[indices], 0), np.int32)

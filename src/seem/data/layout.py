@@ -75,7 +75,9 @@ class Layout:
         if not present:
             if split in (ALL_SPLIT, *SPLIT_NAMES):
                 return ALL_SPLIT
-            raise DataError(f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}.")
+            raise DataError(
+                f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}."
+            )
         synonyms = next((names for names in SPLIT_NAMES.values() if split in names), ())
         matching = [name for name in present if name in synonyms]
         if len(matching) == 1:
@@ -91,7 +93,9 @@ def sort_splits(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=lambda name: (ranks.get(name, len(ranks)), name)))
 
 
-def incomplete_layout_error(title: str, path: Path, looked_for: str, present: str = "", way_out: str = "") -> DataError:
+def incomplete_layout_error(
+    title: str, path: Path, looked_for: str, present: str = "", way_out: str = ""
+) -> DataError:
     """Make the error of a reader that misses files: what was looked for, what is there instead, what to do."""
     there = f"there is {present}" if present else f"it holds {describe_contents(path)}"
     message = f"{path} is no complete {title}: looked for {looked_for}; {there}."

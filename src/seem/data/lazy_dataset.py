@@ -124,7 +124,9 @@ class LazyDataset:
         decode = self.read_pixels or _read_file_pixels
         pixels = decode(image)
         if pixels.shape[:2] != image.hw:
-            raise DataError(f"{image.path} is {pixels.shape[:2]} (h, w), but its annotation says {image.hw}.")
+            raise DataError(
+                f"{image.path} is {pixels.shape[:2]} (h, w), but its annotation says {image.hw}."
+            )
         return pixels
 
     def read_encoded(self, image: ImageRecord) -> bytes:
@@ -255,4 +257,6 @@ def _flaw_of(error: Exception, image: ImageRecord, default_kind: FlawKind) -> Fl
     where = f"photo {image.id}"
     if isinstance(error, DataError):
         return Flaw(error.kind, where, str(error))
-    return Flaw(default_kind, where, f"{type(error).__name__} {error}; it is not what its format says")
+    return Flaw(
+        default_kind, where, f"{type(error).__name__} {error}; it is not what its format says"
+    )

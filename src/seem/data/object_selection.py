@@ -20,7 +20,10 @@ def video_frames(dataset: Dataset) -> Mapping[str, tuple[ImageRecord, ...]]:
     for image in dataset.images:
         if image.sequence:
             frames.setdefault(image.sequence, []).append(image)
-    return {name: tuple(sorted(images, key=lambda image: image.frame or 0)) for name, images in frames.items()}
+    return {
+        name: tuple(sorted(images, key=lambda image: image.frame or 0))
+        for name, images in frames.items()
+    }
 
 
 def click_truth(dataset: Dataset, item: ValidationObject) -> Int8[np.ndarray, "h w"]:
@@ -49,7 +52,9 @@ def validation_objects(
     return items
 
 
-def promptable_objects(dataset: Dataset, image: ImageRecord, min_area: float = MIN_AREA_FRACTION) -> list[ObjectRecord]:
+def promptable_objects(
+    dataset: Dataset, image: ImageRecord, min_area: float = MIN_AREA_FRACTION
+) -> list[ObjectRecord]:
     """Return the objects of an image that are prompted one by one: things, or regions where a set has no things."""
     has_things = any(category.is_thing for category in dataset.categories.values())
     return scored_objects(image, dataset.objects[image.id], min_area, things_only=has_things)

@@ -19,7 +19,9 @@ from seem.data.layouts import LAYOUTS, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
 
-_SPEC_PATTERN = re.compile(r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?(?P<path>.*?)(?:\*(?P<weight>[^*/\\]*))?", re.DOTALL)
+_SPEC_PATTERN = re.compile(
+    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?(?P<path>.*?)(?:\*(?P<weight>[^*/\\]*))?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,17 @@ class DatasetSpec:
             ValueError: the kind is unknown, the path empty, the weight not a positive number.
         """
         match = _SPEC_PATTERN.fullmatch(text.strip())
-        assert match is not None  # everything fits: all parts but the path may be missing, and it may be anything
+        assert (
+            match is not None
+        )  # everything fits: all parts but the path may be missing, and it may be anything
         kind, path, weight = match["kind"], match["path"], match["weight"]
         if kind is not None:
             _check_kind(kind, path, text)
         if not path:
             raise DataError(f"{text!r} names no path; write kind:path, such as coco:/data/coco.")
-        return cls(kind, Path(path).expanduser(), 1.0 if weight is None else _parse_weight(weight, text))
+        return cls(
+            kind, Path(path).expanduser(), 1.0 if weight is None else _parse_weight(weight, text)
+        )
 
     def layout(self) -> Layout:
         """Return the format that is named, or that the path looks like; `DataError` if that is none or several."""
@@ -77,11 +83,15 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         raise
     except READ_ERRORS as error:
         reason = f"{type(error).__name__} {error}"
-        raise DataError(f"{path} cannot be read as {layout.title}: {reason}; is it {layout.expects}?") from error
+        raise DataError(
+            f"{path} cannot be read as {layout.title}: {reason}; is it {layout.expects}?"
+        ) from error
     if not isinstance(dataset, LazyDataset):
         return dataset
     if not dataset.images and not dataset.flaws:
-        raise DataError(f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(path)}.")
+        raise DataError(
+            f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(path)}."
+        )
     return dataset.as_tolerant() if tolerant else dataset.checked()
 
 
@@ -116,5 +126,7 @@ def _parse_weight(text: str, spec: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise DataError(f"The weight of {spec!r} is {text!r}; write a positive number, such as *2 or *0.5.")
+        raise DataError(
+            f"The weight of {spec!r} is {text!r}; write a positive number, such as *2 or *0.5."
+        )
     return weight

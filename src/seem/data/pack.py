@@ -101,11 +101,17 @@ class Pack:
         if split not in ("train", "val", "all"):
             raise PackError(f"Unknown split {split!r}; use train, val or all.")
         if not folder.is_dir():
-            raise PackError(f"{folder} is no folder; give the folder of one set, such as data/coco_full.")
+            raise PackError(
+                f"{folder} is no folder; give the folder of one set, such as data/coco_full."
+            )
         if not (folder / "annotations.json").is_file():
-            raise PackError(f"{folder} has no annotations.json; give the folder of one set, such as data/coco_full.")
+            raise PackError(
+                f"{folder} has no annotations.json; give the folder of one set, such as data/coco_full."
+            )
         if not (folder / "images").is_dir():
-            raise PackError(f"{folder} has annotations.json but no images/; copy the set's photos beside it.")
+            raise PackError(
+                f"{folder} has annotations.json but no images/; copy the set's photos beside it."
+            )
         return cls(folder, split)
 
     @staticmethod
@@ -122,7 +128,9 @@ class Pack:
                 sets.append(TrainableSet(folder / name, licence_groups))
         if not sets:
             names = ", ".join(SHIPPABLE_SETS)
-            raise PackError(f"{folder} holds none of the sets {names}; give the pack's root folder.")
+            raise PackError(
+                f"{folder} holds none of the sets {names}; give the pack's root folder."
+            )
         return sets
 
     @property
@@ -175,7 +183,9 @@ class Pack:
         expressions = []
         for number, row in enumerate(json.loads(file.read_bytes()), 1):
             if row["image_id"] in image_ids:
-                expressions.append(ReferringExpression(number, row["image_id"], row["ann_id"], (row["text"],)))
+                expressions.append(
+                    ReferringExpression(number, row["image_id"], row["ann_id"], (row["text"],))
+                )
         return tuple(expressions)
 
     @property
@@ -200,9 +210,13 @@ class Pack:
             with Image.open(image.path) as opened:
                 pixels = np.asarray(opened.convert("RGB"))
         except OSError as error:
-            raise PackError(f"{image.path} cannot be read ({error}); copy the set's images again.") from error
+            raise PackError(
+                f"{image.path} cannot be read ({error}); copy the set's images again."
+            ) from error
         if pixels.shape[:2] != image.hw:
-            raise PackError(f"{image.path} is {pixels.shape[:2]} (h, w), but annotations.json says {image.hw}.")
+            raise PackError(
+                f"{image.path} is {pixels.shape[:2]} (h, w), but annotations.json says {image.hw}."
+            )
         return pixels
 
     def read_encoded(self, image: ImageRecord) -> bytes:
@@ -265,7 +279,9 @@ class Pack:
         try:
             document = json.loads(file.read_bytes())
         except ValueError as error:
-            raise PackError(f"{file} is not valid JSON ({error}); it may be cut short, copy it again.") from error
+            raise PackError(
+                f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
+            ) from error
         missing = [key for key in ("images", "annotations", "categories") if key not in document]
         if missing:
             raise PackError(f"{file} has no {', '.join(missing)}; a COCO-style file is needed.")
@@ -286,7 +302,9 @@ class Pack:
     @cached_property
     def _names_of_source(self) -> Mapping[str, frozenset[str]]:
         """Classes that instance annotations cover: all things, or where a set mixes sources, the classes of each."""
-        source_of = {row["id"]: row.get("source_set", self.name) for row in self._document["images"]}
+        source_of = {
+            row["id"]: row.get("source_set", self.name) for row in self._document["images"]
+        }
         if set(source_of.values()) <= {self.name}:
             things = [category for category in self.categories.values() if category.is_thing]
             return {self.name: category_names(things)}
@@ -300,13 +318,17 @@ class Pack:
     def _panoptic_segments(self) -> Mapping[int, tuple[SegmentRecord, ...]]:
         file = self.path / "panoptic.json"
         if not file.is_file():
-            raise PackError(f"{self.path} names panoptic maps but has no panoptic.json; copy it beside them.")
+            raise PackError(
+                f"{self.path} names panoptic maps but has no panoptic.json; copy it beside them."
+            )
         rows = json.loads(file.read_bytes())["annotations"]
         return {row["image_id"]: self._parse_segments(row["segments_info"]) for row in rows}
 
     def _parse_segments(self, rows: Iterable[Mapping[str, Any]]) -> tuple[SegmentRecord, ...]:
         return tuple(
-            SegmentRecord(row["id"], self.categories[row["category_id"]], row["area"], bool(row["iscrowd"]))
+            SegmentRecord(
+                row["id"], self.categories[row["category_id"]], row["area"], bool(row["iscrowd"])
+            )
             for row in rows
         )
 

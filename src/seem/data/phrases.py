@@ -14,7 +14,9 @@ _RIGHT_OF_LEFT = {
     "leftwards": "rightwards",
 }
 _OPPOSITE_SIDE = _RIGHT_OF_LEFT | {right: left for left, right in _RIGHT_OF_LEFT.items()}
-_SIDE_WORD = re.compile(rf"\b({'|'.join(sorted(_OPPOSITE_SIDE, key=len, reverse=True))})\b", re.IGNORECASE)
+_SIDE_WORD = re.compile(
+    rf"\b({'|'.join(sorted(_OPPOSITE_SIDE, key=len, reverse=True))})\b", re.IGNORECASE
+)
 _RIGHT_BUT_NO_SIDE = re.compile(
     r"\b(right (?:before|after|now|away|next|behind|in front|beside|angle)|all right|upright)\b",
     re.IGNORECASE,

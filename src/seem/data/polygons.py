@@ -14,10 +14,16 @@ MAX_CHECKED_CORNERS = 2000  # a contour that long was traced by a program and do
 
 def check_polygon(polygon: object) -> None:
     """Raise `ValueError` unless a polygon is a list of at least three finite corners."""
-    if not isinstance(polygon, Sequence) or isinstance(polygon, str) or not all(map(_is_number, polygon)):
+    if (
+        not isinstance(polygon, Sequence)
+        or isinstance(polygon, str)
+        or not all(map(_is_number, polygon))
+    ):
         raise ValueError("a polygon is no list of numbers")
     if len(polygon) < MIN_POLYGON_NUMBERS or len(polygon) % 2:
-        raise ValueError(f"a polygon has {len(polygon)} numbers; it needs x and y of three corners or more")
+        raise ValueError(
+            f"a polygon has {len(polygon)} numbers; it needs x and y of three corners or more"
+        )
     if not all(map(math.isfinite, polygon)):
         raise ValueError("a polygon has a corner that is no number (NaN or infinite)")
 
@@ -44,7 +50,9 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
     ends = np.roll(starts, -1, axis=0)
     start_sides = _orientation(starts[:, None], ends[:, None], starts)
     end_sides = _orientation(starts[:, None], ends[:, None], ends)
-    is_straddled = start_sides * end_sides < 0  # [a, b]: edge b has one end on either side of edge a's line
+    is_straddled = (
+        start_sides * end_sides < 0
+    )  # [a, b]: edge b has one end on either side of edge a's line
     return bool(np.any(is_straddled & is_straddled.T))
 
 

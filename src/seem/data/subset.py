@@ -26,7 +26,14 @@ from seem.data.dataset import Dataset
 from seem.data.object_selection import promptable_objects
 from seem.data.records import DataError, ImageRecord, ObjectRecord
 from seem.simulation.next_click import first_click
-from seem.simulation.strokes import PromptKind, SimulatedPrompt, draw_box, draw_circle, draw_polygon, draw_scribble
+from seem.simulation.strokes import (
+    PromptKind,
+    SimulatedPrompt,
+    draw_box,
+    draw_circle,
+    draw_polygon,
+    draw_scribble,
+)
 
 FORMAT = "seem evaluation subset 1"
 FRAME = "pixels of the stored photo; points are (x, y) with integers at pixel centres, boxes xyxy with exclusive ends"
@@ -43,7 +50,12 @@ class SubsetObject:
 
     def to_json(self) -> dict[str, Any]:
         """Describe the object for the subset's file."""
-        return {"id": self.id, "category": self.category, "seed": self.seed, "prompts": self.prompts}
+        return {
+            "id": self.id,
+            "category": self.category,
+            "seed": self.seed,
+            "prompts": self.prompts,
+        }
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> SubsetObject:
@@ -126,7 +138,9 @@ class Subset:
                 f"{file} is no evaluation subset ({error!r}); write one with `seem data subset`."
             ) from error
         if content.get("format") != FORMAT or content.get("fingerprint") != subset.fingerprint:
-            raise DataError(f"{file} is no evaluation subset of this version, or was changed; write it again.")
+            raise DataError(
+                f"{file} is no evaluation subset of this version, or was changed; write it again."
+            )
         return subset
 
 
@@ -185,7 +199,9 @@ def _prompt_json(prompt: SimulatedPrompt) -> dict[str, Any]:
     return {"strokes": paths, "width": prompt.width}
 
 
-def _subset_image(image: ImageRecord, objects: Sequence[ObjectRecord], seed: int, per_image: int) -> SubsetImage:
+def _subset_image(
+    image: ImageRecord, objects: Sequence[ObjectRecord], seed: int, per_image: int
+) -> SubsetImage:
     by_rank = sorted(objects, key=lambda record: _rank(f"{seed}:{image.path.stem}:{record.id}"))
     chosen = sorted(by_rank[:per_image], key=lambda record: record.id)
     return SubsetImage(
@@ -193,7 +209,9 @@ def _subset_image(image: ImageRecord, objects: Sequence[ObjectRecord], seed: int
         file_name=image.path.name,
         hw=image.hw,
         objects=tuple(
-            SubsetObject(record.id, record.category.name, record.id, first_prompts(record.mask(), record.id))
+            SubsetObject(
+                record.id, record.category.name, record.id, first_prompts(record.mask(), record.id)
+            )
             for record in chosen
         ),
     )

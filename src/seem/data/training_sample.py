@@ -20,7 +20,15 @@ from seem.data.augmentation import Augmentation
 from seem.data.banked_image import BankedImage, BankedObject
 from seem.data.colour_jitter import jitter_colours
 from seem.data.phrases import is_relative_phrase, mirror_phrases
-from seem.data.window import PAD_RGB, ImageWindow, MaskPatch, choose_window, draw_patches, warp_object, warp_pixels
+from seem.data.window import (
+    PAD_RGB,
+    ImageWindow,
+    MaskPatch,
+    choose_window,
+    draw_patches,
+    warp_object,
+    warp_pixels,
+)
 
 _CAPTION_MIN_FRACTION = 0.7  # of the image that the window must show for its captions to hold
 _WEAK_PHRASE_MIN_FRACTION = 0.6  # the same for phrases that were taken from captions
@@ -187,7 +195,9 @@ def _choose_objects(
     augmentation: Augmentation,
 ) -> tuple[list[_VisibleObject], list[_VisibleObject]]:
     """Split visible objects into those that the sample keeps and those that it has to ignore."""
-    indices = [index for index, item in enumerate(visible) if item.patch.area >= augmentation.min_visible]
+    indices = [
+        index for index, item in enumerate(visible) if item.patch.area >= augmentation.min_visible
+    ]
     if len(indices) > augmentation.max_objects:
         indices = sorted(rng.permutation(indices)[: augmentation.max_objects].tolist())
     kept_indices = set(indices)
@@ -213,7 +223,9 @@ def _phrases_in_window(
 ) -> tuple[tuple[str, ...], ...]:
     """Return for each chosen object the phrases that still single it out; the only one of its class gets its name."""
     fractions = {item.banked.record.id: item.patch.visible_fraction for item in visible}
-    cut_off_names = set()  # classes of which the window lost an object: comparisons may no longer hold
+    cut_off_names = (
+        set()
+    )  # classes of which the window lost an object: comparisons may no longer hold
     counts: Counter[str] = Counter()
     for entry in image.objects:
         fraction = fractions.get(entry.record.id, 0.0)
@@ -229,7 +241,12 @@ def _phrases_in_window(
         texts = _true_phrases(entry, window, is_cut_off=category.text in cut_off_names)
         is_complete = category.text in image.complete_names and category.text not in group_names
         own_phrase = f"the {category.text}"
-        if category.is_thing and is_complete and counts[category.text] == 1 and own_phrase not in texts:
+        if (
+            category.is_thing
+            and is_complete
+            and counts[category.text] == 1
+            and own_phrase not in texts
+        ):
             texts = (*texts, own_phrase)
         phrases.append(texts)
     return tuple(phrases)

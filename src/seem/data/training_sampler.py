@@ -56,7 +56,9 @@ class TrainingSampler:
         given = DEFAULT_WEIGHTS if weights is None else weights
         positive = {name: given[name] for name in sorted(bank.by_set) if given.get(name, 0.0) > 0}
         if not positive:
-            raise ValueError(f"No set has a positive weight; the bank holds {', '.join(bank.by_set)}, got {given}.")
+            raise ValueError(
+                f"No set has a positive weight; the bank holds {', '.join(bank.by_set)}, got {given}."
+            )
         self._sets = tuple(positive)
         self._cumulative_weights = np.cumsum(list(positive.values())) / sum(positive.values())
 

@@ -69,7 +69,10 @@ def choose_window(
     left, right = _choose_span(window_wh[0], width, x0, x1, rng)
     top, bottom = _choose_span(window_wh[1], height, y0, y1, rng)
     scale_x, scale_y = size / window_wh[0], size / window_wh[1]
-    valid_hw = (_num_pixels((bottom - top) * scale_y, size), _num_pixels((right - left) * scale_x, size))
+    valid_hw = (
+        _num_pixels((bottom - top) * scale_y, size),
+        _num_pixels((right - left) * scale_x, size),
+    )
     to_canvas = np.array(
         [
             [scale_x, 0, (0.5 - left) * scale_x - 0.5],
@@ -97,7 +100,9 @@ def choose_window(
     )
 
 
-def warp_pixels(pixels: UInt8[np.ndarray, "h w 3"], window: ImageWindow) -> UInt8[np.ndarray, "vh vw 3"]:
+def warp_pixels(
+    pixels: UInt8[np.ndarray, "h w 3"], window: ImageWindow
+) -> UInt8[np.ndarray, "vh vw 3"]:
     """Resample the image; a strong reduction is averaged first, as at inference, so that nothing flickers."""
     import cv2
 
@@ -136,7 +141,9 @@ def warp_object(entry: BankedObject, window: ImageWindow) -> MaskPatch | None:
         return None
     to_patch = window.to_canvas[:2].copy()
     to_patch[:, 2] += to_patch[:, :2] @ (x0, y0) - (left, top)
-    soft_mask = cv2.warpAffine(entry.soft_mask, to_patch, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    soft_mask = cv2.warpAffine(
+        entry.soft_mask, to_patch, (right - left, bottom - top), flags=cv2.INTER_LINEAR
+    )
     inside = np.asarray(soft_mask) > _INSIDE_FROM
     area = int(np.count_nonzero(inside))
     if area == 0:
@@ -154,7 +161,9 @@ def draw_patches(patches: Sequence[MaskPatch], size: int) -> Bool[np.ndarray, "n
     return masks
 
 
-def _choose_target(image: BankedImage, rng: np.random.Generator, preferred_name: str | None) -> BankedObject | None:
+def _choose_target(
+    image: BankedImage, rng: np.random.Generator, preferred_name: str | None
+) -> BankedObject | None:
     """Draw the object that the window keeps: first a class (the preferred one, if it is there), then an object."""
     if not image.objects:
         return None
@@ -202,7 +211,9 @@ def _stretch(
     return side * stretch, side / stretch
 
 
-def _choose_span(window: float, length: int, low: float, high: float, rng: np.random.Generator) -> tuple[float, float]:
+def _choose_span(
+    window: float, length: int, low: float, high: float, rng: np.random.Generator
+) -> tuple[float, float]:
     """Draw where a window lies on 0..length so that low..high stays inside, or is crossed when it is longer."""
     if window >= length:
         return 0.0, float(length)
@@ -217,10 +228,14 @@ def _rotation(valid_hw: tuple[int, int], angle: float) -> Float64[np.ndarray, "3
     """Rotate about the middle of the valid rectangle."""
     cx, cy = (valid_hw[1] - 1) / 2, (valid_hw[0] - 1) / 2
     cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin, cx - cos * cx + sin * cy], [sin, cos, cy - sin * cx - cos * cy], [0, 0, 1.0]])
+    return np.array(
+        [[cos, -sin, cx - cos * cx + sin * cy], [sin, cos, cy - sin * cx - cos * cy], [0, 0, 1.0]]
+    )
 
 
-def _quarter_turn(valid_hw: tuple[int, int], rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
+def _quarter_turn(
+    valid_hw: tuple[int, int], rng: np.random.Generator
+) -> Float64[np.ndarray, "3 3"]:
     """Turn to either side; the canvas is square: rows become columns, mirrored along one of the two."""
     height, width = valid_hw
     clockwise = ((0, -1, height - 1), (1, 0, 0), (0, 0, 1.0))

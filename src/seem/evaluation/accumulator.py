@@ -134,7 +134,10 @@ class ScoreAccumulator:
             "seconds": {step: list(durations) for step, durations in self.seconds.items()},
             "counts": dict(self.counts),
             "spots": [list(astuple(item)) for item in self._items],
-            "worst": [[each.iou, list(astuple(each.item)), list(astuple(each.case))] for each in self._worst],
+            "worst": [
+                [each.iou, list(astuple(each.item)), list(astuple(each.case))]
+                for each in self._worst
+            ],
         }
 
     @classmethod
@@ -147,13 +150,16 @@ class ScoreAccumulator:
         accumulator.counts.update(state["counts"])
         accumulator._items = [ScoredItem(*values) for values in state["spots"]]
         accumulator._worst = [
-            _RankedCase(iou, ScoredItem(*item), _worst_case(case)) for iou, item, case in state["worst"]
+            _RankedCase(iou, ScoredItem(*item), _worst_case(case))
+            for iou, item, case in state["worst"]
         ]
         return accumulator
 
     def selection(self, dataset: Dataset) -> Selection:
         """Return what was scored, in the order of the data set."""
-        items = sorted(self._items, key=lambda item: item.image_index)  # stable: items of an image keep their order
+        items = sorted(
+            self._items, key=lambda item: item.image_index
+        )  # stable: items of an image keep their order
         labels = [(item.image_id, item.label) for item in items]
         return Selection.of(dataset.name, dataset.split, labels)
 
@@ -164,7 +170,9 @@ class ScoreAccumulator:
             contestant=self.spec.contestant,
             selection=self.selection(dataset),
             scores=self.metric.compute(),
-            timings={step: Timing.of(durations) for step, durations in sorted(self.seconds.items())},
+            timings={
+                step: Timing.of(durations) for step, durations in sorted(self.seconds.items())
+            },
             rules=self.spec.rules,
             counts=dict(sorted(self.counts.items())),
             worst=tuple(each.case for each in self._worst),
@@ -195,7 +203,9 @@ def accumulator_states(accumulators: Iterable[ScoreAccumulator]) -> list[State |
     return [accumulator.state() if len(accumulator) else None for accumulator in accumulators]
 
 
-def merge_states(accumulators: Iterable[ScoreAccumulator], states: Iterable[Mapping[str, Any] | None]) -> None:
+def merge_states(
+    accumulators: Iterable[ScoreAccumulator], states: Iterable[Mapping[str, Any] | None]
+) -> None:
     """Merge states into accumulators of the same specifications, in the same order."""
     for accumulator, state in zip(accumulators, states, strict=True):
         if state is not None:

@@ -84,7 +84,9 @@ class EvaluationContext:
         """Encode another image of the data set."""
         return self.encode_pixels(self.dataset.pixels(image), accumulator, "encode the reference")
 
-    def encode_pixels(self, pixels: PixelArray, accumulator: ScoreAccumulator, step: str) -> ImageUnderTest:
+    def encode_pixels(
+        self, pixels: PixelArray, accumulator: ScoreAccumulator, step: str
+    ) -> ImageUnderTest:
         """Encode pixels that are not those of the image; the time counts for `step`."""
         with self.timing(accumulator, step):
             return self.model.encode(pixels)
@@ -127,7 +129,9 @@ def check_finite_features(encoded: ImageUnderTest) -> None:
     if not isinstance(encoded, EncodedImage):
         return
     if not bool(torch.isfinite(encoded.encoding.pixels.mask_features).all()):
-        raise ValueError(f"{encoded.model.name} encodes it as NaN or infinite numbers; its weights are broken")
+        raise ValueError(
+            f"{encoded.model.name} encodes it as NaN or infinite numbers; its weights are broken"
+        )
 
 
 @dataclass(frozen=True, slots=True)

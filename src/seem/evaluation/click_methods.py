@@ -157,8 +157,12 @@ def random_walk(pixels: PixelArray, clicks: Sequence[Click]) -> MaskArray:
         return np.asarray(labels == foreground, np.bool_)
     with warnings.catch_warnings():
         # This solver may end a little outside of 0-1, which does not change the label of a pixel.
-        warnings.filterwarnings("ignore", message="The probability range is outside", category=UserWarning)
-        segmented = random_walker(pixels, labels, beta=RANDOM_WALKER_BETA, mode="cg_j", channel_axis=-1)
+        warnings.filterwarnings(
+            "ignore", message="The probability range is outside", category=UserWarning
+        )
+        segmented = random_walker(
+            pixels, labels, beta=RANDOM_WALKER_BETA, mode="cg_j", channel_axis=-1
+        )
     return np.asarray(segmented == foreground, np.bool_)
 
 
@@ -179,7 +183,9 @@ MODEL_WITHOUT_MEMORY = ClickMethod("model without memory", _start_without_memory
 MODEL_WITH_ZOOM = ClickMethod("model, second look", _start_zoom_session, is_model=True)
 """The model in a session, with zoom-in refinement of small objects."""
 
-MODEL_WITH_CLASS_NAME = ClickMethod("model hearing the class name", _start_with_class_name, is_model=True)
+MODEL_WITH_CLASS_NAME = ClickMethod(
+    "model hearing the class name", _start_with_class_name, is_model=True
+)
 """The model in a session, with the class name of the object as a text prompt."""
 
 BASELINES = {

@@ -103,7 +103,13 @@ class ComparisonRow:
 
     def head(self, model: str) -> list[str]:
         """Return the cells that describe the figure."""
-        return [self.data, self.protocol, method_label(self.contestant, model), self.sample, self.figure]
+        return [
+            self.data,
+            self.protocol,
+            method_label(self.contestant, model),
+            self.sample,
+            self.figure,
+        ]
 
     def cells(self) -> list[str]:
         """Return the cells with its values."""
@@ -165,7 +171,13 @@ def comparison_rows(reports: Sequence[LoadedReport]) -> list[ComparisonRow]:
             identity = json.dumps([selection["fingerprint"], entry["rules"]])
             sample = describe_sample(entry["protocol"], selection)
             for name, value in key_figures(entry["scores"]):
-                key = (data, report.dataset_kind(entry), entry["protocol"], entry["contestant"], name)
+                key = (
+                    data,
+                    report.dataset_kind(entry),
+                    entry["protocol"],
+                    entry["contestant"],
+                    name,
+                )
                 measured = comparison_table.setdefault(key, [None] * len(reports))
                 measured[column] = _Measured(value, identity, sample)
     return [_comparison_row(*key, measured) for key, measured in comparison_table.items()]
@@ -228,11 +240,15 @@ def _notes(rows: Sequence[ComparisonRow]) -> list[str]:
 # --- Published scores -------------------------------------------------------------------------------------------------
 
 
-def results_markdown(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
+def results_markdown(
+    reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None
+) -> str:
     """Return all figures as Markdown, then tables with the published scores of the originals and their sources."""
     rows = comparison_rows(reports)
     parts = [markdown_table(_table_cells(rows, reports)), *_notes(rows)]
-    is_complete = not any(report.arguments.get("at_most") or report.arguments.get("classes") for report in reports)
+    is_complete = not any(
+        report.arguments.get("at_most") or report.arguments.get("classes") for report in reports
+    )
     known = published_scores() if published is None else published
     heads = _published_heads(known)
     labels = [report.label for report in reports]
@@ -305,7 +321,13 @@ def _source(scores: PublishedScores) -> str:
     return f"{scores.source} ({remarks})" if remarks else scores.source
 
 
-PROMPT_KIND_KEYS = {"point": "point", "circle": "stroke", "scribble": "scribble", "polygon": "polygon", "box": "box"}
+PROMPT_KIND_KEYS = {
+    "point": "point",
+    "circle": "stroke",
+    "scribble": "scribble",
+    "polygon": "polygon",
+    "box": "box",
+}
 """Our kinds of prompts, and what the table of the paper calls them."""
 
 _FULL_IMAGE_FIGURES = {
@@ -324,7 +346,12 @@ _FULL_IMAGE_DATASETS = {
     "scannet20": "scannet",
     "scannet40": "scannet40",
 }
-_PROMPT_DATASETS = {"coco": "coco", "openimages": "openimages", "ade20k": "ade", "ade20k_full": "ade"}
+_PROMPT_DATASETS = {
+    "coco": "coco",
+    "openimages": "openimages",
+    "ade20k": "ade",
+    "ade20k_full": "ade",
+}
 _REFERRING_KEYS = {"cIoU": "refcocog_ciou", "mIoU": "refcocog_miou", "P@0.5": "refcocog_ap50"}
 _PACK_KINDS = {"coco_full": "coco", "voc_general": "voc"}
 

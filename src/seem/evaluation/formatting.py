@@ -89,7 +89,9 @@ def format_figure(name: str, value: float | None) -> str:
 
 def key_figures(scores: PlainScores) -> list[Figure]:
     """List the most important scores of a result."""
-    return [(name, math.nan if value is None else float(value)) for name, value in _key_figures(scores)]
+    return [
+        (name, math.nan if value is None else float(value)) for name, value in _key_figures(scores)
+    ]
 
 
 def _key_figures(scores: PlainScores) -> Iterator[tuple[str, Any]]:
@@ -106,7 +108,11 @@ def _key_figures(scores: PlainScores) -> Iterator[tuple[str, Any]]:
         case {"stored": stored, "changed": changed}:
             yield from _robustness_figures(stored, changed)
         case {"together": both, "phrase_alone": phrase, "prompt_alone": prompt}:
-            for name, result in (("both", both), ("phrase alone", phrase), ("prompt alone", prompt)):
+            for name, result in (
+                ("both", both),
+                ("phrase alone", phrase),
+                ("prompt alone", prompt),
+            ):
                 if result is not None:
                     yield f"cIoU {name}", result["cumulative_iou"]
         case {"cumulative_iou": cumulative, "mean_iou": mean, "precision": precision}:
@@ -141,7 +147,9 @@ def _key_figures(scores: PlainScores) -> Iterator[tuple[str, Any]]:
             yield "CIDEr-D", cider
 
 
-def _click_figures(noc: Sequence[PlainScores], mean_iou: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+def _click_figures(
+    noc: Sequence[PlainScores], mean_iou: Mapping[Any, Any]
+) -> Iterator[tuple[str, Any]]:
     iou_after = _by_text(mean_iou)
     for clicks in SHOWN_CLICKS:
         if clicks in iou_after:
@@ -152,7 +160,9 @@ def _click_figures(noc: Sequence[PlainScores], mean_iou: Mapping[Any, Any]) -> I
             yield f"{NOC}{maximum}@{round(100 * each['threshold'])}", each["mean"]
 
 
-def _robustness_figures(stored: float, changed: Mapping[str, PlainScores]) -> Iterator[tuple[str, Any]]:
+def _robustness_figures(
+    stored: float, changed: Mapping[str, PlainScores]
+) -> Iterator[tuple[str, Any]]:
     yield "IoU@1", stored
     for change, result in changed.items():
         yield change, result["mean_iou"]

@@ -83,7 +83,9 @@ class _EvaluationLoop:
     session: str | None
     clock: Clock = field(default_factory=Clock)
     done: list[ImageKey] = field(default_factory=list)
-    started: float = field(default_factory=lambda: time.perf_counter())  # looked up late: a benchmark replaces it
+    started: float = field(
+        default_factory=lambda: time.perf_counter()
+    )  # looked up late: a benchmark replaces it
     last_write: float = field(default_factory=lambda: time.perf_counter())
     accumulators: list[list[list[ScoreAccumulator]]] = field(init=False)
 
@@ -104,7 +106,9 @@ class _EvaluationLoop:
                 clock=self.clock,
                 read=lambda: pixels,
             )
-            work = [(plan.benchmarks[k], items, accumulators[k]) for k, items in image.items.items()]
+            work = [
+                (plan.benchmarks[k], items, accumulators[k]) for k, items in image.items.items()
+            ]
             evaluate_image(context, work)
         self.done.append(image.key)
         now = time.perf_counter()

@@ -50,7 +50,11 @@ class Chunk:
 
     def to_json(self) -> str:
         """Return the chunk as JSON; arrays keep their type and every bit."""
-        content = {"done": list(self.done), "states": list(self.states), "seconds": dict(self.seconds)}
+        content = {
+            "done": list(self.done),
+            "states": list(self.states),
+            "seconds": dict(self.seconds),
+        }
         return json.dumps(content, default=_encode_array)
 
     @classmethod
@@ -92,7 +96,9 @@ class Journal:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise SeemError(f"Another run is at work on {self.folder}; wait for it, or pass another --out.") from None
+            raise SeemError(
+                f"Another run is at work on {self.folder}; wait for it, or pass another --out."
+            ) from None
         try:
             yield
         finally:
@@ -112,7 +118,9 @@ class Journal:
             if not difference:
                 return
             if not overwrite:
-                raise SeemError(f"{self.folder} is of {difference}; ask for the same to go on, or pass --overwrite.")
+                raise SeemError(
+                    f"{self.folder} is of {difference}; ask for the same to go on, or pass --overwrite."
+                )
         self.clear()
         with atomic_write(self.folder / RUN_FILE) as aside:
             aside.write_text(json.dumps(json_key, indent=1) + "\n", encoding="utf-8")
@@ -172,7 +180,9 @@ def _read_chunk(name: str, text: str) -> Chunk:
     try:
         return Chunk.from_json(text)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise SeemError(f"{name} of the journal cannot be read; remove it to count its photos again.") from error
+        raise SeemError(
+            f"{name} of the journal cannot be read; remove it to count its photos again."
+        ) from error
 
 
 def _encode_array(value: object) -> object:

@@ -81,7 +81,9 @@ def _full_vocabulary(dataset: Dataset) -> tuple[Vocabulary, bool]:
 
 def _class_ids(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, int]:
     named = [key for key, category in dataset.categories.items() if category.text]
-    shift = max(0, 1 - min(named, default=1))  # as in vocabulary_from_categories, whose ids begin at 1
+    shift = max(
+        0, 1 - min(named, default=1)
+    )  # as in vocabulary_from_categories, whose ids begin at 1
     scored = set(vocabulary.ids)
     return {key: key + shift for key in named if key + shift in scored}
 
@@ -111,7 +113,11 @@ def select_classes(full: Vocabulary, names: Sequence[str]) -> Vocabulary:
         key = name.strip().casefold()
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(full.names[:8])}, ..."
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"there are {', '.join(full.names[:8])}, ..."
+            )
             raise ValueError(f"The data set has no class {name.strip()!r}; {hint}")
         selected.add(known[key].id)
     return replace(full, categories=tuple(category for category in full if category.id in selected))

@@ -25,7 +25,15 @@ from seem.evaluation.click_methods import (
 )
 from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel, TrackerUnderTest
 from seem.evaluation.label_space import LabelSpace
-from seem.evaluation.protocols import composition, full_image, language, phrases, references, robustness, videos
+from seem.evaluation.protocols import (
+    composition,
+    full_image,
+    language,
+    phrases,
+    references,
+    robustness,
+    videos,
+)
 from seem.evaluation.protocols.clicks import click_benchmark
 from seem.evaluation.protocols.clicks_seem import seem_click_benchmark
 from seem.evaluation.protocols.prompt_kinds import prompt_kind_benchmark
@@ -89,7 +97,9 @@ class EvaluationRequest:
         if self.at_most is not None and self.at_most < 1:
             raise ValueError(f"--max is {self.at_most}; score at least one photo.")
         if self.subset is not None and len(self.data) > 1:
-            raise ValueError(f"--subset is of one data set, {len(self.data)} are given; run it for that one alone.")
+            raise ValueError(
+                f"--subset is of one data set, {len(self.data)} are given; run it for that one alone."
+            )
         parse_baselines(self.baselines)
 
     def arguments(self) -> dict[str, object]:
@@ -154,7 +164,9 @@ def plan_evaluation(request: EvaluationRequest, model: ModelUnderTest) -> list[D
     supported = supported_tasks(model)
     for task in request.tasks or ():
         if task not in supported:
-            raise ValueError(f"{model_name(model)} cannot do {task.value}; it can do {_join(supported)}.")
+            raise ValueError(
+                f"{model_name(model)} cannot do {task.value}; it can do {_join(supported)}."
+            )
     return [_plan_dataset(open_split(spec, request.split), request, model) for spec in request.data]
 
 
@@ -193,9 +205,13 @@ def _possible_benchmarks(
     return restricted
 
 
-def _plan_dataset(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> DatasetPlan:
+def _plan_dataset(
+    dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+) -> DatasetPlan:
     possible = _possible_benchmarks(dataset, request, model)
-    chosen = [index for index, (_, benchmark) in enumerate(possible) if has_items(benchmark, dataset)]
+    chosen = [
+        index for index, (_, benchmark) in enumerate(possible) if has_items(benchmark, dataset)
+    ]
     _check_tasks(dataset, request, model, {possible[index][0] for index in chosen})
     benchmarks = tuple(possible[index][1] for index in chosen)
     image_indices = tuple(_sample_images(benchmark, dataset, request) for benchmark in benchmarks)
@@ -211,24 +227,34 @@ def _check_tasks(
 ) -> None:
     """Raise `ValueError` where a data set has no truth for a requested task, or for any task."""
     where = f"{dataset.name}, part {dataset.split},"
-    missing = [task for task in EvaluationTask if task in (request.tasks or ()) and task not in possible]
+    missing = [
+        task for task in EvaluationTask if task in (request.tasks or ()) and task not in possible
+    ]
     if missing:
         others = [task for task in EvaluationTask if _has_truth(task, dataset, request, model)]
-        raise ValueError(f"{where} has no truth for {missing[0].value}; it can be asked for {_join(others)}.")
+        raise ValueError(
+            f"{where} has no truth for {missing[0].value}; it can be asked for {_join(others)}."
+        )
     if not possible:
         raise ValueError(f"{where} has no truth for anything that {model_name(model)} can do.")
 
 
-def _has_truth(task: EvaluationTask, dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> bool:
+def _has_truth(
+    task: EvaluationTask, dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+) -> bool:
     benchmarks = MAKERS[task](dataset, request, model)
     return any(has_items(benchmark, dataset) for benchmark in benchmarks)
 
 
-def _sample_images(benchmark: Benchmark, dataset: Dataset, request: EvaluationRequest) -> frozenset[int] | None:
+def _sample_images(
+    benchmark: Benchmark, dataset: Dataset, request: EvaluationRequest
+) -> frozenset[int] | None:
     if request.at_most is None and request.subset is None:
         return None
     at_most = len(dataset.images) if request.at_most is None else request.at_most
-    sampled = sample_indices(dataset.images, lambda image: len(benchmark.items(image)) > 0, at_most, request.seed)
+    sampled = sample_indices(
+        dataset.images, lambda image: len(benchmark.items(image)) > 0, at_most, request.seed
+    )
     return frozenset(sampled)
 
 
@@ -236,7 +262,9 @@ def open_split(spec: str, split: str) -> Dataset:
     """Open a split of a data set; `ValueError` if it has no image."""
     dataset = open_dataset(spec, split)
     if not dataset.images:
-        raise ValueError(f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}.")
+        raise ValueError(
+            f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}."
+        )
     return dataset
 
 
@@ -308,7 +336,9 @@ def parse_baselines(text: str | None, *, is_pack: bool = True) -> tuple[ClickMet
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in BASELINES:
-            raise ValueError(f"There is no baseline {name!r}; there are {', '.join(BASELINES)}, all and none.")
+            raise ValueError(
+                f"There is no baseline {name!r}; there are {', '.join(BASELINES)}, all and none."
+            )
     return tuple(BASELINES[name] for name in names)
 
 
@@ -325,7 +355,7 @@ def _full_image(make: Callable[[Dataset, LabelSpace], Benchmark]) -> Maker:
     def make_benchmarks(
         dataset: Dataset,
         request: EvaluationRequest,
-        model: ModelUnderTest,  # noqa: ARG001
+        model: ModelUnderTest,
     ) -> list[Benchmark]:
         if not any(category.text for category in dataset.categories.values()):
             return []
@@ -338,7 +368,9 @@ def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest)
     baselines = parse_baselines(request.baselines, is_pack=isinstance(dataset, Pack))
     if isinstance(model, NoModel):
         if not baselines:
-            raise ValueError("There is neither a model nor a baseline to score; pass --baselines all.")
+            raise ValueError(
+                "There is neither a model nor a baseline to score; pass --baselines all."
+            )
         return [click_benchmark(dataset, baselines, request.clicks)]
     methods = [MODEL_IN_SESSION, MODEL_WITHOUT_MEMORY]
     if not isinstance(model, Model):
@@ -350,12 +382,16 @@ def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest)
     ]
 
 
-def _prompts(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
+def _prompts(
+    dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+) -> list[Benchmark]:
     polygon_rule = model.network.config.polygon_rule if isinstance(model, Model) else "filled"
     return [prompt_kind_benchmark(dataset, polygon_rule)]
 
 
-def _phrases(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
+def _phrases(
+    dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+) -> list[Benchmark]:
     benchmarks = []
     if dataset_kind(dataset) != "refcoco":
         benchmarks.append(phrases.class_name_benchmark(dataset))
@@ -367,7 +403,7 @@ def _phrases(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
 def _composition(
     dataset: Dataset,
     request: EvaluationRequest,
-    model: ModelUnderTest,  # noqa: ARG001
+    model: ModelUnderTest,
 ) -> list[Benchmark]:
     return [
         composition.phrase_and_stroke_benchmark(dataset),
@@ -375,7 +411,9 @@ def _composition(
     ]
 
 
-def _reference(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest) -> list[Benchmark]:  # noqa: ARG001
+def _reference(
+    dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+) -> list[Benchmark]:
     if video_frames(dataset):
         return [references.in_context_benchmark(dataset)]
     return [references.reference_pair_benchmark(dataset, request.seed)]

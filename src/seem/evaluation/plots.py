@@ -45,7 +45,9 @@ PixelArray: TypeAlias = UInt8[np.ndarray, "h w 3"]
 MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
 
-def plot(reports: Sequence[LoadedReport], folder: Path, datasets: Sequence[Dataset] = ()) -> list[Path]:
+def plot(
+    reports: Sequence[LoadedReport], folder: Path, datasets: Sequence[Dataset] = ()
+) -> list[Path]:
     """Draw all plots of reports and return their files; worst cases need the data sets themselves.
 
     Raises `SeemError` where matplotlib is missing, or a file cannot be written.
@@ -102,7 +104,9 @@ def _collect_curves(reports: Sequence[LoadedReport]) -> dict[tuple[str, str], li
             if "noc" not in entry["scores"]:
                 continue
             method = method_label(entry["contestant"], report.label)
-            if method == entry["contestant"] and len(reports) > 1:  # a baseline, which every report may have
+            if (
+                method == entry["contestant"] and len(reports) > 1
+            ):  # a baseline, which every report may have
                 method = f"{method} ({report.label})"
             selection = entry["selection"]
             sample = describe_sample(entry["protocol"], selection)
@@ -120,7 +124,9 @@ def plot_classes(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path
                 yield _plot_bars(report, entry, scores, folder)
 
 
-def _plot_bars(report: LoadedReport, entry: dict[str, Any], scores: Mapping[str, float], folder: Path) -> Path:
+def _plot_bars(
+    report: LoadedReport, entry: dict[str, Any], scores: Mapping[str, float], folder: Path
+) -> Path:
     bars = sorted(scores.items(), key=lambda bar: -bar[1])
     half = MAX_BARS // 2
     data, protocol = entry["selection"]["set_name"], entry["protocol"]
@@ -155,7 +161,9 @@ def per_class_scores(report: LoadedReport, entry: dict[str, Any]) -> dict[str, f
     return found
 
 
-def _semantic_scores(per_class: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float]:
+def _semantic_scores(
+    per_class: Mapping[str, float | None], names: Sequence[str]
+) -> dict[str, float]:
     """Return the IoUs of a semantic score, whose keys are indices of classes."""
     found = {}
     for index, iou in per_class.items():
@@ -171,7 +179,9 @@ class _Figure:
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            raise SeemError('Plots need matplotlib; install it with pip install "seem[evaluate]".') from None
+            raise SeemError(
+                'Plots need matplotlib; install it with pip install "seem[evaluate]".'
+            ) from None
         self._file = file
         self._figure = Figure(figsize=inches, layout="constrained")
 
@@ -193,12 +203,17 @@ def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path)
     for report in reports:
         for entry in report.entries:
             selection = entry["selection"]
-            is_of_dataset = (selection["set_name"], selection["split"]) == (dataset.name, dataset.split)
+            is_of_dataset = (selection["set_name"], selection["split"]) == (
+                dataset.name,
+                dataset.split,
+            )
             if not is_of_dataset or not entry.get("worst"):
                 continue
             cases = [case for case in entry["worst"] if case["photo"] in images]
             tiles = [_draw_case(dataset.pixels(images[case["photo"]]), case) for case in cases]
-            stem = _file_stem(report.label, dataset.name, entry["protocol"], entry["contestant"], "worst")
+            stem = _file_stem(
+                report.label, dataset.name, entry["protocol"], entry["contestant"], "worst"
+            )
             file = folder / f"{stem}.png"
             with atomic_write(file) as aside:
                 contact_sheet(tiles).save(aside, format="png")
@@ -225,7 +240,11 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
 def _draw_legend(sheet: Image.Image) -> None:
     draw = ImageDraw.Draw(sheet)
     left = 5
-    for text, colour in (("missed", TRUTH_COLOUR), ("too much", PREDICTION_COLOUR), ("right", OVERLAP_COLOUR)):
+    for text, colour in (
+        ("missed", TRUTH_COLOUR),
+        ("too much", PREDICTION_COLOUR),
+        ("right", OVERLAP_COLOUR),
+    ):
         draw.rectangle((left, 5, left + 10, 15), fill=colour)
         draw.text((left + 15, 4), text, fill="black")
         left += LEGEND_STEP
@@ -241,7 +260,9 @@ def _draw_case(pixels: PixelArray, case: dict[str, Any]) -> Image.Image:
     tile = Image.new("RGB", (TILE_WIDTH, TILE_HEIGHT + CAPTION_HEIGHT), "white")
     tile.paste(overlay, ((TILE_WIDTH - overlay.width) // 2, (TILE_HEIGHT - overlay.height) // 2))
     draw = ImageDraw.Draw(tile)
-    draw.text((2, TILE_HEIGHT + 1), _caption(f"IoU {case['iou']:.1f}%  {case['title']}"), fill="black")
+    draw.text(
+        (2, TILE_HEIGHT + 1), _caption(f"IoU {case['iou']:.1f}%  {case['title']}"), fill="black"
+    )
     draw.text((2, TILE_HEIGHT + 14), _caption(f"{case['file']} {case['what']}"), fill="grey")
     return tile
 

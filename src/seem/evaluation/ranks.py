@@ -61,7 +61,9 @@ class Ranks:
         for rank, theirs in enumerate(self._gather(dict(key))):
             for name, value in key.items():
                 if theirs.get(name) != value:
-                    raise ValueError(f"Rank {rank} has another {name} than rank {self.rank}; give all ranks the same.")
+                    raise ValueError(
+                        f"Rank {rank} has another {name} than rank {self.rank}; give all ranks the same."
+                    )
 
     def _gather(self, mine: Any) -> list[Any]:
         """Return one object of every process, by rank."""

@@ -36,13 +36,26 @@ from seem.evaluation.selection import Selection
 
 FullImageScores: TypeAlias = InstanceResult | PanopticResult | SemanticResult
 RegionScores: TypeAlias = (
-    ClickResult | CompositionResult | OverlapResult | PromptKindResult | RefusalResult | RobustnessResult
+    ClickResult
+    | CompositionResult
+    | OverlapResult
+    | PromptKindResult
+    | RefusalResult
+    | RobustnessResult
 )
 SequenceScores: TypeAlias = InContextResult | VideoResult
 LanguageScores: TypeAlias = CaptionResult | RetrievalResult | OpenVocabularyResult[FullImageScores]
 Scores: TypeAlias = FullImageScores | RegionScores | SequenceScores | LanguageScores
 
-PACKAGES = ("seem", "torch", "numpy", "pillow", "pycocotools", "opencv-python-headless", "scikit-image")
+PACKAGES = (
+    "seem",
+    "torch",
+    "numpy",
+    "pillow",
+    "pycocotools",
+    "opencv-python-headless",
+    "scikit-image",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +222,9 @@ class EvaluationReport:
 
     def to_json(self) -> str:
         """Return the report as JSON; NaN and infinity become null."""
-        return json.dumps(_finite(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return (
+            json.dumps(_finite(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the report to a file: aside, then renamed."""

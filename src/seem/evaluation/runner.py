@@ -81,7 +81,9 @@ def run_evaluation(
     """
     with Ranks.joined() as ranks:
         if workers < 1 or (workers > 1 and ranks.count > 1):
-            raise ValueError(f"--workers is {workers}; use at least 1, and under torchrun its ranks alone.")
+            raise ValueError(
+                f"--workers is {workers}; use at least 1, and under torchrun its ranks alone."
+            )
         started = time.perf_counter()
         with _open_journal(out, overwrite, ranks) as journal:
             model = opener()
@@ -96,7 +98,9 @@ def run_evaluation(
             with progress(len(keys), len(done)) as advance:
                 if workers > 1:
                     del model  # every worker loads its own
-                    evaluate_in_processes(opener, request, setup.choices, mine, journal, workers, advance)
+                    evaluate_in_processes(
+                        opener, request, setup.choices, mine, journal, workers, advance
+                    )
                 else:
                     evaluate_images(model, setup.plans, mine, journal, advance)
             texts = earlier_texts | ranks.union(journal.texts(journal.session))
@@ -173,7 +177,9 @@ class EvaluationSetup:
     machine: Machine
 
     @classmethod
-    def of(cls, model: ModelUnderTest, plans: Sequence[DatasetPlan], request: EvaluationRequest) -> EvaluationSetup:
+    def of(
+        cls, model: ModelUnderTest, plans: Sequence[DatasetPlan], request: EvaluationRequest
+    ) -> EvaluationSetup:
         """Describe an evaluation on this machine."""
         accelerator = None
         if isinstance(model, Model) and model.device.type == "cuda":
@@ -199,14 +205,19 @@ class EvaluationSetup:
         """Return what identifies the run: two runs with the same key have the same result."""
         return {
             "model": asdict(self.model),
-            "data": [[plan.dataset.name, plan.dataset.split, plan.choice.fingerprint] for plan in self.plans],
+            "data": [
+                [plan.dataset.name, plan.dataset.split, plan.choice.fingerprint]
+                for plan in self.plans
+            ],
             "arguments": self.request.arguments(),
             "protocols": [[spec.protocol, spec.contestant, *spec.rules] for spec in self.specs],
             "versions": installed_versions(),
         }
 
 
-def build_report(setup: EvaluationSetup, chunks: Sequence[Chunk], run: RunStatistics) -> EvaluationReport:
+def build_report(
+    setup: EvaluationSetup, chunks: Sequence[Chunk], run: RunStatistics
+) -> EvaluationReport:
     """Merge everything that was counted, and compute the report."""
     return EvaluationReport(
         model=setup.model,
@@ -231,7 +242,7 @@ def _compute_entries(setup: EvaluationSetup, chunks: Sequence[Chunk]) -> list[En
     if not entries:
         raise SeemError("Nothing was scored: none of the photos holds anything that was asked for.")
     for entry in entries:
-        check_scores(entry)
+        _check_scores(entry)
     return entries
 
 
@@ -293,7 +304,7 @@ def describe_model(model: ModelUnderTest) -> ModelDescription:
     )
 
 
-def check_scores(entry: Entry) -> None:
+def _check_scores(entry: Entry) -> None:
     """Raise `SeemError` for an entry all of whose scores are NaN."""
     numbers = list(_floats(entry.scores))
     if numbers and not any(math.isfinite(number) for number in numbers):

@@ -126,10 +126,14 @@ class ScoreRow:
         return keys
 
 
-def scoreboard(reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None) -> str:
+def scoreboard(
+    reports: Sequence[LoadedReport], published: Sequence[PublishedScores] | None = None
+) -> str:
     """Return all scores of one model as Markdown; `ValueError` for reports of several models."""
     if not _is_one_model(reports):
-        raise ValueError("A table of all scores is of one model; leave out --into to set several beside each other.")
+        raise ValueError(
+            "A table of all scores is of one model; leave out --into to set several beside each other."
+        )
     known = published_scores() if published is None else published
     sources = _Sources()
     parts = [_describe_run(reports)]
@@ -222,7 +226,8 @@ def _describe_run(reports: Sequence[LoadedReport]) -> str:
         f"seed {', '.join(map(str, seeds))}",
     ]
     return (
-        "; ".join(parts) + f". Percent, but for {NOC}: clicks, fewer is better. Rows of one protocol and data set that "
+        "; ".join(parts)
+        + f". Percent, but for {NOC}: clicks, fewer is better. Rows of one protocol and data set that "
         "were taken on as many items were taken on the very same ones and, where nothing else is said, in one run."
     )
 
@@ -250,7 +255,13 @@ def _published_cells(
         if figures:
             cells = [figures[name].text if name in figures else "" for name in columns]
             data = next(iter(figures.values())).benchmark
-            yield ["as published", data, "", f"{scores.model} [{sources.number(scores.source)}]", *cells]
+            yield [
+                "as published",
+                data,
+                "",
+                f"{scores.model} [{sources.number(scores.source)}]",
+                *cells,
+            ]
 
 
 # --- Into a page ------------------------------------------------------------------------------------------------------
@@ -264,7 +275,9 @@ def write_into(page: Path, text: str) -> None:
     content = page.read_text(encoding="utf-8")
     has_marks = content.count(BEGIN) == 1 and content.count(END) == 1
     if not has_marks or content.index(BEGIN) > content.index(END):
-        raise ValueError(f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}")
+        raise ValueError(
+            f"{page} has no place for the tables; write these two lines where they belong: {BEGIN} {END}"
+        )
     before, after = content[: content.index(BEGIN)], content[content.index(END) + len(END) :]
     with atomic_write(page) as aside:
         aside.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")

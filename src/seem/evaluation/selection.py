@@ -74,7 +74,9 @@ def data_fingerprint(dataset: Dataset) -> str:
             while block := opened.read(1 << 20):
                 digest.update(block)
     for image in dataset.images:
-        sizes = [_num_bytes(path) for path in (image.path, image.panoptic_path, image.semantic_path)]
+        sizes = [
+            _num_bytes(path) for path in (image.path, image.panoptic_path, image.semantic_path)
+        ]
         digest.update(f"\n{image.id} {image.path.name} {image.hw} {sizes}".encode())
     return digest.hexdigest()
 

@@ -42,7 +42,9 @@ class SubsetFilter:
                 f"{dataset.split}."
             )
         if video_frames(dataset):
-            raise ValueError(f"{dataset.name} holds videos; a subset lists photos, leave --subset out.")
+            raise ValueError(
+                f"{dataset.name} holds videos; a subset lists photos, leave --subset out."
+            )
         images = {image.id: image for image in dataset.images}
         for listed in subset.images:
             _check_image(file, listed, images.get(listed.id), dataset)
@@ -93,21 +95,29 @@ class SubsetFilter:
     def _check_prompts(self, image: ImageRecord, record: ObjectRecord) -> None:
         listed = self.objects[image.id][record.id]
         if not _is_close(first_prompts(record.mask(), listed.seed), listed.prompts):
-            raise ValueError(f"the prompts drawn for object {record.id} are not those of the subset's file")
+            raise ValueError(
+                f"the prompts drawn for object {record.id} are not those of the subset's file"
+            )
 
 
 def _objects_by_id(listed: SubsetImage) -> dict[int, SubsetObject]:
     return {each.id: each for each in listed.objects}
 
 
-def _check_image(file: Path, listed: SubsetImage, image: ImageRecord | None, dataset: Dataset) -> None:
+def _check_image(
+    file: Path, listed: SubsetImage, image: ImageRecord | None, dataset: Dataset
+) -> None:
     """Raise `DataError` unless the data set has a listed image with its objects."""
     if image is None or image.path.name != listed.file_name or image.hw != listed.hw:
-        raise DataError(f"{file} lists {listed.file_name} ({listed.id}), which is not so in {dataset.path}.")
+        raise DataError(
+            f"{file} lists {listed.file_name} ({listed.id}), which is not so in {dataset.path}."
+        )
     known = {record.id for record in dataset.objects[image.id]}
     missing = _objects_by_id(listed).keys() - known
     if missing:
-        raise DataError(f"{file} lists object {min(missing)} of {listed.file_name}, which {dataset.path} lacks.")
+        raise DataError(
+            f"{file} lists object {min(missing)} of {listed.file_name}, which {dataset.path} lacks."
+        )
 
 
 def _object_of(item: object) -> ObjectRecord | None:
@@ -121,7 +131,10 @@ def _is_close(drawn: object, listed: object) -> bool:
     drawn_numbers, listed_numbers = dict(_numbers(drawn)), dict(_numbers(listed))
     if list(drawn_numbers) != list(listed_numbers):
         return False
-    return all(math.isclose(value, listed_numbers[key], abs_tol=ROUNDING_ERROR) for key, value in drawn_numbers.items())
+    return all(
+        math.isclose(value, listed_numbers[key], abs_tol=ROUNDING_ERROR)
+        for key, value in drawn_numbers.items()
+    )
 
 
 def _numbers(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:

@@ -42,7 +42,9 @@ def evaluate_in_processes(
             reported += more
 
     jobs = [
-        (opener, request, tuple(choices), share, journal.folder, journal.session, counter) for share in shares if share
+        (opener, request, tuple(choices), share, journal.folder, journal.session, counter)
+        for share in shares
+        if share
     ]
     run_in_processes(
         _run_worker,

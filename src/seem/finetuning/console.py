@@ -141,7 +141,9 @@ def comparison_lines(before: Mapping[str, float], after: Mapping[str, float]) ->
             yield f"{SCORE_LABELS[name]}: {old:.1f} before, {new:.1f} after ({new - old:+.1f})"
 
 
-def calibration_lines(presence: PresenceCalibration | None, regions: RegionCalibration | None) -> Iterator[str]:
+def calibration_lines(
+    presence: PresenceCalibration | None, regions: RegionCalibration | None
+) -> Iterator[str]:
     """Say which thresholds the validation images gave, and how good answers are with them."""
     if presence is None:
         yield "Too few held-out photos to measure which class names to refuse: the usual threshold is kept."

@@ -29,7 +29,9 @@ VALIDATION_SHARE = 0.1  # of a data set that has no such part
 CACHED_IMAGE_BYTES = 400_000  # of an image of `CACHED_SIDE` pixels with its masks, roughly
 CACHED_SIDE = 320  # pixels of the longer side; at least so large are images cached
 CACHE_MARGIN = 384 / 224  # images are cached so much larger than the canvas, for zoomed-in samples
-CACHE_SHARE = 0.5  # of the free disk may be taken by cached images; else they are read again at every step
+CACHE_SHARE = (
+    0.5  # of the free disk may be taken by cached images; else they are read again at every step
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,9 @@ class TrainingData:
         return sum(len(dataset.images) for dataset in self.validation)
 
 
-def inspect_source(spec: str, step: Callable[[], object] = lambda: None) -> tuple[DataSource, list[DatasetReport]]:
+def inspect_source(
+    spec: str, step: Callable[[], object] = lambda: None
+) -> tuple[DataSource, list[DatasetReport]]:
     """Inspect a data set; return which parts and images a run uses, and a report of each part.
 
     `step` is called after each image. Raises `DataError` where there is no data set, or where nothing can be read.
@@ -149,7 +153,9 @@ def inspect_source(spec: str, step: Callable[[], object] = lambda: None) -> tupl
     if not other_splits:
         return DataSource(spec, train_split, None, unusable_train, ()), [train_report]
     validation_split = other_splits[0]
-    validation_report = inspect_dataset(open_dataset(parsed, validation_split, tolerant=True), step=step)
+    validation_report = inspect_dataset(
+        open_dataset(parsed, validation_split, tolerant=True), step=step
+    )
     source = DataSource(
         spec=spec,
         train_split=train_split,
@@ -176,7 +182,9 @@ def finer_masks_from(folder: str | None) -> Change:
     return lambda dataset: with_finer_masks(dataset, finer)
 
 
-def open_training_data(sources: Sequence[DataSource], seed: int, change: Change = unchanged) -> TrainingData:
+def open_training_data(
+    sources: Sequence[DataSource], seed: int, change: Change = unchanged
+) -> TrainingData:
     """Open the usable images of all data sets, divided into training and validation the same way every time.
 
     `change` is applied to the data sets for training. Raises `DataError` if one has no image with a mask.
@@ -186,7 +194,9 @@ def open_training_data(sources: Sequence[DataSource], seed: int, change: Change 
     is_shared = False
     for source in sources:
         spec = DatasetSpec.parse(source.spec)
-        images = usable_images(change(open_dataset(spec, source.train_split, tolerant=True)), source.unusable_train)
+        images = usable_images(
+            change(open_dataset(spec, source.train_split, tolerant=True)), source.unusable_train
+        )
         if not images.images:
             raise DataError(
                 f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
@@ -200,7 +210,9 @@ def open_training_data(sources: Sequence[DataSource], seed: int, change: Change 
             held_out, is_shared = images, True
         train.append(WeightedDataset(images, spec.weight))
         validation.append(held_out)
-    fingerprint = training_data_fingerprint([*(weighted.dataset for weighted in train), *validation])
+    fingerprint = training_data_fingerprint(
+        [*(weighted.dataset for weighted in train), *validation]
+    )
     return TrainingData(tuple(train), tuple(validation), is_shared, fingerprint)
 
 
@@ -253,4 +265,6 @@ def open_image_bank(data: TrainingData, size: int, out: Path) -> ImageBank:
     cache = out / CACHE_FILE
     needed_bytes = data.num_train * CACHED_IMAGE_BYTES * (longest_side / CACHED_SIDE) ** 2
     keep = cache.is_file() or needed_bytes <= CACHE_SHARE * shutil.disk_usage(out).free
-    return ImageBank.from_datasets(list(data.train), longest_side=longest_side, cache=cache, in_memory=keep)
+    return ImageBank.from_datasets(
+        list(data.train), longest_side=longest_side, cache=cache, in_memory=keep
+    )

@@ -23,7 +23,9 @@ def with_finer_masks(dataset: Dataset, finer: Dataset) -> UsableDataset:
         other = finer_images.get(image.id)
         if other is None or other.hw != image.hw or not record.category.is_thing or record.is_group:
             return record
-        candidates = [(box_iou(record.box, candidate.box), candidate) for candidate in finer.objects[image.id]]
+        candidates = [
+            (box_iou(record.box, candidate.box), candidate) for candidate in finer.objects[image.id]
+        ]
         if not candidates:
             return record
         iou, best = max(candidates, key=lambda pair: pair[0])
@@ -34,7 +36,9 @@ def with_finer_masks(dataset: Dataset, finer: Dataset) -> UsableDataset:
     return UsableDataset(dataset, tuple(dataset.images), improve)
 
 
-def box_iou(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+def box_iou(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> float:
     """Return the intersection over union of two boxes (x0, y0, x1, y1); 0 where both are empty."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

@@ -16,11 +16,13 @@ from seem.finetuning.request import FineTuningRequest, PublishedRecipe
 from seem.finetuning.run_folder import RUN_FILE, check_unchanged_options
 from seem.models.precision import Precision
 from seem.training.config import TrainConfig
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 
 NAMING_RATIO = 8  # in sets in which every pixel has a class
 PARTIAL_NAMING_RATIO = 1  # in other sets with class names
-SHARED_NAMING_RATIO = 2  # least ratio of sets of the first kind, where several processes share a step
+SHARED_NAMING_RATIO = (
+    2  # least ratio of sets of the first kind, where several processes share a step
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,17 @@ class Plan:
         del plain["step_seconds"], plain["photo_seconds"]
         return plain
 
-    def check_same_options(self, request: FineTuningRequest, recipe: PublishedRecipe | None) -> None:
+    def check_same_options(
+        self, request: FineTuningRequest, recipe: PublishedRecipe | None
+    ) -> None:
         """Raise `ValueError` if a resumed run asks for other options than the plan holds."""
         ablation = None if recipe is None else recipe.ablation
         begun = {**self.options, **ablation_to_json(self.ablation), "finer_masks": self.finer_masks}
-        now = {**request.resume_options(), **ablation_to_json(ablation), "finer_masks": finer_masks_folder(recipe)}
+        now = {
+            **request.resume_options(),
+            **ablation_to_json(ablation),
+            "finer_masks": finer_masks_folder(recipe),
+        }
         check_unchanged_options(request.out, begun, now)
 
 
@@ -164,9 +172,13 @@ def read_plan(request: FineTuningRequest) -> Plan:
         ) from error
     begun = [source.spec for source in plan.sources]
     if [_data_identity(spec) for spec in begun] != [_data_identity(spec) for spec in request.data]:
-        raise ValueError(f"{request.out} was begun with --data {' --data '.join(begun)}; resume with the same.")
+        raise ValueError(
+            f"{request.out} was begun with --data {' --data '.join(begun)}; resume with the same."
+        )
     if plan.model != request.model:
-        raise ValueError(f"{request.out} was begun with --model {plan.model}; resume with the same.")
+        raise ValueError(
+            f"{request.out} was begun with --model {plan.model}; resume with the same."
+        )
     return plan
 
 

@@ -65,7 +65,10 @@ SHARED_MEMORY_SLOWDOWN = 1.15  # of processes that share the memory of a machine
 
 
 def make_plan(
-    request: FineTuningRequest, device: torch.device, write_line: LineWriter, recipe: PublishedRecipe | None = None
+    request: FineTuningRequest,
+    device: torch.device,
+    write_line: LineWriter,
+    recipe: PublishedRecipe | None = None,
 ) -> Plan:
     """Inspect the data, measure a step, and decide; report everything on the way.
 
@@ -79,7 +82,9 @@ def make_plan(
     frozen_parts = profile.frozen_parts if request.freeze is None else request.freeze
     size = request.size or profile.default_size(network)
     check_size(size, network)
-    num_frozen = _prepare_network(network, device, frozen_parts, keep_statistics=not request.scratch)
+    num_frozen = _prepare_network(
+        network, device, frozen_parts, keep_statistics=not request.scratch
+    )
     prepare_run_folder(request.out)
     check_checkpoint_space(request.out, network)
 
@@ -111,7 +116,9 @@ def make_plan(
         config=config,
         step_seconds=step_seconds,
         image_seconds=image_seconds,
-        validation_images=_choose_validation_images(config, step_seconds, image_seconds, data.num_validation),
+        validation_images=_choose_validation_images(
+            config, step_seconds, image_seconds, data.num_validation
+        ),
         naming_ratio=naming_ratio,
         scratch=request.scratch,
         processes=processes,
@@ -194,7 +201,11 @@ def choose_naming_ratio(data: TrainingData, processes: int) -> int:
 
 
 def _choose_step_batch(
-    request: FineTuningRequest, recipe: PublishedRecipe | None, device: torch.device, num_train: int, naming_ratio: int
+    request: FineTuningRequest,
+    recipe: PublishedRecipe | None,
+    device: torch.device,
+    num_train: int,
+    naming_ratio: int,
 ) -> int:
     """Return how many images with prompted targets a step takes in each process."""
     if request.batch:
@@ -221,10 +232,17 @@ def _choose_validation_images(
 
 
 def make_schedule(
-    request: FineTuningRequest, base: TrainConfig, batch: int, accumulate: int, num_images: int, step_seconds: float
+    request: FineTuningRequest,
+    base: TrainConfig,
+    batch: int,
+    accumulate: int,
+    num_images: int,
+    step_seconds: float,
 ) -> TrainConfig:
     """Decide how long and how fast to train; what the request leaves open is as in `base`."""
-    steps = _choose_steps(request, batch * accumulate * rank_and_world_size()[1], num_images, step_seconds)
+    steps = _choose_steps(
+        request, batch * accumulate * rank_and_world_size()[1], num_images, step_seconds
+    )
     rates = {**dict(base.rates), **dict(learning_rate_factors(dict(request.rates)))}
     return replace(
         base,
@@ -252,7 +270,9 @@ def _choose_patience(request: FineTuningRequest) -> int:
     return 0 if request.scratch else DEFAULT_PATIENCE
 
 
-def _choose_steps(request: FineTuningRequest, images_per_step: int, num_images: int, step_seconds: float) -> int:
+def _choose_steps(
+    request: FineTuningRequest, images_per_step: int, num_images: int, step_seconds: float
+) -> int:
     """Return the number of steps: as asked for, or what half an hour allows."""
     if request.steps is not None:
         return request.steps

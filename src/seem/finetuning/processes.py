@@ -17,7 +17,11 @@ MAX_DEFAULT_PROCESSES = 8  # each holds the model and the images
 
 
 def process_count(
-    request: FineTuningRequest, requested: int | None = None, *, resume: bool = False, overwrite: bool = False
+    request: FineTuningRequest,
+    requested: int | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Return how many processes of this machine train: as many as requested, or as the resumed run began with.
 
@@ -42,9 +46,13 @@ def _check_processes(request: FineTuningRequest, requested: int | None) -> None:
     if requested is not None and requested < 1:
         raise ValueError(f"--processes is {requested}; it must be 1 or more.")
     if requested is not None and requested > max(MAX_DEFAULT_PROCESSES, os.cpu_count() or 1):
-        raise ValueError(f"--processes is {requested}; this machine has {os.cpu_count()} cores, one for each is best.")
+        raise ValueError(
+            f"--processes is {requested}; this machine has {os.cpu_count()} cores, one for each is best."
+        )
     if request.shard and not under_torchrun():
-        raise ValueError("--shard divides the weights between processes of torchrun; start it so, or leave it away.")
+        raise ValueError(
+            "--shard divides the weights between processes of torchrun; start it so, or leave it away."
+        )
     if requested is not None and requested > 1 and under_torchrun():
         raise ValueError("torchrun has started the processes already; leave --processes away.")
 

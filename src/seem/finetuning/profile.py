@@ -17,8 +17,10 @@ from seem.simulation.strokes import PUBLISHED_STROKES
 from seem.training.batch_sampler import BatchSampler
 from seem.training.config import TrainConfig
 from seem.training.objectives import Objective
-from seem.training.objectives.dense import DenseConfig, DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
+from seem.training.objectives.dense import DenseObjective
+from seem.training.objectives.dense_config import DenseConfig
+from seem.training.objectives.published import QueryObjective
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 from seem.training.targets import PromptMix
@@ -26,7 +28,9 @@ from seem.training.targets import PromptMix
 PUBLISHED_FROZEN = ("backbone", "text", "pixel-decoder")
 """Parts of the network that SEEM froze."""
 
-QUERY_MIX = PromptMix(text=0.0, text_and_visual=0.0, reference=0.0)  # the published objective draws phrases itself
+QUERY_MIX = PromptMix(
+    text=0.0, text_and_visual=0.0, reference=0.0
+)  # the published objective draws phrases itself
 PUBLISHED_MIX = replace(QUERY_MIX, negative=0.0, habits=PUBLISHED_STROKES, repeat_objects=False)
 
 DENSE_CONFIG = DenseConfig(objects=0.0, object_names=0.0)
@@ -100,7 +104,13 @@ class FineTuningProfile:
         return replace(self.config, optimizer="adamw") if shard else self.config
 
     def batch_sampler(
-        self, network: Segmenter, bank: ImageBank, size: int, batch: int, seed: int, naming_ratio: int
+        self,
+        network: Segmenter,
+        bank: ImageBank,
+        size: int,
+        batch: int,
+        seed: int,
+        naming_ratio: int,
     ) -> BatchSampler:
         """Return the sampler of training batches; polygons are drawn as the network reads them."""
         habits = replace(self.prompt_mix.habits, polygon_rule=network.config.polygon_rule)
@@ -156,10 +166,12 @@ PUBLISHED_PROFILE = replace(
 
 def profile_for(network: Segmenter, *, by_published_recipe: bool = False) -> FineTuningProfile:
     """Return how models of a network's kind are fine-tuned; `ValueError` if there is no published recipe for it."""
-    if network.text_embedding_head is not None:
-        if by_published_recipe:
+    match network.kind.name:
+        case "query":
+            return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE
+        case "dense" if not by_published_recipe:
+            return DENSE_PROFILE
+        case "dense":
             raise ValueError(
                 "The recipe 'seem' trains models of the SEEM family; for nano: seem train nano, or seem finetune."
             )
-        return DENSE_PROFILE
-    return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.training.config import TrainConfig
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 from seem.training.parts import check_parts, learning_rate_factors
 
 SIZE_STEP = 32  # pixels; the canvas of every network is a multiple of it
@@ -101,9 +101,13 @@ class FineTuningRequest:
         if self.size is None:
             return
         if self.size < SIZE_STEP or self.size % SIZE_STEP:
-            raise ValueError(f"--size is {self.size}; it must be a multiple of {SIZE_STEP}, such as 224.")
+            raise ValueError(
+                f"--size is {self.size}; it must be a multiple of {SIZE_STEP}, such as 224."
+            )
         if self.size > MAX_SIZE:
-            raise ValueError(f"--size is {self.size}; the canvas may have at most {MAX_SIZE} pixels a side.")
+            raise ValueError(
+                f"--size is {self.size}; the canvas may have at most {MAX_SIZE} pixels a side."
+            )
 
     def _check_rates(self) -> None:
         for prefix, factor in learning_rate_factors(dict(self.rates)):

@@ -44,7 +44,12 @@ from seem.finetuning.console import (
     progress_text,
     scores_text,
 )
-from seem.finetuning.datasets import TrainingData, finer_masks_from, open_image_bank, open_training_data
+from seem.finetuning.datasets import (
+    TrainingData,
+    finer_masks_from,
+    open_image_bank,
+    open_training_data,
+)
 from seem.finetuning.network_state import evaluation_mode, state_dict_as
 from seem.finetuning.plan import Plan, read_plan
 from seem.finetuning.planning import make_plan, open_start_network
@@ -134,13 +139,19 @@ def finetune(
     _check_same_data(plan, data, request.out)
     _check_same_processes(plan, processes, request.out)
     if is_resumed:
-        write_line(f"Going on with {request.out} as it was begun: {count_text(plan.config.steps, 'step')} in all.")
-    return FineTuningRun(request.out, plan, data, device, write_line, write_progress or write_line).go()
+        write_line(
+            f"Going on with {request.out} as it was begun: {count_text(plan.config.steps, 'step')} in all."
+        )
+    return FineTuningRun(
+        request.out, plan, data, device, write_line, write_progress or write_line
+    ).go()
 
 
 def _check_same_data(plan: Plan, data: TrainingData, out: Path) -> None:
     if data.fingerprint != plan.data_fingerprint:
-        raise SeemError(f"The data of {out} have changed since it began; begin anew with --overwrite.")
+        raise SeemError(
+            f"The data of {out} have changed since it began; begin anew with --overwrite."
+        )
 
 
 def _check_same_processes(plan: Plan, processes: int, out: Path) -> None:
@@ -172,9 +183,13 @@ class FineTuningRun:
         self.is_first_process = rank_and_world_size()[0] == 0
         loaded = open_start_network(plan.model, plan.scratch, plan.config.seed)
         if loaded.sha256 != plan.start_sha256:
-            raise SeemError(f"The weights of {plan.model} have changed since {out} began; pass --overwrite.")
+            raise SeemError(
+                f"The weights of {plan.model} have changed since {out} began; pass --overwrite."
+            )
         tokenizer = loaded.tokenizer()
-        self.loaded = replace(loaded, tokenizer=lambda: tokenizer)  # read once, not at every validation
+        self.loaded = replace(
+            loaded, tokenizer=lambda: tokenizer
+        )  # read once, not at every validation
         self.profile = profile_for(loaded.network, by_published_recipe=plan.ablation is not None)
 
         state_file = out / STATE_FILE
@@ -195,7 +210,9 @@ class FineTuningRun:
         """Train, calibrate and score; write the weights, scores and figures; return the result."""
         torch.manual_seed(self.plan.config.seed)
         if self.board is not None and not self.board.is_there:
-            self.write_line("TensorBoard is not installed: curves go to results.csv alone (pip install 'seem[train]').")
+            self.write_line(
+                "TensorBoard is not installed: curves go to results.csv alone (pip install 'seem[train]')."
+            )
         initial_score = -math.inf
         if self.is_first_process and not self.has_checkpoint:
             initial_score = self._score_start()
@@ -222,7 +239,9 @@ class FineTuningRun:
         self.history.add(0, {**first.parts, "score": first.main})
         write_json(self.out / SUMMARY_FILE, {"before": before.parts, "photos": before.photos})
         self._save_best(network, 0, first.main)
-        self.write_line(f"Before: {scores_text(before.parts)} ({count_text(before.photos, 'photo')})")
+        self.write_line(
+            f"Before: {scores_text(before.parts)} ({count_text(before.photos, 'photo')})"
+        )
         return first.main if first.parts else -math.inf
 
     def _train(self, initial_score: float) -> None:
@@ -235,9 +254,14 @@ class FineTuningRun:
             network, bank, plan.size, plan.config.batch, plan.config.seed, plan.naming_ratio
         )
         objective = self.profile.make_objective(
-            network, self.loaded.tokenizer(), plan.ablation, partial(mean_over_processes, device=self.device)
+            network,
+            self.loaded.tokenizer(),
+            plan.ablation,
+            partial(mean_over_processes, device=self.device),
         )
-        step, prefetcher = make_step_function(sampler, network, objective, plan.config, plan.precision)
+        step, prefetcher = make_step_function(
+            sampler, network, objective, plan.config, plan.precision
+        )
         hooks = self._hooks(sampler, network, initial_score)
         try:
             run_training(network, step, plan.config, self.out, hooks)
@@ -301,7 +325,9 @@ class FineTuningRun:
         """Score a network on validation images; by default on as many as during training."""
         assert isinstance(network, Segmenter)
         names = self.data.classes  # as the saved weights will have them
-        loaded = replace(self.loaded, network=network, classes=Vocabulary.of(names) if names else None)
+        loaded = replace(
+            self.loaded, network=network, classes=Vocabulary.of(names) if names else None
+        )
         with evaluation_mode(network):
             model = Model(loaded, self.device, "float32")
             return score(model, self.data.validation, max_images or self.plan.validation_images)
@@ -336,7 +362,9 @@ class FineTuningRun:
             "data_fingerprint": self.plan.data_fingerprint,
             "start_sha256": self.plan.start_sha256,
         }
-        write_tensors(self.out / BEST_FILE, state_dict_as(network, self.profile.file_dtype), metadata)
+        write_tensors(
+            self.out / BEST_FILE, state_dict_as(network, self.profile.file_dtype), metadata
+        )
 
     def _report_progress(self, row: Mapping[str, float]) -> None:
         """Report a row of the training log."""
@@ -347,7 +375,9 @@ class FineTuningRun:
         steps_done = max(step - self.first_step, 1)
         seconds_per_step = (time.monotonic() - self.started) / steps_done
         steps = self.plan.config.steps
-        self.write_progress(progress_text(row, steps, minutes_left=seconds_per_step * (steps - step) / 60))
+        self.write_progress(
+            progress_text(row, steps, minutes_left=seconds_per_step * (steps - step) / 60)
+        )
 
     # --- After training -----------------------------------------------------------------------------------------------
 
@@ -366,7 +396,9 @@ class FineTuningRun:
         presence = calibrate_presence(self._best_model(), self.data.validation, FINAL_IMAGES)
         if presence is not None:
             self._add_metadata({PRESENCE_MIDPOINT_KEY: f"{presence.midpoint:.4g}"})
-        regions = calibrate_regions(self._best_model(), self.data.validation)  # with the presence threshold in place
+        regions = calibrate_regions(
+            self._best_model(), self.data.validation
+        )  # with the presence threshold in place
         if regions is not None:
             # all digits, because the threshold is the score of a region that is kept
             self._add_metadata({REGION_THRESHOLD_KEY: str(regions.threshold)})
@@ -378,7 +410,10 @@ class FineTuningRun:
         write_tensors(self.out / BEST_FILE, content.tensors, {**content.metadata, **metadata})
 
     def _write_summary(
-        self, result: FineTuningResult, presence: PresenceCalibration | None, regions: RegionCalibration | None
+        self,
+        result: FineTuningResult,
+        presence: PresenceCalibration | None,
+        regions: RegionCalibration | None,
     ) -> None:
         summary = json.loads((self.out / SUMMARY_FILE).read_text(encoding="utf-8"))
         summary["after"] = result.after
@@ -402,7 +437,9 @@ class FineTuningRun:
         time_is_up: bool,
     ) -> None:
         if result.steps < self.plan.config.steps:
-            self.write_line(early_stop_line(self.plan, result.steps, result.best_step, time_is_up=time_is_up))
+            self.write_line(
+                early_stop_line(self.plan, result.steps, result.best_step, time_is_up=time_is_up)
+            )
         if result.best_step == 0:
             self.write_line(no_progress_line())
         self._write_lines(comparison_lines(result.before, result.after))

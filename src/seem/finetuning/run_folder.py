@@ -44,9 +44,13 @@ def check_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise FileExistsError(f"{out} is a file; name a folder with --out.")
     has_run = (out / RUN_FILE).is_file()
     if resume and not has_run:
-        raise ValueError(f"There is no run to go on with in {out} ({RUN_FILE} is missing); leave --resume away.")
+        raise ValueError(
+            f"There is no run to go on with in {out} ({RUN_FILE} is missing); leave --resume away."
+        )
     if has_run and not (resume or overwrite):
-        raise FileExistsError(f"{out} holds a run already; pass --resume, --overwrite or another --out.")
+        raise FileExistsError(
+            f"{out} holds a run already; pass --resume, --overwrite or another --out."
+        )
     if not has_run and out.is_dir() and not all(is_leftover(file) for file in out.iterdir()):
         raise FileExistsError(f"{out} is not empty and holds no run; name another --out.")
 

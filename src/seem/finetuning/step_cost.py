@@ -93,11 +93,15 @@ class StepTimer:
         return mean(self.run(precision, batch, number).seconds for number in numbers)
 
 
-def measure_step_cost(network: Segmenter, sampler: BatchSampler, objective: Objective, max_batch: int) -> StepCost:
+def measure_step_cost(
+    network: Segmenter, sampler: BatchSampler, objective: Objective, max_batch: int
+) -> StepCost:
     """Measure which precision is faster, and how many images fit into memory: a power of two, up to `max_batch`."""
     timer = StepTimer(network, sampler, objective)
     with preserved_buffers(network), measure_peak_memory(timer.device) as total:
-        with measure_peak_memory(timer.device) as smallest:  # later steps reuse the memory that this one allocates
+        with measure_peak_memory(
+            timer.device
+        ) as smallest:  # later steps reuse the memory that this one allocates
             float32 = timer.run("float32", SMALLEST_BATCH)
         bfloat16 = timer.run("bfloat16", SMALLEST_BATCH)
         precision: Precision = "float32"
@@ -109,7 +113,8 @@ def measure_step_cost(network: Segmenter, sampler: BatchSampler, objective: Obje
         measured = _measure_largest(timer, precision, largest)
         if measured is None:
             others = [
-                timer.run(precision, SMALLEST_BATCH, number).seconds for number in range(1, sampler.full_step_interval)
+                timer.run(precision, SMALLEST_BATCH, number).seconds
+                for number in range(1, sampler.full_step_interval)
             ]
             measured = SMALLEST_BATCH, mean([chosen.seconds, *others])
     batch, seconds = measured
@@ -137,7 +142,9 @@ def _largest_batch(peak_bytes: int, device: torch.device, max_batch: int) -> int
     return batch
 
 
-def _measure_largest(timer: StepTimer, precision: Precision, batch: int) -> tuple[int, float] | None:
+def _measure_largest(
+    timer: StepTimer, precision: Precision, batch: int
+) -> tuple[int, float] | None:
     """Return the largest batch above `SMALLEST_BATCH` that fits, and its seconds; None if none does."""
     while batch > SMALLEST_BATCH:
         seconds = _seconds_if_it_fits(timer, precision, batch)
@@ -174,7 +181,9 @@ def measure_update_seconds(network: nn.Module, config: TrainConfig) -> float:
     return seconds
 
 
-def measure_validation_seconds(loaded: LoadedNetwork, device: torch.device, data: TrainingData) -> float:
+def measure_validation_seconds(
+    loaded: LoadedNetwork, device: torch.device, data: TrainingData
+) -> float:
     """Measure how long the validation of one image takes."""
     with evaluation_mode(loaded.network):
         model = Model(loaded, device, "float32")

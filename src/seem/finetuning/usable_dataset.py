@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, Dataset, ParsedObjects
-from seem.data.records import CategoryRecord, Flaw, ImageRecord, ObjectRecord, PanopticTruth, ReferringExpression
+from seem.data.records import (
+    CategoryRecord,
+    Flaw,
+    ImageRecord,
+    ObjectRecord,
+    PanopticTruth,
+    ReferringExpression,
+)
 
 if TYPE_CHECKING:
     _ObjectsByImage = Mapping[int, tuple[ObjectRecord, ...]]
@@ -30,7 +37,9 @@ class UsableDataset:
     `improve` may return another record in place of that of an object.
     """
 
-    def __init__(self, full: Dataset, images: tuple[ImageRecord, ...], improve: Improvement = _as_it_is) -> None:
+    def __init__(
+        self, full: Dataset, images: tuple[ImageRecord, ...], improve: Improvement = _as_it_is
+    ) -> None:
         self.full = full
         self.images = images
         self.objects = UsableObjects(full, images, improve)
@@ -64,7 +73,9 @@ class UsableDataset:
     def expressions(self) -> tuple[ReferringExpression, ...]:
         """Referring expressions of the images."""
         ids = {image.id for image in self.images}
-        return tuple(expression for expression in self.full.expressions if expression.image_id in ids)
+        return tuple(
+            expression for expression in self.full.expressions if expression.image_id in ids
+        )
 
     @property
     def flaws(self) -> tuple[Flaw, ...]:
@@ -115,7 +126,9 @@ class UsableDataset:
 class UsableObjects(_ObjectsByImage):
     """The usable objects of images by image id, read on request."""
 
-    def __init__(self, dataset: Dataset, images: Sequence[ImageRecord], improve: Improvement) -> None:
+    def __init__(
+        self, dataset: Dataset, images: Sequence[ImageRecord], improve: Improvement
+    ) -> None:
         self._dataset = dataset
         self._images = {image.id: image for image in images}
         self._improve = improve
@@ -123,7 +136,9 @@ class UsableObjects(_ObjectsByImage):
     def __getitem__(self, image_id: int) -> tuple[ObjectRecord, ...]:
         image = self._images[image_id]
         records = self._dataset.parse_objects(image).objects
-        usable = [record for record in records if is_usable(record, image, self._dataset.categories)]
+        usable = [
+            record for record in records if is_usable(record, image, self._dataset.categories)
+        ]
         return tuple(self._improve(image, record) for record in usable)
 
     def __iter__(self) -> Iterator[int]:
@@ -133,7 +148,9 @@ class UsableObjects(_ObjectsByImage):
         return len(self._images)
 
 
-def is_usable(record: ObjectRecord, image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> bool:
+def is_usable(
+    record: ObjectRecord, image: ImageRecord, categories: Mapping[int, CategoryRecord]
+) -> bool:
     """Return whether an object can be trained on: a mask of the image's size, not empty, of a known class, in a box."""
     return (
         record.hw == image.hw
@@ -146,4 +163,6 @@ def is_usable(record: ObjectRecord, image: ImageRecord, categories: Mapping[int,
 def without_images(dataset: Dataset, ids: Iterable[int]) -> UsableDataset:
     """Return a data set without the images with these ids."""
     excluded = frozenset(ids)
-    return UsableDataset(dataset, tuple(image for image in dataset.images if image.id not in excluded))
+    return UsableDataset(
+        dataset, tuple(image for image in dataset.images if image.id not in excluded)
+    )

@@ -1,4 +1,4 @@
-"""Recognition by the text embedding map and the mask head: nano.
+"""Recognition by the text embedding map and the mask refiner: nano.
 
 The text map tells which classes an image shows; each of those is then asked for as a phrase, and the connected
 components of its mask are the objects.
@@ -40,7 +40,12 @@ from seem.models.segmenter import unit_vectors
 from seem.models.text_embedding_head import TEXT_MAP_STRIDE
 from seem.prompts import Text
 from seem.results import Labels
-from seem.tasks.components import MIN_OBJECT_COMPONENT_RATIO, clean_mask, clean_segment_map, connected_components
+from seem.tasks.components import (
+    MIN_OBJECT_COMPONENT_RATIO,
+    clean_mask,
+    clean_segment_map,
+    connected_components,
+)
 from seem.tasks.find import SAME_OBJECT_IOU
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import distinct_masks
@@ -67,7 +72,7 @@ class ClassComponents:
 
 
 class DenseRecognizer:
-    """Reads the text embedding map of one image, and asks the mask head for classes. Implements `Recognizer`."""
+    """Reads the text embedding map of one image, and asks the prompt decoder for classes. Implements `Recognizer`."""
 
     def __init__(self, decoder: PromptDecoder) -> None:
         self.decoder = decoder
@@ -89,12 +94,20 @@ class DenseRecognizer:
         ranked = ConfidentQueries(torch.arange(len(classes)), components.scores, classes)
         masks = each_to_image_size(components.mask_logits, self.decoder.frame)
         is_thing = torch.tensor(vocabulary.is_thing)
-        merged = merge_masks(ranked, masks, self.decoder.image.hw, is_thing, PHRASE_OVERLAP_THRESHOLD)
-        ids = clean_segment_map(merged.ids.cpu().numpy(), [segment.id for segment in merged.segments])
-        vectors = self.runtime.classifier(vocabulary)[[segment.category for segment in merged.segments]]
+        merged = merge_masks(
+            ranked, masks, self.decoder.image.hw, is_thing, PHRASE_OVERLAP_THRESHOLD
+        )
+        ids = clean_segment_map(
+            merged.ids.cpu().numpy(), [segment.id for segment in merged.segments]
+        )
+        vectors = self.runtime.classifier(vocabulary)[
+            [segment.category for segment in merged.segments]
+        ]
         return panoptic_prediction(ids, merged.segments, vocabulary, KIND_COMPONENTS, vectors)
 
-    def instances(self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None) -> Prediction:
+    def instances(
+        self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None
+    ) -> Prediction:
         """Ask for the things that are present; the components of their masks are the instances.
 
         `nms_threshold` None = `SAME_OBJECT_IOU`.
@@ -194,7 +207,9 @@ class DenseRecognizer:
     def regions(self, vocabulary: Vocabulary) -> tuple[ImageRegions, Float[Tensor, "q k1"]]:
         """Return the answers to clicks on a grid, and their class logits; none of them is background."""
         regions = self._region_proposals()
-        logits = self.runtime.class_logits(regions.class_vectors, self.runtime.classifier(vocabulary))
+        logits = self.runtime.class_logits(
+            regions.class_vectors, self.runtime.classifier(vocabulary)
+        )
         logits[:, -1] = NO_CLASS_LOGIT
         return regions, logits
 
@@ -204,14 +219,18 @@ class DenseRecognizer:
         classifier = self.runtime.classifier(vocabulary)
         with torch.no_grad():
             vectors = masked_text_vectors(self.decoder.encoding, mask_logits)
-        return labels_of(vocabulary, categories_from_text_map(self.runtime.class_logits(vectors, classifier)))
+        return labels_of(
+            vocabulary, categories_from_text_map(self.runtime.class_logits(vectors, classifier))
+        )
 
     def _region_proposals(self) -> ImageRegions:
         with self._lock:
             if self._proposals is None:
                 network, frame = self.runtime.network, self.decoder.frame
                 with arithmetic(self.runtime.device, self.runtime.precision):
-                    found = propose_regions(network, self.decoder.encoding, frame.input_hw, FairDraws())
+                    found = propose_regions(
+                        network, self.decoder.encoding, frame.input_hw, FairDraws()
+                    )
                 self._proposals = ImageRegions(found.class_vectors, found.mask_logits)
             return self._proposals
 
@@ -244,12 +263,17 @@ class DenseRecognizer:
         network = self.runtime.network
         synonym_cosine = SAME_CLASS_COSINE if self._is_fine_tuned else SYNONYM_COSINE
         with torch.no_grad():
-            scale, midpoint = float(network.text.logit_scale.exp()), network.config.presence_midpoint
+            scale, midpoint = (
+                float(network.text.logit_scale.exp()),
+                network.config.presence_midpoint,
+            )
             if regions is None:
                 return presence_scores(cells, vectors, names, scale, midpoint, synonym_cosine)
             map_hw = (text_map.shape[-2], text_map.shape[-1])
             shares = F.adaptive_avg_pool2d(regions.float(), map_hw)[:, :rows, :columns]
-            return region_presence_scores(cells, vectors, names, scale, midpoint, shares, synonym_cosine)
+            return region_presence_scores(
+                cells, vectors, names, scale, midpoint, shares, synonym_cosine
+            )
 
     def _competing_names(self, against: Classes, among: Vocabulary | None) -> Float[Tensor, "k d"]:
         """Return the embeddings of the names that compete for the cells; the background always does."""
@@ -285,7 +309,9 @@ class DenseRecognizer:
 
     # --- Components --------------------------------------------------------------------------------------------------
 
-    def components(self, vocabulary: Vocabulary, threshold: float, *, things_only: bool = False) -> ClassComponents:
+    def components(
+        self, vocabulary: Vocabulary, threshold: float, *, things_only: bool = False
+    ) -> ClassComponents:
         """Ask for the classes that are present; best first, those that score `threshold` or more.
 
         Score = how surely the class is in the image, times how surely the component's own cells show it, times its mean
@@ -297,7 +323,9 @@ class DenseRecognizer:
             presence = presence.masked_fill(~is_thing, -1)
         likeliest = presence.topk(min(MAX_CLASSES, len(presence))).indices.tolist()
         present = [index for index in likeliest if presence[index] >= threshold]
-        components = self._locate(vocabulary, present, self._class_vectors(vocabulary), among=vocabulary)
+        components = self._locate(
+            vocabulary, present, self._class_vectors(vocabulary), among=vocabulary
+        )
         scores = presence[components.classes] * components.scores
         if components.classes:
             masks = to_input_size(components.mask_logits, self.decoder.frame)
@@ -315,7 +343,7 @@ class DenseRecognizer:
         against: Classes = None,
         among: Vocabulary | None = None,
     ) -> ClassComponents:
-        """Ask the mask head for classes of a vocabulary; a component scores how surely its own cells show the class."""
+        """Ask for classes of a vocabulary as phrases; a component scores how surely its own cells show the class."""
         objects = [ObjectPrompts.of([Text(vocabulary.phrases[index])]) for index in classes]
         located: list[int] = []
         parts: list[Tensor] = []

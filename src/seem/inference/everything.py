@@ -28,7 +28,9 @@ from seem.tasks.everything import (
 )
 
 
-def segment_everything(predictor: Predictor, settings: EverythingSettings) -> tuple[Prediction, tuple[Proposal, ...]]:
+def segment_everything(
+    predictor: Predictor, settings: EverythingSettings
+) -> tuple[Prediction, tuple[Proposal, ...]]:
     """Segment every region, best first; also returns how each mask was proposed."""
     decoder = predictor.decoder
     findings = find_everything(_views(predictor, settings), decoder.image.hw, settings)
@@ -36,7 +38,9 @@ def segment_everything(predictor: Predictor, settings: EverythingSettings) -> tu
     vectors = logits = None
     if findings:
         vectors = torch.stack([finding.vector for finding in findings])
-    if findings and settings.crop_n_layers == 0:  # logits of crops are in another frame than prompts
+    if (
+        findings and settings.crop_n_layers == 0
+    ):  # logits of crops are in another frame than prompts
         logits = torch.stack([finding.logits for finding in findings])
     small = partial(shrink_masks, masks, decoder.frame)
     prediction = Prediction(
@@ -55,15 +59,21 @@ def _views(predictor: Predictor, settings: EverythingSettings) -> Iterator[Searc
     decoder = predictor.decoder
     height, width = decoder.image.hw
     yield _view(decoder, predictor.recognizer, (0, 0, width, height), 0)
-    for layer, box in crop_boxes(decoder.image.hw, settings.crop_n_layers, settings.crop_overlap_ratio):
+    for layer, box in crop_boxes(
+        decoder.image.hw, settings.crop_n_layers, settings.crop_overlap_ratio
+    ):
         crop = decoder.crop(box)
         yield _view(crop, recognizer_for(crop), box, layer)
 
 
-def _view(decoder: PromptDecoder, recognizer: Recognizer, crop_box: PixelBox, layer: int) -> SearchView:
+def _view(
+    decoder: PromptDecoder, recognizer: Recognizer, crop_box: PixelBox, layer: int
+) -> SearchView:
     """Run the unprompted regions of a view, and prepare its clicks where the model takes any."""
     regions, class_logits = recognizer.regions(decoder.runtime.vocabulary())
-    masks = object_query_masks(class_logits, regions.mask_logits, regions.class_vectors, decoder.frame)
+    masks = object_query_masks(
+        class_logits, regions.mask_logits, regions.class_vectors, decoder.frame
+    )
     click = partial(_click_each, decoder) if _takes_clicks(decoder) else None
     return SearchView(crop_box, layer, decoder.frame, masks, click)
 

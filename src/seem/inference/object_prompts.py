@@ -32,7 +32,9 @@ class ObjectPrompts:
         """Sort and check the prompts about one object."""
         prompts = tuple(prompts)
         if not prompts:
-            raise ValueError(f"There is no prompt; pass a {VISUAL_PROMPT_NAMES}, Text, Reference or Audio.")
+            raise ValueError(
+                f"There is no prompt; pass a {VISUAL_PROMPT_NAMES}, Text, Reference or Audio."
+            )
         for prompt in prompts:
             if not isinstance(prompt, Prompt):
                 raise ValueError(describe_non_prompt(prompt))
@@ -59,9 +61,9 @@ class ObjectPrompts:
         return ", ".join(self.phrases) or None
 
     @property
-    def has_positive_mark(self) -> bool:
-        """Whether a visual prompt marks the object itself."""
-        return any(prompt.positive for prompt in self.visual)
+    def has_phrase_beside_mark(self) -> bool:
+        """Whether there is a phrase beside a visual prompt that marks the object itself."""
+        return bool(self.text) and any(prompt.positive for prompt in self.visual)
 
     @property
     def previous_logits(self) -> NDArray[np.float32] | None:
@@ -102,7 +104,9 @@ class ObjectPrompts:
         """
         if self.visual:
             first = "visual"
-        elif not self.text or (self.reference and network.decoder.policy.reference is RowKind.VISUAL_TOKENS):
+        elif not self.text or (
+            self.reference and network.decoder.policy.reference is RowKind.VISUAL_TOKENS
+        ):
             first = "reference"
         else:
             first = "phrase"
@@ -146,7 +150,9 @@ def check_supported(prompts: ObjectPrompts, name: str, network: Segmenter) -> No
             f"{name} takes no visual prompts; {takes}. Load nano or a SEEM model for {VISUAL_PROMPT_NAMES}."
         )
     if prompts.reference and policy.reference is None:
-        raise ValueError(f"{name} takes no Reference; {takes}. Load nano, seem-focal-t-v0 or seem-focal-t-demo for it.")
+        raise ValueError(
+            f"{name} takes no Reference; {takes}. Load nano, seem-focal-t-v0 or seem-focal-t-demo for it."
+        )
     if prompts.reference and prompts.visual and policy.reference is RowKind.VISUAL_TOKENS:
         raise ValueError(
             f"{name} takes a Reference in the place of visual prompts, not beside them; leave one of the two out, "
@@ -157,7 +163,9 @@ def check_supported(prompts: ObjectPrompts, name: str, network: Segmenter) -> No
 def check_writes_captions(name: str, network: Segmenter) -> None:
     """Raise `ValueError` for a model that was not trained to write captions."""
     if network.decoder.captions is None:
-        raise ValueError(f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t.")
+        raise ValueError(
+            f"{name} writes no captions; load an X-Decoder, for example xdecoder-focal-t."
+        )
 
 
 def check_object_lists(objects: object) -> None:
@@ -176,7 +184,8 @@ def describe_non_prompt(value: object) -> str:
     is_array = isinstance(value, (np.ndarray, Tensor))
     what = type(value).__name__ if is_array else repr(value)
     return (
-        f"{what} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Mask(array), seem.Text(phrase) or the like."
+        f"{what} is no prompt; pass seem.Point(x, y), seem.Box(...), seem.Mask(array), "
+        "seem.Text(phrase) or the like."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -89,7 +90,9 @@ class Predictor:
         selected = self._select(prepared, answers, options)
         if not selected:
             kind = objects[0].answering_rule(self.decoder.runtime.network)
-            return empty_prediction(kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options)))
+            return empty_prediction(
+                kind, (*prepared.notes, *self._missing_notes(objects, selected, answers, options))
+            )
         zoomed = self._refine(prepared, selected) if options.zoom else {}
         notes = [*prepared.notes, *self._missing_notes(objects, selected, answers, options)]
         if options.zoom:
@@ -97,45 +100,54 @@ class Predictor:
         return self._to_prediction(selected, zoomed, options, tuple(notes))
 
     def _prepare(
-        self, objects: Sequence[ObjectPrompts], references: Mapping[int, ReferenceFeatures], options: SegmentOptions
+        self,
+        objects: Sequence[ObjectPrompts],
+        references: Mapping[int, ReferenceFeatures],
+        options: SegmentOptions,
     ) -> PreparedObjects:
         """Drop prompts that have no effect: references, and phrases for what the image does not show, beside marks."""
-        name, kind = self.decoder.runtime.name, self.decoder.runtime.network.kind
-        prompts = [each.without_unsupported_reference(kind) for each in objects]
-        dropped_reference = any(
-            before.reference and not after.reference for before, after in zip(objects, prompts, strict=True)
-        )
+        runtime = self.decoder.runtime
+        prompts = [each.without_unsupported_reference(runtime.network.kind) for each in objects]
+        references_before = [each.reference for each in objects]
+        references_after = [each.reference for each in prompts]
         notes = list(self._cut_phrase_notes(objects))
         for index in self._absent_phrases(prompts, options.text_threshold):
-            notes.append(f"{quoted(str(prompts[index].label))} was not found: the marks answer alone")
+            notes.append(
+                f"{quoted(str(prompts[index].label))} was not found: the marks answer alone"
+            )
             prompts[index] = ObjectPrompts.of(prompts[index].visual)
-        if dropped_reference:
-            notes.append(f"{name} sees no reference beside marks: they answer without it")
-        used = {index: features for index, features in references.items() if prompts[index].reference}
-        return PreparedObjects(prompts, used, tuple(notes))
+        if references_after != references_before:
+            notes.append(f"{runtime.name} sees no reference beside marks: they answer without it")
+        return PreparedObjects(prompts, references, tuple(notes))
 
     def _absent_phrases(self, objects: Sequence[ObjectPrompts], threshold: float) -> list[int]:
         """Return the indices of objects whose phrases, beside positive marks, are not in the image.
 
         Such phrases lead the mask away from its marks. Models that cannot tell return none.
         """
-        indices = [index for index, prompts in enumerate(objects) if prompts.text and prompts.has_positive_mark]
+        indices = [index for index, prompts in enumerate(objects) if prompts.has_phrase_beside_mark]
         score_presence = self.recognizer.presence_scorer
         if not indices or score_presence is None:
             return []
-        presence = score_presence(self.decoder.text_vectors([objects[index] for index in indices]))
-        return [index for index, score in zip(indices, presence.tolist(), strict=True) if score < threshold]
+        text_vectors = self.decoder.text_vectors([objects[index] for index in indices])
+        absent = (score_presence(text_vectors) < threshold).tolist()
+        return list(itertools.compress(indices, absent))
 
     def _cut_phrase_notes(self, objects: Sequence[ObjectPrompts]) -> Iterator[str]:
         """Say which phrases are longer than the text encoder can hold."""
-        phrases = [phrase for prompts in objects for phrase in prompts.phrases]
+        phrases = itertools.chain.from_iterable(prompts.phrases for prompts in objects)
         for phrase in dict.fromkeys(phrases):
-            tokenizer = self.decoder.runtime.tokenizer  # may be a download: only when there is a phrase
+            tokenizer = (
+                self.decoder.runtime.tokenizer
+            )  # may be a download: only when there is a phrase
             if tokenizer.is_too_long(phrase):
                 yield f"{quoted(phrase)} is cut after {tokenizer.context} tokens"
 
     def _decode(
-        self, prepared: PreparedObjects, previous: Float[Tensor, "1 n h w"] | None, options: SegmentOptions
+        self,
+        prepared: PreparedObjects,
+        previous: Float[Tensor, "1 n h w"] | None,
+        options: SegmentOptions,
     ) -> list[list[ObjectAnswer]]:
         """Run the decoder passes; objects without visual prompts are scored by presence where a model can tell."""
         top = 1
@@ -151,7 +163,9 @@ class Predictor:
                 scored.append(self._scored_by_presence(object_answers, vector))
         return scored
 
-    def _scored_by_presence(self, answers: list[ObjectAnswer], vector: Float[Tensor, " d"]) -> list[ObjectAnswer]:
+    def _scored_by_presence(
+        self, answers: list[ObjectAnswer], vector: Float[Tensor, " d"]
+    ) -> list[ObjectAnswer]:
         score_presence = self.recognizer.presence_scorer
         if score_presence is None:
             return answers
@@ -160,11 +174,16 @@ class Predictor:
         return [replace(answer, score=presence) for answer in answers]
 
     def _select(
-        self, prepared: PreparedObjects, answers: Sequence[Sequence[ObjectAnswer]], options: SegmentOptions
+        self,
+        prepared: PreparedObjects,
+        answers: Sequence[Sequence[ObjectAnswer]],
+        options: SegmentOptions,
     ) -> list[SelectedAnswer]:
         """Keep distinct candidates, and of objects without visual prompts those that are in the image."""
         selected = []
-        for index, (prompts, object_answers) in enumerate(zip(prepared.prompts, answers, strict=True)):
+        for index, (prompts, object_answers) in enumerate(
+            zip(prepared.prompts, answers, strict=True)
+        ):
             for answer in distinct_answers(object_answers, options.candidates):
                 is_present = answer.score >= options.text_threshold and not answer.is_empty
                 if prompts.visual or is_present:
@@ -189,11 +208,15 @@ class Predictor:
         if options.candidates > 1 and len(answers[0]) == 1:
             yield f"{self.decoder.runtime.name} has one query an object: no further candidates"
 
-    def _refine(self, prepared: PreparedObjects, selected: Sequence[SelectedAnswer]) -> dict[int, ObjectAnswer]:
+    def _refine(
+        self, prepared: PreparedObjects, selected: Sequence[SelectedAnswer]
+    ) -> dict[int, ObjectAnswer]:
         """Zoom in on the answers that are small in the image: refined answers by row, logits at image size."""
         refined = {}
         for row, each in enumerate(selected):
-            answer = self._zoom.refine(each.prompts, prepared.references.get(each.index), each.answer)
+            answer = self._zoom.refine(
+                each.prompts, prepared.references.get(each.index), each.answer
+            )
             if answer is not None:
                 refined[row] = answer
         return refined
@@ -232,10 +255,10 @@ class Predictor:
         self, names: list[str | None], scores: list[float], small: Float[Tensor, "n h4 w4"]
     ) -> Labels | Callable[[], Labels]:
         """Label rows by their phrases; those without are recognized when somebody reads the labels."""
-        labels = Labels.said(names, scores)
+        labels = Labels.if_complete(names, scores)
         if labels is not None:
             return labels
-        return lambda: self.recognizer.label(small).filled_by(names, scores)
+        return lambda: self.recognizer.label(small).overridden_by(names, scores)
 
     # --- References --------------------------------------------------------------------------------------------------
 
@@ -251,7 +274,9 @@ class Predictor:
         region = np.zeros(self.decoder.frame.padded_hw, dtype=np.bool_)
         height, width = frame.network_hw
         inside = region[:height, :width]
-        marks = [prompt for prompt in self._region_marks(reference) if isinstance(prompt, VisualPrompt)]
+        marks = [
+            prompt for prompt in self._region_marks(reference) if isinstance(prompt, VisualPrompt)
+        ]
         for mark in marks:
             if mark.positive:
                 inside |= mark.rasterize(frame)
@@ -295,9 +320,13 @@ class Predictor:
 def zoom_notes(selected: Sequence[SelectedAnswer], zoomed: Mapping[int, ObjectAnswer]) -> list[str]:
     """Say which objects were not refined by zooming in."""
     refined = {selected[row].index for row in zoomed}
-    plain = [index for index in dict.fromkeys(each.index for each in selected) if index not in refined]
+    plain = [
+        index for index in dict.fromkeys(each.index for each in selected) if index not in refined
+    ]
     if not plain:
         return []
     numbers = ", ".join(str(index + 1) for index in plain)
     which = f" at object {numbers}" if refined else ""
-    return [f"there was no second look{which}: nothing is marked, or what is marked is too large for a closer one"]
+    return [
+        f"there was no second look{which}: nothing is marked, or what is marked is too large for a closer one"
+    ]

@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 SYNONYM_COSINE = 0.5  # above which two names do not compete
-SAME_CLASS_COSINE = 0.99  # the same where all names are classes of one list, of which each excludes the others
+SAME_CLASS_COSINE = (
+    0.99  # the same where all names are classes of one list, of which each excludes the others
+)
 BEST_CELLS_SHARE = 0.05  # of the image's cells: those that are asked
 _SMALLEST = torch.finfo(torch.float32).tiny
 

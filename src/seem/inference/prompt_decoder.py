@@ -36,7 +36,9 @@ from seem.tasks.postprocess import ImageFrame, to_input_size
 from seem.tasks.reference import ReferenceFeatures, add_reference_vectors, join_references
 
 MAX_OBJECTS_OF_PASS = 64  # bounds memory
-MAX_AREAS_OF_PASS = 8  # the same where objects share the pixels that become tokens and any is more than a click
+MAX_AREAS_OF_PASS = (
+    8  # the same where objects share the pixels that become tokens and any is more than a click
+)
 
 NO_REFERENCES: Mapping[int, ReferenceFeatures] = {}
 
@@ -59,7 +61,9 @@ class PromptDecoder:
     def __post_init__(self) -> None:
         network = self.runtime.network
         padded_hw, input_hw = self.batch.padded_hw, self.batch.input_hw[0]
-        self.frame = ImageFrame(padded_hw, input_hw, self.image.hw, network.decoder.policy.resampling)
+        self.frame = ImageFrame(
+            padded_hw, input_hw, self.image.hw, network.decoder.policy.resampling
+        )
         self.raster_frame = RasterFrame(self.image.hw, input_hw, network.config.polygon_rule)
 
     @property
@@ -73,7 +77,9 @@ class PromptDecoder:
         """The output of the image network."""
         if not self.is_on_model_device:
             here, model = self.stored_encoding.pixels.mask_features.device, self.runtime.device
-            raise ValueError(f"The image is on {here}, its model on {model}; ask image.to('{model}').")
+            raise ValueError(
+                f"The image is on {here}, its model on {model}; ask image.to('{model}')."
+            )
         return self.stored_encoding
 
     def check(self, objects: Sequence[ObjectPrompts]) -> None:
@@ -86,7 +92,9 @@ class PromptDecoder:
     def crop(self, box: PixelBox) -> PromptDecoder:
         """Encode part of the image (pixels, xyxy, maxima exclusive), as large as the network sees an image."""
         height, width = self.image.hw
-        return encode_for_prompts(self.runtime, self.image.picture.crop(box), max_pixels=height * width)
+        return encode_for_prompts(
+            self.runtime, self.image.picture.crop(box), max_pixels=height * width
+        )
 
     def pack(self, logits: Float[Tensor, "H W"]) -> PackedMask:
         """Threshold mask logits at the size of the image."""
@@ -108,8 +116,14 @@ class PromptDecoder:
         answers: list[list[ObjectAnswer]] = [[] for _ in objects]
         with arithmetic(self.runtime.device, self.runtime.precision):
             for indices in self._passes(objects):
-                mine = {row: references[index] for row, index in enumerate(indices) if index in references}
-                in_pass = self._answer_pass([objects[index] for index in indices], mine, previous, top)
+                mine = {
+                    row: references[index]
+                    for row, index in enumerate(indices)
+                    if index in references
+                }
+                in_pass = self._answer_pass(
+                    [objects[index] for index in indices], mine, previous, top
+                )
                 for index, object_answers in zip(indices, in_pass, strict=True):
                     answers[index] = object_answers
         return answers
@@ -133,12 +147,16 @@ class PromptDecoder:
         for indices in (without_mask, with_mask):
             marks = [mark for index in indices for mark in objects[index].visual]
             only_clicks = all(isinstance(mark, Point) for mark in marks)
-            count = MAX_OBJECTS_OF_PASS if policy.objects_apart or only_clicks else MAX_AREAS_OF_PASS
+            count = (
+                MAX_OBJECTS_OF_PASS if policy.objects_apart or only_clicks else MAX_AREAS_OF_PASS
+            )
             for start in range(0, len(indices), count):
                 yield indices[start : start + count]
 
     def _brings_mask(self, prompts: ObjectPrompts) -> bool:
-        return prompts.previous_logits is not None or bool(prompts.outlines_for(self.runtime.network.kind))
+        return prompts.previous_logits is not None or bool(
+            prompts.outlines_for(self.runtime.network.kind)
+        )
 
     def _answer_pass(
         self,
@@ -193,7 +211,10 @@ class PromptDecoder:
         if self.runtime.network.decoder.policy.group(RowKind.AUDIO_TOKENS) is None:
             spoken = [False] * len(phrases)
         return lay_out_text(
-            features, torch.tensor(owners, device=device), torch.tensor(spoken, device=device), len(objects)
+            features,
+            torch.tensor(owners, device=device),
+            torch.tensor(spoken, device=device),
+            len(objects),
         )
 
     def text_vectors(self, objects: Sequence[ObjectPrompts]) -> Float[Tensor, "n d"]:
@@ -202,7 +223,9 @@ class PromptDecoder:
         assert vectors is not None
         return vectors[0]
 
-    def rasterize(self, objects: Sequence[ObjectPrompts]) -> tuple[VisualPrompts, Bool[Tensor, "1 n h w"]]:
+    def rasterize(
+        self, objects: Sequence[ObjectPrompts]
+    ) -> tuple[VisualPrompts, Bool[Tensor, "1 n h w"]]:
         """Rasterise the marks about every object at network resolution; also returns the areas of outlines."""
         shape = (len(objects), *self.frame.padded_hw)
         positive, negative, bounds, outline_areas = np.zeros((4, *shape), dtype=np.bool_)
@@ -288,7 +311,7 @@ class PromptDecoder:
         return answers
 
     def _with_reference_threshold(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-        """Shift logits so that a pixel is inside from a share of the largest probability on (`reference_share`)."""
+        """Shift logits so that a pixel is inside from `reference_peak_ratio` of the largest probability on."""
         share = self.runtime.network.config.reference_peak_ratio
         if share is None:
             return logits

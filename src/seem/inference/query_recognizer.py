@@ -56,9 +56,13 @@ class QueryRecognizer:
         is_thing = torch.tensor(vocabulary.is_thing)
         merged = merge_masks(chosen, masks, self.decoder.image.hw, is_thing)
         vectors = regions.class_vectors[[segment.query for segment in merged.segments]]
-        return panoptic_prediction(merged.ids.cpu().numpy(), merged.segments, vocabulary, KIND, vectors)
+        return panoptic_prediction(
+            merged.ids.cpu().numpy(), merged.segments, vocabulary, KIND, vectors
+        )
 
-    def instances(self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None) -> Prediction:
+    def instances(
+        self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None
+    ) -> Prediction:
         """Take the `top` pairs of query and class that score `threshold` or more (published rule).
 
         `nms_threshold` None or 1 = all stay.
@@ -88,13 +92,17 @@ class QueryRecognizer:
     def semantic(self, vocabulary: Vocabulary) -> Prediction:
         """Sum class score times mask probability over the queries (published rule)."""
         regions, class_logits = self.regions(vocabulary)
-        best = classify_by_queries(class_logits, regions.mask_logits, self.decoder.frame, vocabulary.background)
+        best = classify_by_queries(
+            class_logits, regions.mask_logits, self.decoder.frame, vocabulary.background
+        )
         return semantic_prediction(best, vocabulary, self.runtime.classifier(vocabulary), KIND)
 
     def find(self, vocabulary: Vocabulary, threshold: float, against: Classes) -> Prediction:
         """Compare the queries with the phrases and their rivals; an object has one phrase."""
         regions, phrase_logits = self.regions(vocabulary)
-        rivals = self.runtime.class_logits(regions.class_vectors, self._rival_embeddings(vocabulary, against))
+        rivals = self.runtime.class_logits(
+            regions.class_vectors, self._rival_embeddings(vocabulary, against)
+        )
         masks = to_input_size(regions.mask_logits, self.decoder.frame)
         matches = match_phrases(add_rival_logits(phrase_logits, rivals), masks, threshold)
         queries = matches.queries.tolist()
@@ -112,7 +120,9 @@ class QueryRecognizer:
     def regions(self, vocabulary: Vocabulary) -> tuple[ImageRegions, Float[Tensor, "q k1"]]:
         """Return the object queries, and their logits of the classes, the background last."""
         regions = self.object_queries()
-        return regions, self.runtime.class_logits(regions.class_vectors, self.runtime.classifier(vocabulary))
+        return regions, self.runtime.class_logits(
+            regions.class_vectors, self.runtime.classifier(vocabulary)
+        )
 
     def label(self, mask_logits: Float[Tensor, "n h4 w4"]) -> Labels:
         """Label each mask with the class of the object query that overlaps it most."""
@@ -155,12 +165,18 @@ class QueryRecognizer:
             return phrases[:0]
         names = Vocabulary.coerce(against)
         looked_for = {phrase.casefold() for phrase in vocabulary.phrases}
-        rivals = [row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in looked_for]
+        rivals = [
+            row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in looked_for
+        ]
         return self.runtime.classifier(names)[rivals]
 
-    def _pack_each(self, masks: Float[Tensor, "q hi wi"], queries: list[int]) -> dict[int, PackedMask]:
+    def _pack_each(
+        self, masks: Float[Tensor, "q hi wi"], queries: list[int]
+    ) -> dict[int, PackedMask]:
         """Resize the masks of queries (network input size) to the image, one at a time."""
         packed = {}
         for query in dict.fromkeys(queries):
-            packed[query] = self.decoder.pack(to_output_size(masks[query][None], self.decoder.frame)[0])
+            packed[query] = self.decoder.pack(
+                to_output_size(masks[query][None], self.decoder.frame)[0]
+            )
         return packed

@@ -31,7 +31,9 @@ class Recognizer(Protocol):
         """Segment every thing and stuff region that scores `threshold` or more; masks do not overlap."""
         ...
 
-    def instances(self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None) -> Prediction:
+    def instances(
+        self, vocabulary: Vocabulary, threshold: float, top: int, nms_threshold: float | None
+    ) -> Prediction:
         """Segment every countable thing, best first; of masks whose IoU is above `nms_threshold` the better one stays.
 
         `nms_threshold` None = the model's own.

@@ -34,14 +34,18 @@ class RegionProposals:
     quality: Float[Tensor, " n"]
 
 
-def propose_regions(model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws) -> RegionProposals:
+def propose_regions(
+    model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws
+) -> RegionProposals:
     """Click on a grid over the image, which fills `input_hw` (upper left) of the padded frame; keep what differs."""
     features = image.pixels.mask_features
     padded_hw = (4 * features.shape[-2], 4 * features.shape[-1])
     logits, qualities = [], []
     for marks in torch.split(grid_clicks(input_hw, padded_hw, POINTS_PER_SIDE), POINTS_PER_PASS):
         positive = marks[None].to(features.device)
-        masks = segment_objects(model, image, VisualPrompts(positive, torch.zeros_like(positive)), draws)
+        masks = segment_objects(
+            model, image, VisualPrompts(positive, torch.zeros_like(positive)), draws
+        )
         assert masks.quality is not None
         logits.append(to_stride4(masks.logits[0], padded_hw))
         qualities.append(masks.quality[0].float())
@@ -56,7 +60,9 @@ def propose_regions(model: Segmenter, image: ImageEncoding, input_hw: tuple[int,
     return RegionProposals(mask_logits[order], vectors, quality[order])
 
 
-def grid_clicks(input_hw: tuple[int, int], padded_hw: tuple[int, int], per_side: int) -> Bool[Tensor, "n h w"]:
+def grid_clicks(
+    input_hw: tuple[int, int], padded_hw: tuple[int, int], per_side: int
+) -> Bool[Tensor, "n h w"]:
     """Draw clicks of 3 x 3 pixels at the centres of `per_side` x `per_side` equal parts of the image, one a map."""
     height, width = input_hw
     marks = torch.zeros(per_side * per_side, *padded_hw, dtype=torch.bool)
@@ -68,7 +74,9 @@ def grid_clicks(input_hw: tuple[int, int], padded_hw: tuple[int, int], per_side:
     return marks
 
 
-def masked_text_vectors(image: ImageEncoding, mask_logits: Float[Tensor, "n h w"]) -> Float[Tensor, "n d"]:
+def masked_text_vectors(
+    image: ImageEncoding, mask_logits: Float[Tensor, "n h w"]
+) -> Float[Tensor, "n d"]:
     """Return the mean text vector inside each mask (logits, padded frame, any stride)."""
     assert image.text_map is not None
     inside = (mask_logits > 0).float()

@@ -23,7 +23,9 @@ BACKGROUND = "background"
 """The no-object class: encoded like any other name, last in every classifier (official behaviour)."""
 
 MAX_CACHED_CLASSIFIERS = 32  # class lists whose embeddings stay on a model
-MAX_CACHED_PHRASE_LISTS = 32  # phrase lists of a call whose features stay, for the next click beside the same phrase
+MAX_CACHED_PHRASE_LISTS = (
+    32  # phrase lists of a call whose features stay, for the next click beside the same phrase
+)
 MAX_PHRASES_OF_CACHED_LIST = 8  # longer lists are class lists, which are cached as classifiers
 TEXT_BATCH = 512  # phrases encoded together, which bounds memory
 
@@ -72,7 +74,9 @@ class Runtime:
         self._load_tokenizer: Callable[[], BytePairTokenizer] = loaded.tokenizer
         self._tokenizer: BytePairTokenizer | None = None
         self._classifiers: RecentCache[str, Tensor] = RecentCache(MAX_CACHED_CLASSIFIERS)
-        self._phrase_features: RecentCache[tuple[str, ...], TextFeatures] = RecentCache(MAX_CACHED_PHRASE_LISTS)
+        self._phrase_features: RecentCache[tuple[str, ...], TextFeatures] = RecentCache(
+            MAX_CACHED_PHRASE_LISTS
+        )
         self._lock = threading.RLock()
 
     @property
@@ -95,7 +99,9 @@ class Runtime:
             return cached
         tokens = self.tokenizer(list(key))
         with arithmetic(self.device, self.precision):
-            features = self.network.encode_text(tokens.ids.to(self.device), tokens.valid.to(self.device))
+            features = self.network.encode_text(
+                tokens.ids.to(self.device), tokens.valid.to(self.device)
+            )
         if len(key) <= MAX_PHRASES_OF_CACHED_LIST:
             with self._lock:
                 self._phrase_features.put(key, features)
@@ -118,7 +124,9 @@ class Runtime:
                 self._classifiers.put(vocabulary.key, embeddings)
             return embeddings
 
-    def embed_class_names(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "k d"]:
+    def embed_class_names(
+        self, names: Sequence[str], templates: Sequence[str] | None = None
+    ) -> Float[Tensor, "k d"]:
         """Return the normalised embedding of every name; `templates` None = those that the model was trained with.
 
         The published rule: every name in every template, the mean of the normalised vectors, normalised.
@@ -136,7 +144,9 @@ class Runtime:
         length: Tensor = means.norm(dim=-1, keepdim=True)
         return means / length
 
-    def class_logits(self, vectors: Float[Tensor, "n d"], classifier: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:
+    def class_logits(
+        self, vectors: Float[Tensor, "n d"], classifier: Float[Tensor, "k d"]
+    ) -> Float[Tensor, "n k"]:
         """Compare vectors of the text space with class embeddings, at the model's temperature."""
         with torch.no_grad():
             return self.network.class_logits(vectors[None], classifier)[0]

@@ -27,7 +27,9 @@ from seem.tasks.reference import ReferenceFeatures
 
 MARGIN = 1.5  # side of the square, in longer sides of what it must show
 MAX_IMAGE_SHARE = 0.75  # of the image that a square may cover; a larger one shows nothing new
-MAX_REUSED_MARGIN = 2.5  # an encoded square is used again up to this side, in longer sides of what it must show
+MAX_REUSED_MARGIN = (
+    2.5  # an encoded square is used again up to this side, in longer sides of what it must show
+)
 MIN_SIDE_PIXELS = 32  # of what a square must show, in image pixels
 ZOOMED_WEIGHT = 0.75  # of the second answer inside the square
 
@@ -95,7 +97,9 @@ class ZoomRefiner:
             return None
         first = to_image_size(answer.logits[None], self.decoder.frame)[0]
         previous = previous_mask_in(window, first, closer.frame.input_hw, closer.frame.padded_hw)
-        references: Mapping[int, ReferenceFeatures] = NO_REFERENCES if reference is None else {0: reference}
+        references: Mapping[int, ReferenceFeatures] = (
+            NO_REFERENCES if reference is None else {0: reference}
+        )
         zoomed_prompts = replace(prompts, prompts=marks, visual=marks)
         second = closer.answer([zoomed_prompts], references, previous)[0][0]
         second_logits = to_image_size(second.logits[None], closer.frame)[0]
@@ -117,7 +121,9 @@ class ZoomRefiner:
             return self._last
 
 
-def window_around(region: Bool[np.ndarray, "h w"], image_hw: tuple[int, int], margin: float = MARGIN) -> Window | None:
+def window_around(
+    region: Bool[np.ndarray, "h w"], image_hw: tuple[int, int], margin: float = MARGIN
+) -> Window | None:
     """Return the square around a region, cut at the border of the image; None if there is nothing to gain.
 
     `region` is mask and marks together, at any resolution.
@@ -160,7 +166,9 @@ def shift_prompt(prompt: VisualPrompt, window: Window) -> VisualPrompt | None:
     """Move one prompt into the window's frame; None for mask logits and for a mask that is empty there."""
 
     def shift(points: Points) -> tuple[Coordinates, ...]:
-        pairs = cast("tuple[Coordinates, ...]", points)  # a prompt that has checked itself holds tuples of numbers
+        pairs = cast(
+            "tuple[Coordinates, ...]", points
+        )  # a prompt that has checked itself holds tuples of numbers
         return tuple((x - window.x0, y - window.y0) for x, y in pairs)
 
     match prompt:
@@ -180,16 +188,23 @@ def shift_prompt(prompt: VisualPrompt, window: Window) -> VisualPrompt | None:
 
 
 def previous_mask_in(
-    window: Window, logits: Float[Tensor, "h w"], input_hw: tuple[int, int], padded_hw: tuple[int, int]
+    window: Window,
+    logits: Float[Tensor, "h w"],
+    input_hw: tuple[int, int],
+    padded_hw: tuple[int, int],
 ) -> Float[Tensor, "1 1 h4 w4"]:
     """Cut logits at the size of the image to the window, as a previous mask of its network frame (stride 4)."""
     part = logits[window.pixels][None, None].float()
-    resized = F.interpolate(part, size=input_hw, mode="bilinear", align_corners=False, antialias=True)
+    resized = F.interpolate(
+        part, size=input_hw, mode="bilinear", align_corners=False, antialias=True
+    )
     padding = (0, padded_hw[1] - input_hw[1], 0, padded_hw[0] - input_hw[0])
     return F.avg_pool2d(F.pad(resized, padding), 4)
 
 
-def blend_logits(first: Float[Tensor, "h w"], window: Window, second: Float[Tensor, "hw ww"]) -> Float[Tensor, "h w"]:
+def blend_logits(
+    first: Float[Tensor, "h w"], window: Window, second: Float[Tensor, "hw ww"]
+) -> Float[Tensor, "h w"]:
     """Average two answers inside the window (logits at image size), the second weighted by `ZOOMED_WEIGHT`."""
     blended = first.clone()
     blended[window.pixels] = torch.lerp(first[window.pixels], second.to(first.dtype), ZOOMED_WEIGHT)

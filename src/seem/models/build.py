@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import torch
+
 from seem.config import (
     BackboneConfig,
     ConvNetConfig,
     DaViTConfig,
     DeformableConfig,
+    EfficientNetLiteConfig,
     FocalNetConfig,
     PixelDecoderConfig,
     SamViTConfig,
@@ -16,6 +19,7 @@ from seem.config import (
 )
 from seem.models.backbones.convnet import ConvNet
 from seem.models.backbones.davit import DaViT
+from seem.models.backbones.efficientnet_lite import EfficientNetLite
 from seem.models.backbones.focalnet import FocalNet
 from seem.models.backbones.sam_vit import SamViT
 from seem.models.decoder.decoder import MaskDecoder
@@ -28,7 +32,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.encoder import TextEncoder
 from seem.models.text_embedding_head import TextEmbeddingHead
 
-Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet
+Backbone: TypeAlias = FocalNet | DaViT | SamViT | ConvNet | EfficientNetLite
 PixelDecoder: TypeAlias = FPNPixelDecoder | DeformablePixelDecoder
 
 
@@ -51,7 +55,9 @@ def build(config: SegmenterConfig) -> Segmenter:
     )
     if config.mask_refiner is not None:
         segmenter.mask_refiner = MaskRefiner(config.mask_refiner, mask_dim, text_dim)
-        segmenter.text_embedding_head = TextEmbeddingHead(backbone.dims, text_dim)
+        segmenter.text_embedding_head = TextEmbeddingHead(backbone.dims, text_dim, config.text_map)
+    if isinstance(config.backbone, EfficientNetLiteConfig):
+        segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
     return segmenter.eval()
 
 
@@ -66,6 +72,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
             return SamViT(config)
         case ConvNetConfig():
             return ConvNet(config)
+        case EfficientNetLiteConfig():
+            return EfficientNetLite(config)
 
 
 def build_pixel_decoder(

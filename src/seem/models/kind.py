@@ -10,13 +10,14 @@ from seem.config import SegmenterConfig
 
 @dataclass(frozen=True, slots=True)
 class ModelKind:
-    """A kind of model, and what it does with prompts. `Segmenter.kind` holds it; nothing else asks for the kind.
+    """A kind of model, and what it does with prompts. `Segmenter.kind` holds it.
 
     - `query`: the published models. Object queries hold the classes and masks of an image.
-    - `dense`: nano. A text embedding map tells what each cell of an image shows, and a mask head refines each answer.
+    - `dense`: nano. A text embedding map tells what each cell of an image shows, and a mask refiner improves answers.
 
-    What a kind needs further up is looked up by `name`: how it recognizes (`seem.inference.recognizer`), its training
-    objective (`seem.training.objectives`) and its fine-tuning profile (`seem.finetuning.profile`).
+    Code on tensors asks whether a module is there (`mask_refiner`). What a kind needs further up is looked up by its
+    name: how it recognizes (`seem.inference.recognizer`), its training objective (`seem.training.objectives`) and its
+    fine-tuning profile (`seem.finetuning.profile`).
     """
 
     name: Literal["query", "dense"]

@@ -32,7 +32,9 @@ class PromptEncoder(nn.Module):
     def __init__(self, dim: int, policy: Policy, num_levels: int = 3) -> None:
         super().__init__()
         self.policy = policy
-        self.level_projections = nn.ParameterList(torch.randn(dim, dim) * dim**-0.5 for _ in range(num_levels))
+        self.level_projections = nn.ParameterList(
+            torch.randn(dim, dim) * dim**-0.5 for _ in range(num_levels)
+        )
         self.signs = nn.Parameter(torch.randn(2, dim))
 
     def forward(self, prompts: VisualPrompts, pixels: PixelFeatures, draws: Draws) -> VisualTokens:
@@ -52,8 +54,12 @@ class PromptEncoder(nn.Module):
         return VisualTokens(
             levels=tuple(levels),
             owner=torch.cat((positive.owner, negative.owner), dim=1),
-            positive_vectors=mean_by_owner(pixels.mask_features, positive, num_objects, self.policy.no_points),
-            negative_vectors=mean_by_owner(pixels.mask_features, negative, num_objects, self.policy.no_points),
+            positive_vectors=mean_by_owner(
+                pixels.mask_features, positive, num_objects, self.policy.no_points
+            ),
+            negative_vectors=mean_by_owner(
+                pixels.mask_features, negative, num_objects, self.policy.no_points
+            ),
         )
 
     def sample(self, masks: Bool[Tensor, "b n h w"], draws: Draws) -> SampledPixels:
@@ -67,7 +73,9 @@ class PromptEncoder(nn.Module):
             points.append(torch.stack((x[chosen] / width, y[chosen] / height), dim=-1))
             owners.append(owner[chosen])
         pad = nn.utils.rnn.pad_sequence
-        return SampledPixels(pad(points, batch_first=True), pad(owners, batch_first=True, padding_value=-1))
+        return SampledPixels(
+            pad(points, batch_first=True), pad(owners, batch_first=True, padding_value=-1)
+        )
 
     def choose(self, owner: Int[Tensor, " p"], draws: Draws) -> Int[Tensor, " k"]:
         """Choose pixels, for all objects of an image together or for each by itself."""
@@ -82,7 +90,9 @@ class PromptEncoder(nn.Module):
         return torch.cat(chosen) if chosen else owner
 
 
-def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p c"]:
+def features_at(
+    maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 2"]
+) -> Float[Tensor, "b p c"]:
     """Read a map at unit coordinates, bilinear; 0 and 1 are the centres of the outermost pixels.
 
     Coordinates keep at least single precision: with the 8 bits of bfloat16 a click would be read half a pixel off in a
@@ -90,7 +100,9 @@ def features_at(maps: Float[Tensor, "b c h w"], points_unit: Float[Tensor, "b p 
     """
     precise = torch.promote_types(maps.dtype, torch.float32)
     grid = (2 * points_unit.to(precise) - 1)[:, :, None]
-    sampled = F.grid_sample(maps.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    sampled = F.grid_sample(
+        maps.to(precise), grid, mode="bilinear", padding_mode="zeros", align_corners=True
+    )
     return sampled[..., 0].transpose(1, 2).to(maps.dtype)
 
 

@@ -80,10 +80,14 @@ class Segmenter(nn.Module):
         """Encode token ids of phrases or class prompts."""
         return self.text(ids, valid)  # type: ignore[no-any-return]
 
-    def encode_prompts(self, prompts: VisualPrompts, image: ImageEncoding, draws: Draws | None = None) -> VisualTokens:
+    def encode_prompts(
+        self, prompts: VisualPrompts, image: ImageEncoding, draws: Draws | None = None
+    ) -> VisualTokens:
         """Turn rasterised prompts into tokens sampled from the image's features."""
         if self.prompt_encoder is None:
-            raise ValueError(f"{self.config.name} takes no visual prompts; ask it with Text, or load a SEEM model.")
+            raise ValueError(
+                f"{self.config.name} takes no visual prompts; ask it with Text, or load a SEEM model."
+            )
         return self.prompt_encoder(prompts, image.pixels, draws or FairDraws())  # type: ignore[no-any-return]
 
     def decode(
@@ -110,7 +114,11 @@ class Segmenter(nn.Module):
         self, class_vectors: Float[Tensor, "b q d"], phrases: Float[Tensor, "n d"]
     ) -> Float[Tensor, "b q n"]:
         """Compare class vectors with phrase vectors: as `class_logits`, temperature clamped at 100."""
-        return unit_vectors(class_vectors) @ unit_vectors(phrases).T * self.text.logit_scale.exp().clamp(max=100)
+        return (
+            unit_vectors(class_vectors)
+            @ unit_vectors(phrases).T
+            * self.text.logit_scale.exp().clamp(max=100)
+        )
 
 
 def unit_vectors(vectors: Float[Tensor, "*s d"]) -> Float[Tensor, "*s d"]:
@@ -125,4 +133,6 @@ def join_phrases(text: TextFeatures) -> PhraseTokens:
     Official behaviour of `evaluate_grounding`: phrases of one call attend to each other.
     """
     tokens = text.tokens[text.valid][None]
-    return PhraseTokens(tokens, torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device))
+    return PhraseTokens(
+        tokens, torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
+    )

@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seem.config import TextMapConfig
 from seem.models.ops.masks import resize
 
+TEXT_MAP = TextMapConfig()
 TEXT_MAP_STRIDE = 4  # network pixels a cell of the text embedding map
 
 
@@ -21,9 +23,15 @@ class TextEmbeddingHead(nn.Module):
     zero, decides where it ends and what is thinner than a cell.
     """
 
-    def __init__(self, dims: tuple[int, ...], text_dim: int, hidden: int = 128, fine: int = 64) -> None:
+    def __init__(
+        self, dims: tuple[int, ...], text_dim: int, config: TextMapConfig = TEXT_MAP
+    ) -> None:
         super().__init__()
         finest, *coarser = dims
+        hidden, fine = config.hidden, config.fine
+        self.widen = nn.Conv2d(coarser[-1], config.widened, 1) if config.widened else None
+        if config.widened:
+            coarser[-1] = config.widened
         self.reads = nn.ModuleList(nn.Conv2d(dim, hidden, 1) for dim in coarser)
         self.whole = nn.Linear(coarser[-1], hidden)
         self.mix = nn.Conv2d(hidden, hidden, 3, padding=1)
@@ -40,11 +48,13 @@ class TextEmbeddingHead(nn.Module):
         finest, *coarser = maps
         stride4_hw = (finest.shape[-2], finest.shape[-1])
         stride8_hw = (coarser[0].shape[-2], coarser[0].shape[-1])
-        levels = []
-        for read, level in zip(self.reads, coarser, strict=True):
-            levels.append(resize(read(level), stride8_hw))
+        if self.widen is not None:
+            coarser[-1] = F.relu6(self.widen(coarser[-1]))
+        x = self.reads[0](coarser[0])
+        for read, level in zip(self.reads[1:], coarser[1:], strict=True):
+            x = x + resize(read(level), stride8_hw)
         image_mean = coarser[-1].mean(dim=(2, 3))
-        x = F.relu(torch.stack(levels).sum(dim=0) + self.whole(image_mean)[:, :, None, None])
+        x = F.relu(x + self.whole(image_mean)[:, :, None, None])
         x = x + F.relu(self.mix(x))
         fine = F.relu(self.read_fine(finest) + resize(self.to_fine(x), stride4_hw))
         fine = F.relu(self.mix_fine(fine))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from seem.rasterize import Coordinates
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-Points: TypeAlias = "Sequence[Sequence[float]] | NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]"
+Points: TypeAlias = (
+    "Sequence[Sequence[float]] | NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]"
+)
 
 MAX_COORDINATE = 1e9  # pixels; no image is that large, and arithmetic on coordinates stays finite
 
@@ -28,7 +30,9 @@ def check_number(value: float, what: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"The {what} is {number}; it must be a finite number.")
     if abs(number) > MAX_COORDINATE:
-        raise ValueError(f"The {what} is {number:g}, further away than any image reaches; check its unit (pixels).")
+        raise ValueError(
+            f"The {what} is {number:g}, further away than any image reaches; check its unit (pixels)."
+        )
     return number
 
 
@@ -50,7 +54,9 @@ def check_polyline(points: Points, what: str) -> tuple[Coordinates, ...]:
     """Return the points of a line, at least two, as tuples of plain numbers."""
     checked = check_points(points, what)
     if len(checked) < 2:
-        raise ValueError(f"A {what} needs at least 2 points, got {len(checked)}; use Point for a single click.")
+        raise ValueError(
+            f"A {what} needs at least 2 points, got {len(checked)}; use Point for a single click."
+        )
     return checked
 
 
@@ -65,7 +71,9 @@ def check_width(width: float, what: str) -> float:
 def to_list(values: Iterable[Item], what: str) -> list[Item]:
     """Turn a list, a tuple or an N x 2 array into a list; numpy integers stay integers."""
     try:
-        return cast("list[Item]", values.tolist()) if isinstance(values, np.ndarray) else list(values)
+        return (
+            cast("list[Item]", values.tolist()) if isinstance(values, np.ndarray) else list(values)
+        )
     except TypeError:
         raise ValueError(f"A {what} takes a list of points, got {values!r}.") from None
 
@@ -85,10 +93,14 @@ def check_region(array: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.boo
     if given.ndim != 2:
         raise ValueError(f"A mask is H x W, got shape {given.shape}; pick one channel.")
     if given.dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)):
-        raise ValueError(f"A mask is bool or uint8, got {given.dtype}; compare it first, for example mask > 0.5.")
+        raise ValueError(
+            f"A mask is bool or uint8, got {given.dtype}; compare it first, for example mask > 0.5."
+        )
     region: NDArray[np.bool_] = np.not_equal(given, 0)
     if not region.any():
-        raise ValueError(f"The mask of {region.shape[1]} x {region.shape[0]} pixels is empty; mark at least one pixel.")
+        raise ValueError(
+            f"The mask of {region.shape[1]} x {region.shape[0]} pixels is empty; mark at least one pixel."
+        )
     region.setflags(write=False)
     return region
 
@@ -99,11 +111,15 @@ def check_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
-        raise ValueError(f"Mask logits are h x w floats of one object, got {values.dtype} of shape {values.shape}.")
+        raise ValueError(
+            f"Mask logits are h x w floats of one object, got {values.dtype} of shape {values.shape}."
+        )
     if not np.isfinite(values).all():
         raise ValueError("Mask logits hold NaN or infinite values; pass result.logits unchanged.")
     if not (values > 0).any():
-        raise ValueError("Mask logits are nowhere above 0, the mask is empty; pass a result that found something.")
+        raise ValueError(
+            "Mask logits are nowhere above 0, the mask is empty; pass a result that found something."
+        )
     values = values.astype(np.float32)
     values.setflags(write=False)
     return values

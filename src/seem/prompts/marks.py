@@ -162,7 +162,12 @@ class Scribble:
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file."""
         strokes = [checked_points(points) for points in self.strokes]
-        return {"kind": "scribble", "strokes": strokes, "width": self.width, "positive": self.positive}
+        return {
+            "kind": "scribble",
+            "strokes": strokes,
+            "width": self.width,
+            "positive": self.positive,
+        }
 
     def _all_segments(self) -> NDArray[np.float64]:
         return np.concatenate([polyline_segments(points) for points in self.positions])
@@ -183,9 +188,13 @@ class Polygon:
     def __post_init__(self) -> None:
         points = check_points(self.points, "polygon")
         if len(points) < 3:
-            raise ValueError(f"A polygon needs at least 3 points, got {len(points)}; use Stroke or Point.")
+            raise ValueError(
+                f"A polygon needs at least 3 points, got {len(points)}; use Stroke or Point."
+            )
         if not span_an_area(points):
-            raise ValueError(f"The {len(points)} points of this polygon lie on one line, it is empty; use Stroke.")
+            raise ValueError(
+                f"The {len(points)} points of this polygon lie on one line, it is empty; use Stroke."
+            )
         object.__setattr__(self, "points", points)
 
     @property
@@ -209,7 +218,9 @@ class Polygon:
             filled = self._fill(frame)
             if filled.any():
                 return filled
-        check_lines_touch(self._outline(), frame.image_hw, "The outline of this polygon", self.positions[0])
+        check_lines_touch(
+            self._outline(), frame.image_hw, "The outline of this polygon", self.positions[0]
+        )
         return draw_lines(self._outline(), 0.0, frame)
 
     def to_dict(self) -> dict[str, Json]:
@@ -242,9 +253,13 @@ class Box:
         for name in ("x0", "y0", "x1", "y1"):
             object.__setattr__(self, name, check_number(getattr(self, name), f"{name} of a box"))
         if self.x1 == self.x0 or self.y1 == self.y0:
-            raise ValueError(f"{self._name} is empty; give the left top corner, then the right bottom one.")
+            raise ValueError(
+                f"{self._name} is empty; give the left top corner, then the right bottom one."
+            )
         if self.x1 < self.x0 or self.y1 < self.y0:
-            raise ValueError(f"{self._name} is inverted; give the left top corner, then the right bottom one.")
+            raise ValueError(
+                f"{self._name} is inverted; give the left top corner, then the right bottom one."
+            )
 
     def check_inside(self, image_hw: tuple[int, int]) -> None:
         """Raise `ValueError` if the box and the image (height, width) have nothing in common."""
@@ -291,7 +306,9 @@ class Mask:
 
     def __post_init__(self) -> None:
         if (self.array is None) == (self.logits is None):
-            raise ValueError("Mask takes either an array (H x W, bool or uint8) or logits=..., exactly one of the two.")
+            raise ValueError(
+                "Mask takes either an array (H x W, bool or uint8) or logits=..., exactly one of the two."
+            )
         if self.array is not None:
             object.__setattr__(self, "array", check_region(self.array))
         if self.logits is not None:
@@ -317,7 +334,11 @@ class Mask:
     def to_dict(self) -> dict[str, Json]:
         """Describe the prompt for a JSON file: size (height, width) and area in its own pixels, not the pixels."""
         if self.array is not None:
-            return {"kind": "mask", "size": list(self.array.shape), "area": int(np.count_nonzero(self.array))}
+            return {
+                "kind": "mask",
+                "size": list(self.array.shape),
+                "area": int(np.count_nonzero(self.array)),
+            }
         assert self.logits is not None
         area = int(np.count_nonzero(self.logits > 0))
         return {"kind": "mask_logits", "size": list(self.logits.shape), "area": area}
@@ -326,7 +347,9 @@ class Mask:
 VisualPrompt: TypeAlias = Point | Stroke | Scribble | Polygon | Box | Mask
 
 
-def rasterization_rule(prompt: VisualPrompt, polygon_rule: PolygonRule, *, is_outline: bool = False) -> str:
+def rasterization_rule(
+    prompt: VisualPrompt, polygon_rule: PolygonRule, *, is_outline: bool = False
+) -> str:
     """Name the rule by which a mark is drawn, for the record that goes with a result.
 
     `is_outline`: the polygon is also the outline of its object, which bounds the mask.
@@ -335,7 +358,9 @@ def rasterization_rule(prompt: VisualPrompt, polygon_rule: PolygonRule, *, is_ou
         case Point():
             return "point: 3 x 3 network pixels"
         case Stroke() | Scribble():
-            return f"{type(prompt).__name__.lower()}: round line, {prompt.width:g} photo pixels wide"
+            return (
+                f"{type(prompt).__name__.lower()}: round line, {prompt.width:g} photo pixels wide"
+            )
         case Polygon() if polygon_rule == "curve":
             return "polygon: closed curve, one network pixel wide"
         case Polygon() if is_outline:

@@ -16,7 +16,9 @@ from seem import sounds
 from seem.prompts.arguments import Json
 from seem.sounds import Sound
 
-MAX_PHRASE_CHARACTERS = 100_000  # the tokenizer reads far fewer; this only refuses what cannot be a phrase
+MAX_PHRASE_CHARACTERS = (
+    100_000  # the tokenizer reads far fewer; this only refuses what cannot be a phrase
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Text:
 
     def __post_init__(self) -> None:
         if not isinstance(self.phrase, str):
-            raise ValueError(f"Text takes a phrase, got {type(self.phrase).__name__}: {str(self.phrase)[:60]!r}.")
+            raise ValueError(
+                f"Text takes a phrase, got {type(self.phrase).__name__}: {str(self.phrase)[:60]!r}."
+            )
         if len(self.phrase) > MAX_PHRASE_CHARACTERS:
             raise ValueError(
                 f"A phrase has at most {MAX_PHRASE_CHARACTERS:,} characters, got {len(self.phrase):,}; shorten it."
@@ -40,7 +44,9 @@ class Text:
         characters = sorted(set(self.phrase))
         for character in characters:
             if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
-                raise ValueError(f"The phrase holds the control character U+{ord(character):04X}; remove it.")
+                raise ValueError(
+                    f"The phrase holds the control character U+{ord(character):04X}; remove it."
+                )
         if all(unicodedata.category(character)[0] in "ZC" for character in characters):
             raise ValueError(f"The phrase {self.phrase[:20]!r} is empty; say what to look for.")
         object.__setattr__(self, "phrase", " ".join(self.phrase.split()))
@@ -80,17 +86,26 @@ class Audio:
     def __post_init__(self) -> None:
         if isinstance(self.sound, (str, os.PathLike)):
             if self.rate is not None:
-                raise ValueError(f"rate={self.rate} is for arrays, {self.sound} says its own; leave it out.")
+                raise ValueError(
+                    f"rate={self.rate} is for arrays, {self.sound} says its own; leave it out."
+                )
             samples = sounds.read_wav(Path(self.sound))
         elif isinstance(self.sound, (np.ndarray, list, tuple)):
             samples = sounds.sound_from_array(np.asarray(self.sound), self.rate)
         else:
-            raise ValueError(f"Audio takes a sound file or an array of samples, got {self.sound!r}.")
+            raise ValueError(
+                f"Audio takes a sound file or an array of samples, got {self.sound!r}."
+            )
         object.__setattr__(self, "_transcript", _Transcript(samples))
 
     def __reduce__(self) -> tuple[Callable[..., Audio], tuple[object, ...]]:
         """Pickle the transcript instead of `transcribe`, which another process may not have."""
-        return _restore_audio, (self.sound, self.rate, self._transcript.sound, self._transcript.phrase)
+        return _restore_audio, (
+            self.sound,
+            self.rate,
+            self._transcript.sound,
+            self._transcript.phrase,
+        )
 
     @property
     def phrase(self) -> str:
@@ -129,7 +144,9 @@ class Audio:
             ) from None
 
 
-def _restore_audio(given: object, rate: int | None, sound: Sound | None, phrase: str | None) -> Audio:
+def _restore_audio(
+    given: object, rate: int | None, sound: Sound | None, phrase: str | None
+) -> Audio:
     """Unpickle an `Audio`, whose file may be gone by now."""
     audio = object.__new__(Audio)
     object.__setattr__(audio, "sound", given)

@@ -73,7 +73,9 @@ class Reference:
     @property
     def marks_region(self) -> bool:
         """Whether the prompts are the region themselves; else the other image has to be segmented first."""
-        return all(isinstance(prompt, (Stroke, Scribble, Polygon, Box, Mask)) for prompt in self.prompts)
+        return all(
+            isinstance(prompt, (Stroke, Scribble, Polygon, Box, Mask)) for prompt in self.prompts
+        )
 
     def cached(self, owner: Any, make: Callable[[], Cached]) -> Cached:
         """Return what `owner` (a model) computes from this reference: once, and kept as long as the owner."""
@@ -96,20 +98,28 @@ Prompt: TypeAlias = VisualPrompt | Text | Reference | Audio
 
 def _check_reference(image: object, prompts: Sequence[object]) -> None:
     if isinstance(image, Prompt):
-        raise ValueError(f"A Reference begins with the other image, got {image!r}; write Reference(image, prompt).")
+        raise ValueError(
+            f"A Reference begins with the other image, got {image!r}; write Reference(image, prompt)."
+        )
     if not prompts:
-        raise ValueError("A Reference needs prompts that mark a region of the other image, e.g. a Box.")
+        raise ValueError(
+            "A Reference needs prompts that mark a region of the other image, e.g. a Box."
+        )
     for prompt in prompts:
         if not isinstance(prompt, Prompt):
             raise ValueError(
                 f"{prompt!r} is no prompt; a Reference is an image, then Box(...), Point(...) or the like."
             )
         if isinstance(prompt, Reference):
-            raise ValueError("A Reference holds no other Reference; mark the region in its own image.")
+            raise ValueError(
+                "A Reference holds no other Reference; mark the region in its own image."
+            )
     marks = [prompt for prompt in prompts if isinstance(prompt, VisualPrompt)]
     has_phrase = len(marks) < len(prompts)
     if not has_phrase and not any(mark.positive for mark in marks):
-        raise ValueError("All prompts of the Reference are negative; add at least one that marks the object.")
+        raise ValueError(
+            "All prompts of the Reference are negative; add at least one that marks the object."
+        )
     if isinstance(image, EncodedImageLike):
         for mark in marks:
             mark.check_inside(image.hw)

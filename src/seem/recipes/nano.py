@@ -84,10 +84,20 @@ class Stage:
 
     def to_json(self) -> dict[str, float]:
         """Return the stage as plain values."""
-        return {"until": self.until, "size": self.size, "named": self.text_images, "named_size": self.text_size}
+        return {
+            "until": self.until,
+            "size": self.size,
+            "named": self.text_images,
+            "named_size": self.text_size,
+        }
 
 
-STAGES_FROM_RANDOM = (Stage(0.4, 160, 24, 128), Stage(0.7, 192, 20, 128), Stage(0.88, 224, 14), Stage(1.0, 256, 12))
+STAGES_FROM_RANDOM = (
+    Stage(0.4, 160, 24, 128),
+    Stage(0.7, 192, 20, 128),
+    Stage(0.88, 224, 14),
+    Stage(1.0, 256, 12),
+)
 """From random weights: small images first, because they teach most per second. Numbers are of one process."""
 
 STAGES_FROM_WEIGHTS = (Stage(1.0, 224, 24),)
@@ -95,7 +105,9 @@ STAGES_FROM_WEIGHTS = (Stage(1.0, 224, 24),)
 the documentation of nano); as many images for text as for other prompts kept both (run 16).
 """
 
-RANDOM_LEARNING_RATE = 8e-4  # from random weights; given weights get worse with more than that of `nano_config`
+RANDOM_LEARNING_RATE = (
+    8e-4  # from random weights; given weights get worse with more than that of `nano_config`
+)
 
 STROKES = replace(
     DEFAULT_STROKES,
@@ -209,7 +221,9 @@ def train_nano(
     if validator.packs:
         validate_every = math.ceil(config.steps / NUM_VALIDATIONS)
     try:
-        trained = run_training(network, task.step, replace(config, validate_every=validate_every), out, hooks)
+        trained = run_training(
+            network, task.step, replace(config, validate_every=validate_every), out, hooks
+        )
     finally:
         validator.close()
     assert isinstance(trained, Segmenter)
@@ -255,7 +269,9 @@ def warm_start(network: Segmenter, file: Path) -> bool:
     return all(key in source and source[key].shape == target[key].shape for key in text_keys)
 
 
-def text_tower_weights(file: Path, tower: TextEncoder, tokenizer: PhraseTokenizer) -> dict[str, Tensor]:
+def text_tower_weights(
+    file: Path, tower: TextEncoder, tokenizer: PhraseTokenizer
+) -> dict[str, Tensor]:
     """Return the weights of a text tower trained on the lexicon; the first process makes them once and keeps `file`."""
     if rank_and_world_size()[0] == 0 and not file.exists():
         trained = copy.deepcopy(tower).train()
@@ -268,7 +284,11 @@ def text_tower_weights(file: Path, tower: TextEncoder, tokenizer: PhraseTokenize
 def write_nano_weights(network: Segmenter, file: Path, settings: Mapping[str, object]) -> None:
     """Write a network as the package ships it: half precision, with the settings of its run as metadata."""
     made_by = json.dumps(settings, allow_nan=False)
-    write_tensors(file, state_dict_as(network, torch.float16), {MODEL_KEY: network.config.name, "made_by": made_by})
+    write_tensors(
+        file,
+        state_dict_as(network, torch.float16),
+        {MODEL_KEY: network.config.name, "made_by": made_by},
+    )
 
 
 # --- Settings of a run, as they are resumed ---------------------------------------------------------------------------
@@ -362,7 +382,11 @@ class NanoTask:
         with torch.autocast(self.device.type, dtype=torch.bfloat16), attention_backend(self.device):
             full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
             text = text_prompt_loss(network, text_batch, self.tokenizer, DENSE_CONFIG, rng)
-        terms = {"spoken": float(text.detach()), **full.terms(), "total": float(full.total.detach())}
+        terms = {
+            "spoken": float(text.detach()),
+            **full.terms(),
+            "total": float(full.total.detach()),
+        }
         return full.total + text, terms
 
     def describe(self, number: int) -> str:
@@ -386,11 +410,15 @@ class NanoTask:
         return batch.to(self.device), text_batch.to(self.device)
 
     def _draw_samples(self, number: int, stage: Stage) -> list[TrainingSample]:
-        sampler = TrainingSampler(self.bank, size=stage.size, seed=self.config.seed, augmentation=AUGMENTATION)
+        sampler = TrainingSampler(
+            self.bank, size=stage.size, seed=self.config.seed, augmentation=AUGMENTATION
+        )
         first = self._process_step(number) * self.config.batch
         return draw_sample_pairs(sampler, first, self.config.batch)
 
-    def _draw_text_samples(self, number: int, stage: Stage, rng: np.random.Generator) -> list[TrainingSample]:
+    def _draw_text_samples(
+        self, number: int, stage: Stage, rng: np.random.Generator
+    ) -> list[TrainingSample]:
         sampler = TrainingSampler(
             self.bank,
             size=stage.text_size,
@@ -398,14 +426,18 @@ class NanoTask:
             weights=TEXT_SET_WEIGHTS,
             augmentation=TEXT_AUGMENTATION,
         )
-        return draw_text_pairs(sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng)
+        return draw_text_pairs(
+            sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng
+        )
 
     def _process_step(self, number: int) -> int:
         """Return the number of a step among those of all processes."""
         return number * self.processes + self.rank
 
 
-def draw_text_pairs(sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator) -> list[TrainingSample]:
+def draw_text_pairs(
+    sampler: TrainingSampler, first: int, count: int, rng: np.random.Generator
+) -> list[TrainingSample]:
     """Draw pairs of images for text prompts; into some pairs, objects of one class are pasted, one into each image.
 
     The class is any that the images are annotated for: rare classes are as frequent as common ones, and each image can
@@ -432,10 +464,19 @@ class NanoValidator:
     """Scores a few validation images now and then, and records the scores; they do not choose the weights."""
 
     def __init__(
-        self, data: Path, bank: ImageBank, out: Path, tokenizer: BytePairTokenizer, report: Callable[[LogRow], None]
+        self,
+        data: Path,
+        bank: ImageBank,
+        out: Path,
+        tokenizer: BytePairTokenizer,
+        report: Callable[[LogRow], None],
     ) -> None:
         folders = [data / name for name in bank.by_set]  # the sets that are trained on
-        packs = [Pack.open(folder, "val") for folder in folders if (folder / "annotations.json").is_file()]
+        packs = [
+            Pack.open(folder, "val")
+            for folder in folders
+            if (folder / "annotations.json").is_file()
+        ]
         self.packs = [pack for pack in packs if pack.images]
         self.out = out
         self.tokenizer = tokenizer

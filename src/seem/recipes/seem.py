@@ -19,7 +19,7 @@ from seem.finetuning.console import LineWriter
 from seem.finetuning.request import FineTuningRequest, PublishedRecipe
 from seem.finetuning.run import FineTuningResult, finetune
 from seem.training.config import TrainConfig
-from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 
 EPOCHS = 50
 BATCH = 16  # images of a step, of all processes

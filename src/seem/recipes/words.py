@@ -22,6 +22,8 @@ from torch import Tensor
 
 from seem.models.segmenter import unit_vectors
 from seem.models.text.encoder import TextEncoder
+from seem.recipes.directions import spread as directions
+from seem.recipes.phrases import JOINS, QUALITIES
 from seem.training.phrases import PhraseTokenizer
 
 KINDS: Mapping[str, str] = {
@@ -328,20 +330,11 @@ KIND_WORDS: Mapping[str, Sequence[str]] = {
 }
 """What means a whole kind."""
 
-QUALITIES = (
-    "left", "right", "upper", "lower", "middle", "front", "back", "bigger", "smaller", "red", "blue", "green", "yellow",
-    "white", "black", "brown", "orange", "pink", "grey", "purple", "old", "young", "wooden", "striped", "round", "open",
-)  # fmt: skip
-"""Words that turn a direction a little: a left door is a door."""
-
 TEMPLATES = (
     "{q}{n}", "{q}{n}", "a {q}{n}", "the {q}{n}", "the {q}{n}", "a photo of a {q}{n}.", "the {n} on the {q}",
     "all {q}{n}", "this {q}{n}", "some {q}{n}",
 )  # fmt: skip
 """How names are said; `{q}` is a quality or nothing, `{n}` the name."""
-
-JOINS = (" with a ", " on a ", " next to a ", " in front of the ", " holding a ", " near the ", " and a ", " riding a ")
-"""What stands between a name and another one that only says where or how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +370,11 @@ class Lexicon:
         for kind, names in kinds.items():
             shared = next(rows)
             for name, others in names.items():
-                vector = math.sqrt(shares.own) * next(rows) + math.sqrt(shares.kind) * shared + rest * everybody
+                vector = (
+                    math.sqrt(shares.own) * next(rows)
+                    + math.sqrt(shares.kind) * shared
+                    + rest * everybody
+                )
                 nouns |= dict.fromkeys((name, *others), F.normalize(vector, dim=0))
             for word in KIND_WORDS.get(kind, ()):
                 nouns[word] = F.normalize(math.sqrt(shares.kind) * shared + rest * everybody, dim=0)
@@ -408,21 +405,14 @@ class Lexicon:
 
 def parse(lines: str) -> dict[str, tuple[str, ...]]:
     """Read `name = word, word` lines; a line that ends in a comma goes on in the next."""
-    joined = " ".join(line.strip() + ("" if line.strip().endswith(",") else "\n") for line in lines.splitlines())
+    joined = " ".join(
+        line.strip() + ("" if line.strip().endswith(",") else "\n") for line in lines.splitlines()
+    )
     rows = (row.strip() for row in joined.split("\n"))
     pairs = (row.split("=", 1) for row in rows if row)
-    return {name.strip(): tuple(word.strip() for word in others.split(",")) for name, others in pairs}
-
-
-def directions(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:
-    """Draw vectors of length 1 and push them apart, as far as so many fit into the space."""
-    generator = torch.Generator().manual_seed(seed)
-    vectors = F.normalize(torch.randn(count, dim, generator=generator), dim=1)
-    for _ in range(200):
-        likeness = vectors @ vectors.T
-        likeness.fill_diagonal_(0.0)
-        vectors = F.normalize(vectors - 0.5 * likeness.pow(3) @ vectors, dim=1)
-    return vectors
+    return {
+        name.strip(): tuple(word.strip() for word in others.split(",")) for name, others in pairs
+    }
 
 
 def teach_words(

@@ -22,7 +22,9 @@ def size_of(image: ResultImage) -> tuple[int, int]:
     if isinstance(image, Image.Image):
         return image.height, image.width
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"An image is H x W x 3 uint8 or a PIL image, got {image.dtype} of {image.shape}.")
+        raise ValueError(
+            f"An image is H x W x 3 uint8 or a PIL image, got {image.dtype} of {image.shape}."
+        )
     return image.shape[0], image.shape[1]
 
 
@@ -31,7 +33,7 @@ def rgb_pixels(image: ResultImage) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
 
 
-def check_scores(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
+def check_score_column(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a read-only column of scores in 0-1."""
     values = np.array(scores, dtype=np.float32).reshape(-1)
     in_range = (values >= -SCORE_TOLERANCE) & (values <= 1 + SCORE_TOLERANCE)
@@ -40,7 +42,7 @@ def check_scores(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.fl
     return read_only(values.clip(0, 1))
 
 
-def check_ids(ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+def check_id_column(ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a read-only column of ids, positive and all different."""
     values = np.array(ids, dtype=np.int64).reshape(-1)
     if (values < 1).any() or len(np.unique(values)) != len(values):
@@ -62,7 +64,9 @@ def selected_rows(index: Rows, count: int) -> list[int]:
     selected = np.asarray(index)
     if selected.dtype == np.bool_:
         if selected.shape != (count,):
-            raise IndexError(f"{selected.shape} booleans cannot choose among {count} objects; give one for each.")
+            raise IndexError(
+                f"{selected.shape} booleans cannot choose among {count} objects; give one for each."
+            )
         return cast("list[int]", np.flatnonzero(selected).tolist())
     is_row_list = selected.ndim == 1 and np.issubdtype(selected.dtype, np.integer)
     if selected.size and not is_row_list:

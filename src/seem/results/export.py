@@ -93,7 +93,9 @@ def to_mask_records(results: Results, output_mode: OutputMode) -> list[MaskRecor
     return records
 
 
-def _record_of_proposal(mask: PackedMask, proposal: Proposal, output_mode: OutputMode) -> MaskRecord:
+def _record_of_proposal(
+    mask: PackedMask, proposal: Proposal, output_mode: OutputMode
+) -> MaskRecord:
     return MaskRecord(
         segmentation=encode_mask(mask.decode(), output_mode),
         area=mask.area,

@@ -17,7 +17,9 @@ class Labels:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):
-            raise ValueError(f"Labels come with a score each, got {len(self.names)} names, {len(self.scores)} scores.")
+            raise ValueError(
+                f"Labels come with a score each, got {len(self.names)} names, {len(self.scores)} scores."
+            )
 
     @classmethod
     def nameless(cls, count: int) -> Labels:
@@ -25,12 +27,12 @@ class Labels:
         return cls((None,) * count, (0.0,) * count)
 
     @classmethod
-    def said(cls, names: Sequence[str | None], scores: Sequence[float]) -> Labels | None:
+    def if_complete(cls, names: Sequence[str | None], scores: Sequence[float]) -> Labels | None:
         """Return the labels if every object has a name, else None."""
         known = tuple(name for name in names if name is not None)
         return cls(known, tuple(scores)) if len(known) == len(names) else None
 
-    def filled_by(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
+    def overridden_by(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
         """Return these labels, replaced by `names` and `scores` where there is a name."""
         merged_names = list(self.names)
         merged_scores = list(self.scores)
@@ -42,7 +44,9 @@ class Labels:
 
     def take(self, rows: Sequence[int]) -> Labels:
         """Return the labels of some of the objects."""
-        return Labels(tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows))
+        return Labels(
+            tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows)
+        )
 
 
 class LazyLabels:
@@ -69,7 +73,9 @@ class LazyLabels:
         """Return the labels of the `count` objects; `ValueError` if they are not that many."""
         labels = self.known or self._resolve()
         if len(labels.names) != count:
-            raise ValueError(f"There are {count} masks, but {len(labels.names)} labels; give one for each mask.")
+            raise ValueError(
+                f"There are {count} masks, but {len(labels.names)} labels; give one for each mask."
+            )
         return labels
 
     def take(self, rows: list[int], count: int) -> LazyLabels:

@@ -32,8 +32,8 @@ from seem.rasterize import PixelBox
 from seem.results.columns import (
     ResultImage,
     Rows,
-    check_ids,
-    check_scores,
+    check_id_column,
+    check_score_column,
     read_only,
     rgb_pixels,
     selected_row,
@@ -50,7 +50,9 @@ from seem.writing import array_writer, checked_stem, png_writer, text_writer, wr
 NUM_TRACK_COLOURS = 64  # of objects in a video, before they repeat
 NUM_LABELS_IN_REPR = 5
 NOTEBOOK_PIXELS = 1280  # longest side of the overlay that a notebook shows
-LEFTOVERS = r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"  # of a longer result under the same stem
+LEFTOVERS = (
+    r"{}\.(mask-\d+\.png|panoptic\.png|embeddings\.npy)"  # of a longer result under the same stem
+)
 
 
 @renamed_attributes({"photo": "image", "photo_hw": "image_hw"})
@@ -72,7 +74,7 @@ class Results:
     vocabulary: Vocabulary
     kind: str
     provenance: Provenance
-    naming: LazyLabels
+    lazy_labels: LazyLabels
     logits: NDArray[np.float32] | None = None
     embeddings: NDArray[np.float32] | None = None
     proposals: tuple[Proposal, ...] | None = None
@@ -114,12 +116,12 @@ class Results:
         result = cls(
             image=image,
             packed=packed,
-            scores=check_scores(scores),
-            ids=check_ids(ids),
+            scores=check_score_column(scores),
+            ids=check_id_column(ids),
             vocabulary=vocabulary,
             kind=kind,
             provenance=provenance,
-            naming=LazyLabels(labels),
+            lazy_labels=LazyLabels(labels),
             logits=None if logits is None else read_only(logits),
             embeddings=None if embeddings is None else read_only(embeddings),
         )
@@ -130,13 +132,15 @@ class Results:
         columns: dict[str, Sequence[object] | NDArray[Any] | None] = {
             "scores": self.scores,
             "ids": self.ids,
-            "labels": None if self.naming.known is None else self.naming.known.names,
+            "labels": None if self.lazy_labels.known is None else self.lazy_labels.known.names,
             "logits": self.logits,
             "embeddings": self.embeddings,
         }
         for name, column in columns.items():
             if column is not None and len(column) != len(self):
-                raise ValueError(f"There are {len(self)} masks, but {len(column)} {name}; give one for each mask.")
+                raise ValueError(
+                    f"There are {len(self)} masks, but {len(column)} {name}; give one for each mask."
+                )
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -158,7 +162,7 @@ class Results:
         height, width = self.image_hw
         objects = "1 object" if len(self) == 1 else f"{len(self)} objects"
         text = f"{objects} in {width} x {height} pixels"
-        if self.naming.known and len(self):
+        if self.lazy_labels.known and len(self):
             tags = list(self.tags[:NUM_LABELS_IN_REPR])
             if len(self) > NUM_LABELS_IN_REPR:
                 tags.append("...")
@@ -166,7 +170,9 @@ class Results:
         notes = "".join(f"; {note}" for note in self.notes)
         return f"<Results of {self.provenance.task}: {text}{notes}>"
 
-    def filter(self, label: str | None = None, min_score: float = 0.0, min_area: int = 0) -> Results:
+    def filter(
+        self, label: str | None = None, min_score: float = 0.0, min_area: int = 0
+    ) -> Results:
         """Keep the objects that have this label (any case), at least this score and at least this area in pixels."""
         selected = (self.scores >= min_score) & (self.areas >= min_area)
         if label is not None:
@@ -179,7 +185,10 @@ class Results:
         for category in self.vocabulary:
             if label.casefold() in (category.name.casefold(), category.phrase.casefold()):
                 spellings.add(category.name.casefold())
-        return np.array([name is not None and name.casefold() in spellings for name in self.labels], dtype=np.bool_)
+        return np.array(
+            [name is not None and name.casefold() in spellings for name in self.labels],
+            dtype=np.bool_,
+        )
 
     # --- Columns ------------------------------------------------------------------------------------------------------
 
@@ -218,12 +227,12 @@ class Results:
     @property
     def labels(self) -> tuple[str | None, ...]:
         """Names, None where there is none. The first access may run the model (see the top of the package)."""
-        return self.naming.get(len(self)).names
+        return self.lazy_labels.get(len(self)).names
 
     @property
     def label_scores(self) -> tuple[float, ...]:
         """The score of each label, 0-1; 0 where there is none."""
-        return self.naming.get(len(self)).scores
+        return self.lazy_labels.get(len(self)).scores
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -233,7 +242,9 @@ class Results:
     @property
     def category_ids(self) -> NDArray[np.int64]:
         """Ids of the labels in the vocabulary, (N,); 0 = unlabelled."""
-        return np.array([category.id if category else 0 for category in self._categories()], dtype=np.int64)
+        return np.array(
+            [category.id if category else 0 for category in self._categories()], dtype=np.int64
+        )
 
     @property
     def categories(self) -> tuple[CocoCategory, ...]:
@@ -244,8 +255,8 @@ class Results:
     def seconds(self) -> dict[str, float]:
         """Wall time of each step; "labels" joins when lazy labels have been computed."""
         seconds = dict(self.provenance.seconds)
-        if self.naming.seconds is not None:
-            seconds["labels"] = self.naming.seconds
+        if self.lazy_labels.seconds is not None:
+            seconds["labels"] = self.lazy_labels.seconds
         return seconds
 
     @property
@@ -254,7 +265,14 @@ class Results:
 
         Without a name it is the score of the mask.
         """
-        rows = zip(self.ids.tolist(), self.labels, self._categories(), self.label_scores, self.scores, strict=True)
+        rows = zip(
+            self.ids.tolist(),
+            self.labels,
+            self._categories(),
+            self.label_scores,
+            self.scores,
+            strict=True,
+        )
         tags = []
         for number, label, category, label_score, score in rows:
             words = [] if self.frame is None else [f"{number}:"]
@@ -277,10 +295,12 @@ class Results:
             vocabulary=self.vocabulary,
             kind=self.kind,
             provenance=self.provenance,
-            naming=self.naming.take(rows, len(self)),
+            lazy_labels=self.lazy_labels.take(rows, len(self)),
             logits=None if self.logits is None else read_only(self.logits[rows]),
             embeddings=None if self.embeddings is None else read_only(self.embeddings[rows]),
-            proposals=None if self.proposals is None else tuple(self.proposals[row] for row in rows),
+            proposals=None
+            if self.proposals is None
+            else tuple(self.proposals[row] for row in rows),
             frame=self.frame,
             time=self.time,
         )
@@ -296,7 +316,9 @@ class Results:
         for number, packed in zip(self.ids.tolist(), self.packed, strict=True):
             view, crop = ids[packed.window], packed.crop()
             if view[crop].any():
-                raise ValueError(f"Mask {number} overlaps another, a panoptic map has one object a pixel; use masks.")
+                raise ValueError(
+                    f"Mask {number} overlaps another, a panoptic map has one object a pixel; use masks."
+                )
             view[crop] = number
         return ids
 
@@ -322,7 +344,10 @@ class Results:
     def _track_categories(self) -> list[Category]:
         """Return a category for each object of a video: it has the colour of its id in every frame."""
         colours = distinct_colours(NUM_TRACK_COLOURS)
-        return [Category(id, "", "", True, colours[(id - 1) % NUM_TRACK_COLOURS]) for id in self.ids.tolist()]
+        return [
+            Category(id, "", "", True, colours[(id - 1) % NUM_TRACK_COLOURS])
+            for id in self.ids.tolist()
+        ]
 
     def show(self) -> None:
         """Open the overlay in the system's image viewer."""
@@ -378,7 +403,12 @@ class Results:
         )
 
     def save(
-        self, folder: str | Path, stem: str | None = None, overwrite: bool = False, *, embeddings: bool = False
+        self,
+        folder: str | Path,
+        stem: str | None = None,
+        overwrite: bool = False,
+        *,
+        embeddings: bool = False,
     ) -> tuple[Path, ...]:
         """Write `<stem>.overlay.png`, `<stem>.json`, `<stem>.mask-<k>.png` (0 and 255, k from 0); return their paths.
 
@@ -391,7 +421,9 @@ class Results:
         full, `ValueError` for a stem that is no file name and for embeddings of a result that has none.
         """
         if embeddings and self.embeddings is None and len(self):
-            raise ValueError(f"A result of {self.provenance.task} has no embeddings; leave embeddings out.")
+            raise ValueError(
+                f"A result of {self.provenance.task} has no embeddings; leave embeddings out."
+            )
         if stem is None:
             stem = Path(self.provenance.image_name or "photo").stem
         stem = checked_stem(stem)
@@ -401,7 +433,9 @@ class Results:
     def _files(self, stem: str, embeddings: bool) -> dict[str, Callable[[Path], None]]:
         """Return how each file of a saved result is written, by its name."""
         files: dict[str, Callable[[Path], None]] = {
-            f"{stem}.overlay.png": png_writer(self.overlay, level=3),  # half the time, a fifth more bytes
+            f"{stem}.overlay.png": png_writer(
+                self.overlay, level=3
+            ),  # half the time, a fifth more bytes
             f"{stem}.json": text_writer(lambda: json.dumps(self.to_coco(), ensure_ascii=False)),
         }
         for index, packed in enumerate(self.packed):

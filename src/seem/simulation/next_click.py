@@ -51,7 +51,9 @@ class PointPrompts:
     negative: MaskBatch
 
 
-def ritm_click(truth: TruthArray, predicted: MaskArray, clicked: MaskArray | None = None) -> Click | None:
+def ritm_click(
+    truth: TruthArray, predicted: MaskArray, clicked: MaskArray | None = None
+) -> Click | None:
     """Click the pixel farthest from the border of the missing or of the surplus area, whichever is deeper.
 
     Distances are exact (L2), the edge of the image counts as border, the first of several maxima in row order is taken,
@@ -124,7 +126,9 @@ def seem_next_clicks(
         positive: pixels of the positive prompts so far.
         negative: pixels of the negative prompts so far.
     """
-    resized = F.interpolate(mask_logits[None], truth.shape[-2:], mode="bilinear", align_corners=False)[0]
+    resized = F.interpolate(
+        mask_logits[None], truth.shape[-2:], mode="bilinear", align_corners=False
+    )[0]
     predicted = resized.sigmoid() > 0.5
     unprompted = ~(positive | negative)
     missing = truth & ~predicted & unprompted

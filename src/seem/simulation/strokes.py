@@ -157,7 +157,9 @@ def sample_prompt(
     if kind is PromptKind.POINT:
         if rng.random() < distribution.center_share:
             return draw_center_point(truth, rng)
-        return draw_points(truth, rng, at_most=distribution.max_points, radius=distribution.point_radius)
+        return draw_points(
+            truth, rng, at_most=distribution.max_points, radius=distribution.point_radius
+        )
     if kind is PromptKind.BOX:
         is_loose = rng.random() < LOOSE_BOX_SHARE
         return draw_box(truth, rng, jitter=LOOSE_BOX_JITTER if is_loose else 0.0)
@@ -171,7 +173,9 @@ def sample_prompt(
 def _sample_kind(rng: Generator, weights: Mapping[PromptKind, float]) -> PromptKind:
     kinds = [kind for kind in PromptKind if weights.get(kind, 0.0) > 0]
     if not kinds:
-        raise ValueError(f"No kind of prompt has a positive weight in {dict(weights)}; give at least one.")
+        raise ValueError(
+            f"No kind of prompt has a positive weight in {dict(weights)}; give at least one."
+        )
     cumulative = np.cumsum([weights[kind] for kind in kinds])
     value = rng.random() * cumulative[-1]
     index = int(np.searchsorted(cumulative, value, side="right"))
@@ -505,7 +509,9 @@ def _bounds(truth: MaskArray) -> tuple[int, int, int, int]:
 
 
 def _empty_mask(truth: MaskArray) -> ValueError:
-    return ValueError(f"A prompt needs an object, but the mask of {truth.shape} pixels is empty; leave it out.")
+    return ValueError(
+        f"A prompt needs an object, but the mask of {truth.shape} pixels is empty; leave it out."
+    )
 
 
 def _points_xy(pixels: PixelIndices, width: int) -> PointsArray:

@@ -53,7 +53,9 @@ def read_boxes(given: Boxes, image_hw: tuple[int, int], classes: Classes = None)
     """
     if not isinstance(given, Detections):
         if classes is not None:
-            raise ValueError("classes has no effect on boxes alone, which have no class ids; hand over detections.")
+            raise ValueError(
+                "classes has no effect on boxes alone, which have no class ids; hand over detections."
+            )
         return DetectedBoxes(_boxes(given, image_hw))
     boxes = _boxes(given.xyxy, image_hw)
     count = len(boxes)
@@ -82,7 +84,7 @@ def with_detections(results: Results, detected: DetectedBoxes) -> Results:
     if detected.ids is not None:
         results = replace(results, ids=read_only(np.array(detected.ids, dtype=np.int64)))
     if detected.labels is not None:
-        results = replace(results, naming=LazyLabels(detected.labels))
+        results = replace(results, lazy_labels=LazyLabels(detected.labels))
     return replace(results, vocabulary=detected.vocabulary or results.vocabulary)
 
 
@@ -95,7 +97,9 @@ def _boxes(given: Any, image_hw: tuple[int, int]) -> tuple[Box, ...]:
         return ()
     if table.ndim != 2 or table.shape[1] != 4 or not np.issubdtype(table.dtype, np.number):
         hint = "; put a single box into a list" if table.shape == (4,) else ""
-        raise ValueError(f"Boxes are N x 4 numbers, x0, y0, x1, y1; got {table.dtype} of shape {table.shape}{hint}.")
+        raise ValueError(
+            f"Boxes are N x 4 numbers, x0, y0, x1, y1; got {table.dtype} of shape {table.shape}{hint}."
+        )
     return tuple(_box(row, sides, image_hw) for row, sides in enumerate(table.tolist()))
 
 
@@ -103,7 +107,9 @@ def _table(given: Any) -> NDArray[Any]:
     try:
         return np.asarray(given)
     except ValueError:
-        raise ValueError("Boxes are N x 4 numbers, x0, y0, x1, y1; these have rows of different lengths.") from None
+        raise ValueError(
+            "Boxes are N x 4 numbers, x0, y0, x1, y1; these have rows of different lengths."
+        ) from None
 
 
 def _box(row: int, sides: Sequence[float], image_hw: tuple[int, int]) -> Box:
@@ -120,7 +126,9 @@ def _column(given: Any, name: str, count: int) -> list[Any] | None:
         return None
     column = given.tolist() if isinstance(given, (np.ndarray, torch.Tensor)) else list(given)
     if len(column) != count:
-        raise ValueError(f"There are {count} boxes, but {len(column)} values of {name}; give one for each box.")
+        raise ValueError(
+            f"There are {count} boxes, but {len(column)} values of {name}; give one for each box."
+        )
     return column
 
 
@@ -131,7 +139,9 @@ def _is_at_least(value: Any, minimum: float) -> bool:
 def _scores(column: list[Any] | None) -> tuple[float, ...] | None:
     for row, score in enumerate(column or ()):
         if not _is_at_least(score, 0) or score > 1:
-            raise ValueError(f"Row {row} of the boxes has the confidence {score}; it must be between 0 and 1.")
+            raise ValueError(
+                f"Row {row} of the boxes has the confidence {score}; it must be between 0 and 1."
+            )
     return None if column is None else tuple(map(float, column))
 
 
@@ -139,10 +149,14 @@ def _tracker_ids(column: list[Any] | None) -> tuple[int, ...] | None:
     row_of: dict[int, int] = {}
     for row, number in enumerate(column or ()):
         if not _is_at_least(number, 1):
-            raise ValueError(f"Row {row} of the boxes has the tracker id {number}; they start at 1, or there are none.")
+            raise ValueError(
+                f"Row {row} of the boxes has the tracker id {number}; they start at 1, or there are none."
+            )
         if number in row_of:
             first = row_of[number]
-            raise ValueError(f"Rows {first} and {row} of the boxes both have the tracker id {number}; keep one.")
+            raise ValueError(
+                f"Rows {first} and {row} of the boxes both have the tracker id {number}; keep one."
+            )
         row_of[number] = row
     return None if column is None else tuple(map(int, column))
 
@@ -150,7 +164,9 @@ def _tracker_ids(column: list[Any] | None) -> tuple[int, ...] | None:
 def _class_ids(column: list[Any] | None) -> list[int] | None:
     for row, number in enumerate(column or ()):
         if not _is_at_least(number, 0):
-            raise ValueError(f"Row {row} of the boxes has the class id {number}; class ids count from 0.")
+            raise ValueError(
+                f"Row {row} of the boxes has the class id {number}; class ids count from 0."
+            )
     return None if column is None else [int(number) for number in column]
 
 
@@ -176,7 +192,9 @@ def _names_in(vocabulary: Vocabulary, class_ids: Sequence[int]) -> tuple[str, ..
     """Look class ids up in a vocabulary."""
     for row, number in enumerate(class_ids):
         if number >= len(vocabulary):
-            raise ValueError(f"Row {row} of the boxes has class id {number}, but classes has {len(vocabulary)} names.")
+            raise ValueError(
+                f"Row {row} of the boxes has class id {number}, but classes has {len(vocabulary)} names."
+            )
     return tuple(vocabulary[number].name for number in class_ids)
 
 
@@ -192,12 +210,16 @@ def _vocabulary_of(names: Sequence[str], class_ids: Sequence[int]) -> Vocabulary
     name_of: dict[int, str] = {}
     for row, (name, number) in enumerate(zip(names, class_ids, strict=True)):
         if number_of.setdefault(name, number) != number or name_of.setdefault(number, name) != name:
-            raise ValueError(f"Row {row} of the boxes calls class {number} {name!r}; another row says otherwise.")
+            raise ValueError(
+                f"Row {row} of the boxes calls class {number} {name!r}; another row says otherwise."
+            )
     if not name_of:
         return None
     colours = distinct_colours(NUM_COLOURS)
     categories = []
     for number, name in sorted(name_of.items()):
         colour = colours[number % NUM_COLOURS]
-        categories.append(Category(id=number + 1, name=name, phrase=name, is_thing=True, colour=colour))
+        categories.append(
+            Category(id=number + 1, name=name, phrase=name, is_thing=True, colour=colour)
+        )
     return Vocabulary(tuple(categories))

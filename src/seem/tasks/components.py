@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_OBJECT_COMPONENT_RATIO = 0.1  # of a component's area to the largest one's, below which it is no object
+MIN_OBJECT_COMPONENT_RATIO = (
+    0.1  # of a component's area to the largest one's, below which it is no object
+)
 MIN_REGION_RATIO = 0.005  # of the area of a component or a hole to the largest component's, below which it is noise
 
 
@@ -36,7 +38,9 @@ class ComponentRuns:
         return area_of_run
 
 
-def connected_components(mask: NDArray[np.bool_], min_ratio: float = 0.0) -> list[NDArray[np.bool_]]:
+def connected_components(
+    mask: NDArray[np.bool_], min_ratio: float = 0.0
+) -> list[NDArray[np.bool_]]:
     """Return the connected components of an (H, W) mask, the largest first; pixels that touch at a corner connect.
 
     Components whose area is below `min_ratio` of the largest one's are left out.
@@ -46,7 +50,10 @@ def connected_components(mask: NDArray[np.bool_], min_ratio: float = 0.0) -> lis
     min_area = max(1, min_ratio * areas.max(initial=0))
     largest_first = np.argsort(-areas, kind="stable")
     num_large = np.count_nonzero(areas >= min_area)
-    return [draw_runs(runs, runs.components == number, mask.shape) for number in largest_first[:num_large].tolist()]
+    return [
+        draw_runs(runs, runs.components == number, mask.shape)
+        for number in largest_first[:num_large].tolist()
+    ]
 
 
 def remove_small_regions(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:
@@ -57,7 +64,9 @@ def remove_small_regions(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.b
     if min_area <= 1 or not mask.any():
         return mask
     holes = find_component_runs(~mask, corners=False)
-    filled: NDArray[np.bool_] = mask | draw_runs(holes, holes.component_areas < min_area, mask.shape)
+    filled: NDArray[np.bool_] = mask | draw_runs(
+        holes, holes.component_areas < min_area, mask.shape
+    )
     components = find_component_runs(filled, corners=True)
     areas = components.component_areas
     keep = (areas >= min_area) | (areas == areas.max())
@@ -74,7 +83,10 @@ def clean_segment_map(ids: NDArray[np.int32], segment_ids: Iterable[int]) -> NDA
     """Clean the masks of segments in an (H, W) map of ids, 0 = no segment; none takes pixels from another."""
     masks = {segment_id: clean_mask(ids == segment_id) for segment_id in segment_ids}
     cleaned: NDArray[np.int32] = ids.copy()
-    for segment_id, mask in masks.items():  # all are freed of noise first: it may lie in the hole of another
+    for (
+        segment_id,
+        mask,
+    ) in masks.items():  # all are freed of noise first: it may lie in the hole of another
         cleaned[(ids == segment_id) & ~mask] = 0
     for segment_id, mask in masks.items():
         cleaned[mask & (cleaned == 0)] = segment_id
@@ -103,7 +115,9 @@ def find_component_runs(mask: NDArray[np.bool_], corners: bool) -> ComponentRuns
     return ComponentRuns(starts, ends, _component_numbers(len(starts), upper, lower))
 
 
-def draw_runs(runs: ComponentRuns, selected: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def draw_runs(
+    runs: ComponentRuns, selected: NDArray[np.bool_], shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
     """Draw the selected runs into a mask of that (height, width)."""
     height, width = shape
     row_length = width + 2
@@ -115,7 +129,9 @@ def draw_runs(runs: ComponentRuns, selected: NDArray[np.bool_], shape: tuple[int
     return mask
 
 
-def _component_numbers(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+def _component_numbers(
+    count: int, one: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return for each of `count` items the smallest index among those that it is linked with, directly or not.
 
     Item `one[i]` is linked with item `other[i]`.

@@ -29,9 +29,16 @@ from seem.tasks.interactive import to_stride4
 from seem.tasks.postprocess import ImageFrame, to_image_masks
 
 STRIDE = 4  # network pixels per pixel of a low-resolution mask
-CROP_BORDER = 2  # network pixels along the border of a crop; a mask that reaches into them counts as cut off
+CROP_BORDER = (
+    2  # network pixels along the border of a crop; a mask that reaches into them counts as cut off
+)
 
-THRESHOLDS = ("pred_iou_threshold", "stability_score_threshold", "box_nms_threshold", "crop_nms_threshold")
+THRESHOLDS = (
+    "pred_iou_threshold",
+    "stability_score_threshold",
+    "box_nms_threshold",
+    "crop_nms_threshold",
+)
 MINIMA = {
     "points_per_side": 0,
     "points_per_batch": 1,
@@ -68,9 +75,13 @@ class EverythingSettings:
             if int(value) < minimum:
                 raise ValueError(f"{name} is {value}; it must be at least {minimum}.")
         if not self.stability_score_offset >= 0:
-            raise ValueError(f"stability_score_offset is {self.stability_score_offset}; it must not be negative.")
+            raise ValueError(
+                f"stability_score_offset is {self.stability_score_offset}; it must not be negative."
+            )
         if not 0 <= self.crop_overlap_ratio < 1:
-            raise ValueError(f"crop_overlap_ratio is {self.crop_overlap_ratio}; it must be at least 0 and below 1.")
+            raise ValueError(
+                f"crop_overlap_ratio is {self.crop_overlap_ratio}; it must be at least 0 and below 1."
+            )
 
     @property
     def rule(self) -> str:
@@ -78,7 +89,10 @@ class EverythingSettings:
 
         Example: "everything: points_per_side 16, ..., pred_iou_thresh 0.7".
         """
-        settings = [f"{name.replace('_threshold', '_thresh')} {value:.6g}" for name, value in asdict(self).items()]
+        settings = [
+            f"{name.replace('_threshold', '_thresh')} {value:.6g}"
+            for name, value in asdict(self).items()
+        ]
         return "everything: " + ", ".join(settings)
 
     def points_in_layer(self, layer: int) -> int:
@@ -136,7 +150,10 @@ def find_everything(
         return masks
     unique: list[ImageMask] = []
     for mask in sorted(masks, key=lambda mask: -mask.layer):
-        if all(packed_mask_iou(mask.mask, other.mask) <= settings.crop_nms_threshold for other in unique):
+        if all(
+            packed_mask_iou(mask.mask, other.mask) <= settings.crop_nms_threshold
+            for other in unique
+        ):
             unique.append(mask)
     return sorted(unique, key=_negative_quality)
 
@@ -163,7 +180,9 @@ class ViewMask:
     point: tuple[float, float] | None
 
 
-def search_view(view: SearchView, image_hw: tuple[int, int], settings: EverythingSettings) -> list[ImageMask]:
+def search_view(
+    view: SearchView, image_hw: tuple[int, int], settings: EverythingSettings
+) -> list[ImageMask]:
     """Search one view and return its masks at the image's size, without those that the border of the crop cuts off."""
     masks = []
     for mask in propose_masks(view, settings):
@@ -208,7 +227,9 @@ def propose_masks(view: SearchView, settings: EverythingSettings) -> list[ViewMa
     return remove_duplicates(masks, settings.box_nms_threshold)
 
 
-def _uncovered(points: NDArray[np.float64], masks: Sequence[ViewMask], frame: ImageFrame) -> NDArray[np.float64]:
+def _uncovered(
+    points: NDArray[np.float64], masks: Sequence[ViewMask], frame: ImageFrame
+) -> NDArray[np.float64]:
     """Return the points that lie in no mask."""
     if not masks:
         return points
@@ -218,14 +239,19 @@ def _uncovered(points: NDArray[np.float64], masks: Sequence[ViewMask], frame: Im
 
 
 def filter_masks(
-    masks: MaskBatch, points: NDArray[np.float64] | None, frame: ImageFrame, settings: EverythingSettings
+    masks: MaskBatch,
+    points: NDArray[np.float64] | None,
+    frame: ImageFrame,
+    settings: EverythingSettings,
 ) -> list[ViewMask]:
     """Return the masks that are good and stable enough, and not empty; `points` are the clicks that gave them."""
     if not len(masks.logits):
         return []
     small = crop_padding(to_stride4(masks.logits, frame.padded_hw), frame)
     stable = stability(small, settings.stability_score_offset)
-    keep = (masks.quality >= settings.pred_iou_threshold) & (stable >= settings.stability_score_threshold)
+    keep = (masks.quality >= settings.pred_iou_threshold) & (
+        stable >= settings.stability_score_threshold
+    )
     keep &= (small > 0).flatten(1).any(dim=1)
     return [
         ViewMask(
@@ -305,7 +331,9 @@ def point_grid(per_side: int, hw: tuple[int, int]) -> NDArray[np.float64]:
     return points
 
 
-def crop_boxes(hw: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[int, PixelBox]]:
+def crop_boxes(
+    hw: tuple[int, int], layers: int, overlap_ratio: float
+) -> list[tuple[int, PixelBox]]:
     """Return the crops of layers 1 to `layers`: 2 x 2, 4 x 4, ... of equal size, each with its layer.
 
     Neighbours of layer 1 share `overlap_ratio` of the image's short side, those of the next layer half as much.
@@ -336,7 +364,10 @@ def _ceil_divide(number: int, divisor: int) -> int:
 def is_cut_off(mask: NDArray[np.bool_], view: SearchView, image_hw: tuple[int, int]) -> bool:
     """Tell whether a mask of a crop goes up to a border of the crop that is not the image's own."""
     x0, y0, x1, y1 = view.crop_box
-    (crop_height, crop_width), (input_height, input_width) = view.frame.output_hw, view.frame.input_hw
+    (crop_height, crop_width), (input_height, input_width) = (
+        view.frame.output_hw,
+        view.frame.input_hw,
+    )
     border_y = int(np.ceil(CROP_BORDER * crop_height / input_height))
     border_x = int(np.ceil(CROP_BORDER * crop_width / input_width))
     return bool(
@@ -372,7 +403,9 @@ def shrink_masks(masks: Sequence[PackedMask], frame: ImageFrame) -> Float[Tensor
     return small
 
 
-def _cells_at(points: NDArray[np.float64], frame: ImageFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _cells_at(
+    points: NDArray[np.float64], frame: ImageFrame
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return row and column of the low-resolution pixel that holds each position of the view."""
     (height, width), (input_height, input_width) = frame.output_hw, frame.input_hw
     scale = np.array([input_width / width, input_height / height]) / STRIDE

@@ -43,7 +43,9 @@ def match_phrases(
     IoU is above `SAME_OBJECT_IOU`, the best stays.
     """
     probability, phrases = phrase_logits.softmax(dim=-1)[:, :-1].max(dim=-1)
-    likely = (probability >= threshold).nonzero()[:, 0]  # a product is no larger than its first factor
+    likely = (probability >= threshold).nonzero()[
+        :, 0
+    ]  # a product is no larger than its first factor
     mask_scores = [foreground_probability(mask) for mask in mask_logits[likely]]
     mask_score = torch.stack(mask_scores) if mask_scores else probability[likely]
     scores = probability[likely] * mask_score
@@ -80,7 +82,9 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[^\W_]+", text.casefold())) - ARTICLES
 
 
-def add_rival_logits(phrase_logits: Float[Tensor, "q k1"], rivals: Float[Tensor, "q r"]) -> Float[Tensor, "q k1"]:
+def add_rival_logits(
+    phrase_logits: Float[Tensor, "q k1"], rivals: Float[Tensor, "q r"]
+) -> Float[Tensor, "q k1"]:
     """Add the probabilities of rivals to the last column, the alternative to all phrases."""
     alternatives = torch.cat((phrase_logits[:, -1:], rivals), dim=1)
     combined = alternatives.logsumexp(dim=1, keepdim=True)

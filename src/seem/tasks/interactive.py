@@ -1,4 +1,4 @@
-"""Prompts to masks: which query answers for an object, and the dense mask head where a model has one.
+"""Prompts to masks: which query answers for an object, and the mask refiner where a model has one.
 
 Known difference from the official demo: with a phrase and a reference together, the phrase chooses the query there, as
 everywhere in Seem; officially the reference does (Stroke > Example > Text > Audio).
@@ -20,12 +20,20 @@ from seem.models.decoder.policy import RowKind
 from seem.models.mask_refiner import OUTLINE_LOGIT, prompt_maps
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
-from seem.models.structures import DecoderQuery, PhraseTokens, QueryOutputs, VisualPrompts, VisualTokens
+from seem.models.structures import (
+    DecoderQuery,
+    PhraseTokens,
+    QueryOutputs,
+    VisualPrompts,
+    VisualTokens,
+)
 from seem.models.text_embedding_head import text_similarity_maps
 from seem.tasks.reference import replace_visual_tokens
 
 DUPLICATE_IOU = 0.95  # above which two candidates are one
-BOUND_MARGIN = 0.1  # by how much a mask may leave its bounds, in roots of their area (0.05 to 0.4 are as good)
+BOUND_MARGIN = (
+    0.1  # by how much a mask may leave its bounds, in roots of their area (0.05 to 0.4 are as good)
+)
 CORRECTION_RADIUS = 0.06  # around a mark that corrects an outline, in roots of the outline's area
 
 
@@ -40,7 +48,7 @@ class ChosenQueries:
 
 @dataclass(frozen=True, slots=True)
 class ObjectMasks:
-    """Mask logits of every object in the padded network frame (stride 4, or 2 from the dense head).
+    """Mask logits of every object in the padded network frame (stride 4, or 2 from the mask refiner).
 
     One each, or several candidates, best first, object-major. `quality` is the predicted IoU (0-1), None where the
     model does not predict it.
@@ -81,19 +89,25 @@ def best_visual_queries(visual: QueryOutputs, tokens: VisualTokens) -> ChosenQue
     return top_queries(visual, prompt_agreement(visual, tokens.positive_vectors))
 
 
-def prompt_agreement(visual: QueryOutputs, vectors: Float[Tensor, "b n c"]) -> Float[Tensor, "b n q"]:
+def prompt_agreement(
+    visual: QueryOutputs, vectors: Float[Tensor, "b n c"]
+) -> Float[Tensor, "b n q"]:
     """Multiply the mask embeddings of each object's queries with the object's vector of mask features."""
     embeddings = torch.unflatten(visual.mask_embeddings, 1, (vectors.shape[1], -1))
     return torch.einsum("bnqc,bnc->bnq", embeddings, vectors)
 
 
-def text_agreement(visual: QueryOutputs, text_vectors: Float[Tensor, "b n d"]) -> Float[Tensor, "b n q"]:
+def text_agreement(
+    visual: QueryOutputs, text_vectors: Float[Tensor, "b n d"]
+) -> Float[Tensor, "b n q"]:
     """Compare the class vectors of each object's queries with the object's text vector, by cosine."""
     vectors = torch.unflatten(unit_vectors(visual.class_vectors), 1, (text_vectors.shape[1], -1))
     return torch.einsum("bnqd,bnd->bnq", vectors, unit_vectors(text_vectors).to(vectors.dtype))
 
 
-def top_queries(visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1) -> ChosenQueries:
+def top_queries(
+    visual: QueryOutputs, scores: Float[Tensor, "b n q"], top: int = 1
+) -> ChosenQueries:
     """Take the `top` queries of every object by score, or as many as there are."""
     num_objects = scores.shape[1]
     top = min(top, scores.shape[2])
@@ -129,8 +143,8 @@ def segment_objects(
 
     `previous` are the mask logits of the previous round. The queries also attend to `phrases` (and `audio`, where a
     policy has rows for spoken words) and to `reference`, regions of other images. `text_vectors` describe each object
-    in the text space (zeros = no text), for models that compare them with every cell of the image. `top` queries answer
-    for each object where a policy gives it several.
+    in the text space (zeros = no text), for models that compare them with every cell of the image. `top` answers each:
+    of its queries, where a policy gives it several, or of the mask refiner's candidates, where marks alone describe it.
 
     Which query answers: the one that agrees most with the positive marks; without those, with the text; without text,
     with the reference.
@@ -169,9 +183,40 @@ def segment_objects(
     if image.text_map is not None and text_vectors is not None:
         similarity = text_similarity_maps(image.text_map, text_vectors)
     maps = prompt_maps(prompts, coarse, previous, similarity)
-    refined = model.mask_refiner(image.pixels.mask_features, maps, chosen.class_vectors)
+    ambiguous = has_marks_alone(prompts, text_vectors, previous)
+    refined = model.mask_refiner(
+        image.pixels.mask_features,
+        maps,
+        chosen.class_vectors,
+        with_candidates=bool(ambiguous.any()),
+    )
+    if top > 1 and refined.candidates is not None and bool(ambiguous.all()):
+        ranked = refined.candidates.ranked(top)
+        copies = ranked.logits.shape[1] // ambiguous.shape[1]
+        vectors = chosen.class_vectors.repeat_interleave(copies, dim=1)
+        return ObjectMasks(ranked.logits, ranked.quality_logits.sigmoid(), vectors)
+    refined = refined.best(ambiguous)
     logits = clip_to_bounds(refined.logits, prompts)
     return ObjectMasks(logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
+
+
+def has_marks_alone(
+    prompts: VisualPrompts,
+    text_vectors: Float[Tensor, "b n d"] | None,
+    previous: Float[Tensor, "b n h w"] | None,
+) -> Bool[Tensor, "b n"]:
+    """Return which objects have positive marks without a bound, text, reference or previous mask.
+
+    Such marks may mean a part, a thing or a group.
+    """
+    alone = prompts.positive.flatten(2).any(dim=-1)
+    if prompts.bounds is not None:
+        alone = alone & ~prompts.bounds.flatten(2).any(dim=-1)
+    if text_vectors is not None:
+        alone = alone & ~text_vectors.any(dim=-1)
+    if previous is not None:
+        alone = alone & ~previous.flatten(2).any(dim=-1)
+    return alone
 
 
 def objects_with_phrases(
@@ -189,7 +234,9 @@ def objects_with_phrases(
 # --- Bounds and outlines ----------------------------------------------------------------------------------------------
 
 
-def clip_to_bounds(logits: Float[Tensor, "b n h w"], prompts: VisualPrompts) -> Float[Tensor, "b n h w"]:
+def clip_to_bounds(
+    logits: Float[Tensor, "b n h w"], prompts: VisualPrompts
+) -> Float[Tensor, "b n h w"]:
     """Put pixels outside that lie beyond a box or an outline, dilated by `BOUND_MARGIN` of the root of its area.
 
     A mask may end a little outside of what somebody drew by hand; components further away belong to something else. An
@@ -229,7 +276,9 @@ def apply_outlines(
     return prompts, inside
 
 
-def _near_marks(marks: Bool[Tensor, "b n h w"], outlines: Bool[Tensor, "b n h w"]) -> Bool[Tensor, "b n h w"]:
+def _near_marks(
+    marks: Bool[Tensor, "b n h w"], outlines: Bool[Tensor, "b n h w"]
+) -> Bool[Tensor, "b n h w"]:
     dilated = dilate_marks(marks, outlines, CORRECTION_RADIUS, cell=2)
     return F.interpolate(dilated, outlines.shape[-2:]).bool()
 
@@ -277,7 +326,9 @@ def distinct_masks(masks: Bool[Tensor, "n h w"], max_iou: float = DUPLICATE_IOU)
     return kept
 
 
-def to_stride4(logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]) -> Float[Tensor, "n h4 w4"]:
+def to_stride4(
+    logits: Float[Tensor, "n h w"], padded_hw: tuple[int, int]
+) -> Float[Tensor, "n h4 w4"]:
     """Bring mask logits to stride 4, the size in which they are prompts and outputs."""
     hw = (padded_hw[0] // 4, padded_hw[1] // 4)
     if logits.shape[-2:] == hw:

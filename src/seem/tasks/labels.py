@@ -22,7 +22,9 @@ class MaskCategories:
 
 
 def categories_from_queries(
-    masks: Float[Tensor, "n h w"], query_masks: Float[Tensor, "q h4 w4"], class_logits: Float[Tensor, "q k1"]
+    masks: Float[Tensor, "n h w"],
+    query_masks: Float[Tensor, "q h4 w4"],
+    class_logits: Float[Tensor, "q k1"],
 ) -> MaskCategories:
     """Give each mask the class of the object query whose own mask overlaps it most.
 
@@ -32,7 +34,9 @@ def categories_from_queries(
     if not len(masks):
         return MaskCategories((), ())
     if masks.shape[-2:] != query_masks.shape[-2:]:
-        masks = F.interpolate(masks[None], size=query_masks.shape[-2:], mode="bilinear", align_corners=False)[0]
+        masks = F.interpolate(
+            masks[None], size=query_masks.shape[-2:], mode="bilinear", align_corners=False
+        )[0]
     inside = (masks.flatten(1) > 0).float()
     query_inside = (query_masks.flatten(1) > 0).float()
     intersection = inside @ query_inside.T
@@ -56,7 +60,9 @@ def _with_minimum(category: Tensor, scores: Tensor, is_certain: Tensor) -> MaskC
     """Leave out the categories of masks that are not certain enough."""
     categories: list[int | None] = []
     kept_scores = []
-    for index, score, certain in zip(category.tolist(), scores.tolist(), is_certain.tolist(), strict=True):
+    for index, score, certain in zip(
+        category.tolist(), scores.tolist(), is_certain.tolist(), strict=True
+    ):
         categories.append(index if certain else None)
         kept_scores.append(score if certain else 0.0)
     return MaskCategories(tuple(categories), tuple(kept_scores))

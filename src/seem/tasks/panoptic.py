@@ -98,7 +98,9 @@ def merge_masks(
 
 
 def assign_pixels(
-    scores: Float[Tensor, " m"], mask_logits: Iterable[Float[Tensor, "H W"]], output_hw: tuple[int, int]
+    scores: Float[Tensor, " m"],
+    mask_logits: Iterable[Float[Tensor, "H W"]],
+    output_hw: tuple[int, int],
 ) -> tuple[Int[Tensor, "H W"], list[Bool[Tensor, "H W"]]]:
     """Return the row with the largest score times probability at every pixel, the first of equals, and every mask.
 

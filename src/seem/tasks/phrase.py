@@ -25,12 +25,16 @@ def answer_phrases(
     (official `evaluate_grounding`).
     """
     answering = model.decoder.policy.phrase
-    output = model.decode(image, DecoderQuery(phrases=join_phrases(phrases)), frozenset({answering}), draws)
+    output = model.decode(
+        image, DecoderQuery(phrases=join_phrases(phrases)), frozenset({answering}), draws
+    )
     queries = output.phrase if answering is RowKind.PHRASE else output.object
     assert queries is not None
     similarity = model.phrase_logits(queries.class_vectors, phrases.phrases).mean(dim=-1)
     chosen = top_queries(queries, similarity[:, None], top)
-    return ObjectMasks(dot(chosen.mask_embeddings, image.pixels.mask_features), None, chosen.class_vectors)
+    return ObjectMasks(
+        dot(chosen.mask_embeddings, image.pixels.mask_features), None, chosen.class_vectors
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,15 +52,21 @@ def to_output_size(logits: Float[Tensor, "n hi wi"], frame: ImageFrame) -> Float
         return logits.new_zeros(0, *frame.output_hw)
     if logits.shape[-2:] == frame.output_hw:
         return logits
-    return F.interpolate(logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True)[0]
+    return F.interpolate(
+        logits[None], size=frame.output_hw, mode="bicubic", align_corners=False, antialias=True
+    )[0]
 
 
-def each_to_image_size(logits: Float[Tensor, "n h w"], frame: ImageFrame) -> Iterator[Float[Tensor, "H W"]]:
+def each_to_image_size(
+    logits: Float[Tensor, "n h w"], frame: ImageFrame
+) -> Iterator[Float[Tensor, "H W"]]:
     """Resize one mask after the other: many masks of a large image are never in memory together."""
     return (to_image_size(one[None], frame)[0] for one in logits)
 
 
-def to_image_masks(logits: Float[Tensor, "n h w"], frame: ImageFrame, threshold: float = 0.0) -> Bool[Tensor, "n H W"]:
+def to_image_masks(
+    logits: Float[Tensor, "n h w"], frame: ImageFrame, threshold: float = 0.0
+) -> Bool[Tensor, "n H W"]:
     """Resize and threshold, one mask at a time."""
     masks = torch.empty((len(logits), *frame.output_hw), dtype=torch.bool, device=logits.device)
     for mask, resized in zip(masks, each_to_image_size(logits, frame), strict=True):

@@ -71,12 +71,16 @@ def replace_visual_tokens(tokens: VisualTokens, reference: VisualTokens) -> Visu
         tokens,
         levels=tuple(torch.cat(level, dim=1) for level in levels),
         owner=torch.cat((tokens.owner, reference.owner), dim=1),
-        positive_vectors=torch.where(referenced, reference.positive_vectors, tokens.positive_vectors),
+        positive_vectors=torch.where(
+            referenced, reference.positive_vectors, tokens.positive_vectors
+        ),
     )
 
 
 def add_reference_vectors(
-    text_vectors: Float[Tensor, "1 n d"] | None, references: Mapping[int, ReferenceFeatures], num_objects: int
+    text_vectors: Float[Tensor, "1 n d"] | None,
+    references: Mapping[int, ReferenceFeatures],
+    num_objects: int,
 ) -> Float[Tensor, "1 n d"] | None:
     """Add the references' text vectors to those of the phrases, object by object; None where there are neither."""
     for index, reference in references.items():

@@ -43,5 +43,7 @@ def image_vectors(model: Segmenter, image: ImageEncoding) -> ImageVectors:
 def fit_scores(images: ImageVectors, phrases: Float[Tensor, "n d"]) -> Float[Tensor, "b n"]:
     """Score every photo against every phrase vector, -1 to 1: the mean of the two cosines."""
     text = F.normalize(phrases, dim=-1)
-    both = torch.stack([F.normalize(vectors, dim=-1) @ text.T for vectors in (images.query, images.mean)])
+    both = torch.stack(
+        [F.normalize(vectors, dim=-1) @ text.T for vectors in (images.query, images.mean)]
+    )
     return both.mean(dim=0)

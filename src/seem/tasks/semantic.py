@@ -17,9 +17,13 @@ from torch import Tensor
 from seem.tasks.postprocess import ImageFrame, to_image_size, to_input_size, to_output_size
 
 PRESENCE_THRESHOLD = 0.7  # presence score of a class that is named anywhere (`docs/nano/`)
-CELL_THRESHOLD = 0.35  # mean probability of a class in its best cells, below which none of them shows it
+CELL_THRESHOLD = (
+    0.35  # mean probability of a class in its best cells, below which none of them shows it
+)
 BEST_CELLS_RATIO = 0.01  # of the cells of the image, over which that mean is taken: a pole is small
-MAX_RESIZED_VALUES = 1 << 28  # values of all queries at image size that are still resized before they are summed
+MAX_RESIZED_VALUES = (
+    1 << 28
+)  # values of all queries at image size that are still resized before they are summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,9 @@ def classify_by_queries(
 
 
 def class_scores(
-    class_logits: Float[Tensor, "q k1"], mask_logits: Float[Tensor, "q H W"], background: bool = False
+    class_logits: Float[Tensor, "q k1"],
+    mask_logits: Float[Tensor, "q H W"],
+    background: bool = False,
 ) -> Iterator[Float[Tensor, "H W"]]:
     """Sum over queries class probability times mask probability, one class after the other.
 
@@ -79,10 +85,14 @@ def classify_by_text_map(
     if not background:
         logits = logits[:-1]
     probability = logits.softmax(dim=0)
-    return best_class_per_pixel(to_image_size(one_class[None], frame)[0] for one_class in probability)
+    return best_class_per_pixel(
+        to_image_size(one_class[None], frame)[0] for one_class in probability
+    )
 
 
-def classes_in_image(logits: Float[Tensor, "k h w"], presence: Float[Tensor, " k"]) -> tuple[Int[Tensor, " m"], bool]:
+def classes_in_image(
+    logits: Float[Tensor, "k h w"], presence: Float[Tensor, " k"]
+) -> tuple[Int[Tensor, " m"], bool]:
     """Return the classes that are surely in the image, in their order; if there is none the likeliest, and False.
 
     `logits` compare every cell with every class (no background), `presence` is the score (0-1) that a class is in the

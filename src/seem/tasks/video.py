@@ -1,11 +1,12 @@
-"""An object through a video: what was seen of it is matched with the next frame, place by place.
+"""Tracking an object through a video: cells of the next frame are matched with cells of the frames before.
 
-Every place of a frame (a few network pixels) is described by the model's own features and by its colours. A place of
-the next frame takes the mask of the places that it resembles most: near by in the last frames, anywhere in the frames
-that a user has prompted. That needs no weights that were trained for video, so every model can do it. An object that is
-gone (hidden, or out of the picture) is looked for in the whole of every frame until it looks like itself again.
+Every cell of a frame (a few network pixels) is described by the model's own features and by its colours. A cell of the
+next frame takes the mask value of the cells that it is most similar to: near by in the last frames, anywhere in the
+frames that a user has prompted. That needs no weights that were trained for video, so every model can do it. An object
+that is gone (hidden, or out of the image) is searched for in the whole of every frame until a part of it is
+similar enough.
 
-What is kept of an object does not grow with the video: see `VideoMemory`.
+Memory for an object does not grow with the video: see `VideoMemory`.
 """
 
 from __future__ import annotations
@@ -17,121 +18,128 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.structures import ImageBatch
 
-STRIDE = 4  # network pixels between two places, at the finest
-MOST_PLACES = 8192  # of a frame; a finer grid is halved until it fits
-KEPT = 32  # components of each kind of feature
-EVENNESS = 1.0  # how much the strongest components are held back: 0 = all count the same
-RADIUS = 6  # places that an object may move from one frame to the next
-MARGIN = 6  # places around an object where it may be in the next frame
-RECENT = 3  # frames that are matched near by
-PROMPTED = 2  # frames with prompts that are matched everywhere
-GLIMPSES = 2  # further frames in which the object was seen well, to find it again
-GLIMPSE_EVERY = 8  # frames between two glimpses
-VOTES = 8  # places that decide about one place
-SHARPNESS = 20.0  # of their votes: weights are the softmax of likeness times this
+STRIDE = 4  # network pixels per cell, at the finest
+MAX_CELLS = 8192  # of a frame; a finer grid is halved until it fits
+NUM_COMPONENTS = 32  # principal components of each kind of feature
+WHITENING_FLOOR = 1.0  # added to variances, in mean variances; with 0 all components count the same
+MATCH_RADIUS = 6  # cells that an object may move from one frame to the next
+WINDOW_MARGIN = 6  # cells around an object where it may be in the next frame
+NUM_RECENT_FRAMES = 3  # frames that are matched near by
+NUM_PROMPTED_FRAMES = 2  # frames with prompts that are matched everywhere
+NUM_KEY_FRAMES = 2  # further frames in which most of the object was visible, to find it again
+KEY_FRAME_INTERVAL = 8  # frames between two key frames
+NUM_VOTES = 8  # cells that decide about one cell
+VOTE_SHARPNESS = 20.0  # weights of votes are the softmax of similarity times this
 FOREGROUND_THRESHOLD = 0.5
-LEAST_PLACES = 4  # of an object that is there, unless it was very small from the start
-UNBROKEN = 0.75  # of the usual likeness to the frames before; below, something else has come in its place
-ALIKE = 0.9  # of the usual likeness to its prompted self that a returning object needs
-PATIENCE = 0.1  # how fast what is usual changes
-SIZES = (0.2, 4.0)  # of the size that a returning object had
+MIN_CELLS = 4  # of an object that is visible, unless it was very small from the start
+MIN_CONTINUITY_RATIO = (
+    0.75  # of the usual similarity to the frames before; below, it is another object
+)
+MIN_IDENTITY_RATIO = (
+    0.9  # of the usual similarity to the prompted frames, that a returning object needs
+)
+AVERAGE_RATE = 0.1  # of the running means of usual similarities
+SIZE_RANGE = (0.2, 4.0)  # of a returning object, in sizes that it had
 
 
-# --- How places are described -----------------------------------------------------------------------------------------
+# --- Features of cells ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """One kind of feature to comparable components: subtract the mean, project, scale to length one."""
+    """Makes one kind of feature comparable: subtract the mean, project on components, scale to length one."""
 
     mean: Float[Tensor, " c"]
     projection: Float[Tensor, "c k"]
 
     @classmethod
     def of(cls, maps: Float[Tensor, "c h w"]) -> Whitening:
-        """Fit to the places of one frame: directions that vary much do not drown those that vary little."""
+        """Fit to the cells of one frame, so that components that vary much do not hide those that vary little."""
         rows = maps.flatten(1).T
         mean = rows.mean(dim=0)
         centred = rows - mean
         variances, directions = torch.linalg.eigh(centred.T @ centred / len(rows))
-        variances, directions = variances[-KEPT:].clamp(min=0), directions[:, -KEPT:]
-        floor = EVENNESS * variances.sum() / len(mean) + 1e-12
+        variances = variances[-NUM_COMPONENTS:].clamp(min=0)
+        directions = directions[:, -NUM_COMPONENTS:]
+        floor = WHITENING_FLOOR * variances.sum() / len(mean) + 1e-12
         return cls(mean, directions * (variances + floor).rsqrt())
 
     def apply(self, maps: Float[Tensor, "c h w"]) -> Float[Tensor, "k h w"]:
-        """Describe the places of a frame."""
+        """Whiten the features of a frame."""
         centred = maps - self.mean[:, None, None]
         return F.normalize(torch.einsum("chw,ck->khw", centred, self.projection), dim=0)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureDescriber:
-    """Turns frames of one video into maps of features whose products are likenesses (cosines, -1 to 1)."""
+    """Turns frames of one video into maps of features whose products are similarities (cosines, -1 to 1)."""
 
     whitenings: tuple[Whitening, ...]
 
     @classmethod
     def of(cls, image: ImageEncoding, images: ImageBatch) -> FeatureDescriber:
         """Fit to the first prompted frame."""
-        return cls(tuple(Whitening.of(maps) for maps in kinds_of_features(image, images)))
+        return cls(tuple(Whitening.of(maps) for maps in feature_maps(image, images)))
 
     def describe(self, image: ImageEncoding, images: ImageBatch) -> Float[Tensor, "d h w"]:
-        """Describe every place of a frame by all kinds of features, which count the same."""
-        kinds = kinds_of_features(image, images)
-        described = [whitening.apply(maps) for whitening, maps in zip(self.whitenings, kinds, strict=True)]
-        return torch.cat([maps / len(described) ** 0.5 for maps in described])
+        """Describe every cell of a frame by all kinds of features, which have the same weight."""
+        weight = len(self.whitenings) ** 0.5
+        maps = zip(self.whitenings, feature_maps(image, images), strict=True)
+        return torch.cat([whitening.apply(features) / weight for whitening, features in maps])
 
 
-def kinds_of_features(image: ImageEncoding, images: ImageBatch) -> tuple[Float[Tensor, "_c h w"], ...]:
-    """Return mask features, the finest level and the colours under each place, on one grid."""
+def feature_maps(image: ImageEncoding, images: ImageBatch) -> tuple[Float[Tensor, "_c h w"], ...]:
+    """Return mask features, the finest level and the colours of each cell, on one grid."""
     stride = grid_stride(images.padded_hw)
     hw = (images.padded_hw[0] // stride, images.padded_hw[1] // stride)
     colours = F.adaptive_avg_pool2d(F.pixel_unshuffle(images.pixels.float(), STRIDE), hw)
     fine = F.adaptive_avg_pool2d(image.pixels.mask_features.float(), hw)
-    level = F.interpolate(image.pixels.levels[-1].float(), size=hw, mode="bilinear", align_corners=False)
+    level = F.interpolate(
+        image.pixels.levels[-1].float(), size=hw, mode="bilinear", align_corners=False
+    )
     return fine[0], level[0], colours[0]
 
 
 def grid_stride(padded_hw: tuple[int, int]) -> int:
-    """Return the network pixels between two places: the finest grid that is not too large."""
+    """Return the network pixels per cell: the finest grid that is not too large."""
+    height, width = padded_hw
     stride = STRIDE
-    while (padded_hw[0] // stride) * (padded_hw[1] // stride) > MOST_PLACES:
+    while (height // stride) * (width // stride) > MAX_CELLS:
         stride *= 2
     return stride
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------------
+# --- Memory -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
-    """A whole frame at half the resolution: features of K places, and how much of each the object covers (0-1)."""
+class KeyFrame:
+    """A whole frame at half the resolution: features of K cells, and how much of each the object covers (0-1)."""
 
     features: Float[Tensor, "d k"]
     cover: Float[Tensor, " k"]
     size: float
-    """Of the object, in places of the fine grid."""
+    """Of the object, in cells of the fine grid."""
 
     @classmethod
-    def of(cls, features: Float[Tensor, "d h w"], cover: Float[Tensor, "h w"]) -> Glimpse:
-        """Keep what is needed to find the object anywhere."""
-        return cls(
-            halved(features).flatten(1), F.avg_pool2d(cover[None], 2, ceil_mode=True)[0].flatten(), float(cover.sum())
-        )
+    def of(cls, features: Float[Tensor, "d h w"], cover: Float[Tensor, "h w"]) -> KeyFrame:
+        """Shrink a frame to what is needed to find the object anywhere."""
+        small_cover = F.avg_pool2d(cover[None], 2, ceil_mode=True)[0]
+        return cls(half_resolution(features).flatten(1), small_cover.flatten(), float(cover.sum()))
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """An object as it was found in a frame: how much of each place it covers (0-1), and how much it is like itself.
+class ObjectMatch:
+    """An object as it was found in a frame: how much of each cell it covers (0-1), and how similar it is to itself.
 
-    `continuity` is its likeness to the frames before, `identity` that to the frames that a user has prompted, both the
-    mean over its places of the best likeness (-1 to 1).
+    `continuity` is its similarity to the frames before, `identity` that to the frames that a user has prompted, both
+    the mean over its cells of the best similarity (-1 to 1).
     """
 
     cover: Float[Tensor, "h w"]
@@ -139,209 +147,230 @@ class Sight:
     identity: float
 
     @property
-    def num_places(self) -> int:
-        """Places that are the object's."""
+    def num_cells(self) -> int:
+        """Cells of the object."""
         return int((self.cover > FOREGROUND_THRESHOLD).sum())
 
     @classmethod
-    def nothing(cls, features: Float[Tensor, "d h w"]) -> Sight:
-        """Return what is seen of an object that is not there."""
+    def nothing(cls, features: Float[Tensor, "d h w"]) -> ObjectMatch:
+        """Return the match of an object that is not visible."""
         return cls(torch.zeros_like(features[0]), 0.0, 0.0)
 
 
 @dataclass(slots=True)
 class VideoMemory:
-    """What is kept of one object, whatever the length of the video.
+    """Memory of one object, bounded whatever the length of the video.
 
-    `recent`: the last frames, features and cover (0-1). `prompted` and `glimpses`: frames at half the resolution in
-    which a user said what the object is, and in which it was seen well. At most RECENT, PROMPTED and GLIMPSES of them.
+    `recent`: the last frames, features and cover (0-1). `prompted` and `key_frames`: frames at half the resolution in
+    which a user has prompted the object, and in which most of it was visible. At most NUM_RECENT_FRAMES,
+    NUM_PROMPTED_FRAMES and NUM_KEY_FRAMES of them.
     """
 
     recent: deque[tuple[Float[Tensor, "d h w"], Float[Tensor, "h w"]]] = field(
-        default_factory=lambda: deque(maxlen=RECENT)
+        default_factory=lambda: deque(maxlen=NUM_RECENT_FRAMES)
     )
-    prompted: deque[Glimpse] = field(default_factory=lambda: deque(maxlen=PROMPTED))
-    glimpses: deque[Glimpse] = field(default_factory=lambda: deque(maxlen=GLIMPSES))
+    prompted: deque[KeyFrame] = field(default_factory=lambda: deque(maxlen=NUM_PROMPTED_FRAMES))
+    key_frames: deque[KeyFrame] = field(default_factory=lambda: deque(maxlen=NUM_KEY_FRAMES))
     continuity: float = 0.0
-    """What is usual lately, 0 = not known yet."""
+    """Running mean of the object's continuity, 0 = not known yet."""
     identity: float = 0.0
-    """The same."""
-    age: int = 0
-    """Frames since the last glimpse."""
+    """Running mean of its identity, 0 = not known yet."""
+    key_frame_age: int = 0
+    """Frames since the last key frame."""
 
     def correct(self, features: Float[Tensor, "d h w"], cover: Float[Tensor, "h w"]) -> None:
-        """Take the mask that prompts have given in a frame; what was seen in the frames just before counts no more.
+        """Take the mask that prompts have given in a frame; the recent frames and key frames are dropped.
 
-        Where it fills no place, those that it covers most count as filled.
+        Where it fills no cell, those that it covers most count as filled.
         """
         peak = float(cover.max())
-        cover = cover / peak if 0 < peak <= FOREGROUND_THRESHOLD else cover
+        if 0 < peak <= FOREGROUND_THRESHOLD:
+            cover = cover / peak
         self.recent.clear()
-        self.glimpses.clear()
+        self.key_frames.clear()
         self.recent.append((features, cover))
-        self.prompted.append(Glimpse.of(features, cover))
+        self.prompted.append(KeyFrame.of(features, cover))
         self.continuity = self.identity = 0.0
-        self.age = 0
+        self.key_frame_age = 0
 
     def follow(self, features: Float[Tensor, "d h w"]) -> Float[Tensor, "h w"]:
-        """Find the object in the next frame and remember it: its cover (0-1), zeros where it is not to be seen."""
-        sight = self._find(features)
-        if sight.num_places < min(LEAST_PLACES, max(1.0, FOREGROUND_THRESHOLD * self._size)):
+        """Find the object in the next frame and remember it: its cover (0-1), zeros where it is not visible."""
+        match = self._find(features)
+        if match.num_cells < min(MIN_CELLS, max(1.0, FOREGROUND_THRESHOLD * self._size)):
             if self.recent:
-                self._glimpse(*self.recent[0])
+                self._add_key_frame(*self.recent[0])
             self.recent.clear()
-            return Sight.nothing(features).cover
-        self.recent.append((features, sight.cover))
-        self.continuity = changed(self.continuity, sight.continuity)
-        self.identity = changed(self.identity, sight.identity)
-        self.age += 1
-        if self.age >= GLIMPSE_EVERY:
-            self._glimpse(features, sight.cover)
-        return sight.cover
+            return ObjectMatch.nothing(features).cover
+        self.recent.append((features, match.cover))
+        self.continuity = running_mean(self.continuity, match.continuity)
+        self.identity = running_mean(self.identity, match.identity)
+        self.key_frame_age += 1
+        if self.key_frame_age >= KEY_FRAME_INTERVAL:
+            self._add_key_frame(features, match.cover)
+        return match.cover
 
-    def _glimpse(self, features: Float[Tensor, "d h w"], cover: Float[Tensor, "h w"]) -> None:
-        """Remember what the object looks like now, if most of it is to be seen."""
+    def _add_key_frame(self, features: Float[Tensor, "d h w"], cover: Float[Tensor, "h w"]) -> None:
+        """Remember a frame, if most of the object is visible in it."""
         if float(cover.sum()) > FOREGROUND_THRESHOLD * self._size:
-            self.glimpses.append(Glimpse.of(features, cover))
-            self.age = 0
+            self.key_frames.append(KeyFrame.of(features, cover))
+            self.key_frame_age = 0
 
     @property
     def _size(self) -> float:
-        last = [*self.prompted, *self.glimpses][-1:]
-        return last[0].size if last else 0.0
+        """Size of the object in the last frame that is remembered at half the resolution; 0 if there is none."""
+        frames = [*self.prompted, *self.key_frames]
+        return frames[-1].size if frames else 0.0
 
-    def _find(self, features: Float[Tensor, "d h w"]) -> Sight:
+    def _find(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
         if not self.prompted:
-            return Sight.nothing(features)
+            return ObjectMatch.nothing(features)
         if not self.recent:
-            sight = search(features, [*self.prompted, *self.glimpses])
-            has_size = SIZES[0] * self._size <= sight.num_places <= SIZES[1] * self._size
-            return sight if has_size and sight.identity >= ALIKE * self.identity else Sight.nothing(features)
-        sight = match(features, list(self.recent), list(self.prompted))
-        return sight if sight.continuity >= UNBROKEN * self.continuity else Sight.nothing(features)
+            return self._find_again(features)
+        match = match_near(features, list(self.recent), list(self.prompted))
+        is_same = match.continuity >= MIN_CONTINUITY_RATIO * self.continuity
+        return match if is_same else ObjectMatch.nothing(features)
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory held, frames that other objects share included."""
-        tensors = [tensor for pair in self.recent for tensor in pair]
-        for glimpse in (*self.prompted, *self.glimpses):
-            tensors += [glimpse.features, glimpse.cover]
-        return sum(tensor.nbytes for tensor in tensors)
-
-
-def changed(usual: float, now: float) -> float:
-    """Let what is usual follow what is."""
-    if now == 0:
-        return usual
-    return now if usual == 0 else (1 - PATIENCE) * usual + PATIENCE * now
+    def _find_again(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
+        """Search for an object that was not visible in the frame before."""
+        match = match_everywhere(features, [*self.prompted, *self.key_frames])
+        smallest, largest = SIZE_RANGE
+        has_size = smallest * self._size <= match.num_cells <= largest * self._size
+        is_same = match.identity >= MIN_IDENTITY_RATIO * self.identity
+        return match if has_size and is_same else ObjectMatch.nothing(features)
 
 
-# --- How it is found --------------------------------------------------------------------------------------------------
+def running_mean(mean: float, value: float) -> float:
+    """Update a running mean by a value; 0 stands for one that is not known."""
+    if value == 0:
+        return mean
+    if mean == 0:
+        return value
+    return (1 - AVERAGE_RATE) * mean + AVERAGE_RATE * value
 
 
-def match(
+# --- Matching ---------------------------------------------------------------------------------------------------------
+
+
+def match_near(
     features: Float[Tensor, "d h w"],
     recent: Sequence[tuple[Float[Tensor, "d h w"], Float[Tensor, "h w"]]],
-    prompted: Sequence[Glimpse],
-) -> Sight:
-    """Carry the mask on from the last frames, with an eye on those that were prompted."""
-    window = surroundings(recent[-1][1])
+    prompted: Sequence[KeyFrame],
+) -> ObjectMatch:
+    """Find an object near its last mask, by the last frames and those that were prompted."""
+    window = object_window(recent[-1][1])
     if window is None:
-        return Sight.nothing(features)
+        return ObjectMatch.nothing(features)
     here = features[:, window[0], window[1]]
-    everywhere = [compare_everywhere(here, glimpse) for glimpse in prompted]
-    near = [compare_near(here, window, *frame) for frame in recent]
-    found = vote([*everywhere, *near])
+    by_prompted = [compare_with_key_frame(here, frame) for frame in prompted]
+    by_recent = [compare_with_recent_frame(here, window, *frame) for frame in recent]
+    cover_here = vote([*by_prompted, *by_recent])
     cover = torch.zeros_like(features[0])
-    cover[window] = found.view(here.shape[1:])
-    return Sight(cover, likeness_inside(found, near), likeness_inside(found, everywhere))
+    cover[window] = cover_here.view(here.shape[1:])
+    return ObjectMatch(
+        cover,
+        continuity=mean_similarity_inside(cover_here, by_recent),
+        identity=mean_similarity_inside(cover_here, by_prompted),
+    )
 
 
-def search(features: Float[Tensor, "d h w"], glimpses: Sequence[Glimpse]) -> Sight:
-    """Look for an object in the whole frame, first at half the resolution, then closely where it may be."""
-    small = halved(features)
-    found = vote([compare_everywhere(small, glimpse) for glimpse in glimpses]).view(1, 1, *small.shape[1:])
-    where = F.interpolate(found, size=features.shape[1:], mode="bilinear", align_corners=False)[0, 0]
-    window = surroundings(where)
+def match_everywhere(
+    features: Float[Tensor, "d h w"], key_frames: Sequence[KeyFrame]
+) -> ObjectMatch:
+    """Find an object in the whole frame, first at half the resolution, then at full resolution where it may be."""
+    small = half_resolution(features)
+    small_cover = vote([compare_with_key_frame(small, frame) for frame in key_frames]).view(
+        1, 1, *small.shape[1:]
+    )
+    coarse = F.interpolate(
+        small_cover, size=features.shape[1:], mode="bilinear", align_corners=False
+    )[0, 0]
+    window = object_window(coarse)
     if window is None:
-        return Sight.nothing(features)
+        return ObjectMatch.nothing(features)
     here = features[:, window[0], window[1]]
-    everywhere = [compare_everywhere(here, glimpse) for glimpse in glimpses]
-    closely = vote(everywhere)
-    cover = torch.zeros_like(where)
-    cover[window] = closely.view(here.shape[1:])
-    return Sight(cover, 0.0, likeness_inside(closely, everywhere))
+    compared = [compare_with_key_frame(here, frame) for frame in key_frames]
+    cover_here = vote(compared)
+    cover = torch.zeros_like(coarse)
+    cover[window] = cover_here.view(here.shape[1:])
+    return ObjectMatch(cover, continuity=0.0, identity=mean_similarity_inside(cover_here, compared))
 
 
-def surroundings(cover: Float[Tensor, "h w"]) -> tuple[slice, slice] | None:
+def object_window(cover: Float[Tensor, "h w"]) -> tuple[slice, slice] | None:
     """Return rows and columns of an object and a margin around it; None where there is none."""
     inside = cover > FOREGROUND_THRESHOLD
     if not bool(inside.any()):
         return None
-    spans = []
-    for axis, length in ((1, cover.shape[0]), (0, cover.shape[1])):
-        places = inside.any(dim=axis).nonzero()[:, 0]
-        spans.append(slice(max(int(places[0]) - MARGIN, 0), min(int(places[-1]) + MARGIN + 1, length)))
-    return spans[0], spans[1]
+    return _span_with_margin(inside.any(dim=1)), _span_with_margin(inside.any(dim=0))
 
 
-Compared: TypeAlias = tuple[Float[Tensor, "p _k"], Float[Tensor, "p _k"]]
-"""For each of P places: its likeness to K others, and their cover."""
+def _span_with_margin(occupied: Bool[Tensor, " n"]) -> slice:
+    indices = occupied.nonzero()[:, 0]
+    first, last = int(indices[0]), int(indices[-1])
+    return slice(max(first - WINDOW_MARGIN, 0), min(last + WINDOW_MARGIN + 1, len(occupied)))
 
 
-def compare_everywhere(here: Float[Tensor, "d h w"], glimpse: Glimpse) -> Compared:
-    """Compare each place with all places of a glimpse."""
-    likeness = here.flatten(1).T @ glimpse.features
-    return likeness, glimpse.cover.expand_as(likeness)
+CellSimilarity: TypeAlias = tuple[Float[Tensor, "p _k"], Float[Tensor, "p _k"]]
+"""For each of P cells: its similarity to K cells of another frame, and how much of those the object covers."""
 
 
-def compare_near(
+def compare_with_key_frame(here: Float[Tensor, "d h w"], frame: KeyFrame) -> CellSimilarity:
+    """Compare each cell with all cells of a key frame."""
+    similarity = here.flatten(1).T @ frame.features
+    return similarity, frame.cover.expand_as(similarity)
+
+
+def compare_with_recent_frame(
     here: Float[Tensor, "d h w"],
     window: tuple[slice, slice],
     features: Float[Tensor, "d H W"],
     cover: Float[Tensor, "H W"],
-) -> Compared:
-    """Compare each place of a window with the places of an earlier frame that are at most RADIUS away.
+) -> CellSimilarity:
+    """Compare each cell of a window with the cells of an earlier frame that are at most MATCH_RADIUS away.
 
-    One product a row of offsets: a row of places with the whole row of the other frame, of which the diagonal band is
+    One product a row of offsets: a row of cells with the whole row of the other frame, of which the diagonal band is
     what is near.
     """
     rows, columns = window
-    (height, width), side = here.shape[1:], 2 * RADIUS + 1
-    reach = (slice(rows.start, rows.stop + 2 * RADIUS), slice(columns.start, columns.stop + 2 * RADIUS))
-    there = F.pad(features, (RADIUS,) * 4)[:, reach[0], reach[1]].permute(1, 2, 0).contiguous()
-    covered = F.pad(cover, (RADIUS,) * 4)[reach].unfold(0, side, 1).unfold(1, side, 1)
-    asking = here.permute(1, 2, 0)
-    likeness = here.new_empty(height, width, side, side)
+    (height, width), side = here.shape[1:], 2 * MATCH_RADIUS + 1
+    reach = (
+        slice(rows.start, rows.stop + 2 * MATCH_RADIUS),
+        slice(columns.start, columns.stop + 2 * MATCH_RADIUS),
+    )
+    there = (
+        F.pad(features, (MATCH_RADIUS,) * 4)[:, reach[0], reach[1]].permute(1, 2, 0).contiguous()
+    )
+    covered = F.pad(cover, (MATCH_RADIUS,) * 4)[reach].unfold(0, side, 1).unfold(1, side, 1)
+    cells = here.permute(1, 2, 0)
+    similarity = here.new_empty(height, width, side, side)
     for down in range(side):
-        products = torch.bmm(asking, there[down : down + height].transpose(1, 2))
-        across = width + 2 * RADIUS
-        likeness[:, :, down] = products.as_strided((height, width, side), (width * across, across + 1, 1))
-    return likeness.view(height * width, -1), covered.reshape(height * width, -1)
+        products = torch.bmm(cells, there[down : down + height].transpose(1, 2))
+        across = width + 2 * MATCH_RADIUS
+        band = products.as_strided((height, width, side), (width * across, across + 1, 1))
+        similarity[:, :, down] = band
+    return similarity.view(height * width, -1), covered.reshape(height * width, -1)
 
 
-def vote(compared: Sequence[Compared]) -> Float[Tensor, " p"]:
-    """Give each place the cover of those that it resembles most, weighted by likeness."""
-    likeness = torch.cat([alike for alike, _ in compared], dim=1)
+def vote(compared: Sequence[CellSimilarity]) -> Float[Tensor, " p"]:
+    """Give each cell the cover of the cells that it is most similar to, weighted by similarity."""
+    similarity = torch.cat([values for values, _ in compared], dim=1)
     cover = torch.cat([covered for _, covered in compared], dim=1)
-    most, which = likeness.topk(min(VOTES, likeness.shape[1]), dim=1)
-    return ((most * SHARPNESS).softmax(dim=1) * cover.gather(1, which)).sum(dim=1)
+    best, index = similarity.topk(min(NUM_VOTES, similarity.shape[1]), dim=1)
+    weights = (best * VOTE_SHARPNESS).softmax(dim=1)
+    return (weights * cover.gather(1, index)).sum(dim=1)
 
 
-def likeness_inside(found: Float[Tensor, " p"], compared: Sequence[Compared]) -> float:
-    """Return how much the places of the object resemble, at best, places of the object in other frames; their mean."""
-    inside = found > FOREGROUND_THRESHOLD
+def mean_similarity_inside(cover: Float[Tensor, " p"], compared: Sequence[CellSimilarity]) -> float:
+    """Return the mean, over cells of the object, of the best similarity to its cells in other frames."""
+    inside = cover > FOREGROUND_THRESHOLD
     if not bool(inside.any()):
         return 0.0
-    best = torch.stack(
-        [
-            alike[inside].masked_fill(covered[inside] <= FOREGROUND_THRESHOLD, -1).amax(dim=1)
-            for alike, covered in compared
-        ]
-    )
-    return float(best.amax(dim=0).mean())
+    best_of_frames = []
+    for similarity, covered in compared:
+        is_background = covered[inside] <= FOREGROUND_THRESHOLD
+        best_of_frames.append(similarity[inside].masked_fill(is_background, -1).amax(dim=1))
+    return float(torch.stack(best_of_frames).amax(dim=0).mean())
 
 
-def halved(features: Float[Tensor, "d h w"]) -> Float[Tensor, "d h2 w2"]:
-    """Describe a frame at half the resolution."""
+def half_resolution(features: Float[Tensor, "d h w"]) -> Float[Tensor, "d h2 w2"]:
+    """Average features over 2 x 2 cells."""
     return F.normalize(F.avg_pool2d(features[None], 2, ceil_mode=True)[0], dim=0)

@@ -17,9 +17,13 @@ from seem.training.distributed import rank_and_world_size
 from seem.training.targets import PromptMix
 
 ATTEMPTS = 20
-ATTEMPT_STRIDE = 1_000_000_007  # between the sample numbers of the attempts to draw an image with objects
+ATTEMPT_STRIDE = (
+    1_000_000_007  # between the sample numbers of the attempts to draw an image with objects
+)
 
-NAMING_SCALE = 1.45  # largest factor by which images for class names are larger or smaller than at inference
+NAMING_SCALE = (
+    1.45  # largest factor by which images for class names are larger or smaller than at inference
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +55,57 @@ class BatchSampler:
         """Draw the batch of a step, with `count` images (default: `batch_size`) and their further ones."""
         rank, _ = rank_and_world_size()
         rng = np.random.default_rng((self.seed, number, rank))
-        count = self.batch_size if count is None else count
+        if count is None:
+            count = self.batch_size
         naming = self.draw_naming_samples(number, network, count)
         full = None
         if self._is_full(number):
             samples = self.draw_samples(number, count)
-            full = make_training_batch(samples, network.config.image, self.num_targets, self.mix, rng)
+            full = make_training_batch(
+                samples, network.config.image, self.num_targets, self.mix, rng
+            )
         return StepBatch(full, naming, naming_weight=len(naming) / count, rng=rng)
 
     def draw_samples(self, number: int, count: int | None = None) -> list[TrainingSample]:
         """Draw the images of a step that get prompted targets; every second one shows a class of the one before."""
         sampler = TrainingSampler(
-            self.bank, size=self.size, weights=self.bank.weights, seed=self.seed, augmentation=self.augmentation
+            self.bank,
+            size=self.size,
+            weights=self.bank.weights,
+            seed=self.seed,
+            augmentation=self.augmentation,
         )
-        first = self._process_step(number) * self.batch_size
-        return draw_sample_pairs(sampler, first, self.batch_size if count is None else count)
+        if count is None:
+            count = self.batch_size
+        return draw_sample_pairs(sampler, self._process_step(number) * self.batch_size, count)
 
-    def draw_naming_samples(self, number: int, network: Segmenter, count: int) -> tuple[TrainingSample, ...]:
+    def draw_naming_samples(
+        self, number: int, network: Segmenter, count: int
+    ) -> tuple[TrainingSample, ...]:
         """Draw the images of a step that are asked for class names alone, seen about as large as at inference."""
         share = self.size / network.config.image.long_side
         smallest = min(share / NAMING_SCALE, 1.0)
         largest = min(share * NAMING_SCALE, 1.15)  # a canvas larger than that shows full images
-        augmentation = Augmentation(p_zoom=0.15, p_whole=0.1, window=(smallest, largest), p_rotate=0.15, degrees=8.0)
+        augmentation = Augmentation(
+            p_zoom=0.15, p_whole=0.1, window=(smallest, largest), p_rotate=0.15, degrees=8.0
+        )
         sampler = TrainingSampler(
-            self.bank, size=self.size, weights=self.bank.weights, seed=self.seed + 1, augmentation=augmentation
+            self.bank,
+            size=self.size,
+            weights=self.bank.weights,
+            seed=self.seed + 1,
+            augmentation=augmentation,
         )
         first = self._process_step(number) * self.batch_size * self.naming_ratio
-        return tuple(draw_nonempty_sample(sampler, first + i) for i in range(count * self.naming_ratio))
+        return tuple(
+            draw_nonempty_sample(sampler, first + i) for i in range(count * self.naming_ratio)
+        )
 
     def describe(self, number: int, network: Segmenter) -> str:
         """Name the images of a step."""
-        samples = list(self.draw_samples(number)) if self._is_full(number) else []
+        samples: list[TrainingSample] = []
+        if self._is_full(number):
+            samples += self.draw_samples(number)
         samples += self.draw_naming_samples(number, network, self.batch_size)
         return describe_samples(samples)
 
@@ -116,8 +140,8 @@ def draw_sample_pairs(sampler: TrainingSampler, first: int, count: int) -> list[
     """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
     samples: list[TrainingSample] = []
     for i in range(count):
-        partner_of = samples[-1] if i % 2 else None
-        samples.append(draw_nonempty_sample(sampler, first + i, partner_of))
+        is_second = i % 2 == 1
+        samples.append(draw_nonempty_sample(sampler, first + i, samples[-1] if is_second else None))
     return samples
 
 

@@ -76,11 +76,16 @@ class StepBatch:
 
 
 def make_training_batch(
-    samples: Sequence[TrainingSample], image: ImageConfig, num_targets: int, mix: PromptMix, rng: np.random.Generator
+    samples: Sequence[TrainingSample],
+    image: ImageConfig,
+    num_targets: int,
+    mix: PromptMix,
+    rng: np.random.Generator,
 ) -> TrainingBatch:
     """Draw prompted targets for every sample and stack everything."""
     targets = tuple(
-        draw_targets(sample, num_targets, mix, rng, partner=_partner(samples, b)) for b, sample in enumerate(samples)
+        draw_targets(sample, num_targets, mix, rng, partner=_partner(samples, b))
+        for b, sample in enumerate(samples)
     )
 
     def stack(name: str) -> Bool[Tensor, "b n s s"]:

@@ -20,7 +20,9 @@ from seem.vocabulary import Vocabulary
 
 MIN_NAMES = 5  # present in the images, and absent from them, below which nothing is measured
 LOWEST_SCORE = 0.02  # of regions that are compared with the truth
-REGION_IMAGES = 40  # of every data set that are asked for regions: each class that may be there is a prompt
+REGION_IMAGES = (
+    40  # of every data set that regions are predicted for: each class that may be there is a prompt
+)
 MATCH_IOU = 0.5  # above which a region is that of an object
 MIDPOINT_RANGE = (1e-3, 0.9)
 
@@ -58,7 +60,9 @@ def calibrate_presence(
         for record in sample_evenly(dataset.images, most):
             complete = dataset.complete_names(record)
             shown = {each.category.text for each in dataset.objects[record.id]}
-            scores = dense_recognizer(model.encode(dataset.pixels(record))).presence(vectors).tolist()
+            scores = (
+                dense_recognizer(model.encode(dataset.pixels(record))).presence(vectors).tolist()
+            )
             for name, score in zip(model.classes.names, scores, strict=True):
                 probability = _raw_probability(score, midpoint)
                 if name in shown & complete:
@@ -75,7 +79,9 @@ def _raw_probability(score: float, midpoint: float) -> float:
     return midpoint * score / max(1 - score, 1e-9)
 
 
-def best_midpoint(present: Float[np.ndarray, " p"], absent: Float[np.ndarray, " a"]) -> PresenceCalibration:
+def best_midpoint(
+    present: Float[np.ndarray, " p"], absent: Float[np.ndarray, " a"]
+) -> PresenceCalibration:
     """Choose the probability that best separates names that are present from those that are absent."""
     candidates = np.unique(np.concatenate((present, absent)))
     found = (present[None] >= candidates[:, None]).mean(axis=1)
@@ -96,7 +102,9 @@ class RegionCalibration:
     f1: float
 
 
-def calibrate_regions(model: Model, datasets: Sequence[Dataset], most: int = REGION_IMAGES) -> RegionCalibration | None:
+def calibrate_regions(
+    model: Model, datasets: Sequence[Dataset], most: int = REGION_IMAGES
+) -> RegionCalibration | None:
     """Measure the score threshold of regions of a model's own classes on at most `most` images of every data set.
 
     A region is right if it covers one object of its class that no region of higher score has (stuff: all of it) at an
@@ -144,12 +152,16 @@ def true_masks_by_class(
     return truths
 
 
-def regions_by_score(image: EncodedImage, classes: Vocabulary) -> Iterator[tuple[str, float, Bool[np.ndarray, "h w"]]]:
+def regions_by_score(
+    image: EncodedImage, classes: Vocabulary
+) -> Iterator[tuple[str, float, Bool[np.ndarray, "h w"]]]:
     """Yield the regions of classes (name, score, mask), best first, before they compete for pixels."""
     decoder = image.predictor.decoder
     components = dense_recognizer(image).components(classes, LOWEST_SCORE)
     scores = components.scores.tolist()
-    for index, score, logits in zip(components.classes, scores, components.mask_logits, strict=True):
+    for index, score, logits in zip(
+        components.classes, scores, components.mask_logits, strict=True
+    ):
         mask = decoder.pack(to_image_size(logits[None], decoder.frame)[0])
         yield classes.names[index], score, mask.decode()
 
@@ -178,7 +190,9 @@ def _judge_regions(
     return judged
 
 
-def _first_match(mask: Bool[np.ndarray, "h w"], truths: Sequence[Bool[np.ndarray, "h w"]]) -> int | None:
+def _first_match(
+    mask: Bool[np.ndarray, "h w"], truths: Sequence[Bool[np.ndarray, "h w"]]
+) -> int | None:
     """Return the index of the first true mask that a region covers; None if it covers none."""
     for i, truth in enumerate(truths):
         if Overlap.of(mask, truth).iou > MATCH_IOU:

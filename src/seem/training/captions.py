@@ -134,7 +134,9 @@ class CaptionTerms:
 
 
 def caption_terms(
-    heads: Sequence[CaptionPrediction], captions: CaptionTargets, matches: Sequence[Sequence[Match]] = ()
+    heads: Sequence[CaptionPrediction],
+    captions: CaptionTargets,
+    matches: Sequence[Sequence[Match]] = (),
 ) -> CaptionTerms:
     """Return the losses of the top heads (final one first), outside autocast: half precision is too rough for exp.
 
@@ -164,7 +166,10 @@ def next_word_loss(head: CaptionPrediction, captions: CaptionTargets) -> Float[T
 
 
 def noun_loss(
-    regions: Float[Tensor, "b q d"], nouns: NounTargets, scale: Float[Tensor, ""] | float, matches: Sequence[Match]
+    regions: Float[Tensor, "b q d"],
+    nouns: NounTargets,
+    scale: Float[Tensor, ""] | float,
+    matches: Sequence[Match],
 ) -> Float[Tensor, ""]:
     """Return the contrast of regions with the texts that name them, in both directions, over all images.
 
@@ -172,7 +177,9 @@ def noun_loss(
     the image's other regions, those that are most similar to them.
     """
     num_regions = regions.shape[1]
-    similarity = phrase_similarity(at_least_float32(regions).flatten(0, 1), at_least_float32(nouns.vectors), scale)
+    similarity = phrase_similarity(
+        at_least_float32(regions).flatten(0, 1), at_least_float32(nouns.vectors), scale
+    )
     caption_texts = torch.cat(nouns.by_caption)
     by_caption: list[tuple[Tensor, Tensor]] = []  # pairs of (rows of regions, rows of texts)
     by_object: list[tuple[Tensor, Tensor]] = []
@@ -216,6 +223,8 @@ def image_caption_loss(images: Float[Tensor, "b d"], captions: CaptionTargets) -
     """Return the contrast of images with captions, in both directions."""
     has_caption = captions.has_caption
     similarity = phrase_similarity(
-        at_least_float32(images[has_caption]), at_least_float32(captions.vectors[has_caption]), captions.scale
+        at_least_float32(images[has_caption]),
+        at_least_float32(captions.vectors[has_caption]),
+        captions.scale,
     )
     return contrastive_cross_entropy(similarity)

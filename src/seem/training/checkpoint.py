@@ -55,7 +55,9 @@ class Progress:
         return False
 
 
-def run_state(tensors: Mapping[str, Any], progress: Progress, config: TrainConfig) -> dict[str, Any]:
+def run_state(
+    tensors: Mapping[str, Any], progress: Progress, config: TrainConfig
+) -> dict[str, Any]:
     """Return everything that resuming needs; `tensors` are those of model, average and optimizer."""
     return {
         **tensors,
@@ -77,7 +79,9 @@ def write_state(file: Path, state: Mapping[str, Any]) -> None:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         remaining = f"; {file} of an earlier step is whole" if file.exists() else ""
-        raise SeemError(f"Cannot write {file} ({_reason(error)}){remaining}. Make room, then resume.") from error
+        raise SeemError(
+            f"Cannot write {file} ({_reason(error)}){remaining}. Make room, then resume."
+        ) from error
 
 
 def _reason(error: OSError | RuntimeError) -> str:
@@ -89,7 +93,9 @@ def _reason(error: OSError | RuntimeError) -> str:
 
 def resume(file: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:
     """Load a checkpoint into a model, its average and its optimizer; return where the run stands."""
-    state = torch.load(file, weights_only=True, map_location="cpu")  # on whichever device it was saved
+    state = torch.load(
+        file, weights_only=True, map_location="cpu"
+    )  # on whichever device it was saved
     weights.load_state(state, optimizer)
     progress = Progress(step=int(state["step"]), totals=dict(state.get("totals", {})))
     best = state.get("best")

@@ -11,7 +11,7 @@ no released recipe computes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,7 +26,13 @@ from seem.training.losses import (
     phrase_similarity,
     visual_cross_entropy,
 )
-from seem.training.matcher import Match, MatchCosts, match_objects, match_phrases, match_visual
+from seem.training.matcher import (
+    Match,
+    MatchCosts,
+    match_object_queries,
+    match_phrase_queries,
+    match_visual_queries,
+)
 
 # --- Predictions and targets ------------------------------------------------------------------------------------------
 
@@ -70,7 +76,9 @@ class HeadPrediction:
 
     def __post_init__(self) -> None:
         if self.objects is None and self.phrases is None and self.visual is None:
-            raise ValueError("This head predicts no group of queries; give it objects, phrases or visual.")
+            raise ValueError(
+                "This head predicts no group of queries; give it objects, phrases or visual."
+            )
 
     @property
     def device(self) -> torch.device:
@@ -173,12 +181,14 @@ class HeadTerms:
 
     def total(self, weights: CriterionWeights) -> Float[Tensor, ""]:
         """Return the weighted sum of the groups."""
-        pairs = (
-            (self.objects, weights.objects),
-            (self.phrases, weights.phrases),
-            (self.visual, weights.visual),
-        )
-        return torch.stack([terms.total(weight) for terms, weight in pairs if terms is not None]).sum()
+        totals = []
+        if self.objects is not None:
+            totals.append(self.objects.total(weights.objects))
+        if self.phrases is not None:
+            totals.append(self.phrases.total(weights.phrases))
+        if self.visual is not None:
+            totals.append(self.visual.total(weights.visual))
+        return torch.stack(totals).sum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +199,9 @@ class CriterionTerms:
 
     def total(self, weights: CriterionWeights = CriterionWeights()) -> Float[Tensor, ""]:
         """Return the weighted sum of all heads: the number to minimise; 0 without a head."""
-        totals = [head.total(weights) for head in self.heads]
-        return torch.stack(totals).sum() if totals else torch.zeros(())
+        if not self.heads:
+            return torch.zeros(())
+        return torch.stack([head.total(weights) for head in self.heads]).sum()
 
     def named(self) -> Iterator[tuple[str, Float[Tensor, ""]]]:
         """Iterate over all terms under their official names: `loss_mask_ce_0` is the final head's class CE."""
@@ -220,7 +231,9 @@ def criterion(
     divides the losses of object masks: the true objects of a batch, and their mean over processes when training on
     several. By default those of this batch.
     """
-    return CriterionTerms(tuple(head_terms(head, targets, draw, options, num_objects) for head in heads))
+    return CriterionTerms(
+        tuple(head_terms(head, targets, draw, options, num_objects) for head in heads)
+    )
 
 
 def head_terms(
@@ -237,12 +250,17 @@ def head_terms(
     objects = [truth.objects for truth in targets if truth.objects is not None]
     phrases = [truth.phrases for truth in targets if truth.phrases is not None]
     visual = [truth.visual for truth in targets if truth.visual is not None]
+    terms = HeadTerms()
     with torch.autocast(head.device.type, enabled=False):
-        return HeadTerms(
-            objects=None if head.objects is None else object_terms(head.objects, objects, draw, options, num_objects),
-            phrases=None if head.phrases is None else phrase_terms(head.phrases, phrases, draw, options),
-            visual=None if head.visual is None else visual_terms(head.visual, visual, draw, options),
-        )
+        if head.objects is not None:
+            terms = replace(
+                terms, objects=object_terms(head.objects, objects, draw, options, num_objects)
+            )
+        if head.phrases is not None:
+            terms = replace(terms, phrases=phrase_terms(head.phrases, phrases, draw, options))
+        if head.visual is not None:
+            terms = replace(terms, visual=visual_terms(head.visual, visual, draw, options))
+    return terms
 
 
 def object_terms(
@@ -255,8 +273,11 @@ def object_terms(
     """Return the losses of object queries: of class and mask if matched, else of the class "no object"."""
     class_logits = at_least_float32(predicted.class_logits)
     _check_image_count(len(class_logits), len(targets))
-    matches = [
-        match_objects(
+    no_object = class_logits.shape[-1] - 1
+    classes = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
+    matches = []
+    for b, truth in enumerate(targets):
+        match = match_object_queries(
             class_logits[b],
             predicted.mask_logits[b],
             truth.classes,
@@ -265,57 +286,60 @@ def object_terms(
             num_points=options.num_points,
             costs=options.costs,
         )
-        for b, truth in enumerate(targets)
-    ]
-    no_object = class_logits.shape[-1] - 1
-    classes = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
-    for b, (truth, match) in enumerate(zip(targets, matches, strict=True)):
         classes[b, match.queries] = truth.classes[match.objects]
-
-    count = sum(len(truth.classes) for truth in targets) if num_objects is None else num_objects
-    masks = [truth.masks for truth in targets]
-    bce, dice = matched_mask_losses(predicted.mask_logits, masks, matches, draw, options, max(float(count), 1.0))
-    return GroupTerms(class_cross_entropy(class_logits, classes, options.no_object_weight), bce, dice, tuple(matches))
+        matches.append(match)
+    if num_objects is None:
+        num_objects = sum(len(truth.classes) for truth in targets)
+    count = max(float(num_objects), 1.0)
+    bce, dice = matched_mask_losses(predicted.mask_logits, targets, matches, draw, options, count)
+    ce = class_cross_entropy(class_logits, classes, options.no_object_weight)
+    return GroupTerms(ce, bce, dice, tuple(matches))
 
 
 def phrase_terms(
-    predicted: PhrasePrediction, targets: Sequence[PhraseTargets], draw: Draw, options: CriterionOptions
+    predicted: PhrasePrediction,
+    targets: Sequence[PhraseTargets],
+    draw: Draw,
+    options: CriterionOptions,
 ) -> GroupTerms:
     """Return the losses of phrase queries. Images without phrases do not count in the mean over images."""
     _check_image_count(len(predicted.vectors), len(targets))
     vectors = at_least_float32(predicted.vectors)
-    similarities = [
-        phrase_similarity(vectors[b], truth.vectors.to(vectors.dtype), predicted.scale)
-        for b, truth in enumerate(targets)
-    ]
-    matches = [
-        match_phrases(
-            similarities[b],
+    matches = []
+    costs = []
+    for b, truth in enumerate(targets):
+        similarity = phrase_similarity(vectors[b], truth.vectors.to(vectors.dtype), predicted.scale)
+        match = match_phrase_queries(
+            similarity,
             predicted.mask_logits[b],
             truth.masks,
             draw,
             num_points=options.num_points,
             costs=options.costs,
         )
-        for b, truth in enumerate(targets)
-    ]
-    per_image = [
-        truth.weight * phrase_cross_entropy(similarity, match.queries, match.objects, truth.hashes)
-        for similarity, match, truth in zip(similarities, matches, targets, strict=True)
-    ]
+        cost = phrase_cross_entropy(similarity, match.queries, match.objects, truth.hashes)
+        costs.append(truth.weight * cost)
+        matches.append(match)
     num_with_phrases = sum(len(truth.hashes) > 0 for truth in targets)
-    bce, dice = matched_mask_losses(predicted.mask_logits, [truth.masks for truth in targets], matches, draw, options)
-    return GroupTerms(torch.stack(per_image).sum() / max(num_with_phrases, 1), bce, dice, tuple(matches))
+    ce = torch.stack(costs).sum() / max(num_with_phrases, 1)
+    bce, dice = matched_mask_losses(predicted.mask_logits, targets, matches, draw, options)
+    return GroupTerms(ce, bce, dice, tuple(matches))
 
 
 def visual_terms(
-    predicted: VisualPrediction, targets: Sequence[VisualTargets], draw: Draw, options: CriterionOptions
+    predicted: VisualPrediction,
+    targets: Sequence[VisualTargets],
+    draw: Draw,
+    options: CriterionOptions,
 ) -> GroupTerms:
     """Return the losses of visual queries, over all non-empty objects of the batch alike."""
     _check_image_count(len(predicted.mask_embeddings), len(targets))
-    similarity = at_least_float32(predicted.mask_embeddings) @ at_least_float32(predicted.prompt_vectors).mT
-    matches = [
-        match_visual(
+    embeddings = at_least_float32(predicted.mask_embeddings)
+    similarity = embeddings @ at_least_float32(predicted.prompt_vectors).mT
+    matches = []
+    by_object = []
+    for b, truth in enumerate(targets):
+        match = match_visual_queries(
             similarity[b],
             predicted.mask_logits[b],
             truth.masks,
@@ -323,17 +347,17 @@ def visual_terms(
             num_points=options.num_points,
             costs=options.costs,
         )
-        for b, truth in enumerate(targets)
-    ]
-    object_similarity = torch.cat([similarity[b].T[match.objects] for b, match in enumerate(matches)])
-    ce = visual_cross_entropy(object_similarity, torch.cat([match.queries for match in matches]))
-    bce, dice = matched_mask_losses(predicted.mask_logits, [truth.masks for truth in targets], matches, draw, options)
+        by_object.append(similarity[b].T[match.objects])
+        matches.append(match)
+    queries = torch.cat([match.queries for match in matches])
+    ce = visual_cross_entropy(torch.cat(by_object), queries)
+    bce, dice = matched_mask_losses(predicted.mask_logits, targets, matches, draw, options)
     return GroupTerms(ce, bce, dice, tuple(matches))
 
 
 def matched_mask_losses(
     mask_logits: Float[Tensor, "b q h w"],
-    masks: Sequence[Bool[Tensor, "_n _H _W"]],
+    targets: Sequence[ObjectTargets | PhraseTargets | VisualTargets],
     matches: Sequence[Match],
     draw: Draw,
     options: CriterionOptions,
@@ -342,17 +366,21 @@ def matched_mask_losses(
     """Return BCE and dice of all matched masks of a batch at uncertain points, each divided by `count`."""
     matched = torch.cat([mask_logits[b, match.queries] for b, match in enumerate(matches)])
     points = uncertain_points(
-        matched, draw, options.num_points, oversample=options.oversample, importance=options.importance
+        matched,
+        draw,
+        options.num_points,
+        oversample=options.oversample,
+        importance=options.importance,
     )
     logits = sample_at(matched[:, None], points, align_corners=False)[:, 0]
-    points_of = torch.split(points, [len(match.queries) for match in matches])
-    wanted = torch.cat(
-        [
-            sample_at(truth[match.objects, None].to(logits.dtype), own, align_corners=False)[:, 0]
-            for truth, match, own in zip(masks, matches, points_of, strict=True)
-        ]
-    )
-    return mask_bce(logits, wanted, count), mask_dice(logits, wanted, count)
+    points_by_image = torch.split(points, [len(match.queries) for match in matches])
+    wanted = []
+    for truth, match, image_points in zip(targets, matches, points_by_image, strict=True):
+        masks = truth.masks[match.objects, None].to(logits.dtype)
+        sampled = sample_at(masks, image_points, align_corners=False)
+        wanted.append(sampled[:, 0])
+    truths = torch.cat(wanted)
+    return mask_bce(logits, truths, count), mask_dice(logits, truths, count)
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -363,4 +391,6 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def _check_image_count(num_predicted: int, num_true: int) -> None:
     """Raise `ValueError` unless every image of the batch has its truth."""
     if num_predicted != num_true:
-        raise ValueError(f"Got predictions for {num_predicted} images but the truth about {num_true}.")
+        raise ValueError(
+            f"Got predictions for {num_predicted} images but the truth about {num_true}."
+        )

@@ -16,7 +16,9 @@ from torch import nn
 
 from seem.processes import run_in_processes
 
-GROUP_TIMEOUT = timedelta(days=1)  # the first process reads all images and validates while the others wait
+GROUP_TIMEOUT = timedelta(
+    days=1
+)  # the first process reads all images and validates while the others wait
 
 
 def run_distributed(count: int, work: Callable[..., object], *arguments: Any) -> None:
@@ -40,7 +42,11 @@ def run_distributed(count: int, work: Callable[..., object], *arguments: Any) ->
     with tempfile.TemporaryDirectory(prefix="seem-") as folder:
         store_file = Path(folder) / "store"  # through this file the processes find each other
         shares = [(store_file, rank, count, work, arguments) for rank in range(count)]
-        run_in_processes(_run_as_member, shares, way_out="try fewer --processes, and go on with --resume where it was.")
+        run_in_processes(
+            _run_as_member,
+            shares,
+            way_out="try fewer --processes, and go on with --resume where it was.",
+        )
 
 
 def _run_as_member(

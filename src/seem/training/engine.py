@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from seem.errors import SeemError
 from seem.training.checkpoint import STATE_FILE, Progress, resume, run_state, write_state
 from seem.training.config import TrainConfig
-from seem.training.distributed import average_gradients, decide_together, gather_lists, rank_and_world_size
+from seem.training.distributed import (
+    average_gradients,
+    decide_together,
+    gather_lists,
+    rank_and_world_size,
+)
 from seem.training.optimizer import make_optimizer, schedule
 from seem.training.replicas import ReplicatedWeights, StepFunction, TrainedWeights
 from seem.training.run_log import append_to_log, print_log_row, truncate_log
@@ -47,7 +52,11 @@ class Hooks:
 
 
 def run_training(
-    model: nn.Module, step_function: StepFunction, config: TrainConfig, out: Path, hooks: Hooks = Hooks()
+    model: nn.Module,
+    step_function: StepFunction,
+    config: TrainConfig,
+    out: Path,
+    hooks: Hooks = Hooks(),
 ) -> nn.Module:
     """Train a model, or resume its run in the folder `out`; return the model with averaged weights.
 
@@ -63,7 +72,9 @@ def run_training(
     return _TrainingRun(_hold_weights(model, step_function, config), config, out, hooks).go()
 
 
-def _hold_weights(model: nn.Module, step_function: StepFunction, config: TrainConfig) -> TrainedWeights:
+def _hold_weights(
+    model: nn.Module, step_function: StepFunction, config: TrainConfig
+) -> TrainedWeights:
     _, world_size = rank_and_world_size()
     if not config.shard or world_size == 1:
         return ReplicatedWeights(model, step_function, config.average)
@@ -75,7 +86,9 @@ def _hold_weights(model: nn.Module, step_function: StepFunction, config: TrainCo
 class _TrainingRun:
     """One sitting of a run: from its last checkpoint, or its start, to its end or until the time is up."""
 
-    def __init__(self, weights: TrainedWeights, config: TrainConfig, out: Path, hooks: Hooks) -> None:
+    def __init__(
+        self, weights: TrainedWeights, config: TrainConfig, out: Path, hooks: Hooks
+    ) -> None:
         self.weights = weights
         self.config = config
         self.out = out
@@ -97,7 +110,9 @@ class _TrainingRun:
             progress = Progress()
         if self.rank == 0:
             truncate_log(self.out, progress.step)
-        for p in self.weights.model.parameters():  # zero, not None, where a step has no gradient: so does a resumed run
+        for p in (
+            self.weights.model.parameters()
+        ):  # zero, not None, where a step has no gradient: so does a resumed run
             p.grad = torch.zeros_like(p) if p.requires_grad else None
         return progress
 
@@ -114,14 +129,18 @@ class _TrainingRun:
         """Compute gradients, move the weights and their average."""
         started = time.monotonic()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * group.get("factor", 1.0) * schedule(step, self.config)
+            group["lr"] = (
+                self.config.learning_rate * group.get("factor", 1.0) * schedule(step, self.config)
+            )
         terms = self._compute_gradients(step)
         if self.world_size > 1:
             average_gradients(self.weights.replicated_parameters(), self.world_size)
         norm = self.weights.clip_gradients(self.config.clip)
         if not torch.isfinite(norm):
             raise self._diverged(
-                f"The gradient of step {step} has length {float(norm)}", self._numbers(step), all_processes=True
+                f"The gradient of step {step} has length {float(norm)}",
+                self._numbers(step),
+                all_processes=True,
             )
         self.optimizer.step()
         self.weights.update_average()
@@ -163,7 +182,9 @@ class _TrainingRun:
     def _end_step(self) -> bool:
         """Validate and write a checkpoint, if they are due; return whether to stop."""
         step, config = self.progress.step, self.config
-        time_is_up = decide_together(time.monotonic() - self.started > 60 * config.minutes, self.device)
+        time_is_up = decide_together(
+            time.monotonic() - self.started > 60 * config.minutes, self.device
+        )
         is_last = time_is_up or step == config.steps
         validates = config.validate_every > 0 and (is_last or step % config.validate_every == 0)
         stops = time_is_up
@@ -197,13 +218,19 @@ class _TrainingRun:
         """Return the numbers that a step hands to the step function."""
         return range(step * self.config.accumulate, (step + 1) * self.config.accumulate)
 
-    def _diverged(self, problem: str, numbers: Sequence[int], *, all_processes: bool = False) -> DivergedError:
+    def _diverged(
+        self, problem: str, numbers: Sequence[int], *, all_processes: bool = False
+    ) -> DivergedError:
         """Make the error that names the problem, the images of the step, and the last good checkpoint.
 
         `all_processes`: all of them have noticed the problem (they share gradients) and are here, so that the images of
         all can be named.
         """
-        images = [] if self.hooks.describe is None else [self.hooks.describe(number) for number in numbers]
+        images = (
+            []
+            if self.hooks.describe is None
+            else [self.hooks.describe(number) for number in numbers]
+        )
         if all_processes:
             images = gather_lists(images)
         named = f" ({'; '.join(images)})" if images else ""
@@ -211,7 +238,9 @@ class _TrainingRun:
             last_good = f"the last good state is {self.state_file}"
         else:
             last_good = "no state was written yet"
-        return DivergedError(f"{problem}; {last_good}. Lower the learning rate or look at that step's batch{named}.")
+        return DivergedError(
+            f"{problem}; {last_good}. Lower the learning rate or look at that step's batch{named}."
+        )
 
 
 @contextmanager

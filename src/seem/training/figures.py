@@ -15,14 +15,19 @@ from seem.training.run_log import read_log, read_results
 from seem.training.validation import ValidationCase
 
 Curve = Sequence[tuple[float, float]]  # of (step, value)
-PlaceOnPanel = Callable[[float, float], tuple[float, float]]  # from (step, value) to (x, y) in pixels
+ToPixels = Callable[[float, float], tuple[float, float]]  # from (step, value) to (x, y) in pixels
 
 CURVES_FILE = "curves.png"
 
 INK, GRID, BACKGROUND = (40, 44, 52), (205, 209, 216), (255, 255, 255)
 CURVE_COLOURS = ((31, 105, 193), (214, 90, 24), (38, 137, 71), (142, 68, 173))
 PANEL_WIDTH, PANEL_HEIGHT = 560, 300
-LEFT, TOP, RIGHT, BOTTOM = 64, 34, PANEL_WIDTH - 16, PANEL_HEIGHT - 36  # edges of the axes in a panel
+LEFT, TOP, RIGHT, BOTTOM = (
+    64,
+    34,
+    PANEL_WIDTH - 16,
+    PANEL_HEIGHT - 36,
+)  # edges of the axes in a panel
 MAX_DOTTED_POINTS = 60  # a curve of as many points has a dot at its end alone
 TRUE_COLOUR, PREDICTED_COLOUR = (40, 170, 80), (230, 90, 20)
 CASE_SIDE = 320  # pixels of an image's longer side
@@ -35,11 +40,11 @@ HEADER_HEIGHT = 22  # pixels of a line of text
 def draw_run_curves(out: Path) -> None:
     """Draw the loss and the scores of a run from its files, as `curves.png`."""
     log, results = read_log(out), read_results(out)
-    columns = dict.fromkeys(name for row in results for name in row)
-    scores = {}
-    for name in columns:
-        if name not in ("step", "score", "loss"):
-            scores[name] = [(row["step"], row[name]) for row in results if name in row]
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for row in results:
+        for name, value in row.items():
+            if name not in ("step", "score", "loss"):
+                scores.setdefault(name, []).append((row["step"], value))
     loss = [(row["step"], row["total"]) for row in log]
     draw_curves(out / CURVES_FILE, {"loss": {"total": loss}, "held-out photos, %": scores})
 
@@ -57,44 +62,49 @@ def draw_panel(title: str, curves: Mapping[str, Curve]) -> Image.Image:
     panel = Image.new("RGB", (PANEL_WIDTH, PANEL_HEIGHT), BACKGROUND)
     draw = ImageDraw.Draw(panel)
     draw.text((LEFT, 10), title, fill=INK)
-    finite = {name: [point for point in curve if np.isfinite(point).all()] for name, curve in curves.items()}
-    points = [point for curve in finite.values() for point in curve]
-    if not points:
+    finite = {name: _finite_points(curve) for name, curve in curves.items()}
+    points = np.array([point for curve in finite.values() for point in curve])
+    if not points.size:
         draw.text((LEFT, (TOP + BOTTOM) // 2), "nothing measured", fill=INK)
         return panel
-    first, last = limits([step for step, _ in points])
-    grid = round_values(*limits([value for _, value in points]))
+    first, last = limits(points[:, 0].tolist())
+    grid = round_values(*limits(points[:, 1].tolist()))
     low, high = grid[0], grid[-1]
 
-    def place(step: float, value: float) -> tuple[float, float]:
+    def to_pixels(step: float, value: float) -> tuple[float, float]:
         x = LEFT + (step - first) / (last - first) * (RIGHT - LEFT)
         y = BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP)
         return x, y
 
-    _draw_axes(draw, place, (first, last), grid)
+    _draw_axes(draw, to_pixels, (first, last), grid)
     for number, (name, curve) in enumerate(finite.items()):
         colour = CURVE_COLOURS[number % len(CURVE_COLOURS)]
-        _draw_curve(draw, [place(step, value) for step, value in curve], colour)
+        _draw_curve(draw, [to_pixels(step, value) for step, value in curve], colour)
         draw.text((LEFT + 120 + 130 * number, 10), name, fill=colour)
     return panel
 
 
 def _draw_axes(
-    draw: ImageDraw.ImageDraw, place: PlaceOnPanel, steps: tuple[float, float], grid: Sequence[float]
+    draw: ImageDraw.ImageDraw,
+    to_pixels: ToPixels,
+    steps: tuple[float, float],
+    grid: Sequence[float],
 ) -> None:
     """Draw grid lines with their values, and the first and the last step."""
     first, last = steps
     for value in grid:
-        line = [place(first, value), place(last, value)]
+        line = [to_pixels(first, value), to_pixels(last, value)]
         draw.line(line, fill=GRID)
         draw.text((8, line[0][1] - 6), f"{value:.4g}", fill=INK)
     for step in steps:
-        x, _ = place(step, grid[0])
+        x, _ = to_pixels(step, grid[0])
         draw.text((x - 12, BOTTOM + 8), f"{step:.0f}", fill=INK)
     draw.text(((LEFT + RIGHT) / 2 - 12, BOTTOM + 8), "step", fill=INK)
 
 
-def _draw_curve(draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+def _draw_curve(
+    draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: tuple[int, int, int]
+) -> None:
     """Draw a line through points in pixels, with dots unless they are many."""
     if len(points) > 1:
         draw.line(list(points), fill=colour, width=2)
@@ -103,10 +113,16 @@ def _draw_curve(draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]]
         draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
 
 
+def _finite_points(curve: Curve) -> list[tuple[float, float]]:
+    return [point for point in curve if np.isfinite(point).all()]
+
+
 def limits(values: Sequence[float]) -> tuple[float, float]:
     """Return an interval of positive length that holds all values."""
     low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if low == high:
+        return low - 0.5, high + 0.5
+    return low, high
 
 
 def round_values(low: float, high: float, most: int = 5) -> list[float]:
@@ -129,7 +145,9 @@ def draw_worst_cases(path: Path, cases: Sequence[ValidationCase]) -> None:
     rows = [draw_case(case) for case in cases]
     if not rows:
         return
-    figure = Image.new("RGB", (2 * CASE_SIDE, HEADER_HEIGHT + sum(row.height for row in rows)), BACKGROUND)
+    figure = Image.new(
+        "RGB", (2 * CASE_SIDE, HEADER_HEIGHT + sum(row.height for row in rows)), BACKGROUND
+    )
     draw = ImageDraw.Draw(figure)
     draw.text((4, 5), "the truth", fill=TRUE_COLOUR)
     draw.text((CASE_SIDE + 4, 5), "the answer", fill=PREDICTED_COLOUR)

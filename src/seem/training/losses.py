@@ -84,7 +84,9 @@ def phrase_cross_entropy(
     return -(targets * similarity.log_softmax(dim=0)).sum() / max(similarity.shape[1], 1)
 
 
-def visual_cross_entropy(similarity: Float[Tensor, "n q"], queries: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+def visual_cross_entropy(
+    similarity: Float[Tensor, "n q"], queries: Int[Tensor, " n"]
+) -> Float[Tensor, ""]:
     """Cross-entropy of the query of every visually prompted object: softmax over Q queries, mean over N objects.
 
     `similarity` is the plain product of the prompt's vector with the mask embeddings of all queries of its image, those
@@ -150,7 +152,9 @@ def region_text_cross_entropy(
     return region_share * regions + (1 - region_share) * texts
 
 
-def _soft_cross_entropy(similarity: Float[Tensor, "n m"], targets: Float[Tensor, "n m"], dim: int) -> Float[Tensor, ""]:
+def _soft_cross_entropy(
+    similarity: Float[Tensor, "n m"], targets: Float[Tensor, "n m"], dim: int
+) -> Float[Tensor, ""]:
     """Cross-entropy with soft targets: softmax over `dim`, mean over the other dimension (at least 1)."""
     count = max(similarity.shape[1 - dim], 1)
     return -(targets * similarity.log_softmax(dim=dim)).sum() / count

@@ -37,7 +37,7 @@ class MatchCosts:
 
 
 @torch.no_grad()
-def match_objects(
+def match_object_queries(
     class_logits: Float[Tensor, "q k"],
     mask_logits: Float[Tensor, "q h w"],
     classes: Int[Tensor, " n"],
@@ -53,7 +53,7 @@ def match_objects(
 
 
 @torch.no_grad()
-def match_phrases(
+def match_phrase_queries(
     similarity: Float[Tensor, "q n"],
     mask_logits: Float[Tensor, "q h w"],
     masks: Bool[Tensor, "n H W"],
@@ -68,7 +68,7 @@ def match_phrases(
 
 
 @torch.no_grad()
-def match_visual(
+def match_visual_queries(
     similarity: Float[Tensor, "q n"],
     mask_logits: Float[Tensor, "q h w"],
     masks: Bool[Tensor, "m H W"],
@@ -111,7 +111,11 @@ def match_nouns(similarity: Float[Tensor, "q n"], own: Int[Tensor, " m"]) -> Mat
 
 
 def mask_costs(
-    mask_logits: Float[Tensor, "q h w"], masks: Bool[Tensor, "n H W"], draw: Draw, num_points: int, costs: MatchCosts
+    mask_logits: Float[Tensor, "q h w"],
+    masks: Bool[Tensor, "n H W"],
+    draw: Draw,
+    num_points: int,
+    costs: MatchCosts,
 ) -> Float[Tensor, "q n"]:
     """Return the cost of every pair of masks, at points that all of them share; resolutions may differ."""
     points = draw((1, num_points, 2)).to(mask_logits.device)
@@ -120,12 +124,16 @@ def mask_costs(
     return costs.bce * bce_costs(predicted, wanted) + costs.dice * dice_costs(predicted, wanted)
 
 
-def bce_costs(logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b q n"]:
+def bce_costs(
+    logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]
+) -> Float[Tensor, "*b q n"]:
     """Binary cross-entropy of every pair, mean over points: softplus(x) - x t, so one product serves all pairs."""
     return (F.softplus(logits).sum(dim=-1, keepdim=True) - logits @ targets.mT) / logits.shape[-1]
 
 
-def dice_costs(logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]) -> Float[Tensor, "*b q n"]:
+def dice_costs(
+    logits: Float[Tensor, "*b q p"], targets: Float[Tensor, "*b n p"]
+) -> Float[Tensor, "*b q n"]:
     """One minus the soft dice coefficient of every pair, smoothed as in `losses.mask_dice`."""
     scores = logits.sigmoid()
     total = scores.sum(dim=-1)[..., :, None] + targets.sum(dim=-1)[..., None, :]
@@ -142,4 +150,6 @@ def assign(cost: Float[Tensor, "q n"]) -> Match:
             "Lower the learning rate or check the inputs."
         )
     queries, objects = linear_sum_assignment(cost.cpu().numpy())
-    return Match(torch.as_tensor(queries, device=cost.device), torch.as_tensor(objects, device=cost.device))
+    return Match(
+        torch.as_tensor(queries, device=cost.device), torch.as_tensor(objects, device=cost.device)
+    )

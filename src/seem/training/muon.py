@@ -18,7 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients of the iteration: they bring singular values near 1 fastest
+QUINTIC = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # coefficients of the iteration: they bring singular values near 1 fastest
 ITERATIONS = 5
 STEP_RMS = 0.2  # root mean square of an AdamW step, as measured by the second source
 
@@ -34,10 +38,21 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.9, 0.98), momentum: float = 0.95
+        self,
+        groups: list[dict[str, Any]],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.98),
+        momentum: float = 0.95,
     ) -> None:
         super().__init__(
-            groups, {"lr": lr, "betas": betas, "momentum": momentum, "orthogonal": False, "weight_decay": 0.0}
+            groups,
+            {
+                "lr": lr,
+                "betas": betas,
+                "momentum": momentum,
+                "orthogonal": False,
+                "weight_decay": 0.0,
+            },
         )
 
     @torch.no_grad()
@@ -82,12 +97,13 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """Return a matrix with the same singular vectors whose singular values are near 1, worked out in bfloat16.
+    """Return a matrix with the same singular vectors whose singular values are near 1.
 
+    Worked out in bfloat16 on accelerators, in float32 on CPUs: many have no instructions for bfloat16.
     Most come to 0.7 to 1.2; those below a hundredth of the largest stay smaller, and zero stays zero.
     """
     a, b, c = QUINTIC
-    x = matrix.bfloat16()
+    x = matrix.float() if matrix.device.type == "cpu" else matrix.bfloat16()
     is_wide = x.shape[0] <= x.shape[1]
     if not is_wide:
         x = x.mT

@@ -23,16 +23,22 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     groups = _parameter_groups(model, config)
     if config.optimizer == "muon":
         if config.shard:
-            raise ValueError("Muon needs whole matrices, and `shard` divides them; use the optimizer 'adamw'.")
+            raise ValueError(
+                "Muon needs whole matrices, and `shard` divides them; use the optimizer 'adamw'."
+            )
         return Muon(_split_matrices(model, groups), config.learning_rate, config.betas)
-    foreach = False if config.shard else None  # sharded and whole tensors do not go through one kernel
+    foreach = (
+        False if config.shard else None
+    )  # sharded and whole tensors do not go through one kernel
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, foreach=foreach)
 
 
 def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Group parameters by (learning-rate factor, with or without weight decay), factor 1 first."""
-    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    embedding_ids = {id(p) for module in embeddings for p in module.parameters()}
+    embedding_ids: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            embedding_ids.update(id(p) for p in module.parameters())
     other_factors = {factor for _, factor in config.rates} - {1.0}
     members: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for factor in (1.0, *sorted(other_factors)):
@@ -50,9 +56,16 @@ def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, A
 
 
 def _split_matrices(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Split each group into Muon's matrices (`orthogonal`) and the other parameters."""
-    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.MultiheadAttention))]
-    matrix_ids = {id(p) for layer in layers for p in layer.parameters(recurse=False) if p.ndim > 1}
+    """Split each group into Muon's matrices (`orthogonal`) and the other parameters.
+
+    A depthwise convolution mixes no channels, so it is no matrix.
+    """
+    matrix_ids: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            continue
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)):
+            matrix_ids.update(id(p) for p in module.parameters(recurse=False) if p.ndim > 1)
     split = []
     for group in groups:
         for orthogonal in (True, False):

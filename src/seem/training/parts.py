@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seem.deprecation import warn_renamed
+
 PARTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("backbone.",),
     "pixel-decoder": ("pixel_decoder.",),
@@ -16,22 +18,36 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "refiner": ("mask_refiner.",),
     "text-map": ("text_embedding_head.",),
 }
-"""Prefixes of the parameter names of each part. The published models have neither refiner nor meaning."""
+"""Prefixes of the parameter names of each part. The published models have neither refiner nor text map."""
+
+EARLIER_NAMES: Mapping[str, str] = {"meaning": "text-map"}
+"""Earlier names of parts, which work for one version, with a warning."""
 
 
 def check_parts(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names, each once; `ValueError` for one that is no part."""
-    unique = tuple(dict.fromkeys(names))
+    unique = tuple(dict.fromkeys(current_name(name) for name in names))
     for name in unique:
         if name not in PARTS:
-            raise ValueError(f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}.")
+            raise ValueError(
+                f"There is no part {name!r} of the network; the parts are {', '.join(PARTS)}."
+            )
     return unique
+
+
+def current_name(name: str) -> str:
+    """Return today's name of a part; an earlier one warns."""
+    if name not in EARLIER_NAMES:
+        return name
+    warn_renamed(f"The part {name!r}", repr(EARLIER_NAMES[name]))
+    return EARLIER_NAMES[name]
 
 
 def learning_rate_factors(by_part: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     """Turn factors of the learning rate by part into factors by prefix of parameter names."""
-    check_parts(by_part)
-    return tuple((prefix, factor) for name, factor in by_part.items() for prefix in PARTS[name])
+    factors = {current_name(name): factor for name, factor in by_part.items()}
+    check_parts(factors)
+    return tuple((prefix, factor) for name, factor in factors.items() for prefix in PARTS[name])
 
 
 def freeze(model: nn.Module, names: Sequence[str]) -> int:
@@ -50,7 +66,9 @@ def freeze(model: nn.Module, names: Sequence[str]) -> int:
         if prefixes and f"{name}.".startswith(prefixes):
             module.eval()
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"With {', '.join(names)} frozen nothing is left to train; leave a part out of --freeze.")
+        raise ValueError(
+            f"With {', '.join(names)} frozen nothing is left to train; leave a part out of --freeze."
+        )
     return num_frozen
 
 

@@ -67,5 +67,7 @@ def phrase_tokens_by_object(
         owners.append(torch.cat(image_owners))
     return PhraseTokens(
         torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
-        torch.nn.utils.rnn.pad_sequence(owners, batch_first=True, padding_value=-1).to(encoded.tokens.device),
+        torch.nn.utils.rnn.pad_sequence(owners, batch_first=True, padding_value=-1).to(
+            encoded.tokens.device
+        ),
     )

@@ -17,9 +17,7 @@ RESULTS_FILE = "results.csv"
 
 def append_to_log(out: Path, step: int, terms: Mapping[str, float]) -> dict[str, float]:
     """Append the loss terms of a step to `log.jsonl` as one line; return what was written."""
-    row: dict[str, float] = {"step": step}
-    for name, value in terms.items():
-        row[name] = round(value, 4)
+    row = {"step": step, **_rounded(terms)}
     with (out / LOG_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     return row
@@ -31,9 +29,11 @@ def truncate_log(out: Path, step: int) -> None:
     if not file.exists():
         return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    complete = [line for line in lines if line.endswith("\n")]
-    before = [line for line in complete if json.loads(line)["step"] <= step]
-    file.write_text("".join(before), encoding="utf-8")
+    before = ""
+    for line in lines:
+        if line.endswith("\n") and json.loads(line)["step"] <= step:
+            before += line
+    file.write_text(before, encoding="utf-8")
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
@@ -43,6 +43,10 @@ def read_log(out: Path) -> list[dict[str, float]]:
         return []
     lines = file.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 def print_log_row(row: Mapping[str, float]) -> None:
@@ -58,15 +62,19 @@ class ScoreHistory:
 
     def __init__(self, out: Path, step: int) -> None:
         self.file = out / RESULTS_FILE
-        self.rows: list[dict[str, float]] = [row for row in read_results(out) if row["step"] <= step]
+        self.rows: list[dict[str, float]] = [
+            row for row in read_results(out) if row["step"] <= step
+        ]
 
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Write the scores of a step, in place of earlier ones of the same step."""
         self.rows = [row for row in self.rows if row["step"] != step]
-        rounded = {name: round(value, 4) for name, value in scores.items()}
-        self.rows.append({"step": step, **rounded})
+        self.rows.append({"step": step, **_rounded(scores)})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with atomic_write(self.file) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            atomic_write(self.file) as aside,
+            aside.open("w", encoding="utf-8", newline="") as stream,
+        ):
             writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(self.rows)

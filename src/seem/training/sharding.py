@@ -45,7 +45,9 @@ class ShardedWeights:
         device_type = next(model.parameters()).device.type
         mesh = init_device_mesh(device_type, (dist.get_world_size(),))
         for module in (self._stepping, self.average.module):
-            scalars = {p for p in module.parameters() if p.ndim == 0}  # a single number cannot be divided
+            scalars = {
+                p for p in module.parameters() if p.ndim == 0
+            }  # a single number cannot be divided
             fully_shard(module, mesh=mesh, ignored_params=scalars)
 
     def run_step(self, number: int) -> tuple[Tensor, dict[str, float]]:
@@ -129,7 +131,9 @@ class SteppingModule(nn.Module):
         each other.
         """
         loss, terms = self.step_function(self.model, number)
-        all_parameters = torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
+        all_parameters = torch.stack(
+            [p.sum() for p in self.model.parameters() if p.requires_grad]
+        ).sum()
         return loss + 0.0 * all_parameters, terms
 
 

@@ -22,14 +22,20 @@ MAX_DRAWING_THREADS = 8
 
 
 def make_step_function(
-    sampler: BatchSampler, network: Segmenter, objective: Objective, config: TrainConfig, precision: Precision
+    sampler: BatchSampler,
+    network: Segmenter,
+    objective: Objective,
+    config: TrainConfig,
+    precision: Precision,
 ) -> tuple[Callable[[nn.Module, int], tuple[Tensor, dict[str, float]]], Prefetcher[StepBatch]]:
     """Return the step function of a run, and the prefetcher of its batches, to be closed when the run is over."""
     device = next(network.parameters()).device
     workers = 1
     if device.type != "cpu":
         workers = max(1, min(MAX_DRAWING_THREADS, (os.cpu_count() or 2) - 1))
-    prefetcher = Prefetcher(lambda number: sampler.draw(number, network), workers, config.steps * config.accumulate)
+    prefetcher = Prefetcher(
+        lambda number: sampler.draw(number, network), workers, config.steps * config.accumulate
+    )
 
     def step(model: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(model, Segmenter)
@@ -43,7 +49,10 @@ def compute_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of one step and its terms, computed on the model's device in the given precision."""
     device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"), attention_backend(device):
+    with (
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+        attention_backend(device),
+    ):
         return objective.loss(model, batch.to(device))
 
 

@@ -21,7 +21,9 @@ from seem.simulation.strokes import (
 )
 
 P_PHRASE = 0.4  # how often an object with both a phrase and a class name is asked for by its phrase
-MIN_REFERENCE_SHARE = 0.005  # of the area of all objects of an image: smaller ones are no references
+MIN_REFERENCE_SHARE = (
+    0.005  # of the area of all objects of an image: smaller ones are no references
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +84,21 @@ class PromptedTarget:
         empty = np.zeros_like(truth)
         return cls(
             truth=truth,
-            positive=empty if positive is None else positive,
-            negative=empty if negative is None else negative,
-            bounds=empty if bounds is None else bounds,
-            reference=empty if reference is None else reference,
+            positive=_first_given(positive, empty),
+            negative=_first_given(negative, empty),
+            bounds=_first_given(bounds, empty),
+            reference=_first_given(reference, empty),
             phrase=phrase,
             name=name,
         )
 
 
 def draw_targets(
-    sample: TrainingSample, count: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None = None
+    sample: TrainingSample,
+    count: int,
+    mix: PromptMix,
+    rng: np.random.Generator,
+    partner: TrainingSample | None = None,
 ) -> tuple[PromptedTarget, ...]:
     """Choose `count` objects of an image, and draw prompts about each.
 
@@ -111,7 +117,11 @@ def draw_targets(
 
 
 def _draw_target(
-    sample: TrainingSample, index: int, mix: PromptMix, rng: np.random.Generator, partner: TrainingSample | None
+    sample: TrainingSample,
+    index: int,
+    mix: PromptMix,
+    rng: np.random.Generator,
+    partner: TrainingSample | None,
 ) -> PromptedTarget:
     """Draw a kind of prompt and a prompt of that kind; a visual one where the other kinds cannot ask."""
     kind = rng.random()
@@ -134,7 +144,9 @@ def absent_target(sample: TrainingSample, name: str) -> PromptedTarget:
     return PromptedTarget.of(_empty_mask(sample), phrase=name)
 
 
-def phrase_target(sample: TrainingSample, index: int, rng: np.random.Generator) -> PromptedTarget | None:
+def phrase_target(
+    sample: TrainingSample, index: int, rng: np.random.Generator
+) -> PromptedTarget | None:
     """Ask by text alone: a phrase means its object, a bare class name every object of the class.
 
     None for an object that has neither a phrase nor a class that is annotated completely.
@@ -163,7 +175,9 @@ def reference_target(
     if not candidates:
         return None
     index = candidates[int(rng.integers(len(candidates)))]
-    return PromptedTarget.of(class_mask(sample, partner.names[index]), reference=partner.masks[index])
+    return PromptedTarget.of(
+        class_mask(sample, partner.names[index]), reference=partner.masks[index]
+    )
 
 
 def reference_objects(sample: TrainingSample) -> list[int]:
@@ -184,7 +198,8 @@ def visual_target(
     negative = None
     if rng.random() < mix.negative:
         wrong_points = draw_negative_points(truth, rng, allowed=valid)
-        negative = None if wrong_points is None else wrong_points.mask & valid
+        if wrong_points is not None:
+            negative = wrong_points.mask & valid
     name = sample.names[index]
     return PromptedTarget.of(
         truth,
@@ -207,6 +222,12 @@ def class_mask(sample: TrainingSample, name: str) -> Bool[np.ndarray, "s s"]:
     """Return all objects of a class as one mask."""
     rows = [other == name for other in sample.names]
     return np.asarray(sample.masks[rows].any(axis=0))
+
+
+def _first_given(
+    mask: Bool[np.ndarray, "s s"] | None, default: Bool[np.ndarray, "s s"]
+) -> Bool[np.ndarray, "s s"]:
+    return default if mask is None else mask
 
 
 def _empty_mask(sample: TrainingSample) -> Bool[np.ndarray, "s s"]:

@@ -72,12 +72,15 @@ class ValidationScores:
     @property
     def main(self) -> float:
         """The one number that training follows: the mean of the scores that were taken."""
-        values = list(self.parts.values())
-        return sum(values) / len(values) if values else math.nan
+        mean = _mean(list(self.parts.values()))
+        return math.nan if mean is None else mean
 
 
 def score(
-    model: Model, datasets: Sequence[Dataset], most: int | None = None, step: Callable[[], object] = lambda: None
+    model: Model,
+    datasets: Sequence[Dataset],
+    most: int | None = None,
+    step: Callable[[], object] = lambda: None,
 ) -> ValidationScores:
     """Score a model on at most `most` images of every data set, spread evenly over it (None: all).
 
@@ -141,7 +144,11 @@ def is_fully_labelled(dataset: Dataset) -> bool:
 
 
 def score_semantic(
-    model: Model, dataset: Dataset, records: Iterable[ImageRecord], worst: WorstCases, step: Callable[[], object]
+    model: Model,
+    dataset: Dataset,
+    records: Iterable[ImageRecord],
+    worst: WorstCases,
+    step: Callable[[], object],
 ) -> float:
     """Return the mean IoU (%) of classes over all pixels of the images."""
     named = [category for category in dataset.categories.values() if category.text]
@@ -149,32 +156,41 @@ def score_semantic(
     vocabulary = vocabulary_from_categories(named)
     metric = SemanticIou(len(named))
     for record in records:
-        truth = true_class_map(dataset, record, class_of_category)
+        truth = labelled_class_map(dataset, record, class_of_category)
         results = model.encode(dataset.pixels(record)).semantic(vocabulary)
-        predicted = predicted_class_map(results.category_ids.tolist(), results.iter_masks(), vocabulary, record.hw)
+        predicted = paint_class_map(
+            results.category_ids.tolist(), results.iter_masks(), vocabulary, record.hw
+        )
         metric.update(predicted, truth)
         is_judged = truth != IGNORED
         for k in np.unique(truth[is_judged]).tolist():
-            worst.add(dataset, record, named[k].text, (predicted == k) & is_judged, np.asarray(truth == k))
+            worst.add(
+                dataset, record, named[k].text, (predicted == k) & is_judged, np.asarray(truth == k)
+            )
         step()
     return metric.compute().mean_iou
 
 
-def true_class_map(
+def labelled_class_map(
     dataset: Dataset, record: ImageRecord, class_of_category: Mapping[int, int]
 ) -> Int64[np.ndarray, "h w"]:
     """Return the class index of every pixel; `IGNORED` where there is no label."""
     category_map = dataset.semantic(record)
     assert category_map is not None
     categories, inverse = np.unique(category_map, return_inverse=True)
-    classes = np.array([class_of_category.get(number, IGNORED) for number in categories.tolist()], np.int64)
+    classes = np.array(
+        [class_of_category.get(number, IGNORED) for number in categories.tolist()], np.int64
+    )
     truth = classes[inverse.reshape(category_map.shape)]
     void = dataset.void(record)
     return truth if void is None else np.where(void, IGNORED, truth)
 
 
-def predicted_class_map(
-    ids: Sequence[int], masks: Iterable[Bool[np.ndarray, "h w"]], vocabulary: Vocabulary, hw: tuple[int, int]
+def paint_class_map(
+    ids: Sequence[int],
+    masks: Iterable[Bool[np.ndarray, "h w"]],
+    vocabulary: Vocabulary,
+    hw: tuple[int, int],
 ) -> Int64[np.ndarray, "h w"]:
     """Return the class index of every pixel from one mask for each category id; class 0 where there is no mask."""
     index = {number: k for k, number in enumerate(vocabulary.ids)}
@@ -188,7 +204,11 @@ def predicted_class_map(
 
 
 def score_objects(
-    model: Model, dataset: Dataset, records: Iterable[ImageRecord], worst: WorstCases, step: Callable[[], object]
+    model: Model,
+    dataset: Dataset,
+    records: Iterable[ImageRecord],
+    worst: WorstCases,
+    step: Callable[[], object],
 ) -> tuple[float | None, float | None]:
     """Return the mean IoU (%) after one click on an object, and that of class names; None for what cannot be asked."""
     takes_clicks = model.network.decoder.policy.visual is not None
@@ -205,7 +225,9 @@ def score_objects(
     return click, _mean([mean_percent(ious) for ious in by_name.values()])
 
 
-def _click_ious(image: EncodedImage, dataset: Dataset, record: ImageRecord, worst: WorstCases) -> list[float]:
+def _click_ious(
+    image: EncodedImage, dataset: Dataset, record: ImageRecord, worst: WorstCases
+) -> list[float]:
     """Return the IoU after one click on some objects of an image."""
     ious = []
     for target in promptable_objects(dataset, record, 0.0)[:CLICKS_PER_IMAGE]:
@@ -215,7 +237,9 @@ def _click_ious(image: EncodedImage, dataset: Dataset, record: ImageRecord, wors
     return ious
 
 
-def _name_ious(image: EncodedImage, dataset: Dataset, record: ImageRecord, worst: WorstCases) -> dict[str, float]:
+def _name_ious(
+    image: EncodedImage, dataset: Dataset, record: ImageRecord, worst: WorstCases
+) -> dict[str, float]:
     """Return the IoU of every class name that is in the image and annotated completely."""
     objects = dataset.objects[record.id]
     present = {each.category.text for each in objects}

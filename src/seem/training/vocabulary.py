@@ -22,7 +22,15 @@ NANO_SIZE = 4096
 HEADER = "#version: seem nano, one merge a line"
 
 # The data README marks these as free for shipped weights; of open_mix only two groups of photos are.
-SHIPPABLE_SETS = ("coco_full", "coco_person", "davis2016", "ccp", "voc_animals", "voc_general", "open_mix")
+SHIPPABLE_SETS = (
+    "coco_full",
+    "coco_person",
+    "davis2016",
+    "ccp",
+    "voc_animals",
+    "voc_general",
+    "open_mix",
+)
 SHIPPABLE_GROUPS = {"open_mix": ("A", "B")}
 
 # A name or an everyday word is worth this many captions that mention it: such words should be one token, or two.
@@ -147,7 +155,9 @@ def train_bpe(texts: Iterable[str], size: int = NANO_SIZE) -> list[str]:
     """
     num_merges = size - 2 * len(BYTE_ORDER) - 2
     if num_merges < 1:
-        raise ValueError(f"A vocabulary holds 512 byte characters, begin and end before any merge, got size {size}.")
+        raise ValueError(
+            f"A vocabulary holds 512 byte characters, begin and end before any merge, got size {size}."
+        )
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     # The trainer breaks ties by token number and numbers its alphabet by code point, but would number suffixed
@@ -160,14 +170,20 @@ def train_bpe(texts: Iterable[str], size: int = NANO_SIZE) -> list[str]:
     def lines() -> Iterator[str]:
         for text in texts:
             words = (word.encode("utf-8") for word in find_words(text) if word not in (BEGIN, END))
-            yield " ".join("".join(inner[byte] for byte in word[:-1]) + final[word[-1]] for word in words)
+            yield " ".join(
+                "".join(inner[byte] for byte in word[:-1]) + final[word[-1]] for word in words
+            )
 
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(vocab_size=size - 2, initial_alphabet=list(spelling), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size - 2, initial_alphabet=list(spelling), show_progress=False
+    )
     learner.train_from_iterator(lines(), trainer)
     learned = json.loads(learner.to_str())["model"]["merges"]
-    return [" ".join("".join(map(spelling.__getitem__, side)) for side in merge) for merge in learned]
+    return [
+        " ".join("".join(map(spelling.__getitem__, side)) for side in merge) for merge in learned
+    ]
 
 
 def load_texts(data: Path) -> list[str]:
@@ -181,12 +197,16 @@ def load_texts(data: Path) -> list[str]:
     texts = [template.replace("{}", "") for template in TEMPLATES] * WORD_WEIGHT
     names: set[str] = set()
     for name in SHIPPABLE_SETS:
-        captions, set_names = _texts_of_set(data / name / "annotations.json", SHIPPABLE_GROUPS.get(name))
+        captions, set_names = _texts_of_set(
+            data / name / "annotations.json", SHIPPABLE_GROUPS.get(name)
+        )
         texts += captions
         names |= set_names
     panoptic = json.loads((data / "coco_full" / "panoptic.json").read_text(encoding="utf-8"))
     names |= {clean_name(category["name"]) for category in panoptic["categories"]}
-    return texts + sorted(names) * NAME_WEIGHT + (EVERYDAY_NOUNS + OTHER_WORDS).split() * WORD_WEIGHT
+    return (
+        texts + sorted(names) * NAME_WEIGHT + (EVERYDAY_NOUNS + OTHER_WORDS).split() * WORD_WEIGHT
+    )
 
 
 def _texts_of_set(annotations: Path, groups: tuple[str, ...] | None) -> tuple[list[str], set[str]]:
@@ -197,7 +217,9 @@ def _texts_of_set(annotations: Path, groups: tuple[str, ...] | None) -> tuple[li
         for image in content["images"]
         if image["split"] == "train" and (groups is None or image["license_group"] in groups)
     }
-    category_names = {category["id"]: clean_name(category["name"]) for category in content["categories"]}
+    category_names = {
+        category["id"]: clean_name(category["name"]) for category in content["categories"]
+    }
     texts = [caption for image in photos.values() for caption in image.get("captions", ())]
     names: set[str] = set()
     for annotation in content["annotations"]:
@@ -223,9 +245,13 @@ def write_merges(path: Path, merges: Iterable[str]) -> None:
 def main() -> None:
     """Train the vocabulary from the command line."""
     parser = argparse.ArgumentParser(description="Make nano's byte-pair vocabulary.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the photo sets (../shared/data)")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with the photo sets (../shared/data)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="merge file to write (.txt.gz)")
-    parser.add_argument("--size", type=int, default=NANO_SIZE, help="number of tokens, begin and end included")
+    parser.add_argument(
+        "--size", type=int, default=NANO_SIZE, help="number of tokens, begin and end included"
+    )
     options = parser.parse_args()
     merges = train_bpe(load_texts(options.data), options.size)
     write_merges(options.out, merges)

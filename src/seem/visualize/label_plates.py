@@ -17,13 +17,17 @@ from seem.vocabulary import Colour
 PLATE_COLOUR = (18, 20, 24, 215)
 MAX_HIDDEN_RATIO = 0.15  # of the image, by plates
 MAX_PLATE_RATIO = 3  # of a plate's area to its object's; on smaller objects there is no plate
-MIN_VISIBLE_RATIO = 2  # of an object's visible area to the plate's, from which the plate may lie on the object
+MIN_VISIBLE_RATIO = (
+    2  # of an object's visible area to the plate's, from which the plate may lie on the object
+)
 MIN_INSIDE_RATIO = 0.6  # of a plate that lies on its object
 TIED_RATIO = 0.25  # of a plate on its object, up to which a line ties it to the object
 FONT_SIZES_PER_SIDE = 44
 MIN_FONT_SIZE = 11
 GRID_SIDE = 64  # spots that are tried inside a mask, along each side
-CENTRE_WEIGHT = 0.25  # of the distance from the object's middle, against the part of the plate that lies inside
+CENTRE_WEIGHT = (
+    0.25  # of the distance from the object's middle, against the part of the plate that lies inside
+)
 
 
 def draw_label_plates(
@@ -97,7 +101,9 @@ def _make_plate(label: str, colour: Colour, font_size: int) -> Image.Image:
     return plate
 
 
-def _draw_tie(picture: Image.Image, plate: PixelBox, visible: NDArray[np.bool_], box: PixelBox, colour: Colour) -> None:
+def _draw_tie(
+    picture: Image.Image, plate: PixelBox, visible: NDArray[np.bool_], box: PixelBox, colour: Colour
+) -> None:
     """Draw a line from a plate to the pixel of its object that is nearest to the object's middle."""
     rows, columns = np.nonzero(visible)
     if not len(rows):
@@ -218,5 +224,7 @@ def _count_in_boxes(
     table[1:, 1:] = cells.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
     left, right = (np.clip(edge, 0, num_columns) for edge in x_spans)
     top, bottom = (np.clip(edge, 0, num_rows)[:, None] for edge in y_spans)
-    counts: NDArray[np.int64] = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    counts: NDArray[np.int64] = (
+        table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    )
     return counts

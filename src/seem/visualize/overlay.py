@@ -36,7 +36,9 @@ def draw_overlay(
     `alpha` (0-1) is the strength of the colours; `ValueError` for another one.
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}; it must be between 0 (image alone) and 1 (colours alone).")
+        raise ValueError(
+            f"alpha is {alpha}; it must be between 0 (image alone) and 1 (colours alone)."
+        )
     colours = _object_colours(categories)
     top_mask, edges = _stack(masks, pixels.shape[:2])
     picture = _paint(pixels, top_mask, edges, colours, alpha)
@@ -82,7 +84,9 @@ def _vivid(colour: Colour, turn: float) -> Colour:
     return (round(255 * vivid[0]), round(255 * vivid[1]), round(255 * vivid[2]))
 
 
-def _stack(masks: Sequence[PackedMask], image_hw: tuple[int, ...]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+def _stack(
+    masks: Sequence[PackedMask], image_hw: tuple[int, ...]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Lay masks on each other, small ones on top.
 
     Returns two (H, W) maps: the index of the mask on top (-1 where there is none), and whether that is an inner edge.
@@ -111,7 +115,9 @@ def _paint(
     canvas = np.empty_like(pixels)
     for channel in range(3):
         tints = (1 - alpha) * levels + alpha * paints[:, channel, None]
-        table = np.rint(np.vstack([tints, levels])).astype(np.uint8)  # the last row (index -1) is the image itself
+        table = np.rint(np.vstack([tints, levels])).astype(
+            np.uint8
+        )  # the last row (index -1) is the image itself
         canvas[..., channel] = table[top_mask, pixels[..., channel]]
     edge_colours = np.rint(EDGE_OPACITY * paints + (1 - EDGE_OPACITY) * 255).astype(np.uint8)
     canvas[edges] = edge_colours[top_mask[edges]]

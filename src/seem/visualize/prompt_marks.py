@@ -51,7 +51,9 @@ def _draw_line(picture: Image.Image, positions: Sequence[Coordinates], positive:
             draw.line(piece, fill=fill, width=breadth, joint="curve")
 
 
-def _pieces_near(positions: Sequence[Coordinates], size: tuple[int, int], margin: int) -> Iterator[list[Coordinates]]:
+def _pieces_near(
+    positions: Sequence[Coordinates], size: tuple[int, int], margin: int
+) -> Iterator[list[Coordinates]]:
     """Leave out what lies far outside of the picture, along which Pillow would walk pixel by pixel."""
     width, height = size
     far = max(width, height)

@@ -47,7 +47,9 @@ from seem.data.records import CategoryRecord, DataError, FlawKind, ImageRecord
 
 _PANOPTIC_SPLITS = {"training": "train", "validation": "val"}
 _NO_CLASS = 65535
-_CLASS_FACTOR = 256  # segment ids: class x this + number of the object; more than an instance map can number
+_CLASS_FACTOR = (
+    256  # segment ids: class x this + number of the object; more than an instance map can number
+)
 
 
 # --- 150 classes ------------------------------------------------------------------------------------------------------
@@ -57,11 +59,15 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
     """Open one part of ADE20K with 150 classes."""
     image_folder, label_folder = path / "images" / split, path / "annotations" / split
     if not image_folder.is_dir() or not label_folder.is_dir():
-        raise incomplete_layout_error("ADE20K (150 classes)", path, f"images/{split} and annotations/{split}")
+        raise incomplete_layout_error(
+            "ADE20K (150 classes)", path, f"images/{split} and annotations/{split}"
+        )
     categories = class_list("ade20k")
     labels_by_stem = images_by_stem(label_folder)
     files = list_images(image_folder)
-    pairs = ((file, labels_by_stem.get(file.stem, label_folder / f"{file.stem}.png")) for file in files)
+    pairs = (
+        (file, labels_by_stem.get(file.stem, label_folder / f"{file.stem}.png")) for file in files
+    )
     panoptic_file = path / f"ade20k_panoptic_{_PANOPTIC_SPLITS.get(split, split)}.json"
     object_folder = path / "annotations_instance" / split
     is_panoptic = panoptic_file.is_file() or object_folder.is_dir()
@@ -78,7 +84,9 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
             labels = read_panoptic(file, row["segments_info"], image, by_panoptic_id)
             return _with_semantic(labels, category_ids)
         if object_folder.is_dir():
-            return _combine_maps(category_ids, object_folder / f"{image.path.stem}.png", categories, image)
+            return _combine_maps(
+                category_ids, object_folder / f"{image.path.stem}.png", categories, image
+            )
         return label_map_of_classes(category_ids, categories, image, category_ids == 0)
 
     return LazyDataset(
@@ -104,18 +112,29 @@ def _combine_maps(
     """Combine stuff of the class map and objects of the instance map; a thing without an object is void."""
     channels = read_channels_of_size(object_file, image.hw)
     if channels.shape[2] < 2:
-        raise DataError(f"{object_file} has one channel; red = class, green = object", FlawKind.UNREADABLE_MASK_FILE)
+        raise DataError(
+            f"{object_file} has one channel; red = class, green = object",
+            FlawKind.UNREADABLE_MASK_FILE,
+        )
     thing_classes, object_numbers = channels[:, :, 0].astype(np.int32), channels[:, :, 1]
     category_of_class = [0, *thing_ids(categories)]
     if thing_classes.max() >= len(category_of_class):
-        message = f"{object_file} names class {int(thing_classes.max())} of {len(category_of_class) - 1}"
+        message = (
+            f"{object_file} names class {int(thing_classes.max())} of {len(category_of_class) - 1}"
+        )
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    is_stuff = np.isin(category_ids, [category.id for category in categories if not category.is_thing])
+    is_stuff = np.isin(
+        category_ids, [category.id for category in categories if not category.is_thing]
+    )
     stuff_segments = np.where(is_stuff, category_ids * _CLASS_FACTOR, 0)
-    object_segments = np.array(category_of_class, np.int32)[thing_classes] * _CLASS_FACTOR + object_numbers
+    object_segments = (
+        np.array(category_of_class, np.int32)[thing_classes] * _CLASS_FACTOR + object_numbers
+    )
     ids = np.where(thing_classes > 0, object_segments, stuff_segments).astype(np.int32)
     category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
-    labels = label_map_of_segments(ids, category_of, categories, image, void=ids == 0, is_partition=True)
+    labels = label_map_of_segments(
+        ids, category_of, categories, image, void=ids == 0, is_partition=True
+    )
     return _with_semantic(labels, category_ids)
 
 
@@ -148,8 +167,12 @@ def _is_ade20k(path: Path) -> bool:
     splits = _splits(path)
     if "training" not in splits and "validation" not in splits:
         return False
-    has_class_list = (path / "objectInfo150.txt").is_file() or (path / "sceneCategories.txt").is_file()
-    return has_class_list or any(any((path / "images" / split).glob("ADE_*.jpg")) for split in splits)
+    has_class_list = (path / "objectInfo150.txt").is_file() or (
+        path / "sceneCategories.txt"
+    ).is_file()
+    return has_class_list or any(
+        any((path / "images" / split).glob("ADE_*.jpg")) for split in splits
+    )
 
 
 ADE20K = Layout(
@@ -168,7 +191,9 @@ ADE20K = Layout(
 def read_ade20k_full(path: Path, split: str) -> LazyDataset:
     """Open one part of the full ADE20K with its 847 classes."""
     categories = class_list("ade20k_full")
-    images, flaws = pair_images(_pair_full_files(path, split), "ade20k_full", split, "semantic+instances")
+    images, flaws = pair_images(
+        _pair_full_files(path, split), "ade20k_full", split, "semantic+instances"
+    )
     number_of_code = {code: number for number, code in enumerate(ade20k_full_codes(), 1)}
 
     def read_map(image: ImageRecord) -> LabelMap:
@@ -184,7 +209,9 @@ def read_ade20k_full(path: Path, split: str) -> LazyDataset:
         ids = np.where(category_ids > 0, numbers, 0).astype(np.int32)
         category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
         labels = label_map_of_segments(ids, category_of, categories, image)
-        return LabelMap(ids, labels.segments, semantic=category_ids, void=category_ids == 0, flaws=labels.flaws)
+        return LabelMap(
+            ids, labels.segments, semantic=category_ids, void=category_ids == 0, flaws=labels.flaws
+        )
 
     return LazyDataset(
         name="ade20k_full",
@@ -205,7 +232,10 @@ def _pair_full_files(path: Path, split: str) -> list[tuple[Path, Path]]:
     if original.is_dir():
         files = [file for file in list_images(original, deep=True) if file.suffix.lower() == ".jpg"]
         return [(file, file.with_name(f"{file.stem}_seg.png")) for file in files]
-    label_folder, image_folder = path / "annotations_detectron2" / split, path / "images_detectron2" / split
+    label_folder, image_folder = (
+        path / "annotations_detectron2" / split,
+        path / "images_detectron2" / split,
+    )
     if label_folder.is_dir() and image_folder.is_dir():
         return pair_by_stem(list_images(image_folder), label_folder, ".tif")
     raise incomplete_layout_error(

@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from seem.data.classes import class_list
-from seem.data.image_files import folder_names, list_images, read_channels_of_size, read_labels_of_size
+from seem.data.image_files import (
+    folder_names,
+    list_images,
+    read_channels_of_size,
+    read_labels_of_size,
+)
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -60,7 +65,9 @@ def read_bdd100k(path: Path, split: str) -> LazyDataset:
 
 def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
     """Open one part of BDD100K with 40 classes and objects."""
-    images, flaws = _pair_bdd_images(path, _PANOPTIC_FOLDER / split, split, "panoptic", "bdd100k_panoptic")
+    images, flaws = _pair_bdd_images(
+        path, _PANOPTIC_FOLDER / split, split, "panoptic", "bdd100k_panoptic"
+    )
     categories = class_list("bdd100k_panoptic")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
@@ -107,7 +114,9 @@ def _pair_bdd_images(
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     image_folder = path / "images" / "10k" / split
     if not image_folder.is_dir() or not (path / labels).is_dir():
-        raise incomplete_layout_error("BDD100K", path, f"images/10k/{split} and {labels.as_posix()}")
+        raise incomplete_layout_error(
+            "BDD100K", path, f"images/10k/{split} and {labels.as_posix()}"
+        )
     pairs = pair_by_stem(list_images(image_folder), path / labels)
     return pair_images(pairs, set_name, split, labelled)
 

@@ -35,9 +35,13 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
     image_folder, label_folder = path / "leftImg8bit" / split, path / "gtFine" / split
     if not image_folder.is_dir():
         raise incomplete_layout_error("Cityscapes", path, f"leftImg8bit/{split} and gtFine/{split}")
-    files = [file for file in list_images(image_folder, deep=True) if file.stem.endswith(_IMAGE_SUFFIX)]
+    files = [
+        file for file in list_images(image_folder, deep=True) if file.stem.endswith(_IMAGE_SUFFIX)
+    ]
     pairs = [(file, _find_labels(label_folder, file)) for file in files]
-    images, flaws = pair_images(pairs, "cityscapes", split, "panoptic", source_of=lambda file: file.parent.name)
+    images, flaws = pair_images(
+        pairs, "cityscapes", split, "panoptic", source_of=lambda file: file.parent.name
+    )
     categories = class_list("cityscapes")
     by_id = categories_by_id(categories)
 
@@ -56,7 +60,9 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
         for number, category_id in category_of.items():
             if number < _OBJECT_FACTOR and by_id[category_id].is_thing:
                 groups.add(number)
-        segments = label_map_of_segments(ids, category_of, categories, image, crowds=frozenset(groups)).segments
+        segments = label_map_of_segments(
+            ids, category_of, categories, image, crowds=frozenset(groups)
+        ).segments
         return LabelMap(ids, segments, semantic=category_ids, void=void, is_partition=True)
 
     return LazyDataset(
@@ -80,7 +86,9 @@ def _label_of(number: int) -> int:
 def _find_labels(label_folder: Path, image: Path) -> Path | None:
     """Find the map of an image; the public test part has none of worth."""
     folder, stem = label_folder / image.parent.name, image.stem.removesuffix(_IMAGE_SUFFIX)
-    return first_file(folder / f"{stem}_gtFine_instanceIds.png", folder / f"{stem}_gtFine_labelIds.png")
+    return first_file(
+        folder / f"{stem}_gtFine_instanceIds.png", folder / f"{stem}_gtFine_labelIds.png"
+    )
 
 
 CITYSCAPES = Layout(

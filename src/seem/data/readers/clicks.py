@@ -44,7 +44,11 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     images: list[ImageRecord] = []
     flaws = []
     for file in list_images(image_folder):
-        own_masks = [mask for mask in mask_files if mask.stem == file.stem or mask.stem.startswith(f"{file.stem}#")]
+        own_masks = [
+            mask
+            for mask in mask_files
+            if mask.stem == file.stem or mask.stem.startswith(f"{file.stem}#")
+        ]
         if not own_masks:
             what = f"there is no {mask_folder.name}/{file.stem}.png"
             flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, what))
@@ -55,11 +59,15 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
                 flaws.append(Flaw(FlawKind.UNREADABLE_IMAGE, file.name, str(error)))
                 continue
             image_id = len(images) + 1
-            images.append(image_record(image_id, name, file, hw, split, "one object", semantic_path=mask))
+            images.append(
+                image_record(image_id, name, file, hw, split, "one object", semantic_path=mask)
+            )
 
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
-        is_object, is_void = _read_mask(image.semantic_path, image.hw, has_ignored=mask_folder.name != "gt")
+        is_object, is_void = _read_mask(
+            image.semantic_path, image.hw, has_ignored=mask_folder.name != "gt"
+        )
         return label_map_of_segments(
             is_object.astype(np.int32),
             {1: _OBJECT.id},

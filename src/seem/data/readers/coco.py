@@ -74,14 +74,18 @@ class CocoFiles:
     @property
     def all(self) -> tuple[Path, ...]:
         """The files that are there."""
-        return tuple(file for file in (self.instances, self.panoptic, self.captions) if file is not None)
+        return tuple(
+            file for file in (self.instances, self.panoptic, self.captions) if file is not None
+        )
 
 
 def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of a COCO set; one part called `ALL_SPLIT` if it is not divided, none if it is no COCO set."""
     if path.is_file():
         return _undivided(path) if path.suffix == ".json" else {}
-    parts = _find_named_parts(path, ("instances", "panoptic", "captions")) or _find_exported_parts(path)
+    parts = _find_named_parts(path, ("instances", "panoptic", "captions")) or _find_exported_parts(
+        path
+    )
     if set(parts) == {"default"}:
         return {ALL_SPLIT: parts["default"]}
     if parts:
@@ -143,13 +147,23 @@ def _group_by_part(path: Path, prefixes: tuple[str, ...]) -> dict[str, dict[str,
             if match and match[1].startswith(prefixes):
                 content = "instances" if match[1].startswith("lvis") else match[1]
                 files_by_part.setdefault(match[2], {}).setdefault(content, file)
-    return {part: files for part, files in files_by_part.items() if files.keys() & {"instances", "panoptic"}}
+    return {
+        part: files
+        for part, files in files_by_part.items()
+        if files.keys() & {"instances", "panoptic"}
+    }
 
 
 def _image_folders(path: Path, part: str, split: str) -> tuple[Path, ...]:
     """Return where the images of a part may be, the likeliest folder first, each once."""
     yearly = [*path.glob(f"{split}20*"), *(path / "images").glob(f"{split}20*")]
-    folders = [path / part, path / "images" / part, path / "images" / split, path / split, *sorted(yearly)]
+    folders = [
+        path / part,
+        path / "images" / part,
+        path / "images" / split,
+        path / split,
+        *sorted(yearly),
+    ]
     return (*dict.fromkeys(folders), path / "images", path)
 
 
@@ -204,7 +218,9 @@ def read_lvis(path: Path, split: str) -> LazyDataset:
     """Open one part of an LVIS set: like COCO, and each image says which classes were looked for in it."""
     parts = find_lvis_parts(path)
     if split not in parts:
-        raise incomplete_layout_error("LVIS set", path, "lvis_v1_<split>.json here or in annotations/")
+        raise incomplete_layout_error(
+            "LVIS set", path, "lvis_v1_<split>.json here or in annotations/"
+        )
     return _read_part(parts[split], path, split, "lvis")
 
 
@@ -238,7 +254,9 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
 
     def complete(image: ImageRecord) -> frozenset[str]:
         if kind == "lvis":
-            return _lvis_complete_names(main.image_row(image.id, record_ids), rows.get(image.id, ()), by_id)
+            return _lvis_complete_names(
+                main.image_row(image.id, record_ids), rows.get(image.id, ()), by_id
+            )
         return all_names if image.labelled == "panoptic" else thing_names
 
     return LazyDataset(
@@ -278,7 +296,9 @@ def _read_images(
             flaws.append(Flaw(FlawKind.UNREADABLE_ROW, where, "it has no id or no file_name"))
             continue
         if image_id in record_ids:
-            flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, "two photos bear it, the second is left out"))
+            flaws.append(
+                Flaw(FlawKind.DUPLICATE_ID, where, "two photos bear it, the second is left out")
+            )
             continue
         try:
             path = finder.path(image_file_name(row))
@@ -337,7 +357,9 @@ def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
         for row in json.loads(file.read_bytes())["annotations"]:
             captions.setdefault(row["image_id"], []).append(" ".join(str(row["caption"]).split()))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} holds no captions that can be read ({error!r}); copy it again.") from error
+        raise DataError(
+            f"{file} holds no captions that can be read ({error!r}); copy it again."
+        ) from error
     return captions
 
 
@@ -357,7 +379,11 @@ def _panoptic_reader(
     if panoptic is None:
         return lambda _: None
     folder = panoptic.file.with_suffix("")
-    rows = {record_ids[row["image_id"]]: row for row in panoptic.annotations if row.get("image_id") in record_ids}
+    rows = {
+        record_ids[row["image_id"]]: row
+        for row in panoptic.annotations
+        if row.get("image_id") in record_ids
+    }
 
     def read(image: ImageRecord) -> LabelMap | None:
         row = rows.get(image.id)
@@ -368,11 +394,15 @@ def _panoptic_reader(
     return read
 
 
-def _stuff_records(segments: Sequence[ObjectRecord], image: ImageRecord) -> tuple[ObjectRecord, ...]:
+def _stuff_records(
+    segments: Sequence[ObjectRecord], image: ImageRecord
+) -> tuple[ObjectRecord, ...]:
     """Return the stuff among panoptic segments, with ids that no instance has."""
     first_id = FIRST_STUFF_ID + image.id * 1000
     return tuple(
-        replace(segment, id=first_id + segment.id % 10_000) for segment in segments if not segment.category.is_thing
+        replace(segment, id=first_id + segment.id % 10_000)
+        for segment in segments
+        if not segment.category.is_thing
     )
 
 
@@ -385,7 +415,11 @@ def _lvis_complete_names(
     present = {row["category_id"] for row in rows if row.get("category_id") in categories}
     incomplete = set(image_row.get("not_exhaustive_category_ids", ()))
     absent = set(image_row.get("neg_category_ids", ()))
-    return frozenset(categories[number].text for number in (present - incomplete) | absent if number in categories)
+    return frozenset(
+        categories[number].text
+        for number in (present - incomplete) | absent
+        if number in categories
+    )
 
 
 def _is_coco(path: Path) -> bool:

@@ -53,7 +53,9 @@ class CocoDocument:
         except OSError as error:
             raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{file} is not valid JSON ({error}); it may be cut short, copy it again.") from error
+            raise DataError(
+                f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
+            ) from error
         _check_lists(content, file)
         return cls(file, content["images"], content["annotations"], content["categories"])
 
@@ -81,7 +83,9 @@ def _check_lists(content: Any, file: Path) -> None:
 # --- Categories -------------------------------------------------------------------------------------------------------
 
 
-def read_categories(documents: Sequence[CocoDocument]) -> tuple[tuple[CategoryRecord, ...], list[Flaw]]:
+def read_categories(
+    documents: Sequence[CocoDocument],
+) -> tuple[tuple[CategoryRecord, ...], list[Flaw]]:
     """Read the classes of files; where a later file says whether they are things or stuff, it is right."""
     categories: dict[int, CategoryRecord] = {}
     flaws = []
@@ -136,7 +140,9 @@ def image_row_hw(row: Row, path: Path) -> tuple[int, int]:
     height, width = row.get("height"), row.get("width")
     if isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0:
         if height * width > MAX_PIXELS:
-            message = f"its row says {height} x {width} pixels, more than the limit of {MAX_PIXELS:,}"
+            message = (
+                f"its row says {height} x {width} pixels, more than the limit of {MAX_PIXELS:,}"
+            )
             raise DataError(message, FlawKind.WRONG_SIZE)
         return height, width
     if not path.is_file():
@@ -186,24 +192,32 @@ def _flaw_of_row(row: Row, where: str, listed_ids: set[Any], used_ids: set[int])
     return None
 
 
-def parse_rows(rows: Iterable[Row], image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ParsedObjects:
+def parse_rows(
+    rows: Iterable[Row], image: ImageRecord, categories: Mapping[int, CategoryRecord]
+) -> ParsedObjects:
     """Read the annotations of one image."""
     return ParsedObjects.collect(_parse_or_flaw(row, image, categories) for row in rows)
 
 
-def _parse_or_flaw(row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ObjectRecord | Flaw:
+def _parse_or_flaw(
+    row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord]
+) -> ObjectRecord | Flaw:
     try:
         return _parse_row(row, image, categories)
     except DataError as error:
         return Flaw(error.kind, _where(row, image), str(error))
 
 
-def _parse_row(row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ObjectRecord:
+def _parse_row(
+    row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord]
+) -> ObjectRecord:
     """Read one annotation; `DataError` says what is wrong with it."""
     category_id, track_id = row.get("category_id"), row.get("track_id")
     category = categories.get(category_id) if isinstance(category_id, int) else None
     if category is None:
-        raise DataError(f"category_id {category_id!r} is not among the categories", FlawKind.UNKNOWN_CATEGORY)
+        raise DataError(
+            f"category_id {category_id!r} is not among the categories", FlawKind.UNKNOWN_CATEGORY
+        )
     rle = parse_mask(row.get("segmentation"), image.hw)
     return object_record(
         row["id"],
@@ -242,7 +256,9 @@ def parse_box(bbox: Any, rle: RleMask) -> tuple[float, float, float, float]:
     try:
         x, y, w, h = (float(value) for value in bbox)
     except (TypeError, ValueError):
-        raise DataError(f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX) from None
+        raise DataError(
+            f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX
+        ) from None
     if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
         raise DataError(f"its bbox is {bbox!r}", FlawKind.BAD_BOX)
     return (x, y, x + w, y + h)

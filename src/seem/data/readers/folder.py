@@ -43,7 +43,15 @@ from seem.data.readers.label_maps import (
     number_segments,
     pair_images,
 )
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, ObjectRecord, object_record
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    ObjectRecord,
+    object_record,
+)
 
 VOID_VALUE = 255
 
@@ -76,7 +84,11 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         is_always_labelled=not has_class_maps_only,
     )
     for file in unmatched:
-        flaws += (Flaw(FlawKind.UNKNOWN_IMAGE, relative_name(file, path), "there is no photo of that name"),)
+        flaws += (
+            Flaw(
+                FlawKind.UNKNOWN_IMAGE, relative_name(file, path), "there is no photo of that name"
+            ),
+        )
     named = _categories_of_files(object_files)
     nameless = CategoryRecord(len(named) + 1, "object", "", is_thing=True)
     categories = classes or (*named, nameless)
@@ -145,7 +157,9 @@ def _find_map(mask_folder: Path, stem: str) -> Path | None:
     return first_file(*(mask_folder / f"{stem}{suffix}" for suffix in _MAP_SUFFIXES))
 
 
-def _group_object_files(mask_folder: Path, image_stems: set[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+def _group_object_files(
+    mask_folder: Path, image_stems: set[str]
+) -> tuple[dict[str, list[Path]], list[Path]]:
     """Group the files of single objects by the image's name; those that belong to no image come second."""
     by_stem: dict[str, list[Path]] = {}
     unmatched = []
@@ -179,7 +193,9 @@ def _read_class_file(path: Path) -> tuple[CategoryRecord, ...]:
     text, table = path / "classes.txt", path / "classes.json"
     try:
         if table.is_file():
-            rows = [(int(number), str(name)) for number, name in json.loads(table.read_bytes()).items()]
+            rows = [
+                (int(number), str(name)) for number, name in json.loads(table.read_bytes()).items()
+            ]
         elif text.is_file():
             lines = text.read_text(encoding="utf-8").splitlines()
             rows = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
@@ -187,7 +203,9 @@ def _read_class_file(path: Path) -> tuple[CategoryRecord, ...]:
             return ()
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f'{table} is not a list of {{"number": "name"}} ({error}).') from error
-    return tuple(CategoryRecord(number, name, prompt_name(name), is_thing=False) for number, name in rows)
+    return tuple(
+        CategoryRecord(number, name, prompt_name(name), is_thing=False) for number, name in rows
+    )
 
 
 def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[CategoryRecord, ...]:
@@ -215,7 +233,9 @@ def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -
     return label_map_of_segments(ids, category_of, (nameless,), image, void=mask_or_none(void))
 
 
-def _read_class_map(file: Path, image: ImageRecord, classes: tuple[CategoryRecord, ...]) -> LabelMap:
+def _read_class_map(
+    file: Path, image: ImageRecord, classes: tuple[CategoryRecord, ...]
+) -> LabelMap:
     """Read a map of class numbers; 255 does not count unless a class has this number."""
     category_ids = read_labels_of_size(file, image.hw)
     void = np.zeros(image.hw, bool)

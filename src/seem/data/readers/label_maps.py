@@ -28,7 +28,9 @@ def read_name_list(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); it lists the photos of this part.") from error
+        raise DataError(
+            f"{file} cannot be read ({error.strerror}); it lists the photos of this part."
+        ) from error
     return [line.split()[0] for line in lines if line.strip()]
 
 
@@ -82,7 +84,9 @@ def thing_ids(categories: Iterable[CategoryRecord]) -> list[int]:
     return [category.id for category in categories if category.is_thing]
 
 
-def complete_where_labelled(categories: Iterable[CategoryRecord]) -> Callable[[ImageRecord], frozenset[str]]:
+def complete_where_labelled(
+    categories: Iterable[CategoryRecord],
+) -> Callable[[ImageRecord], frozenset[str]]:
     """Return what says that all classes are complete on every image that is labelled."""
     names = category_names(categories)
 
@@ -92,7 +96,9 @@ def complete_where_labelled(categories: Iterable[CategoryRecord]) -> Callable[[I
     return complete
 
 
-def number_segments(ids: Int32[np.ndarray, "h w"], category_of: Callable[[int], int]) -> dict[int, int]:
+def number_segments(
+    ids: Int32[np.ndarray, "h w"], category_of: Callable[[int], int]
+) -> dict[int, int]:
     """Return the category id of every segment id that occurs in a map, 0 left out."""
     return {number: category_of(number) for number in np.unique(ids).tolist() if number}
 
@@ -113,7 +119,9 @@ def label_map_of_segments(
     segments, flaws = [], []
     for number, category_id in category_of.items():
         if category_id in by_id:
-            segment = SegmentRecord(number, by_id[category_id], areas.get(number, 0), is_crowd=number in crowds)
+            segment = SegmentRecord(
+                number, by_id[category_id], areas.get(number, 0), is_crowd=number in crowds
+            )
             segments.append(segment)
         else:
             where = f"photo {image.id} ({image.path.name}), segment {number}"
@@ -146,7 +154,9 @@ def segment_areas(ids: Int32[np.ndarray, "h w"]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def remap_values(values: Int32[np.ndarray, "h w"], table: Mapping[int, int]) -> Int32[np.ndarray, "h w"]:
+def remap_values(
+    values: Int32[np.ndarray, "h w"], table: Mapping[int, int]
+) -> Int32[np.ndarray, "h w"]:
     """Translate the values of a map; those that the table lacks become 0."""
     distinct, indices = np.unique(values, return_inverse=True)
     translated = np.array([table.get(value, 0) for value in distinct.tolist()], np.int32)

@@ -26,7 +26,15 @@ from seem.data.image_files import first_file, images_by_stem, read_labels, resiz
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.label_maps import pair_images
-from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, ObjectRecord, object_record
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    ObjectRecord,
+    object_record,
+)
 
 _SPLITS = ("train", "validation", "test")
 _LIST_SUFFIX = "-annotations-object-segmentation.csv"
@@ -71,18 +79,24 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
             way_out="Download at least some of them.",
         )
     pairs = ((image_files[name], None) for name in rows_by_image)
-    images, flaws = pair_images(pairs, "openimages", split, "instances-partial", is_always_labelled=True)
+    images, flaws = pair_images(
+        pairs, "openimages", split, "instances-partial", is_always_labelled=True
+    )
     categories = _used_categories(rows_by_image, _read_class_names(class_file))
     mask_folders = _find_mask_folders(path, split)
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
-        return ParsedObjects.collect(read_object(row, image) for row in rows_by_image.get(image.path.stem, ()))
+        return ParsedObjects.collect(
+            read_object(row, image) for row in rows_by_image.get(image.path.stem, ())
+        )
 
     def read_object(row: _MaskRow, image: ImageRecord) -> ObjectRecord | Flaw:
         where = f"{list_file.name}, row {row.number}"
         category = categories.get(row.label)
         if category is None:
-            return Flaw(FlawKind.UNKNOWN_CATEGORY, where, f"{row.label} is not in {class_file.name}")
+            return Flaw(
+                FlawKind.UNKNOWN_CATEGORY, where, f"{row.label} is not in {class_file.name}"
+            )
         try:
             mask_file = _find_mask(mask_folders, row.mask_name)
             mask = resize_labels(read_labels(mask_file), image.hw, mask_file) > 0
@@ -105,13 +119,21 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
 
 def _find_mask_list(path: Path, split: str) -> Path | None:
     """Find the list of masks of a part."""
-    candidates = [path / folder / f"{split}{_LIST_SUFFIX}" for folder in ("", "annotations", "csv", split)]
+    candidates = [
+        path / folder / f"{split}{_LIST_SUFFIX}" for folder in ("", "annotations", "csv", split)
+    ]
     return first_file(*candidates, path / split / "labels" / "segmentations.csv")
 
 
 def _find_class_file(path: Path, split: str) -> Path | None:
     """Find the list of class names."""
-    for folder in (path, path / "annotations", path / "csv", path / split, path / split / "metadata"):
+    for folder in (
+        path,
+        path / "annotations",
+        path / "csv",
+        path / split,
+        path / split / "metadata",
+    ):
         for pattern in _CLASS_FILE_PATTERNS:
             for file in sorted(folder.glob(pattern)):
                 return file
@@ -120,21 +142,36 @@ def _find_class_file(path: Path, split: str) -> Path | None:
 
 def _find_image_files(path: Path, split: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for folder in (path / split, path / "images" / split, path / split / "data", path / "images", path):
+    for folder in (
+        path / split,
+        path / "images" / split,
+        path / split / "data",
+        path / "images",
+        path,
+    ):
         for stem, file in images_by_stem(folder).items():
             files.setdefault(stem, file)
     return files
 
 
 def _find_mask_folders(path: Path, split: str) -> list[Path]:
-    names = ("masks", f"{split}-masks", f"masks/{split}", f"{split}/masks", f"{split}/labels/masks", f"{split}_masks")
+    names = (
+        "masks",
+        f"{split}-masks",
+        f"masks/{split}",
+        f"{split}/masks",
+        f"{split}/labels/masks",
+        f"{split}_masks",
+    )
     return [path / name for name in names if (path / name).is_dir()]
 
 
 def _find_mask(folders: Sequence[Path], mask_name: str) -> Path:
     name = Path(mask_name).name
     for folder in folders:
-        file = first_file(folder / name, folder / name[0].lower() / name, folder / name[0].upper() / name)
+        file = first_file(
+            folder / name, folder / name[0].lower() / name, folder / name[0].upper() / name
+        )
         if file is not None:
             return file
     message = f"there is no mask {name}"
@@ -149,17 +186,22 @@ def _read_mask_list(file: Path) -> list[_MaskRow]:
         rows = list(csv.DictReader(stream))
     missing = _LIST_COLUMNS - set(rows[0] if rows else ())
     if missing:
-        raise DataError(f"{file} has no column {', '.join(sorted(missing))}; copy the list of masks again.")
+        raise DataError(
+            f"{file} has no column {', '.join(sorted(missing))}; copy the list of masks again."
+        )
     complete = [row for row in rows if row["MaskPath"] and row["ImageID"] and row["LabelName"]]
     return [
-        _MaskRow(number, row["MaskPath"], row["ImageID"], row["LabelName"]) for number, row in enumerate(complete, 1)
+        _MaskRow(number, row["MaskPath"], row["ImageID"], row["LabelName"])
+        for number, row in enumerate(complete, 1)
     ]
 
 
 def _read_class_names(file: Path) -> dict[str, str]:
     """Read the name of each class by its label (/m/...)."""
     with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        return {row[0]: row[1] for row in csv.reader(stream) if len(row) > 1 and row[0].startswith("/")}
+        return {
+            row[0]: row[1] for row in csv.reader(stream) if len(row) > 1 and row[0].startswith("/")
+        }
 
 
 def _used_categories(

@@ -61,7 +61,9 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
         phrases.setdefault(ref["ann_id"], []).extend(_sentences(ref))
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
-        with_phrases = [dict(row) | {"phrases": phrases.get(row["id"], ())} for row in rows.get(image.id, ())]
+        with_phrases = [
+            dict(row) | {"phrases": phrases.get(row["id"], ())} for row in rows.get(image.id, ())
+        ]
         return parse_rows(with_phrases, image, by_id)
 
     names = category_names(categories)
@@ -93,17 +95,23 @@ def _read_refs(path: Path) -> tuple[Path, list[dict[str, Any]]]:
     file = _find_refs_file(path)
     if file is None:
         inner = first_folder(*(path / name for name in _SETS))
-        way_out = f"Give one of its sets, such as refcoco:{inner}." if inner else "Give the set's folder."
+        way_out = (
+            f"Give one of its sets, such as refcoco:{inner}." if inner else "Give the set's folder."
+        )
         looked_for = "refs(unc).p, refs(umd).p or refs(google).p"
         raise incomplete_layout_error("RefCOCO set", path, looked_for, way_out=way_out)
     refs = read_plain_pickle(file)
-    if not isinstance(refs, list) or not all(isinstance(ref, dict) and ref.keys() >= _REF_KEYS for ref in refs):
+    if not isinstance(refs, list) or not all(
+        isinstance(ref, dict) and ref.keys() >= _REF_KEYS for ref in refs
+    ):
         keys = ", ".join(sorted(_REF_KEYS))
         raise DataError(f"{file} is no list of refs with {keys}; fetch it again from its authors.")
     return file, refs
 
 
-def _read_images(document: CocoDocument, image_ids: set[int], home: Path, split: str) -> tuple[ImageRecord, ...]:
+def _read_images(
+    document: CocoDocument, image_ids: set[int], home: Path, split: str
+) -> tuple[ImageRecord, ...]:
     folder = _find_image_folder(home)
     images = []
     for row in document.images:
@@ -136,7 +144,9 @@ def _sentences(ref: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(" ".join(str(sentence["sent"]).split()) for sentence in ref["sentences"])
 
 
-def _flaws_of_refs(refs: Sequence[Mapping[str, Any]], rows: Mapping[int, Sequence[Row]], file: Path) -> Iterator[Flaw]:
+def _flaws_of_refs(
+    refs: Sequence[Mapping[str, Any]], rows: Mapping[int, Sequence[Row]], file: Path
+) -> Iterator[Flaw]:
     """Find refs whose image or object is not in instances.json."""
     annotation_ids = {row.get("id") for group in rows.values() for row in group}
     for ref in refs:

@@ -42,7 +42,9 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
     name = f"scannet{num_classes}"
     home, lists = _find_scenes(path), _find_scene_lists(path)
     if home is None or (split != ALL_SPLIT and split not in lists):
-        raise incomplete_layout_error("ScanNet", path, f"<scene>/color, <scene>/label and scannetv2_{split}.txt")
+        raise incomplete_layout_error(
+            "ScanNet", path, f"<scene>/color, <scene>/label and scannetv2_{split}.txt"
+        )
     scenes = _scene_folders(home)
     if split != ALL_SPLIT:
         listed = set(read_name_list(lists[split]))
@@ -102,7 +104,9 @@ def _combine_maps(
         if category_id in things and number % _CLASS_FACTOR == 0:
             qualities[number] = "group"
     segments = label_map_of_segments(ids, category_of, categories, image).segments
-    return LabelMap(ids, segments, semantic=category_ids, void=category_ids == 0, qualities=qualities)
+    return LabelMap(
+        ids, segments, semantic=category_ids, void=category_ids == 0, qualities=qualities
+    )
 
 
 def _find_scenes(path: Path) -> Path | None:
@@ -113,7 +117,11 @@ def _find_scenes(path: Path) -> Path | None:
 
 
 def _scene_folders(home: Path) -> list[Path]:
-    return [folder for folder in list_folders(home) if folder.name.startswith("scene") and (folder / "color").is_dir()]
+    return [
+        folder
+        for folder in list_folders(home)
+        if folder.name.startswith("scene") and (folder / "color").is_dir()
+    ]
 
 
 def _find_scene_lists(path: Path) -> dict[str, Path]:

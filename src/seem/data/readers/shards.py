@@ -55,7 +55,17 @@ _RECORD, _SEMANTIC, _PANOPTIC = "json", "semantic.png", "panoptic.png"
 _INDEX_VERSION = 1
 _CACHED_RECORDS = 128
 _SHARD_NAME = re.compile(r".+-\d{6,}\.tar")
-_OBJECT_FIELDS = ("id", "counts", "box", "area", "is_crowd", "quality", "phrases", "phrase_source", "track_id")
+_OBJECT_FIELDS = (
+    "id",
+    "counts",
+    "box",
+    "area",
+    "is_crowd",
+    "quality",
+    "phrases",
+    "phrase_source",
+    "track_id",
+)
 _IMAGE_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", "sequence", "frame")
 
 
@@ -141,21 +151,27 @@ def _members(
         yield _PANOPTIC, _encode_png(channels.astype(np.uint8))
 
 
-def _json_record(dataset: Dataset, image: ImageRecord, expressions: Sequence[ReferringExpression]) -> dict[str, Any]:
+def _json_record(
+    dataset: Dataset, image: ImageRecord, expressions: Sequence[ReferringExpression]
+) -> dict[str, Any]:
     void = dataset.void(image)
     record: dict[str, Any] = {name: getattr(image, name) for name in _IMAGE_FIELDS}
     record["file_name"] = image.path.name
     record["complete"] = sorted(dataset.complete_names(image))
     record["objects"] = [_object_row(entry) for entry in dataset.objects[image.id]]
     record["expressions"] = [
-        {"id": entry.id, "object_id": entry.object_id, "sentences": entry.sentences} for entry in expressions
+        {"id": entry.id, "object_id": entry.object_id, "sentences": entry.sentences}
+        for entry in expressions
     ]
     record["void"] = None if void is None else mask_to_rle(void).counts
     return record
 
 
 def _object_row(record: ObjectRecord) -> dict[str, Any]:
-    return {"category_id": record.category.id, **{name: getattr(record, name) for name in _OBJECT_FIELDS}}
+    return {
+        "category_id": record.category.id,
+        **{name: getattr(record, name) for name in _OBJECT_FIELDS},
+    }
 
 
 def _segment_rows(panoptic: PanopticTruth) -> list[dict[str, Any]]:
@@ -167,7 +183,12 @@ def _segment_rows(panoptic: PanopticTruth) -> list[dict[str, Any]]:
 
 def _class_rows(dataset: Dataset) -> list[dict[str, Any]]:
     return [
-        {"id": category.id, "name": category.name, "text": category.text, "isthing": category.is_thing}
+        {
+            "id": category.id,
+            "name": category.name,
+            "text": category.text,
+            "isthing": category.is_thing,
+        }
         for category in dataset.categories.values()
     ]
 
@@ -218,7 +239,9 @@ _Members = Mapping[str, _Slice]
 class _ShardReader:
     """Reads single images of shards by their members."""
 
-    def __init__(self, members: Mapping[int, _Members], categories: Mapping[int, CategoryRecord]) -> None:
+    def __init__(
+        self, members: Mapping[int, _Members], categories: Mapping[int, CategoryRecord]
+    ) -> None:
         self._members = members
         self._categories = categories
         self._records = LruCache(self._read_record, _CACHED_RECORDS)
@@ -272,7 +295,12 @@ class _ShardReader:
     ) -> tuple[SegmentRecord, ...]:
         areas = segment_areas(ids)
         return tuple(
-            SegmentRecord(row["id"], self._categories[row["category_id"]], areas.get(row["id"], 0), row["is_crowd"])
+            SegmentRecord(
+                row["id"],
+                self._categories[row["category_id"]],
+                areas.get(row["id"], 0),
+                row["is_crowd"],
+            )
             for row in rows
         )
 
@@ -280,7 +308,9 @@ class _ShardReader:
 def read_shards(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of shards."""
     if not _list_tars(path, split):
-        raise incomplete_layout_error("folder of shards", path, f"{split}-000000.tar and {_CLASSES_FILE}")
+        raise incomplete_layout_error(
+            "folder of shards", path, f"{split}-000000.tar and {_CLASSES_FILE}"
+        )
     categories = categories_by_id(_read_classes(path))
     members: dict[int, _Members] = {}
     images, flaws = [], []
@@ -292,7 +322,9 @@ def read_shards(path: Path, split: str) -> LazyDataset:
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, f"photo {record['id']}", what))
             continue
         tar = path / row["tar"]
-        slices = {ending: _Slice(tar, start, size) for ending, (start, size) in row["members"].items()}
+        slices = {
+            ending: _Slice(tar, start, size) for ending, (start, size) in row["members"].items()
+        }
         members[record["id"]] = slices
         images.append(_parse_image(record, tar, path.resolve().name, split))
         expressions += _parse_expressions(record)
@@ -344,9 +376,14 @@ def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
     file = path / _CLASSES_FILE
     try:
         rows = json.loads(file.read_bytes())
-        return tuple(CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"])) for row in rows)
+        return tuple(
+            CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"]))
+            for row in rows
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is missing or no list of classes; it is written with the shards.") from error
+        raise DataError(
+            f"{file} is missing or no list of classes; it is written with the shards."
+        ) from error
 
 
 # --- Index ------------------------------------------------------------------------------------------------------------
@@ -386,7 +423,9 @@ def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{tar} cannot be read as a shard ({reason}); copy it again.") from error
     for key, slices in members.items():
         if key not in records or not any(_is_image_ending(ending) for ending in slices):
-            raise DataError(f"{tar} holds {key} without a photo or without {key}.json; write it with seem data shards.")
+            raise DataError(
+                f"{tar} holds {key} without a photo or without {key}.json; write it with seem data shards."
+            )
         yield {"tar": tar.name, "record": records[key], "members": slices}
 
 
@@ -418,7 +457,9 @@ SHARDS = Layout(
     kind="shards",
     title="folder of WebDataset shards",
     expects=f"train-000000.tar, ... and {_CLASSES_FILE}, as `seem data shards` writes them",
-    fits=lambda path: path.is_dir() and (path / _CLASSES_FILE).is_file() and any(path.glob("*-[0-9]*.tar")),
+    fits=lambda path: (
+        path.is_dir() and (path / _CLASSES_FILE).is_file() and any(path.glob("*-[0-9]*.tar"))
+    ),
     splits=_splits,
     read=read_shards,
 )

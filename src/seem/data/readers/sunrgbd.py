@@ -9,7 +9,13 @@ import re
 from pathlib import Path
 
 from seem.data.classes import class_list
-from seem.data.image_files import first_folder, folder_names, images_by_stem, list_images, read_labels_of_size
+from seem.data.image_files import (
+    first_folder,
+    folder_names,
+    images_by_stem,
+    list_images,
+    read_labels_of_size,
+)
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset

@@ -29,7 +29,12 @@ from seem.data.image_files import (
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
-from seem.data.readers.label_maps import label_map_of_segments, mask_or_none, number_segments, read_name_list
+from seem.data.readers.label_maps import (
+    label_map_of_segments,
+    mask_or_none,
+    number_segments,
+    read_name_list,
+)
 from seem.data.records import CategoryRecord, DataError, ImageRecord, image_record
 
 VOID_VALUE = 255
@@ -43,7 +48,9 @@ _UNKNOWN_CATEGORY_ID = -1
 
 def read_davis(path: Path, split: str, year: int) -> LazyDataset:
     """Open one part of DAVIS by the rules of one year, 2016 or 2017."""
-    frame_folder = first_folder(path / "JPEGImages" / "480p", path / "JPEGImages" / "Full-Resolution")
+    frame_folder = first_folder(
+        path / "JPEGImages" / "480p", path / "JPEGImages" / "Full-Resolution"
+    )
     list_file = _find_sequence_list(path, split, year)
     if frame_folder is None or list_file is None:
         raise incomplete_layout_error(
@@ -53,14 +60,18 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
         )
     name = f"davis{year}"
     sequences = _read_sequence_list(list_file)
-    images = _list_frames(frame_folder, path / "Annotations" / frame_folder.name, sequences, name, split)
+    images = _list_frames(
+        frame_folder, path / "Annotations" / frame_folder.name, sequences, name, split
+    )
 
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
             return None
         ids = read_labels_of_size(image.semantic_path, image.hw)
         if year == 2016:
-            return label_map_of_segments((ids > 0).astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image)
+            return label_map_of_segments(
+                (ids > 0).astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image
+            )
         void = ids == VOID_VALUE
         ids[void] = 0
         category_of = number_segments(ids, lambda _: _OBJECT.id)
@@ -99,7 +110,9 @@ def _read_sequence_list(file: Path) -> list[str]:
 
 
 def _davis_splits(path: Path, year: int) -> tuple[str, ...]:
-    return sort_splits(file.stem for folder in _list_folders_of_year(path, year) for file in folder.glob("*.txt"))
+    return sort_splits(
+        file.stem for folder in _list_folders_of_year(path, year) for file in folder.glob("*.txt")
+    )
 
 
 def _davis_layout(year: int) -> Layout:
@@ -141,7 +154,9 @@ def read_youtube_vos(path: Path, split: str) -> LazyDataset:
         def category_of_object(number: int) -> int:
             return category_ids.get(object_names.get(number, ""), _UNKNOWN_CATEGORY_ID)
 
-        return label_map_of_segments(ids, number_segments(ids, category_of_object), categories, image)
+        return label_map_of_segments(
+            ids, number_segments(ids, category_of_object), categories, image
+        )
 
     return LazyDataset(
         name="youtube_vos",
@@ -160,18 +175,26 @@ def _read_object_names(file: Path) -> Mapping[str, Mapping[int, str]]:
     names: dict[str, dict[int, str]] = {}
     try:
         for video, row in json.loads(file.read_bytes())["videos"].items():
-            names[video] = {int(number): str(entry["category"]) for number, entry in row["objects"].items()}
+            names[video] = {
+                int(number): str(entry["category"]) for number, entry in row["objects"].items()
+            }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} does not tell the objects of each video ({error!r}); copy it again.") from error
+        raise DataError(
+            f"{file} does not tell the objects of each video ({error!r}); copy it again."
+        ) from error
     return names
 
 
 def _youtube_vos_splits(path: Path) -> tuple[str, ...]:
-    return sort_splits(folder.name for folder in list_folders(path) if (folder / "meta.json").is_file())
+    return sort_splits(
+        folder.name for folder in list_folders(path) if (folder / "meta.json").is_file()
+    )
 
 
 def _is_youtube_vos(path: Path) -> bool:
-    return any((folder / "JPEGImages").is_dir() for folder in list_folders(path)) and bool(_youtube_vos_splits(path))
+    return any((folder / "JPEGImages").is_dir() for folder in list_folders(path)) and bool(
+        _youtube_vos_splits(path)
+    )
 
 
 YOUTUBE_VOS = Layout(
@@ -200,7 +223,9 @@ def _list_frames(
         files = list_images(frame_folder / video)
         if not files:
             folder = frame_folder / video
-            raise DataError(f"{folder} holds no frames, but the list of {split!r} names it; copy it again.")
+            raise DataError(
+                f"{folder} holds no frames, but the list of {split!r} names it; copy it again."
+            )
         hw = read_image_hw(files[0])
         for frame, file in enumerate(files):
             mask = first_file(mask_folder / video / f"{file.stem}.png")

@@ -68,7 +68,9 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         ids = read_labels_of_size(object_file, image.hw)
         void |= ids == VOID_VALUE
         ids[ids == VOID_VALUE] = 0
-        category_of = number_segments(ids, lambda number: _majority_class(category_ids[ids == number]))
+        category_of = number_segments(
+            ids, lambda number: _majority_class(category_ids[ids == number])
+        )
         labels = label_map_of_segments(ids, category_of, categories, image)
         return LabelMap(ids, labels.segments, semantic=category_ids, void=void, flaws=labels.flaws)
 
@@ -86,10 +88,14 @@ def read_voc(path: Path, split: str) -> LazyDataset:
     )
 
 
-def _find_voc_home(path: Path, maps: str = "SegmentationClass", lists: Path = _VOC_LISTS) -> Path | None:
+def _find_voc_home(
+    path: Path, maps: str = "SegmentationClass", lists: Path = _VOC_LISTS
+) -> Path | None:
     """Find the folder of one year, from it or from one or two levels above."""
     candidates = [path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))]
-    homes = [folder for folder in candidates if (folder / maps).is_dir() and (folder / lists).is_dir()]
+    homes = [
+        folder for folder in candidates if (folder / maps).is_dir() and (folder / lists).is_dir()
+    ]
     return homes[0] if len(homes) == 1 else None
 
 
@@ -215,7 +221,9 @@ def read_sbd(path: Path, split: str) -> LazyDataset:
         ids, category_ids = _read_instances(image.semantic_path, image.hw)
         visible_ids = set(np.unique(ids).tolist())
         category_of = {
-            number: category_id for number, category_id in enumerate(category_ids, 1) if number in visible_ids
+            number: category_id
+            for number, category_id in enumerate(category_ids, 1)
+            if number in visible_ids
         }
         return label_map_of_segments(ids, category_of, categories, image)
 
@@ -246,7 +254,9 @@ def _read_instances(file: Path, hw: tuple[int, int]) -> tuple[Int32[np.ndarray, 
     content = _read_matlab(file)
     try:
         ids = np.asarray(content["GTinst"]["Segmentation"]).astype(np.int32)
-        category_ids = [int(value) for value in np.atleast_1d(content["GTinst"]["Categories"]).ravel()]
+        category_ids = [
+            int(value) for value in np.atleast_1d(content["GTinst"]["Categories"]).ravel()
+        ]
     except (KeyError, TypeError, ValueError, IndexError):
         message = f"{file} has no GTinst with Segmentation and Categories"
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE) from None
@@ -265,7 +275,9 @@ def _read_matlab(file: Path) -> Any:
     try:
         return loadmat(file, simplify_cells=True)
     except Exception as error:  # SciPy fails on damaged files in many ways
-        raise DataError(f"{file} cannot be read ({error})", FlawKind.UNREADABLE_MASK_FILE) from error
+        raise DataError(
+            f"{file} cannot be read ({error})", FlawKind.UNREADABLE_MASK_FILE
+        ) from error
 
 
 def _sbd_splits(path: Path) -> tuple[str, ...]:

@@ -92,7 +92,9 @@ def _read_description(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{file} cannot be read as YAML ({' '.join(str(error).split())}).") from error
+        raise DataError(
+            f"{file} cannot be read as YAML ({' '.join(str(error).split())})."
+        ) from error
     if not isinstance(content, dict) or "names" not in content:
         raise DataError(f"{file} tells no names; a YOLO description has names, train and val.")
     return content
@@ -142,7 +144,13 @@ def _candidate_paths(entry: str, description: Mapping[str, Any], file: Path) -> 
     home = file.parent
     root = Path(str(description.get("path") or ""))
     here = Path(*(part for part in Path(entry).parts if part != ".."))
-    return [root / entry, home / root / entry, home / entry, home / here, home / "images" / Path(entry).name]
+    return [
+        root / entry,
+        home / root / entry,
+        home / entry,
+        home / here,
+        home / "images" / Path(entry).name,
+    ]
 
 
 def _read_image_list(file: Path) -> list[Path]:
@@ -167,7 +175,9 @@ def _label_file_of(image_file: Path) -> Path:
 def _read_objects(image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ParsedObjects:
     """Read the text file of an image; without one there is nothing on it."""
     return ParsedObjects.collect(
-        _read_object(number, where, line, image, categories) for number, where, line in _rows_of(image) if line.strip()
+        _read_object(number, where, line, image, categories)
+        for number, where, line in _rows_of(image)
+        if line.strip()
     )
 
 
@@ -188,7 +198,9 @@ def _read_object(
     return object_record(numbered_object_id(image, number), image, category, rle)
 
 
-def _read_polygons(image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> tuple[AnnotatedPolygons, ...]:
+def _read_polygons(
+    image: ImageRecord, categories: Mapping[int, CategoryRecord]
+) -> tuple[AnnotatedPolygons, ...]:
     """Return the polygons of an image's text file, as far as they can be read."""
     annotated = []
     for _, where, line in _rows_of(image):
@@ -203,11 +215,15 @@ def _rows_of(image: ImageRecord) -> Iterator[tuple[int, str, str]]:
     file = image.semantic_path
     if file is None or not file.is_file():
         return
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(
+        file.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+    ):
         yield number, f"{file.name}, line {number}", line
 
 
-def _parse_row(line: str, categories: Mapping[int, CategoryRecord]) -> tuple[CategoryRecord, list[float]]:
+def _parse_row(
+    line: str, categories: Mapping[int, CategoryRecord]
+) -> tuple[CategoryRecord, list[float]]:
     """Read the class and the corners, as fractions of the image, of an object.
 
     Raises:
@@ -219,7 +235,9 @@ def _parse_row(line: str, categories: Mapping[int, CategoryRecord]) -> tuple[Cat
         message = f"its class is {class_word[:20]}, the names go from 0 to {max(categories)}"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
     if len(numbers) == _NUMBERS_OF_BOX_ROW - 1:
-        raise DataError("it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK)
+        raise DataError(
+            "it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK
+        )
     fractions = [float(number) for number in numbers]
     check_polygon(fractions)
     low, high = _CORNER_RANGE

@@ -63,7 +63,9 @@ class CiderD:
     def update(self, caption: str, references: Sequence[str]) -> None:
         """Add the caption of an image and its references, at least one."""
         if isinstance(references, str) or not references:
-            raise ValueError(f"A caption is compared with a list of at least one reference, got {references!r}.")
+            raise ValueError(
+                f"A caption is compared with a list of at least one reference, got {references!r}."
+            )
         self._captions.append(self._tokenized(caption))
         self._references.append(tuple(self._tokenized(reference) for reference in references))
 
@@ -75,7 +77,9 @@ class CiderD:
     def merge(self, other: CiderD) -> None:
         """Add what another process collected."""
         if other.tokenization is not self.tokenization:
-            raise ValueError(f"Words {self.tokenization.value} do not go with words {other.tokenization.value}.")
+            raise ValueError(
+                f"Words {self.tokenization.value} do not go with words {other.tokenization.value}."
+            )
         self._captions += other._captions
         self._references += other._references
 
@@ -86,7 +90,9 @@ class CiderD:
         scores = []
         for caption, image_references in zip(self._captions, references, strict=True):
             ngrams = _count_ngrams(caption)
-            similarities = [_similarity(ngrams, reference, rarity) for reference in image_references]
+            similarities = [
+                _similarity(ngrams, reference, rarity) for reference in image_references
+            ]
             scores.append(math.fsum(similarities) / len(similarities))
         mean = math.fsum(scores) / len(scores) if scores else math.nan
         return CaptionResult(len(scores), 100 * SCALE * mean, self.tokenization)

@@ -45,7 +45,9 @@ class ClickResult:
             if (noc.threshold, noc.maximum) == (threshold, maximum):
                 return noc
         known = ", ".join(f"{noc.maximum} clicks to {noc.threshold}" for noc in self.noc)
-        raise ValueError(f"{maximum} clicks to {threshold} were not counted; there is: {known or 'nothing'}.")
+        raise ValueError(
+            f"{maximum} clicks to {threshold} were not counted; there is: {known or 'nothing'}."
+        )
 
 
 class ClickScores:
@@ -65,7 +67,9 @@ class ClickScores:
     def update(self, ious: Sequence[float]) -> None:
         """Add one object: its IoU (0-1) after 1, 2, ... clicks."""
         if len(ious) != self.clicks:
-            raise ValueError(f"There are {len(ious)} values for {self.clicks} clicks; give one for every click.")
+            raise ValueError(
+                f"There are {len(ious)} values for {self.clicks} clicks; give one for every click."
+            )
         self._ious.append(tuple(ious))
 
     def merge(self, other: ClickScores) -> None:

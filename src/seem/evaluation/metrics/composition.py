@@ -42,7 +42,9 @@ class CompositionScores:
         self._phrase = OverlapScores(IouRule.OFFICIAL)
         self._prompt = OverlapScores(IouRule.OFFICIAL)
 
-    def update(self, together: Overlap, phrase_alone: Overlap, prompt_alone: Overlap | None = None) -> None:
+    def update(
+        self, together: Overlap, phrase_alone: Overlap, prompt_alone: Overlap | None = None
+    ) -> None:
         """Add one object. Give `prompt_alone` for every object or for none."""
         has_prompts = len(self._prompt) > 0
         if len(self._together) and has_prompts != (prompt_alone is not None):
@@ -81,7 +83,9 @@ class CompositionScores:
     def from_state(cls, state: State) -> CompositionScores:
         """Restore the metric from its `state`."""
         metric = cls()
-        metric._together, metric._phrase, metric._prompt = map(OverlapScores.from_state, state["runs"])
+        metric._together, metric._phrase, metric._prompt = map(
+            OverlapScores.from_state, state["runs"]
+        )
         return metric
 
 

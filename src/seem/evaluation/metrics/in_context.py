@@ -53,7 +53,9 @@ class InContextScores:
     ) -> None:
         """Add one image of a group and one object; `reference` is the number of the reference image."""
         if image == reference:
-            raise ValueError(f"Image {image} of {group!r} is the reference itself; score the others.")
+            raise ValueError(
+                f"Image {image} of {group!r} is the reference itself; score the others."
+            )
         self._quality.update(group, track, image, predicted, truth)
 
     def merge(self, other: InContextScores) -> None:

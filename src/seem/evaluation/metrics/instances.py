@@ -135,7 +135,9 @@ class MaskAp:
         if truth.image in self._images:
             raise ValueError(f"Photo {truth.image} was counted before.")
         self._images.add(truth.image)
-        for category in {each.category for each in predicted} | {each.category for each in truth.objects}:
+        for category in {each.category for each in predicted} | {
+            each.category for each in truth.objects
+        }:
             detections = [each for each in predicted if each.category == category]
             objects = [each for each in truth.objects if each.category == category]
             best = sorted(detections, key=lambda each: -each.score)[:MAX_DETECTIONS]
@@ -152,7 +154,9 @@ class MaskAp:
 
     def compute(self) -> InstanceResult:
         """Score all images so far, in any order: among equal scores the lower image id comes first."""
-        precision = {category: self._precision_by_size(category) for category in sorted(self._matches)}
+        precision = {
+            category: self._precision_by_size(category) for category in sorted(self._matches)
+        }
         per_class = []
         for category, by_size in precision.items():
             num_objects = self._num_objects(category)
@@ -208,7 +212,9 @@ class MaskAp:
         num_true = np.asarray(state["true"], np.int64).reshape(-1, len(SIZES))
         scores = np.asarray(state["scores"], np.float64)
         matched, ignored = _unpack_flags(state["right"]), _unpack_flags(state["excused"])
-        for row, (category, image) in enumerate(zip(state["category"], state["photo"], strict=True)):
+        for row, (category, image) in enumerate(
+            zip(state["category"], state["photo"], strict=True)
+        ):
             columns = slice(starts[row], starts[row] + counts[row])
             matches = _Matches(
                 scores=scores[columns],
@@ -250,7 +256,9 @@ def _match(detections: Sequence[Detection], objects: Sequence[GroundTruthObject]
             best = _last_argmax(np.where(is_candidate, ious, -1.0))
             is_match = np.take_along_axis(is_candidate, best, axis=-1)
             matched[..., index] = is_match[..., 0]
-            ignored[..., index] = is_match[..., 0] & np.take_along_axis(is_uncounted, best[..., 0], axis=-1)
+            ignored[..., index] = is_match[..., 0] & np.take_along_axis(
+                is_uncounted, best[..., 0], axis=-1
+            )
             is_best_taken = np.take_along_axis(is_taken, best, axis=-1) | is_match
             np.put_along_axis(is_taken, best, is_best_taken, axis=-1)
     areas = np.array([np.count_nonzero(each.mask) for each in detections], np.float64)
@@ -306,7 +314,9 @@ def _average_precision(images: Sequence[_Matches], size: int) -> APArray:
     num_correct = np.cumsum(matched & ~ignored, axis=1)
     num_wrong = np.cumsum(~matched & ~ignored, axis=1)
     precision = num_correct / np.maximum(num_correct + num_wrong, 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or a greater one
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[
+        :, ::-1
+    ]  # the best at this recall or a greater one
     padded = np.pad(envelope, ((0, 0), (0, 1)))  # a recall that is never reached has precision 0
     averages = []
     for curve, recall in zip(padded, num_correct / num_true, strict=True):

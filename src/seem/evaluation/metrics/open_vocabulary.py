@@ -40,7 +40,9 @@ class LabelMode(str, enum.Enum):
         present_names = set(present)
         unknown = present_names - set(names)
         if unknown:
-            raise ValueError(f"The truth holds {sorted(unknown)}, which the list of names does not.")
+            raise ValueError(
+                f"The truth holds {sorted(unknown)}, which the list of names does not."
+            )
         if self is LabelMode.FULL:
             return tuple(names)
         return tuple(name for name in names if name in present_names)
@@ -81,7 +83,9 @@ class OpenVocabulary(Generic[PredictionT, TruthT, ScoresT]):
     def merge(self, other: OpenVocabulary[PredictionT, TruthT, ScoresT]) -> None:
         """Add what another process counted."""
         if other.mode is not self.mode:
-            raise ValueError(f"Scores in the modes {self.mode.value!r} and {other.mode.value!r} cannot be merged.")
+            raise ValueError(
+                f"Scores in the modes {self.mode.value!r} and {other.mode.value!r} cannot be merged."
+            )
         mine, theirs = type(self._metric).__name__, type(other._metric).__name__
         if mine != theirs:
             raise ValueError(f"{mine} and {theirs} cannot be merged.")
@@ -93,7 +97,11 @@ class OpenVocabulary(Generic[PredictionT, TruthT, ScoresT]):
 
     def state(self) -> State:
         """Return what was counted."""
-        kinds = [name for name, metric_type in _METRIC_TYPES.items() if isinstance(self._metric, metric_type)]
+        kinds = [
+            name
+            for name, metric_type in _METRIC_TYPES.items()
+            if isinstance(self._metric, metric_type)
+        ]
         return {"mode": self.mode.value, "kind": kinds[0], "metric": self._metric.state()}
 
     @classmethod

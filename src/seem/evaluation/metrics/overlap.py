@@ -88,7 +88,9 @@ class OverlapScores:
     def merge(self, other: OverlapScores) -> None:
         """Add what another process counted."""
         if other.rule is not self.rule:
-            raise ValueError(f"Overlaps by the rules {self.rule.value!r} and {other.rule.value!r} cannot be merged.")
+            raise ValueError(
+                f"Overlaps by the rules {self.rule.value!r} and {other.rule.value!r} cannot be merged."
+            )
         self._overlaps += other._overlaps
 
     def compute(self) -> OverlapResult:

@@ -129,7 +129,9 @@ class PanopticQuality:
         matcher = _SegmentMatcher.of(predicted, truth)
         unknown = categories - self.is_thing.keys()
         if unknown:
-            raise ValueError(f"The categories {sorted(unknown)} are not among those that are scored.")
+            raise ValueError(
+                f"The categories {sorted(unknown)} are not among those that are scored."
+            )
         matched_true, matched_predicted = set(), set()
         for true_id, predicted_id, iou in matcher.matches():
             counts = self._counts[matcher.true[true_id].category]

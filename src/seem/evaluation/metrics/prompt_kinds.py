@@ -43,7 +43,9 @@ class PromptKindScores:
 
     def compute(self) -> PromptKindResult:
         """Score all predictions so far; their order does not matter."""
-        return PromptKindResult({kind.value: scores.compute() for kind, scores in self._scores.items() if len(scores)})
+        return PromptKindResult(
+            {kind.value: scores.compute() for kind, scores in self._scores.items() if len(scores)}
+        )
 
     def state(self) -> State:
         """Return what was counted."""

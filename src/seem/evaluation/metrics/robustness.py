@@ -43,7 +43,9 @@ class RobustnessScores:
     def update(self, stored: float, changed: Mapping[str, float]) -> None:
         """Add an object: IoUs, 0-1; `ValueError` unless there is one for every change."""
         if changed.keys() != self._changed.keys():
-            raise ValueError(f"The changes are {', '.join(self.changes)}; got {', '.join(changed) or 'none'}.")
+            raise ValueError(
+                f"The changes are {', '.join(self.changes)}; got {', '.join(changed) or 'none'}."
+            )
         self._stored.append(stored)
         for change, iou in changed.items():
             self._changed[change].append(iou)
@@ -51,7 +53,9 @@ class RobustnessScores:
     def merge(self, other: RobustnessScores) -> None:
         """Add what another process counted; `ValueError` if it made other changes."""
         if other.changes != self.changes:
-            raise ValueError(f"Scores under {self.changes} and under {other.changes} cannot be merged.")
+            raise ValueError(
+                f"Scores under {self.changes} and under {other.changes} cannot be merged."
+            )
         self._stored += other._stored
         for change, ious in other._changed.items():
             self._changed[change] += ious

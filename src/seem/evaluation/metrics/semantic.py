@@ -37,7 +37,9 @@ class SemanticIou:
 
     def __init__(self, classes: int, ignored: int = IGNORED) -> None:
         if 0 <= ignored < classes:
-            raise ValueError(f"{ignored} is both a class and the sign for pixels that do not count; choose another.")
+            raise ValueError(
+                f"{ignored} is both a class and the sign for pixels that do not count; choose another."
+            )
         self.classes = classes
         self.ignored = ignored
         self.reset()
@@ -47,7 +49,9 @@ class SemanticIou:
         self._images = 0
         self._confusion = np.zeros((self.classes, self.classes), np.int64)  # true x predicted
 
-    def update(self, predicted: Integer[np.ndarray, "h w"], truth: Integer[np.ndarray, "h w"]) -> None:
+    def update(
+        self, predicted: Integer[np.ndarray, "h w"], truth: Integer[np.ndarray, "h w"]
+    ) -> None:
         """Add the class indices of one image; where the truth is ignored, the prediction may be anything."""
         is_counted = truth != self.ignored
         true = truth[is_counted].astype(np.int64)
@@ -65,7 +69,9 @@ class SemanticIou:
     def merge(self, other: SemanticIou) -> None:
         """Add what another process counted."""
         if other.classes != self.classes:
-            raise ValueError(f"Confusions of {other.classes} and of {self.classes} classes cannot be merged.")
+            raise ValueError(
+                f"Confusions of {other.classes} and of {self.classes} classes cannot be merged."
+            )
         self._confusion += other._confusion
         self._images += other._images
 

@@ -109,12 +109,16 @@ class VideoQuality:
     def merge(self, other: VideoQuality) -> None:
         """Add what another process counted; both may have frames of the same object."""
         if other.rule is not self.rule:
-            raise ValueError(f"Counting {self.rule.value} frames does not go with counting {other.rule.value}.")
+            raise ValueError(
+                f"Counting {self.rule.value} frames does not go with counting {other.rule.value}."
+            )
         for (sequence, track), theirs in other._objects.items():
             mine = self._objects.setdefault((sequence, track), {})
             twice = sorted(mine.keys() & theirs.keys())
             if twice:
-                raise ValueError(f"Frame {twice[0]} of object {track} in {sequence!r} was counted in both.")
+                raise ValueError(
+                    f"Frame {twice[0]} of object {track} in {sequence!r} was counted in both."
+                )
             mine.update(theirs)
 
     def compute(self) -> VideoResult:
@@ -152,13 +156,17 @@ class VideoQuality:
             metric._objects.setdefault((sequence, track), {})[frame] = (j, f)
         return metric
 
-    def _counted_frames(self, frames: Mapping[int, tuple[float, float]]) -> list[tuple[float, float]]:
+    def _counted_frames(
+        self, frames: Mapping[int, tuple[float, float]]
+    ) -> list[tuple[float, float]]:
         """Return J and F of the frames that count, in order."""
         ordered = [frames[number] for number in sorted(frames)]
         return ordered[1:-1] if self.rule is FrameRule.INNER else ordered
 
 
-def _object_statistics(sequence: str, track: int, frames: Sequence[tuple[float, float]]) -> ObjectStatistics:
+def _object_statistics(
+    sequence: str, track: int, frames: Sequence[tuple[float, float]]
+) -> ObjectStatistics:
     return ObjectStatistics(
         sequence=sequence,
         track=track,
@@ -175,7 +183,9 @@ def sequence_statistics(values: Sequence[float]) -> SequenceStatistics:
     with the next one. (The reference keeps these indices in 8 bits, which goes wrong beyond 256 frames; ours do not.)
     """
     last_index = len(values) - 1
-    ends = [(k * last_index + NUM_QUARTERS // 2) // NUM_QUARTERS for k in range(NUM_QUARTERS + 1)]  # halves rounded up
+    ends = [
+        (k * last_index + NUM_QUARTERS // 2) // NUM_QUARTERS for k in range(NUM_QUARTERS + 1)
+    ]  # halves rounded up
     first_quarter = values[ends[0] : ends[1] + 1]
     last_quarter = values[ends[-2] : ends[-1] + 1]
     return SequenceStatistics(

@@ -30,7 +30,12 @@ from seem.evaluation.metrics.overlap import Overlap
 from seem.simulation.next_click import Click, ritm_click
 
 PROTOCOL = "clicks: ritm"
-RULES = ("one object at a time", "original size", "no early stop", "mask: that of Results, probability > 0.5")
+RULES = (
+    "one object at a time",
+    "original size",
+    "no early stop",
+    "mask: that of Results, probability > 0.5",
+)
 
 MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 TruthArray: TypeAlias = Bool[np.ndarray, "h w"] | Int8[np.ndarray, "h w"]
@@ -139,7 +144,9 @@ class SimulatedSession:
         return ious
 
 
-def _timed(predict: ClickPredictor, context: EvaluationContext, accumulator: ScoreAccumulator) -> ClickPredictor:
+def _timed(
+    predict: ClickPredictor, context: EvaluationContext, accumulator: ScoreAccumulator
+) -> ClickPredictor:
     def timed(clicks: Sequence[Click]) -> MaskArray:
         with context.timing(accumulator, "click"):
             return predict(clicks)

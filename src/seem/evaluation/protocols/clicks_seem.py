@@ -45,7 +45,9 @@ PROTOCOL = "clicks: seem"
 OBJECTS_PER_SAMPLE = 5
 STOP_IOU = 0.9
 THRESHOLDS = (0.5, *NOC_THRESHOLDS)
-MASK_STRIDE = 4  # network pixels per pixel of the mask logits that a model takes as previous prediction
+MASK_STRIDE = (
+    4  # network pixels per pixel of the mask logits that a model takes as previous prediction
+)
 RULES = (
     f"up to {OBJECTS_PER_SAMPLE} objects together",
     "clicks at network size on the padded canvas",
@@ -72,7 +74,9 @@ class ObjectPredictor(Protocol):
         """The device of the predictions."""
         ...
 
-    def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
+    def predict(
+        self, clicks: PointPrompts, previous: LogitBatch | None
+    ) -> Float[Tensor, "n h4 w4"]:
         """Return mask logits of N objects, given all their clicks and the previous prediction."""
         ...
 
@@ -95,7 +99,9 @@ class EncodedImagePredictor:
         """The device of the model."""
         return self.encoded.model.device
 
-    def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
+    def predict(
+        self, clicks: PointPrompts, previous: LogitBatch | None
+    ) -> Float[Tensor, "n h4 w4"]:
         """Decode the objects of a sample: in one pass, or one by one where a pass takes a single object."""
         model = self.encoded.model
         if model.network.decoder.policy.takes_many:
@@ -144,7 +150,9 @@ class SampleScores:
         return (list(curve) for curve in zip(*rounds, strict=True))
 
 
-def seem_click_benchmark(dataset: Dataset, max_clicks: int = 20, draws: Draws | None = None) -> Benchmark:
+def seem_click_benchmark(
+    dataset: Dataset, max_clicks: int = 20, draws: Draws | None = None
+) -> Benchmark:
     """Score up to `max_clicks` rounds of clicks on the objects of an image, `OBJECTS_PER_SAMPLE` at a time."""
     rules = (*RULES, area_rule(min_area(dataset)))
     return Benchmark(
@@ -169,7 +177,9 @@ class _SeemClickEvaluation:
         (accumulator,) = accumulators
         encoded = context.encoded
         assert isinstance(encoded, EncodedImage)
-        predictor = _TimedPredictor(EncodedImagePredictor(encoded, self.draws), context, accumulator)
+        predictor = _TimedPredictor(
+            EncodedImagePredictor(encoded, self.draws), context, accumulator
+        )
         counts = accumulator.counts
         counts.update({"samples": 0, "samples that ended early": 0, "too small to click": 0})
         for sample in in_batches(objects, OBJECTS_PER_SAMPLE):
@@ -246,7 +256,9 @@ def resize_to_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> Mas
     height, width = frame.input_hw
     canvas = torch.zeros(len(truth), *frame.padded_hw, dtype=torch.bool)
     for row, mask in enumerate(truth):
-        resized = cv2.resize(mask.astype(np.float64), (width, height), interpolation=cv2.INTER_CUBIC)
+        resized = cv2.resize(
+            mask.astype(np.float64), (width, height), interpolation=cv2.INTER_CUBIC
+        )
         canvas[row, :height, :width] = torch.from_numpy(resized != 0)
     return canvas
 
@@ -272,9 +284,13 @@ class _TimedPredictor:
     def device(self) -> torch.device:
         return self.predictor.device
 
-    def predict(self, clicks: PointPrompts, previous: LogitBatch | None) -> Float[Tensor, "n h4 w4"]:
+    def predict(
+        self, clicks: PointPrompts, previous: LogitBatch | None
+    ) -> Float[Tensor, "n h4 w4"]:
         with self.context.timing(self.accumulator, "click"):
             logits = self.predictor.predict(clicks, previous)
         if not bool(torch.isfinite(logits).all()):
-            raise ValueError("the model predicted mask logits that are NaN or infinite; its weights are broken")
+            raise ValueError(
+                "the model predicted mask logits that are NaN or infinite; its weights are broken"
+            )
         return logits

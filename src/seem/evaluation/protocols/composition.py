@@ -42,7 +42,11 @@ class DescribedObject:
 def phrase_and_stroke_benchmark(dataset: Dataset) -> Benchmark:
     """Score the masks of objects from a phrase, from a stroke, and from both."""
     phrases = "phrases: written, first sentence" if dataset.expressions else "phrases: class names"
-    rules = (phrases, "stroke: circle, drawn with the annotation id as seed", f"IoU: {IouRule.OFFICIAL.value}")
+    rules = (
+        phrases,
+        "stroke: circle, drawn with the annotation id as seed",
+        f"IoU: {IouRule.OFFICIAL.value}",
+    )
     return Benchmark(
         title=PROTOCOL,
         specs=(EntrySpec(PROTOCOL, "model", CompositionScores, rules),),

@@ -23,7 +23,12 @@ from seem.evaluation.label_space import LabelSpace
 from seem.evaluation.metrics.instances import Detection, GroundTruthObject, ImageGroundTruth, MaskAp
 from seem.evaluation.metrics.metric import Metric
 from seem.evaluation.metrics.open_vocabulary import ImageMetric, LabelMode, OpenVocabulary
-from seem.evaluation.metrics.panoptic import VOID, PanopticQuality, PanopticSegmentation, SegmentInfo
+from seem.evaluation.metrics.panoptic import (
+    VOID,
+    PanopticQuality,
+    PanopticSegmentation,
+    SegmentInfo,
+)
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
 from seem.results import Results
 from seem.vocabulary import Vocabulary
@@ -86,7 +91,9 @@ class _PanopticEvaluation:
 def predicted_segmentation(result: Results) -> PanopticSegmentation:
     """Convert a panoptic result; segments without any pixel are dropped."""
     segments = []
-    rows = zip(result.ids.tolist(), result.category_ids.tolist(), result.areas.tolist(), strict=True)
+    rows = zip(
+        result.ids.tolist(), result.category_ids.tolist(), result.areas.tolist(), strict=True
+    )
     for segment_id, category, area in rows:
         if area:
             segments.append(SegmentInfo(segment_id, category))
@@ -100,7 +107,10 @@ def true_segmentation(truth: PanopticTruth, class_ids: Mapping[int, int]) -> Pan
     if len(scored) < len(truth.segments):
         is_scored = np.isin(ids, [segment.id for segment in scored])
         ids = np.where(is_scored, ids, VOID).astype(np.int32)
-    segments = [SegmentInfo(segment.id, class_ids[segment.category.id], segment.is_crowd) for segment in scored]
+    segments = [
+        SegmentInfo(segment.id, class_ids[segment.category.id], segment.is_crowd)
+        for segment in scored
+    ]
     return PanopticSegmentation(ids, tuple(segments))
 
 
@@ -109,7 +119,9 @@ def _has_partition(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> 
     if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
     stored = dataset.panoptic(image)
-    return stored is not None and any(segment.category.id in labels.class_ids for segment in stored.segments)
+    return stored is not None and any(
+        segment.category.id in labels.class_ids for segment in stored.segments
+    )
 
 
 # --- Semantic ---------------------------------------------------------------------------------------------------------
@@ -137,19 +149,19 @@ class _SemanticEvaluation:
         accumulators: Sequence[ScoreAccumulator],
     ) -> None:
         (accumulator,) = accumulators
-        truth = true_class_map(context.dataset, images[0], self.labels)
+        truth = dataset_class_map(context.dataset, images[0], self.labels)
         assert truth is not None
         ids = self.labels.vocabulary.ids
         present = [ids[index] for index in distinct_values(truth).tolist() if index != IGNORED]
         vocabulary = self.labels.prompted_vocabulary(present)
         encoded = context.encoded
         with context.timing(accumulator, "semantic"):
-            predicted = predicted_class_map(encoded.semantic(vocabulary), self.labels.vocabulary)
+            predicted = result_class_map(encoded.semantic(vocabulary), self.labels.vocabulary)
         accumulator.metric.update(predicted, truth)
         context.record_item(accumulator, "semantic")
 
 
-def predicted_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
+def result_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
     """Convert a semantic result to indices of classes."""
     class_index = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
     class_map = np.full(result.image_hw, IGNORED, np.int64)
@@ -158,14 +170,20 @@ def predicted_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
     return class_map
 
 
-def true_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
+def dataset_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
     """Return the truth of an image as indices of classes; None where it has none."""
     index_of_id = {class_id: index for index, class_id in enumerate(labels.vocabulary.ids)}
-    index_of_category = {category: index_of_id[class_id] for category, class_id in labels.class_ids.items()}
+    index_of_category = {
+        category: index_of_id[class_id] for category, class_id in labels.class_ids.items()
+    }
     stored = dataset.panoptic(image)
     if stored is not None:
-        segments = [segment for segment in stored.segments if segment.category.id in index_of_category]
-        index_of_segment = {segment.id: index_of_category[segment.category.id] for segment in segments}
+        segments = [
+            segment for segment in stored.segments if segment.category.id in index_of_category
+        ]
+        index_of_segment = {
+            segment.id: index_of_category[segment.category.id] for segment in segments
+        }
         return map_values(stored.ids, index_of_segment)
     categories = dataset.semantic(image)
     if categories is None:
@@ -187,7 +205,7 @@ def _has_classes(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bo
     """Whether an image has pixels of a scored class."""
     if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
-    truth = true_class_map(dataset, image, labels)
+    truth = dataset_class_map(dataset, image, labels)
     return truth is not None and bool((truth != IGNORED).any())
 
 
@@ -222,13 +240,17 @@ class _InstanceEvaluation:
         encoded = context.encoded
         with context.timing(accumulator, "instance"):
             result = encoded.instances(vocabulary, threshold=0.0, mask_nms_threshold=1.0)
-        rows = zip(result.category_ids.tolist(), result.scores.tolist(), result.iter_masks(), strict=True)
+        rows = zip(
+            result.category_ids.tolist(), result.scores.tolist(), result.iter_masks(), strict=True
+        )
         detections = [Detection(category, score, mask) for category, score, mask in rows]
         accumulator.metric.update(detections, ImageGroundTruth(images[0].id, truth))
         context.record_item(accumulator, "instance")
 
 
-def true_objects(records: Iterable[ObjectRecord], class_ids: Mapping[int, int]) -> tuple[GroundTruthObject, ...]:
+def true_objects(
+    records: Iterable[ObjectRecord], class_ids: Mapping[int, int]
+) -> tuple[GroundTruthObject, ...]:
     """Convert the stored objects of an image that are scored."""
     return tuple(
         GroundTruthObject(

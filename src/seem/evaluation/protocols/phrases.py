@@ -106,7 +106,9 @@ def _evaluate_names(
         missed.metric.update(not predicted.any())
         context.record_item(present, name)
         context.record_item(missed, name)
-        present.add_case(context.image_index, context.image, name, overlap.iou, predicted, truth, name)
+        present.add_case(
+            context.image_index, context.image, name, overlap.iou, predicted, truth, name
+        )
     if named.absent is not None:
         predicted = predict(context, named.absent, absent)
         absent.metric.update(not predicted.any())
@@ -118,7 +120,9 @@ def _predict_all(context: EvaluationContext, name: str, accumulator: ScoreAccumu
         return union_mask(context.encoded.find(name))
 
 
-def _predict_best(context: EvaluationContext, name: str, accumulator: ScoreAccumulator) -> MaskArray:
+def _predict_best(
+    context: EvaluationContext, name: str, accumulator: ScoreAccumulator
+) -> MaskArray:
     with context.timing(accumulator, "phrase"):
         return union_mask(context.encoded.segment(Text(name)))
 
@@ -205,4 +209,6 @@ def object_of(dataset: Dataset, expression: ReferringExpression) -> ObjectRecord
     for record in dataset.objects[expression.image_id]:
         if record.id == expression.object_id:
             return record
-    raise DataError(f"Expression {expression.id} means object {expression.object_id}, which its photo does not have.")
+    raise DataError(
+        f"Expression {expression.id} means object {expression.object_id}, which its photo does not have."
+    )

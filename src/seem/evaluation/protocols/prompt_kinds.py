@@ -53,7 +53,11 @@ PIXEL_CENTRE = 0.5  # simulated outlines count from the centre of pixel 0, corne
 
 def prompt_kind_benchmark(dataset: Dataset, polygon_rule: PolygonRule = "filled") -> Benchmark:
     """Score each object after one prompt of every kind."""
-    rules = (area_rule(MIN_AREA_FRACTION), "prompts drawn with the annotation id as seed", f"polygons: {polygon_rule}")
+    rules = (
+        area_rule(MIN_AREA_FRACTION),
+        "prompts drawn with the annotation id as seed",
+        f"polygons: {polygon_rule}",
+    )
     return Benchmark(
         title=PROTOCOL,
         specs=(EntrySpec(PROTOCOL, "model", PromptKindScores, rules),),
@@ -83,7 +87,9 @@ class _PromptEvaluation:
         accumulator.counts[NUM_MASKED_POLYGONS] += 0
         for record in objects:
             truth = record.mask()
-            masks = [self._predict(kind, record, truth, context, accumulator) for kind in self.drawers]
+            masks = [
+                self._predict(kind, record, truth, context, accumulator) for kind in self.drawers
+            ]
             context.record_item(accumulator, record.id)
             worst = min(masks, key=lambda mask: mask.iou)
             accumulator.add_case(

@@ -80,7 +80,9 @@ class _PairSampler:
         for name, records in objects_by_name(self.dataset, image).items():
             others = [other for other in self._instances.get(name, ()) if other[0].id != image.id]
             if others:
-                reference_image, reference = min(others, key=lambda other: self._rank(name, image, other[0]))
+                reference_image, reference = min(
+                    others, key=lambda other: self._rank(name, image, other[0])
+                )
                 pairs.append(ReferencePair(name, tuple(records), reference_image, reference))
         return pairs
 
@@ -116,7 +118,9 @@ def _evaluate_pairs(
         accumulator.metric.update(overlap)
         label = f"{pair.name} as in {pair.reference_image.id}/{pair.reference.id}"
         context.record_item(accumulator, label)
-        accumulator.add_case(context.image_index, context.image, label, overlap.iou, predicted, truth, label)
+        accumulator.add_case(
+            context.image_index, context.image, label, overlap.iou, predicted, truth, label
+        )
 
 
 # --- In context: videos -----------------------------------------------------------------------------------------------
@@ -124,7 +128,11 @@ def _evaluate_pairs(
 
 def in_context_benchmark(dataset: Dataset) -> Benchmark:
     """Score every frame of a video from the masks in its first one."""
-    rules = ("reference: the first frame", "all other annotated frames count", "each frame by itself")
+    rules = (
+        "reference: the first frame",
+        "all other annotated frames count",
+        "each frame by itself",
+    )
     return Benchmark(
         title=IN_CONTEXT,
         specs=(EntrySpec(IN_CONTEXT, "model", InContextScores, rules),),
@@ -142,7 +150,9 @@ def _evaluate_frames(
     (objects,) = items
     videos = VideoIndex(context.dataset)
     sequence = context.image.sequence
-    references = {each.number: Reference(context.encoded, Mask(each.first_mask)) for each in objects}
+    references = {
+        each.number: Reference(context.encoded, Mask(each.first_mask)) for each in objects
+    }
     for frame_index, frame in enumerate(videos.frames(context.image)):
         if frame_index == 0 or not videos.is_annotated(frame):
             continue
@@ -154,5 +164,7 @@ def _evaluate_frames(
             void = context.dataset.void(frame)
             if void is not None:
                 predicted = predicted & ~void
-            accumulator.metric.update(sequence, each.number, frame_index, predicted, truth, reference=0)
+            accumulator.metric.update(
+                sequence, each.number, frame_index, predicted, truth, reference=0
+            )
             context.record_item(accumulator, f"{sequence}/{frame.id}/{each.number}")

@@ -53,7 +53,9 @@ class VideoIndex:
         """Return the objects of the video that begins with this image, as one item; nothing for other images."""
         if not image.sequence or not self._is_first(image) or not self._has_identities(image):
             return []
-        objects = tuple(VideoObject(number, self.mask(image, number)) for number in self.object_numbers(image))
+        objects = tuple(
+            VideoObject(number, self.mask(image, number)) for number in self.object_numbers(image)
+        )
         if not objects or len(self.frames(image)) < 2:
             return []
         return [objects]
@@ -63,7 +65,9 @@ class VideoIndex:
 
     def _has_identities(self, first: ImageRecord) -> bool:
         """Whether objects are identified from frame to frame: they have numbers, or there is only one."""
-        unnumbered = [record for record in self.dataset.objects[first.id] if record.track_id is None]
+        unnumbered = [
+            record for record in self.dataset.objects[first.id] if record.track_id is None
+        ]
         return len(unnumbered) <= 1
 
     def frames(self, image: ImageRecord) -> tuple[ImageRecord, ...]:
@@ -103,7 +107,9 @@ def video_benchmark(dataset: Dataset) -> Benchmark:
         title=PROTOCOL,
         specs=(
             EntrySpec(PROTOCOL, "model", lambda: VideoQuality(rule), rules),
-            EntrySpec(PROTOCOL, "first mask copied", lambda: VideoQuality(rule), rules, by_model=False),
+            EntrySpec(
+                PROTOCOL, "first mask copied", lambda: VideoQuality(rule), rules, by_model=False
+            ),
         ),
         items=videos.items,
         evaluate=_VideoEvaluation(videos, rule).evaluate,
@@ -131,7 +137,9 @@ class _VideoEvaluation:
             if not self.videos.is_annotated(frame):
                 continue
             later |= set(self.videos.object_numbers(frame)) - given
-            if frame_index == 0 and self.rule is not FrameRule.INNER:  # whose metric leaves it out itself
+            if (
+                frame_index == 0 and self.rule is not FrameRule.INNER
+            ):  # whose metric leaves it out itself
                 continue
             for each in objects:
                 update = _FrameUpdate(self.videos, context, frame, frame_index, each)
@@ -149,13 +157,17 @@ class _VideoEvaluation:
         """Yield the predicted masks of each frame by the number of the object."""
         assert isinstance(context.model, TrackerUnderTest)
         prompts = [[Mask(each.first_mask)] for each in objects]
-        images: list[UInt8[np.ndarray, "h w 3"]] = [context.dataset.pixels(frame) for frame in frames]
+        images: list[UInt8[np.ndarray, "h w 3"]] = [
+            context.dataset.pixels(frame) for frame in frames
+        ]
         results = iter(context.model.track(images, prompts, frame=0))
         for frame in frames:
             with context.timing(accumulator, "frame"):
                 result = next(results, None)
             if result is None:
-                raise ValueError(f"the model stopped before frame {frame.frame} of {context.image.sequence}")
+                raise ValueError(
+                    f"the model stopped before frame {frame.frame} of {context.image.sequence}"
+                )
             yield masks_by_number(result, objects)
 
 

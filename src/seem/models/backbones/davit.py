@@ -2,7 +2,7 @@
 
 Ding et al., "DaViT: Dual Attention Vision Transformers" (ECCV 2022), in the variant of the official X-Decoder: a 3x3
 depthwise convolution before each attention and each MLP, no normalisation of the outputs. Channel attention is scaled
-by the number of pixels, so what a pixel is told depends on the padded size of the picture.
+by the number of pixels, so the output at a pixel depends on the padded size of the image.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class DaViT(nn.Module):
 class ConvEmbedding(nn.Module):
     """Strided convolution with layer normalisation, before it in all stages but the first."""
 
-    def __init__(self, in_dim: int, out_dim: int, kernel: int, stride: int, padding: int, norm_first: bool) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, kernel: int, stride: int, padding: int, norm_first: bool
+    ) -> None:
         super().__init__()
         self.norm_first = norm_first
         self.proj = nn.Conv2d(in_dim, out_dim, kernel, stride, padding)
@@ -113,10 +115,16 @@ class WindowAttention(nn.Module):
         batch, height, width, dim = x.shape
         x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
         rows, columns = x.shape[1] // size, x.shape[2] // size
-        windows = x.view(batch, rows, size, columns, size, dim).transpose(2, 3).reshape(-1, size * size, dim)
+        windows = (
+            x.view(batch, rows, size, columns, size, dim)
+            .transpose(2, 3)
+            .reshape(-1, size * size, dim)
+        )
         query, key, value = split_heads(self.qkv(windows), self.heads)
-        heard = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        joined: Tensor = self.proj(heard).view(batch, rows, columns, size, size, dim).transpose(2, 3)
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        joined: Tensor = (
+            self.proj(attended).view(batch, rows, columns, size, size, dim).transpose(2, 3)
+        )
         return joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
 
 
@@ -131,10 +139,12 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Let channels of one group look at each other."""
-        query, key, value = (part.mT for part in split_heads(self.qkv(x.flatten(1, 2)), self.groups))
+        query, key, value = (
+            part.mT for part in split_heads(self.qkv(x.flatten(1, 2)), self.groups)
+        )
         num_pixels = query.shape[-1]
-        heard = F.scaled_dot_product_attention(query, key, value, scale=num_pixels**-0.5)
-        return self.proj(heard.permute(0, 3, 1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+        attended = F.scaled_dot_product_attention(query, key, value, scale=num_pixels**-0.5)
+        return self.proj(attended.permute(0, 3, 1, 2).reshape(x.shape))  # type: ignore[no-any-return]
 
 
 def split_heads(qkv: Float[Tensor, "b s c3"], heads: int) -> tuple[Tensor, Tensor, Tensor]:

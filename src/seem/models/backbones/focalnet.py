@@ -123,14 +123,18 @@ class FocalModulation(nn.Module):
         self.levels = levels
         self.split = nn.Linear(dim, 2 * dim + levels + 1)
         kernels = [window + 2 * level for level in range(levels)]
-        self.contexts = nn.ModuleList(nn.Conv2d(dim, dim, k, padding=k // 2, groups=dim, bias=False) for k in kernels)
+        self.contexts = nn.ModuleList(
+            nn.Conv2d(dim, dim, k, padding=k // 2, groups=dim, bias=False) for k in kernels
+        )
         self.mix = nn.Conv2d(dim, dim, 1)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Map features to features of the same shape."""
         dim = x.shape[-1]
-        query, context, gates = self.split(x).permute(0, 3, 1, 2).split((dim, dim, self.levels + 1), dim=1)
+        query, context, gates = (
+            self.split(x).permute(0, 3, 1, 2).split((dim, dim, self.levels + 1), dim=1)
+        )
         total = torch.zeros_like(query)
         for level, convolution in enumerate(self.contexts):
             context = F.gelu(convolution(context))
@@ -140,6 +144,8 @@ class FocalModulation(nn.Module):
         return self.proj((query * self.mix(total)).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
 
 
-def channels_last(convolution: nn.Module, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b ho wo d"]:
+def channels_last(
+    convolution: nn.Module, x: Float[Tensor, "b h w c"]
+) -> Float[Tensor, "b ho wo d"]:
     """Apply a channels-first convolution to channels-last features."""
     return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]

@@ -2,7 +2,7 @@
 
 Kirillov et al., "Segment Anything" (ICCV 2023), section 3 and appendix A; the pyramid follows Li et al., "Exploring
 Plain Vision Transformer Backbones for Object Detection" (ECCV 2022). The position table is added as it is, so the
-padded picture must be 1024 x 1024.
+padded image must be 1024 x 1024.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ class SamViT(nn.Module):
         self.patches = nn.Conv2d(3, config.dim, PATCH, PATCH)
         self.positions = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
         self.blocks = nn.ModuleList(
-            ViTBlock(config.dim, config.heads, None if i in config.global_blocks else config.window, config.grid)
+            ViTBlock(
+                config.dim,
+                config.heads,
+                None if i in config.global_blocks else config.window,
+                config.grid,
+            )
             for i in range(config.depth)
         )
         self.neck = SimplePyramid(config.dim, config.dims)
@@ -39,7 +44,9 @@ class SamViT(nn.Module):
         x = self.patches(pixels).permute(0, 2, 3, 1)
         if x.shape[1:3] != self.positions.shape[1:3]:
             side = PATCH * self.positions.shape[1]
-            raise ValueError(f"This backbone takes pictures padded to {side} x {side}, got {tuple(pixels.shape[-2:])}.")
+            raise ValueError(
+                f"This backbone takes images padded to {side} x {side}, got {tuple(pixels.shape[-2:])}."
+            )
         x = x + self.positions
         for block in self.blocks:
             x = block(x)
@@ -62,16 +69,20 @@ class ViTBlock(nn.Module):
         """Map features to features of the same shape; windows are zero-padded and padding takes part."""
         normed = self.norm1(x)
         if self.window is None:
-            heard = self.attention(normed)
+            attended = self.attention(normed)
         else:
             batch, height, width, dim = x.shape
             size = self.window
             padded = F.pad(normed, (0, 0, 0, -width % size, 0, -height % size))
             rows, columns = padded.shape[1] // size, padded.shape[2] // size
-            cut = padded.view(batch, rows, size, columns, size, dim).transpose(2, 3).reshape(-1, size, size, dim)
+            cut = (
+                padded.view(batch, rows, size, columns, size, dim)
+                .transpose(2, 3)
+                .reshape(-1, size, size, dim)
+            )
             joined = self.attention(cut).view(batch, rows, columns, size, size, dim).transpose(2, 3)
-            heard = joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
-        x = x + heard
+            attended = joined.reshape(batch, rows * size, columns * size, dim)[:, :height, :width]
+        x = x + attended
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))  # type: ignore[no-any-return]
 
 
@@ -95,8 +106,8 @@ class PlacedAttention(nn.Module):
         """Let all pixels of a square map look at each other."""
         size = x.shape[1]
         query, key, value = split_heads(self.qkv(x.flatten(1, 2)), self.heads)
-        place = torch.arange(size, device=x.device)
-        offsets = place[:, None] - place[None, :] + size - 1
+        index = torch.arange(size, device=x.device)
+        offsets = index[:, None] - index[None, :] + size - 1
         grid = torch.unflatten(query, 2, (size, size))
         by_row = torch.einsum("bnyxe,yke->bnyxk", grid, self.rows[offsets]).flatten(2, 3)
         by_column = torch.einsum("bnyxe,xke->bnyxk", grid, self.columns[offsets]).flatten(2, 3)
@@ -104,8 +115,8 @@ class PlacedAttention(nn.Module):
         at = torch.cat((one_hot.repeat_interleave(size, 0), one_hot.repeat(size, 1)), dim=1)
         placed_query = torch.cat((query * query.shape[-1] ** -0.5, by_row, by_column), dim=-1)
         placed_key = torch.cat((key, at.expand(*key.shape[:2], -1, -1)), dim=-1)
-        heard = F.scaled_dot_product_attention(placed_query, placed_key, value, scale=1.0)
-        return self.proj(heard.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+        attended = F.scaled_dot_product_attention(placed_query, placed_key, value, scale=1.0)
+        return self.proj(attended.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
 
 
 class SimplePyramid(nn.Module):
@@ -124,7 +135,9 @@ class SimplePyramid(nn.Module):
             nn.ConvTranspose2d(dim, fine, 2, 2), nn.GroupNorm(1, fine),
             nn.Conv2d(fine, dims[1], 1), nn.GroupNorm(1, dims[1]), nn.GELU(),
         )  # fmt: skip
-        self.stride16 = nn.Sequential(nn.Conv2d(dim, dims[2], 1), nn.GroupNorm(1, dims[2]), nn.GELU())
+        self.stride16 = nn.Sequential(
+            nn.Conv2d(dim, dims[2], 1), nn.GroupNorm(1, dims[2]), nn.GELU()
+        )
         self.stride32 = nn.Sequential(
             nn.Conv2d(dim, coarse, 2, 2), nn.GroupNorm(1, coarse),
             nn.Conv2d(coarse, dims[3], 1), nn.GroupNorm(1, dims[3]), nn.GELU(),

@@ -1,1 +1,1 @@
-"""Queries that read the picture and the prompts under a declared attention policy."""
+"""Queries that read the image and the prompts under a declared attention policy."""

@@ -24,7 +24,13 @@ from seem.models.decoder.policy import POLICIES, Group, Policy, RowKind
 from seem.models.ops.attention import KeysValues
 from seem.models.ops.masks import dot, map_hw, resize, shrink_or_grow, visible_pixels
 from seem.models.ops.position import sine_position
-from seem.models.structures import CaptionPrefix, DecoderOutput, DecoderQuery, PixelFeatures, QueryOutputs
+from seem.models.structures import (
+    CaptionPrefix,
+    DecoderOutput,
+    DecoderQuery,
+    PixelFeatures,
+    QueryOutputs,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ class MaskDecoder(nn.Module):
             self.memory_features = nn.Parameter(torch.randn(config.num_memory, dim))
             self.memory_positions = nn.Parameter(torch.randn(config.num_memory, dim))
         self.level_embedding = nn.Parameter(torch.randn(3, dim))
-        self.layers = nn.ModuleList(DecoderLayer(dim, config.num_heads, config.ffn) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(dim, config.num_heads, config.ffn) for _ in range(config.layers)
+        )
         self.heads = Heads(dim, mask_dim)
         self.captions = CaptionHead(dim, context) if self.policy.group(RowKind.CAPTION) else None
 
@@ -81,8 +89,13 @@ class MaskDecoder(nn.Module):
             level = levels[i % len(levels)]
             position = sine_position(map_hw(level), level.shape[1], level.device, level.dtype)
             keys_values.append(layer.project_image(level + position, level))  # type: ignore[operator]
-        small_masks = [shrink_or_grow(pixels.mask_features, map_hw(level), self.policy.resampling) for level in levels]
-        return ImageEncoding(PixelFeatures(pixels.mask_features, levels), tuple(keys_values), tuple(small_masks))
+        small_masks = [
+            shrink_or_grow(pixels.mask_features, map_hw(level), self.policy.resampling)
+            for level in levels
+        ]
+        return ImageEncoding(
+            PixelFeatures(pixels.mask_features, levels), tuple(keys_values), tuple(small_masks)
+        )
 
     def forward(
         self,
@@ -134,7 +147,9 @@ class MaskDecoder(nn.Module):
         groups = policy.needed(wanted, present_kinds(policy, query))
         return [self.build_block(group, query, policy, draws, batch) for group in groups]
 
-    def build_block(self, group: Group, query: DecoderQuery, policy: Policy, draws: Draws, batch: int) -> Block:
+    def build_block(
+        self, group: Group, query: DecoderQuery, policy: Policy, draws: Draws, batch: int
+    ) -> Block:
         """Make the rows of one group: learned queries and slots by index, tokens as they are given."""
         num_queries = len(self.query_features)
         if policy.group(RowKind.IMAGE):
@@ -150,7 +165,9 @@ class MaskDecoder(nn.Module):
             case RowKind.MEMORY:
                 slot_draws = FairDraws() if policy.objects_apart else draws
                 index, owner = slot_draws.memory(query.num_objects, len(self.memory_features))
-                return learned_rows(group, (self.memory_features, self.memory_positions), index, owner, batch)
+                return learned_rows(
+                    group, (self.memory_features, self.memory_positions), index, owner, batch
+                )
             case RowKind.CAPTION:
                 assert query.caption is not None
                 assert self.captions is not None
@@ -185,7 +202,9 @@ class MaskDecoder(nn.Module):
         owner = torch.arange(num_objects).repeat_interleave(per_object)
         return self.query_rows(group, index, owner, batch)
 
-    def query_rows(self, group: Group, index: Int[Tensor, " r"], owner: Int[Tensor, " r"], batch: int) -> Block:
+    def query_rows(
+        self, group: Group, index: Int[Tensor, " r"], owner: Int[Tensor, " r"], batch: int
+    ) -> Block:
         """Copy object queries into rows."""
         return learned_rows(group, (self.query_features, self.query_positions), index, owner, batch)
 
@@ -200,7 +219,11 @@ class MaskDecoder(nn.Module):
         for block in blocks:
             kind, pools = block.group.kind, block.group.pools
             if kind in normed and kind is not RowKind.CAPTION:
-                rows = normed[kind] if pools is None else similarity_pooled(normed[kind], normed[pools])
+                rows = (
+                    normed[kind]
+                    if pools is None
+                    else similarity_pooled(normed[kind], normed[pools])
+                )
                 outputs[kind] = self.heads(rows)
         caption = None
         if self.captions is not None and RowKind.CAPTION in normed:
@@ -245,7 +268,9 @@ def zero_owner(tokens: Float[Tensor, "b r d"]) -> Int[Tensor, "b r"]:
     return torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device)
 
 
-def similarity_pooled(queries: Float[Tensor, "b r d"], others: Float[Tensor, "b q d"]) -> Float[Tensor, "b r d"]:
+def similarity_pooled(
+    queries: Float[Tensor, "b r d"], others: Float[Tensor, "b q d"]
+) -> Float[Tensor, "b r d"]:
     """Return the mean of other rows, weighted by a softmax of their cosine with each query.
 
     The output of X-Decoder's image query; its own row goes on unchanged (official behaviour).
@@ -321,7 +346,9 @@ def caption_pixels(caption: CaptionPrefix, hw: tuple[int, int]) -> Bool[Tensor, 
     """Return the pixels that the words of a caption attend to."""
     batch, length = caption.tokens.shape[:2]
     if caption.hidden is None:
-        return torch.ones((batch, length, hw[0] * hw[1]), dtype=torch.bool, device=caption.tokens.device)
+        return torch.ones(
+            (batch, length, hw[0] * hw[1]), dtype=torch.bool, device=caption.tokens.device
+        )
     hidden = F.interpolate(caption.hidden[:, None].float(), size=hw, mode="nearest") > 0
     return ~hidden.flatten(2).expand(-1, length, -1)
 

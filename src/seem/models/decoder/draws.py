@@ -26,7 +26,9 @@ class Draws(Protocol):
         """Choose the object query that each visual query copies, object-major."""
         ...
 
-    def memory(self, num_objects: int, num_slots: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    def memory(
+        self, num_objects: int, num_slots: int
+    ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         """Choose memory rows: the learned slot of each, and the object that it serves."""
         ...
 
@@ -49,14 +51,18 @@ class FairDraws:
             shares[index] = min(int(counts[index]), left // (len(objects) - served))
             left -= shares[index]
         starts = counts.cumsum(0) - counts
-        chosen = [starts[i] + spaced(int(counts[i]), share, owner.device) for i, share in shares.items()]
+        chosen = [
+            starts[i] + spaced(int(counts[i]), share, owner.device) for i, share in shares.items()
+        ]
         return torch.cat(chosen)
 
     def queries(self, num_objects: int, per_object: int, num_queries: int) -> Int[Tensor, " k"]:
         """Give every object the same evenly spaced queries."""
         return spaced(num_queries, per_object).repeat(num_objects)
 
-    def memory(self, num_objects: int, num_slots: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    def memory(
+        self, num_objects: int, num_slots: int
+    ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         """Give every object all slots."""
         return (
             torch.arange(num_slots).repeat(num_objects),
@@ -75,7 +81,9 @@ class RecordedDraws:
         """Spread the queries of all objects together over the object queries."""
         return spaced(num_queries, num_objects * per_object)
 
-    def memory(self, num_objects: int, num_slots: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    def memory(
+        self, num_objects: int, num_slots: int
+    ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         """Split the slots between the objects."""
         return torch.arange(num_slots), spaced(num_objects, num_slots)
 
@@ -91,7 +99,9 @@ class RandomDraws:
         if len(owner) <= limit:
             return torch.arange(len(owner), device=owner.device)
         owners = owner.cpu()
-        _, inverse, counts = torch.unique_consecutive(owners, return_inverse=True, return_counts=True)
+        _, inverse, counts = torch.unique_consecutive(
+            owners, return_inverse=True, return_counts=True
+        )
         weights = 1.0 / counts[inverse].double()
         chosen = torch.multinomial(weights, limit, replacement=False, generator=self.generator)
         return chosen.sort().values.to(owner.device)
@@ -100,7 +110,9 @@ class RandomDraws:
         """Draw queries with replacement."""
         return torch.randint(0, num_queries, (num_objects * per_object,), generator=self.generator)
 
-    def memory(self, num_objects: int, num_slots: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    def memory(
+        self, num_objects: int, num_slots: int
+    ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         """Draw the object of each slot."""
         return (
             torch.arange(num_slots),

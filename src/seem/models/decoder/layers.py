@@ -28,9 +28,13 @@ class DecoderLayer(nn.Module):
         self.fc2 = nn.Linear(ffn, dim)
         self.ffn_norm = nn.LayerNorm(dim)
 
-    def project_image(self, keys: Float[Tensor, "b d h w"], values: Float[Tensor, "b d h w"]) -> KeysValues:
+    def project_image(
+        self, keys: Float[Tensor, "b d h w"], values: Float[Tensor, "b d h w"]
+    ) -> KeysValues:
         """Project a feature map to keys and values, once per image."""
-        return self.image_attention.project(keys.flatten(2).transpose(1, 2), values.flatten(2).transpose(1, 2))
+        return self.image_attention.project(
+            keys.flatten(2).transpose(1, 2), values.flatten(2).transpose(1, 2)
+        )
 
     def attend_to_image(
         self,
@@ -43,10 +47,14 @@ class DecoderLayer(nn.Module):
         attended = self.image_attention(x + positions, image, visible)
         return self.image_norm(x + attended)  # type: ignore[no-any-return]
 
-    def attend_to_rows(self, x: Rows, positions: Rows, visible: Bool[Tensor, "b s s"] | None) -> Rows:
+    def attend_to_rows(
+        self, x: Rows, positions: Rows, visible: Bool[Tensor, "b s s"] | None
+    ) -> Rows:
         """Apply group attention; `visible` are the rows that each row attends to, None = all."""
         positioned = x + positions
-        attended = self.group_attention(positioned, self.group_attention.project(positioned, x), visible)
+        attended = self.group_attention(
+            positioned, self.group_attention.project(positioned, x), visible
+        )
         return self.group_norm(x + attended)  # type: ignore[no-any-return]
 
     def feed_forward(self, x: Rows) -> Rows:
@@ -62,7 +70,9 @@ class Heads(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
-        self.mask_layers = nn.ModuleList((nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim)))
+        self.mask_layers = nn.ModuleList(
+            (nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim))
+        )
 
     def forward(self, normed: Float[Tensor, "b q d"]) -> QueryOutputs:
         """Predict from queries that went through `norm`."""

@@ -123,7 +123,9 @@ class Policy:
         if self.composes:
             return self
         groups = tuple(
-            replace(group, sees=group.sees | {RowKind.PHRASE_TOKENS}) if group.kind is RowKind.VISUAL else group
+            replace(group, sees=group.sees | {RowKind.PHRASE_TOKENS})
+            if group.kind is RowKind.VISUAL
+            else group
             for group in self.groups
         )
         return replace(self, groups=groups)
@@ -149,7 +151,9 @@ _SEEM = (
 SEEM_V1 = Policy(_SEEM, visual=RowKind.VISUAL, visual_queries=3)
 """Three visual queries an object, objects side by side."""
 
-SEEM_V0 = Policy(_SEEM, visual=RowKind.VISUAL, reference=RowKind.VISUAL_TOKENS, objects_apart=True, no_points=0.0)
+SEEM_V0 = Policy(
+    _SEEM, visual=RowKind.VISUAL, reference=RowKind.VISUAL_TOKENS, objects_apart=True, no_points=0.0
+)
 """A copy of all object queries for every object (in the official code objects are the batch)."""
 
 SEEM_DEMO = Policy(
@@ -198,7 +202,12 @@ NANO = Policy(
         Group(RowKind.OBJECT, _see(RowKind.OBJECT)),
         Group(
             RowKind.VISUAL,
-            _see(RowKind.VISUAL, RowKind.VISUAL_TOKENS, RowKind.REFERENCE_TOKENS, RowKind.PHRASE_TOKENS),
+            _see(
+                RowKind.VISUAL,
+                RowKind.VISUAL_TOKENS,
+                RowKind.REFERENCE_TOKENS,
+                RowKind.PHRASE_TOKENS,
+            ),
             owned=True,
         ),
         _tokens(RowKind.PHRASE_TOKENS, RowKind.PHRASE_TOKENS, owned=True),

@@ -47,10 +47,14 @@ class Attention(nn.Module):
         """Return the attended values of every query (`visible`: True = attends to; None = attends to everything)."""
         q = self.split(self.query(queries))
         if visible is None:
-            attended = F.scaled_dot_product_attention(q, context.keys, context.values, is_causal=causal)
+            attended = F.scaled_dot_product_attention(
+                q, context.keys, context.values, is_causal=causal
+            )
         else:
             is_blind = ~visible.any(dim=-1, keepdim=True)
-            attended = F.scaled_dot_product_attention(q, context.keys, context.values, (visible | is_blind)[:, None])
+            attended = F.scaled_dot_product_attention(
+                q, context.keys, context.values, (visible | is_blind)[:, None]
+            )
             attended = attended.masked_fill(is_blind[:, None], 0.0)
         return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 

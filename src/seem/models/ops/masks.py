@@ -10,12 +10,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def dot(mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b q h w"]:
+def dot(
+    mask_embeddings: Float[Tensor, "b q c"], mask_features: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b q h w"]:
     """Return mask logits: the product of each query's embedding with every pixel's features."""
     return torch.einsum("bqc,bchw->bqhw", mask_embeddings, mask_features)
 
 
-def resize(maps: Float[Tensor, "b q h w"], hw: tuple[int, int]) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
+def resize(
+    maps: Float[Tensor, "b q h w"], hw: tuple[int, int]
+) -> Float[Tensor, "b q {hw[0]} {hw[1]}"]:
     """Resize by bilinear interpolation, half-pixel centres, no antialiasing (SEEM's rule for mask logits)."""
     return F.interpolate(maps, size=hw, mode="bilinear", align_corners=False)
 
@@ -30,7 +34,9 @@ def shrink_or_grow(
     if resampling == "bilinear":
         return resize(maps, hw)
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    return F.interpolate(wide, size=hw, mode="bicubic", align_corners=False, antialias=True).to(maps.dtype)
+    return F.interpolate(wide, size=hw, mode="bicubic", align_corners=False, antialias=True).to(
+        maps.dtype
+    )
 
 
 def visible_pixels(logits: Float[Tensor, "b q h w"]) -> Bool[Tensor, "b q hw"]:

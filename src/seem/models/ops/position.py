@@ -20,7 +20,9 @@ def sine_position(
     half = dim // 2
     axes = []
     for size in hw:
-        coordinate = torch.arange(1, size + 1, device=device, dtype=dtype) * (2 * math.pi / (size + 1e-6))
+        coordinate = torch.arange(1, size + 1, device=device, dtype=dtype) * (
+            2 * math.pi / (size + 1e-6)
+        )
         wavelength = 10000 ** (2 * (torch.arange(half, device=device) // 2).to(dtype) / half)
         angle = coordinate[:, None] / wavelength
         axes.append(torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1))

@@ -28,7 +28,8 @@ class DeformablePixelDecoder(nn.Module):
         dim, groups = config.dim, config.num_norm_groups
         coarse_first = in_dims[:0:-1]
         self.inputs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(in_dim, dim, 1), nn.GroupNorm(groups, dim)) for in_dim in coarse_first
+            nn.Sequential(nn.Conv2d(in_dim, dim, 1), nn.GroupNorm(groups, dim))
+            for in_dim in coarse_first
         )
         self.level_embedding = nn.Parameter(torch.randn(NUM_LEVELS, dim))
         self.encoder = nn.ModuleList(DeformableLayer(config) for _ in range(config.encoder_layers))
@@ -52,7 +53,9 @@ class DeformablePixelDecoder(nn.Module):
         y = self.lateral(finest) + resize(levels[-1], map_hw(finest))
         return PixelFeatures(self.mask_features(F.relu(self.output(y))), tuple(levels))
 
-    def positions(self, sizes: list[tuple[int, int]], tokens: Float[Tensor, "b s d"]) -> Float[Tensor, "1 s d"]:
+    def positions(
+        self, sizes: list[tuple[int, int]], tokens: Float[Tensor, "b s d"]
+    ) -> Float[Tensor, "1 s d"]:
         """Return the position of every token: that of its pixel, and the embedding of its level."""
         positions = []
         for hw, embedding in zip(sizes, self.level_embedding, strict=True):
@@ -118,7 +121,9 @@ class DeformableAttention(nn.Module):
             maps = maps.flatten(0, 1).unflatten(2, (height, width))  # type: ignore[no-untyped-call]
             offset = offsets[:, :, :, level] / offsets.new_tensor([width, height])
             points = (centres[:, None, None] + offset).transpose(1, 2).flatten(0, 1)
-            sampled = F.grid_sample(maps, 2 * points - 1, mode="bilinear", padding_mode="zeros", align_corners=False)
+            sampled = F.grid_sample(
+                maps, 2 * points - 1, mode="bilinear", padding_mode="zeros", align_corners=False
+            )
             weight = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
             attended.append((sampled * weight).sum(-1))
         total = torch.stack(attended).sum(0)
@@ -126,7 +131,9 @@ class DeformableAttention(nn.Module):
         return self.out(heads.flatten(1, 2).transpose(1, 2))  # type: ignore[no-any-return]
 
 
-def split_levels(tokens: Float[Tensor, "b s d"], sizes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+def split_levels(
+    tokens: Float[Tensor, "b s d"], sizes: list[tuple[int, int]]
+) -> tuple[Tensor, ...]:
     """Split the tokens of all levels by level."""
     return torch.split(tokens, [height * width for height, width in sizes], dim=1)
 

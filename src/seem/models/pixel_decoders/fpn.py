@@ -22,16 +22,21 @@ class FPNPixelDecoder(nn.Module):
     level (absent in the published models, whose widths agree).
     """
 
-    def __init__(self, config: PixelDecoderConfig, in_dims: tuple[int, ...], level_dim: int) -> None:
+    def __init__(
+        self, config: PixelDecoderConfig, in_dims: tuple[int, ...], level_dim: int
+    ) -> None:
         super().__init__()
         dim, groups = config.dim, config.num_norm_groups
         self.input_proj = nn.Conv2d(in_dims[-1], dim, 1)
         self.encoder = nn.ModuleList(
-            EncoderLayer(dim, config.num_heads, config.encoder_ffn) for _ in range(config.encoder_layers)
+            EncoderLayer(dim, config.num_heads, config.encoder_ffn)
+            for _ in range(config.encoder_layers)
         )
         self.laterals = nn.ModuleList(ConvNorm(in_dim, dim, 1, groups) for in_dim in in_dims[:-1])
         self.outputs = nn.ModuleList(ConvNorm(dim, dim, 3, groups) for _ in in_dims)
-        self.mask_features = nn.Conv2d(dim, config.mask_dim, 3, padding=1)
+        self.mask_features = nn.Conv2d(
+            dim, config.mask_dim, config.mask_kernel, padding=config.mask_kernel // 2
+        )
         adapters = [nn.Conv2d(dim, level_dim, 1) for _ in range(3)] if level_dim != dim else []
         self.level_adapters = nn.ModuleList(adapters)
 
@@ -40,13 +45,18 @@ class FPNPixelDecoder(nn.Module):
         *finer, coarsest = pyramid.maps
         y = F.relu(self.outputs[-1](self.encode(self.input_proj(coarsest))))
         levels = [y]
-        for lateral, output, fine in zip(self.laterals[::-1], self.outputs[-2::-1], finer[::-1], strict=True):
+        for lateral, output, fine in zip(
+            self.laterals[::-1], self.outputs[-2::-1], finer[::-1], strict=True
+        ):
             y = lateral(fine) + F.interpolate(y, size=fine.shape[-2:], mode="nearest")
             y = F.relu(output(y))
             levels.append(y)
         coarse_levels = levels[:3]
         if self.level_adapters:
-            coarse_levels = [adapter(level) for adapter, level in zip(self.level_adapters, coarse_levels, strict=True)]
+            coarse_levels = [
+                adapter(level)
+                for adapter, level in zip(self.level_adapters, coarse_levels, strict=True)
+            ]
         return PixelFeatures(self.mask_features(y), tuple(coarse_levels))
 
     def encode(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
@@ -83,7 +93,9 @@ class EncoderLayer(nn.Module):
         self.fc2 = nn.Linear(ffn, dim)
         self.norm2 = nn.LayerNorm(dim)
 
-    def forward(self, x: Float[Tensor, "b s d"], position: Float[Tensor, "1 s d"]) -> Float[Tensor, "b s d"]:
+    def forward(
+        self, x: Float[Tensor, "b s d"], position: Float[Tensor, "1 s d"]
+    ) -> Float[Tensor, "b s d"]:
         """Map tokens to tokens."""
         positioned = x + position
         x = self.norm1(x + self.attention(positioned, self.attention.project(positioned, x)))

@@ -16,7 +16,9 @@ from seem.config import TextConfig
 from seem.models.ops.attention import Attention
 from seem.models.structures import TextFeatures
 
-START_SCALE = math.log(1 / 0.07)  # CLIP's: with the official code's 1.0, cosines hardly separate 134 classes
+START_SCALE = math.log(
+    1 / 0.07
+)  # CLIP's: with the official code's 1.0, cosines hardly separate 134 classes
 NORM_EPS = 1e-12  # the official tower's own LayerNorm, in the manner of TensorFlow
 
 
@@ -28,7 +30,9 @@ class TextEncoder(nn.Module):
         self.tokens = nn.Embedding(config.vocabulary_size, config.width)
         self.word_shortcut = config.word_shortcut
         self.positions = nn.Parameter(torch.randn(config.context, config.width) * 0.02)
-        self.blocks = nn.ModuleList(TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.projection = nn.Parameter(torch.randn(config.width, out_dim) * config.width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(START_SCALE))
@@ -44,7 +48,9 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         before_end = (ids == self.tokens.num_embeddings - 1).cumsum(dim=1) == 0
-        end = before_end.sum(dim=1).clamp(max=ids.shape[1] - 1)  # an incomplete caption has no end yet
+        end = before_end.sum(dim=1).clamp(
+            max=ids.shape[1] - 1
+        )  # an incomplete caption has no end yet
         rows = torch.arange(len(ids), device=ids.device)
         if self.word_shortcut:
             is_word = before_end[:, 1:, None] & valid[:, 1:, None]  # without the start token

@@ -12,9 +12,8 @@ BARE = "{}."
 
 # The 80 ImageNet prompts published with CLIP (github.com/openai/CLIP, notebooks), by their pattern: 'A' is the article.
 _ARTICLES = ("a", "the")
-_KINDS_OF_PHOTO = (
-    "bad|good|bright|dark|blurry|cropped|close-up|pixelated|low resolution|jpeg corrupted|black and white"  # A _ photo
-)
+# of "A ... photo"
+_KINDS_OF_PHOTO = "bad|good|bright|dark|blurry|cropped|close-up|pixelated|low resolution|jpeg corrupted|black and white"
 _KINDS_OF_OBJECT = "clean|dirty|large|small|nice|cool|weird|hard to see"  # a photo of A _ {}
 _WORKS = "a sculpture|a rendering|a rendition|a drawing|a painting|a doodle|a sketch|a tattoo|art|graffiti|itap"
 _MATERIALS = "plastic|toy|plushie|origami|embroidered|cartoon"
@@ -29,7 +28,11 @@ def _imagenet_templates() -> list[str]:
     patterns += [f"A {material} {{}}." for material in _MATERIALS.split("|")]
     patterns += ["A {} in a video game."]
     with_article = [pattern.replace("A", article) for pattern in patterns for article in _ARTICLES]
-    return [*with_article, *(f"a photo of {number} {{}}." for number in _NUMBERS.split("|")), "itap of my {}."]
+    return [
+        *with_article,
+        *(f"a photo of {number} {{}}." for number in _NUMBERS.split("|")),
+        "itap of my {}.",
+    ]
 
 
 TEMPLATES = (*_imagenet_templates(), BARE)
@@ -51,5 +54,7 @@ def class_phrases(names: Sequence[str], templates: Sequence[str] = (SINGLE,)) ->
     """
     for template in templates:
         if template.count("{}") != 1:
-            raise ValueError(f"A template needs one {{}} where the class name goes, got {template!r}.")
+            raise ValueError(
+                f"A template needs one {{}} where the class name goes, got {template!r}."
+            )
     return [template.replace("{}", clean_name(name)) for name in names for template in templates]

@@ -30,6 +30,10 @@ CLIP_CONTEXT = 77
 CLIP_MERGES = 48_894  # the file goes on; CLIP reads this many lines after the header
 NANO_CONTEXT = 32
 NANO_MERGES_FILE = "nano_bpe.txt.gz"
+NANO_SIZES = {
+    4096: NANO_MERGES_FILE,
+    10_240: "nano_wordnet_bpe.txt.gz",
+}  # learnt from captions; and from WordNet
 
 MAX_CACHED_WORDS = 65_536
 MAX_CACHED_BYTES = 64  # longer words are rare: they are merged anew each time
@@ -47,7 +51,9 @@ def _byte_alphabet() -> tuple[list[int], list[str]]:
     """
     printable = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
     hidden = [byte for byte in range(256) if byte not in printable]
-    return printable + hidden, [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(hidden))]
+    return printable + hidden, [chr(byte) for byte in printable] + [
+        chr(256 + i) for i in range(len(hidden))
+    ]
 
 
 BYTE_ORDER, BYTE_CHARACTERS = _byte_alphabet()
@@ -59,7 +65,9 @@ class Tokens:
     """Token ids of some phrases, one row each: begin, the phrase, end, then more end tokens as padding."""
 
     ids: Int[Tensor, "n t"]
-    valid: Bool[Tensor, "n t"]  # True from begin to the first end that nobody typed
+    valid: Bool[
+        Tensor, "n t"
+    ]  # True from begin to the first end token that is not part of the text
 
 
 class BytePairTokenizer:
@@ -73,11 +81,15 @@ class BytePairTokenizer:
 
     def __init__(self, merges: Sequence[str], context: int) -> None:
         if context < 2:
-            raise ValueError(f"A context needs room for begin and end, got {context}; use 2 or more.")
+            raise ValueError(
+                f"A context needs room for begin and end, got {context}; use 2 or more."
+            )
         self.context = context
         self._bytes = [bytes([byte]) for byte in BYTE_ORDER] * 2
         self._ends_word = [False] * 256 + [True] * 256
-        self._merged: dict[tuple[int, int], int] = {}  # two neighbours -> the token that replaces both
+        self._merged: dict[
+            tuple[int, int], int
+        ] = {}  # two neighbours -> the token that replaces both
         self._add_merges(merges)
         self.begin = len(self._bytes)
         self.end = self.begin + 1
@@ -99,14 +111,25 @@ class BytePairTokenizer:
             )
         merges = read_merges(path.read_bytes(), source=str(path))
         if len(merges) < CLIP_MERGES:
-            raise ValueError(f"{path} holds {len(merges)} merges and CLIP has {CLIP_MERGES}; fetch the file again.")
+            raise ValueError(
+                f"{path} holds {len(merges)} merges and CLIP has {CLIP_MERGES}; fetch the file again."
+            )
         return cls(merges[:CLIP_MERGES], CLIP_CONTEXT)
 
     @classmethod
-    def nano(cls) -> "BytePairTokenizer":
-        """Read the vocabulary (4,096 tokens, context 32) that ships with the embedded model."""
-        asset = files("seem") / "assets" / NANO_MERGES_FILE
-        return cls(read_merges(asset.read_bytes(), source=NANO_MERGES_FILE), NANO_CONTEXT)
+    def nano(cls, size: int = 4096) -> "BytePairTokenizer":
+        """Read a vocabulary of `size` tokens (context 32) that ships for the embedded model.
+
+        Raises:
+            ValueError: no vocabulary of this size ships.
+        """
+        if size not in NANO_SIZES:
+            raise ValueError(
+                f"nano has vocabularies of {' and '.join(map(str, NANO_SIZES))} tokens, not of {size}."
+            )
+        name = NANO_SIZES[size]
+        asset = files("seem") / "assets" / name
+        return cls(read_merges(asset.read_bytes(), source=name), NANO_CONTEXT)
 
     @property
     def num_tokens(self) -> int:
@@ -116,14 +139,16 @@ class BytePairTokenizer:
     def __call__(self, texts: Sequence[str], *, pad_to_context: bool = False) -> Tokens:
         """Tokenise phrases together.
 
-        Rows are padded with the end token to the longest of them, or to the whole context on request. In a causal text
+        Rows are padded with the end token to the longest of them, or to the full context on request. In a causal text
         encoder both give the same vectors up to the end token: trimming only saves work.
 
         Raises:
             ValueError: `texts` is one string instead of several.
         """
         if isinstance(texts, str):
-            raise ValueError(f"A list of phrases is expected, got the single string {texts!r}; put it into a list.")
+            raise ValueError(
+                f"A list of phrases is expected, got the single string {texts!r}; put it into a list."
+            )
         rows = [[self.begin, *self.encode(text), self.end] for text in texts]
         width = self.context if pad_to_context else max(map(len, rows), default=2)
         ids = torch.full((len(rows), width), self.end, dtype=torch.long)
@@ -165,7 +190,9 @@ class BytePairTokenizer:
             if token == self.begin:
                 continue
             if not 0 <= token < self.begin:
-                raise ValueError(f"Token ids lie between 0 and {self.end}, got {token}; was it another vocabulary?")
+                raise ValueError(
+                    f"Token ids lie between 0 and {self.end}, got {token}; was it another vocabulary?"
+                )
             spelled += self._bytes[token]
             if self._ends_word[token]:
                 spelled += b" "
@@ -177,11 +204,15 @@ class BytePairTokenizer:
         for line, merge in enumerate(merges, start=1):
             sides = merge.split()
             if len(sides) != 2 or not all(side in id_of for side in sides):
-                raise ValueError(f"Merge {line} is {merge!r}; it must name two tokens that stand before it.")
+                raise ValueError(
+                    f"Merge {line} is {merge!r}; it must name two tokens that stand before it."
+                )
             left, right = id_of[sides[0]], id_of[sides[1]]
             token = sides[0] + sides[1]
             if token in id_of:
-                raise ValueError(f"Merge {line}, {merge!r}, gives a token that already exists; remove it.")
+                raise ValueError(
+                    f"Merge {line}, {merge!r}, gives a token that already exists; remove it."
+                )
             id_of[token] = self._merged[left, right] = len(id_of)
             self._bytes.append(self._bytes[left] + self._bytes[right])
             self._ends_word.append(self._ends_word[right])
@@ -228,18 +259,24 @@ def read_merges(packed: bytes, *, source: str) -> list[str]:
     try:
         lines = gzip.decompress(packed).decode("utf-8").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
-        raise ValueError(f"{source} is not a gzipped merge file ({problem}); fetch it again.") from problem
+        raise ValueError(
+            f"{source} is not a gzipped merge file ({problem}); fetch it again."
+        ) from problem
     return [line for line in lines[1:] if line]
 
 
 def find_words(text: str) -> Iterator[str]:
     """Yield the words of a text, repaired and lower-cased: runs of letters, single digits, runs of other signs.
 
-    Special tokens come out whole. They are cut out before the repair, because `ftfy` leaves HTML entities alone in a
+    Special tokens are not split. They are cut out before the repair, because `ftfy` leaves HTML entities alone in a
     text that holds '<'. White space separates words and is in none of them.
     """
     for piece in _SPECIAL.split(text):
-        yield from (piece,) if _SPECIAL.fullmatch(piece) else _word_pattern().findall(repair(piece).lower())
+        yield from (
+            (piece,)
+            if _SPECIAL.fullmatch(piece)
+            else _word_pattern().findall(repair(piece).lower())
+        )
 
 
 def repair(text: str) -> str:
@@ -258,4 +295,6 @@ def _word_pattern() -> Any:
 
     contraction = "'(?:s|t|re|ve|m|ll|d)"
     letters, digit, signs = r"\p{L}+", r"\p{N}", r"[^\s\p{L}\p{N}]+"
-    return regex.compile("|".join((_EITHER_SPECIAL, contraction, letters, digit, signs)), regex.IGNORECASE)
+    return regex.compile(
+        "|".join((_EITHER_SPECIAL, contraction, letters, digit, signs)), regex.IGNORECASE
+    )

@@ -14,7 +14,8 @@ from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.training.batches import StepBatch
 from seem.training.objectives.dense import DenseObjective
-from seem.training.objectives.published import Ablation, PublishedConfig, QueryObjective
+from seem.training.objectives.published import QueryObjective
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import TemplatedTokenizer
 from seem.training.phrases import PhraseTokenizer
 
@@ -41,8 +42,10 @@ def objective_for(
         count_objects: turns the number of objects in this process's batch into what the losses of their masks are
             divided by (published objective).
     """
-    if network.mask_refiner is not None:
-        return DenseObjective(PhraseTokenizer(tokenizer))
-    templated = network.config.text.templates == "all"
-    config = PublishedConfig(ablation=ablation or Ablation())
-    return QueryObjective(TemplatedTokenizer(tokenizer, templated), config, count_objects)
+    match network.kind.name:
+        case "dense":
+            return DenseObjective(PhraseTokenizer(tokenizer))
+        case "query":
+            templated = network.config.text.templates == "all"
+            config = PublishedConfig(ablation=ablation or Ablation())
+            return QueryObjective(TemplatedTokenizer(tokenizer, templated), config, count_objects)

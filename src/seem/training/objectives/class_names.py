@@ -60,7 +60,9 @@ def choose_class_names(
     return (*sorted(present), *negatives, BACKGROUND)
 
 
-def class_name_logits(model: Segmenter, vectors: Float[Tensor, "b q d"], names: ClassNames) -> Float[Tensor, "b q k"]:
+def class_name_logits(
+    model: Segmenter, vectors: Float[Tensor, "b q d"], names: ClassNames
+) -> Float[Tensor, "b q k"]:
     """Compare vectors with the class names of a step, in float32 even under autocast."""
     with torch.autocast(vectors.device.type, enabled=False):
         return model.class_logits(vectors.float(), names.vectors)
@@ -90,24 +92,37 @@ def prompt_name_loss(
 
 
 def cell_name_loss(
-    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: ClassNames
+    model: Segmenter,
+    text_map: Float[Tensor, "b d h4 w4"],
+    samples: Sequence[TrainingSample],
+    names: ClassNames,
 ) -> Tensor:
     """Weighted cross-entropy of the class name of every cell, on images that are annotated completely."""
     device = text_map.device
-    judged = [b for b, sample in enumerate(samples) if sample.complete_names]
-    if not judged:
-        return torch.zeros((), device=device)
     stride = samples[0].ignore.shape[-1] // text_map.shape[-1]
-    cells = [cell_labels(samples[b], names, stride) for b in judged]
-    labels = torch.stack([image_labels for image_labels, _ in cells]).to(device)
-    weights = torch.stack([image_weights for _, image_weights in cells]).to(device)
-    allowed = torch.stack([names.allowed(samples[b].complete_names) for b in judged])
-    has_background = (labels == names.background).flatten(1).any(dim=1)
-    allowed[:, names.background] = has_background.cpu()  # elsewhere everything has a name
-    logits = class_name_logits(model, text_map[judged].flatten(2).mT, names)
-    logits = logits.masked_fill(~allowed.to(device)[:, None], IMPOSSIBLE)
-    loss = F.cross_entropy(logits.mT, labels.flatten(1), ignore_index=UNKNOWN, reduction="none")
-    return (loss * weights.flatten(1)).sum() / len(judged)
+    images: list[int] = []
+    labels: list[Tensor] = []
+    weights: list[Tensor] = []
+    allowed: list[Tensor] = []
+    for b, sample in enumerate(samples):
+        if not sample.complete_names:
+            continue
+        image_labels, image_weights = cell_labels(sample, names, stride)
+        image_allowed = names.allowed(sample.complete_names)
+        image_allowed[names.background] = (
+            image_labels == names.background
+        ).any()  # else everything has a name
+        images.append(b)
+        labels.append(image_labels.flatten())
+        weights.append(image_weights.flatten())
+        allowed.append(image_allowed)
+    if not images:
+        return torch.zeros((), device=device)
+    logits = class_name_logits(model, text_map[images].flatten(2).mT, names)
+    logits = logits.masked_fill(~torch.stack(allowed).to(device)[:, None], IMPOSSIBLE)
+    targets = torch.stack(labels).to(device)
+    loss = F.cross_entropy(logits.mT, targets, ignore_index=UNKNOWN, reduction="none")
+    return (loss * torch.stack(weights).to(device)).sum() / len(images)
 
 
 def cell_labels(
@@ -126,7 +141,8 @@ def cell_labels(
     labels = labels[centres]
     for i in np.argsort(-sample.areas):
         name = sample.names[i]
-        labels[sample.masks[i][centres]] = names.index[name] if name in sample.complete_names else UNKNOWN
+        label = names.index[name] if name in sample.complete_names else UNKNOWN
+        labels[sample.masks[i][centres]] = label
     classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     class_weights = np.where(classes == UNKNOWN, 0.0, 1 / np.sqrt(counts))
     weights = class_weights[inverse].reshape(labels.shape)
@@ -134,7 +150,10 @@ def cell_labels(
 
 
 def object_name_loss(
-    model: Segmenter, text_map: Float[Tensor, "b d h4 w4"], samples: Sequence[TrainingSample], names: ClassNames
+    model: Segmenter,
+    text_map: Float[Tensor, "b d h4 w4"],
+    samples: Sequence[TrainingSample],
+    names: ClassNames,
 ) -> Tensor:
     """Cross-entropy of the class name of the mean vector of an object's cells, one object of each class of an image."""
     losses = []
@@ -142,7 +161,9 @@ def object_name_loss(
         objects = {name: i for i, name in enumerate(sample.names) if name in sample.complete_names}
         if objects:
             losses.append(_object_name_loss(model, text_map[b : b + 1], sample, objects, names))
-    return torch.stack(losses).mean() if losses else torch.zeros((), device=text_map.device)
+    if not losses:
+        return torch.zeros((), device=text_map.device)
+    return torch.stack(losses).mean()
 
 
 def _object_name_loss(
@@ -157,6 +178,8 @@ def _object_name_loss(
     vectors = unit_vectors(pooled_text_vectors(text_map, masks[None].float()))
     allowed = names.allowed(sample.complete_names)
     allowed[names.background] = False
-    logits = class_name_logits(model, vectors, names)[0].masked_fill(~allowed.to(device), IMPOSSIBLE)
+    logits = class_name_logits(model, vectors, names)[0].masked_fill(
+        ~allowed.to(device), IMPOSSIBLE
+    )
     labels = torch.tensor([names.index[name] for name in objects], device=device)
     return F.cross_entropy(logits, labels)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,9 +15,7 @@ from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery, QueryOutputs, VisualPrompts
 from seem.simulation.next_click import seem_next_clicks
 from seem.training.batches import TrainingBatch
-
-if TYPE_CHECKING:
-    from seem.training.objectives.published import Ablation
+from seem.training.objectives.published_config import Ablation
 
 
 @torch.no_grad()
@@ -37,7 +33,9 @@ def simulate_rounds(
     previous: Tensor | None = None
     num_rounds = int(rng.integers(0, ablation.rounds + 1))
     for _ in range(num_rounds):
-        tokens = model.encode_prompts(VisualPrompts(positive, negative), image, RandomDraws(generator))
+        tokens = model.encode_prompts(
+            VisualPrompts(positive, negative), image, RandomDraws(generator)
+        )
         question = DecoderQuery(
             visual=tokens,
             previous=previous if ablation.memory else None,
@@ -50,7 +48,9 @@ def simulate_rounds(
     return VisualPrompts(positive, negative), previous
 
 
-def _add_clicks(masks: Tensor, batch: TrainingBatch, positive: Tensor, negative: Tensor, ablation: Ablation) -> None:
+def _add_clicks(
+    masks: Tensor, batch: TrainingBatch, positive: Tensor, negative: Tensor, ablation: Ablation
+) -> None:
     """Add a click to every object with a mark, where its mask is wrong; changes the marks."""
     for b in range(len(positive)):
         clicked = seem_next_clicks(batch.truth[b], masks[b].float(), positive[b], negative[b])

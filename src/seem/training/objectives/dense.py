@@ -31,6 +31,7 @@ from seem.models.structures import (
 )
 from seem.models.text_embedding_head import pooled_text_vectors, text_similarity_maps
 from seem.training.batches import StepBatch, TrainingBatch, normalize_images
+from seem.training.objectives.candidates import ambiguous_targets, candidate_losses
 from seem.training.objectives.class_names import (
     ClassNames,
     cell_name_loss,
@@ -38,34 +39,18 @@ from seem.training.objectives.class_names import (
     object_name_loss,
     prompt_name_loss,
 )
-from seem.training.objectives.dense_masks import add_correction_clicks, coarse_mask_loss, refined_mask_losses
+from seem.training.objectives.dense_config import DenseConfig
+from seem.training.objectives.dense_masks import (
+    add_correction_clicks,
+    coarse_mask_loss,
+    refined_mask_losses,
+)
+from seem.training.objectives.imagenet import ImageNetClasses, imagenet_class_loss
 from seem.training.objectives.object_queries import object_query_loss
 from seem.training.phrases import PhraseTokenizer, phrase_tokens_by_object
 
 VISUAL = frozenset({RowKind.VISUAL})
 VISUAL_AND_OBJECT = frozenset({RowKind.VISUAL, RowKind.OBJECT})
-
-
-@dataclass(frozen=True, slots=True)
-class DenseConfig:
-    """What a step counts. Weights are of the means of terms."""
-
-    refined: float = 2.0
-    coarse: float = 0.5
-    quality: float = 0.5
-    names: float = 0.3
-    cell_names: float = 0.5
-    naming: float = 1.0
-    """Of the images that are asked for class names alone: the names of cells and of objects."""
-    text_prompts: float = 0.5
-    """Of the images that are asked by text and references alone: their masks, beside the weights of masks."""
-    objects: float = 1.0
-    object_names: float = 0.5
-    num_negatives: int = 64
-    """Class names of a step that are on none of its images."""
-    num_points: int = 1024
-    rounds: tuple[float, ...] = (0.35, 0.4, 0.15, 0.1)
-    """Probabilities of one, two, three, ... rounds; the first and the last have a gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +65,7 @@ class StepLoss:
     cell_names: float
     objects: float
     iou: float
+    candidates: float
 
     def terms(self) -> dict[str, float]:
         """Return the terms by their names in the log."""
@@ -91,6 +77,7 @@ class StepLoss:
             "meaning": self.cell_names,
             "objects": self.objects,
             "iou": self.iou,
+            "candidates": self.candidates,
         }
 
 
@@ -121,7 +108,11 @@ class DenseObjective:
 
 
 def full_step_loss(
-    model: Segmenter, batch: TrainingBatch, tokenizer: PhraseTokenizer, config: DenseConfig, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    tokenizer: PhraseTokenizer,
+    config: DenseConfig,
+    rng: np.random.Generator,
 ) -> StepLoss:
     """Return the loss of a batch with prompted targets, over several rounds of simulated clicks."""
     image = model.encode_image(batch.images)
@@ -133,20 +124,28 @@ def full_step_loss(
     positive, negative = batch.positive.clone(), batch.negative.clone()
     previous = initial_masks(batch)
     losses: list[_RoundLosses] = []
-    object_loss = torch.zeros((), device=positive.device)
+    object_loss = candidate_loss = torch.zeros((), device=positive.device)
+    ambiguous = ambiguous_targets(batch)
     for number in range(num_rounds):
         is_last = number == num_rounds - 1
         has_gradient = number == 0 or is_last
         kinds = VISUAL_AND_OBJECT if number == 0 and trains_objects else VISUAL
         with torch.set_grad_enabled(has_gradient):
             marks = VisualPrompts(positive, negative, batch.bounds)
-            output = run_round(model, image, marks, prompts, previous, kinds)
+            output = run_round(
+                model, image, marks, prompts, previous, kinds, with_candidates=number == 0
+            )
+        if output.refined.candidates is not None:
+            masks, qualities = candidate_losses(output.refined.candidates, batch, ambiguous)
+            candidate_loss = config.candidates * masks + config.quality * qualities
         if has_gradient:
             losses.append(_round_losses(model, output, batch, texts.names))
             if output.decoder.object is not None:
-                object_loss = object_query_loss(model, image, output.decoder.object, batch, texts.names, config, rng)
+                object_loss = object_query_loss(
+                    model, image, output.decoder.object, batch, texts.names, config, rng
+                )
         if not is_last:
-            previous = output.refined.logits.detach().float()
+            previous = output.refined.best(ambiguous).logits.detach().float()
             add_correction_clicks(previous, batch, positive, negative)
 
     assert image.text_map is not None
@@ -157,17 +156,23 @@ def full_step_loss(
         config.names * torch.stack([loss.names for loss in losses]).mean(),
         config.cell_names * cell_name_loss(model, image.text_map, batch.samples, texts.names),
     ]
-    total = torch.stack(weighted).sum() + object_loss
-    values = torch.stack((*weighted, object_loss, losses[-1].iou)).detach().tolist()
+    total = torch.stack(weighted).sum() + object_loss + candidate_loss
+    values = torch.stack((*weighted, object_loss, losses[-1].iou, candidate_loss)).detach().tolist()
     return StepLoss(total, *values)
 
 
 def text_prompt_loss(
-    model: Segmenter, batch: TrainingBatch, tokenizer: PhraseTokenizer, config: DenseConfig, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    tokenizer: PhraseTokenizer,
+    config: DenseConfig,
+    rng: np.random.Generator,
+    classes: ImageNetClasses | None = None,
 ) -> Tensor:
     """Return the loss of a batch prompted by phrases and references alone, in one round.
 
     A part of the cost of a full step, and text needs many images: names of cells and objects, and the masks of prompts.
+    With `classes`, objects that have a phrase among these are told apart from all other ones.
     """
     image = model.encode_image(batch.images)
     assert image.text_map is not None
@@ -177,9 +182,16 @@ def text_prompt_loss(
     output = run_round(model, image, marks, prompts, initial_masks(batch), VISUAL)
     refined = refined_mask_losses(output.refined, batch)
     coarse = coarse_mask_loss(output.coarse, batch)
-    masks = config.refined * refined.mask + config.coarse * coarse + config.quality * refined.quality
+    masks = (
+        config.refined * refined.mask + config.coarse * coarse + config.quality * refined.quality
+    )
     naming = _cell_and_object_name_loss(model, image.text_map, batch.samples, texts.names, config)
-    return config.text_prompts * masks + naming
+    total = config.text_prompts * masks + naming
+    if classes is not None:
+        total = total + config.imagenet * imagenet_class_loss(
+            model, image.text_map, batch.samples, classes
+        )
+    return total
 
 
 def naming_loss(
@@ -224,7 +236,11 @@ class StepTexts:
 
 
 def encode_texts(
-    model: Segmenter, batch: TrainingBatch, tokenizer: PhraseTokenizer, config: DenseConfig, rng: np.random.Generator
+    model: Segmenter,
+    batch: TrainingBatch,
+    tokenizer: PhraseTokenizer,
+    config: DenseConfig,
+    rng: np.random.Generator,
 ) -> StepTexts:
     """Encode the class names and phrases of a step, each once."""
     names = choose_class_names(batch.samples, config.num_negatives, rng)
@@ -256,7 +272,8 @@ def encode_semantic_prompts(
         return SemanticPrompts(tokens, None, vectors)
     partners = _partner_indices(len(phrases), batch.reference.device)
     pixels = PixelFeatures(
-        image.pixels.mask_features[partners], tuple(level[partners] for level in image.pixels.levels)
+        image.pixels.mask_features[partners],
+        tuple(level[partners] for level in image.pixels.levels),
     )
     regions = VisualPrompts(batch.reference, torch.zeros_like(batch.reference))
     reference = model.encode_prompts(regions, replace(image, pixels=pixels))
@@ -311,6 +328,8 @@ def run_round(
     prompts: SemanticPrompts,
     previous: Float[Tensor, "b n h2 w2"] | None,
     kinds: frozenset[RowKind],
+    *,
+    with_candidates: bool = False,
 ) -> RoundOutput:
     """Run one round: decoder, coarse masks, mask refiner. `previous` are the final masks of the round before."""
     tokens = model.encode_prompts(marks, image)
@@ -327,8 +346,15 @@ def run_round(
     coarse = dot(output.visual.mask_embeddings, image.pixels.mask_features)
     if previous is not None:
         previous = resize(previous, (coarse.shape[-2], coarse.shape[-1]))
-    maps = prompt_maps(marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors))
-    refined = model.mask_refiner(image.pixels.mask_features, maps, output.visual.class_vectors)
+    maps = prompt_maps(
+        marks, coarse, previous, text_similarity_maps(image.text_map, prompts.vectors)
+    )
+    refined = model.mask_refiner(
+        image.pixels.mask_features,
+        maps,
+        output.visual.class_vectors,
+        with_candidates=with_candidates,
+    )
     return RoundOutput(output, refined, coarse)
 
 
@@ -343,7 +369,9 @@ class _RoundLosses:
     iou: Tensor
 
 
-def _round_losses(model: Segmenter, output: RoundOutput, batch: TrainingBatch, names: ClassNames) -> _RoundLosses:
+def _round_losses(
+    model: Segmenter, output: RoundOutput, batch: TrainingBatch, names: ClassNames
+) -> _RoundLosses:
     assert output.decoder.visual is not None
     refined = refined_mask_losses(output.refined, batch)
     return _RoundLosses(

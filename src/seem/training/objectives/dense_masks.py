@@ -15,7 +15,9 @@ from seem.simulation.next_click import ritm_click
 from seem.training.batches import TrainingBatch, mask_coverage
 from seem.training.losses import mask_bce, mask_dice
 
-EMPTY_LOGIT = -20.0  # given to pixels that are not judged: there prediction and truth are both empty
+EMPTY_LOGIT = (
+    -20.0
+)  # given to pixels that are not judged: there prediction and truth are both empty
 BCE_WEIGHT = 2.0  # beside dice
 
 
@@ -38,7 +40,9 @@ def refined_mask_losses(refined: RefinedMasks, batch: TrainingBatch) -> RefinedM
         union = (predicted | wanted).sum(1)
         iou = torch.where(union > 0, intersection / union.clamp(min=1), 0.0)
     quality_logits = refined.quality_logits.float()[has_prompt(batch)]
-    quality = F.binary_cross_entropy_with_logits(quality_logits, iou, reduction="sum") / max(len(iou), 1)
+    quality = F.binary_cross_entropy_with_logits(quality_logits, iou, reduction="sum") / max(
+        len(iou), 1
+    )
     is_present = wanted.any(1)
     present = iou[is_present] if is_present.any() else iou
     return RefinedMaskLosses(mask, quality, present.sum() / max(len(present), 1))
@@ -73,7 +77,9 @@ def prompted_masks(
     prompted = has_prompt(batch)
     truth = mask_coverage(batch.truth, stride)
     ignored = (mask_coverage(batch.ignore[:, None], stride) > 0.5) & (truth == 0)
-    return logits.float().masked_fill(ignored, EMPTY_LOGIT)[prompted].flatten(1), truth[prompted].flatten(1)
+    return logits.float().masked_fill(ignored, EMPTY_LOGIT)[prompted].flatten(1), truth[
+        prompted
+    ].flatten(1)
 
 
 def has_prompt(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
@@ -103,7 +109,9 @@ def add_correction_clicks(
             if is_absent[b, n]:
                 continue
             wanted = truth[b, n, :height, :width].numpy()
-            click = ritm_click(wanted, predicted[b, n, :height, :width].numpy(), np.zeros_like(wanted))
+            click = ritm_click(
+                wanted, predicted[b, n, :height, :width].numpy(), np.zeros_like(wanted)
+            )
             if click is not None:
                 marks = positive if click.positive else negative
                 _mark_square(marks[b, n], x=2 * click.x, y=2 * click.y)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,12 +15,10 @@ from seem.models.ops.points import Draw
 from seem.models.segmenter import Segmenter
 from seem.models.structures import QueryOutputs
 from seem.training.batches import TrainingBatch, mask_coverage
-from seem.training.matcher import match_objects
+from seem.training.matcher import match_object_queries
 from seem.training.objectives.class_names import IMPOSSIBLE, ClassNames, class_name_logits
+from seem.training.objectives.dense_config import DenseConfig
 from seem.training.objectives.dense_masks import EMPTY_LOGIT, mask_loss
-
-if TYPE_CHECKING:
-    from seem.training.objectives.dense import DenseConfig
 
 BACKGROUND_WEIGHT = 0.1  # of a query without an object, in the mean over queries
 
@@ -44,11 +40,15 @@ def object_query_loss(
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.rand(shape, generator=generator).to(masks.device)
 
-    losses = []
+    losses: list[Tensor] = []
     for b, sample in enumerate(batch.samples):
         if sample.complete_names:
-            losses.append(_image_loss(logits[b], masks[b], sample, batch.ignore[b], names, config, draw))
-    return torch.stack(losses).mean() if losses else torch.zeros((), device=masks.device)
+            losses.append(
+                _image_loss(logits[b], masks[b], sample, batch.ignore[b], names, config, draw)
+            )
+    if not losses:
+        return torch.zeros((), device=masks.device)
+    return torch.stack(losses).mean()
 
 
 def _image_loss(
@@ -70,7 +70,9 @@ def _image_loss(
     if objects:
         truth = torch.from_numpy(sample.masks[objects]).to(device)
         classes = torch.tensor([names.index[sample.names[i]] for i in objects], device=device)
-        match = match_objects(logits, masks, classes, truth, draw, num_points=config.num_points)
+        match = match_object_queries(
+            logits, masks, classes, truth, draw, num_points=config.num_points
+        )
         labels[match.queries] = classes[match.objects]
         weights[match.queries] = 1.0
         matched_mask_loss = _mask_loss(masks[match.queries], truth[match.objects], ignore)
@@ -78,7 +80,9 @@ def _image_loss(
     return config.objects * matched_mask_loss + config.object_names * name_loss
 
 
-def _mask_loss(logits: Float[Tensor, "m h4 w4"], truth: Bool[Tensor, "m s s"], ignore: Bool[Tensor, "s s"]) -> Tensor:
+def _mask_loss(
+    logits: Float[Tensor, "m h4 w4"], truth: Bool[Tensor, "m s s"], ignore: Bool[Tensor, "s s"]
+) -> Tensor:
     """Compare matched masks at stride 4; pixels to ignore count as empty in both."""
     wanted = mask_coverage(truth[None], 4)[0].flatten(1)
     ignored = mask_coverage(ignore[None, None], 4)[0].flatten(1) > 0.5

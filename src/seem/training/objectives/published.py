@@ -13,7 +13,7 @@ learned on the images of the batch that have one, not on another set of images o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,11 +25,16 @@ from seem.models.decoder.draws import RandomDraws
 from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
 from seem.models.segmenter import Segmenter, unit_vectors
-from seem.models.structures import CaptionPrefix, DecoderOutput, DecoderQuery, QueryOutputs, VisualTokens
+from seem.models.structures import (
+    CaptionPrefix,
+    DecoderOutput,
+    DecoderQuery,
+    QueryOutputs,
+    VisualTokens,
+)
 from seem.training.batches import StepBatch, TrainingBatch
-from seem.training.captions import TOP_HEADS, CaptionPrediction, CaptionWeights, caption_terms
+from seem.training.captions import TOP_HEADS, CaptionPrediction, caption_terms
 from seem.training.criterion import (
-    CriterionOptions,
     CriterionWeights,
     HeadPrediction,
     HeadTerms,
@@ -39,6 +44,7 @@ from seem.training.criterion import (
     criterion,
 )
 from seem.training.objectives.click_rounds import simulate_rounds
+from seem.training.objectives.published_config import Ablation, PublishedConfig
 from seem.training.objectives.published_texts import (
     EncodedTexts,
     PublishedTexts,
@@ -49,43 +55,9 @@ from seem.training.objectives.published_texts import (
     phrase_tokens,
 )
 
-CAPTION_KINDS = frozenset({RowKind.CAPTION, RowKind.IMAGE})  # query groups that answer for captions and retrieval
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """The parts of the objective that the papers switch off to measure what they bring; all are on by default."""
-
-    rounds: int = 5
-    """Largest number of rounds without gradient before the one with; 0 to all of them, each as often."""
-    memory: bool = True
-    """Rounds get the mask of the round before."""
-    positive: bool = True
-    """Rounds add positive clicks."""
-    negative: bool = True
-    """Negative marks, and negative clicks of rounds."""
-    objects: bool = True
-    phrases: bool = True
-    visual: bool = True
-    captions: bool = True
-    """Captions, their nouns and retrieval, for models that have them (X-Decoder) and images that have a caption.
-
-    Nouns go to the queries that objects leave over, so without `objects` they are not trained.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedConfig:
-    """What a step counts; the defaults are those of the released SEEM v1 models."""
-
-    ablation: Ablation = field(default_factory=Ablation)
-    max_phrases: int = 4
-    phrase_weight: float = 2.0
-    name_weight: float = 0.5
-    """Of class names that are used as phrases."""
-    criterion: CriterionOptions = field(default_factory=CriterionOptions)
-    weights: CriterionWeights = field(default_factory=CriterionWeights)
-    caption_weights: CaptionWeights = field(default_factory=CaptionWeights)
+CAPTION_KINDS = frozenset(
+    {RowKind.CAPTION, RowKind.IMAGE}
+)  # query groups that answer for captions and retrieval
 
 
 class QueryObjective:
@@ -108,7 +80,9 @@ class QueryObjective:
     def loss(self, model: Segmenter, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a step, and its weighted terms with their `total` for the log."""
         assert batch.full is not None
-        return published_loss(model, batch.full, self.tokenizer, self.config, batch.rng, self.count_objects)
+        return published_loss(
+            model, batch.full, self.tokenizer, self.config, batch.rng, self.count_objects
+        )
 
 
 def published_loss(
@@ -148,18 +122,23 @@ def published_loss(
         num_objects=0 if visual is None else batch.truth.shape[1],
     )
     output = model.decode(image, question, kinds, RandomDraws(generator), intermediate=True)
-    outputs = [replace(output, intermediate=()), *reversed(output.intermediate)]  # of all heads, the final one first
+    outputs = [
+        replace(output, intermediate=()),
+        *reversed(output.intermediate),
+    ]  # of all heads, the final one first
 
     heads = head_predictions(model, outputs, image, encoded, visual, kinds)
     num_objects = sum(len(truth.objects.classes) for truth in targets if truth.objects is not None)
-    terms = criterion(heads, targets, draw, options=config.criterion, num_objects=count_objects(num_objects))
+    terms = criterion(
+        heads, targets, draw, options=config.criterion, num_objects=count_objects(num_objects)
+    )
     total = terms.total(config.weights)
     sums = sum_by_group(terms.heads, config.weights)
     if captions is not None:
         matches = [head.objects.matches for head in terms.heads if head.objects is not None]
-        caption_loss = caption_terms([caption_prediction(each) for each in outputs], captions, matches).total(
-            config.caption_weights
-        )
+        caption_loss = caption_terms(
+            [caption_prediction(each) for each in outputs], captions, matches
+        ).total(config.caption_weights)
         total = total + caption_loss
         sums["captions"] = float(caption_loss.detach())
     return total, {**sums, "total": float(total.detach())}
@@ -176,7 +155,9 @@ def trained_kinds(model: Segmenter, ablation: Ablation) -> frozenset[RowKind]:
     """
     policy = model.decoder.policy
     if policy.visual is RowKind.OBJECT:
-        raise ValueError(f"{model.config.name} is v0's weights under another policy; train seem-...-v0 instead.")
+        raise ValueError(
+            f"{model.config.name} is v0's weights under another policy; train seem-...-v0 instead."
+        )
     switches = {
         RowKind.OBJECT: ablation.objects,
         RowKind.PHRASE: ablation.phrases,
@@ -184,7 +165,9 @@ def trained_kinds(model: Segmenter, ablation: Ablation) -> frozenset[RowKind]:
         RowKind.CAPTION: ablation.captions,
         RowKind.IMAGE: ablation.captions,
     }
-    kinds = frozenset(kind for kind, is_on in switches.items() if is_on and policy.group(kind) is not None)
+    kinds = frozenset(
+        kind for kind, is_on in switches.items() if is_on and policy.group(kind) is not None
+    )
     if not kinds:
         raise ValueError(
             f"Nothing is left to train {model.config.name} on; switch objects, phrases, visual or captions on."
@@ -247,7 +230,9 @@ def head_predictions(
     for head, output in enumerate(outputs):
         judged = judged_kinds(model, kinds, head)
         if judged:
-            predictions.append(head_prediction(model, output, image, classes, prompt_vectors, judged))
+            predictions.append(
+                head_prediction(model, output, image, classes, prompt_vectors, judged)
+            )
     return predictions
 
 
@@ -274,7 +259,9 @@ def head_prediction(
         phrases = PhrasePrediction(output.phrase.class_vectors, masks(output.phrase), scale)
     if output.visual is not None:
         assert prompt_vectors is not None
-        visual = VisualPrediction(output.visual.mask_embeddings, masks(output.visual), prompt_vectors)
+        visual = VisualPrediction(
+            output.visual.mask_embeddings, masks(output.visual), prompt_vectors
+        )
     return HeadPrediction(objects, phrases, visual)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -87,13 +87,18 @@ class PublishedTexts:
         with_nouns: bool,
     ) -> PublishedTexts:
         """Choose the texts of a step at random from what the images are annotated with."""
-        class_names = choose_class_names(samples, rng)
+        class_names = choose_compared_names(samples, rng)
         phrases = [
-            choose_phrases(sample, tokenizer, rng, max_phrases, phrase_weight, name_weight) for sample in samples
+            choose_phrases(sample, tokenizer, rng, max_phrases, phrase_weight, name_weight)
+            for sample in samples
         ]
-        captions = tuple(choose_caption(sample, rng) for sample in samples) if with_captions else ()
-        nouns = tuple(nouns_of(caption) for caption in captions) if with_nouns else ()
-        return cls(class_names, tuple(phrases), nouns, captions)
+        captions: list[str] = []
+        if with_captions:
+            captions = [choose_caption(sample, rng) for sample in samples]
+        nouns: list[tuple[str, ...]] = []
+        if with_nouns:
+            nouns = [nouns_of(caption) for caption in captions]
+        return cls(class_names, tuple(phrases), tuple(nouns), tuple(captions))
 
     def phrase_rows(self) -> list[range]:
         """Return the rows of each image's phrases among the encoded texts."""
@@ -104,7 +109,9 @@ class PublishedTexts:
             first += len(image.texts)
         return rows
 
-    def encode(self, model: Segmenter, tokenizer: TemplatedTokenizer, rng: np.random.Generator) -> EncodedTexts:
+    def encode(
+        self, model: Segmenter, tokenizer: TemplatedTokenizer, rng: np.random.Generator
+    ) -> EncodedTexts:
         """Encode all texts: class names, phrases, nouns and captions, in this order."""
         texts = [tokenizer.fill_template(name, rng) for name in self.class_names]
         for image in self.phrases:
@@ -131,12 +138,16 @@ class EncodedTexts:
 # --- Choosing texts ---------------------------------------------------------------------------------------------------
 
 
-def choose_class_names(samples: Sequence[TrainingSample], rng: np.random.Generator) -> tuple[str, ...]:
+def choose_compared_names(
+    samples: Sequence[TrainingSample], rng: np.random.Generator
+) -> tuple[str, ...]:
     """Return the class names of a step: all that the images are annotated for, those present first, background last.
 
     At most `MAX_CLASS_NAMES` and the background, unless more are present.
     """
-    present = sorted({name for sample in samples for name in sample.names if name in sample.complete_names})
+    present = sorted(
+        {name for sample in samples for name in sample.names if name in sample.complete_names}
+    )
     complete = {name for sample in samples for name in sample.complete_names}
     absent = sorted(complete - set(present))
     num_absent = max(0, MAX_CLASS_NAMES - len(present))
@@ -158,22 +169,27 @@ def choose_phrases(
     described = [i for i, phrases in enumerate(sample.phrases) if phrases]
     if described:
         order = rng.permutation(len(described)).tolist()
-        rows = [described[i] for i in order][:max_phrases]
-        texts = tuple(sample.phrases[i][int(rng.integers(len(sample.phrases[i])))] for i in rows)
+        rows = [described[i] for i in order[:max_phrases]]
+        texts = tuple(_choose(sample.phrases[i], rng) for i in rows)
         return ImagePhrases(texts, texts, sample.masks[rows], phrase_weight)
     names = sorted(set(sample.names) & sample.complete_names - {""})
-    names = [names[i] for i in rng.permutation(len(names)).tolist()]
-    names = names[: int(rng.integers(1, max_phrases + 1))]
-    masks = np.stack([class_mask(sample, name) for name in names]) if names else sample.masks[:0]
+    order = rng.permutation(len(names)).tolist()
+    num_names = int(rng.integers(1, max_phrases + 1))
+    names = [names[i] for i in order[:num_names]]
+    masks = sample.masks[:0]
+    if names:
+        masks = np.stack([class_mask(sample, name) for name in names])
     texts = tuple(tokenizer.fill_template(name, rng) for name in names)
     return ImagePhrases(texts, tuple(names), masks, name_weight)
 
 
+def _choose(texts: Sequence[str], rng: np.random.Generator) -> str:
+    return texts[int(rng.integers(len(texts)))]
+
+
 def choose_caption(sample: TrainingSample, rng: np.random.Generator) -> str:
     """Choose one caption of an image; "" if it has none."""
-    if not sample.captions:
-        return ""
-    return sample.captions[int(rng.integers(len(sample.captions)))]
+    return _choose(sample.captions, rng) if sample.captions else ""
 
 
 # --- Inputs and targets from texts ------------------------------------------------------------------------------------
@@ -196,28 +212,41 @@ def phrase_tokens(encoded: EncodedTexts, texts: PublishedTexts) -> PhraseTokens:
 
 
 def image_targets(
-    batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts, kinds: frozenset[RowKind]
+    batch: TrainingBatch,
+    b: int,
+    texts: PublishedTexts,
+    encoded: EncodedTexts,
+    kinds: frozenset[RowKind],
 ) -> ImageTargets:
     """Return the truth about image `b`, for the query groups that are trained."""
-    return ImageTargets(
-        objects=_object_targets(batch, b, texts.class_names) if RowKind.OBJECT in kinds else None,
-        phrases=_phrase_targets(batch, b, texts, encoded) if RowKind.PHRASE in kinds else None,
-        visual=_visual_targets(batch, b) if RowKind.VISUAL in kinds else None,
-    )
+    targets = ImageTargets()
+    if RowKind.OBJECT in kinds:
+        targets = replace(targets, objects=_object_targets(batch, b, texts.class_names))
+    if RowKind.PHRASE in kinds:
+        targets = replace(targets, phrases=_phrase_targets(batch, b, texts, encoded))
+    if RowKind.VISUAL in kinds:
+        targets = replace(targets, visual=_visual_targets(batch, b))
+    return targets
 
 
 def _object_targets(batch: TrainingBatch, b: int, class_names: Sequence[str]) -> ObjectTargets:
     sample, device = batch.samples[b], batch.truth.device
     index = {name: k for k, name in enumerate(class_names)}
-    rows = [i for i, name in enumerate(sample.names) if name in sample.complete_names and name in index]
-    classes = [index[sample.names[i]] for i in rows]
+    rows = []
+    classes = []
+    for i, name in enumerate(sample.names):
+        if name in sample.complete_names and name in index:
+            rows.append(i)
+            classes.append(index[name])
     return ObjectTargets(
         classes=torch.tensor(classes, dtype=torch.long, device=device),
         masks=torch.from_numpy(sample.masks[rows]).to(device),
     )
 
 
-def _phrase_targets(batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts) -> PhraseTargets:
+def _phrase_targets(
+    batch: TrainingBatch, b: int, texts: PublishedTexts, encoded: EncodedTexts
+) -> PhraseTargets:
     device = batch.truth.device
     phrases = texts.phrases[b]
     rows = texts.phrase_rows()[b]
@@ -225,7 +254,9 @@ def _phrase_targets(batch: TrainingBatch, b: int, texts: PublishedTexts, encoded
     return PhraseTargets(
         vectors=encoded.features.phrases[rows.start : rows.stop],
         masks=torch.from_numpy(phrases.masks).to(device),
-        hashes=torch.tensor([numbers[name] for name in phrases.names], dtype=torch.long, device=device),
+        hashes=torch.tensor(
+            [numbers[name] for name in phrases.names], dtype=torch.long, device=device
+        ),
         weight=phrases.weight,
     )
 
@@ -259,14 +290,18 @@ def caption_targets(
     )
 
 
-def noun_targets(encoded: EncodedTexts, texts: PublishedTexts, targets: Sequence[ImageTargets]) -> NounTargets:
+def noun_targets(
+    encoded: EncodedTexts, texts: PublishedTexts, targets: Sequence[ImageTargets]
+) -> NounTargets:
     """Return which of the encoded texts name which image's regions.
 
     `targets` number the class names of objects. Texts of equal noun stem mean the same.
     """
     phrase_names = [name for image in texts.phrases for name in image.names]
     nouns = [noun for image in texts.nouns for noun in image]
-    stems = [noun_stem(text) for text in (*texts.class_names, *phrase_names, *nouns, *texts.captions)]
+    stems = [
+        noun_stem(text) for text in (*texts.class_names, *phrase_names, *nouns, *texts.captions)
+    ]
     numbers = {stem: k for k, stem in enumerate(dict.fromkeys(stems))}
     device = encoded.features.phrases.device
 

