@@ -394,6 +394,7 @@ def nano2() -> SegmenterConfig:
             num_norm_groups=16,
             mask_kernel=1,
         ),
+        text=replace(before.text, vocabulary_size=10_240, layers=2),
         image=replace(before.image, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)),
         mask_refiner=MaskRefinerConfig(candidates=3),
         text_map=TextMapConfig(fine=32, widened=1280),

@@ -414,7 +414,7 @@ NEXT = replace(
     MODEL_CARDS["nano"],
     name="nano2",
     backbone="EfficientNet-Lite2",
-    parameters=10_243_389,
+    parameters=11_076_733,
     weights=WeightsAvailability.NEVER_RELEASED,
     config=config.nano2,
 )

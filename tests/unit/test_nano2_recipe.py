@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,14 @@ from seem.errors import SeemError
 from seem.loading import open_file
 from seem.models.backbones.efficientnet_lite import SameConvUnit
 from seem.models.build import build
+from seem.models.text.tokenizer import NANO_SIZES
 from seem.recipes import nano2 as recipe
 from seem.recipes.nano import Stage
+from seem.recipes.tower import MERGES_FILE
+from seem.recipes.tower import STATE_FILE as STATE_FILE_OF_TOWER
 from seem.training.checkpoint import STATE_FILE
 from seem.training.config import TrainConfig
+from seem.training.vocabulary import write_merges
 from seem.zoo import NEXT
 from tiny import tiny_nano
 
@@ -34,7 +39,7 @@ SETTINGS = TrainConfig(
 STAGES = (Stage(1.0, 32, 2, 32),)
 LEGS = (
     recipe.Leg("heads", SETTINGS, STAGES, frozen=("backbone",)),
-    recipe.Leg("all", replace(SETTINGS, steps=1), STAGES, with_imagenet=True),
+    recipe.Leg("all", replace(SETTINGS, steps=1), STAGES),
 )
 
 
@@ -79,7 +84,7 @@ def photo_of_a_square(number, box, set_name):
 
 @pytest.fixture
 def tiny_run(monkeypatch, tmp_path):
-    """Run two short legs of a tiny network; return how to, and the file of words."""
+    """Run two short legs of a tiny network; return how to, and the file of its text tower."""
     photos = [
         photo_of_a_square(2, (6, 8, 26, 28), "coco_full"),
         photo_of_a_square(3, (20, 10, 44, 40), "duts"),
@@ -90,18 +95,18 @@ def tiny_run(monkeypatch, tmp_path):
     monkeypatch.setattr(recipe, "salient_names", lambda data, file: {("duts", 3): "harp"})
     monkeypatch.setattr(ImageBank, "load", lambda root, *, cache: bank)
     monkeypatch.setattr(recipe.ImageNetHead, "__init__", small_head)
-    words = tmp_path / "words.safetensors"
+    tower = tmp_path / "tower.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        write_tensors(words, build(tiny_nano()).state_dict())
+        write_tensors(tower, build(tiny_nano2()).text.state_dict())
 
     def start(legs=LEGS):
         with torch.random.fork_rng():
             return recipe.train_nano2(
-                Path("nowhere"), tmp_path / "run", words, legs, report=lambda row: None
+                Path("nowhere"), tmp_path / "run", tower, legs, report=lambda row: None
             )
 
-    return start, words, tmp_path / "run"
+    return start, tower, tmp_path / "run"
 
 
 def small_head(self, in_dim):
@@ -111,7 +116,7 @@ def small_head(self, in_dim):
 
 
 def test_legs_follow_each_other_and_each_leaves_weights(tiny_run):
-    start, words, out = tiny_run
+    start, tower, out = tiny_run
     network = start()
     for leg in LEGS:
         rows = [
@@ -119,9 +124,9 @@ def test_legs_follow_each_other_and_each_leaves_weights(tiny_run):
         ]
         assert len(rows) == leg.config.steps
         assert {"refined", "candidates", "spoken", "meaning", "total"} < set(rows[0])
-    tower = {key: t for key, t in read_tensors(words).tensors.items() if key.startswith("text.")}
     ended = read_tensors(out / "all" / recipe.FINISHED_FILE).tensors
-    assert all(torch.equal(ended[key], t) for key, t in tower.items() if key != "text.logit_scale")
+    for key, t in read_tensors(tower).tensors.items():
+        assert torch.equal(ended[f"text.{key}"], t) == (key != "logit_scale")
     assert all(torch.equal(ended[key], t) for key, t in network.state_dict().items())
 
 
@@ -149,35 +154,49 @@ def test_a_run_goes_on_where_its_last_leg_ended(tiny_run):
 
 
 def test_a_later_leg_may_have_another_text_tower_but_keeps_its_temperature(tiny_run):
-    start, words, out = tiny_run
+    start, tower, out = tiny_run
     start(LEGS[:1])
-    tensors = read_tensors(words).tensors
-    tensors["text.logit_scale"] = torch.tensor(9.0)
-    tensors["text.projection"] = tensors["text.projection"] + 1
-    write_tensors(words, tensors)
+    tensors = read_tensors(tower).tensors
+    tensors["logit_scale"] = torch.tensor(9.0)
+    tensors["projection"] = tensors["projection"] + 1
+    write_tensors(tower, tensors)
     start()
     before = read_tensors(out / "heads" / recipe.FINISHED_FILE).tensors
     after = read_tensors(out / "all" / recipe.FINISHED_FILE).tensors
-    assert torch.equal(after["text.projection"], tensors["text.projection"])
+    assert torch.equal(after["text.projection"], tensors["projection"])
     assert after["text.logit_scale"].item() == pytest.approx(
         before["text.logit_scale"].item(), abs=0.01
     )
 
 
-def test_a_finished_leg_of_another_network_is_refused(tiny_run, tmp_path):
-    network = build(tiny_nano2())
-    tensors = {key: t for key, t in network.state_dict().items() if key != "mask_refiner.mask.bias"}
-    write_tensors(tmp_path / "other.safetensors", tensors)
-    with pytest.raises(
-        SeemError, match=r"another version of the network \(mask_refiner\.mask\.bias\)"
-    ):
-        recipe.load_finished(network, tmp_path / "other.safetensors")
-    del tensors["text.projection"]
-    write_tensors(
-        tmp_path / "other.safetensors", {**tensors, "mask_refiner.mask.bias": torch.ones(4)}
-    )
-    recipe.load_finished(network, tmp_path / "other.safetensors")
-    assert torch.equal(network.mask_refiner.mask.bias, torch.ones(4))
+@pytest.fixture
+def made_towers(monkeypatch):
+    """Replace the making of a text tower; return the folders that were asked for."""
+    folders = []
+
+    def make(data, out, config):
+        folders.append(out)
+        out.mkdir(parents=True, exist_ok=True)
+        shipped = files("seem") / "assets" / NANO_SIZES[config.vocabulary_size]
+        (out / MERGES_FILE).write_bytes(shipped.read_bytes())
+        write_tensors(out / STATE_FILE_OF_TOWER, {"x": torch.zeros(1)}, {"step": str(config.steps)})
+
+    monkeypatch.setattr(recipe, "make_tower", make)
+    return folders
+
+
+def test_a_text_tower_is_made_once(made_towers, tmp_path):
+    for _ in range(2):
+        file = recipe.make_text_tower(Path("nowhere"), tmp_path / "tower")
+    assert file == tmp_path / "tower" / "tower.safetensors"
+    assert made_towers == [tmp_path / "tower"]
+
+
+def test_a_text_tower_with_another_vocabulary_is_refused(made_towers, tmp_path):
+    recipe.make_text_tower(Path("nowhere"), tmp_path)
+    write_merges(tmp_path / MERGES_FILE, ["a b"])
+    with pytest.raises(SeemError, match=r"is not the vocabulary that ships as nano_wordnet_bpe"):
+        recipe.make_text_tower(Path("nowhere"), tmp_path)
 
 
 def test_what_ships_has_no_normalisation_and_answers_the_same(tiny_run, monkeypatch):
@@ -221,20 +240,3 @@ def test_sizes_are_canvases_that_the_network_takes(leg):
 
 def test_precision_is_one_of_two():
     assert recipe.fastest_precision(torch.device("cpu")) in ("float32", "bfloat16")
-
-
-def test_heads_of_an_earlier_nano_can_be_taken(tiny_run):
-    _, words, _ = tiny_run
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = recipe.from_published(tiny_nano2())
-    recipe.take_heads(network, words)
-    given = read_tensors(words).tensors
-    taken = network.state_dict()
-    for key in ("decoder.query_features", "mask_refiner.fine.weight", "mask_refiner.mask.bias"):
-        assert torch.equal(taken[key], given[key])
-    weights = network.mask_refiner.candidate_masks.weight.unflatten(0, (3, 4))
-    assert torch.equal(weights, given["mask_refiner.mask.weight"].expand_as(weights))
-    assert not torch.equal(
-        taken["text_embedding_head.say.weight"], given["text_embedding_head.say.weight"]
-    )

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from seem.checkpoints.efficientnet_lite import load_published
-from seem.checkpoints.network import current_keys
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import EfficientNetLiteConfig, SegmenterConfig, nano2
 from seem.data.image_bank import ImageBank
@@ -41,7 +41,7 @@ from seem.models.backbones.efficientnet_lite import (
 from seem.models.build import build
 from seem.models.precision import Precision
 from seem.models.segmenter import Segmenter
-from seem.models.text.tokenizer import BytePairTokenizer
+from seem.models.text.tokenizer import NANO_SIZES, BytePairTokenizer, read_merges
 from seem.recipes.nano import (
     AUGMENTATION,
     PROMPT_MIX,
@@ -59,6 +59,8 @@ from seem.recipes.nano import (
     write_nano_weights,
 )
 from seem.recipes.salient_names import Classifier, is_taken, name_objects, read_names, write_names
+from seem.recipes.tower import MERGES_FILE, TowerConfig, is_finished, make_tower
+from seem.recipes.tower import WEIGHTS_FILE as TOWER_FILE
 from seem.training.batch_sampler import describe_samples, draw_sample_pairs
 from seem.training.batches import make_training_batch
 from seem.training.config import TrainConfig
@@ -83,8 +85,6 @@ class Leg:
     frozen: tuple[str, ...] = ()
     targets: int = 3
     """Prompted targets of each image with all kinds of prompts."""
-    with_imagenet: bool = False
-    """Whether salient objects have names of ImageNet's classes, for which the text tower must know these."""
 
 
 FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
@@ -122,13 +122,11 @@ LEGS = (
         "middle",
         replace(SETTINGS, steps=1200, learning_rate=4e-4, seed=20),
         (Stage(1.0, 224, 16, 160),),
-        with_imagenet=True,
     ),
     Leg(
         "large",
         replace(SETTINGS, steps=1200, learning_rate=3e-4, seed=30),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
-        with_imagenet=True,
     ),
 )
 """New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow.
@@ -146,16 +144,14 @@ class LegTask:
         leg: Leg,
         tokenizer: PhraseTokenizer,
         device: torch.device,
-        classes: ImageNetClasses | None,
+        classes: ImageNetClasses,
     ) -> None:
         self.bank = bank
         self.leg = leg
         self.tokenizer = tokenizer
         self.device = device
         self.classes = classes
-        self.text_sets = (
-            TEXT_SET_WEIGHTS if classes is None else {**TEXT_SET_WEIGHTS, "duts": SALIENT_WEIGHT}
-        )
+        self.text_sets = {**TEXT_SET_WEIGHTS, "duts": SALIENT_WEIGHT}
         self.precision = fastest_precision(device)
         self.rank, self.processes = rank_and_world_size()
 
@@ -275,75 +271,45 @@ def from_published(shipped: SegmenterConfig) -> Segmenter:
 TEMPERATURE = "logit_scale"  # of cosines between text embeddings and others
 
 
-def take_text_tower(network: Segmenter, file: Path, *, temperature: bool = True) -> None:
-    """Take the text tower of other weights of this kind; without `temperature` the network keeps its own."""
-    tower = {
-        key.removeprefix("text."): tensor.float()
-        for key, tensor in read_tensors(file).tensors.items()
-        if key.startswith("text.")
-    }
-    if not temperature:
-        tower[TEMPERATURE] = network.text.logit_scale.detach().clone()
-    network.text.load_state_dict(tower)
+def take_text_tower(network: Segmenter, file: Path) -> None:
+    """Take the text tower that `recipes/tower.py` made; the network keeps its own temperature."""
+    tower = read_tensors(file).tensors
+    temperature = network.text.logit_scale.detach().clone()
+    network.text.load_state_dict({**tower, TEMPERATURE: temperature})
 
 
-def load_finished(network: Segmenter, file: Path) -> None:
-    """Load the weights of a finished leg; a text tower of another shape, which a later leg replaces, is left out."""
-    wanted = network.state_dict()
-    fitting, others = {}, []
-    for key, tensor in read_tensors(file).tensors.items():
-        if key in wanted and wanted[key].shape == tensor.shape:
-            fitting[key] = tensor
-        else:
-            others.append(key)
-    left = {
-        key for key in (*others, *(wanted.keys() - fitting.keys())) if not key.startswith("text.")
-    }
-    if left:
+def make_text_tower(data: Path, out: Path) -> Path:
+    """Make the text tower in a folder, or finish it; returns the file of its weights.
+
+    Raises:
+        SeemError: its vocabulary is not the one that ships, because it was learnt from other texts.
+    """
+    config = TowerConfig()
+    file = out / TOWER_FILE
+    if not is_finished(out, config):
+        make_tower(data, out, config)
+    shipped = files("seem") / "assets" / NANO_SIZES[config.vocabulary_size]
+    made = read_merges((out / MERGES_FILE).read_bytes(), source=MERGES_FILE)
+    if made != read_merges(shipped.read_bytes(), source=shipped.name):
         raise SeemError(
-            f"{file} is of another version of the network ({min(left)}); begin anew in another folder."
+            f"{out / MERGES_FILE} is not the vocabulary that ships as {shipped.name}; put it there to train with it."
         )
-    network.load_state_dict(fitting, strict=False)
-
-
-TAKEN = ("decoder.", "prompt_encoder.", "mask_refiner.")  # modules whose shapes are those of nano
-
-
-def take_heads(network: Segmenter, file: Path) -> None:
-    """Take decoder, prompt encoder and mask refiner of a nano; every candidate begins near its one mask."""
-    wanted = network.state_dict()
-    for key, tensor in current_keys(read_tensors(file).tensors).items():
-        if key.startswith(TAKEN) and key in wanted and wanted[key].shape == tensor.shape:
-            wanted[key].copy_(tensor)
-    refiner = network.mask_refiner
-    if refiner is None or not refiner.num_candidates:
-        return
-    with torch.no_grad():
-        refiner.candidate_masks.weight.copy_(
-            refiner.mask.weight.repeat(refiner.num_candidates, 1, 1, 1)
-        )
-        assert refiner.mask.bias is not None
-        assert refiner.candidate_masks.bias is not None
-        refiner.candidate_masks.bias.add_(refiner.mask.bias.repeat(refiner.num_candidates))
+    return file
 
 
 def train_nano2(
     data: Path,
     out: Path,
-    words: Path,
+    tower: Path | None = None,
     legs: Sequence[Leg] = LEGS,
-    heads: Path | None = None,
     report: Callable[[LogRow], None] = print_log_row,
 ) -> Segmenter:
     """Run every leg that is not done yet; returns the network of the last.
 
     In the folder of every finished leg stand its weights as they would be shipped, and as the next leg takes them.
 
-    `heads` are weights of nano whose decoder and mask refiner the first leg begins with; None = it begins with new
-    ones, so that nothing but the published backbone goes into the run.
-
-    `words` are weights whose text tower is taken, by every leg that is not done yet. The photos, small and ready, stay
-    beside `out` for the next run, and so do the names of salient objects.
+    `tower` are the weights of the text tower; None = they are made first, which takes an hour of one core. The tower,
+    the names of salient objects and the photos, small and ready, stay beside `out` for the next run.
     """
     torch.manual_seed(legs[0].config.seed)
     device = (
@@ -355,26 +321,23 @@ def train_nano2(
         torch.set_num_threads(1)
         reuse_freed_memory()
     bank = ImageBank.load(data, cache=out.parent / "photos.cache")
+    if tower is None:
+        tower = make_text_tower(data, out.parent / "tower")
     network = from_published(nano2())
-    if heads is not None:
-        take_heads(network, heads)
+    take_text_tower(network, tower)
     notes: dict[str, object] = {
-        "words_sha256": sha256_of(words),
-        "heads_sha256": None if heads is None else sha256_of(heads),
+        "tower_sha256": sha256_of(tower),
         "photos": {name: len(rows) for name, rows in bank.by_set.items()},
         "data": bank.fingerprint,
     }
-    names = {}
-    if any(leg.with_imagenet for leg in legs):
-        names = salient_names(data, out.parent / NAMES_FILE)
+    bank = with_names(bank, salient_names(data, out.parent / NAMES_FILE))
     for leg in legs:
         finished = out / leg.name / FINISHED_FILE
         if finished.is_file():
-            load_finished(network, finished)
-            continue
-        take_text_tower(network, words, temperature=leg is legs[0])
-        named = with_names(bank, names) if leg.with_imagenet else bank
-        network = run_leg(leg, network, named, data, out / leg.name, notes, device, report)
+            network.load_state_dict(read_tensors(finished).tensors)
+            take_text_tower(network, tower)
+        else:
+            network = run_leg(leg, network, bank, data, out / leg.name, notes, device, report)
     return network
 
 
@@ -417,15 +380,10 @@ def run_leg(
         "targets": leg.targets,
     }
     check_or_write_settings(out, notes)
-    tokenizer = PhraseTokenizer(BytePairTokenizer.nano())
+    tokenizer = PhraseTokenizer(BytePairTokenizer.nano(network.config.text.vocabulary_size))
     network.requires_grad_(True)
-    for (
-        name,
-        p,
-    ) in (
-        network.text.named_parameters()
-    ):  # its words keep their meaning; only the temperature learns
-        p.requires_grad_(name == TEMPERATURE)
+    for name, p in network.text.named_parameters():
+        p.requires_grad_(name == TEMPERATURE)  # its words stay as they are
     freeze(network, leg.frozen)
     network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freeze_statistics(network)
@@ -433,8 +391,7 @@ def run_leg(
     config = replace(
         leg.config, validate_every=math.ceil(leg.config.steps / 4) if validator.packs else 0
     )
-    class_names = Vocabulary.imagenet().names if leg.with_imagenet else ()
-    classes = ImageNetClasses.encode(network, tokenizer, class_names) if class_names else None
+    classes = ImageNetClasses.encode(network, tokenizer, Vocabulary.imagenet().names)
     task = LegTask(bank, leg, tokenizer, device, classes)
     hooks = Hooks(validate=validator.validate, describe=task.describe, report=validator.report_row)
     try:

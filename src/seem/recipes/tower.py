@@ -281,6 +281,12 @@ def make_tower(
     save(tower, out, config)
 
 
+def is_finished(out: Path, config: TowerConfig) -> bool:
+    """Whether a run with these settings has taken its last step."""
+    state = out / STATE_FILE
+    return state.is_file() and int(read_tensors(state).metadata["step"]) >= config.steps
+
+
 def begin(out: Path, config: TowerConfig, hold_out: bool) -> None:
     """Keep the settings of a run in its folder; refuse a folder that was begun with others."""
     settings = {**asdict(config), "hold_out": hold_out}
