@@ -27,8 +27,8 @@ from seem.data.readers.shape_sets import (
     ShapeRow,
     UnreadCounts,
     find_part_folders,
-    open_shape_set,
     named_parts,
+    open_shape_set,
     read_or_flaw,
 )
 from seem.data.readers.shapes import (

@@ -25,8 +25,8 @@ from seem.data.readers.shape_sets import (
     find_part_folders,
     is_true,
     join_groups,
-    open_shape_set,
     named_parts,
+    open_shape_set,
     read_or_flaw,
 )
 from seem.data.readers.shapes import (
