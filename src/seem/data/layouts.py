@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from seem.data.image_files import list_folders
+from seem.data.image_files import list_folders, only_path
 from seem.data.layout import Layout, describe_contents
 from seem.data.pack import PACK
 from seem.data.readers.ade20k import ADE20K, ADE20K_FULL
@@ -30,15 +29,21 @@ LAYOUTS: tuple[Layout, ...] = (
 )  # fmt: skip
 """Every format, by the word that a specification begins with."""
 
+_LAYOUT_OF_KIND = {layout.kind: layout for layout in LAYOUTS}
 _KIND_OF_TRACE = {"data.yaml": "yolo", "labels": "yolo", "annotations": "coco", "images": "folder"}
 """Formats that an incomplete data set is taken for by an entry of its folder: their readers say what is missing."""
 
 _MAX_INNER_FOLDERS = 50
 
 
+def layout_kinds() -> tuple[str, ...]:
+    """Return the kinds of all formats, in the order of the table."""
+    return tuple(_LAYOUT_OF_KIND)
+
+
 def layout_of_kind(kind: str) -> Layout:
     """Return the format of a kind that is in the table."""
-    return next(layout for layout in LAYOUTS if layout.kind == kind)
+    return _LAYOUT_OF_KIND[kind]
 
 
 def recognize_layout(path: Path) -> Layout:
@@ -66,16 +71,22 @@ def recognize_layout(path: Path) -> Layout:
 
 def _matching_layouts(path: Path) -> list[Layout]:
     """Return the formats that a path looks like; all of them look like a plain folder too, which is left out."""
-    return [layout for layout in LAYOUTS if layout is not FOLDER and layout.fits(path)]
+    matching = []
+    for layout in LAYOUTS:
+        if layout is not FOLDER and layout.fits(path):
+            matching.append(layout)
+    return matching
 
 
 def _only_inner_dataset(path: Path) -> Path | None:
     """Return the folder one level further down that holds a data set, if there is just one."""
     if not path.is_dir():
         return None
-    folders: Sequence[Path] = list_folders(path)[:_MAX_INNER_FOLDERS]
-    datasets = [folder for folder in folders if len(_matching_layouts(folder)) == 1]
-    return datasets[0] if len(datasets) == 1 else None
+    datasets = []
+    for folder in list_folders(path)[:_MAX_INNER_FOLDERS]:
+        if len(_matching_layouts(folder)) == 1:
+            datasets.append(folder)
+    return only_path(datasets)
 
 
 def _unknown_layout_error(path: Path, inner: Path | None) -> DataError:

@@ -173,6 +173,11 @@ def category_names(categories: Iterable[CategoryRecord]) -> frozenset[str]:
     return frozenset(category.text for category in categories)
 
 
+def things_of(categories: Iterable[CategoryRecord]) -> tuple[CategoryRecord, ...]:
+    """Return the classes that are things rather than stuff."""
+    return tuple(category for category in categories if category.is_thing)
+
+
 def image_record(
     image_id: int,
     set_name: str,
