@@ -441,9 +441,7 @@ class Pass:
     @property
     def frame(self) -> ImageFrame:
         """The sizes of the current frame."""
-        batch = self.encoded.batch
-        resampling = self.model.network.decoder.policy.resampling
-        return ImageFrame(batch.padded_hw, batch.input_hw[0], self.encoded.hw, resampling)
+        return self.encoded.predictor.decoder.frame
 
     def cover_of(self, mask: PackedMask) -> Float[Tensor, "h w"]:
         """Return the share of each cell that a mask of the image covers, 0-1."""

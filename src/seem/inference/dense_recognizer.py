@@ -228,10 +228,9 @@ class DenseRecognizer:
             if self._proposals is None:
                 network, frame = self.runtime.network, self.decoder.frame
                 with arithmetic(self.runtime.device, self.runtime.precision):
-                    found = propose_regions(
+                    self._proposals = propose_regions(
                         network, self.decoder.encoding, frame.input_hw, FairDraws()
                     )
-                self._proposals = ImageRegions(found.class_vectors, found.mask_logits)
             return self._proposals
 
     # --- Presence ----------------------------------------------------------------------------------------------------

@@ -148,7 +148,9 @@ class PromptDecoder:
             marks = [mark for index in indices for mark in objects[index].visual]
             only_clicks = all(isinstance(mark, Point) for mark in marks)
             count = (
-                MAX_OBJECTS_OF_PASS if policy.objects_apart or only_clicks else MAX_AREAS_OF_PASS
+                MAX_OBJECTS_OF_PASS
+                if policy.independent_objects or only_clicks
+                else MAX_AREAS_OF_PASS
             )
             for start in range(0, len(indices), count):
                 yield indices[start : start + count]

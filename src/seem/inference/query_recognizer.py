@@ -150,7 +150,9 @@ class QueryRecognizer:
 
     def _decode(self) -> ImageRegions:
         network, encoding = self.runtime.network, self.decoder.encoding
-        queries = network.decode(encoding, DecoderQuery(), network.decoder.policy.found).regions
+        queries = network.decode(
+            encoding, DecoderQuery(), network.decoder.policy.region_kinds
+        ).regions
         masks = dot(queries.mask_embeddings, encoding.pixels.mask_features)
         return ImageRegions(queries.class_vectors[0].float(), masks[0].float())
 
