@@ -34,6 +34,7 @@ from seem.inference.object_prompts import (
     describe_non_prompt,
     replaces_previous_mask,
 )
+from seem.inference.prediction import clamped_scores
 from seem.inference.runtime import Runtime
 from seem.mask_codec import PackedMask
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
@@ -475,7 +476,7 @@ class Pass:
         results = Results.of(
             self.image.picture,
             (tracked.mask.decode() for tracked in objects),
-            [min(max(tracked.score, 0.0), 1.0) for tracked in objects],
+            clamped_scores(tracked.score for tracked in objects),
             vocabulary=self.model.vocabulary(),
             kind=", ".join(kinds) or self.mode,
             provenance=self._provenance(self.image),
