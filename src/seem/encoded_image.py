@@ -575,8 +575,8 @@ def distinct_phrases(phrases: str | Sequence[str]) -> list[str]:
     return list(distinct.values())
 
 
-def _threshold_or(threshold: float | None, default: float) -> float:
-    return checked_probability(_given_or(threshold, default), "threshold")
+def _threshold_or(threshold: object, default: float) -> float:
+    return checked_probability(default if threshold is None else threshold, "threshold")
 
 
 def _given_or(value: float | None, default: float) -> float:

@@ -172,6 +172,17 @@ def choose_phrases(
         rows = rng.permutation(np.flatnonzero(has_phrase))[:max_phrases]
         texts = tuple(_choose(sample.phrases[i], rng) for i in rows.tolist())
         return ImagePhrases(texts, texts, sample.masks[rows], phrase_weight)
+    return _choose_names(sample, tokenizer, rng, max_phrases, name_weight)
+
+
+def _choose_names(
+    sample: TrainingSample,
+    tokenizer: TemplatedTokenizer,
+    rng: np.random.Generator,
+    max_phrases: int,
+    weight: float,
+) -> ImagePhrases:
+    """Choose up to `max_phrases` of the class names that are annotated completely."""
     candidates = sorted(set(sample.names) & sample.complete_names - {""})
     order = rng.permutation(len(candidates)).tolist()
     num_names = int(rng.integers(1, max_phrases + 1))
@@ -181,7 +192,7 @@ def choose_phrases(
         names.append(name)
         texts.append(tokenizer.fill_template(name, rng))
         masks.append(class_mask(sample, name)[None])
-    return ImagePhrases(tuple(texts), tuple(names), np.concatenate(masks), name_weight)
+    return ImagePhrases(tuple(texts), tuple(names), np.concatenate(masks), weight)
 
 
 def _choose(texts: Sequence[str], rng: np.random.Generator) -> str:
