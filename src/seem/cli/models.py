@@ -72,7 +72,7 @@ def file_metadata(path: Path) -> dict[str, Any]:
     for number, data in enumerate(loaded.fine_tuned_on, 1):
         metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
     config = loaded.network.config
-    if loaded.classes is not None and loaded.network.kind.calibrates_presence:
+    if loaded.classes is not None and loaded.network.kind.scores_presence:
         metadata["regions from"] = config.panoptic_threshold
         metadata["a class is there from"] = config.presence_midpoint
     return metadata
