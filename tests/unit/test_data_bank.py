@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tiny_data as tiny
 from seem.data.augmentation import Augmentation
+from seem.data.banked_image import BankedImage, BankedObject
+from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import WeightedDataset
 from seem.data.image_bank import ImageBank
 from seem.data.opening import open_dataset, open_mixture
-from seem.data.records import DataError
+from seem.data.records import CategoryRecord, DataError, image_record, object_record
 from seem.data.training_sampler import TrainingSampler
 from tiny_data import A_HW, CAT, DOG
 
@@ -120,3 +123,33 @@ def test_the_pack_gives_the_same_images_both_ways(shared):
         for x, y in zip(a.objects, b.objects, strict=True):
             assert (x.record, x.box) == (y.record, y.box)
             assert np.array_equal(x.soft_mask, y.soft_mask)
+
+
+def banked_image(set_name, *names):
+    """An image of one pixel an object; an object of no name is one without a class."""
+    record = image_record(1, set_name, Path("a.png"), (1, 1), "train", "instances")
+    rle = mask_to_rle(np.ones((1, 1), bool))
+    entries = []
+    for number, name in enumerate(names, 1):
+        category = CategoryRecord(number, name, name, is_thing=True)
+        truth = object_record(number, record, category, rle)
+        entries.append(BankedObject(truth, (0, 0, 1, 1), np.full((1, 1), 255, np.uint8), 1.0))
+    return BankedImage(record, np.zeros((1, 1, 3), np.uint8), tuple(entries), (), frozenset())
+
+
+def test_classes_are_in_alphabetical_order_whatever_pythons_hash_seed():
+    names = [f"class {letter}" for letter in "qwertyuiopasdfghjklzxcvbnm"]
+    bank = ImageBank([banked_image("b", "zebra", "ant", ""), banked_image("a", *names, "ant")])
+    assert list(bank.by_name) == ["ant", *sorted(names), "zebra"]
+    assert (bank.by_name["ant"], bank.by_name["zebra"]) == ((0, 1), (0,))
+    assert bank.by_name["class q"] == (1,)
+    assert list(bank.by_set) == ["b", "a"]  # in the order of the images
+
+
+def test_a_bank_that_reads_on_request_lists_the_same_classes(tmp_path):
+    folder = tiny.coco_panoptic(tmp_path / "pets")
+    dataset = open_dataset(f"coco:{folder}")
+    decoded = ImageBank.from_datasets([dataset])
+    read_on_request = ImageBank.from_datasets([dataset], in_memory=False)
+    assert list(decoded.by_name.items()) == list(read_on_request.by_name.items())
+    assert list(decoded.by_name) == ["cat", "dog", "grass", "horse"]

@@ -21,6 +21,11 @@ class BankedObject:
     soft_mask: UInt8[np.ndarray, "bh bw"]
     area: float
 
+    @property
+    def name(self) -> str:
+        """The class name to prompt with; empty for class-agnostic masks."""
+        return self.record.category.text
+
 
 @dataclass(frozen=True, slots=True)
 class BankedImage:
@@ -35,6 +40,11 @@ class BankedImage:
     objects: tuple[BankedObject, ...]
     ignored: tuple[BankedObject, ...]
     complete_names: frozenset[str]
+
+    @property
+    def object_names(self) -> set[str]:
+        """Class names of the objects."""
+        return {entry.name for entry in self.objects}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ floor and ceiling are stuff.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from seem import vocabulary
-from seem.data.records import CategoryRecord
+from seem.data.records import CategoryRecord, categories_by_id
 
 CLASS_LISTS = (
     "pascal_voc", "pascal_context", "cityscapes", "bdd100k", "bdd100k_panoptic", "sunrgbd", "scannet20", "scannet40",
@@ -34,21 +34,20 @@ def class_list(name: str) -> tuple[CategoryRecord, ...]:
     """
     match name:
         case "ade20k":
-            return _from_vocabulary(vocabulary.Vocabulary.ade20k())
+            return tuple(map(_from_vocabulary_entry, vocabulary.Vocabulary.ade20k()))
         case "coco":
-            return _from_vocabulary(vocabulary.Vocabulary.coco_panoptic())
+            return tuple(map(_from_vocabulary_entry, vocabulary.Vocabulary.coco_panoptic()))
         case "ade20k_full":
             return _ade20k_full()
         case _:
-            return tuple(
-                _from_asset_row(row) for row in json.loads(_read_asset("classes.json"))[name]
-            )
+            return tuple(map(_from_asset_row, _read_asset("classes.json")[name]))
 
 
 @cache
 def ade20k_full_codes() -> tuple[int, ...]:
     """Return for each of ADE20K's 847 classes, in order, its number among the 3,688 names of the full set."""
-    return tuple(row[0] for row in json.loads(_read_asset("ade20k_full.json")))
+    codes, _ = _ade20k_full_columns()
+    return codes
 
 
 def prompt_name(name: str) -> str:
@@ -86,7 +85,7 @@ def vocabulary_from_categories(categories: Iterable[CategoryRecord]) -> vocabula
         ValueError: no class has a name, or two are called the same.
     """
     named = [category for category in categories if category.text]
-    first_id = min((category.id for category in named), default=1)
+    first_id = min(categories_by_id(named), default=1)
     offset = max(0, 1 - first_id)
     colours = vocabulary.distinct_colours(len(named))
     entries = []
@@ -103,10 +102,8 @@ def _coco_phrases() -> dict[str, str]:
     return {category.name: category.phrase for category in vocabulary.Vocabulary.coco_panoptic()}
 
 
-def _from_vocabulary(entries: Iterable[vocabulary.Category]) -> tuple[CategoryRecord, ...]:
-    return tuple(
-        CategoryRecord(entry.id, entry.name, entry.phrase, entry.is_thing) for entry in entries
-    )
+def _from_vocabulary_entry(entry: vocabulary.Category) -> CategoryRecord:
+    return CategoryRecord(entry.id, entry.name, entry.phrase, entry.is_thing)
 
 
 def _from_asset_row(row: dict[str, Any]) -> CategoryRecord:
@@ -121,20 +118,33 @@ def _ade20k_full() -> tuple[CategoryRecord, ...]:
     A class with synonyms is called by the first of them that no class before it, nor one without synonyms, is called.
     """
     stuff = {category.name for category in vocabulary.Vocabulary.ade20k() if not category.is_thing}
-    names = [name for _, name in json.loads(_read_asset("ade20k_full.json"))]
+    _, names = _ade20k_full_columns()
     used = {name for name in names if "," not in name}  # they can be called nothing else
     categories = []
     for number, name in enumerate(names, 1):
-        synonyms = [part.strip() for part in name.split(",")]
-        text = name
-        if len(synonyms) > 1:
-            text = next((synonym for synonym in synonyms if synonym not in used), name)
+        synonyms = list(map(str.strip, name.split(",")))
+        text = _choose_synonym(name, synonyms, used)
         used.add(text)
-        categories.append(
-            CategoryRecord(number, name, text, is_thing=not stuff.intersection(synonyms))
-        )
+        is_thing = stuff.isdisjoint(synonyms)
+        categories.append(CategoryRecord(number, name, text, is_thing))
     return tuple(categories)
 
 
-def _read_asset(name: str) -> str:
-    return resources.files("seem").joinpath(f"assets/{name}").read_text(encoding="utf-8")
+def _choose_synonym(name: str, synonyms: Sequence[str], used: set[str]) -> str:
+    """Return the first of several synonyms that is not in use; the full name if there is none, or no choice."""
+    if len(synonyms) > 1:
+        for synonym in synonyms:
+            if synonym not in used:
+                return synonym
+    return name
+
+
+def _ade20k_full_columns() -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the codes and the names of ADE20K's 847 classes."""
+    codes, names = zip(*_read_asset("ade20k_full.json"), strict=True)
+    return codes, names
+
+
+def _read_asset(name: str) -> Any:
+    text = resources.files("seem").joinpath(f"assets/{name}").read_text(encoding="utf-8")
+    return json.loads(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -55,19 +56,21 @@ def _pasteable_objects(
     area_fractions = donor.areas / (height * width)
     has_size = (area_fractions >= share[0]) & (area_fractions <= share[1])
     is_pasteable = has_size & donor.is_thing & ~_touches_border(donor)
-    indices = [
-        i for i in np.flatnonzero(is_pasteable).tolist() if donor.names[i] in sample.complete_names
-    ]
-    preferred = [i for i in indices if donor.names[i] == about]
+    indices, preferred = [], []
+    for index in np.flatnonzero(is_pasteable).tolist():
+        if donor.names[index] in sample.complete_names:
+            indices.append(index)
+            if donor.names[index] == about:
+                preferred.append(index)
     return preferred or indices
 
 
 def _touches_border(sample: TrainingSample) -> Bool[np.ndarray, " n"]:
     """Return which masks reach the border of the image, so that they may be cut off."""
     height, width = sample.valid_hw
-    masks = sample.masks
-    borders = (masks[:, 0], masks[:, height - 1], masks[:, :, 0], masks[:, :, width - 1])
-    return np.asarray(np.stack([border.any(axis=1) for border in borders]).any(axis=0))
+    outer_rows = sample.masks[:, [0, height - 1], :]
+    outer_columns = sample.masks[:, :, [0, width - 1]]
+    return np.asarray(outer_rows.any(axis=(1, 2)) | outer_columns.any(axis=(1, 2)))
 
 
 def _cut_out(
@@ -124,18 +127,17 @@ def _put_in_front(
     """Return the sample with the pasted object last, and what it leaves of the others."""
     masks = sample.masks & ~pasted
     is_visible = np.count_nonzero(masks, axis=(1, 2)) >= min_visible
-    visible = np.flatnonzero(is_visible).tolist()
-    name = donor.names[index]
+    names = (*compress(sample.names, is_visible), donor.names[index])
     return replace(
         sample,
         image=image,
         masks=np.concatenate((masks[is_visible], pasted[None])),
         ignore=(sample.ignore & ~pasted) | masks[~is_visible].any(axis=0),
-        names=(*(sample.names[i] for i in visible), name),
+        names=names,
         is_thing=np.append(sample.is_thing[is_visible], True),
-        qualities=(*(sample.qualities[i] for i in visible), donor.qualities[index]),
-        phrases=((),) * (len(visible) + 1),
-        present_names=sample.present_names | {name},
+        qualities=(*compress(sample.qualities, is_visible), donor.qualities[index]),
+        phrases=((),) * len(names),
+        present_names=sample.present_names | {donor.names[index]},
         captions=(),
-        object_ids=(*(sample.object_ids[i] for i in visible), donor.object_ids[index]),
+        object_ids=(*compress(sample.object_ids, is_visible), donor.object_ids[index]),
     )

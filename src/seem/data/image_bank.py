@@ -52,14 +52,17 @@ class LazyImages(Sequence[BankedImage]):
 
     def set_names(self) -> Iterator[str]:
         """Yield the set of each image."""
-        return (image.set_name for _, image in self._sources)
+        for _, image in self._sources:
+            yield image.set_name
 
     def object_names(self) -> Iterator[set[str]]:
         """Yield the class names of each image's objects, groups left out."""
         for dataset, image in self._sources:
-            yield {
-                record.category.text for record in dataset.objects[image.id] if not record.is_group
-            }
+            names = set()
+            for record in dataset.objects[image.id]:
+                if not record.is_group:
+                    names.add(record.category.text)
+            yield names
 
 
 class ImageBank:
@@ -79,15 +82,16 @@ class ImageBank:
     ) -> None:
         self.fingerprint = fingerprint
         self.images = images if isinstance(images, LazyImages) else tuple(images)
-        self.by_set = _group_indices({name} for name in self._set_names())
-        self.weights: Mapping[str, float] = (
-            dict.fromkeys(self.by_set, 1.0) if weights is None else dict(weights)
-        )
+        self.by_set = _group_indices(enumerate(self._set_names()))
+        if weights is None:
+            weights = dict.fromkeys(self.by_set, 1.0)
+        self.weights: Mapping[str, float] = dict(weights)
 
     @cached_property
     def by_name(self) -> Mapping[str, tuple[int, ...]]:
-        """The indices of the images that show an object of each class."""
-        return _group_indices(names - {""} for names in self._object_names())
+        """The indices of the images that show an object of each class; classes in alphabetical order."""
+        indices_by_name = _group_indices(self._numbered_object_names())
+        return dict(sorted(indices_by_name.items()))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,7 +131,8 @@ class ImageBank:
             return _admitted_images(packs, max_images)
 
         def decoded() -> Iterator[BankedImage]:
-            return (_shrink_pack_image(pack, image, longest_side) for pack, image in sources())
+            for pack, image in sources():
+                yield _shrink_pack_image(pack, image, longest_side)
 
         if cache is None:
             return cls(list(decoded()), fingerprint=fingerprint)
@@ -161,22 +166,23 @@ class ImageBank:
             DataError: an image or an annotation cannot be read (without `in_memory` when it is sampled), or no image
                 is left.
         """
-        weighted = [_with_weight(dataset) for dataset in datasets]
+        weighted = list(map(_with_weight, datasets))
         names = _unique_names([entry.dataset.name for entry in weighted])
-        weights = {name: entry.weight for name, entry in zip(names, weighted, strict=True)}
+        weights: dict[str, float] = {}
         sources: list[tuple[Dataset, ImageRecord]] = []
         for name, entry in zip(names, weighted, strict=True):
-            images = _annotated_images(entry.dataset)[:max_images]
-            sources += [(entry.dataset, _in_set(image, name)) for image in images]
+            weights[name] = entry.weight
+            for image in _annotated_images(entry.dataset)[:max_images]:
+                sources.append((entry.dataset, _in_set(image, name)))
         if not sources:
-            raise DataError(
-                f"{', '.join(names) or 'The list of data sets'} holds no photo with annotations."
-            )
+            searched = ", ".join(names) or "The list of data sets"
+            raise DataError(f"{searched} holds no photo with annotations.")
         if not in_memory:
             return cls(LazyImages(sources, longest_side), weights)
 
         def decoded() -> Iterator[BankedImage]:
-            return (shrink_image(dataset, image, longest_side) for dataset, image in sources)
+            for dataset, image in sources:
+                yield shrink_image(dataset, image, longest_side)
 
         if cache is None:
             return cls(list(decoded()), weights)
@@ -191,16 +197,21 @@ class ImageBank:
     def _object_names(self) -> Iterator[set[str]]:
         if isinstance(self.images, LazyImages):
             return self.images.object_names()
-        return ({entry.record.category.text for entry in image.objects} for image in self.images)
+        return (image.object_names for image in self.images)
+
+    def _numbered_object_names(self) -> Iterator[tuple[int, str]]:
+        """Yield the index of each image with each of its class names, nameless classes left out."""
+        for index, names in enumerate(self._object_names()):
+            for name in names - {""}:
+                yield index, name
 
 
-def _group_indices(keys: Iterable[set[str]]) -> Mapping[str, tuple[int, ...]]:
-    """Return for each key the indices of the sets that hold it."""
+def _group_indices(numbered_keys: Iterable[tuple[int, str]]) -> dict[str, tuple[int, ...]]:
+    """Return for each key its indices, in the order given."""
     groups: dict[str, list[int]] = {}
-    for index, names in enumerate(keys):
-        for name in names:
-            groups.setdefault(name, []).append(index)
-    return {name: tuple(indices) for name, indices in groups.items()}
+    for index, key in numbered_keys:
+        groups.setdefault(key, []).append(index)
+    return {key: tuple(indices) for key, indices in groups.items()}
 
 
 def _read_through_cache(
@@ -232,7 +243,7 @@ def _admitted_images(
     max_images: int | None,
 ) -> Iterator[tuple[Pack, ImageRecord]]:
     for entry, pack in packs:
-        admitted = [image for image in pack.images if entry.admits(image)]
+        admitted = list(filter(entry.admits, pack.images))
         for image in admitted[:max_images]:
             yield pack, image
 
@@ -242,11 +253,15 @@ def _annotated_images(dataset: Dataset) -> list[ImageRecord]:
 
 
 def _with_weight(dataset: Dataset | WeightedDataset) -> WeightedDataset:
-    return dataset if isinstance(dataset, WeightedDataset) else WeightedDataset(dataset, 1.0)
+    if isinstance(dataset, WeightedDataset):
+        return dataset
+    return WeightedDataset(dataset, 1.0)
 
 
 def _in_set(image: ImageRecord, name: str) -> ImageRecord:
-    return image if image.set_name == name else replace(image, set_name=name)
+    if image.set_name == name:
+        return image
+    return replace(image, set_name=name)
 
 
 def _unique_names(names: Sequence[str]) -> list[str]:

@@ -8,11 +8,14 @@ are not stored: they are read from the annotations again, whose digest the finge
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from seem.data.banked_image import BankedImage, SoftRegion, assemble_image, void_record
 from seem.data.dataset import Dataset
@@ -36,8 +39,7 @@ def dataset_fingerprint(sources: Sequence[tuple[Dataset, ImageRecord]], longest_
     """Return a digest of images of any sets by sizes and times of their files, which are not read."""
     digest = hashlib.sha256(f"any {_VERSION} {longest_side}".encode())
     for file in _files_of(sources):
-        state = file.stat() if file.is_file() else None
-        digest.update(f"{file} {state and (state.st_size, state.st_mtime_ns)}\n".encode())
+        digest.update(f"{file} {_size_and_time(file)}\n".encode())
     for dataset, image in sources:
         digest.update(f"{dataset.split} {image.set_name} {image.id} {image.hw}\n".encode())
     return digest.hexdigest()
@@ -88,21 +90,40 @@ def read_bank_cache(
     numbers = iter(table.tolist())
     content = np.asarray(np.memmap(file, np.uint8, "r"))
     for dataset, image in sources:
-        offset, height, width, num_regions = (next(numbers) for _ in range(4))
-        pixels = content[offset : offset + height * width * 3].reshape(height, width, 3)
+        offset, height, width, num_regions = islice(numbers, 4)
+        pixels = _slice_array(content, offset, (height, width, 3))
         records = {record.id: record for record in dataset.objects[image.id]}
         regions = []
         for _ in range(num_regions):
-            record_id, offset, x0, y0, x1, y1 = (next(numbers) for _ in range(6))
-            soft_mask = content[offset : offset + (y1 - y0) * (x1 - x0)].reshape(y1 - y0, x1 - x0)
+            record_id, offset, x0, y0, x1, y1 = islice(numbers, 6)
+            soft_mask = _slice_array(content, offset, (y1 - y0, x1 - x0))
             record = records.get(record_id) or void_record(image)
             regions.append(SoftRegion(record, (x0, y0, x1, y1), soft_mask))
         yield assemble_image(dataset, image, pixels, regions)
 
 
+def _slice_array(
+    content: UInt8[np.ndarray, " n"], offset: int, shape: tuple[int, ...]
+) -> UInt8[np.ndarray, "*shape"]:
+    """Return the array of a shape that begins at an offset of a file's content, without copying it."""
+    size = math.prod(shape)
+    return content[offset : offset + size].reshape(shape)
+
+
+def _size_and_time(file: Path) -> tuple[int, int] | None:
+    """Return size and time of change of a file; None if there is none."""
+    if not file.is_file():
+        return None
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
+
+
 def _files_of(sources: Sequence[tuple[Dataset, ImageRecord]]) -> Iterator[Path]:
     """Yield the lists of all sets, each once, then the files of every image."""
-    yield from dict.fromkeys(file for dataset, _ in sources for file in dataset.files)
+    list_files: dict[Path, None] = {}
+    for dataset, _ in sources:
+        list_files.update(dict.fromkeys(dataset.files))
+    yield from list_files
     for _, image in sources:
         for file in (image.path, image.semantic_path, image.panoptic_path):
             if file:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,6 @@ from seem.images import (
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 _FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
-_QUARTER_TURNS = {
-    turn for number, turn in TRANSPOSE_OF_ORIENTATION.items() if number >= _FIRST_QUARTER_TURN
-}
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
@@ -64,16 +61,18 @@ def read_rgb(
         with open_image(content or path, str(path)) as image:
             decode_pixels(image, str(path))
             rgb, _ = to_rgb(image)
-            turn = TRANSPOSE_OF_ORIENTATION.get(exif_orientation(image))
-            if (
-                hw is not None
-                and turn in _QUARTER_TURNS
-                and (rgb.height, rgb.width) == hw[::-1] != hw
-            ):
-                rgb = rgb.transpose(turn)
+            if hw is not None and (rgb.height, rgb.width) == hw[::-1] != hw:
+                rgb = _quarter_turned(rgb, exif_orientation(image))
             return np.asarray(rgb)
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
+
+
+def _quarter_turned(rgb: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as its EXIF orientation shows it if that is a quarter turn, else as it is."""
+    if orientation < _FIRST_QUARTER_TURN:
+        return rgb
+    return rgb.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
 
 
 def read_exif_orientation(path: Path) -> int:
@@ -127,8 +126,9 @@ def read_channels_of_size(path: Path, hw: tuple[int, int]) -> Integer[np.ndarray
 
 def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarray, "h w c2"]:
     """Leave out alpha: return red, green and blue, or the one grey channel."""
-    num_colours = 3 if channels.shape[2] > 2 else 1
-    return channels[:, :, :num_colours]
+    if channels.shape[2] > 2:
+        return channels[:, :, :3]
+    return channels[:, :, :1]
 
 
 def read_labels(path: Path) -> Int32[np.ndarray, "h w"]:
@@ -207,9 +207,7 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
     if not folder.is_dir():
         return []
     entries: Iterable[Path] = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
-        path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
-    )
+    return sorted(filter(_is_image_name, entries))
 
 
 def images_by_stem(folder: Path) -> Mapping[str, Path]:
@@ -221,7 +219,7 @@ def list_folders(folder: Path) -> list[Path]:
     """List sub-folders by name; hidden ones are passed over."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+    return sorted(filter(_is_visible_folder, folder.iterdir()))
 
 
 def folder_names(folder: Path) -> list[str]:
@@ -231,17 +229,24 @@ def folder_names(folder: Path) -> list[str]:
 
 def existing_files(candidates: Iterable[Path]) -> tuple[Path, ...]:
     """Return those of several paths that are files."""
-    return tuple(path for path in candidates if path.is_file())
+    return tuple(filter(Path.is_file, candidates))
 
 
 def first_folder(*candidates: Path) -> Path | None:
     """Return the first of several paths that is a folder."""
-    return next((path for path in candidates if path.is_dir()), None)
+    return next(filter(Path.is_dir, candidates), None)
 
 
 def first_file(*candidates: Path) -> Path | None:
     """Return the first of several paths that is a file."""
-    return next((path for path in candidates if path.is_file()), None)
+    return next(filter(Path.is_file, candidates), None)
+
+
+def only_path(candidates: Sequence[Path]) -> Path | None:
+    """Return the path of a list of one; None if there are none or several."""
+    if len(candidates) != 1:
+        return None
+    return candidates[0]
 
 
 def relative_name(path: Path, folder: Path) -> str:
@@ -251,5 +256,9 @@ def relative_name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+def _is_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _is_visible_folder(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")

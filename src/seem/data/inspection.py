@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
 from seem.data.dataset import Dataset
 from seem.data.image_files import has_exif_quarter_turn, read_exif_orientation, read_image_hw
 from seem.data.lazy_dataset import LazyDataset
@@ -79,10 +81,10 @@ class DatasetReport:
             "captions": self.captions,
             "expressions": self.expressions,
             "videos": self.videos,
-            "sizes_hw": [list(hw) for hw in self.sizes_hw],
-            "classes": [_class_json(row) for row in self.classes],
-            "flaws": [_flaw_json(flaw) for flaw in self.flaws],
-            "notes": [_flaw_json(note) for note in self.notes],
+            "sizes_hw": list(map(list, self.sizes_hw)),
+            "classes": list(map(_class_json, self.classes)),
+            "flaws": list(map(_flaw_json, self.flaws)),
+            "notes": list(map(_flaw_json, self.notes)),
         }
 
     def lines(self) -> Iterator[str]:
@@ -90,7 +92,7 @@ class DatasetReport:
         yield f"{self.name}, part {self.split}: {self.path}"
         yield f"  {', '.join(self._counts())}"
         if self.sizes_hw:
-            small, median, large = (f"{height} x {width}" for height, width in self.sizes_hw)
+            small, median, large = map(_size_text, self.sizes_hw)
             yield f"  photos (h x w): smallest {small}, median {median}, largest {large}"
         yield from self._class_lines()
         yield from _flaw_lines("Problems", self.flaws)
@@ -121,8 +123,10 @@ class DatasetReport:
         width = max(len(row.name) for row in used)
         yield f"  {'class':<{width}}  objects  photos"
         for row in sorted(used, key=lambda row: (-row.objects, row.name)):
-            suffix = "" if row.is_thing else "  stuff"
-            yield f"  {row.name:<{width}}  {row.objects:>7}  {row.images:>6}{suffix}"
+            line = f"  {row.name:<{width}}  {row.objects:>7}  {row.images:>6}"
+            if not row.is_thing:
+                line += "  stuff"
+            yield line
 
 
 @dataclass(slots=True)
@@ -135,8 +139,9 @@ class _Counts:
     unusable_images: set[int] = field(default_factory=set)
 
     def add(self, objects: Sequence[ObjectRecord]) -> None:
-        self.objects_by_class.update(record.category.id for record in objects)
-        self.images_by_class.update({record.category.id for record in objects})
+        category_ids = [record.category.id for record in objects]
+        self.objects_by_class.update(category_ids)
+        self.images_by_class.update(set(category_ids))
         self.groups += sum(record.is_group for record in objects)
 
 
@@ -158,7 +163,7 @@ def inspect_dataset(
     """
     counts = _Counts()
     flaws: list[Flaw] = list(dataset.flaws)
-    notes: list[Flaw] = []
+    notes: list[Flaw] = list(dataset.notes) if isinstance(dataset, LazyDataset) else []
     for image in dataset.images:
         image_flaws, image_notes = _check_image(dataset, image, decode=pixels)
         if image_flaws:
@@ -182,9 +187,9 @@ def inspect_dataset(
         images=len(dataset.images),
         objects=counts.objects_by_class.total(),
         groups=counts.groups,
-        captions=sum(len(image.captions) for image in dataset.images),
+        captions=_count_captions(dataset.images),
         expressions=len(dataset.expressions),
-        videos=len({image.sequence for image in dataset.images if image.sequence}),
+        videos=_count_videos(dataset.images),
         sizes_hw=_size_range(dataset.images),
         classes=classes,
         flaws=tuple(flaws),
@@ -198,11 +203,13 @@ def inspect_dataset(
 
 def _check_annotated(dataset: Dataset, counts: _Counts) -> Iterator[Flaw]:
     """Report a set of images without a single annotation."""
-    has_captions = any(image.captions for image in dataset.images)
-    is_annotated = counts.objects_by_class.total() or dataset.expressions or has_captions
+    num_captions = _count_captions(dataset.images)
+    is_annotated = counts.objects_by_class.total() or dataset.expressions or num_captions
     if dataset.images and not is_annotated:
-        hint = f"; {_MASK_HINT}" if _is_folder_of_masks(dataset) else ""
-        yield Flaw(FlawKind.NO_ANNOTATION, "all photos", f"nothing is said about any of them{hint}")
+        what = "nothing is said about any of them"
+        if _is_folder_of_masks(dataset):
+            what += f"; {_MASK_HINT}"
+        yield Flaw(FlawKind.NO_ANNOTATION, "all photos", what)
 
 
 def _check_unused(classes: Sequence[ClassCount]) -> Iterator[Flaw]:
@@ -228,9 +235,9 @@ def _check_names(dataset: Dataset, counts: _Counts) -> Iterator[Flaw]:
                 repr(name),
                 f"ids {', '.join(map(str, ids))} count as one class",
             )
-    num_unnamed = sum(
-        counts.objects_by_class[category_id] for category_id in ids_by_name.get("", ())
-    )
+    num_unnamed = 0
+    for category_id in ids_by_name.get("", ()):
+        num_unnamed += counts.objects_by_class[category_id]
     if num_unnamed:
         where = f"{num_unnamed} of {counts.objects_by_class.total()}"
         what = "they are shown, never named (in a folder of maps classes.txt tells names)"
@@ -242,24 +249,35 @@ def _is_folder_of_masks(dataset: Dataset) -> bool:
 
 
 def _count_classes(dataset: Dataset, counts: _Counts) -> tuple[ClassCount, ...]:
-    return tuple(
-        ClassCount(
+    classes = []
+    for category in dataset.categories.values():
+        row = ClassCount(
             id=category.id,
             name=category.name,
             is_thing=category.is_thing,
             objects=counts.objects_by_class[category.id],
             images=counts.images_by_class[category.id],
         )
-        for category in dataset.categories.values()
-    )
+        classes.append(row)
+    return tuple(classes)
+
+
+def _count_captions(images: Sequence[ImageRecord]) -> int:
+    return sum(len(image.captions) for image in images)
+
+
+def _count_videos(images: Sequence[ImageRecord]) -> int:
+    names = {image.sequence for image in images}
+    return len(names - {""})
 
 
 def _size_range(images: Sequence[ImageRecord]) -> tuple[tuple[int, int], ...]:
     """Return the smallest, the median and the largest size by area."""
     if not images:
         return ()
-    by_area = sorted((image.hw for image in images), key=lambda hw: (hw[0] * hw[1], hw))
-    return by_area[0], statistics.median_low(by_area), by_area[-1]
+    sizes_hw = [image.hw for image in images]
+    sizes_hw.sort(key=lambda hw: (hw[0] * hw[1], hw))
+    return sizes_hw[0], statistics.median_low(sizes_hw), sizes_hw[-1]
 
 
 # --- Single images ----------------------------------------------------------------------------------------------------
@@ -292,10 +310,9 @@ def _check_size(image: ImageRecord, where: str) -> Iterator[Flaw]:
     is_turned = hw == image.hw[::-1]
     if is_turned and has_exif_quarter_turn(image.path):
         return
-    hint = "; turned, though it carries no EXIF rotation" if is_turned else ""
-    what = (
-        f"the file is {hw[0]} x {hw[1]} (h, w), its record says {image.hw[0]} x {image.hw[1]}{hint}"
-    )
+    what = f"the file is {_size_text(hw)} (h, w), its record says {_size_text(image.hw)}"
+    if is_turned:
+        what += "; turned, though it carries no EXIF rotation"
     yield Flaw(FlawKind.WRONG_SIZE, where, what)
 
 
@@ -303,11 +320,11 @@ def _note_rotation(image: ImageRecord, where: str) -> Iterator[Flaw]:
     """Report an EXIF rotation, and in which frame the masks are taken to be."""
     if read_exif_orientation(image.path) == 1:
         return
-    is_as_stored = read_image_hw(image.path) == image.hw
-    frame = "stored, not as shown" if is_as_stored else "shown, as its record gives its size"
-    yield Flaw(
-        FlawKind.EXIF_ROTATION, where, f"masks are taken to be drawn on the photo as {frame}"
-    )
+    frame = "shown, as its record gives its size"
+    if read_image_hw(image.path) == image.hw:
+        frame = "stored, not as shown"
+    what = f"masks are taken to be drawn on the photo as {frame}"
+    yield Flaw(FlawKind.EXIF_ROTATION, where, what)
 
 
 def _check_objects(
@@ -319,21 +336,20 @@ def _check_objects(
         if any(_is_outside(polygon, image.hw) for polygon in annotation.polygons):
             what = "a corner of its polygon lies outside of the photo"
             yield Flaw(FlawKind.OUT_OF_BOUNDS, annotation.where, what)
-        if any(is_self_intersecting(polygon) for polygon in annotation.polygons):
-            yield Flaw(
-                FlawKind.SELF_INTERSECTION, annotation.where, "two edges of its polygon cross"
-            )
+        if any(map(is_self_intersecting, annotation.polygons)):
+            what = "two edges of its polygon cross"
+            yield Flaw(FlawKind.SELF_INTERSECTION, annotation.where, what)
 
 
 def _check_object(dataset: Dataset, image: ImageRecord, record: ObjectRecord) -> Iterator[Flaw]:
     where = f"annotation {record.id} of photo {image.id}"
-    height, width = image.hw
     if record.hw != image.hw:
-        what = f"its mask is {record.hw[0]} x {record.hw[1]} (h, w), the photo {height} x {width}"
+        what = f"its mask is {_size_text(record.hw)} (h, w), the photo {_size_text(image.hw)}"
         yield Flaw(FlawKind.WRONG_SIZE, where, what)
     if record.area == 0:
         yield Flaw(FlawKind.EMPTY_MASK, where, "no pixel is inside")
     if _is_outside(record.box, image.hw):
+        height, width = image.hw
         corners = ", ".join(f"{value:g}" for value in record.box)
         what = f"its box is {corners} (xyxy), the photo {width} wide, {height} high"
         yield Flaw(FlawKind.OUT_OF_BOUNDS, where, what)
@@ -344,11 +360,14 @@ def _check_object(dataset: Dataset, image: ImageRecord, record: ObjectRecord) ->
 def _is_outside(corners: Sequence[float], hw: tuple[int, int]) -> bool:
     """Whether a corner of x, y, x, y, ... lies outside of the image."""
     height, width = hw
-    xs_inside = all(-CORNER_SLACK_PIXELS <= x <= width + CORNER_SLACK_PIXELS for x in corners[::2])
-    ys_inside = all(
-        -CORNER_SLACK_PIXELS <= y <= height + CORNER_SLACK_PIXELS for y in corners[1::2]
-    )
-    return not (xs_inside and ys_inside)
+    return _is_beyond(corners[::2], width) or _is_beyond(corners[1::2], height)
+
+
+def _is_beyond(coordinates: Sequence[float], length: int) -> bool:
+    """Whether a coordinate lies outside of an image's width or height; NaN does."""
+    values = np.asarray(coordinates, np.float64)
+    is_inside = (values >= -CORNER_SLACK_PIXELS) & (values <= length + CORNER_SLACK_PIXELS)
+    return not is_inside.all()
 
 
 # --- Output -----------------------------------------------------------------------------------------------------------
@@ -372,16 +391,29 @@ def _flaw_lines(title: str, flaws: Sequence[Flaw]) -> Iterator[str]:
     if not flaws:
         return
     yield f"{title}:"
-    for kind in dict.fromkeys(flaw.kind for flaw in flaws):
-        of_kind = [flaw for flaw in flaws if flaw.kind is kind]
+    flaws_by_kind: dict[FlawKind, list[Flaw]] = {}
+    for flaw in flaws:
+        flaws_by_kind.setdefault(flaw.kind, []).append(flaw)
+    for kind, of_kind in flaws_by_kind.items():
         yield f"  {kind.value}: {len(of_kind)}"
         for flaw in of_kind[:MAX_LISTED_FLAWS]:
-            yield f"    {flaw.where}: {flaw.what}" if flaw.what else f"    {flaw.where}"
+            yield _flaw_line(flaw)
         if len(of_kind) > MAX_LISTED_FLAWS:
             yield f"    ... and {len(of_kind) - MAX_LISTED_FLAWS} more"
 
 
+def _flaw_line(flaw: Flaw) -> str:
+    if not flaw.what:
+        return f"    {flaw.where}"
+    return f"    {flaw.where}: {flaw.what}"
+
+
+def _size_text(hw: tuple[int, int]) -> str:
+    return f"{hw[0]} x {hw[1]}"
+
+
 def _counted(count: int, word: str) -> str:
-    if count != 1:
-        word += "es" if word.endswith("s") else "s"
+    if count == 1:
+        return f"1 {word}"
+    word += "es" if word.endswith("s") else "s"
     return f"{count:,} {word}"

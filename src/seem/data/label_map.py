@@ -36,11 +36,9 @@ class LabelMap:
         """Draw the category id of every pixel, 0 where there is none."""
         if self.semantic is not None:
             return self.semantic
-        category_of = {segment.id: segment.category.id for segment in self.segments}
-        segment_ids = np.array([0, *sorted(category_of)], np.int32)
-        category_ids = np.array(
-            [0, *(category_of[number] for number in sorted(category_of))], np.int32
-        )
+        table = {segment.id: segment.category.id for segment in self.segments}
+        table[0] = 0
+        segment_ids, category_ids = np.array(sorted(table.items()), np.int32).T
         indices = np.minimum(np.searchsorted(segment_ids, self.ids), len(segment_ids) - 1)
         is_listed = segment_ids[indices] == self.ids
         return np.asarray(np.where(is_listed, category_ids[indices], 0), np.int32)
@@ -62,10 +60,16 @@ def segment_records(labels: LabelMap, image: ImageRecord) -> tuple[ObjectRecord,
                 rles[segment.id],
                 is_crowd=segment.is_crowd,
                 quality=labels.qualities.get(segment.id, ""),
-                track_id=segment.id if image.sequence else None,
+                track_id=_track_id(segment, image),
             )
             records.append(record)
     return tuple(records)
+
+
+def _track_id(segment: SegmentRecord, image: ImageRecord) -> int | None:
+    if not image.sequence:
+        return None
+    return segment.id
 
 
 def numbered_object_id(image: ImageRecord, number: int) -> int:

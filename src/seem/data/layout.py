@@ -78,11 +78,18 @@ class Layout:
             raise DataError(
                 f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}."
             )
-        synonyms = next((names for names in SPLIT_NAMES.values() if split in names), ())
-        matching = [name for name in present if name in synonyms]
+        matching = set(present).intersection(_split_synonyms(split))
         if len(matching) == 1:
-            return matching[0]
+            return matching.pop()
         raise DataError(f"{path} has no part {split!r}; it has {', '.join(present)}.")
+
+
+def _split_synonyms(split: str) -> tuple[str, ...]:
+    """Return all names of a split, empty where it is none of ours."""
+    for names in SPLIT_NAMES.values():
+        if split in names:
+            return names
+    return ()
 
 
 def sort_splits(names: Iterable[str]) -> tuple[str, ...]:
@@ -97,7 +104,9 @@ def incomplete_layout_error(
     title: str, path: Path, looked_for: str, present: str = "", way_out: str = ""
 ) -> DataError:
     """Make the error of a reader that misses files: what was looked for, what is there instead, what to do."""
-    there = f"there is {present}" if present else f"it holds {describe_contents(path)}"
+    there = f"it holds {describe_contents(path)}"
+    if present:
+        there = f"there is {present}"
     message = f"{path} is no complete {title}: looked for {looked_for}; {there}."
     if way_out:
         message += f" {way_out}"
@@ -110,7 +119,7 @@ def describe_contents(path: Path) -> str:
         return "nothing, the path does not exist"
     if not path.is_dir():
         return "no folder but one file"
-    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
+    names = sorted(map(_entry_name, path.iterdir()))
     if not names:
         return "nothing"
     listed = ", ".join(names[:_MAX_LISTED_ENTRIES])
@@ -118,3 +127,10 @@ def describe_contents(path: Path) -> str:
     if num_more > 0:
         listed += f" and {num_more} more"
     return listed
+
+
+def _entry_name(path: Path) -> str:
+    """Return the name of a file, or of a folder with a slash."""
+    if path.is_dir():
+        return f"{path.name}/"
+    return path.name

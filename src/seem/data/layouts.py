@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from seem.data.image_files import list_folders
+from seem.data.image_files import list_folders, only_path
 from seem.data.layout import Layout, describe_contents
 from seem.data.pack import PACK
 from seem.data.readers.ade20k import ADE20K, ADE20K_FULL
@@ -13,7 +12,11 @@ from seem.data.readers.bdd100k import BDD100K, BDD100K_PANOPTIC
 from seem.data.readers.cityscapes import CITYSCAPES
 from seem.data.readers.clicks import CLICKS
 from seem.data.readers.coco import COCO, LVIS
+from seem.data.readers.cvat import CVAT
+from seem.data.readers.datumaro import DATUMARO
 from seem.data.readers.folder import FOLDER
+from seem.data.readers.label_studio import LABEL_STUDIO
+from seem.data.readers.labelme import LABELME
 from seem.data.readers.openimages import OPENIMAGES
 from seem.data.readers.refcoco import REFCOCO
 from seem.data.readers.scannet import SCANNET
@@ -26,19 +29,26 @@ from seem.data.records import DataError
 
 LAYOUTS: tuple[Layout, ...] = (
     COCO, LVIS, REFCOCO, PACK, VOC, CONTEXT, SBD, CLICKS, *DAVIS, YOUTUBE_VOS, ADE20K, ADE20K_FULL, CITYSCAPES,
-    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, SHARDS, FOLDER,
+    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, LABELME, CVAT, LABEL_STUDIO, DATUMARO, SHARDS,
+    FOLDER,
 )  # fmt: skip
 """Every format, by the word that a specification begins with."""
 
+_LAYOUT_OF_KIND = {layout.kind: layout for layout in LAYOUTS}
 _KIND_OF_TRACE = {"data.yaml": "yolo", "labels": "yolo", "annotations": "coco", "images": "folder"}
 """Formats that an incomplete data set is taken for by an entry of its folder: their readers say what is missing."""
 
 _MAX_INNER_FOLDERS = 50
 
 
+def layout_kinds() -> tuple[str, ...]:
+    """Return the kinds of all formats, in the order of the table."""
+    return tuple(_LAYOUT_OF_KIND)
+
+
 def layout_of_kind(kind: str) -> Layout:
     """Return the format of a kind that is in the table."""
-    return next(layout for layout in LAYOUTS if layout.kind == kind)
+    return _LAYOUT_OF_KIND[kind]
 
 
 def recognize_layout(path: Path) -> Layout:
@@ -66,16 +76,22 @@ def recognize_layout(path: Path) -> Layout:
 
 def _matching_layouts(path: Path) -> list[Layout]:
     """Return the formats that a path looks like; all of them look like a plain folder too, which is left out."""
-    return [layout for layout in LAYOUTS if layout is not FOLDER and layout.fits(path)]
+    matching = []
+    for layout in LAYOUTS:
+        if layout is not FOLDER and layout.fits(path):
+            matching.append(layout)
+    return matching
 
 
 def _only_inner_dataset(path: Path) -> Path | None:
     """Return the folder one level further down that holds a data set, if there is just one."""
     if not path.is_dir():
         return None
-    folders: Sequence[Path] = list_folders(path)[:_MAX_INNER_FOLDERS]
-    datasets = [folder for folder in folders if len(_matching_layouts(folder)) == 1]
-    return datasets[0] if len(datasets) == 1 else None
+    datasets = []
+    for folder in list_folders(path)[:_MAX_INNER_FOLDERS]:
+        if len(_matching_layouts(folder)) == 1:
+            datasets.append(folder)
+    return only_path(datasets)
 
 
 def _unknown_layout_error(path: Path, inner: Path | None) -> DataError:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from seem.data.dataset import Dataset
-from seem.data.records import ImageRecord, ObjectRecord, ValidationObject
+from seem.data.records import ImageRecord, ObjectRecord, ValidationObject, things_of
 
 MIN_AREA_FRACTION = 0.005
 """Fraction of the image from which an object is scored on."""
@@ -20,10 +20,11 @@ def video_frames(dataset: Dataset) -> Mapping[str, tuple[ImageRecord, ...]]:
     for image in dataset.images:
         if image.sequence:
             frames.setdefault(image.sequence, []).append(image)
-    return {
-        name: tuple(sorted(images, key=lambda image: image.frame or 0))
-        for name, images in frames.items()
-    }
+    return {name: tuple(sorted(images, key=_frame_number)) for name, images in frames.items()}
+
+
+def _frame_number(image: ImageRecord) -> int:
+    return image.frame or 0
 
 
 def click_truth(dataset: Dataset, item: ValidationObject) -> Int8[np.ndarray, "h w"]:
@@ -48,7 +49,8 @@ def validation_objects(
     items: list[ValidationObject] = []
     for image in dataset.images:
         objects = scored_objects(image, dataset.objects[image.id], min_area, things_only)
-        items += [ValidationObject(image, truth) for truth in objects]
+        for truth in objects:
+            items.append(ValidationObject(image, truth))
     return items
 
 
@@ -56,7 +58,7 @@ def promptable_objects(
     dataset: Dataset, image: ImageRecord, min_area: float = MIN_AREA_FRACTION
 ) -> list[ObjectRecord]:
     """Return the objects of an image that are prompted one by one: things, or regions where a set has no things."""
-    has_things = any(category.is_thing for category in dataset.categories.values())
+    has_things = bool(things_of(dataset.categories.values()))
     return scored_objects(image, dataset.objects[image.id], min_area, things_only=has_things)
 
 
@@ -86,7 +88,8 @@ def objects_by_name(
     A name needs at least one object that scores are taken on; smaller ones, crowds and groups are then listed too.
     """
     records = dataset.objects[image.id]
-    names = {truth.category.text for truth in scored_objects(image, records, min_area)} - {""}
+    scored = scored_objects(image, records, min_area)
+    names = {truth.category.text for truth in scored} - {""}
     by_name: dict[str, list[ObjectRecord]] = {name: [] for name in sorted(names)}
     for record in records:
         if record.category.is_thing and record.area and record.category.text in by_name:

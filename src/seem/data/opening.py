@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
 from seem.data.layout import Layout, describe_contents
-from seem.data.layouts import LAYOUTS, layout_of_kind, recognize_layout
+from seem.data.layouts import layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
 
@@ -40,17 +40,14 @@ class DatasetSpec:
             ValueError: the kind is unknown, the path empty, the weight not a positive number.
         """
         match = _SPEC_PATTERN.fullmatch(text.strip())
-        assert (
-            match is not None
-        )  # everything fits: all parts but the path may be missing, and it may be anything
+        # everything fits: all parts but the path may be missing, and it may be anything
+        assert match is not None
         kind, path, weight = match["kind"], match["path"], match["weight"]
         if kind is not None:
             _check_kind(kind, path, text)
         if not path:
             raise DataError(f"{text!r} names no path; write kind:path, such as coco:/data/coco.")
-        return cls(
-            kind, Path(path).expanduser(), 1.0 if weight is None else _parse_weight(weight, text)
-        )
+        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text))
 
     def layout(self) -> Layout:
         """Return the format that is named, or that the path looks like; `DataError` if that is none or several."""
@@ -92,7 +89,9 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         raise DataError(
             f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(path)}."
         )
-    return dataset.as_tolerant() if tolerant else dataset.checked()
+    if tolerant:
+        return dataset.as_tolerant()
+    return dataset.checked()
 
 
 def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDataset]:
@@ -108,19 +107,26 @@ def list_splits(spec: str | DatasetSpec) -> tuple[str, ...]:
 
 
 def _as_spec(spec: str | DatasetSpec) -> DatasetSpec:
-    return DatasetSpec.parse(spec) if isinstance(spec, str) else spec
+    if isinstance(spec, str):
+        return DatasetSpec.parse(spec)
+    return spec
 
 
 def _check_kind(kind: str, path: str, text: str) -> None:
-    kinds = [layout.kind for layout in LAYOUTS]
+    kinds = layout_kinds()
     if kind in kinds:
         return
+    hint = f"there are {', '.join(kinds)}."
     near = difflib.get_close_matches(kind, kinds, 1)
-    hint = f"did you mean {near[0]}:{path}?" if near else f"there are {', '.join(kinds)}."
+    if near:
+        hint = f"did you mean {near[0]}:{path}?"
     raise DataError(f"There is no format {kind!r} (in {text!r}); {hint}")
 
 
-def _parse_weight(text: str, spec: str) -> float:
+def _parse_weight(text: str | None, spec: str) -> float:
+    """Read a weight, 1 where none is written; `DataError` if it is no positive number."""
+    if text is None:
+        return 1.0
     try:
         weight = float(text)
     except ValueError:

@@ -36,7 +36,9 @@ from seem.data.records import (
     PanopticTruth,
     ReferringExpression,
     SegmentRecord,
+    categories_by_id,
     category_names,
+    things_of,
 )
 
 
@@ -142,21 +144,22 @@ class Pack:
     def files(self) -> tuple[Path, ...]:
         """Files that describe more than one image."""
         names = ("annotations.json", "panoptic.json", "referring.json")
-        return existing_files(self.path / name for name in names)
+        return existing_files(map(self.path.joinpath, names))
 
     @cached_property
     def categories(self) -> Mapping[int, CategoryRecord]:
         """Categories by their id in this set."""
-        return {row["id"]: _parse_category(row) for row in self._document["categories"]}
+        return categories_by_id(map(_parse_category, self._document["categories"]))
 
     @cached_property
     def images(self) -> tuple[ImageRecord, ...]:
         """The split's images, in the order of the file."""
-        rows = self._document["images"]
-        if self.split != "all":
-            rows = [row for row in rows if row.get("split", "train") == self.split]
+        images = []
         try:
-            return tuple(self._parse_image(row) for row in rows)
+            for row in self._document["images"]:
+                if self.split in ("all", row.get("split", "train")):
+                    images.append(self._parse_image(row))
+            return tuple(images)
         except KeyError as error:
             raise PackError(f"{self.path}/annotations.json: an image has no {error}.") from error
 
@@ -302,12 +305,11 @@ class Pack:
     @cached_property
     def _names_of_source(self) -> Mapping[str, frozenset[str]]:
         """Classes that instance annotations cover: all things, or where a set mixes sources, the classes of each."""
-        source_of = {
-            row["id"]: row.get("source_set", self.name) for row in self._document["images"]
-        }
+        source_of = {}
+        for row in self._document["images"]:
+            source_of[row["id"]] = row.get("source_set", self.name)
         if set(source_of.values()) <= {self.name}:
-            things = [category for category in self.categories.values() if category.is_thing]
-            return {self.name: category_names(things)}
+            return {self.name: category_names(things_of(self.categories.values()))}
         names: dict[str, set[str]] = {}
         for row in self._document["annotations"]:
             category = self.categories[row["category_id"]]
@@ -325,12 +327,12 @@ class Pack:
         return {row["image_id"]: self._parse_segments(row["segments_info"]) for row in rows}
 
     def _parse_segments(self, rows: Iterable[Mapping[str, Any]]) -> tuple[SegmentRecord, ...]:
-        return tuple(
-            SegmentRecord(
-                row["id"], self.categories[row["category_id"]], row["area"], bool(row["iscrowd"])
-            )
-            for row in rows
-        )
+        segments = []
+        for row in rows:
+            category = self.categories[row["category_id"]]
+            segment = SegmentRecord(row["id"], category, row["area"], bool(row["iscrowd"]))
+            segments.append(segment)
+        return tuple(segments)
 
     def _parse_image(self, row: Mapping[str, Any]) -> ImageRecord:
         return ImageRecord(
@@ -350,10 +352,13 @@ class Pack:
         )
 
     def _named_file(self, row: Mapping[str, Any], key: str) -> Path | None:
-        return self.path / row[key] if row.get(key) else None
+        name: str | None = row.get(key)
+        if not name:
+            return None
+        return self.path / name
 
     def _parse_object(self, row: Mapping[str, Any]) -> ObjectRecord:
-        x, y, w, h = (float(value) for value in row["bbox"])
+        x, y, w, h = map(float, row["bbox"])
         height, width = row["segmentation"]["size"]
         written_phrases = tuple(row.get("phrases", ()))
         return ObjectRecord(
@@ -374,10 +379,12 @@ class Pack:
 
 def _parse_category(row: Mapping[str, Any]) -> CategoryRecord:
     text = str(row.get("text") or row["name"]).strip()
+    if text in UNNAMED:
+        text = ""
     return CategoryRecord(
         id=row["id"],
         name=row["name"],
-        text="" if text in UNNAMED else text,
+        text=text,
         is_thing=bool(row.get("isthing", 1)),
     )
 
@@ -386,8 +393,8 @@ def _pack_splits(path: Path) -> tuple[str, ...]:
     file = path / "annotations.json"
     if not file.is_file():
         return ()
-    names = set(re.findall(rb'"split":\s*"(\w+)"', file.read_bytes()))
-    return sort_splits([name.decode() for name in names] or ["train"])
+    names = re.findall(rb'"split":\s*"(\w+)"', file.read_bytes())
+    return sort_splits(map(bytes.decode, names)) or ("train",)
 
 
 PACK = Layout(

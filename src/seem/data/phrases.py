@@ -41,7 +41,7 @@ def mirror_phrase(phrase: str) -> str:
 
 def mirror_phrases(phrases: Iterable[str]) -> tuple[str, ...]:
     """Rewrite each phrase for the mirrored image."""
-    return tuple(mirror_phrase(phrase) for phrase in phrases)
+    return tuple(map(mirror_phrase, phrases))
 
 
 @functools.lru_cache(maxsize=65536)
@@ -55,4 +55,6 @@ def _swap_side(match: re.Match[str]) -> str:
     opposite = _OPPOSITE_SIDE[word.lower()]
     if word.isupper():
         return opposite.upper()
-    return opposite.capitalize() if word[0].isupper() else opposite
+    if word[0].isupper():
+        return opposite.capitalize()
+    return opposite

@@ -39,6 +39,7 @@ class FlawKind(enum.Enum):
     UNUSED_CLASS = "class without an object"
     DUPLICATE_NAME = "classes that share a name"
     UNNAMED_OBJECTS = "objects without a class"
+    UNREAD = "not read"
 
 
 class DataError(ValueError):
@@ -171,6 +172,11 @@ def categories_by_id(categories: Iterable[CategoryRecord]) -> dict[int, Category
 def category_names(categories: Iterable[CategoryRecord]) -> frozenset[str]:
     """Return the names to prompt with, the empty one included where a class has none."""
     return frozenset(category.text for category in categories)
+
+
+def things_of(categories: Iterable[CategoryRecord]) -> tuple[CategoryRecord, ...]:
+    """Return the classes that are things rather than stuff."""
+    return tuple(category for category in categories if category.is_thing)
 
 
 def image_record(

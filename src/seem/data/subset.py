@@ -85,7 +85,7 @@ class SubsetImage:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> SubsetImage:
         """Read an image from a subset's file."""
-        objects = tuple(SubsetObject.from_json(entry) for entry in row["objects"])
+        objects = tuple(map(SubsetObject.from_json, row["objects"]))
         return cls(row["id"], row["file_name"], (row["height"], row["width"]), objects)
 
 
@@ -131,7 +131,7 @@ class Subset:
                 split=content["split"],
                 seed=content["seed"],
                 per_image=content["objects_per_photo"],
-                images=tuple(SubsetImage.from_json(row) for row in content["photos"]),
+                images=tuple(map(SubsetImage.from_json, content["photos"])),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -190,7 +190,10 @@ def first_prompts(truth: Bool[np.ndarray, "h w"], seed: int) -> dict[str, dict[s
 
 
 def _prompt_json(prompt: SimulatedPrompt) -> dict[str, Any]:
-    paths = [np.round(path.astype(np.float64), 2).tolist() for path in prompt.paths]
+    paths = []
+    for path in prompt.paths:
+        rounded = np.round(path.astype(np.float64), 2)
+        paths.append(rounded.tolist())
     if prompt.kind is PromptKind.BOX:
         low, high = paths[0]
         return {"box": [*low, *high]}
@@ -208,12 +211,16 @@ def _subset_image(
         id=image.id,
         file_name=image.path.name,
         hw=image.hw,
-        objects=tuple(
-            SubsetObject(
-                record.id, record.category.name, record.id, first_prompts(record.mask(), record.id)
-            )
-            for record in chosen
-        ),
+        objects=tuple(map(_subset_object, chosen)),
+    )
+
+
+def _subset_object(record: ObjectRecord) -> SubsetObject:
+    return SubsetObject(
+        id=record.id,
+        category=record.category.name,
+        seed=record.id,
+        prompts=first_prompts(record.mask(), record.id),
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress, filterfalse
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -20,6 +21,7 @@ from seem.data.augmentation import Augmentation
 from seem.data.banked_image import BankedImage, BankedObject
 from seem.data.colour_jitter import jitter_colours
 from seem.data.phrases import is_relative_phrase, mirror_phrases
+from seem.data.records import ObjectRecord
 from seem.data.window import (
     PAD_RGB,
     ImageWindow,
@@ -93,7 +95,11 @@ class _VisibleObject:
 
     @property
     def name(self) -> str:
-        return self.banked.record.category.text
+        return self.banked.name
+
+    @property
+    def record(self) -> ObjectRecord:
+        return self.banked.record
 
 
 def augment(
@@ -117,19 +123,19 @@ def augment(
     visible = _visible_objects(image.objects, window)
     visible_groups = _visible_objects(image.ignored, window)
     chosen, dropped = _choose_objects(visible, rng, augmentation)
-    records = [item.banked.record for item in chosen]
-    ignored = draw_patches([item.patch for item in (*visible_groups, *dropped)], size)
+    records = [item.record for item in chosen]
+    ignored = _draw_masks([*visible_groups, *dropped], size)
     return TrainingSample(
         image=np.ascontiguousarray(canvas.transpose(2, 0, 1)),
         valid_hw=window.valid_hw,
-        masks=draw_patches([item.patch for item in chosen], size),
+        masks=_draw_masks(chosen, size),
         ignore=np.asarray(ignored.any(axis=0)),
-        names=tuple(record.category.text for record in records),
+        names=_names_of(chosen),
         is_thing=np.array([record.category.is_thing for record in records], bool),
         qualities=tuple(record.quality for record in records),
-        phrases=_phrases_in_window(image, [item.banked for item in chosen], visible, window),
+        phrases=_phrases_in_window(image, chosen, visible, window),
         complete_names=image.complete_names,
-        present_names=frozenset(item.name for item in (*visible, *visible_groups)) - {""},
+        present_names=frozenset(_names_of([*visible, *visible_groups])) - {""},
         captions=_captions_in_window(image, window),
         set_name=image.record.set_name,
         image_id=image.record.id,
@@ -180,6 +186,14 @@ def _draw_canvas(
     return canvas
 
 
+def _draw_masks(visible: Sequence[_VisibleObject], size: int) -> Bool[np.ndarray, "n s s"]:
+    return draw_patches([item.patch for item in visible], size)
+
+
+def _names_of(visible: Sequence[_VisibleObject]) -> tuple[str, ...]:
+    return tuple(item.name for item in visible)
+
+
 def _visible_objects(entries: Iterable[BankedObject], window: ImageWindow) -> list[_VisibleObject]:
     visible = []
     for entry in entries:
@@ -195,14 +209,14 @@ def _choose_objects(
     augmentation: Augmentation,
 ) -> tuple[list[_VisibleObject], list[_VisibleObject]]:
     """Split visible objects into those that the sample keeps and those that it has to ignore."""
-    indices = [
-        index for index, item in enumerate(visible) if item.patch.area >= augmentation.min_visible
-    ]
+    areas = np.array([item.patch.area for item in visible])
+    is_chosen = areas >= augmentation.min_visible
+    indices = np.flatnonzero(is_chosen)
     if len(indices) > augmentation.max_objects:
-        indices = sorted(rng.permutation(indices)[: augmentation.max_objects].tolist())
-    kept_indices = set(indices)
-    chosen = [visible[index] for index in indices]
-    dropped = [item for index, item in enumerate(visible) if index not in kept_indices]
+        excess = rng.permutation(indices)[augmentation.max_objects :]
+        is_chosen[excess] = False
+    chosen = list(compress(visible, is_chosen))
+    dropped = list(compress(visible, ~is_chosen))
     return chosen, dropped
 
 
@@ -217,53 +231,51 @@ def _captions_in_window(image: BankedImage, window: ImageWindow) -> tuple[str, .
 
 def _phrases_in_window(
     image: BankedImage,
-    chosen: Sequence[BankedObject],
+    chosen: Sequence[_VisibleObject],
     visible: Sequence[_VisibleObject],
     window: ImageWindow,
 ) -> tuple[tuple[str, ...], ...]:
     """Return for each chosen object the phrases that still single it out; the only one of its class gets its name."""
-    fractions = {item.banked.record.id: item.patch.visible_fraction for item in visible}
-    cut_off_names = (
-        set()
-    )  # classes of which the window lost an object: comparisons may no longer hold
+    fractions = {item.record.id: item.patch.visible_fraction for item in visible}
+    # classes of which the window lost an object: comparisons may no longer hold
+    cut_off_names = set()
     counts: Counter[str] = Counter()
     for entry in image.objects:
         fraction = fractions.get(entry.record.id, 0.0)
         if fraction < _OBJECT_MIN_FRACTION:
-            cut_off_names.add(entry.record.category.text)
+            cut_off_names.add(entry.name)
         if fraction > 0:
-            counts[entry.record.category.text] += 1
-    group_names = {entry.record.category.text for entry in image.ignored}
+            counts[entry.name] += 1
+    group_names = {entry.name for entry in image.ignored}
+    fully_known_names = image.complete_names - group_names
 
     phrases = []
-    for entry in chosen:
-        category = entry.record.category
-        texts = _true_phrases(entry, window, is_cut_off=category.text in cut_off_names)
-        is_complete = category.text in image.complete_names and category.text not in group_names
-        own_phrase = f"the {category.text}"
-        if (
-            category.is_thing
-            and is_complete
-            and counts[category.text] == 1
-            and own_phrase not in texts
-        ):
+    for item in chosen:
+        texts = _true_phrases(item.record, window, is_cut_off=item.name in cut_off_names)
+        is_unique = counts[item.name] == 1 and item.name in fully_known_names
+        own_phrase = f"the {item.name}"
+        if item.record.category.is_thing and is_unique and own_phrase not in texts:
             texts = (*texts, own_phrase)
         phrases.append(texts)
     return tuple(phrases)
 
 
-def _true_phrases(entry: BankedObject, window: ImageWindow, *, is_cut_off: bool) -> tuple[str, ...]:
+def _true_phrases(
+    record: ObjectRecord, window: ImageWindow, *, is_cut_off: bool
+) -> tuple[str, ...]:
     """Return the phrases of an object that the window leaves true, mirrored where it is."""
     if window.is_quarter_turned:
         return ()
-    if "weak" in entry.record.phrase_source:  # from a caption about the full image
-        phrases = entry.record.phrases if window.image_fraction >= _WEAK_PHRASE_MIN_FRACTION else ()
+    phrases = record.phrases
+    if "weak" in record.phrase_source:  # from a caption about the full image
+        if window.image_fraction < _WEAK_PHRASE_MIN_FRACTION:
+            return ()
     elif is_cut_off:
-        phrases = tuple(phrase for phrase in entry.record.phrases if not is_relative_phrase(phrase))
-    else:
-        phrases = entry.record.phrases
+        phrases = tuple(filterfalse(is_relative_phrase, phrases))
     return _mirrored_if_flipped(phrases, window)
 
 
 def _mirrored_if_flipped(texts: tuple[str, ...], window: ImageWindow) -> tuple[str, ...]:
-    return mirror_phrases(texts) if window.is_flipped else texts
+    if not window.is_flipped:
+        return texts
+    return mirror_phrases(texts)

@@ -53,12 +53,7 @@ class TrainingSampler:
         self.size = size
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
-        given = DEFAULT_WEIGHTS if weights is None else weights
-        positive = {name: given[name] for name in sorted(bank.by_set) if given.get(name, 0.0) > 0}
-        if not positive:
-            raise ValueError(
-                f"No set has a positive weight; the bank holds {', '.join(bank.by_set)}, got {given}."
-            )
+        positive = _positive_weights(bank, DEFAULT_WEIGHTS if weights is None else weights)
         self._sets = tuple(positive)
         self._cumulative_weights = np.cumsum(list(positive.values())) / sum(positive.values())
 
@@ -98,3 +93,17 @@ class TrainingSampler:
     ) -> TrainingSample:
         image = self.bank[indices[int(rng.integers(len(indices)))]]
         return augment(image, self.size, rng, self.augmentation, preferred_name)
+
+
+def _positive_weights(bank: ImageBank, weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of the sets that can be drawn, in alphabetical order; `ValueError` if there is none."""
+    positive = {}
+    for name in sorted(bank.by_set):
+        weight = weights.get(name, 0.0)
+        if weight > 0:
+            positive[name] = weight
+    if not positive:
+        raise ValueError(
+            f"No set has a positive weight; the bank holds {', '.join(bank.by_set)}, got {weights}."
+        )
+    return positive

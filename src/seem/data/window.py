@@ -114,13 +114,14 @@ def warp_pixels(
         to_canvas = to_canvas @ _from_reduced(reduced_wh[0] / width, reduced_wh[1] / height)
     # The image's own border pixels go on over the half pixel where the window ends; a rotation shows padding beyond.
     is_upright = 0.0 in to_canvas[0, :2].tolist()
+    border = cv2.BORDER_REPLICATE if is_upright else cv2.BORDER_CONSTANT
     return np.asarray(
         cv2.warpAffine(
             pixels,
             to_canvas[:2],
             window.valid_hw[::-1],
             flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE if is_upright else cv2.BORDER_CONSTANT,
+            borderMode=border,
             borderValue=PAD_RGB,
         )
     )
@@ -169,7 +170,7 @@ def _choose_target(
         return None
     by_name: dict[str, list[BankedObject]] = {}
     for entry in image.objects:
-        by_name.setdefault(entry.record.category.text, []).append(entry)
+        by_name.setdefault(entry.name, []).append(entry)
     if preferred_name in by_name:
         entries = by_name[preferred_name]
     else:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import starmap
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,6 +67,14 @@ class _RankedCase:
     @property
     def sort_key(self) -> tuple[float, tuple[Any, ...]]:
         return self.iou, astuple(self.item)
+
+    def state(self) -> list[Any]:
+        return [self.iou, list(astuple(self.item)), list(astuple(self.case))]
+
+    @classmethod
+    def from_state(cls, state: Sequence[Any]) -> _RankedCase:
+        iou, item, case = state
+        return cls(iou, ScoredItem(*item), _worst_case(case))
 
 
 class ScoreAccumulator:
@@ -134,10 +144,7 @@ class ScoreAccumulator:
             "seconds": {step: list(durations) for step, durations in self.seconds.items()},
             "counts": dict(self.counts),
             "spots": [list(astuple(item)) for item in self._items],
-            "worst": [
-                [each.iou, list(astuple(each.item)), list(astuple(each.case))]
-                for each in self._worst
-            ],
+            "worst": [ranked.state() for ranked in self._worst],
         }
 
     @classmethod
@@ -148,31 +155,28 @@ class ScoreAccumulator:
         for step, durations in state["seconds"].items():
             accumulator.seconds[step] = list(durations)
         accumulator.counts.update(state["counts"])
-        accumulator._items = [ScoredItem(*values) for values in state["spots"]]
-        accumulator._worst = [
-            _RankedCase(iou, ScoredItem(*item), _worst_case(case))
-            for iou, item, case in state["worst"]
-        ]
+        accumulator._items = list(starmap(ScoredItem, state["spots"]))
+        accumulator._worst = list(map(_RankedCase.from_state, state["worst"]))
         return accumulator
 
     def selection(self, dataset: Dataset) -> Selection:
         """Return what was scored, in the order of the data set."""
-        items = sorted(
-            self._items, key=lambda item: item.image_index
-        )  # stable: items of an image keep their order
-        labels = [(item.image_id, item.label) for item in items]
+        # stable: items of an image keep their order
+        items = sorted(self._items, key=attrgetter("image_index"))
+        labels = map(attrgetter("image_id", "label"), items)
         return Selection.of(dataset.name, dataset.split, labels)
 
     def entry(self, dataset: Dataset) -> Entry:
         """Compute the entry of the report."""
+        timings = {}
+        for step, durations in sorted(self.seconds.items()):
+            timings[step] = Timing.of(durations)
         return Entry(
             protocol=self.spec.protocol,
             contestant=self.spec.contestant,
             selection=self.selection(dataset),
             scores=self.metric.compute(),
-            timings={
-                step: Timing.of(durations) for step, durations in sorted(self.seconds.items())
-            },
+            timings=timings,
             rules=self.spec.rules,
             counts=dict(sorted(self.counts.items())),
             worst=tuple(each.case for each in self._worst),
@@ -180,7 +184,7 @@ class ScoreAccumulator:
 
     def _keep_worst(self, cases: Iterable[_RankedCase]) -> None:
         candidates = [*self._worst, *cases]
-        self._worst = heapq.nsmallest(NUM_WORST_CASES, candidates, key=lambda case: case.sort_key)
+        self._worst = heapq.nsmallest(NUM_WORST_CASES, candidates, key=attrgetter("sort_key"))
 
 
 def _run_lengths(mask: MaskArray) -> str:
@@ -195,12 +199,18 @@ def _worst_case(values: list[Any]) -> WorstCase:
 
 def new_accumulators(specs: Iterable[EntrySpec]) -> list[ScoreAccumulator]:
     """Return an empty accumulator for every entry."""
-    return [ScoreAccumulator(spec) for spec in specs]
+    return list(map(ScoreAccumulator, specs))
 
 
 def accumulator_states(accumulators: Iterable[ScoreAccumulator]) -> list[State | None]:
     """Return the state of every accumulator; None for one that counted nothing."""
-    return [accumulator.state() if len(accumulator) else None for accumulator in accumulators]
+    return list(map(_state_or_none, accumulators))
+
+
+def _state_or_none(accumulator: ScoreAccumulator) -> State | None:
+    if not len(accumulator):
+        return None
+    return accumulator.state()
 
 
 def merge_states(

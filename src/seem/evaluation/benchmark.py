@@ -64,8 +64,13 @@ class EvaluationContext:
     def pixels(self) -> PixelArray:
         """The image as stored."""
         if self._pixels is None:
-            self._pixels = self.dataset.pixels(self.image) if self.read is None else self.read()
+            self._pixels = self._read_pixels()
         return self._pixels
+
+    def _read_pixels(self) -> PixelArray:
+        if self.read is None:
+            return self.dataset.pixels(self.image)
+        return self.read()
 
     @property
     def encoded(self) -> ImageUnderTest:
@@ -161,7 +166,7 @@ def evaluate_image(context: EvaluationContext, work: Iterable[ImageWork]) -> Non
         try:
             benchmark.evaluate(context, items, accumulators)
         except (ArithmeticError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason, *_ = (str(error) or type(error).__name__).splitlines()
             where = f"{context.image.path.name} of {context.dataset.name}"
             raise SeemError(f"{benchmark.title}, {where}: {reason}") from error
         if context.encode_seconds is not None:

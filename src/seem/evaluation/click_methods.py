@@ -113,9 +113,10 @@ def grabcut(pixels: PixelArray, clicks: Sequence[Click]) -> MaskArray:
     import cv2
 
     labels = np.full(pixels.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    certain = {True: cv2.GC_FGD, False: cv2.GC_BGD}
     labels[disc(pixels, clicks[0], FIRST_RADIUS)] = cv2.GC_PR_FGD
     for click in clicks[1:]:
-        labels[disc(pixels, click, LATER_RADIUS)] = cv2.GC_FGD if click.positive else cv2.GC_BGD
+        labels[disc(pixels, click, LATER_RADIUS)] = certain[click.positive]
     inside = _is_foreground(labels)
     if inside.all() or not inside.any():  # GrabCut needs pixels of both kinds
         return inside
@@ -149,9 +150,11 @@ def random_walk(pixels: PixelArray, clicks: Sequence[Click]) -> MaskArray:
     if all(click.positive for click in clicks):
         labels[[0, -1], :] = background
         labels[:, [0, -1]] = background
-    for number, click in enumerate(clicks):
-        radius = LATER_RADIUS if number else FIRST_RADIUS
-        labels[disc(pixels, click, radius)] = foreground if click.positive else background
+    radius = FIRST_RADIUS
+    for click in clicks:
+        label = foreground if click.positive else background
+        labels[disc(pixels, click, radius)] = label
+        radius = LATER_RADIUS
     has_both = (labels == foreground).any() and (labels == background).any()
     if not has_both or labels.all():
         return np.asarray(labels == foreground, np.bool_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from seem.evaluation.formatting import (
 from seem.evaluation.interfaces import NO_MODEL
 from seem.evaluation.protocols import clicks_seem, full_image, phrases, prompt_kinds
 from seem.evaluation.report import EvaluationReport
-from seem.zoo import PublishedScores, published_scores
+from seem.zoo import PublishedFigure, PublishedScores, published_scores
 
 DIFFERENT_MARK = "*"
 DIFFERENT_NOTE = f"{DIFFERENT_MARK} other photos, objects or rules than in the first report: the two do not compare."
@@ -51,13 +52,18 @@ class LoadedReport:
     @property
     def model_name(self) -> str:
         """The name of the model."""
-        return str(self.content["model"]["name"])
+        return _model_name(self.content)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of the run."""
         arguments: dict[str, Any] = self.content.get("arguments", {})
         return arguments
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of the photos or classes alone were scored."""
+        return bool(self.arguments.get("at_most") or self.arguments.get("classes"))
 
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the description of a data set; empty for an unknown one."""
@@ -113,13 +119,24 @@ class ComparisonRow:
 
     def cells(self) -> list[str]:
         """Return the cells with its values."""
-        return [self._cell(compared) for compared in self.values]
+        return list(map(self._cell, self.values))
 
     def _cell(self, compared: ComparedValue | None) -> str:
         if compared is None:
             return ""
-        mark = "" if compared.is_same else DIFFERENT_MARK
-        return format_figure(self.figure, compared.value) + mark
+        text = format_figure(self.figure, compared.value)
+        if compared.is_same:
+            return text
+        return text + DIFFERENT_MARK
+
+    @property
+    def has_difference(self) -> bool:
+        """Whether a report has other photos, objects or rules than the first."""
+        return any(map(_is_different, self.values))
+
+
+def _is_different(compared: ComparedValue | None) -> bool:
+    return compared is not None and not compared.is_same
 
 
 def read_reports(paths: Sequence[Path]) -> list[LoadedReport]:
@@ -131,13 +148,19 @@ def read_reports(paths: Sequence[Path]) -> list[LoadedReport]:
     """
     if not paths:
         raise ValueError("There is nothing to compare; name the JSON files of two runs or more.")
-    contents = [_read_report(path) for path in paths]
-    names = [str(content["model"]["name"]) for content in contents]
+    contents = list(map(_read_report, paths))
+    num_reports_of = Counter(map(_model_name, contents))
     reports = []
-    for path, name, content in zip(paths, names, contents, strict=True):
-        label = name if names.count(name) == 1 else f"{name} ({path.stem})"
+    for path, content in zip(paths, contents, strict=True):
+        label = _model_name(content)
+        if num_reports_of[label] > 1:
+            label = f"{label} ({path.stem})"
         reports.append(LoadedReport(label, content))
     return reports
+
+
+def _model_name(content: Mapping[str, Any]) -> str:
+    return str(content["model"]["name"])
 
 
 def _read_report(path: Path) -> dict[str, Any]:
@@ -191,13 +214,16 @@ def _comparison_row(
     figure: str,
     measured: Sequence[_Measured | None],
 ) -> ComparisonRow:
-    present = [each for each in measured if each is not None]
+    first: _Measured | None = None
     values: list[ComparedValue | None] = []
+    samples: dict[str, None] = {}
     for each in measured:
         if each is None:
             values.append(None)
-        else:
-            values.append(ComparedValue(each.value, each.identity == present[0].identity))
+            continue
+        first = first or each
+        values.append(ComparedValue(each.value, each.identity == first.identity))
+        samples[each.sample] = None
     return ComparisonRow(
         data=data,
         kind=kind,
@@ -205,7 +231,7 @@ def _comparison_row(
         contestant=contestant,
         figure=figure,
         values=tuple(values),
-        sample="; ".join(dict.fromkeys(each.sample for each in present)),
+        sample="; ".join(samples),
     )
 
 
@@ -215,7 +241,9 @@ HEAD = ("data", "protocol", "who", "taken on", "figure")
 def _model_label(reports: Sequence[LoadedReport]) -> str:
     """Return the name of the model of all reports, or "model" where there are several, each with a column."""
     names = {report.model_name for report in reports} - {NO_MODEL}
-    return names.pop() if len(names) == 1 else MODEL
+    if len(names) == 1:
+        return names.pop()
+    return MODEL
 
 
 def comparison_table(reports: Sequence[LoadedReport]) -> str:
@@ -226,13 +254,19 @@ def comparison_table(reports: Sequence[LoadedReport]) -> str:
 
 def _table_cells(rows: Sequence[ComparisonRow], reports: Sequence[LoadedReport]) -> list[list[str]]:
     model = _model_label(reports)
-    head = [*HEAD, *(report.label for report in reports)]
-    return [head, *([*row.head(model), *row.cells()] for row in rows)]
+    cells = [[*HEAD, *_labels(reports)]]
+    for row in rows:
+        cells.append([*row.head(model), *row.cells()])
+    return cells
+
+
+def _labels(reports: Sequence[LoadedReport]) -> list[str]:
+    return [report.label for report in reports]
 
 
 def _notes(rows: Sequence[ComparisonRow]) -> list[str]:
     for row in rows:
-        if any(compared is not None and not compared.is_same for compared in row.values):
+        if row.has_difference:
             return [DIFFERENT_NOTE]
     return []
 
@@ -246,18 +280,17 @@ def results_markdown(
     """Return all figures as Markdown, then tables with the published scores of the originals and their sources."""
     rows = comparison_rows(reports)
     parts = [markdown_table(_table_cells(rows, reports)), *_notes(rows)]
-    is_complete = not any(
-        report.arguments.get("at_most") or report.arguments.get("classes") for report in reports
-    )
-    known = published_scores() if published is None else published
-    heads = _published_heads(known)
-    labels = [report.label for report in reports]
+    is_partial = any(report.is_partial for report in reports)
+    if published is None:
+        published = published_scores()
+    heads = _published_heads(published)
     for data, columns in _published_columns(rows).items():
         shown = [column for column in columns if column.key in heads]
         if not shown:
             continue
-        parts.append(markdown_table(_published_table(data, labels, shown, heads, known)))
-        if not (is_complete and all(column.is_same_benchmark for column in columns)):
+        cells = _published_table(data, _labels(reports), shown, heads, published)
+        parts.append(markdown_table(cells))
+        if is_partial or not all(column.is_same_benchmark for column in columns):
             parts.append(OWN_NOTE)
     return "\n\n".join(parts) + "\n"
 
@@ -299,26 +332,31 @@ def _published_table(
     published: Sequence[PublishedScores],
 ) -> list[list[str]]:
     """Return a row for each of our reports and for each published model."""
-    comparison_table = [["network", *(heads[column.key] for column in columns), "source"]]
+    keys = [column.key for column in columns]
+    table = [["network", *map(heads.__getitem__, keys), "source"]]
     for index, label in enumerate(labels):
         cells = [column.row.cells()[index] for column in columns]
         if any(cells):
-            comparison_table.append([f"**{label}**", *cells, f"ours, on {data}"])
+            table.append([f"**{label}**", *cells, f"ours, on {data}"])
     for scores in published:
-        cells = [_published_text(scores, column.key) for column in columns]
+        cells = [figure_text(scores.figure(key)) for key in keys]
         if any(cells):
-            comparison_table.append([scores.model, *cells, _source(scores)])
-    return comparison_table
+            table.append([scores.model, *cells, _source(scores)])
+    return table
 
 
-def _published_text(scores: PublishedScores, key: str) -> str:
-    figure = scores.figure(key)
-    return figure.text if figure else ""
+def figure_text(figure: PublishedFigure | None) -> str:
+    """Return the text of a published figure; "" where there is none."""
+    if figure is None:
+        return ""
+    return figure.text
 
 
 def _source(scores: PublishedScores) -> str:
     remarks = "; ".join(filter(None, (scores.setting, scores.note)))
-    return f"{scores.source} ({remarks})" if remarks else scores.source
+    if not remarks:
+        return scores.source
+    return f"{scores.source} ({remarks})"
 
 
 PROMPT_KIND_KEYS = {
@@ -360,7 +398,9 @@ def published_key(row: ComparisonRow) -> tuple[str, bool] | None:
     """Return the key of the published figure that a row corresponds to, and whether it is of the same images."""
     name = row.data.split(",")[0]
     is_own = row.kind == "pack"
-    kind = _PACK_KINDS.get(name, "") if is_own else row.kind
+    kind = row.kind
+    if is_own:
+        kind = _PACK_KINDS.get(name, "")
     figure = row.figure.split(" (")[0]  # without the mode of an open vocabulary
     is_refcocog = name == "refcocog" or kind == "coco"
     if row.protocol in _FULL_IMAGE_FIGURES:

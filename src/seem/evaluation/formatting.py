@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from seem.evaluation.report import Entry, Scores
@@ -57,7 +58,8 @@ def method_label(contestant: str, model: str) -> str:
 def describe_sample(protocol: str, selection: Mapping[str, Any]) -> str:
     """Return the size of a selection: "80 objects of 60 photos", "31 photos", "265 masks of 8 videos"."""
     noun = _item_noun(protocol)
-    images = _counted(selection["photos"], "videos" if noun == "masks" else "photos")
+    image_noun = "videos" if noun == "masks" else "photos"
+    images = _counted(selection["photos"], image_noun)
     if noun is None:
         return images
     return f"{_counted(selection['items'], noun)} of {images}"
@@ -71,27 +73,35 @@ def _item_noun(protocol: str) -> str | None:
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun if number != 1 else noun.removesuffix('s')}"
+    if number == 1:
+        noun = noun.removesuffix("s")
+    return f"{number} {noun}"
 
 
 def summarize_scores(scores: Scores) -> str:
     """Format the most important scores in one line."""
-    figures = key_figures(asdict(scores))
-    return "  ".join(f"{name} {format_figure(name, value)}" for name, value in figures) or "nothing"
+    texts = []
+    for name, value in key_figures(asdict(scores)):
+        texts.append(f"{name} {format_figure(name, value)}")
+    return "  ".join(texts) or "nothing"
 
 
 def format_figure(name: str, value: float | None) -> str:
     """Format a figure with its usual number of digits; "-" for NaN."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2f}" if name.startswith(NOC) else f"{value:.1f}"
+    if name.startswith(NOC):
+        return f"{value:.2f}"
+    return f"{value:.1f}"
 
 
 def key_figures(scores: PlainScores) -> list[Figure]:
     """List the most important scores of a result."""
-    return [
-        (name, math.nan if value is None else float(value)) for name, value in _key_figures(scores)
-    ]
+    figures = []
+    for name, value in _key_figures(scores):
+        number = math.nan if value is None else float(value)
+        figures.append((name, number))
+    return figures
 
 
 def _key_figures(scores: PlainScores) -> Iterator[tuple[str, Any]]:
@@ -154,7 +164,7 @@ def _click_figures(
     for clicks in SHOWN_CLICKS:
         if clicks in iou_after:
             yield f"IoU@{clicks}", iou_after[clicks]
-    maximum = max((each["maximum"] for each in noc), default=0)
+    maximum = max(map(itemgetter("maximum"), noc), default=0)
     for each in noc:
         if each["maximum"] == maximum and each["threshold"] in SHOWN_NOC_THRESHOLDS:
             yield f"{NOC}{maximum}@{round(100 * each['threshold'])}", each["mean"]
@@ -164,9 +174,11 @@ def _robustness_figures(
     stored: float, changed: Mapping[str, PlainScores]
 ) -> Iterator[tuple[str, Any]]:
     yield "IoU@1", stored
+    drops = []
     for change, result in changed.items():
         yield change, result["mean_iou"]
-    drops = [result["percent"] for result in changed.values() if result["percent"]]
+        if result["percent"]:
+            drops.append(result["percent"])
     yield "largest fall, %", max(drops, default=None)
 
 
@@ -177,23 +189,29 @@ def _by_text(values: Mapping[Any, Any]) -> dict[str, Any]:
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Align rows in columns, two spaces apart; columns of numbers are aligned right."""
-    columns = [_padded_column(cells) for cells in zip(*rows, strict=True)]
-    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+    columns = map(_padded_column, zip(*rows, strict=True))
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    return "\n".join(lines)
 
 
 def _padded_column(cells: Sequence[str]) -> list[str]:
-    width = max(len(cell) for cell in cells)
-    is_numbers = all(cell[:1].isdigit() or cell[:1] in "-" for cell in cells[1:])
-    if is_numbers:
-        return [cell.rjust(width) for cell in cells]
-    return [cell.ljust(width) for cell in cells]
+    width = max(map(len, cells))
+    justify = str.ljust
+    if all(map(_is_number, cells[1:])):
+        justify = str.rjust
+    return [justify(cell, width) for cell in cells]
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell holds a number, a "-" in place of one, or nothing."""
+    return cell[:1].isdigit() or cell[:1] in "-"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Format rows as a Markdown table, the first as its head."""
-    lines = [_markdown_row(row) for row in rows]
+    head, *body = map(_markdown_row, rows)
     rule = "|" + "---|" * len(rows[0])
-    return "\n".join([lines[0], rule, *lines[1:]])
+    return "\n".join([head, rule, *body])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -71,7 +71,10 @@ def _load(plans: Sequence[DatasetPlan], key: ImageKey) -> _LoadedImage:
         found = plan.benchmarks[index].items(image)
         if len(found):
             items[index] = found
-    return _LoadedImage(key, items, plan.dataset.pixels(image) if items else None)
+    pixels = None
+    if items:
+        pixels = plan.dataset.pixels(image)
+    return _LoadedImage(key, items, pixels)
 
 
 @dataclass
@@ -106,9 +109,9 @@ class _EvaluationLoop:
                 clock=self.clock,
                 read=lambda: pixels,
             )
-            work = [
-                (plan.benchmarks[k], items, accumulators[k]) for k, items in image.items.items()
-            ]
+            work = []
+            for index, items in image.items.items():
+                work.append((plan.benchmarks[index], items, accumulators[index]))
             evaluate_image(context, work)
         self.done.append(image.key)
         now = time.perf_counter()
@@ -132,7 +135,11 @@ class _EvaluationLoop:
 
 def accumulators_of(plans: Sequence[DatasetPlan]) -> list[list[list[ScoreAccumulator]]]:
     """Return empty accumulators for every data set, benchmark and entry."""
-    return [[new_accumulators(benchmark.specs) for benchmark in plan.benchmarks] for plan in plans]
+    return list(map(_accumulators_of_plan, plans))
+
+
+def _accumulators_of_plan(plan: DatasetPlan) -> list[list[ScoreAccumulator]]:
+    return [new_accumulators(benchmark.specs) for benchmark in plan.benchmarks]
 
 
 def flatten(accumulators: Sequence[Sequence[Sequence[ScoreAccumulator]]]) -> list[ScoreAccumulator]:

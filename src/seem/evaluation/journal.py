@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -137,9 +139,8 @@ class Journal:
         name = differing[0]
         then, now = existing.get(name), key.get(name)
         if isinstance(then, dict) and isinstance(now, dict):
-            inner_names = _differing_names(then, now)
-            then = {inner: then.get(inner) for inner in inner_names}
-            now = {inner: now.get(inner) for inner in inner_names}
+            names = _differing_names(then, now)
+            then, now = _values_of(names, then), _values_of(names, now)
         return f"a run with another {name}: {_shortened(then)} then, {_shortened(now)} now"
 
     def write(self, chunk: Chunk, session: str | None = None) -> None:
@@ -167,13 +168,21 @@ class Journal:
 
 
 def _differing_names(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    return [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    names = []
+    for name in {**first, **second}:
+        if first.get(name) != second.get(name):
+            names.append(name)
+    return names
+
+
+def _values_of(names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values.get(name) for name in names}
 
 
 def read_chunks(texts: Mapping[str, str]) -> list[Chunk]:
     """Parse chunks by file name, in the order of their images; `SeemError` for a file that cannot be read."""
-    chunks = [_read_chunk(name, text) for name, text in texts.items()]
-    return sorted(chunks, key=lambda chunk: chunk.done)
+    chunks = starmap(_read_chunk, texts.items())
+    return sorted(chunks, key=attrgetter("done"))
 
 
 def _read_chunk(name: str, text: str) -> Chunk:
@@ -204,4 +213,6 @@ def _decode_array(value: dict[str, Any]) -> Any:
 
 def _shortened(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}..."
+    if len(text) <= MAX_VALUE_LENGTH:
+        return text
+    return f"{text[:MAX_VALUE_LENGTH]}..."

@@ -45,10 +45,11 @@ class LabelSpace:
         selected = full
         if classes is not None and not is_oracle:
             selected = select_classes(full, classes.split(","))
+        mode = LabelMode.ORACLE if is_oracle else LabelMode.FULL
         return cls(
             vocabulary=selected,
             class_ids=_class_ids(dataset, selected),
-            mode=LabelMode.ORACLE if is_oracle else LabelMode.FULL,
+            mode=mode,
             is_closed=is_coco and not is_oracle and selected is full,
             rule=_describe(full, selected, is_oracle),
         )
@@ -59,9 +60,7 @@ class LabelSpace:
             return None
         if self.mode is LabelMode.FULL:
             return self.vocabulary
-        present_ids = set(present)
-        categories = [category for category in self.vocabulary if category.id in present_ids]
-        return replace(self.vocabulary, categories=tuple(categories))
+        return _with_ids(self.vocabulary, set(present))
 
     @property
     def is_thing(self) -> dict[int, bool]:
@@ -74,9 +73,15 @@ def _full_vocabulary(dataset: Dataset) -> tuple[Vocabulary, bool]:
     coco = Vocabulary.coco_panoptic()
     coco_names = dict(zip(coco.ids, coco.names, strict=True))
     categories = dataset.categories.values()
-    if all(coco_names.get(category.id) == category.name for category in categories):
-        return coco, True
-    return vocabulary_from_categories(categories), False
+    for category in categories:
+        if coco_names.get(category.id) != category.name:
+            return vocabulary_from_categories(categories), False
+    return coco, True
+
+
+def has_class_names(dataset: Dataset) -> bool:
+    """Whether any category of a data set has a name to prompt a model with."""
+    return any(category.text for category in dataset.categories.values())
 
 
 def _class_ids(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, int]:
@@ -85,7 +90,11 @@ def _class_ids(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, int]:
         0, 1 - min(named, default=1)
     )  # as in vocabulary_from_categories, whose ids begin at 1
     scored = set(vocabulary.ids)
-    return {key: key + shift for key in named if key + shift in scored}
+    class_ids = {}
+    for key in named:
+        if key + shift in scored:
+            class_ids[key] = key + shift
+    return class_ids
 
 
 def _describe(full: Vocabulary, selected: Vocabulary, is_oracle: bool) -> str:
@@ -95,8 +104,10 @@ def _describe(full: Vocabulary, selected: Vocabulary, is_oracle: bool) -> str:
         given = "all classes"
     else:
         given = "some classes"
-    names = "" if selected is full else f": {', '.join(selected.names)}"
-    return f"{given} of {len(full)}{names}"
+    rule = f"{given} of {len(full)}"
+    if selected is full:
+        return rule
+    return f"{rule}: {', '.join(selected.names)}"
 
 
 def select_classes(full: Vocabulary, names: Sequence[str]) -> Vocabulary:
@@ -112,12 +123,15 @@ def select_classes(full: Vocabulary, names: Sequence[str]) -> Vocabulary:
     for name in names:
         key = name.strip().casefold()
         if key not in known:
+            hint = f"there are {', '.join(full.names[:8])}, ..."
             near = difflib.get_close_matches(key, known, 1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"there are {', '.join(full.names[:8])}, ..."
-            )
+            if near:
+                hint = f"did you mean {near[0]!r}?"
             raise ValueError(f"The data set has no class {name.strip()!r}; {hint}")
         selected.add(known[key].id)
-    return replace(full, categories=tuple(category for category in full if category.id in selected))
+    return _with_ids(full, selected)
+
+
+def _with_ids(vocabulary: Vocabulary, ids: set[int]) -> Vocabulary:
+    categories = [category for category in vocabulary if category.id in ids]
+    return replace(vocabulary, categories=tuple(categories))

@@ -24,7 +24,7 @@ from seem.evaluation.click_methods import (
     ClickMethod,
 )
 from seem.evaluation.interfaces import NO_MODEL, ModelUnderTest, NoModel, TrackerUnderTest
-from seem.evaluation.label_space import LabelSpace
+from seem.evaluation.label_space import LabelSpace, has_class_names
 from seem.evaluation.protocols import (
     composition,
     full_image,
@@ -179,9 +179,12 @@ def rebuild_plan(
     plans = []
     for spec, choice in zip(request.data, choices, strict=True):
         dataset = open_split(spec, request.split)
-        possible = [benchmark for _, benchmark in _possible_benchmarks(dataset, request, model)]
-        chosen = tuple(possible[index] for index in choice.benchmark_indices)
-        plans.append(DatasetPlan(dataset, chosen, choice))
+        possible = _possible_benchmarks(dataset, request, model)
+        chosen = []
+        for index in choice.benchmark_indices:
+            _, benchmark = possible[index]
+            chosen.append(benchmark)
+        plans.append(DatasetPlan(dataset, tuple(chosen), choice))
     return plans
 
 
@@ -191,10 +194,13 @@ def _possible_benchmarks(
     model: ModelUnderTest,
 ) -> list[tuple[EvaluationTask, Benchmark]]:
     """Make the benchmarks of all requested tasks, also those without any item in the data set."""
-    tasks = supported_tasks(model) if request.tasks is None else request.tasks
+    tasks = request.tasks
+    if tasks is None:
+        tasks = supported_tasks(model)
     possible = []
     for task in dict.fromkeys(tasks):
-        possible += [(task, benchmark) for benchmark in MAKERS[task](dataset, request, model)]
+        for benchmark in MAKERS[task](dataset, request, model):
+            possible.append((task, benchmark))
     if request.subset is None:
         return possible
     subset = SubsetFilter.of(Path(request.subset), dataset)
@@ -208,15 +214,16 @@ def _possible_benchmarks(
 def _plan_dataset(
     dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
 ) -> DatasetPlan:
-    possible = _possible_benchmarks(dataset, request, model)
-    chosen = [
-        index for index, (_, benchmark) in enumerate(possible) if has_items(benchmark, dataset)
-    ]
-    _check_tasks(dataset, request, model, {possible[index][0] for index in chosen})
-    benchmarks = tuple(possible[index][1] for index in chosen)
-    image_indices = tuple(_sample_images(benchmark, dataset, request) for benchmark in benchmarks)
-    choice = DatasetChoice(data_fingerprint(dataset), tuple(chosen), image_indices)
-    return DatasetPlan(dataset, benchmarks, choice)
+    indices, tasks, benchmarks = [], set(), []
+    for index, (task, benchmark) in enumerate(_possible_benchmarks(dataset, request, model)):
+        if has_items(benchmark, dataset):
+            indices.append(index)
+            tasks.add(task)
+            benchmarks.append(benchmark)
+    _check_tasks(dataset, request, model, tasks)
+    image_indices = [_sample_images(benchmark, dataset, request) for benchmark in benchmarks]
+    choice = DatasetChoice(data_fingerprint(dataset), tuple(indices), tuple(image_indices))
+    return DatasetPlan(dataset, tuple(benchmarks), choice)
 
 
 def _check_tasks(
@@ -227,14 +234,13 @@ def _check_tasks(
 ) -> None:
     """Raise `ValueError` where a data set has no truth for a requested task, or for any task."""
     where = f"{dataset.name}, part {dataset.split},"
-    missing = [
-        task for task in EvaluationTask if task in (request.tasks or ()) and task not in possible
-    ]
-    if missing:
-        others = [task for task in EvaluationTask if _has_truth(task, dataset, request, model)]
-        raise ValueError(
-            f"{where} has no truth for {missing[0].value}; it can be asked for {_join(others)}."
-        )
+    missing = set(request.tasks or ()) - possible
+    for task in EvaluationTask:
+        if task in missing:
+            others = [each for each in EvaluationTask if _has_truth(each, dataset, request, model)]
+            raise ValueError(
+                f"{where} has no truth for {task.value}; it can be asked for {_join(others)}."
+            )
     if not possible:
         raise ValueError(f"{where} has no truth for anything that {model_name(model)} can do.")
 
@@ -251,7 +257,9 @@ def _sample_images(
 ) -> frozenset[int] | None:
     if request.at_most is None and request.subset is None:
         return None
-    at_most = len(dataset.images) if request.at_most is None else request.at_most
+    at_most = request.at_most
+    if at_most is None:
+        at_most = len(dataset.images)
     sampled = sample_indices(
         dataset.images, lambda image: len(benchmark.items(image)) > 0, at_most, request.seed
     )
@@ -281,7 +289,9 @@ def model_name(model: ModelUnderTest) -> str:
         return type(model).__name__
     if not model.fine_tuned_on:
         return model.name
-    names = dict.fromkeys(DatasetSpec.parse(each.spec).path.name for each in model.fine_tuned_on)
+    names: dict[str, None] = {}
+    for each in model.fine_tuned_on:
+        names[DatasetSpec.parse(each.spec).path.name] = None
     return f"{model.name} fine-tuned on {', '.join(names)}"
 
 
@@ -289,7 +299,9 @@ def dataset_kind(dataset: Dataset) -> str:
     """Return the format of a data set."""
     if isinstance(dataset, Pack):
         return "pack"
-    return dataset.kind if isinstance(dataset, LazyDataset) else "other"
+    if isinstance(dataset, LazyDataset):
+        return dataset.kind
+    return "other"
 
 
 _VISUAL_PROMPT_TASKS = frozenset(
@@ -333,13 +345,16 @@ def parse_baselines(text: str | None, *, is_pack: bool = True) -> tuple[ClickMet
         return tuple(BASELINES.values())
     if text == _NO_BASELINES:
         return ()
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in BASELINES:
-            raise ValueError(
-                f"There is no baseline {name!r}; there are {', '.join(BASELINES)}, all and none."
-            )
-    return tuple(BASELINES[name] for name in names)
+    return tuple(map(_find_baseline, text.split(",")))
+
+
+def _find_baseline(text: str) -> ClickMethod:
+    name = text.strip()
+    if name not in BASELINES:
+        raise ValueError(
+            f"There is no baseline {name!r}; there are {', '.join(BASELINES)}, all and none."
+        )
+    return BASELINES[name]
 
 
 def _join(tasks: Sequence[EvaluationTask]) -> str:
@@ -357,7 +372,7 @@ def _full_image(make: Callable[[Dataset, LabelSpace], Benchmark]) -> Maker:
         request: EvaluationRequest,
         model: ModelUnderTest,
     ) -> list[Benchmark]:
-        if not any(category.text for category in dataset.categories.values()):
+        if not has_class_names(dataset):
             return []
         return [make(dataset, LabelSpace.of(dataset, request.classes))]
 
@@ -385,8 +400,9 @@ def _clicks(dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest)
 def _prompts(
     dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
 ) -> list[Benchmark]:
-    polygon_rule = model.network.config.polygon_rule if isinstance(model, Model) else "filled"
-    return [prompt_kind_benchmark(dataset, polygon_rule)]
+    if isinstance(model, Model):
+        return [prompt_kind_benchmark(dataset, model.network.config.polygon_rule)]
+    return [prompt_kind_benchmark(dataset, "filled")]
 
 
 def _phrases(

@@ -87,7 +87,9 @@ def plot_clicks(reports: Sequence[LoadedReport], folder: Path) -> Iterator[Path]
             for curve in curves:
                 clicks = sorted(map(int, curve.mean_iou))
                 all_clicks.update(clicks)
-                label = curve.method if has_one_sample else f"{curve.method}, {curve.sample}"
+                label = curve.method
+                if not has_one_sample:
+                    label += f", {curve.sample}"
                 axes.plot(clicks, [curve.mean_iou[str(k)] for k in clicks], marker="o", label=label)
             axes.set_xticks(sorted(all_clicks))
             axes.set(xlabel="clicks", ylabel="mean IoU, %", ylim=(0, 100), title=title)
@@ -135,8 +137,9 @@ def _plot_bars(
         title += f" (best and worst {half} of {len(bars)})"
         bars = [*bars[:half], *bars[-half:]]
     file = folder / f"{_file_stem(report.label, data, protocol, 'classes')}.png"
+    names, values = zip(*bars, strict=True)
     with _Figure(file, (7.0, 1.2 + 0.22 * len(bars))) as axes:
-        axes.barh([name for name, _ in bars], [value for _, value in bars])
+        axes.barh(names, values)
         axes.invert_yaxis()
         axes.set(xlim=(0, 100), title=title)
         axes.grid(axis="x", alpha=0.3)
@@ -209,8 +212,11 @@ def worst_cases(reports: Sequence[LoadedReport], dataset: Dataset, folder: Path)
             )
             if not is_of_dataset or not entry.get("worst"):
                 continue
-            cases = [case for case in entry["worst"] if case["photo"] in images]
-            tiles = [_draw_case(dataset.pixels(images[case["photo"]]), case) for case in cases]
+            tiles = []
+            for case in entry["worst"]:
+                image = images.get(case["photo"])
+                if image is not None:
+                    tiles.append(_draw_case(dataset.pixels(image), case))
             stem = _file_stem(
                 report.label, dataset.name, entry["protocol"], entry["contestant"], "worst"
             )
@@ -281,4 +287,8 @@ def _overlay(pixels: PixelArray, truth: MaskArray, predicted: MaskArray) -> Pixe
 
 def _file_stem(*parts: str) -> str:
     """Join parts to a file name without special characters."""
-    return "_".join(re.sub(r"[^\w.-]+", "-", part).strip("-") for part in parts)
+    return "_".join(map(_without_special_characters, parts))
+
+
+def _without_special_characters(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")

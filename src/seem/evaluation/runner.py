@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -21,11 +21,10 @@ import torch
 
 from seem.errors import SeemError
 from seem.evaluation.accumulator import EntrySpec, merge_states
-from seem.evaluation.benchmark import Clock
 from seem.evaluation.image_loop import accumulators_of, evaluate_images, flatten
 from seem.evaluation.interfaces import ModelUnderTest
 from seem.evaluation.journal import Chunk, ImageKey, Journal, read_chunks
-from seem.evaluation.label_space import LabelSpace
+from seem.evaluation.label_space import LabelSpace, has_class_names
 from seem.evaluation.plan import (
     DatasetChoice,
     DatasetPlan,
@@ -54,8 +53,6 @@ Progress: TypeAlias = "Callable[[int, int], AbstractContextManager[Callable[[int
 """Shows progress: given the number of all images and of those evaluated before, yields a function to call with the
 number of further ones.
 """
-
-CLOCK_NAMES = tuple(column.name for column in fields(Clock))
 
 
 @contextmanager
@@ -91,7 +88,9 @@ def run_evaluation(
             ranks.check_same(setup.key())
             _begin_journal(journal, setup, ranks, overwrite)
             earlier_texts = ranks.union(journal.texts())
-            done = {key for chunk in read_chunks(earlier_texts) for key in chunk.done}
+            done: set[ImageKey] = set()
+            for chunk in read_chunks(earlier_texts):
+                done.update(chunk.done)
             keys = image_keys(setup.plans)
             remaining = [key for key in keys if key not in done]
             mine = remaining[ranks.rank :: ranks.count]
@@ -151,7 +150,8 @@ def image_keys(plans: Sequence[DatasetPlan]) -> list[ImageKey]:
     """List all images of a run."""
     keys: list[ImageKey] = []
     for dataset_index, plan in enumerate(plans):
-        keys += [(dataset_index, image_index) for image_index in plan.image_indices()]
+        for image_index in plan.image_indices():
+            keys.append((dataset_index, image_index))
     return keys
 
 
@@ -237,8 +237,9 @@ def _compute_entries(setup: EvaluationSetup, chunks: Sequence[Chunk]) -> list[En
         merge_states(flatten(accumulators), chunk.states)
     entries: list[Entry] = []
     for plan, by_benchmark in zip(setup.plans, accumulators, strict=True):
-        filled = [accumulator for accumulator in flatten([by_benchmark]) if len(accumulator)]
-        entries += [accumulator.entry(plan.dataset) for accumulator in filled]
+        for accumulator in flatten([by_benchmark]):
+            if len(accumulator):
+                entries.append(accumulator.entry(plan.dataset))
     if not entries:
         raise SeemError("Nothing was scored: none of the photos holds anything that was asked for.")
     for entry in entries:
@@ -247,28 +248,32 @@ def _compute_entries(setup: EvaluationSetup, chunks: Sequence[Chunk]) -> list[En
 
 
 def _time_spent(chunks: Sequence[Chunk], run: RunStatistics) -> TimeSpent:
-    seconds: Mapping[str, float] = {
-        name: math.fsum(chunk.seconds[name] for chunk in chunks) for name in ("all", *CLOCK_NAMES)
-    }
-    loop = seconds["all"] - math.fsum(seconds[name] for name in CLOCK_NAMES)
+    model = _sum_seconds(chunks, "model")
+    baselines = _sum_seconds(chunks, "baselines")
+    user = _sum_seconds(chunks, "user")
+    loop = _sum_seconds(chunks, "all") - math.fsum((model, baselines, user))
     return TimeSpent(
         wall=round(run.wall_seconds, 3),
-        model=round(seconds["model"], 3),
-        baselines=round(seconds["baselines"], 3),
-        user=round(seconds["user"], 3),
+        model=round(model, 3),
+        baselines=round(baselines, 3),
+        user=round(user, 3),
         loop=round(loop, 3),
         processes=run.processes,
         photos_from_earlier_runs=run.images_from_earlier_runs,
     )
 
 
+def _sum_seconds(chunks: Sequence[Chunk], name: str) -> float:
+    return math.fsum(chunk.seconds[name] for chunk in chunks)
+
+
 def describe_dataset(plan: DatasetPlan, classes: str | None) -> DatasetDescription:
     """Describe a data set, with the classes that full images are scored on."""
     dataset = plan.dataset
     class_names = {}
-    if any(category.text for category in dataset.categories.values()):
+    if has_class_names(dataset):
         vocabulary = LabelSpace.of(dataset, classes).vocabulary
-        class_names = {category.id: category.name for category in vocabulary}
+        class_names = dict(zip(vocabulary.ids, vocabulary.names, strict=True))
     return DatasetDescription(
         name=dataset.name,
         split=dataset.split,
@@ -307,7 +312,7 @@ def describe_model(model: ModelUnderTest) -> ModelDescription:
 def _check_scores(entry: Entry) -> None:
     """Raise `SeemError` for an entry all of whose scores are NaN."""
     numbers = list(_floats(entry.scores))
-    if numbers and not any(math.isfinite(number) for number in numbers):
+    if numbers and not any(map(math.isfinite, numbers)):
         raise SeemError(
             f"{entry.protocol} on {entry.selection.set_name} has no score that is a number; nothing of what was asked "
             "for is in the truth of these photos."

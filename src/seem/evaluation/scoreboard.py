@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from seem.checkpoints.safe import atomic_write
-from seem.evaluation.compare import OWN_NOTE, ComparisonRow, LoadedReport, published_key
+from seem.evaluation.compare import (
+    OWN_NOTE,
+    ComparisonRow,
+    LoadedReport,
+    figure_text,
+    published_key,
+)
 from seem.evaluation.formatting import (
     MODEL,
     NOC,
@@ -75,8 +81,10 @@ class ScoreRow:
         return _HEADINGS.get(kind, kind or str(self.entry["protocol"]))
 
     def _kind(self) -> str:
+        if self.entry["protocol"] == NAMED_CLICKS and "noc" in self.entry["scores"]:
+            return "noc told"
         if "noc" in self.entry["scores"]:
-            return "noc told" if self.entry["protocol"] == NAMED_CLICKS else "noc"
+            return "noc"
         if "changed" in self.entry["scores"]:
             return "changed"
         return next(iter(self.figures), "")
@@ -98,14 +106,20 @@ class ScoreRow:
 
     def cells(self, columns: Sequence[str]) -> list[str]:
         """Return protocol, data set, sample, method and the figures of the given columns."""
-        selection, figures = self.entry["selection"], self.figures
-        return [
+        selection = self.entry["selection"]
+        cells = [
             self.entry["protocol"],
             selection["set_name"],
             describe_sample(self.entry["protocol"], selection),
             method_label(str(self.entry["contestant"]), f"**{self.report.model_name}**"),
-            *(format_figure(name, figures[name]) if name in figures else "" for name in columns),
         ]
+        figures = self.figures
+        for name in columns:
+            if name in figures:
+                cells.append(format_figure(name, figures[name]))
+            else:
+                cells.append("")
+        return cells
 
     def published_keys(self) -> dict[str, str]:
         """Return the keys of the published figures that its figures correspond to, by name."""
@@ -134,13 +148,14 @@ def scoreboard(
         raise ValueError(
             "A table of all scores is of one model; leave out --into to set several beside each other."
         )
-    known = published_scores() if published is None else published
+    if published is None:
+        published = published_scores()
     sources = _Sources()
     parts = [_describe_run(reports)]
     for heading, rows in _group_by_heading(reports).items():
         columns = _columns(rows)
         head = ["protocol", "data", "taken on", "who", *columns]
-        lines = [*_row_cells(rows, columns), *_published_cells(rows, columns, known, sources)]
+        lines = [*_row_cells(rows, columns), *_published_cells(rows, columns, published, sources)]
         parts += [f"**{heading}**", markdown_table([head, *lines])]
     parts += sources.lines()
     if sources.numbers:
@@ -177,14 +192,29 @@ def _group_by_heading(reports: Sequence[LoadedReport]) -> dict[str, list[ScoreRo
 
     Rows of baselines on items that the model was not scored on are left out: there is nothing to compare.
     """
-    rows = [ScoreRow(report, entry) for report in reports for entry in report.entries]
+    groups: dict[str, list[ScoreRow]] = {}
+    for row in _rows_beside_the_model(reports):
+        groups.setdefault(row.heading, []).append(row)
+    return dict(sorted(groups.items(), key=lambda group: _heading_rank(group[0])))
+
+
+def _rows_beside_the_model(reports: Sequence[LoadedReport]) -> list[ScoreRow]:
+    """List the rows on items that the model was scored on, sorted."""
+    rows = []
+    for report in reports:
+        for entry in report.entries:
+            rows.append(ScoreRow(report, entry))
     questions = {row.question for row in rows if row.is_model}
     shown = [row for row in rows if row.question in questions]
-    shown.sort(key=lambda row: (row.question, not row.is_model))
-    groups: dict[str, list[ScoreRow]] = {heading: [] for heading in _HEADINGS.values()}
-    for row in shown:
-        groups.setdefault(row.heading, []).append(row)
-    return {heading: group for heading, group in groups.items() if group}
+    return sorted(shown, key=lambda row: (row.question, not row.is_model))
+
+
+def _heading_rank(heading: str) -> int:
+    """Return the position of a heading in the page; all others come last."""
+    known = list(_HEADINGS.values())
+    if heading in known:
+        return known.index(heading)
+    return len(known)
 
 
 def _columns(rows: Sequence[ScoreRow]) -> list[str]:
@@ -253,7 +283,7 @@ def _published_cells(
             if figure is not None:
                 figures[name] = figure
         if figures:
-            cells = [figures[name].text if name in figures else "" for name in columns]
+            cells = [figure_text(figures.get(name)) for name in columns]
             data = next(iter(figures.values())).benchmark
             yield [
                 "as published",

@@ -24,15 +24,18 @@ class Selection:
     @classmethod
     def of(cls, set_name: str, split: str, items: Iterable[tuple[int, object]]) -> Selection:
         """Describe items: each is an image id and a label that identifies it in the image."""
-        rows = list(items)
-        lines = [f"{set_name}/{split}/{image_id}/{label}\n" for image_id, label in rows]
-        image_ids = {image_id for image_id, _ in rows}
+        digest = hashlib.sha256()
+        image_ids, num_items = set(), 0
+        for image_id, label in items:
+            digest.update(f"{set_name}/{split}/{image_id}/{label}\n".encode())
+            image_ids.add(image_id)
+            num_items += 1
         return cls(
             set_name=set_name,
             split=split,
             photos=len(image_ids),
-            items=len(rows),
-            fingerprint=hashlib.sha256("".join(lines).encode()).hexdigest(),
+            items=num_items,
+            fingerprint=digest.hexdigest(),
         )
 
 
@@ -74,9 +77,8 @@ def data_fingerprint(dataset: Dataset) -> str:
             while block := opened.read(1 << 20):
                 digest.update(block)
     for image in dataset.images:
-        sizes = [
-            _num_bytes(path) for path in (image.path, image.panoptic_path, image.semantic_path)
-        ]
+        files = (image.path, image.panoptic_path, image.semantic_path)
+        sizes = list(map(_num_bytes, files))
         digest.update(f"\n{image.id} {image.path.name} {image.hw} {sizes}".encode())
     return digest.hexdigest()
 

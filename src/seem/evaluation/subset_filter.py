@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -55,13 +56,17 @@ class SubsetFilter:
 
         With `check_prompts`, evaluation raises `ValueError` where the first prompts differ from those of the file.
         """
-        num_objects = sum(len(objects) for objects in self.objects.values())
+        num_objects = sum(map(len, self.objects.values()))
         rule = f"subset of {len(self.objects)} photos, {num_objects} objects, {self.subset.fingerprint[:16]}"
+        specs = [replace(spec, rules=(*spec.rules, rule)) for spec in benchmark.specs]
+        evaluate = benchmark.evaluate
+        if check_prompts:
+            evaluate = self._with_prompt_check(benchmark)
         return replace(
             benchmark,
-            specs=tuple(replace(spec, rules=(*spec.rules, rule)) for spec in benchmark.specs),
+            specs=tuple(specs),
             items=lambda image: self._items(benchmark, image),
-            evaluate=self._with_prompt_check(benchmark) if check_prompts else benchmark.evaluate,
+            evaluate=evaluate,
         )
 
     def _items(self, benchmark: Benchmark, image: ImageRecord) -> Sequence[Any]:
@@ -122,8 +127,12 @@ def _check_image(
 
 def _object_of(item: object) -> ObjectRecord | None:
     """Return the object that an item of a benchmark is about; None where it is about several or none."""
-    record = item if isinstance(item, ObjectRecord) else getattr(item, "truth", None)
-    return record if isinstance(record, ObjectRecord) else None
+    if isinstance(item, ObjectRecord):
+        return item
+    truth = getattr(item, "truth", None)
+    if isinstance(truth, ObjectRecord):
+        return truth
+    return None
 
 
 def _is_close(drawn: object, listed: object) -> bool:
@@ -131,10 +140,8 @@ def _is_close(drawn: object, listed: object) -> bool:
     drawn_numbers, listed_numbers = dict(_numbers(drawn)), dict(_numbers(listed))
     if list(drawn_numbers) != list(listed_numbers):
         return False
-    return all(
-        math.isclose(value, listed_numbers[key], abs_tol=ROUNDING_ERROR)
-        for key, value in drawn_numbers.items()
-    )
+    is_close = partial(math.isclose, abs_tol=ROUNDING_ERROR)
+    return all(map(is_close, drawn_numbers.values(), listed_numbers.values()))
 
 
 def _numbers(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, float]]:

@@ -31,7 +31,6 @@ def evaluate_in_processes(
     Raises the error of a worker, and `SeemError` for one that died.
     """
     counter: Synchronized[int] = multiprocessing.get_context("spawn").Value("i", 0)
-    shares = [keys[number::workers] for number in range(workers)]
     reported = 0
 
     def report_progress() -> None:
@@ -41,11 +40,13 @@ def evaluate_in_processes(
             progress(more)
             reported += more
 
-    jobs = [
-        (opener, request, tuple(choices), share, journal.folder, journal.session, counter)
-        for share in shares
-        if share
-    ]
+    jobs = []
+    for number in range(workers):
+        share = keys[number::workers]
+        if share:
+            jobs.append(
+                (opener, request, tuple(choices), share, journal.folder, journal.session, counter)
+            )
     run_in_processes(
         _run_worker,
         jobs,

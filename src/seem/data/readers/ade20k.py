@@ -22,6 +22,7 @@ from jaxtyping import Int32
 from seem.data.classes import ade20k_full_codes, class_list
 from seem.data.image_files import (
     existing_files,
+    first_file,
     first_folder,
     folder_names,
     images_by_stem,
@@ -43,13 +44,18 @@ from seem.data.readers.label_maps import (
     remap_values,
     thing_ids,
 )
-from seem.data.records import CategoryRecord, DataError, FlawKind, ImageRecord
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    FlawKind,
+    ImageRecord,
+    categories_by_id,
+)
 
 _PANOPTIC_SPLITS = {"training": "train", "validation": "val"}
 _NO_CLASS = 65535
-_CLASS_FACTOR = (
-    256  # segment ids: class x this + number of the object; more than an instance map can number
-)
+# segment ids: class x this + number of the object; more than an instance map can number
+_CLASS_FACTOR = 256
 
 
 # --- 150 classes ------------------------------------------------------------------------------------------------------
@@ -63,15 +69,16 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
             "ADE20K (150 classes)", path, f"images/{split} and annotations/{split}"
         )
     categories = class_list("ade20k")
-    labels_by_stem = images_by_stem(label_folder)
-    files = list_images(image_folder)
-    pairs = (
-        (file, labels_by_stem.get(file.stem, label_folder / f"{file.stem}.png")) for file in files
-    )
+    label_files = images_by_stem(label_folder)
+    pairs = []
+    for file, expected in pair_by_stem(list_images(image_folder), label_folder):
+        pairs.append((file, label_files.get(file.stem, expected)))
     panoptic_file = path / f"ade20k_panoptic_{_PANOPTIC_SPLITS.get(split, split)}.json"
     object_folder = path / "annotations_instance" / split
-    is_panoptic = panoptic_file.is_file() or object_folder.is_dir()
-    images, flaws = pair_images(pairs, "ade20k", split, "panoptic" if is_panoptic else "semantic")
+    labelled = "semantic"
+    if panoptic_file.is_file() or object_folder.is_dir():
+        labelled = "panoptic"
+    images, flaws = pair_images(pairs, "ade20k", split, labelled)
     panoptic_rows = _read_panoptic_rows(panoptic_file)
     by_panoptic_id = {category.id - 1: category for category in categories}
 
@@ -117,19 +124,14 @@ def _combine_maps(
             FlawKind.UNREADABLE_MASK_FILE,
         )
     thing_classes, object_numbers = channels[:, :, 0].astype(np.int32), channels[:, :, 1]
-    category_of_class = [0, *thing_ids(categories)]
-    if thing_classes.max() >= len(category_of_class):
-        message = (
-            f"{object_file} names class {int(thing_classes.max())} of {len(category_of_class) - 1}"
-        )
+    things = thing_ids(categories)
+    if thing_classes.max() > len(things):
+        message = f"{object_file} names class {int(thing_classes.max())} of {len(things)}"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    is_stuff = np.isin(
-        category_ids, [category.id for category in categories if not category.is_thing]
-    )
-    stuff_segments = np.where(is_stuff, category_ids * _CLASS_FACTOR, 0)
-    object_segments = (
-        np.array(category_of_class, np.int32)[thing_classes] * _CLASS_FACTOR + object_numbers
-    )
+    category_of_class = np.array([0, *things], np.int32)
+    stuff = list(categories_by_id(categories).keys() - things)
+    stuff_segments = np.where(np.isin(category_ids, stuff), category_ids * _CLASS_FACTOR, 0)
+    object_segments = category_of_class[thing_classes] * _CLASS_FACTOR + object_numbers
     ids = np.where(thing_classes > 0, object_segments, stuff_segments).astype(np.int32)
     category_of = number_segments(ids, lambda number: number // _CLASS_FACTOR)
     labels = label_map_of_segments(
@@ -167,12 +169,9 @@ def _is_ade20k(path: Path) -> bool:
     splits = _splits(path)
     if "training" not in splits and "validation" not in splits:
         return False
-    has_class_list = (path / "objectInfo150.txt").is_file() or (
-        path / "sceneCategories.txt"
-    ).is_file()
-    return has_class_list or any(
-        any((path / "images" / split).glob("ADE_*.jpg")) for split in splits
-    )
+    if first_file(path / "objectInfo150.txt", path / "sceneCategories.txt"):
+        return True
+    return any(any((path / "images" / split).glob("ADE_*.jpg")) for split in splits)
 
 
 ADE20K = Layout(
@@ -191,9 +190,8 @@ ADE20K = Layout(
 def read_ade20k_full(path: Path, split: str) -> LazyDataset:
     """Open one part of the full ADE20K with its 847 classes."""
     categories = class_list("ade20k_full")
-    images, flaws = pair_images(
-        _pair_full_files(path, split), "ade20k_full", split, "semantic+instances"
-    )
+    pairs = _pair_full_files(path, split)
+    images, flaws = pair_images(pairs, "ade20k_full", split, "semantic+instances")
     number_of_code = {code: number for number, code in enumerate(ade20k_full_codes(), 1)}
 
     def read_map(image: ImageRecord) -> LabelMap:
@@ -230,12 +228,13 @@ def _pair_full_files(path: Path, split: str) -> list[tuple[Path, Path]]:
     """Return images and label maps of the original layout, or of the one that Detectron2's script writes."""
     original = path / "images" / "ADE" / split
     if original.is_dir():
-        files = [file for file in list_images(original, deep=True) if file.suffix.lower() == ".jpg"]
-        return [(file, file.with_name(f"{file.stem}_seg.png")) for file in files]
-    label_folder, image_folder = (
-        path / "annotations_detectron2" / split,
-        path / "images_detectron2" / split,
-    )
+        pairs = []
+        for file in list_images(original, deep=True):
+            if file.suffix.lower() == ".jpg":
+                pairs.append((file, file.with_name(f"{file.stem}_seg.png")))
+        return pairs
+    label_folder = path / "annotations_detectron2" / split
+    image_folder = path / "images_detectron2" / split
     if label_folder.is_dir() and image_folder.is_dir():
         return pair_by_stem(list_images(image_folder), label_folder, ".tif")
     raise incomplete_layout_error(
@@ -247,7 +246,9 @@ def _pair_full_files(path: Path, split: str) -> list[tuple[Path, Path]]:
 
 def _full_splits(path: Path) -> tuple[str, ...]:
     folder = first_folder(path / "images" / "ADE", path / "annotations_detectron2")
-    return sort_splits(folder_names(folder)) if folder else ()
+    if folder is None:
+        return ()
+    return sort_splits(folder_names(folder))
 
 
 ADE20K_FULL = Layout(

@@ -35,10 +35,10 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
     image_folder, label_folder = path / "leftImg8bit" / split, path / "gtFine" / split
     if not image_folder.is_dir():
         raise incomplete_layout_error("Cityscapes", path, f"leftImg8bit/{split} and gtFine/{split}")
-    files = [
-        file for file in list_images(image_folder, deep=True) if file.stem.endswith(_IMAGE_SUFFIX)
-    ]
-    pairs = [(file, _find_labels(label_folder, file)) for file in files]
+    pairs = []
+    for file in list_images(image_folder, deep=True):
+        if file.stem.endswith(_IMAGE_SUFFIX):
+            pairs.append((file, _find_labels(label_folder, file)))
     images, flaws = pair_images(
         pairs, "cityscapes", split, "panoptic", source_of=lambda file: file.parent.name
     )
@@ -79,8 +79,9 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
 
 
 def _label_of(number: int) -> int:
-    is_object = number >= _OBJECT_FACTOR
-    return number // _OBJECT_FACTOR if is_object else number
+    if number < _OBJECT_FACTOR:
+        return number
+    return number // _OBJECT_FACTOR
 
 
 def _find_labels(label_folder: Path, image: Path) -> Path | None:

@@ -44,11 +44,7 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     images: list[ImageRecord] = []
     flaws = []
     for file in list_images(image_folder):
-        own_masks = [
-            mask
-            for mask in mask_files
-            if mask.stem == file.stem or mask.stem.startswith(f"{file.stem}#")
-        ]
+        own_masks = [mask for mask in mask_files if _is_mask_of(mask, file)]
         if not own_masks:
             what = f"there is no {mask_folder.name}/{file.stem}.png"
             flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, what))
@@ -88,6 +84,10 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     )
 
 
+def _is_mask_of(mask: Path, image: Path) -> bool:
+    return mask.stem == image.stem or mask.stem.startswith(f"{image.stem}#")
+
+
 def looks_like_clicks(path: Path) -> bool:
     """Whether a folder holds images and one grey mask each; plain `images/` and `masks/` count if 128 is used."""
     folders = _find_folders(path)
@@ -96,7 +96,7 @@ def looks_like_clicks(path: Path) -> bool:
     image_folder, mask_folder = folders
     if image_folder.name != "images":
         return True
-    return any(_has_ignored_pixels(mask) for mask in list_images(mask_folder)[:_MAX_TRIED_MASKS])
+    return any(map(_has_ignored_pixels, list_images(mask_folder)[:_MAX_TRIED_MASKS]))
 
 
 def _find_folders(path: Path) -> tuple[Path, Path] | None:

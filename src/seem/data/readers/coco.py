@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
-from seem.data.image_files import first_file
+from seem.data.image_files import first_file, only_path
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -49,6 +51,7 @@ from seem.data.records import (
     categories_by_id,
     category_names,
     image_record,
+    things_of,
 )
 
 FIRST_STUFF_ID = 1_000_000_000
@@ -74,18 +77,16 @@ class CocoFiles:
     @property
     def all(self) -> tuple[Path, ...]:
         """The files that are there."""
-        return tuple(
-            file for file in (self.instances, self.panoptic, self.captions) if file is not None
-        )
+        return tuple(filter(None, (self.instances, self.panoptic, self.captions)))
 
 
 def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
     """Find the parts of a COCO set; one part called `ALL_SPLIT` if it is not divided, none if it is no COCO set."""
     if path.is_file():
         return _undivided(path) if path.suffix == ".json" else {}
-    parts = _find_named_parts(path, ("instances", "panoptic", "captions")) or _find_exported_parts(
-        path
-    )
+    parts = _find_named_parts(path, ("instances", "panoptic", "captions"))
+    if not parts:
+        parts = _find_exported_parts(path)
     if set(parts) == {"default"}:
         return {ALL_SPLIT: parts["default"]}
     if parts:
@@ -111,7 +112,7 @@ def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
 def looks_like_coco(file: Path) -> bool:
     """Whether a JSON file names what a COCO file holds, going by its text."""
     text = file.read_bytes()
-    return all(f'"{key}"'.encode() in text for key in ("images", "annotations", "categories"))
+    return b'"images"' in text and b'"annotations"' in text and b'"categories"' in text
 
 
 def is_pack(path: Path) -> bool:
@@ -123,11 +124,11 @@ def is_pack(path: Path) -> bool:
 def _find_named_parts(path: Path, prefixes: tuple[str, ...]) -> dict[str, CocoFiles]:
     """Find files that are called <content>_<split><year>.json; parts are called by their split, if that is unique."""
     files_by_part = _group_by_part(path, prefixes)
-    splits = [_YEAR.sub("", part) for part in files_by_part]
+    num_parts = Counter(map(_without_year, files_by_part))
     parts = {}
     for part, files in files_by_part.items():
-        split = _YEAR.sub("", part)
-        name = split if splits.count(split) == 1 else part
+        split = _without_year(part)
+        name = split if num_parts[split] == 1 else part
         parts[name] = CocoFiles(
             title=f"COCO {part}",
             instances=files.get("instances"),
@@ -136,6 +137,10 @@ def _find_named_parts(path: Path, prefixes: tuple[str, ...]) -> dict[str, CocoFi
             folders=_image_folders(path, part, split),
         )
     return parts
+
+
+def _without_year(part: str) -> str:
+    return _YEAR.sub("", part)
 
 
 def _group_by_part(path: Path, prefixes: tuple[str, ...]) -> dict[str, dict[str, Path]]:
@@ -147,11 +152,10 @@ def _group_by_part(path: Path, prefixes: tuple[str, ...]) -> dict[str, dict[str,
             if match and match[1].startswith(prefixes):
                 content = "instances" if match[1].startswith("lvis") else match[1]
                 files_by_part.setdefault(match[2], {}).setdefault(content, file)
-    return {
-        part: files
-        for part, files in files_by_part.items()
-        if files.keys() & {"instances", "panoptic"}
-    }
+    for part in list(files_by_part):
+        if files_by_part[part].keys() == {"captions"}:
+            del files_by_part[part]
+    return files_by_part
 
 
 def _image_folders(path: Path, part: str, split: str) -> tuple[Path, ...]:
@@ -184,11 +188,10 @@ def _find_annotation_file(folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
     names = ("_annotations.coco.json", "annotations.json", "instances.json")
-    usual = first_file(*(folder / name for name in names))
+    usual = first_file(*map(folder.joinpath, names))
     if usual is not None:
         return usual
-    files = [file for file in folder.glob("*.json") if looks_like_coco(file)]
-    return files[0] if len(files) == 1 else None
+    return only_path(list(filter(looks_like_coco, folder.glob("*.json"))))
 
 
 def _undivided(file: Path) -> dict[str, CocoFiles]:
@@ -240,7 +243,7 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
     by_id = categories_by_id(categories)
     read_map = _panoptic_reader(panoptic, record_ids, by_id)
     all_names = category_names(categories)
-    thing_names = category_names(category for category in categories if category.is_thing)
+    thing_names = category_names(things_of(categories))
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
         parsed = parse_rows(rows.get(image.id, ()), image, by_id)
@@ -286,7 +289,7 @@ def _read_images(
     captions = _read_captions(files.captions)
     finder = _image_finder(document, files)
     panoptic_rows = _rows_by_image_id(panoptic)
-    has_integer_ids = all(isinstance(row.get("id"), int) for row in document.images)
+    has_integer_ids = all(map(_has_integer_id, document.images))
     record_ids: dict[Any, int] = {}
     images, flaws = [], []
     for number, row in enumerate(document.images):
@@ -326,15 +329,10 @@ def _read_images(
 
 def _image_finder(document: CocoDocument, files: CocoFiles) -> _ImageFinder:
     """Find out where the images are by looking for the first of them, with the folders in their names and without."""
-    file_names = [image_file_name(row) for row in document.images[:_MAX_TRIED_IMAGES]]
-    best_count, best = -1, _ImageFinder(files.folders[0], is_flat=False)
-    for folder in files.folders:
-        for is_flat in (False, True):
-            finder = _ImageFinder(folder, is_flat)
-            count = sum(finder.path(name).is_file() for name in file_names if name)
-            if count > best_count:
-                best_count, best = count, finder
-    return best
+    file_names = map(image_file_name, document.images[:_MAX_TRIED_IMAGES])
+    tried_names = list(filter(None, file_names))
+    finders = starmap(_ImageFinder, product(files.folders, (False, True)))
+    return max(finders, key=lambda finder: finder.count_existing(tried_names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +343,12 @@ class _ImageFinder:
     is_flat: bool
 
     def path(self, file_name: str) -> Path:
-        return self.folder / (Path(file_name).name if self.is_flat else file_name)
+        if self.is_flat:
+            file_name = Path(file_name).name
+        return self.folder / file_name
+
+    def count_existing(self, file_names: Iterable[str]) -> int:
+        return sum(self.path(name).is_file() for name in file_names)
 
 
 def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
@@ -361,6 +364,10 @@ def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
             f"{file} holds no captions that can be read ({error!r}); copy it again."
         ) from error
     return captions
+
+
+def _has_integer_id(row: Row) -> bool:
+    return isinstance(row.get("id"), int)
 
 
 def _rows_by_image_id(panoptic: CocoDocument | None) -> Mapping[Any, Row]:
@@ -379,11 +386,11 @@ def _panoptic_reader(
     if panoptic is None:
         return lambda _: None
     folder = panoptic.file.with_suffix("")
-    rows = {
-        record_ids[row["image_id"]]: row
-        for row in panoptic.annotations
-        if row.get("image_id") in record_ids
-    }
+    rows = {}
+    for row in panoptic.annotations:
+        image_id = row.get("image_id")
+        if image_id in record_ids:
+            rows[record_ids[image_id]] = row
 
     def read(image: ImageRecord) -> LabelMap | None:
         row = rows.get(image.id)
@@ -399,11 +406,11 @@ def _stuff_records(
 ) -> tuple[ObjectRecord, ...]:
     """Return the stuff among panoptic segments, with ids that no instance has."""
     first_id = FIRST_STUFF_ID + image.id * 1000
-    return tuple(
-        replace(segment, id=first_id + segment.id % 10_000)
-        for segment in segments
-        if not segment.category.is_thing
-    )
+    stuff = []
+    for segment in segments:
+        if not segment.category.is_thing:
+            stuff.append(replace(segment, id=first_id + segment.id % 10_000))
+    return tuple(stuff)
 
 
 def _lvis_complete_names(
@@ -412,14 +419,11 @@ def _lvis_complete_names(
     categories: Mapping[int, CategoryRecord],
 ) -> frozenset[str]:
     """Return the classes that LVIS marks completely on an image, and those that it knows to be absent."""
-    present = {row["category_id"] for row in rows if row.get("category_id") in categories}
+    present = {row.get("category_id") for row in rows}
     incomplete = set(image_row.get("not_exhaustive_category_ids", ()))
     absent = set(image_row.get("neg_category_ids", ()))
-    return frozenset(
-        categories[number].text
-        for number in (present - incomplete) | absent
-        if number in categories
-    )
+    complete = (present - incomplete) | absent
+    return category_names(categories[number] for number in categories.keys() & complete)
 
 
 def _is_coco(path: Path) -> bool:

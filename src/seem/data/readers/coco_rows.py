@@ -59,6 +59,15 @@ class CocoDocument:
         _check_lists(content, file)
         return cls(file, content["images"], content["annotations"], content["categories"])
 
+    def image_ids(self) -> set[int | str]:
+        """Return the ids of the images that have a whole number or a text for an id."""
+        ids = set()
+        for row in self.images:
+            image_id = row.get("id")
+            if isinstance(image_id, (int, str)):
+                ids.add(image_id)
+        return ids
+
     def image_row(self, image_id: int, record_ids: Mapping[Any, int]) -> Row:
         """Return the row of an image by its record's id."""
         if not self._image_rows:
@@ -166,7 +175,7 @@ def group_rows(
     `record_ids` holds the id of each image's record by its id in the file.
     """
     grouped: dict[int, list[Row]] = {image.id: [] for image in images}
-    listed_ids = {row.get("id") for row in document.images if isinstance(row.get("id"), (int, str))}
+    listed_ids = document.image_ids()
     used_ids: set[int] = set()
     flaws = []
     for number, row in enumerate(document.annotations):
@@ -213,16 +222,14 @@ def _parse_row(
 ) -> ObjectRecord:
     """Read one annotation; `DataError` says what is wrong with it."""
     category_id, track_id = row.get("category_id"), row.get("track_id")
-    category = categories.get(category_id) if isinstance(category_id, int) else None
-    if category is None:
-        raise DataError(
-            f"category_id {category_id!r} is not among the categories", FlawKind.UNKNOWN_CATEGORY
-        )
+    if not isinstance(category_id, int) or category_id not in categories:
+        message = f"category_id {category_id!r} is not among the categories"
+        raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
     rle = parse_mask(row.get("segmentation"), image.hw)
     return object_record(
         row["id"],
         image,
-        category,
+        categories[category_id],
         rle,
         is_crowd=bool(row.get("iscrowd", 0)),
         quality=str(row.get("quality", "")),
@@ -254,7 +261,7 @@ def parse_box(bbox: Any, rle: RleMask) -> tuple[float, float, float, float]:
     if bbox is None:
         return rle.box
     try:
-        x, y, w, h = (float(value) for value in bbox)
+        x, y, w, h = map(float, bbox)
     except (TypeError, ValueError):
         raise DataError(
             f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX
@@ -270,7 +277,7 @@ def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPoly
     for row in rows:
         segmentation = row.get("segmentation")
         if isinstance(segmentation, list):
-            polygons = tuple(polygon for polygon in segmentation if is_polygon(polygon))
+            polygons = tuple(filter(is_polygon, segmentation))
             annotated.append(AnnotatedPolygons(_where(row, image), polygons))
     return tuple(annotated)
 
@@ -312,6 +319,7 @@ def read_panoptic(
         else:
             area = rles[row["id"]].area
             segments.append(SegmentRecord(row["id"], category, area, bool(row.get("iscrowd", 0))))
-    for unexplained in rles.keys() - {segment.id for segment in segments}:
+    explained = {segment.id for segment in segments}
+    for unexplained in rles.keys() - explained:
         ids[ids == unexplained] = 0
     return LabelMap(ids, tuple(segments), void=ids == 0, is_partition=True, flaws=tuple(flaws))

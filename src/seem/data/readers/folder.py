@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, starmap
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,7 @@ from seem.data.records import (
     FlawKind,
     ImageRecord,
     ObjectRecord,
+    categories_by_id,
     object_record,
 )
 
@@ -59,7 +61,7 @@ _IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "lab
 _MAP_SUFFIXES = (".png", ".tif", ".bmp")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
-_KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
+_KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
@@ -76,19 +78,15 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     files = list_images(image_folder)
     object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
     has_class_maps_only = bool(classes) and not object_files
+    pairs = [(file, _find_map(mask_folder, file.stem)) for file in files]
     images, flaws = pair_images(
-        ((file, _find_map(mask_folder, file.stem)) for file in files),
+        pairs,
         path.resolve().name,
         split,
         "masks",
         is_always_labelled=not has_class_maps_only,
     )
-    for file in unmatched:
-        flaws += (
-            Flaw(
-                FlawKind.UNKNOWN_IMAGE, relative_name(file, path), "there is no photo of that name"
-            ),
-        )
+    unmatched_flaws = [_unmatched_flaw(file, path) for file in unmatched]
     named = _categories_of_files(object_files)
     nameless = CategoryRecord(len(named) + 1, "object", "", is_thing=True)
     categories = classes or (*named, nameless)
@@ -117,9 +115,14 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         read_objects=read_objects,
         complete=complete_where_labelled(categories),
-        flaws=flaws,
-        files=tuple(file for group in object_files.values() for file in group),
+        flaws=(*flaws, *unmatched_flaws),
+        files=tuple(chain.from_iterable(object_files.values())),
     )
+
+
+def _unmatched_flaw(file: Path, path: Path) -> Flaw:
+    where = relative_name(file, path)
+    return Flaw(FlawKind.UNKNOWN_IMAGE, where, "there is no photo of that name")
 
 
 # --- Finding files ----------------------------------------------------------------------------------------------------
@@ -146,15 +149,20 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
 
 def _find_pair(path: Path) -> tuple[Path, Path] | None:
     """Find a folder of images and one of masks, if there is just one of each."""
-    images = [path / name for name in _IMAGE_FOLDERS if (path / name).is_dir()]
-    masks = [path / name for name in _MASK_FOLDERS if list_images(path / name, deep=True)]
-    if len(images) != 1 or len(masks) != 1:
+    image_folders = list(filter(Path.is_dir, map(path.joinpath, _IMAGE_FOLDERS)))
+    mask_folders = list(filter(_holds_images, map(path.joinpath, _MASK_FOLDERS)))
+    if len(image_folders) != 1 or len(mask_folders) != 1:
         return None
-    return images[0], masks[0]
+    return image_folders[0], mask_folders[0]
+
+
+def _holds_images(folder: Path) -> bool:
+    return bool(list_images(folder, deep=True))
 
 
 def _find_map(mask_folder: Path, stem: str) -> Path | None:
-    return first_file(*(mask_folder / f"{stem}{suffix}" for suffix in _MAP_SUFFIXES))
+    candidates = [mask_folder / f"{stem}{suffix}" for suffix in _MAP_SUFFIXES]
+    return first_file(*candidates)
 
 
 def _group_object_files(
@@ -181,8 +189,12 @@ def _group_object_files(
 
 def _image_stem_in(name: str, image_stems: set[str]) -> str | None:
     """Return the longest image name that a mask's name begins with, up to a separator."""
-    prefixes = [name[: match.start()] for match in _SEPARATOR.finditer(name)]
-    return next((prefix for prefix in reversed(prefixes) if prefix in image_stems), None)
+    longest = None
+    for separator in _SEPARATOR.finditer(name):
+        prefix = name[: separator.start()]
+        if prefix in image_stems:
+            longest = prefix
+    return longest
 
 
 # --- Classes ----------------------------------------------------------------------------------------------------------
@@ -193,31 +205,35 @@ def _read_class_file(path: Path) -> tuple[CategoryRecord, ...]:
     text, table = path / "classes.txt", path / "classes.json"
     try:
         if table.is_file():
-            rows = [
-                (int(number), str(name)) for number, name in json.loads(table.read_bytes()).items()
-            ]
-        elif text.is_file():
-            lines = text.read_text(encoding="utf-8").splitlines()
-            rows = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-        else:
-            return ()
+            return tuple(starmap(_region_class, json.loads(table.read_bytes()).items()))
+        if text.is_file():
+            lines = map(str.strip, text.read_text(encoding="utf-8").splitlines())
+            return tuple(
+                _region_class(number, line) for number, line in enumerate(lines, 1) if line
+            )
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f'{table} is not a list of {{"number": "name"}} ({error}).') from error
-    return tuple(
-        CategoryRecord(number, name, prompt_name(name), is_thing=False) for number, name in rows
-    )
+    return ()
+
+
+def _region_class(number: str | int, name: object) -> CategoryRecord:
+    return CategoryRecord(int(number), str(name), prompt_name(str(name)), is_thing=False)
 
 
 def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[CategoryRecord, ...]:
     """Return the classes that files of single objects are named after, in alphabetical order."""
-    names = {_class_in_name(file, stem) for stem, files in object_files.items() for file in files}
+    names: set[str] = set()
+    for stem, files in object_files.items():
+        names.update(_class_in_name(file, stem) for file in files)
     return numbered_categories(sorted(names - {""}))
 
 
 def _class_in_name(file: Path, image_stem: str) -> str:
     """Return the class of an object from the name of its file; empty for none."""
     name = _NUMBER.sub("", file.stem.removeprefix(image_stem)).strip("-_ .#")
-    return "" if name in UNNAMED else name
+    if name in UNNAMED:
+        return ""
+    return name
 
 
 # --- Masks ------------------------------------------------------------------------------------------------------------
@@ -239,7 +255,7 @@ def _read_class_map(
     """Read a map of class numbers; 255 does not count unless a class has this number."""
     category_ids = read_labels_of_size(file, image.hw)
     void = np.zeros(image.hw, bool)
-    if VOID_VALUE not in {category.id for category in classes}:
+    if VOID_VALUE not in categories_by_id(classes):
         void = _clear_void(category_ids)
     category_of = number_segments(category_ids, lambda number: number)
     labels = label_map_of_segments(category_ids, category_of, classes, image)

@@ -20,6 +20,7 @@ from seem.data.records import (
     categories_by_id,
     category_names,
     image_record,
+    things_of,
 )
 
 
@@ -31,7 +32,7 @@ def read_name_list(file: Path) -> list[str]:
         raise DataError(
             f"{file} cannot be read ({error.strerror}); it lists the photos of this part."
         ) from error
-    return [line.split()[0] for line in lines if line.strip()]
+    return [line.split()[0] for line in filter(str.strip, lines)]
 
 
 def pair_images(
@@ -53,21 +54,28 @@ def pair_images(
         try:
             hw = read_image_hw(path)
         except DataError as error:
-            kind = FlawKind.UNREADABLE_IMAGE if path.exists() else FlawKind.MISSING_IMAGE
-            flaws.append(Flaw(kind, path.name, str(error)))
+            flaws.append(_image_flaw(path, error))
             continue
+        is_labelled = label_file is not None or is_always_labelled
         image = image_record(
             number,
             set_name,
             path,
             hw,
             split,
-            labelled if label_file or is_always_labelled else "",
+            labelled if is_labelled else "",
             source=source_of(path),
             semantic_path=label_file,
         )
         images.append(image)
     return tuple(images), tuple(flaws)
+
+
+def _image_flaw(path: Path, error: DataError) -> Flaw:
+    """Return the flaw of an image that cannot be read."""
+    if not path.exists():
+        return Flaw(FlawKind.MISSING_IMAGE, path.name, str(error))
+    return Flaw(FlawKind.UNREADABLE_IMAGE, path.name, str(error))
 
 
 def pair_by_stem(
@@ -81,7 +89,7 @@ def pair_by_stem(
 
 def thing_ids(categories: Iterable[CategoryRecord]) -> list[int]:
     """Return the ids of the classes that are things."""
-    return [category.id for category in categories if category.is_thing]
+    return [category.id for category in things_of(categories)]
 
 
 def complete_where_labelled(
@@ -91,7 +99,9 @@ def complete_where_labelled(
     names = category_names(categories)
 
     def complete(image: ImageRecord) -> frozenset[str]:
-        return names if image.labelled else frozenset()
+        if not image.labelled:
+            return frozenset()
+        return names
 
     return complete
 
@@ -100,7 +110,8 @@ def number_segments(
     ids: Int32[np.ndarray, "h w"], category_of: Callable[[int], int]
 ) -> dict[int, int]:
     """Return the category id of every segment id that occurs in a map, 0 left out."""
-    return {number: category_of(number) for number in np.unique(ids).tolist() if number}
+    occurring = np.unique(ids[ids != 0]).tolist()
+    return dict(zip(occurring, map(category_of, occurring), strict=True))
 
 
 def label_map_of_segments(
@@ -143,7 +154,7 @@ def label_map_of_classes(
         segments=labels.segments,
         semantic=category_ids,
         void=void,
-        qualities={segment.id: "group" for segment in labels.segments if segment.category.is_thing},
+        qualities=dict.fromkeys(thing_ids(categories), "group"),
         flaws=labels.flaws,
     )
 
@@ -165,4 +176,6 @@ def remap_values(
 
 def mask_or_none(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"] | None:
     """Return a mask, None if it is empty."""
-    return mask if mask.any() else None
+    if not mask.any():
+        return None
+    return mask

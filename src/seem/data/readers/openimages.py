@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,10 @@ class _MaskRow(NamedTuple):
     image_name: str
     label: str
 
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.mask_name and self.image_name and self.label)
+
 
 def read_openimages(path: Path, split: str) -> LazyDataset:
     """Open one part of Open Images."""
@@ -70,12 +75,12 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
         if row.image_name in image_files:
             rows_by_image.setdefault(row.image_name, []).append(row)
     if not rows_by_image:
-        num_listed = len({row.image_name for row in rows})
+        listed_names = {row.image_name for row in rows}
         raise incomplete_layout_error(
             "Open Images set",
             path,
             f"photos that {list_file.name} names, in {split}/, images/{split}/ or {split}/data/",
-            present=f"none of its {num_listed} photos",
+            present=f"none of its {len(listed_names)} photos",
             way_out="Download at least some of them.",
         )
     pairs = ((image_files[name], None) for name in rows_by_image)
@@ -119,10 +124,14 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
 
 def _find_mask_list(path: Path, split: str) -> Path | None:
     """Find the list of masks of a part."""
-    candidates = [
-        path / folder / f"{split}{_LIST_SUFFIX}" for folder in ("", "annotations", "csv", split)
-    ]
-    return first_file(*candidates, path / split / "labels" / "segmentations.csv")
+    name = f"{split}{_LIST_SUFFIX}"
+    return first_file(
+        path / name,
+        path / "annotations" / name,
+        path / "csv" / name,
+        path / split / name,
+        path / split / "labels" / "segmentations.csv",
+    )
 
 
 def _find_class_file(path: Path, split: str) -> Path | None:
@@ -163,7 +172,7 @@ def _find_mask_folders(path: Path, split: str) -> list[Path]:
         f"{split}/labels/masks",
         f"{split}_masks",
     )
-    return [path / name for name in names if (path / name).is_dir()]
+    return list(filter(Path.is_dir, map(path.joinpath, names)))
 
 
 def _find_mask(folders: Sequence[Path], mask_name: str) -> Path:
@@ -184,24 +193,30 @@ def _read_mask_list(file: Path) -> list[_MaskRow]:
     """Read the list of masks; rows without a mask, an image or a class are passed over and not counted."""
     with file.open(newline="", encoding="utf-8", errors="replace") as stream:
         rows = list(csv.DictReader(stream))
-    missing = _LIST_COLUMNS - set(rows[0] if rows else ())
+    missing = set(_LIST_COLUMNS)
+    if rows:
+        missing -= rows[0].keys()
     if missing:
         raise DataError(
             f"{file} has no column {', '.join(sorted(missing))}; copy the list of masks again."
         )
-    complete = [row for row in rows if row["MaskPath"] and row["ImageID"] and row["LabelName"]]
-    return [
-        _MaskRow(number, row["MaskPath"], row["ImageID"], row["LabelName"])
-        for number, row in enumerate(complete, 1)
-    ]
+    mask_rows: list[_MaskRow] = []
+    for row in rows:
+        number = len(mask_rows) + 1
+        mask_row = _MaskRow(number, row["MaskPath"], row["ImageID"], row["LabelName"])
+        if mask_row.is_complete:
+            mask_rows.append(mask_row)
+    return mask_rows
 
 
 def _read_class_names(file: Path) -> dict[str, str]:
     """Read the name of each class by its label (/m/...)."""
+    names = {}
     with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-        return {
-            row[0]: row[1] for row in csv.reader(stream) if len(row) > 1 and row[0].startswith("/")
-        }
+        for row in csv.reader(stream):
+            if len(row) > 1 and row[0].startswith("/"):
+                names[row[0]] = row[1]
+    return names
 
 
 def _used_categories(
@@ -209,7 +224,7 @@ def _used_categories(
     class_names: Mapping[str, str],
 ) -> dict[str, CategoryRecord]:
     """Return the named classes that masks are of, by their label, numbered from 1 in the order of labels."""
-    labels = {row.label for rows in rows_by_image.values() for row in rows}
+    labels = {row.label for row in chain.from_iterable(rows_by_image.values())}
     categories = {}
     for number, label in enumerate(sorted(labels & class_names.keys()), 1):
         name = class_names[label]

@@ -10,6 +10,7 @@ papers report is taken: unc, then umd, then google; give the file itself to choo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from seem.data.records import (
     image_record,
 )
 
-_DIVISIONS = ("unc", "umd", "google")
+_REFS_FILES = ("refs(unc).p", "refs(umd).p", "refs(google).p")
 _SETS = ("refcoco", "refcoco+", "refcocog")
 _REF_KEYS = frozenset({"ref_id", "ann_id", "image_id", "split", "sentences"})
 _IMAGE_FOLDERS = (
@@ -54,16 +55,18 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
     categories, flaws = read_categories([document])
     by_id = categories_by_id(categories)
     refs = [ref for ref in all_refs if ref["split"] == split]
-    images = _read_images(document, {ref["image_id"] for ref in refs}, home, split)
-    rows, row_flaws = group_rows(document, {image.id: image.id for image in images}, images)
+    images = _read_images(document, refs, home, split)
+    record_ids = {image.id: image.id for image in images}
+    rows, row_flaws = group_rows(document, record_ids, images)
+    expressions = tuple(map(_expression, refs))
     phrases: dict[int, list[str]] = {}
-    for ref in refs:
-        phrases.setdefault(ref["ann_id"], []).extend(_sentences(ref))
+    for expression in expressions:
+        phrases.setdefault(expression.object_id, []).extend(expression.sentences)
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
-        with_phrases = [
-            dict(row) | {"phrases": phrases.get(row["id"], ())} for row in rows.get(image.id, ())
-        ]
+        with_phrases = []
+        for row in rows.get(image.id, ()):
+            with_phrases.append({**row, "phrases": phrases.get(row["id"], ())})
         return parse_rows(with_phrases, image, by_id)
 
     names = category_names(categories)
@@ -76,7 +79,7 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
         images=images,
         read_objects=read_objects,
         complete=lambda _: names,
-        expressions=tuple(_expression(ref) for ref in refs),
+        expressions=expressions,
         flaws=(*flaws, *row_flaws, *_flaws_of_refs(refs, rows, file)),
         files=(file, instances_file),
     )
@@ -84,35 +87,40 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
 
 def _find_refs_file(path: Path) -> Path | None:
     """Return the file of sentences of a folder, or the path itself if it is one."""
-    if path.is_file():
-        is_refs_file = path.name.startswith("refs(") and path.suffix == ".p"
-        return path if is_refs_file else None
-    return first_file(*(path / f"refs({division}).p" for division in _DIVISIONS))
+    if not path.is_file():
+        return first_file(*map(path.joinpath, _REFS_FILES))
+    if path.name.startswith("refs(") and path.suffix == ".p":
+        return path
+    return None
 
 
 def _read_refs(path: Path) -> tuple[Path, list[dict[str, Any]]]:
     """Read the sentences; `DataError` if they are missing or something else."""
     file = _find_refs_file(path)
     if file is None:
-        inner = first_folder(*(path / name for name in _SETS))
-        way_out = (
-            f"Give one of its sets, such as refcoco:{inner}." if inner else "Give the set's folder."
-        )
+        inner = first_folder(*map(path.joinpath, _SETS))
+        way_out = "Give the set's folder."
+        if inner is not None:
+            way_out = f"Give one of its sets, such as refcoco:{inner}."
         looked_for = "refs(unc).p, refs(umd).p or refs(google).p"
         raise incomplete_layout_error("RefCOCO set", path, looked_for, way_out=way_out)
     refs = read_plain_pickle(file)
-    if not isinstance(refs, list) or not all(
-        isinstance(ref, dict) and ref.keys() >= _REF_KEYS for ref in refs
-    ):
+    if not isinstance(refs, list) or not all(map(_is_ref, refs)):
         keys = ", ".join(sorted(_REF_KEYS))
         raise DataError(f"{file} is no list of refs with {keys}; fetch it again from its authors.")
     return file, refs
 
 
+def _is_ref(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() >= _REF_KEYS
+
+
 def _read_images(
-    document: CocoDocument, image_ids: set[int], home: Path, split: str
+    document: CocoDocument, refs: Sequence[Mapping[str, Any]], home: Path, split: str
 ) -> tuple[ImageRecord, ...]:
+    """Make the records of the images that refs are about."""
     folder = _find_image_folder(home)
+    image_ids = {ref["image_id"] for ref in refs}
     images = []
     for row in document.images:
         if row["id"] in image_ids:
@@ -123,9 +131,12 @@ def _read_images(
 
 
 def _find_image_folder(home: Path) -> Path:
-    roots = (home, home.parent, home.parent.parent)
-    candidates = [root / name for root in roots for name in _IMAGE_FOLDERS]
-    return first_folder(*candidates) or candidates[0]
+    """Return the folder of COCO's images beside or above a set; if there is none, where it is expected."""
+    for root in (home, home.parent, home.parent.parent):
+        folder = first_folder(*map(root.joinpath, _IMAGE_FOLDERS))
+        if folder is not None:
+            return folder
+    return home / _IMAGE_FOLDERS[0]
 
 
 def _image_path(folder: Path, file_name: str) -> Path:
@@ -148,7 +159,7 @@ def _flaws_of_refs(
     refs: Sequence[Mapping[str, Any]], rows: Mapping[int, Sequence[Row]], file: Path
 ) -> Iterator[Flaw]:
     """Find refs whose image or object is not in instances.json."""
-    annotation_ids = {row.get("id") for group in rows.values() for row in group}
+    annotation_ids = {row.get("id") for row in chain.from_iterable(rows.values())}
     for ref in refs:
         if ref["ann_id"] not in annotation_ids:
             where = f"{file.name}, ref {ref['ref_id']}"

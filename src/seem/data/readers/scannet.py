@@ -29,10 +29,9 @@ from seem.data.readers.label_maps import (
     pair_by_stem,
     pair_images,
     read_name_list,
-    remap_values,
     thing_ids,
 )
-from seem.data.records import CategoryRecord, ImageRecord
+from seem.data.records import CategoryRecord, ImageRecord, categories_by_id
 
 _CLASS_FACTOR = 65536  # segment ids: class x this + number of the object, 0 = no single object
 
@@ -60,11 +59,12 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
         source_of=lambda file: file.parent.parent.name,
     )
     categories = class_list(name)
-    class_table = {category.id: category.id for category in categories}
+    class_ids = list(categories_by_id(categories))
 
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
-        category_ids = remap_values(_read_resized(image.semantic_path, image), class_table)
+        stored = _read_resized(image.semantic_path, image)
+        category_ids = np.where(np.isin(stored, class_ids), stored, 0).astype(np.int32)
         object_file = image.semantic_path.parents[1] / "instance" / image.semantic_path.name
         if not object_file.is_file():
             return label_map_of_classes(category_ids, categories, image, category_ids == 0)
@@ -113,15 +113,15 @@ def _find_scenes(path: Path) -> Path | None:
     """Find the folder of scenes."""
     frames = path / "scannet_frames_25k"
     candidates = (path, path / "images", frames, frames / "images")
-    return next((folder for folder in candidates if _scene_folders(folder)), None)
+    return next(filter(_scene_folders, candidates), None)
 
 
 def _scene_folders(home: Path) -> list[Path]:
-    return [
-        folder
-        for folder in list_folders(home)
-        if folder.name.startswith("scene") and (folder / "color").is_dir()
-    ]
+    return list(filter(_is_scene, list_folders(home)))
+
+
+def _is_scene(folder: Path) -> bool:
+    return folder.name.startswith("scene") and (folder / "color").is_dir()
 
 
 def _find_scene_lists(path: Path) -> dict[str, Path]:

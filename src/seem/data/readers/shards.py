@@ -21,6 +21,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from PIL import Image
 
 from seem.data.coco_rle import mask_to_rle, rle_to_mask
 from seem.data.dataset import ALL_SPLIT, Dataset, ParsedObjects
-from seem.data.image_files import IMAGE_SUFFIXES, read_rgb, rgb_to_ids
+from seem.data.image_files import IMAGE_SUFFIXES, existing_files, read_rgb, rgb_to_ids
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset, LruCache
@@ -42,7 +43,6 @@ from seem.data.records import (
     FlawKind,
     ImageRecord,
     ObjectRecord,
-    PanopticTruth,
     ReferringExpression,
     SegmentRecord,
     categories_by_id,
@@ -87,7 +87,8 @@ def write_shards(
         OSError: the disk is full, or may not be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _write_text(folder / _CLASSES_FILE, json.dumps(_class_rows(dataset), indent=1) + "\n")
+    class_rows = list(map(_class_row, dataset.categories.values()))
+    _write_text(folder / _CLASSES_FILE, json.dumps(class_rows, indent=1) + "\n")
     expressions: dict[int, list[ReferringExpression]] = {}
     for expression in dataset.expressions:
         expressions.setdefault(expression.image_id, []).append(expression)
@@ -104,9 +105,9 @@ def write_shards(
 def list_shards(folder: Path) -> list[Path]:
     """List the shards of a folder, their indices and classes; other tars are left out."""
     tars = [tar for tar in sorted(folder.glob("*.tar")) if _SHARD_NAME.fullmatch(tar.name)]
-    splits = {_split_of(tar) for tar in tars}
-    others = [*(folder / f"{split}.index.json" for split in splits), folder / _CLASSES_FILE]
-    return [*tars, *(file for file in others if file.is_file())]
+    indices = map(_index_file_of, tars)
+    others = [*dict.fromkeys(indices), folder / _CLASSES_FILE]
+    return [*tars, *existing_files(others)]
 
 
 def _write_shard(
@@ -141,7 +142,7 @@ def _members(
     panoptic, semantic = dataset.panoptic(image), dataset.semantic(image)
     record = _json_record(dataset, image, expressions)
     if panoptic is not None:
-        record["segments"] = _segment_rows(panoptic)
+        record["segments"] = list(map(_segment_row, panoptic.segments))
     yield _RECORD, json.dumps(record).encode()
     if semantic is not None:
         yield _SEMANTIC, _encode_png(semantic.astype(np.uint16))
@@ -155,42 +156,44 @@ def _json_record(
     dataset: Dataset, image: ImageRecord, expressions: Sequence[ReferringExpression]
 ) -> dict[str, Any]:
     void = dataset.void(image)
-    record: dict[str, Any] = {name: getattr(image, name) for name in _IMAGE_FIELDS}
+    record = _fields_of(image, _IMAGE_FIELDS)
     record["file_name"] = image.path.name
     record["complete"] = sorted(dataset.complete_names(image))
-    record["objects"] = [_object_row(entry) for entry in dataset.objects[image.id]]
-    record["expressions"] = [
-        {"id": entry.id, "object_id": entry.object_id, "sentences": entry.sentences}
-        for entry in expressions
-    ]
-    record["void"] = None if void is None else mask_to_rle(void).counts
+    record["objects"] = list(map(_object_row, dataset.objects[image.id]))
+    record["expressions"] = list(map(_expression_row, expressions))
+    record["void"] = None
+    if void is not None:
+        record["void"] = mask_to_rle(void).counts
     return record
 
 
+def _fields_of(record: ImageRecord | ObjectRecord, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
+
+
 def _object_row(record: ObjectRecord) -> dict[str, Any]:
+    return {"category_id": record.category.id, **_fields_of(record, _OBJECT_FIELDS)}
+
+
+def _expression_row(expression: ReferringExpression) -> dict[str, Any]:
     return {
-        "category_id": record.category.id,
-        **{name: getattr(record, name) for name in _OBJECT_FIELDS},
+        "id": expression.id,
+        "object_id": expression.object_id,
+        "sentences": expression.sentences,
     }
 
 
-def _segment_rows(panoptic: PanopticTruth) -> list[dict[str, Any]]:
-    return [
-        {"id": segment.id, "category_id": segment.category.id, "is_crowd": segment.is_crowd}
-        for segment in panoptic.segments
-    ]
+def _segment_row(segment: SegmentRecord) -> dict[str, Any]:
+    return {"id": segment.id, "category_id": segment.category.id, "is_crowd": segment.is_crowd}
 
 
-def _class_rows(dataset: Dataset) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": category.id,
-            "name": category.name,
-            "text": category.text,
-            "isthing": category.is_thing,
-        }
-        for category in dataset.categories.values()
-    ]
+def _class_row(category: CategoryRecord) -> dict[str, Any]:
+    return {
+        "id": category.id,
+        "name": category.name,
+        "text": category.text,
+        "isthing": category.is_thing,
+    }
 
 
 def _encode_png(values: np.ndarray) -> bytes:
@@ -248,8 +251,8 @@ class _ShardReader:
 
     def read_file(self, image: ImageRecord) -> bytes:
         members = self._members[image.id]
-        ending = next(ending for ending in members if _is_image_ending(ending))
-        return members[ending].read()
+        image_ending = next(filter(_is_image_ending, members))
+        return members[image_ending].read()
 
     def read_pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw)
@@ -260,8 +263,9 @@ class _ShardReader:
 
     def read_map(self, image: ImageRecord) -> LabelMap | None:
         record, members = self._records(image), self._members[image.id]
-        void = None if record["void"] is None else rle_to_mask(record["void"], image.hw)
-        semantic = None
+        void = semantic = None
+        if record["void"] is not None:
+            void = rle_to_mask(record["void"], image.hw)
         if _SEMANTIC in members:
             semantic = _decode_png(members[_SEMANTIC].read()).astype(np.int32)
         if _PANOPTIC in members:
@@ -294,15 +298,12 @@ class _ShardReader:
         ids: Int32[np.ndarray, "h w"],
     ) -> tuple[SegmentRecord, ...]:
         areas = segment_areas(ids)
-        return tuple(
-            SegmentRecord(
-                row["id"],
-                self._categories[row["category_id"]],
-                areas.get(row["id"], 0),
-                row["is_crowd"],
-            )
-            for row in rows
-        )
+        segments = []
+        for row in rows:
+            category = self._categories[row["category_id"]]
+            area = areas.get(row["id"], 0)
+            segments.append(SegmentRecord(row["id"], category, area, row["is_crowd"]))
+        return tuple(segments)
 
 
 def read_shards(path: Path, split: str) -> LazyDataset:
@@ -322,9 +323,9 @@ def read_shards(path: Path, split: str) -> LazyDataset:
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, f"photo {record['id']}", what))
             continue
         tar = path / row["tar"]
-        slices = {
-            ending: _Slice(tar, start, size) for ending, (start, size) in row["members"].items()
-        }
+        slices = {}
+        for ending, (start, size) in row["members"].items():
+            slices[ending] = _Slice(tar, start, size)
         members[record["id"]] = slices
         images.append(_parse_image(record, tar, path.resolve().name, split))
         expressions += _parse_expressions(record)
@@ -376,14 +377,15 @@ def _read_classes(path: Path) -> tuple[CategoryRecord, ...]:
     file = path / _CLASSES_FILE
     try:
         rows = json.loads(file.read_bytes())
-        return tuple(
-            CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"]))
-            for row in rows
-        )
+        return tuple(map(_parse_class, rows))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} is missing or no list of classes; it is written with the shards."
         ) from error
+
+
+def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
+    return CategoryRecord(row["id"], row["name"], row["text"], bool(row["isthing"]))
 
 
 # --- Index ------------------------------------------------------------------------------------------------------------
@@ -393,12 +395,12 @@ def _read_index(path: Path, split: str) -> Mapping[str, Any]:
     """Read where every member lies; scan the tars where that is not known, and store it if the folder allows."""
     tars = _list_tars(path, split)
     states = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
-    file = path / f"{split}.index.json"
+    file = _index_file(path, split)
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored: dict[str, Any] = json.loads(file.read_bytes())
         if stored["layout"] == _INDEX_VERSION and stored["tars"] == states:
             return stored
-    rows = [row for tar in tars for row in _scan_tar(tar)]
+    rows = list(chain.from_iterable(map(_scan_tar, tars)))
     index = {"layout": _INDEX_VERSION, "tars": states, "photos": rows}
     with suppress(OSError):
         _write_text(file, json.dumps(index))
@@ -422,7 +424,7 @@ def _scan_tar(tar: Path) -> Iterator[dict[str, Any]]:
         reason = f"{type(error).__name__} {error}"
         raise DataError(f"{tar} cannot be read as a shard ({reason}); copy it again.") from error
     for key, slices in members.items():
-        if key not in records or not any(_is_image_ending(ending) for ending in slices):
+        if key not in records or not any(map(_is_image_ending, slices)):
             raise DataError(
                 f"{tar} holds {key} without a photo or without {key}.json; write it with seem data shards."
             )
@@ -448,8 +450,16 @@ def _split_of(tar: Path) -> str:
     return tar.name.rpartition("-")[0]
 
 
+def _index_file(folder: Path, split: str) -> Path:
+    return folder / f"{split}.index.json"
+
+
+def _index_file_of(tar: Path) -> Path:
+    return _index_file(tar.parent, _split_of(tar))
+
+
 def _splits(path: Path) -> tuple[str, ...]:
-    splits = {_split_of(tar) for tar in path.glob("*-[0-9]*.tar")}
+    splits = set(map(_split_of, path.glob("*-[0-9]*.tar")))
     return sort_splits(splits - {"", ALL_SPLIT})
 
 

@@ -27,10 +27,10 @@ _IMAGE_FOLDERS, _LABEL_FOLDERS = ("image", "images"), ("label37", "label", "labe
 
 def read_sunrgbd(path: Path, split: str) -> LazyDataset:
     """Open one part of SUN RGB-D."""
-    folders = _find_folders(path)
-    if folders is None or not all((folder / split).is_dir() for folder in folders):
+    folders = _find_split_folders(path, split)
+    if folders is None:
         raise incomplete_layout_error("SUN RGB-D", path, f"image/{split} and label37/{split}")
-    image_folder, label_folder = (folder / split for folder in folders)
+    image_folder, label_folder = folders
     pairs = _pair_files(image_folder, label_folder)
     images, flaws = pair_images(pairs, "sunrgbd", split, "semantic")
     categories = class_list("sunrgbd")
@@ -71,9 +71,20 @@ def _digits(stem: str) -> str:
 
 
 def _find_folders(path: Path) -> tuple[Path, Path] | None:
-    image_folder = first_folder(*(path / name for name in _IMAGE_FOLDERS))
-    label_folder = first_folder(*(path / name for name in _LABEL_FOLDERS))
+    image_folder = first_folder(*map(path.joinpath, _IMAGE_FOLDERS))
+    label_folder = first_folder(*map(path.joinpath, _LABEL_FOLDERS))
     if image_folder is None or label_folder is None:
+        return None
+    return image_folder, label_folder
+
+
+def _find_split_folders(path: Path, split: str) -> tuple[Path, Path] | None:
+    """Return the folders of images and of label maps of one part; None unless there are both."""
+    folders = _find_folders(path)
+    if folders is None:
+        return None
+    image_folder, label_folder = folders[0] / split, folders[1] / split
+    if not image_folder.is_dir() or not label_folder.is_dir():
         return None
     return image_folder, label_folder
 

@@ -98,7 +98,8 @@ def _list_folders_of_year(path: Path, year: int) -> list[Path]:
 
 
 def _find_sequence_list(path: Path, split: str, year: int) -> Path | None:
-    return first_file(*(folder / f"{split}.txt" for folder in _list_folders_of_year(path, year)))
+    candidates = [folder / f"{split}.txt" for folder in _list_folders_of_year(path, year)]
+    return first_file(*candidates)
 
 
 def _read_sequence_list(file: Path) -> list[str]:
@@ -106,13 +107,15 @@ def _read_sequence_list(file: Path) -> list[str]:
     names = read_name_list(file)
     if file.parent.name != "480p":
         return names
-    return list(dict.fromkeys(Path(name).parent.name for name in names))
+    sequences = [Path(name).parent.name for name in names]
+    return list(dict.fromkeys(sequences))
 
 
 def _davis_splits(path: Path, year: int) -> tuple[str, ...]:
-    return sort_splits(
-        file.stem for folder in _list_folders_of_year(path, year) for file in folder.glob("*.txt")
-    )
+    names: list[str] = []
+    for folder in _list_folders_of_year(path, year):
+        names += [file.stem for file in folder.glob("*.txt")]
+    return sort_splits(names)
 
 
 def _davis_layout(year: int) -> Layout:
@@ -139,7 +142,9 @@ def read_youtube_vos(path: Path, split: str) -> LazyDataset:
     if not (home / "JPEGImages").is_dir() or not description.is_file():
         raise incomplete_layout_error("YouTube-VOS", home, "JPEGImages, Annotations and meta.json")
     names_by_video = _read_object_names(description)
-    names = {name for objects in names_by_video.values() for name in objects.values()}
+    names: set[str] = set()
+    for object_names in names_by_video.values():
+        names.update(object_names.values())
     categories = numbered_categories(sorted(names))
     category_ids = {category.name: category.id for category in categories}
     videos = folder_names(home / "JPEGImages")
@@ -175,9 +180,9 @@ def _read_object_names(file: Path) -> Mapping[str, Mapping[int, str]]:
     names: dict[str, dict[int, str]] = {}
     try:
         for video, row in json.loads(file.read_bytes())["videos"].items():
-            names[video] = {
-                int(number): str(entry["category"]) for number, entry in row["objects"].items()
-            }
+            names[video] = {}
+            for number, entry in row["objects"].items():
+                names[video][int(number)] = str(entry["category"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file} does not tell the objects of each video ({error!r}); copy it again."
@@ -186,15 +191,13 @@ def _read_object_names(file: Path) -> Mapping[str, Mapping[int, str]]:
 
 
 def _youtube_vos_splits(path: Path) -> tuple[str, ...]:
-    return sort_splits(
-        folder.name for folder in list_folders(path) if (folder / "meta.json").is_file()
-    )
+    names = [name for name in folder_names(path) if (path / name / "meta.json").is_file()]
+    return sort_splits(names)
 
 
 def _is_youtube_vos(path: Path) -> bool:
-    return any((folder / "JPEGImages").is_dir() for folder in list_folders(path)) and bool(
-        _youtube_vos_splits(path)
-    )
+    has_frames = any((folder / "JPEGImages").is_dir() for folder in list_folders(path))
+    return has_frames and bool(_youtube_vos_splits(path))
 
 
 YOUTUBE_VOS = Layout(

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import class_list
-from seem.data.image_files import read_labels_of_size
+from seem.data.image_files import only_path, read_labels_of_size
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -92,11 +92,11 @@ def _find_voc_home(
     path: Path, maps: str = "SegmentationClass", lists: Path = _VOC_LISTS
 ) -> Path | None:
     """Find the folder of one year, from it or from one or two levels above."""
-    candidates = [path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))]
-    homes = [
-        folder for folder in candidates if (folder / maps).is_dir() and (folder / lists).is_dir()
-    ]
-    return homes[0] if len(homes) == 1 else None
+    homes = []
+    for folder in (path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))):
+        if (folder / maps).is_dir() and (folder / lists).is_dir():
+            homes.append(folder)
+    return only_path(homes)
 
 
 def _pair_listed_images(
@@ -106,9 +106,13 @@ def _pair_listed_images(
     set_name: str,
     split: str,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
-    stems = read_name_list(list_file)
-    pairs = pair_by_stem((home / "JPEGImages" / f"{stem}.jpg" for stem in stems), home / maps)
+    pairs = pair_by_stem(_listed_images(list_file, home / "JPEGImages"), home / maps)
     return pair_images(pairs, set_name, split, "semantic+instances")
+
+
+def _listed_images(list_file: Path, folder: Path) -> list[Path]:
+    """Return the paths of the images that a list names."""
+    return [folder / f"{stem}.jpg" for stem in read_name_list(list_file)]
 
 
 def _majority_class(category_ids: Int32[np.ndarray, " n"]) -> int:
@@ -212,19 +216,17 @@ def read_sbd(path: Path, split: str) -> LazyDataset:
         )
     categories = class_list("pascal_voc")
     list_file = home / f"{split}.txt"
-    stems = read_name_list(list_file)
-    pairs = pair_by_stem((home / "img" / f"{stem}.jpg" for stem in stems), home / "inst", ".mat")
+    pairs = pair_by_stem(_listed_images(list_file, home / "img"), home / "inst", ".mat")
     images, flaws = pair_images(pairs, "sbd", split, "instances")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
         assert image.semantic_path is not None
         ids, category_ids = _read_instances(image.semantic_path, image.hw)
         visible_ids = set(np.unique(ids).tolist())
-        category_of = {
-            number: category_id
-            for number, category_id in enumerate(category_ids, 1)
-            if number in visible_ids
-        }
+        category_of = {}
+        for number, category_id in enumerate(category_ids, 1):
+            if number in visible_ids:
+                category_of[number] = category_id
         return label_map_of_segments(ids, category_of, categories, image)
 
     return LazyDataset(
@@ -254,9 +256,8 @@ def _read_instances(file: Path, hw: tuple[int, int]) -> tuple[Int32[np.ndarray, 
     content = _read_matlab(file)
     try:
         ids = np.asarray(content["GTinst"]["Segmentation"]).astype(np.int32)
-        category_ids = [
-            int(value) for value in np.atleast_1d(content["GTinst"]["Categories"]).ravel()
-        ]
+        stored_classes = np.atleast_1d(content["GTinst"]["Categories"])
+        category_ids = list(map(int, stored_classes.ravel()))
     except (KeyError, TypeError, ValueError, IndexError):
         message = f"{file} has no GTinst with Segmentation and Categories"
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE) from None

@@ -18,7 +18,7 @@ from typing import Any
 from seem.data.classes import prompt_name
 from seem.data.coco_rle import polygons_to_rle
 from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import first_file, list_images
+from seem.data.image_files import first_file, list_images, only_path
 from seem.data.label_map import numbered_object_id
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -50,7 +50,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
     by_number = {category.id - 1: category for category in categories}
     name = file.resolve().parent.name
     image_files = _find_image_files(description, file, split)
-    pairs = ((image_file, _label_file_of(image_file)) for image_file in image_files)
+    pairs = zip(image_files, map(_label_file_of, image_files), strict=True)
     images, flaws = pair_images(pairs, name, split, "instances")
     names = category_names(categories)
 
@@ -75,12 +75,13 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
 def _find_description(path: Path) -> Path | None:
     """Find the description: data.yaml, or the only YAML file of the folder."""
     if path.is_file():
-        return path if path.suffix in (".yaml", ".yml") else None
+        if path.suffix not in (".yaml", ".yml"):
+            return None
+        return path
     usual = first_file(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
     if usual is not None:
         return usual
-    files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
-    return files[0] if len(files) == 1 else None
+    return only_path([*path.glob("*.yaml"), *path.glob("*.yml")])
 
 
 def _read_description(file: Path) -> dict[str, Any]:
@@ -121,14 +122,19 @@ def _parse_name(number: Any, name: Any) -> CategoryRecord:
 
 def _find_image_files(description: Mapping[str, Any], file: Path, split: str) -> list[Path]:
     given = description.get(split)
-    entries = list(map(str, given)) if isinstance(given, list) else [str(given)]
+    if not isinstance(given, list):
+        given = [given]
+    entries = list(map(str, given))
     image_files: list[Path] = []
     for entry in entries:
-        existing = [path for path in _candidate_paths(entry, description, file) if path.exists()]
-        if existing and existing[0].is_dir():
-            image_files += list_images(existing[0], deep=True)
-        elif existing:
-            image_files += _read_image_list(existing[0])
+        candidates = _candidate_paths(entry, description, file)
+        existing = next(filter(Path.exists, candidates), None)
+        if existing is None:
+            continue
+        if existing.is_dir():
+            image_files += list_images(existing, deep=True)
+        else:
+            image_files += _read_image_list(existing)
     if not image_files:
         raise incomplete_layout_error(
             "YOLO folder",
@@ -174,11 +180,11 @@ def _label_file_of(image_file: Path) -> Path:
 
 def _read_objects(image: ImageRecord, categories: Mapping[int, CategoryRecord]) -> ParsedObjects:
     """Read the text file of an image; without one there is nothing on it."""
-    return ParsedObjects.collect(
-        _read_object(number, where, line, image, categories)
-        for number, where, line in _rows_of(image)
-        if line.strip()
-    )
+    parsed = []
+    for number, where, line in _rows_of(image):
+        if line.strip():
+            parsed.append(_read_object(number, where, line, image, categories))
+    return ParsedObjects.collect(parsed)
 
 
 def _read_object(
@@ -238,7 +244,7 @@ def _parse_row(
         raise DataError(
             "it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK
         )
-    fractions = [float(number) for number in numbers]
+    fractions = list(map(float, numbers))
     check_polygon(fractions)
     low, high = _CORNER_RANGE
     if min(fractions) < low or max(fractions) > high:
@@ -264,7 +270,7 @@ def _splits(path: Path) -> tuple[str, ...]:
     if file is None:
         return ()
     description = _read_description(file)
-    return sort_splits(split for split in _SPLITS if description.get(split))
+    return sort_splits(filter(description.get, _SPLITS))
 
 
 def _is_yolo(path: Path) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from seem.evaluation.metrics.metric import State
+from seem.evaluation.metrics.overlap import mean_or_nan
 
 MAX_NGRAM_LENGTH = 4  # words
 LENGTH_SIGMA = 6.0  # standard deviation of the length penalty, in words
@@ -67,12 +68,13 @@ class CiderD:
                 f"A caption is compared with a list of at least one reference, got {references!r}."
             )
         self._captions.append(self._tokenized(caption))
-        self._references.append(tuple(self._tokenized(reference) for reference in references))
+        self._references.append(tuple(map(self._tokenized, references)))
 
     def _tokenized(self, text: str) -> str:
         """Return the words of a text, joined by spaces."""
-        words = text.split() if self.tokenization is Tokenization.GIVEN else tokenize_caption(text)
-        return " ".join(words)
+        if self.tokenization is Tokenization.GIVEN:
+            return " ".join(text.split())
+        return " ".join(tokenize_caption(text))
 
     def merge(self, other: CiderD) -> None:
         """Add what another process collected."""
@@ -85,24 +87,20 @@ class CiderD:
 
     def compute(self) -> CaptionResult:
         """Score all captions so far, in any order. The score of a single image is 0: no n-gram is rare."""
-        references = [[_count_ngrams(text) for text in texts] for texts in self._references]
+        references = [list(map(_count_ngrams, texts)) for texts in self._references]
         rarity = _Rarity.of(references)
         scores = []
         for caption, image_references in zip(self._captions, references, strict=True):
             ngrams = _count_ngrams(caption)
-            similarities = [
-                _similarity(ngrams, reference, rarity) for reference in image_references
-            ]
-            scores.append(math.fsum(similarities) / len(similarities))
-        mean = math.fsum(scores) / len(scores) if scores else math.nan
-        return CaptionResult(len(scores), 100 * SCALE * mean, self.tokenization)
+            scores.append(_mean_similarity(ngrams, image_references, rarity))
+        return CaptionResult(len(scores), 100 * SCALE * mean_or_nan(scores), self.tokenization)
 
     def state(self) -> State:
         """Return what was collected."""
         return {
             "words": self.tokenization.value,
             "told": list(self._captions),
-            "references": [list(texts) for texts in self._references],
+            "references": list(map(list, self._references)),
         }
 
     @classmethod
@@ -110,7 +108,7 @@ class CiderD:
         """Restore the metric from its `state`."""
         metric = cls(Tokenization(state["words"]))
         metric._captions = list(state["told"])
-        metric._references = [tuple(texts) for texts in state["references"]]
+        metric._references = list(map(tuple, state["references"]))
         return metric
 
 
@@ -138,6 +136,12 @@ class _Rarity:
         return weights
 
 
+def _mean_similarity(
+    caption: Counter[NGram], references: Sequence[Counter[NGram]], rarity: _Rarity
+) -> float:
+    return mean_or_nan([_similarity(caption, reference, rarity) for reference in references])
+
+
 def _similarity(caption: Counter[NGram], reference: Counter[NGram], rarity: _Rarity) -> float:
     """Return the similarity of two captions, 0-1: the mean over lengths of clipped cosines, times a length penalty.
 
@@ -147,17 +151,29 @@ def _similarity(caption: Counter[NGram], reference: Counter[NGram], rarity: _Rar
     for length in range(1, MAX_NGRAM_LENGTH + 1):
         mine = rarity.weights(caption, length)
         theirs = rarity.weights(reference, length)
-        common = mine.keys() & theirs.keys()
-        product = math.fsum(min(mine[ngram], theirs[ngram]) * theirs[ngram] for ngram in common)
-        norm = math.hypot(*mine.values()) * math.hypot(*theirs.values())
-        cosines.append(product / norm if norm else 0.0)
+        cosines.append(_clipped_cosine(mine, theirs))
     difference = _num_pairs(caption) - _num_pairs(reference)
     penalty = math.exp(-(difference**2) / (2 * LENGTH_SIGMA**2))
     return math.fsum(cosines) / MAX_NGRAM_LENGTH * penalty
 
 
+def _clipped_cosine(caption: Mapping[NGram, float], reference: Mapping[NGram, float]) -> float:
+    """Return the cosine of two weighted counts, those of the caption cut to those of the reference."""
+    norm = math.hypot(*caption.values()) * math.hypot(*reference.values())
+    if not norm:
+        return 0.0
+    products = []
+    for ngram in caption.keys() & reference.keys():
+        products.append(min(caption[ngram], reference[ngram]) * reference[ngram])
+    return math.fsum(products) / norm
+
+
 def _num_pairs(counts: Counter[NGram]) -> int:
-    return sum(count for ngram, count in counts.items() if len(ngram) == 2)
+    num_pairs = 0
+    for ngram, count in counts.items():
+        if len(ngram) == 2:
+            num_pairs += count
+    return num_pairs
 
 
 def _count_ngrams(text: str) -> Counter[NGram]:

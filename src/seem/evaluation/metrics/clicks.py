@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
+
 from seem.evaluation.metrics.metric import State
-from seem.evaluation.metrics.overlap import mean_percent
+from seem.evaluation.metrics.overlap import mean_or_nan, mean_percent
 
 REPORTED_CLICKS = (1, 2, 3, 5, 10, 20)
 NOC_THRESHOLDS = (0.8, 0.85, 0.9)
@@ -83,14 +85,16 @@ class ClickScores:
 
     def compute(self) -> ClickResult:
         """Score all objects so far; their order does not matter."""
+        ious = np.array(self._ious, np.float64).reshape(-1, self.clicks)
         mean_iou = {}
         for clicks in REPORTED_CLICKS:
             if clicks <= self.clicks:
-                mean_iou[clicks] = mean_percent(ious[clicks - 1] for ious in self._ious)
+                mean_iou[clicks] = mean_percent(ious[:, clicks - 1].tolist())
         noc = []
         for maximum in self._maxima():
-            noc += [self._number_of_clicks(threshold, maximum) for threshold in self.thresholds]
-        return ClickResult(len(self._ious), mean_iou, tuple(noc))
+            for threshold in self.thresholds:
+                noc.append(_number_of_clicks(ious[:, :maximum], threshold))
+        return ClickResult(len(ious), mean_iou, tuple(noc))
 
     def state(self) -> State:
         """Return what was collected."""
@@ -114,21 +118,12 @@ class ClickScores:
         smaller = [maximum for maximum in NOC_MAXIMA if maximum < self.clicks]
         return [*smaller, self.clicks]
 
-    def _number_of_clicks(self, threshold: float, maximum: int) -> NumberOfClicks:
-        counts = []
-        never = 0
-        for ious in self._ious:
-            needed = _clicks_to(threshold, ious[:maximum])
-            if needed is None:
-                never += 1
-            counts.append(maximum if needed is None else needed)
-        mean = sum(counts) / len(counts) if counts else math.nan
-        return NumberOfClicks(threshold, maximum, mean, never)
 
-
-def _clicks_to(threshold: float, ious: Sequence[float]) -> int | None:
-    """Return the number of clicks until an IoU of `threshold`; None where it is never reached."""
-    for clicks, iou in enumerate(ious, start=1):
-        if iou >= threshold:
-            return clicks
-    return None
+def _number_of_clicks(ious: Float[np.ndarray, "n clicks"], threshold: float) -> NumberOfClicks:
+    """Count the clicks until each object reaches an IoU; all of them for an object that never does."""
+    maximum = ious.shape[1]
+    is_reached = ious >= threshold
+    is_ever_reached = is_reached.any(axis=1)
+    needed = np.where(is_ever_reached, is_reached.argmax(axis=1) + 1, maximum)
+    never = int(np.count_nonzero(~is_ever_reached))
+    return NumberOfClicks(threshold, maximum, mean_or_nan(needed.tolist()), never)

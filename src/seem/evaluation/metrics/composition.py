@@ -68,11 +68,14 @@ class CompositionScores:
 
     def compute(self) -> CompositionResult:
         """Score all objects so far; their order does not matter."""
+        prompt_alone = None
+        if len(self._prompt):
+            prompt_alone = _quality(self._prompt)
         return CompositionResult(
             count=len(self._together),
             together=_quality(self._together),
             phrase_alone=_quality(self._phrase),
-            prompt_alone=_quality(self._prompt) if len(self._prompt) else None,
+            prompt_alone=prompt_alone,
         )
 
     def state(self) -> State:

@@ -65,11 +65,14 @@ class InContextScores:
     def compute(self) -> InContextResult:
         """Score all predictions so far; their order does not matter."""
         result = self._quality.compute()
-        iou_sum = math.fsum(row.j.mean * row.frames for row in result.per_object)
+        mean_iou = math.nan
+        if result.frames:
+            iou_sum = math.fsum(row.j.mean * row.frames for row in result.per_object)
+            mean_iou = iou_sum / result.frames
         return InContextResult(
             objects=result.objects,
             photos=result.frames,
-            mean_iou=iou_sum / result.frames if result.frames else math.nan,
+            mean_iou=mean_iou,
             j_and_f=result.j_and_f,
             j=result.j,
             f=result.f,

@@ -7,15 +7,17 @@ of masks is that of pycocotools itself.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from numpy.typing import NDArray
 
 from seem.evaluation.metrics.metric import State
+from seem.evaluation.metrics.overlap import mean_percent
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
@@ -58,6 +60,16 @@ class GroundTruthObject:
     mask: Bool[np.ndarray, "h w"]
     is_crowd: bool = False
     area: float | None = None
+
+    @property
+    def counted_area(self) -> float:
+        """The area that determines its size."""
+        if self.area is None:
+            return float(np.count_nonzero(self.mask))
+        return self.area
+
+
+Item = TypeVar("Item", Detection, GroundTruthObject)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,13 +147,11 @@ class MaskAp:
         if truth.image in self._images:
             raise ValueError(f"Photo {truth.image} was counted before.")
         self._images.add(truth.image)
-        for category in {each.category for each in predicted} | {
-            each.category for each in truth.objects
-        }:
-            detections = [each for each in predicted if each.category == category]
-            objects = [each for each in truth.objects if each.category == category]
-            best = sorted(detections, key=lambda each: -each.score)[:MAX_DETECTIONS]
-            self._matches.setdefault(category, {})[truth.image] = _match(best, objects)
+        detections, objects = _by_category(predicted), _by_category(truth.objects)
+        for category in detections.keys() | objects.keys():
+            ranked = sorted(detections[category], key=lambda each: -each.score)
+            matches = _match(ranked[:MAX_DETECTIONS], objects[category])
+            self._matches.setdefault(category, {})[truth.image] = matches
 
     def merge(self, other: MaskAp) -> None:
         """Add what another process counted."""
@@ -154,34 +164,27 @@ class MaskAp:
 
     def compute(self) -> InstanceResult:
         """Score all images so far, in any order: among equal scores the lower image id comes first."""
-        precision = {
-            category: self._precision_by_size(category) for category in sorted(self._matches)
-        }
-        per_class = []
-        for category, by_size in precision.items():
-            num_objects = self._num_objects(category)
+        precisions, per_class = [], []
+        for category, by_image in sorted(self._matches.items()):
+            matches = _concatenate([by_image[image] for image in sorted(by_image)])
+            by_size = _precision_by_size(matches)
+            precisions.append(by_size)
+            num_objects = int(matches.num_true[_ALL])
             if num_objects:
                 per_class.append(_class_precision(category, num_objects, by_size[_ALL]))
-        counted = [precision[each.category][_ALL] for each in per_class]
+        # category x size x IoU threshold; NaN where a category has no objects of a size
+        precision = np.array(precisions).reshape(-1, len(SIZES), len(IOU_THRESHOLDS))
         return InstanceResult(
             photos=len(self._images),
             classes=len(per_class),
-            ap=_mean_percent(counted),
-            ap50=_mean_percent(each[_AT_50] for each in counted),
-            ap75=_mean_percent(each[_AT_75] for each in counted),
-            small=_mean_percent(by_size[_SMALL] for by_size in precision.values()),
-            medium=_mean_percent(by_size[_MEDIUM] for by_size in precision.values()),
-            large=_mean_percent(by_size[_LARGE] for by_size in precision.values()),
+            ap=_mean_percent(precision[:, _ALL]),
+            ap50=_mean_percent(precision[:, _ALL, _AT_50]),
+            ap75=_mean_percent(precision[:, _ALL, _AT_75]),
+            small=_mean_percent(precision[:, _SMALL]),
+            medium=_mean_percent(precision[:, _MEDIUM]),
+            large=_mean_percent(precision[:, _LARGE]),
             per_class=tuple(per_class),
         )
-
-    def _precision_by_size(self, category: int) -> Float[np.ndarray, "s l"]:
-        images = self._matches[category]
-        matches = [images[image] for image in sorted(images)]
-        return np.stack([_average_precision(matches, size) for size in range(len(SIZES))])
-
-    def _num_objects(self, category: int) -> int:
-        return sum(int(matches.num_true[_ALL]) for matches in self._matches[category].values())
 
     def state(self) -> State:
         """Return what was counted: a row for every category of an image, and a column for every detection."""
@@ -191,15 +194,16 @@ class MaskAp:
                 categories.append(category)
                 images.append(image)
                 matches.append(each)
+        together = _concatenate(matches)
         return {
             "photos": np.array(sorted(self._images), np.int64),
             "category": np.array(categories, np.int64),
             "photo": np.array(images, np.int64),
             "detections": np.array([len(each.scores) for each in matches], np.int64),
             "true": np.array([each.num_true for each in matches], np.int64).reshape(-1, len(SIZES)),
-            "scores": np.concatenate([np.zeros(0), *(each.scores for each in matches)]),
-            "right": _pack_flags([each.matched for each in matches]),
-            "excused": _pack_flags([each.ignored for each in matches]),
+            "scores": together.scores,
+            "right": _pack_flags(together.matched),
+            "excused": _pack_flags(together.ignored),
         }
 
     @classmethod
@@ -226,11 +230,35 @@ class MaskAp:
         return metric
 
 
-def _pack_flags(flags: Sequence[FlagArray]) -> NDArray[np.uint8]:
+def _by_category(items: Iterable[Item]) -> defaultdict[int, list[Item]]:
+    grouped: defaultdict[int, list[Item]] = defaultdict(list)
+    for item in items:
+        grouped[item.category].append(item)
+    return grouped
+
+
+def _concatenate(matches: Iterable[_Matches]) -> _Matches:
+    """Concatenate the detections of several images, and add up their objects."""
+    no_flags = np.zeros((len(SIZES), len(IOU_THRESHOLDS), 0), np.bool_)
+    scores, matched, ignored = [np.zeros(0)], [no_flags], [no_flags]
+    num_true = np.zeros(len(SIZES), np.int64)
+    for each in matches:
+        scores.append(each.scores)
+        matched.append(each.matched)
+        ignored.append(each.ignored)
+        num_true += each.num_true
+    return _Matches(
+        scores=np.concatenate(scores),
+        matched=np.concatenate(matched, axis=-1),
+        ignored=np.concatenate(ignored, axis=-1),
+        num_true=num_true,
+    )
+
+
+def _pack_flags(flags: FlagArray) -> NDArray[np.uint8]:
     """Return the flags of all detections as bits: a row of bytes for each detection."""
-    rows = [np.zeros((0, _FLAGS_PER_DETECTION), np.bool_)]
-    rows += [each.reshape(_FLAGS_PER_DETECTION, -1).T for each in flags]
-    return np.packbits(np.concatenate(rows), axis=1)
+    num_detections = flags.shape[-1]
+    return np.packbits(flags.reshape(_FLAGS_PER_DETECTION, num_detections).T, axis=1)
 
 
 def _unpack_flags(bits: NDArray[np.uint8] | Sequence[Sequence[int]]) -> FlagArray:
@@ -243,7 +271,8 @@ def _unpack_flags(bits: NDArray[np.uint8] | Sequence[Sequence[int]]) -> FlagArra
 def _match(detections: Sequence[Detection], objects: Sequence[GroundTruthObject]) -> _Matches:
     """Match the detections of one category in one image, best first, at all sizes and IoU thresholds at once."""
     is_crowd = np.array([each.is_crowd for each in objects], np.bool_)
-    is_uncounted = is_crowd | _outside_size(_object_areas(objects))  # size x object
+    object_areas = np.array([each.counted_area for each in objects], np.float64)
+    is_uncounted = is_crowd | _outside_size(object_areas)  # size x object
     is_taken = np.zeros((len(SIZES), len(IOU_THRESHOLDS), len(objects)), np.bool_)
     matched = np.zeros((len(SIZES), len(IOU_THRESHOLDS), len(detections)), np.bool_)
     ignored = np.zeros_like(matched)
@@ -286,14 +315,15 @@ def _mask_ious(
 
     if not detections or not objects:
         return np.zeros((len(detections), len(objects)))
-    predicted = [rle.encode(np.asfortranarray(each.mask, np.uint8)) for each in detections]
-    true = [rle.encode(np.asfortranarray(each.mask, np.uint8)) for each in objects]
+    predicted, true = _encode_masks(detections), _encode_masks(objects)
     return np.asarray(rle.iou(predicted, true, is_crowd.astype(np.uint8).tolist()))
 
 
-def _object_areas(objects: Sequence[GroundTruthObject]) -> AreaArray:
-    areas = [np.count_nonzero(each.mask) if each.area is None else each.area for each in objects]
-    return np.array(areas, np.float64)
+def _encode_masks(items: Sequence[Detection] | Sequence[GroundTruthObject]) -> list[Any]:
+    """Return the masks as run lengths of pycocotools."""
+    from pycocotools import mask as rle
+
+    return [rle.encode(np.asfortranarray(item.mask, np.uint8)) for item in items]
 
 
 def _outside_size(area: AreaArray) -> Bool[np.ndarray, "s n"]:
@@ -302,15 +332,18 @@ def _outside_size(area: AreaArray) -> Bool[np.ndarray, "s n"]:
     return np.asarray((area < least) | (area > most))
 
 
-def _average_precision(images: Sequence[_Matches], size: int) -> APArray:
+def _precision_by_size(matches: _Matches) -> Float[np.ndarray, "s l"]:
+    return np.stack([_average_precision(matches, size) for size in range(len(SIZES))])
+
+
+def _average_precision(matches: _Matches, size: int) -> APArray:
     """Return the average precision over 101 recalls, for every IoU threshold; NaN without true objects of this size."""
-    num_true = sum(int(each.num_true[size]) for each in images)
+    num_true = int(matches.num_true[size])
     if not num_true:
         return np.full(len(IOU_THRESHOLDS), np.nan)
-    scores = np.concatenate([each.scores for each in images])
-    order = np.argsort(-scores, kind="stable")
-    matched = np.concatenate([each.matched[size] for each in images], axis=1)[:, order]
-    ignored = np.concatenate([each.ignored[size] for each in images], axis=1)[:, order]
+    order = np.argsort(-matches.scores, kind="stable")
+    matched = matches.matched[size][:, order]
+    ignored = matches.ignored[size][:, order]
     num_correct = np.cumsum(matched & ~ignored, axis=1)
     num_wrong = np.cumsum(~matched & ~ignored, axis=1)
     precision = num_correct / np.maximum(num_correct + num_wrong, 1)
@@ -329,15 +362,13 @@ def _class_precision(category: int, num_objects: int, precision: APArray) -> Cla
     return ClassPrecision(
         category=category,
         objects=num_objects,
-        ap=_mean_percent([precision]),
-        ap50=_mean_percent([precision[_AT_50]]),
-        ap75=_mean_percent([precision[_AT_75]]),
+        ap=_mean_percent(precision),
+        ap50=_mean_percent(precision[_AT_50]),
+        ap75=_mean_percent(precision[_AT_75]),
     )
 
 
-def _mean_percent(values: Iterable[APArray | np.floating]) -> float:
+def _mean_percent(values: NDArray[np.float64] | np.float64) -> float:
     """Return the mean of all numbers that are not NaN, as a percentage."""
-    numbers = []
-    for each in values:
-        numbers += [number for number in np.ravel(each).tolist() if not math.isnan(number)]
-    return 100 * math.fsum(numbers) / len(numbers) if numbers else math.nan
+    numbers = np.ravel(values)
+    return mean_percent(numbers[~np.isnan(numbers)].tolist())

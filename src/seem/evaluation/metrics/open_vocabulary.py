@@ -97,12 +97,13 @@ class OpenVocabulary(Generic[PredictionT, TruthT, ScoresT]):
 
     def state(self) -> State:
         """Return what was counted."""
-        kinds = [
-            name
-            for name, metric_type in _METRIC_TYPES.items()
-            if isinstance(self._metric, metric_type)
-        ]
-        return {"mode": self.mode.value, "kind": kinds[0], "metric": self._metric.state()}
+        return {"mode": self.mode.value, "kind": self._kind(), "metric": self._metric.state()}
+
+    def _kind(self) -> str:
+        for name, metric_type in _METRIC_TYPES.items():
+            if isinstance(self._metric, metric_type):
+                return name
+        raise AssertionError(type(self._metric))
 
     @classmethod
     def from_state(cls, state: State) -> OpenVocabulary[Any, Any, Any]:

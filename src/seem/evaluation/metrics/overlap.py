@@ -34,7 +34,9 @@ class Overlap:
     @property
     def iou(self) -> float:
         """Intersection over union, 0-1; two empty masks score 1."""
-        return self.intersection / self.union if self.union else 1.0
+        if not self.union:
+            return 1.0
+        return self.intersection / self.union
 
     @property
     def official_iou(self) -> float:
@@ -98,20 +100,26 @@ class OverlapScores:
         ious = [self._iou(overlap) for overlap in self._overlaps]
         union = sum(overlap.union for overlap in self._overlaps)
         intersection = sum(overlap.intersection for overlap in self._overlaps)
-        return OverlapResult(
-            count=len(ious),
-            mean_iou=mean_percent(ious),
-            cumulative_iou=100 * intersection / union if union else mean_percent(ious),
-            precision={threshold: self._precision(ious, threshold) for threshold in PRECISION_AT},
-        )
+        mean_iou = mean_percent(ious)
+        cumulative_iou = mean_iou
+        if union:
+            cumulative_iou = 100 * intersection / union
+        precision = {}
+        for threshold in PRECISION_AT:
+            precision[threshold] = self._precision(ious, threshold)
+        return OverlapResult(len(ious), mean_iou, cumulative_iou, precision)
 
     def _iou(self, overlap: Overlap) -> float:
-        return overlap.official_iou if self.rule is IouRule.OFFICIAL else overlap.iou
+        if self.rule is IouRule.OFFICIAL:
+            return overlap.official_iou
+        return overlap.iou
 
     def _precision(self, ious: Sequence[float], threshold: float) -> float:
         """Return the percentage of IoUs of `threshold` or more, in the arithmetic of the rule."""
-        least = float(np.float32(threshold)) if self.rule is IouRule.OFFICIAL else threshold
-        return mean_percent(iou >= least for iou in ious)
+        if self.rule is IouRule.OFFICIAL:
+            threshold = float(np.float32(threshold))
+        is_reached = np.asarray(ious, np.float64) >= threshold
+        return mean_percent(is_reached.tolist())
 
     def state(self) -> State:
         """Return what was counted."""
@@ -133,4 +141,13 @@ class OverlapScores:
 def mean_percent(shares: Iterable[float]) -> float:
     """Return the mean of shares (0-1) as a percentage; NaN for none. Sums are exact: the order does not matter."""
     values = list(shares)
-    return 100 * math.fsum(values) / len(values) if values else math.nan
+    if not values:
+        return math.nan
+    return 100 * math.fsum(values) / len(values)
+
+
+def mean_or_nan(values: Sequence[float]) -> float:
+    """Return the mean; NaN for none. Sums are exact: the order does not matter."""
+    if not values:
+        return math.nan
+    return math.fsum(values) / len(values)

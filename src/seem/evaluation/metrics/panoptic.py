@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TypeAlias
 
 import numpy as np
@@ -37,6 +38,11 @@ class PanopticSegmentation:
 
     ids: IdMap
     segments: tuple[SegmentInfo, ...]
+
+    @property
+    def categories(self) -> set[int]:
+        """The categories of its segments."""
+        return {segment.category for segment in self.segments}
 
     def by_id(self) -> dict[int, SegmentInfo]:
         """Return the segments by their id; `ValueError` if the map and the list do not hold the same ids."""
@@ -125,9 +131,8 @@ class PanopticQuality:
 
         Raises `ValueError` for a map that does not hold what is listed, and for a category that is not scored.
         """
-        categories = {segment.category for segment in (*predicted.segments, *truth.segments)}
         matcher = _SegmentMatcher.of(predicted, truth)
-        unknown = categories - self.is_thing.keys()
+        unknown = (predicted.categories | truth.categories) - self.is_thing.keys()
         if unknown:
             raise ValueError(
                 f"The categories {sorted(unknown)} are not among those that are scored."
@@ -157,15 +162,19 @@ class PanopticQuality:
 
     def compute(self) -> PanopticResult:
         """Score all images so far; their order does not matter."""
-        classes = []
+        classes: list[ClassPanopticQuality] = []
+        by_kind: dict[bool, list[ClassPanopticQuality]] = {True: [], False: []}
         for category, counts in self._counts.items():
             if counts.matched + counts.surplus + counts.missed:
-                classes.append(_class_quality(category, self.is_thing[category], counts))
+                is_thing = self.is_thing[category]
+                quality = _class_quality(category, is_thing, counts)
+                classes.append(quality)
+                by_kind[is_thing].append(quality)
         return PanopticResult(
             photos=self._images,
             all=_mean_quality(classes),
-            things=_mean_quality([quality for quality in classes if quality.is_thing]),
-            stuff=_mean_quality([quality for quality in classes if not quality.is_thing]),
+            things=_mean_quality(by_kind[True]),
+            stuff=_mean_quality(by_kind[False]),
             per_class=tuple(classes),
         )
 
@@ -187,7 +196,7 @@ class PanopticQuality:
         """Restore the metric from its `state`."""
         metric = cls(dict(zip(state["categories"], state["is_thing"], strict=True)))
         metric._images = int(state["photos"])
-        columns = (state[name] for name in ("categories", "matched", "surplus", "missed", "ious"))
+        columns = itemgetter("categories", "matched", "surplus", "missed", "ious")(state)
         for category, matched, surplus, missed, ious in zip(*columns, strict=True):
             metric._counts[category] = _ClassCounts(matched, surplus, missed, list(ious))
         return metric
@@ -202,7 +211,7 @@ class _SegmentMatcher:
     shared: SharedPixels
     true_area: Counter[int]
     predicted_area: Counter[int]
-    crowds: Mapping[int, int]  # id of the crowd of a category
+    crowds: Mapping[int, int]  # id of the last crowd of a category
 
     @classmethod
     def of(cls, predicted: PanopticSegmentation, truth: PanopticSegmentation) -> _SegmentMatcher:
@@ -213,13 +222,17 @@ class _SegmentMatcher:
         for (true_id, predicted_id), pixels in shared.items():
             true_area[true_id] += pixels
             predicted_area[predicted_id] += pixels
+        crowds = {}
+        for segment in truth.segments:
+            if segment.is_crowd:
+                crowds[segment.category] = segment.id
         return cls(
             true=true_segments,
             predicted=predicted_segments,
             shared=shared,
             true_area=true_area,
             predicted_area=predicted_area,
-            crowds={segment.category: segment.id for segment in truth.segments if segment.is_crowd},
+            crowds=crowds,
         )
 
     def matches(self) -> Iterator[tuple[int, int, float]]:
@@ -237,8 +250,9 @@ class _SegmentMatcher:
 
     def is_excused(self, segment: SegmentInfo) -> bool:
         """Whether more than half of a prediction lies on unlabelled pixels or on the crowd of its category."""
-        excuses = {VOID, self.crowds.get(segment.category, VOID)}
-        excused = sum(self.shared[true_id, segment.id] for true_id in excuses)
+        excused = self.shared[VOID, segment.id]
+        if segment.category in self.crowds:
+            excused += self.shared[self.crowds[segment.category], segment.id]
         return 2 * excused > self.predicted_area[segment.id]
 
 
@@ -255,6 +269,9 @@ def _shared_pixels(true: IdMap, predicted: IdMap) -> SharedPixels:
 
 def _class_quality(category: int, is_thing: bool, counts: _ClassCounts) -> ClassPanopticQuality:
     iou_sum = math.fsum(counts.ious)
+    mean_iou = 0.0
+    if counts.matched:
+        mean_iou = 100 * iou_sum / counts.matched
     weight = counts.matched + (counts.surplus + counts.missed) / 2
     return ClassPanopticQuality(
         category=category,
@@ -263,7 +280,7 @@ def _class_quality(category: int, is_thing: bool, counts: _ClassCounts) -> Class
         surplus=counts.surplus,
         missed=counts.missed,
         pq=100 * iou_sum / weight,
-        sq=100 * iou_sum / counts.matched if counts.matched else 0.0,
+        sq=mean_iou,
         rq=100 * counts.matched / weight,
     )
 

@@ -43,9 +43,11 @@ class PromptKindScores:
 
     def compute(self) -> PromptKindResult:
         """Score all predictions so far; their order does not matter."""
-        return PromptKindResult(
-            {kind.value: scores.compute() for kind, scores in self._scores.items() if len(scores)}
-        )
+        results = {}
+        for kind, scores in self._scores.items():
+            if len(scores):
+                results[kind.value] = scores.compute()
+        return PromptKindResult(results)
 
     def state(self) -> State:
         """Return what was counted."""

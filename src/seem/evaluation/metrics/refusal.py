@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from seem.evaluation.metrics.metric import State
@@ -39,8 +40,9 @@ class RefusalRate:
 
     def compute(self) -> RefusalResult:
         """Return the percentage so far."""
-        shares = [self._refused / self._count] if self._count else []
-        return RefusalResult(self._count, mean_percent(shares))
+        if not self._count:
+            return RefusalResult(0, math.nan)
+        return RefusalResult(self._count, mean_percent([self._refused / self._count]))
 
     def state(self) -> State:
         """Return what was counted."""

@@ -64,7 +64,7 @@ class RetrievalRecall:
 
     def compute(self) -> RetrievalResult:
         """Rank everything so far, in any order: a wrong candidate that is equally similar comes first."""
-        num_captions = [len(captions) for captions in self._captions]
+        num_captions = list(map(len, self._captions))
         owner = np.repeat(np.arange(len(self._images)), num_captions)
         text_ranks = image_ranks = owner
         if self._images:
@@ -74,8 +74,8 @@ class RetrievalRecall:
         return RetrievalResult(
             photos=len(self._images),
             captions=len(owner),
-            text={k: mean_percent((text_ranks < k).tolist()) for k in RECALL_AT},
-            image={k: mean_percent((image_ranks < k).tolist()) for k in RECALL_AT},
+            text=_recalls(text_ranks),
+            image=_recalls(image_ranks),
         )
 
     def state(self) -> State:
@@ -89,6 +89,11 @@ class RetrievalRecall:
         for image, captions in zip(state["photos"], state["captions"], strict=True):
             metric.update(np.asarray(image), np.asarray(captions))
         return metric
+
+
+def _recalls(ranks: RankArray) -> dict[int, float]:
+    """Return the percentage of ranks below each number of candidates."""
+    return {k: mean_percent((ranks < k).tolist()) for k in RECALL_AT}
 
 
 def ranks_of_captions(images: VectorArray, captions: VectorArray, owner: RankArray) -> RankArray:

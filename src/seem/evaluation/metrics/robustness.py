@@ -83,4 +83,7 @@ class RobustnessScores:
 def _score_drop(stored: float, ious: Sequence[float]) -> ScoreDrop:
     mean = mean_percent(ious)
     points = stored - mean
-    return ScoreDrop(mean, points, 100 * points / stored if stored else math.nan)
+    percent = math.nan
+    if stored:
+        percent = 100 * points / stored
+    return ScoreDrop(mean, points, percent)

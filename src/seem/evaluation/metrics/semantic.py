@@ -80,18 +80,20 @@ class SemanticIou:
         intersection = self._confusion.diagonal()
         true = self._confusion.sum(axis=1)
         union = self._confusion.sum(axis=0) + true - intersection
-        ious = {k: int(intersection[k]) / int(union[k]) for k in np.flatnonzero(union).tolist()}
+        indices = np.flatnonzero(union)  # of the classes that occur
+        ious = intersection[indices] / union[indices]
+        percentages = 100 * ious
         pixels = int(true.sum())
         accuracy, weighted_iou = [], []
         if pixels:
             accuracy = [int(intersection.sum()) / pixels]
-            weighted_iou = [sum(int(true[k]) * iou for k, iou in ious.items()) / pixels]
+            weighted_iou = [sum((true[indices] * ious).tolist()) / pixels]
         return SemanticResult(
             photos=self._images,
-            classes=len(ious),
-            mean_iou=mean_percent(ious.values()),
+            classes=len(indices),
+            mean_iou=mean_percent(ious.tolist()),
             pixel_accuracy=mean_percent(accuracy),
-            per_class={k: 100 * iou for k, iou in ious.items()},
+            per_class=dict(zip(indices.tolist(), percentages.tolist(), strict=True)),
             frequency_weighted_iou=mean_percent(weighted_iou),
         )
 

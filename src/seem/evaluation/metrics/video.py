@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from seem.evaluation.metrics.metric import State
-from seem.evaluation.metrics.overlap import Overlap, mean_percent
+from seem.evaluation.metrics.overlap import Overlap, mean_or_nan, mean_percent
 
 MaskArray: TypeAlias = Bool[np.ndarray, "h w"]
 
@@ -123,17 +123,18 @@ class VideoQuality:
 
     def compute(self) -> VideoResult:
         """Score all objects so far; the order of updates does not matter."""
-        per_object = []
+        per_object, num_frames = [], 0
         for (sequence, track), frames in sorted(self._objects.items()):
             counted = self._counted_frames(frames)
             if counted:
                 per_object.append(_object_statistics(sequence, track, counted))
+                num_frames += len(counted)
         j = _mean_statistics([each.j for each in per_object])
         f = _mean_statistics([each.f for each in per_object])
         return VideoResult(
             rule=self.rule,
             objects=len(per_object),
-            frames=sum(each.frames for each in per_object),
+            frames=num_frames,
             j_and_f=(j.mean + f.mean) / 2,
             j=j,
             f=f,
@@ -160,19 +161,22 @@ class VideoQuality:
         self, frames: Mapping[int, tuple[float, float]]
     ) -> list[tuple[float, float]]:
         """Return J and F of the frames that count, in order."""
-        ordered = [frames[number] for number in sorted(frames)]
-        return ordered[1:-1] if self.rule is FrameRule.INNER else ordered
+        numbers = sorted(frames)
+        if self.rule is FrameRule.INNER:
+            numbers = numbers[1:-1]
+        return [frames[number] for number in numbers]
 
 
 def _object_statistics(
     sequence: str, track: int, frames: Sequence[tuple[float, float]]
 ) -> ObjectStatistics:
+    j, f = zip(*frames, strict=True)
     return ObjectStatistics(
         sequence=sequence,
         track=track,
         frames=len(frames),
-        j=sequence_statistics([j for j, _ in frames]),
-        f=sequence_statistics([f for _, f in frames]),
+        j=sequence_statistics(j),
+        f=sequence_statistics(f),
     )
 
 
@@ -182,29 +186,28 @@ def sequence_statistics(values: Sequence[float]) -> SequenceStatistics:
     Quarters end where the reference ends them: at the rounded indices of an even division, each sharing its last frame
     with the next one. (The reference keeps these indices in 8 bits, which goes wrong beyond 256 frames; ours do not.)
     """
-    last_index = len(values) - 1
-    ends = [
-        (k * last_index + NUM_QUARTERS // 2) // NUM_QUARTERS for k in range(NUM_QUARTERS + 1)
-    ]  # halves rounded up
-    first_quarter = values[ends[0] : ends[1] + 1]
-    last_quarter = values[ends[-2] : ends[-1] + 1]
+    first_quarter = values[: _quarter_end(values, 1) + 1]
+    last_quarter = values[_quarter_end(values, NUM_QUARTERS - 1) :]
+    is_recalled = np.asarray(values) > RECALL_THRESHOLD
     return SequenceStatistics(
         mean=mean_percent(values),
-        recall=mean_percent(value > RECALL_THRESHOLD for value in values),
+        recall=mean_percent(is_recalled.tolist()),
         decay=mean_percent(first_quarter) - mean_percent(last_quarter),
     )
 
 
+def _quarter_end(values: Sequence[float], number: int) -> int:
+    """Return the index at which a quarter ends, halves rounded up."""
+    last_index = len(values) - 1
+    return (number * last_index + NUM_QUARTERS // 2) // NUM_QUARTERS
+
+
 def _mean_statistics(statistics: Sequence[SequenceStatistics]) -> SequenceStatistics:
     return SequenceStatistics(
-        mean=_mean([each.mean for each in statistics]),
-        recall=_mean([each.recall for each in statistics]),
-        decay=_mean([each.decay for each in statistics]),
+        mean=mean_or_nan([each.mean for each in statistics]),
+        recall=mean_or_nan([each.recall for each in statistics]),
+        decay=mean_or_nan([each.decay for each in statistics]),
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
 
 
 def outline_f_score(predicted: MaskArray, truth: MaskArray, tolerance: float = TOLERANCE) -> float:

@@ -118,7 +118,9 @@ class SimulatedSession:
         self.predicted = np.zeros(truth.shape, np.bool_)
         self._clicked = np.zeros(truth.shape, np.bool_)
         self._object = np.asarray(truth == 1)
-        self._is_counted = None if truth.dtype == np.bool_ else np.asarray(truth != -1)
+        self._is_counted: MaskArray | None = None
+        if truth.dtype != np.bool_:
+            self._is_counted = np.asarray(truth != -1)
 
     @property
     def iou(self) -> float:
@@ -159,7 +161,9 @@ def _timed(
 
 def min_area(dataset: Dataset) -> float:
     """Return the least area of a clicked object as a share of the image: benchmarks other than the pack take all."""
-    return MIN_AREA_FRACTION if isinstance(dataset, Pack) else 0.0
+    if isinstance(dataset, Pack):
+        return MIN_AREA_FRACTION
+    return 0.0
 
 
 def area_rule(least: float) -> str:

@@ -32,6 +32,7 @@ from seem.encoded_image import EncodedImage
 from seem.evaluation.accumulator import EntrySpec, ScoreAccumulator
 from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.metrics.clicks import NOC_THRESHOLDS, ClickScores
+from seem.evaluation.metrics.overlap import Overlap
 from seem.evaluation.protocols.clicks import area_rule, clicked_objects, min_area
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.ops.masks import resize
@@ -112,7 +113,9 @@ class EncodedImagePredictor:
         with arithmetic(model.device, model.precision):
             for rows in passes:
                 prompts = VisualPrompts(clicks.positive[None, rows], clicks.negative[None, rows])
-                resized = None if previous is None else self._resize_previous(previous[None, rows])
+                resized = None
+                if previous is not None:
+                    resized = self._resize_previous(previous[None, rows])
                 objects = segment_objects(
                     model.network,
                     self.encoded.encoding,
@@ -147,7 +150,7 @@ class SampleScores:
         """Return the IoUs of every object after 1, 2, ... clicks; the last round counts for all missing ones."""
         missing = clicks - len(self.ious)
         rounds = self.ious + self.ious[-1:] * missing
-        return (list(curve) for curve in zip(*rounds, strict=True))
+        return map(list, zip(*rounds, strict=True))
 
 
 def seem_click_benchmark(
@@ -242,7 +245,7 @@ def object_ious(logits: LogitBatch, truth: Bool[Tensor, "n H W"], frame: ImageFr
     predicted = resize(unpadded, frame.output_hw)[0].sigmoid() > 0.5
     intersections = (predicted & truth).sum(dim=(1, 2)).tolist()
     unions = (predicted | truth).sum(dim=(1, 2)).tolist()
-    return [i / u if u else 1.0 for i, u in zip(intersections, unions, strict=True)]
+    return [overlap.iou for overlap in map(Overlap, intersections, unions)]
 
 
 def resize_to_canvas(truth: Bool[np.ndarray, "n H W"], frame: ImageFrame) -> MaskBatch:

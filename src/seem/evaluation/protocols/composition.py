@@ -7,7 +7,7 @@ class name as the phrase. And clicks (rule `ritm`) with the class name as a text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seem.data.dataset import Dataset
@@ -57,11 +57,19 @@ def phrase_and_stroke_benchmark(dataset: Dataset) -> Benchmark:
 
 def described_objects(dataset: Dataset, image: ImageRecord) -> list[DescribedObject]:
     """List the objects of an image that have a phrase: an expression, or else the name of their class."""
+    described = []
     if not dataset.expressions:
-        named = [record for record in promptable_objects(dataset, image) if record.category.text]
-        return [DescribedObject(record.category.text, record) for record in named]
-    expressions = [each for each in dataset.expressions if each.image_id == image.id]
-    return [DescribedObject(each.sentences[0], object_of(dataset, each)) for each in expressions]
+        for record in _with_class_name(promptable_objects(dataset, image)):
+            described.append(DescribedObject(record.category.text, record))
+    for expression in dataset.expressions:
+        if expression.image_id == image.id:
+            truth = object_of(dataset, expression)
+            described.append(DescribedObject(expression.sentences[0], truth))
+    return described
+
+
+def _with_class_name(records: Iterable[ObjectRecord]) -> list[ObjectRecord]:
+    return [record for record in records if record.category.text]
 
 
 def _evaluate(
@@ -76,18 +84,19 @@ def _evaluate(
         truth = record.mask()
         text, stroke = Text(described.phrase), draw_stroke(truth, record.id)
         encoded = context.encoded
-        masks = []
+        masks, overlaps = [], []
         for step, prompts in (("both", (text, stroke)), ("phrase", (text,)), ("stroke", (stroke,))):
             with context.timing(accumulator, step):
-                masks.append(union_mask(encoded.segment(*prompts, text_threshold=0.0)))
-        together, phrase, prompt = (Overlap.of(predicted, truth) for predicted in masks)
-        accumulator.metric.update(together, phrase, prompt)
+                predicted = union_mask(encoded.segment(*prompts, text_threshold=0.0))
+            masks.append(predicted)
+            overlaps.append(Overlap.of(predicted, truth))
+        accumulator.metric.update(*overlaps)
         context.record_item(accumulator, f"{record.id}: {described.phrase}")
         accumulator.add_case(
             context.image_index,
             context.image,
             record.id,
-            together.iou,
+            overlaps[0].iou,
             masks[0],
             truth,
             described.phrase,
@@ -108,6 +117,6 @@ def named_click_benchmark(dataset: Dataset, max_clicks: int = MAX_NAMED_CLICKS) 
     return Benchmark(
         title=NAMED_CLICKS,
         specs=benchmark.specs,
-        items=lambda image: [record for record in benchmark.items(image) if record.category.text],
+        items=lambda image: _with_class_name(benchmark.items(image)),
         evaluate=benchmark.evaluate,
     )

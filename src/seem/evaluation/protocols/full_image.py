@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,6 +54,21 @@ def _spec(
     return EntrySpec(protocol, "model", new_metric, (labels.rule, *rules))
 
 
+def _images_with(
+    has_truth: Callable[[Dataset, ImageRecord, LabelSpace], bool],
+    dataset: Dataset,
+    labels: LabelSpace,
+) -> Callable[[ImageRecord], list[ImageRecord]]:
+    """Return the items of a benchmark: an image itself if it has the truth that is scored."""
+
+    def items(image: ImageRecord) -> list[ImageRecord]:
+        if has_truth(dataset, image, labels):
+            return [image]
+        return []
+
+    return items
+
+
 # --- Panoptic ---------------------------------------------------------------------------------------------------------
 
 
@@ -61,7 +77,7 @@ def panoptic_benchmark(dataset: Dataset, labels: LabelSpace) -> Benchmark:
     return Benchmark(
         title=PANOPTIC,
         specs=(_spec(PANOPTIC, labels, lambda: PanopticQuality(labels.is_thing)),),
-        items=lambda image: [image] if _has_partition(dataset, image, labels) else [],
+        items=_images_with(_has_partition, dataset, labels),
         evaluate=_PanopticEvaluation(labels).evaluate,
     )
 
@@ -102,15 +118,15 @@ def predicted_segmentation(result: Results) -> PanopticSegmentation:
 
 def true_segmentation(truth: PanopticTruth, class_ids: Mapping[int, int]) -> PanopticSegmentation:
     """Convert a stored partition; segments whose category is not scored become void."""
-    scored = [segment for segment in truth.segments if segment.category.id in class_ids]
+    segments = []
+    for segment in truth.segments:
+        class_id = class_ids.get(segment.category.id)
+        if class_id is not None:
+            segments.append(SegmentInfo(segment.id, class_id, segment.is_crowd))
     ids = truth.ids
-    if len(scored) < len(truth.segments):
-        is_scored = np.isin(ids, [segment.id for segment in scored])
+    if len(segments) < len(truth.segments):
+        is_scored = np.isin(ids, [segment.id for segment in segments])
         ids = np.where(is_scored, ids, VOID).astype(np.int32)
-    segments = [
-        SegmentInfo(segment.id, class_ids[segment.category.id], segment.is_crowd)
-        for segment in scored
-    ]
     return PanopticSegmentation(ids, tuple(segments))
 
 
@@ -119,9 +135,9 @@ def _has_partition(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> 
     if image.panoptic_path is not None and labels.mode is LabelMode.FULL:
         return True
     stored = dataset.panoptic(image)
-    return stored is not None and any(
-        segment.category.id in labels.class_ids for segment in stored.segments
-    )
+    if stored is None:
+        return False
+    return any(segment.category.id in labels.class_ids for segment in stored.segments)
 
 
 # --- Semantic ---------------------------------------------------------------------------------------------------------
@@ -133,7 +149,7 @@ def semantic_benchmark(dataset: Dataset, labels: LabelSpace) -> Benchmark:
     return Benchmark(
         title=SEMANTIC,
         specs=(_spec(SEMANTIC, labels, lambda: SemanticIou(len(labels.vocabulary)), rule),),
-        items=lambda image: [image] if _has_classes(dataset, image, labels) else [],
+        items=_images_with(_has_classes, dataset, labels),
         evaluate=_SemanticEvaluation(labels).evaluate,
     )
 
@@ -152,8 +168,8 @@ class _SemanticEvaluation:
         truth = dataset_class_map(context.dataset, images[0], self.labels)
         assert truth is not None
         ids = self.labels.vocabulary.ids
-        present = [ids[index] for index in distinct_values(truth).tolist() if index != IGNORED]
-        vocabulary = self.labels.prompted_vocabulary(present)
+        indices = set(distinct_values(truth).tolist()) - {IGNORED}
+        vocabulary = self.labels.prompted_vocabulary(ids[index] for index in indices)
         encoded = context.encoded
         with context.timing(accumulator, "semantic"):
             predicted = result_class_map(encoded.semantic(vocabulary), self.labels.vocabulary)
@@ -163,34 +179,37 @@ class _SemanticEvaluation:
 
 def result_class_map(result: Results, vocabulary: Vocabulary) -> ClassMap:
     """Convert a semantic result to indices of classes."""
-    class_index = {class_id: index for index, class_id in enumerate(vocabulary.ids)}
+    index_of_id = _index_of_id(vocabulary)
     class_map = np.full(result.image_hw, IGNORED, np.int64)
     for class_id, mask in zip(result.category_ids.tolist(), result.iter_masks(), strict=True):
-        class_map[mask] = class_index[class_id]
+        class_map[mask] = index_of_id[class_id]
     return class_map
+
+
+def _index_of_id(vocabulary: Vocabulary) -> dict[int, int]:
+    return {class_id: index for index, class_id in enumerate(vocabulary.ids)}
 
 
 def dataset_class_map(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> ClassMap | None:
     """Return the truth of an image as indices of classes; None where it has none."""
-    index_of_id = {class_id: index for index, class_id in enumerate(labels.vocabulary.ids)}
-    index_of_category = {
-        category: index_of_id[class_id] for category, class_id in labels.class_ids.items()
-    }
+    index_of_id = _index_of_id(labels.vocabulary)
+    index_of_category = {}
+    for category, class_id in labels.class_ids.items():
+        index_of_category[category] = index_of_id[class_id]
     stored = dataset.panoptic(image)
     if stored is not None:
-        segments = [
-            segment for segment in stored.segments if segment.category.id in index_of_category
-        ]
-        index_of_segment = {
-            segment.id: index_of_category[segment.category.id] for segment in segments
-        }
+        index_of_segment = {}
+        for segment in stored.segments:
+            index_of_segment[segment.id] = index_of_category.get(segment.category.id, IGNORED)
         return map_values(stored.ids, index_of_segment)
     categories = dataset.semantic(image)
     if categories is None:
         return None
     truth = map_values(categories, index_of_category)
     void = dataset.void(image)
-    return truth if void is None else np.where(void, IGNORED, truth)
+    if void is None:
+        return truth
+    return np.where(void, IGNORED, truth)
 
 
 def map_values(values: Integer[np.ndarray, "h w"], index: Mapping[int, int]) -> ClassMap:
@@ -218,7 +237,7 @@ def instance_benchmark(dataset: Dataset, labels: LabelSpace) -> Benchmark:
     return Benchmark(
         title=INSTANCE,
         specs=(_spec(INSTANCE, labels, MaskAp, *rules),),
-        items=lambda image: [image] if _has_things(dataset, image, labels) else [],
+        items=_images_with(_has_things, dataset, labels),
         evaluate=_InstanceEvaluation(labels).evaluate,
     )
 
@@ -243,7 +262,7 @@ class _InstanceEvaluation:
         rows = zip(
             result.category_ids.tolist(), result.scores.tolist(), result.iter_masks(), strict=True
         )
-        detections = [Detection(category, score, mask) for category, score, mask in rows]
+        detections = list(starmap(Detection, rows))
         accumulator.metric.update(detections, ImageGroundTruth(images[0].id, truth))
         context.record_item(accumulator, "instance")
 
@@ -252,16 +271,17 @@ def true_objects(
     records: Iterable[ObjectRecord], class_ids: Mapping[int, int]
 ) -> tuple[GroundTruthObject, ...]:
     """Convert the stored objects of an image that are scored."""
-    return tuple(
-        GroundTruthObject(
-            category=class_ids[record.category.id],
-            mask=record.mask(),
-            is_crowd=record.is_group,
-            area=float(record.area),
-        )
-        for record in records
-        if _is_scored(record, class_ids)
-    )
+    objects = []
+    for record in records:
+        if _is_scored(record, class_ids):
+            true = GroundTruthObject(
+                category=class_ids[record.category.id],
+                mask=record.mask(),
+                is_crowd=record.is_group,
+                area=float(record.area),
+            )
+            objects.append(true)
+    return tuple(objects)
 
 
 def _has_things(dataset: Dataset, image: ImageRecord, labels: LabelSpace) -> bool:

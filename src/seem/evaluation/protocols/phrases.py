@@ -63,7 +63,9 @@ def class_name_benchmark(dataset: Dataset) -> Benchmark:
 
     def items(image: ImageRecord) -> Sequence[NamedImage]:
         named = named_image(dataset, image)
-        return [named] if named.present or named.absent is not None else []
+        if named.present or named.absent is not None:
+            return [named]
+        return []
 
     return Benchmark(
         title="phrases: class names",
@@ -129,12 +131,10 @@ def _predict_best(
 
 def named_image(dataset: Dataset, image: ImageRecord) -> NamedImage:
     """Return the names that an image is prompted with."""
-    present = objects_by_name(dataset, image)
-    return NamedImage(
-        image=image,
-        present=tuple((name, tuple(records)) for name, records in present.items()),
-        absent=_absent_name(dataset, image),
-    )
+    present = []
+    for name, records in objects_by_name(dataset, image).items():
+        present.append((name, tuple(records)))
+    return NamedImage(image, tuple(present), absent=_absent_name(dataset, image))
 
 
 def _absent_name(dataset: Dataset, image: ImageRecord) -> str | None:
@@ -159,8 +159,11 @@ def instance_union(instances: Sequence[ObjectRecord]) -> MaskArray:
 def referring_benchmark(dataset: Dataset) -> Benchmark:
     """Score the object of every expression from its first sentence."""
     is_official = not isinstance(dataset, Pack)
-    iou_rule = IouRule.OFFICIAL if is_official else IouRule.EXACT
-    refusal_rule = "always an answer" if is_official else "may be refused"
+    iou_rule, refusal_rule = IouRule.EXACT, "may be refused"
+    text_threshold: float | None = None
+    if is_official:
+        iou_rule, refusal_rule = IouRule.OFFICIAL, "always an answer"
+        text_threshold = 0.0
     rules = (f"IoU: {iou_rule.value}", "first sentence", refusal_rule)
     by_image: dict[int, list[ReferringExpression]] = {}
     for expression in dataset.expressions:
@@ -169,7 +172,7 @@ def referring_benchmark(dataset: Dataset) -> Benchmark:
         title=REFERRING,
         specs=(EntrySpec(REFERRING, "model", lambda: OverlapScores(iou_rule), rules),),
         items=lambda image: by_image.get(image.id, []),
-        evaluate=_ReferringEvaluation(text_threshold=0.0 if is_official else None).evaluate,
+        evaluate=_ReferringEvaluation(text_threshold).evaluate,
     )
 
 

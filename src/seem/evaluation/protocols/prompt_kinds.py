@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -87,11 +88,11 @@ class _PromptEvaluation:
         accumulator.counts[NUM_MASKED_POLYGONS] += 0
         for record in objects:
             truth = record.mask()
-            masks = [
-                self._predict(kind, record, truth, context, accumulator) for kind in self.drawers
-            ]
+            masks = []
+            for kind in self.drawers:
+                masks.append(self._predict(kind, record, truth, context, accumulator))
             context.record_item(accumulator, record.id)
-            worst = min(masks, key=lambda mask: mask.iou)
+            worst = min(masks, key=attrgetter("iou"))
             accumulator.add_case(
                 context.image_index,
                 context.image,

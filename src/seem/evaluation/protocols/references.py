@@ -78,12 +78,12 @@ class _PairSampler:
         """Sample a reference for every class of an image that another image shows."""
         pairs = []
         for name, records in objects_by_name(self.dataset, image).items():
-            others = [other for other in self._instances.get(name, ()) if other[0].id != image.id]
-            if others:
-                reference_image, reference = min(
-                    others, key=lambda other: self._rank(name, image, other[0])
-                )
-                pairs.append(ReferencePair(name, tuple(records), reference_image, reference))
+            ranked = {}
+            for other_image, reference in self._instances.get(name, ()):
+                if other_image.id != image.id:
+                    ranked[self._rank(name, image, other_image)] = (other_image, reference)
+            if ranked:
+                pairs.append(ReferencePair(name, tuple(records), *ranked[min(ranked)]))
         return pairs
 
     @cached_property

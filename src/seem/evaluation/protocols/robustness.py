@@ -155,9 +155,8 @@ def _evaluate(
         encoded = context.encode_pixels(pixels, accumulator, "encode the changed photo")
         changed[change.name] = _click_ious(context, encoded, change, objects, accumulator)
     for index, record in enumerate(objects):
-        accumulator.metric.update(
-            stored[index], {name: ious[index] for name, ious in changed.items()}
-        )
+        changed_ious = {name: ious[index] for name, ious in changed.items()}
+        accumulator.metric.update(stored[index], changed_ious)
         context.record_item(accumulator, record.id)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from seem.data.dataset import Dataset
 from seem.data.lazy_dataset import LazyDataset
@@ -53,22 +53,20 @@ class VideoIndex:
         """Return the objects of the video that begins with this image, as one item; nothing for other images."""
         if not image.sequence or not self._is_first(image) or not self._has_identities(image):
             return []
-        objects = tuple(
-            VideoObject(number, self.mask(image, number)) for number in self.object_numbers(image)
-        )
+        objects = []
+        for number in self.object_numbers(image):
+            objects.append(VideoObject(number, self.mask(image, number)))
         if not objects or len(self.frames(image)) < 2:
             return []
-        return [objects]
+        return [tuple(objects)]
 
     def _is_first(self, image: ImageRecord) -> bool:
         return self.frames(image)[0].id == image.id
 
     def _has_identities(self, first: ImageRecord) -> bool:
         """Whether objects are identified from frame to frame: they have numbers, or there is only one."""
-        unnumbered = [
-            record for record in self.dataset.objects[first.id] if record.track_id is None
-        ]
-        return len(unnumbered) <= 1
+        track_ids = [record.track_id for record in self.dataset.objects[first.id]]
+        return track_ids.count(None) <= 1
 
     def frames(self, image: ImageRecord) -> tuple[ImageRecord, ...]:
         """Return the frames of an image's video."""
@@ -76,8 +74,11 @@ class VideoIndex:
 
     def object_numbers(self, frame: ImageRecord) -> list[int]:
         """List the numbers of the objects that are visible in a frame."""
-        records = self.dataset.objects[frame.id]
-        return sorted({_object_number(record.track_id) for record in records if record.area})
+        numbers = set()
+        for record in self.dataset.objects[frame.id]:
+            if record.area:
+                numbers.add(_object_number(record.track_id))
+        return sorted(numbers)
 
     def mask(self, frame: ImageRecord, number: int) -> MaskArray:
         """Return the mask of an object in a frame; empty where it is not visible."""
@@ -93,15 +94,18 @@ class VideoIndex:
 
 
 def _object_number(track_id: int | None) -> int:
-    return 1 if track_id is None else track_id
+    if track_id is None:
+        return 1
+    return track_id
 
 
 def video_benchmark(dataset: Dataset) -> Benchmark:
     """Score tracking of the objects of every video."""
     videos = VideoIndex(dataset)
     is_davis = isinstance(dataset, LazyDataset) and dataset.kind in WITHOUT_LAST_FRAME
-    rule = FrameRule.INNER if is_davis else FrameRule.ALL
-    counted = "all but the last" if is_davis else "all"
+    rule, counted = FrameRule.ALL, "all"
+    if is_davis:
+        rule, counted = FrameRule.INNER, "all but the last"
     rules = ("the first frame is given", f"of the frames after it count {counted}")
     return Benchmark(
         title=PROTOCOL,
@@ -157,9 +161,7 @@ class _VideoEvaluation:
         """Yield the predicted masks of each frame by the number of the object."""
         assert isinstance(context.model, TrackerUnderTest)
         prompts = [[Mask(each.first_mask)] for each in objects]
-        images: list[UInt8[np.ndarray, "h w 3"]] = [
-            context.dataset.pixels(frame) for frame in frames
-        ]
+        images = list(map(context.dataset.pixels, frames))
         results = iter(context.model.track(images, prompts, frame=0))
         for frame in frames:
             with context.timing(accumulator, "frame"):
@@ -191,9 +193,10 @@ class _FrameUpdate:
 
     def apply(self, accumulator: ScoreAccumulator, predicted: MaskArray) -> None:
         """Add a predicted mask, without unlabelled pixels."""
-        counted = predicted if self.void is None else predicted & ~self.void
+        if self.void is not None:
+            predicted = predicted & ~self.void
         sequence = self.context.image.sequence
-        accumulator.metric.update(sequence, self.number, self.frame_index, counted, self.truth)
+        accumulator.metric.update(sequence, self.number, self.frame_index, predicted, self.truth)
         self.context.record_item(accumulator, self.label)
 
 
