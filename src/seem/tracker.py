@@ -35,6 +35,7 @@ from seem.inference.object_prompts import (
     describe_non_prompt,
     replaces_previous_mask,
 )
+from seem.inference.prediction import clamped_scores
 from seem.inference.runtime import Runtime
 from seem.mask_codec import PackedMask
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
@@ -442,9 +443,7 @@ class Pass:
     @property
     def frame(self) -> ImageFrame:
         """The sizes of the current frame."""
-        batch = self.encoded.batch
-        resampling = self.model.network.decoder.policy.resampling
-        return ImageFrame(batch.padded_hw, batch.input_hw[0], self.encoded.hw, resampling)
+        return self.encoded.predictor.decoder.frame
 
     def cover_of(self, mask: PackedMask) -> Float[Tensor, "h w"]:
         """Return the share of each cell that a mask of the image covers, 0-1."""
@@ -478,7 +477,7 @@ class Pass:
         results = Results.of(
             self.image.picture,
             (tracked.mask.decode() for tracked in objects),
-            [min(max(tracked.score, 0.0), 1.0) for tracked in objects],
+            clamped_scores(tracked.score for tracked in objects),
             vocabulary=self.model.vocabulary(),
             kind=", ".join(kinds) or self.mode,
             provenance=self._provenance(self.image),
