@@ -27,7 +27,7 @@ from seem.models.mask_refiner import outline_logits
 from seem.models.precision import arithmetic
 from seem.models.structures import ImageBatch, VisualPrompts
 from seem.preprocess import preprocess_image
-from seem.prompts import Audio, Box
+from seem.prompts import Audio, Box, Point
 from seem.rasterize import PixelBox, RasterFrame
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import (
