@@ -23,6 +23,7 @@ from seem.coco_format import (
     MaskRecord,
     OutputMode,
     to_coco_category,
+    to_panoptic_png,
     to_rle,
 )
 from seem.deprecation import renamed_attributes
@@ -40,7 +41,7 @@ from seem.results.columns import (
     selected_rows,
     size_of,
 )
-from seem.results.export import to_class_ids, to_coco_record, to_mask_records, to_panoptic_png
+from seem.results.export import to_class_ids, to_coco_record, to_mask_records
 from seem.results.labels import Labels, LazyLabels
 from seem.results.provenance import Proposal, Provenance
 from seem.visualize import cut_out, draw_overlay
