@@ -20,8 +20,7 @@ from torch import Tensor
 
 from seem.checkpoints.encoded_image import (
     EncodedImageFile,
-    from_named_tensors,
-    to_named_tensors,
+    move_encoding,
     write_encoded_image,
 )
 from seem.deprecation import Renamed, renamed_arguments, renamed_attributes
@@ -34,8 +33,9 @@ from seem.inference.object_prompts import (
     check_writes_captions,
     checked_count,
     checked_probability,
+    is_outline,
 )
-from seem.inference.prediction import Prediction, empty_prediction
+from seem.inference.prediction import Prediction, clamped_scores, empty_prediction
 from seem.inference.predictor import Predictor, SegmentOptions
 from seem.inference.prompt_decoder import PromptDecoder, encode_for_prompts
 from seem.inference.runtime import Runtime
@@ -148,15 +148,12 @@ class EncodedImage:
         """
         try:
             target = torch.device(device)
-            tensors = {
-                name: tensor.to(target) for name, tensor in to_named_tensors(self.encoding).items()
-            }
+            encoding = move_encoding(self.encoding, target)
             batch = self.batch.to(target)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(
                 f"The image cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'."
             ) from None
-        encoding = from_named_tensors(tensors)
         return EncodedImage(
             PromptDecoder(self.model, self.source, batch, encoding, self.encode_seconds)
         )
@@ -383,12 +380,8 @@ class EncodedImage:
         settings = EverythingSettings(
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
-            pred_iou_threshold=default_iou if pred_iou_threshold is None else pred_iou_threshold,
-            stability_score_threshold=(
-                default_stability
-                if stability_score_threshold is None
-                else stability_score_threshold
-            ),
+            pred_iou_threshold=_given_or(pred_iou_threshold, default_iou),
+            stability_score_threshold=_given_or(stability_score_threshold, default_stability),
             stability_score_offset=stability_score_offset,
             box_nms_threshold=box_nms_threshold,
             crop_n_layers=crop_n_layers,
@@ -496,15 +489,12 @@ class EncodedImage:
     def _drawing_rules(self, objects: Sequence[ObjectPrompts]) -> tuple[str, ...]:
         """Name the rules by which the visual prompts were rasterised."""
         network = self.model.network
+        polygon_rule = network.config.polygon_rule
         rules = set()
         for prompts in objects:
-            outlines = prompts.outlines_for(network.kind)
             for mark in prompts.visual:
-                rules.add(
-                    rasterization_rule(
-                        mark, network.config.polygon_rule, is_outline=mark in outlines
-                    )
-                )
+                is_mark_outline = is_outline(mark, network.kind)
+                rules.add(rasterization_rule(mark, polygon_rule, is_outline=is_mark_outline))
         return tuple(sorted(rules))
 
     def _references(self, objects: Sequence[ObjectPrompts]) -> Mapping[int, ReferenceFeatures]:
@@ -547,7 +537,7 @@ class EncodedImage:
         return Results.of(
             self.image,
             prediction.masks,
-            [min(max(score, 0.0), 1.0) for score in prediction.scores],
+            clamped_scores(prediction.scores),
             vocabulary=vocabulary,
             kind=prediction.kind,
             provenance=provenance,
@@ -587,6 +577,10 @@ def distinct_phrases(phrases: str | Sequence[str]) -> list[str]:
 
 def _threshold_or(threshold: object, default: float) -> float:
     return checked_probability(default if threshold is None else threshold, "threshold")
+
+
+def _given_or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _encode_reference(model: Runtime, reference: Reference) -> ReferenceFeatures:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from seem.checkpoints.encoded_image import from_named_tensors, read_encoded_image, to_named_tensors
+from seem.checkpoints.encoded_image import move_encoding, read_encoded_image
 from seem.checkpoints.network import FineTuningData, LoadedNetwork
 from seem.deprecation import renamed_attributes, warn_renamed
 from seem.encoded_image import EncodedImage, check_compares_images, encode
@@ -70,13 +70,9 @@ class Model(Runtime):
                 f"{path} was encoded by {content.model} (sha256 {content.sha256[:12]}), this model is {self.name} "
                 f"({self.sha256[:12]}); load that one, or encode the image again."
             )
-        tensors = {
-            name: tensor.to(self.device)
-            for name, tensor in to_named_tensors(content.memory).items()
-        }
-        if self.precision == "float32":
-            tensors = {name: tensor.float() for name, tensor in tensors.items()}
-        batch, encoding = content.images.to(self.device), from_named_tensors(tensors)
+        dtype = torch.float32 if self.precision == "float32" else None
+        encoding = move_encoding(content.memory, self.device, dtype)
+        batch = content.images.to(self.device)
         return EncodedImage(PromptDecoder(self, content.photo, batch, encoding, content.seconds))
 
     def retrieve(self, images: Sequence[EncodedImage], phrase: str) -> tuple[RetrievalMatch, ...]:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.encoded_image import EncodedImage, encode
+from seem.errors import SeemError
 from seem.images import InputImage, read_image
 from seem.inference.object_prompts import (
     ObjectPrompts,
@@ -34,6 +35,7 @@ from seem.inference.object_prompts import (
     describe_non_prompt,
     replaces_previous_mask,
 )
+from seem.inference.prediction import clamped_scores
 from seem.inference.runtime import Runtime
 from seem.mask_codec import PackedMask
 from seem.prompts import Mask, Prompt, Reference, VisualPrompt
@@ -151,8 +153,8 @@ class Tracker:
     def __iter__(self) -> Iterator[Results]:
         """Go through the frames from the first.
 
-        Raises, after the frames before it, `SeemError` for a frame that cannot be read, and `ValueError` for prompts
-        outside the image, on a frame behind the last, and for a frame of another size than the first.
+        Raises, after the frames before it, `SeemError` for a frame that cannot be read or has another size than the
+        first, and `ValueError` for prompts outside the image or on a frame behind the last.
         """
         earlier = self._follow_backward() if self.backward else {}
         frames = self.video.forward()
@@ -197,7 +199,7 @@ class Tracker:
         earlier: dict[int, dict[int, TrackedObject]] = {}
         last = max(first_frames.values())
         indices = range(last, -1, -1)
-        for index, video_frame in zip(indices, self.video.backward(last + 1), strict=False):
+        for index, video_frame in zip(indices, self.video.backward(last + 1), strict=True):
             current.step(index, video_frame, {})
             earlier[index] = {}
             for object_id, tracked in current.objects.items():
@@ -271,7 +273,7 @@ class Pass:
         return self.results()
 
     def _read_frame(self, index: int, frame: VideoFrame) -> None:
-        """Make a frame the current one; `ValueError` for one of another size than the first."""
+        """Make a frame the current one; `SeemError` for one of another size than the first."""
         self.index, self.next_frame, self.time = index, index + 1, frame.time
         self._encoded = self._features = None
         self._seconds = 0.0
@@ -279,9 +281,9 @@ class Pass:
         self.hw = self.hw or self.image.hw
         if self.image.hw != self.hw:
             (height, width), (first_height, first_width) = self.image.hw, self.hw
-            raise ValueError(
-                f"Frame {index} of {self.video_name} has {width} x {height} pixels, "
-                f"others {first_width} x {first_height}; a video has one size."
+            raise SeemError(
+                f"Frame {index} of {self.video_name} has {width} x {height} pixels, others {first_width} x "
+                f"{first_height}; give all frames one size, or track the parts one by one."
             )
 
     def answer_now(self, object_id: int, prompts: tuple[Prompt, ...]) -> Results:
@@ -441,9 +443,7 @@ class Pass:
     @property
     def frame(self) -> ImageFrame:
         """The sizes of the current frame."""
-        batch = self.encoded.batch
-        resampling = self.model.network.decoder.policy.resampling
-        return ImageFrame(batch.padded_hw, batch.input_hw[0], self.encoded.hw, resampling)
+        return self.encoded.predictor.decoder.frame
 
     def cover_of(self, mask: PackedMask) -> Float[Tensor, "h w"]:
         """Return the share of each cell that a mask of the image covers, 0-1."""
@@ -477,7 +477,7 @@ class Pass:
         results = Results.of(
             self.image.picture,
             (tracked.mask.decode() for tracked in objects),
-            [min(max(tracked.score, 0.0), 1.0) for tracked in objects],
+            clamped_scores(tracked.score for tracked in objects),
             vocabulary=self.model.vocabulary(),
             kind=", ".join(kinds) or self.mode,
             provenance=self._provenance(self.image),

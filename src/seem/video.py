@@ -7,10 +7,14 @@ upright (a phone's rotation is applied) and keep their time stamps, so that a va
 from __future__ import annotations
 
 import os
+import zlib
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -26,6 +30,7 @@ VideoLike: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"
 
 FRAME_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 BACKWARD_FRAMES = 16  # frames held while a file is read backward
+TIMED_FORMATS = {"asf", "flv", "matroska", "mp4"}  # their headers state a duration
 FRAME_COUNT_TOLERANCE = 2  # frames by which the count in a container may be wrong
 TICKS_PER_SECOND = (
     60_000  # time base of files that we write: all usual frame rates fit, and MPEG-4 allows no more
@@ -169,6 +174,59 @@ def missing_frame_message(frame: int, name: str, num_frames: int) -> str:
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class FrameMark:
+    """What a frame is known by: its stamp in the file, its time in seconds and a checksum of its pixels."""
+
+    stamp: int | None
+    time: float
+    checksum: int
+
+
+def have_rising_stamps(marks: Sequence[FrameMark]) -> bool:
+    """Tell whether every frame has a stamp that is later than the one before, so that stamps find frames."""
+    stamps = [mark.stamp for mark in marks if mark.stamp is not None]
+    return len(stamps) == len(marks) and all(one < other for one, other in pairwise(stamps))
+
+
+@dataclass(slots=True)
+class DemuxProgress:
+    """How much of a file was read: frames of the video track that are to be shown, and the end of any track (s)."""
+
+    num_shown: int = 0
+    end: float = 0.0
+
+    def add(self, packet: Any, track: Any) -> None:
+        """Count a packet of any track."""
+        if packet.pts is not None:
+            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self.end = max(self.end, end)
+        if packet.stream_index != track.index or not packet.size or packet.is_discard:
+            return
+        self.num_shown += 1
+        if track.container.format.name == "avi" and packet.dts is not None:
+            # frames that repeat the one before are counted in the header and stored as nothing
+            self.num_shown = max(self.num_shown, packet.dts + 1)
+
+
+def promised_frames(container: Any, track: Any) -> int:
+    """Return the number of frames that a file says it shows; 0 where it says nothing.
+
+    The header of an MP4 that was cut without encoding it again counts frames that its edit list hides; its index
+    names those.
+    """
+    if "mp4" in container.format.name and track.frames:
+        return sum(not entry.is_discard for entry in track.index_entries)
+    return int(track.frames)
+
+
+def promised_seconds(container: Any) -> float | None:
+    """Return the duration that a file states; None for formats whose duration is only estimated."""
+    if container.duration is None or not TIMED_FORMATS & set(container.format.name.split(",")):
+        return None
+    return float(container.duration / 1e6)
+
+
 class VideoFile(Video):
     """A file that PyAV reads."""
 
@@ -178,78 +236,88 @@ class VideoFile(Video):
         self.path = path
         self.name = path.name
         with self._open() as container:
-            self.num_frames = _video_track(container, path).frames or None
-            self.seconds = (
-                None
-                if container.duration is None or container.streams.audio
-                else container.duration / 1e6
-            )
+            track = _video_track(container, path)
+            self.num_frames = promised_frames(container, track) or None
+            self.seconds = promised_seconds(container)
 
     def forward(self) -> Iterator[VideoFrame]:
         """Go through all frames; a file that is damaged or cut short gives its good ones first."""
-        count, last = 0, 0.0
-        with self._open() as container:
-            for frame in decode_frames(container, _video_track(container, self.path)):
-                if isinstance(frame, Exception):
-                    raise SeemError(
-                        f"{self.name} breaks off after {count} good frames ({frame}); fetch it again."
-                    )
-                last = _seconds_of(frame, count)
-                yield VideoFrame(_upright_pixels(frame), last)
-                count += 1
+        progress = DemuxProgress()
+        count = 0
+        for frame, time in self._decoded(progress):
+            yield VideoFrame(_upright_pixels(frame), time)
+            count += 1
         if not count:
             raise SeemError(f"{self.name} holds no frames.")
-        if self.num_frames and count < self.num_frames - self.slack:
+        if self.num_frames and progress.num_shown < self.num_frames - self.slack:
             raise SeemError(
                 f"{self.name} is cut short: {count} of {self.num_frames} frames are there; fetch it again."
             )
-        if not self.num_frames and self.seconds and last < 0.98 * self.seconds - 0.5:
+        if not self.num_frames and self.seconds and progress.end < 0.98 * self.seconds - 0.5:
             raise SeemError(
-                f"{self.name} is cut short: {count} frames, {last:.2f} of {self.seconds:.2f} s, are there; "
-                "fetch it again."
+                f"{self.name} is cut short: {count} frames, {progress.end:.2f} of {self.seconds:.2f} s, are "
+                "there; fetch it again."
             )
 
     def backward(self, before: int) -> Iterator[VideoFrame]:
-        """Go back to the first frame, BACKWARD_FRAMES at a time; each time the file is read from a key frame on."""
-        stamps = self._stamps()[:before]
-        if len(stamps) < before:
-            raise ValueError(missing_frame_message(before - 1, self.name, len(stamps)))
-        for end in range(len(stamps), 0, -BACKWARD_FRAMES):
-            yield from reversed(self._between(stamps, max(end - BACKWARD_FRAMES, 0), end))
+        """Go back to the first frame, BACKWARD_FRAMES at a time.
 
-    def _between(self, stamps: Sequence[int], start: int, end: int) -> list[VideoFrame]:
-        """Read some frames, known by their stamps."""
-        wanted = {stamp: index for index, stamp in enumerate(stamps[start:end], start)}
-        found = []
+        The file is decoded once from its start, to count its frames and to know their pixels by a checksum. Then each
+        run of frames is read from a key frame before it. Where seeking lands behind the run (MPEG-TS, FLV) or pixels
+        differ (open groups of pictures), it goes further back, at last to the start of the file.
+        """
+        marks = [
+            FrameMark(frame.pts, time, _checksum(frame))
+            for frame, time in islice(self._decoded(DemuxProgress()), before)
+        ]
+        if len(marks) < before:
+            raise ValueError(missing_frame_message(before - 1, self.name, len(marks)))
+        margin = 0 if have_rising_stamps(marks) else before
+        for end in range(before, 0, -BACKWARD_FRAMES):
+            start = max(end - BACKWARD_FRAMES, 0)
+            frames = None
+            while frames is None and start > margin:
+                frames = self._read_after_seek(marks[start - margin].stamp, marks[start:end])
+                if frames is None:
+                    margin = max(2 * margin, BACKWARD_FRAMES)
+            yield from reversed(frames or self._read_from_start(start, end))
+
+    def _decoded(self, progress: DemuxProgress) -> Iterator[tuple[Any, float]]:
+        """Decode the frames from the first and yield each with its time; `SeemError` where the file breaks off."""
         with self._open() as container:
-            track = _video_track(container, self.path)
-            container.seek(stamps[start], stream=track)
-            for frame in decode_frames(container, track):
+            frames = decode_frames(container, _video_track(container, self.path), progress)
+            for index, frame in enumerate(frames):
                 if isinstance(frame, Exception):
                     raise SeemError(
-                        f"{self.name} cannot be read backward ({frame}); fetch it again."
+                        f"{self.name} breaks off after {index} good frames ({frame}); fetch it again."
                     )
-                if frame.pts in wanted:
-                    found.append(
-                        VideoFrame(
-                            _upright_pixels(frame), _seconds_of(frame, wanted.pop(frame.pts))
-                        )
-                    )
-                if not wanted:
-                    break
-        return found
+                yield frame, _seconds_of(frame, index)
 
-    def _stamps(self) -> list[int]:
-        """Read the time stamps of all frames, in order; nothing is decode_frames."""
-        with self._open() as container:
-            packets = container.demux(_video_track(container, self.path))
-            return sorted(
-                {
-                    packet.pts
-                    for packet in packets
-                    if packet.pts is not None and not packet.is_discard
-                }
-            )
+    def _read_from_start(self, start: int, end: int) -> list[VideoFrame]:
+        """Read frames `start` to `end` - 1 by decoding all before them."""
+        frames = islice(self._decoded(DemuxProgress()), start, end)
+        return [VideoFrame(_upright_pixels(frame), time) for frame, time in frames]
+
+    def _read_after_seek(
+        self, stamp: int | None, marks: Sequence[FrameMark]
+    ) -> list[VideoFrame] | None:
+        """Read the marked frames by decoding from a key frame before a stamp; None if others came."""
+        recent: deque[Any] = deque(maxlen=len(marks))
+        with self._open() as container, suppress(pyav().error.FFmpegError):
+            track = _video_track(container, self.path)
+            container.seek(stamp, stream=track)
+            for frame in container.decode(track):
+                recent.append(frame)
+                if frame.pts is None or frame.pts >= marks[-1].stamp:
+                    break
+        if [frame.pts for frame in recent] != [mark.stamp for mark in marks]:
+            return None
+        if [_checksum(frame) for frame in recent] != [mark.checksum for mark in marks]:
+            return None
+        return [
+            VideoFrame(_upright_pixels(frame), mark.time)
+            for frame, mark in zip(recent, marks, strict=True)
+        ]
 
     def _open(self) -> Any:
         """Open the file; every way in which that fails is one line."""
@@ -292,18 +360,23 @@ def _video_track(container: Any, path: Path) -> Any:
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 
-def decode_frames(container: Any, track: Any) -> Iterator[Any]:
+def decode_frames(container: Any, track: Any, progress: DemuxProgress) -> Iterator[Any]:
     """Go through the frames of a track; where they end in an error, the error comes last.
 
     A frame that the decoder had to invent in part counts as an error. What it still held back then comes first.
     """
     errors = pyav().error
+    is_cut = False
     try:
-        for packet in container.demux(track):
-            if packet.is_corrupt:  # the file ends in the middle of it
+        for packet in container.demux():
+            progress.add(packet, track)
+            if packet.stream_index != track.index:
+                continue
+            if is_cut and not packet.size:  # the file ends in the middle of the packet before
                 yield from _flush_decoder(track)
                 yield SeemError("half a frame")
                 return
+            is_cut = packet.is_corrupt
             for frame in packet.decode():
                 if frame.is_corrupt:
                     yield SeemError("a damaged frame")
@@ -332,8 +405,13 @@ def _av_reason(error: Any) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
+def _checksum(frame: Any) -> int:
+    """Return a checksum of a frame's pixels."""
+    return zlib.crc32(frame.to_ndarray(format="rgb24").tobytes())
+
+
 def _upright_pixels(frame: Any) -> NDArray[np.uint8]:
-    """Turn a decode_frames frame into H x W x 3, as it is shown."""
+    """Turn a decoded frame into H x W x 3, as it is shown."""
     pixels: NDArray[np.uint8] = np.rot90(
         frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4
     )
@@ -372,7 +450,7 @@ class VideoWriter:
         self.close()
 
     def add(self, picture: Image.Image, time: float | None = None) -> None:
-        """Add a frame that is shown at `time` (seconds), or a 25th of a second after the one before.
+        """Add a frame that is shown at `time` (seconds); without a time that is later, the interval before is repeated.
 
         Raises `OSError` where the file cannot be written.
         """
@@ -383,7 +461,9 @@ class VideoWriter:
         )
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         next_tick = self._last + self._interval if self._last >= 0 else 0
-        tick = next_tick if time is None else max(round(time * TICKS_PER_SECOND), self._last + 1)
+        tick = next_tick if time is None else round(time * TICKS_PER_SECOND)
+        if tick <= self._last:  # stamps that begin anew, as in joined MPEG-TS
+            tick = next_tick
         self._interval = tick - self._last if self._last >= 0 else self._interval
         frame.pts, frame.time_base, self._last = tick, Fraction(1, TICKS_PER_SECOND), tick
         if self._track is None:

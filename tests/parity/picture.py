@@ -74,7 +74,7 @@ def panoptic(given: Setting) -> None:
     maps(given, given.bench.see(given.recording.photo()))
     if "output_hw" in given.recording:  # the demo answers at its working size
         assert given.frame().output_hw == given.frame().input_hw
-    output = given.bench.ask(image, DecoderQuery(), given.policy.found)
+    output = given.bench.ask(image, DecoderQuery(), given.policy.region_kinds)
     if "text_embeddings" in given.recording:
         given.compare.vectors("text_embeddings", given.spoken_classes())
     objects(given, output)

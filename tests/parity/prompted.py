@@ -27,7 +27,7 @@ from seem.models.structures import (
 )
 from seem.models.text.templates import TEMPLATES, class_phrases
 from seem.simulation.next_click import seem_next_clicks
-from seem.tasks.interactive import best_visual_queries, segment_objects
+from seem.tasks.interactive import prompt_agreement, segment_objects, top_queries
 from seem.tasks.phrase import answer_phrases
 from seem.tasks.postprocess import ImageFrame, to_image_size
 
@@ -44,7 +44,7 @@ def grounding(given: Setting) -> None:
     text = tokens(given, given.recording.texts())
     joined = join_phrases(text)
     output = given.bench.ask(
-        given.look(), DecoderQuery(phrases=joined), given.policy.found | {RowKind.PHRASE}
+        given.look(), DecoderQuery(phrases=joined), given.policy.region_kinds | {RowKind.PHRASE}
     )
     assert output.phrase is not None
     similarity = network.phrase_logits(output.phrase.answers.class_vectors, text.phrases)
@@ -136,7 +136,7 @@ def visual_round(
     output = bench.ask(image, question, asked)
     said = output.visual
     assert said is not None
-    chosen = best_visual_queries(said.answers, tokens)
+    chosen = top_queries(said.answers, prompt_agreement(said.answers, tokens.positive_vectors))
     return Round(tokens, output, said, dot(chosen.mask_embeddings, image.pixels.mask_features))
 
 
@@ -227,7 +227,7 @@ def noc_loop(given: Setting) -> None:
 
     def as_recorded(objects: Tensor) -> Tensor:
         return (
-            objects.transpose(0, 1) if given.policy.objects_apart else objects
+            objects.transpose(0, 1) if given.policy.independent_objects else objects
         )  # there, objects are the batch
 
     truth = padded(recording.unpacked("gt_masks", width), frame.padded_hw)
@@ -283,7 +283,7 @@ def train_forward(given: Setting) -> None:
     given.vectors("pred_stexts", answer.said.answers.class_vectors)
     visual(given, answer)
     # A quirk of SEEM v1's official batches, without effect: negative vectors may be read at pixel (0, 0) instead.
-    if given.policy.objects_apart or asked.negative.flatten(1).any(dim=1).all():
+    if given.policy.independent_objects or asked.negative.flatten(1).any(dim=1).all():
         compare.vectors("pred_nspatials", answer.tokens.negative_vectors)
     else:
         recording.seen.add("pred_nspatials")
@@ -331,9 +331,8 @@ class Steering:
     def fit(self, network: Segmenter, answers: QueryOutputs) -> tuple[Tensor, Tensor]:
         """Return how well every query fits what was given first, and which one fits best."""
         if shown := self.strokes or self.reference:
-            return answers.mask_embeddings @ shown.positive_vectors.mT, best_visual_queries(
-                answers, shown
-            ).queries[0]
+            chosen = top_queries(answers, prompt_agreement(answers, shown.positive_vectors))
+            return answers.mask_embeddings @ shown.positive_vectors.mT, chosen.queries[0]
         spoken = self.text or self.audio
         assert spoken is not None
         similarity = network.phrase_logits(answers.class_vectors, spoken.phrases)

@@ -29,7 +29,7 @@ def panoptic(given: Setting) -> None:
     sight = given.bench.see(given.recording.photo())
     maps(given, sight)
     given.compare.vectors("text_embeddings_12", given.classifier()[:12])
-    objects(given, given.bench.ask(sight.memory, DecoderQuery(), given.policy.found))
+    objects(given, given.bench.ask(sight.memory, DecoderQuery(), given.policy.region_kinds))
 
 
 def phrase(given: Setting) -> None:
@@ -60,7 +60,7 @@ def clicks(given: Setting) -> None:
 
 def panoptic_and_caption(given: Setting) -> None:
     image = given.look()
-    objects(given, given.bench.ask(image, DecoderQuery(), given.policy.found))
+    objects(given, given.bench.ask(image, DecoderQuery(), given.policy.region_kinds))
     caption(given, "caption_tokens", image, steps=5)
 
 

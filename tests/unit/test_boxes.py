@@ -89,7 +89,9 @@ def test_many_large_boxes_share_tokens_with_few_others(monkeypatch, photo):
     )
     photo.segment_boxes([[0, 0, 50, 30]] * 20)
     together = [prompts.positive.shape[1] for prompts in passes]
-    assert together == ([20] if photo.model.network.decoder.policy.objects_apart else [8, 8, 4])
+    assert together == (
+        [20] if photo.model.network.decoder.policy.independent_objects else [8, 8, 4]
+    )
 
 
 @pytest.mark.parametrize(

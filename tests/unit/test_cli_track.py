@@ -258,6 +258,17 @@ def test_a_clip_that_breaks_keeps_what_was_written(run, clip, monkeypatch):
     assert "street.mp4: 4 frames" in ran.out
 
 
+def test_a_frame_of_another_size_keeps_what_was_written(run, tmp_path):
+    (tmp_path / "walk").mkdir()
+    for index, size in enumerate([(40, 30), (40, 30), (30, 40)]):
+        picture(*size, index).save(tmp_path / "walk" / f"{index}.png")
+    ran = run("walk", "--point", "4,2")
+    assert ran.code == 1
+    assert "seem: Frame 2 of walk has 30 x 40 pixels, others 40 x 30; give all frames" in ran.err
+    assert len(record("walk")["images"]) == 2
+    assert len(list(open_video("seem-out/walk.overlay.mp4").forward())) == 2
+
+
 def test_an_interrupted_run_keeps_what_was_written(run, clip, monkeypatch):
     monkeypatch.setattr(Tracker, "__iter__", cut_short(2, KeyboardInterrupt()))
     ran = run(clip, "--point", "4,2")

@@ -31,10 +31,12 @@ class TestEveryTable:
         assert changing == sorted(changing)
 
     def test_what_is_seen_has_a_row(self, policy):
-        assert {kind for group in policy.groups for kind in group.sees} <= set(kinds(policy.groups))
+        assert {kind for group in policy.groups for kind in group.attends_to} <= set(
+            kinds(policy.groups)
+        )
 
     def test_every_row_sees_its_own_kind(self, policy):
-        assert all(group.kind in group.sees for group in policy.groups)
+        assert all(group.kind in group.attends_to for group in policy.groups)
 
     def test_composing_twice_is_composing_once(self, policy):
         assert policy.composed().composed() == policy.composed()
@@ -52,7 +54,7 @@ class TestEveryTable:
     ],
 )
 def test_v1_sees_what_the_official_table_says(kind, seen):
-    assert SEEM_V1.group(kind).sees == seen
+    assert SEEM_V1.group(kind).attends_to == seen
 
 
 EVERYTHING = frozenset(RowKind)
@@ -88,7 +90,7 @@ def test_composition_lets_visual_queries_hear_the_phrase_and_changes_nothing_els
         if before != after
     ]
     assert changed == [VISUAL]
-    assert composed.group(VISUAL).sees == plain.group(VISUAL).sees | {PHRASE_TOKENS}
+    assert composed.group(VISUAL).attends_to == plain.group(VISUAL).attends_to | {PHRASE_TOKENS}
 
 
 def test_nano_composes_already():

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from seem.inference import region_proposals
-from seem.inference.region_proposals import grid_clicks, masked_text_vectors, propose_regions
+from seem.inference.region_proposals import (
+    answer_grid_clicks,
+    grid_clicks,
+    masked_text_vectors,
+    propose_regions,
+)
 from seem.models.decoder.draws import FairDraws
 from seem.models.segmenter import unit_vectors
 from seem.models.structures import ImageBatch
@@ -40,9 +45,14 @@ def test_proposals_differ_and_come_best_first(monkeypatch):
     monkeypatch.setattr(region_proposals, "MIN_QUALITY", 0.0)
     with torch.no_grad():
         found = propose_regions(NETWORK, seen(), (60, 90), FairDraws())
-    assert 1 <= len(found.quality) <= 49
+        answers, quality = answer_grid_clicks(NETWORK, seen(), (60, 90), FairDraws())
+    assert len(answers) == len(quality) == 49
+    assert 1 <= len(found.mask_logits) <= 49
     assert found.mask_logits.shape[1:] == (16, 24)
-    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
+    clicks = [
+        int((answers == logits).flatten(1).all(dim=1).nonzero()[0]) for logits in found.mask_logits
+    ]
+    assert quality[clicks].tolist() == sorted(quality[clicks].tolist(), reverse=True)
     masks = (found.mask_logits > 0).flatten(1).float()
     shared = masks @ masks.T
     areas = masks.sum(dim=1)
@@ -54,7 +64,7 @@ def test_nothing_good_enough_is_nothing(monkeypatch):
     monkeypatch.setattr(region_proposals, "MIN_QUALITY", 1.1)
     with torch.no_grad():
         found = propose_regions(NETWORK, seen(), (60, 90), FairDraws())
-    assert (len(found.quality), len(found.mask_logits), len(found.class_vectors)) == (0, 0, 0)
+    assert (len(found.mask_logits), len(found.class_vectors)) == (0, 0)
 
 
 def test_a_mask_means_what_its_places_mean():

@@ -301,7 +301,7 @@ def test_a_batch_stacks_photos_and_requests():
     assert np.array_equal(
         batch.truth[1, 1].numpy(), mask(LOW)
     )  # the only object, asked about twice
-    assert batch.phrases() == (("", ""), ("", ""))
+    assert batch.phrases() == [["", ""], ["", ""]]
     assert batch.images.input_hw == ((48, 64), (48, 64))
 
 

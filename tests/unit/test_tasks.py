@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from seem.models.decoder.draws import FairDraws
-from seem.models.structures import QueryOutputs, VisualPrompts, VisualTokens
+from seem.models.structures import QueryOutputs, VisualPrompts
 from seem.tasks import instance, panoptic, semantic
-from seem.tasks.interactive import apply_outlines, best_visual_queries, clip_to_bounds
+from seem.tasks.interactive import apply_outlines, clip_to_bounds, prompt_agreement, top_queries
 from seem.tasks.labels import categories_from_queries
 from seem.tasks.postprocess import (
     ImageFrame,
@@ -266,15 +266,9 @@ def test_each_object_is_answered_by_the_query_nearest_to_its_prompt():
     queries = torch.tensor(
         [[[1.0, 0], [0, 1], [1, 0], [0, 1]]]
     )  # two queries for each of two objects
-    tokens = VisualTokens(
-        (),
-        torch.zeros(1, 0, dtype=torch.long),
-        torch.tensor([[[0.0, 1], [1, 0]]]),
-        torch.zeros(1, 2, 2),
-    )
-    chosen = best_visual_queries(
-        QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries), tokens
-    )
+    prompt_vectors = torch.tensor([[[0.0, 1], [1, 0]]])
+    answers = QueryOutputs(class_vectors=queries * 2, mask_embeddings=queries)
+    chosen = top_queries(answers, prompt_agreement(answers, prompt_vectors))
     assert chosen.queries.tolist() == [[1, 0]]
     assert chosen.mask_embeddings.tolist() == [[[0, 1], [1, 0]]]
     assert chosen.class_vectors.tolist() == [[[0, 2], [2, 0]]]

@@ -4,6 +4,7 @@ import gc
 import resource
 import sys
 from collections import deque
+from fractions import Fraction
 from inspect import unwrap
 from pathlib import Path
 
@@ -71,20 +72,22 @@ def written(path, frames, times=None):
     return path
 
 
-def encoded(path, frames, codec="libx264", rotation=0, **options):
-    """Write a file with PyAV alone."""
+def encoded(
+    path, frames, codec="libx264", rotation=0, pixel_format="yuv420p", stamps=None, **options
+):
+    """Write a file with PyAV alone; `stamps` count 25ths of a second."""
     container_options = {"movflags": options.pop("movflags")} if "movflags" in options else {}
     with av.open(str(path), "w", options=container_options) as file:
         track = file.add_stream(codec, rate=25, options=options)
-        track.width, track.height, track.pix_fmt = frames[0].shape[1], frames[0].shape[0], "yuv420p"
+        track.width, track.height, track.pix_fmt = *frames[0].shape[1::-1], pixel_format
         if rotation:
             track.set_display_rotation(rotation)
-        for frame in [
-            *(av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames),
-            None,
-        ]:
-            for packet in track.encode(frame):
-                file.mux(packet)
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            if stamps:
+                frame.pts, frame.time_base = stamps[index], Fraction(1, 25)
+            file.mux(track.encode(frame))
+        file.mux(track.encode(None))
     return path
 
 
@@ -111,16 +114,91 @@ def test_sides_that_are_odd_grow_by_one(tmp_path):
     assert next(open_video(path).forward()).picture.shape == (38, 54, 3)
 
 
+OPEN_GROUPS = {"x264-params": "open-gop=1:keyint=12:bframes=3"}
+REFRESHED = {"x264-params": "intra-refresh=1:keyint=12"}
+
+
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")]
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"g": "12"}),
+        ("a.mkv", "libx264", {"g": "12"}),
+        ("a.avi", "mpeg4", {"g": "12"}),
+        ("out_of_order.avi", "libx264", {"g": "12", "bf": "2"}),
+        ("a.ts", "libx264", {"g": "12"}),
+        ("long_groups.ts", "libx264", {"g": "60"}),
+        ("open.ts", "libx264", OPEN_GROUPS),
+        ("refreshed.ts", "libx264", REFRESHED),
+        ("refreshed.mp4", "libx264", REFRESHED),
+        ("a.flv", "libx264", {"g": "12"}),
+        ("a.mpg", "mpeg2video", {"g": "12", "bf": "2"}),
+        ("no_stamps.h264", "libx264", {"g": "12"}),
+        ("a.gif", "gif", {}),
+    ],
 )
-def test_backward_is_forward_turned_round(tmp_path, name, codec):
-    path = encoded(tmp_path / name, scene(40)[0], codec, g="12")
-    forward, backward = list(open_video(path).forward()), list(open_video(path).backward(25))
-    assert len(backward) == 25
-    for one, other in zip(reversed(forward[:25]), backward, strict=True):
-        assert one.time == other.time
-        assert (one.picture == other.picture).all()
+def test_backward_is_forward_turned_round(tmp_path, name, codec, options):
+    pixel_format = "rgb8" if codec == "gif" else "yuv420p"
+    path = encoded(tmp_path / name, scene(40)[0], codec, pixel_format=pixel_format, **options)
+    forward = list(open_video(path).forward())
+    assert len(forward) == 40
+    for before in (1, 25, 40):
+        backward = list(open_video(path).backward(before))
+        assert len(backward) == before
+        for one, other in zip(reversed(forward[:before]), backward, strict=True):
+            assert one.time == other.time
+            assert (one.picture == other.picture).all()
+
+
+def cut_without_encoding(path, target, begin):
+    """Copy the packets from the key frame before `begin` seconds on; an edit list shows those from `begin` on."""
+    with av.open(str(path)) as whole, av.open(str(target), "w") as file:
+        source = whole.streams.video[0]
+        track = file.add_stream_from_template(source)
+        offset = round(begin / source.time_base)
+        whole.seek(offset, stream=source)
+        for packet in whole.demux(source):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - offset,
+                    packet.dts - offset,
+                    track,
+                )
+                file.mux(packet)
+    return target
+
+
+def test_a_file_cut_without_encoding_shows_what_its_edit_list_shows(tmp_path):
+    whole = encoded(tmp_path / "whole.mp4", scene(60)[0], g="25", bf="2")
+    expected = [frame.picture for frame in open_video(whole).forward()][33:]
+    video = open_video(cut_without_encoding(whole, tmp_path / "cut.mp4", begin=33 / 25))
+    assert video.num_frames == 27
+    shown = [frame.picture for frame in video.forward()]
+    assert len(shown) == 27
+    assert all((one == other).all() for one, other in zip(expected, shown, strict=True))
+    backward = [frame.picture for frame in video.backward(27)]
+    assert all((one == other).all() for one, other in zip(reversed(shown), backward, strict=True))
+
+
+def test_frames_that_an_avi_repeats_are_not_missing(tmp_path):
+    path = encoded(tmp_path / "uneven.avi", scene(6)[0], "mpeg4", stamps=[0, 1, 5, 40, 41, 70])
+    assert open_video(path).num_frames > 60
+    assert len(list(open_video(path).forward())) == 6
+
+
+def test_joined_files_are_read_to_the_end(tmp_path):
+    part = encoded(tmp_path / "part.ts", scene(30)[0], g="12")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(2 * part.read_bytes())
+    forward = list(open_video(joined).forward())
+    assert len(forward) == 60
+    backward = list(open_video(joined).backward(60))
+    pairs = zip(reversed(forward), backward, strict=True)
+    assert all((one.picture == other.picture).all() for one, other in pairs)
+    copied = written(
+        tmp_path / "copied.mp4", [f.picture for f in forward], [f.time for f in forward]
+    )
+    times = [frame.time for frame in open_video(copied).forward()]
+    assert np.diff(times) == pytest.approx(np.full(59, 0.04), abs=0.002)
 
 
 def test_a_turned_phone_is_turned_back(tmp_path):
@@ -654,10 +732,11 @@ def test_a_bad_frame_in_a_folder_is_named(model, tmp_path):
     assert [one.provenance.image_name for one in seen] == ["0.png", "1.png"]
 
 
-def test_frames_of_two_sizes_are_no_video(model):
-    frames = [GROUND, GROUND[:40]]
-    with pytest.raises(ValueError, match="Frame 1 of video has 96 x 40 pixels, others 96 x 64"):
-        list(model.track(frames, [HERE]))
+def test_a_frame_of_another_size_ends_the_video(model):
+    results = []
+    with pytest.raises(seem.SeemError, match="Frame 2 of video has 96 x 40 pixels, others 96 x 64"):
+        gather(model.track([GROUND, GROUND, GROUND[:40]], [HERE]), results)
+    assert [one.frame for one in results] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,16 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
         ) from None
 
 
+def move_encoding(
+    encoding: ImageEncoding, device: torch.device, dtype: torch.dtype | None = None
+) -> ImageEncoding:
+    """Return an encoding on another device, and in another precision if `dtype` is given."""
+    moved = {}
+    for name, tensor in to_named_tensors(encoding).items():
+        moved[name] = tensor.to(device, dtype)
+    return from_named_tensors(moved)
+
+
 def to_named_tensors(memory: ImageEncoding) -> StateDict:
     """Name every tensor of a photo's memory."""
     named = {"mask_features": memory.pixels.mask_features}

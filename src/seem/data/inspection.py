@@ -163,7 +163,7 @@ def inspect_dataset(
     """
     counts = _Counts()
     flaws: list[Flaw] = list(dataset.flaws)
-    notes: list[Flaw] = []
+    notes: list[Flaw] = list(dataset.notes) if isinstance(dataset, LazyDataset) else []
     for image in dataset.images:
         image_flaws, image_notes = _check_image(dataset, image, decode=pixels)
         if image_flaws:

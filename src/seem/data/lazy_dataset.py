@@ -73,7 +73,7 @@ class LazyDataset:
         complete: which names an image's annotation is complete for.
         read_polygons: returns the polygons of an image as they are written.
         expressions: referring expressions.
-        flaws: what is wrong with the set as a whole.
+        flaws: what is wrong with the set as a whole; `notes`: what a reader left out, and may be meant so.
         files: files that describe more than one image.
         read_pixels: decodes an image that does not lie in a file of its own.
         read_file: reads the stored bytes of such an image.
@@ -92,6 +92,7 @@ class LazyDataset:
     read_polygons: Callable[[ImageRecord], Sequence[AnnotatedPolygons]] = _no_polygons
     expressions: tuple[ReferringExpression, ...] = ()
     flaws: tuple[Flaw, ...] = ()
+    notes: tuple[Flaw, ...] = ()
     files: tuple[Path, ...] = ()
     read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
     read_file: Callable[[ImageRecord], bytes] | None = None

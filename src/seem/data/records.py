@@ -39,6 +39,7 @@ class FlawKind(enum.Enum):
     UNUSED_CLASS = "class without an object"
     DUPLICATE_NAME = "classes that share a name"
     UNNAMED_OBJECTS = "objects without a class"
+    UNREAD = "not read"
 
 
 class DataError(ValueError):

@@ -39,8 +39,9 @@ def source_lines(source: DataSource, reports: Sequence[DatasetReport]) -> Iterat
     for report in reports:
         yield from report.lines()
         if report.flaws:
-            unusable = len(report.unusable_images)
-            subject = f"{count_text(unusable, 'photo')} and all" if unusable else "All"
+            subject = "All"
+            if report.unusable_images:
+                subject = f"{count_text(len(report.unusable_images), 'photo')} and all"
             yield f"{subject} annotations that cannot be read, or are empty, are left out; the rest is used."
     if source.validation_split is None and reports[0].images > 1:
         yield f"{source.spec} has no part for validation: a tenth is held out."

@@ -110,19 +110,20 @@ class TrainingData:
                     things.add(category.text)
                 else:
                     stuff.add(category.text)
-        return tuple(name for name in self.classes if name in stuff - things)
+        only_stuff = stuff - things
+        return tuple(sorted(only_stuff.intersection(self.classes)))
 
     @property
     def is_fully_labelled(self) -> bool:
         """Whether every pixel has a class, in every data set."""
-        return all(is_fully_labelled(dataset) for dataset in self.validation)
+        return all(map(is_fully_labelled, self.validation))
 
     @property
     def has_complete_names(self) -> bool:
         """Whether some of the first training images are annotated with all objects of a class."""
         for weighted in self.train:
             first_images = weighted.dataset.images[:INSPECTED_IMAGES]
-            if any(weighted.dataset.complete_names(image) for image in first_images):
+            if any(map(weighted.dataset.complete_names, first_images)):
                 return True
         return False
 
@@ -145,14 +146,11 @@ def inspect_source(
     `step` is called after each image. Raises `DataError` where there is no data set, or where nothing can be read.
     """
     parsed = DatasetSpec.parse(spec)
-    names = list_splits(parsed)
-    train_split = "train" if "train" in names else names[0]
-    other_splits = [name for name in VALIDATION_SPLITS if name in names and name != train_split]
+    train_split, validation_split = _choose_splits(list_splits(parsed))
     train_report = inspect_dataset(open_dataset(parsed, train_split, tolerant=True), step=step)
     unusable_train = tuple(sorted(train_report.unusable_images))
-    if not other_splits:
+    if validation_split is None:
         return DataSource(spec, train_split, None, unusable_train, ()), [train_report]
-    validation_split = other_splits[0]
     validation_report = inspect_dataset(
         open_dataset(parsed, validation_split, tolerant=True), step=step
     )
@@ -164,6 +162,17 @@ def inspect_source(
         unusable_validation=tuple(sorted(validation_report.unusable_images)),
     )
     return source, [train_report, validation_report]
+
+
+def _choose_splits(names: Sequence[str]) -> tuple[str, str | None]:
+    """Return the parts of a data set for training and for validation; None if it has no other part."""
+    train_split = names[0]
+    if "train" in names:
+        train_split = "train"
+    for name in VALIDATION_SPLITS:
+        if name in names and name != train_split:
+            return train_split, name
+    return train_split, None
 
 
 Change: TypeAlias = "Callable[[Dataset], Dataset]"
@@ -242,8 +251,13 @@ def hold_out(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDa
         leaves_some = len(held_out) + len(group) < len(dataset.images)
         if len(held_out) < wanted and leaves_some:
             held_out.update(image.id for image in group)
-    train = [image for image in dataset.images if image.id not in held_out]
-    validation = [image for image in dataset.images if image.id in held_out]
+    train: list[ImageRecord] = []
+    validation: list[ImageRecord] = []
+    for image in dataset.images:
+        if image.id in held_out:
+            validation.append(image)
+        else:
+            train.append(image)
     return UsableDataset(dataset.full, tuple(train)), UsableDataset(dataset.full, tuple(validation))
 
 

@@ -23,13 +23,11 @@ def with_finer_masks(dataset: Dataset, finer: Dataset) -> UsableDataset:
         other = finer_images.get(image.id)
         if other is None or other.hw != image.hw or not record.category.is_thing or record.is_group:
             return record
-        candidates = [
-            (box_iou(record.box, candidate.box), candidate) for candidate in finer.objects[image.id]
-        ]
+        candidates = finer.objects[image.id]
         if not candidates:
             return record
-        iou, best = max(candidates, key=lambda pair: pair[0])
-        if iou <= MIN_BOX_IOU:
+        best = max(candidates, key=lambda candidate: box_iou(record.box, candidate.box))
+        if box_iou(record.box, best.box) <= MIN_BOX_IOU:
             return record
         return replace(record, counts=best.counts, area=best.area)
 
@@ -44,7 +42,9 @@ def box_iou(
     height = min(one[3], other[3]) - max(one[1], other[1])
     intersection = max(0.0, width) * max(0.0, height)
     union = _box_area(one) + _box_area(other) - intersection
-    return intersection / union if union > 0 else 0.0
+    if union <= 0:
+        return 0.0
+    return intersection / union
 
 
 def _box_area(box: tuple[float, float, float, float]) -> float:

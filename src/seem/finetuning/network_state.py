@@ -45,7 +45,9 @@ def state_dict_as(network: nn.Module, dtype: torch.dtype | None) -> dict[str, Te
     tensors: dict[str, Tensor] = network.state_dict()
     if dtype is None:
         return tensors
-    return {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
+    converted = {}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            tensor = tensor.to(dtype)
+        converted[name] = tensor
+    return converted

@@ -20,9 +20,7 @@ from seem.training.objectives.published_config import Ablation
 
 NAMING_RATIO = 8  # in sets in which every pixel has a class
 PARTIAL_NAMING_RATIO = 1  # in other sets with class names
-SHARED_NAMING_RATIO = (
-    2  # least ratio of sets of the first kind, where several processes share a step
-)
+SHARED_NAMING_RATIO = 2  # least ratio of sets of the first kind where processes share a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Plan:
         """Read what `to_json` returned."""
         return cls(
             model=plain["model"],
-            sources=tuple(DataSource.from_json(source) for source in plain["sources"]),
+            sources=tuple(map(DataSource.from_json, plain["sources"])),
             frozen_parts=tuple(plain["freeze"]),
             size=plain["size"],
             precision=plain["arithmetic"],
@@ -114,7 +112,7 @@ class Plan:
             processes=plain["processes"],
             start_sha256=plain["start_sha256"],
             data_fingerprint=plain["fingerprint"],
-            ablation=Ablation(**plain["objective"]) if plain["objective"] else None,
+            ablation=_ablation_from_json(plain["objective"]),
             finer_masks=plain["finer_masks"],
             options=plain.get("options", {}),
         )
@@ -129,11 +127,10 @@ class Plan:
         self, request: FineTuningRequest, recipe: PublishedRecipe | None
     ) -> None:
         """Raise `ValueError` if a resumed run asks for other options than the plan holds."""
-        ablation = None if recipe is None else recipe.ablation
         begun = {**self.options, **ablation_to_json(self.ablation), "finer_masks": self.finer_masks}
         now = {
             **request.resume_options(),
-            **ablation_to_json(ablation),
+            **ablation_to_json(ablation_of(recipe)),
             "finer_masks": finer_masks_folder(recipe),
         }
         check_unchanged_options(request.out, begun, now)
@@ -151,7 +148,23 @@ def _config_from_json(plain: Mapping[str, Any]) -> TrainConfig:
 
 def ablation_to_json(ablation: Ablation | None) -> dict[str, Any]:
     """Return the switches of a published objective as plain values; none for fine-tuning."""
-    return {} if ablation is None else asdict(ablation)
+    if ablation is None:
+        return {}
+    return asdict(ablation)
+
+
+def _ablation_from_json(plain: Mapping[str, Any]) -> Ablation | None:
+    """Read what `ablation_to_json` returned."""
+    if not plain:
+        return None
+    return Ablation(**plain)
+
+
+def ablation_of(recipe: PublishedRecipe | None) -> Ablation | None:
+    """Return the switches of a published recipe's objective; None for fine-tuning."""
+    if recipe is None:
+        return None
+    return recipe.ablation
 
 
 def finer_masks_folder(recipe: PublishedRecipe | None) -> str | None:
@@ -171,7 +184,7 @@ def read_plan(request: FineTuningRequest) -> Plan:
             f"{file} cannot be read ({type(error).__name__} {error}); begin anew with --overwrite."
         ) from error
     begun = [source.spec for source in plan.sources]
-    if [_data_identity(spec) for spec in begun] != [_data_identity(spec) for spec in request.data]:
+    if list(map(_data_identity, begun)) != list(map(_data_identity, request.data)):
         raise ValueError(
             f"{request.out} was begun with --data {' --data '.join(begun)}; resume with the same."
         )

@@ -26,6 +26,7 @@ from seem.finetuning.plan import (
     PARTIAL_NAMING_RATIO,
     SHARED_NAMING_RATIO,
     Plan,
+    ablation_of,
     finer_masks_folder,
 )
 from seem.finetuning.profile import profile_for
@@ -79,7 +80,9 @@ def make_plan(
     profile = profile_for(network, by_published_recipe=recipe is not None)
     sources, data = _inspect_data(request, recipe, write_line)
 
-    frozen_parts = profile.frozen_parts if request.freeze is None else request.freeze
+    frozen_parts = request.freeze
+    if frozen_parts is None:
+        frozen_parts = profile.frozen_parts
     size = request.size or profile.default_size(network)
     check_size(size, network)
     num_frozen = _prepare_network(
@@ -94,12 +97,15 @@ def make_plan(
         naming_ratio = choose_naming_ratio(data, processes)
     bank = open_image_bank(data, size, request.out)
     sampler = profile.batch_sampler(network, bank, size, SMALLEST_BATCH, request.seed, naming_ratio)
-    ablation = None if recipe is None else recipe.ablation
+    ablation = ablation_of(recipe)
     objective = profile.make_objective(network, loaded.tokenizer(), ablation, float)
     step_batch = _choose_step_batch(request, recipe, device, data.num_train, naming_ratio)
     cost = measure_step_cost(network, sampler, objective, step_batch)
 
-    base = profile.default_config(shard=request.shard) if recipe is None else recipe.config
+    if recipe is None:
+        base = profile.default_config(shard=request.shard)
+    else:
+        base = recipe.config
     accumulate = max(1, round(step_batch / cost.batch))
     step_seconds = cost.seconds * accumulate + measure_update_seconds(network, base)
     if processes > 1 and device.type == "cpu":
@@ -147,10 +153,11 @@ def _inspect_data(
     request: FineTuningRequest, recipe: PublishedRecipe | None, write_line: LineWriter
 ) -> tuple[tuple[DataSource, ...], TrainingData]:
     """Inspect and open all data sets, and report what is in them."""
-    inspected = [inspect_source(spec) for spec in request.data]
-    sources = tuple(source for source, _ in inspected)
+    inspected = list(map(inspect_source, request.data))
+    sources: list[DataSource] = []
     reports: list[DatasetReport] = []
     for source, source_reports in inspected:
+        sources.append(source)
         reports += source_reports
         for line in source_lines(source, source_reports):
             write_line(line)
@@ -158,7 +165,7 @@ def _inspect_data(
     readable = sum(report.images - len(report.unusable_images) for report in reports)
     for line in data_lines(data, readable):
         write_line(line)
-    return sources, data
+    return tuple(sources), data
 
 
 def _prepare_network(
@@ -256,7 +263,7 @@ def make_schedule(
         seed=request.seed,
         checkpoint_every=max(1, min(200, steps // 10)),
         log_every=max(1, min(20, steps // 50)),
-        minutes=math.inf if request.minutes is None else TIME_LIMIT_FACTOR * request.minutes,
+        minutes=_time_limit(request),
         validate_every=max(1, math.ceil(steps / NUM_VALIDATIONS)),
         patience=_choose_patience(request),
         shard=request.shard,
@@ -267,7 +274,16 @@ def _choose_patience(request: FineTuningRequest) -> int:
     """Return after how many validations without progress a run stops; from random weights, it does not."""
     if request.patience is not None:
         return request.patience
-    return 0 if request.scratch else DEFAULT_PATIENCE
+    if request.scratch:
+        return 0
+    return DEFAULT_PATIENCE
+
+
+def _time_limit(request: FineTuningRequest) -> float:
+    """Return after how many minutes a run stops, whatever the step; infinity where none were asked for."""
+    if request.minutes is None:
+        return math.inf
+    return TIME_LIMIT_FACTOR * request.minutes
 
 
 def _choose_steps(

@@ -101,7 +101,9 @@ class FineTuningProfile:
 
     def default_config(self, *, shard: bool) -> TrainConfig:
         """Return the settings that fine-tuning starts from; Muon needs weights that are not divided."""
-        return replace(self.config, optimizer="adamw") if shard else self.config
+        if not shard:
+            return self.config
+        return replace(self.config, optimizer="adamw")
 
     def batch_sampler(
         self,
@@ -168,7 +170,9 @@ def profile_for(network: Segmenter, *, by_published_recipe: bool = False) -> Fin
     """Return how models of a network's kind are fine-tuned; `ValueError` if there is no published recipe for it."""
     match network.kind.name:
         case "query":
-            return PUBLISHED_PROFILE if by_published_recipe else QUERY_PROFILE
+            if by_published_recipe:
+                return PUBLISHED_PROFILE
+            return QUERY_PROFILE
         case "dense" if not by_published_recipe:
             return DENSE_PROFILE
         case "dense":

@@ -242,7 +242,9 @@ class FineTuningRun:
         self.write_line(
             f"Before: {scores_text(before.parts)} ({count_text(before.photos, 'photo')})"
         )
-        return first.main if first.parts else -math.inf
+        if not first.parts:
+            return -math.inf
+        return first.main
 
     def _train(self, initial_score: float) -> None:
         """Run the training loop to its last step, until it stops early, or until its time is up."""
@@ -324,10 +326,11 @@ class FineTuningRun:
     def score(self, network: nn.Module, max_images: int | None = None) -> ValidationScores:
         """Score a network on validation images; by default on as many as during training."""
         assert isinstance(network, Segmenter)
-        names = self.data.classes  # as the saved weights will have them
-        loaded = replace(
-            self.loaded, network=network, classes=Vocabulary.of(names) if names else None
-        )
+        classes = None
+        if self.data.classes:
+            classes = Vocabulary.of(self.data.classes)
+        # with the classes that the saved weights will have
+        loaded = replace(self.loaded, network=network, classes=classes)
         with evaluation_mode(network):
             model = Model(loaded, self.device, "float32")
             return score(model, self.data.validation, max_images or self.plan.validation_images)
@@ -343,7 +346,9 @@ class FineTuningRun:
         if self.board is not None:
             self.board.add("validation", scores.parts, step)
         self.write_line(f"step {step}: {scores_text(scores.parts)}")
-        return scores.main if scores.parts else float(step)
+        if not scores.parts:
+            return float(step)
+        return scores.main
 
     def _save_best(self, network: nn.Module, step: int, score: float) -> None:
         """Write the best weights so far as a file that `seem.load` opens."""
@@ -370,7 +375,8 @@ class FineTuningRun:
         """Report a row of the training log."""
         step = int(row["step"])
         if self.board is not None:
-            terms = {name: value for name, value in row.items() if name != "step"}
+            terms = dict(row)
+            del terms["step"]
             self.board.add("train", terms, step)
         steps_done = max(step - self.first_step, 1)
         seconds_per_step = (time.monotonic() - self.started) / steps_done

@@ -84,8 +84,9 @@ class StepTimer:
 
     def run(self, precision: Precision, batch: int, number: int = 0) -> StepMeasurement:
         """Run a step twice and return the faster: in the first, kernels are chosen and memory is allocated."""
-        attempts = [self.run_once(precision, batch, number) for _ in range(2)]
-        return min(attempts, key=lambda attempt: attempt.seconds)
+        first = self.run_once(precision, batch, number)
+        second = self.run_once(precision, batch, number)
+        return min(first, second, key=lambda attempt: attempt.seconds)
 
     def mean_seconds(self, precision: Precision, batch: int) -> float:
         """Measure the mean duration of steps, those with prompted targets and those without."""
@@ -99,9 +100,8 @@ def measure_step_cost(
     """Measure which precision is faster, and how many images fit into memory: a power of two, up to `max_batch`."""
     timer = StepTimer(network, sampler, objective)
     with preserved_buffers(network), measure_peak_memory(timer.device) as total:
-        with measure_peak_memory(
-            timer.device
-        ) as smallest:  # later steps reuse the memory that this one allocates
+        # the first step alone: later ones reuse the memory that it allocates
+        with measure_peak_memory(timer.device) as smallest:
             float32 = timer.run("float32", SMALLEST_BATCH)
         bfloat16 = timer.run("bfloat16", SMALLEST_BATCH)
         precision: Precision = "float32"
@@ -112,11 +112,10 @@ def measure_step_cost(
         largest = _largest_batch(smallest.peak, timer.device, max_batch)
         measured = _measure_largest(timer, precision, largest)
         if measured is None:
-            others = [
-                timer.run(precision, SMALLEST_BATCH, number).seconds
-                for number in range(1, sampler.full_step_interval)
-            ]
-            measured = SMALLEST_BATCH, mean([chosen.seconds, *others])
+            all_seconds = [chosen.seconds]
+            for number in range(1, sampler.full_step_interval):
+                all_seconds.append(timer.run(precision, SMALLEST_BATCH, number).seconds)
+            measured = SMALLEST_BATCH, mean(all_seconds)
     batch, seconds = measured
     return StepCost(batch=batch, precision=precision, seconds=seconds, peak_bytes=total.peak)
 

@@ -52,7 +52,9 @@ class UsableDataset:
     @property
     def split(self) -> str:
         """The part of the data set that the images are from."""
-        return self.full.split if self.full.split != ALL_SPLIT else "all"
+        if self.full.split == ALL_SPLIT:
+            return "all"
+        return self.full.split
 
     @property
     def path(self) -> Path:
@@ -136,10 +138,11 @@ class UsableObjects(_ObjectsByImage):
     def __getitem__(self, image_id: int) -> tuple[ObjectRecord, ...]:
         image = self._images[image_id]
         records = self._dataset.parse_objects(image).objects
-        usable = [
-            record for record in records if is_usable(record, image, self._dataset.categories)
-        ]
-        return tuple(self._improve(image, record) for record in usable)
+        usable = []
+        for record in records:
+            if is_usable(record, image, self._dataset.categories):
+                usable.append(self._improve(image, record))
+        return tuple(usable)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._images)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -21,6 +22,7 @@ from seem.inference.prediction import (
     Prediction,
     labels_of,
     missing_phrase_notes,
+    names_of_classes,
     panoptic_prediction,
     semantic_prediction,
 )
@@ -70,6 +72,11 @@ class ClassComponents:
     mask_logits: Float[Tensor, "n h w"]
     scores: Float[Tensor, " n"]
 
+    def take(self, rows: Sequence[int]) -> ClassComponents:
+        """Return some of the components, in the order of `rows`."""
+        classes = [self.classes[row] for row in rows]
+        return ClassComponents(classes, self.mask_logits[rows], self.scores[rows])
+
 
 class DenseRecognizer:
     """Reads the text embedding map of one image, and asks the prompt decoder for classes. Implements `Recognizer`."""
@@ -97,12 +104,10 @@ class DenseRecognizer:
         merged = merge_masks(
             ranked, masks, self.decoder.image.hw, is_thing, PHRASE_OVERLAP_THRESHOLD
         )
-        ids = clean_segment_map(
-            merged.ids.cpu().numpy(), [segment.id for segment in merged.segments]
-        )
-        vectors = self.runtime.classifier(vocabulary)[
-            [segment.category for segment in merged.segments]
-        ]
+        segment_ids = [segment.id for segment in merged.segments]
+        ids = clean_segment_map(merged.ids.cpu().numpy(), segment_ids)
+        categories = [segment.category for segment in merged.segments]
+        vectors = self.runtime.classifier(vocabulary)[categories]
         return panoptic_prediction(ids, merged.segments, vocabulary, KIND_COMPONENTS, vectors)
 
     def instances(
@@ -115,7 +120,7 @@ class DenseRecognizer:
         components = self.components(vocabulary, threshold, things_only=True)
         max_iou = SAME_OBJECT_IOU if nms_threshold is None else nms_threshold
         rows = distinct_masks(components.mask_logits > 0, max_iou)[:top]
-        return self._components_prediction(vocabulary, components, rows)
+        return self._components_prediction(vocabulary, components.take(rows))
 
     def semantic(self, vocabulary: Vocabulary) -> Prediction:
         """Compare every cell with the names of the classes that the image shows, or with the likeliest name alone.
@@ -168,39 +173,40 @@ class DenseRecognizer:
         """
         vectors = self._class_vectors(vocabulary)
         presence = self.presence(vectors, against)
-        by_presence = presence.argsort(descending=True, stable=True).tolist()
-        present = [phrase for phrase in by_presence if presence[phrase] >= threshold]
+        by_presence = presence.argsort(descending=True, stable=True)
+        present = by_presence[presence[by_presence] >= threshold].tolist()
         components = self._locate(vocabulary, present, vectors, against)
         keep = components.scores >= threshold
         for phrase in present:
             if phrase in components.classes:
                 keep[components.classes.index(phrase)] = True
-        by_score = components.scores.argsort(descending=True, stable=True).tolist()
-        order = [row for row in by_score if keep[row]]
-        distinct = distinct_masks(components.mask_logits[order] > 0, SAME_OBJECT_IOU)
-        rows = [order[index] for index in distinct]
-        prediction = self._components_prediction(vocabulary, components, rows)
-        outdone = [vocabulary[components.classes[row]].name for row in order if row not in rows]
+        by_score = components.scores.argsort(descending=True, stable=True)
+        components = components.take(by_score[keep[by_score]].tolist())
+        rows = distinct_masks(components.mask_logits > 0, SAME_OBJECT_IOU)
+        prediction = self._components_prediction(vocabulary, components.take(rows))
         assert isinstance(prediction.labels, Labels)
-        notes = missing_phrase_notes(vocabulary, prediction.labels.names, outdone)
+        others = sorted(set(range(len(components.classes))) - set(rows))
+        suppressed = names_of_classes(vocabulary, components.take(others).classes)
+        notes = missing_phrase_notes(vocabulary, prediction.labels.names, suppressed)
         return replace(prediction, notes=notes)
 
     def _components_prediction(
-        self, vocabulary: Vocabulary, components: ClassComponents, rows: Sequence[int]
+        self, vocabulary: Vocabulary, components: ClassComponents
     ) -> Prediction:
         """Bring components to the image; one of a few cells may vanish among its pixels."""
-        packed = {row: self._pack_tidy(components.mask_logits[row]) for row in rows}
-        rows = [row for row in rows if packed[row].area]
-        classes = [components.classes[row] for row in rows]
-        names = tuple(vocabulary[index].name for index in classes)
-        scores = components.scores[rows].tolist()
-        return Prediction(
-            masks=[packed[row] for row in rows],
-            scores=scores,
-            labels=Labels(names, tuple(scores)),
-            kind=KIND_COMPONENTS,
-            vectors=self.runtime.classifier(vocabulary)[classes] if classes else None,
-        )
+        masks, rows = [], []
+        for row, logits in enumerate(components.mask_logits):
+            mask = self._pack_tidy(logits)
+            if mask.area:
+                masks.append(mask)
+                rows.append(row)
+        components = components.take(rows)
+        names = names_of_classes(vocabulary, components.classes)
+        scores = components.scores.tolist()
+        vectors = None
+        if components.classes:
+            vectors = self.runtime.classifier(vocabulary)[components.classes]
+        return Prediction(masks, scores, Labels(names, tuple(scores)), KIND_COMPONENTS, vectors)
 
     # --- Regions and labels ------------------------------------------------------------------------------------------
 
@@ -228,10 +234,9 @@ class DenseRecognizer:
             if self._proposals is None:
                 network, frame = self.runtime.network, self.decoder.frame
                 with arithmetic(self.runtime.device, self.runtime.precision):
-                    found = propose_regions(
+                    self._proposals = propose_regions(
                         network, self.decoder.encoding, frame.input_hw, FairDraws()
                     )
-                self._proposals = ImageRegions(found.class_vectors, found.mask_logits)
             return self._proposals
 
     # --- Presence ----------------------------------------------------------------------------------------------------
@@ -285,9 +290,9 @@ class DenseRecognizer:
             names = names[-1:]
         if among is None:
             return names
-        phrases = set(vocabulary.phrases)
-        new = [row for row, phrase in enumerate(among.phrases) if phrase not in phrases]
-        return torch.cat((names, self.runtime.classifier(among)[new]))
+        is_new = ~np.isin(among.phrases, vocabulary.phrases)
+        further = self.runtime.classifier(among)[np.flatnonzero(is_new)]
+        return torch.cat((names, further))
 
     def _class_presence(self, vocabulary: Vocabulary) -> Float[Tensor, " k"]:
         """Score how surely each class is in the image; 0 for all but the likeliest `SHORTLIST`, to bound time."""
@@ -321,8 +326,8 @@ class DenseRecognizer:
         if things_only:
             is_thing = torch.tensor(vocabulary.is_thing, device=presence.device)
             presence = presence.masked_fill(~is_thing, -1)
-        likeliest = presence.topk(min(MAX_CLASSES, len(presence))).indices.tolist()
-        present = [index for index in likeliest if presence[index] >= threshold]
+        likeliest = presence.topk(min(MAX_CLASSES, len(presence))).indices
+        present = likeliest[presence[likeliest] >= threshold].tolist()
         components = self._locate(
             vocabulary, present, self._class_vectors(vocabulary), among=vocabulary
         )
@@ -330,10 +335,9 @@ class DenseRecognizer:
         if components.classes:
             masks = to_input_size(components.mask_logits, self.decoder.frame)
             scores = scores * torch.stack([foreground_probability(mask) for mask in masks])
-        by_score = scores.argsort(descending=True, stable=True).tolist()
-        order = [row for row in by_score if scores[row] >= threshold]
-        classes = [components.classes[row] for row in order]
-        return ClassComponents(classes, components.mask_logits[order], scores[order])
+        by_score = scores.argsort(descending=True, stable=True)
+        order = by_score[scores[by_score] >= threshold].tolist()
+        return replace(components, scores=scores).take(order)
 
     def _locate(
         self,

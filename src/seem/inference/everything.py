@@ -16,7 +16,7 @@ from seem.inference.prompt_decoder import PromptDecoder
 from seem.inference.recognizer import Recognizer, recognizer_for
 from seem.prompts import Point
 from seem.rasterize import PixelBox
-from seem.results import Proposal
+from seem.results import Labels, Proposal
 from seem.tasks.everything import (
     EverythingSettings,
     MaskBatch,
@@ -33,25 +33,28 @@ def segment_everything(
 ) -> tuple[Prediction, tuple[Proposal, ...]]:
     """Segment every region, best first; also returns how each mask was proposed."""
     decoder = predictor.decoder
-    findings = find_everything(_views(predictor, settings), decoder.image.hw, settings)
-    masks = tuple(finding.mask for finding in findings)
-    vectors = logits = None
-    if findings:
-        vectors = torch.stack([finding.vector for finding in findings])
-    if (
-        findings and settings.crop_n_layers == 0
-    ):  # logits of crops are in another frame than prompts
-        logits = torch.stack([finding.logits for finding in findings])
-    small = partial(shrink_masks, masks, decoder.frame)
+    masks, proposals, scores, logits, vectors = [], [], [], [], []
+    for each in find_everything(_views(predictor, settings), decoder.image.hw, settings):
+        masks.append(each.mask)
+        proposals.append(each.proposal)
+        scores.append(each.proposal.predicted_iou)
+        logits.append(each.logits)
+        vectors.append(each.vector)
+
+    def recognize() -> Labels:
+        small = shrink_masks(masks, decoder.frame)
+        return predictor.recognizer.label(small.to(decoder.runtime.device))
+
+    logits_are_prompts = settings.crop_n_layers == 0  # those of crops are in another frame
     prediction = Prediction(
         masks,
-        [finding.proposal.predicted_iou for finding in findings],
-        lambda: predictor.recognizer.label(small().to(decoder.runtime.device)),
-        "object queries, visual" if _takes_clicks(decoder) else "object queries",
-        vectors,
-        logits,
+        scores,
+        labels=recognize,
+        kind="object queries, visual" if _takes_clicks(decoder) else "object queries",
+        vectors=torch.stack(vectors) if vectors else None,
+        logits=torch.stack(logits) if logits and logits_are_prompts else None,
     )
-    return prediction, tuple(finding.proposal for finding in findings)
+    return prediction, tuple(proposals)
 
 
 def _views(predictor: Predictor, settings: EverythingSettings) -> Iterator[SearchView]:
@@ -82,10 +85,13 @@ def _click_each(decoder: PromptDecoder, points: NDArray[np.float64]) -> MaskBatc
     """Answer one click an object at positions (N, 2), in edge coordinates."""
     pixels = points - 0.5
     objects = [ObjectPrompts.of([Point(float(x), float(y))]) for x, y in pixels]
-    answers = [object_answers[0] for object_answers in decoder.answer(objects)]
-    logits = torch.stack([answer.logits for answer in answers])
-    scores = torch.tensor([answer.score for answer in answers], device=logits.device)
-    return MaskBatch(logits, scores, torch.stack([answer.vector for answer in answers]))
+    logits, scores, vectors = [], [], []
+    for best, *_ in decoder.answer(objects):
+        logits.append(best.logits)
+        scores.append(best.score)
+        vectors.append(best.vector)
+    masks = torch.stack(logits)
+    return MaskBatch(masks, torch.tensor(scores, device=masks.device), torch.stack(vectors))
 
 
 def _takes_clicks(decoder: PromptDecoder) -> bool:

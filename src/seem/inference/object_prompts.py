@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from seem.models.decoder.policy import RowKind
 from seem.models.kind import ModelKind
 from seem.models.segmenter import Segmenter
-from seem.prompts import Audio, Mask, Polygon, Prompt, Reference, Text, VisualPrompt
+from seem.prompts import Audio, Mask, Point, Polygon, Prompt, Reference, Text, VisualPrompt
 
 VISUAL_PROMPT_NAMES = "Point, Stroke, Scribble, Polygon, Box, Mask"
 
@@ -30,25 +30,30 @@ class ObjectPrompts:
     @classmethod
     def of(cls, prompts: Sequence[Prompt]) -> ObjectPrompts:
         """Sort and check the prompts about one object."""
-        prompts = tuple(prompts)
         if not prompts:
             raise ValueError(
                 f"There is no prompt; pass a {VISUAL_PROMPT_NAMES}, Text, Reference or Audio."
             )
+        visual: list[VisualPrompt] = []
+        text: list[Text | Audio] = []
+        references: list[Reference] = []
         for prompt in prompts:
-            if not isinstance(prompt, Prompt):
+            if isinstance(prompt, VisualPrompt):
+                visual.append(prompt)
+            elif isinstance(prompt, (Text, Audio)):
+                text.append(prompt)
+            elif isinstance(prompt, Reference):
+                references.append(prompt)
+            else:
                 raise ValueError(describe_non_prompt(prompt))
-        visual = tuple(prompt for prompt in prompts if isinstance(prompt, VisualPrompt))
-        text = tuple(prompt for prompt in prompts if isinstance(prompt, (Text, Audio)))
-        references = [prompt for prompt in prompts if isinstance(prompt, Reference)]
         if len(references) > 1:
             raise ValueError(
                 f"There are {len(references)} References about one object; give one, with all its prompts."
             )
         only_visual = len(visual) == len(prompts)
-        if only_visual and not any(prompt.positive for prompt in visual):
+        if only_visual and not has_positive_mark(visual):
             raise ValueError("All prompts are negative; add at least one that says what is meant.")
-        return cls(prompts, visual, text, references[0] if references else None)
+        return cls(tuple(prompts), tuple(visual), tuple(text), next(iter(references), None))
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -63,7 +68,12 @@ class ObjectPrompts:
     @property
     def has_phrase_beside_mark(self) -> bool:
         """Whether there is a phrase beside a visual prompt that marks the object itself."""
-        return bool(self.text) and any(prompt.positive for prompt in self.visual)
+        return bool(self.text) and has_positive_mark(self.visual)
+
+    @property
+    def has_only_clicks(self) -> bool:
+        """Whether all visual prompts are points."""
+        return all(isinstance(prompt, Point) for prompt in self.visual)
 
     @property
     def previous_logits(self) -> NDArray[np.float32] | None:
@@ -73,23 +83,15 @@ class ObjectPrompts:
                 return prompt.logits
         return None
 
+    def has_outline(self, kind: ModelKind) -> bool:
+        """Tell whether an outline of the object is among the prompts (`is_outline`)."""
+        return any(is_outline(prompt, kind) for prompt in self.visual)
+
     @property
     def marks(self) -> tuple[VisualPrompt, ...]:
         """The visual prompts to rasterise: all, but mask logits only if nothing else marks the object."""
         marks = tuple(prompt for prompt in self.visual if not _is_mask_logits(prompt))
-        if any(mark.positive for mark in marks):
-            return marks
-        return self.visual
-
-    def outlines_for(self, kind: ModelKind) -> tuple[Polygon, ...]:
-        """Return the polygons that are outlines of the object to a kind of model (`ModelKind.polygons_are_outlines`).
-
-        An outline bounds its object, and its area is the first mask. As marks alone, polygons gave nano masks further
-        from the truth than the polygons themselves (`docs/nano/decisions.md`).
-        """
-        if not kind.polygons_are_outlines:
-            return ()
-        return tuple(prompt for prompt in self.visual if isinstance(prompt, Polygon))
+        return marks if has_positive_mark(marks) else self.visual
 
     def without_unsupported_reference(self, kind: ModelKind) -> ObjectPrompts:
         """Drop a reference beside visual prompts where a kind of model makes no use of it."""
@@ -118,12 +120,21 @@ class ObjectPrompts:
         return rule
 
 
-def _is_mask_logits(prompt: VisualPrompt) -> bool:
+def _is_mask_logits(prompt: Prompt) -> bool:
     return isinstance(prompt, Mask) and prompt.logits is not None
 
 
+def has_positive_mark(marks: Iterable[VisualPrompt]) -> bool:
+    """Tell whether any of some visual prompts marks the object itself."""
+    return any(mark.positive for mark in marks)
+
+
 def is_outline(prompt: Prompt, kind: ModelKind) -> bool:
-    """Tell whether a prompt is the outline of its object to a kind of model."""
+    """Tell whether a prompt is the outline of its object to a kind of model (`ModelKind.polygons_are_outlines`).
+
+    An outline bounds its object, and its area is the first mask. As marks alone, polygons gave nano masks further from
+    the truth than the polygons themselves (`docs/nano/decisions.md`).
+    """
     return kind.polygons_are_outlines and isinstance(prompt, Polygon)
 
 
@@ -133,7 +144,7 @@ def replaces_previous_mask(prompt: Prompt, kind: ModelKind) -> bool:
     Mask logits do, and an outline: drawn after a click it then answers as it does alone (nano: 86.7 mean IoU of 70
     objects of coco_full, with the click's mask and without; better without where it is drawn badly).
     """
-    return is_outline(prompt, kind) or (isinstance(prompt, Mask) and prompt.logits is not None)
+    return is_outline(prompt, kind) or _is_mask_logits(prompt)
 
 
 def check_supported(prompts: ObjectPrompts, name: str, network: Segmenter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,15 +58,25 @@ class ImageRegions:
     mask_logits: Float[Tensor, "q h w"]
 
 
+def clamped_scores(scores: Iterable[float]) -> list[float]:
+    """Bring scores to 0-1, which a predicted IoU or rounding may leave."""
+    return [min(max(score, 0.0), 1.0) for score in scores]
+
+
+def names_of_classes(vocabulary: Vocabulary, indices: Iterable[int]) -> tuple[str, ...]:
+    """Return the names of classes by their index."""
+    return tuple(vocabulary[index].name for index in indices)
+
+
 def missing_phrase_notes(
-    vocabulary: Vocabulary, labels: Sequence[str | None], outdone: Sequence[str] = ()
+    vocabulary: Vocabulary, labels: Sequence[str | None], suppressed: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Say which phrases have no object; `outdone` are those whose object fits another phrase better."""
+    """Say which phrases have no object; `suppressed` are those whose objects fit another phrase better."""
     notes = []
     for name in vocabulary.names:
         if name in labels:
             continue
-        if name in outdone:
+        if name in suppressed:
             notes.append(f"{quoted(name)} fits what another phrase fits better")
         else:
             notes.append(f"{quoted(name)} was not found")
@@ -82,10 +92,12 @@ def panoptic_prediction(
 ) -> Prediction:
     """Turn a panoptic map (H, W; 0 = no region) and its segments into a prediction."""
     height, width = ids.shape
-    names = tuple(vocabulary[segment.category].name for segment in segments)
-    scores = tuple(segment.score for segment in segments)
-    masks = [PackedMask.pack(ids == segment.id, (height, width)) for segment in segments]
-    return Prediction(masks, scores, Labels(names, scores), kind, vectors)
+    names, scores, masks = [], [], []
+    for segment in segments:
+        names.append(vocabulary[segment.category].name)
+        scores.append(segment.score)
+        masks.append(PackedMask.pack(ids == segment.id, (height, width)))
+    return Prediction(masks, scores, Labels(tuple(names), tuple(scores)), kind, vectors)
 
 
 def semantic_prediction(
@@ -94,13 +106,14 @@ def semantic_prediction(
     """Turn the best class of every pixel into one mask for each class that is there; no row for the background."""
     classes = best.classes.cpu().numpy()
     height, width = classes.shape
-    present = [index for index in np.unique(classes).tolist() if index < len(vocabulary)]
-    masks, scores = [], []
+    present = np.unique(classes)
+    present = present[present < len(vocabulary)].tolist()
+    scores, masks = [], []
     for index in present:
-        masks.append(PackedMask.pack(classes == index, (height, width)))
         scores.append(float(best.scores[best.classes == index].mean().clamp(0, 1)))
-    names = tuple(vocabulary[index].name for index in present)
-    return Prediction(masks, scores, Labels(names, tuple(scores)), kind, classifier[present])
+        masks.append(PackedMask.pack(classes == index, (height, width)))
+    labels = Labels(names_of_classes(vocabulary, present), tuple(scores))
+    return Prediction(masks, scores, labels, kind, classifier[present])
 
 
 def labels_of(vocabulary: Vocabulary, categories: MaskCategories) -> Labels:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seem.inference.object_prompts import ObjectPrompts
-from seem.inference.prediction import Prediction, empty_prediction, quoted
+from seem.inference.prediction import Prediction, clamped_scores, empty_prediction, quoted
 from seem.inference.prompt_decoder import NO_REFERENCES, PromptDecoder
 from seem.inference.recognizer import Recognizer, recognizer_for
 from seem.inference.zoom import ZoomRefiner, to_previous_mask
@@ -107,16 +107,18 @@ class Predictor:
     ) -> PreparedObjects:
         """Drop prompts that have no effect: references, and phrases for what the image does not show, beside marks."""
         runtime = self.decoder.runtime
-        prompts = [each.without_unsupported_reference(runtime.network.kind) for each in objects]
-        references_before = [each.reference for each in objects]
-        references_after = [each.reference for each in prompts]
+        prompts, drops_reference = [], False
+        for given in objects:
+            supported = given.without_unsupported_reference(runtime.network.kind)
+            drops_reference |= supported is not given
+            prompts.append(supported)
         notes = list(self._cut_phrase_notes(objects))
         for index in self._absent_phrases(prompts, options.text_threshold):
             notes.append(
                 f"{quoted(str(prompts[index].label))} was not found: the marks answer alone"
             )
             prompts[index] = ObjectPrompts.of(prompts[index].visual)
-        if references_after != references_before:
+        if drops_reference:
             notes.append(f"{runtime.name} sees no reference beside marks: they answer without it")
         return PreparedObjects(prompts, references, tuple(notes))
 
@@ -125,21 +127,23 @@ class Predictor:
 
         Such phrases lead the mask away from its marks. Models that cannot tell return none.
         """
-        indices = [index for index, prompts in enumerate(objects) if prompts.has_phrase_beside_mark]
+        candidates = {}
+        for index, prompts in enumerate(objects):
+            if prompts.has_phrase_beside_mark:
+                candidates[index] = prompts
         score_presence = self.recognizer.presence_scorer
-        if not indices or score_presence is None:
+        if not candidates or score_presence is None:
             return []
-        text_vectors = self.decoder.text_vectors([objects[index] for index in indices])
-        absent = (score_presence(text_vectors) < threshold).tolist()
-        return list(itertools.compress(indices, absent))
+        text_vectors = self.decoder.text_vectors(list(candidates.values()))
+        is_absent = score_presence(text_vectors) < threshold
+        return list(itertools.compress(candidates, is_absent.tolist()))
 
     def _cut_phrase_notes(self, objects: Sequence[ObjectPrompts]) -> Iterator[str]:
         """Say which phrases are longer than the text encoder can hold."""
         phrases = itertools.chain.from_iterable(prompts.phrases for prompts in objects)
         for phrase in dict.fromkeys(phrases):
-            tokenizer = (
-                self.decoder.runtime.tokenizer
-            )  # may be a download: only when there is a phrase
+            # may be a download: only when there is a phrase
+            tokenizer = self.decoder.runtime.tokenizer
             if tokenizer.is_too_long(phrase):
                 yield f"{quoted(phrase)} is cut after {tokenizer.context} tokens"
 
@@ -238,17 +242,20 @@ class Predictor:
             masks[row] = self.decoder.pack(answer.logits)
             small[row] = to_previous_mask(answer.logits, frame.input_hw, frame.padded_hw)
             scores[row] = answer.score
-        scores = [min(max(score, 0.0), 1.0) for score in scores]
+        scores = clamped_scores(scores)
         kinds = dict.fromkeys(each.answer.kind for each in selected)
+        ids = None
+        if options.candidates == 1:
+            ids = tuple(each.index + 1 for each in selected)
         return Prediction(
             masks,
             scores,
-            self._labels([each.prompts.label for each in selected], scores, small),
-            ", ".join(kinds),
-            torch.stack([each.answer.vector for each in selected]),
-            small,
-            notes,
-            tuple(each.index + 1 for each in selected) if options.candidates == 1 else None,
+            labels=self._labels([each.prompts.label for each in selected], scores, small),
+            kind=", ".join(kinds),
+            vectors=torch.stack([each.answer.vector for each in selected]),
+            logits=small,
+            notes=notes,
+            ids=ids,
         )
 
     def _labels(
@@ -274,15 +281,12 @@ class Predictor:
         region = np.zeros(self.decoder.frame.padded_hw, dtype=np.bool_)
         height, width = frame.network_hw
         inside = region[:height, :width]
-        marks = [
-            prompt for prompt in self._region_marks(reference) if isinstance(prompt, VisualPrompt)
-        ]
-        for mark in marks:
-            if mark.positive:
-                inside |= mark.rasterize(frame)
-        for mark in marks:
-            if not mark.positive:
-                inside &= ~mark.rasterize(frame)
+        excluded = np.zeros_like(inside)
+        for mark in self._region_marks(reference):
+            if isinstance(mark, VisualPrompt):
+                target = inside if mark.positive else excluded
+                target |= mark.rasterize(frame)
+        inside &= ~excluded
         if not region.any():
             raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
         return torch.from_numpy(region)[None, None].to(self.decoder.runtime.device)
@@ -320,13 +324,13 @@ class Predictor:
 def zoom_notes(selected: Sequence[SelectedAnswer], zoomed: Mapping[int, ObjectAnswer]) -> list[str]:
     """Say which objects were not refined by zooming in."""
     refined = {selected[row].index for row in zoomed}
-    plain = [
-        index for index in dict.fromkeys(each.index for each in selected) if index not in refined
-    ]
-    if not plain:
+    others: dict[int, None] = {}
+    for each in selected:
+        if each.index not in refined:
+            others[each.index + 1] = None
+    if not others:
         return []
-    numbers = ", ".join(str(index + 1) for index in plain)
-    which = f" at object {numbers}" if refined else ""
+    which = f" at object {', '.join(map(str, others))}" if refined else ""
     return [
         f"there was no second look{which}: nothing is marked, or what is marked is too large for a closer one"
     ]

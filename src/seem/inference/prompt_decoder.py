@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seem.images import MAX_PIXELS, ImageLike, InputImage, read_image
-from seem.inference.object_prompts import ObjectPrompts, check_supported
+from seem.inference.object_prompts import ObjectPrompts, check_supported, is_outline
 from seem.inference.runtime import Runtime
 from seem.mask_codec import PackedMask
 from seem.models.decoder.decoder import ImageEncoding
@@ -27,7 +27,7 @@ from seem.models.mask_refiner import outline_logits
 from seem.models.precision import arithmetic
 from seem.models.structures import ImageBatch, VisualPrompts
 from seem.preprocess import preprocess_image
-from seem.prompts import Audio, Box, Point
+from seem.prompts import Audio, Box
 from seem.rasterize import PixelBox, RasterFrame
 from seem.tasks.instance import foreground_probability
 from seem.tasks.interactive import ObjectAnswer, ObjectMasks, apply_outlines, segment_objects
@@ -113,20 +113,17 @@ class PromptDecoder:
 
         `references` are by object index. `previous` are the mask logits of the previous round (one object).
         """
-        answers: list[list[ObjectAnswer]] = [[] for _ in objects]
+        answers: dict[int, list[ObjectAnswer]] = {}
         with arithmetic(self.runtime.device, self.runtime.precision):
             for indices in self._passes(objects):
-                mine = {
-                    row: references[index]
-                    for row, index in enumerate(indices)
-                    if index in references
-                }
-                in_pass = self._answer_pass(
-                    [objects[index] for index in indices], mine, previous, top
-                )
-                for index, object_answers in zip(indices, in_pass, strict=True):
-                    answers[index] = object_answers
-        return answers
+                pass_objects, pass_references = [], {}
+                for row, index in enumerate(indices):
+                    pass_objects.append(objects[index])
+                    if index in references:
+                        pass_references[row] = references[index]
+                pass_answers = self._answer_pass(pass_objects, pass_references, previous, top)
+                answers.update(zip(indices, pass_answers, strict=True))
+        return [answers[index] for index in range(len(objects))]
 
     def _passes(self, objects: Sequence[ObjectPrompts]) -> Iterator[list[int]]:
         """Group the indices of objects that one decoder pass can answer, within the limits of memory and tokens.
@@ -145,17 +142,16 @@ class PromptDecoder:
             else:
                 without_mask.append(index)
         for indices in (without_mask, with_mask):
-            marks = [mark for index in indices for mark in objects[index].visual]
-            only_clicks = all(isinstance(mark, Point) for mark in marks)
-            count = (
-                MAX_OBJECTS_OF_PASS if policy.objects_apart or only_clicks else MAX_AREAS_OF_PASS
-            )
+            only_clicks = all(objects[index].has_only_clicks for index in indices)
+            count = MAX_AREAS_OF_PASS
+            if policy.independent_objects or only_clicks:
+                count = MAX_OBJECTS_OF_PASS
             for start in range(0, len(indices), count):
                 yield indices[start : start + count]
 
     def _brings_mask(self, prompts: ObjectPrompts) -> bool:
         return prompts.previous_logits is not None or bool(
-            prompts.outlines_for(self.runtime.network.kind)
+            prompts.has_outline(self.runtime.network.kind)
         )
 
     def _answer_pass(
@@ -198,18 +194,19 @@ class PromptDecoder:
 
     def _encode_text(self, objects: Sequence[ObjectPrompts]) -> EncodedText:
         """Encode all phrases of a pass; spoken ones have rows of their own where the policy does (the demo)."""
+        separates_speech = (
+            self.runtime.network.decoder.policy.group(RowKind.AUDIO_TOKENS) is not None
+        )
         phrases, owners, spoken = [], [], []
         for row, prompts in enumerate(objects):
             for prompt in prompts.text:
                 phrases.append(prompt.phrase)
                 owners.append(row)
-                spoken.append(isinstance(prompt, Audio))
+                spoken.append(separates_speech and isinstance(prompt, Audio))
         if not phrases:
             return EncodedText()
         features = self.runtime.encode_phrases(phrases)
         device = features.tokens.device
-        if self.runtime.network.decoder.policy.group(RowKind.AUDIO_TOKENS) is None:
-            spoken = [False] * len(phrases)
         return lay_out_text(
             features,
             torch.tensor(owners, device=device),
@@ -231,14 +228,15 @@ class PromptDecoder:
         positive, negative, bounds, outline_areas = np.zeros((4, *shape), dtype=np.bool_)
         height, width = self.raster_frame.network_hw
         for row, object_prompts in enumerate(objects):
-            outlines = object_prompts.outlines_for(self.runtime.network.kind)
             for mark in object_prompts.marks:
-                if mark in outlines:
+                if is_outline(mark, self.runtime.network.kind):
                     maps = outline_areas
                 elif isinstance(mark, Box):
                     maps = bounds
+                elif mark.positive:
+                    maps = positive
                 else:
-                    maps = positive if mark.positive else negative
+                    maps = negative
                 maps[row, :height, :width] |= mark.rasterize(self.raster_frame)
         prompts = VisualPrompts(
             positive=self._to_device(positive),
@@ -272,10 +270,10 @@ class PromptDecoder:
         """Return the mask that the prompts about an object bring: mask logits, or the area of its outline."""
         logits = prompts.previous_logits
         if logits is None:
-            if not prompts.outlines_for(self.runtime.network.kind):
+            if not prompts.has_outline(self.runtime.network.kind):
                 return None
             return outline_logits(outline[None, None])[0, 0]
-        height, width = (side // 4 for side in self.frame.padded_hw)
+        height, width = self.frame.padded_hw[0] // 4, self.frame.padded_hw[1] // 4
         if logits.shape[-2:] != (height, width):
             raise ValueError(
                 f"The mask logits are {logits.shape[-1]} x {logits.shape[-2]}, this image's {width} x {height}; "

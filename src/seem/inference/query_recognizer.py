@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +15,7 @@ from seem.inference.prediction import (
     Prediction,
     labels_of,
     missing_phrase_notes,
+    names_of_classes,
     panoptic_prediction,
     semantic_prediction,
 )
@@ -73,18 +76,19 @@ class QueryRecognizer:
         mask_scores = torch.stack([foreground_probability(mask) for mask in masks])
         scores = pairs.scores * mask_scores[pairs.queries]
         by_score = scores.argsort(descending=True)
-        order = [pair for pair in by_score.tolist() if scores[pair] >= threshold]
+        order = by_score[scores[by_score] >= threshold]
         if nms_threshold is not None and nms_threshold < 1:
             distinct = distinct_masks(masks[pairs.queries[order]] > 0, nms_threshold)
-            order = [order[row] for row in distinct]
+            order = order[distinct]
         packed = self._pack_each(masks, pairs.queries[order].tolist())
-        order = [pair for pair in order if packed[int(pairs.queries[pair])].area]
+        has_pixels = [packed[query].area > 0 for query in pairs.queries[order].tolist()]
+        order = order[np.flatnonzero(has_pixels)]
         queries = pairs.queries[order].tolist()
-        names = tuple(vocabulary[category].name for category in pairs.classes[order].tolist())
+        names = names_of_classes(vocabulary, pairs.classes[order].tolist())
         return Prediction(
             masks=[packed[query] for query in queries],
-            scores=[float(scores[pair]) for pair in order],
-            labels=Labels(names, tuple(float(pairs.scores[pair]) for pair in order)),
+            scores=scores[order].tolist(),
+            labels=Labels(names, tuple(pairs.scores[order].tolist())),
             kind=KIND,
             vectors=regions.class_vectors[queries],
         )
@@ -106,7 +110,7 @@ class QueryRecognizer:
         masks = to_input_size(regions.mask_logits, self.decoder.frame)
         matches = match_phrases(add_rival_logits(phrase_logits, rivals), masks, threshold)
         queries = matches.queries.tolist()
-        names = tuple(vocabulary[phrase].name for phrase in matches.phrases.tolist())
+        names = names_of_classes(vocabulary, matches.phrases.tolist())
         packed = self._pack_each(masks, queries)
         return Prediction(
             masks=[packed[query] for query in queries],
@@ -150,7 +154,9 @@ class QueryRecognizer:
 
     def _decode(self) -> ImageRegions:
         network, encoding = self.runtime.network, self.decoder.encoding
-        queries = network.decode(encoding, DecoderQuery(), network.decoder.policy.found).regions
+        queries = network.decode(
+            encoding, DecoderQuery(), network.decoder.policy.region_kinds
+        ).regions
         masks = dot(queries.mask_embeddings, encoding.pixels.mask_features)
         return ImageRegions(queries.class_vectors[0].float(), masks[0].float())
 
@@ -164,11 +170,8 @@ class QueryRecognizer:
         if is_empty_list(against):
             return phrases[:0]
         names = Vocabulary.coerce(against)
-        looked_for = {phrase.casefold() for phrase in vocabulary.phrases}
-        rivals = [
-            row for row, phrase in enumerate(names.phrases) if phrase.casefold() not in looked_for
-        ]
-        return self.runtime.classifier(names)[rivals]
+        is_phrase = np.isin(_casefolded(names.phrases), _casefolded(vocabulary.phrases))
+        return self.runtime.classifier(names)[np.flatnonzero(~is_phrase)]
 
     def _pack_each(
         self, masks: Float[Tensor, "q hi wi"], queries: list[int]
@@ -180,3 +183,7 @@ class QueryRecognizer:
                 to_output_size(masks[query][None], self.decoder.frame)[0]
             )
         return packed
+
+
+def _casefolded(phrases: Sequence[str]) -> list[str]:
+    return [phrase.casefold() for phrase in phrases]

@@ -6,12 +6,11 @@ gives each answer a class vector, so that proposals have the form of object quer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from seem.inference.prediction import ImageRegions
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import Draws
 from seem.models.segmenter import Segmenter
@@ -25,19 +24,28 @@ MIN_QUALITY = 0.3  # predicted IoU below which an answer is no region
 SAME_REGION_IOU = 0.7  # above which two answers are one region
 
 
-@dataclass(frozen=True, slots=True)
-class RegionProposals:
-    """Regions, best first: mask logits at stride 4 in the padded frame, class vectors, predicted quality (0-1)."""
-
-    mask_logits: Float[Tensor, "n h w"]
-    class_vectors: Float[Tensor, "n d"]
-    quality: Float[Tensor, " n"]
-
-
 def propose_regions(
     model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws
-) -> RegionProposals:
-    """Click on a grid over the image, which fills `input_hw` (upper left) of the padded frame; keep what differs."""
+) -> ImageRegions:
+    """Click on a grid over the image, which fills `input_hw` (upper left) of the padded frame.
+
+    Returns the answers that differ, those of the best predicted quality first.
+    """
+    mask_logits, quality = answer_grid_clicks(model, image, input_hw, draws)
+    order = quality.argsort(descending=True, stable=True)
+    inside = mask_logits[order] > 0
+    is_region = (quality[order] >= MIN_QUALITY) & inside.flatten(1).any(dim=1)
+    order = order[is_region]
+    if len(order):
+        order = order[distinct_masks(mask_logits[order] > 0, SAME_REGION_IOU)]
+    vectors = masked_text_vectors(image, mask_logits[order])
+    return ImageRegions(vectors, mask_logits[order])
+
+
+def answer_grid_clicks(
+    model: Segmenter, image: ImageEncoding, input_hw: tuple[int, int], draws: Draws
+) -> tuple[Float[Tensor, "n h w"], Float[Tensor, " n"]]:
+    """Return the mask logits (stride 4, padded frame) and predicted quality (0-1) of every click of the grid."""
     features = image.pixels.mask_features
     padded_hw = (4 * features.shape[-2], 4 * features.shape[-1])
     logits, qualities = [], []
@@ -49,15 +57,7 @@ def propose_regions(
         assert masks.quality is not None
         logits.append(to_stride4(masks.logits[0], padded_hw))
         qualities.append(masks.quality[0].float())
-    mask_logits, quality = torch.cat(logits), torch.cat(qualities)
-    order = quality.argsort(descending=True, stable=True)
-    inside = mask_logits[order] > 0
-    is_region = (quality[order] >= MIN_QUALITY) & inside.flatten(1).any(dim=1)
-    order = order[is_region]
-    if len(order):
-        order = order[distinct_masks(mask_logits[order] > 0, SAME_REGION_IOU)]
-    vectors = masked_text_vectors(image, mask_logits[order])
-    return RegionProposals(mask_logits[order], vectors, quality[order])
+    return torch.cat(logits), torch.cat(qualities)
 
 
 def grid_clicks(

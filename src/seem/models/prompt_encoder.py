@@ -79,7 +79,7 @@ class PromptEncoder(nn.Module):
 
     def choose(self, owner: Int[Tensor, " p"], draws: Draws) -> Int[Tensor, " k"]:
         """Choose pixels, for all objects of an image together or for each by itself."""
-        if not self.policy.objects_apart:
+        if not self.policy.independent_objects:
             return draws.points(owner, self.policy.max_points)
         _, counts = torch.unique_consecutive(owner, return_counts=True)
         starts = (counts.cumsum(0) - counts).tolist()

@@ -22,7 +22,7 @@ from torch import Tensor
 from seem.data.classes import prompt_name
 from seem.recipes.directions import Nouns, plural_of, spread
 from seem.training.nouns import nouns_of
-from seem.training.vocabulary import OTHER_WORDS, SHIPPABLE_GROUPS, SHIPPABLE_SETS
+from seem.training.vocabulary import OTHER_WORDS, SHIPPABLE_GROUPS, SHIPPABLE_SETS, train_images
 
 QUALITIES = (
     "left", "right", "upper", "lower", "middle", "front", "back", "bigger", "smaller", "red", "blue", "green", "yellow",
@@ -123,10 +123,15 @@ class PhraseSampler:
 
     def caption_direction(self, caption: Caption) -> Float[Tensor, " d"]:
         """Return the direction of the first noun of a caption that its class agrees with, turned by its qualities."""
+        head = self._head_direction(caption)
+        return self.turned(head, caption.text.lower().replace(",", " ").split())
+
+    def _head_direction(self, caption: Caption) -> Float[Tensor, " d"]:
         name = self.nouns[caption.name]
-        heads = [self.nouns[noun] for noun in nouns_of(caption.text) if noun in self.nouns]
-        vector = next((head for head in heads if float(head @ name) > 0.5), name)
-        return self.turned(vector, caption.text.lower().replace(",", " ").split())
+        for noun in nouns_of(caption.text):
+            if noun in self.nouns and float(self.nouns[noun] @ name) > 0.5:
+                return self.nouns[noun]
+        return name
 
     def turned(self, vector: Float[Tensor, " d"], words: Sequence[str]) -> Float[Tensor, " d"]:
         """Turn a direction by the qualities among some words."""
@@ -202,11 +207,12 @@ def quality_directions(dim: int) -> dict[str, Float[Tensor, " d"]]:
 def held_out(nouns: Nouns, minimum: float = 0.5) -> frozenset[str]:
     """Return the words that are kept for validation: one visible word in `HELD_OUT`, by its checksum, no class name."""
     classes = set(nouns.classes)
-    return frozenset(
-        word
-        for word, weight in zip(nouns.words, nouns.weights, strict=True)
-        if weight >= minimum and word not in classes and zlib.crc32(word.encode()) % HELD_OUT == 0
-    )
+    held_out_words = []
+    for word, weight in zip(nouns.words, nouns.weights, strict=True):
+        is_chosen = zlib.crc32(word.encode()) % HELD_OUT == 0
+        if is_chosen and weight >= minimum and word not in classes:
+            held_out_words.append(word)
+    return frozenset(held_out_words)
 
 
 def read_captions(data: Path, nouns: Nouns) -> list[Caption]:
@@ -214,21 +220,13 @@ def read_captions(data: Path, nouns: Nouns) -> list[Caption]:
     found: dict[Caption, None] = {}
     for name in SHIPPABLE_SETS:
         content = json.loads((data / name / "annotations.json").read_text(encoding="utf-8"))
-        groups = SHIPPABLE_GROUPS.get(name)
-        photos = {
-            image["id"]
-            for image in content["images"]
-            if image["split"] == "train" and (groups is None or image["license_group"] in groups)
-        }
-        names = {
-            category["id"]: prompt_name(category["name"]) for category in content["categories"]
-        }
+        images = train_images(content, SHIPPABLE_GROUPS.get(name))
+        names = {row["id"]: prompt_name(row["name"]) for row in content["categories"]}
         for annotation in content["annotations"]:
             class_name = names[annotation["category_id"]]
-            if annotation["image_id"] in photos and class_name in nouns:
-                found |= dict.fromkeys(
-                    Caption(text, class_name) for text in annotation.get("phrases", ())
-                )
+            if annotation["image_id"] in images and class_name in nouns:
+                for text in annotation.get("phrases", ()):
+                    found[Caption(text, class_name)] = None
     return list(found)
 
 

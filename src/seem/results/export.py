@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from seem.coco_format import (
     CocoAnnotation,
@@ -141,9 +140,3 @@ def to_class_ids(category_ids: NDArray[np.int64], vocabulary: Vocabulary) -> NDA
     for category in vocabulary:
         class_ids[category.id] = coco_index.get(category, category.id - 1)
     return np.array([class_ids.get(number, -1) for number in category_ids.tolist()], dtype=np.int64)
-
-
-def to_panoptic_png(ids: NDArray[np.int32]) -> Image.Image:
-    """Colour an (H, W) map of ids as COCO does: id = R + 256 G + 65536 B."""
-    red, green, blue = ids & 255, ids >> 8 & 255, ids >> 16 & 255
-    return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))

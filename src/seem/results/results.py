@@ -24,6 +24,7 @@ from seem.coco_format import (
     MaskRecord,
     OutputMode,
     to_coco_category,
+    to_panoptic_png,
     to_rle,
 )
 from seem.deprecation import renamed_attributes
@@ -43,7 +44,7 @@ from seem.results.columns import (
     take_column,
     take_values,
 )
-from seem.results.export import to_class_ids, to_coco_record, to_mask_records, to_panoptic_png
+from seem.results.export import to_class_ids, to_coco_record, to_mask_records
 from seem.results.labels import Labels, LazyLabels
 from seem.results.provenance import Proposal, Provenance
 from seem.visualize import cut_out, draw_overlay

@@ -81,18 +81,13 @@ class ObjectAnswer:
 # --- Choosing queries -------------------------------------------------------------------------------------------------
 
 
-def best_visual_queries(visual: QueryOutputs, tokens: VisualTokens) -> ChosenQueries:
-    """Choose, among each object's own queries, the one whose mask embedding agrees most with the prompted pixels.
-
-    The plain product with the mean mask feature under the positive pixels (official rule of SEEM v1).
-    """
-    return top_queries(visual, prompt_agreement(visual, tokens.positive_vectors))
-
-
 def prompt_agreement(
     visual: QueryOutputs, vectors: Float[Tensor, "b n c"]
 ) -> Float[Tensor, "b n q"]:
-    """Multiply the mask embeddings of each object's queries with the object's vector of mask features."""
+    """Multiply the mask embeddings of each object's queries with the object's vector of mask features.
+
+    The vector is the mean mask feature under the positive pixels (official rule of SEEM v1).
+    """
     embeddings = torch.unflatten(visual.mask_embeddings, 1, (vectors.shape[1], -1))
     return torch.einsum("bnqc,bnc->bnq", embeddings, vectors)
 

@@ -97,9 +97,8 @@ class BatchSampler:
             augmentation=augmentation,
         )
         first = self._process_step(number) * self.batch_size * self.naming_ratio
-        return tuple(
-            draw_nonempty_sample(sampler, first + i) for i in range(count * self.naming_ratio)
-        )
+        numbers = range(first, first + count * self.naming_ratio)
+        return tuple(draw_nonempty_sample(sampler, each) for each in numbers)
 
     def describe(self, number: int, network: Segmenter) -> str:
         """Name the images of a step."""

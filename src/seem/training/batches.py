@@ -52,9 +52,15 @@ class TrainingBatch:
         """The areas of polygons, which mark an object and bound it at once (a box has no other marks beside it)."""
         return self.positive & self.bounds
 
-    def phrases(self) -> tuple[tuple[str, ...], ...]:
+    @property
+    def has_phrase(self) -> Bool[Tensor, "b n"]:
+        """Which targets have a phrase."""
+        flags = [[bool(text) for text in image] for image in self.phrases()]
+        return torch.tensor(flags, device=self.truth.device)
+
+    def phrases(self) -> list[list[str]]:
         """Return the phrase of every target; empty without text."""
-        return tuple(tuple(target.phrase for target in image) for image in self.targets)
+        return [[target.phrase for target in image] for image in self.targets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +89,26 @@ def make_training_batch(
     rng: np.random.Generator,
 ) -> TrainingBatch:
     """Draw prompted targets for every sample and stack everything."""
-    targets = tuple(
-        draw_targets(sample, num_targets, mix, rng, partner=_partner(samples, b))
-        for b, sample in enumerate(samples)
-    )
-
-    def stack(name: str) -> Bool[Tensor, "b n s s"]:
-        maps = [np.stack([getattr(target, name) for target in image]) for image in targets]
-        return torch.from_numpy(np.stack(maps))
-
+    targets = []
+    for index, sample in enumerate(samples):
+        partner = _partner(samples, index)
+        targets.append(draw_targets(sample, num_targets, mix, rng, partner=partner))
     return TrainingBatch(
         samples=tuple(samples),
         images=normalize_images(samples, image),
-        targets=targets,
-        truth=stack("truth"),
-        positive=stack("positive"),
-        negative=stack("negative"),
-        bounds=stack("bounds"),
-        reference=stack("reference"),
+        targets=tuple(targets),
+        truth=_stack_maps(targets, "truth"),
+        positive=_stack_maps(targets, "positive"),
+        negative=_stack_maps(targets, "negative"),
+        bounds=_stack_maps(targets, "bounds"),
+        reference=_stack_maps(targets, "reference"),
         ignore=torch.from_numpy(np.stack([sample.ignore for sample in samples])),
     )
+
+
+def _stack_maps(targets: Sequence[Sequence[PromptedTarget]], name: str) -> Bool[Tensor, "b n s s"]:
+    maps = [[getattr(target, name) for target in image] for image in targets]
+    return torch.from_numpy(np.array(maps))
 
 
 def _partner(samples: Sequence[TrainingSample], index: int) -> TrainingSample | None:

@@ -118,18 +118,26 @@ def calibrate_regions(
     for dataset in datasets:
         for record in sample_evenly(dataset.images, most):
             truths = true_masks_by_class(dataset, record, classes)
-            num_objects += sum(len(masks) for masks in truths.values())
+            num_objects += sum(map(len, truths.values()))
             predicted = regions_by_score(model.encode(dataset.pixels(record)), classes)
             regions += _judge_regions(predicted, truths)
-    if num_objects < MIN_NAMES or not any(is_right for _, is_right in regions):
+    if num_objects < MIN_NAMES:
         return None
-    regions.sort(key=lambda region: -region[0])
-    num_right = np.cumsum([is_right for _, is_right in regions])
+    return _best_region_threshold(regions, num_objects)
+
+
+def _best_region_threshold(
+    regions: list[tuple[float, bool]], num_objects: int
+) -> RegionCalibration | None:
+    """Return the score of the last region to take so that F1 is largest; None if no region is right."""
+    regions = sorted(regions, key=lambda region: -region[0])
+    scores, is_right = np.array(regions, dtype=np.float64).reshape(-1, 2).T
+    if not is_right.any():
+        return None
     num_regions = np.arange(1, len(regions) + 1)
-    f1 = 2 * num_right / (num_regions + num_objects)
+    f1 = 2 * is_right.cumsum() / (num_regions + num_objects)
     best = int(f1.argmax())
-    threshold, _ = regions[best]
-    return RegionCalibration(threshold, 100 * float(f1[best]))
+    return RegionCalibration(float(scores[best]), 100 * float(f1[best]))
 
 
 def true_masks_by_class(
@@ -140,15 +148,16 @@ def true_masks_by_class(
     Groups of several objects do not count.
     """
     complete = dataset.complete_names(record)
-    single = [each for each in dataset.objects[record.id] if not each.is_group]
-    truths = {}
+    truths: dict[str, list[Bool[np.ndarray, "h w"]]] = {}
+    for name in classes.names:
+        if name in complete:
+            truths[name] = []
+    for each in dataset.objects[record.id]:
+        if each.category.text in truths and not each.is_group:
+            truths[each.category.text].append(each.mask())
     for name, is_thing in zip(classes.names, classes.is_thing, strict=True):
-        if name not in complete:
-            continue
-        masks = [each.mask() for each in single if each.category.text == name]
-        if masks and not is_thing:
-            masks = [np.any(masks, axis=0)]
-        truths[name] = masks
+        if not is_thing and truths.get(name):
+            truths[name] = [np.any(truths[name], axis=0)]
     return truths
 
 

@@ -115,9 +115,13 @@ class CaptionTerms:
 
     def total(self, weights: CaptionWeights = CaptionWeights()) -> Float[Tensor, ""]:
         """Return the weighted sum of all terms."""
-        weighted = [weights.words * loss for loss in self.words]
-        weighted += [weights.nouns * loss for loss in self.nouns]
-        weighted += [weights.retrieval * loss for loss in self.retrieval]
+        weighted = []
+        for weight, losses in (
+            (weights.words, self.words),
+            (weights.nouns, self.nouns),
+            (weights.retrieval, self.retrieval),
+        ):
+            weighted += [weight * loss for loss in losses]
         if self.backbone is not None:
             weighted.append(weights.backbone * self.backbone)
         return torch.stack(weighted).sum()
@@ -151,12 +155,11 @@ def caption_terms(
         if captions.nouns is not None:
             for head, head_matches in zip(top_heads, matches, strict=False):
                 nouns.append(noun_loss(head.regions, captions.nouns, captions.scale, head_matches))
-        return CaptionTerms(
-            words=tuple(next_word_loss(head, captions) for head in top_heads),
-            retrieval=tuple(retrieval_loss(head, captions) for head in top_heads),
-            backbone=backbone,
-            nouns=tuple(nouns),
-        )
+        words, retrieval = [], []
+        for head in top_heads:
+            words.append(next_word_loss(head, captions))
+            retrieval.append(retrieval_loss(head, captions))
+        return CaptionTerms(tuple(words), tuple(retrieval), backbone, tuple(nouns))
 
 
 def next_word_loss(head: CaptionPrediction, captions: CaptionTargets) -> Float[Tensor, ""]:
@@ -181,8 +184,10 @@ def noun_loss(
         at_least_float32(regions).flatten(0, 1), at_least_float32(nouns.vectors), scale
     )
     caption_texts = torch.cat(nouns.by_caption)
-    by_caption: list[tuple[Tensor, Tensor]] = []  # pairs of (rows of regions, rows of texts)
-    by_object: list[tuple[Tensor, Tensor]] = []
+    rows_by_caption: list[Tensor] = []
+    texts_by_caption: list[Tensor] = []
+    rows_by_object: list[Tensor] = []
+    texts_by_object: list[Tensor] = []
     first_text = 0
     for b, match in enumerate(matches):
         texts = nouns.by_caption[b]
@@ -191,11 +196,12 @@ def noun_loss(
         all_regions = torch.arange(num_regions, device=regions.device)
         free = b * num_regions + all_regions[~torch.isin(all_regions, match.queries)]
         noun_match = match_nouns(similarity[free][:, caption_texts], own_texts)
-        by_caption.append((free[noun_match.queries], texts[noun_match.objects]))
-        by_object.append((b * num_regions + match.queries, nouns.by_object[b][match.objects]))
-    pairs = [*by_caption, *by_object]
-    rows = torch.cat([region_rows for region_rows, _ in pairs])
-    texts = torch.cat([text_rows for _, text_rows in pairs])
+        rows_by_caption.append(free[noun_match.queries])
+        texts_by_caption.append(texts[noun_match.objects])
+        rows_by_object.append(b * num_regions + match.queries)
+        texts_by_object.append(nouns.by_object[b][match.objects])
+    rows = torch.cat([*rows_by_caption, *rows_by_object])
+    texts = torch.cat([*texts_by_caption, *texts_by_object])
     columns, column_of_row = _first_of_each_stem(nouns.stems[texts])
     return region_text_cross_entropy(similarity[rows][:, texts[columns]], column_of_row)
 

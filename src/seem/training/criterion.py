@@ -83,8 +83,9 @@ class HeadPrediction:
     @property
     def device(self) -> torch.device:
         """The device of the predictions."""
-        groups = (self.objects, self.phrases, self.visual)
-        return next(group.mask_logits.device for group in groups if group is not None)
+        group = self.objects or self.phrases or self.visual
+        assert group is not None
+        return group.mask_logits.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +180,18 @@ class HeadTerms:
     phrases: GroupTerms | None = None
     visual: GroupTerms | None = None
 
+    def weighted_groups(self, weights: CriterionWeights) -> Iterator[tuple[str, Float[Tensor, ""]]]:
+        """Iterate over the names of the groups that are trained, and the weighted sum of each one's terms."""
+        if self.objects is not None:
+            yield "objects", self.objects.total(weights.objects)
+        if self.phrases is not None:
+            yield "phrases", self.phrases.total(weights.phrases)
+        if self.visual is not None:
+            yield "visual", self.visual.total(weights.visual)
+
     def total(self, weights: CriterionWeights) -> Float[Tensor, ""]:
         """Return the weighted sum of the groups."""
-        totals = []
-        if self.objects is not None:
-            totals.append(self.objects.total(weights.objects))
-        if self.phrases is not None:
-            totals.append(self.phrases.total(weights.phrases))
-        if self.visual is not None:
-            totals.append(self.visual.total(weights.visual))
-        return torch.stack(totals).sum()
+        return torch.stack([total for _, total in self.weighted_groups(weights)]).sum()
 
 
 @dataclass(frozen=True, slots=True)

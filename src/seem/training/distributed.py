@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -130,9 +131,9 @@ def gather_lists(items: list[str]) -> list[str]:
     _, world_size = rank_and_world_size()
     if world_size == 1:
         return items
-    lists: list[list[str]] = [[] for _ in range(world_size)]
+    lists: list[list[str]] = [[]] * world_size
     dist.all_gather_object(lists, items)
-    return [item for each in lists for item in each]
+    return list(itertools.chain.from_iterable(lists))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], processes: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
 from seem.checkpoints.safe import atomic_write
@@ -63,12 +64,13 @@ def draw_panel(title: str, curves: Mapping[str, Curve]) -> Image.Image:
     draw = ImageDraw.Draw(panel)
     draw.text((LEFT, 10), title, fill=INK)
     finite = {name: _finite_points(curve) for name, curve in curves.items()}
-    points = np.array([point for curve in finite.values() for point in curve])
+    points = np.concatenate([np.empty((0, 2)), *finite.values()])
     if not points.size:
         draw.text((LEFT, (TOP + BOTTOM) // 2), "nothing measured", fill=INK)
         return panel
-    first, last = limits(points[:, 0].tolist())
-    grid = round_values(*limits(points[:, 1].tolist()))
+    steps, values = points.T.tolist()
+    first, last = limits(steps)
+    grid = round_values(*limits(values))
     low, high = grid[0], grid[-1]
 
     def to_pixels(step: float, value: float) -> tuple[float, float]:
@@ -79,7 +81,7 @@ def draw_panel(title: str, curves: Mapping[str, Curve]) -> Image.Image:
     _draw_axes(draw, to_pixels, (first, last), grid)
     for number, (name, curve) in enumerate(finite.items()):
         colour = CURVE_COLOURS[number % len(CURVE_COLOURS)]
-        _draw_curve(draw, [to_pixels(step, value) for step, value in curve], colour)
+        _draw_curve(draw, list(itertools.starmap(to_pixels, curve.tolist())), colour)
         draw.text((LEFT + 120 + 130 * number, 10), name, fill=colour)
     return panel
 
@@ -113,8 +115,9 @@ def _draw_curve(
         draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
 
 
-def _finite_points(curve: Curve) -> list[tuple[float, float]]:
-    return [point for point in curve if np.isfinite(point).all()]
+def _finite_points(curve: Curve) -> Float[np.ndarray, "n 2"]:
+    points = np.array(curve, dtype=np.float64).reshape(-1, 2)
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:

@@ -35,17 +35,17 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 
 def _parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Group parameters by (learning-rate factor, with or without weight decay), factor 1 first."""
-    embedding_ids: set[int] = set()
+    embeddings: set[nn.Parameter] = set()
     for module in model.modules():
         if isinstance(module, nn.Embedding):
-            embedding_ids.update(id(p) for p in module.parameters())
+            embeddings.update(module.parameters())
     other_factors = {factor for _, factor in config.rates} - {1.0}
     members: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for factor in (1.0, *sorted(other_factors)):
         members[factor, True] = []
         members[factor, False] = []
     for name, p in model.named_parameters():
-        decays = p.ndim > 1 and id(p) not in embedding_ids
+        decays = p.ndim > 1 and p not in embeddings
         members[rate_factor(name, config.rates), decays].append(p)
     groups = []
     for (factor, decays), parameters in members.items():
@@ -60,28 +60,34 @@ def _split_matrices(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict
 
     A depthwise convolution mixes no channels, so it is no matrix.
     """
-    matrix_ids: set[int] = set()
+    mixing_parameters: set[nn.Parameter] = set()
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             continue
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)):
-            matrix_ids.update(id(p) for p in module.parameters(recurse=False) if p.ndim > 1)
+            mixing_parameters.update(module.parameters(recurse=False))
     split = []
     for group in groups:
-        for orthogonal in (True, False):
-            parameters = [p for p in group["params"] if (id(p) in matrix_ids) is orthogonal]
-            if parameters:
-                split.append({**group, "params": parameters, "orthogonal": orthogonal})
+        matrices, others = [], []
+        for p in group["params"]:
+            if p.ndim > 1 and p in mixing_parameters:
+                matrices.append(p)
+            else:
+                others.append(p)
+        if matrices:
+            split.append({**group, "params": matrices, "orthogonal": True})
+        if others:
+            split.append({**group, "params": others, "orthogonal": False})
     return split
 
 
 def rate_factor(name: str, rates: tuple[tuple[str, float], ...]) -> float:
     """Return the factor of a parameter's learning rate: that of the longest matching prefix, 1 without one."""
-    matching = [(len(prefix), factor) for prefix, factor in rates if name.startswith(prefix)]
-    if not matching:
-        return 1.0
-    _, factor = max(matching)
-    return factor
+    longest, chosen = -1, 1.0
+    for prefix, factor in rates:
+        if name.startswith(prefix) and len(prefix) > longest:
+            longest, chosen = len(prefix), factor
+    return chosen
 
 
 def schedule(step: int, config: TrainConfig) -> float:

@@ -45,9 +45,18 @@ def current_name(name: str) -> str:
 
 def learning_rate_factors(by_part: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
     """Turn factors of the learning rate by part into factors by prefix of parameter names."""
-    factors = {current_name(name): factor for name, factor in by_part.items()}
-    check_parts(factors)
-    return tuple((prefix, factor) for name, factor in factors.items() for prefix in PARTS[name])
+    factors: dict[str, float] = {}
+    for name, factor in by_part.items():
+        factors |= dict.fromkeys(part_prefixes([name]), factor)
+    return tuple(factors.items())
+
+
+def part_prefixes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the prefixes of the parameter names of some parts; `ValueError` for a name that is no part."""
+    prefixes: list[str] = []
+    for name in check_parts(names):
+        prefixes += PARTS[name]
+    return tuple(prefixes)
 
 
 def freeze(model: nn.Module, names: Sequence[str]) -> int:
@@ -56,7 +65,7 @@ def freeze(model: nn.Module, names: Sequence[str]) -> int:
     Raises:
         ValueError: a name is no part, or nothing is left to train.
     """
-    prefixes = tuple(prefix for name in check_parts(names) for prefix in PARTS[name])
+    prefixes = part_prefixes(names)
     num_frozen = 0
     for name, p in model.named_parameters():
         if prefixes and name.startswith(prefixes):
@@ -81,9 +90,12 @@ def freeze_statistics(model: nn.Module) -> None:
 
 def parameters_by_part(model: nn.Module) -> dict[str, int]:
     """Return the number of parameters of every part that a network has."""
-    counts = dict.fromkeys(PARTS, 0)
-    for parameter_name, p in model.named_parameters():
-        for part, prefixes in PARTS.items():
+    counts = {}
+    for part, prefixes in PARTS.items():
+        count = 0
+        for parameter_name, p in model.named_parameters():
             if parameter_name.startswith(prefixes):
-                counts[part] += p.numel()
-    return {part: count for part, count in counts.items() if count}
+                count += p.numel()
+        if count:
+            counts[part] = count
+    return counts

@@ -51,7 +51,7 @@ def phrase_tokens_by_object(
 
     `phrases[b][n]` is the phrase of object n, empty without one; `rows` gives the row of a phrase in `encoded`.
     """
-    if not any(text for image in phrases for text in image):
+    if not any(map(any, phrases)):
         return None
     tokens: list[Tensor] = []
     owners: list[Tensor] = []

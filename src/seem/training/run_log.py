@@ -62,15 +62,23 @@ class ScoreHistory:
 
     def __init__(self, out: Path, step: int) -> None:
         self.file = out / RESULTS_FILE
-        self.rows: list[dict[str, float]] = [
-            row for row in read_results(out) if row["step"] <= step
-        ]
+        self._rows_by_step: dict[float, dict[str, float]] = {}
+        for row in read_results(out):
+            if row["step"] <= step:
+                self._rows_by_step[row["step"]] = row
+
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """The rows of the file."""
+        return list(self._rows_by_step.values())
 
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Write the scores of a step, in place of earlier ones of the same step."""
-        self.rows = [row for row in self.rows if row["step"] != step]
-        self.rows.append({"step": step, **_rounded(scores)})
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        self._rows_by_step.pop(step, None)
+        self._rows_by_step[step] = {"step": step, **_rounded(scores)}
+        columns: dict[str, None] = {}
+        for row in self.rows:
+            columns |= dict.fromkeys(row)
         with (
             atomic_write(self.file) as aside,
             aside.open("w", encoding="utf-8", newline="") as stream,

@@ -45,9 +45,8 @@ class ShardedWeights:
         device_type = next(model.parameters()).device.type
         mesh = init_device_mesh(device_type, (dist.get_world_size(),))
         for module in (self._stepping, self.average.module):
-            scalars = {
-                p for p in module.parameters() if p.ndim == 0
-            }  # a single number cannot be divided
+            # a single number cannot be divided
+            scalars = {p for p in module.parameters() if p.ndim == 0}
             fully_shard(module, mesh=mesh, ignored_params=scalars)
 
     def run_step(self, number: int) -> tuple[Tensor, dict[str, float]]:
@@ -71,10 +70,10 @@ class ShardedWeights:
                 sharded.append(_local(p.grad))
             else:
                 replicated.append(p.grad)
-        total = torch.stack([gradient.square().sum() for gradient in sharded]).sum()
+        total = _sum_of_squares(sharded)
         dist.all_reduce(total)
         if replicated:
-            total = total + torch.stack([gradient.square().sum() for gradient in replicated]).sum()
+            total = total + _sum_of_squares(replicated)
         norm = total.sqrt()
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
         for gradient in (*sharded, *replicated):
@@ -135,6 +134,10 @@ class SteppingModule(nn.Module):
             [p.sum() for p in self.model.parameters() if p.requires_grad]
         ).sum()
         return loss + 0.0 * all_parameters, terms
+
+
+def _sum_of_squares(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ For a few objects of every image a kind of prompt is drawn, then the prompt itse
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,10 +166,13 @@ def reference_target(
     sample: TrainingSample, partner: TrainingSample, mix: PromptMix, rng: np.random.Generator
 ) -> PromptedTarget | None:
     """Ask for the class of an object of the partner image; None if no class of the partner is annotated here."""
-    references = reference_objects(partner)
     present_names = sample.complete_names & set(sample.names)
-    present = [i for i in references if partner.names[i] in present_names]
-    absent = [i for i in references if partner.names[i] in sample.absent_names]
+    present, absent = [], []
+    for i in reference_objects(partner):
+        if partner.names[i] in present_names:
+            present.append(i)
+        elif partner.names[i] in sample.absent_names:
+            absent.append(i)
     candidates = present
     if absent and rng.random() < mix.reference_absent:
         candidates = absent
@@ -182,8 +186,23 @@ def reference_target(
 
 def reference_objects(sample: TrainingSample) -> list[int]:
     """Return the objects of an image that can be references: those with a class, and not too small beside the rest."""
-    large = np.flatnonzero(sample.areas >= MIN_REFERENCE_SHARE * sample.areas.sum())
-    return [i for i in large.tolist() if sample.names[i]]
+    is_large = sample.areas >= MIN_REFERENCE_SHARE * sample.areas.sum()
+    has_name = np.array(sample.names, dtype=str) != ""
+    indices: list[int] = np.flatnonzero(is_large & has_name).tolist()
+    return indices
+
+
+def complete_objects(sample: TrainingSample) -> list[int]:
+    """Return the objects of an image whose class is annotated completely there."""
+    return [i for i, name in enumerate(sample.names) if name in sample.complete_names]
+
+
+def complete_names_of(samples: Iterable[TrainingSample]) -> set[str]:
+    """Return the class names that at least one of the images is completely annotated for."""
+    names: set[str] = set()
+    for sample in samples:
+        names |= sample.complete_names
+    return names
 
 
 def visual_target(
@@ -220,8 +239,8 @@ def _bounds_object(drawn: SimulatedPrompt, mix: PromptMix) -> bool:
 
 def class_mask(sample: TrainingSample, name: str) -> Bool[np.ndarray, "s s"]:
     """Return all objects of a class as one mask."""
-    rows = [other == name for other in sample.names]
-    return np.asarray(sample.masks[rows].any(axis=0))
+    is_class = np.array(sample.names, dtype=str) == name
+    return np.asarray(sample.masks[is_class].any(axis=0))
 
 
 def _first_given(

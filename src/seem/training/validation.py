@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int64
 from seem.data.classes import vocabulary_from_categories
 from seem.data.dataset import Dataset
 from seem.data.object_selection import click_truth, promptable_objects
-from seem.data.records import ImageRecord, ValidationObject
+from seem.data.records import CategoryRecord, ImageRecord, ValidationObject
 from seem.encoded_image import EncodedImage
 from seem.evaluation.metrics.overlap import Overlap, mean_percent
 from seem.evaluation.metrics.semantic import IGNORED, SemanticIou
@@ -66,8 +66,14 @@ class ValidationScores:
     @property
     def parts(self) -> dict[str, float]:
         """The scores that were taken, by name."""
-        named = {"semantic_miou": self.semantic, "click_iou": self.click, "name_miou": self.names}
-        return {name: value for name, value in named.items() if value is not None}
+        parts = {}
+        if self.semantic is not None:
+            parts["semantic_miou"] = self.semantic
+        if self.click is not None:
+            parts["click_iou"] = self.click
+        if self.names is not None:
+            parts["name_miou"] = self.names
+        return parts
 
     @property
     def main(self) -> float:
@@ -127,7 +133,7 @@ def sample_evenly(records: Sequence[ImageRecord], most: int | None) -> list[Imag
 
 def is_fully_labelled(dataset: Dataset) -> bool:
     """Return whether (nearly) all pixels of a data set have one of at least two classes, some of them stuff."""
-    named = [category for category in dataset.categories.values() if category.text]
+    named = named_categories(dataset)
     num_different = len({category.text for category in named})
     if num_different < max(2, len(named)) or all(category.is_thing for category in named):
         return False
@@ -138,9 +144,15 @@ def is_fully_labelled(dataset: Dataset) -> bool:
         if category_map is None:
             return False
         void = dataset.void(record)
-        judged = category_map if void is None else category_map[~void]
-        shares.append(np.isin(judged, ids).mean() if judged.size else 1.0)
+        if void is not None:
+            category_map = category_map[~void]
+        shares.append(np.isin(category_map, ids).mean() if category_map.size else 1.0)
     return bool(shares) and float(np.mean(shares)) >= MIN_LABELLED_SHARE
+
+
+def named_categories(dataset: Dataset) -> list[CategoryRecord]:
+    """Return the categories of a data set that have a name."""
+    return [category for category in dataset.categories.values() if category.text]
 
 
 def score_semantic(
@@ -151,7 +163,7 @@ def score_semantic(
     step: Callable[[], object],
 ) -> float:
     """Return the mean IoU (%) of classes over all pixels of the images."""
-    named = [category for category in dataset.categories.values() if category.text]
+    named = named_categories(dataset)
     class_of_category = {category.id: k for k, category in enumerate(named)}
     vocabulary = vocabulary_from_categories(named)
     metric = SemanticIou(len(named))
@@ -177,13 +189,14 @@ def labelled_class_map(
     """Return the class index of every pixel; `IGNORED` where there is no label."""
     category_map = dataset.semantic(record)
     assert category_map is not None
-    categories, inverse = np.unique(category_map, return_inverse=True)
-    classes = np.array(
-        [class_of_category.get(number, IGNORED) for number in categories.tolist()], np.int64
-    )
-    truth = classes[inverse.reshape(category_map.shape)]
+    truth = np.full(category_map.shape, IGNORED, np.int64)
+    for number in np.unique(category_map).tolist():
+        if number in class_of_category:
+            truth[category_map == number] = class_of_category[number]
     void = dataset.void(record)
-    return truth if void is None else np.where(void, IGNORED, truth)
+    if void is not None:
+        truth[void] = IGNORED
+    return truth
 
 
 def paint_class_map(

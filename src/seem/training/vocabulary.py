@@ -11,7 +11,7 @@ import gzip
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +167,14 @@ def train_bpe(texts: Iterable[str], size: int = NANO_SIZE) -> list[str]:
     spelling = dict(zip(inner.values(), BYTE_CHARACTERS, strict=True))
     spelling |= {character: spelling[inner[byte]] + WORD_END for byte, character in final.items()}
 
+    def spell(word: str) -> str:
+        *first, last = word.encode("utf-8")
+        return "".join(map(inner.__getitem__, first)) + final[last]
+
     def lines() -> Iterator[str]:
         for text in texts:
-            words = (word.encode("utf-8") for word in find_words(text) if word not in (BEGIN, END))
-            yield " ".join(
-                "".join(inner[byte] for byte in word[:-1]) + final[word[-1]] for word in words
-            )
+            words = [word for word in find_words(text) if word not in (BEGIN, END)]
+            yield " ".join(map(spell, words))
 
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -180,10 +182,12 @@ def train_bpe(texts: Iterable[str], size: int = NANO_SIZE) -> list[str]:
         vocab_size=size - 2, initial_alphabet=list(spelling), show_progress=False
     )
     learner.train_from_iterator(lines(), trainer)
-    learned = json.loads(learner.to_str())["model"]["merges"]
-    return [
-        " ".join("".join(map(spelling.__getitem__, side)) for side in merge) for merge in learned
-    ]
+    merges = []
+    for left, right in json.loads(learner.to_str())["model"]["merges"]:
+        left_spelling = "".join(map(spelling.__getitem__, left))
+        right_spelling = "".join(map(spelling.__getitem__, right))
+        merges.append(f"{left_spelling} {right_spelling}")
+    return merges
 
 
 def load_texts(data: Path) -> list[str]:
@@ -212,21 +216,29 @@ def load_texts(data: Path) -> list[str]:
 def _texts_of_set(annotations: Path, groups: tuple[str, ...] | None) -> tuple[list[str], set[str]]:
     """Captions and phrases of one set's train photos (of some licence groups), and the names that occur on them."""
     content: dict[str, Any] = json.loads(annotations.read_text(encoding="utf-8"))
-    photos = {
-        image["id"]: image
-        for image in content["images"]
-        if image["split"] == "train" and (groups is None or image["license_group"] in groups)
-    }
-    category_names = {
-        category["id"]: clean_name(category["name"]) for category in content["categories"]
-    }
-    texts = [caption for image in photos.values() for caption in image.get("captions", ())]
+    photos = train_images(content, groups)
+    category_names = {row["id"]: clean_name(row["name"]) for row in content["categories"]}
+    texts: list[str] = []
+    for image in photos.values():
+        texts += image.get("captions", ())
     names: set[str] = set()
     for annotation in content["annotations"]:
         if annotation["image_id"] in photos:
             texts += annotation.get("phrases", ())
             names.update(annotation.get("nouns", ()), [category_names[annotation["category_id"]]])
     return texts, names
+
+
+def train_images(
+    content: Mapping[str, Any], groups: Collection[str] | None
+) -> dict[int, dict[str, Any]]:
+    """Return the train images of an annotation file by id; `groups` are the licence groups that count, None = all."""
+    images = {}
+    for image in content["images"]:
+        has_licence = groups is None or image["license_group"] in groups
+        if image["split"] == "train" and has_licence:
+            images[image["id"]] = image
+    return images
 
 
 def write_merges(path: Path, merges: Iterable[str]) -> None:

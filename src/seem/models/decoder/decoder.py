@@ -163,7 +163,7 @@ class MaskDecoder(nn.Module):
             case RowKind.VISUAL:
                 return self.visual_rows(group, query.num_objects, num_queries, policy, draws, batch)
             case RowKind.MEMORY:
-                slot_draws = FairDraws() if policy.objects_apart else draws
+                slot_draws = FairDraws() if policy.independent_objects else draws
                 index, owner = slot_draws.memory(query.num_objects, len(self.memory_features))
                 return learned_rows(
                     group, (self.memory_features, self.memory_positions), index, owner, batch
@@ -299,7 +299,7 @@ def block_attention_mask(rows: Block, columns: Block) -> Bool[Tensor, "b r c"]:
     is_same_object = rows.owner[:, :, None] == columns.owner[:, None]
     if rows is columns and rows.group.causal:
         return torch.ones_like(is_same_object).tril()
-    if columns.group.kind not in rows.group.sees:
+    if columns.group.kind not in rows.group.attends_to:
         return torch.zeros_like(is_same_object)
     if rows.group.owned and columns.group.owned:
         return is_same_object

@@ -24,10 +24,7 @@ def ambiguous_targets(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
     marked = batch.positive.flatten(2).any(dim=-1)
     bounded = batch.bounds.flatten(2).any(dim=-1)
     shown = batch.reference.flatten(2).any(dim=-1)
-    has_text = torch.tensor(
-        [[bool(text) for text in photo] for photo in batch.phrases()], device=marked.device
-    )
-    return marked & ~bounded & ~shown & ~has_text
+    return marked & ~bounded & ~shown & ~batch.has_phrase
 
 
 def candidate_losses(

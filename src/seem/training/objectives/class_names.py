@@ -5,6 +5,7 @@ A name counts as wrong on an image only if the image is annotated for it (`Sampl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from seem.data.training_sample import TrainingSample
 from seem.models.segmenter import Segmenter, unit_vectors
 from seem.models.text_embedding_head import pooled_text_vectors
 from seem.training.batches import TrainingBatch
+from seem.training.targets import complete_names_of, complete_objects
 
 BACKGROUND = "background"
 IMPOSSIBLE = -1e4  # logit of a name for which an image is not annotated
@@ -50,9 +52,8 @@ def choose_class_names(
     samples: Sequence[TrainingSample], num_negatives: int, rng: np.random.Generator
 ) -> tuple[str, ...]:
     """Return the class names of a step: all that are on its images, some that are not, and the background last."""
-    present = {name for sample in samples for name in sample.names if name}
-    complete = {name for sample in samples for name in sample.complete_names}
-    absent = sorted(complete - present)
+    present = set(itertools.chain.from_iterable(sample.names for sample in samples)) - {""}
+    absent = sorted(complete_names_of(samples) - present)
     negatives = []
     count = min(num_negatives, len(absent))
     if count:
@@ -158,7 +159,7 @@ def object_name_loss(
     """Cross-entropy of the class name of the mean vector of an object's cells, one object of each class of an image."""
     losses = []
     for b, sample in enumerate(samples):
-        objects = {name: i for i, name in enumerate(sample.names) if name in sample.complete_names}
+        objects = {sample.names[i]: i for i in complete_objects(sample)}
         if objects:
             losses.append(_object_name_loss(model, text_map[b : b + 1], sample, objects, names))
     if not losses:

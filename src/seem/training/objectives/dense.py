@@ -6,6 +6,7 @@ trained from random weights: the mask refiner answers every prompt, and it predi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -244,7 +245,7 @@ def encode_texts(
 ) -> StepTexts:
     """Encode the class names and phrases of a step, each once."""
     names = choose_class_names(batch.samples, config.num_negatives, rng)
-    phrases = {text for image in batch.phrases() for text in image if text}
+    phrases = set(itertools.chain.from_iterable(batch.phrases())) - {""}
     texts = [*names, *sorted(phrases - set(names))]
     features = tokenizer.encode(model, texts)
     rows = {text: row for row, text in enumerate(texts)}
@@ -285,11 +286,10 @@ def _phrase_vectors(phrases: Sequence[Sequence[str]], texts: StepTexts) -> Float
     """Return the unit vector of each object's phrase, 0 without one."""
     vectors = unit_vectors(texts.features.phrases)
     no_phrase = vectors.new_zeros(vectors.shape[1])
-
-    def vector(text: str) -> Tensor:
-        return vectors[texts.rows[text]] if text else no_phrase
-
-    images = [torch.stack([vector(text) for text in image]) for image in phrases]
+    images = []
+    for image in phrases:
+        rows = [vectors[texts.rows[text]] if text else no_phrase for text in image]
+        images.append(torch.stack(rows))
     return torch.stack(images)
 
 

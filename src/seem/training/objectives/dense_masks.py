@@ -84,9 +84,8 @@ def prompted_masks(
 
 def has_prompt(batch: TrainingBatch) -> Bool[Tensor, "b n"]:
     """Return which targets have a prompt (images with few objects are filled up with targets without one)."""
-    has_phrase = [[bool(text) for text in image] for image in batch.phrases()]
     has_mark = (batch.positive | batch.bounds | batch.reference).flatten(2).any(-1)
-    return has_mark | torch.tensor(has_phrase, device=batch.truth.device)
+    return has_mark | batch.has_phrase
 
 
 def add_correction_clicks(
@@ -104,14 +103,13 @@ def add_correction_clicks(
     ignored = mask_coverage(batch.ignore[:, None], 2).cpu() > 0.5
     predicted = (logits > 0).cpu() & ~(ignored & ~truth)
     for b, sample in enumerate(batch.samples):
-        height, width = ((side + 1) // 2 for side in sample.valid_hw)
+        height, width = sample.valid_hw
+        pixels = (slice(0, (height + 1) // 2), slice(0, (width + 1) // 2))
         for n in range(truth.shape[1]):
             if is_absent[b, n]:
                 continue
-            wanted = truth[b, n, :height, :width].numpy()
-            click = ritm_click(
-                wanted, predicted[b, n, :height, :width].numpy(), np.zeros_like(wanted)
-            )
+            wanted = truth[b, n][pixels].numpy()
+            click = ritm_click(wanted, predicted[b, n][pixels].numpy(), np.zeros_like(wanted))
             if click is not None:
                 marks = positive if click.positive else negative
                 _mark_square(marks[b, n], x=2 * click.x, y=2 * click.y)

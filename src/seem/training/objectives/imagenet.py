@@ -48,12 +48,10 @@ def with_names(bank: ImageBank, names: Mapping[tuple[str, int], str]) -> ImageBa
 
 def named_photo(photo: BankedImage, names: Mapping[tuple[str, int], str]) -> BankedImage:
     """Give the objects of a photo their further phrases."""
-    keys = [(photo.record.set_name, entry.record.id) for entry in photo.objects]
-    if not any(key in names for key in keys):
-        return photo
-    entries = [
-        named_object(entry, names.get(key)) for entry, key in zip(photo.objects, keys, strict=True)
-    ]
+    entries = []
+    for entry in photo.objects:
+        name = names.get((photo.record.set_name, entry.record.id))
+        entries.append(named_object(entry, name))
     return replace(photo, objects=tuple(entries))
 
 

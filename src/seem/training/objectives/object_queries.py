@@ -19,6 +19,7 @@ from seem.training.matcher import match_object_queries
 from seem.training.objectives.class_names import IMPOSSIBLE, ClassNames, class_name_logits
 from seem.training.objectives.dense_config import DenseConfig
 from seem.training.objectives.dense_masks import EMPTY_LOGIT, mask_loss
+from seem.training.targets import complete_objects
 
 BACKGROUND_WEIGHT = 0.1  # of a query without an object, in the mean over queries
 
@@ -65,8 +66,7 @@ def _image_loss(
     labels = torch.full((len(logits),), names.background, device=device)
     weights = torch.full((len(logits),), BACKGROUND_WEIGHT, device=device)
     matched_mask_loss = torch.zeros((), device=device)
-    objects = [i for i, name in enumerate(sample.names) if name in sample.complete_names]
-    objects = objects[: len(logits)]
+    objects = complete_objects(sample)[: len(logits)]
     if objects:
         truth = torch.from_numpy(sample.masks[objects]).to(device)
         classes = torch.tensor([names.index[sample.names[i]] for i in objects], device=device)

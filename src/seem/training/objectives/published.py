@@ -38,6 +38,7 @@ from seem.training.criterion import (
     CriterionWeights,
     HeadPrediction,
     HeadTerms,
+    ImageTargets,
     ObjectPrediction,
     PhrasePrediction,
     VisualPrediction,
@@ -128,9 +129,12 @@ def published_loss(
     ]  # of all heads, the final one first
 
     heads = head_predictions(model, outputs, image, encoded, visual, kinds)
-    num_objects = sum(len(truth.objects.classes) for truth in targets if truth.objects is not None)
     terms = criterion(
-        heads, targets, draw, options=config.criterion, num_objects=count_objects(num_objects)
+        heads,
+        targets,
+        draw,
+        options=config.criterion,
+        num_objects=count_objects(count_true_objects(targets)),
     )
     total = terms.total(config.weights)
     sums = sum_by_group(terms.heads, config.weights)
@@ -165,14 +169,15 @@ def trained_kinds(model: Segmenter, ablation: Ablation) -> frozenset[RowKind]:
         RowKind.CAPTION: ablation.captions,
         RowKind.IMAGE: ablation.captions,
     }
-    kinds = frozenset(
-        kind for kind, is_on in switches.items() if is_on and policy.group(kind) is not None
-    )
+    kinds = set()
+    for group in policy.groups:
+        if switches.get(group.kind, False):
+            kinds.add(group.kind)
     if not kinds:
         raise ValueError(
             f"Nothing is left to train {model.config.name} on; switch objects, phrases, visual or captions on."
         )
-    return kinds
+    return frozenset(kinds)
 
 
 def draw_texts(
@@ -199,6 +204,15 @@ def draw_texts(
     if any(texts.captions) or kinds == CAPTION_KINDS:
         return kinds, texts
     return kinds - CAPTION_KINDS, replace(texts, captions=(), nouns=())
+
+
+def count_true_objects(targets: Sequence[ImageTargets]) -> int:
+    """Return the number of objects on all images of a batch."""
+    count = 0
+    for truth in targets:
+        if truth.objects is not None:
+            count += len(truth.objects.classes)
+    return count
 
 
 def judged_kinds(model: Segmenter, kinds: frozenset[RowKind], head: int) -> frozenset[RowKind]:
@@ -279,14 +293,8 @@ def caption_prediction(output: DecoderOutput) -> CaptionPrediction:
 
 def sum_by_group(heads: Sequence[HeadTerms], weights: CriterionWeights) -> dict[str, float]:
     """Add up the weighted terms of all heads for each group of queries, for the log."""
-    sums = {}
-    for group, group_weights in (
-        ("objects", weights.objects),
-        ("phrases", weights.phrases),
-        ("visual", weights.visual),
-    ):
-        terms = [getattr(head, group) for head in heads]
-        totals = [each.total(group_weights) for each in terms if each is not None]
-        if totals:
-            sums[group] = float(torch.stack(totals).sum().detach())
-    return sums
+    totals: dict[str, list[Tensor]] = {}
+    for head in heads:
+        for group, total in head.weighted_groups(weights):
+            totals.setdefault(group, []).append(total)
+    return {group: float(torch.stack(parts).sum().detach()) for group, parts in totals.items()}

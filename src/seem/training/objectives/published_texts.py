@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seem.data.training_sample import TrainingSample
@@ -22,7 +22,7 @@ from seem.training.captions import CaptionTargets, NounTargets
 from seem.training.criterion import ImageTargets, ObjectTargets, PhraseTargets, VisualTargets
 from seem.training.nouns import noun_stem, nouns_of
 from seem.training.phrases import PhraseTokenizer
-from seem.training.targets import class_mask
+from seem.training.targets import class_mask, complete_names_of, complete_objects
 
 BACKGROUND = "background"
 MAX_CLASS_NAMES = 256  # compared in one step
@@ -88,16 +88,17 @@ class PublishedTexts:
     ) -> PublishedTexts:
         """Choose the texts of a step at random from what the images are annotated with."""
         class_names = choose_compared_names(samples, rng)
-        phrases = [
-            choose_phrases(sample, tokenizer, rng, max_phrases, phrase_weight, name_weight)
-            for sample in samples
-        ]
+        phrases = []
+        for sample in samples:
+            phrases.append(
+                choose_phrases(sample, tokenizer, rng, max_phrases, phrase_weight, name_weight)
+            )
         captions: list[str] = []
         if with_captions:
             captions = [choose_caption(sample, rng) for sample in samples]
         nouns: list[tuple[str, ...]] = []
         if with_nouns:
-            nouns = [nouns_of(caption) for caption in captions]
+            nouns = list(map(nouns_of, captions))
         return cls(class_names, tuple(phrases), tuple(nouns), tuple(captions))
 
     def phrase_rows(self) -> list[range]:
@@ -145,11 +146,11 @@ def choose_compared_names(
 
     At most `MAX_CLASS_NAMES` and the background, unless more are present.
     """
-    present = sorted(
-        {name for sample in samples for name in sample.names if name in sample.complete_names}
-    )
-    complete = {name for sample in samples for name in sample.complete_names}
-    absent = sorted(complete - set(present))
+    present_names: set[str] = set()
+    for sample in samples:
+        present_names |= sample.complete_names & set(sample.names)
+    present = sorted(present_names)
+    absent = sorted(complete_names_of(samples) - present_names)
     num_absent = max(0, MAX_CLASS_NAMES - len(present))
     if len(absent) > num_absent:
         rows = sorted(rng.choice(len(absent), num_absent, replace=False).tolist())
@@ -166,21 +167,32 @@ def choose_phrases(
     name_weight: float,
 ) -> ImagePhrases:
     """Choose up to `max_phrases` phrases of an image: referring expressions if it has any, else its class names."""
-    described = [i for i, phrases in enumerate(sample.phrases) if phrases]
-    if described:
-        order = rng.permutation(len(described)).tolist()
-        rows = [described[i] for i in order[:max_phrases]]
-        texts = tuple(_choose(sample.phrases[i], rng) for i in rows)
+    has_phrase = np.array([len(phrases) > 0 for phrases in sample.phrases], dtype=bool)
+    if has_phrase.any():
+        rows = rng.permutation(np.flatnonzero(has_phrase))[:max_phrases]
+        texts = tuple(_choose(sample.phrases[i], rng) for i in rows.tolist())
         return ImagePhrases(texts, texts, sample.masks[rows], phrase_weight)
-    names = sorted(set(sample.names) & sample.complete_names - {""})
-    order = rng.permutation(len(names)).tolist()
+    return _choose_names(sample, tokenizer, rng, max_phrases, name_weight)
+
+
+def _choose_names(
+    sample: TrainingSample,
+    tokenizer: TemplatedTokenizer,
+    rng: np.random.Generator,
+    max_phrases: int,
+    weight: float,
+) -> ImagePhrases:
+    """Choose up to `max_phrases` of the class names that are annotated completely."""
+    candidates = sorted(set(sample.names) & sample.complete_names - {""})
+    order = rng.permutation(len(candidates)).tolist()
     num_names = int(rng.integers(1, max_phrases + 1))
-    names = [names[i] for i in order[:num_names]]
-    masks = sample.masks[:0]
-    if names:
-        masks = np.stack([class_mask(sample, name) for name in names])
-    texts = tuple(tokenizer.fill_template(name, rng) for name in names)
-    return ImagePhrases(texts, tuple(names), masks, name_weight)
+    names, texts, masks = [], [], [sample.masks[:0]]
+    for i in order[:num_names]:
+        name = candidates[i]
+        names.append(name)
+        texts.append(tokenizer.fill_template(name, rng))
+        masks.append(class_mask(sample, name)[None])
+    return ImagePhrases(tuple(texts), tuple(names), np.concatenate(masks), weight)
 
 
 def _choose(texts: Sequence[str], rng: np.random.Generator) -> str:
@@ -232,12 +244,8 @@ def image_targets(
 def _object_targets(batch: TrainingBatch, b: int, class_names: Sequence[str]) -> ObjectTargets:
     sample, device = batch.samples[b], batch.truth.device
     index = {name: k for k, name in enumerate(class_names)}
-    rows = []
-    classes = []
-    for i, name in enumerate(sample.names):
-        if name in sample.complete_names and name in index:
-            rows.append(i)
-            classes.append(index[name])
+    rows = complete_objects(sample)
+    classes = [index[sample.names[i]] for i in rows]
     return ObjectTargets(
         classes=torch.tensor(classes, dtype=torch.long, device=device),
         masks=torch.from_numpy(sample.masks[rows]).to(device),
@@ -250,15 +258,19 @@ def _phrase_targets(
     device = batch.truth.device
     phrases = texts.phrases[b]
     rows = texts.phrase_rows()[b]
-    numbers = {name: k for k, name in enumerate(dict.fromkeys(phrases.names))}
     return PhraseTargets(
         vectors=encoded.features.phrases[rows.start : rows.stop],
         masks=torch.from_numpy(phrases.masks).to(device),
-        hashes=torch.tensor(
-            [numbers[name] for name in phrases.names], dtype=torch.long, device=device
-        ),
+        hashes=number_texts(phrases.names).to(device),
         weight=phrases.weight,
     )
+
+
+def number_texts(texts: Sequence[str]) -> Int[Tensor, " n"]:
+    """Give each text a number, in the order in which they first appear; equal texts have equal numbers."""
+    numbers: dict[str, int] = {}
+    of_texts = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return torch.tensor(of_texts, dtype=torch.long)
 
 
 def _visual_targets(batch: TrainingBatch, b: int) -> VisualTargets:
@@ -297,16 +309,15 @@ def noun_targets(
 
     `targets` number the class names of objects. Texts of equal noun stem mean the same.
     """
-    phrase_names = [name for image in texts.phrases for name in image.names]
-    nouns = [noun for image in texts.nouns for noun in image]
-    stems = [
-        noun_stem(text) for text in (*texts.class_names, *phrase_names, *nouns, *texts.captions)
-    ]
-    numbers = {stem: k for k, stem in enumerate(dict.fromkeys(stems))}
+    named = list(texts.class_names)
+    for image in texts.phrases:
+        named += image.names
+    first_noun = len(named)
+    for nouns in texts.nouns:
+        named += nouns
+    first_caption = len(named)
+    named += texts.captions
     device = encoded.features.phrases.device
-
-    first_noun = len(texts.class_names) + len(phrase_names)
-    first_caption = first_noun + len(nouns)
     by_caption = []
     for b, (image_nouns, caption) in enumerate(zip(texts.nouns, texts.captions, strict=True)):
         rows = list(range(first_noun, first_noun + len(image_nouns)))
@@ -317,7 +328,7 @@ def noun_targets(
     by_object = [truth.objects.classes for truth in targets if truth.objects is not None]
     return NounTargets(
         vectors=encoded.features.phrases,
-        stems=torch.tensor([numbers[stem] for stem in stems], device=device),
+        stems=number_texts([noun_stem(text) for text in named]).to(device),
         by_caption=tuple(by_caption),
         by_object=tuple(by_object),
     )

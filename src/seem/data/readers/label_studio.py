@@ -1,0 +1,338 @@
+"""Label Studio: one JSON file of tasks (the full export, or JSON-MIN), and the photos beside it.
+
+    project-1-at-2026-01-01.json  images/a.jpg       names may begin with the eight letters of an upload
+
+Coordinates are percent of the image as shown; boxes turn clockwise about their upper left corner, ellipses about their
+centre, both in pixels. Brush masks are run-length codes of four channels, of which the alpha counts. Of several
+annotations of a photo the one marked as ground truth is read, else the first that was not skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from seem.data.image_files import IMAGE_SUFFIXES
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.shape_sets import (
+    ShapeImage,
+    ShapeRow,
+    UnreadCounts,
+    find_part_folders,
+    named_parts,
+    open_shape_set,
+    read_or_flaw,
+)
+from seem.data.readers.shapes import (
+    MAX_BITMAP_PIXELS,
+    Ellipse,
+    FullBitmap,
+    Outline,
+    Shape,
+    decode_base64,
+    decode_bitmap,
+    rotated_outline,
+)
+from seem.data.readers.tool_files import (
+    ImageIndex,
+    has_text_file,
+    list_files,
+    read_json_file,
+    text_sample,
+)
+from seem.data.records import DataError, Flaw, FlawKind
+
+_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
+_SIZE_KEYS = ("original_width", "original_height")
+_KIND_OF_FIELD = {
+    "rle": "brush", "imageDataURL": "bitmask", "points": "polygon", "vertices": "vector", "radiusX": "ellipse",
+    "height": "rectangle", "x": "keypoint",
+}  # fmt: skip
+_CHANNELS = 4  # of a brush mask: red, green, blue, alpha
+_NUM_LENGTHS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What was annotated: an image by the name that was recorded, and the results that are about it."""
+
+    recorded: str
+    results: Sequence[Mapping[str, Any]]
+
+
+def read_label_studio(path: Path, split: str) -> LazyDataset:
+    """Open one part of a Label Studio export."""
+    parts = find_part_folders(path, is_label_studio)
+    if split not in parts:
+        raise incomplete_layout_error("Label Studio export", path, "a JSON file of tasks")
+    folder = parts[split]
+    files = [folder] if folder.is_file() else _task_files(folder)
+    index = ImageIndex(folder.parent if folder.is_file() else folder)
+    results: list[ShapeImage | Flaw] = []
+    unread = UnreadCounts()
+    for file in files:
+        for number, task in enumerate(read_json_file(file), 1):
+            where = f"{file.name}, task {_id_of(task, number)}"
+            pages = read_or_flaw(where, _read_task, task, where, index, unread)
+            results += [pages] if isinstance(pages, Flaw) else pages
+    return open_shape_set(path, split, "labelstudio", results, unread=unread, files=files)
+
+
+# --- Tasks ------------------------------------------------------------------------------------------------------------
+
+
+def _read_task(
+    task: Mapping[str, Any], where: str, index: ImageIndex, unread: UnreadCounts
+) -> list[ShapeImage]:
+    return [_read_page(page, where, index, unread) for page in _pages(task, unread)]
+
+
+def _pages(task: Mapping[str, Any], unread: UnreadCounts) -> Iterator[_Page]:
+    """Yield the annotated images of a task; one that nobody annotated, or that was skipped, has none."""
+    if "data" not in task:
+        yield _Page(_recorded_images(task)[0], list(_minimal_results(task)))
+        return
+    recorded = _recorded_images(task["data"]) or [str(task.get("file_upload") or "")]
+    annotation = _annotation_of(task, unread)
+    if annotation is None:
+        unread.others["photos that were skipped or not annotated"] += len(recorded)
+        return
+    results = annotation["result"]
+    for number, name in enumerate(recorded):
+        yield _Page(name, [row for row in results if row.get("item_index", 0) == number])
+
+
+def _annotation_of(task: Mapping[str, Any], unread: UnreadCounts) -> Mapping[str, Any] | None:
+    """Return the annotation of a task that counts: the ground truth, else the first that was not skipped."""
+    all_annotations = task.get("annotations", task.get("completions")) or []
+    usable = [row for row in all_annotations if not row.get("was_cancelled")]
+    if len(usable) > 1:
+        unread.others["second annotations of one photo"] += len(usable) - 1
+    marked = [row for row in usable if row.get("ground_truth")]
+    return next(iter([*marked, *usable]), None)
+
+
+def _recorded_images(data: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of the images of a task: a value that ends like an image, or several of them."""
+    for value in (data.get("image"), *data.values()):
+        addresses = value if isinstance(value, list) else [value]
+        texts = [address for address in addresses if isinstance(address, str)]
+        names = [
+            name
+            for name in texts
+            if Path(recorded_image_name(name)).suffix.lower() in IMAGE_SUFFIXES
+        ]
+        if names:
+            return names
+    raise DataError("its data names no photo", FlawKind.MISSING_IMAGE)
+
+
+def _minimal_results(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the results of a task of the minimal export in the form of the full one."""
+    for value in task.values():
+        rows = value if isinstance(value, list) else []
+        for row in rows:
+            if isinstance(row, Mapping) and all(key in row for key in _SIZE_KEYS):
+                yield {"value": row, **{key: row[key] for key in _SIZE_KEYS}}
+
+
+def _id_of(task: Any, number: int) -> object:
+    return task.get("id", number) if isinstance(task, Mapping) else number
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+def _read_page(page: _Page, where: str, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
+    rows: list[ShapeRow | Flaw] = []
+    hw = None
+    for number, results in enumerate(_results_by_region(page.results), 1):
+        kind, result = _find_geometry(results)
+        if kind is None:
+            unread.others["choices and texts of whole photos"] += 1
+            continue
+        hw = int(result["original_height"]), int(result["original_width"])
+        row_where = f"{where}, region {number} ({kind})"
+        drawn = read_or_flaw(row_where, _draw, kind, result["value"], hw)
+        if drawn is None:
+            unread.shapes[kind] += 1
+        elif isinstance(drawn, Flaw):
+            rows.append(drawn)
+        else:
+            rows.append(ShapeRow(row_where, _read_label(results, unread), (drawn,)))
+    return ShapeImage(_find_image(page.recorded, index), hw, tuple(rows))
+
+
+def _results_by_region(results: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Group results by the region that they are about: its outline, its labels, its choices."""
+    regions: dict[object, list[Mapping[str, Any]]] = {}
+    for number, result in enumerate(results):
+        if isinstance(result.get("value"), Mapping):
+            regions.setdefault(result.get("id", number), []).append(result)
+    return list(regions.values())
+
+
+def _find_geometry(results: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the kind of a region's shape and the result that holds it; None if it has no shape."""
+    for result in results:
+        kind = _kind_of(result["value"])
+        if kind is not None and all(key in result for key in _SIZE_KEYS):
+            return kind, result
+    return None, {}
+
+
+def _kind_of(value: Mapping[str, Any]) -> str | None:
+    """Tell a shape by its fields, which are the same with labels of its own and with a separate tag of labels."""
+    for field, kind in _KIND_OF_FIELD.items():
+        if field in value:
+            is_open = kind == "polygon" and value.get("closed") is False
+            return "polyline" if is_open else kind
+    return None
+
+
+def _draw(kind: str, value: Mapping[str, Any], hw: tuple[int, int]) -> Shape | None:
+    """Return the shape of a region in pixels; None if it has no area."""
+    height, width = hw
+    match kind:
+        case "polygon":
+            corners = np.multiply(value["points"], (width / 100, height / 100))
+            ring: list[float] = corners.ravel().tolist()
+            return Outline((ring,))
+        case "rectangle":
+            x, y = value["x"] * width / 100, value["y"] * height / 100
+            size = value["width"] * width / 100, value["height"] * height / 100
+            return rotated_outline(x, y, *size, value.get("rotation") or 0.0, (x, y))
+        case "ellipse":
+            x, y = value["x"] * width / 100, value["y"] * height / 100
+            rx, ry = value["radiusX"] * width / 100, value["radiusY"] * height / 100
+            return Ellipse(x, y, rx, ry, value.get("rotation") or 0.0)
+        case "brush":
+            return FullBitmap(lambda: _decode_brush(value["rle"], hw))
+        case "bitmask":
+            return FullBitmap(lambda: _decode_data_address(value["imageDataURL"]))
+        case _:
+            return None
+
+
+def _read_label(results: Sequence[Mapping[str, Any]], unread: UnreadCounts) -> str:
+    """Return the first label of a region; empty if it has none. What else was said about it is counted."""
+    labels: dict[str, None] = {}
+    for result in results:
+        for key, value in result["value"].items():
+            if key.endswith("labels") and isinstance(value, list):
+                labels.update(dict.fromkeys(map(str, value)))
+            elif key in ("choices", "text", "rating", "number", "taxonomy"):
+                unread.attributes[str(result.get("from_name", key))] += 1
+    if len(labels) > 1:
+        unread.others["second labels of one region"] += len(labels) - 1
+    return next(iter(labels), "")
+
+
+# --- Masks ------------------------------------------------------------------------------------------------------------
+
+
+def decode_brush_code(code: bytes, num_values: int) -> UInt8[np.ndarray, " n"]:
+    """Decode the run-length code of brush masks (the format of thi.ng/rle-pack), which must hold `num_values`.
+
+    Big-endian bits: 32 of the number of values, 5 of the bits of a value less one, four times 4 of the bits of a length
+    less one. Then blocks: one bit (repeat one value?), two for which of the four lengths, the length less one, values.
+
+    Raises:
+        ValueError: it holds another number of values, or is cut short.
+    """
+    bits = np.unpackbits(np.frombuffer(code, np.uint8))
+    position = 0
+
+    def read(count: int) -> int:
+        nonlocal position
+        if position + count > len(bits):
+            raise ValueError("its brush mask is cut short")
+        value = int("".join(map(str, bits[position : position + count])), 2)
+        position += count
+        return value
+
+    num_coded = read(32)
+    if num_coded != num_values:
+        raise ValueError(f"its brush mask has {num_coded} values, the photo needs {num_values}")
+    value_bits = read(5) + 1
+    length_bits = [read(4) + 1 for _ in range(_NUM_LENGTHS)]
+    values = np.zeros(num_values, np.uint8)
+    start = 0
+    while start < num_values:
+        is_run = read(1)
+        end = min(start + 1 + read(length_bits[read(2)]), num_values)
+        if is_run:
+            values[start:end] = read(value_bits) & 255
+        else:
+            count = (end - start) * value_bits
+            if position + count > len(bits):
+                raise ValueError("its brush mask is cut short")
+            digits = bits[position : position + count].reshape(-1, value_bits)
+            values[start:end] = np.packbits(digits, axis=1)[:, 0] >> max(8 - value_bits, 0)
+            position += count
+        start = end
+    return values
+
+
+def _decode_brush(code: object, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    height, width = hw
+    if not isinstance(code, list) or height * width > MAX_BITMAP_PIXELS:
+        raise ValueError("its brush mask is no list of numbers, or too large")
+    values = decode_brush_code(bytes(code), height * width * _CHANNELS)
+    return values.reshape(height, width, _CHANNELS)[:, :, 3] > 0
+
+
+def _decode_data_address(address: str) -> Bool[np.ndarray, "h w"]:
+    return decode_bitmap(decode_base64(address.partition(",")[2])) > 0
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def recorded_image_name(address: str) -> str:
+    """Return the path of an image from its address: of an upload, a storage, a local file (`?d=`) or the web."""
+    parts = urlsplit(address)
+    local = parse_qs(parts.query).get("d")
+    return local[-1] if local else unquote(parts.path)
+
+
+def _find_image(address: str, index: ImageIndex) -> Path:
+    name = recorded_image_name(address).lstrip("/")
+    bare = _UPLOAD_PREFIX.sub("", Path(name).name)
+    return index.find(name) or index.find(bare) or index.expected(name)
+
+
+# --- Layout -----------------------------------------------------------------------------------------------------------
+
+
+def is_label_studio(path: Path) -> bool:
+    """Whether a path holds a JSON file of tasks, going by its text."""
+    return has_text_file(path, ".json", _looks_like_tasks)
+
+
+def _task_files(folder: Path) -> list[Path]:
+    return [file for file in list_files(folder, ".json") if _looks_like_tasks(text_sample(file))]
+
+
+def _looks_like_tasks(text: bytes) -> bool:
+    is_list = text.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"[")
+    is_full = b'"data"' in text and (b'"annotations"' in text or b'"completions"' in text)
+    return is_list and (is_full or b'"original_width"' in text)
+
+
+LABEL_STUDIO = Layout(
+    kind="labelstudio",
+    title="Label Studio export",
+    expects="a JSON export of tasks, and the photos beside it",
+    fits=lambda path: bool(find_part_folders(path, is_label_studio)),
+    splits=lambda path: sort_splits(named_parts(find_part_folders(path, is_label_studio))),
+    read=read_label_studio,
+)

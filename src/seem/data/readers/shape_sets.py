@@ -1,0 +1,384 @@
+"""What readers of annotation tools share: images with their rows of shapes, as a data set.
+
+A row is one object: a label and the shapes that it is made of. The frame is the image as shown, which is what people
+draw on; where a tool recorded the size of the image as stored, and it is not the size as shown, the frame is that.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec, TypeAlias, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from seem.data.classes import numbered_categories
+from seem.data.coco_rle import RleMask
+from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
+from seem.data.image_files import list_folders, read_exif_orientation, read_image_hw, read_rgb
+from seem.data.label_map import numbered_object_id
+from seem.data.layout import SPLIT_NAMES
+from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
+from seem.data.polygons import is_polygon
+from seem.data.readers.shapes import Outline, Shape, unite_rles
+from seem.data.records import (
+    CategoryRecord,
+    DataError,
+    Flaw,
+    FlawKind,
+    ImageRecord,
+    ObjectRecord,
+    category_names,
+    image_record,
+    object_record,
+)
+from seem.errors import SeemError
+from seem.images import exif_orientation, open_image, read_image
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+NAMELESS = "object"
+"""The class of an object without a label."""
+
+KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
+_FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
+_BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
+_MAX_LISTED = 8
+_FORMAT_OF_SUFFIX = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRow:
+    """One object: `where` names it in messages, `label` is empty where it has none."""
+
+    where: str
+    label: str
+    shapes: tuple[Shape, ...]
+    is_crowd: bool = False
+
+
+Rows: TypeAlias = "tuple[ShapeRow | Flaw, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeImage:
+    """One image: its file, height and width as recorded (None: its file tells), its objects.
+
+    An image that is not annotated is one about which nothing is known; annotated without a row it shows no object.
+    """
+
+    path: Path
+    hw: tuple[int, int] | None
+    rows: Rows
+    is_annotated: bool = True
+
+
+@dataclass(slots=True)
+class UnreadCounts:
+    """What a reader leaves out: kinds of shapes, attributes of objects, and anything else, each with its number."""
+
+    shapes: Counter[str] = field(default_factory=Counter)
+    attributes: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> tuple[Flaw, ...]:
+        """Return one note that names everything; none if nothing was left out."""
+        listed = []
+        for title, counter in (("shapes", self.shapes), ("attributes", self.attributes)):
+            if counter:
+                listed.append(f"{title}: {_list_counts(counter)}")
+        listed += [f"{text}: {number}" for text, number in self.others.items() if number]
+        if not listed:
+            return ()
+        where = f"{self.shapes.total() + self.attributes.total() + self.others.total()}"
+        return (Flaw(FlawKind.UNREAD, where, "; ".join(listed)),)
+
+
+def open_shape_set(
+    path: Path,
+    split: str,
+    kind: str,
+    results: Iterable[ShapeImage | Flaw],
+    *,
+    class_names: Sequence[str] = (),
+    unread: UnreadCounts | None = None,
+    files: Iterable[Path] = (),
+    name: str = "",
+    read_content: Callable[[ImageRecord], bytes] | None = None,
+) -> LazyDataset:
+    """Make a data set of images and their rows.
+
+    Args:
+        path: the set; `split`: which part of it this is; `kind`: its format.
+        results: the images in the order of the set, and flaws in place of those that cannot be read.
+        class_names: the classes in the order of the set's own list; labels that it lacks come behind them.
+        unread: what was left out.
+        files: the files that hold the annotations.
+        name: what the set is called, if not like its folder or file.
+        read_content: reads the file of an image that lies inside of another file, `image.path.parent`.
+    """
+    unread = unread or UnreadCounts()
+    images, flaws = [], []
+    for result in results:
+        if isinstance(result, Flaw):
+            flaws.append(result)
+        else:
+            images.append(_without_doubled_boxes(result, unread))
+    categories = _categories(class_names, images)
+    by_name = {category.name: category for category in categories}
+    records, size_flaws = _image_records(images, name or _set_name(path), split)
+    rows = {record.id: images[record.id - 1].rows for record in records}
+    names = category_names(categories)
+
+    def complete(image: ImageRecord) -> frozenset[str]:
+        return names if image.labelled else frozenset()
+
+    return LazyDataset(
+        name=name or _set_name(path),
+        kind=kind,
+        split=split,
+        path=path,
+        category_list=categories,
+        images=records,
+        read_objects=lambda image: _parse_rows(rows[image.id], image, by_name),
+        complete=complete,
+        read_polygons=lambda image: _row_polygons(rows[image.id]),
+        flaws=(*flaws, *size_flaws),
+        notes=unread.notes(),
+        files=tuple(files),
+        read_pixels=lambda image: _read_shown_pixels(image, _content_of(image, read_content)),
+        read_file=lambda image: _read_shown_file(image, _content_of(image, read_content)),
+    )
+
+
+def read_or_flaw(
+    where: str, read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Value | Flaw:
+    """Call what reads something that a file holds; return a flaw at `where` if it is not what its format says."""
+    try:
+        return read(*args, **kwargs)
+    except DataError as error:
+        return Flaw(error.kind, where, str(error))
+    except KeyError as error:
+        return Flaw(FlawKind.UNREADABLE_ROW, where, f"it has no {error}")
+    except ValueError as error:
+        return Flaw(FlawKind.UNREADABLE_ROW, where, str(error))
+    except READ_ERRORS as error:
+        return Flaw(FlawKind.UNREADABLE_ROW, where, f"it cannot be read ({error})")
+
+
+def join_groups(rows: Iterable[tuple[Hashable, ShapeRow | Flaw]]) -> Rows:
+    """Join rows that have the same key into one object, where the first of them stands; a key of None joins nothing."""
+    joined: list[ShapeRow | Flaw] = []
+    index_of_key: dict[Hashable, int] = {}
+    for key, row in rows:
+        if isinstance(row, Flaw) or key is None:
+            joined.append(row)
+        elif key not in index_of_key:
+            index_of_key[key] = len(joined)
+            joined.append(row)
+        else:
+            first = joined[index_of_key[key]]
+            assert isinstance(first, ShapeRow)
+            is_crowd = first.is_crowd or row.is_crowd
+            shapes = first.shapes + row.shapes
+            joined[index_of_key[key]] = ShapeRow(first.where, first.label, shapes, is_crowd)
+    return tuple(joined)
+
+
+# --- Parts ------------------------------------------------------------------------------------------------------------
+
+
+def find_part_folders(path: Path, fits: Callable[[Path], bool]) -> dict[str, Path]:
+    """Return the folders of a set that are called train, val, test or the like and fit; else the set as one part."""
+    folders = {folder.name: folder for folder in list_folders(path) if folder.name in KNOWN_SPLITS}
+    parts = {name: folder for name, folder in folders.items() if fits(folder)}
+    if parts:
+        return parts
+    return {ALL_SPLIT: path} if fits(path) else {}
+
+
+def named_parts(parts: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of parts without the one of a set that is not divided."""
+    return tuple(name for name in parts if name != ALL_SPLIT)
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def shown_hw(path: Path) -> tuple[int, int]:
+    """Return height and width of an image as shown, from its header; `DataError` if it cannot be read."""
+    height, width = read_image_hw(path)
+    if read_exif_orientation(path) >= _FIRST_QUARTER_TURN:
+        return width, height
+    return height, width
+
+
+def _content_of(
+    image: ImageRecord, read_content: Callable[[ImageRecord], bytes] | None
+) -> bytes | None:
+    """Return the stored bytes of an image inside of another file; None for one that is a file."""
+    if read_content is None or not image.path.parent.is_file():
+        return None
+    return read_content(image)
+
+
+def _read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode an image as shown; as stored, if that is the size of its record."""
+    what = str(image.path)
+    try:
+        with open_image(image.path if content is None else io.BytesIO(content), what) as opened:
+            stored_hw = opened.height, opened.width
+            pixels = np.asarray(read_image(opened).picture)
+    except (SeemError, ValueError, OSError) as error:
+        raise DataError(f"{what}: {error}") from error
+    if pixels.shape[:2] != image.hw == stored_hw:
+        return read_rgb(image.path, None if content is None else io.BytesIO(content), image.hw)
+    return pixels
+
+
+def _read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
+    """Read an image's file; one with an EXIF rotation is encoded anew, upright."""
+    stored = image.path.read_bytes() if content is None else content
+    file_format = _FORMAT_OF_SUFFIX.get(image.path.suffix.lower())
+    with Image.open(io.BytesIO(stored)) as opened:
+        if file_format is None or exif_orientation(opened) == 1:
+            return stored
+    encoded = io.BytesIO()
+    Image.fromarray(_read_shown_pixels(image, stored)).save(encoded, file_format, quality=95)
+    return encoded.getvalue()
+
+
+def _image_records(
+    images: Sequence[ShapeImage], set_name: str, split: str
+) -> tuple[tuple[ImageRecord, ...], list[Flaw]]:
+    """Make the records of images, numbered from 1; those whose size nobody knows are flaws."""
+    records, flaws = [], []
+    for number, image in enumerate(images, 1):
+        try:
+            hw = image.hw or shown_hw(image.path)
+        except DataError as error:
+            is_there = image.path.exists()
+            kind = FlawKind.UNREADABLE_IMAGE if is_there else FlawKind.MISSING_IMAGE
+            flaws.append(Flaw(kind, image.path.name, str(error)))
+            continue
+        labelled = "instances" if image.is_annotated else ""
+        records.append(image_record(number, set_name, image.path, hw, split, labelled))
+    return tuple(records), flaws
+
+
+def _set_name(path: Path) -> str:
+    return path.stem if path.is_file() else path.resolve().name
+
+
+# --- Objects ----------------------------------------------------------------------------------------------------------
+
+
+def _categories(
+    class_names: Sequence[str], images: Iterable[ShapeImage]
+) -> tuple[CategoryRecord, ...]:
+    """Return the classes of a set: its own list, then the labels that only occur."""
+    labels: set[str] = set()
+    for image in images:
+        labels.update(row.label or NAMELESS for row in image.rows if isinstance(row, ShapeRow))
+    listed = dict.fromkeys(class_names)
+    return numbered_categories([*listed, *sorted(labels - listed.keys())])
+
+
+def _parse_rows(
+    rows: Rows, image: ImageRecord, by_name: Mapping[str, CategoryRecord]
+) -> ParsedObjects:
+    objects: list[ObjectRecord] = []
+    flaws: list[Flaw] = []
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, Flaw):
+            flaws.append(row)
+            continue
+        rles = _draw_row(row, image.hw, flaws)
+        if rles:
+            category = by_name[row.label or NAMELESS]
+            object_id = numbered_object_id(image, number)
+            rle = unite_rles(rles)
+            objects.append(object_record(object_id, image, category, rle, is_crowd=row.is_crowd))
+    return ParsedObjects(tuple(objects), tuple(flaws))
+
+
+def _draw_row(row: ShapeRow, hw: tuple[int, int], flaws: list[Flaw]) -> list[RleMask]:
+    """Draw the shapes of a row; those that cannot be drawn become flaws."""
+    rles = []
+    for shape in row.shapes:
+        drawn = read_or_flaw(row.where, shape.to_rle, hw)
+        if isinstance(drawn, Flaw):
+            flaws.append(drawn)
+        else:
+            rles.append(drawn)
+    return rles
+
+
+def _row_polygons(rows: Rows) -> tuple[AnnotatedPolygons, ...]:
+    """Return the outlines of an image, as far as they are well formed."""
+    annotated = []
+    for row in rows:
+        if isinstance(row, Flaw):
+            continue
+        rings = [ring for shape in row.shapes for ring in shape.rings]
+        polygons = tuple(ring for ring in rings if is_polygon(ring))
+        if polygons:
+            annotated.append(AnnotatedPolygons(row.where, polygons))
+    return tuple(annotated)
+
+
+def _without_doubled_boxes(image: ShapeImage, unread: UnreadCounts) -> ShapeImage:
+    """Leave out boxes that were computed from an outline of the same label: they are that object once more."""
+    outlines = []
+    for row in image.rows:
+        if isinstance(row, ShapeRow) and not _is_box(row):
+            outlines += [(row.label, bounds) for bounds in _bounds(row)]
+    if not outlines:
+        return image
+    kept = []
+    for row in image.rows:
+        if isinstance(row, ShapeRow) and _is_box(row) and _is_around_any(row, outlines):
+            unread.others["boxes around an outline of the same label"] += 1
+        else:
+            kept.append(row)
+    return ShapeImage(image.path, image.hw, tuple(kept), image.is_annotated)
+
+
+def _is_box(row: ShapeRow) -> bool:
+    return all(isinstance(shape, Outline) and shape.is_box for shape in row.shapes)
+
+
+def _bounds(row: ShapeRow) -> list[tuple[float, ...]]:
+    """Return the bounding box of a row that is one outline; none for others."""
+    if len(row.shapes) != 1 or not isinstance(row.shapes[0], Outline):
+        return []
+    outline = row.shapes[0]
+    return [outline.bounds()] if all(map(is_polygon, outline.rings)) else []
+
+
+def _is_around_any(row: ShapeRow, outlines: Sequence[tuple[str, tuple[float, ...]]]) -> bool:
+    for box in _bounds(row):
+        for label, bounds in outlines:
+            if label == row.label and np.abs(np.subtract(box, bounds)).max() <= _BOX_TOLERANCE:
+                return True
+    return False
+
+
+def is_true(value: object) -> bool:
+    """Whether an attribute says yes: true, 1, "yes", "true"."""
+    return str(value).strip().lower() in ("true", "1", "yes")
+
+
+def _list_counts(counter: Counter[str]) -> str:
+    ordered = counter.most_common()
+    listed = ", ".join(f"{number} {name}" for name, number in ordered[:_MAX_LISTED])
+    if len(ordered) > _MAX_LISTED:
+        listed += f" and {len(ordered) - _MAX_LISTED} more kinds"
+    return listed

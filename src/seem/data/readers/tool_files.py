@@ -1,0 +1,164 @@
+"""Files of annotation tools: JSON and XML, read with clear errors, and images by the names that tools record."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+from seem.data.image_files import list_images
+from seem.data.records import DataError
+
+_MAX_TRIED_FILES = 8  # of a folder, to recognize a format by their text
+_DEPTHS = ("", "*/", "*/*/", "*/*/*/")
+_HEAD_BYTES = _TAIL_BYTES = 1 << 20  # of a file that are read to recognize its format
+
+
+def read_json_file(file: Path) -> Any:
+    """Parse a JSON file, with or without a byte-order mark; `DataError` if it is none."""
+    try:
+        return json.loads(file.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file} is not valid JSON ({error}); it may be cut short, export it again."
+        ) from error
+
+
+def read_xml_file(file: Path) -> ElementTree.Element:
+    """Parse an XML file; `DataError` if it is none, or if it declares entities, which can grow without end."""
+    try:
+        content = file.read_bytes()
+        if b"<!ENTITY" in content:
+            raise DataError(f"{file} declares XML entities, which no annotation tool writes.")
+        return ElementTree.fromstring(content)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{file} is not valid XML ({error}); it may be cut short, export it again."
+        ) from error
+
+
+def list_files(folder: Path, suffix: str) -> list[Path]:
+    """List the files of a folder and its sub-folders that end in `suffix`, in any case; hidden ones are passed over."""
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.rglob("*") if path.suffix.lower() == suffix)
+    return sorted(path for path in files if not _is_hidden(path.relative_to(folder)))
+
+
+def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> bool:
+    """Whether a file, or one of the first files of a folder three levels deep, has the ending and the right text."""
+    if path.is_file():
+        return path.suffix.lower() == suffix and looks_right(text_sample(path))
+    return any(looks_right(text_sample(file)) for file in _first_files(path, suffix))
+
+
+def text_sample(file: Path) -> bytes:
+    """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read."""
+    try:
+        status = file.stat()
+        return _read_sample(file, status.st_mtime_ns, status.st_size)
+    except OSError:
+        return b""
+
+
+@lru_cache(maxsize=8)  # every format looks at the same files
+def _read_sample(file: Path, _time: int, size: int) -> bytes:
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD_BYTES)
+        opened.seek(max(size - _TAIL_BYTES, len(head)))
+        return head + opened.read(_TAIL_BYTES)
+
+
+class ImageIndex:
+    """The images of a folder and its sub-folders, by the names that a tool recorded for them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """All images, in alphabetical order."""
+        return tuple(list_images(self.root, deep=True))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        return _group(self.files, lambda path: path.name)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[Path]]:
+        return _group(self.files, lambda path: path.stem)
+
+    def find(self, recorded: str, near: Path | None = None) -> Path | None:
+        """Return the image that a tool called `recorded`, inside of the folder; None if there is none, or several.
+
+        It counts from `near`, then from the folder itself; then the file of that name with most folders in common.
+        """
+        name = recorded.replace("\\", "/").strip()
+        if not name:
+            return None
+        for folder in (near or self.root, self.root, self.root / "images"):
+            path = Path(os.path.normpath(folder / name))
+            if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
+                return path
+        candidates = self._by_name.get(PurePosixPath(name).name, [])
+        return _with_longest_tail(candidates, PurePosixPath(name).parts)
+
+    def find_stem(self, recorded: str) -> Path | None:
+        """Return the image whose name without ending a tool called `recorded`."""
+        parts = PurePosixPath(recorded.replace("\\", "/")).parts
+        if not parts:
+            return None
+        candidates = self._by_stem.get(parts[-1], [])
+        stems = {path.with_suffix(""): path for path in candidates}
+        best = _with_longest_tail(list(stems), parts)
+        return None if best is None else stems[best]
+
+    def expected(self, recorded: str) -> Path:
+        """Return where an image that is missing should lie."""
+        return self.root / (PurePosixPath(recorded.replace("\\", "/")).name or "unnamed")
+
+
+def _with_longest_tail(candidates: list[Path], parts: tuple[str, ...]) -> Path | None:
+    """Return the path that ends in most of `parts`; None if that is none or several."""
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    lengths = [_common_tail(path.parts, parts) for path in candidates]
+    if lengths.count(max(lengths)) > 1:
+        return None
+    return candidates[lengths.index(max(lengths))]
+
+
+def _common_tail(a: tuple[str, ...], b: tuple[str, ...]) -> int:
+    length = 0
+    for x, y in zip(reversed(a), reversed(b), strict=False):
+        if x != y:
+            break
+        length += 1
+    return length
+
+
+def _group(files: tuple[Path, ...], key: Callable[[Path], str]) -> dict[str, list[Path]]:
+    grouped: dict[str, list[Path]] = {}
+    for file in files:
+        grouped.setdefault(key(file), []).append(file)
+    return grouped
+
+
+def _first_files(path: Path, suffix: str) -> Iterator[Path]:
+    found = chain.from_iterable(path.glob(f"{depth}*{suffix}") for depth in _DEPTHS)
+    return islice((file for file in found if not file.name.startswith(".")), _MAX_TRIED_FILES)
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in relative.parts)

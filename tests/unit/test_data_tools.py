@@ -1,0 +1,333 @@
+"""Annotation tools: files that their own packages wrote, and masks that they drew (`recorded/tools`)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tiny_data as tiny
+from seem.data.coco_rle import rle_to_mask
+from seem.data.inspection import inspect_dataset
+from seem.data.opening import list_splits, open_dataset
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "tools"
+HW = (48, 64)
+
+
+def copy_set(tmp_path, recorded, *names):
+    """Copy a recorded set, and write photos of noise where it expects them."""
+    home = tmp_path / "set"
+    shutil.copytree(RECORDED / recorded / "set", home)
+    for name in names:
+        tiny.photo(home / name, HW)
+    return home
+
+
+def recorded_masks(recorded):
+    """Labels and masks by photo, as the tool drew them."""
+    content = json.loads((RECORDED / recorded / "truth.json").read_text())
+    return {
+        stem: [(row["label"], rle_to_mask(row["counts"], HW)) for row in rows]
+        for stem, rows in content.items()
+    }
+
+
+def read_masks(dataset):
+    return {
+        image.path.stem: [
+            (record.category.name, record.mask()) for record in dataset.objects[image.id]
+        ]
+        for image in dataset.images
+    }
+
+
+def outline_of(mask):
+    """Pixels with a neighbour (of eight) on the other side."""
+    padded = np.pad(mask, 1, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return windows.any(axis=(2, 3)) & ~windows.all(axis=(2, 3))
+
+
+def assert_same_masks(dataset, recorded, differing=None):
+    """Compare with what the tool drew; `differing`: pixels that may differ, all of them at the outline."""
+    read, truth = read_masks(dataset), recorded_masks(recorded)
+    assert read.keys() == truth.keys()
+    num_differing = []
+    for stem, objects in truth.items():
+        assert [label for label, _ in read[stem]] == [label for label, _ in objects]
+        for (_, mask), (_, drawn) in zip(read[stem], objects, strict=True):
+            assert not ((mask ^ drawn) & ~outline_of(drawn)).any()
+            num_differing.append(int((mask ^ drawn).sum()))
+    assert num_differing == (differing or [0] * len(num_differing))
+
+
+def notes_of(dataset):
+    return [note.what for note in inspect_dataset(dataset).notes if note.kind.value == "not read"]
+
+
+# --- labelme ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelme_set(tmp_path):
+    return copy_set(tmp_path, "labelme", "images/a.jpg", "images/b.jpg", "images/c.jpg")
+
+
+def test_labelme_polygons_groups_boxes_circles_and_masks(labelme_set):
+    """labelme draws the border pixels of outlines too; circles and masks are the same pixel by pixel."""
+    dataset = open_dataset(str(labelme_set), "train")
+    assert (dataset.kind, dataset.split) == ("labelme", "all")
+    assert_same_masks(dataset, "labelme", [37, 23, 0, 0, 16])
+    assert inspect_dataset(dataset).ok
+    assert notes_of(dataset) == [
+        "shapes: 1 line, 1 point, 1 linestrip; photos without a JSON file: 1"
+    ]
+
+
+def test_labelme_photo_without_shapes_shows_nothing(labelme_set):
+    dataset = open_dataset(f"labelme:{labelme_set}", "train")
+    empty = dataset.images[1]
+    assert dataset.objects[empty.id] == ()
+    assert dataset.complete_names(empty) == {"cat", "dog", "ball", "box"}
+
+
+def test_labelme_parts_and_version_3(tmp_path):
+    square = {"label": "cat", "points": [[2, 2], [6, 2], [6, 8], [2, 8]]}
+    content = {"version": "3.16.7", "shapes": [square], "imagePath": "a.png", "imageData": None}
+    for part in ("train", "val"):
+        tiny.photo(tmp_path / part / "a.png", (12, 16))
+        tiny.text(tmp_path / part / "a.json", content)
+    assert list_splits(str(tmp_path)) == ("train", "val")
+    record = open_dataset(str(tmp_path), "val").objects[1][0]
+    assert np.array_equal(record.mask(), tiny.rectangle((12, 16), 2, 2, 6, 8))
+
+
+def test_labelme_photo_inside_of_its_file(tmp_path):
+    import base64
+
+    photo = tiny.photo(tmp_path / "a.png", (12, 16))
+    pixels = np.asarray(tiny.Image.open(photo))
+    data = base64.b64encode(photo.read_bytes()).decode()
+    content = {"version": "5.0.1", "shapes": [], "imagePath": "a.png", "imageData": data}
+    tiny.text(tmp_path / "a.json", {**content, "imageHeight": 12, "imageWidth": 16})
+    photo.unlink()
+    dataset = open_dataset(str(tmp_path), "train")
+    assert inspect_dataset(dataset).unusable_images == frozenset()
+    assert np.array_equal(dataset.pixels(dataset.images[0]), pixels)
+    assert dataset.read_encoded(dataset.images[0]) == base64.b64decode(data)
+
+
+def test_labelme_bad_shape_is_named_and_the_others_are_read(tmp_path):
+    good = {"label": "cat", "points": [[2, 2], [6, 2], [6, 8]], "shape_type": "polygon"}
+    bad = {"label": "cat", "points": [[2, 2], [6, 2]], "shape_type": "polygon"}
+    tiny.photo(tmp_path / "a.png", (12, 16))
+    tiny.text(tmp_path / "a.json", {"shapes": [bad, good], "imagePath": "a.png"})
+    (tmp_path / "b.json").write_text('{"shapes": [], "imagePath": "b.p')
+    dataset = open_dataset(str(tmp_path), "train", tolerant=True)
+    assert len(dataset.objects[1]) == 1
+    assert [flaw.where for flaw in inspect_dataset(dataset).flaws] == ["b.json", "a.json, shape 1"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("hw", [(12, 16), (14, 14)])
+def test_shapes_lie_on_the_photo_as_shown(tmp_path, hw, orientation):
+    """A white square in the upper left of the photo as shown, whatever the camera stored."""
+    from PIL import Image
+
+    from seem.images import EXIF_ORIENTATION, TRANSPOSE_OF_ORIENTATION
+
+    shown = Image.new("RGB", hw[::-1])
+    shown.paste("white", (2, 3, 6, 7))
+    stored = shown
+    for number in range(1, 9):
+        turned = shown.transpose(TRANSPOSE_OF_ORIENTATION[number]) if number > 1 else shown
+        undo = TRANSPOSE_OF_ORIENTATION.get(orientation)
+        if (turned.transpose(undo) if undo is not None else turned).tobytes() == shown.tobytes():
+            stored = turned
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    stored.save(tmp_path / "a.png", exif=exif)
+    square = {"label": "cat", "points": [[2, 3], [6, 7]], "shape_type": "rectangle"}
+    tiny.text(tmp_path / "a.json", {"shapes": [square], "imagePath": "a.png"})
+    dataset = open_dataset(str(tmp_path), "train")
+    image = dataset.images[0]
+    assert image.hw == hw
+    assert np.array_equal(dataset.pixels(image)[:, :, 0] == 255, dataset.objects[1][0].mask())
+    assert inspect_dataset(dataset).ok
+
+
+# --- CVAT and Datumaro ------------------------------------------------------------------------------------------------
+
+
+def test_cvat_shapes(tmp_path):
+    home = copy_set(tmp_path, "datumaro_cvat", "images/train/a.jpg", "images/train/b.jpg")
+    assert list_splits(str(home)) == ("train",)
+    dataset = open_dataset(str(home), "train")
+    assert [category.name for category in dataset.category_list] == ["cat", "dog", "ball"]
+    assert_same_masks(dataset, "datumaro_cvat")
+    assert notes_of(dataset) == [
+        "shapes: 1 polyline, 1 points; attributes: 1 occluded; tags of whole photos: 1"
+    ]
+
+
+CVAT_FILE = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version>
+<image id="0" name="a.png" width="16" height="12">
+<mask label="dog" source="manual" occluded="0" rle="1, 2, 1, 4" left="3" top="2" width="4" height="2" z_order="0"/>
+<ellipse label="cat" cx="8.00" cy="6.00" rx="4.00" ry="2.00" rotation="90.00" z_order="0">
+<attribute name="is_crowd">true</attribute><attribute name="fur">long</attribute></ellipse>
+<polygon label="pig" points="1.00,1.00;5.00,1.00;5.00,4.00;1.00,4.00"/>
+<box label="pig" xtl="1.00" ytl="1.00" xbr="5.00" ybr="4.00"/>
+<cuboid label="cat" xtl1="1.00"/><skeleton label="cat"><points label="ear" points="1.00,1.00"/></skeleton>
+</image></annotations>"""
+
+
+def test_cvat_masks_count_row_by_row_and_ellipses_turn_about_their_centre(tmp_path):
+    tiny.photo(tmp_path / "images" / "a.png", (12, 16))
+    tiny.text(tmp_path / "annotations.xml", CVAT_FILE)
+    dataset = open_dataset(str(tmp_path), "train")
+    dog, cat, pig = dataset.objects[1]
+    rows = dog.mask()[2:4, 3:7].astype(int).tolist()
+    assert (rows, dog.area) == ([[0, 1, 1, 0], [1, 1, 1, 1]], 6)
+    assert (cat.box, cat.is_crowd) == ((6, 2, 10, 10), True)
+    assert np.array_equal(pig.mask(), tiny.rectangle((12, 16), 1, 1, 5, 4))
+    assert notes_of(dataset) == [
+        "shapes: 1 cuboid, 1 skeleton; attributes: 1 fur; boxes around an outline of the same label: 1"
+    ]
+
+
+def test_cvat_for_video_says_what_to_export(tmp_path):
+    tiny.photo(tmp_path / "images" / "a.png", (12, 16))
+    video = '<annotations><version>1.1</version><track id="0" label="cat"></track></annotations>'
+    tiny.text(tmp_path / "annotations.xml", video)
+    with pytest.raises(ValueError, match=r"export CVAT for images 1\.1 instead"):
+        open_dataset(str(tmp_path), "train")
+
+
+def test_datumaro_json(tmp_path):
+    home = copy_set(tmp_path, "datumaro_datumaro", "images/train/a.jpg", "images/train/b.jpg")
+    dataset = open_dataset(str(home), "train")
+    assert dataset.kind == "datumaro"
+    assert_same_masks(dataset, "datumaro_datumaro")
+    assert [record.is_crowd for record in dataset.objects[1]] == [False, False, True, False]
+
+
+# --- Label Studio -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def label_studio_set(tmp_path):
+    return copy_set(tmp_path, "label_studio", "images/a.jpg", "images/photos/b.jpg")
+
+
+def test_label_studio_regions(label_studio_set):
+    dataset = open_dataset(str(label_studio_set), "train")
+    assert (dataset.kind, len(dataset.images)) == ("labelstudio", 2)
+    objects = dataset.objects[1]
+    assert [o.category.name for o in objects] == ["cat", "dog", "dog", "dog", "ball"]
+    truth = json.loads((RECORDED / "label_studio" / "truth.json").read_text())
+    assert np.array_equal(objects[0].mask(), rle_to_mask(truth["polygon"], HW))
+    assert np.array_equal(objects[2].mask(), rle_to_mask(truth["brush"], HW))
+    assert objects[1].box == (48, 10, 60, 19)
+    assert objects[4].box == (2, 28, 14, 36)
+    assert notes_of(dataset) == [
+        "shapes: 1 keypoint; choices and texts of whole photos: 1; photos that were skipped or not annotated: 1"
+    ]
+
+
+def test_label_studio_rectangle_turns_about_its_upper_left_corner(label_studio_set):
+    turned = open_dataset(str(label_studio_set), "train").objects[1][3]
+    corner, along = np.array([40.0, 31.68]), np.radians(30)
+    far = corner + 16 * np.array([np.cos(along), np.sin(along)])
+    x0, _, x1, _ = turned.box
+    assert abs(x1 - far[0]) <= 1
+    assert abs(x0 - (corner[0] - 7.68 * np.sin(along))) <= 1
+    assert abs(turned.area - 16 * 7.68) < 8
+
+
+def test_label_studio_empty_task_shows_nothing_and_a_skipped_one_is_left_out(label_studio_set):
+    dataset = open_dataset(str(label_studio_set), "train")
+    a, b = dataset.images
+    assert (a.path.name, b.path.name) == ("a.jpg", "b.jpg")
+    assert dataset.objects[b.id] == ()
+    assert dataset.complete_names(b) == {"cat", "dog", "ball"}
+
+
+def test_label_studio_minimal_export(tmp_path):
+    sizes = {"original_width": 16, "original_height": 12}
+    box = {"x": 25, "y": 25, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["cat"]}
+    task = {"image": "/data/upload/1/0a1b2c3d-a.png", "id": 5, "label": [{**box, **sizes}]}
+    tiny.photo(tmp_path / "0a1b2c3d-a.png", (12, 16))
+    tiny.text(tmp_path / "export.json", [task])
+    record = open_dataset(str(tmp_path), "train").objects[1][0]
+    assert np.array_equal(record.mask(), tiny.rectangle((12, 16), 4, 3, 12, 9))
+
+
+def test_label_studio_brush_of_another_size_is_named(label_studio_set):
+    file = label_studio_set / "project-1.json"
+    tasks = json.loads(file.read_text())
+    tasks[0]["annotations"][0]["result"][2]["original_width"] = 60
+    file.write_text(json.dumps(tasks))
+    flaws = inspect_dataset(open_dataset(str(label_studio_set), "train", tolerant=True)).flaws
+    assert [flaw.what for flaw in flaws] == [
+        "its brush mask has 12288 values, the photo needs 11520"
+    ]
+
+
+# --- Supervisely and V7 -----------------------------------------------------------------------------------------------
+
+
+def test_supervisely_project(tmp_path):
+    """Polygons of whole pixels hold their corners; the tool draws 20 more pixels along slanted edges."""
+    home = copy_set(tmp_path, "supervisely", "ds0/img/a.jpg", "ds0/img/b.jpg")
+    dataset = open_dataset(str(home), "train")
+    assert (dataset.kind, dataset.split) == ("supervisely", "all")
+    assert [category.name for category in dataset.category_list] == [
+        "cat", "dog", "ball", "ear", "nose",
+    ]  # fmt: skip
+    assert_same_masks(dataset, "supervisely", [20, 0, 0])
+    assert dataset.complete_names(dataset.images[1]) == {"cat", "dog", "ball", "ear", "nose"}
+    assert notes_of(dataset) == ["shapes: 1 line, 1 point"]
+
+
+def test_supervisely_parts_and_pixels_of_whole_numbers(tmp_path):
+    exterior = [[2, 1], [6, 1], [6, 8], [2, 8]]
+    hole = [[3, 3], [5, 3], [5, 5], [3, 5]]
+    points = {"exterior": exterior, "interior": [hole]}
+    cat = {"classTitle": "cat", "geometryType": "polygon", "points": points, "tags": []}
+    box = {"exterior": [[2.0, 1.25], [6.0, 8.75]], "interior": []}
+    dog = {"classTitle": "dog", "geometryType": "rectangle", "points": box, "tags": []}
+    content = {"size": {"height": 12, "width": 16}, "tags": [{"name": "day"}]}
+    tiny.text(tmp_path / "meta.json", {"classes": [{"title": "dog"}, {"title": "cat"}]})
+    for part in ("train", "val"):
+        tiny.photo(tmp_path / part / "img" / "a.png", (12, 16))
+        tiny.text(tmp_path / part / "ann" / "a.png.json", {**content, "objects": [cat, dog]})
+    assert list_splits(str(tmp_path)) == ("train", "val")
+    dataset = open_dataset(str(tmp_path), "val")
+    mask = tiny.rectangle((12, 16), 2, 1, 7, 9) & ~tiny.rectangle((12, 16), 3, 3, 6, 6)
+    assert np.array_equal(dataset.objects[1][0].mask(), mask)
+    assert dataset.objects[1][1].box == (2, 1, 6, 9)
+    assert notes_of(dataset) == ["tags of whole photos: 1"]
+
+
+def test_darwin_paths_count_even_odd_and_masks_lie_in_the_raster_layer(tmp_path):
+    """darwin-py rounds corners to whole pixels and draws the border pixels too."""
+    home = copy_set(tmp_path, "darwin", "images/a.jpg", "images/b.jpg")
+    dataset = open_dataset(str(home), "train")
+    assert dataset.kind == "darwin"
+    cat, ball, dog, second_cat, ellipse = dataset.objects[1]
+    truth = json.loads((RECORDED / "darwin" / "truth.json").read_text())
+    drawn = rle_to_mask(truth["polygon"], HW)
+    assert not cat.mask()[7:11, 9:14].any()
+    assert (cat.mask() ^ drawn).sum() == 63
+    assert not ((cat.mask() ^ drawn) & ~outline_of(drawn)).any()
+    assert ball.box == (48, 10, 60, 20)
+    assert np.array_equal(dog.mask(), rle_to_mask(truth["dog"], HW))
+    assert np.array_equal(second_cat.mask(), rle_to_mask(truth["cat"], HW))
+    assert ellipse.box == (42, 28, 58, 40)
+    assert notes_of(dataset) == ["tags of whole photos: 1"]
+    assert dataset.objects[2] == ()
