@@ -140,8 +140,10 @@ def retrieve_command(
     ranking = rank_images(network, phrase, jobs, size, reporter)
     for scored in ranking.images[:top]:
         source = scored.job.image.source
-        record = {"photo": source, "score": round(scored.score, 6)}
-        write_line(json.dumps(record) if as_json else f"{scored.score:.3f}  {source}")
+        line = f"{scored.score:.3f}  {source}"
+        if as_json:
+            line = json.dumps({"photo": source, "score": round(scored.score, 6)})
+        write_line(line)
     if out is not None and ranking.best is not None:
         job = ranking.images[0].job
         resized = network.encode(ranking.best.image, size)
