@@ -114,7 +114,9 @@ class TrackFiles:
             "height": self._images[0]["height"],
             "length": self.num_frames,
         }
-        notes = self.notes if note is None else [note, *self.notes]
+        notes = self.notes
+        if note is not None:
+            notes = [note, *notes]
         return {
             "images": self._images,
             "videos": [video],

@@ -236,7 +236,7 @@ def check_nano_request(
             "The recipe 'nano' takes no --freeze, --size, --device, --shard, --finer-masks and none of SEEM's "
             "ablations; the recipe 'seem' and seem finetune do."
         )
-    specs = [DatasetSpec.parse(text) for text in request.data]
+    specs = list(map(DatasetSpec.parse, request.data))
     if len(specs) != 1 or specs[0].kind not in (None, "pack") or specs[0].weight != 1:
         raise ValueError(
             "The recipe 'nano' trains on the photo pack: give its folder once with --data pack:FOLDER."
@@ -342,7 +342,9 @@ def nano_settings(request: FineTuningRequest, *, from_random: bool) -> TrainConf
     from seem.recipes.nano import RANDOM_LEARNING_RATE, nano_config
 
     default = nano_config(seed=request.seed)
-    learning_rate = RANDOM_LEARNING_RATE if from_random else default.learning_rate
+    learning_rate = default.learning_rate
+    if from_random:
+        learning_rate = RANDOM_LEARNING_RATE
     return replace(
         default,
         steps=request.steps or default.steps,
