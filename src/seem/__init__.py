@@ -6,6 +6,7 @@ from seem.loading import load
 from seem.model import Model
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.results import Results
+from seem.results.datasets import save_dataset
 from seem.session import Session
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
@@ -30,4 +31,5 @@ __all__ = [
     "__version__",
     "list_models",
     "load",
+    "save_dataset",
 ]

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from seem.prompts import Json
 from seem.rasterize import PixelBox
@@ -146,3 +147,9 @@ def to_coco_category(category: Category) -> CocoCategory:
         isthing=int(category.is_thing),
         color=[int(part) for part in category.colour],
     )
+
+
+def to_panoptic_png(ids: NDArray[np.int32]) -> Image.Image:
+    """Colour an (H, W) map of ids as COCO does: id = R + 256 G + 65536 B."""
+    red, green, blue = ids & 255, ids >> 8 & 255, ids >> 16 & 255
+    return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))

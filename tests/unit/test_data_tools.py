@@ -276,3 +276,58 @@ def test_label_studio_brush_of_another_size_is_named(label_studio_set):
     assert [flaw.what for flaw in flaws] == [
         "its brush mask has 12288 values, the photo needs 11520"
     ]
+
+
+# --- Supervisely and V7 -----------------------------------------------------------------------------------------------
+
+
+def test_supervisely_project(tmp_path):
+    """Polygons of whole pixels hold their corners; the tool draws 20 more pixels along slanted edges."""
+    home = copy_set(tmp_path, "supervisely", "ds0/img/a.jpg", "ds0/img/b.jpg")
+    dataset = open_dataset(str(home), "train")
+    assert (dataset.kind, dataset.split) == ("supervisely", "all")
+    assert [category.name for category in dataset.category_list] == [
+        "cat", "dog", "ball", "ear", "nose",
+    ]  # fmt: skip
+    assert_same_masks(dataset, "supervisely", [20, 0, 0])
+    assert dataset.complete_names(dataset.images[1]) == {"cat", "dog", "ball", "ear", "nose"}
+    assert notes_of(dataset) == ["shapes: 1 line, 1 point"]
+
+
+def test_supervisely_parts_and_pixels_of_whole_numbers(tmp_path):
+    exterior = [[2, 1], [6, 1], [6, 8], [2, 8]]
+    hole = [[3, 3], [5, 3], [5, 5], [3, 5]]
+    points = {"exterior": exterior, "interior": [hole]}
+    cat = {"classTitle": "cat", "geometryType": "polygon", "points": points, "tags": []}
+    box = {"exterior": [[2.0, 1.25], [6.0, 8.75]], "interior": []}
+    dog = {"classTitle": "dog", "geometryType": "rectangle", "points": box, "tags": []}
+    content = {"size": {"height": 12, "width": 16}, "tags": [{"name": "day"}]}
+    tiny.text(tmp_path / "meta.json", {"classes": [{"title": "dog"}, {"title": "cat"}]})
+    for part in ("train", "val"):
+        tiny.photo(tmp_path / part / "img" / "a.png", (12, 16))
+        tiny.text(tmp_path / part / "ann" / "a.png.json", {**content, "objects": [cat, dog]})
+    assert list_splits(str(tmp_path)) == ("train", "val")
+    dataset = open_dataset(str(tmp_path), "val")
+    mask = tiny.rectangle((12, 16), 2, 1, 7, 9) & ~tiny.rectangle((12, 16), 3, 3, 6, 6)
+    assert np.array_equal(dataset.objects[1][0].mask(), mask)
+    assert dataset.objects[1][1].box == (2, 1, 6, 9)
+    assert notes_of(dataset) == ["tags of whole photos: 1"]
+
+
+def test_darwin_paths_count_even_odd_and_masks_lie_in_the_raster_layer(tmp_path):
+    """darwin-py rounds corners to whole pixels and draws the border pixels too."""
+    home = copy_set(tmp_path, "darwin", "images/a.jpg", "images/b.jpg")
+    dataset = open_dataset(str(home), "train")
+    assert dataset.kind == "darwin"
+    cat, ball, dog, second_cat, ellipse = dataset.objects[1]
+    truth = json.loads((RECORDED / "darwin" / "truth.json").read_text())
+    drawn = rle_to_mask(truth["polygon"], HW)
+    assert not cat.mask()[7:11, 9:14].any()
+    assert (cat.mask() ^ drawn).sum() == 63
+    assert not ((cat.mask() ^ drawn) & ~outline_of(drawn)).any()
+    assert ball.box == (48, 10, 60, 20)
+    assert np.array_equal(dog.mask(), rle_to_mask(truth["dog"], HW))
+    assert np.array_equal(second_cat.mask(), rle_to_mask(truth["cat"], HW))
+    assert ellipse.box == (42, 28, 58, 40)
+    assert notes_of(dataset) == ["tags of whole photos: 1"]
+    assert dataset.objects[2] == ()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from seem.annotation_formats.formats import IMAGE_FORMATS
 from seem.errors import SeemError
 from seem.images import open_image
 
@@ -47,6 +48,11 @@ class ImageSource:
         """Names for its results, the shortest first; a longer one is used if the shorter belongs to several images."""
         return self.name.parent / self.name.stem, self.name, self.folder_name / self.name
 
+    @property
+    def file(self) -> Path | None:
+        """The file, None for standard input."""
+        return None if self.source == STANDARD_INPUT else Path(self.source)
+
     def open(self) -> str | Image.Image:
         """Return what `Model.encode` takes: the path, or the image that comes over standard input."""
         if self.source != STANDARD_INPUT:
@@ -63,6 +69,13 @@ class ImageJob:
     image: ImageSource
     folder: Path
     stem: str
+    name: Path  # the stem with its folders below the folder of all results
+
+    @property
+    def file_name(self) -> str:
+        """The image's name in data sets: its path below the folder that the call named, unless another has that too."""
+        is_own = self.name in self.image.result_names[:2]
+        return (self.image.name if is_own else self.name).as_posix()
 
     @property
     def is_done(self) -> bool:
@@ -79,19 +92,28 @@ def plan_jobs(arguments: Sequence[str], out: Path, overwrite: bool) -> list[Imag
     images: dict[str, ImageSource] = {}  # by real path, so that no image is processed twice
     for argument in arguments:
         for image in find_images(argument):
-            images.setdefault(os.path.realpath(image.source), image)
+            path = os.path.realpath(image.source)
+            if not is_copy(path, argument, out):
+                images.setdefault(path, image)
     check_writable(out)
     jobs = name_jobs(list(images.values()), out)
     done = [job for job in jobs if job.is_done]
     if done and not overwrite:
-        count = (
-            f"{len(done)} of {len(jobs)} photos have results"
-            if len(jobs) > 1
-            else "There are results"
-        )
+        count = "There are results"
+        if len(jobs) > 1:
+            count = f"{len(done)} of {len(jobs)} photos have results"
         first = done[0].folder / done[0].stem
         raise FileExistsError(f"{count} already: {first}.*; pass --overwrite or another --out.")
     return jobs
+
+
+def is_copy(path: str, argument: str, out: Path) -> bool:
+    """Whether an image lies in a data set that an earlier call wrote below `out`, which this argument does not name."""
+    for format in IMAGE_FORMATS:
+        dataset = os.path.realpath(out / format.name)
+        if path.startswith(dataset + os.sep):
+            return not os.path.realpath(argument).startswith(dataset)
+    return False
 
 
 def find_images(argument: str) -> Iterator[ImageSource]:
@@ -162,7 +184,7 @@ def name_jobs(images: Sequence[ImageSource], out: Path) -> list[ImageJob]:
         clashes = clashing_indices(names)
         if not clashes:
             return [
-                ImageJob(image, (out / name).parent, name.name)
+                ImageJob(image, (out / name).parent, name.name, name)
                 for image, name in zip(images, names, strict=True)
             ]
         for indices in clashes:

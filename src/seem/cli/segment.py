@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from seem.cli.errors import EXIT_FAILED, report_error
+from seem.cli.dataset_options import DatasetOptions, describe_datasets
+from seem.cli.errors import EXIT_FAILED, print_error, report_error
 from seem.cli.image_files import ImageJob, plan_jobs
 from seem.cli.options import (
     FLAG,
@@ -29,6 +30,7 @@ from seem.loading import load
 from seem.model import Model
 from seem.preprocess import check_short_side
 from seem.results import Results
+from seem.results.datasets import DatasetExport
 
 
 @takes_option_groups
@@ -41,6 +43,7 @@ def segment_command(
     image: FullImageOptions,
     network: ModelOptions,
     output: OutputOptions,
+    datasets: DatasetOptions,
     embeddings: Annotated[
         bool,
         typer.Option(
@@ -62,7 +65,8 @@ def segment_command(
 ) -> None:
     """Segment photos: one object, several, or everything.
 
-    Every photo gives an overlay, a mask for each object, and a JSON file that COCO's tools read.
+    Every photo gives an overlay, a mask for each object, and a JSON file that COCO's tools read. --format writes data
+    sets of all photos for other tools besides.
 
     seem segment street.jpg
 
@@ -78,12 +82,15 @@ def segment_command(
 
     seem segment street.jpg --everything
 
+    seem segment photos/ --task instance --format coco,yolo
+
     Coordinates are (x, y) in pixels of the photo as shown. Points name pixels: 410 and 410.0 are the centre of
     pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     answer.warn_deprecated()
     request = SegmentRequest.from_options(objects_from_options(ctx, prompts), answer, image)
     jobs = plan_jobs(photos, output.out, output.overwrite)
+    export = datasets.open(output.out, output.overwrite)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
@@ -91,7 +98,7 @@ def segment_command(
     check_short_side(network.size, model.network.config.image)
     reporter.model_loaded(model, time.perf_counter() - started)
     segmentation = ImageSegmentation(
-        model, request, network.size, output.overwrite, embeddings, reporter
+        model, request, network.size, output.overwrite, embeddings, reporter, export
     )
     code = segmentation.run(jobs)
     if code:
@@ -108,18 +115,24 @@ class ImageSegmentation:
     overwrite: bool
     embeddings: bool
     reporter: ProgressReporter
+    export: DatasetExport | None = None
 
     def run(self, jobs: Sequence[ImageJob]) -> int:
         """Segment one image after the other and return the exit code; an error ends that image alone.
 
         The exit code is that of a single image, or 1 if any of several failed.
         """
-        codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
+        try:
+            codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
+        finally:  # an interrupted run leaves data sets of the images so far
+            self.finish_datasets()
         num_failed = sum(code > 0 for code in codes)
         self.reporter.finished(num_failed)
         if len(jobs) == 1:
             return codes[0]
-        return EXIT_FAILED if num_failed else 0
+        if num_failed:
+            return EXIT_FAILED
+        return 0
 
     def segment(self, job: ImageJob) -> int:
         """Segment one image, write the results and return the exit code.
@@ -131,6 +144,10 @@ class ImageSegmentation:
             started = time.perf_counter()
             named = with_image_name(results, job.image.name)
             paths = named.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
+            if self.export is not None:
+                self.export.add(
+                    named, file=job.image.file, file_name=job.file_name, stem=job.name.as_posix()
+                )
         except Exception as error:
             if isinstance(error, OSError) and not isinstance(error, (SeemError, FileExistsError)):
                 raise
@@ -141,6 +158,19 @@ class ImageSegmentation:
         )  # labels are computed when they are saved
         self.reporter.image_saved(job, results, paths, writing)
         return 0
+
+    def finish_datasets(self) -> None:
+        """Write the files about all images, and print what was left out of them."""
+        if self.export is None:
+            return
+        paths = self.export.finish()
+        if self.reporter.quiet:
+            return
+        for note in self.export.notes:
+            print_error(note)
+        if not self.reporter.as_json:
+            for line in describe_datasets(paths):
+                self.reporter.print_line(f"  {line}")
 
 
 def with_image_name(results: Results, name: Path) -> Results:

@@ -13,6 +13,7 @@ from seem.data.readers.cityscapes import CITYSCAPES
 from seem.data.readers.clicks import CLICKS
 from seem.data.readers.coco import COCO, LVIS
 from seem.data.readers.cvat import CVAT
+from seem.data.readers.darwin import DARWIN
 from seem.data.readers.datumaro import DATUMARO
 from seem.data.readers.folder import FOLDER
 from seem.data.readers.label_studio import LABEL_STUDIO
@@ -22,6 +23,7 @@ from seem.data.readers.refcoco import REFCOCO
 from seem.data.readers.scannet import SCANNET
 from seem.data.readers.shards import SHARDS
 from seem.data.readers.sunrgbd import SUNRGBD
+from seem.data.readers.supervisely import SUPERVISELY
 from seem.data.readers.video import DAVIS, YOUTUBE_VOS
 from seem.data.readers.voc import CONTEXT, SBD, VOC
 from seem.data.readers.yolo import YOLO
@@ -29,8 +31,8 @@ from seem.data.records import DataError
 
 LAYOUTS: tuple[Layout, ...] = (
     COCO, LVIS, REFCOCO, PACK, VOC, CONTEXT, SBD, CLICKS, *DAVIS, YOUTUBE_VOS, ADE20K, ADE20K_FULL, CITYSCAPES,
-    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, LABELME, CVAT, LABEL_STUDIO, DATUMARO, SHARDS,
-    FOLDER,
+    BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, LABELME, CVAT, LABEL_STUDIO, DATUMARO, SUPERVISELY,
+    DARWIN, SHARDS, FOLDER,
 )  # fmt: skip
 """Every format, by the word that a specification begins with."""
 

@@ -58,7 +58,7 @@ def select_confident(class_logits: Float[Tensor, "q k1"], threshold: float) -> C
 
 
 def merge_masks(
-    select_confident: ConfidentQueries,
+    confident: ConfidentQueries,
     mask_logits: Iterable[Float[Tensor, "H W"]],
     output_hw: tuple[int, int],
     is_thing: Bool[Tensor, " k"],
@@ -70,8 +70,8 @@ def merge_masks(
     query keeps its pixels when they are at least `overlap_threshold` of its whole mask. Stuff of one class is one
     segment.
     """
-    ids = torch.zeros(output_hw, dtype=torch.int32, device=select_confident.scores.device)
-    owner, masks = assign_pixels(select_confident.scores, mask_logits, output_hw)
+    ids = torch.zeros(output_hw, dtype=torch.int32, device=confident.scores.device)
+    owner, masks = assign_pixels(confident.scores, mask_logits, output_hw)
     segments: list[PredictedSegment] = []
     stuff_ids: dict[int, int] = {}
     for index, mask in enumerate(masks):
@@ -79,7 +79,7 @@ def merge_masks(
         pixels = owned & mask
         if not pixels.any() or int(owned.sum()) / int(mask.sum()) < overlap_threshold:
             continue
-        category = int(select_confident.categories[index])
+        category = int(confident.categories[index])
         if category in stuff_ids:
             ids[pixels] = stuff_ids[category]
             continue
@@ -87,8 +87,8 @@ def merge_masks(
             id=len(segments) + 1,
             category=category,
             is_thing=bool(is_thing[category]),
-            score=float(select_confident.scores[index]),
-            query=int(select_confident.queries[index]),
+            score=float(confident.scores[index]),
+            query=int(confident.queries[index]),
         )
         ids[pixels] = segment.id
         segments.append(segment)

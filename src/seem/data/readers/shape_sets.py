@@ -46,7 +46,7 @@ Value = TypeVar("Value")
 NAMELESS = "object"
 """The class of an object without a label."""
 
-_KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
+KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 _FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 _BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
 _MAX_LISTED = 8
@@ -93,7 +93,7 @@ class UnreadCounts:
         for title, counter in (("shapes", self.shapes), ("attributes", self.attributes)):
             if counter:
                 listed.append(f"{title}: {_list_counts(counter)}")
-        listed += [f"{text}: {number}" for text, number in self.others.items()]
+        listed += [f"{text}: {number}" for text, number in self.others.items() if number]
         if not listed:
             return ()
         where = f"{self.shapes.total() + self.attributes.total() + self.others.total()}"
@@ -197,7 +197,7 @@ def join_groups(rows: Iterable[tuple[Hashable, ShapeRow | Flaw]]) -> Rows:
 
 def find_part_folders(path: Path, fits: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the folders of a set that are called train, val, test or the like and fit; else the set as one part."""
-    folders = {folder.name: folder for folder in list_folders(path) if folder.name in _KNOWN_SPLITS}
+    folders = {folder.name: folder for folder in list_folders(path) if folder.name in KNOWN_SPLITS}
     parts = {name: folder for name, folder in folders.items() if fits(folder)}
     if parts:
         return parts

@@ -1,0 +1,50 @@
+"""The table of formats that results are written in, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from seem.annotation_formats.coco_instances import CocoWriter
+from seem.annotation_formats.coco_panoptic import CocoPanopticWriter
+from seem.annotation_formats.cvat import CvatWriter
+from seem.annotation_formats.label_studio import LabelStudioWriter
+from seem.annotation_formats.labelme import LabelmeWriter
+from seem.annotation_formats.writer import DatasetWriter, WriterSettings
+from seem.annotation_formats.yolo import YoloWriter
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationFormat:
+    """A format: what it is called, what it is for, what writes it, and whether it takes ids of a COCO file."""
+
+    name: str
+    purpose: str
+    open: Callable[[WriterSettings], DatasetWriter]
+    takes_ids: bool = False
+
+
+IMAGE_FORMATS: tuple[AnnotationFormat, ...] = (
+    AnnotationFormat("coco", "run-length codes, and the results list of loadRes", CocoWriter, takes_ids=True),
+    AnnotationFormat("coco-polygons", "polygons", partial(CocoWriter, as_polygons=True), takes_ids=True),
+    AnnotationFormat("coco-panoptic", "panoptic maps and segments_info", CocoPanopticWriter, takes_ids=True),
+    AnnotationFormat("yolo", "Ultralytics, with copies of the photos", YoloWriter),
+    AnnotationFormat("labelme", "labelme 5 and later", LabelmeWriter),
+    AnnotationFormat("cvat", "CVAT for images 1.1", CvatWriter),
+    AnnotationFormat("label-studio", "tasks with predictions", LabelStudioWriter),
+)  # fmt: skip
+"""Formats for images."""
+
+
+def parse_format_names(
+    texts: list[str], formats: tuple[AnnotationFormat, ...]
+) -> tuple[AnnotationFormat, ...]:
+    """Read names, each text one or several with commas; `ValueError` for a name that is not in the table."""
+    by_name = {format.name: format for format in formats}
+    chosen: dict[str, AnnotationFormat] = {}
+    for name in (part.strip().lower() for text in texts for part in text.split(",")):
+        if name not in by_name:
+            raise ValueError(f"There is no format {name!r}; there are {', '.join(by_name)}.")
+        chosen[name] = by_name[name]
+    return tuple(chosen.values())

@@ -1,0 +1,226 @@
+"""From a mask to polygons that cover its pixels exactly, whichever rule a tool fills them by.
+
+Tools fill a polygon in two ways: those that follow COCO take the pixels whose centres lie inside; OpenCV, Pillow and
+what stands on them (Ultralytics, supervision, labelme) cut corners off to whole numbers and take the border too. An
+outline along the edges of the pixels, moved a quarter of a pixel into the mask, gives the same pixels by both.
+
+A polygon has no holes, so each hole is reached by a bridge of zero width, along a row of the mask's own pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seem.mask_codec import PackedMask
+
+INSET = 0.25  # pixels between the outline and the edge of the mask
+
+# The four pixels around a point of the grid: a bit for each, on which side it lies (x, y), and the bit across.
+_QUADRANTS = ((1, -1, -1, 8), (2, 1, -1, 4), (4, -1, 1, 2), (8, 1, 1, 1))
+_ALL_BITS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """One connected part of a mask (pixels joined by their sides): corners (N, 2) as x, y in pixels of the image."""
+
+    corners: NDArray[np.float64]
+    num_holes: int
+
+
+def trace_outlines(mask: PackedMask) -> list[Outline]:
+    """Trace the parts of a mask, from top to bottom; an empty mask has none.
+
+    Pixels that touch at a corner alone belong to different parts.
+    """
+    if mask.area == 0:
+        return []
+    pixels = mask.crop()
+    paths = _Paths(_Corners.of(pixels))
+    num_holes: dict[int, int] = {}
+    parts: list[int] = []  # the ring around the part that each ring belongs to
+    for ring, start in enumerate(paths.starts):
+        if paths.corners.is_convex[start]:
+            parts.append(ring)
+            num_holes[ring] = 0
+            continue
+        edge = paths.edge_left_of(start, pixels)
+        part = parts[paths.ring_of[edge]]
+        parts.append(part)
+        num_holes[part] += 1
+        paths.bridge(edge, start)
+    offset = np.array(mask.box[:2], dtype=np.float64)
+    return [
+        Outline(paths.follow(paths.starts[ring]) + offset, count)
+        for ring, count in num_holes.items()
+    ]
+
+
+def join_outlines(outlines: Sequence[Outline]) -> NDArray[np.float64]:
+    """Join the parts of a mask to one polygon: lines there and back connect corners that lie near each other."""
+    joined = outlines[0].corners
+    for outline in outlines[1:]:
+        here, there = _nearest_corners(joined, outline.corners)
+        detour = np.roll(outline.corners, -there, axis=0)
+        joined = np.concatenate([joined[: here + 1], detour, detour[:1], joined[here:]])
+    return joined
+
+
+def _nearest_corners(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[int, int]:
+    """Return indices of two corners near each other: of `one` the nearest to the first corner of `other`, and back."""
+    here = int(((one - other[0]) ** 2).sum(axis=1).argmin())
+    there = int(((other - one[here]) ** 2).sum(axis=1).argmin())
+    return here, there
+
+
+# --- Corners of a mask ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Corners:
+    """The corners of a mask on the grid between its pixels, row by row.
+
+    `side_x` and `side_y` say where a corner's two edges go: -1 left or up, 1 right or down. `is_convex`: the mask lies
+    inside of that angle. Where two pixels of the mask touch diagonally there are two corners.
+    """
+
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    side_x: NDArray[np.int64]
+    side_y: NDArray[np.int64]
+    is_convex: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> _Corners:
+        around = _bits_around(mask)
+        tables = []
+        for bit, side_x, side_y, opposite in _QUADRANTS:
+            convex = np.argwhere((around == bit) | (around == bit + opposite))
+            concave = np.argwhere(around == _ALL_BITS - bit)
+            tables.append(_corner_table(convex, side_x, side_y, is_convex=True))
+            tables.append(_corner_table(concave, side_x, side_y, is_convex=False))
+        table = np.concatenate(tables)
+        y, x, side_x, side_y, convex = table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))].T
+        return cls(x, y, side_x, side_y, convex.astype(np.bool_))
+
+    def inset(self) -> list[tuple[float, float]]:
+        """Return the corners as (x, y), moved into the mask."""
+        shift = np.where(self.is_convex, INSET, -INSET)
+        x, y = self.x + shift * self.side_x, self.y + shift * self.side_y
+        return list(zip(x.tolist(), y.tolist(), strict=True))
+
+    def column_order(self) -> NDArray[np.int64]:
+        """Return the corners' numbers column by column."""
+        return np.lexsort((self.side_y, self.y, self.x))
+
+
+def _bits_around(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return for each point of the grid (H + 1, W + 1) which of the four pixels around it are in the mask."""
+    pixels = np.pad(mask, 1).astype(np.uint8)
+    top = pixels[:-1, :-1] + 2 * pixels[:-1, 1:]
+    bottom = 4 * pixels[1:, :-1] + 8 * pixels[1:, 1:]
+    return np.asarray(top + bottom)
+
+
+def _corner_table(
+    points: NDArray[np.int64], side_x: int, side_y: int, *, is_convex: bool
+) -> NDArray[np.int64]:
+    """Return rows of y, x, side_x, side_y, is_convex."""
+    return np.concatenate([points, np.tile([side_x, side_y, is_convex], (len(points), 1))], axis=1)
+
+
+def _partners(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the other end of each corner's edge: along a line, edges join every first and second corner."""
+    partners = np.empty_like(order)
+    partners[order[0::2]] = order[1::2]
+    partners[order[1::2]] = order[0::2]
+    return partners
+
+
+# --- From corners to outlines -----------------------------------------------------------------------------------------
+
+
+class _Paths:
+    """The rings of a mask, each begun at its uppermost corner (of these the leftmost) and followed to the right.
+
+    `next` is the corner after each corner; `bridge` joins the ring of a hole to another ring.
+    """
+
+    def __init__(self, corners: _Corners) -> None:
+        self.corners = corners
+        self.points: list[tuple[float, float]] = corners.inset()
+        self.next = [0] * len(self.points)
+        self.ring_of = [-1] * len(self.points)
+        self.starts: list[int] = []
+        order = corners.column_order()
+        self._upper_corners = order[0::2]  # of every vertical edge
+        self._edge_keys = self._edge_key(corners.x, corners.y)[self._upper_corners]
+        self._in_column: list[int] = _partners(order).tolist()
+        self._last_bridge: dict[int, int] = {}  # where the last bridge of an edge comes back
+        self._link_rings(_partners(np.arange(len(order))).tolist())
+
+    def follow(self, start: int) -> NDArray[np.float64]:
+        """Return the corners (N, 2) from a first one on until it comes again."""
+        points = [self.points[start]]
+        number = self.next[start]
+        while number != start:
+            points.append(self.points[number])
+            number = self.next[number]
+        return np.array(points)
+
+    def edge_left_of(self, start: int, mask: NDArray[np.bool_]) -> int:
+        """Return the upper corner of the edge that is met first to the left of a hole, along its uppermost row."""
+        x, y = self.corners.x[start], self.corners.y[start]
+        outside = np.flatnonzero(~mask[y, :x])
+        column = outside[-1] + 1 if len(outside) else 0
+        row = np.searchsorted(self._edge_keys, self._edge_key(column, y), side="right") - 1
+        return int(self._upper_corners[row])
+
+    def bridge(self, edge: int, start: int) -> None:
+        """Lead the path along a vertical edge over to a hole, around it and back, in the hole's uppermost row."""
+        y = float(self.corners.y[start]) + 0.5
+        edge_point = (self.points[edge][0], y)
+        hole_point = (self.points[start][0], y)
+        before = self._point_before_bridge(edge)
+        last = self._in_column[start]
+        first_new = len(self.points)
+        self.points += [edge_point, hole_point, hole_point, edge_point]
+        self.next += [first_new + 1, start, first_new + 3, self.next[before]]
+        self.next[before] = first_new
+        self.next[last] = first_new + 2
+        self._last_bridge[edge] = first_new + 3
+
+    def _point_before_bridge(self, edge: int) -> int:
+        """Return the point of a vertical edge after which a bridge leaves; bridges of an edge come from above.
+
+        A ring is followed clockwise: edges left of a hole go down if they bound another hole, else up.
+        """
+        ring = self.ring_of[edge]
+        if self.corners.is_convex[self.starts[ring]]:
+            return self._in_column[edge]
+        return self._last_bridge.get(edge, edge)
+
+    def _link_rings(self, in_row: list[int]) -> None:
+        for start in range(len(self.next)):
+            if self.ring_of[start] < 0:
+                self._link_ring(start, in_row)
+                self.starts.append(start)
+
+    def _link_ring(self, start: int, in_row: list[int]) -> None:
+        """Link the corners of one ring by turns along rows and along columns."""
+        ring = len(self.starts)
+        number = start
+        while self.ring_of[number] < 0:
+            across = in_row[number]
+            self.ring_of[number] = self.ring_of[across] = ring
+            self.next[number] = across
+            self.next[across] = number = self._in_column[across]
+
+    def _edge_key(self, x: Any, y: Any) -> Any:
+        """Return a number that sorts the edges column by column."""
+        return x * (int(self.corners.y[-1]) + 1) + y

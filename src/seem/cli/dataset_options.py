@@ -1,0 +1,83 @@
+"""Options about the data sets that results are written into, for other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seem.annotation_formats.formats import IMAGE_FORMATS, parse_format_names
+from seem.cli.options import FLAG, RESULTS_PANEL, OptionGroup, Values
+from seem.results.datasets import DatasetExport
+
+FORMAT_HELP = "Also write a data set for other tools into a folder of this name; repeatable."
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions(OptionGroup):
+    """Which data sets are written beside the results of every photo."""
+
+    format: Annotated[
+        Values,
+        typer.Option(
+            "--format",
+            metavar="NAME,...",
+            help=f"{FORMAT_HELP} Names: {', '.join(format.name for format in IMAGE_FORMATS)}.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
+    ] = None
+    ids_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="COCO file whose image and category ids --format coco takes over, to score results against it.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
+    ] = None
+    copy_photos: Annotated[
+        bool,
+        typer.Option(
+            "--copy-photos",
+            metavar=FLAG,
+            help="Also copy the photos into the data sets of --format (yolo always does).",
+            rich_help_panel=RESULTS_PANEL,
+        ),
+    ] = False
+
+    def open(self, folder: Path, overwrite: bool) -> DatasetExport | None:
+        """Check the options and open the data sets; None if there is none."""
+        formats = parse_format_names(self.format or [], IMAGE_FORMATS)
+        if not formats:
+            self._check_needed()
+            return None
+        return DatasetExport(
+            folder,
+            formats,
+            ids_from=self.ids_from,
+            copies_images=self.copy_photos,
+            overwrite=overwrite,
+        )
+
+    def _check_needed(self) -> None:
+        """Raise `ValueError` for an option that has no effect without a format."""
+        if self.ids_from is not None:
+            raise ValueError(
+                f"--ids-from {self.ids_from} has an effect on --format coco alone; add it, or leave the file out."
+            )
+        if self.copy_photos:
+            raise ValueError("--copy-photos has an effect on --format alone; add a format.")
+
+
+def describe_datasets(paths: Sequence[Path]) -> list[str]:
+    """Name the files of each data set, a folder a line; of many files the first."""
+    by_folder: dict[Path, list[str]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path.name)
+    lines = []
+    for parent, names in by_folder.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"{parent}/: {', '.join(names[:3])}{more}")
+    return lines

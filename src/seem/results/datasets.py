@@ -1,0 +1,171 @@
+"""Results of many images as data sets of other tools: `save_dataset`, and `DatasetExport` image by image."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
+from seem.annotation_formats.coco_ids import CocoIds, CountedIds, GivenIds
+from seem.annotation_formats.formats import (
+    IMAGE_FORMATS,
+    AnnotationFormat,
+    parse_format_names,
+)
+from seem.annotation_formats.writer import DatasetWriter, WriterSettings
+from seem.coco_format import UNLABELLED
+from seem.results.columns import rgb_pixels
+from seem.results.results import Results
+
+UNNAMED_IMAGE = "photo"
+
+
+def save_dataset(
+    results: Results | Iterable[Results],
+    folder: str | Path,
+    formats: str | Sequence[str] = "coco",
+    *,
+    photos: str | Path | None = None,
+    ids_from: str | Path | None = None,
+    copy_photos: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write results of several images as one data set a format, each in a sub-folder of its name; return the files.
+
+    Args:
+        results: one result an image; an iterator is read one at a time.
+        folder: where the sub-folders go.
+        formats: "coco", "coco-polygons", "coco-panoptic", "yolo", "labelme", "cvat", "label-studio", one or several.
+        photos: the folder that the images' names count from; without it, copies are PNG files of the images as shown.
+        ids_from: a COCO file whose image and category ids the COCO formats take over, matched by names; what it does
+            not list is left out, with a warning.
+        copy_photos: put copies of the images into the data sets ("yolo" has them in any case).
+        overwrite: replace files that are there.
+
+    Masks lie in the image as shown (EXIF rotation applied). Raises `ValueError` for a format or ids that cannot be,
+    `FileExistsError` for a sub-folder that holds files, `OSError` where it cannot be written.
+    """
+    names = [formats] if isinstance(formats, str) else list(formats)
+    if not names:
+        raise ValueError("There is no format; give at least one, such as 'coco'.")
+    export = DatasetExport(
+        Path(folder),
+        parse_format_names(names, IMAGE_FORMATS),
+        ids_from=None if ids_from is None else Path(ids_from),
+        copies_images=copy_photos,
+        overwrite=overwrite,
+    )
+    for result in [results] if isinstance(results, Results) else results:
+        export.add(result, photos=None if photos is None else Path(photos))
+    paths = export.finish()
+    for note in export.notes:
+        warnings.warn(note, stacklevel=2)
+    return paths
+
+
+class DatasetExport:
+    """Writes results into one folder a format, image after image."""
+
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[AnnotationFormat],
+        *,
+        ids_from: Path | None = None,
+        copies_images: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Check the folders and read the file of ids; nothing is written yet."""
+        if ids_from is not None and not any(format.takes_ids for format in formats):
+            raise ValueError(
+                f"The ids of {ids_from} are for COCO's formats; add the format coco, or leave the file out."
+            )
+        self.writers: list[DatasetWriter] = []
+        self._stems: set[str] = set()
+        for format in formats:
+            home = folder / format.name
+            check_empty(home, overwrite)
+            ids: CocoIds = CountedIds() if ids_from is None else GivenIds.read(ids_from)
+            self.writers.append(format.open(WriterSettings(home, ids, overwrite, copies_images)))
+
+    def add(
+        self,
+        results: Results,
+        *,
+        photos: Path | None = None,
+        file: Path | None = None,
+        file_name: str | None = None,
+        stem: str | None = None,
+    ) -> None:
+        """Write an image: `file` holds it, or the file of its name below `photos`; `stem` is a name without suffix.
+
+        Without `file_name` and `stem` the image's own name is taken, with a number where it was there before.
+        """
+        name = PurePosixPath(file_name or results.provenance.image_name or UNNAMED_IMAGE)
+        if file is None and photos is not None and (photos / name).is_file():
+            file = photos / name
+        if stem is None:
+            stem = self._free_stem(name)
+        self._stems.add(stem)
+        image = annotate_image(results, file=file, file_name=str(name), stem=stem)
+        for writer in self.writers:
+            writer.add(image)
+
+    def finish(self) -> tuple[Path, ...]:
+        """Write the files about all images and return the paths of these; without an image nothing is written."""
+        if not self._stems:
+            return ()
+        return tuple(path for writer in self.writers for path in writer.finish())
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, and what a format cannot hold."""
+        return list(dict.fromkeys(note for writer in self.writers for note in writer.notes))
+
+    def _free_stem(self, name: PurePosixPath) -> str:
+        """Return the name without suffix, or with it, or with a number: the first that no image has."""
+        stem = str(name.with_suffix(""))
+        if stem not in self._stems:
+            return stem
+        if str(name) not in self._stems:
+            return str(name)
+        number = 2
+        while f"{stem}-{number}" in self._stems:
+            number += 1
+        return f"{stem}-{number}"
+
+
+def check_empty(folder: Path, overwrite: bool) -> None:
+    """Raise `FileExistsError` if a folder holds files that may not be replaced, `NotADirectoryError` for a file."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"Results cannot go to {folder}: it is a file; choose another folder."
+        )
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} holds files already; pass --overwrite (overwrite=True) or another folder."
+        )
+
+
+def annotate_image(
+    results: Results, *, file: Path | None, file_name: str, stem: str
+) -> AnnotatedImage:
+    """Return what writers of annotation files are handed; labels are computed."""
+    rows = zip(results.ids.tolist(), results.packed, results.labels, results.scores, strict=True)
+    return AnnotatedImage(
+        file_name=file_name,
+        stem=stem,
+        hw=results.image_hw,
+        objects=[
+            AnnotatedObject(number, mask, label or UNLABELLED, float(score))
+            for number, mask, label, score in rows
+        ],
+        classes=[category for category in results.categories if category["id"]],
+        draw=lambda: Image.fromarray(rgb_pixels(results.image)),
+        file=file,
+        orientation=results.provenance.orientation,
+        model=results.provenance.model,
+    )

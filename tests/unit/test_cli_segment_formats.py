@@ -1,0 +1,135 @@
+"""`seem segment --format`: data sets of all photos beside the results of each."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pycocotools.coco import COCO
+
+from seem import zoo
+from seem.checkpoints.network import MODEL_KEY
+from seem.checkpoints.safe import write_tensors
+from seem.cli.main import main
+from seem.encoded_image import EncodedImage
+from tiny import CONFIGS, picture, tiny_network
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    write_tensors(path, tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd, weights):
+    """Run `seem segment` with a tiny network; return exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    for name, config in CONFIGS.items():
+        monkeypatch.setitem(zoo.MODEL_CARDS, name, replace(zoo.MODEL_CARDS[name], config=config))
+
+    def run(*arguments):
+        capfd.readouterr()
+        options = ["--model", str(weights), "--device", "cpu", "--precision", "exact"]
+        return main(["segment", *map(str, arguments), *options]), *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    for seed, name in enumerate(("a.png", "b.png", "trip/a.png")):
+        picture(53, 37, seed=seed).save(folder / name)
+    return folder
+
+
+def content(path):
+    return json.loads(Path("seem-out", path).read_text())
+
+
+def test_one_file_for_a_folder_has_distinct_ids(run, photos):
+    code, out, err = run("photos", "--point", "9,9", "--format", "coco,labelme", "--format", "yolo")
+    assert code == 0, err
+    assert "seem-out/coco/annotations/: instances_all.json" in out
+    assert "seem-out/labelme/: a.json, b.json" in out
+    images = content("coco/annotations/instances_all.json")["images"]
+    names = [(row["id"], row["file_name"]) for row in images]
+    assert names == [(1, "a.png"), (2, "b.png"), (3, "trip/a.png")]
+    truth = COCO("seem-out/coco/annotations/instances_all.json")
+    results = truth.loadRes("seem-out/coco/results.json")
+    assert len(results.anns) == len(truth.anns) > 0
+    assert Path("seem-out/trip/a.json").is_file()  # the results of each photo are there as well
+    assert content("labelme/trip/a.json")["imagePath"] == "../../../photos/trip/a.png"
+    assert Path("seem-out/yolo/images/trip/a.png").read_bytes() == (photos / "trip/a.png").read_bytes()  # fmt: skip
+
+
+def test_photos_of_one_name_from_two_folders_stay_apart(run, photos):
+    code, _, err = run("photos/a.png", "photos/trip/a.png", "--point", "9,9", "--format", "coco")
+    assert code == 0, err
+    images = content("coco/annotations/instances_all.json")["images"]
+    assert [row["file_name"] for row in images] == ["photos/a.png", "trip/a.png"]
+
+
+def test_phrases_are_classes(run, photos):
+    code, _, err = run("photos/a.png", "--text", "a red thing", "--threshold", "0", "--format", "coco")  # fmt: skip
+    assert code == 0, err
+    truth = content("coco/annotations/instances_all.json")
+    names = {row["id"]: row["name"] for row in truth["categories"]}
+    assert [names[row["category_id"]] for row in truth["annotations"]] == ["a red thing"]
+
+
+def test_copies_are_no_photos_of_the_next_run(run, photos):
+    first = ("photos", "--point", "9,9", "--out", "photos/out", "--format", "yolo")
+    assert run(*first)[0] == 0
+    code, _, err = run(*first, "--overwrite")
+    assert code == 0, err
+    names = {path.name for path in Path("photos/out/yolo/labels").rglob("*.txt")}
+    assert names == {"a.txt", "b.txt"}
+    assert not Path("photos/out/out").exists()
+    named = run("photos/out/yolo/images", "--point", "9,9", "--out", "again")
+    assert named[0] == 0, named[2]  # unless they are named
+
+
+def test_an_interrupted_run_leaves_data_sets_of_the_photos_so_far(run, photos, monkeypatch):
+    original = EncodedImage.segment_many
+
+    def interrupted(self, *arguments, **options):
+        if self.name == "b.png":
+            raise KeyboardInterrupt
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(EncodedImage, "segment_many", interrupted)
+    assert run("photos", "--point", "9,9", "--format", "coco")[0] == 130
+    images = content("coco/annotations/instances_all.json")["images"]
+    assert [row["file_name"] for row in images] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--format", "coko"], 2, "There is no format 'coko'; there are coco, coco-polygons"),
+        (["--format", ""], 2, "There is no format ''"),
+        (["--copy-photos"], 2, "--copy-photos has an effect on --format alone"),
+        (["--ids-from", "truth.json"], 2, "has an effect on --format coco alone"),
+        (["--ids-from", "no.json", "--format", "coco"], 1, "no.json cannot be read"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_leaves_nothing(run, photos, options, code, message):
+    Path("truth.json").write_text('{"images": [], "categories": []}')
+    result, out, err = run("photos", "--point", "9,9", *options)
+    assert (result, out) == (code, "")
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert not Path("seem-out").exists()
+
+
+def test_a_data_set_that_is_there_is_not_touched(run, photos):
+    Path("seem-out/coco").mkdir(parents=True)
+    Path("seem-out/coco/mine.json").write_text("{}")
+    code, _, err = run("photos", "--point", "9,9", "--format", "coco")
+    assert code == 1
+    assert "seem-out/coco holds files already; pass --overwrite" in err
+    assert not Path("seem-out/a.json").exists()
