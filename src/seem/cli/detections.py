@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def read_detections(path: Path) -> dict[str, ImageDetections]:
         for image_id, rows in group_by_image(content["annotations"], image_names).items():
             detections[image_names[image_id]] = image_detections(rows, class_names)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = str(error)
+        if isinstance(error, KeyError):
+            reason += " is missing"
         raise ValueError(
             f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}."
         ) from None
@@ -89,9 +92,9 @@ def group_by_image(
 
 def image_detections(rows: Sequence[Any], class_names: Mapping[int, str]) -> ImageDetections:
     """Put the annotations of an image into columns."""
-    boxes = np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
+    boxes = np.array(list(map(itemgetter("bbox"), rows)), dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]  # xywh to xyxy
-    categories = np.array([row["category_id"] for row in rows], dtype=np.int64)
+    categories = np.array(list(map(itemgetter("category_id"), rows)), dtype=np.int64)
     return ImageDetections(
         xyxy=boxes,
         class_id=categories - 1,
@@ -102,8 +105,12 @@ def image_detections(rows: Sequence[Any], class_names: Mapping[int, str]) -> Ima
 
 def score_column(rows: Sequence[Any]) -> NDArray[np.float64] | None:
     """Return the scores of annotations; None if there are no annotations, or some have no score."""
-    scores = [row["score"] for row in rows if "score" in row]
-    if not rows or len(scores) < len(rows):
+    scores = []
+    for row in rows:
+        if "score" not in row:
+            return None
+        scores.append(row["score"])
+    if not scores:
         return None
     return np.array(scores, dtype=np.float64)
 
