@@ -168,12 +168,17 @@ def _load_pickled(path: Path) -> object:
 
 def _unwrap(loaded: object) -> object:
     """Go down to the weights of a training file: {'module': {...}, 'optimizer': ...} and the like."""
-    while isinstance(loaded, dict):
-        inner = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
-        if inner is None:
-            break
-        loaded = inner
+    if not isinstance(loaded, dict):
+        return loaded
+    for key in WRAPPERS:
+        if isinstance(loaded.get(key), dict):
+            return _unwrap(loaded[key])
     return loaded
+
+
+def _without_wrapper(name: str) -> str:
+    """Take every "module" out of a dotted name."""
+    return ".".join(part for part in name.split(".") if part != "module")
 
 
 def _named_tensors(loaded: object, path: Path) -> StateDict:
@@ -191,7 +196,7 @@ def _named_tensors(loaded: object, path: Path) -> StateDict:
                 f"{path} holds {_kind(value)} under {name!r}, where a tensor is expected."
             )
 
-    bare = {name: ".".join(part for part in name.split(".") if part != "module") for name in loaded}
+    bare = {name: _without_wrapper(name) for name in loaded}
     if all(name.startswith("model.") for name in bare.values()):
         bare = {name: short.removeprefix("model.") for name, short in bare.items()}
     if len(set(bare.values())) < len(bare):

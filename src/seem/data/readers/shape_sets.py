@@ -152,8 +152,8 @@ def open_shape_set(
         flaws=(*flaws, *size_flaws),
         notes=unread.notes(),
         files=tuple(files),
-        read_pixels=lambda image: _read_shown_pixels(image, _content_of(image, read_content)),
-        read_file=lambda image: _read_shown_file(image, _content_of(image, read_content)),
+        read_pixels=lambda image: read_shown_pixels(image, _content_of(image, read_content)),
+        read_file=lambda image: read_shown_file(image, _content_of(image, read_content)),
     )
 
 
@@ -229,7 +229,7 @@ def _content_of(
     return read_content(image)
 
 
-def _read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
+def read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image as shown; as stored, if that is the size of its record."""
     what = str(image.path)
     try:
@@ -243,7 +243,7 @@ def _read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.nd
     return pixels
 
 
-def _read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
+def read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
     """Read an image's file; one with an EXIF rotation is encoded anew, upright."""
     stored = image.path.read_bytes() if content is None else content
     file_format = _FORMAT_OF_SUFFIX.get(image.path.suffix.lower())
@@ -251,7 +251,7 @@ def _read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
         if file_format is None or exif_orientation(opened) == 1:
             return stored
     encoded = io.BytesIO()
-    Image.fromarray(_read_shown_pixels(image, stored)).save(encoded, file_format, quality=95)
+    Image.fromarray(read_shown_pixels(image, stored)).save(encoded, file_format, quality=95)
     return encoded.getvalue()
 
 
