@@ -35,7 +35,12 @@ from seem.inference.object_prompts import (
     checked_probability,
     is_outline,
 )
-from seem.inference.prediction import Prediction, clamped_scores, empty_prediction
+from seem.inference.prediction import (
+    Prediction,
+    clamped_scores,
+    empty_prediction,
+    explain_absence,
+)
 from seem.inference.predictor import Predictor, SegmentOptions
 from seem.inference.prompt_decoder import PromptDecoder, encode_for_prompts
 from seem.inference.runtime import Runtime
@@ -177,6 +182,7 @@ class EncodedImage:
         vocabulary = self.model.vocabulary(classes)
         limit = _threshold_or(threshold, self.model.network.config.panoptic_threshold)
         prediction = self._predictor.recognizer.panoptic(vocabulary, limit)
+        prediction = explain_absence(prediction, vocabulary, limit)
         return self._results("panoptic", prediction, vocabulary, time.perf_counter() - started)
 
     @renamed_arguments(**_renamed_thresholds("mask_nms"))
@@ -210,6 +216,7 @@ class EncodedImage:
         prediction = self._predictor.recognizer.instances(
             vocabulary, limit, top, mask_nms_threshold
         )
+        prediction = explain_absence(prediction, vocabulary, limit)
         return self._results("instance", prediction, vocabulary, time.perf_counter() - started)
 
     def semantic(self, classes: Classes = None) -> Results:
@@ -427,10 +434,10 @@ class EncodedImage:
         )
 
     def similarity(self, phrases: Sequence[str]) -> NDArray[np.float32]:
-        """Score how well the full image fits each phrase, (N,) in -1 to 1 (X-Decoder models).
+        """Score how well the full image fits each phrase, (N,).
 
-        The mean of two cosines, as in the official retrieval. Raises `ValueError` for a model that has no vector of
-        full images.
+        X-Decoder: the mean of two cosines, as in the official retrieval (-1 to 1). nano: how surely the image shows the
+        phrase (0 to 1). Raises `ValueError` for SEEM, which can neither.
         """
         check_compares_images(self.model)
         if isinstance(phrases, str) or not phrases:
@@ -556,10 +563,11 @@ def encode(
 
 
 def check_compares_images(model: Runtime) -> None:
-    """Raise `ValueError` for a model that has no vector of full images."""
-    if model.network.image_projection is None:
+    """Raise `ValueError` for a model that cannot tell how well a full image fits a phrase."""
+    network = model.network
+    if network.image_projection is None and not network.kind.scores_presence:
         raise ValueError(
-            f"{model.name} compares no full images; load an X-Decoder, for example xdecoder-focal-t."
+            f"{model.name} compares no full images; load nano, or an X-Decoder, for example xdecoder-focal-t."
         )
 
 

@@ -156,7 +156,7 @@ def open_file(path: Path) -> LoadedNetwork:
 
 def calibrated(config: SegmenterConfig, metadata: Mapping[str, str]) -> SegmenterConfig:
     """Return the configuration with the thresholds that fine-tuning has measured for its classes."""
-    if classes_of(metadata) is None or not kind_of(config).calibrates_presence:
+    if classes_of(metadata) is None or not kind_of(config).scores_presence:
         return config
     region_threshold = probability_in(metadata, REGION_THRESHOLD_KEY, DEFAULT_REGION_THRESHOLD)
     return replace(

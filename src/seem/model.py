@@ -76,7 +76,7 @@ class Model(Runtime):
         return EncodedImage(PromptDecoder(self, content.photo, batch, encoding, content.seconds))
 
     def retrieve(self, images: Sequence[EncodedImage], phrase: str) -> tuple[RetrievalMatch, ...]:
-        """Rank images by how well they fit a phrase, best first (X-Decoder models).
+        """Rank images by how well they fit a phrase, best first; scores are those of `EncodedImage.similarity`.
 
         Ask the best image `segment(Text(phrase))` for the region that is meant. Raises `ValueError` as
         `EncodedImage.similarity` does, and for what is not encoded.
@@ -136,7 +136,7 @@ class Model(Runtime):
 
 @dataclass(frozen=True, slots=True)
 class RetrievalMatch:
-    """An image of a list, by its index, and how well it fits (-1 to 1)."""
+    """An image of a list, by its index, and how well it fits (`EncodedImage.similarity`)."""
 
     index: int
     score: float

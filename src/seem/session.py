@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seem.inference.object_prompts import ObjectPrompts, replaces_previous_mask
 from seem.models.kind import ModelKind
-from seem.prompts import Prompt
+from seem.prompts import Point, Prompt
 from seem.results import Results
 
 SegmentRound: TypeAlias = "Callable[[ObjectPrompts, Float[Tensor, '1 1 h w'] | None], Results]"
@@ -42,12 +42,16 @@ class Session:
         """Add prompts to those so far and answer again, remembering the previous mask.
 
         `Mask(logits=...)` takes the place of the previous mask in this round; to nano, so does a `Polygon`: it is the
-        outline of the object. An object without visual prompts that is not in the image gives an empty result, as in
-        `EncodedImage.segment`. Raises `ValueError` as that does; the session is then as it was before.
+        outline of the object. To nano, a click that was made before says nothing new: the result stays. An object
+        without visual prompts that is not in the image gives an empty result, as in `EncodedImage.segment`. Raises
+        `ValueError` as that does; the session is then as it was before.
         """
         all_prompts = ObjectPrompts.of((*self.prompts, *prompts))
         if not prompts:
             raise ValueError("add() needs at least one prompt; read the last answer from .result.")
+        if self._repeats_clicks(prompts):
+            self._rounds.append(self._rounds[-1])
+            return self._rounds[-1].result
         result = self._segment(all_prompts, self._previous_mask(prompts))
         self._rounds.append(Round(all_prompts.prompts, mask_logits(result), result))
         return result
@@ -72,6 +76,13 @@ class Session:
     def prompts(self) -> tuple[Prompt, ...]:
         """All prompts so far, in order."""
         return self._rounds[-1].prompts if self._rounds else ()
+
+    def _repeats_clicks(self, new_prompts: tuple[Prompt, ...]) -> bool:
+        """Whether all new prompts are clicks that the mask obeys already: another round could only change the rest."""
+        if not self._kind.obeys_clicks:
+            return False
+        clicks = [prompt for prompt in self.prompts if isinstance(prompt, Point)]
+        return all(prompt in clicks for prompt in new_prompts)
 
     def _previous_mask(self, new_prompts: tuple[Prompt, ...]) -> Float[Tensor, "1 1 h w"] | None:
         """Return the mask logits of the last round, unless a new prompt takes their place."""

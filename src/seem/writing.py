@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from seem.part_files import new_part
 
 
 def checked_stem(stem: str) -> str:
@@ -69,8 +70,7 @@ def write_together(
             f"{existing[0]} exists already; pass overwrite=True or another folder or stem."
         )
     new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    token = secrets.token_hex(4)
-    temporary = {name: folder / f".seem-{token}-{index}.part" for index, name in enumerate(files)}
+    temporary = {name: new_part(folder) for name in files}
     renamed: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

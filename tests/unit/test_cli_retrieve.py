@@ -39,6 +39,11 @@ def run(tmp_path, monkeypatch, capfd):
     )
     write_tensors(Path("words.safetensors"), network.state_dict(), {MODEL_KEY: NAME})
     write_tensors(Path("nano.safetensors"), tiny_network("nano").state_dict(), {MODEL_KEY: "nano"})
+    other = "seem-focal-t-v1"
+    monkeypatch.setitem(
+        zoo.MODEL_CARDS, other, replace(zoo.MODEL_CARDS[other], config=CONFIGS[other])
+    )
+    write_tensors(Path("seem.safetensors"), tiny_network(other).state_dict(), {MODEL_KEY: other})
     Path("photos").mkdir()
     for seed, name in enumerate(PHOTOS):
         picture(53, 37, seed).save(Path("photos", name))
@@ -91,6 +96,15 @@ def test_the_phrase_is_segmented_in_the_best_photo(run, expected):
     assert run("photos", "--text", "two owls", "--out", "found", "--overwrite").code == 0
 
 
+def test_nano_ranks_by_how_surely_a_photo_shows_the_phrase(run):
+    ran = run("photos", "--text", "two owls", "--json", "--quiet", model="nano.safetensors")
+    assert ran.code == 0
+    scores = [json.loads(line)["score"] for line in ran.out.splitlines()]
+    assert len(scores) == len(PHOTOS)
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+
+
 def test_a_bad_photo_is_told_and_the_others_are_ranked(run):
     Path("photos", "b.png").write_bytes(b"x")
     ran = run("photos", "--text", "two owls", "--json", "--quiet")
@@ -107,9 +121,9 @@ def test_a_bad_photo_is_told_and_the_others_are_ranked(run):
         (["nothing.png", "--text", "owls"], "words.safetensors", 1, "nothing.png"),
         (
             ["photos", "--text", "owls"],
-            "nano.safetensors",
+            "seem.safetensors",
             2,
-            "nano compares no full images; load an X-Decoder",
+            "compares no full images; load nano, or an X-Decoder",
         ),
     ],
     ids=["an empty phrase", "no phrase", "no photo", "a model that cannot"],

@@ -135,7 +135,7 @@ def shards_command(
         without_images(part, report.unusable_images)
         for part, report in zip(parts, reports, strict=True)
     ]
-    num_photos = sum(len(part.images) for part in usable)
+    num_photos = count_images(usable)
     if num_photos == 0:
         raise SeemError(
             f"{spec.path} has no photo that can be read; run: seem data check {spec.path}"
@@ -185,8 +185,13 @@ def open_parts(spec: DatasetSpec, split: str | None) -> list[Dataset]:
 
 def inspect_parts(parts: Sequence[Dataset], *, pixels: bool) -> list[DatasetReport]:
     """Inspect the parts of a data set, with a progress bar on a terminal."""
-    with progress_bar(sum(len(part.images) for part in parts), "looking") as step:
+    with progress_bar(count_images(parts), "looking") as step:
         return [inspect_dataset(part, pixels=pixels, step=step) for part in parts]
+
+
+def count_images(parts: Sequence[Dataset]) -> int:
+    """Return the number of images in the parts of a data set."""
+    return sum(len(part.images) for part in parts)
 
 
 @contextmanager

@@ -68,8 +68,9 @@ class TimedResults:
     @property
     def caption(self) -> str:
         """The caption of the results, which says so if nothing was found."""
-        caption = self.demonstration.caption
-        return caption if len(self.results) else f"{caption}: nothing found"
+        if len(self.results):
+            return self.demonstration.caption
+        return f"{self.demonstration.caption}: nothing found"
 
 
 def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
@@ -109,7 +110,8 @@ def run_timed(image: EncodedImage, demonstration: Demonstration) -> TimedResults
 def draw_sheet(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Image:
     """Draw the photo, the results and the times on one page, each under its caption."""
     tiles = [("the photo", image.image)]
-    tiles += [(answer.caption, answer.results.overlay()) for answer in answers]
+    for answer in answers:
+        tiles.append((answer.caption, answer.results.overlay()))
     tiles.append(("how long it took", draw_times(image, answers)))
     return draw_page(tiles)
 
@@ -117,7 +119,8 @@ def draw_sheet(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Im
 def draw_times(image: EncodedImage, answers: Sequence[TimedResults]) -> Image.Image:
     """Draw a table of the time of each step, in the size of the photo."""
     steps = [("encoding the photo, once", image.encode_seconds)]
-    steps += [(answer.demonstration.caption, answer.seconds) for answer in answers]
+    for answer in answers:
+        steps.append((answer.demonstration.caption, answer.seconds))
     panel = Image.new("RGB", image.image.size, PAPER)
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(FONT_SIZE)

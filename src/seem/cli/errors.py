@@ -29,7 +29,9 @@ def report_error(error: BaseException, about: str = "") -> int:
     if os.environ.get("SEEM_DEBUG"):
         traceback.print_exception(error)
     if isinstance(error, SystemExit):  # raised by typer when the reader of our output has gone
-        return error.code if isinstance(error.code, int) else EXIT_FAILED
+        if isinstance(error.code, int):
+            return error.code
+        return EXIT_FAILED
     message, code = message_and_code(error)
     if message:
         print_error(with_path(message, about))
@@ -80,7 +82,9 @@ def single_line(error: BaseException) -> str:
     """Return the message of an error in one line of limited length, with the file that a system error is about."""
     message = str(error)
     if isinstance(error, OSError) and error.strerror:
-        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        message = error.strerror
+        if error.filename:
+            message = f"{error.filename}: {message}"
     message = " ".join(message.split()) or type(error).__name__
     if len(message) <= MAX_MESSAGE_CHARACTERS:
         return message

@@ -280,8 +280,11 @@ def parse_tasks(values: Sequence[str] | None) -> tuple[EvaluationTask, ...] | No
     """Parse the values of `--task`, each a task or several with commas between them; None for no value."""
     if not values:
         return None
-    names = [name.strip() for value in values for name in value.split(",")]
-    return tuple(parse_task(name) for name in names)
+    tasks = []
+    for value in values:
+        for name in value.split(","):
+            tasks.append(parse_task(name.strip()))
+    return tuple(tasks)
 
 
 def parse_task(name: str) -> EvaluationTask:
@@ -289,8 +292,10 @@ def parse_task(name: str) -> EvaluationTask:
     known = [task.value for task in EvaluationTask]
     if name in known:
         return EvaluationTask(name)
+    hint = f"there are {', '.join(known)}."
     similar = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}."
+    if similar:
+        hint = f"did you mean {similar[0]}?"
     raise ValueError(f"There is no task {name!r}; {hint}")
 
 

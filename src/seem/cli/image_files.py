@@ -99,11 +99,9 @@ def plan_jobs(arguments: Sequence[str], out: Path, overwrite: bool) -> list[Imag
     jobs = name_jobs(list(images.values()), out)
     done = [job for job in jobs if job.is_done]
     if done and not overwrite:
-        count = (
-            f"{len(done)} of {len(jobs)} photos have results"
-            if len(jobs) > 1
-            else "There are results"
-        )
+        count = "There are results"
+        if len(jobs) > 1:
+            count = f"{len(done)} of {len(jobs)} photos have results"
         first = done[0].folder / done[0].stem
         raise FileExistsError(f"{count} already: {first}.*; pass --overwrite or another --out.")
     return jobs

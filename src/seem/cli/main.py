@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         discard_output()
         code = code or report_error(error)
-    return code if isinstance(code, int) else 0
+    if isinstance(code, int):
+        return code
+    return 0
 
 
 def prepare_streams() -> None:

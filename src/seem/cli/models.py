@@ -64,7 +64,9 @@ def file_text(path: Path, as_json: bool) -> str:
 
 def file_metadata(path: Path) -> dict[str, Any]:
     """Read what a file of weights, or that of a run, records about itself."""
-    file = file_in(path) if path.is_dir() else path
+    file = path
+    if path.is_dir():
+        file = file_in(path)
     loaded = open_file(file)
     metadata: dict[str, Any] = {"file": str(file), "model": loaded.name, "sha256": loaded.sha256}
     if loaded.classes is not None:
@@ -72,7 +74,7 @@ def file_metadata(path: Path) -> dict[str, Any]:
     for number, data in enumerate(loaded.fine_tuned_on, 1):
         metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
     config = loaded.network.config
-    if loaded.classes is not None and loaded.network.kind.calibrates_presence:
+    if loaded.classes is not None and loaded.network.kind.scores_presence:
         metadata["regions from"] = config.panoptic_threshold
         metadata["a class is there from"] = config.presence_midpoint
     return metadata
@@ -84,17 +86,22 @@ def file_metadata(path: Path) -> dict[str, Any]:
 def overview(cards: Sequence[ModelCard]) -> str:
     """Return all models in two tables: what they are, and the main scores of those that have any."""
     head = ("name", "parameters", "float32", "weights", "licence", "tasks")
-    repositories = dict.fromkeys(card.file.repository for card in cards if card.file)
-    published = [(card.name, card.published) for card in cards if card.published]
-    sources = dict.fromkeys(scores.source for _, scores in published)
-    score_rows = [(name, *main_score_cells(scores)) for name, scores in published]
+    score_rows: list[tuple[str, ...]] = [("name", *MAIN_SCORE_NAMES)]
+    repositories: dict[str, None] = {}
+    sources: dict[str, None] = {}
+    for card in cards:
+        if card.file:
+            repositories[card.file.repository] = None
+        if card.published:
+            score_rows.append((card.name, *main_score_cells(card.published)))
+            sources[card.published.source] = None
     lines = [
-        format_columns([head, *(overview_row(card) for card in cards)]),
+        format_columns([head, *map(overview_row, cards)]),
         f"Downloads come from huggingface.co: {', '.join(repositories)}. All models also find everything that a phrase",
         "fits, segment everything, and follow objects through videos.",
         "",
         "Published by the authors, percent (NoC: clicks needed, fewer is better):",
-        format_columns([("name", *MAIN_SCORE_NAMES), *score_rows]),
+        format_columns(score_rows),
         f"Source: {'; '.join(sources)}. All that is published about one model: seem models NAME",
     ]
     return "\n".join(lines)
@@ -129,7 +136,9 @@ def model_table(card: ModelCard) -> str:
     weights = card.weights.value
     if card.file:
         weights += f", {card.file.repository}: {card.file.name}"
-    family = card.backbone if card.family == card.name else f"{card.family}, {card.backbone}"
+    family = card.backbone
+    if card.family != card.name:
+        family = f"{card.family}, {card.backbone}"
     rows = [
         ("name", card.name),
         ("family", family),
@@ -159,7 +168,8 @@ def published_tables(card: ModelCard) -> list[str]:
     tables = []
     if card.published:
         tables.append(published_table("these weights", card.published))
-    tables += [published_table(scores.model, scores) for scores in card.relatives]
+    for scores in card.relatives:
+        tables.append(published_table(scores.model, scores))
     return tables or ["Nothing is published about it; what was measured here is in MODEL_CARD.md."]
 
 
@@ -186,6 +196,7 @@ def format_columns(rows: Sequence[Sequence[str]]) -> str:
 def format_column(cells: Sequence[str]) -> list[str]:
     """Return the cells of a column in equal width."""
     width = max(map(len, cells))
-    are_figures = all(cell[0].isdigit() for cell in cells[1:] if cell)
-    justify = str.rjust if are_figures else str.ljust
+    justify = str.ljust
+    if all(cell[0].isdigit() for cell in filter(None, cells[1:])):
+        justify = str.rjust
     return [justify(cell, width) for cell in cells]

@@ -61,7 +61,7 @@ def models_table(cards: Sequence[ModelCard]) -> str:
         "tasks",
         "prompts",
     )
-    return _markdown_table([head, *(model_row(card) for card in cards)])
+    return _markdown_table([head, *map(model_row, cards)])
 
 
 def model_row(card: ModelCard) -> tuple[str, ...]:
@@ -83,7 +83,9 @@ def weights_cell(card: ModelCard) -> str:
     """Return where the weights are, as a link if they are on the hub."""
     if card.file is not None:
         return f"[{card.file.name}](https://huggingface.co/{card.file.repository})"
-    return "in the package" if card.weights is WeightsAvailability.EMBEDDED else card.weights.value
+    if card.weights is WeightsAvailability.EMBEDDED:
+        return "in the package"
+    return str(card.weights.value)
 
 
 def main_table(reports: Sequence[PublishedScores]) -> str:
@@ -119,7 +121,9 @@ def other_tables(reports: Sequence[PublishedScores]) -> list[str]:
 
 def network_name(scores: PublishedScores) -> str:
     """Return the name of the network that was measured, and the setting."""
-    name = scores.model if " " in scores.model else f"`{scores.model}`"
+    name = scores.model
+    if " " not in name:
+        name = f"`{name}`"
     return ", ".join(filter(None, [name, scores.setting, scores.note]))
 
 

@@ -68,7 +68,11 @@ def objects_from_options(ctx: Any, options: PromptOptions) -> tuple[tuple[Prompt
 def options_in_order(order: Sequence[str], values: Mapping[str, Sequence[str]]) -> list[NamedValue]:
     """Return the options of `values` as they stand on the command line, each with one of its values."""
     remaining = {name: iter(given) for name, given in values.items()}
-    return [(name, next(remaining[name])) for name in order if name in remaining]
+    options = []
+    for name in order:
+        if name in remaining:
+            options.append((name, next(remaining[name])))
+    return options
 
 
 def read_objects(options: Sequence[NamedValue]) -> tuple[tuple[Prompt, ...], ...]:
@@ -181,16 +185,18 @@ def read_option(name: str, value: str, reader: Callable[[str], Any]) -> Any:
     try:
         return reader(value)
     except ValueError as error:
-        quoted = (
-            value if len(value) <= MAX_QUOTED_CHARACTERS else f"{value[:MAX_QUOTED_CHARACTERS]}..."
-        )
+        quoted = value
+        if len(value) > MAX_QUOTED_CHARACTERS:
+            quoted = f"{value[:MAX_QUOTED_CHARACTERS]}..."
         raise ValueError(f"{flag_of(name)} {quoted!r}: {error}") from None
 
 
 def read_number(text: str) -> int | float:
     """Read a number as int or float, as it was written."""
     try:
-        return int(text) if INTEGER.fullmatch(text.strip()) else float(text)
+        if INTEGER.fullmatch(text.strip()):
+            return int(text)
+        return float(text)
     except ValueError:
         raise ValueError(f"{text!r} is no number.") from None
 
@@ -200,7 +206,7 @@ def read_numbers(text: str, form: str) -> list[Any]:
     parts = text.split(",")
     if len(parts) != len(form.split(",")):
         raise ValueError(f"{text!r} is not of the form {form} (pixels of the photo).")
-    return [read_number(part) for part in parts]
+    return list(map(read_number, parts))
 
 
 def read_point(text: str) -> Point:
@@ -223,7 +229,7 @@ def read_strokes(text: str) -> list[list[list[int | float]]]:
     strokes = text.split(";")
     if not strokes[-1].strip():
         strokes.pop()
-    return [read_points(stroke) for stroke in strokes]
+    return list(map(read_points, strokes))
 
 
 def read_mask(file: str) -> Mask:

@@ -56,7 +56,9 @@ class ProgressReporter:
             return
         steps = describe_seconds({**results.seconds, "write": write_seconds})
         answer = f"{job.image.name}: {describe_results(results)}"
-        caption = "" if results.provenance.caption is None else f"\n  {results.provenance.caption}"
+        caption = ""
+        if results.provenance.caption is not None:
+            caption = f"\n  {results.provenance.caption}"
         if self.num_images > 1:
             self.print_line(f"{answer} ({steps}){caption}")
         else:
@@ -136,20 +138,28 @@ def describe_count(number: int) -> str:
     """Word a number of objects."""
     if number == 0:
         return "nothing found"
-    return "1 object" if number == 1 else f"{number} objects"
+    if number == 1:
+        return "1 object"
+    return f"{number} objects"
 
 
 def describe_object(label: str | None, tag: str, score: float) -> str:
     """Word an object: its tag in the overlay, and the score of its mask if the tag ends with another."""
     if label is None:
         return f"{UNLABELLED} (mask {score:.2f})"
-    return tag if tag.endswith(f" {score:.2f}") else f"{tag} (mask {score:.2f})"
+    if tag.endswith(f" {score:.2f}"):
+        return tag
+    return f"{tag} (mask {score:.2f})"
 
 
 def describe_files(folder: Path, paths: Sequence[Path]) -> str:
     """List files of one folder, masks last and as a range."""
-    masks = [path.name for path in paths if ".mask-" in path.name]
-    others = [path.name for path in paths if ".mask-" not in path.name]
+    masks, others = [], []
+    for path in paths:
+        if ".mask-" in path.name:
+            masks.append(path.name)
+        else:
+            others.append(path.name)
     if len(masks) > 2:
         masks = [f"{masks[0]} to {masks[-1]}"]
     return f"{folder}/: {', '.join(others + masks)}"

@@ -35,7 +35,7 @@ from seem.prompts import Text
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """An image and its similarity to the phrase, -1 to 1."""
+    """An image and its similarity to the phrase (`EncodedImage.similarity`)."""
 
     score: float
     job: ImageJob
@@ -87,10 +87,10 @@ def retrieve_command(
         str,
         typer.Option(
             metavar="NAME|FILE",
-            help="Name or file of an X-Decoder; see seem models.",
+            help="nano, an X-Decoder or a file of weights; see seem models.",
             rich_help_panel=MODEL_PANEL,
         ),
-    ] = "xdecoder-focal-t",
+    ] = "nano",
     device: DeviceOption = None,
     precision: PrecisionOption = Precision.AUTO,
     size: SizeOption = None,
@@ -122,7 +122,9 @@ def retrieve_command(
         ),
     ] = False,
 ) -> None:
-    """Rank photos by how well they fit a phrase, the best first (-1 to 1).
+    """Rank photos by how well they fit a phrase, the best first.
+
+    Scores of nano say how surely a photo shows the phrase (0 to 1), those of X-Decoder are cosines (-1 to 1).
 
     seem retrieve photos/ --text "two owls" --top 3
 
@@ -138,8 +140,10 @@ def retrieve_command(
     ranking = rank_images(network, phrase, jobs, size, reporter)
     for scored in ranking.images[:top]:
         source = scored.job.image.source
-        record = {"photo": source, "score": round(scored.score, 6)}
-        write_line(json.dumps(record) if as_json else f"{scored.score:.3f}  {source}")
+        line = f"{scored.score:.3f}  {source}"
+        if as_json:
+            line = json.dumps({"photo": source, "score": round(scored.score, 6)})
+        write_line(line)
     if out is not None and ranking.best is not None:
         job = ranking.images[0].job
         resized = network.encode(ranking.best.image, size)

@@ -134,7 +134,9 @@ class ImageSegmentation:
         self.reporter.finished(num_failed)
         if len(jobs) == 1:
             return codes[0]
-        return EXIT_FAILED if num_failed else 0
+        if num_failed:
+            return EXIT_FAILED
+        return 0
 
     def segment(self, job: ImageJob) -> int:
         """Segment one image, write the results and return the exit code.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -243,7 +244,9 @@ def check_class_options(objects: Objects, image: FullImageOptions) -> None:
 def check_answer_options(objects: Objects, answer: AnswerOptions) -> None:
     """Raise `ValueError` if an option about one object has none."""
     if answer.candidates != 1 and len(objects) != 1:
-        about = f"{len(objects)} objects" if objects else "the whole photo"
+        about = "the whole photo"
+        if objects:
+            about = f"{len(objects)} objects"
         raise ValueError(
             f"--candidates {answer.candidates} are alternatives for one object, not for {about}; leave it out."
         )
@@ -261,7 +264,7 @@ def check_threshold_has_effect(objects: Objects, image: FullImageOptions) -> Non
         raise ValueError(
             f"--threshold {image.threshold:g} has no effect on --task semantic; leave it out."
         )
-    prompts = [prompt for prompts in objects for prompt in prompts]
+    prompts = list(itertools.chain.from_iterable(objects))
     if prompts and all(isinstance(prompt, VisualPrompt) for prompt in prompts):
         raise ValueError(
             f"--threshold {image.threshold:g} has no effect on prompts without --text; leave it out."
@@ -303,17 +306,23 @@ class SegmentRequest:
         `ids_from` is a COCO file that says which photo an image id is.
         """
         check_options(objects, answer, image)
-        region = (
-            None
-            if image.caption_box is None
-            else read_option("caption_box", image.caption_box, read_box)
-        )
+        region: Box | None = None
+        if image.caption_box is not None:
+            region = read_option("caption_box", image.caption_box, read_box)
+        vocabulary: Vocabulary | None = None
+        if image.classes is not None:
+            vocabulary = parse_vocabulary(image.classes)
+        phrases = [read_option("find", phrase, Text).phrase for phrase in image.find or ()]
+        against = parse_competing_classes(image.against)
+        boxes: Mapping[str, ImageDetections] | None = None
+        if image.boxes is not None:
+            boxes = read_detections(image.boxes)
         return cls(
             objects=objects,
             candidates=answer.candidates,
             refines_by_zoom=answer.refines_by_zoom,
             task=image.task or FullImageTask.PANOPTIC,
-            vocabulary=None if image.classes is None else parse_vocabulary(image.classes),
+            vocabulary=vocabulary,
             templates=tuple(image.template or ()),
             background=image.background,
             phrases=tuple(read_option("find", phrase, Text).phrase for phrase in image.find or ()),
@@ -395,13 +404,15 @@ class SegmentRequest:
 
 def parse_vocabulary(text: str) -> Vocabulary:
     """Parse "dog,cat", or the name of a class list that ships with the package."""
-    return (
-        Vocabulary.named(text) if text in BUILT_IN_VOCABULARIES else Vocabulary.of(text.split(","))
-    )
+    if text in BUILT_IN_VOCABULARIES:
+        return Vocabulary.named(text)
+    return Vocabulary.of(text.split(","))
 
 
 def parse_competing_classes(text: str | None) -> Vocabulary | Sequence[str] | None:
     """Parse the value of `--against`: class names, "none" for no classes, None for the default."""
     if text is None:
         return None
-    return () if text == NO_CLASSES else parse_vocabulary(text)
+    if text == NO_CLASSES:
+        return ()
+    return parse_vocabulary(text)

@@ -19,7 +19,7 @@ def draw_page(tiles: Sequence[tuple[str, Image.Image]], columns: int = COLUMNS) 
     if not tiles:
         raise ValueError("There is no image for the page; pass at least one.")
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    heights = [row_height(row) for row in rows]
+    heights = list(map(row_height, rows))
     column_width = MARGIN + max(image.width for _, image in tiles)
     page = Image.new("RGB", (MARGIN + columns * column_width, MARGIN + sum(heights)), PAPER)
     top = MARGIN

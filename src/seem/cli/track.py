@@ -19,6 +19,7 @@ from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.loading import load
 from seem.prompts import Prompt
+from seem.results.export import to_prompt_records
 from seem.tracker import Tracker
 from seem.video import open_video
 
@@ -85,7 +86,9 @@ def track_command(
     objects = objects_from_options(ctx, prompts)
     if not objects:
         raise ValueError("There is nothing to follow; add a --point, --box, --text or the like.")
-    stem = clip.absolute().name if clip.is_dir() else clip.stem
+    stem = clip.stem
+    if clip.is_dir():
+        stem = clip.absolute().name
     open_video(clip)  # a file that is no video is refused before a model is loaded
     check_no_results(output.out, stem, output.overwrite)
     started = time.perf_counter()
@@ -112,7 +115,7 @@ def check_no_results(folder: Path, stem: str, overwrite: bool) -> None:
     check_writable(folder)
     if overwrite:
         return
-    if any(path.exists() for path in target_paths(folder, stem)):
+    if any(map(Path.exists, target_paths(folder, stem))):
         raise FileExistsError(
             f"There are results already: {folder / stem}.*; pass --overwrite or another --out."
         )
@@ -122,13 +125,12 @@ def prompt_records(objects: Sequence[tuple[Prompt, ...]], frame: int) -> list[di
     """Return the prompts of every object for the JSON file."""
     records = []
     for number, prompts in enumerate(objects, 1):
-        records.append(
-            {
-                "track_id": number,
-                "frame": frame,
-                "prompts": [prompt.to_dict() for prompt in prompts],
-            }
-        )
+        prompt_record = {
+            "track_id": number,
+            "frame": frame,
+            "prompts": to_prompt_records(prompts),
+        }
+        records.append(prompt_record)
     return records
 
 
@@ -157,7 +159,9 @@ def describe_tracks(files: TrackFiles, seconds: float) -> str:
     """Word in how many frames each object was found, the files, and the speed."""
     frames_per_second = files.num_frames / max(seconds, 1e-9)
     counts = [f"object {number} in {count}" for number, count in sorted(files.frames_of.items())]
-    found = [", ".join(counts)] if counts else []
+    found = []
+    if counts:
+        found.append(", ".join(counts))
     names = ", ".join(path.name for path in files.targets)
     return (
         f"{files.num_frames} frames: {'; '.join(found + files.notes)}\n"

@@ -76,8 +76,11 @@ def parse_parts(text: str | None) -> tuple[str, ...] | None:
     """Parse a list of network parts, "backbone,text"; "none" is the empty list."""
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    return tuple(part for part in parts if part not in ("", "none"))
+    parts = []
+    for name in map(str.strip, text.split(",")):
+        if name not in ("", "none"):
+            parts.append(name)
+    return tuple(parts)
 
 
 @contextmanager

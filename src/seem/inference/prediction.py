@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -81,6 +81,18 @@ def missing_phrase_notes(
         else:
             notes.append(f"{quoted(name)} was not found")
     return tuple(notes)
+
+
+def explain_absence(prediction: Prediction, vocabulary: Vocabulary, threshold: float) -> Prediction:
+    """Add a note to a prediction without any region that says what was looked for, and what may help."""
+    if prediction.masks:
+        return prediction
+    if len(vocabulary) == 1:
+        subject = f"{quoted(vocabulary[0].name)} does not score"
+    else:
+        subject = f"none of the {len(vocabulary)} classes scores"
+    note = f"{subject} {threshold:g} or more; a lower threshold shows what comes next"
+    return replace(prediction, notes=(*prediction.notes, note))
 
 
 def panoptic_prediction(

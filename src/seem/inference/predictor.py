@@ -315,8 +315,11 @@ class Predictor:
             return write_caption(runtime.network, self.decoder.encoding, begin, end, hidden)
 
     def phrase_similarity(self, phrases: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """Score the full image against every phrase vector, -1 to 1."""
+        """Score the full image against every phrase vector: by cosine (-1 to 1), or by presence (0 to 1)."""
         runtime = self.decoder.runtime
+        score_presence = self.recognizer.presence_scorer
+        if score_presence is not None:
+            return score_presence(phrases)
         with arithmetic(runtime.device, runtime.precision):
             return fit_scores(image_vectors(runtime.network, self.decoder.encoding), phrases)[0]
 

@@ -27,10 +27,17 @@ from seem.models.mask_refiner import outline_logits
 from seem.models.precision import arithmetic
 from seem.models.structures import ImageBatch, VisualPrompts
 from seem.preprocess import preprocess_image
-from seem.prompts import Audio, Box
+from seem.prompts import Audio, Box, Point
 from seem.rasterize import PixelBox, RasterFrame
 from seem.tasks.instance import foreground_probability
-from seem.tasks.interactive import ObjectAnswer, ObjectMasks, apply_outlines, segment_objects
+from seem.tasks.interactive import (
+    ClickedCell,
+    ObjectAnswer,
+    ObjectMasks,
+    apply_outlines,
+    obey_clicks,
+    segment_objects,
+)
 from seem.tasks.phrase import EncodedText, answer_phrases, lay_out_text
 from seem.tasks.postprocess import ImageFrame, to_input_size
 from seem.tasks.reference import ReferenceFeatures, add_reference_vectors, join_references
@@ -300,6 +307,8 @@ class PromptDecoder:
             logits = masks.logits[0, index].float()
             if only_reference:
                 logits = self._with_reference_threshold(logits)
+            if self.runtime.network.kind.obeys_clicks:
+                logits = obey_clicks(logits, self._clicked_cells(prompts, logits))
             if masks.quality is None:
                 score = foreground_probability(to_input_size(logits[None].float(), self.frame)[0])
             else:
@@ -307,6 +316,18 @@ class PromptDecoder:
             vector = masks.class_vectors[0, index].float()
             answers.append(ObjectAnswer(logits, float(score), kind, vector, text_vector))
         return answers
+
+    def _clicked_cells(
+        self, prompts: ObjectPrompts, logits: Float[Tensor, "h w"]
+    ) -> list[ClickedCell]:
+        """Return the cells of mask logits that points click on."""
+        stride = self.frame.padded_hw[0] // logits.shape[0]
+        cells = []
+        for mark in prompts.marks:
+            if isinstance(mark, Point):
+                column, row = self.raster_frame.pixel_at(*mark.position)
+                cells.append(ClickedCell(row // stride, column // stride, mark.positive))
+        return cells
 
     def _with_reference_threshold(self, logits: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
         """Shift logits so that a pixel is inside from `reference_peak_ratio` of the largest probability on."""

@@ -15,6 +15,7 @@ Rows: TypeAlias = "slice | Sequence[bool] | Sequence[int] | NDArray[np.bool_] | 
 SCORE_TOLERANCE = 1e-4  # means of float32 numbers may overshoot 1
 
 Column = TypeVar("Column", NDArray[np.float32], NDArray[np.int64])
+Value = TypeVar("Value")
 
 
 def size_of(image: ResultImage) -> tuple[int, int]:
@@ -30,7 +31,9 @@ def size_of(image: ResultImage) -> tuple[int, int]:
 
 def rgb_pixels(image: ResultImage) -> NDArray[np.uint8]:
     """Return the image as H x W x 3 uint8."""
-    return np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    return image
 
 
 def check_score_column(scores: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,6 +58,18 @@ def read_only(column: Column) -> Column:
     view: Column = column.view()
     view.setflags(write=False)
     return view
+
+
+def take_column(column: Column | None, rows: list[int]) -> Column | None:
+    """Return the values of some rows, read-only; None for a column that a result does not have."""
+    if column is None:
+        return None
+    return read_only(column[rows])
+
+
+def take_values(values: Sequence[Value], rows: Sequence[int]) -> tuple[Value, ...]:
+    """Return the values of some rows."""
+    return tuple(values[row] for row in rows)
 
 
 def selected_rows(index: Rows, count: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from seem.coco_format import (
     to_xywh,
 )
 from seem.mask_codec import PackedMask
+from seem.prompts import Prompt
 from seem.results.provenance import Proposal
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
@@ -68,7 +70,7 @@ def _to_seem_record(results: Results) -> SeemRecord:
         sha256=provenance.model_sha256,
         task=provenance.task,
         kind=results.kind,
-        prompts=[[prompt.to_dict() for prompt in prompts] for prompts in provenance.prompts],
+        prompts=list(map(to_prompt_records, provenance.prompts)),
         seconds={step: round(seconds, 6) for step, seconds in results.seconds.items()},
         precision=provenance.precision,
         orientation=provenance.orientation,
@@ -78,6 +80,11 @@ def _to_seem_record(results: Results) -> SeemRecord:
     if provenance.caption is not None:
         record["caption"] = provenance.caption
     return record
+
+
+def to_prompt_records(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    """Return the prompts of an object as plain values."""
+    return [prompt.to_dict() for prompt in prompts]
 
 
 def to_mask_records(results: Results, output_mode: OutputMode) -> list[MaskRecord]:
@@ -95,12 +102,15 @@ def to_mask_records(results: Results, output_mode: OutputMode) -> list[MaskRecor
 def _record_of_proposal(
     mask: PackedMask, proposal: Proposal, output_mode: OutputMode
 ) -> MaskRecord:
+    point_coords = []
+    if proposal.point is not None:
+        point_coords.append(list(proposal.point))
     return MaskRecord(
         segmentation=encode_mask(mask.decode(), output_mode),
         area=mask.area,
         bbox=to_xywh(mask.box),
         predicted_iou=proposal.predicted_iou,
-        point_coords=[] if proposal.point is None else [list(proposal.point)],
+        point_coords=point_coords,
         stability_score=proposal.stability_score,
         crop_box=to_xywh(proposal.crop_box),
     )
@@ -126,5 +136,7 @@ def to_class_ids(category_ids: NDArray[np.int64], vocabulary: Vocabulary) -> NDA
     A category of COCO's panoptic list has its index there (the 80 things first), any other its id less 1.
     """
     coco_index = {category: index for index, category in enumerate(Vocabulary.coco_panoptic())}
-    class_ids = {category.id: coco_index.get(category, category.id - 1) for category in vocabulary}
+    class_ids = {}
+    for category in vocabulary:
+        class_ids[category.id] = coco_index.get(category, category.id - 1)
     return np.array([class_ids.get(number, -1) for number in category_ids.tolist()], dtype=np.int64)

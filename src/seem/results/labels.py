@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from seem.results.columns import take_values
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -29,8 +31,9 @@ class Labels:
     @classmethod
     def if_complete(cls, names: Sequence[str | None], scores: Sequence[float]) -> Labels | None:
         """Return the labels if every object has a name, else None."""
-        known = tuple(name for name in names if name is not None)
-        return cls(known, tuple(scores)) if len(known) == len(names) else None
+        if None in names:
+            return None
+        return cls(tuple(names), tuple(scores))
 
     def overridden_by(self, names: Sequence[str | None], scores: Sequence[float]) -> Labels:
         """Return these labels, replaced by `names` and `scores` where there is a name."""
@@ -44,9 +47,7 @@ class Labels:
 
     def take(self, rows: Sequence[int]) -> Labels:
         """Return the labels of some of the objects."""
-        return Labels(
-            tuple(self.names[row] for row in rows), tuple(self.scores[row] for row in rows)
-        )
+        return Labels(take_values(self.names, rows), take_values(self.scores, rows))
 
 
 class LazyLabels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,8 @@ from seem.results.columns import (
     selected_row,
     selected_rows,
     size_of,
+    take_column,
+    take_values,
 )
 from seem.results.export import to_class_ids, to_coco_record, to_mask_records
 from seem.results.labels import Labels, LazyLabels
@@ -114,6 +117,10 @@ class Results:
             ids = range(1, count + 1)
         if labels is None:
             labels = Labels.nameless(count)
+        if logits is not None:
+            logits = read_only(logits)
+        if embeddings is not None:
+            embeddings = read_only(embeddings)
         result = cls(
             image=image,
             packed=packed,
@@ -123,8 +130,8 @@ class Results:
             kind=kind,
             provenance=provenance,
             lazy_labels=LazyLabels(labels),
-            logits=None if logits is None else read_only(logits),
-            embeddings=None if embeddings is None else read_only(embeddings),
+            logits=logits,
+            embeddings=embeddings,
         )
         result._check_lengths()
         return result
@@ -133,10 +140,12 @@ class Results:
         columns: dict[str, Sequence[object] | NDArray[Any] | None] = {
             "scores": self.scores,
             "ids": self.ids,
-            "labels": None if self.lazy_labels.known is None else self.lazy_labels.known.names,
+            "labels": None,
             "logits": self.logits,
             "embeddings": self.embeddings,
         }
+        if self.lazy_labels.known is not None:
+            columns["labels"] = self.lazy_labels.known.names
         for name, column in columns.items():
             if column is not None and len(column) != len(self):
                 raise ValueError(
@@ -161,15 +170,15 @@ class Results:
 
     def __repr__(self) -> str:
         height, width = self.image_hw
-        objects = "1 object" if len(self) == 1 else f"{len(self)} objects"
-        text = f"{objects} in {width} x {height} pixels"
+        plural = "s" if len(self) != 1 else ""
+        text = f"{len(self)} object{plural} in {width} x {height} pixels"
         if self.lazy_labels.known and len(self):
             tags = list(self.tags[:NUM_LABELS_IN_REPR])
             if len(self) > NUM_LABELS_IN_REPR:
                 tags.append("...")
             text += f": {', '.join(tags)}"
-        notes = "".join(f"; {note}" for note in self.notes)
-        return f"<Results of {self.provenance.task}: {text}{notes}>"
+        text = "; ".join([text, *self.notes])
+        return f"<Results of {self.provenance.task}: {text}>"
 
     def filter(
         self, label: str | None = None, min_score: float = 0.0, min_area: int = 0
@@ -186,10 +195,10 @@ class Results:
         for category in self.vocabulary:
             if label.casefold() in (category.name.casefold(), category.phrase.casefold()):
                 spellings.add(category.name.casefold())
-        return np.array(
-            [name is not None and name.casefold() in spellings for name in self.labels],
-            dtype=np.bool_,
-        )
+        has_label = np.zeros(len(self), dtype=np.bool_)
+        for row, name in enumerate(self.labels):
+            has_label[row] = name is not None and name.casefold() in spellings
+        return has_label
 
     # --- Columns ------------------------------------------------------------------------------------------------------
 
@@ -213,7 +222,7 @@ class Results:
     @property
     def rle(self) -> tuple[CocoRle, ...]:
         """The masks as COCO's compressed run-length code, which pycocotools reads."""
-        return tuple(to_rle(mask) for mask in self.iter_masks())
+        return tuple(map(to_rle, self.iter_masks()))
 
     @property
     def boxes(self) -> NDArray[np.int64]:
@@ -243,9 +252,11 @@ class Results:
     @property
     def category_ids(self) -> NDArray[np.int64]:
         """Ids of the labels in the vocabulary, (N,); 0 = unlabelled."""
-        return np.array(
-            [category.id if category else 0 for category in self._categories()], dtype=np.int64
-        )
+        ids = np.zeros(len(self), dtype=np.int64)
+        for row, category in enumerate(self._categories()):
+            if category is not None:
+                ids[row] = category.id
+        return ids
 
     @property
     def categories(self) -> tuple[CocoCategory, ...]:
@@ -276,32 +287,40 @@ class Results:
         )
         tags = []
         for number, label, category, label_score, score in rows:
-            words = [] if self.frame is None else [f"{number}:"]
+            words = []
+            if self.frame is not None:
+                words.append(f"{number}:")
             name = category.phrase if category else label
-            words += [name, f"{label_score:.2f}"] if name else [f"{score:.2f}"]
+            if name:
+                words += [name, f"{label_score:.2f}"]
+            else:
+                words.append(f"{score:.2f}")
             tags.append(" ".join(words))
         return tuple(tags)
 
     def _categories(self) -> list[Category | None]:
         """Look up the category of each object: None for those without a label and for free phrases."""
-        by_name = {category.name: category for category in self.vocabulary}
-        return [None if label is None else by_name.get(label) for label in self.labels]
+        by_name: dict[str | None, Category] = {}
+        for category in self.vocabulary:
+            by_name[category.name] = category
+        return [by_name.get(label) for label in self.labels]
 
     def _take(self, rows: list[int]) -> Results:
+        proposals = self.proposals
+        if proposals is not None:
+            proposals = take_values(proposals, rows)
         return Results(
             image=self.image,
-            packed=tuple(self.packed[row] for row in rows),
+            packed=take_values(self.packed, rows),
             scores=read_only(self.scores[rows]),
             ids=read_only(self.ids[rows]),
             vocabulary=self.vocabulary,
             kind=self.kind,
             provenance=self.provenance,
             lazy_labels=self.lazy_labels.take(rows, len(self)),
-            logits=None if self.logits is None else read_only(self.logits[rows]),
-            embeddings=None if self.embeddings is None else read_only(self.embeddings[rows]),
-            proposals=None
-            if self.proposals is None
-            else tuple(self.proposals[row] for row in rows),
+            logits=take_column(self.logits, rows),
+            embeddings=take_column(self.embeddings, rows),
+            proposals=proposals,
             frame=self.frame,
             time=self.time,
         )
@@ -330,17 +349,24 @@ class Results:
         beside a small one, never over another plate; a plate without a free spot is left out. `prompts` draws the
         clicks, strokes and boxes of the request. Raises `ValueError` for another `alpha`.
         """
+        tags = list(self.tags) if labels else None
+        drawn_prompts: list[Prompt] = []
+        if prompts:
+            drawn_prompts += itertools.chain.from_iterable(self.provenance.prompts)
         return draw_overlay(
             rgb_pixels(self.image),
             self.packed,
-            self._categories() if self.frame is None else self._track_categories(),
-            list(self.tags) if labels else None,
-            self._all_prompts() if prompts else [],
+            self._coloured_categories(),
+            tags,
+            drawn_prompts,
             alpha,
         )
 
-    def _all_prompts(self) -> list[Prompt]:
-        return [prompt for prompts in self.provenance.prompts for prompt in prompts]
+    def _coloured_categories(self) -> Sequence[Category | None]:
+        """Return the category of each object that gives it its colour."""
+        if self.frame is None:
+            return self._categories()
+        return self._track_categories()
 
     def _track_categories(self) -> list[Category]:
         """Return a category for each object of a video: it has the colour of its id in every frame."""
@@ -444,7 +470,9 @@ class Results:
         if self.provenance.task == "panoptic":
             files[f"{stem}.panoptic.png"] = png_writer(lambda: to_panoptic_png(self.panoptic_map()))
         if embeddings:
-            vectors = np.zeros((0, 0), np.float32) if self.embeddings is None else self.embeddings
+            vectors = self.embeddings
+            if vectors is None:
+                vectors = np.zeros((0, 0), np.float32)
             files[f"{stem}.embeddings.npy"] = array_writer(vectors)
         return files
 
@@ -499,12 +527,18 @@ class Segment:
     @property
     def logits(self) -> NDArray[np.float32] | None:
         """Low-resolution mask logits (h, w), for `Mask(logits=...)`."""
-        return None if self.results.logits is None else self.results.logits[self.index]
+        return self._row_of(self.results.logits)
 
     @property
     def embedding(self) -> NDArray[np.float32] | None:
         """The object's embedding, (D,)."""
-        return None if self.results.embeddings is None else self.results.embeddings[self.index]
+        return self._row_of(self.results.embeddings)
+
+    def _row_of(self, column: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        if column is None:
+            return None
+        row: NDArray[np.float32] = column[self.index]
+        return row
 
     def cutout(self) -> Image.Image:
         """Cut the object out along its mask: RGBA, as large as its box; 1 x 1 and transparent for an empty mask."""

@@ -66,7 +66,9 @@ def read_boxes(given: Boxes, image_hw: tuple[int, int], classes: Classes = None)
     names = _column(given_names, "class_name", count)
     if class_ids is None and names is None:
         return DetectedBoxes(boxes, scores, ids)
-    vocabulary = None if classes is None else Vocabulary.coerce(classes)
+    vocabulary = None
+    if classes is not None:
+        vocabulary = Vocabulary.coerce(classes)
     box_names, vocabulary = _name_boxes(class_ids, names, vocabulary)
     labels = Labels(box_names, scores or (1.0,) * count)
     return DetectedBoxes(boxes, scores, ids, labels, vocabulary)
@@ -137,17 +139,21 @@ def _is_at_least(value: Any, minimum: float) -> bool:
 
 
 def _scores(column: list[Any] | None) -> tuple[float, ...] | None:
-    for row, score in enumerate(column or ()):
+    if column is None:
+        return None
+    for row, score in enumerate(column):
         if not _is_at_least(score, 0) or score > 1:
             raise ValueError(
                 f"Row {row} of the boxes has the confidence {score}; it must be between 0 and 1."
             )
-    return None if column is None else tuple(map(float, column))
+    return tuple(map(float, column))
 
 
 def _tracker_ids(column: list[Any] | None) -> tuple[int, ...] | None:
+    if column is None:
+        return None
     row_of: dict[int, int] = {}
-    for row, number in enumerate(column or ()):
+    for row, number in enumerate(column):
         if not _is_at_least(number, 1):
             raise ValueError(
                 f"Row {row} of the boxes has the tracker id {number}; they start at 1, or there are none."
@@ -158,16 +164,18 @@ def _tracker_ids(column: list[Any] | None) -> tuple[int, ...] | None:
                 f"Rows {first} and {row} of the boxes both have the tracker id {number}; keep one."
             )
         row_of[number] = row
-    return None if column is None else tuple(map(int, column))
+    return tuple(map(int, column))
 
 
 def _class_ids(column: list[Any] | None) -> list[int] | None:
-    for row, number in enumerate(column or ()):
+    if column is None:
+        return None
+    for row, number in enumerate(column):
         if not _is_at_least(number, 0):
             raise ValueError(
                 f"Row {row} of the boxes has the class id {number}; class ids count from 0."
             )
-    return None if column is None else [int(number) for number in column]
+    return list(map(int, column))
 
 
 # --- Names and categories ---------------------------------------------------------------------------------------------
@@ -180,7 +188,7 @@ def _name_boxes(
     if names is None and vocabulary is not None:
         return _names_in(vocabulary, class_ids or []), vocabulary
     if names is not None:
-        box_names = tuple(str(name) for name in names)
+        box_names = tuple(map(str, names))
     else:
         box_names = tuple(f"class {number}" for number in class_ids or ())
     if class_ids is None:

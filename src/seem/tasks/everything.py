@@ -89,10 +89,9 @@ class EverythingSettings:
 
         Example: "everything: points_per_side 16, ..., pred_iou_thresh 0.7".
         """
-        settings = [
-            f"{name.replace('_threshold', '_thresh')} {value:.6g}"
-            for name, value in asdict(self).items()
-        ]
+        settings = []
+        for name, value in asdict(self).items():
+            settings.append(f"{name.replace('_threshold', '_thresh')} {value:.6g}")
         return "everything: " + ", ".join(settings)
 
     def points_in_layer(self, layer: int) -> int:
@@ -150,12 +149,14 @@ def find_everything(
         return masks
     unique: list[ImageMask] = []
     for mask in sorted(masks, key=lambda mask: -mask.layer):
-        if all(
-            packed_mask_iou(mask.mask, other.mask) <= settings.crop_nms_threshold
-            for other in unique
-        ):
+        if not _is_repeated(mask, unique, settings.crop_nms_threshold):
             unique.append(mask)
     return sorted(unique, key=_negative_quality)
+
+
+def _is_repeated(mask: ImageMask, others: Sequence[ImageMask], max_iou: float) -> bool:
+    """Whether a mask overlaps any of the others by more than `max_iou`."""
+    return any(packed_mask_iou(mask.mask, other.mask) > max_iou for other in others)
 
 
 def _negative_quality(mask: ImageMask) -> float:
@@ -200,7 +201,9 @@ def _to_image_mask(
     x0, y0, x1, y1 = view.crop_box
     in_image = np.zeros(image_hw, dtype=np.bool_)
     in_image[y0:y1, x0:x1] = in_crop
-    point = None if mask.point is None else (mask.point[0] + x0, mask.point[1] + y0)
+    point = None
+    if mask.point is not None:
+        point = (mask.point[0] + x0, mask.point[1] + y0)
     return ImageMask(
         mask=PackedMask.pack(in_image, image_hw),
         proposal=Proposal(mask.predicted_iou, mask.stability_score, point, view.crop_box),
@@ -253,17 +256,21 @@ def filter_masks(
         stable >= settings.stability_score_threshold
     )
     keep &= (small > 0).flatten(1).any(dim=1)
-    return [
-        ViewMask(
+    filtered = []
+    for row in keep.nonzero()[:, 0].tolist():
+        point = None
+        if points is not None:
+            point = (float(points[row, 0]), float(points[row, 1]))
+        mask = ViewMask(
             logits=masks.logits[row].clone(),  # a view would keep the whole batch in memory
             vector=masks.vectors[row],
             inside=small[row] > 0,
             predicted_iou=float(masks.quality[row]),
             stability_score=float(stable[row]),
-            point=None if points is None else (float(points[row, 0]), float(points[row, 1])),
+            point=point,
         )
-        for row in keep.nonzero()[:, 0].tolist()
-    ]
+        filtered.append(mask)
+    return filtered
 
 
 def remove_duplicates(masks: Sequence[ViewMask], max_iou: float) -> list[ViewMask]:

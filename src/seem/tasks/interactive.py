@@ -6,6 +6,7 @@ everywhere in Seem; officially the reference does (Stroke > Example > Text > Aud
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,10 @@ BOUND_MARGIN = (
     0.1  # by how much a mask may leave its bounds, in roots of their area (0.05 to 0.4 are as good)
 )
 CORRECTION_RADIUS = 0.06  # around a mark that corrects an outline, in roots of the outline's area
+
+CLICK_REACH = 0.05
+MIN_CLICK_SIGMA, MAX_CLICK_SIGMA = 1.0, 8.0  # cells
+CLICK_MARGIN = 0.1  # logit of the neighbour that was furthest on the wrong side
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +296,51 @@ def dilate_marks(
         rows = F.max_pool2d(cells[b, n][None, None], (size, 1), 1, (reach, 0))
         cells[b, n] = F.max_pool2d(rows, (1, size), 1, (0, reach))[0, 0]
     return cells
+
+
+# --- Clicks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClickedCell:
+    """A click in the frame of a mask: row and column of its cell, and whether it says "this" or "not this"."""
+
+    row: int
+    column: int
+    positive: bool
+
+
+def obey_clicks(
+    logits: Float[Tensor, "h w"], clicks: Sequence[ClickedCell]
+) -> Float[Tensor, "h w"]:
+    """Put clicked cells on the side of the mask that their clicks say; a mask that obeys them is returned as it is.
+
+    Where a mask disobeys, a bump (a Gaussian of `CLICK_REACH` roots of the mask's area) is added around the click, so
+    that the outline bends instead of a speck appearing. The neighbours of the cell are brought along, for interpolation
+    to image size mixes them. Of clicks that contradict each other the last one counts.
+    """
+    sigma = CLICK_REACH * float((logits > 0).sum().sqrt())
+    sigma = min(max(sigma, MIN_CLICK_SIGMA), MAX_CLICK_SIGMA)
+    for click in (*clicks, *clicks):  # the second round mends what a later bump undid
+        logits = _obey_click(logits, click, sigma)
+    return logits
+
+
+def _obey_click(
+    logits: Float[Tensor, "h w"], click: ClickedCell, sigma: float
+) -> Float[Tensor, "h w"]:
+    sign = 1 if click.positive else -1
+    rows = slice(max(click.row - 1, 0), click.row + 2)
+    columns = slice(max(click.column - 1, 0), click.column + 2)
+    lowest = float((sign * logits[rows, columns]).min())
+    if lowest > 0:
+        return logits
+    row_offsets = torch.arange(logits.shape[0], device=logits.device) - click.row
+    column_offsets = torch.arange(logits.shape[1], device=logits.device) - click.column
+    squared = row_offsets[:, None] ** 2 + column_offsets[None] ** 2
+    bump = torch.exp(-squared / (2 * sigma**2))
+    at_corner = math.exp(-1 / sigma**2)  # of the neighbours, those at the corners gain least
+    return logits + sign * (CLICK_MARGIN - lowest) / at_corner * bump
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------

@@ -63,6 +63,10 @@ def _with_minimum(category: Tensor, scores: Tensor, is_certain: Tensor) -> MaskC
     for index, score, certain in zip(
         category.tolist(), scores.tolist(), is_certain.tolist(), strict=True
     ):
-        categories.append(index if certain else None)
-        kept_scores.append(score if certain else 0.0)
+        if certain:
+            categories.append(index)
+            kept_scores.append(score)
+        else:
+            categories.append(None)
+            kept_scores.append(0.0)
     return MaskCategories(tuple(categories), tuple(kept_scores))

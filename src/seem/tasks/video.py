@@ -227,16 +227,18 @@ class VideoMemory:
         if not self.recent:
             return self._find_again(features)
         match = match_near(features, list(self.recent), list(self.prompted))
-        is_same = match.continuity >= MIN_CONTINUITY_RATIO * self.continuity
-        return match if is_same else ObjectMatch.nothing(features)
+        if match.continuity >= MIN_CONTINUITY_RATIO * self.continuity:
+            return match
+        return ObjectMatch.nothing(features)
 
     def _find_again(self, features: Float[Tensor, "d h w"]) -> ObjectMatch:
         """Search for an object that was not visible in the frame before."""
         match = match_everywhere(features, [*self.prompted, *self.key_frames])
         smallest, largest = SIZE_RANGE
         has_size = smallest * self._size <= match.num_cells <= largest * self._size
-        is_same = match.identity >= MIN_IDENTITY_RATIO * self.identity
-        return match if has_size and is_same else ObjectMatch.nothing(features)
+        if has_size and match.identity >= MIN_IDENTITY_RATIO * self.identity:
+            return match
+        return ObjectMatch.nothing(features)
 
 
 def running_mean(mean: float, value: float) -> float:
@@ -278,9 +280,8 @@ def match_everywhere(
 ) -> ObjectMatch:
     """Find an object in the whole frame, first at half the resolution, then at full resolution where it may be."""
     small = half_resolution(features)
-    small_cover = vote([compare_with_key_frame(small, frame) for frame in key_frames]).view(
-        1, 1, *small.shape[1:]
-    )
+    compared = [compare_with_key_frame(small, frame) for frame in key_frames]
+    small_cover = vote(compared).view(1, 1, *small.shape[1:])
     coarse = F.interpolate(
         small_cover, size=features.shape[1:], mode="bilinear", align_corners=False
     )[0, 0]
@@ -352,8 +353,8 @@ def compare_with_recent_frame(
 
 def vote(compared: Sequence[CellSimilarity]) -> Float[Tensor, " p"]:
     """Give each cell the cover of the cells that it is most similar to, weighted by similarity."""
-    similarity = torch.cat([values for values, _ in compared], dim=1)
-    cover = torch.cat([covered for _, covered in compared], dim=1)
+    similarities, covers = zip(*compared, strict=True)
+    similarity, cover = torch.cat(similarities, dim=1), torch.cat(covers, dim=1)
     best, index = similarity.topk(min(NUM_VOTES, similarity.shape[1]), dim=1)
     weights = (best * VOTE_SHARPNESS).softmax(dim=1)
     return (weights * cover.gather(1, index)).sum(dim=1)

@@ -37,7 +37,13 @@ from seem.data.readers.shapes import (
     box_outline,
     rotated_outline,
 )
-from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_json_file
+from seem.data.readers.tool_files import (
+    ImageIndex,
+    has_text_file,
+    list_files,
+    read_json_file,
+    text_sample,
+)
 from seem.data.records import Flaw
 
 _KEYS = (b'"items"', b'"categories"', b'"label_id"')
@@ -166,7 +172,7 @@ def _find_parts(path: Path) -> dict[str, Path]:
         return {ALL_SPLIT: path}
     folder = path / "annotations" if (path / "annotations").is_dir() else path
     files = [
-        file for file in list_files(folder, ".json") if _looks_like_datumaro(file.read_bytes())
+        file for file in list_files(folder, ".json") if _looks_like_datumaro(text_sample(file))
     ]
     if len(files) == 1 and files[0].stem in ("default", "annotations"):
         return {ALL_SPLIT: files[0]}

@@ -41,7 +41,13 @@ from seem.data.readers.shapes import (
     decode_bitmap,
     rotated_outline,
 )
-from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_json_file
+from seem.data.readers.tool_files import (
+    ImageIndex,
+    has_text_file,
+    list_files,
+    read_json_file,
+    text_sample,
+)
 from seem.data.records import DataError, Flaw, FlawKind
 
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
@@ -313,7 +319,7 @@ def is_label_studio(path: Path) -> bool:
 
 
 def _task_files(folder: Path) -> list[Path]:
-    return [file for file in list_files(folder, ".json") if _looks_like_tasks(file.read_bytes())]
+    return [file for file in list_files(folder, ".json") if _looks_like_tasks(text_sample(file))]
 
 
 def _looks_like_tasks(text: bytes) -> bool:

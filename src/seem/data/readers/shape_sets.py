@@ -46,7 +46,7 @@ Value = TypeVar("Value")
 NAMELESS = "object"
 """The class of an object without a label."""
 
-_KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
+KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 _FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 _BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
 _MAX_LISTED = 8
@@ -93,7 +93,7 @@ class UnreadCounts:
         for title, counter in (("shapes", self.shapes), ("attributes", self.attributes)):
             if counter:
                 listed.append(f"{title}: {_list_counts(counter)}")
-        listed += [f"{text}: {number}" for text, number in self.others.items()]
+        listed += [f"{text}: {number}" for text, number in self.others.items() if number]
         if not listed:
             return ()
         where = f"{self.shapes.total() + self.attributes.total() + self.others.total()}"
@@ -152,8 +152,8 @@ def open_shape_set(
         flaws=(*flaws, *size_flaws),
         notes=unread.notes(),
         files=tuple(files),
-        read_pixels=lambda image: _read_shown_pixels(image, _content_of(image, read_content)),
-        read_file=lambda image: _read_shown_file(image, _content_of(image, read_content)),
+        read_pixels=lambda image: read_shown_pixels(image, _content_of(image, read_content)),
+        read_file=lambda image: read_shown_file(image, _content_of(image, read_content)),
     )
 
 
@@ -197,7 +197,7 @@ def join_groups(rows: Iterable[tuple[Hashable, ShapeRow | Flaw]]) -> Rows:
 
 def find_part_folders(path: Path, fits: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the folders of a set that are called train, val, test or the like and fit; else the set as one part."""
-    folders = {folder.name: folder for folder in list_folders(path) if folder.name in _KNOWN_SPLITS}
+    folders = {folder.name: folder for folder in list_folders(path) if folder.name in KNOWN_SPLITS}
     parts = {name: folder for name, folder in folders.items() if fits(folder)}
     if parts:
         return parts
@@ -229,7 +229,7 @@ def _content_of(
     return read_content(image)
 
 
-def _read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
+def read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image as shown; as stored, if that is the size of its record."""
     what = str(image.path)
     try:
@@ -243,7 +243,7 @@ def _read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.nd
     return pixels
 
 
-def _read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
+def read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
     """Read an image's file; one with an EXIF rotation is encoded anew, upright."""
     stored = image.path.read_bytes() if content is None else content
     file_format = _FORMAT_OF_SUFFIX.get(image.path.suffix.lower())
@@ -251,7 +251,7 @@ def _read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
         if file_format is None or exif_orientation(opened) == 1:
             return stored
     encoded = io.BytesIO()
-    Image.fromarray(_read_shown_pixels(image, stored)).save(encoded, file_format, quality=95)
+    Image.fromarray(read_shown_pixels(image, stored)).save(encoded, file_format, quality=95)
     return encoded.getvalue()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +15,8 @@ from seem.data.image_files import list_images
 from seem.data.records import DataError
 
 _MAX_TRIED_FILES = 8  # of a folder, to recognize a format by their text
-_DEPTHS = ("", "*/", "*/*/")
+_DEPTHS = ("", "*/", "*/*/", "*/*/*/")
+_HEAD_BYTES = _TAIL_BYTES = 1 << 20  # of a file that are read to recognize its format
 
 
 def read_json_file(file: Path) -> Any:
@@ -56,10 +57,27 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> bool:
-    """Whether a file, or one of the first files of a folder two levels deep, has the ending and the right text."""
+    """Whether a file, or one of the first files of a folder three levels deep, has the ending and the right text."""
     if path.is_file():
-        return path.suffix.lower() == suffix and _has_text(path, looks_right)
-    return any(_has_text(file, looks_right) for file in _first_files(path, suffix))
+        return path.suffix.lower() == suffix and looks_right(text_sample(path))
+    return any(looks_right(text_sample(file)) for file in _first_files(path, suffix))
+
+
+def text_sample(file: Path) -> bytes:
+    """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read."""
+    try:
+        status = file.stat()
+        return _read_sample(file, status.st_mtime_ns, status.st_size)
+    except OSError:
+        return b""
+
+
+@lru_cache(maxsize=8)  # every format looks at the same files
+def _read_sample(file: Path, _time: int, size: int) -> bytes:
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD_BYTES)
+        opened.seek(max(size - _TAIL_BYTES, len(head)))
+        return head + opened.read(_TAIL_BYTES)
 
 
 class ImageIndex:
@@ -140,13 +158,6 @@ def _group(files: tuple[Path, ...], key: Callable[[Path], str]) -> dict[str, lis
 def _first_files(path: Path, suffix: str) -> Iterator[Path]:
     found = chain.from_iterable(path.glob(f"{depth}*{suffix}") for depth in _DEPTHS)
     return islice((file for file in found if not file.name.startswith(".")), _MAX_TRIED_FILES)
-
-
-def _has_text(file: Path, looks_right: Callable[[bytes], bool]) -> bool:
-    try:
-        return looks_right(file.read_bytes())
-    except OSError:
-        return False
 
 
 def _is_hidden(relative: Path) -> bool:
