@@ -314,9 +314,9 @@ class SegmentRequest:
             vocabulary = parse_vocabulary(image.classes)
         phrases = [read_option("find", phrase, Text).phrase for phrase in image.find or ()]
         against = parse_competing_classes(image.against)
-        boxes: Mapping[str, ImageDetections] | None = None
+        boxes: DetectionFile | None = None
         if image.boxes is not None:
-            boxes = read_detections(image.boxes)
+            boxes = read_detections(image.boxes, ids_from)
         return cls(
             objects=objects,
             candidates=answer.candidates,
@@ -325,9 +325,9 @@ class SegmentRequest:
             vocabulary=vocabulary,
             templates=tuple(image.template or ()),
             background=image.background,
-            phrases=tuple(read_option("find", phrase, Text).phrase for phrase in image.find or ()),
-            against=parse_competing_classes(image.against),
-            boxes=None if image.boxes is None else read_detections(image.boxes, ids_from),
+            phrases=tuple(phrases),
+            against=against,
+            boxes=boxes,
             everything=image.everything,
             threshold=image.threshold,
             caption=image.caption or region is not None,
