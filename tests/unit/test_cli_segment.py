@@ -697,9 +697,35 @@ def test_a_second_run_refuses_before_any_work(run, folder):
     ran = run(folder, model="nowhere.safetensors")
     assert ran.code == 1
     assert ran.err == (
-        "seem: 1 of 4 photos have results already: seem-out/c.*; pass --overwrite or another --out.\n"
+        "seem: 1 of 4 photos have results already: seem-out/c.*; "
+        "pass --resume, --overwrite or another --out.\n"
     )
     assert before == {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+
+
+def test_an_interrupted_call_goes_on_with_the_photos_that_have_no_results(run, folder):
+    Path("in/b.jpg").unlink()
+    run("in/c.png", "--point", "4,2")
+    before = {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+    Path("seem-out/a.overlay.png").write_bytes(b"of a process killed while it renamed")
+    ran = run(folder, "--point", "4,2", "--resume")
+    assert ran.code == 0
+    assert "1 of 3 photos have results already." in ran.err
+    assert {Path("seem-out", name).stat().st_mtime_ns for name in before} == set(before.values())
+    assert len([name for name in names() if name.endswith(".json")]) == 3
+    ran = run(folder, "--point", "4,2", "--resume", model="nowhere.safetensors")
+    assert (ran.code, ran.err) == (0, "3 of 3 photos have results already.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--overwrite"], "--resume leaves results as they are and --overwrite replaces them"),
+        (["--format", "coco"], "--format needs all photos at once"),
+    ],
+)
+def test_going_on_excludes_what_needs_all_photos(run, folder, arguments, message):
+    assert refused(run(folder, "--resume", *arguments), 2, message)
 
 
 def test_overwriting_leaves_no_older_mask_behind(run, photo):
