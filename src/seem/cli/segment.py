@@ -97,16 +97,18 @@ def segment_command(
     pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     answer.warn_deprecated()
-    request = SegmentRequest.from_options(objects_from_options(ctx, prompts), answer, image)
-    jobs = plan_segment_jobs(photos, output, resume=resume, has_datasets=bool(datasets.format))
-    if not jobs:
-        return
-    export = datasets.open(output.out, output.overwrite)
+    objects = objects_from_options(ctx, prompts)
+    request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
+    jobs = plan_jobs(photos, output.out, output.overwrite)
+    export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
     request.check_model(model)
     check_short_side(network.size, model.network.config.image)
+    if request.boxes is not None and not output.quiet:
+        for note in request.boxes.notes:
+            print_error(note)
     reporter.model_loaded(model, time.perf_counter() - started)
     segmentation = ImageSegmentation(
         model,
