@@ -1,12 +1,13 @@
 """Segment anything in a picture by saying, clicking or showing what you mean."""
 
+from seem import startup  # noqa: F401  (first: it ends a command line that is interrupted here)
 from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
 from seem.loading import load
 from seem.model import Model
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.results import Results
-from seem.results.datasets import save_dataset
+from seem.results.datasets import save_dataset, save_tracks
 from seem.session import Session
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
@@ -32,4 +33,5 @@ __all__ = [
     "list_models",
     "load",
     "save_dataset",
+    "save_tracks",
 ]

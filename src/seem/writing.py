@@ -76,9 +76,9 @@ def write_together(
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in files.items():
             write(temporary[name])
-        for name, target in targets.items():
-            temporary[name].replace(target)
-            renamed.append(target)
+        for name in sorted(files, key=_is_record):
+            temporary[name].replace(targets[name])
+            renamed.append(targets[name])
         if overwrite:
             _remove_leftovers(folder, leftovers, files)
     except BaseException as error:
@@ -88,6 +88,11 @@ def write_together(
             raise _explain(error, folder) from error
         raise
     return tuple(targets.values())
+
+
+def _is_record(name: str) -> bool:
+    """Tell the JSON file, which is renamed last: where it is, all files of a result are."""
+    return name.endswith(".json")
 
 
 def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterable[str]) -> None:
