@@ -90,7 +90,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     parsed = _as_spec(spec)
     path, root, layout = parsed.path, parsed.root, parsed.layout()
     try:
-        dataset = _read_split(layout, path, split)
+        dataset = _read_split(layout, root, split)
     except DataError:
         raise
     except READ_ERRORS as error:
@@ -102,7 +102,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         return dataset
     if not dataset.images and not dataset.flaws:
         raise DataError(
-            f"{path} has no photo in its part {dataset.split!r}; it holds {describe_contents(path)}."
+            f"{path} has no photo in its part {dataset.split!r}; it holds {describe_contents(root)}."
         )
     if root != path:
         dataset = replace(dataset, path=path)
