@@ -12,10 +12,10 @@ import tiny_training
 from seem.data.image_bank import ImageBank
 from seem.data.opening import list_splits, open_dataset
 from seem.data.records import DataError
+from seem.data.training_sampler import TrainingSampler
 from seem.finetuning.console import source_lines
 from seem.finetuning.datasets import inspect_source, open_training_data
 from seem.training.batch_sampler import draw_sample_pairs
-from seem.data.training_sampler import TrainingSampler
 from seem.training.targets import PromptMix, draw_targets
 
 

@@ -121,7 +121,7 @@ def _join_categories(
 
 
 def _join_by_name(lists: Sequence[Sequence[CategoryRecord]]) -> list[dict[int, CategoryRecord]]:
-    """Number the classes of all parts anew; those that differ in nothing but their ids become one."""
+    """Join the classes of all parts by name and kind, numbered from 1; return them for each part by its own ids."""
     joined: dict[tuple[str, str, bool], CategoryRecord] = {}
     tables = []
     for categories in lists:

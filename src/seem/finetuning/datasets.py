@@ -171,7 +171,9 @@ def inspect_source(
             problem = f"the photos of its part {validation_split!r} are those of {train_split!r}"
         return replace(source, validation_problem=problem), [train_report, report]
     if shared:
-        problem = f"{len(shared)} photos of its part {validation_split!r} are in {train_split!r} too"
+        problem = (
+            f"{len(shared)} photos of its part {validation_split!r} are in {train_split!r} too"
+        )
         source = replace(source, validation_problem=problem)
     source = replace(
         source,
@@ -184,9 +186,7 @@ def inspect_source(
 def _shared_images(validation: Dataset, train: Dataset) -> frozenset[int]:
     """Return the ids of validation images whose files are training images too."""
     train_files = {image.path.resolve() for image in train.images}
-    return frozenset(
-        image.id for image in validation.images if image.path.resolve() in train_files
-    )
+    return frozenset(image.id for image in validation.images if image.path.resolve() in train_files)
 
 
 def _choose_splits(names: Sequence[str]) -> tuple[str, str | None]:
