@@ -141,7 +141,7 @@ PARTIAL = {
         "class-descriptions-boxable.csv",
     ),
     "openimages photos": (tiny.openimages, "validation", "none of its 2 photos"),
-    "yolo photos": (tiny.yolo, "images/val", "photos of 'val' in images/val"),
+    "yolo photos": (tiny.yolo, "images/val", "has no part 'val'; it has train"),
     "youtube meta": (tiny.youtube_vos, "valid/JPEGImages", "looked for JPEGImages"),
 }
 
