@@ -154,6 +154,7 @@ def open_shape_set(
         files=tuple(files),
         read_pixels=lambda image: read_shown_pixels(image, _content_of(image, read_content)),
         read_file=lambda image: read_shown_file(image, _content_of(image, read_content)),
+        is_as_shown=True,
     )
 
 
