@@ -78,8 +78,9 @@ def test_every_notation_of_a_mask_is_read(notation):
 
 @pytest.mark.parametrize(
     ("bad", "words"),
-    [([1, 1, 9, 9], "4 numbers (a box"), ([1, 1, 9], "3 numbers"), ([1, 1, 9, 9, 3, 3, 4], "7 numbers"), ([], "0 numbers"),
-     ([1, 1, float("nan"), 2, 3, 3], "no number"), ([None] * 6, "no list of numbers"), ("m", "no list of numbers")],
+    [([1, 1, 9, 9], "4 numbers (a box"), ([1, 1, 9], "3 numbers"), ([1, 1, 9, 9, 3, 3, 4], "7 numbers"),
+     ([], "0 numbers"), ([1, 1, float("nan"), 2, 3, 3], "no number"), ([None] * 6, "no list of numbers"),
+     ("m", "no list of numbers")],
 )  # fmt: skip
 def test_a_bad_ring_costs_itself_alone(bad, words):
     parsed = parse_mask([SQUARE, bad, OTHER], HW)
@@ -140,7 +141,9 @@ def test_contradictions_are_one_line_with_their_number(tmp_path):
 
     notes = notes_of(report_of(coco_of(tmp_path, change)), FlawKind.AREA_UNLIKE_MASK)
     assert len(notes) == 1
-    assert notes[0].startswith("4 of 4 objects: the masks count; annotation 1 of photo 7: its area is 9000")
+    assert notes[0].startswith(
+        "4 of 4 objects: the masks count; annotation 1 of photo 7: its area is 9000"
+    )
 
 
 # --- Crowds -----------------------------------------------------------------------------------------------------------
@@ -152,7 +155,14 @@ def crowds(*boxes, count=1):
         document["annotations"] = [copy.deepcopy(sound) | {"id": n} for n in range(1, count + 1)]
         for number, corners in enumerate(boxes, count + 1):
             code = runs(mask_of(corners))
-            row = {**sound, "id": number, "segmentation": code, "iscrowd": 1, "bbox": None, "area": None}
+            row = {
+                **sound,
+                "id": number,
+                "segmentation": code,
+                "iscrowd": 1,
+                "bbox": None,
+                "area": None,
+            }
             document["annotations"].append(row)
 
     return change
@@ -197,7 +207,9 @@ def test_exporters_that_mark_holes_as_crowds_are_known_by_their_licences(tmp_pat
     assert (tool in str(report.notes)) == (groups == 0)
 
 
-@pytest.mark.parametrize(("value", "groups"), [("0", 0), ("1", 1), (False, 0), (True, 1), (None, 0), (1.0, 1)])
+@pytest.mark.parametrize(
+    ("value", "groups"), [("0", 0), ("1", 1), (False, 0), (True, 1), (None, 0), (1.0, 1)]
+)
 def test_iscrowd_may_be_a_text(tmp_path, value, groups):
     def change(document):
         document["annotations"][3]["iscrowd"] = value

@@ -87,9 +87,7 @@ def _similar_indices(
     return np.flatnonzero(is_near & (ratios <= _MAX_AREA_RATIO))
 
 
-def _mask_ious(
-    earlier: Sequence[ObjectRecord], record: ObjectRecord
-) -> Float[np.ndarray, " k"]:
+def _mask_ious(earlier: Sequence[ObjectRecord], record: ObjectRecord) -> Float[np.ndarray, " k"]:
     from pycocotools import mask as rle
 
     with warnings.catch_warnings():

@@ -74,28 +74,39 @@ def list_rings(segmentation: Any, depth: int = 0) -> list[Any]:
 def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> ParsedMask:
     good, errors = [], []
     for ring in rings:
-        try:
-            check_polygon(ring)
-        except ValueError as error:
-            errors.append(error)
-        else:
+        error = _error_of_ring(ring)
+        if error is None:
             good.append(ring)
+        else:
+            errors.append(error)
     if not good:
         raise errors[0]
     lost = f"{len(errors)} of {len(rings)}: {errors[0]}" if errors else ""
     return ParsedMask(polygons_to_rle(good, hw), lost)
 
 
+def _error_of_ring(ring: Any) -> ValueError | None:
+    try:
+        check_polygon(ring)
+    except ValueError as error:
+        return error
+    return None
+
+
 def _parse_code(code: Mapping[str, Any], hw: tuple[int, int]) -> RleMask:
     """Read a run-length code; without a size it has that of the image."""
     size = code.get("size")
     counts = code.get("counts")
-    return parse_rle({"size": list(hw) if size is None else _as_integers(size), "counts": _as_counts(counts)}, hw)
+    return parse_rle(
+        {"size": list(hw) if size is None else _as_integers(size), "counts": _as_counts(counts)}, hw
+    )
 
 
 def _as_counts(counts: Any) -> Any:
     """Return counts as text or whole numbers, as far as they can be made so."""
-    if isinstance(counts, str) and counts.startswith(("b'", 'b"')):  # no code holds a quotation mark
+    if isinstance(counts, str) and counts.startswith(
+        ("b'", 'b"')
+    ):  # no code holds a quotation mark
         return _evaluate_bytes(counts)
     if _is_list(counts) and len(counts) == 1 and _is_list(counts[0]):
         counts = counts[0]
@@ -160,7 +171,9 @@ def describe_box_conflict(box: Box, rle: RleMask) -> str:
     if _box_iou(box, rle.box) >= _MIN_BOX_IOU or _contains(box, rle.box):
         return ""
     x0, y0, x1, y1 = rle.box
-    return f"its bbox is {_numbers(written)}, that of its mask {_numbers((x0, y0, x1 - x0, y1 - y0))}"
+    return (
+        f"its bbox is {_numbers(written)}, that of its mask {_numbers((x0, y0, x1 - x0, y1 - y0))}"
+    )
 
 
 def describe_area_conflict(area: Any, rle: RleMask) -> str:
@@ -206,7 +219,11 @@ def _agrees(box: Box, other: Box) -> bool:
 
 def _contains(box: Box, inner: Box) -> bool:
     is_left_above = box[0] <= inner[0] + _BOX_TOLERANCE and box[1] <= inner[1] + _BOX_TOLERANCE
-    return is_left_above and box[2] >= inner[2] - _BOX_TOLERANCE and box[3] >= inner[3] - _BOX_TOLERANCE
+    return (
+        is_left_above
+        and box[2] >= inner[2] - _BOX_TOLERANCE
+        and box[3] >= inner[3] - _BOX_TOLERANCE
+    )
 
 
 def _box_iou(box: Box, other: Box) -> float:

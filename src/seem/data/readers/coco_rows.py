@@ -66,8 +66,8 @@ class CocoDocument:
                 f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
             ) from error
         _check_lists(content, file)
-        lists = [content[key] for key in _LISTS]
-        return cls(file, *lists, licences=content.get("licenses"))
+        images, annotations, categories = (content[key] for key in _LISTS)
+        return cls(file, images, annotations, categories, content.get("licenses"))
 
     def image_ids(self) -> dict[str, int | str]:
         """Return the ids of the images, those that have a whole number or a text for an id, by their text."""
@@ -82,9 +82,9 @@ class CocoDocument:
         """Return the row of an image by its record's id."""
         if not self._image_rows:
             for row in self.images:
-                image_id = parse_image_id(row.get("id"))
-                if image_id in record_ids:
-                    self._image_rows[record_ids[image_id]] = row
+                own_id = parse_image_id(row.get("id"))
+                if own_id in record_ids:
+                    self._image_rows[record_ids[own_id]] = row
         return self._image_rows[image_id]
 
 
