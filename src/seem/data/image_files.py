@@ -92,8 +92,10 @@ def has_exif_quarter_turn(path: Path) -> bool:
 # --- Label maps -------------------------------------------------------------------------------------------------------
 
 
-def read_channels(path: Path) -> Integer[np.ndarray, "h w c"]:
-    """Read the numbers of a PNG, TIFF or BMP as they are stored, palette indices and all, channels last.
+def read_channels(path: Path, *, palette_as_colours: bool = False) -> Integer[np.ndarray, "h w c"]:
+    """Read the numbers of a PNG, TIFF or BMP as they are stored, channels last.
+
+    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for.
 
     Raises:
         DataError: the file is missing, damaged or no image.
@@ -101,7 +103,8 @@ def read_channels(path: Path) -> Integer[np.ndarray, "h w c"]:
     try:
         with open_image(path, str(path)) as image:
             decode_pixels(image, str(path))
-            values = np.asarray(image)
+            has_palette = palette_as_colours and image.mode in ("P", "PA")
+            values = np.asarray(image.convert("RGB") if has_palette else image)
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error
@@ -153,8 +156,11 @@ def read_labels_of_size(path: Path, hw: tuple[int, int]) -> Int32[np.ndarray, "h
 
 
 def read_panoptic_ids(path: Path) -> Int32[np.ndarray, "h w"]:
-    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image."""
-    channels = read_channels(path).astype(np.int32)
+    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image.
+
+    Its colours may be stored with a palette, as programs do that make files smaller.
+    """
+    channels = read_channels(path, palette_as_colours=True).astype(np.int32)
     num_channels = channels.shape[2]
     if num_channels < 3:
         message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."

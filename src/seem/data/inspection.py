@@ -299,7 +299,7 @@ def _check_image(
         return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
     if is_in_archive or size_flaws:
         return size_flaws, []
-    return [], list(_note_rotation(image, where))
+    return [], list(_note_rotation(dataset, image, where))
 
 
 def _check_size(image: ImageRecord, where: str) -> Iterator[Flaw]:
@@ -316,12 +316,15 @@ def _check_size(image: ImageRecord, where: str) -> Iterator[Flaw]:
     yield Flaw(FlawKind.WRONG_SIZE, where, what)
 
 
-def _note_rotation(image: ImageRecord, where: str) -> Iterator[Flaw]:
+def _note_rotation(dataset: Dataset, image: ImageRecord, where: str) -> Iterator[Flaw]:
     """Report an EXIF rotation, and in which frame the masks are taken to be."""
     if read_exif_orientation(image.path) == 1:
         return
+    is_stored_size = read_image_hw(image.path) == image.hw
+    if isinstance(dataset, LazyDataset) and dataset.is_as_shown:
+        is_stored_size &= has_exif_quarter_turn(image.path) and image.hw[0] != image.hw[1]
     frame = "shown, as its record gives its size"
-    if read_image_hw(image.path) == image.hw:
+    if is_stored_size:
         frame = "stored, not as shown"
     what = f"masks are taken to be drawn on the photo as {frame}"
     yield Flaw(FlawKind.EXIF_ROTATION, where, what)

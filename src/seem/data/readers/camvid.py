@@ -90,6 +90,7 @@ def read_camvid(path: Path, split: str) -> LazyDataset:
         files=(file,),
         read_pixels=lambda image: read_shown_pixels(image, None),
         read_file=lambda image: read_shown_file(image, None),
+        is_as_shown=True,
     )
 
 

@@ -43,16 +43,17 @@ def pair_images(
     source_of: Callable[[Path], str] = lambda _: "",
     *,
     is_always_labelled: bool = False,
+    read_hw: Callable[[Path], tuple[int, int]] = read_image_hw,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     """Make records of images and their label maps, numbered from 1 in the order given; unreadable images are flaws.
 
     An image without a map (None) is labelled with nothing, unless `is_always_labelled`. `source_of` names the subset
-    (scene, city) that an image is from.
+    (scene, city) that an image is from, `read_hw` reads its height and width.
     """
     images, flaws = [], []
     for number, (path, label_file) in enumerate(pairs, 1):
         try:
-            hw = read_image_hw(path)
+            hw = read_hw(path)
         except DataError as error:
             flaws.append(_image_flaw(path, error))
             continue
