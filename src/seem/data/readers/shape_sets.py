@@ -317,7 +317,7 @@ def _without_bad_rings(row: ShapeRow, notes: list[Flaw]) -> ShapeRow:
     shapes: list[Shape] = []
     num_lost = 0
     for shape in row.shapes:
-        if not isinstance(shape, Outline):
+        if not isinstance(shape, PolygonShape):
             shapes.append(shape)
             continue
         rings = tuple(filter(is_polygon, shape.rings))
