@@ -38,6 +38,8 @@ class FlawKind(enum.Enum):
     NO_OBJECT = "photo annotated as showing nothing"
     MISSING_PART = "part without photos"
     ENCODING = "text that is not UTF-8"
+    BACKGROUND_CLASS = "class called background"
+    ASSUMED_CLASSES = "class names that nothing tells"
     EXIF_ROTATION = "photo with an EXIF rotation"
     UNUSED_CLASS = "class without an object"
     DUPLICATE_NAME = "classes that share a name"
