@@ -43,7 +43,7 @@ _CHECK_HINT = "`seem data check` lists everything that is wrong"
 
 
 def _read_file_pixels(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-    return read_rgb(image.path, hw=image.hw)
+    return read_rgb(image.path, hw=image.hw, frame=image.image_frame)
 
 
 def _no_label_map(image: ImageRecord) -> None:  # noqa: ARG001

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.image_files import read_image_hw
+from seem.data.image_files import read_annotated_hw
 from seem.data.label_map import LabelMap
 from seem.data.records import (
     CategoryRecord,
@@ -52,7 +52,7 @@ def pair_images(
     images, flaws = [], []
     for number, (path, label_file) in enumerate(pairs, 1):
         try:
-            hw = read_image_hw(path)
+            hw = read_annotated_hw(path, label_file)
         except DataError as error:
             flaws.append(_image_flaw(path, error))
             continue
