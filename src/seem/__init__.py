@@ -1,5 +1,6 @@
 """Segment anything in a picture by saying, clicking or showing what you mean."""
 
+from seem import startup  # noqa: F401  (first: it ends a command line that is interrupted here)
 from seem.encoded_image import EncodedImage
 from seem.errors import SeemError
 from seem.loading import load

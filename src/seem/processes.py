@@ -44,7 +44,7 @@ def run_in_processes(
         context.Process(target=_be_one, args=(work, share, failures), daemon=True)
         for share in shares
     ]
-    with one_thread_each():
+    with one_thread_each(), interrupts_blocked():
         for process in processes:
             process.start()
     try:
@@ -103,6 +103,19 @@ def _use_one_thread() -> None:
         import cv2
 
         cv2.setNumThreads(1)
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Start processes that Ctrl-C never reaches, also while they import; it reaches this one afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

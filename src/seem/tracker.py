@@ -103,7 +103,9 @@ class Tracker:
     @property
     def ids(self) -> tuple[int, ...]:
         """The ids of all objects, in order."""
-        ids = {object_id for by_object in self._prompts.values() for object_id in by_object}
+        ids: set[int] = set()
+        for by_object in self._prompts.values():
+            ids.update(by_object)
         return tuple(sorted(ids))
 
     def add(self, frame: int, object_id: int, *prompts: Prompt) -> Results | None:

@@ -97,20 +97,22 @@ def open_video(video: VideoLike) -> Video:
 
 def _list_frames(folder: Path) -> list[Path]:
     """List the frames in a folder by name; numbers count as numbers, so that 10.jpg comes after 9.jpg."""
-    names = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in FRAME_SUFFIXES and path.name[0] != "."
-    ]
-    if not names:
+    frames = []
+    for path in folder.iterdir():
+        is_hidden = path.name[0] == "."
+        if path.suffix.lower() in FRAME_SUFFIXES and not is_hidden:
+            frames.append(path)
+    if not frames:
         raise SeemError(f"{folder} holds no frames ({' '.join(FRAME_SUFFIXES)}).")
-    return sorted(
-        names,
-        key=lambda path: [
-            (part.isdigit(), int(part) if part.isdigit() else 0, part)
-            for part in _natural_sort_parts(path.name)
-        ],
-    )
+    return sorted(frames, key=_natural_sort_key)
+
+
+def _natural_sort_key(path: Path) -> list[tuple[bool, int, str]]:
+    key = []
+    for part in _natural_sort_parts(path.name):
+        number = int(part) if part.isdigit() else 0
+        key.append((part.isdigit(), number, part))
+    return key
 
 
 def _natural_sort_parts(name: str) -> list[str]:
@@ -348,13 +350,11 @@ def pyav() -> Any:
 
 def _video_track(container: Any, path: Path) -> Any:
     """Return the first track of moving pictures; the cover image of a music file is none."""
-    tracks = [
-        track for track in container.streams.video if not track.disposition.value & ATTACHED_PICTURE
-    ]
-    if not tracks:
-        what = "sound alone" if container.streams.audio else "no pictures"
-        raise SeemError(f"{path} holds {what}, there is nothing to see; pass a video.")
-    return tracks[0]
+    for track in container.streams.video:
+        if not track.disposition.value & ATTACHED_PICTURE:
+            return track
+    what = "sound alone" if container.streams.audio else "no pictures"
+    raise SeemError(f"{path} holds {what}, there is nothing to see; pass a video.")
 
 
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC

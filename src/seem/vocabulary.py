@@ -241,13 +241,11 @@ def _read_asset(name: str) -> str:
 
 
 def _with_own_colours(rows: Sequence[_Row]) -> Vocabulary:
-    colours = distinct_colours(len(rows))
-    return Vocabulary(
-        tuple(
-            Category(row["id"], row["name"], row["name"], bool(row["isthing"]), colour)
-            for row, colour in zip(rows, colours, strict=True)
-        )
-    )
+    categories = []
+    for row, colour in zip(rows, distinct_colours(len(rows)), strict=True):
+        name = row["name"]
+        categories.append(Category(row["id"], name, name, bool(row["isthing"]), colour))
+    return Vocabulary(tuple(categories))
 
 
 @cache
@@ -270,27 +268,24 @@ def imagenet_synsets() -> tuple[str, ...]:
 @cache
 def _coco_panoptic() -> Vocabulary:
     rows = cast("list[_CocoRow]", json.loads(_read_asset("coco_panoptic.json")))
-    return Vocabulary(
-        tuple(
-            Category(
-                row["id"],
-                row["name"],
-                _phrase(row["name"]),
-                bool(row["isthing"]),
-                (row["color"][0], row["color"][1], row["color"][2]),
-            )
-            for row in rows
+    categories = []
+    for row in rows:
+        name = row["name"]
+        red, green, blue = row["color"]
+        categories.append(
+            Category(row["id"], name, _phrase(name), bool(row["isthing"]), (red, green, blue))
         )
-    )
+    return Vocabulary(tuple(categories))
 
 
 @cache
 def _coco_stuff() -> frozenset[str]:
     """Every spelling under which COCO's stuff is known: "sky-other-merged" and "sky"."""
-    stuff = [category for category in _coco_panoptic() if not category.is_thing]
-    return frozenset(
-        word.casefold() for category in stuff for word in (category.name, category.phrase)
-    )
+    spellings = set()
+    for category in _coco_panoptic():
+        if not category.is_thing:
+            spellings |= {category.name.casefold(), category.phrase.casefold()}
+    return frozenset(spellings)
 
 
 BUILT_IN_VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {

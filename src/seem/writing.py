@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from seem.part_files import new_part
 
 
 def checked_stem(stem: str) -> str:
@@ -69,16 +70,15 @@ def write_together(
             f"{existing[0]} exists already; pass overwrite=True or another folder or stem."
         )
     new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    token = secrets.token_hex(4)
-    temporary = {name: folder / f".seem-{token}-{index}.part" for index, name in enumerate(files)}
+    temporary = {name: new_part(folder) for name in files}
     renamed: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in files.items():
             write(temporary[name])
-        for name, target in targets.items():
-            temporary[name].replace(target)
-            renamed.append(target)
+        for name in sorted(files, key=_is_record):
+            temporary[name].replace(targets[name])
+            renamed.append(targets[name])
         if overwrite:
             _remove_leftovers(folder, leftovers, files)
     except BaseException as error:
@@ -88,6 +88,11 @@ def write_together(
             raise _explain(error, folder) from error
         raise
     return tuple(targets.values())
+
+
+def _is_record(name: str) -> bool:
+    """Tell the JSON file, which is renamed last: where it is, all files of a result are."""
+    return name.endswith(".json")
 
 
 def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterable[str]) -> None:

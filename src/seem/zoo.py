@@ -68,7 +68,10 @@ class PublishedScores:
 
     def figure(self, key: str) -> PublishedFigure | None:
         """Return the figure of that key, None where none was published."""
-        return next((figure for figure in self.figures if figure.key == key), None)
+        for figure in self.figures:
+            if figure.key == key:
+                return figure
+        return None
 
     def to_json(self) -> dict[str, object]:
         """Return plain values: one number or null for each main score, the source, and the backbone."""
@@ -134,17 +137,20 @@ class ModelCard:
     @property
     def published(self) -> PublishedScores | None:
         """What the authors report for these very weights, None where they report nothing."""
-        return next((scores for scores in published_scores() if scores.model == self.name), None)
+        for scores in published_scores():
+            if scores.model == self.name:
+                return scores
+        return None
 
     @property
     def relatives(self) -> tuple[PublishedScores, ...]:
         """What is reported for other weights of the same family and backbone, the papers' own among them."""
-        return tuple(
-            scores
-            for scores in published_scores()
-            if (scores.family, scores.backbone) == (self.family, self.backbone)
-            and scores.model != self.name
-        )
+        relatives = []
+        for scores in published_scores():
+            is_related = (scores.family, scores.backbone) == (self.family, self.backbone)
+            if is_related and scores.model != self.name:
+                relatives.append(scores)
+        return tuple(relatives)
 
     def to_json(self) -> dict[str, object]:
         """Return the row in plain values, as `seem models --json` prints it."""
@@ -179,20 +185,21 @@ def published_scores() -> tuple[PublishedScores, ...]:
     """List everything that the authors report about the two families: released weights, then the papers' own."""
     text = resources.files("seem").joinpath("assets/published.json").read_text(encoding="utf-8")
     table = cast("_PublishedTable", json.loads(text))
-    return tuple(
-        PublishedScores(
-            model=row["model"],
-            family=row["family"],
-            backbone=row["backbone"],
-            source=table["sources"][row["source"]],
-            figures=tuple(
-                PublishedFigure(key, **table["metrics"][key], value=value)
-                for key, value in row["scores"].items()
-            ),
-            setting=row.get("setting"),
-            note=row.get("note"),
-        )
-        for row in table["rows"]
+    return tuple(_read_published_row(table, row) for row in table["rows"])
+
+
+def _read_published_row(table: _PublishedTable, row: _PublishedRow) -> PublishedScores:
+    figures = []
+    for key, value in row["scores"].items():
+        figures.append(PublishedFigure(key, **table["metrics"][key], value=value))
+    return PublishedScores(
+        model=row["model"],
+        family=row["family"],
+        backbone=row["backbone"],
+        source=table["sources"][row["source"]],
+        figures=tuple(figures),
+        setting=row.get("setting"),
+        note=row.get("note"),
     )
 
 
@@ -220,9 +227,9 @@ class _PublishedTable(TypedDict):
 
 def _suggestion(name: str) -> str:
     """Point to the nearest known name, also for the authors' spelling (`seem_v1_focalt`, `seem_focalt_v1.pt`)."""
-    spellings = {
-        spelling: card.name for card in MODEL_CARDS.values() for spelling in _spellings(card)
-    }
+    spellings: dict[str, str] = {}
+    for card in MODEL_CARDS.values():
+        spellings |= dict.fromkeys(_spellings(card), card.name)
     near = difflib.get_close_matches(name.lower(), spellings, n=1)
     return f"did you mean {spellings[near[0]]!r}? Otherwise " if near else ""
 

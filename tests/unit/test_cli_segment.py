@@ -447,11 +447,7 @@ def test_a_detectors_boxes_become_masks(run, photo, weights):
         ),
         (
             {"annotations": [{"image_id": 9}]},
-            "is not laid out as COCO's detections are (image_id 9 is not among images)",
-        ),
-        (
-            {"categories": [{"id": 3, "name": "car"}]},
-            "is not laid out as COCO's detections are (category_id 17 is not among categories)",
+            "is not laid out as COCO's detections are (row 0: image_id 9 is not among images)",
         ),
         (
             {"images": [{"id": 7, "file_name": "a/b.png"}, {"id": 8, "file_name": "b.png"}]},
@@ -468,13 +464,53 @@ def test_detections_that_are_laid_out_otherwise_are_refused(run, photo, changes,
     [
         (None, 1, "found.json cannot be read"),
         ("{", 2, "found.json is no JSON file"),
-        ("[]", 2, "found.json is a bare list of results, which names no photos"),
+        ("[]", 2, "found.json is an empty list, without a box and without a photo's name"),
+        ("[1]", 2, "is not laid out as COCO's detections are (row 0: it is '1', no object"),
     ],
 )
 def test_what_holds_no_detections_is_one_line(run, photo, content, code, message):
     if content is not None:
         Path("found.json").write_text(content)
     assert refused(run(photo, "--boxes", "found.json"), code, message)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({"bbox": [1, 1, 0, 9]}, "is empty"),
+        ({"bbox": [99, 1, 9, 9]}, "lies outside the image"),
+        ({"score": None}, "it has no score, and other rows have one"),
+    ],
+)
+def test_a_bad_box_is_left_out_and_named(run, photo, bad, reason):
+    row = {"image_id": 7, "bbox": [3, 4, 27, 26], "category_id": 17, "score": 0.9}
+    ran = run(photo, "--boxes", detections(annotations=[row, {**row, **bad}]), "--json")
+    assert ran.code == 0
+    (record,) = ran.records
+    assert [one["score"] for one in record["annotations"]] == [0.9]
+    (note,) = record["seem"]["notes"]
+    assert note.startswith("found.json, row 1 is left out: ")
+    assert reason in note
+    assert ran.err == f"seem: street.png: {note}\n"
+
+
+def test_results_of_boxes_go_back_under_the_ids_of_their_file(run, photo):
+    Path("truth.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 42, "file_name": "street.png", "width": 53, "height": 37}],
+                "categories": [{"id": 0, "name": "cat"}, {"id": 5, "name": "dog"}],
+            }
+        )
+    )
+    rows = [{"image_id": 42, "bbox": [3, 4, 27, 26], "category_id": id, "score": 0.5} for id in (0, 5)]  # fmt: skip
+    Path("found.json").write_text(json.dumps(rows))
+    ran = run(photo, "--boxes", "found.json", "--ids-from", "truth.json", "--format", "coco")
+    assert ran.code == 0, ran.err
+    assert "found.json: category ids count from 0" in ran.err
+    written = json.loads(Path("seem-out/coco/results.json").read_text())
+    assert [(row["image_id"], row["category_id"]) for row in written] == [(42, 0), (42, 5)]
+    assert [row["score"] for row in written] == [0.5, 0.5]
 
 
 def test_class_names_may_be_said_in_sentences_of_ones_own(run, photo, monkeypatch):
@@ -661,9 +697,35 @@ def test_a_second_run_refuses_before_any_work(run, folder):
     ran = run(folder, model="nowhere.safetensors")
     assert ran.code == 1
     assert ran.err == (
-        "seem: 1 of 4 photos have results already: seem-out/c.*; pass --overwrite or another --out.\n"
+        "seem: 1 of 4 photos have results already: seem-out/c.*; "
+        "pass --resume, --overwrite or another --out.\n"
     )
     assert before == {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+
+
+def test_an_interrupted_call_goes_on_with_the_photos_that_have_no_results(run, folder):
+    Path("in/b.jpg").unlink()
+    run("in/c.png", "--point", "4,2")
+    before = {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+    Path("seem-out/a.overlay.png").write_bytes(b"of a process killed while it renamed")
+    ran = run(folder, "--point", "4,2", "--resume")
+    assert ran.code == 0
+    assert "1 of 3 photos have results already." in ran.err
+    assert {Path("seem-out", name).stat().st_mtime_ns for name in before} == set(before.values())
+    assert len([name for name in names() if name.endswith(".json")]) == 3
+    ran = run(folder, "--point", "4,2", "--resume", model="nowhere.safetensors")
+    assert (ran.code, ran.err) == (0, "3 of 3 photos have results already.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--overwrite"], "--resume leaves results as they are and --overwrite replaces them"),
+        (["--format", "coco"], "--format needs all photos at once"),
+    ],
+)
+def test_going_on_excludes_what_needs_all_photos(run, folder, arguments, message):
+    assert refused(run(folder, "--resume", *arguments), 2, message)
 
 
 def test_overwriting_leaves_no_older_mask_behind(run, photo):

@@ -113,7 +113,7 @@ def test_an_interrupted_run_leaves_data_sets_of_the_photos_so_far(run, photos, m
         (["--format", "coko"], 2, "There is no format 'coko'; there are coco, coco-polygons"),
         (["--format", ""], 2, "There is no format ''"),
         (["--copy-photos"], 2, "--copy-photos has an effect on --format alone"),
-        (["--ids-from", "truth.json"], 2, "has an effect on --format coco alone"),
+        (["--ids-from", "truth.json"], 2, "is for --format coco and --boxes"),
         (["--ids-from", "no.json", "--format", "coco"], 1, "no.json cannot be read"),
     ],
 )

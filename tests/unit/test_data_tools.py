@@ -331,3 +331,141 @@ def test_darwin_paths_count_even_odd_and_masks_lie_in_the_raster_layer(tmp_path)
     assert ellipse.box == (42, 28, 58, 40)
     assert notes_of(dataset) == ["tags of whole photos: 1"]
     assert dataset.objects[2] == ()
+
+
+# --- VGG Image Annotator ----------------------------------------------------------------------------------------------
+
+VIA_REGIONS = [
+    ({"name": "polygon", "all_points_x": [2, 6, 6, 2], "all_points_y": [1, 1, 8, 8]}, {"class": "cat"}),
+    ({"name": "rect", "x": 8, "y": 2, "width": 4, "height": 5}, {"class": "dog", "mood": "calm"}),
+    ({"name": "circle", "cx": 4, "cy": 10, "r": 2}, {"class": {"ball": True, "cat": False}}),
+    ({"name": "ellipse", "cx": 12, "cy": 9, "rx": 3, "ry": 1, "theta": 1.5707963}, {"class": "ball"}),
+    ({"name": "polyline", "all_points_x": [1, 2], "all_points_y": [1, 2]}, {"class": "cat"}),
+    ({"name": "point", "cx": 1, "cy": 1}, {}),
+]  # fmt: skip
+
+
+def via_json():
+    regions = [{"shape_attributes": s, "region_attributes": a} for s, a in VIA_REGIONS]
+    return {
+        "a.png100": {"filename": "a.png", "size": 100, "regions": regions, "file_attributes": {}},
+        "b.png90": {"filename": "b.png", "size": 90, "regions": [], "file_attributes": {}},
+    }
+
+
+def via_csv():
+    import csv
+    import io
+
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    shape, attributes = "region_shape_attributes", "region_attributes"
+    writer.writerow(
+        ["filename", "file_size", "file_attributes", "region_count", "region_id", shape, attributes]
+    )
+    for number, (region, values) in enumerate(VIA_REGIONS):
+        row = ["a.png", 100, "{}", len(VIA_REGIONS), number, json.dumps(region), json.dumps(values)]
+        writer.writerow(row)
+    writer.writerow(["b.png", 90, "{}", 0, 0, "{}", "{}"])
+    return table.getvalue()
+
+
+@pytest.mark.parametrize("form", ["export", "project", "version 1", "table"])
+def test_via_regions(tmp_path, form):
+    for name in ("a.png", "b.png"):
+        tiny.photo(tmp_path / name, (12, 16))
+    content = via_json()
+    if form == "project":
+        content = {"_via_settings": {}, "_via_img_metadata": content, "_via_attributes": {}}
+    if form == "version 1":
+        for entry in content.values():
+            entry["regions"] = {str(k): region for k, region in enumerate(entry["regions"])}
+    file, text = ("via.csv", via_csv()) if form == "table" else ("via.json", content)
+    tiny.text(tmp_path / file, text)
+    dataset = open_dataset(str(tmp_path), "train")
+    assert (dataset.kind, len(dataset.images)) == ("via", 2)
+    cat, dog, ball, turned = dataset.objects[1]
+    assert np.array_equal(cat.mask(), tiny.rectangle((12, 16), 2, 1, 6, 8))
+    assert np.array_equal(dog.mask(), tiny.rectangle((12, 16), 8, 2, 12, 7))
+    assert (ball.category.name, ball.area, ball.box) == ("ball", 12, (2, 8, 6, 12))
+    assert (turned.category.name, turned.box) == ("ball", (11, 6, 13, 12))
+    assert notes_of(dataset) == ["shapes: 1 polyline, 1 point; attributes: 1 mood"]
+
+
+def test_via_parts_are_folders(tmp_path):
+    for part in ("train", "val"):
+        tiny.photo(tmp_path / part / "a.png", (12, 16))
+        tiny.text(tmp_path / part / "via_region_data.json", via_json())
+    assert list_splits(str(tmp_path)) == ("train", "val")
+    assert len(open_dataset(str(tmp_path), "val", tolerant=True).images) == 1
+
+
+# --- LabelMe's XML and CamVid -----------------------------------------------------------------------------------------
+
+
+def test_labelme_xml(tmp_path):
+    home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/b.jpg")
+    assert list_splits(str(home)) == ("train",)
+    dataset = open_dataset(str(home), "train")
+    assert dataset.kind == "labelme_xml"
+    assert_same_masks(dataset, "datumaro_label_me")
+    assert [record.is_crowd for record in dataset.objects[1]] == [False, False, True]
+    assert notes_of(dataset) == ["attributes: 1 occluded"]
+
+
+def test_labelme_xml_deleted_objects_are_none(tmp_path):
+    home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/b.jpg")
+    file = home / "Annotations" / "train" / "a.xml"
+    file.write_text(file.read_text().replace("<deleted>0<", "<deleted>1<", 1))
+    names = [label for label, _ in read_masks(open_dataset(str(home), "train"))["a"]]
+    assert names == ["cat", "dog", "dog"]
+
+
+def test_camvid_as_datumaro_writes_it(tmp_path):
+    """Its legend has names without colours: they are Pascal VOC's."""
+    home = copy_set(tmp_path, "datumaro_camvid")
+    assert list_splits(str(home)) == ("train",)
+    assert_same_masks(open_dataset(str(home), "train"), "datumaro_camvid")
+
+
+LEGENDS = {
+    "label_colors.txt": "0 0 0\tVoid\n128 0 0\tcrack\n0 128 0\tlight rust\n",
+    "class_dict.csv": "name,r,g,b\ncrack,128,0,0\nVoid,0,0,0\nlight rust,0,128,0\n",
+}
+
+
+@pytest.mark.parametrize("legend", LEGENDS)
+@pytest.mark.parametrize("stored", ["colours", "palette", "numbers"])
+def test_camvid_maps(tmp_path, legend, stored):
+    hw = (12, 16)
+    numbers = tiny.labels((tiny.CAT, 1), (tiny.DOG, 2), hw=hw)
+    colours = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)[numbers]
+    picture = tiny.Image.fromarray(colours)
+    if stored == "palette":
+        picture = picture.convert("P", palette=tiny.Image.Palette.ADAPTIVE, colors=3)
+    if stored == "numbers":
+        picture = tiny.Image.fromarray(numbers.astype(np.uint8))
+    tiny.photo(tmp_path / "val" / "a.png", hw)
+    tiny.photo(tmp_path / "val" / "b.png", hw)
+    (tmp_path / "val_labels").mkdir()
+    picture.save(tmp_path / "val_labels" / "a_L.png")
+    tiny.text(tmp_path / legend, LEGENDS[legend])
+    dataset = open_dataset(str(tmp_path), "val")
+    assert dataset.kind == "camvid"
+    assert [name for name, _ in read_masks(dataset)["a"]] == ["crack", "light rust"]
+    assert np.array_equal(read_masks(dataset)["a"][0][1], tiny.CAT)
+    assert np.array_equal(dataset.void(dataset.images[0]), ~tiny.CAT & ~tiny.DOG)
+    assert notes_of(dataset) == ["photos without a map: 1"]
+
+
+def test_camvid_unknown_colour_is_named(tmp_path):
+    tiny.photo(tmp_path / "train" / "a.png", (12, 16))
+    mask = np.zeros((12, 16, 3), np.uint8)
+    mask[2:4, 3:9] = (9, 8, 7)
+    (tmp_path / "trainannot").mkdir()
+    tiny.Image.fromarray(mask).save(tmp_path / "trainannot" / "a.png")
+    tiny.text(tmp_path / "label_colors.txt", "128 0 0 crack\n")
+    report = inspect_dataset(open_dataset(str(tmp_path), "train", tolerant=True))
+    assert [str(flaw) for flaw in report.flaws] == [
+        "a.png: unknown category, the colour 9 8 7 is not in label_colors.txt"
+    ]

@@ -31,12 +31,15 @@ from seem.errors import SeemError
 from seem.finetuning import datasets, planning, run, run_folder, step_cost
 from seem.finetuning.datasets import inspect_source, open_image_bank, open_training_data
 from seem.finetuning.plan import Plan
+from seem.finetuning.processes import process_count
 from seem.finetuning.profile import DENSE_PROFILE, QUERY_PROFILE, profile_for
 from seem.finetuning.request import PublishedRecipe
 from seem.finetuning.run import finetune
 from seem.finetuning.step_cost import StepCost, StepMeasurement, StepTimer
+from seem.folder_lock import LOCK_FILES, hold_folder
 from seem.loading import open_network
 from seem.models.build import build
+from seem.part_files import new_part
 from seem.recipes.seem import published_config
 from seem.simulation.strokes import DEFAULT_STROKES, PUBLISHED_STROKES
 from seem.training import resources, steps
@@ -551,18 +554,34 @@ def test_a_run_that_fails_before_it_begins_can_be_asked_for_again(
         patch.setattr(planning, "measure_step_cost", no_objects)
         with pytest.raises(SeemError, match="in a row"):
             quiet_finetune(tiny.request_for(data, out, weights), overwrite=overwrite)
-    (out / ".best.safetensors.0123abcd.part").touch()
-    (out / "photos.cache.123.part").touch()
+    new_part(out).touch()
+    new_part(out).mkdir()
+    for name in ("state.part", *LOCK_FILES):
+        (out / name).touch()
     assert not (out / "run.json").exists()
     with pytest.raises(ValueError, match="no run to go on with"):
         run_folder.check_run_folder(out, resume=True, overwrite=False)
     for again in (False, True):
         run_folder.check_run_folder(out, resume=False, overwrite=again)
-    run_folder.prepare_run_folder(out)
+    with run_folder.hold_run_folder(out):
+        run_folder.prepare_run_folder(out)
     assert list(out.iterdir()) == []
     (out / "film.part").touch()
     with pytest.raises(FileExistsError, match="holds no run"):
         run_folder.check_run_folder(out, resume=False, overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_in_which_a_run_is_at_work_is_left_alone(finished, weights, overwrite):
+    out, _, _, request = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    message = rf"Another run is at work on .* \(process {os.getpid()} on .* since 20"
+    with hold_folder(out):
+        with pytest.raises(SeemError, match=message):
+            quiet_finetune(request, overwrite=overwrite, resume=not overwrite)
+        with pytest.raises(SeemError, match=message):
+            process_count(request, overwrite=overwrite, resume=not overwrite)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 def no_objects(*arguments):

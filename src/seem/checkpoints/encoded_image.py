@@ -125,20 +125,18 @@ def to_named_tensors(memory: ImageEncoding) -> StateDict:
 
 
 def from_named_tensors(named: Mapping[str, Tensor]) -> ImageEncoding:
-    """Put a photo's memory together again; `KeyError` where a tensor is missing."""
-    counts = {
-        part: sum(name.startswith(f"{part}.") for name in named)
-        for part in ("levels", "small_masks", "reads")
-    }
+    """Put a photo's memory together again; `KeyError` or `ValueError` where a tensor is missing."""
+    keys, values = _numbered(named, "reads.", ".keys"), _numbered(named, "reads.", ".values")
     return ImageEncoding(
-        pixels=PixelFeatures(
-            named["mask_features"], tuple(named[f"levels.{i}"] for i in range(counts["levels"]))
-        ),
-        reads=tuple(
-            KeysValues(named[f"reads.{i}.keys"], named[f"reads.{i}.values"])
-            for i in range(counts["reads"] // 2)
-        ),
-        small_masks=tuple(named[f"small_masks.{i}"] for i in range(counts["small_masks"])),
+        pixels=PixelFeatures(named["mask_features"], _numbered(named, "levels.")),
+        reads=tuple(KeysValues(*read) for read in zip(keys, values, strict=True)),
+        small_masks=_numbered(named, "small_masks."),
         summary=named.get("summary"),
         text_map=named.get("text_map", named.get("meaning")),  # the latter in older files
     )
+
+
+def _numbered(named: Mapping[str, Tensor], prefix: str, suffix: str = "") -> tuple[Tensor, ...]:
+    """Return the tensors whose names are prefix, number (from 0 on) and suffix; `KeyError` where one is missing."""
+    count = sum(name.startswith(prefix) and name.endswith(suffix) for name in named)
+    return tuple(named[f"{prefix}{number}{suffix}"] for number in range(count))

@@ -33,13 +33,10 @@ def both(official: str, ours: str) -> list[KeyMapping]:
 
 def packed(official: str, ours: str) -> list[KeyMapping]:
     """Pair a packed attention with our four projections."""
-    rows = [
-        KeyMapping(
-            f"{official}.in_proj_{part}",
-            tuple(f"{ours}.{name}.{part}" for name in ("query", "key", "value")),
-        )
-        for part in ("weight", "bias")
-    ]
+    rows = []
+    for part in ("weight", "bias"):
+        projections = (f"{ours}.query.{part}", f"{ours}.key.{part}", f"{ours}.value.{part}")
+        rows.append(KeyMapping(f"{official}.in_proj_{part}", projections))
     return rows + both(f"{official}.out_proj", f"{ours}.out")
 
 
@@ -73,11 +70,10 @@ FOCALNET = [
     ),
     *both("backbone.layers.*.blocks.*.mlp.fc1", "backbone.stages.*.*.fc1"),
     *both("backbone.layers.*.blocks.*.mlp.fc2", "backbone.stages.*.*.fc2"),
-    *[
-        row
-        for number in range(4)
-        for row in both(f"backbone.norm{number}", f"backbone.norms.{number}")
-    ],
+    *both("backbone.norm0", "backbone.norms.0"),
+    *both("backbone.norm1", "backbone.norms.1"),
+    *both("backbone.norm2", "backbone.norms.2"),
+    *both("backbone.norm3", "backbone.norms.3"),
 ]
 
 DAVIT = [
@@ -106,11 +102,10 @@ SAM_VIT = [
     *both("backbone.blocks.*.norm2", "backbone.blocks.*.norm2"),
     *both("backbone.blocks.*.mlp.lin1", "backbone.blocks.*.fc1"),
     *both("backbone.blocks.*.mlp.lin2", "backbone.blocks.*.fc2"),
-    *[
-        row
-        for stride in (4, 8, 16, 32)
-        for row in both(f"backbone.neck.down_{stride}.*", f"backbone.neck.stride{stride}.*")
-    ],
+    *both("backbone.neck.down_4.*", "backbone.neck.stride4.*"),
+    *both("backbone.neck.down_8.*", "backbone.neck.stride8.*"),
+    *both("backbone.neck.down_16.*", "backbone.neck.stride16.*"),
+    *both("backbone.neck.down_32.*", "backbone.neck.stride32.*"),
 ]
 
 DEFORMABLE = [
@@ -254,28 +249,27 @@ def from_official(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
     Raises `ValueError` that lists every missing, unknown and misshapen key.
     """
     rows = key_mappings(ours)
-    placed = {row.official for row in rows}
-    extras = tuple(key for key in official if key in KNOWN_EXTRAS and key not in placed)
-    missing = [row.official for row in rows if row.official not in official]
-    unknown = sorted(set(official) - placed - set(extras))
+    further = dict.fromkeys(official)
     tensors: dict[str, Tensor] = {}
-    misshapen = []
+    missing, misshapen = [], []
     for row in rows:
+        further.pop(row.official, None)
         if row.official not in official:
+            missing.append(row.official)
             continue
         given, expected = list(official[row.official].shape), official_shape(row, ours)
         if given != expected:
             misshapen.append(f"{row.official} is {given}, expected {expected}")
             continue
-        parts = (
-            official[row.official].chunk(len(row.ours))
-            if len(row.ours) > 1
-            else (official[row.official],)
-        )
+        if len(row.ours) == 1:
+            tensors[row.ours[0]] = official[row.official]
+            continue
+        parts = official[row.official].chunk(len(row.ours))
         tensors.update(zip(row.ours, parts, strict=True))
+    unknown = sorted(further.keys() - set(KNOWN_EXTRAS))
     if missing or unknown or misshapen:
         raise ValueError(complaint(missing, unknown, misshapen))
-    return Converted(tensors, extras)
+    return Converted(tensors, tuple(further))
 
 
 def official_shape(row: KeyMapping, ours: Mapping[str, Tensor]) -> list[int]:
@@ -286,12 +280,11 @@ def official_shape(row: KeyMapping, ours: Mapping[str, Tensor]) -> list[int]:
 
 def to_official(ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename our state dict back: the inverse of `from_official`, without the known extras."""
-    return {
-        row.official: torch.cat([ours[name] for name in row.ours])
-        if len(row.ours) > 1
-        else ours[row.ours[0]]
-        for row in key_mappings(ours)
-    }
+    official = {}
+    for row in key_mappings(ours):
+        tensors = [ours[name] for name in row.ours]
+        official[row.official] = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+    return official
 
 
 def complaint(missing: list[str], unknown: list[str], misshapen: list[str]) -> str:

@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 import stat
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seem.errors import SeemError, short_reason
+from seem.part_files import new_part, remove_part
 
 StateDict: TypeAlias = dict[str, Tensor]
 
@@ -90,10 +90,13 @@ def sha256_of(path: str | Path) -> str:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path to write to that becomes `path` when the block ends well and vanishes when it does not.
 
-    The file gets the permissions of any new file here, whatever its writer sets (safetensors: the owner's alone).
+    It lies in a folder of its own, because safetensors writes a file beside the one that it is given. The file gets the
+    permissions of any new file here, whatever its writer sets (safetensors: the owner's alone).
     """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = new_part(path.parent)
+    aside = part / path.name
     try:
+        part.mkdir()
         aside.touch()
         usual = stat.S_IMODE(aside.stat().st_mode)
         yield aside
@@ -101,7 +104,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         aside.chmod(usual)
         aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        remove_part(part)
 
 
 def flush_to_disk(file: Path) -> None:
@@ -165,12 +168,17 @@ def _load_pickled(path: Path) -> object:
 
 def _unwrap(loaded: object) -> object:
     """Go down to the weights of a training file: {'module': {...}, 'optimizer': ...} and the like."""
-    while isinstance(loaded, dict):
-        inner = next((loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)), None)
-        if inner is None:
-            break
-        loaded = inner
+    if not isinstance(loaded, dict):
+        return loaded
+    for key in WRAPPERS:
+        if isinstance(loaded.get(key), dict):
+            return _unwrap(loaded[key])
     return loaded
+
+
+def _without_wrapper(name: str) -> str:
+    """Take every "module" out of a dotted name."""
+    return ".".join(part for part in name.split(".") if part != "module")
 
 
 def _named_tensors(loaded: object, path: Path) -> StateDict:
@@ -188,7 +196,7 @@ def _named_tensors(loaded: object, path: Path) -> StateDict:
                 f"{path} holds {_kind(value)} under {name!r}, where a tensor is expected."
             )
 
-    bare = {name: ".".join(part for part in name.split(".") if part != "module") for name in loaded}
+    bare = {name: _without_wrapper(name) for name in loaded}
     if all(name.startswith("model.") for name in bare.values()):
         bare = {name: short.removeprefix("model.") for name, short in bare.items()}
     if len(set(bare.values())) < len(bare):

@@ -33,7 +33,7 @@ class DatasetOptions(OptionGroup):
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="COCO file whose image and category ids --format coco takes over, to score results against it.",
+            help="COCO file whose ids --format coco takes over (to be scored against it) and --boxes refers to.",
             rich_help_panel=RESULTS_PANEL,
         ),
     ] = None
@@ -47,25 +47,26 @@ class DatasetOptions(OptionGroup):
         ),
     ] = False
 
-    def open(self, folder: Path, overwrite: bool) -> DatasetExport | None:
-        """Check the options and open the data sets; None if there is none."""
+    def open(self, folder: Path, overwrite: bool, has_boxes: bool) -> DatasetExport | None:
+        """Check the options and open the data sets; None if there is none. `has_boxes`: ids are of --boxes too."""
         formats = parse_format_names(self.format or [], IMAGE_FORMATS)
         if not formats:
-            self._check_needed()
+            self._check_needed(has_boxes)
             return None
+        is_for_boxes = has_boxes and not any(format.takes_ids for format in formats)
         return DatasetExport(
             folder,
             formats,
-            ids_from=self.ids_from,
+            ids_from=None if is_for_boxes else self.ids_from,
             copies_images=self.copy_photos,
             overwrite=overwrite,
         )
 
-    def _check_needed(self) -> None:
+    def _check_needed(self, has_boxes: bool) -> None:
         """Raise `ValueError` for an option that has no effect without a format."""
-        if self.ids_from is not None:
+        if self.ids_from is not None and not has_boxes:
             raise ValueError(
-                f"--ids-from {self.ids_from} has an effect on --format coco alone; add it, or leave the file out."
+                f"--ids-from {self.ids_from} is for --format coco and --boxes; add one, or leave the file out."
             )
         if self.copy_photos:
             raise ValueError("--copy-photos has an effect on --format alone; add a format.")

@@ -1,23 +1,30 @@
-"""Boxes of a detector, read from a file in COCO's format: boxes by image, with classes and scores."""
+"""Boxes of a detector, read from a file in COCO's format: boxes by image, with classes and scores.
+
+A file is an object with images, annotations and categories, or the bare list of results that evaluation tools take. A
+list names its images by `file_name`, or by an `image_id` that is the number or the stem of the file's name (COCO,
+Ultralytics), or by the ids of another file (`--ids-from`). A row that cannot be used is left out, with a note.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seem.errors import SeemError
+from seem.prompts import Box
 
 LAYOUT = (
     "images with id and file_name, annotations with image_id, bbox (x, y, width, height) and category_id, and "
     "categories"
 )
+MAX_CLASS_ID = 2**31  # ids above are numbered anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,101 +32,327 @@ class ImageDetections:
     """The boxes of one image, in the columns that `segment_boxes` reads: xyxy, class ids from 0, scores 0-1."""
 
     xyxy: NDArray[np.float64]
-    class_id: NDArray[np.int64]
+    class_id: NDArray[np.int64] | None
     confidence: NDArray[np.float64] | None
     data: Mapping[str, list[str]]
     tracker_id: None = field(default=None)
 
 
-def read_detections(path: Path) -> dict[str, ImageDetections]:
-    """Read a COCO file (images, annotations with a bbox xywh, category_id and perhaps a score, categories).
+@dataclass(frozen=True, slots=True)
+class DetectionRow:
+    """One row that can be used; `number` is its index in the file, `category_id` and `score` None if no row has one."""
 
-    Returns the boxes by the image's file name without folders. Raises `SeemError` for a file that cannot be read,
-    `ValueError` for another layout.
+    number: int
+    box: Box
+    category_id: Any
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedRow:
+    """A row that cannot be used, and why (a sentence)."""
+
+    number: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"row {self.number} is left out: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassNumbers:
+    """The classes of a file: the class id of each category id, counted from 0, and its name."""
+
+    class_ids: Mapping[Any, int]
+    names: Mapping[Any, str]
+    note: str = ""
+
+    @classmethod
+    def of(cls, used: Iterable[Any], names: Mapping[Any, str], path: Path) -> ClassNumbers:
+        """Return class ids for the categories of a file: its ids less 1 where these are whole numbers from 1 on."""
+        ids = list(dict.fromkeys([*names, *used]))
+        named = {number: names.get(number, f"class {number}") for number in ids}
+        if not all(_is_class_id(number) for number in ids):
+            note = f"{path}: category ids are no whole numbers from 1 on; they are numbered in their order."
+            return cls({number: index for index, number in enumerate(ids)}, named, note)
+        if 0 in ids:
+            note = f"{path}: category ids count from 0, those of the results are one higher."
+            return cls({number: number for number in ids}, named, note)
+        return cls({number: number - 1 for number in ids}, named)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFile:
+    """The rows of a file by image, and what was left out.
+
+    `rows` has the images by name without folders; in a list without names by their ids as text. `left_out` are the
+    rows of each image that cannot be used, `notes` say what is no image's.
+    """
+
+    path: Path
+    rows: Mapping[str, Sequence[DetectionRow]]
+    left_out: Mapping[str, Sequence[UnusedRow]]
+    classes: ClassNumbers | None
+    notes: tuple[str, ...]
+    has_names: bool
+
+    def boxes_in(
+        self, image_name: str, image_hw: tuple[int, int]
+    ) -> tuple[ImageDetections, tuple[str, ...]]:
+        """Return the boxes of an image, and notes on rows that were left out.
+
+        Raises `ValueError` for an image that the file does not have, and where it has rows but none can be used.
+        """
+        key = self._key_of(image_name)
+        unused = list(self.left_out.get(key, ()))
+        rows = []
+        for row in self.rows[key]:
+            reason = _reason_outside(row.box, image_hw)
+            if reason is None:
+                rows.append(row)
+            else:
+                unused.append(UnusedRow(row.number, reason))
+        if unused and not rows:
+            first = unused[0]
+            raise ValueError(
+                f"None of its boxes in {self.path} can be used, row {first.number}: {first.reason}"
+            )
+        return self._columns(rows), tuple(f"{self.path.name}, {row}" for row in unused)
+
+    def _key_of(self, image_name: str) -> str:
+        stem = PurePath(image_name).stem
+        candidates = [image_name] if self.has_names else [image_name, stem]
+        if stem.isdecimal() and not self.has_names:
+            candidates.append(str(int(stem)))
+        for candidate in candidates:
+            if candidate in self.rows:
+                return candidate
+        names = sorted(self.rows)
+        listed = ", ".join(names[:3]) if names else "no photo"
+        more = ", ..." if len(names) > 3 else ""
+        way_out = "" if self.has_names else "; --ids-from FILE says which photo an image_id is"
+        raise ValueError(f"--boxes has no boxes for {image_name}; it has {listed}{more}{way_out}.")
+
+    def _columns(self, rows: Sequence[DetectionRow]) -> ImageDetections:
+        corners = [(row.box.x0, row.box.y0, row.box.x1, row.box.y1) for row in rows]
+        scores = [row.score for row in rows if row.score is not None]
+        classes = self.classes
+        class_id, data = None, {}
+        if classes is not None:
+            class_id = np.array([classes.class_ids[row.category_id] for row in rows], np.int64)
+            data = {"class_name": [classes.names[row.category_id] for row in rows]}
+        return ImageDetections(
+            xyxy=np.array(corners, dtype=np.float64).reshape(-1, 4),
+            class_id=class_id,
+            confidence=np.array(scores, dtype=np.float64) if scores else None,
+            data=data,
+        )
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_detections(path: Path, ids_from: Path | None = None) -> DetectionFile:
+    """Read a file of boxes; `ids_from` is a COCO file whose images and categories a list of results refers to.
+
+    Raises `SeemError` for a file that cannot be read, `ValueError` for another layout and where no row can be used.
     """
     content = read_json(path)
-    if isinstance(content, list):
-        raise ValueError(
-            f"{path} is a bare list of results, which names no photos; put it under annotations, beside images (id, "
-            "file_name) and categories."
-        )
-    try:
-        image_names = {row["id"]: Path(row["file_name"]).name for row in content["images"]}
-        class_names = {row["id"]: str(row["name"]) for row in content.get("categories", ())}
-        detections = {}
-        for image_id, rows in group_by_image(content["annotations"], image_names).items():
-            detections[image_names[image_id]] = image_detections(rows, class_names)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error)
-        if isinstance(error, KeyError):
-            reason += " is missing"
-        raise ValueError(
-            f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}."
-        ) from None
-    if len(detections) < len(image_names):
-        names = list(image_names.values())
-        repeated = next(name for name in detections if names.count(name) > 1)
-        raise ValueError(
-            f"{path} has several photos called {repeated}; give every photo a name of its own."
-        )
-    return detections
+    rows = content.get("annotations") if isinstance(content, dict) else content
+    if not isinstance(rows, list):
+        raise layout_error(path, "annotations is missing")
+    source = content if isinstance(content, dict) else {}
+    if ids_from is not None and not source.get("images"):
+        source = read_json(ids_from)
+    image_names = _read_image_names(source, path)
+    if isinstance(content, dict) and image_names is None:
+        raise layout_error(path, "images is missing")
+    if not rows and image_names is None:
+        raise ValueError(f"{path} is an empty list, without a box and without a photo's name.")
+    return _RowReader(path, image_names, _read_class_names(source), rows).read()
+
+
+def layout_error(path: Path, reason: str) -> ValueError:
+    """Make the error of a file that is laid out otherwise."""
+    return ValueError(
+        f"{path} is not laid out as COCO's detections are ({reason}); it needs {LAYOUT}."
+    )
 
 
 def read_json(path: Path) -> Any:
     """Read the JSON file of a detector."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SeemError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is no JSON file ({error}); --boxes takes detections in COCO's format."
         ) from None
 
 
-def group_by_image(
-    annotations: Sequence[Any], image_names: Mapping[Any, str]
-) -> dict[Any, list[Any]]:
-    """Return the annotations of every image id; `ValueError` for an id that no image has."""
-    rows_of: dict[Any, list[Any]] = {image_id: [] for image_id in image_names}
-    for annotation in annotations:
-        image_id = annotation["image_id"]
-        if image_id not in rows_of:
-            raise ValueError(f"image_id {image_id!r} is not among images")
-        rows_of[image_id].append(annotation)
-    return rows_of
-
-
-def image_detections(rows: Sequence[Any], class_names: Mapping[int, str]) -> ImageDetections:
-    """Put the annotations of an image into columns."""
-    boxes = np.array(list(map(itemgetter("bbox"), rows)), dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]  # xywh to xyxy
-    categories = np.array(list(map(itemgetter("category_id"), rows)), dtype=np.int64)
-    return ImageDetections(
-        xyxy=boxes,
-        class_id=categories - 1,
-        confidence=score_column(rows),
-        data=name_column(categories.tolist(), class_names),
-    )
-
-
-def score_column(rows: Sequence[Any]) -> NDArray[np.float64] | None:
-    """Return the scores of annotations; None if there are no annotations, or some have no score."""
-    scores = []
-    for row in rows:
-        if "score" not in row:
-            return None
-        scores.append(row["score"])
-    if not scores:
+def _read_image_names(source: Any, path: Path) -> dict[Any, str] | None:
+    """Return the names of images without folders by id; None where no images are listed."""
+    if not isinstance(source, dict) or "images" not in source:
         return None
-    return np.array(scores, dtype=np.float64)
+    try:
+        names = {row["id"]: PurePath(row["file_name"]).name for row in source["images"]}
+    except (KeyError, TypeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise layout_error(path, reason) from None
+    seen: set[str] = set()
+    for name in names.values():
+        if name in seen:
+            raise ValueError(
+                f"{path} has several photos called {name}; give every photo a name of its own."
+            )
+        seen.add(name)
+    return names
 
 
-def name_column(categories: Sequence[int], class_names: Mapping[int, str]) -> dict[str, list[str]]:
-    """Return the class name of every category id; nothing if the file names no classes."""
-    if not class_names:
-        return {}
-    unknown = sorted(set(categories) - set(class_names))
-    if unknown:
-        raise ValueError(f"category_id {unknown[0]} is not among categories")
-    return {"class_name": [class_names[category] for category in categories]}
+def _read_class_names(source: Any) -> dict[Any, str]:
+    """Return the names of categories by id, as far as they can be read."""
+    categories = source.get("categories") if isinstance(source, dict) else None
+    names = {}
+    for row in categories if isinstance(categories, list) else ():
+        if isinstance(row, dict) and "name" in row:
+            number = _plain_id(row.get("id"))
+            if number is not None:
+                names[number] = str(row["name"])
+    return names
+
+
+@dataclass(slots=True)
+class _RowReader:
+    """Reads the rows of one file."""
+
+    path: Path
+    image_names: Mapping[Any, str] | None
+    class_names: Mapping[Any, str]
+    given: Sequence[Any]
+    left_out: dict[str, list[UnusedRow]] = field(default_factory=dict)
+    without_image: list[UnusedRow] = field(default_factory=list)
+
+    def read(self) -> DetectionFile:
+        """Read the rows that can be used, and word the others."""
+        names = (self.image_names or {}).values()
+        rows: dict[str, list[DetectionRow]] = {name: [] for name in names}
+        has_classes = any(isinstance(row, dict) and "category_id" in row for row in self.given)
+        has_scores = any(isinstance(row, dict) and row.get("score") is not None for row in self.given)  # fmt: skip
+        for number, given in enumerate(self.given):
+            key = None
+            try:
+                key = self._image_key(given)
+                row = _parse_row(number, given, has_classes=has_classes, has_scores=has_scores)
+                rows.setdefault(key, []).append(row)
+            except ValueError as error:
+                unused = UnusedRow(number, str(error))
+                if key is None:
+                    self.without_image.append(unused)
+                else:
+                    rows.setdefault(key, [])
+                    self.left_out.setdefault(key, []).append(unused)
+        return self._to_file(rows, has_classes)
+
+    def _to_file(self, rows: dict[str, list[DetectionRow]], has_classes: bool) -> DetectionFile:
+        if self.given and not any(rows.values()):
+            first = min([*self.without_image, *chain(*self.left_out.values())], key=_row_number)
+            raise layout_error(self.path, f"row {first.number}: {first.reason.rstrip('.')}")
+        notes = []
+        if self.without_image:
+            num_more = len(self.without_image) - 1
+            more = f"; so are {num_more} more" if num_more else ""
+            notes.append(f"{self.path}, {str(self.without_image[0]).rstrip('.')}{more}.")
+        classes = None
+        if has_classes:
+            used = [row.category_id for group in rows.values() for row in group]
+            classes = ClassNumbers.of(used, self.class_names, self.path)
+            notes += [classes.note] if classes.note else []
+            notes += self._notes_on_names(used)
+        return DetectionFile(
+            path=self.path,
+            rows=rows,
+            left_out=self.left_out,
+            classes=classes,
+            notes=tuple(notes),
+            has_names=self.image_names is not None,
+        )
+
+    def _image_key(self, given: Any) -> str:
+        """Return the name of a row's image, or its id as text where nothing names it."""
+        if not isinstance(given, dict):
+            raise ValueError(f"it is {str(given)[:40]!r}, no object with fields.")
+        if self.image_names is not None:
+            image_id = given.get("image_id")
+            if not isinstance(image_id, (int, str)) or image_id not in self.image_names:
+                raise ValueError(f"image_id {image_id!r} is not among images.")
+            return self.image_names[image_id]
+        if isinstance(given.get("file_name"), str):
+            return PurePath(given["file_name"]).name
+        if "image_id" not in given:
+            raise ValueError("image_id is missing.")
+        return str(given["image_id"])
+
+    def _notes_on_names(self, used: Sequence[Any]) -> list[str]:
+        """Say which categories the file does not name, if it names any."""
+        unknown = sorted({str(number) for number in used if number not in self.class_names})
+        if not self.class_names or not unknown:
+            return []
+        return [
+            f"{self.path}: category_id {unknown[0]} is not among categories; it is called 'class {unknown[0]}'."
+        ]
+
+
+def _reason_outside(box: Box, image_hw: tuple[int, int]) -> str | None:
+    """Return what is wrong with a box that lies outside of the image."""
+    try:
+        box.check_inside(image_hw)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _row_number(row: UnusedRow) -> int:
+    return row.number
+
+
+def _parse_row(number: int, given: Any, *, has_classes: bool, has_scores: bool) -> DetectionRow:
+    """Read a row; `ValueError` says why it cannot be used."""
+    category_id, score = None, None
+    if has_classes:
+        category_id = _plain_id(given.get("category_id"))
+        if category_id is None:
+            raise ValueError(
+                f"its category_id is {given.get('category_id')!r}, and other rows have one."
+            )
+    if has_scores:
+        score = given.get("score")
+        if score is None:
+            raise ValueError("it has no score, and other rows have one.")
+        if not _is_number(score) or not 0 <= score <= 1:
+            raise ValueError(f"its score is {score!r}; it must be between 0 and 1.")
+    return DetectionRow(number, _parse_box(given.get("bbox")), category_id, score)
+
+
+def _parse_box(bbox: Any) -> Box:
+    if bbox is None:
+        raise ValueError("'bbox' is missing.")
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
+        raise ValueError(f"its bbox is {str(bbox)[:60]}, not x, y, width, height.")
+    x, y, width, height = bbox
+    return Box(x, y, x + width, y + height)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain_id(value: Any) -> int | str | None:
+    """Return an id as a whole number or a text; None if it is neither."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+
+
+def _is_class_id(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < MAX_CLASS_ID

@@ -78,12 +78,19 @@ class ImageJob:
         return (self.image.name if is_own else self.name).as_posix()
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all results of that name are there: the JSON file gets its name last."""
+        return (self.folder / f"{self.stem}.json").exists()
+
+    @property
     def is_done(self) -> bool:
-        """Whether there are results of that name."""
+        """Whether there are results of that name, or some of them."""
         return any((self.folder / f"{self.stem}.{suffix}").exists() for suffix in RESULT_SUFFIXES)
 
 
-def plan_jobs(arguments: Sequence[str], out: Path, overwrite: bool) -> list[ImageJob]:
+def plan_jobs(
+    arguments: Sequence[str], out: Path, overwrite: bool, way_out: str = "pass --overwrite"
+) -> list[ImageJob]:
     """Find all images that the arguments name and give each a distinct name below `out`; nothing is written.
 
     Raises `ValueError` for images whose results would get the same name, and `OSError` for a folder that cannot be read
@@ -103,7 +110,7 @@ def plan_jobs(arguments: Sequence[str], out: Path, overwrite: bool) -> list[Imag
         if len(jobs) > 1:
             count = f"{len(done)} of {len(jobs)} photos have results"
         first = done[0].folder / done[0].stem
-        raise FileExistsError(f"{count} already: {first}.*; pass --overwrite or another --out.")
+        raise FileExistsError(f"{count} already: {first}.*; {way_out} or another --out.")
     return jobs
 
 

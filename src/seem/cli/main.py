@@ -18,6 +18,7 @@ from seem.cli.data import data_commands
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.evaluate import evaluate_command
 from seem.cli.finetune import finetune_command
+from seem.cli.interruption import signals_as_interrupts
 from seem.cli.models import models_command
 from seem.cli.prompts import OrderedCommand
 from seem.cli.retrieve import retrieve_command
@@ -70,14 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of this process, and return its exit code; never raises."""
     prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = get_command(app).main(
-            args=words or ["--help"], prog_name="seem", standalone_mode=False
-        )
-        if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through
-            raise KeyboardInterrupt
-    except BaseException as error:
-        code = report_error(error)
+    with signals_as_interrupts() as received:
+        try:
+            code = get_command(app).main(
+                args=words or ["--help"], prog_name="seem", standalone_mode=False
+            )
+            if (
+                code == EXIT_INTERRUPTED
+            ):  # newer versions of typer catch what older ones let through
+                raise KeyboardInterrupt
+        except BaseException as error:
+            code = report_error(error)
+        if code == EXIT_INTERRUPTED and received:
+            code = 128 + received[0]
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from seem.cli.dataset_options import DatasetOptions, describe_datasets
-from seem.cli.errors import EXIT_FAILED, print_error, report_error
+from seem.cli.errors import EXIT_FAILED, print_error, report_error, write_line
 from seem.cli.image_files import ImageJob, plan_jobs
 from seem.cli.options import (
     FLAG,
@@ -44,6 +44,15 @@ def segment_command(
     network: ModelOptions,
     output: OutputOptions,
     datasets: DatasetOptions,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            metavar=FLAG,
+            help="Go on with an interrupted call: photos that have results are left out.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
+    ] = False,
     embeddings: Annotated[
         bool,
         typer.Option(
@@ -88,21 +97,53 @@ def segment_command(
     pixel 410. Boxes and polygons run along edges: 410 is the left edge of that pixel.
     """
     answer.warn_deprecated()
-    request = SegmentRequest.from_options(objects_from_options(ctx, prompts), answer, image)
+    objects = objects_from_options(ctx, prompts)
+    request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
     jobs = plan_jobs(photos, output.out, output.overwrite)
-    export = datasets.open(output.out, output.overwrite)
+    export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
     request.check_model(model)
     check_short_side(network.size, model.network.config.image)
+    if request.boxes is not None and not output.quiet:
+        for note in request.boxes.notes:
+            print_error(note)
     reporter.model_loaded(model, time.perf_counter() - started)
     segmentation = ImageSegmentation(
-        model, request, network.size, output.overwrite, embeddings, reporter, export
+        model,
+        request,
+        network.size,
+        output.overwrite or resume,
+        embeddings,
+        reporter,
+        export,
     )
     code = segmentation.run(jobs)
     if code:
         raise typer.Exit(code)
+
+
+def plan_segment_jobs(
+    photos: Sequence[str], output: OutputOptions, *, resume: bool, has_datasets: bool
+) -> list[ImageJob]:
+    """Return the images to segment: all, or with `resume` those that have no results yet."""
+    if not resume:
+        return plan_jobs(photos, output.out, output.overwrite, "pass --resume, --overwrite")
+    if output.overwrite:
+        raise ValueError(
+            "--resume leaves results as they are and --overwrite replaces them; choose one."
+        )
+    if has_datasets:
+        raise ValueError(
+            "--resume goes on with single files, --format needs all photos at once; leave one of them away."
+        )
+    planned = plan_jobs(photos, output.out, overwrite=True)
+    jobs = [job for job in planned if not job.is_complete]
+    if not output.quiet and len(jobs) < len(planned):
+        num_complete = len(planned) - len(jobs)
+        write_line(f"{num_complete} of {len(planned)} photos have results already.", to_errors=True)
+    return jobs
 
 
 @dataclass(frozen=True, slots=True)

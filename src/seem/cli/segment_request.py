@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seem.cli.detections import ImageDetections, read_detections
+from seem.cli.detections import DetectionFile, read_detections
 from seem.cli.errors import print_error
 from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
 from seem.cli.prompts import read_box, read_option
@@ -287,7 +287,7 @@ class SegmentRequest:
     background: bool = False
     phrases: tuple[str, ...] = ()
     against: Vocabulary | Sequence[str] | None = None
-    boxes: Mapping[str, ImageDetections] | None = None
+    boxes: DetectionFile | None = None
     everything: bool = False
     threshold: float | None = None
     caption: bool = False
@@ -295,9 +295,16 @@ class SegmentRequest:
 
     @classmethod
     def from_options(
-        cls, objects: Objects, answer: AnswerOptions, image: FullImageOptions
+        cls,
+        objects: Objects,
+        answer: AnswerOptions,
+        image: FullImageOptions,
+        ids_from: Path | None = None,
     ) -> SegmentRequest:
-        """Check the options and read their values; `ValueError` for options that do not make one request."""
+        """Check the options and read their values; `ValueError` for options that do not make one request.
+
+        `ids_from` is a COCO file that says which photo an image id is.
+        """
         check_options(objects, answer, image)
         region: Box | None = None
         if image.caption_box is not None:
@@ -307,9 +314,9 @@ class SegmentRequest:
             vocabulary = parse_vocabulary(image.classes)
         phrases = [read_option("find", phrase, Text).phrase for phrase in image.find or ()]
         against = parse_competing_classes(image.against)
-        boxes: Mapping[str, ImageDetections] | None = None
+        boxes: DetectionFile | None = None
         if image.boxes is not None:
-            boxes = read_detections(image.boxes)
+            boxes = read_detections(image.boxes, ids_from)
         return cls(
             objects=objects,
             candidates=answer.candidates,
@@ -357,7 +364,7 @@ class SegmentRequest:
         if self.everything:
             return image.everything()
         if self.boxes is not None:
-            return image.segment_boxes(self.detections_in(image))  # type: ignore[arg-type]
+            return self.segment_detections(self.boxes, image)
         match self.task:
             case FullImageTask.PANOPTIC:
                 return image.panoptic(self.vocabulary_for(image), self.threshold)
@@ -387,17 +394,12 @@ class SegmentRequest:
             vocabulary = replace(vocabulary, background=True)
         return vocabulary
 
-    def detections_in(self, image: EncodedImage) -> ImageDetections:
-        """Return the detector's boxes in an image; `ValueError` for an image that its file does not have."""
-        assert self.boxes is not None
-        detections = self.boxes.get(image.name or "")
-        if detections is None:
-            names = sorted(self.boxes)
-            listed = ", ".join(names[:3]) or "no photo"
-            if len(names) > 3:
-                listed += ", ..."
-            raise ValueError(f"--boxes has no boxes for {image.name}; it has {listed}.")
-        return detections
+    def segment_detections(self, boxes: DetectionFile, image: EncodedImage) -> Results:
+        """Return the masks of a detector's boxes, with notes on rows that were left out."""
+        detections, notes = boxes.boxes_in(image.name or "", image.hw)
+        results = image.segment_boxes(detections)  # type: ignore[arg-type]
+        provenance = results.provenance
+        return replace(results, provenance=replace(provenance, notes=(*provenance.notes, *notes)))
 
 
 def parse_vocabulary(text: str) -> Vocabulary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import IO, Any
 
 from seem.coco_format import CocoAnnotation
 from seem.model import Model
+from seem.part_files import new_part
 from seem.results import Results
 from seem.version import __version__
 from seem.video import VideoWriter
@@ -139,8 +139,7 @@ class TrackFiles:
             folder for folder in (self.folder, *self.folder.parents) if not folder.exists()
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
-        token = secrets.token_hex(4)
-        self._temporary = tuple(self.folder / f".seem-{token}-{number}.part" for number in range(2))
+        self._temporary = (new_part(self.folder), new_part(self.folder))
         self._json = self._temporary[1].open("w", encoding="utf-8")
         self._json.write('{"annotations": [\n')
         self._writer = VideoWriter(self._temporary[0])

@@ -158,6 +158,7 @@ def train_command(
         raise ValueError(f"There is no recipe {recipe!r}; the recipes are {', '.join(RECIPES)}.")
     from seem.finetuning.processes import process_count
     from seem.finetuning.request import FineTuningRequest
+    from seem.folder_lock import check_not_in_use
     from seem.training.distributed import run_distributed
 
     request = FineTuningRequest(
@@ -177,6 +178,7 @@ def train_command(
     )
     if recipe == "nano":
         check_nano_request(request, ablations, finer_masks)
+        check_not_in_use(out)
         check_nano_folder(out, run)
         count = nano_process_count(request, run)
         work = partial(run_nano_recipe, request, model, run)
@@ -271,6 +273,18 @@ def nano_process_count(request: FineTuningRequest, run: RunOptions) -> int:
 
 def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptions) -> None:
     """Run the recipe of the embedded model, as one of the processes of a run or as the only one."""
+    from seem.finetuning.run_folder import hold_run_folder
+
+    if model not in (None, "nano") and not Path(str(model)).is_file():
+        raise ValueError(
+            f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from."
+        )
+    with hold_run_folder(request.out):
+        run_nano_recipe_in(request, model, run)
+
+
+def run_nano_recipe_in(request: FineTuningRequest, model: str | None, run: RunOptions) -> None:
+    """Run the recipe of the embedded model in a folder that is locked."""
     from seem.data.opening import DatasetSpec
     from seem.finetuning.console import count_text, discard_line
     from seem.recipes import nano
@@ -278,10 +292,6 @@ def run_nano_recipe(request: FineTuningRequest, model: str | None, run: RunOptio
     from seem.training.figures import CURVES_FILE
     from seem.training.run_log import RESULTS_FILE, print_log_row
 
-    if model not in (None, "nano") and not Path(str(model)).is_file():
-        raise ValueError(
-            f"--model is {model}; for the recipe 'nano' it is nano, or a file of weights to begin from."
-        )
     if run.overwrite:
         clear_nano_folder(request.out)
     config = nano_settings(request, from_random=model is None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from jaxtyping import UInt8
 from seem.data.banked_image import BankedImage, SoftRegion, assemble_image, void_record
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.part_files import new_part
 
 _HEADER = np.dtype([("table_at", "<i8"), ("table_len", "<i8"), ("fingerprint", "S64")])
 _TABLE_ITEM_BYTES = 8
@@ -58,7 +58,7 @@ def is_bank_cache_valid(file: Path, fingerprint: str) -> bool:
 def write_bank_cache(file: Path, fingerprint: str, images: Iterable[BankedImage]) -> None:
     """Write a cache beside `file` and rename it when it is complete."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.part")
+    partial = new_part(file.parent)
     table: list[int] = []
     try:
         with partial.open("wb") as stream:

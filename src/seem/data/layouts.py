@@ -9,6 +9,7 @@ from seem.data.layout import Layout, describe_contents
 from seem.data.pack import PACK
 from seem.data.readers.ade20k import ADE20K, ADE20K_FULL
 from seem.data.readers.bdd100k import BDD100K, BDD100K_PANOPTIC
+from seem.data.readers.camvid import CAMVID
 from seem.data.readers.cityscapes import CITYSCAPES
 from seem.data.readers.clicks import CLICKS
 from seem.data.readers.coco import COCO, LVIS
@@ -18,12 +19,14 @@ from seem.data.readers.datumaro import DATUMARO
 from seem.data.readers.folder import FOLDER
 from seem.data.readers.label_studio import LABEL_STUDIO
 from seem.data.readers.labelme import LABELME
+from seem.data.readers.labelme_xml import LABELME_XML
 from seem.data.readers.openimages import OPENIMAGES
 from seem.data.readers.refcoco import REFCOCO
 from seem.data.readers.scannet import SCANNET
 from seem.data.readers.shards import SHARDS
 from seem.data.readers.sunrgbd import SUNRGBD
 from seem.data.readers.supervisely import SUPERVISELY
+from seem.data.readers.via import VIA
 from seem.data.readers.video import DAVIS, YOUTUBE_VOS
 from seem.data.readers.voc import CONTEXT, SBD, VOC
 from seem.data.readers.yolo import YOLO
@@ -32,7 +35,7 @@ from seem.data.records import DataError
 LAYOUTS: tuple[Layout, ...] = (
     COCO, LVIS, REFCOCO, PACK, VOC, CONTEXT, SBD, CLICKS, *DAVIS, YOUTUBE_VOS, ADE20K, ADE20K_FULL, CITYSCAPES,
     BDD100K, BDD100K_PANOPTIC, SUNRGBD, *SCANNET, OPENIMAGES, YOLO, LABELME, CVAT, LABEL_STUDIO, DATUMARO, SUPERVISELY,
-    DARWIN, SHARDS, FOLDER,
+    DARWIN, VIA, CAMVID, LABELME_XML, SHARDS, FOLDER,
 )  # fmt: skip
 """Every format, by the word that a specification begins with."""
 

@@ -24,6 +24,8 @@ import numpy as np
 
 from seem.checkpoints.safe import atomic_write
 from seem.errors import SeemError
+from seem.folder_lock import hold_folder
+from seem.part_files import remove_part
 
 RunKey: TypeAlias = "Mapping[str, Any]"
 """What identifies a run; it survives JSON."""
@@ -32,7 +34,6 @@ ImageKey: TypeAlias = "tuple[int, int]"
 """An image of a run: the index of its data set, and its index there."""
 
 RUN_FILE = "run.json"
-LOCK_FILE = "in-use.lock"
 MAX_VALUE_LENGTH = 80  # characters of a value in an error message
 
 
@@ -87,26 +88,13 @@ class Journal:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Lock the folder; the operating system releases the lock when the process dies.
-
-        Raises `SeemError` where another run holds the lock.
-        """
-        from filelock import FileLock, Timeout
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / LOCK_FILE)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise SeemError(
-                f"Another run is at work on {self.folder}; wait for it, or pass another --out."
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-            if not self.exists:
-                self.remove()
+        """Lock the folder; `SeemError` where another run holds the lock."""
+        with hold_folder(self.folder):
+            try:
+                yield
+            finally:
+                if not self.exists:
+                    self.remove()
 
     def begin(self, key: RunKey, *, overwrite: bool = False) -> None:
         """Start a run, or resume one that was started with the same key; `overwrite` replaces any other one.
@@ -159,8 +147,10 @@ class Journal:
 
     def clear(self) -> None:
         """Delete all files but the lock."""
-        for file in [*self.folder.glob("*.json"), *self.folder.glob(".*.part")]:
+        for file in self.folder.glob("*.json"):
             file.unlink(missing_ok=True)
+        for file in self.folder.glob(".*.part"):
+            remove_part(file)
 
     def remove(self) -> None:
         """Delete the folder."""

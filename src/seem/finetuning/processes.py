@@ -10,6 +10,7 @@ import torch.distributed as dist
 from seem.finetuning.plan import read_plan
 from seem.finetuning.request import FineTuningRequest
 from seem.finetuning.run_folder import RUN_FILE, check_run_folder
+from seem.folder_lock import check_not_in_use
 from seem.loading import usable_device
 from seem.training.distributed import rank_and_world_size, under_torchrun
 
@@ -29,6 +30,7 @@ def process_count(
     `torchrun` has started this process.
     """
     _check_processes(request, requested)
+    check_not_in_use(request.out)
     if requested is not None:
         return requested
     if under_torchrun():

@@ -62,6 +62,7 @@ from seem.finetuning.run_folder import (
     SUMMARY_FILE,
     WORST_FILE,
     check_run_folder,
+    hold_run_folder,
     write_json,
 )
 from seem.loading import open_file, usable_device
@@ -119,9 +120,31 @@ def finetune(
 
     Raises:
         ValueError: a wrong request, or data that cannot be used.
-        SeemError: work that failed: weights, disk, a loss that is not finite.
+        SeemError: work that failed: weights, disk, a loss that is not finite; or another run is at work in that folder.
     """
     request.check()
+    with hold_run_folder(request.out):
+        run = _open_run(
+            request,
+            resume=resume,
+            overwrite=overwrite,
+            write_line=write_line,
+            write_progress=write_progress,
+            recipe=recipe,
+        )
+        return run.go()
+
+
+def _open_run(
+    request: FineTuningRequest,
+    *,
+    resume: bool,
+    overwrite: bool,
+    write_line: LineWriter,
+    write_progress: LineWriter | None,
+    recipe: PublishedRecipe | None,
+) -> FineTuningRun:
+    """Plan a run, or read the plan of one that is resumed; arguments as of `finetune`."""
     rank, processes = rank_and_world_size()
     device = usable_device(request.device)
     if rank > 0:
@@ -142,9 +165,7 @@ def finetune(
         write_line(
             f"Going on with {request.out} as it was begun: {count_text(plan.config.steps, 'step')} in all."
         )
-    return FineTuningRun(
-        request.out, plan, data, device, write_line, write_progress or write_line
-    ).go()
+    return FineTuningRun(request.out, plan, data, device, write_line, write_progress or write_line)
 
 
 def _check_same_data(plan: Plan, data: TrainingData, out: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seem.checkpoints.safe import atomic_write
+from seem.folder_lock import LOCK_FILES, hold_folder
+from seem.part_files import is_part, remove_part
 from seem.training.checkpoint import STATE_FILE
+from seem.training.distributed import rank_and_world_size
 from seem.training.figures import CURVES_FILE
 from seem.training.run_log import LOG_FILE, RESULTS_FILE
 
@@ -36,6 +40,20 @@ OPTION_NAMES = {"scratch": "from-scratch", "rates": "rate"}
 """Command line options that are not spelled like the field of the request."""
 
 
+@contextmanager
+def hold_run_folder(out: Path) -> Iterator[None]:
+    """Lock the folder of a run in its first process, and remove the parts that killed runs left in it.
+
+    Raises `SeemError` where another run is at work.
+    """
+    if rank_and_world_size()[0] > 0:
+        yield
+        return
+    with hold_folder(out):
+        remove_run_parts(out)
+        yield
+
+
 def check_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Raise `ValueError` or `FileExistsError` if a run must not write into a folder; changes nothing."""
     if resume and overwrite:
@@ -56,22 +74,26 @@ def check_run_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def is_leftover(file: Path) -> bool:
-    """Return whether a file was left by a run that ended before its first step: cached images, or a partial file."""
-    if file.name == CACHE_FILE:
-        return True
-    starts = (*RUN_FILES, f"{Path(STATE_FILE).stem}.")
-    return file.suffix == ".part" and file.name.lstrip(".").startswith(starts)
+    """Return whether a file was left by a run that ended before its first step: cached images, a part, the lock."""
+    names = (CACHE_FILE, Path(STATE_FILE).with_suffix(".part").name, *LOCK_FILES)
+    return file.name in names or is_part(file)
 
 
 def prepare_run_folder(out: Path) -> None:
     """Make the folder of a new run; of an existing one, delete a run's own files and nothing else."""
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / TENSORBOARD_FOLDER, ignore_errors=True)
-    leftovers = [file for file in out.iterdir() if is_leftover(file)]
-    for file in leftovers:
-        file.unlink(missing_ok=True)
+    remove_run_parts(out)
     for name in RUN_FILES:
         (out / name).unlink(missing_ok=True)
+
+
+def remove_run_parts(out: Path) -> None:
+    """Remove the parts that killed runs left in a folder which this process has locked."""
+    for file in list(out.iterdir()):
+        if is_part(file):
+            remove_part(file)
+    (out / STATE_FILE).with_suffix(".part").unlink(missing_ok=True)
 
 
 def check_unchanged_options(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ Points: TypeAlias = (
 )
 
 MAX_COORDINATE = 1e9  # pixels; no image is that large, and arithmetic on coordinates stays finite
+HUGE = 1e300  # whole numbers above may be no floats
 
 Item = TypeVar("Item")
 
@@ -27,11 +28,12 @@ def check_number(value: float, what: str) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise ValueError(f"The {what} is {value!r}; it must be a number.")
     number = int(value) if isinstance(value, Integral) else float(value)
-    if not math.isfinite(number):
+    if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"The {what} is {number}; it must be a finite number.")
     if abs(number) > MAX_COORDINATE:
+        shown = f"{number:g}" if abs(number) < HUGE else f"above {HUGE:g}"
         raise ValueError(
-            f"The {what} is {number:g}, further away than any image reaches; check its unit (pixels)."
+            f"The {what} is {shown}, further away than any image reaches; check its unit (pixels)."
         )
     return number
 

@@ -133,10 +133,7 @@ def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
         nodes = class_synsets(wordnet, name, meaning) or (name,)
         class_nodes[name] = nodes
         if meaning.parents or nodes == (name,):
-            added[nodes[0]] = tuple(
-                parent if is_new(parent, table) else wordnet.sense(parent).wnid
-                for parent in meaning.parents
-            )
+            added[nodes[0]] = parent_nodes(wordnet, table, meaning)
     groups: dict[str, str] = {}
     for name, nodes in class_nodes.items():
         group = groups.get(nodes[0], name)
@@ -146,13 +143,10 @@ def build_graph(wordnet: WordNet, table: SenseTable) -> Graph:
     for name, wnid in table.fine.items():
         groups.setdefault(wnid, name)
         class_nodes.setdefault(name, (wnid,))
-    parents = {
-        synset.wnid: (
-            *(wordnet.synsets[number].wnid for number in synset.parents),
-            *added.pop(synset.wnid, ()),
-        )
-        for synset in wordnet.top_down
-    }
+    parents: dict[str, tuple[str, ...]] = {}
+    for synset in wordnet.top_down:
+        hypernyms = [wordnet.synsets[number].wnid for number in synset.parents]
+        parents[synset.wnid] = (*hypernyms, *added.pop(synset.wnid, ()))
     kinds = {wordnet.sense(sense).wnid: part for sense, part in table.kinds.items()}
     return Graph(parents_first(parents | added), class_nodes, groups, ours, kinds)
 
@@ -169,6 +163,17 @@ def class_synsets(wordnet: WordNet, name: str, meaning: ClassSense) -> tuple[str
     return (senses[int(np.argmax(sense_scores(senses)))].synset.wnid,)
 
 
+def parent_nodes(wordnet: WordNet, table: SenseTable, meaning: ClassSense) -> tuple[str, ...]:
+    """Return the nodes that the table puts over a class: synset identifiers, or names of classes that are new."""
+    nodes = []
+    for parent in meaning.parents:
+        if is_new(parent, table):
+            nodes.append(parent)
+        else:
+            nodes.append(wordnet.sense(parent).wnid)
+    return tuple(nodes)
+
+
 def is_new(name: str, table: SenseTable) -> bool:
     """Whether a name stands for a class that is no synset."""
     return (
@@ -181,7 +186,7 @@ def parents_first(parents: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str
     done: dict[str, tuple[str, ...]] = {}
     waiting = dict(parents)
     while waiting:
-        ready = [node for node, above in waiting.items() if all(parent in done for parent in above)]
+        ready = [node for node, above in waiting.items() if done.keys() >= set(above)]
         if not ready:
             raise ValueError(
                 f"The hypernyms of {next(iter(waiting))!r} form a circle or are not there."
@@ -266,10 +271,10 @@ def name_words(
 ) -> Nouns:
     """Give every word the direction of its senses, and class names that of their class."""
     directions = {node: unit_length(vector) for node, vector in raw.items()}
-    classes = {
-        name.lower(): unit_length(np.sum([directions[node] for node in nodes], axis=0))
-        for name, nodes in graph.class_nodes.items()
-    }
+    classes = {}
+    for name, nodes in graph.class_nodes.items():
+        total = np.sum([directions[node] for node in nodes], axis=0)
+        classes[name.lower()] = unit_length(total)
     vectors, weights = sense_vectors(wordnet, graph, directions)
     for name in classes:  # no other word is spelled as the plural of a class name
         vectors.pop(plural_of(name, wordnet.plurals), None)
@@ -333,10 +338,19 @@ def word_weight(word: str, senses: Sequence[Sense], synset: Synset, in_glosses: 
 
     How common a word is shows in how often WordNet tags it and uses it in its glosses.
     """
-    spelled = next((other for other in synset.words if other.lower() == word), word)
-    scientific = synset.lexname in ("animal", "plant") and spelled != word and " " in word
     common = 1 + math.log1p(sum(sense.count for sense in senses)) + 0.7 * math.log1p(in_glosses)
-    return visibility(synset) * common * (RARE if scientific else 1.0)
+    weight = visibility(synset) * common
+    return weight * RARE if is_scientific_name(word, synset) else weight
+
+
+def is_scientific_name(word: str, synset: Synset) -> bool:
+    """Tell whether a word (lower case) is a name of several parts with capital letters of an animal or a plant."""
+    if synset.lexname not in ("animal", "plant") or " " not in word:
+        return False
+    for spelling in synset.words:
+        if spelling.lower() == word:
+            return spelling != word
+    return False
 
 
 def spread(count: int, dim: int, seed: int) -> Float[Tensor, "n d"]:

@@ -265,8 +265,10 @@ def warm_start(network: Segmenter, file: Path) -> bool:
             new.zero_()
         shared = tuple(slice(0, min(sizes)) for sizes in zip(new.shape, old.shape, strict=True))
         new[shared] = old[shared].to(new.dtype)
-    text_keys = [key for key in target if key.startswith("text.")]
-    return all(key in source and source[key].shape == target[key].shape for key in text_keys)
+    for key, new in target.items():
+        if key.startswith("text.") and (key not in source or source[key].shape != new.shape):
+            return False
+    return True
 
 
 def text_tower_weights(
@@ -471,13 +473,12 @@ class NanoValidator:
         tokenizer: BytePairTokenizer,
         report: Callable[[LogRow], None],
     ) -> None:
-        folders = [data / name for name in bank.by_set]  # the sets that are trained on
-        packs = [
-            Pack.open(folder, "val")
-            for folder in folders
-            if (folder / "annotations.json").is_file()
-        ]
-        self.packs = [pack for pack in packs if pack.images]
+        self.packs = []
+        for name in bank.by_set:  # the sets that are trained on
+            if (data / name / "annotations.json").is_file():
+                pack = Pack.open(data / name, "val")
+                if pack.images:
+                    self.packs.append(pack)
         self.out = out
         self.tokenizer = tokenizer
         self.report = report

@@ -351,12 +351,11 @@ def salient_names(data: Path, file: Path) -> dict[tuple[str, int], str]:
     if not file.is_file():
         write_names(file, tuple(name_objects(Pack.open(data / "duts", "train"), Classifier())))
     class_names = Vocabulary.imagenet().names
-    found = read_names(file)
-    return {
-        ("duts", name.annotation): class_names[name.label]
-        for name in found
-        if is_taken(name, class_names)
-    }
+    names = {}
+    for name in read_names(file):
+        if is_taken(name, class_names):
+            names["duts", name.annotation] = class_names[name.label]
+    return names
 
 
 def run_leg(

@@ -10,6 +10,7 @@ read when a recipe runs and are no part of this package.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -88,10 +89,10 @@ class WordNet:
         counts = read_counts(path / "cntlist.rev")
         senses: dict[str, tuple[Sense, ...]] = {}
         for lemma, numbers in read_index(path / "index.noun"):
-            senses[lemma] = tuple(
-                Sense(synsets[number], counts.get((lemma, rank), 0))
-                for rank, number in enumerate(numbers, 1)
-            )
+            lemma_senses = []
+            for rank, number in enumerate(numbers, 1):
+                lemma_senses.append(Sense(synsets[number], counts.get((lemma, rank), 0)))
+            senses[lemma] = tuple(lemma_senses)
         data = path / "data.noun"
         return cls(
             read_version(data),
@@ -164,9 +165,7 @@ def find_folder(folder: str | Path | None = None) -> Path:
 def read_version(data: Path) -> str:
     """Return the version that the head of a data file names, such as "3.0"; "" where it names none."""
     with data.open(encoding="utf-8") as file:
-        head = "".join(
-            line for line, _ in zip(file, range(40), strict=False) if line.startswith("  ")
-        )
+        head = "".join(itertools.islice(file, 40))
     match = _VERSION.search(head)
     return match.group(1) if match else ""
 

@@ -11,6 +11,7 @@ Directions are drawn from a seed; `KINDS` is all that is known about words.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -405,14 +406,12 @@ class Lexicon:
 
 def parse(lines: str) -> dict[str, tuple[str, ...]]:
     """Read `name = word, word` lines; a line that ends in a comma goes on in the next."""
-    joined = " ".join(
-        line.strip() + ("" if line.strip().endswith(",") else "\n") for line in lines.splitlines()
-    )
-    rows = (row.strip() for row in joined.split("\n"))
-    pairs = (row.split("=", 1) for row in rows if row)
-    return {
-        name.strip(): tuple(word.strip() for word in others.split(",")) for name, others in pairs
-    }
+    found = {}
+    for row in re.sub(r",\s*\n", ", ", lines).splitlines():
+        if row.strip():
+            name, others = row.split("=", 1)
+            found[name.strip()] = tuple(word.strip() for word in others.split(","))
+    return found
 
 
 def teach_words(

@@ -25,10 +25,9 @@ class ConvNet(nn.Module):
         self.downsamples = nn.ModuleList(
             ConvUnit(in_dim, dim, stride=2) for in_dim, dim in zip(ins, config.dims, strict=True)
         )
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(dim) for _ in range(depth)))
-            for dim, depth in zip(config.dims, config.depths, strict=True)
-        )
+        self.stages = nn.ModuleList()
+        for dim, depth in zip(config.dims, config.depths, strict=True):
+            self.stages.append(nn.Sequential(*(ResidualBlock(dim) for _ in range(depth))))
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Pyramid:
         """Return features with channels `config.dims`."""

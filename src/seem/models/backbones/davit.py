@@ -24,16 +24,19 @@ class DaViT(nn.Module):
         super().__init__()
         self.dims = config.dims
         ins = (3, *config.dims[:-1])
-        self.embeddings = nn.ModuleList(
-            ConvEmbedding(in_dim, dim, kernel, 4 if i == 0 else 2, padding, norm_first=i > 0)
-            for i, (in_dim, dim, kernel, padding) in enumerate(
-                zip(ins, config.dims, config.kernels, config.paddings, strict=True)
+        strides = [4] + [2] * (len(config.dims) - 1)
+        self.embeddings = nn.ModuleList()
+        for in_dim, dim, kernel, stride, padding in zip(
+            ins, config.dims, config.kernels, strides, config.paddings, strict=True
+        ):
+            is_first = not self.embeddings
+            self.embeddings.append(
+                ConvEmbedding(in_dim, dim, kernel, stride, padding, norm_first=not is_first)
             )
-        )
-        self.stages = nn.ModuleList(
-            nn.ModuleList(DualBlock(dim, heads, config.window) for _ in range(depth))
-            for dim, heads, depth in zip(config.dims, config.heads, config.depths, strict=True)
-        )
+        self.stages = nn.ModuleList()
+        for dim, heads, depth in zip(config.dims, config.heads, config.depths, strict=True):
+            blocks = [DualBlock(dim, heads, config.window) for _ in range(depth)]
+            self.stages.append(nn.ModuleList(blocks))
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Pyramid:
         """Return features with channels `config.dims`."""
@@ -139,11 +142,11 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Let channels of one group look at each other."""
-        query, key, value = (
-            part.mT for part in split_heads(self.qkv(x.flatten(1, 2)), self.groups)
+        query, key, value = split_heads(self.qkv(x.flatten(1, 2)), self.groups)
+        num_pixels = query.shape[-2]
+        attended = F.scaled_dot_product_attention(
+            query.mT, key.mT, value.mT, scale=num_pixels**-0.5
         )
-        num_pixels = query.shape[-1]
-        attended = F.scaled_dot_product_attention(query, key, value, scale=num_pixels**-0.5)
         return self.proj(attended.permute(0, 3, 1, 2).reshape(x.shape))  # type: ignore[no-any-return]
 
 

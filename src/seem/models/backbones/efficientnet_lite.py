@@ -10,6 +10,8 @@ statistics are fixed, which gives the same numbers and saves a pass over every m
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -52,17 +54,16 @@ class EfficientNetLite(nn.Module):
 def build_stage(number: int, in_dim: int, config: EfficientNetLiteConfig) -> nn.Sequential:
     """Build stage `number` (0-6): its first block changes width and stride, the others keep both."""
     dim, depth = config.stage_dims[number], config.depths[number]
-    blocks = [
-        InvertedResidual(
-            in_dim=in_dim if block == 0 else dim,
-            out_dim=dim,
-            kernel=KERNELS[number],
-            stride=STRIDES[number] if block == 0 else 1,
-            expansion=EXPANSIONS[number],
-            has_norm=config.has_norm,
-        )
-        for block in range(depth)
-    ]
+    make_block = partial(
+        InvertedResidual,
+        out_dim=dim,
+        kernel=KERNELS[number],
+        expansion=EXPANSIONS[number],
+        has_norm=config.has_norm,
+    )
+    blocks = [make_block(in_dim, stride=STRIDES[number])]
+    while len(blocks) < depth:
+        blocks.append(make_block(dim, stride=1))
     return nn.Sequential(*blocks)
 
 

@@ -24,10 +24,9 @@ class FocalNet(nn.Module):
         self.dims = config.dims
         block_class, stem_padding = VARIANTS[config.variant]
         self.stem = PatchConv(3, config.dims[0], kernel=7, stride=4, padding=stem_padding)
-        self.stages = nn.ModuleList(
-            nn.ModuleList(block_class(dim, config) for _ in range(depth))
-            for dim, depth in zip(config.dims, config.depths, strict=True)
-        )
+        self.stages = nn.ModuleList()
+        for dim, depth in zip(config.dims, config.depths, strict=True):
+            self.stages.append(nn.ModuleList(block_class(dim, config) for _ in range(depth)))
         self.downsamples = nn.ModuleList(
             PatchConv(dim, 2 * dim, kernel=3, stride=2, padding=1) for dim in config.dims[:-1]
         )

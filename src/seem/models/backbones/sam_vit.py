@@ -28,15 +28,10 @@ class SamViT(nn.Module):
         self.dims = config.dims
         self.patches = nn.Conv2d(3, config.dim, PATCH, PATCH)
         self.positions = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
-        self.blocks = nn.ModuleList(
-            ViTBlock(
-                config.dim,
-                config.heads,
-                None if i in config.global_blocks else config.window,
-                config.grid,
-            )
-            for i in range(config.depth)
-        )
+        self.blocks = nn.ModuleList()
+        for number in range(config.depth):
+            window = None if number in config.global_blocks else config.window
+            self.blocks.append(ViTBlock(config.dim, config.heads, window, config.grid))
         self.neck = SimplePyramid(config.dim, config.dims)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Pyramid:

@@ -80,21 +80,21 @@ class MaskDecoder(nn.Module):
 
     def read(self, pixels: PixelFeatures) -> ImageEncoding:
         """Compute everything that no prompt changes: keys and values of every layer, and small mask features."""
-        levels = tuple(
-            level + embedding[:, None, None]
-            for level, embedding in zip(pixels.levels, self.level_embedding, strict=True)
-        )
+        levels = []
+        small_masks = []
+        for level, embedding in zip(pixels.levels, self.level_embedding, strict=True):
+            levels.append(level + embedding[:, None, None])
+            hw = map_hw(level)
+            small_masks.append(shrink_or_grow(pixels.mask_features, hw, self.policy.resampling))
         keys_values = []
         for i, layer in enumerate(self.layers):
             level = levels[i % len(levels)]
             position = sine_position(map_hw(level), level.shape[1], level.device, level.dtype)
             keys_values.append(layer.project_image(level + position, level))  # type: ignore[operator]
-        small_masks = [
-            shrink_or_grow(pixels.mask_features, map_hw(level), self.policy.resampling)
-            for level in levels
-        ]
         return ImageEncoding(
-            PixelFeatures(pixels.mask_features, levels), tuple(keys_values), tuple(small_masks)
+            PixelFeatures(pixels.mask_features, tuple(levels)),
+            tuple(keys_values),
+            tuple(small_masks),
         )
 
     def forward(
@@ -248,7 +248,8 @@ def present_kinds(policy: Policy, query: DecoderQuery) -> frozenset[RowKind]:
         RowKind.REFERENCE_TOKENS: query.reference is not None,
         RowKind.VISUAL_TOKENS: query.visual is not None,
     }
-    return frozenset(group.kind for group in policy.groups if is_given.get(group.kind, True))
+    kinds = frozenset(group.kind for group in policy.groups)
+    return kinds - {kind for kind, given in is_given.items() if not given}
 
 
 def learned_rows(

@@ -1,0 +1,189 @@
+"""VGG Image Annotator 2: one JSON or CSV file, as saved (a project) or as exported.
+
+    via_region_data.json  a.jpg              beside the photos, or in train/ and val/ with them
+
+The class of a region is its attribute called class, label, name, type, category or object, or the only one that the set
+has. Of check boxes the first that is ticked. Points and polylines have no area and are not read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.shape_sets import (
+    ShapeImage,
+    ShapeRow,
+    UnreadCounts,
+    find_part_folders,
+    named_parts,
+    open_shape_set,
+    read_or_flaw,
+)
+from seem.data.readers.shapes import Ellipse, Outline, Shape, box_outline
+from seem.data.readers.tool_files import (
+    ImageIndex,
+    has_text_file,
+    list_files,
+    read_json_file,
+    text_sample,
+)
+from seem.data.records import DataError, Flaw
+
+_CLASS_ATTRIBUTES = ("class", "label", "name", "type", "category", "object")
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    shape: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+
+
+def read_via(path: Path, split: str) -> LazyDataset:
+    """Open one part of a set of the VGG Image Annotator."""
+    parts = find_part_folders(path, is_via)
+    if split not in parts:
+        raise incomplete_layout_error("VIA project", path, "a JSON or CSV file of VIA 2")
+    folder = parts[split]
+    files = [folder] if folder.is_file() else _own_files(folder)
+    index = ImageIndex(folder.parent if folder.is_file() else folder)
+    regions: dict[str, list[_Region]] = {}
+    for file in files:
+        for name, found in _regions_of(file):
+            regions.setdefault(name, []).extend(found)
+    class_attribute = _class_attribute(regions.values())
+    unread = UnreadCounts()
+    results: list[ShapeImage | Flaw] = []
+    for name, found in regions.items():
+        rows = []
+        for number, region in enumerate(found, 1):
+            where = f"{name}, region {number}"
+            row = read_or_flaw(where, _read_region, region, where, class_attribute, unread)
+            if row is not None:
+                rows.append(row)
+        results.append(ShapeImage(index.find(name) or index.expected(name), None, tuple(rows)))
+    return open_shape_set(path, split, "via", results, unread=unread, files=files)
+
+
+def _regions_of(file: Path) -> Iterator[tuple[str, list[_Region]]]:
+    """Yield the name of every image of a file, and regions on it."""
+    if file.suffix.lower() == ".csv":
+        yield from _regions_of_table(file)
+        return
+    content = read_json_file(file)
+    metadata = content.get("_via_img_metadata", content)
+    for entry in metadata.values():
+        regions = entry.get("regions") or []
+        rows = (
+            regions.values() if isinstance(regions, Mapping) else regions
+        )  # version 1 numbers them
+        yield (
+            str(entry["filename"]),
+            [_Region(row["shape_attributes"], row.get("region_attributes") or {}) for row in rows],
+        )
+
+
+def _regions_of_table(file: Path) -> Iterator[tuple[str, list[_Region]]]:
+    text = file.read_bytes().decode("utf-8-sig", errors="replace")
+    rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""))
+    for number, row in enumerate(rows, 2):
+        try:
+            shape = json.loads(row["region_shape_attributes"] or "{}")
+            attributes = json.loads(row["region_attributes"] or "{}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}, line {number} is no row of VIA ({error}).") from error
+        yield row["filename"], [_Region(shape, attributes)] if shape else []
+
+
+def _class_attribute(regions: Iterable[list[_Region]]) -> str | None:
+    """Return the attribute that names the class: by its own name, else the only one, else the first."""
+    used = dict.fromkeys(
+        name for found in regions for region in found for name in region.attributes
+    )
+    for name in _CLASS_ATTRIBUTES:
+        for attribute in used:
+            if attribute.lower() == name:
+                return attribute
+    return next(iter(used), None)
+
+
+def _read_region(
+    region: _Region, where: str, class_attribute: str | None, unread: UnreadCounts
+) -> ShapeRow | None:
+    drawn = _draw(region.shape, unread)
+    if drawn is None:
+        return None
+    unread.attributes.update(
+        name for name, value in region.attributes.items() if value and name != class_attribute
+    )
+    value = region.attributes.get(class_attribute or "", "")
+    if isinstance(value, Mapping):  # check boxes
+        value = next((option for option, is_ticked in value.items() if is_ticked), "")
+    return ShapeRow(where, str(value).strip(), (drawn,))
+
+
+def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
+    """Return the shape of a region; None if it has no area."""
+    match shape.get("name"):
+        case "polygon":
+            return Outline((_flat(shape["all_points_x"], shape["all_points_y"]),))
+        case "rect":
+            x, y = shape["x"], shape["y"]
+            return box_outline(x, y, x + shape["width"], y + shape["height"])
+        case "circle":
+            return Ellipse(shape["cx"], shape["cy"], shape["r"], shape["r"])
+        case "ellipse":
+            degrees = math.degrees(shape.get("theta") or 0.0)
+            return Ellipse(shape["cx"], shape["cy"], shape["rx"], shape["ry"], degrees)
+        case kind:
+            unread.shapes[str(kind)] += 1
+            return None
+
+
+def _flat(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
+    corners = zip(xs, ys, strict=True)
+    return [float(number) for corner in corners for number in corner]
+
+
+# --- Layout -----------------------------------------------------------------------------------------------------------
+
+
+def is_via(path: Path) -> bool:
+    """Whether a path holds a file of VIA 2, going by its text."""
+    is_json = has_text_file(path, ".json", _looks_like_via_json)
+    return is_json or has_text_file(path, ".csv", _looks_like_via_table)
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """Return the JSON files of VIA in a folder; without one its tables, which hold the same once more."""
+    files = [
+        file for file in list_files(folder, ".json") if _looks_like_via_json(text_sample(file))
+    ]
+    tables = list_files(folder, ".csv")
+    return files[:1] or [file for file in tables if _looks_like_via_table(text_sample(file))][:1]
+
+
+def _looks_like_via_json(text: bytes) -> bool:
+    return b'"shape_attributes"' in text or b'"_via_img_metadata"' in text
+
+
+def _looks_like_via_table(text: bytes) -> bool:
+    return b"region_shape_attributes" in text and b"filename" in text
+
+
+VIA = Layout(
+    kind="via",
+    title="VGG Image Annotator 2",
+    expects="a JSON or CSV file of VIA 2 beside the photos",
+    fits=lambda path: bool(find_part_folders(path, is_via)),
+    splits=lambda path: sort_splits(named_parts(find_part_folders(path, is_via))),
+    read=read_via,
+)

@@ -1,0 +1,47 @@
+"""An interruption in the first second of the command line, while modules are imported, is one line as well.
+
+Imported first by the package. Does nothing in programs that import the package.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+PROGRAM = "seem"
+ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def is_command_line() -> bool:
+    """Tell whether this process was started as `seem` or as `python -m seem`."""
+    started_as = sys.argv[0] if sys.argv else ""
+    if started_as == "-m":  # what runpy leaves there while it imports the package
+        arguments = sys.orig_argv
+        return PROGRAM in [
+            arguments[i + 1] for i in range(len(arguments) - 1) if arguments[i] == "-m"
+        ]
+    return Path(started_as).stem == PROGRAM
+
+
+def end_without_traceback(number: int, _frame: FrameType | None) -> None:
+    """Say that the program ends, and end it: an exception may be lost in what is being imported."""
+    with suppress(OSError):
+        os.write(2, b"seem: interrupted.\n")
+    os._exit(128 + number)
+
+
+def watch_signals() -> None:
+    """End quietly by every signal that ends programs, unless it is ignored, as under nohup."""
+    for name in ENDING_SIGNALS:
+        number = getattr(signal, name, None)  # no SIGHUP on Windows
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            with suppress(ValueError):  # not the main thread
+                signal.signal(number, end_without_traceback)
+
+
+if is_command_line():
+    watch_signals()
