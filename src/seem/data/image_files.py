@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
-from PIL import Image
 
 from seem.data.frames import ImageFrame, ImageHeader, in_frame
 from seem.data.records import DataError, FlawKind
@@ -21,14 +20,14 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def read_header(path: Path) -> ImageHeader:
-    """Read the size of an image and its EXIF orientation from its file's header.
+def read_header(path: Path, content: io.BytesIO | None = None) -> ImageHeader:
+    """Read the size of an image and its EXIF orientation from the header of its file, or of its file's `content`.
 
     Raises:
         DataError: the file is missing or no image.
     """
     try:
-        with open_image(path, str(path)) as image:
+        with open_image(content or path, str(path)) as image:
             return ImageHeader.of(image)
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error

@@ -1,7 +1,8 @@
 """Data sets by a word: `open_dataset("coco:/data/coco", split="val")`.
 
-A specification is `kind:path*weight`. Without a kind the layout tells; without a weight it is 1. Weights say how often
-images of a set are sampled from a mixture.
+A specification is `kind:path,frame=stored*weight`. Without a kind the layout tells. A frame, shown or stored, says what
+the annotations of images with an EXIF orientation were drawn on, where the rule of `seem.data.frames` does not fit a
+set. Without a weight it is 1; weights say how often images of a set are sampled from a mixture.
 """
 
 from __future__ import annotations
@@ -14,30 +15,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
+from seem.data.frames import ImageFrame
 from seem.data.layout import Layout, describe_contents
 from seem.data.layouts import layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
 
 _SPEC_PATTERN = re.compile(
-    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?(?P<path>.*?)(?:\*(?P<weight>[^*/\\]*))?", re.DOTALL
+    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?"
+    r"(?P<path>.*?)"
+    r"(?:,frame=(?P<frame>[^*/\\]*))?"
+    r"(?:\*(?P<weight>[^*/\\]*))?",
+    re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """A specification in its parts; `kind` is None where the layout is to tell."""
+    """A specification in its parts; `kind` is None where the layout is to tell, `frame` where sizes are to."""
 
     kind: str | None
     path: Path
     weight: float = 1.0
+    frame: ImageFrame | None = None
 
     @classmethod
     def parse(cls, text: str) -> DatasetSpec:
-        """Read `kind:path*weight`.
+        """Read `kind:path,frame=stored*weight`.
 
         Raises:
-            ValueError: the kind is unknown, the path empty, the weight not a positive number.
+            ValueError: the kind or the frame is unknown, the path empty, the weight not a positive number.
         """
         match = _SPEC_PATTERN.fullmatch(text.strip())
         # everything fits: all parts but the path may be missing, and it may be anything
@@ -47,7 +54,8 @@ class DatasetSpec:
             _check_kind(kind, path, text)
         if not path:
             raise DataError(f"{text!r} names no path; write kind:path, such as coco:/data/coco.")
-        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text))
+        frame = _parse_frame(match["frame"], text)
+        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text), frame)
 
     def layout(self) -> Layout:
         """Return the format that is named, or that the path looks like; `DataError` if that is none or several."""
@@ -84,11 +92,15 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
             f"{path} cannot be read as {layout.title}: {reason}; is it {layout.expects}?"
         ) from error
     if not isinstance(dataset, LazyDataset):
+        if parsed.frame is not None:
+            raise DataError(f"{layout.title} has one frame; leave ,frame={parsed.frame.value} out.")
         return dataset
     if not dataset.images and not dataset.flaws:
         raise DataError(
             f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(path)}."
         )
+    if parsed.frame is not None:
+        dataset = dataset.in_frame(parsed.frame)
     if tolerant:
         return dataset.as_tolerant()
     return dataset.checked()
@@ -121,6 +133,18 @@ def _check_kind(kind: str, path: str, text: str) -> None:
     if near:
         hint = f"did you mean {near[0]}:{path}?"
     raise DataError(f"There is no format {kind!r} (in {text!r}); {hint}")
+
+
+def _parse_frame(text: str | None, spec: str) -> ImageFrame | None:
+    """Read a frame, None where none is written; `DataError` if there is none of that name."""
+    if text is None:
+        return None
+    try:
+        return ImageFrame(text.strip())
+    except ValueError:
+        raise DataError(
+            f"The frame of {spec!r} is {text!r}; write frame=shown, or frame=stored if EXIF orientations are ignored."
+        ) from None
 
 
 def _parse_weight(text: str | None, spec: str) -> float:

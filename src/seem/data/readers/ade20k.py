@@ -200,7 +200,9 @@ def read_ade20k_full(path: Path, split: str) -> LazyDataset:
             stored = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
             category_ids = np.where(stored == _NO_CLASS, 0, stored + 1).astype(np.int32)
             return label_map_of_classes(category_ids, categories, image, category_ids == 0)
-        channels = read_channels_of_size(image.semantic_path, image.hw, image.image_frame).astype(np.int32)
+        channels = read_channels_of_size(image.semantic_path, image.hw, image.image_frame).astype(
+            np.int32
+        )
         codes = channels[:, :, 0] // 10 * 256 + channels[:, :, 1]
         category_ids = remap_values(codes, number_of_code)
         numbers = category_ids * _CLASS_FACTOR + channels[:, :, 2]

@@ -16,7 +16,12 @@ from jaxtyping import Bool
 from PIL import Image
 
 from seem.data.dataset import ALL_SPLIT
-from seem.data.image_files import IMAGE_SUFFIXES, list_images, read_annotated_hw, read_labels_of_size
+from seem.data.image_files import (
+    IMAGE_SUFFIXES,
+    list_images,
+    read_annotated_hw,
+    read_labels_of_size,
+)
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error
 from seem.data.lazy_dataset import LazyDataset

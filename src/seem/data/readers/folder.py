@@ -85,6 +85,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         split,
         "masks",
         is_always_labelled=not has_class_maps_only,
+        mask_of=lambda file: next(iter(object_files.get(file.stem, ())), None),
     )
     unmatched_flaws = [_unmatched_flaw(file, path) for file in unmatched]
     named = _categories_of_files(object_files)

@@ -67,7 +67,17 @@ _OBJECT_FIELDS = (
     "phrase_source",
     "track_id",
 )
-_IMAGE_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", "sequence", "frame", "image_frame")
+_IMAGE_FIELDS = (
+    "id",
+    "hw",
+    "labelled",
+    "source",
+    "licence_group",
+    "captions",
+    "sequence",
+    "frame",
+    "image_frame",
+)
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
@@ -256,9 +266,7 @@ class _ShardReader:
         return members[image_ending].read()
 
     def read_pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(
-            image.path, io.BytesIO(self.read_file(image)), image.hw, image.image_frame
-        )
+        return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw, image.image_frame)
 
     def read_objects(self, image: ImageRecord) -> ParsedObjects:
         rows = self._records(image)["objects"]
