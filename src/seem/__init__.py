@@ -7,7 +7,7 @@ from seem.loading import load
 from seem.model import Model
 from seem.prompts import Audio, Box, Mask, Point, Polygon, Reference, Scribble, Stroke, Text
 from seem.results import Results
-from seem.results.datasets import save_dataset
+from seem.results.datasets import save_dataset, save_tracks
 from seem.session import Session
 from seem.version import __version__
 from seem.vocabulary import Vocabulary
@@ -33,4 +33,5 @@ __all__ = [
     "list_models",
     "load",
     "save_dataset",
+    "save_tracks",
 ]

@@ -218,6 +218,8 @@ class SegmenterConfig:
 
     Relative, so that a network with low probabilities everywhere still returns its best guess.
     """
+    likeness_midpoint: float = 0.0
+    """Of dense models: cosine of a mask and a reference that counts as a half (`DenseRecognizer.likeness`)."""
     full_image_side: int | None = None
     """Short side (pixels) at which a whole photo is put into words, captions and retrieval; None = as for the rest."""
 
@@ -375,6 +377,7 @@ def nano() -> SegmenterConfig:
         text_threshold=0.5,
         presence_midpoint=0.05,
         reference_peak_ratio=0.45,
+        likeness_midpoint=0.48,
     )
 
 

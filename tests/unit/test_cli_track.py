@@ -330,3 +330,36 @@ def test_a_model_that_cannot_do_a_mode_says_so(run, clip, tmp_path):
     )
     ran = run(clip, "--point", "4,2", "--mode", "reference", model=path)
     assert refused(ran, 2, "seem-focal-t-v1 takes no Reference, so mode 'reference' is not for it")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_formats_for_other_tools_are_written_beside(run, clip):
+    ran = run(clip, "--box", "10,10,40,36", "--format", "davis,mots", "--copy-frames")
+    assert ran.code == 0, ran.err
+    maps = names("seem-out/davis/Annotations/480p/street")
+    assert maps == [f"0000{index}.png" for index in range(6)]
+    assert len(names("seem-out/davis/JPEGImages/480p/street")) == 6
+    coco = COCO("seem-out/street.json")
+    for row in coco.anns.values():
+        with Image.open(f"seem-out/davis/Annotations/480p/street/0000{row['image_id'] - 1}.png") as image:  # fmt: skip
+            assert np.count_nonzero(np.asarray(image)) == row["area"]
+    assert Path("seem-out/mots/street.txt").read_text().startswith("0 ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "coco"], "There is no format 'coco'; there are davis, youtube-vis, mots."),
+        (["--copy-frames"], "--copy-frames has an effect on --format davis alone"),
+    ],
+)
+def test_a_wrong_format_is_refused(run, clip, options, message):
+    assert refused(run(clip, "--box", "10,10,40,36", *options), 2, message)
+
+
+def test_masks_of_a_clip_are_not_replaced_unasked(run, clip):
+    Path("seem-out/davis/Annotations/480p/street").mkdir(parents=True)
+    ran = run(clip, "--box", "10,10,40,36", "--format", "davis")
+    assert ran.code == 1
+    assert "street exists already; pass --overwrite" in ran.err
+    assert names() == ["davis"]

@@ -65,6 +65,14 @@ def test_module_inside_a_longer_word_stays(tmp_path):
     assert list(read_tensors(tmp_path / "a.pt").tensors) == ["submodule.weight", "a.b"]
 
 
+def test_a_dictionary_that_holds_itself_is_refused(tmp_path):
+    endless = {}
+    endless["model"] = endless
+    torch.save(endless, tmp_path / "endless.pt")
+    with pytest.raises(SeemError, match=r"endless\.pt"):
+        read_tensors(tmp_path / "endless.pt")
+
+
 def test_names_that_meet_without_their_wrapper_are_refused(tmp_path):
     torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, tmp_path / "a.pt")
     with pytest.raises(SeemError, match="two tensors of one name"):

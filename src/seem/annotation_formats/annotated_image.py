@@ -12,6 +12,7 @@ from PIL import Image
 
 from seem.coco_format import CocoCategory
 from seem.mask_codec import PackedMask
+from seem.part_files import new_part, remove_part
 
 COPY_SUFFIX = ".png"  # of images that are not in a file
 
@@ -59,7 +60,7 @@ class AnnotatedImage:
         """Copy the file as it is below a folder, or write the image as a PNG where there is no file."""
         target = folder / self.copy_name
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
+        part = new_part(target.parent)
         try:
             if self.file is None:
                 self.draw().save(part, format="PNG")
@@ -67,7 +68,7 @@ class AnnotatedImage:
                 shutil.copyfile(self.file, part)
             part.replace(target)
         finally:
-            part.unlink(missing_ok=True)
+            remove_part(part)
         return target
 
     def path_seen_from(self, folder: Path) -> str:

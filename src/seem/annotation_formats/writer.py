@@ -30,7 +30,7 @@ class WriterSettings:
 
     def write_texts(self, subfolder: str, texts: Mapping[str, str]) -> tuple[Path, ...]:
         """Write text files (UTF-8) by their names into a sub-folder."""
-        writers = {name: _constant_writer(text) for name, text in texts.items()}
+        writers = {name: constant_writer(text) for name, text in texts.items()}
         return self.write(subfolder, writers)
 
     def write(
@@ -40,7 +40,8 @@ class WriterSettings:
         return write_together(self.folder / subfolder, writers, self.overwrite, NO_LEFTOVERS)
 
 
-def _constant_writer(text: str) -> Callable[[Path], None]:
+def constant_writer(text: str) -> Callable[[Path], None]:
+    """Return a writer of a text that is there."""
     return text_writer(lambda: text)
 
 

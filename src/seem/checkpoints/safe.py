@@ -29,6 +29,7 @@ from seem.part_files import new_part, remove_part
 StateDict: TypeAlias = dict[str, Tensor]
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin")
+MAX_WRAPPERS = 8  # around each other
 WRAPPERS = (
     "model",
     "module",
@@ -168,12 +169,22 @@ def _load_pickled(path: Path) -> object:
 
 def _unwrap(loaded: object) -> object:
     """Go down to the weights of a training file: {'module': {...}, 'optimizer': ...} and the like."""
+    for _ in range(MAX_WRAPPERS):
+        inner = _inside_wrapper(loaded)
+        if inner is None:
+            return loaded
+        loaded = inner
+    return None  # a dictionary that holds itself has no weights
+
+
+def _inside_wrapper(loaded: object) -> dict[object, object] | None:
     if not isinstance(loaded, dict):
-        return loaded
+        return None
     for key in WRAPPERS:
-        if isinstance(loaded.get(key), dict):
-            return _unwrap(loaded[key])
-    return loaded
+        inner = loaded.get(key)
+        if isinstance(inner, dict):
+            return inner
+    return None
 
 
 def _without_wrapper(name: str) -> str:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from seem.annotation_formats.formats import IMAGE_FORMATS, parse_format_names
+from seem.annotation_formats.formats import IMAGE_FORMATS, VIDEO_FORMATS, parse_format_names
 from seem.cli.options import FLAG, RESULTS_PANEL, OptionGroup, Values
-from seem.results.datasets import DatasetExport
+from seem.results.datasets import DatasetExport, VideoExport
 
 FORMAT_HELP = "Also write a data set for other tools into a folder of this name; repeatable."
 
@@ -70,6 +70,39 @@ class DatasetOptions(OptionGroup):
             )
         if self.copy_photos:
             raise ValueError("--copy-photos has an effect on --format alone; add a format.")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDatasetOptions(OptionGroup):
+    """Which data sets are written beside the results of a video."""
+
+    format: Annotated[
+        Values,
+        typer.Option(
+            "--format",
+            metavar="NAME,...",
+            help=f"{FORMAT_HELP} Names: {', '.join(format.name for format in VIDEO_FORMATS)}.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
+    ] = None
+    copy_frames: Annotated[
+        bool,
+        typer.Option(
+            "--copy-frames",
+            metavar=FLAG,
+            help="Also write the frames, as JPEG, into the data set of --format davis.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
+    ] = False
+
+    def open(self, folder: Path, clip: str, overwrite: bool) -> VideoExport:
+        """Check the options and open the data sets, if there are any."""
+        formats = parse_format_names(self.format or [], VIDEO_FORMATS)
+        if self.copy_frames and not any(format.name == "davis" for format in formats):
+            raise ValueError("--copy-frames has an effect on --format davis alone; leave it out.")
+        return VideoExport(
+            folder, clip, formats, copies_frames=self.copy_frames, overwrite=overwrite
+        )
 
 
 def describe_datasets(paths: Sequence[Path]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from seem.cli.errors import single_line, write_line
+from seem.cli.dataset_options import VideoDatasetOptions
+from seem.cli.errors import print_error, single_line, write_line
 from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
 from seem.cli.prompts import objects_from_options
@@ -19,6 +20,7 @@ from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
 from seem.loading import load
 from seem.prompts import Prompt
+from seem.results.datasets import VideoExport
 from seem.results.export import to_prompt_records
 from seem.tracker import Tracker
 from seem.video import open_video
@@ -68,15 +70,18 @@ def track_command(
     ] = None,
     network: ModelOptions,
     output: OutputOptions,
+    datasets: VideoDatasetOptions,
 ) -> None:
     """Track objects through a video.
 
     Writes CLIP.overlay.mp4, with the time stamps of the clip, and CLIP.json: COCO-style, one image a frame, a track_id
-    for every object. Needs the extra `video`.
+    for every object. --format writes the masks of all frames for other tools besides. Needs the extra `video`.
 
     seem track clip.mp4 --box 30,40,300,400
 
     seem track clip.mp4 --point 410,220 --not-point 80,40 --object --text "the red car" --frame 25 --backward
+
+    seem track clip.mp4 --box 30,40,300,400 --format davis,youtube-vis
 
     A phrase that fits nothing in its frame is searched for in the following frames until it does.
 
@@ -91,6 +96,7 @@ def track_command(
         stem = clip.absolute().name
     open_video(clip)  # a file that is no video is refused before a model is loaded
     check_no_results(output.out, stem, output.overwrite)
+    export = datasets.open(output.out, stem, output.overwrite)
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
     tracker = model.tracker(
@@ -104,10 +110,12 @@ def track_command(
         write_line(describe_loaded_model(model, time.perf_counter() - started))
     started = time.perf_counter()
     try:
-        write_tracked_video(tracker, files, output.quiet)
+        write_tracked_video(tracker, files, export, output.quiet)
     finally:
         if files.num_frames and not output.quiet and files.targets[1].exists():
             write_line(f"{clip.name}: {describe_tracks(files, time.perf_counter() - started)}")
+            for note in export.notes:
+                print_error(note)
 
 
 def check_no_results(folder: Path, stem: str, overwrite: bool) -> None:
@@ -134,7 +142,9 @@ def prompt_records(objects: Sequence[tuple[Prompt, ...]], frame: int) -> list[di
     return records
 
 
-def write_tracked_video(tracker: Tracker, files: TrackFiles, quiet: bool) -> None:
+def write_tracked_video(
+    tracker: Tracker, files: TrackFiles, export: VideoExport, quiet: bool
+) -> None:
     """Track through the video and write every frame.
 
     A video that breaks off and an interruption leave files of the frames so far, and the error is raised again; any
@@ -145,12 +155,16 @@ def write_tracked_video(tracker: Tracker, files: TrackFiles, quiet: bool) -> Non
             tracker, unit="frame", disable=quiet, total=tracker.video.num_frames
         ):
             files.add(results)
+            export.add(results)
         files.finish()
+        export.finish()
     except (SeemError, KeyboardInterrupt) as error:
         if files.num_frames:
             files.finish(single_line(error))
+            export.finish()
         raise
     except BaseException:
+        export.discard()
         files.discard()
         raise
 

@@ -79,6 +79,7 @@ class LazyDataset:
         files: files that describe more than one image.
         read_pixels: decodes an image that does not lie in a file of its own.
         read_file: reads the stored bytes of such an image.
+        is_as_shown: masks lie on the images as shown, whatever EXIF rotation these carry; `read_pixels` sees to it.
         tolerant: leave out what cannot be read instead of raising.
     """
 
@@ -98,6 +99,7 @@ class LazyDataset:
     files: tuple[Path, ...] = ()
     read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
     read_file: Callable[[ImageRecord], bytes] | None = None
+    is_as_shown: bool = False
     tolerant: bool = False
     _cached_maps: LruCache[LabelMap | None] = field(init=False, repr=False)
     _cached_objects: LruCache[ParsedObjects] = field(init=False, repr=False)

@@ -11,13 +11,14 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seem.data.archives import is_archive, is_other_archive, unpacked_folder
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
 from seem.data.frames import ImageFrame
 from seem.data.layout import Layout, describe_contents
-from seem.data.layouts import layout_kinds, layout_of_kind, recognize_layout
+from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
 
@@ -57,13 +58,27 @@ class DatasetSpec:
         frame = _parse_frame(match["frame"], text)
         return cls(kind, Path(path).expanduser(), _parse_weight(weight, text), frame)
 
-    def layout(self) -> Layout:
-        """Return the format that is named, or that the path looks like; `DataError` if that is none or several."""
+    @property
+    def root(self) -> Path:
+        """Where the data set lies: the path, or the temporary folder that a zip file is unpacked into.
+
+        Raises:
+            DataError: there is nothing at the path, or an archive that cannot be unpacked.
+        """
         if not self.path.exists():
             raise DataError(f"There is no data set at {self.path}; check the path.")
+        if is_other_archive(self.path) and not self.path.name.endswith(".tar"):
+            raise DataError(f"{self.path} is packed; unpack it and give the folder (zip is read).")
+        if is_archive(self.path):
+            return find_inner_root(unpacked_folder(self.path))
+        return self.path
+
+    def layout(self) -> Layout:
+        """Return the format that is named, or that the path looks like; `DataError` if that is none or several."""
+        root = self.root
         if self.kind is not None:
             return layout_of_kind(self.kind)
-        return recognize_layout(self.path)
+        return recognize_layout(root)
 
 
 def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool = False) -> Dataset:
@@ -80,10 +95,10 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
             looked for and what to do.
     """
     parsed = _as_spec(spec)
-    path, layout = parsed.path, parsed.layout()
+    path, root, layout = parsed.path, parsed.root, parsed.layout()
     try:
-        own_split = layout.resolve_split(path, split)
-        dataset = layout.read(path, own_split)
+        own_split = layout.resolve_split(root, split)
+        dataset = layout.read(root, own_split)
     except DataError:
         raise
     except READ_ERRORS as error:
@@ -97,7 +112,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         return dataset
     if not dataset.images and not dataset.flaws:
         raise DataError(
-            f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(path)}."
+            f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(root)}."
         )
     if parsed.frame is not None:
         dataset = dataset.in_frame(parsed.frame)
@@ -115,7 +130,7 @@ def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDat
 def list_splits(spec: str | DatasetSpec) -> tuple[str, ...]:
     """Name the parts of a data set; (`ALL_SPLIT`,) if it is not divided."""
     parsed = _as_spec(spec)
-    return parsed.layout().splits(parsed.path) or (ALL_SPLIT,)
+    return parsed.layout().splits(parsed.root) or (ALL_SPLIT,)
 
 
 def _as_spec(spec: str | DatasetSpec) -> DatasetSpec:

@@ -62,6 +62,7 @@ SHORTLIST = 128  # classes whose presence is scored
 KIND_COMPONENTS = "phrases, their islands"
 KIND_CELLS = "places"
 NO_CLASS_LOGIT = -1e4
+LIKENESS_SLOPE = 12.0  # of the score over the cosine, at the midpoint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,6 +241,22 @@ class DenseRecognizer:
             return self._proposals
 
     # --- Presence ----------------------------------------------------------------------------------------------------
+
+    @property
+    def likeness_scorer(self) -> Callable[[Tensor, Tensor], float]:
+        """`likeness` of a mask and the text vector of a reference."""
+        return self.likeness
+
+    def likeness(self, mask_logits: Float[Tensor, "h w"], reference: Float[Tensor, " d"]) -> float:
+        """Score how surely a mask (padded frame, any stride) shows what a reference's text vector shows, 0-1.
+
+        The cosine of the mean text vectors inside the mask and inside the reference; an empty mask shows nothing.
+        """
+        with torch.no_grad():
+            vector = masked_text_vectors(self.decoder.encoding, mask_logits[None])[0]
+            cosine = F.cosine_similarity(vector, reference.float(), dim=0)
+        midpoint = self.runtime.network.config.likeness_midpoint
+        return float(torch.sigmoid(LIKENESS_SLOPE * (cosine - midpoint)))
 
     @property
     def presence_scorer(self) -> Callable[[Tensor], Tensor]:

@@ -153,7 +153,10 @@ class Predictor:
         previous: Float[Tensor, "1 n h w"] | None,
         options: SegmentOptions,
     ) -> list[list[ObjectAnswer]]:
-        """Run the decoder passes; objects without visual prompts are scored by presence where a model can tell."""
+        """Run the decoder passes; those of phrases and references tell whether the object is there at all.
+
+        By presence and by likeness, where a model can tell.
+        """
         top = 1
         if options.candidates > 1:
             top = QUERIES_PER_CANDIDATE * options.candidates
@@ -163,8 +166,10 @@ class Predictor:
             vector = object_answers[0].text_vector
             if prompts.visual or vector is None:
                 scored.append(object_answers)
-            else:
+            elif prompts.text:
                 scored.append(self._scored_by_presence(object_answers, vector))
+            else:
+                scored.append(self._scored_by_likeness(object_answers, vector))
         return scored
 
     def _scored_by_presence(
@@ -176,6 +181,14 @@ class Predictor:
         with arithmetic(self.decoder.runtime.device, self.decoder.runtime.precision):
             presence = float(score_presence(vector[None])[0])
         return [replace(answer, score=presence) for answer in answers]
+
+    def _scored_by_likeness(
+        self, answers: list[ObjectAnswer], vector: Float[Tensor, " d"]
+    ) -> list[ObjectAnswer]:
+        score_likeness = self.recognizer.likeness_scorer
+        if score_likeness is None:
+            return answers
+        return [replace(answer, score=score_likeness(answer.logits, vector)) for answer in answers]
 
     def _select(
         self,

@@ -140,6 +140,11 @@ class QueryRecognizer:
         return labels_of(vocabulary, categories)
 
     @property
+    def likeness_scorer(self) -> None:
+        """The published models answer every reference."""
+        return None
+
+    @property
     def presence_scorer(self) -> None:
         """None: object queries cannot tell whether a phrase is in the image at all."""
         return None

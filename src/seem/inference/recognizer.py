@@ -17,6 +17,8 @@ from seem.vocabulary import Classes, Vocabulary
 
 PresenceScorer: TypeAlias = "Callable[[Float[Tensor, 'n d']], Float[Tensor, ' n']]"
 """Text vectors to scores, 0-1."""
+LikenessScorer: TypeAlias = "Callable[[Float[Tensor, 'h w'], Float[Tensor, ' d']], float]"
+"""Mask logits and the text vector of a reference to a score, 0-1."""
 
 
 class Recognizer(Protocol):
@@ -54,6 +56,11 @@ class Recognizer(Protocol):
 
     def label(self, mask_logits: Float[Tensor, "n h4 w4"]) -> Labels:
         """Label masks (logits at stride 4, padded frame) with the model's own classes, or COCO's."""
+        ...
+
+    @property
+    def likeness_scorer(self) -> LikenessScorer | None:
+        """Scores how surely a mask shows what a reference shows; None for a model that cannot tell."""
         ...
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -12,13 +13,18 @@ from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObj
 from seem.annotation_formats.coco_ids import CocoIds, CountedIds, GivenIds
 from seem.annotation_formats.formats import (
     IMAGE_FORMATS,
+    VIDEO_FORMATS,
     AnnotationFormat,
+    VideoFormat,
     parse_format_names,
 )
+from seem.annotation_formats.video import VideoDatasetWriter, VideoSettings
 from seem.annotation_formats.writer import DatasetWriter, WriterSettings
 from seem.coco_format import UNLABELLED
+from seem.part_files import is_part
 from seem.results.columns import rgb_pixels
 from seem.results.results import Results
+from seem.writing import checked_stem
 
 UNNAMED_IMAGE = "photo"
 
@@ -48,12 +54,9 @@ def save_dataset(
     Masks lie in the image as shown (EXIF rotation applied). Raises `ValueError` for a format or ids that cannot be,
     `FileExistsError` for a sub-folder that holds files, `OSError` where it cannot be written.
     """
-    names = [formats] if isinstance(formats, str) else list(formats)
-    if not names:
-        raise ValueError("There is no format; give at least one, such as 'coco'.")
     export = DatasetExport(
         Path(folder),
-        parse_format_names(names, IMAGE_FORMATS),
+        parse_format_names(_listed(formats), IMAGE_FORMATS),
         ids_from=None if ids_from is None else Path(ids_from),
         copies_images=copy_photos,
         overwrite=overwrite,
@@ -138,13 +141,104 @@ class DatasetExport:
         return f"{stem}-{number}"
 
 
+def save_tracks(
+    results: Iterable[Results],
+    folder: str | Path,
+    formats: str | Sequence[str] = "davis",
+    *,
+    clip: str,
+    copy_frames: bool = False,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write the results of a video (`Model.track`), frame by frame, for other tools; return the files.
+
+    Args:
+        results: one result a frame, read one at a time.
+        folder: where the sub-folders go, one a format.
+        formats: "davis" (a palette PNG a frame), "youtube-vis" (JSON), "mots" (text), one or several.
+        clip: the name of the video in the files.
+        copy_frames: DAVIS gets the frames as JPEG files.
+        overwrite: replace files that are there.
+
+    Raises `ValueError` for a format that cannot be, `FileExistsError` for files of that clip, `OSError` where they
+    cannot be written; nothing is left behind then.
+    """
+    export = VideoExport(
+        Path(folder),
+        checked_stem(clip),
+        parse_format_names(_listed(formats), VIDEO_FORMATS),
+        copies_frames=copy_frames,
+        overwrite=overwrite,
+    )
+    try:
+        for result in results:
+            export.add(result)
+    except BaseException:
+        export.discard()
+        raise
+    paths = export.finish()
+    for note in export.notes:
+        warnings.warn(note, stacklevel=2)
+    return paths
+
+
+class VideoExport:
+    """Writes the results of one video into one folder a format, frame after frame."""
+
+    def __init__(
+        self,
+        folder: Path,
+        clip: str,
+        formats: Sequence[VideoFormat],
+        *,
+        copies_frames: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Check that the files may be written; nothing is yet."""
+        self.writers: list[VideoDatasetWriter] = []
+        for format in formats:
+            settings = VideoSettings(folder / format.name, clip, overwrite, copies_frames)
+            self.writers.append(format.open(settings))
+
+    def add(self, results: Results) -> None:
+        """Write the next frame."""
+        stem = f"{results.frame or 0:05}"
+        frame = annotate_image(results, file=None, file_name=f"{stem}.jpg", stem=stem)
+        for writer in self.writers:
+            writer.add(frame)
+
+    def finish(self) -> tuple[Path, ...]:
+        """Complete the files and return those that a reader opens first."""
+        return tuple(path for writer in self.writers for path in writer.finish())
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        for writer in self.writers:
+            writer.discard()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a format cannot hold."""
+        return list(chain.from_iterable(writer.notes for writer in self.writers))
+
+
+def _listed(formats: str | Sequence[str]) -> list[str]:
+    """Return names of formats as a list; `ValueError` for none."""
+    names = [formats] if isinstance(formats, str) else list(formats)
+    if not names:
+        raise ValueError("There is no format; give at least one, such as 'coco' or 'davis'.")
+    return names
+
+
 def check_empty(folder: Path, overwrite: bool) -> None:
     """Raise `FileExistsError` if a folder holds files that may not be replaced, `NotADirectoryError` for a file."""
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(
             f"Results cannot go to {folder}: it is a file; choose another folder."
         )
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+    if overwrite or not folder.is_dir():
+        return
+    if not all(map(is_part, folder.iterdir())):
         raise FileExistsError(
             f"{folder} holds files already; pass --overwrite (overwrite=True) or another folder."
         )

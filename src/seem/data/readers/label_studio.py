@@ -35,7 +35,7 @@ from seem.data.readers.shapes import (
     MAX_BITMAP_PIXELS,
     Ellipse,
     FullBitmap,
-    Outline,
+    PolygonShape,
     Shape,
     decode_base64,
     decode_bitmap,
@@ -205,7 +205,7 @@ def _draw(kind: str, value: Mapping[str, Any], hw: tuple[int, int]) -> Shape | N
         case "polygon":
             corners = np.multiply(value["points"], (width / 100, height / 100))
             ring: list[float] = corners.ravel().tolist()
-            return Outline((ring,))
+            return PolygonShape((ring,))
         case "rectangle":
             x, y = value["x"] * width / 100, value["y"] * height / 100
             size = value["width"] * width / 100, value["height"] * height / 100

@@ -24,7 +24,7 @@ from seem.data.label_map import numbered_object_id
 from seem.data.layout import SPLIT_NAMES
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.polygons import is_polygon
-from seem.data.readers.shapes import Outline, Shape, unite_rles
+from seem.data.readers.shapes import PolygonShape, Shape, unite_rles
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -318,12 +318,12 @@ def _without_doubled_boxes(image: ShapeImage, unread: UnreadCounts) -> ShapeImag
 
 
 def _is_box(row: ShapeRow) -> bool:
-    return all(isinstance(shape, Outline) and shape.is_box for shape in row.shapes)
+    return all(isinstance(shape, PolygonShape) and shape.is_box for shape in row.shapes)
 
 
 def _bounds(row: ShapeRow) -> list[tuple[float, ...]]:
     """Return the bounding box of a row that is one outline; none for others."""
-    if len(row.shapes) != 1 or not isinstance(row.shapes[0], Outline):
+    if len(row.shapes) != 1 or not isinstance(row.shapes[0], PolygonShape):
         return []
     outline = row.shapes[0]
     return [outline.bounds()] if all(map(is_polygon, outline.rings)) else []
