@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import seem
-from seem.data.frames import ImageFrame, ImageHeader, undo_array_orientation
+from seem.data.frames import AnnotationFrame, ImageHeader, undo_array_orientation
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.readers.shards import write_shards
@@ -133,14 +133,14 @@ WRITERS = {
 }
 
 
-def assert_on_object(dataset, orientation=1, frame=ImageFrame.SHOWN):
+def assert_on_object(dataset, orientation=1, frame=AnnotationFrame.SHOWN):
     """Check that the one mask of a data set is the L that its pixels show, in the expected frame."""
     (image,) = dataset.images
     mask = dataset.objects[image.id][0].mask()
     pixels = dataset.pixels(image).astype(int)
     is_red = (pixels[..., 0] > 170) & (pixels[..., 1] < 70)
     assert np.array_equal(mask, is_red)
-    shown = undo_array_orientation(mask, orientation if frame is ImageFrame.STORED else 1)
+    shown = undo_array_orientation(mask, orientation if frame is AnnotationFrame.STORED else 1)
     assert np.array_equal(shown, mask_of(shown.shape))
 
 
@@ -157,12 +157,12 @@ def test_turns_of_arrays_and_pictures_agree_and_are_undone(orientation):
 
 def test_a_size_tells_quarter_turns_and_nothing_else():
     quarter, half = ImageHeader((30, 40), 6), ImageHeader((30, 40), 3)
-    assert quarter.hw(ImageFrame.SHOWN) == (40, 30)
-    assert quarter.frame_of((40, 30), ImageFrame.STORED) is ImageFrame.SHOWN
-    assert quarter.frame_of((30, 40), ImageFrame.SHOWN) is ImageFrame.STORED
+    assert quarter.hw(AnnotationFrame.SHOWN) == (40, 30)
+    assert quarter.frame_of((40, 30), AnnotationFrame.STORED) is AnnotationFrame.SHOWN
+    assert quarter.frame_of((30, 40), AnnotationFrame.SHOWN) is AnnotationFrame.STORED
     for hw in (None, (30, 40), (1, 2)):
-        assert half.frame_of(hw, ImageFrame.SHOWN) is ImageFrame.SHOWN
-        assert half.frame_of(hw, ImageFrame.STORED) is ImageFrame.STORED
+        assert half.frame_of(hw, AnnotationFrame.SHOWN) is AnnotationFrame.SHOWN
+        assert half.frame_of(hw, AnnotationFrame.STORED) is AnnotationFrame.STORED
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
@@ -280,7 +280,7 @@ def test_specifications_with_a_frame():
     assert (spec.kind, spec.path.as_posix(), spec.frame, spec.weight) == (
         "yolo",
         "/data/x",
-        ImageFrame.STORED,
+        AnnotationFrame.STORED,
         2.0,
     )
     assert DatasetSpec.parse("/data/a,b").frame is None

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from seem.data.dataset import Dataset
-from seem.data.frames import ImageFrame
+from seem.data.frames import AnnotationFrame
 from seem.data.lazy_dataset import LazyDataset, read_image_header
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
 
@@ -32,7 +32,7 @@ def compare_frames(dataset: Dataset) -> Iterator[Flaw]:
         return
     part = replace(dataset, images=tuple(sample), tolerant=True)
     read_as = read_image_header(dataset, sample[0]).frame_of(sample[0].hw, sample[0].image_frame)
-    strengths = {frame: list(_outline_strengths(part.in_frame(frame))) for frame in ImageFrame}
+    strengths = {frame: list(_outline_strengths(part.in_frame(frame))) for frame in AnnotationFrame}
     if not all(strengths.values()):
         return
     means = {frame: float(np.mean(values)) for frame, values in strengths.items()}
@@ -40,18 +40,18 @@ def compare_frames(dataset: Dataset) -> Iterator[Flaw]:
 
 
 def _note(
-    means: dict[ImageFrame, float],
-    read_as: ImageFrame,
+    means: dict[AnnotationFrame, float],
+    read_as: AnnotationFrame,
     num_objects: int,
     num_images: int,
     path: str,
 ) -> Flaw:
-    shown, stored = means[ImageFrame.SHOWN], means[ImageFrame.STORED]
+    shown, stored = means[AnnotationFrame.SHOWN], means[AnnotationFrame.STORED]
     where = f"{num_objects} objects on {num_images} of the turned photos"
     what = f"edges under their outlines are {shown:.1f} times the average as shown, {stored:.1f} times as stored"
     if max(shown, stored) < _CLEAR_RATIO * min(shown, stored):
         return Flaw(FlawKind.EXIF_ROTATION, where, f"{what}, which does not tell the frames apart")
-    better = ImageFrame.SHOWN if shown > stored else ImageFrame.STORED
+    better = AnnotationFrame.SHOWN if shown > stored else AnnotationFrame.STORED
     if better is read_as:
         return Flaw(FlawKind.EXIF_ROTATION, where, f"{what}, the frame in which they are read")
     what += (
@@ -105,7 +105,7 @@ def _gradient(pixels: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
     if min(grey.shape) < 2:
         return np.zeros_like(grey)
     down, right = np.gradient(grey)
-    return np.hypot(down, right)
+    return np.asarray(np.hypot(down, right), np.float32)
 
 
 def _outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

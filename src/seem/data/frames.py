@@ -35,16 +35,16 @@ UPRIGHT = 1
 Pixels = TypeVar("Pixels", bound=np.ndarray)
 
 
-class ImageFrame(str, enum.Enum):
+class AnnotationFrame(str, enum.Enum):
     """What the coordinates of annotations count in: the image as shown, or as its file stores it."""
 
     SHOWN = "shown"
     STORED = "stored"
 
     @property
-    def other(self) -> ImageFrame:
+    def other(self) -> AnnotationFrame:
         """The other frame."""
-        return ImageFrame.STORED if self is ImageFrame.SHOWN else ImageFrame.SHOWN
+        return AnnotationFrame.STORED if self is AnnotationFrame.SHOWN else AnnotationFrame.SHOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class ImageHeader:
         """Whether the image is shown in another way than it is stored."""
         return self.orientation != UPRIGHT
 
-    def hw(self, frame: ImageFrame) -> tuple[int, int]:
+    def hw(self, frame: AnnotationFrame) -> tuple[int, int]:
         """Height and width in a frame."""
-        if frame is ImageFrame.SHOWN and self.orientation >= FIRST_QUARTER_TURN:
+        if frame is AnnotationFrame.SHOWN and self.orientation >= FIRST_QUARTER_TURN:
             return self.stored_hw[::-1]
         return self.stored_hw
 
-    def frame_of(self, hw: tuple[int, int] | None, preferred: ImageFrame) -> ImageFrame:
+    def frame_of(self, hw: tuple[int, int] | None, preferred: AnnotationFrame) -> AnnotationFrame:
         """Return the frame that a recorded size belongs to; the preferred one if it fits both, neither, or is None."""
         if hw is not None and self.hw(preferred) != hw == self.hw(preferred.other):
             return preferred.other
@@ -82,14 +82,14 @@ class ImageHeader:
 
 
 def in_frame(
-    decoded: Image.Image, opened: Image.Image, header: ImageHeader, frame: ImageFrame
+    decoded: Image.Image, opened: Image.Image, header: ImageHeader, frame: AnnotationFrame
 ) -> Image.Image:
     """Turn a picture to a frame.
 
     `decoded` are the pixels of `opened` after loading, which for a TIFF turns them; `header` was read before.
     """
     remaining = exif_orientation(opened)
-    if frame is ImageFrame.SHOWN:
+    if frame is AnnotationFrame.SHOWN:
         return undo_orientation(decoded, remaining)
     if remaining == header.orientation:
         return decoded

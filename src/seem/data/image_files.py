@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
-from seem.data.frames import ImageFrame, ImageHeader, in_frame
+from seem.data.frames import AnnotationFrame, ImageHeader, in_frame
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
 from seem.images import decode_pixels, open_image, to_rgb
@@ -35,7 +35,7 @@ def read_header(path: Path, content: io.BytesIO | None = None) -> ImageHeader:
 
 def read_image_hw(path: Path) -> tuple[int, int]:
     """Read height and width of an image as shown from its file's header; `DataError` if it cannot be read."""
-    return read_header(path).hw(ImageFrame.SHOWN)
+    return read_header(path).hw(AnnotationFrame.SHOWN)
 
 
 def read_annotated_hw(path: Path, mask_file: Path | None = None) -> tuple[int, int]:
@@ -46,19 +46,19 @@ def read_annotated_hw(path: Path, mask_file: Path | None = None) -> tuple[int, i
     """
     header = read_header(path)
     if not header.is_turned or mask_file is None or not mask_file.is_file():
-        return header.hw(ImageFrame.SHOWN)
+        return header.hw(AnnotationFrame.SHOWN)
     try:
-        mask_hw = read_header(mask_file).hw(ImageFrame.SHOWN)
+        mask_hw = read_header(mask_file).hw(AnnotationFrame.SHOWN)
     except DataError:
-        return header.hw(ImageFrame.SHOWN)
-    return header.hw(header.frame_of(mask_hw, ImageFrame.SHOWN))
+        return header.hw(AnnotationFrame.SHOWN)
+    return header.hw(header.frame_of(mask_hw, AnnotationFrame.SHOWN))
 
 
 def read_rgb(
     path: Path,
     content: io.BytesIO | None = None,
     hw: tuple[int, int] | None = None,
-    frame: ImageFrame = ImageFrame.SHOWN,
+    frame: AnnotationFrame = AnnotationFrame.SHOWN,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image: the file, or the `content` that was read from inside another one.
 
@@ -81,7 +81,7 @@ def read_rgb(
 
 
 def read_channels(
-    path: Path, hw: tuple[int, int] | None = None, frame: ImageFrame = ImageFrame.SHOWN
+    path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Integer[np.ndarray, "h w c"]:
     """Read the numbers of a PNG, TIFF or BMP as they are stored, palette indices and all, channels last.
 
@@ -110,7 +110,7 @@ def read_channels(
 
 
 def read_channels_of_size(
-    path: Path, hw: tuple[int, int], frame: ImageFrame = ImageFrame.SHOWN
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Integer[np.ndarray, "h w c"]:
     """Read the numbers of a label map that must have the image's size; `DataError` otherwise."""
     channels = read_channels(path, hw, frame)
@@ -127,7 +127,7 @@ def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarra
 
 
 def read_labels(
-    path: Path, hw: tuple[int, int] | None = None, frame: ImageFrame = ImageFrame.SHOWN
+    path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
     """Read a map of whole numbers; a colour image will do if its channels are equal.
 
@@ -142,7 +142,7 @@ def read_labels(
 
 
 def read_labels_of_size(
-    path: Path, hw: tuple[int, int], frame: ImageFrame = ImageFrame.SHOWN
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
     """Read a map of whole numbers that must have the image's size; `DataError` otherwise."""
     labels = read_labels(path, hw, frame)
@@ -152,7 +152,7 @@ def read_labels_of_size(
 
 
 def read_panoptic_ids(
-    path: Path, hw: tuple[int, int], frame: ImageFrame = ImageFrame.SHOWN
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
     """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size."""
     channels = read_channels_of_size(path, hw, frame).astype(np.int32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from seem.data.dataset import Dataset
 from seem.data.frame_evidence import compare_frames
-from seem.data.frames import ImageFrame, ImageHeader
+from seem.data.frames import AnnotationFrame, ImageHeader
 from seem.data.lazy_dataset import LazyDataset, read_image_header
 from seem.data.polygons import is_self_intersecting
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord, ObjectRecord
@@ -308,7 +308,7 @@ def _check_image(
 
 def _check_size(header: ImageHeader, image: ImageRecord, where: str) -> Iterator[Flaw]:
     """Report a file of another size than its record says, as stored and as shown by its EXIF orientation."""
-    if image.hw in map(header.hw, ImageFrame):
+    if image.hw in map(header.hw, AnnotationFrame):
         return
     what = (
         f"the file is {_size_text(header.stored_hw)} (h, w), its record says {_size_text(image.hw)}"
@@ -320,7 +320,7 @@ def _check_size(header: ImageHeader, image: ImageRecord, where: str) -> Iterator
 
 def _note_rotation(header: ImageHeader, image: ImageRecord, where: str) -> Flaw:
     """Return a note on an EXIF orientation, and in which frame the annotations are read."""
-    sizes = f"{_size_text(header.stored_hw)} (h, w) as stored, {_size_text(header.hw(ImageFrame.SHOWN))} as shown"
+    sizes = f"{_size_text(header.stored_hw)} (h, w) as stored, {_size_text(header.hw(AnnotationFrame.SHOWN))} as shown"
     frame = header.frame_of(image.hw, image.image_frame)
     what = f"orientation {header.orientation}, {sizes}; annotations are read on the photo as {frame.value}"
     return Flaw(FlawKind.EXIF_ROTATION, where, what)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from seem.data.dataset import AnnotatedPolygons, Dataset, ParsedObjects
-from seem.data.frames import ImageFrame, ImageHeader
+from seem.data.frames import AnnotationFrame, ImageHeader
 from seem.data.image_files import read_header, read_rgb
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.records import (
@@ -79,7 +79,6 @@ class LazyDataset:
         files: files that describe more than one image.
         read_pixels: decodes an image that does not lie in a file of its own.
         read_file: reads the stored bytes of such an image.
-        is_as_shown: masks lie on the images as shown, whatever EXIF rotation these carry; `read_pixels` sees to it.
         tolerant: leave out what cannot be read instead of raising.
     """
 
@@ -99,7 +98,6 @@ class LazyDataset:
     files: tuple[Path, ...] = ()
     read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
     read_file: Callable[[ImageRecord], bytes] | None = None
-    is_as_shown: bool = False
     tolerant: bool = False
     _cached_maps: LruCache[LabelMap | None] = field(init=False, repr=False)
     _cached_objects: LruCache[ParsedObjects] = field(init=False, repr=False)
@@ -183,13 +181,13 @@ class LazyDataset:
         """Return the set so that it leaves out what cannot be read."""
         return replace(self, tolerant=True)
 
-    def in_frame(self, frame: ImageFrame) -> LazyDataset:
+    def in_frame(self, frame: AnnotationFrame) -> LazyDataset:
         """Return the set with all annotations read in one frame, whatever size its records give turned images."""
         return replace(
             self, images=tuple(self._image_in_frame(image, frame) for image in self.images)
         )
 
-    def _image_in_frame(self, image: ImageRecord, frame: ImageFrame) -> ImageRecord:
+    def _image_in_frame(self, image: ImageRecord, frame: AnnotationFrame) -> ImageRecord:
         try:
             header = read_image_header(self, image)
         except (DataError, OSError):  # an image that is missing or damaged, which others report

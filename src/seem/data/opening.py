@@ -11,12 +11,12 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from seem.data.archives import is_archive, is_other_archive, unpacked_folder
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
-from seem.data.frames import ImageFrame
+from seem.data.frames import AnnotationFrame
 from seem.data.layout import Layout, describe_contents
 from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
@@ -38,7 +38,7 @@ class DatasetSpec:
     kind: str | None
     path: Path
     weight: float = 1.0
-    frame: ImageFrame | None = None
+    frame: AnnotationFrame | None = None
 
     @classmethod
     def parse(cls, text: str) -> DatasetSpec:
@@ -114,6 +114,8 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         raise DataError(
             f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(root)}."
         )
+    if root != path:
+        dataset = replace(dataset, path=path)
     if parsed.frame is not None:
         dataset = dataset.in_frame(parsed.frame)
     if tolerant:
@@ -150,12 +152,12 @@ def _check_kind(kind: str, path: str, text: str) -> None:
     raise DataError(f"There is no format {kind!r} (in {text!r}); {hint}")
 
 
-def _parse_frame(text: str | None, spec: str) -> ImageFrame | None:
+def _parse_frame(text: str | None, spec: str) -> AnnotationFrame | None:
     """Read a frame, None where none is written; `DataError` if there is none of that name."""
     if text is None:
         return None
     try:
-        return ImageFrame(text.strip())
+        return AnnotationFrame(text.strip())
     except ValueError:
         raise DataError(
             f"The frame of {spec!r} is {text!r}; write frame=shown, or frame=stored if EXIF orientations are ignored."

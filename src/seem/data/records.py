@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from seem.data.coco_rle import RleMask, rle_to_mask
-from seem.data.frames import ImageFrame
+from seem.data.frames import AnnotationFrame
 
 
 class FlawKind(enum.Enum):
@@ -99,7 +99,7 @@ class ImageRecord:
     semantic_path: Path | None
     sequence: str
     frame: int | None
-    image_frame: ImageFrame = ImageFrame.SHOWN
+    image_frame: AnnotationFrame = AnnotationFrame.SHOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from PIL import Image
 
 from seem.data.coco_rle import mask_to_rle, rle_to_mask
 from seem.data.dataset import ALL_SPLIT, Dataset, ParsedObjects
-from seem.data.frames import ImageFrame
+from seem.data.frames import AnnotationFrame
 from seem.data.image_files import IMAGE_SUFFIXES, existing_files, read_rgb, rgb_to_ids
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
@@ -360,9 +360,9 @@ def read_shards(path: Path, split: str) -> LazyDataset:
 
 
 def _parse_image(record: Mapping[str, Any], tar: Path, set_name: str, split: str) -> ImageRecord:
-    record = {"image_frame": ImageFrame.STORED, **record}  # of shards that do not record it
+    record = {"image_frame": AnnotationFrame.STORED, **record}  # of shards that do not record it
     fields = {name: record[name] for name in _IMAGE_FIELDS}
-    fields["image_frame"] = ImageFrame(record["image_frame"])
+    fields["image_frame"] = AnnotationFrame(record["image_frame"])
     fields |= {"hw": tuple(record["hw"]), "captions": tuple(record["captions"])}
     return ImageRecord(
         set_name=set_name,
