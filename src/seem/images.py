@@ -35,6 +35,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from seem.errors import SeemError, short_reason
+from seem.regular_file import check_regular_file
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
@@ -102,6 +103,7 @@ def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
     if isinstance(path, str) and "://" in path:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
     path = Path(path)
+    check_regular_file(path)
     with open_image(path, str(path), max_pixels) as opened:
         return _to_upright_rgb(opened, max_pixels)
 

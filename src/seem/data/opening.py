@@ -86,8 +86,8 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
 
     Args:
         spec: `kind:path`, or a path whose layout tells what it is. A weight is read by `open_mixture`.
-        split: train, val, test, or what the set itself calls its parts. A set that is not divided has one part, which
-            any of these names opens; its `split` is then `ALL_SPLIT`.
+        split: train, val, test, or what the set itself calls its parts; "all" opens all of them as one. A set that is
+            not divided has one part, which any of these names opens; its `split` is then `ALL_SPLIT`.
         tolerant: leave out annotations that cannot be read instead of raising when they are asked for.
 
     Raises:
@@ -97,8 +97,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     parsed = _as_spec(spec)
     path, root, layout = parsed.path, parsed.root, parsed.layout()
     try:
-        own_split = layout.resolve_split(root, split)
-        dataset = layout.read(root, own_split)
+        dataset = _read_split(layout, root, split)
     except DataError:
         raise
     except READ_ERRORS as error:
@@ -112,7 +111,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         return dataset
     if not dataset.images and not dataset.flaws:
         raise DataError(
-            f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(root)}."
+            f"{path} has no photo in its part {dataset.split!r}; it holds {describe_contents(root)}."
         )
     if root != path:
         dataset = replace(dataset, path=path)
@@ -121,6 +120,16 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     if tolerant:
         return dataset.as_tolerant()
     return dataset.checked()
+
+
+def _read_split(layout: Layout, path: Path, split: str) -> Dataset:
+    """Open one part, or all parts as one."""
+    present = layout.splits(path)
+    own_split = layout.resolve_split(path, split)
+    if own_split != ALL_SPLIT or own_split in present or not present or layout.reads_all:
+        return layout.read(path, own_split)
+    parts = [layout.read(path, name) for name in present]
+    return join_parts([part for part in parts if isinstance(part, LazyDataset)])
 
 
 def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDataset]:

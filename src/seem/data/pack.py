@@ -64,6 +64,8 @@ camvid, carparts and bsds500 are research only; group C of open_mix states no te
 VOID_VALUE = 255
 """Value of unlabelled pixels in a semantic map; no set has so many classes."""
 
+_USUAL_SPLITS = ("train", "val", ALL_SPLIT)
+_SPLIT_FIELD = re.compile(rb'"split":\s*("(?:[^"\\]|\\.)*")')
 _FULLY_LABELLED = ("panoptic", "semantic", "semantic+instances", "parts")
 
 
@@ -94,14 +96,12 @@ class Pack:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], split: str = "train") -> Pack:
-        """Open the set folder `path`; `split` is train, val or all.
+        """Open the set folder `path`; `split` is train, val, another that its images name, or all.
 
         Raises:
-            PackError: the folder, its annotations.json or its images are missing.
+            PackError: the folder, its annotations.json or its images are missing, or there is no such split.
         """
         folder = Path(path)
-        if split not in ("train", "val", "all"):
-            raise PackError(f"Unknown split {split!r}; use train, val or all.")
         if not folder.is_dir():
             raise PackError(
                 f"{folder} is no folder; give the folder of one set, such as data/coco_full."
@@ -114,6 +114,9 @@ class Pack:
             raise PackError(
                 f"{folder} has annotations.json but no images/; copy the set's photos beside it."
             )
+        if split not in _USUAL_SPLITS and split not in _pack_splits(folder):
+            names = ", ".join(dict.fromkeys([*_pack_splits(folder), *_USUAL_SPLITS]))
+            raise PackError(f"{folder} has no split {split!r}; use one of {names}.")
         return cls(folder, split)
 
     @staticmethod
@@ -157,7 +160,7 @@ class Pack:
         images = []
         try:
             for row in self._document["images"]:
-                if self.split in ("all", row.get("split", "train")):
+                if self.split in (ALL_SPLIT, row.get("split", "train")):
                     images.append(self._parse_image(row))
             return tuple(images)
         except KeyError as error:
@@ -390,8 +393,8 @@ def _pack_splits(path: Path) -> tuple[str, ...]:
     file = path / "annotations.json"
     if not file.is_file():
         return ()
-    names = re.findall(rb'"split":\s*"(\w+)"', file.read_bytes())
-    return sort_splits(map(bytes.decode, names)) or ("train",)
+    names = set(_SPLIT_FIELD.findall(file.read_bytes()))
+    return sort_splits(map(json.loads, names)) or ("train",)
 
 
 PACK = Layout(
@@ -401,4 +404,5 @@ PACK = Layout(
     fits=lambda path: path.is_dir() and is_pack(path),
     splits=_pack_splits,
     read=Pack.open,
+    reads_all=True,
 )
