@@ -11,12 +11,13 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seem.data.archives import is_archive, is_other_archive, unpacked_folder
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
 from seem.data.frames import AnnotationFrame
+from seem.data.joined_parts import join_parts
 from seem.data.layout import Layout, describe_contents
 from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
@@ -97,7 +98,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     parsed = _as_spec(spec)
     path, root, layout = parsed.path, parsed.root, parsed.layout()
     try:
-        dataset = _read_split(layout, root, split)
+        dataset = _read_split(layout, root, split, parsed.frame)
     except DataError:
         raise
     except READ_ERRORS as error:
@@ -106,8 +107,6 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
             f"{path} cannot be read as {layout.title}: {reason}; is it {layout.expects}?"
         ) from error
     if not isinstance(dataset, LazyDataset):
-        if parsed.frame is not None:
-            raise DataError(f"{layout.title} has one frame; leave ,frame={parsed.frame.value} out.")
         return dataset
     if not dataset.images and not dataset.flaws:
         raise DataError(
@@ -115,21 +114,31 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         )
     if root != path:
         dataset = replace(dataset, path=path)
-    if parsed.frame is not None:
-        dataset = dataset.in_frame(parsed.frame)
     if tolerant:
         return dataset.as_tolerant()
     return dataset.checked()
 
 
-def _read_split(layout: Layout, path: Path, split: str) -> Dataset:
+def _read_split(layout: Layout, path: Path, split: str, frame: AnnotationFrame | None) -> Dataset:
     """Open one part, or all parts as one."""
     present = layout.splits(path)
     own_split = layout.resolve_split(path, split)
     if own_split != ALL_SPLIT or own_split in present or not present or layout.reads_all:
-        return layout.read(path, own_split)
-    parts = [layout.read(path, name) for name in present]
+        return _read_in_frame(layout, path, own_split, frame)
+    parts = [_read_in_frame(layout, path, name, frame) for name in present]
     return join_parts([part for part in parts if isinstance(part, LazyDataset)])
+
+
+def _read_in_frame(
+    layout: Layout, path: Path, split: str, frame: AnnotationFrame | None
+) -> Dataset:
+    """Open one part, with its annotations in a frame if one is given."""
+    dataset = layout.read(path, split)
+    if frame is None:
+        return dataset
+    if not isinstance(dataset, LazyDataset):
+        raise DataError(f"{layout.title} has one frame; leave ,frame={frame.value} out.")
+    return dataset.in_frame(frame)
 
 
 def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDataset]:

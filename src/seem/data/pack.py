@@ -22,7 +22,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from seem.data.classes import UNNAMED
-from seem.data.dataset import AnnotatedPolygons, ParsedObjects
+from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
 from seem.data.image_files import existing_files, read_rgb, rgb_to_ids
 from seem.data.layout import Layout, sort_splits
 from seem.data.readers.coco import is_pack
