@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from seem.data.annotation_notes import AnnotationNotes
 from seem.data.dataset import Dataset
 from seem.data.frame_evidence import compare_frames
 from seem.data.frames import AnnotationFrame, ImageHeader
@@ -165,6 +166,7 @@ def inspect_dataset(
     counts = _Counts()
     flaws: list[Flaw] = list(dataset.flaws)
     notes: list[Flaw] = list(dataset.notes) if isinstance(dataset, LazyDataset) else []
+    annotation_notes = AnnotationNotes()
     for image in dataset.images:
         image_flaws, image_notes = _check_image(dataset, image, decode=pixels)
         if image_flaws:
@@ -175,7 +177,9 @@ def inspect_dataset(
         if not parsed.objects and not parsed.flaws:
             notes.append(Flaw(FlawKind.NO_ANNOTATION, image.path.name, ""))
         counts.add(parsed.objects)
+        annotation_notes.add(image, parsed.objects, parsed.notes)
         step()
+    notes += annotation_notes.lines()
     if not flaws:
         flaws += _check_annotated(dataset, counts)
     if pixels:

@@ -299,8 +299,8 @@ class Pack:
             categories=self._document["categories"],
         )
         record_ids = {image.id: image.id for image in self.images}
-        rows, flaws = group_rows(document, record_ids, self.images)
-        return rows, tuple(flaws)
+        grouped = group_rows(document, record_ids, self.images)
+        return grouped.rows, grouped.flaws
 
     @cached_property
     def _names_of_source(self) -> Mapping[str, frozenset[str]]:

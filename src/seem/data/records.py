@@ -41,6 +41,15 @@ class FlawKind(enum.Enum):
     DUPLICATE_NAME = "classes that share a name"
     UNNAMED_OBJECTS = "objects without a class"
     UNREAD = "not read"
+    LOST_RING = "ring left out"
+    BOX_UNLIKE_MASK = "bbox unlike its mask"
+    AREA_UNLIKE_MASK = "area unlike its mask"
+    DUPLICATE_OBJECT = "object listed twice"
+    DUPLICATE_IMAGE = "photo listed twice"
+    NEW_ID = "annotation without an id of its own"
+    CROWD = "objects marked as crowds"
+    STUFF = "classes marked as stuff"
+    FRACTIONS = "coordinates as fractions of the photo"
 
 
 class DataError(ValueError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
@@ -262,17 +262,38 @@ def _parse_rows(
 ) -> ParsedObjects:
     objects: list[ObjectRecord] = []
     flaws: list[Flaw] = []
+    notes: list[Flaw] = []
     for number, row in enumerate(rows, 1):
         if isinstance(row, Flaw):
             flaws.append(row)
             continue
-        rles = _draw_row(row, image.hw, flaws)
+        sound_row = _without_bad_rings(row, notes)
+        rles = _draw_row(sound_row, image.hw, flaws)
         if rles:
             category = by_name[row.label or NAMELESS]
             object_id = numbered_object_id(image, number)
             rle = unite_rles(rles)
             objects.append(object_record(object_id, image, category, rle, is_crowd=row.is_crowd))
-    return ParsedObjects(tuple(objects), tuple(flaws))
+    return ParsedObjects(tuple(objects), tuple(flaws), tuple(notes))
+
+
+def _without_bad_rings(row: ShapeRow, notes: list[Flaw]) -> ShapeRow:
+    """Leave out malformed rings with a note, as long as the object has another ring or shape."""
+    shapes: list[Shape] = []
+    num_lost = 0
+    for shape in row.shapes:
+        if not isinstance(shape, PolygonShape):
+            shapes.append(shape)
+            continue
+        rings = tuple(filter(is_polygon, shape.rings))
+        num_lost += len(shape.rings) - len(rings)
+        if rings:
+            shapes.append(replace(shape, rings=rings))
+    if not num_lost or not shapes:
+        return row  # sound, or nothing but bad rings: drawing it says what is wrong
+    what = f"{num_lost}, of fewer than three corners or with one that is no number"
+    notes.append(Flaw(FlawKind.LOST_RING, row.where, what))
+    return replace(row, shapes=tuple(shapes))
 
 
 def _draw_row(row: ShapeRow, hw: tuple[int, int], flaws: list[Flaw]) -> list[RleMask]:
