@@ -13,10 +13,9 @@ from seem.annotation_formats.annotated_image import AnnotatedImage
 from seem.annotation_formats.classes import ClassTable
 from seem.coco_format import CocoCategory
 from seem.errors import SeemError
+from seem.images import FIRST_QUARTER_TURN
 
 ImageRow: TypeAlias = "Mapping[str, Any]"
-
-FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 
 
 class CocoIds(Protocol):
