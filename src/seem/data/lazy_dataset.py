@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +47,7 @@ _CHECK_HINT = "`seem data check` lists everything that is wrong"
 
 
 def _read_file_pixels(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-    return read_rgb(image.path, hw=image.hw)
+    return read_rgb(image.path, hw=image.hw, frame=image.image_frame)
 
 
 def _no_label_map(image: ImageRecord) -> None:  # noqa: ARG001
@@ -80,7 +81,6 @@ class LazyDataset:
         files: files that describe more than one image.
         read_pixels: decodes an image that does not lie in a file of its own.
         read_file: reads the stored bytes of such an image.
-        is_as_shown: masks lie on the images as shown, whatever EXIF rotation these carry; `read_pixels` sees to it.
         tolerant: leave out what cannot be read instead of raising.
     """
 
@@ -100,7 +100,6 @@ class LazyDataset:
     files: tuple[Path, ...] = ()
     read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
     read_file: Callable[[ImageRecord], bytes] | None = None
-    is_as_shown: bool = False
     tolerant: bool = False
     _cached_maps: LruCache[LabelMap | None] = field(init=False, repr=False)
     _cached_objects: LruCache[ParsedObjects] = field(init=False, repr=False)
@@ -192,6 +191,20 @@ class LazyDataset:
     def as_tolerant(self) -> LazyDataset:
         """Return the set so that it leaves out what cannot be read."""
         return replace(self, tolerant=True)
+
+    def in_frame(self, frame: AnnotationFrame) -> LazyDataset:
+        """Return the set with all annotations read in one frame, whatever size its records give turned images."""
+        return replace(
+            self, images=tuple(self._image_in_frame(image, frame) for image in self.images)
+        )
+
+    def _image_in_frame(self, image: ImageRecord, frame: AnnotationFrame) -> ImageRecord:
+        try:
+            header = read_image_header(self, image)
+        except (DataError, OSError):  # an image that is missing or damaged, which others report
+            return replace(image, image_frame=frame)
+        hw = header.hw(frame) if header.is_turned else image.hw
+        return replace(image, hw=hw, image_frame=frame)
 
     def _checked_map(self, image: ImageRecord) -> LabelMap | None:
         labels = self._cached_maps(image)

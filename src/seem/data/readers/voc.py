@@ -318,7 +318,7 @@ def read_context(path: Path, split: str) -> LazyDataset:
 
     def read_map(image: ImageRecord) -> LabelMap | None:
         assert image.semantic_path is not None
-        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         void = (category_ids == 0) | (category_ids == VOID_VALUE)
         category_ids[void] = 0
         return label_map_of_classes(category_ids, categories, image, void)

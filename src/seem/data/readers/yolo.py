@@ -28,7 +28,6 @@ from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.label_maps import pair_images
-from seem.data.readers.shape_sets import read_shown_file, read_shown_pixels, shown_hw
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -83,9 +82,6 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         flaws=(*flaws, *unmatched),
         notes=(*description.text.notes(), *_missing_parts(description)),
         files=(file,),
-        read_pixels=lambda image: read_shown_pixels(image, None),
-        read_file=lambda image: read_shown_file(image, None),
-        is_as_shown=True,
     )
 
 
