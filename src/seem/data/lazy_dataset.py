@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from seem.data.classes import share_texts
-from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import read_rgb
+from seem.data.dataset import AnnotatedPolygons, Dataset, ParsedObjects
+from seem.data.frames import AnnotationFrame, ImageHeader
+from seem.data.image_files import read_header, read_rgb
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.records import (
     CategoryRecord,
@@ -281,6 +282,13 @@ class LruCache(Generic[Value]):
             while len(self._values) > self._size:
                 self._values.popitem(last=False)
         return value
+
+
+def read_image_header(dataset: Dataset, image: ImageRecord) -> ImageHeader:
+    """Read the header of an image, also of one that lies inside of another file; `DataError` if it is no image."""
+    if image.path.is_file() or not image.path.parent.is_file():
+        return read_header(image.path)
+    return read_header(image.path, io.BytesIO(dataset.read_encoded(image)))
 
 
 def _objects_with_classes_of(

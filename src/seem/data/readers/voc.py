@@ -30,6 +30,7 @@ from seem.data.image_files import (
     list_images,
     only_path,
     read_labels_of_size,
+    read_rgb,
     rgb_to_ids,
     wrong_size_error,
 )
@@ -50,7 +51,7 @@ from seem.data.readers.label_maps import (
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 from seem.data.text_files import TextFile
 from seem.errors import SeemError
-from seem.images import decode_pixels, open_image
+from seem.images import open_image
 
 VOID_VALUE = 255
 
@@ -59,6 +60,7 @@ _CLASS_FILES = ("labelmap.txt", "class_names.txt", "classes.txt")
 _OBJECT_NAME = re.compile(r"<object>\s*<name>\s*([^<]*?)\s*</name>")
 _OFFICIAL_NAME = re.compile(r"(2007|2008|2009|2010|2011|2012)_\d{6}|\d{6}")
 _NUM_READ_BOX_FILES = 50
+_GREY_MODES, _PALETTE_MODES = ("1", "L", "I", "I;16"), ("P", "PA")
 _VOID_COLOUR = (224, 224, 192)
 _BLACK = (0, 0, 0)
 _CONTEXT_LISTS = Path("ImageSets", "SegmentationContext")
@@ -96,7 +98,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         assert image.semantic_path is not None
         if not image.semantic_path.is_file() and split == "test":
             return None
-        category_ids = _read_class_numbers(image.semantic_path, image.hw, own)
+        category_ids = _read_class_numbers(image.semantic_path, image, own)
         void = category_ids == VOID_VALUE
         category_ids[void] = 0
         object_file = (
@@ -106,7 +108,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         )
         if not object_file.is_file():
             return label_map_of_classes(category_ids, categories, image, void)
-        ids = _read_object_numbers(object_file, image.hw)
+        ids = _read_object_numbers(object_file, image)
         void |= ids == VOID_VALUE
         ids[ids == VOID_VALUE] = 0
         category_of = number_segments(
@@ -162,56 +164,51 @@ def _note_classes(
 
 
 def _read_class_numbers(
-    file: Path, hw: tuple[int, int], own: ClassFile | None
+    file: Path, image: ImageRecord, own: ClassFile | None
 ) -> Int32[np.ndarray, "h w"]:
     """Read the class numbers of a map, written as numbers or as the colours of labelmap.txt."""
-    if own is None or not own.number_of_colour:
-        return read_labels_of_size(file, hw)
-    colours = _read_colours(file, hw)
-    if colours is None:
-        return read_labels_of_size(file, hw)
+    mode = _mode_of(file)
+    if own is None or not own.number_of_colour or mode in _GREY_MODES:
+        return read_labels_of_size(file, image.hw, image.image_frame)
+    colours = _read_colours(file, image)
     numbers = {_code(_BLACK): 0, _code(_VOID_COLOUR): VOID_VALUE}
     numbers |= {_code(colour): number for colour, number in own.number_of_colour.items()}
     unknown = sorted(set(np.unique(colours).tolist()) - numbers.keys())
     if not unknown:
         return remap_values(colours, numbers)
-    if _has_palette(file):
-        return read_labels_of_size(file, hw)
+    if mode in _PALETTE_MODES:
+        return read_labels_of_size(file, image.hw, image.image_frame)
     red, green, blue = unknown[0] & 255, unknown[0] >> 8 & 255, unknown[0] >> 16
     message = f"{file} has the colour {red},{green},{blue}, which {own.file.name} does not name"
     raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
 
 
-def _read_object_numbers(file: Path, hw: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
+def _read_object_numbers(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
     """Read the object numbers of a map; in one of colours every colour is an object."""
-    colours = None if _has_palette(file) else _read_colours(file, hw)
-    if colours is None:
-        return read_labels_of_size(file, hw)
+    if _mode_of(file) in (*_GREY_MODES, *_PALETTE_MODES):
+        return read_labels_of_size(file, image.hw, image.image_frame)
+    colours = _read_colours(file, image)
     codes = np.unique(colours).tolist()
     numbers = {code: number for number, code in enumerate(codes, VOID_VALUE + 1)}
     numbers |= {_code(_BLACK): 0, _code(_VOID_COLOUR): VOID_VALUE}
     return remap_values(colours, numbers)
 
 
-def _read_colours(file: Path, hw: tuple[int, int]) -> Int32[np.ndarray, "h w"] | None:
-    """Read the colours of a map, or of its palette, as R + 256 G + 65536 B; None for one of grey values."""
-    try:
-        with open_image(file, str(file)) as image:
-            if image.mode in ("1", "L", "I", "I;16"):
-                return None
-            decode_pixels(image, str(file))
-            channels = np.asarray(image.convert("RGB")).astype(np.int32)
-    except (SeemError, ValueError, OSError) as error:
-        kind = FlawKind.UNREADABLE_MASK_FILE if file.exists() else FlawKind.MISSING_MASK_FILE
-        raise DataError(str(error), kind) from error
-    if channels.shape[:2] != hw:
-        raise wrong_size_error(file, channels.shape[:2], hw)
+def _read_colours(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
+    """Read the colours of a map, or of its palette, as R + 256 G + 65536 B."""
+    channels = read_rgb(file, hw=image.hw, frame=image.image_frame).astype(np.int32)
+    if channels.shape[:2] != image.hw:
+        raise wrong_size_error(file, channels.shape[:2], image.hw)
     return rgb_to_ids(channels)
 
 
-def _has_palette(file: Path) -> bool:
-    with open_image(file, str(file)) as image:
-        return image.mode in ("P", "PA")
+def _mode_of(file: Path) -> str:
+    """Return Pillow's mode of an image, or grey for a file that is none, which the reader of numbers reports."""
+    try:
+        with open_image(file, str(file)) as image:
+            return image.mode
+    except (SeemError, ValueError, OSError):
+        return "L"
 
 
 def _code(colour: tuple[int, int, int]) -> int:

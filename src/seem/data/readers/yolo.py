@@ -66,7 +66,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
     else:
         pairs = [(image_file, _label_file_of(image_file)) for image_file in image_files]
         unmatched = _unmatched_label_files(description, split, image_files)
-    images, flaws = pair_images(pairs, name, split, "instances", read_hw=shown_hw)
+    images, flaws = pair_images(pairs, name, split, "instances")
     names = category_names(categories)
 
     return LazyDataset(
