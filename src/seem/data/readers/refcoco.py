@@ -57,7 +57,8 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
     refs = [ref for ref in all_refs if ref["split"] == split]
     images = _read_images(document, refs, home, split)
     record_ids = {image.id: image.id for image in images}
-    rows, row_flaws = group_rows(document, record_ids, images)
+    grouped = group_rows(document, record_ids, images)
+    rows = grouped.rows
     expressions = tuple(map(_expression, refs))
     phrases: dict[int, list[str]] = {}
     for expression in expressions:
@@ -80,7 +81,8 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
         read_objects=read_objects,
         complete=lambda _: names,
         expressions=expressions,
-        flaws=(*flaws, *row_flaws, *_flaws_of_refs(refs, rows, file)),
+        flaws=(*flaws, *grouped.flaws, *_flaws_of_refs(refs, rows, file)),
+        notes=grouped.notes,
         files=(file, instances_file),
     )
 
