@@ -649,7 +649,7 @@ def test_a_folder_has_a_progress_bar_and_a_photo_has_none(run, folder):
     ran = run(folder, "--point", "4,2")
     assert "3/3" in ran.err
     assert "The results of 3 photos are in seem-out/." in ran.out
-    assert run("in/c.png", "--overwrite").err == ""
+    assert run("in/c.png", "--point", "4,2", "--overwrite").err == ""
     assert run(folder, "--quiet", "--overwrite").err == ""
 
 
