@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from seem.argument_types import explains_arguments
 from seem.checkpoints.encoded_image import (
     EncodedImageFile,
     move_encoding,
@@ -68,6 +69,7 @@ def _renamed_thresholds(*names: str) -> dict[str, Renamed]:
     return {f"{name}_thresh": Renamed(f"{name}_threshold") for name in names}
 
 
+@explains_arguments
 @renamed_attributes(
     {"picture": "image", "photo": "source", "images": "batch", "memory": "encoding"}
 )
@@ -155,7 +157,7 @@ class EncodedImage:
             target = torch.device(device)
             encoding = move_encoding(self.encoding, target)
             batch = self.batch.to(target)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
             raise ValueError(
                 f"The image cannot go to {str(device)!r} ({short_reason(error)}); try 'cpu'."
             ) from None

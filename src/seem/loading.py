@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from seem import zoo
+from seem.argument_types import explained
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
@@ -48,6 +49,7 @@ DEFAULT_REGION_THRESHOLD = 0.4
 EMBEDDED = "nano.safetensors"  # the weights that ship in the package's assets
 
 
+@explained
 def load(
     name_or_path: str | os.PathLike[str],
     device: str | torch.device | None = None,

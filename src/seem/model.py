@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from seem.argument_types import explains_arguments
 from seem.checkpoints.encoded_image import move_encoding, read_encoded_image
 from seem.checkpoints.network import FineTuningData, LoadedNetwork
 from seem.deprecation import renamed_attributes, warn_renamed
@@ -24,6 +25,7 @@ from seem.tracker import Mode, Tracker, prompts_of_objects
 from seem.video import VideoLike
 
 
+@explains_arguments
 @renamed_attributes({"learnt": "fine_tuned_on"})
 class Model(Runtime):
     """A network with its tokenizer: `seem.load` makes one.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seem.argument_types import explains_arguments
 from seem.inference.object_prompts import ObjectPrompts, replaces_previous_mask
 from seem.models.kind import ModelKind
 from seem.prompts import Point, Prompt
@@ -20,6 +21,7 @@ SegmentRound: TypeAlias = "Callable[[ObjectPrompts, Float[Tensor, '1 1 h w'] | N
 """Prompts so far and the mask logits of the previous round to a result."""
 
 
+@explains_arguments
 class Session:
     """Rounds about one object: every answer becomes the memory of the next round. `EncodedImage.session` makes one.
 

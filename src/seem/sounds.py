@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seem.errors import SeemError
+from seem.regular_file import check_regular_file
 
 MAX_SECONDS = 60.0  # a phrase takes a few, and an hour would take minutes to transcribe
 MIN_SECONDS = 0.1
@@ -170,6 +171,7 @@ def checked_rate(rate: int) -> int:
 
 def check_readable(path: Path) -> None:
     """Raise `SeemError` for a file that is not there or has nothing in it."""
+    check_regular_file(path)
     if not path.exists():
         raise SeemError(f"There is no sound at {path}; check the path.")
     if path.is_dir():

@@ -26,6 +26,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seem.argument_types import explains_arguments
 from seem.encoded_image import EncodedImage, encode
 from seem.errors import SeemError
 from seem.images import InputImage, read_image
@@ -65,6 +66,7 @@ PromptsByFrame: TypeAlias = "dict[int, dict[int, tuple[Prompt, ...]]]"
 """Frame index to object id to prompts."""
 
 
+@explains_arguments
 class Tracker:
     """Follows objects through a video: describe them with `add`, then iterate over the frames.
 

@@ -25,6 +25,7 @@ from PIL import Image
 
 from seem.errors import SeemError
 from seem.images import ImageLike
+from seem.regular_file import check_regular_file
 
 VideoLike: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"
 
@@ -324,6 +325,7 @@ class VideoFile(Video):
     def _open(self) -> Any:
         """Open the file; every way in which that fails is one line."""
         av = pyav()
+        check_regular_file(self.path)
         if not self.path.exists():
             raise SeemError(f"There is no video at {self.path}; check the path.")
         if not self.path.stat().st_size:

@@ -16,12 +16,16 @@ from functools import cache
 from importlib import resources
 from typing import TypeAlias, TypedDict, cast
 
+from seem.argument_types import explains_arguments
+
 Colour: TypeAlias = "tuple[int, int, int]"
 
 # Official behaviour: these are cut out of a category's name before it is put into a sentence.
 _UNSPOKEN_PARTS = ("-other", "-merged", "-stuff")
 _GOLDEN_RATIO = 0.6180339887498949
 _LIGHTNESS_AND_SATURATION = ((0.55, 0.85), (0.45, 0.70), (0.68, 0.90))
+
+MAX_CLASSES = 25_000  # of one list: all of ImageNet-21k; the memory of a question grows with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Category:
     colour: Colour
 
 
+@explains_arguments
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """An ordered list of categories; the order is that of the model's class scores.
@@ -121,6 +126,10 @@ class Vocabulary:
         if isinstance(templates, str):
             raise ValueError(
                 f"templates is a list of sentences, got the text {templates!r}; write [{templates!r}]."
+            )
+        if len(names) > MAX_CLASSES:
+            raise ValueError(
+                f"There are {len(names)} classes, {MAX_CLASSES} are the most; ask for them in several lists."
             )
         cleaned = [_clean(name, position) for position, name in enumerate(names)]
         stuff_names = _stuff_among(cleaned, stuff)

@@ -76,10 +76,6 @@ FAULTS = {
     "unknown category": (set_row(0, category_id=99), FlawKind.UNKNOWN_CATEGORY, "99"),
     "category of another kind": (set_row(0, category_id="cat"), FlawKind.UNKNOWN_CATEGORY, "'cat'"),
     "unknown photo": (set_row(0, image_id=1234), FlawKind.UNKNOWN_IMAGE, "1234"),
-    "NaN in the box": (set_row(0, bbox=[NAN, 2, 5, 7]), FlawKind.BAD_BOX, "nan"),
-    "negative box": (set_row(0, bbox=[1, 2, -5, 7]), FlawKind.BAD_BOX, "-5"),
-    "three numbers for a box": (set_row(0, bbox=[1, 2, 3]), FlawKind.BAD_BOX, "x, y, width, height"),
-    "words for a box": (set_row(0, bbox="all of it"), FlawKind.BAD_BOX, "all of it"),
     "box outside": (set_row(0, bbox=[1, 2, 50, 7]), FlawKind.OUT_OF_BOUNDS, "xyxy"),
     "no mask": (set_row(0, segmentation=[]), FlawKind.NO_MASK, "box at most"),
     "polygon outside": (set_row(0, segmentation=[tiny.polygon(1, 2, 60, 9)]), FlawKind.OUT_OF_BOUNDS, "corner"),
@@ -95,12 +91,40 @@ FAULTS = {
     "code cut short": (coded((12, 16), "oo"), FlawKind.UNREADABLE_ROW, "cut short"),
     "empty run lengths": (coded((12, 16), [192]), FlawKind.EMPTY_MASK, "no pixel"),
     "a number for a mask": (set_row(0, segmentation=3), FlawKind.UNREADABLE_ROW, "neither"),
-    "annotation twice": (repeat("annotations"), FlawKind.DUPLICATE_ID, "annotations bear it"),
-    "photo twice": (repeat("images"), FlawKind.DUPLICATE_ID, "photos bear it"),
     "category twice": (repeat("categories"), FlawKind.DUPLICATE_ID, "'cat'"),
     "no file name": (lambda d: d["images"][0].pop("file_name"), FlawKind.UNREADABLE_ROW, "file_name"),
     "category without a name": (lambda d: d["categories"].append({"id": 3}), FlawKind.UNREADABLE_ROW, "name"),
 }  # fmt: skip
+
+
+CONTRADICTIONS = {
+    "NaN in the box": (set_row(0, bbox=[NAN, 2, 5, 7]), FlawKind.BAD_BOX, "nan"),
+    "negative box": (set_row(0, bbox=[1, 2, -5, 7]), FlawKind.BAD_BOX, "-5"),
+    "three numbers for a box": (set_row(0, bbox=[1, 2, 3]), FlawKind.BAD_BOX, "x, y, width, height"),
+    "words for a box": (set_row(0, bbox="all of it"), FlawKind.BAD_BOX, "all of it"),
+    "annotation twice": (repeat("annotations"), FlawKind.DUPLICATE_ID, "annotations bear it"),
+    "photo twice": (repeat("images"), FlawKind.DUPLICATE_ID, "photos bear it"),
+    "box of nothing": (set_row(0, bbox=[0, 0, 0, 0]), FlawKind.BOX_UNLIKE_MASK, "of its mask 1, 2, 5, 7"),
+    "box in corners": (set_row(0, bbox=[1, 2, 6, 9]), None, ""),  # within the tolerance of so small a photo
+    "area of another mask": (set_row(0, area=3500), FlawKind.AREA_UNLIKE_MASK, "3500, its mask has 35 pixels"),
+    "a scrap beside a polygon": (
+        lambda d: d["annotations"][0]["segmentation"].append([9, 9, 10, 9]), FlawKind.LOST_RING, "1 of 2"),
+    "an annotation without an id": (lambda d: d["annotations"][0].pop("id"), FlawKind.NEW_ID, "numbered from"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
+def test_an_object_with_a_good_mask_is_kept_with_a_note(tmp_path, contradiction):
+    change, kind, words = CONTRADICTIONS[contradiction]
+    report = report_of(coco_with(tmp_path, change))
+    assert (report.flaws, report.objects) == ((), 4)
+    notes = [note for note in report.notes if note.kind in (kind, FlawKind.BOX_UNLIKE_MASK)]
+    assert [note.kind for note in notes] == [kind] * (kind is not None)
+    assert all(words in note.what for note in notes)
+    dataset = open_dataset(str(tmp_path))  # which refuses a set with flaws
+    masks = [record.area for image in dataset.images for record in dataset.objects[image.id]]
+    assert sorted(masks) == [10, 35, 56, 70]
+    assert all(np.isfinite(record.box).all() for record in dataset.objects[dataset.images[0].id])
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -96,7 +96,7 @@ def test_an_ambiguous_layout_says_what_to_write(tmp_path, write, words):
 
 def test_a_folder_that_is_nothing_known_is_described(tmp_path):
     (tmp_path / "holiday").mkdir()
-    with pytest.raises(DataError, match=r"holds holiday/.*Known are coco .*annotations/instances"):
+    with pytest.raises(DataError, match=r"holds holiday/.*Export COCO .*one of coco, lvis"):
         open_dataset(str(tmp_path))
 
 

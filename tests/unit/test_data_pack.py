@@ -212,7 +212,7 @@ def test_an_image_row_without_a_height_is_explained(tmp_path):
 
 
 def test_an_unknown_split_is_refused(tmp_path):
-    with pytest.raises(PackError, match="train, val or all"):
+    with pytest.raises(PackError, match="has no split 'test'; use one of train, val, all"):
         Pack.open(write_set(tmp_path), "test")
 
 

@@ -469,3 +469,18 @@ def test_camvid_unknown_colour_is_named(tmp_path):
     assert [str(flaw) for flaw in report.flaws] == [
         "a.png: unknown category, the colour 9 8 7 is not in label_colors.txt"
     ]
+
+
+def test_a_bad_ring_costs_itself_and_not_its_object(tmp_path):
+    part = {"label": "cat", "group_id": 1, "shape_type": "polygon"}
+    square = {**part, "points": [[2, 2], [6, 2], [6, 8], [2, 8]]}
+    scrap = {**part, "points": [[9, 2], [9, 3]]}
+    tiny.photo(tmp_path / "a.png", (12, 16))
+    tiny.text(tmp_path / "a.json", {"shapes": [square, scrap], "imagePath": "a.png"})
+    dataset = open_dataset(str(tmp_path), "train")
+    report = inspect_dataset(dataset)
+    assert report.ok
+    assert [str(note) for note in report.notes if "ring" in note.kind.value] == [
+        "a.json, shape 1: ring left out, 1, of fewer than three corners or with one that is no number"
+    ]
+    assert [record.area for record in dataset.objects[1]] == [24]

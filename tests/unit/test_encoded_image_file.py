@@ -129,11 +129,27 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-def without_a_level(path):
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "mask_features"}  # noqa: SIM118
-        metadata = file.metadata()
-    write_tensors(path, tensors, metadata)
+def rewritten(change):
+    """Return what changes the tensors of a file and leaves its metadata."""
+
+    def spoil(path):
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+        change(tensors)
+        write_tensors(path, tensors, metadata)
+
+    return spoil
+
+
+without_a_level = rewritten(lambda tensors: tensors.pop("mask_features"))
+with_nan = rewritten(lambda tensors: tensors["mask_features"].fill_(float("nan")))
+with_fewer_rows = rewritten(
+    lambda tensors: tensors.update(mask_features=tensors["mask_features"][:, :, 1:])
+)
+with_another_picture = rewritten(
+    lambda tensors: tensors.update(picture=tensors["picture"][:, :, :2])
+)
 
 
 def without_facts(path):
@@ -149,12 +165,26 @@ def without_facts(path):
         (cut, "cut short"),
         (
             without_a_level,
-            r"is no whole encoded photo \('mask_features'\); write it again with photo\.save",
+            r"is no whole encoded photo \(its values are not those that were written\); write it again",
         ),
+        (with_nan, r"\(mask_features holds values that are not finite\)"),
+        (with_fewer_rows, r"\(its values are not those that were written\)"),
+        (with_another_picture, r"\(picture has shape \(37, 53, 2\), torch.uint8\)"),
         (without_facts, "is no whole encoded photo"),
         (lambda path: write_tensors(path, {"x": torch.zeros(1)}), "holds no encoded photo"),
     ],
-    ids=["missing", "empty", "nonsense", "cut", "a tensor less", "no facts", "weights"],
+    ids=[
+        "missing",
+        "empty",
+        "nonsense",
+        "cut",
+        "a tensor less",
+        "not finite",
+        "fewer rows",
+        "two channels",
+        "no facts",
+        "weights",
+    ],
 )
 def test_a_bad_file_is_one_line(tmp_path, spoil, message):
     model = tiny_model("nano")

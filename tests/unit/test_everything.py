@@ -241,7 +241,7 @@ def test_masks_overlap_by_their_iou():
         ("crop_n_layers", True, "must be a whole number"),
         ("pred_iou_threshold", 1.2, "must be between 0 and 1"),
         ("stability_score_threshold", math.nan, "must be between 0 and 1"),
-        ("stability_score_offset", -1.0, "must not be negative"),
+        ("stability_score_offset", -1.0, "must be at least 0 and at most 10000"),
         ("box_nms_threshold", -0.1, "must be between 0 and 1"),
         ("crop_n_layers", -1, "must be at least 0"),
         ("crop_nms_threshold", 2.0, "must be between 0 and 1"),

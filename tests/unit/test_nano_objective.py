@@ -353,9 +353,21 @@ def test_phrases_are_encoded_once_after_the_names():
 
 
 def test_only_names_that_a_photo_is_annotated_for_may_be_said_of_it():
-    names = ClassNames({"disc": 0, "kite": 1, BACKGROUND: 2}, torch.eye(3))
+    names = ClassNames.of(("disc", "kite", BACKGROUND), torch.eye(3))
     assert names.allowed({"kite", "cube"}).tolist() == [False, True, True]
     assert names.allowed(frozenset()).tolist() == [False, False, True]
+
+
+def test_a_class_may_be_called_background():
+    names = ClassNames.of(("background", "disc", BACKGROUND), torch.eye(3))
+    assert (names.index, names.background) == ({"background": 0, "disc": 1}, 2)
+    assert names.allowed({"background"}).tolist() == [True, False, True]
+    assert names.allowed({"disc"}).tolist() == [False, True, True]
+    sample = scene(LEFT, RIGHT, names=("background", "disc"), complete=("background", "disc"))
+    labels, _ = cell_labels(sample, names, 4)
+    assert {labels[4, 3].item(), labels[3, 10].item(), labels[0, 0].item()} == {0, 1, 2}
+    loss = naming_loss(NETWORK, [sample, sample], BOOK, ONE_ROUND, np.random.default_rng(0))
+    assert loss.isfinite()
 
 
 class Literal(Segmenter):
@@ -375,7 +387,7 @@ def answers_of(rows):
     return torch.tensor([rows], dtype=torch.float32)
 
 
-NAMES = ClassNames({"disc": 0, "kite": 1, "square": 2, BACKGROUND: 3}, torch.eye(4))
+NAMES = ClassNames.of(("disc", "kite", "square", BACKGROUND), torch.eye(4))
 
 
 def test_a_visual_prompt_is_asked_for_its_objects_name():

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -334,7 +334,15 @@ def decode_brush(code):
 
 @pytest.mark.parametrize(
     "spec",
-    ["coco:coco", "coco:coco-polygons", "coco:coco-panoptic", "yolo:yolo"],
+    [
+        "coco:coco",
+        "coco:coco-polygons",
+        "coco:coco-panoptic",
+        "yolo:yolo",
+        "labelme:labelme",
+        "cvat:cvat",
+        "labelstudio:label-studio",
+    ],
 )
 def test_what_is_written_is_read_again(tmp_path, photos, spec):
     kind, format = spec.split(":")
@@ -348,9 +356,53 @@ def test_what_is_written_is_read_again(tmp_path, photos, spec):
         )
     dataset = open_dataset(f"{kind}:{tmp_path / 'out' / format}", "train")
     assert not dataset.flaws
-    image = next(image for image in dataset.images if image.path.name == "a.png")
-    objects = dataset.objects[image.id]
-    assert same({one.category.name: one.mask() for one in objects})
+    masks = {image.path.name: masks_of(dataset.objects[image.id]) for image in dataset.images}
+    assert masks.keys() == {"a.png", "none.png"}
+    assert same(masks["a.png"])
+    assert masks["none.png"] == {}
+
+
+def masks_of(objects):
+    """Join the masks of each class: a polygon file may hold an object as several."""
+    masks = {}
+    for one in objects:
+        masks[one.category.name] = masks.get(one.category.name, False) | one.mask()
+    return masks
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "coco:coco",
+        "coco:coco-polygons",
+        "coco:coco-panoptic",
+        "yolo:yolo",
+        "labelme:labelme",
+        "cvat:cvat",
+        "labelstudio:label-studio",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:yolo:UserWarning")
+def test_masks_of_turned_photos_are_read_as_shown(tmp_path, spec, orientation):
+    kind, format = spec.split(":")
+    shape = (*HW, 3) if orientation < 5 else (*HW[::-1], 3)
+    stored = Image.fromarray(np.arange(np.prod(shape)).reshape(shape).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    stored.save(tmp_path / "a.jpg", exif=exif)
+    seem.save_dataset(
+        found("a.jpg", orientation=orientation),
+        tmp_path / "out",
+        format,
+        photos=tmp_path,
+        copy_photos=True,
+    )
+    dataset = open_dataset(f"{kind}:{tmp_path / 'out' / format}", "train")
+    (image,) = dataset.images
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert (dataset.pixels(image) == np.asarray(ImageOps.exif_transpose(opened))).all()
+    assert same(masks_of(dataset.objects[image.id]))
 
 
 def test_a_folder_with_files_is_refused_unless_they_may_be_replaced(tmp_path):

@@ -5,6 +5,7 @@ A safetensors file; its metadata say which weights saw the photo, for to others 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from seem.models.ops.attention import KeysValues
 from seem.models.structures import ImageBatch, PixelFeatures
 
 SUFFIX = ".safetensors"
+DIGEST_KEY = "tensors_sha256"
 FORMAT_KEY, FORMAT = (
     "seem_photo",
     "1",
@@ -68,6 +70,7 @@ def write_encoded_image(path: Path, seen: EncodedImageFile, overwrite: bool = Fa
         "model": seen.model,
         "sha256": seen.sha256,
         "facts": json.dumps(facts),
+        DIGEST_KEY: digest_of(tensors),
     }
     write_tensors(path, tensors, metadata)
 
@@ -86,6 +89,7 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
     try:
         facts = json.loads(content.metadata["facts"])
         tensors = dict(content.tensors)
+        _check_tensors(tensors, content.metadata.get(DIGEST_KEY))
         picture = Image.fromarray(tensors.pop("picture").numpy())
         return EncodedImageFile(
             model=content.metadata["model"],
@@ -97,10 +101,34 @@ def read_encoded_image(path: Path) -> EncodedImageFile:
             memory=from_named_tensors(tensors),
             seconds=facts["seconds"],
         )
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise SeemError(
             f"{path} is no whole encoded photo ({error}); write it again with photo.save."
         ) from None
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of the names, types, shapes and values of tensors; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], digest: str | None) -> None:
+    """Raise `ValueError` for tensors that are not those that were written; files of older versions have no digest."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds values that are not finite")
+    pixels, picture = tensors["network_pixels"], tensors["picture"]
+    if pixels.ndim != 4 or tuple(pixels.shape[:2]) != (1, 3):
+        raise ValueError(f"network_pixels has shape {tuple(pixels.shape)}")
+    if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"picture has shape {tuple(picture.shape)}, {picture.dtype}")
+    if digest is not None and digest != digest_of(tensors):
+        raise ValueError("its values are not those that were written")
 
 
 def move_encoding(

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from seem.errors import SeemError, short_reason
 from seem.part_files import new_part, remove_part
+from seem.regular_file import check_regular_file
 
 StateDict: TypeAlias = dict[str, Tensor]
 
@@ -115,6 +116,7 @@ def flush_to_disk(file: Path) -> None:
 
 
 def _check_readable(path: Path) -> None:
+    check_regular_file(path)
     if not path.exists():
         raise SeemError(f"There is no file {path}; check the path.")
     if path.is_dir():

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,12 @@ from seem.cli.retrieve import retrieve_command
 from seem.cli.segment import segment_command
 from seem.cli.track import track_command
 from seem.cli.train import train_command
+
+PATH_OPTIONS = (
+    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
+    "--finer-masks",
+)  # fmt: skip
+"""Options whose value names a file or a folder."""
 
 app = typer.Typer(
     epilog=(
@@ -73,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     with signals_as_interrupts() as received:
         try:
+            check_no_empty_path(words)
             code = get_command(app).main(
                 args=words or ["--help"], prog_name="seem", standalone_mode=False
             )
@@ -92,6 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(code, int):
         return code
     return 0
+
+
+def check_no_empty_path(words: Sequence[str]) -> None:
+    """Raise `ValueError` for a path that is an empty text, which would mean the current folder."""
+    for before, word in pairwise(["", *words]):
+        option, equals, value = word.partition("=")
+        is_path = before in PATH_OPTIONS or not before.startswith("--")
+        if (not word and is_path) or (equals and not value and option in PATH_OPTIONS):
+            about = next((name for name in (option, before) if name in PATH_OPTIONS), "An argument")
+            raise ValueError(f"{about} is an empty text; name a file or a folder (. is this one).")
 
 
 def prepare_streams() -> None:

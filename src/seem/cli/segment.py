@@ -99,7 +99,9 @@ def segment_command(
     answer.warn_deprecated()
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
-    jobs = plan_jobs(photos, output.out, output.overwrite)
+    jobs = plan_segment_jobs(photos, output, resume=resume, has_datasets=bool(datasets.format))
+    if not jobs:
+        return
     export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
     started = time.perf_counter()

@@ -106,10 +106,11 @@ class WeightedDataset:
 
 @dataclass(frozen=True, slots=True)
 class ParsedObjects:
-    """The objects of an image that can be read, and what is wrong with the others."""
+    """The objects of an image that can be read, what is wrong with the others, and notes about those that are read."""
 
     objects: tuple[ObjectRecord, ...]
     flaws: tuple[Flaw, ...] = ()
+    notes: tuple[Flaw, ...] = ()
 
     @classmethod
     def collect(cls, results: Iterable[ObjectRecord | Flaw]) -> ParsedObjects:

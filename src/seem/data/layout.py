@@ -54,6 +54,7 @@ class Layout:
         fits: whether a path looks like it, by names of files and folders.
         splits: the parts that the set at a path is divided into, as the set names them; empty = it is not divided.
         read: opens one part.
+        reads_all: whether `read` opens all parts at once, as `ALL_SPLIT`.
     """
 
     kind: str
@@ -62,18 +63,21 @@ class Layout:
     fits: Callable[[Path], bool]
     splits: Callable[[Path], tuple[str, ...]] = no_splits
     read: Reader
+    reads_all: bool = False
 
     def resolve_split(self, path: Path, split: str) -> str:
         """Translate a split into the set's own name for it; a set that is not divided has one part for any of ours.
+
+        `ALL_SPLIT` are all parts, unless the set calls one of them so.
 
         Raises:
             DataError: the set has no such part.
         """
         present = self.splits(path)
-        if split in present:
+        if split in present or split == ALL_SPLIT:
             return split
         if not present:
-            if split in (ALL_SPLIT, *SPLIT_NAMES):
+            if _split_synonyms(split):
                 return ALL_SPLIT
             raise DataError(
                 f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}."
@@ -81,7 +85,9 @@ class Layout:
         matching = set(present).intersection(_split_synonyms(split))
         if len(matching) == 1:
             return matching.pop()
-        raise DataError(f"{path} has no part {split!r}; it has {', '.join(present)}.")
+        raise DataError(
+            f"{path} has no part {split!r}; it has {', '.join(present)} ({ALL_SPLIT!r}: all of them)."
+        )
 
 
 def _split_synonyms(split: str) -> tuple[str, ...]:

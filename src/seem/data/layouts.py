@@ -26,6 +26,7 @@ from seem.data.readers.scannet import SCANNET
 from seem.data.readers.shards import SHARDS
 from seem.data.readers.sunrgbd import SUNRGBD
 from seem.data.readers.supervisely import SUPERVISELY
+from seem.data.readers.unread_formats import recognize_unread_format
 from seem.data.readers.via import VIA
 from seem.data.readers.video import DAVIS, YOUTUBE_VOS
 from seem.data.readers.voc import CONTEXT, SBD, VOC
@@ -72,7 +73,7 @@ def recognize_layout(path: Path) -> Layout:
         ways = " or ".join(f"{layout.kind}:{path}" for layout in matching)
         raise DataError(f"{path} can be read in several ways: {titles}; write {ways}.")
     inner = _only_inner_dataset(path)
-    if inner is None:
+    if inner is None and recognize_unread_format(path) is None:
         for entry, kind in _KIND_OF_TRACE.items():
             if (path / entry).exists():
                 return layout_of_kind(kind)
@@ -99,12 +100,26 @@ def _only_inner_dataset(path: Path) -> Path | None:
     return only_path(datasets)
 
 
+def find_inner_root(folder: Path) -> Path:
+    """Return the folder inside of which a data set begins: an archive often holds one folder that holds everything."""
+    while not _matching_layouts(folder) and not FOLDER.fits(folder):
+        entries = list(folder.iterdir())
+        if len(entries) != 1 or not entries[0].is_dir():
+            break
+        folder = entries[0]
+    return folder
+
+
 def _unknown_layout_error(path: Path, inner: Path | None) -> DataError:
-    hint = ""
+    """Say what a path holds and what to do, in one line."""
+    start = f"{path} is no data set in a format that is known: it holds {describe_contents(path)}"
     if inner is not None:
-        hint = f"; {inner.name}/ in it is {recognize_layout(inner).title}: give {inner}"
-    known = "; ".join(f"{layout.kind} ({layout.expects})" for layout in LAYOUTS)
+        title = recognize_layout(inner).title
+        return DataError(f"{start}; {inner.name}/ in it is {title}: give {inner}.")
+    other = recognize_unread_format(path)
+    if other is not None:
+        return DataError(f"{start}. It looks like {other.title}: {other.way_out}.")
     return DataError(
-        f"{path} is no data set in a format that is known: it holds {describe_contents(path)}{hint}. "
-        f"Known are {known}. Write kind:path to be told what is missing."
+        f"{start}. Export COCO (instances), or masks with their names, from the tool that made it; or write "
+        f"kind:path to be told what is missing, kind being one of {', '.join(layout_kinds())}."
     )

@@ -1,7 +1,8 @@
 """Data sets by a word: `open_dataset("coco:/data/coco", split="val")`.
 
-A specification is `kind:path*weight`. Without a kind the layout tells; without a weight it is 1. Weights say how often
-images of a set are sampled from a mixture.
+A specification is `kind:path,frame=stored*weight`. Without a kind the layout tells. A frame, shown or stored, says what
+the annotations of images with an EXIF orientation were drawn on, where the rule of `seem.data.frames` does not fit a
+set. Without a weight it is 1; weights say how often images of a set are sampled from a mixture.
 """
 
 from __future__ import annotations
@@ -10,34 +11,42 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seem.data.archives import is_archive, is_other_archive, unpacked_folder
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
+from seem.data.frames import AnnotationFrame
+from seem.data.joined_parts import join_parts
 from seem.data.layout import Layout, describe_contents
-from seem.data.layouts import layout_kinds, layout_of_kind, recognize_layout
+from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
 
 _SPEC_PATTERN = re.compile(
-    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?(?P<path>.*?)(?:\*(?P<weight>[^*/\\]*))?", re.DOTALL
+    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?"
+    r"(?P<path>.*?)"
+    r"(?:,frame=(?P<frame>[^*/\\]*))?"
+    r"(?:\*(?P<weight>[^*/\\]*))?",
+    re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """A specification in its parts; `kind` is None where the layout is to tell."""
+    """A specification in its parts; `kind` is None where the layout is to tell, `frame` where sizes are to."""
 
     kind: str | None
     path: Path
     weight: float = 1.0
+    frame: AnnotationFrame | None = None
 
     @classmethod
     def parse(cls, text: str) -> DatasetSpec:
-        """Read `kind:path*weight`.
+        """Read `kind:path,frame=stored*weight`.
 
         Raises:
-            ValueError: the kind is unknown, the path empty, the weight not a positive number.
+            ValueError: the kind or the frame is unknown, the path empty, the weight not a positive number.
         """
         match = _SPEC_PATTERN.fullmatch(text.strip())
         # everything fits: all parts but the path may be missing, and it may be anything
@@ -47,15 +56,30 @@ class DatasetSpec:
             _check_kind(kind, path, text)
         if not path:
             raise DataError(f"{text!r} names no path; write kind:path, such as coco:/data/coco.")
-        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text))
+        frame = _parse_frame(match["frame"], text)
+        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text), frame)
+
+    @property
+    def root(self) -> Path:
+        """Where the data set lies: the path, or the temporary folder that a zip file is unpacked into.
+
+        Raises:
+            DataError: there is nothing at the path, or an archive that cannot be unpacked.
+        """
+        if not self.path.exists():
+            raise DataError(f"There is no data set at {self.path}; check the path.")
+        if is_other_archive(self.path) and not self.path.name.endswith(".tar"):
+            raise DataError(f"{self.path} is packed; unpack it and give the folder (zip is read).")
+        if is_archive(self.path):
+            return find_inner_root(unpacked_folder(self.path))
+        return self.path
 
     def layout(self) -> Layout:
         """Return the format that is named, or that the path looks like; `DataError` if that is none or several."""
-        if not self.path.exists():
-            raise DataError(f"There is no data set at {self.path}; check the path.")
+        root = self.root
         if self.kind is not None:
             return layout_of_kind(self.kind)
-        return recognize_layout(self.path)
+        return recognize_layout(root)
 
 
 def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool = False) -> Dataset:
@@ -63,8 +87,8 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
 
     Args:
         spec: `kind:path`, or a path whose layout tells what it is. A weight is read by `open_mixture`.
-        split: train, val, test, or what the set itself calls its parts. A set that is not divided has one part, which
-            any of these names opens; its `split` is then `ALL_SPLIT`.
+        split: train, val, test, or what the set itself calls its parts; "all" opens all of them as one. A set that is
+            not divided has one part, which any of these names opens; its `split` is then `ALL_SPLIT`.
         tolerant: leave out annotations that cannot be read instead of raising when they are asked for.
 
     Raises:
@@ -72,10 +96,9 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
             looked for and what to do.
     """
     parsed = _as_spec(spec)
-    path, layout = parsed.path, parsed.layout()
+    path, root, layout = parsed.path, parsed.root, parsed.layout()
     try:
-        own_split = layout.resolve_split(path, split)
-        dataset = layout.read(path, own_split)
+        dataset = _read_split(layout, root, split, parsed.frame)
     except DataError:
         raise
     except READ_ERRORS as error:
@@ -87,11 +110,35 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
         return dataset
     if not dataset.images and not dataset.flaws:
         raise DataError(
-            f"{path} has no photo in its part {own_split!r}; it holds {describe_contents(path)}."
+            f"{path} has no photo in its part {dataset.split!r}; it holds {describe_contents(root)}."
         )
+    if root != path:
+        dataset = replace(dataset, path=path)
     if tolerant:
         return dataset.as_tolerant()
     return dataset.checked()
+
+
+def _read_split(layout: Layout, path: Path, split: str, frame: AnnotationFrame | None) -> Dataset:
+    """Open one part, or all parts as one."""
+    present = layout.splits(path)
+    own_split = layout.resolve_split(path, split)
+    if own_split != ALL_SPLIT or own_split in present or not present or layout.reads_all:
+        return _read_in_frame(layout, path, own_split, frame)
+    parts = [_read_in_frame(layout, path, name, frame) for name in present]
+    return join_parts([part for part in parts if isinstance(part, LazyDataset)])
+
+
+def _read_in_frame(
+    layout: Layout, path: Path, split: str, frame: AnnotationFrame | None
+) -> Dataset:
+    """Open one part, with its annotations in a frame if one is given."""
+    dataset = layout.read(path, split)
+    if frame is None:
+        return dataset
+    if not isinstance(dataset, LazyDataset):
+        raise DataError(f"{layout.title} has one frame; leave ,frame={frame.value} out.")
+    return dataset.in_frame(frame)
 
 
 def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDataset]:
@@ -103,7 +150,7 @@ def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDat
 def list_splits(spec: str | DatasetSpec) -> tuple[str, ...]:
     """Name the parts of a data set; (`ALL_SPLIT`,) if it is not divided."""
     parsed = _as_spec(spec)
-    return parsed.layout().splits(parsed.path) or (ALL_SPLIT,)
+    return parsed.layout().splits(parsed.root) or (ALL_SPLIT,)
 
 
 def _as_spec(spec: str | DatasetSpec) -> DatasetSpec:
@@ -121,6 +168,18 @@ def _check_kind(kind: str, path: str, text: str) -> None:
     if near:
         hint = f"did you mean {near[0]}:{path}?"
     raise DataError(f"There is no format {kind!r} (in {text!r}); {hint}")
+
+
+def _parse_frame(text: str | None, spec: str) -> AnnotationFrame | None:
+    """Read a frame, None where none is written; `DataError` if there is none of that name."""
+    if text is None:
+        return None
+    try:
+        return AnnotationFrame(text.strip())
+    except ValueError:
+        raise DataError(
+            f"The frame of {spec!r} is {text!r}; write frame=shown, or frame=stored if EXIF orientations are ignored."
+        ) from None
 
 
 def _parse_weight(text: str | None, spec: str) -> float:

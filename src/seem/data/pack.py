@@ -3,7 +3,7 @@
 A set is a folder with `annotations.json`, `images/` and, for some, `panoptic.json` with `panoptic/`. `Pack` reads one
 split of one set; `seem.data.image_bank` holds all images that may be trained on.
 
-Frames: pixels of the stored image, boxes xyxy with exclusive ends, masks bool H x W.
+Frames: pixels of the image as shown (`seem.data.frames`), boxes xyxy with exclusive ends, masks bool H x W.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from seem.data.classes import UNNAMED
-from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import existing_files, rgb_to_ids
+from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
+from seem.data.image_files import existing_files, path_inside, read_rgb, rgb_to_ids
 from seem.data.layout import Layout, sort_splits
 from seem.data.readers.coco import is_pack
 from seem.data.readers.coco_rows import CocoDocument, group_rows, parse_rows, row_polygons
@@ -64,6 +64,8 @@ camvid, carparts and bsds500 are research only; group C of open_mix states no te
 VOID_VALUE = 255
 """Value of unlabelled pixels in a semantic map; no set has so many classes."""
 
+_USUAL_SPLITS = ("train", "val", ALL_SPLIT)
+_SPLIT_FIELD = re.compile(rb'"split":\s*("(?:[^"\\]|\\.)*")')
 _FULLY_LABELLED = ("panoptic", "semantic", "semantic+instances", "parts")
 
 
@@ -94,14 +96,12 @@ class Pack:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], split: str = "train") -> Pack:
-        """Open the set folder `path`; `split` is train, val or all.
+        """Open the set folder `path`; `split` is train, val, another that its images name, or all.
 
         Raises:
-            PackError: the folder, its annotations.json or its images are missing.
+            PackError: the folder, its annotations.json or its images are missing, or there is no such split.
         """
         folder = Path(path)
-        if split not in ("train", "val", "all"):
-            raise PackError(f"Unknown split {split!r}; use train, val or all.")
         if not folder.is_dir():
             raise PackError(
                 f"{folder} is no folder; give the folder of one set, such as data/coco_full."
@@ -114,6 +114,9 @@ class Pack:
             raise PackError(
                 f"{folder} has annotations.json but no images/; copy the set's photos beside it."
             )
+        if split not in _USUAL_SPLITS and split not in _pack_splits(folder):
+            names = ", ".join(dict.fromkeys([*_pack_splits(folder), *_USUAL_SPLITS]))
+            raise PackError(f"{folder} has no split {split!r}; use one of {names}.")
         return cls(folder, split)
 
     @staticmethod
@@ -157,7 +160,7 @@ class Pack:
         images = []
         try:
             for row in self._document["images"]:
-                if self.split in ("all", row.get("split", "train")):
+                if self.split in (ALL_SPLIT, row.get("split", "train")):
                     images.append(self._parse_image(row))
             return tuple(images)
         except KeyError as error:
@@ -210,12 +213,9 @@ class Pack:
             PackError: the file is missing, unreadable or of another size than the record says.
         """
         try:
-            with Image.open(image.path) as opened:
-                pixels = np.asarray(opened.convert("RGB"))
-        except OSError as error:
-            raise PackError(
-                f"{image.path} cannot be read ({error}); copy the set's images again."
-            ) from error
+            pixels = read_rgb(image.path, hw=image.hw)
+        except DataError as error:
+            raise PackError(f"{error} It is one of the set's images; copy them again.") from error
         if pixels.shape[:2] != image.hw:
             raise PackError(
                 f"{image.path} is {pixels.shape[:2]} (h, w), but annotations.json says {image.hw}."
@@ -299,8 +299,8 @@ class Pack:
             categories=self._document["categories"],
         )
         record_ids = {image.id: image.id for image in self.images}
-        rows, flaws = group_rows(document, record_ids, self.images)
-        return rows, tuple(flaws)
+        grouped = group_rows(document, record_ids, self.images)
+        return grouped.rows, grouped.flaws
 
     @cached_property
     def _names_of_source(self) -> Mapping[str, frozenset[str]]:
@@ -338,7 +338,7 @@ class Pack:
         return ImageRecord(
             id=row["id"],
             set_name=self.name,
-            path=self.path / row["file_name"],
+            path=path_inside(self.path, row["file_name"]),
             hw=(row["height"], row["width"]),
             split=row.get("split", "train"),
             labelled=row.get("labelled", ""),
@@ -393,8 +393,8 @@ def _pack_splits(path: Path) -> tuple[str, ...]:
     file = path / "annotations.json"
     if not file.is_file():
         return ()
-    names = re.findall(rb'"split":\s*"(\w+)"', file.read_bytes())
-    return sort_splits(map(bytes.decode, names)) or ("train",)
+    names = set(_SPLIT_FIELD.findall(file.read_bytes()))
+    return sort_splits(map(json.loads, names)) or ("train",)
 
 
 PACK = Layout(
@@ -404,4 +404,5 @@ PACK = Layout(
     fits=lambda path: path.is_dir() and is_pack(path),
     splits=_pack_splits,
     read=Pack.open,
+    reads_all=True,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 MIN_POLYGON_NUMBERS = 6  # x and y of three corners
+BOX_NUMBERS = 4
 MAX_CHECKED_CORNERS = 2000  # a contour that long was traced by a program and does not cross itself
 
 
@@ -21,8 +22,9 @@ def check_polygon(polygon: object) -> None:
     ):
         raise ValueError("a polygon is no list of numbers")
     if len(polygon) < MIN_POLYGON_NUMBERS or len(polygon) % 2:
+        hint = " (a box, or two corners)" if len(polygon) == BOX_NUMBERS else ""
         raise ValueError(
-            f"a polygon has {len(polygon)} numbers; it needs x and y of three corners or more"
+            f"a polygon has {len(polygon)} numbers{hint}; it needs x and y of three corners or more"
         )
     if not all(map(math.isfinite, polygon)):
         raise ValueError("a polygon has a corner that is no number (NaN or infinite)")

@@ -43,8 +43,12 @@ def source_lines(source: DataSource, reports: Sequence[DatasetReport]) -> Iterat
             if report.unusable_images:
                 subject = f"{count_text(len(report.unusable_images), 'photo')} and all"
             yield f"{subject} annotations that cannot be read, or are empty, are left out; the rest is used."
-    if source.validation_split is None and reports[0].images > 1:
-        yield f"{source.spec} has no part for validation: a tenth is held out."
+    if source.validation_split is not None:
+        if source.validation_problem:
+            yield f"{source.spec}: {source.validation_problem}; they are left out of the validation."
+    elif reports[0].images > 1:
+        reason = source.validation_problem or "it has no part for validation"
+        yield f"{source.spec}: {reason}; a tenth of the training photos is held out."
 
 
 def data_lines(data: TrainingData, readable_images: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,7 +43,8 @@ class DataSource:
         train_split: the part for training.
         validation_split: the part for validation; None: a tenth of `train_split`, drawn by the seed.
         unusable_train: ids of training images that cannot be used: missing, damaged, of a wrong size.
-        unusable_validation: the same of validation images.
+        unusable_validation: the same of validation images, and of those that are training images too.
+        validation_problem: why the part for validation is not used, or some of it; empty if all of it is.
     """
 
     spec: str
@@ -51,6 +52,7 @@ class DataSource:
     validation_split: str | None
     unusable_train: tuple[int, ...]
     unusable_validation: tuple[int, ...]
+    validation_problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as plain values."""
@@ -60,6 +62,7 @@ class DataSource:
             "held": self.validation_split,
             "left_out": self.unusable_train,
             "held_left_out": self.unusable_validation,
+            "held_problem": self.validation_problem,
         }
 
     @classmethod
@@ -71,6 +74,7 @@ class DataSource:
             validation_split=plain["held"],
             unusable_train=tuple(plain["left_out"]),
             unusable_validation=tuple(plain["held_left_out"]),
+            validation_problem=plain.get("held_problem", ""),
         )
 
 
@@ -147,21 +151,42 @@ def inspect_source(
     """
     parsed = DatasetSpec.parse(spec)
     train_split, validation_split = _choose_splits(list_splits(parsed))
-    train_report = inspect_dataset(open_dataset(parsed, train_split, tolerant=True), step=step)
+    train = open_dataset(parsed, train_split, tolerant=True)
+    train_report = inspect_dataset(train, step=step)
     unusable_train = tuple(sorted(train_report.unusable_images))
+    source = DataSource(spec, train_split, None, unusable_train, ())
     if validation_split is None:
-        return DataSource(spec, train_split, None, unusable_train, ()), [train_report]
-    validation_report = inspect_dataset(
-        open_dataset(parsed, validation_split, tolerant=True), step=step
-    )
-    source = DataSource(
-        spec=spec,
-        train_split=train_split,
+        return source, [train_report]
+    try:
+        validation = open_dataset(parsed, validation_split, tolerant=True)
+    except DataError as error:
+        problem = f"its part {validation_split!r} cannot be used: {str(error).rstrip('.')}"
+        return replace(source, validation_problem=problem), [train_report]
+    report = inspect_dataset(validation, step=step)
+    shared = _shared_images(validation, train)
+    unusable = report.unusable_images | shared
+    if not usable_images(validation, unusable).images:
+        problem = f"its part {validation_split!r} has no photo with an object that could be used"
+        if shared:
+            problem = f"the photos of its part {validation_split!r} are those of {train_split!r}"
+        return replace(source, validation_problem=problem), [train_report, report]
+    if shared:
+        problem = (
+            f"{len(shared)} photos of its part {validation_split!r} are in {train_split!r} too"
+        )
+        source = replace(source, validation_problem=problem)
+    source = replace(
+        source,
         validation_split=validation_split,
-        unusable_train=unusable_train,
-        unusable_validation=tuple(sorted(validation_report.unusable_images)),
+        unusable_validation=tuple(sorted(unusable)),
     )
-    return source, [train_report, validation_report]
+    return source, [train_report, report]
+
+
+def _shared_images(validation: Dataset, train: Dataset) -> frozenset[int]:
+    """Return the ids of validation images whose files are training images too."""
+    train_files = {image.path.resolve() for image in train.images}
+    return frozenset(image.id for image in validation.images if image.path.resolve() in train_files)
 
 
 def _choose_splits(names: Sequence[str]) -> tuple[str, str | None]:
@@ -203,20 +228,21 @@ def open_training_data(
     is_shared = False
     for source in sources:
         spec = DatasetSpec.parse(source.spec)
-        images = usable_images(
-            change(open_dataset(spec, source.train_split, tolerant=True)), source.unusable_train
-        )
+        full = change(open_dataset(spec, source.train_split, tolerant=True))
+        images = usable_images(full, source.unusable_train)
         if not images.images:
             raise DataError(
                 f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
             )
-        if source.validation_split is None:
-            images, held_out = hold_out(images, seed)
-        else:
+        held_out = None
+        if source.validation_split is not None:
             other = open_dataset(spec, source.validation_split, tolerant=True)
             held_out = usable_images(other, source.unusable_validation)
+        if held_out is None or not held_out.images:
+            images, held_out = hold_out(images, seed)
         if not held_out.images:
             held_out, is_shared = images, True
+        images = with_negatives(images, source.unusable_train)
         train.append(WeightedDataset(images, spec.weight))
         validation.append(held_out)
     fingerprint = training_data_fingerprint(
@@ -230,6 +256,25 @@ def usable_images(dataset: Dataset, unusable: Iterable[int]) -> UsableDataset:
     readable = without_images(dataset, unusable)
     with_objects = [image for image in readable.images if readable.objects[image.id]]
     return UsableDataset(dataset, tuple(with_objects))
+
+
+def with_negatives(dataset: UsableDataset, unusable: Iterable[int]) -> UsableDataset:
+    """Return training images and those of their data set that are marked as containing nothing."""
+    excluded = frozenset(unusable)
+    chosen = {image.id for image in dataset.images}
+    full = UsableDataset(dataset.full, dataset.full.images)
+    images = []
+    for image in full.images:
+        is_negative = image.id not in excluded and is_marked_empty(full, image)
+        if image.id in chosen or is_negative:
+            images.append(image)
+    return UsableDataset(dataset.full, tuple(images))
+
+
+def is_marked_empty(dataset: UsableDataset, image: ImageRecord) -> bool:
+    """Whether an image is annotated and shows no object of the classes for which its annotation is complete."""
+    parsed = dataset.full.parse_objects(image)
+    return not parsed.objects and bool(dataset.complete_names(image))
 
 
 def hold_out(dataset: UsableDataset, seed: int) -> tuple[UsableDataset, UsableDataset]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seem.argument_types import short_value
+from seem.errors import short_reason
 from seem.rasterize import Coordinates
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -19,6 +21,7 @@ Points: TypeAlias = (
 
 MAX_COORDINATE = 1e9  # pixels; no image is that large, and arithmetic on coordinates stays finite
 HUGE = 1e300  # whole numbers above may be no floats
+MAX_POINTS = 20_000  # of one line, which are drawn in some seconds
 
 Item = TypeVar("Item")
 
@@ -38,6 +41,13 @@ def check_number(value: float, what: str) -> float:
     return number
 
 
+def check_flag(value: object, what: str) -> bool:
+    """Return True or False, which may also be written as 1 or 0."""
+    if isinstance(value, (bool, np.bool_, Integral)) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{what} is {short_value(value)}; it must be True or False.")
+
+
 def check_coordinates(value: Sequence[float], what: str) -> Coordinates:
     """Return a pair (x, y) of plain numbers."""
     try:
@@ -49,7 +59,12 @@ def check_coordinates(value: Sequence[float], what: str) -> Coordinates:
 
 def check_points(points: Points, what: str) -> tuple[Coordinates, ...]:
     """Return a list of points, or an N x 2 array, as tuples of plain numbers."""
-    return tuple(check_coordinates(point, what.capitalize()) for point in to_list(points, what))
+    listed = to_list(points, what)
+    if len(listed) > MAX_POINTS:
+        raise ValueError(
+            f"A {what} of {len(listed)} points is too long, {MAX_POINTS} are the most; leave points out."
+        )
+    return tuple(check_coordinates(point, what.capitalize()) for point in listed)
 
 
 def check_polyline(points: Points, what: str) -> tuple[Coordinates, ...]:
@@ -72,12 +87,12 @@ def check_width(width: float, what: str) -> float:
 
 def to_list(values: Iterable[Item], what: str) -> list[Item]:
     """Turn a list, a tuple or an N x 2 array into a list; numpy integers stay integers."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return cast("list[Item]", values.tolist())
     try:
-        return (
-            cast("list[Item]", values.tolist()) if isinstance(values, np.ndarray) else list(values)
-        )
+        return list(values)
     except TypeError:
-        raise ValueError(f"A {what} takes a list of points, got {values!r}.") from None
+        raise ValueError(f"A {what} takes a list of points, got {short_value(values)}.") from None
 
 
 def checked_points(points: Points) -> tuple[Coordinates, ...]:
@@ -85,9 +100,19 @@ def checked_points(points: Points) -> tuple[Coordinates, ...]:
     return cast("tuple[Coordinates, ...]", points)
 
 
+def _to_array(values: Any, what: str) -> NDArray[Any]:
+    """Return an array; `ValueError` for what has no plain values, such as a sparse tensor."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"The {what} must be an array, got {short_value(values)} ({short_reason(error)})."
+        ) from None
+
+
 def check_region(array: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return a read-only copy of an H x W mask as bool; at least one pixel is inside."""
-    given = np.asarray(array)
+    given = _to_array(array, "mask")
     if given.ndim == 0:
         raise ValueError(
             f"A mask is an H x W array, got {array!r}; read a file first, np.asarray(Image.open(file)) > 0."
@@ -109,7 +134,7 @@ def check_region(array: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.boo
 
 def check_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a read-only copy of h x w (or 1 x h x w) mask logits, finite and somewhere above 0."""
-    values = np.array(logits)
+    values = _to_array(logits, "mask logits")
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
@@ -122,6 +147,9 @@ def check_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         raise ValueError(
             "Mask logits are nowhere above 0, the mask is empty; pass a result that found something."
         )
-    values = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("Mask logits are too large for float32; pass result.logits unchanged.")
     values.setflags(write=False)
     return values

@@ -16,6 +16,7 @@ from seem.prompts.arguments import (
     Json,
     Points,
     check_coordinates,
+    check_flag,
     check_logits,
     check_number,
     check_points,
@@ -64,7 +65,7 @@ class Point:
         x, y = check_coordinates((self.x, self.y), "Point")
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", check_flag(self.positive, "positive"))
 
     @property
     def position(self) -> Coordinates:
@@ -104,7 +105,7 @@ class Stroke:
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", check_polyline(self.points, "stroke"))
         object.__setattr__(self, "width", check_width(self.width, "stroke"))
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", check_flag(self.positive, "positive"))
 
     @property
     def positions(self) -> tuple[Coordinates, ...]:
@@ -142,7 +143,7 @@ class Scribble:
         checked = tuple(check_polyline(points, "scribble's stroke") for points in strokes)
         object.__setattr__(self, "strokes", checked)
         object.__setattr__(self, "width", check_width(self.width, "scribble"))
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", check_flag(self.positive, "positive"))
 
     @property
     def positions(self) -> tuple[tuple[Coordinates, ...], ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seem.argument_types import explains_arguments
 from seem.coco_format import (
     UNLABELLED,
     UNLABELLED_CATEGORY,
@@ -59,6 +60,7 @@ LEFTOVERS = (
 )
 
 
+@explains_arguments
 @renamed_attributes({"photo": "image", "photo_hw": "image_hw"})
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Results:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seem.errors import short_reason
 from seem.prompts import Box
 from seem.results import Labels, LazyLabels, Results, read_only
 from seem.vocabulary import Category, Classes, Vocabulary, distinct_colours
@@ -94,7 +95,7 @@ def with_detections(results: Results, detected: DetectedBoxes) -> Results:
 
 
 def _boxes(given: Any, image_hw: tuple[int, int]) -> tuple[Box, ...]:
-    table = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else _table(given)
+    table = _tensor_table(given) if isinstance(given, torch.Tensor) else _table(given)
     if table.size == 0:
         return ()
     if table.ndim != 2 or table.shape[1] != 4 or not np.issubdtype(table.dtype, np.number):
@@ -103,6 +104,15 @@ def _boxes(given: Any, image_hw: tuple[int, int]) -> tuple[Box, ...]:
             f"Boxes are N x 4 numbers, x0, y0, x1, y1; got {table.dtype} of shape {table.shape}{hint}."
         )
     return tuple(_box(row, sides, image_hw) for row, sides in enumerate(table.tolist()))
+
+
+def _tensor_table(given: torch.Tensor) -> NDArray[Any]:
+    try:
+        return given.detach().to("cpu", torch.float64).numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(
+            f"Boxes are N x 4 numbers, got a tensor without plain values ({short_reason(error)})."
+        ) from None
 
 
 def _table(given: Any) -> NDArray[Any]:

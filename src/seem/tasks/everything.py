@@ -39,13 +39,15 @@ THRESHOLDS = (
     "box_nms_threshold",
     "crop_nms_threshold",
 )
-MINIMA = {
-    "points_per_side": 0,
-    "points_per_batch": 1,
-    "crop_n_layers": 0,
-    "min_mask_region_area": 0,
-    "crop_n_points_downscale_factor": 1,
+MAX_LOGIT = 1e4
+RANGES = {
+    "points_per_side": (0, 512),
+    "points_per_batch": (1, 4096),
+    "crop_n_layers": (0, 4),  # 341 images to encode
+    "min_mask_region_area": (0, 2**62),
+    "crop_n_points_downscale_factor": (1, 2**31),
 }
+"""The smallest and the largest value of each number; larger ones would fill any memory, or never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,19 @@ class EverythingSettings:
         for name in THRESHOLDS:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
-        for name, minimum in MINIMA.items():
+        for name, (minimum, maximum) in RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number.")
             if int(value) < minimum:
                 raise ValueError(f"{name} is {value}; it must be at least {minimum}.")
-        if not self.stability_score_offset >= 0:
+            if int(value) > maximum:
+                raise ValueError(f"{name} is {value}; it must be at most {maximum}.")
+            object.__setattr__(self, name, int(value))
+        if not 0 <= self.stability_score_offset <= MAX_LOGIT:
             raise ValueError(
-                f"stability_score_offset is {self.stability_score_offset}; it must not be negative."
+                f"stability_score_offset is {self.stability_score_offset}; it must be at least 0 and at most "
+                f"{MAX_LOGIT:g}."
             )
         if not 0 <= self.crop_overlap_ratio < 1:
             raise ValueError(

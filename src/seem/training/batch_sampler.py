@@ -77,7 +77,8 @@ class BatchSampler:
         )
         if count is None:
             count = self.batch_size
-        return draw_sample_pairs(sampler, self._process_step(number) * self.batch_size, count)
+        first = self._process_step(number) * self.batch_size
+        return draw_sample_pairs(sampler, first, count, with_negatives=True)
 
     def draw_naming_samples(
         self, number: int, network: Segmenter, count: int
@@ -98,7 +99,7 @@ class BatchSampler:
         )
         first = self._process_step(number) * self.batch_size * self.naming_ratio
         numbers = range(first, first + count * self.naming_ratio)
-        return tuple(draw_nonempty_sample(sampler, each) for each in numbers)
+        return tuple(draw_instructive_sample(sampler, each) for each in numbers)
 
     def describe(self, number: int, network: Segmenter) -> str:
         """Name the images of a step."""
@@ -135,12 +136,29 @@ def draw_nonempty_sample(
     )
 
 
-def draw_sample_pairs(sampler: TrainingSampler, first: int, count: int) -> list[TrainingSample]:
-    """Draw `count` samples from number `first` on: every second one is the partner of the one before."""
+def draw_instructive_sample(sampler: TrainingSampler, index: int) -> TrainingSample:
+    """Return sample `index` if it shows an object or is known to show none, else the next that shows an object."""
+    sample = sampler[index]
+    if len(sample.masks) or (sample.absent_names and not sample.ignore.any()):
+        return sample
+    return draw_nonempty_sample(sampler, index)
+
+
+def draw_sample_pairs(
+    sampler: TrainingSampler, first: int, count: int, *, with_negatives: bool = False
+) -> list[TrainingSample]:
+    """Draw `count` samples from number `first` on: every second one is the partner of the one before.
+
+    `with_negatives`: the first of a pair may be an image that is known to show no object.
+    """
     samples: list[TrainingSample] = []
-    for i in range(count):
-        is_second = i % 2 == 1
-        samples.append(draw_nonempty_sample(sampler, first + i, samples[-1] if is_second else None))
+    for number in range(first, first + count):
+        if len(samples) % 2:
+            samples.append(draw_nonempty_sample(sampler, number, partner_of=samples[-1]))
+        elif with_negatives:
+            samples.append(draw_instructive_sample(sampler, number))
+        else:
+            samples.append(draw_nonempty_sample(sampler, number))
     return samples
 
 

@@ -104,10 +104,13 @@ def draw_targets(
     """Choose `count` objects of an image, and draw prompts about each.
 
     An image with fewer objects is asked about them again, by other visual prompts (`mix.repeat_objects`), or gets
-    targets without any prompt, as an image without objects does.
+    targets without any prompt. An image without objects is asked for a class that it is known not to show.
     """
     indices = choose_objects(sample, count, rng).tolist()
     targets = [_draw_target(sample, index, mix, rng, partner) for index in indices]
+    absent = sorted(sample.absent_names)
+    if not indices and absent:
+        targets = [absent_target(sample, absent[int(rng.integers(len(absent)))])]
     while len(targets) < count:
         if indices and mix.repeat_objects:
             index = indices[int(rng.integers(len(indices)))]

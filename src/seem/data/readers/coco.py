@@ -18,23 +18,26 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
-from seem.data.image_files import first_file, only_path
+from seem.data.image_files import first_file, only_path, path_inside
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.coco_conventions import Conventions, restore_things
 from seem.data.readers.coco_rows import (
     CocoDocument,
+    GroupedRows,
     Row,
     group_rows,
     image_file_name,
     image_row_hw,
+    parse_image_id,
     parse_rows,
     read_categories,
     read_panoptic,
@@ -235,31 +238,36 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         documents.append(panoptic)
     name = path.stem if path.is_file() else path.resolve().name
     categories, flaws = read_categories(documents)
-    images, record_ids, image_flaws = _read_images(main, files, name, split, panoptic)
-    rows: Mapping[int, list[Row]] = {}
-    row_flaws: list[Flaw] = []
+    categories, notes = restore_things(categories, main if files.instances else None)
+    images, record_ids, image_flaws, image_notes = _read_images(main, files, name, split, panoptic)
+    notes += image_notes
+    grouped = GroupedRows({}, (), ())
+    conventions = Conventions(crowds_are_objects=False, has_fractions=False, notes=())
     if files.instances:
-        rows, row_flaws = group_rows(main, record_ids, images)
+        grouped = group_rows(main, record_ids, images)
+        conventions = Conventions.of(main)
     by_id = categories_by_id(categories)
     read_map = _panoptic_reader(panoptic, record_ids, by_id)
     all_names = category_names(categories)
     thing_names = category_names(things_of(categories))
 
+    def rows_of(image: ImageRecord) -> list[Row]:
+        return conventions.apply(grouped.rows.get(image.id, ()), image)
+
     def read_objects(image: ImageRecord) -> ParsedObjects:
-        parsed = parse_rows(rows.get(image.id, ()), image, by_id)
+        parsed = parse_rows(rows_of(image), image, by_id)
         labels = read_map(image)
         if labels is None:
             return parsed
         segments = segment_records(labels, image)
         if files.instances:
             segments = _stuff_records(segments, image)
-        return ParsedObjects(parsed.objects + segments, parsed.flaws + labels.flaws)
+        return ParsedObjects(parsed.objects + segments, parsed.flaws + labels.flaws, parsed.notes)
 
     def complete(image: ImageRecord) -> frozenset[str]:
         if kind == "lvis":
-            return _lvis_complete_names(
-                main.image_row(image.id, record_ids), rows.get(image.id, ()), by_id
-            )
+            image_row = main.image_row(image.id, record_ids)
+            return _lvis_complete_names(image_row, rows_of(image), by_id)
         return all_names if image.labelled == "panoptic" else thing_names
 
     return LazyDataset(
@@ -272,8 +280,9 @@ def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDatas
         read_map=read_map,
         read_objects=read_objects,
         complete=complete,
-        read_polygons=lambda image: row_polygons(rows.get(image.id, ()), image),
-        flaws=(*flaws, *image_flaws, *row_flaws),
+        read_polygons=lambda image: row_polygons(rows_of(image), image),
+        flaws=(*flaws, *image_flaws, *grouped.flaws),
+        notes=(*notes, *grouped.notes, *conventions.notes),
         files=files.all,
     )
 
@@ -284,35 +293,35 @@ def _read_images(
     set_name: str,
     split: str,
     panoptic: CocoDocument | None,
-) -> tuple[tuple[ImageRecord, ...], dict[Any, int], list[Flaw]]:
-    """Read the images, the id of each image's record by its id in the file, and what is wrong with them."""
+) -> tuple[tuple[ImageRecord, ...], dict[Any, int], list[Flaw], list[Flaw]]:
+    """Read the images, the id of each image's record by its id in the file, what is wrong with them, and notes."""
     captions = _read_captions(files.captions)
     finder = _image_finder(document, files)
     panoptic_rows = _rows_by_image_id(panoptic)
     has_integer_ids = all(map(_has_integer_id, document.images))
     record_ids: dict[Any, int] = {}
-    images, flaws = [], []
+    rows_by_id = _group_image_rows(document)
+    images = []
+    flaws, notes = _check_image_rows(document, rows_by_id)
     for number, row in enumerate(document.images):
         where = f"{document.file.name}, photo {row.get('id', f'number {number}')}"
-        image_id = row.get("id")
-        if not isinstance(image_id, (int, str)) or not image_file_name(row):
+        image_id = parse_image_id(row.get("id"))
+        if image_id is None or not image_file_name(row):
             flaws.append(Flaw(FlawKind.UNREADABLE_ROW, where, "it has no id or no file_name"))
             continue
-        if image_id in record_ids:
-            flaws.append(
-                Flaw(FlawKind.DUPLICATE_ID, where, "two photos bear it, the second is left out")
-            )
+        if image_id in record_ids or _has_other_file(rows_by_id[image_id]):
             continue
         try:
-            path = finder.path(image_file_name(row))
+            path = finder.checked_path(image_file_name(row), _root_of(document))
             hw = image_row_hw(row, path)
+            panoptic_path = None
+            if files.panoptic and image_id in panoptic_rows:
+                panoptic_name = panoptic_rows[image_id]["file_name"]
+                panoptic_path = path_inside(files.panoptic.with_suffix(""), panoptic_name)
         except DataError as error:
             flaws.append(Flaw(error.kind, where, str(error)))
             continue
-        record_ids[image_id] = row["id"] if has_integer_ids else number + 1
-        panoptic_path = None
-        if files.panoptic and image_id in panoptic_rows:
-            panoptic_path = files.panoptic.with_suffix("") / panoptic_rows[image_id]["file_name"]
+        record_ids[image_id] = int(image_id) if has_integer_ids else number + 1
         image = image_record(
             record_ids[image_id],
             set_name,
@@ -324,7 +333,50 @@ def _read_images(
             panoptic_path=panoptic_path,
         )
         images.append(image)
-    return tuple(images), record_ids, flaws
+    return tuple(images), record_ids, flaws, [*notes, *_note_repeated_files(images)]
+
+
+def _group_image_rows(document: CocoDocument) -> dict[int | str, list[Row]]:
+    """Group the rows of images by their id; rows without one are left out."""
+    grouped: dict[int | str, list[Row]] = {}
+    for row in document.images:
+        image_id = parse_image_id(row.get("id"))
+        if image_id is not None:
+            grouped.setdefault(image_id, []).append(row)
+    return grouped
+
+
+def _has_other_file(rows: Sequence[Row]) -> bool:
+    """Whether rows with one id are of several files, so that nobody knows whose the annotations are."""
+    return len(set(map(image_file_name, rows))) > 1
+
+
+def _check_image_rows(
+    document: CocoDocument, rows_by_id: Mapping[int | str, Sequence[Row]]
+) -> tuple[list[Flaw], list[Flaw]]:
+    """Return what is wrong with ids that several photos bear, and notes about photos that are merely repeated."""
+    flaws, notes = [], []
+    for image_id, rows in rows_by_id.items():
+        where = f"{document.file.name}, photo {image_id}"
+        if _has_other_file(rows):
+            names = ", ".join(map(image_file_name, rows[:3]))
+            what = f"{len(rows)} photos bear it ({names}), so whose its annotations are is unknown: all are left out"
+            flaws.append(Flaw(FlawKind.DUPLICATE_ID, where, what))
+        elif len(rows) > 1:
+            what = f"{len(rows)} photos bear it, all of them {image_file_name(rows[0])}; read once"
+            notes.append(Flaw(FlawKind.DUPLICATE_ID, where, what))
+    return flaws, notes
+
+
+def _note_repeated_files(images: Iterable[ImageRecord]) -> Iterator[Flaw]:
+    """Note files that several photos of the set are."""
+    ids_by_path: dict[Path, list[int]] = {}
+    for image in images:
+        ids_by_path.setdefault(image.path, []).append(image.id)
+    for path, ids in ids_by_path.items():
+        if len(ids) > 1:
+            what = f"photos {', '.join(map(str, ids[:5]))} are this file, each with its own annotations alone"
+            yield Flaw(FlawKind.DUPLICATE_IMAGE, path.name, what)
 
 
 def _image_finder(document: CocoDocument, files: CocoFiles) -> _ImageFinder:
@@ -347,8 +399,18 @@ class _ImageFinder:
             file_name = Path(file_name).name
         return self.folder / file_name
 
+    def checked_path(self, file_name: str, root: Path) -> Path:
+        """Return the path of an image; `DataError` for one outside of the folder and of the set."""
+        return path_inside(self.folder, Path(file_name).name if self.is_flat else file_name, root)
+
     def count_existing(self, file_names: Iterable[str]) -> int:
         return sum(self.path(name).is_file() for name in file_names)
+
+
+def _root_of(document: CocoDocument) -> Path:
+    """Return the folder of the set that an annotation file belongs to."""
+    folder = document.file.parent
+    return folder.parent if folder.name == "annotations" else folder
 
 
 def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
@@ -367,7 +429,7 @@ def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
 
 
 def _has_integer_id(row: Row) -> bool:
-    return isinstance(row.get("id"), int)
+    return isinstance(parse_image_id(row.get("id")), int)
 
 
 def _rows_by_image_id(panoptic: CocoDocument | None) -> Mapping[Any, Row]:

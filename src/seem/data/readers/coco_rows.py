@@ -1,23 +1,31 @@
 """Rows of COCO files: categories, images, annotations and panoptic segments, each checked by itself.
 
-What is wrong with a row becomes a `Flaw` that names it; the other rows are read.
+What is wrong with a row becomes a `Flaw` that names it; the other rows are read. What a row contradicts itself in
+becomes a note: its mask counts.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from seem.data.classes import parse_category
-from seem.data.coco_rle import RleMask, RleSizeError, label_map_to_rles, parse_rle, polygons_to_rle
+from seem.data.coco_rle import RleMask, label_map_to_rles
 from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import read_image_hw, read_panoptic_ids, wrong_size_error
+from seem.data.image_files import read_image_hw, read_panoptic_ids
 from seem.data.label_map import LabelMap
 from seem.data.polygons import is_polygon
+from seem.data.readers.coco_masks import (
+    Box,
+    describe_area_conflict,
+    describe_box_conflict,
+    list_rings,
+    parse_box,
+    parse_mask,
+)
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -37,12 +45,13 @@ _LISTS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class CocoDocument:
-    """The three lists of a COCO file, and its path, which messages name."""
+    """The three lists of a COCO file, its path, which messages name, and its licences, by which exporters are known."""
 
     file: Path
     images: Sequence[Row]
     annotations: Sequence[Row]
     categories: Sequence[Row]
+    licences: Any = None
     _image_rows: dict[int, Row] = field(default_factory=dict)
 
     @classmethod
@@ -57,23 +66,25 @@ class CocoDocument:
                 f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
             ) from error
         _check_lists(content, file)
-        return cls(file, content["images"], content["annotations"], content["categories"])
+        images, annotations, categories = (content[key] for key in _LISTS)
+        return cls(file, images, annotations, categories, content.get("licenses"))
 
-    def image_ids(self) -> set[int | str]:
-        """Return the ids of the images that have a whole number or a text for an id."""
-        ids = set()
+    def image_ids(self) -> dict[str, int | str]:
+        """Return the ids of the images, those that have a whole number or a text for an id, by their text."""
+        ids = {}
         for row in self.images:
-            image_id = row.get("id")
-            if isinstance(image_id, (int, str)):
-                ids.add(image_id)
+            image_id = parse_image_id(row.get("id"))
+            if image_id is not None:
+                ids[str(image_id)] = image_id
         return ids
 
     def image_row(self, image_id: int, record_ids: Mapping[Any, int]) -> Row:
         """Return the row of an image by its record's id."""
         if not self._image_rows:
             for row in self.images:
-                if row.get("id") in record_ids:
-                    self._image_rows[record_ids[row["id"]]] = row
+                own_id = parse_image_id(row.get("id"))
+                if own_id in record_ids:
+                    self._image_rows[record_ids[own_id]] = row
         return self._image_rows[image_id]
 
 
@@ -165,110 +176,166 @@ def image_row_hw(row: Row, path: Path) -> tuple[int, int]:
 # --- Annotations ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class GroupedRows:
+    """Annotations by the id of their image's record, each with an id of its own."""
+
+    rows: dict[int, list[Row]]
+    flaws: tuple[Flaw, ...]
+    notes: tuple[Flaw, ...]
+
+
 def group_rows(
     document: CocoDocument,
     record_ids: Mapping[Any, int],
     images: Sequence[ImageRecord],
-) -> tuple[dict[int, list[Row]], list[Flaw]]:
-    """Group annotations by the id of their image's record; ids that come twice and unlisted images are flaws.
+) -> GroupedRows:
+    """Group annotations by the id of their image's record; those of an image that is not listed are flaws.
 
-    `record_ids` holds the id of each image's record by its id in the file.
+    `record_ids` holds the id of each image's record by its id in the file. An annotation without an id of its own gets
+    a number that no other one has; one that is listed twice, word for word, is left out the second time.
     """
     grouped: dict[int, list[Row]] = {image.id: [] for image in images}
     listed_ids = document.image_ids()
-    used_ids: set[int] = set()
+    numbering = _Numbering.of(document.annotations)
     flaws = []
     for number, row in enumerate(document.annotations):
         where = f"{document.file.name}, annotation {row.get('id', f'number {number}')}"
-        flaw = _flaw_of_row(row, where, listed_ids, used_ids)
-        if flaw is not None:
-            flaws.append(flaw)
-        elif row["image_id"] in record_ids:
-            used_ids.add(row["id"])
-            grouped[record_ids[row["image_id"]]].append(row)
-    return grouped, flaws
+        image_id = listed_ids.get(str(parse_image_id(row.get("image_id"))))
+        if image_id is None:
+            what = f"image_id {row.get('image_id')!r} is not among the images"
+            flaws.append(Flaw(FlawKind.UNKNOWN_IMAGE, where, what))
+        elif image_id in record_ids:
+            own_row = numbering.with_own_id(row, where)
+            if own_row is not None:
+                grouped[record_ids[image_id]].append(own_row)
+    return GroupedRows(grouped, tuple(flaws), numbering.notes())
 
 
-def _flaw_of_row(row: Row, where: str, listed_ids: set[Any], used_ids: set[int]) -> Flaw | None:
-    """Return what is wrong with the ids of an annotation."""
-    image_id, annotation_id = row.get("image_id"), row.get("id")
-    if not isinstance(image_id, (int, str)) or image_id not in listed_ids:
-        return Flaw(FlawKind.UNKNOWN_IMAGE, where, f"image_id {image_id!r} is not among the images")
-    if not isinstance(annotation_id, int):
-        return Flaw(FlawKind.UNREADABLE_ROW, where, "it has no id, or one that is no whole number")
-    if annotation_id in used_ids:
-        return Flaw(FlawKind.DUPLICATE_ID, where, "two annotations bear it, the second is left out")
-    return None
+@dataclass(slots=True)
+class _Numbering:
+    """The ids of annotations: which are taken, which annotations needed a new one, which are repeated."""
+
+    next_id: int
+    rows: dict[int, Row] = field(default_factory=dict)
+    renumbered: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> _Numbering:
+        ids = [row["id"] for row in rows if _has_whole_id(row)]
+        return cls(max([0, *ids]) + 1)
+
+    def with_own_id(self, row: Row, where: str) -> Row | None:
+        """Return a row with an id that no other one has; None for one that came before, word for word."""
+        if _has_whole_id(row) and row["id"] not in self.rows:
+            self.rows[row["id"]] = row
+            return row
+        if _has_whole_id(row) and self.rows[row["id"]] == row:
+            self.repeated.append(where)
+            return None
+        self.renumbered.append(where)
+        numbered = {**row, "id": self.next_id}
+        self.next_id += 1
+        return numbered
+
+    def notes(self) -> tuple[Flaw, ...]:
+        """Say how many annotations got a new id, and how many are left out."""
+        notes = []
+        if self.renumbered:
+            what = f"no whole id, or that of another annotation; numbered from {self.next_id - len(self.renumbered)}"
+            notes.append(Flaw(FlawKind.NEW_ID, count_and_first(self.renumbered), what))
+        if self.repeated:
+            what = "two annotations bear it, the same word for word; read once"
+            notes.append(Flaw(FlawKind.DUPLICATE_ID, count_and_first(self.repeated), what))
+        return tuple(notes)
+
+
+def count_and_first(places: Sequence[str]) -> str:
+    """Word where something is: the one place, or the number of places and the first of them."""
+    if len(places) == 1:
+        return places[0]
+    return f"{len(places)} times, first {places[0]}"
+
+
+def parse_image_id(value: Any) -> int | str | None:
+    """Return the id of an image as a whole number or a text; None if it is neither."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (int, str)) else None
+
+
+def _has_whole_id(row: Row) -> bool:
+    return isinstance(row.get("id"), int)
 
 
 def parse_rows(
     rows: Iterable[Row], image: ImageRecord, categories: Mapping[int, CategoryRecord]
 ) -> ParsedObjects:
     """Read the annotations of one image."""
-    return ParsedObjects.collect(_parse_or_flaw(row, image, categories) for row in rows)
+    notes: list[Flaw] = []
+    results = [_parse_or_flaw(row, image, categories, notes) for row in rows]
+    parsed = ParsedObjects.collect(results)
+    return ParsedObjects(parsed.objects, parsed.flaws, tuple(notes))
 
 
 def _parse_or_flaw(
-    row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord]
+    row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord], notes: list[Flaw]
 ) -> ObjectRecord | Flaw:
     try:
-        return _parse_row(row, image, categories)
+        return _parse_row(row, image, categories, notes)
     except DataError as error:
         return Flaw(error.kind, _where(row, image), str(error))
 
 
 def _parse_row(
-    row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord]
+    row: Row, image: ImageRecord, categories: Mapping[int, CategoryRecord], notes: list[Flaw]
 ) -> ObjectRecord:
     """Read one annotation; `DataError` says what is wrong with it."""
     category_id, track_id = row.get("category_id"), row.get("track_id")
     if not isinstance(category_id, int) or category_id not in categories:
         message = f"category_id {category_id!r} is not among the categories"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    rle = parse_mask(row.get("segmentation"), image.hw)
+    mask = parse_mask(row.get("segmentation"), image.hw)
+    where = _where(row, image)
+    if mask.lost_rings:
+        notes.append(Flaw(FlawKind.LOST_RING, where, mask.lost_rings))
+    area_conflict = describe_area_conflict(row.get("area"), mask.rle)
+    if area_conflict:
+        notes.append(Flaw(FlawKind.AREA_UNLIKE_MASK, where, area_conflict))
     return object_record(
         row["id"],
         image,
         categories[category_id],
-        rle,
-        is_crowd=bool(row.get("iscrowd", 0)),
+        mask.rle,
+        is_crowd=is_crowd_row(row),
         quality=str(row.get("quality", "")),
         phrases=(*texts_of(row.get("ref_phrases")), *texts_of(row.get("phrases"))),
         phrase_source=str(row.get("phrase_source", "")),
         track_id=track_id if isinstance(track_id, int) else None,
-        box=parse_box(row.get("bbox"), rle),
+        box=_box_of_row(row, mask.rle, where, notes),
     )
 
 
-def parse_mask(segmentation: Any, hw: tuple[int, int]) -> RleMask:
-    """Read polygons or a run-length code; `DataError` says what is wrong."""
-    if not segmentation:
-        raise DataError("it has a box at most; masks are needed", FlawKind.NO_MASK)
+def _box_of_row(row: Row, rle: RleMask, where: str, notes: list[Flaw]) -> Box:
+    """Return the box of a row; its mask's where it has none, or one that is none or contradicts the mask."""
     try:
-        if isinstance(segmentation, Mapping):
-            return parse_rle(dict(segmentation), hw)
-        if not isinstance(segmentation, Sequence) or isinstance(segmentation, str):
-            raise ValueError("its segmentation is neither polygons nor a run-length code")
-        return polygons_to_rle(segmentation, hw)
-    except RleSizeError as error:
-        raise DataError(str(error), FlawKind.WRONG_SIZE) from error
-    except ValueError as error:
-        raise DataError(str(error), FlawKind.UNREADABLE_ROW) from error
-
-
-def parse_box(bbox: Any, rle: RleMask) -> tuple[float, float, float, float]:
-    """Turn COCO's x, y, width, height to corners xyxy; without a box it is the mask's own."""
-    if bbox is None:
+        box = parse_box(row.get("bbox"))
+    except DataError as error:
+        notes.append(Flaw(error.kind, where, f"{error}; its mask's is used"))
         return rle.box
-    try:
-        x, y, w, h = map(float, bbox)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX
-        ) from None
-    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
-        raise DataError(f"its bbox is {bbox!r}", FlawKind.BAD_BOX)
-    return (x, y, x + w, y + h)
+    if box is None or rle.area == 0:
+        return box or rle.box
+    conflict = describe_box_conflict(box, rle)
+    if not conflict:
+        return box
+    notes.append(Flaw(FlawKind.BOX_UNLIKE_MASK, where, conflict))
+    return rle.box
+
+
+def is_crowd_row(row: Row) -> bool:
+    """Whether a row is marked as a crowd, by a number, a truth value or a text."""
+    return str(row.get("iscrowd")).strip().lower() in ("1", "1.0", "true", "yes")
 
 
 def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPolygons, ...]:
@@ -277,9 +344,16 @@ def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPoly
     for row in rows:
         segmentation = row.get("segmentation")
         if isinstance(segmentation, list):
-            polygons = tuple(filter(is_polygon, segmentation))
+            polygons = tuple(filter(is_polygon, _rings_or_none(segmentation)))
             annotated.append(AnnotatedPolygons(_where(row, image), polygons))
     return tuple(annotated)
+
+
+def _rings_or_none(segmentation: list[Any]) -> list[Any]:
+    try:
+        return list_rings(segmentation)
+    except ValueError:
+        return []
 
 
 def texts_of(value: Any) -> list[str]:
@@ -303,9 +377,7 @@ def read_panoptic(
     categories: Mapping[int, CategoryRecord],
 ) -> LabelMap:
     """Read one map of COCO's panoptic format; ids that no segment explains are void."""
-    ids = read_panoptic_ids(file)
-    if ids.shape != image.hw:
-        raise wrong_size_error(file, ids.shape, image.hw)
+    ids = read_panoptic_ids(file, image.hw, image.image_frame)
     rles = label_map_to_rles(ids)
     segments, flaws = [], []
     for row in segments_info:

@@ -30,7 +30,7 @@ from seem.data.readers.shape_sets import (
 from seem.data.readers.shapes import (
     Bitmap,
     Ellipse,
-    Outline,
+    PolygonShape,
     Shape,
     rotated_outline,
     row_major_runs_to_mask,
@@ -106,7 +106,7 @@ def _draw(shape: Element, unread: UnreadCounts) -> Shape | None:
     """Return the shape of an element; None if it has no area."""
     match shape.tag:
         case "polygon":
-            return Outline((_points(shape),))
+            return PolygonShape((_points(shape),))
         case "box":
             x0, y0, x1, y1 = _numbers(shape, "xtl", "ytl", "xbr", "ybr")
             degrees = float(shape.get("rotation", "0"))

@@ -34,7 +34,7 @@ from seem.data.readers.shapes import (
     MAX_BITMAP_PIXELS,
     Ellipse,
     FullBitmap,
-    Outline,
+    PolygonShape,
     Shape,
     box_outline,
 )
@@ -146,7 +146,7 @@ def _draw(
         paths = (
             polygon["paths"] if "paths" in polygon else [polygon["path"], *_further_paths(polygon)]
         )
-        return Outline(tuple(map(_flat, paths)))
+        return PolygonShape(tuple(map(_flat, paths)))
     if "ellipse" in row:
         centre, radius = row["ellipse"]["center"], row["ellipse"]["radius"]
         degrees = math.degrees(row["ellipse"].get("angle") or 0.0)

@@ -32,7 +32,7 @@ from seem.data.readers.shape_sets import (
 from seem.data.readers.shapes import (
     Ellipse,
     FullBitmap,
-    Outline,
+    PolygonShape,
     Shape,
     box_outline,
     rotated_outline,
@@ -138,7 +138,7 @@ def _read_row(
 def _draw(row: Mapping[str, Any]) -> Shape:
     match row["type"]:
         case "polygon":
-            return Outline((row["points"],))
+            return PolygonShape((row["points"],))
         case "bbox":
             x, y, width, height = row["bbox"]
             return box_outline(x, y, x + width, y + height)

@@ -4,7 +4,8 @@
 
 Coordinates are percent of the image as shown; boxes turn clockwise about their upper left corner, ellipses about their
 centre, both in pixels. Brush masks are run-length codes of four channels, of which the alpha counts. Of several
-annotations of a photo the one marked as ground truth is read, else the first that was not skipped.
+annotations of a photo the one marked as ground truth is read, else the first that was not skipped. Tasks that hold
+predictions alone, as a model's results are written for import, are read as they are.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from seem.data.readers.shapes import (
     MAX_BITMAP_PIXELS,
     Ellipse,
     FullBitmap,
-    Outline,
+    PolygonShape,
     Shape,
     decode_base64,
     decode_bitmap,
@@ -112,7 +113,10 @@ def _pages(task: Mapping[str, Any], unread: UnreadCounts) -> Iterator[_Page]:
 
 def _annotation_of(task: Mapping[str, Any], unread: UnreadCounts) -> Mapping[str, Any] | None:
     """Return the annotation of a task that counts: the ground truth, else the first that was not skipped."""
-    all_annotations = task.get("annotations", task.get("completions")) or []
+    all_annotations = task.get("annotations", task.get("completions"))
+    if all_annotations is None:  # nobody has opened it yet: the results of a model
+        all_annotations = task.get("predictions")
+    all_annotations = all_annotations or []
     usable = [row for row in all_annotations if not row.get("was_cancelled")]
     if len(usable) > 1:
         unread.others["second annotations of one photo"] += len(usable) - 1
@@ -205,7 +209,7 @@ def _draw(kind: str, value: Mapping[str, Any], hw: tuple[int, int]) -> Shape | N
         case "polygon":
             corners = np.multiply(value["points"], (width / 100, height / 100))
             ring: list[float] = corners.ravel().tolist()
-            return Outline((ring,))
+            return PolygonShape((ring,))
         case "rectangle":
             x, y = value["x"] * width / 100, value["y"] * height / 100
             size = value["width"] * width / 100, value["height"] * height / 100

@@ -32,7 +32,7 @@ from seem.data.readers.shape_sets import (
 from seem.data.readers.shapes import (
     Bitmap,
     Ellipse,
-    Outline,
+    PolygonShape,
     Shape,
     box_outline,
     decode_base64,
@@ -109,10 +109,10 @@ def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
     ring = [float(number) for point in points for number in point]
     match shape.get("shape_type") or "polygon":
         case "polygon" | "oriented_rectangle":
-            return Outline((ring,))
+            return PolygonShape((ring,))
         case "rectangle":
             if len(points) > 2:  # version 3 wrote its four corners
-                return Outline((ring,), is_box=True)
+                return PolygonShape((ring,), is_box=True)
             x0, y0, x1, y1 = ring
             return box_outline(x0, y0, x1, y1)
         case "circle":

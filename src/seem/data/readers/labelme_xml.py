@@ -30,7 +30,7 @@ from seem.data.readers.shape_sets import (
     open_shape_set,
     read_or_flaw,
 )
-from seem.data.readers.shapes import FullBitmap, Outline, Shape, decode_bitmap
+from seem.data.readers.shapes import FullBitmap, PolygonShape, Shape, decode_bitmap
 from seem.data.readers.tool_files import (
     ImageIndex,
     has_text_file,
@@ -104,7 +104,7 @@ def _draw(element: Element, file: Path, folder: str, unread: UnreadCounts) -> Sh
         points = list(polygon.iterfind("pt"))
         ring = [float(_text(point, axis)) for point in points for axis in ("x", "y")]
         is_box = _text(element, "type") == "bounding_box" and len(points) == _BOX_CORNERS
-        return Outline((ring,), is_box=is_box)
+        return PolygonShape((ring,), is_box=is_box)
     name = _text(element, "segm/mask")
     if name:
         return FullBitmap(lambda: _read_mask(name, file, folder))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ParsedObjects
-from seem.data.image_files import first_file, first_folder
+from seem.data.image_files import first_file, first_folder, path_inside
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.plain_pickle import read_plain_pickle
@@ -57,7 +57,8 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
     refs = [ref for ref in all_refs if ref["split"] == split]
     images = _read_images(document, refs, home, split)
     record_ids = {image.id: image.id for image in images}
-    rows, row_flaws = group_rows(document, record_ids, images)
+    grouped = group_rows(document, record_ids, images)
+    rows = grouped.rows
     expressions = tuple(map(_expression, refs))
     phrases: dict[int, list[str]] = {}
     for expression in expressions:
@@ -80,7 +81,8 @@ def read_refcoco(path: Path, split: str) -> LazyDataset:
         read_objects=read_objects,
         complete=lambda _: names,
         expressions=expressions,
-        flaws=(*flaws, *row_flaws, *_flaws_of_refs(refs, rows, file)),
+        flaws=(*flaws, *grouped.flaws, *_flaws_of_refs(refs, rows, file)),
+        notes=grouped.notes,
         files=(file, instances_file),
     )
 
@@ -143,7 +145,7 @@ def _image_path(folder: Path, file_name: str) -> Path:
     """Return where an image is; those of 2017 are called by their number alone."""
     if folder.name == "train2017":
         file_name = file_name.split("_")[-1]
-    return folder / file_name
+    return path_inside(folder, file_name)
 
 
 def _expression(ref: Mapping[str, Any]) -> ReferringExpression:

@@ -39,7 +39,7 @@ class Shape(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class PolygonShape:
     """Closed lines; a pixel is inside if an odd number of them encloses it, so that a ring in a ring is a hole."""
 
     rings: tuple[Ring, ...]
@@ -137,16 +137,16 @@ class FullBitmap:
 # --- Outlines ---------------------------------------------------------------------------------------------------------
 
 
-def box_outline(x0: float, y0: float, x1: float, y1: float) -> Outline:
+def box_outline(x0: float, y0: float, x1: float, y1: float) -> PolygonShape:
     """Return the outline of a box from two opposite corners."""
     left, right = sorted((float(x0), float(x1)))
     top, bottom = sorted((float(y0), float(y1)))
-    return Outline(((left, top, right, top, right, bottom, left, bottom),), is_box=True)
+    return PolygonShape(((left, top, right, top, right, bottom, left, bottom),), is_box=True)
 
 
 def rotated_outline(
     x: float, y: float, width: float, height: float, degrees: float, pivot: tuple[float, float]
-) -> Outline:
+) -> PolygonShape:
     """Return the outline of a box at (x, y) that is turned clockwise about `pivot`."""
     if not degrees:
         return box_outline(x, y, x + width, y + height)
@@ -154,7 +154,7 @@ def rotated_outline(
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.array([(cosine, sine), (-sine, cosine)])
     ring: list[float] = ((corners - pivot) @ turn + pivot).ravel().tolist()
-    return Outline((ring,))
+    return PolygonShape((ring,))
 
 
 # --- Bitmaps ----------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from seem.data.readers.shape_sets import (
 from seem.data.readers.shapes import (
     MAX_BITMAP_PIXELS,
     Bitmap,
-    Outline,
+    PolygonShape,
     Ring,
     Shape,
     box_outline,
@@ -165,7 +165,7 @@ def _polygon(points: Mapping[str, Any]) -> Shape:
     interiors = tuple(map(_flat, points.get("interior") or ()))
     if all(number.is_integer() for ring in (exterior, *interiors) for number in ring):
         return PixelPolygon(exterior, interiors)
-    return Outline((exterior, *interiors))
+    return PolygonShape((exterior, *interiors))
 
 
 def _rectangle_corners(figure: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -28,7 +28,7 @@ from seem.data.readers.shape_sets import (
     open_shape_set,
     read_or_flaw,
 )
-from seem.data.readers.shapes import Ellipse, Outline, Shape, box_outline
+from seem.data.readers.shapes import Ellipse, PolygonShape, Shape, box_outline
 from seem.data.readers.tool_files import (
     ImageIndex,
     has_text_file,
@@ -134,7 +134,7 @@ def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
     """Return the shape of a region; None if it has no area."""
     match shape.get("name"):
         case "polygon":
-            return Outline((_flat(shape["all_points_x"], shape["all_points_y"]),))
+            return PolygonShape((_flat(shape["all_points_x"], shape["all_points_y"]),))
         case "rect":
             x, y = shape["x"], shape["y"]
             return box_outline(x, y, x + shape["width"], y + shape["height"])

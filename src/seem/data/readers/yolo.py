@@ -1,14 +1,16 @@
 """YOLO segmentation folders: data.yaml, images, and a text file of polygons an image.
 
     data.yaml: path (optional), train, val, test (a folder, several, or a list of files), names (a list or number: name)
+    classes.txt (a name a line), images/ and labels/: the same without a description, as Label Studio exports it
     .../images/.../a.jpg  <->  .../labels/.../a.txt        rows: class x y x y ..., corners as fractions of the image
 
-Category ids are the file's class numbers plus one. An image without a text file has no object. A row of five numbers is
-a box; masks are needed.
+Category ids are the file's class numbers plus one. An image without a text file has no object; in a set with
+classes.txt alone nothing is known about it. A row of five numbers is a box; masks are needed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import starmap
@@ -17,7 +19,7 @@ from typing import Any
 
 from seem.data.classes import prompt_name
 from seem.data.coco_rle import polygons_to_rle
-from seem.data.dataset import AnnotatedPolygons, ParsedObjects
+from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
 from seem.data.image_files import first_file, list_images, only_path
 from seem.data.label_map import numbered_object_id
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
@@ -36,6 +38,8 @@ from seem.data.records import (
 )
 
 _SPLITS = ("train", "val", "test")
+_NAME_LIST = "classes.txt"
+_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of the names that Label Studio gives to uploads
 _NUMBERS_OF_BOX_ROW = 5
 _CORNER_RANGE = (-0.01, 1.01)  # fractions of the image, with some slack for rounding
 
@@ -44,13 +48,18 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
     """Open one part of a YOLO folder."""
     file = _find_description(path)
     if file is None:
-        raise incomplete_layout_error("YOLO folder", path, "data.yaml")
+        raise incomplete_layout_error(
+            "YOLO folder", path, "data.yaml, or classes.txt beside images/ and labels/"
+        )
     description = _read_description(file)
     categories = _parse_names(description["names"], file)
     by_number = {category.id - 1: category for category in categories}
     name = file.resolve().parent.name
     image_files = _find_image_files(description, file, split)
-    pairs = zip(image_files, map(_label_file_of, image_files), strict=True)
+    if file.name == _NAME_LIST:
+        pairs, unmatched = _pair_uploads(image_files, file.parent / "labels")
+    else:
+        pairs, unmatched = [(file, _label_file_of(file)) for file in image_files], []
     images, flaws = pair_images(pairs, name, split, "instances")
     names = category_names(categories)
 
@@ -62,9 +71,9 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         category_list=categories,
         images=images,
         read_objects=lambda image: _read_objects(image, by_number),
-        complete=lambda _: names,
+        complete=lambda image: names if image.labelled else frozenset(),
         read_polygons=lambda image: _read_polygons(image, by_number),
-        flaws=flaws,
+        flaws=(*flaws, *unmatched),
         files=(file,),
     )
 
@@ -81,11 +90,21 @@ def _find_description(path: Path) -> Path | None:
     usual = first_file(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
     if usual is not None:
         return usual
-    return only_path([*path.glob("*.yaml"), *path.glob("*.yml")])
+    return only_path([*path.glob("*.yaml"), *path.glob("*.yml")]) or _find_name_list(path)
+
+
+def _find_name_list(path: Path) -> Path | None:
+    """Find classes.txt of a set without a description, as Label Studio exports it: images/ and labels/ beside it."""
+    names = path / _NAME_LIST
+    has_labels = any((path / "labels").rglob("*.txt"))
+    return names if names.is_file() and (path / "images").is_dir() and has_labels else None
 
 
 def _read_description(file: Path) -> dict[str, Any]:
-    """Read data.yaml; only plain values are built."""
+    """Read data.yaml, of which only plain values are built, or the names of classes.txt, one a line."""
+    if file.name == _NAME_LIST:
+        lines = file.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
+        return {"names": [line.strip() for line in lines if line.strip()], ALL_SPLIT: "images"}
     try:
         import yaml
     except ImportError as error:
@@ -173,6 +192,24 @@ def _label_file_of(image_file: Path) -> Path:
             folders[index] = "labels"
             break
     return Path(*folders, name)
+
+
+def _pair_uploads(
+    image_files: Sequence[Path], label_folder: Path
+) -> tuple[list[tuple[Path, Path | None]], list[Flaw]]:
+    """Pair images with text files, whose names may begin with eight letters of an upload; left over ones are flaws.
+
+    An image without a text file gets none: nothing is known about it.
+    """
+    label_files = {file.stem: file for file in sorted(label_folder.rglob("*.txt"))}
+    by_bare_name = {_UPLOAD_PREFIX.sub("", stem): file for stem, file in label_files.items()}
+    pairs = [
+        (file, label_files.get(file.stem) or by_bare_name.get(file.stem)) for file in image_files
+    ]
+    used = {label_file for _, label_file in pairs}
+    left_over = [file for file in label_files.values() if file not in used]
+    what = "there is no photo of that name"
+    return pairs, [Flaw(FlawKind.UNKNOWN_IMAGE, file.name, what) for file in left_over]
 
 
 # --- Objects ----------------------------------------------------------------------------------------------------------
@@ -277,6 +314,8 @@ def _is_yolo(path: Path) -> bool:
     file = _find_description(path)
     if file is None or not file.is_file():
         return False
+    if file.name == _NAME_LIST:
+        return True
     text = file.read_text(encoding="utf-8", errors="replace")
     return "names" in text and ("train" in text or "val" in text)
 

@@ -28,24 +28,28 @@ UNKNOWN = -1  # label of a cell that is not judged
 
 @dataclass(frozen=True, slots=True)
 class ClassNames:
-    """The K class names of a step, background last: the row of each, and their unit vectors."""
+    """The K class names of a step, background last: their unit vectors, and the row of each but the background.
+
+    A class may be called "background": it has a row of its own.
+    """
 
     index: dict[str, int]
     vectors: Float[Tensor, "k d"]
 
     @classmethod
     def of(cls, names: Sequence[str], features: Float[Tensor, "k d"]) -> ClassNames:
-        """Make class names from texts and their encoded features."""
-        return cls({name: row for row, name in enumerate(names)}, unit_vectors(features.float()))
+        """Make class names from texts, the background last, and their encoded features."""
+        index = {name: row for row, name in enumerate(names[:-1])}
+        return cls(index, unit_vectors(features.float()))
 
     @property
     def background(self) -> int:
         """The row of the background."""
-        return len(self.index) - 1
+        return len(self.index)
 
     def allowed(self, names: Collection[str]) -> Bool[Tensor, " k"]:
         """Return which names are among the given ones, or the background."""
-        return torch.tensor([name in names or name == BACKGROUND for name in self.index])
+        return torch.tensor([*(name in names for name in self.index), True])
 
 
 def choose_class_names(

@@ -1,0 +1,97 @@
+"""Formats that are not read, and which export of the tool to choose instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from seem.data.readers.tool_files import has_text_file
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFormat:
+    """A format by the ending of its files and their text; `way_out` says what to do."""
+
+    title: str
+    suffix: str
+    looks_right: Callable[[bytes], bool]
+    way_out: str
+
+
+def _has_all(*words: bytes) -> Callable[[bytes], bool]:
+    return lambda text: all(word in text for word in words)
+
+
+def _is_yolo_row(text: bytes) -> bool:
+    """Whether the first line is a class number and an even number of fractions."""
+    words = text.split(b"\n", 1)[0].split()
+    if len(words) < 5 or len(words) % 2 == 0 or not words[0].isdigit():
+        return False
+    return all(word.replace(b".", b"", 1).isdigit() for word in words[1:])
+
+
+UNREAD_FORMATS = (
+    UnreadFormat(
+        "boxes of Pascal VOC",
+        ".xml",
+        _has_all(b"<annotation>", b"<bndbox>"),
+        "they have no masks; export masks, polygons or COCO instances",
+    ),
+    UnreadFormat(
+        "VIA 3",
+        ".json",
+        _has_all(b'"project"', b'"config"', b'"attribute"', b'"metadata"'),
+        "export COCO, or annotate with VIA 2",
+    ),
+    UnreadFormat(
+        "Labelbox's export (NDJSON)",
+        ".ndjson",
+        _has_all(b'"data_row"'),
+        "convert it to COCO instances",
+    ),
+    UnreadFormat(
+        "SuperAnnotate's export",
+        ".json",
+        _has_all(b'"instances"', b'"metadata"', b'"className"'),
+        "convert it to COCO instances with its SDK",
+    ),
+    UnreadFormat(
+        "Hasty's export",
+        ".json",
+        _has_all(b'"project_name"', b'"label_classes"', b'"images"'),
+        "export COCO instances",
+    ),
+    UnreadFormat(
+        "boxes of Create ML",
+        ".json",
+        _has_all(b'"image"', b'"annotations"', b'"coordinates"'),
+        "they have no masks; export masks, polygons or COCO instances",
+    ),
+    UnreadFormat(
+        "a FiftyOne set",
+        ".json",
+        _has_all(b'"samples"', b'"filepath"'),
+        "export it as fiftyone.types.COCODetectionDataset",
+    ),
+    UnreadFormat(
+        "a set of TFRecord files",
+        ".tfrecord",
+        _has_all(),
+        "export COCO instances",
+    ),
+    UnreadFormat(
+        "text files of polygons or boxes without their names",
+        ".txt",
+        _is_yolo_row,
+        "YOLO needs data.yaml, or classes.txt beside images/ and labels/",
+    ),
+)
+
+
+def recognize_unread_format(path: Path) -> UnreadFormat | None:
+    """Return the format that a path looks like among those that are not read; None if it is none of them."""
+    for known in UNREAD_FORMATS:
+        if has_text_file(path, known.suffix, known.looks_right):
+            return known
+    return None
