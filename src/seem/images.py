@@ -25,13 +25,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from seem.errors import SeemError, short_reason
 from seem.regular_file import check_regular_file
@@ -53,9 +54,14 @@ TRANSPOSE_OF_ORIENTATION = {
 }
 """What undoes each EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright."""
 
+FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
+
 GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
 HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
+
+PNG_SIGNATURE_BYTES = 8
+PNG_METADATA_CHUNKS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 
 _WARNINGS_LOCK = threading.Lock()  # Python's warning filters belong to all threads
 
@@ -138,9 +144,7 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     orientation, notes = exif_orientation(image), _frame_notes(image)
     decode_pixels(image, what)
     rgb, depth_notes = to_rgb(image)
-    remaining = exif_orientation(image)  # Pillow itself turns TIFF upright as it decodes
-    if remaining in TRANSPOSE_OF_ORIENTATION:
-        rgb = rgb.transpose(TRANSPOSE_OF_ORIENTATION[remaining])
+    rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
     return InputImage(rgb, name, orientation, notes + depth_notes)
 
@@ -169,10 +173,55 @@ def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1-8; 1 where there is none or it cannot be read."""
     try:
         with _without_warnings():
-            value = image.getexif().get(EXIF_ORIENTATION)
+            value = _read_exif(image).get(EXIF_ORIENTATION)
     except Exception:  # damaged metadata fail in many ways, and are no reason to refuse an image
         return 1
     return value if isinstance(value, int) and value in TRANSPOSE_OF_ORIENTATION else 1
+
+
+def _read_exif(image: Image.Image) -> Image.Exif:
+    """Return the EXIF of an image; for a PNG Pillow decodes all its pixels to look behind them, which is avoided."""
+    if isinstance(image, PngImageFile) and not _has_late_metadata(image):
+        return Image.Image.getexif(image)
+    return image.getexif()
+
+
+def _has_late_metadata(image: PngImageFile) -> bool:
+    """Whether a PNG that is not decoded yet has EXIF or texts behind its pixels."""
+    file = image.fp
+    if file is None or "exif" in image.info:
+        return False
+    position = file.tell()
+    try:
+        return _has_png_chunk(file, PNG_METADATA_CHUNKS)
+    finally:
+        file.seek(position)
+
+
+def _has_png_chunk(file: IO[bytes], names: frozenset[bytes]) -> bool:
+    """Whether a PNG has one of these chunks behind the first of its pixels."""
+    file.seek(PNG_SIGNATURE_BYTES)
+    is_behind_pixels = False
+    while len(head := file.read(8)) == 8:
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if is_behind_pixels and name in names:
+            return True
+        is_behind_pixels |= name == b"IDAT"
+        file.seek(length + 4, io.SEEK_CUR)  # its content and its checksum
+    return False
+
+
+def undo_orientation(picture: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture from the frame in which its file stores it to that in which it is shown."""
+    if orientation not in TRANSPOSE_OF_ORIENTATION:
+        return picture
+    return picture.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
+
+
+def apply_orientation(picture: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture from the frame in which it is shown to that in which its file stores it."""
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)  # the other turns undo themselves
+    return undo_orientation(picture, inverse)
 
 
 def _frame_notes(image: Image.Image) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ from seem.annotation_formats.annotated_image import AnnotatedImage
 from seem.annotation_formats.classes import ClassTable
 from seem.coco_format import CocoCategory
 from seem.errors import SeemError
+from seem.images import FIRST_QUARTER_TURN
 
 ImageRow: TypeAlias = "Mapping[str, Any]"
-
-FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 
 
 class CocoIds(Protocol):
@@ -99,7 +98,9 @@ class GivenIds:
         except OSError as error:
             raise SeemError(f"{file} cannot be read: {error.strerror or error}.") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            reason = str(error)
+            if isinstance(error, KeyError):
+                reason += " is missing"
             raise ValueError(
                 f"{file} holds no ids ({reason}); give a COCO file with images (id, file_name) and categories "
                 "(id, name)."
@@ -147,15 +148,12 @@ class GivenIds:
         """Which images and classes the file does not have."""
         notes = []
         if self._unknown_images:
-            count = len(self._unknown_images)
-            notes.append(
-                f"{self.file} has no image {self._unknown_images[0]}"
-                f"{f' and {count - 1} more' if count > 1 else ''}: left out of the COCO results."
-            )
+            first = and_more(self._unknown_images[0], len(self._unknown_images) - 1)
+            notes.append(f"{self.file} has no image {first}: left out of the COCO results.")
         for name, count in self._unknown_classes.most_common(1):
-            others = len(self._unknown_classes) - 1
+            first = and_more(repr(name), len(self._unknown_classes) - 1)
             notes.append(
-                f"{self.file} has no class {name!r}{f' and {others} more' if others else ''}: "
+                f"{self.file} has no class {first}: "
                 f"{sum(self._unknown_classes.values())} objects left out of the COCO results, {count} of {name!r}."
             )
         return notes
@@ -167,6 +165,13 @@ class GivenIds:
         if not height or not width or (height, width) == image.hw:
             return True
         return is_stored_frame(row, image)
+
+
+def and_more(text: str, num_more: int) -> str:
+    """Add "and 2 more" to a text if there are more."""
+    if num_more:
+        return f"{text} and {num_more} more"
+    return text
 
 
 def is_stored_frame(row: ImageRow, image: AnnotatedImage) -> bool:

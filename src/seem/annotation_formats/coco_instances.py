@@ -22,7 +22,7 @@ from seem.annotation_formats.coco_ids import ImageRow, is_stored_frame
 from seem.annotation_formats.outlines import trace_outlines
 from seem.annotation_formats.writer import WriterSettings, to_json
 from seem.coco_format import to_rle, to_xywh
-from seem.images import TRANSPOSE_OF_ORIENTATION
+from seem.images import apply_orientation
 from seem.mask_codec import PackedMask
 from seem.version import __version__
 
@@ -114,9 +114,4 @@ def mask_in_frame(mask: PackedMask, row: ImageRow, image: AnnotatedImage) -> Pac
 
 def unturned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn pixels (H, W) of an image as shown back to the frame in which the file stores it."""
-    turn = TRANSPOSE_OF_ORIENTATION[orientation]
-    if turn == Image.Transpose.ROTATE_90:
-        turn = Image.Transpose.ROTATE_270
-    elif turn == Image.Transpose.ROTATE_270:
-        turn = Image.Transpose.ROTATE_90
-    return np.asarray(Image.fromarray(pixels).transpose(turn))  # the other turns undo themselves
+    return np.asarray(apply_orientation(Image.fromarray(pixels), orientation))

@@ -79,9 +79,9 @@ def to_label_studio_region(one: AnnotatedObject, number: int) -> dict[str, Any]:
     """Return the region of an object whose mask is not empty."""
     outlines = trace_outlines(one.mask)
     height, width = one.mask.image_hw
-    is_polygon = len(outlines) == 1 and not outlines[0].num_holes
-    kind = "polygon" if is_polygon else "brush"
-    value = _polygon_value(outlines[0], (height, width)) if is_polygon else _brush_value(one)
+    kind, value = "brush", {"format": "rle", "rle": to_brush_code(one.mask.decode())}
+    if len(outlines) == 1 and not outlines[0].num_holes:
+        kind, value = "polygon", _polygon_value(outlines[0], (height, width))
     return {
         "id": f"object-{number}",
         "type": f"{kind}labels",
@@ -99,10 +99,6 @@ def _polygon_value(outline: Outline, hw: tuple[int, int]) -> dict[str, Any]:
     height, width = hw
     percent = (outline.corners * 100 / (width, height)).round(DECIMALS)
     return {"points": percent.tolist(), "closed": True}
-
-
-def _brush_value(one: AnnotatedObject) -> dict[str, Any]:
-    return {"format": "rle", "rle": to_brush_code(one.mask.decode())}
 
 
 def to_brush_code(mask: NDArray[np.bool_]) -> list[int]:

@@ -176,7 +176,7 @@ def contested_notes(name: str, num_contested: int) -> list[str]:
 
 
 @dataclass(slots=True)
-class Track:
+class TrackedMasks:
     """One object in the frames of a clip: its class, its scores, and a mask by the number of the frame."""
 
     class_name: str
@@ -193,7 +193,7 @@ class YoutubeVisWriter:
         self.notes: list[str] = []
         self._settings = settings
         self._classes = ClassTable()
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, TrackedMasks] = {}
         self._stems: list[str] = []
         self._hw = (0, 0)
         names = (f"{settings.clip}.json", f"{settings.clip}.results.json")
@@ -208,7 +208,7 @@ class YoutubeVisWriter:
         for one in frame.objects:
             if not one.mask.area:
                 continue
-            track = self._tracks.setdefault(one.id, Track(one.class_name))
+            track = self._tracks.setdefault(one.id, TrackedMasks(one.class_name))
             track.scores.append(one.score)
             track.codes[number] = to_rle(one.mask.decode())
             track.boxes[number] = to_xywh(one.mask.box)
@@ -243,7 +243,7 @@ class YoutubeVisWriter:
     def discard(self) -> None:
         """Nothing was written."""
 
-    def _row(self, number: int, track: Track) -> dict[str, Any]:
+    def _row(self, number: int, track: TrackedMasks) -> dict[str, Any]:
         frames = range(len(self._stems))
         height, width = self._hw
         return {

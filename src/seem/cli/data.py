@@ -26,7 +26,7 @@ from seem.errors import SeemError
 
 SPEC = (
     "KIND:PATH, or a PATH whose layout is recognised: COCO, LVIS, YOLO, VOC, ADE20K, "
-    "a folder of photos and masks, ..."
+    "a folder of photos and masks, ... (PATH,frame=stored: annotations lie on photos as stored, EXIF ignored)"
 )
 
 data_commands = typer.Typer(

@@ -72,12 +72,12 @@ class ClassNumbers:
         """Return class ids for the categories of a file: its ids less 1 where these are whole numbers from 1 on."""
         ids = list(dict.fromkeys([*names, *used]))
         named = {number: names.get(number, f"class {number}") for number in ids}
-        if not all(_is_class_id(number) for number in ids):
+        if not all(map(_is_class_id, ids)):
             note = f"{path}: category ids are no whole numbers from 1 on; they are numbered in their order."
-            return cls({number: index for index, number in enumerate(ids)}, named, note)
+            return cls(dict(zip(ids, range(len(ids)), strict=True)), named, note)
         if 0 in ids:
             note = f"{path}: category ids count from 0, those of the results are one higher."
-            return cls({number: number for number in ids}, named, note)
+            return cls(dict(zip(ids, ids, strict=True)), named, note)
         return cls({number: number - 1 for number in ids}, named)
 
 
@@ -120,33 +120,45 @@ class DetectionFile:
         return self._columns(rows), tuple(f"{self.path.name}, {row}" for row in unused)
 
     def _key_of(self, image_name: str) -> str:
-        stem = PurePath(image_name).stem
-        candidates = [image_name] if self.has_names else [image_name, stem]
-        if stem.isdecimal() and not self.has_names:
-            candidates.append(str(int(stem)))
+        candidates = [image_name]
+        if not self.has_names:
+            candidates += _ids_in_name(image_name)
         for candidate in candidates:
             if candidate in self.rows:
                 return candidate
         names = sorted(self.rows)
-        listed = ", ".join(names[:3]) if names else "no photo"
-        more = ", ..." if len(names) > 3 else ""
-        way_out = "" if self.has_names else "; --ids-from FILE says which photo an image_id is"
-        raise ValueError(f"--boxes has no boxes for {image_name}; it has {listed}{more}{way_out}.")
+        listed = ", ".join(names[:3]) or "no photo"
+        if len(names) > 3:
+            listed += ", ..."
+        if not self.has_names:
+            listed += "; --ids-from FILE says which photo an image_id is"
+        raise ValueError(f"--boxes has no boxes for {image_name}; it has {listed}.")
 
     def _columns(self, rows: Sequence[DetectionRow]) -> ImageDetections:
-        corners = [(row.box.x0, row.box.y0, row.box.x1, row.box.y1) for row in rows]
-        scores = [row.score for row in rows if row.score is not None]
-        classes = self.classes
-        class_id, data = None, {}
-        if classes is not None:
-            class_id = np.array([classes.class_ids[row.category_id] for row in rows], np.int64)
-            data = {"class_name": [classes.names[row.category_id] for row in rows]}
-        return ImageDetections(
-            xyxy=np.array(corners, dtype=np.float64).reshape(-1, 4),
-            class_id=class_id,
-            confidence=np.array(scores, dtype=np.float64) if scores else None,
-            data=data,
-        )
+        corners, scores, class_ids, names = [], [], [], []
+        for row in rows:
+            corners.append((row.box.x0, row.box.y0, row.box.x1, row.box.y1))
+            if row.score is not None:
+                scores.append(row.score)
+            if self.classes is not None:
+                class_ids.append(self.classes.class_ids[row.category_id])
+                names.append(self.classes.names[row.category_id])
+        xyxy = np.array(corners, dtype=np.float64).reshape(-1, 4)
+        confidence = class_id = None
+        if scores:
+            confidence = np.array(scores, dtype=np.float64)
+        if self.classes is None:
+            return ImageDetections(xyxy, class_id, confidence, data={})
+        class_id = np.array(class_ids, dtype=np.int64)
+        return ImageDetections(xyxy, class_id, confidence, data={"class_name": names})
+
+
+def _ids_in_name(image_name: str) -> list[str]:
+    """Return what a list of results may call an image: the stem of its file, and the number that this is."""
+    stem = PurePath(image_name).stem
+    if stem.isdecimal():
+        return [stem, str(int(stem))]
+    return [stem]
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -157,19 +169,21 @@ def read_detections(path: Path, ids_from: Path | None = None) -> DetectionFile:
 
     Raises `SeemError` for a file that cannot be read, `ValueError` for another layout and where no row can be used.
     """
-    content = read_json(path)
-    rows = content.get("annotations") if isinstance(content, dict) else content
+    rows = content = read_json(path)
+    if isinstance(content, dict):
+        rows = content.get("annotations")
     if not isinstance(rows, list):
         raise layout_error(path, "annotations is missing")
-    source = content if isinstance(content, dict) else {}
-    if ids_from is not None and not source.get("images"):
-        source = read_json(ids_from)
-    image_names = _read_image_names(source, path)
-    if isinstance(content, dict) and image_names is None:
-        raise layout_error(path, "images is missing")
-    if not rows and image_names is None:
+    listing, file_of_listing = content, path
+    is_bare = rows is content
+    if ids_from is not None and (is_bare or "images" not in content):
+        listing, file_of_listing = read_json(ids_from), ids_from
+    elif is_bare and rows:
+        return _RowReader(path, None, {}, rows).read()
+    elif is_bare:
         raise ValueError(f"{path} is an empty list, without a box and without a photo's name.")
-    return _RowReader(path, image_names, _read_class_names(source), rows).read()
+    image_names = _read_image_names(listing, file_of_listing)
+    return _RowReader(path, image_names, _read_class_names(listing), rows).read()
 
 
 def layout_error(path: Path, reason: str) -> ValueError:
@@ -191,14 +205,14 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
-def _read_image_names(source: Any, path: Path) -> dict[Any, str] | None:
-    """Return the names of images without folders by id; None where no images are listed."""
-    if not isinstance(source, dict) or "images" not in source:
-        return None
+def _read_image_names(source: Any, path: Path) -> dict[Any, str]:
+    """Return the names of images without folders by id."""
     try:
         names = {row["id"]: PurePath(row["file_name"]).name for row in source["images"]}
     except (KeyError, TypeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = str(error)
+        if isinstance(error, KeyError):
+            reason += " is missing"
         raise layout_error(path, reason) from None
     seen: set[str] = set()
     for name in names.values():
@@ -212,9 +226,11 @@ def _read_image_names(source: Any, path: Path) -> dict[Any, str] | None:
 
 def _read_class_names(source: Any) -> dict[Any, str]:
     """Return the names of categories by id, as far as they can be read."""
-    categories = source.get("categories") if isinstance(source, dict) else None
-    names = {}
-    for row in categories if isinstance(categories, list) else ():
+    names: dict[Any, str] = {}
+    categories = source.get("categories")
+    if not isinstance(categories, list):
+        return names
+    for row in categories:
         if isinstance(row, dict) and "name" in row:
             number = _plain_id(row.get("id"))
             if number is not None:
@@ -235,10 +251,11 @@ class _RowReader:
 
     def read(self) -> DetectionFile:
         """Read the rows that can be used, and word the others."""
-        names = (self.image_names or {}).values()
-        rows: dict[str, list[DetectionRow]] = {name: [] for name in names}
-        has_classes = any(isinstance(row, dict) and "category_id" in row for row in self.given)
-        has_scores = any(isinstance(row, dict) and row.get("score") is not None for row in self.given)  # fmt: skip
+        rows: dict[str, list[DetectionRow]] = {}
+        for name in (self.image_names or {}).values():
+            rows[name] = []
+        has_classes = self._has_any("category_id")
+        has_scores = self._has_any("score")
         for number, given in enumerate(self.given):
             key = None
             try:
@@ -254,20 +271,27 @@ class _RowReader:
                     self.left_out.setdefault(key, []).append(unused)
         return self._to_file(rows, has_classes)
 
+    def _has_any(self, key: str) -> bool:
+        """Whether a row has a value under a key."""
+        return any(isinstance(row, dict) and row.get(key) is not None for row in self.given)
+
     def _to_file(self, rows: dict[str, list[DetectionRow]], has_classes: bool) -> DetectionFile:
         if self.given and not any(rows.values()):
             first = min([*self.without_image, *chain(*self.left_out.values())], key=_row_number)
             raise layout_error(self.path, f"row {first.number}: {first.reason.rstrip('.')}")
         notes = []
         if self.without_image:
+            note = f"{self.path}, {str(self.without_image[0]).rstrip('.')}"
             num_more = len(self.without_image) - 1
-            more = f"; so are {num_more} more" if num_more else ""
-            notes.append(f"{self.path}, {str(self.without_image[0]).rstrip('.')}{more}.")
+            if num_more:
+                note += f"; so are {num_more} more"
+            notes.append(f"{note}.")
         classes = None
         if has_classes:
-            used = [row.category_id for group in rows.values() for row in group]
+            used = [row.category_id for row in chain.from_iterable(rows.values())]
             classes = ClassNumbers.of(used, self.class_names, self.path)
-            notes += [classes.note] if classes.note else []
+            if classes.note:
+                notes.append(classes.note)
             notes += self._notes_on_names(used)
         return DetectionFile(
             path=self.path,

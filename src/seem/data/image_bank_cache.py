@@ -41,7 +41,9 @@ def dataset_fingerprint(sources: Sequence[tuple[Dataset, ImageRecord]], longest_
     for file in _files_of(sources):
         digest.update(f"{file} {_size_and_time(file)}\n".encode())
     for dataset, image in sources:
-        digest.update(f"{dataset.split} {image.set_name} {image.id} {image.hw}\n".encode())
+        frame = image.image_frame.value
+        row = f"{dataset.split} {image.set_name} {image.id} {image.hw} {frame}\n"
+        digest.update(row.encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,4 @@
-"""Images, label maps and folders of them on disk, in the stored frame.
-
-An EXIF rotation is applied only where an image's record gives its size as shown, not as stored.
-"""
+"""Images, label maps and folders of them on disk, each in the frame of its annotations (`seem.data.frames`)."""
 
 from __future__ import annotations
 
@@ -12,99 +9,92 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
-from PIL import Image
 
+from seem.data.frames import AnnotationFrame, ImageHeader, in_frame
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
-from seem.images import (
-    TRANSPOSE_OF_ORIENTATION,
-    decode_pixels,
-    exif_orientation,
-    open_image,
-    to_rgb,
-)
+from seem.images import decode_pixels, open_image, to_rgb
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-
-_FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
-
 
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def read_image_hw(path: Path) -> tuple[int, int]:
-    """Read height and width from a file's header.
+def read_header(path: Path, content: io.BytesIO | None = None) -> ImageHeader:
+    """Read the size of an image and its EXIF orientation from the header of its file, or of its file's `content`.
 
     Raises:
         DataError: the file is missing or no image.
     """
     try:
-        with open_image(path, str(path)) as image:
-            return image.height, image.width
+        with open_image(content or path, str(path)) as image:
+            return ImageHeader.of(image)
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
+
+
+def read_image_hw(path: Path) -> tuple[int, int]:
+    """Read height and width of an image as shown from its file's header; `DataError` if it cannot be read."""
+    return read_header(path).hw(AnnotationFrame.SHOWN)
+
+
+def read_annotated_hw(path: Path, mask_file: Path | None = None) -> tuple[int, int]:
+    """Read height and width of an image in the frame that its mask was drawn in, as shown if there is no mask.
+
+    Raises:
+        DataError: the image is missing or no image; what is wrong with the mask is left to its reader.
+    """
+    header = read_header(path)
+    if not header.is_turned or mask_file is None or not mask_file.is_file():
+        return header.hw(AnnotationFrame.SHOWN)
+    try:
+        mask_hw = read_header(mask_file).hw(AnnotationFrame.SHOWN)
+    except DataError:
+        return header.hw(AnnotationFrame.SHOWN)
+    return header.hw(header.frame_of(mask_hw, AnnotationFrame.SHOWN))
 
 
 def read_rgb(
     path: Path,
     content: io.BytesIO | None = None,
     hw: tuple[int, int] | None = None,
+    frame: AnnotationFrame = AnnotationFrame.SHOWN,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Decode an image: the file, or the `content` that was read from inside another one.
 
-    With `hw`, its size as annotated, an image is turned as EXIF says if that gives it this size.
+    It is turned to the frame in which it has the size `hw`; if that is both, or no size is given, to `frame`.
 
     Raises:
         DataError: the file is missing, damaged or no image.
     """
     try:
         with open_image(content or path, str(path)) as image:
+            header = ImageHeader.of(image)
             decode_pixels(image, str(path))
             rgb, _ = to_rgb(image)
-            if hw is not None and (rgb.height, rgb.width) == hw[::-1] != hw:
-                rgb = _quarter_turned(rgb, exif_orientation(image))
-            return np.asarray(rgb)
+            return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame)))
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
-
-
-def _quarter_turned(rgb: Image.Image, orientation: int) -> Image.Image:
-    """Return an image as its EXIF orientation shows it if that is a quarter turn, else as it is."""
-    if orientation < _FIRST_QUARTER_TURN:
-        return rgb
-    return rgb.transpose(TRANSPOSE_OF_ORIENTATION[orientation])
-
-
-def read_exif_orientation(path: Path) -> int:
-    """Return the EXIF orientation of an image, 1 = upright or unknown."""
-    try:
-        with Image.open(path) as image:
-            return exif_orientation(image)
-    except Exception:  # no image, which others report
-        return 1
-
-
-def has_exif_quarter_turn(path: Path) -> bool:
-    """Whether EXIF turns an image by a quarter."""
-    return read_exif_orientation(path) >= _FIRST_QUARTER_TURN
 
 
 # --- Label maps -------------------------------------------------------------------------------------------------------
 
 
-def read_channels(path: Path, *, palette_as_colours: bool = False) -> Integer[np.ndarray, "h w c"]:
-    """Read the numbers of a PNG, TIFF or BMP as they are stored, channels last.
+def read_channels(
+    path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
+) -> Integer[np.ndarray, "h w c"]:
+    """Read the numbers of a PNG, TIFF or BMP as they are stored, palette indices and all, channels last.
 
-    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for.
+    An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
 
     Raises:
         DataError: the file is missing, damaged or no image.
     """
     try:
         with open_image(path, str(path)) as image:
+            header = ImageHeader.of(image)
             decode_pixels(image, str(path))
-            has_palette = palette_as_colours and image.mode in ("P", "PA")
-            values = np.asarray(image.convert("RGB") if has_palette else image)
+            values = np.asarray(in_frame(image, image, header, header.frame_of(hw, frame)))
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error
@@ -119,9 +109,11 @@ def read_channels(path: Path, *, palette_as_colours: bool = False) -> Integer[np
     return values
 
 
-def read_channels_of_size(path: Path, hw: tuple[int, int]) -> Integer[np.ndarray, "h w c"]:
+def read_channels_of_size(
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
+) -> Integer[np.ndarray, "h w c"]:
     """Read the numbers of a label map that must have the image's size; `DataError` otherwise."""
-    channels = read_channels(path)
+    channels = read_channels(path, hw, frame)
     if channels.shape[:2] != hw:
         raise wrong_size_error(path, channels.shape[:2], hw)
     return channels
@@ -134,33 +126,36 @@ def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarra
     return channels[:, :, :1]
 
 
-def read_labels(path: Path) -> Int32[np.ndarray, "h w"]:
+def read_labels(
+    path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
+) -> Int32[np.ndarray, "h w"]:
     """Read a map of whole numbers; a colour image will do if its channels are equal.
 
     Raises:
         DataError: the file cannot be read, or holds colours.
     """
-    colours = colour_channels(read_channels(path))
+    colours = colour_channels(read_channels(path, hw, frame))
     if not (colours == colours[:, :, :1]).all():
         message = f"{path} holds colours; a label map has one number a pixel, save it as an indexed or grey PNG."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
     return colours[:, :, 0].astype(np.int32)
 
 
-def read_labels_of_size(path: Path, hw: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
+def read_labels_of_size(
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
+) -> Int32[np.ndarray, "h w"]:
     """Read a map of whole numbers that must have the image's size; `DataError` otherwise."""
-    labels = read_labels(path)
+    labels = read_labels(path, hw, frame)
     if labels.shape != hw:
         raise wrong_size_error(path, labels.shape, hw)
     return labels
 
 
-def read_panoptic_ids(path: Path) -> Int32[np.ndarray, "h w"]:
-    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image.
-
-    Its colours may be stored with a palette, as programs do that make files smaller.
-    """
-    channels = read_channels(path, palette_as_colours=True).astype(np.int32)
+def read_panoptic_ids(
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
+) -> Int32[np.ndarray, "h w"]:
+    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size."""
+    channels = read_channels_of_size(path, hw, frame).astype(np.int32)
     num_channels = channels.shape[2]
     if num_channels < 3:
         message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
@@ -195,7 +190,7 @@ def wrong_size_error(path: Path, stored_hw: tuple[int, ...], hw: tuple[int, int]
     """Make the error of a mask file that does not have the size of its image."""
     message = f"{path} is {stored_hw[0]} x {stored_hw[1]} (h, w), its photo {hw[0]} x {hw[1]}"
     if tuple(stored_hw) == hw[::-1]:
-        message += " (turned: does the photo carry an EXIF rotation?)"
+        message += " (turned, though the photo carries no EXIF rotation that explains it)"
     return DataError(message, FlawKind.WRONG_SIZE)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from seem.data.annotation_notes import AnnotationNotes
 from seem.data.dataset import Dataset
-from seem.data.image_files import has_exif_quarter_turn, read_exif_orientation, read_image_hw
-from seem.data.lazy_dataset import LazyDataset
+from seem.data.frame_evidence import compare_frames
+from seem.data.frames import AnnotationFrame, ImageHeader
+from seem.data.lazy_dataset import LazyDataset, read_image_header
 from seem.data.polygons import is_self_intersecting
 from seem.data.records import DataError, Flaw, FlawKind, ImageRecord, ObjectRecord
 
@@ -181,6 +182,8 @@ def inspect_dataset(
     notes += annotation_notes.lines()
     if not flaws:
         flaws += _check_annotated(dataset, counts)
+    if pixels:
+        notes += compare_frames(dataset)
     classes = _count_classes(dataset, counts)
     notes += _check_unused(classes)
     notes += _check_names(dataset, counts)
@@ -296,42 +299,35 @@ def _check_image(
     if not is_in_archive and not image.path.is_file():
         return [Flaw(FlawKind.MISSING_IMAGE, where, f"there is no {image.path}")], []
     try:
-        size_flaws = [] if is_in_archive else list(_check_size(image, where))
-        if is_in_archive or (decode and not size_flaws):
+        header = read_image_header(dataset, image)
+        size_flaws = list(_check_size(header, image, where))
+        if (is_in_archive or decode) and not size_flaws:
             dataset.pixels(image)
     except DataError as error:
         return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
-    if is_in_archive or size_flaws:
+    if size_flaws or not header.is_turned:
         return size_flaws, []
-    return [], list(_note_rotation(dataset, image, where))
+    return [], [_note_rotation(header, image, where)]
 
 
-def _check_size(image: ImageRecord, where: str) -> Iterator[Flaw]:
-    """Report a file of another size than its record says, as stored or as shown by its EXIF rotation."""
-    hw = read_image_hw(image.path)
-    if hw == image.hw:
+def _check_size(header: ImageHeader, image: ImageRecord, where: str) -> Iterator[Flaw]:
+    """Report a file of another size than its record says, as stored and as shown by its EXIF orientation."""
+    if image.hw in map(header.hw, AnnotationFrame):
         return
-    is_turned = hw == image.hw[::-1]
-    if is_turned and has_exif_quarter_turn(image.path):
-        return
-    what = f"the file is {_size_text(hw)} (h, w), its record says {_size_text(image.hw)}"
-    if is_turned:
+    what = (
+        f"the file is {_size_text(header.stored_hw)} (h, w), its record says {_size_text(image.hw)}"
+    )
+    if image.hw == header.stored_hw[::-1]:
         what += "; turned, though it carries no EXIF rotation"
     yield Flaw(FlawKind.WRONG_SIZE, where, what)
 
 
-def _note_rotation(dataset: Dataset, image: ImageRecord, where: str) -> Iterator[Flaw]:
-    """Report an EXIF rotation, and in which frame the masks are taken to be."""
-    if read_exif_orientation(image.path) == 1:
-        return
-    is_stored_size = read_image_hw(image.path) == image.hw
-    if isinstance(dataset, LazyDataset) and dataset.is_as_shown:
-        is_stored_size &= has_exif_quarter_turn(image.path) and image.hw[0] != image.hw[1]
-    frame = "shown, as its record gives its size"
-    if is_stored_size:
-        frame = "stored, not as shown"
-    what = f"masks are taken to be drawn on the photo as {frame}"
-    yield Flaw(FlawKind.EXIF_ROTATION, where, what)
+def _note_rotation(header: ImageHeader, image: ImageRecord, where: str) -> Flaw:
+    """Return a note on an EXIF orientation, and in which frame the annotations are read."""
+    sizes = f"{_size_text(header.stored_hw)} (h, w) as stored, {_size_text(header.hw(AnnotationFrame.SHOWN))} as shown"
+    frame = header.frame_of(image.hw, image.image_frame)
+    what = f"orientation {header.orientation}, {sizes}; annotations are read on the photo as {frame.value}"
+    return Flaw(FlawKind.EXIF_ROTATION, where, what)
 
 
 def _check_objects(

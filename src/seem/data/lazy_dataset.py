@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
-from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import read_rgb
+from seem.data.dataset import AnnotatedPolygons, Dataset, ParsedObjects
+from seem.data.frames import AnnotationFrame, ImageHeader
+from seem.data.image_files import read_header, read_rgb
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.records import (
     CategoryRecord,
@@ -43,7 +45,7 @@ _CHECK_HINT = "`seem data check` lists everything that is wrong"
 
 
 def _read_file_pixels(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-    return read_rgb(image.path, hw=image.hw)
+    return read_rgb(image.path, hw=image.hw, frame=image.image_frame)
 
 
 def _no_label_map(image: ImageRecord) -> None:  # noqa: ARG001
@@ -77,7 +79,6 @@ class LazyDataset:
         files: files that describe more than one image.
         read_pixels: decodes an image that does not lie in a file of its own.
         read_file: reads the stored bytes of such an image.
-        is_as_shown: masks lie on the images as shown, whatever EXIF rotation these carry; `read_pixels` sees to it.
         tolerant: leave out what cannot be read instead of raising.
     """
 
@@ -97,7 +98,6 @@ class LazyDataset:
     files: tuple[Path, ...] = ()
     read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
     read_file: Callable[[ImageRecord], bytes] | None = None
-    is_as_shown: bool = False
     tolerant: bool = False
     _cached_maps: LruCache[LabelMap | None] = field(init=False, repr=False)
     _cached_objects: LruCache[ParsedObjects] = field(init=False, repr=False)
@@ -181,6 +181,20 @@ class LazyDataset:
         """Return the set so that it leaves out what cannot be read."""
         return replace(self, tolerant=True)
 
+    def in_frame(self, frame: AnnotationFrame) -> LazyDataset:
+        """Return the set with all annotations read in one frame, whatever size its records give turned images."""
+        return replace(
+            self, images=tuple(self._image_in_frame(image, frame) for image in self.images)
+        )
+
+    def _image_in_frame(self, image: ImageRecord, frame: AnnotationFrame) -> ImageRecord:
+        try:
+            header = read_image_header(self, image)
+        except (DataError, OSError):  # an image that is missing or damaged, which others report
+            return replace(image, image_frame=frame)
+        hw = header.hw(frame) if header.is_turned else image.hw
+        return replace(image, hw=hw, image_frame=frame)
+
     def _checked_map(self, image: ImageRecord) -> LabelMap | None:
         labels = self._cached_maps(image)
         if labels is not None and labels.flaws and not self.tolerant:
@@ -254,6 +268,13 @@ class LruCache(Generic[Value]):
             while len(self._values) > self._size:
                 self._values.popitem(last=False)
         return value
+
+
+def read_image_header(dataset: Dataset, image: ImageRecord) -> ImageHeader:
+    """Read the header of an image, also of one that lies inside of another file; `DataError` if it is no image."""
+    if image.path.is_file() or not image.path.parent.is_file():
+        return read_header(image.path)
+    return read_header(image.path, io.BytesIO(dataset.read_encoded(image)))
 
 
 def _flaw_of(error: Exception, image: ImageRecord, default_kind: FlawKind) -> Flaw:

@@ -1,7 +1,8 @@
 """Data sets by a word: `open_dataset("coco:/data/coco", split="val")`.
 
-A specification is `kind:path*weight`. Without a kind the layout tells; without a weight it is 1. Weights say how often
-images of a set are sampled from a mixture.
+A specification is `kind:path,frame=stored*weight`. Without a kind the layout tells. A frame, shown or stored, says what
+the annotations of images with an EXIF orientation were drawn on, where the rule of `seem.data.frames` does not fit a
+set. Without a weight it is 1; weights say how often images of a set are sampled from a mixture.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from seem.data.archives import is_archive, is_other_archive, unpacked_folder
 from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
+from seem.data.frames import AnnotationFrame
 from seem.data.joined_parts import join_parts
 from seem.data.layout import Layout, describe_contents
 from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
@@ -22,24 +24,29 @@ from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
 
 _SPEC_PATTERN = re.compile(
-    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?(?P<path>.*?)(?:\*(?P<weight>[^*/\\]*))?", re.DOTALL
+    r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?"
+    r"(?P<path>.*?)"
+    r"(?:,frame=(?P<frame>[^*/\\]*))?"
+    r"(?:\*(?P<weight>[^*/\\]*))?",
+    re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """A specification in its parts; `kind` is None where the layout is to tell."""
+    """A specification in its parts; `kind` is None where the layout is to tell, `frame` where sizes are to."""
 
     kind: str | None
     path: Path
     weight: float = 1.0
+    frame: AnnotationFrame | None = None
 
     @classmethod
     def parse(cls, text: str) -> DatasetSpec:
-        """Read `kind:path*weight`.
+        """Read `kind:path,frame=stored*weight`.
 
         Raises:
-            ValueError: the kind is unknown, the path empty, the weight not a positive number.
+            ValueError: the kind or the frame is unknown, the path empty, the weight not a positive number.
         """
         match = _SPEC_PATTERN.fullmatch(text.strip())
         # everything fits: all parts but the path may be missing, and it may be anything
@@ -49,7 +56,8 @@ class DatasetSpec:
             _check_kind(kind, path, text)
         if not path:
             raise DataError(f"{text!r} names no path; write kind:path, such as coco:/data/coco.")
-        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text))
+        frame = _parse_frame(match["frame"], text)
+        return cls(kind, Path(path).expanduser(), _parse_weight(weight, text), frame)
 
     @property
     def root(self) -> Path:
@@ -90,7 +98,7 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     parsed = _as_spec(spec)
     path, root, layout = parsed.path, parsed.root, parsed.layout()
     try:
-        dataset = _read_split(layout, root, split)
+        dataset = _read_split(layout, root, split, parsed.frame)
     except DataError:
         raise
     except READ_ERRORS as error:
@@ -111,14 +119,26 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     return dataset.checked()
 
 
-def _read_split(layout: Layout, path: Path, split: str) -> Dataset:
+def _read_split(layout: Layout, path: Path, split: str, frame: AnnotationFrame | None) -> Dataset:
     """Open one part, or all parts as one."""
     present = layout.splits(path)
     own_split = layout.resolve_split(path, split)
     if own_split != ALL_SPLIT or own_split in present or not present or layout.reads_all:
-        return layout.read(path, own_split)
-    parts = [layout.read(path, name) for name in present]
+        return _read_in_frame(layout, path, own_split, frame)
+    parts = [_read_in_frame(layout, path, name, frame) for name in present]
     return join_parts([part for part in parts if isinstance(part, LazyDataset)])
+
+
+def _read_in_frame(
+    layout: Layout, path: Path, split: str, frame: AnnotationFrame | None
+) -> Dataset:
+    """Open one part, with its annotations in a frame if one is given."""
+    dataset = layout.read(path, split)
+    if frame is None:
+        return dataset
+    if not isinstance(dataset, LazyDataset):
+        raise DataError(f"{layout.title} has one frame; leave ,frame={frame.value} out.")
+    return dataset.in_frame(frame)
 
 
 def open_mixture(specs: Iterable[str], split: str = "train") -> list[WeightedDataset]:
@@ -148,6 +168,18 @@ def _check_kind(kind: str, path: str, text: str) -> None:
     if near:
         hint = f"did you mean {near[0]}:{path}?"
     raise DataError(f"There is no format {kind!r} (in {text!r}); {hint}")
+
+
+def _parse_frame(text: str | None, spec: str) -> AnnotationFrame | None:
+    """Read a frame, None where none is written; `DataError` if there is none of that name."""
+    if text is None:
+        return None
+    try:
+        return AnnotationFrame(text.strip())
+    except ValueError:
+        raise DataError(
+            f"The frame of {spec!r} is {text!r}; write frame=shown, or frame=stored if EXIF orientations are ignored."
+        ) from None
 
 
 def _parse_weight(text: str | None, spec: str) -> float:

@@ -3,7 +3,7 @@
 A set is a folder with `annotations.json`, `images/` and, for some, `panoptic.json` with `panoptic/`. `Pack` reads one
 split of one set; `seem.data.image_bank` holds all images that may be trained on.
 
-Frames: pixels of the stored image, boxes xyxy with exclusive ends, masks bool H x W.
+Frames: pixels of the image as shown (`seem.data.frames`), boxes xyxy with exclusive ends, masks bool H x W.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image
 
 from seem.data.classes import UNNAMED
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import existing_files, rgb_to_ids
+from seem.data.image_files import existing_files, read_rgb, rgb_to_ids
 from seem.data.layout import Layout, sort_splits
 from seem.data.readers.coco import is_pack
 from seem.data.readers.coco_rows import CocoDocument, group_rows, parse_rows, row_polygons
@@ -219,12 +219,9 @@ class Pack:
             PackError: the file is missing, unreadable or of another size than the record says.
         """
         try:
-            with Image.open(image.path) as opened:
-                pixels = np.asarray(opened.convert("RGB"))
-        except OSError as error:
-            raise PackError(
-                f"{image.path} cannot be read ({error}); copy the set's images again."
-            ) from error
+            pixels = read_rgb(image.path, hw=image.hw)
+        except DataError as error:
+            raise PackError(f"{error} It is one of the set's images; copy them again.") from error
         if pixels.shape[:2] != image.hw:
             raise PackError(
                 f"{image.path} is {pixels.shape[:2]} (h, w), but annotations.json says {image.hw}."

@@ -1,7 +1,7 @@
 """What is known about images: the records that every data set reader returns.
 
-Frames: pixels of the stored image (an EXIF rotation is applied only where a record gives the size as shown), boxes
-xyxy with exclusive ends, masks bool H x W.
+Frames: pixels of the image in the frame of its record (`seem.data.frames`), as shown unless its size says otherwise,
+boxes xyxy with exclusive ends, masks bool H x W.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from seem.data.coco_rle import RleMask, rle_to_mask
+from seem.data.frames import AnnotationFrame
 
 
 class FlawKind(enum.Enum):
@@ -89,7 +90,10 @@ class CategoryRecord:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image. `labelled` says what is complete on it; `source` is its origin inside the set (sequence, sub-set)."""
+    """One image. `labelled` says what is complete on it; `source` is its origin inside the set (sequence, sub-set).
+
+    `hw` is its size as annotated. `image_frame` is the frame of its annotations where `hw` fits both.
+    """
 
     id: int
     set_name: str
@@ -104,6 +108,7 @@ class ImageRecord:
     semantic_path: Path | None
     sequence: str
     frame: int | None
+    image_frame: AnnotationFrame = AnnotationFrame.SHOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seem.data.frames import AnnotationFrame
 from seem.data.opening import DatasetSpec
 from seem.errors import SeemError
 from seem.finetuning.datasets import DataSource
@@ -195,10 +196,10 @@ def read_plan(request: FineTuningRequest) -> Plan:
     return plan
 
 
-def _data_identity(spec: str) -> tuple[str | None, Path, float]:
-    """Return format, absolute path and weight of a data set, which are equal however its path is written."""
+def _data_identity(spec: str) -> tuple[str | None, Path, float, AnnotationFrame | None]:
+    """Return format, absolute path, weight and frame of a data set, which are equal however its path is written."""
     parsed = DatasetSpec.parse(spec)
-    return parsed.kind, parsed.path.resolve(), parsed.weight
+    return parsed.kind, parsed.path.resolve(), parsed.weight, parsed.frame
 
 
 def full_step_interval(naming_ratio: int) -> int:

@@ -61,8 +61,11 @@ def save_dataset(
         copies_images=copy_photos,
         overwrite=overwrite,
     )
-    for result in [results] if isinstance(results, Results) else results:
-        export.add(result, photos=None if photos is None else Path(photos))
+    photo_folder = None
+    if photos is not None:
+        photo_folder = Path(photos)
+    for result in _all_of(results):
+        export.add(result, photos=photo_folder)
     paths = export.finish()
     for note in export.notes:
         warnings.warn(note, stacklevel=2)
@@ -222,9 +225,17 @@ class VideoExport:
         return list(chain.from_iterable(writer.notes for writer in self.writers))
 
 
+def _all_of(results: Results | Iterable[Results]) -> Iterable[Results]:
+    if isinstance(results, Results):
+        return [results]
+    return results
+
+
 def _listed(formats: str | Sequence[str]) -> list[str]:
     """Return names of formats as a list; `ValueError` for none."""
-    names = [formats] if isinstance(formats, str) else list(formats)
+    if isinstance(formats, str):
+        return [formats]
+    names = list(formats)
     if not names:
         raise ValueError("There is no format; give at least one, such as 'coco' or 'davis'.")
     return names

@@ -84,7 +84,7 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
 
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
-        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         row = panoptic_rows.get(image.path.stem)
         if row is not None:
             file = panoptic_file.with_suffix("") / row["file_name"]
@@ -117,7 +117,7 @@ def _combine_maps(
     image: ImageRecord,
 ) -> LabelMap:
     """Combine stuff of the class map and objects of the instance map; a thing without an object is void."""
-    channels = read_channels_of_size(object_file, image.hw)
+    channels = read_channels_of_size(object_file, image.hw, image.image_frame)
     if channels.shape[2] < 2:
         raise DataError(
             f"{object_file} has one channel; red = class, green = object",
@@ -197,10 +197,12 @@ def read_ade20k_full(path: Path, split: str) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
         if image.semantic_path.suffix == ".tif":
-            stored = read_labels_of_size(image.semantic_path, image.hw)
+            stored = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
             category_ids = np.where(stored == _NO_CLASS, 0, stored + 1).astype(np.int32)
             return label_map_of_classes(category_ids, categories, image, category_ids == 0)
-        channels = read_channels_of_size(image.semantic_path, image.hw).astype(np.int32)
+        channels = read_channels_of_size(image.semantic_path, image.hw, image.image_frame).astype(
+            np.int32
+        )
         codes = channels[:, :, 0] // 10 * 256 + channels[:, :, 1]
         category_ids = remap_values(codes, number_of_code)
         numbers = category_ids * _CLASS_FACTOR + channels[:, :, 2]

@@ -45,7 +45,7 @@ def read_bdd100k(path: Path, split: str) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
             return None
-        stored = read_labels_of_size(image.semantic_path, image.hw)
+        stored = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         is_void = stored == _VOID_VALUE
         category_ids = np.where(is_void, 0, stored + 1).astype(np.int32)
         return label_map_of_classes(category_ids, categories, image, is_void)
@@ -73,7 +73,9 @@ def read_bdd100k_panoptic(path: Path, split: str) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
             return None
-        channels = read_channels_of_size(image.semantic_path, image.hw).astype(np.int32)
+        channels = read_channels_of_size(image.semantic_path, image.hw, image.image_frame).astype(
+            np.int32
+        )
         if channels.shape[2] != 4:
             message = f"{image.semantic_path} has {channels.shape[2]} channels; a bit mask has four"
             raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)

@@ -26,7 +26,7 @@ from seem.data.image_files import (
     first_file,
     list_folders,
     list_images,
-    read_image_hw,
+    read_annotated_hw,
     wrong_size_error,
 )
 from seem.data.label_map import LabelMap
@@ -38,7 +38,7 @@ from seem.data.readers.label_maps import (
     mask_or_none,
     remap_values,
 )
-from seem.data.readers.shape_sets import UnreadCounts, read_shown_file, read_shown_pixels, shown_hw
+from seem.data.readers.shape_sets import UnreadCounts
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, image_record
 from seem.errors import SeemError
 from seem.images import decode_pixels, open_image
@@ -88,9 +88,6 @@ def read_camvid(path: Path, split: str) -> LazyDataset:
         flaws=flaws,
         notes=unread.notes(),
         files=(file,),
-        read_pixels=lambda image: read_shown_pixels(image, None),
-        read_file=lambda image: read_shown_file(image, None),
-        is_as_shown=True,
     )
 
 
@@ -256,7 +253,7 @@ def _pair_images(
             num_without += 1
             continue
         try:
-            hw = _hw_of_pair(file, map_file)
+            hw = read_annotated_hw(file, map_file)
         except DataError as error:
             flaws.append(Flaw(FlawKind.UNREADABLE_IMAGE, file.name, str(error)))
             continue
@@ -265,14 +262,6 @@ def _pair_images(
             image_record(number, name, file, hw, split, "semantic", semantic_path=map_file)
         )
     return tuple(images), tuple(flaws), num_without
-
-
-def _hw_of_pair(file: Path, map_file: Path) -> tuple[int, int]:
-    """Return the size of a photo as shown; as stored if its map has that size."""
-    as_shown, as_stored = shown_hw(file), read_image_hw(file)
-    if as_shown == as_stored or not map_file.is_file():
-        return as_shown
-    return as_stored if read_image_hw(map_file) == as_stored else as_shown
 
 
 CAMVID = Layout(

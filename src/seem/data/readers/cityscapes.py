@@ -48,7 +48,7 @@ def read_cityscapes(path: Path, split: str) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
             return None
-        ids = read_labels_of_size(image.semantic_path, image.hw)
+        ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         labels = np.where(ids >= _OBJECT_FACTOR, ids // _OBJECT_FACTOR, ids)
         void = ~np.isin(labels, list(by_id))
         ids[void] = 0

@@ -16,7 +16,12 @@ from jaxtyping import Bool
 from PIL import Image
 
 from seem.data.dataset import ALL_SPLIT
-from seem.data.image_files import IMAGE_SUFFIXES, list_images, read_image_hw, read_labels_of_size
+from seem.data.image_files import (
+    IMAGE_SUFFIXES,
+    list_images,
+    read_annotated_hw,
+    read_labels_of_size,
+)
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error
 from seem.data.lazy_dataset import LazyDataset
@@ -50,7 +55,7 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
             flaws.append(Flaw(FlawKind.MISSING_MASK_FILE, file.name, what))
         for mask in own_masks:
             try:
-                hw = read_image_hw(file)
+                hw = read_annotated_hw(file, mask)
             except DataError as error:
                 flaws.append(Flaw(FlawKind.UNREADABLE_IMAGE, file.name, str(error)))
                 continue
@@ -62,7 +67,7 @@ def read_clicks(path: Path, split: str = ALL_SPLIT) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
         is_object, is_void = _read_mask(
-            image.semantic_path, image.hw, has_ignored=mask_folder.name != "gt"
+            image.semantic_path, image, has_ignored=mask_folder.name != "gt"
         )
         return label_map_of_segments(
             is_object.astype(np.int32),
@@ -109,13 +114,13 @@ def _find_folders(path: Path) -> tuple[Path, Path] | None:
 
 def _read_mask(
     file: Path,
-    hw: tuple[int, int],
+    image: ImageRecord,
     has_ignored: bool,
 ) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Return the object and the pixels that do not count."""
-    grey = read_labels_of_size(file, hw)
+    grey = read_labels_of_size(file, image.hw, image.image_frame)
     if not has_ignored:
-        return grey > 0, np.zeros(hw, bool)
+        return grey > 0, np.zeros(image.hw, bool)
     # boundary_GT and masks go up to 255, but some copies hold 0 and 1
     threshold = 0 if grey.max() == 1 else _IGNORED_VALUE
     return grey > threshold, grey == _IGNORED_VALUE

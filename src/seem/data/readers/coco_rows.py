@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from seem.data.classes import parse_category
 from seem.data.coco_rle import RleMask, label_map_to_rles
 from seem.data.dataset import AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import read_image_hw, read_panoptic_ids, wrong_size_error
+from seem.data.image_files import read_image_hw, read_panoptic_ids
 from seem.data.label_map import LabelMap
 from seem.data.polygons import is_polygon
 from seem.data.readers.coco_masks import (
@@ -377,9 +377,7 @@ def read_panoptic(
     categories: Mapping[int, CategoryRecord],
 ) -> LabelMap:
     """Read one map of COCO's panoptic format; ids that no segment explains are void."""
-    ids = read_panoptic_ids(file)
-    if ids.shape != image.hw:
-        raise wrong_size_error(file, ids.shape, image.hw)
+    ids = read_panoptic_ids(file, image.hw, image.image_frame)
     rles = label_map_to_rles(ids)
     segments, flaws = [], []
     for row in segments_info:

@@ -85,6 +85,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         split,
         "masks",
         is_always_labelled=not has_class_maps_only,
+        mask_of=lambda file: next(iter(object_files.get(file.stem, ())), None),
     )
     unmatched_flaws = [_unmatched_flaw(file, path) for file in unmatched]
     named = _categories_of_files(object_files)
@@ -241,7 +242,7 @@ def _class_in_name(file: Path, image_stem: str) -> str:
 
 def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -> LabelMap:
     """Read a map of object numbers; 0 and 255 alone are one object."""
-    ids = read_labels_of_size(file, image.hw)
+    ids = read_labels_of_size(file, image.hw, image.image_frame)
     if set(np.unique(ids).tolist()) <= {0, VOID_VALUE}:
         ids = (ids > 0).astype(np.int32)
     void = _clear_void(ids)
@@ -253,7 +254,7 @@ def _read_class_map(
     file: Path, image: ImageRecord, classes: tuple[CategoryRecord, ...]
 ) -> LabelMap:
     """Read a map of class numbers; 255 does not count unless a class has this number."""
-    category_ids = read_labels_of_size(file, image.hw)
+    category_ids = read_labels_of_size(file, image.hw, image.image_frame)
     void = np.zeros(image.hw, bool)
     if VOID_VALUE not in categories_by_id(classes):
         void = _clear_void(category_ids)
@@ -298,7 +299,7 @@ def _read_object_file(
     if category is None:
         return Flaw(FlawKind.UNKNOWN_CATEGORY, file.name, f"{name!r} is not in the list of classes")
     try:
-        colours = colour_channels(read_channels_of_size(file, image.hw))
+        colours = colour_channels(read_channels_of_size(file, image.hw, image.image_frame))
     except DataError as error:
         return Flaw(error.kind, file.name, str(error))
     mask = np.asarray((colours > 0).any(axis=2))

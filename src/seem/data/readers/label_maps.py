@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.image_files import read_image_hw
+from seem.data.image_files import read_annotated_hw
 from seem.data.label_map import LabelMap
 from seem.data.records import (
     CategoryRecord,
@@ -43,17 +43,17 @@ def pair_images(
     source_of: Callable[[Path], str] = lambda _: "",
     *,
     is_always_labelled: bool = False,
-    read_hw: Callable[[Path], tuple[int, int]] = read_image_hw,
+    mask_of: Callable[[Path], Path | None] = lambda _: None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
     """Make records of images and their label maps, numbered from 1 in the order given; unreadable images are flaws.
 
     An image without a map (None) is labelled with nothing, unless `is_always_labelled`. `source_of` names the subset
-    (scene, city) that an image is from, `read_hw` reads its height and width.
+    (scene, city) that an image is from, `mask_of` another file of masks where it has no map.
     """
     images, flaws = [], []
     for number, (path, label_file) in enumerate(pairs, 1):
         try:
-            hw = read_hw(path)
+            hw = read_annotated_hw(path, label_file or mask_of(path))
         except DataError as error:
             flaws.append(_image_flaw(path, error))
             continue

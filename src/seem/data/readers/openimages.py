@@ -104,7 +104,8 @@ def read_openimages(path: Path, split: str) -> LazyDataset:
             )
         try:
             mask_file = _find_mask(mask_folders, row.mask_name)
-            mask = resize_labels(read_labels(mask_file), image.hw, mask_file) > 0
+            labels = read_labels(mask_file, image.hw, image.image_frame)
+            mask = resize_labels(labels, image.hw, mask_file) > 0
         except DataError as error:
             return Flaw(error.kind, where, str(error))
         return object_record(row.number, image, category, mask_to_rle(np.asarray(mask)))

@@ -85,7 +85,7 @@ def read_scannet(path: Path, split: str, num_classes: int) -> LazyDataset:
 
 
 def _read_resized(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
-    return resize_labels(read_labels(file), image.hw, file)
+    return resize_labels(read_labels(file, image.hw, image.image_frame), image.hw, file)
 
 
 def _combine_maps(

@@ -1,7 +1,7 @@
 """What readers of annotation tools share: images with their rows of shapes, as a data set.
 
-A row is one object: a label and the shapes that it is made of. The frame is the image as shown, which is what people
-draw on; where a tool recorded the size of the image as stored, and it is not the size as shown, the frame is that.
+A row is one object: a label and the shapes that it is made of. For the frame of their
+coordinates see `seem.data.frames`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from seem.data.classes import numbered_categories
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import list_folders, read_exif_orientation, read_image_hw, read_rgb
+from seem.data.image_files import list_folders, read_image_hw, read_rgb
 from seem.data.label_map import numbered_object_id
 from seem.data.layout import SPLIT_NAMES
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
@@ -37,8 +36,6 @@ from seem.data.records import (
     image_record,
     object_record,
 )
-from seem.errors import SeemError
-from seem.images import exif_orientation, open_image, read_image
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -47,10 +44,8 @@ NAMELESS = "object"
 """The class of an object without a label."""
 
 KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
-_FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 _BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
 _MAX_LISTED = 8
-_FORMAT_OF_SUFFIX = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +147,8 @@ def open_shape_set(
         flaws=(*flaws, *size_flaws),
         notes=unread.notes(),
         files=tuple(files),
-        read_pixels=lambda image: read_shown_pixels(image, _content_of(image, read_content)),
-        read_file=lambda image: read_shown_file(image, _content_of(image, read_content)),
-        is_as_shown=True,
+        read_pixels=lambda image: _read_pixels(image, _content_of(image, read_content)),
+        read_file=lambda image: _content_of(image, read_content) or image.path.read_bytes(),
     )
 
 
@@ -213,14 +207,6 @@ def named_parts(parts: Iterable[str]) -> tuple[str, ...]:
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def shown_hw(path: Path) -> tuple[int, int]:
-    """Return height and width of an image as shown, from its header; `DataError` if it cannot be read."""
-    height, width = read_image_hw(path)
-    if read_exif_orientation(path) >= _FIRST_QUARTER_TURN:
-        return width, height
-    return height, width
-
-
 def _content_of(
     image: ImageRecord, read_content: Callable[[ImageRecord], bytes] | None
 ) -> bytes | None:
@@ -230,30 +216,9 @@ def _content_of(
     return read_content(image)
 
 
-def read_shown_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode an image as shown; as stored, if that is the size of its record."""
-    what = str(image.path)
-    try:
-        with open_image(image.path if content is None else io.BytesIO(content), what) as opened:
-            stored_hw = opened.height, opened.width
-            pixels = np.asarray(read_image(opened).picture)
-    except (SeemError, ValueError, OSError) as error:
-        raise DataError(f"{what}: {error}") from error
-    if pixels.shape[:2] != image.hw == stored_hw:
-        return read_rgb(image.path, None if content is None else io.BytesIO(content), image.hw)
-    return pixels
-
-
-def read_shown_file(image: ImageRecord, content: bytes | None) -> bytes:
-    """Read an image's file; one with an EXIF rotation is encoded anew, upright."""
-    stored = image.path.read_bytes() if content is None else content
-    file_format = _FORMAT_OF_SUFFIX.get(image.path.suffix.lower())
-    with Image.open(io.BytesIO(stored)) as opened:
-        if file_format is None or exif_orientation(opened) == 1:
-            return stored
-    encoded = io.BytesIO()
-    Image.fromarray(read_shown_pixels(image, stored)).save(encoded, file_format, quality=95)
-    return encoded.getvalue()
+def _read_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
+    stream = None if content is None else io.BytesIO(content)
+    return read_rgb(image.path, stream, image.hw, image.image_frame)
 
 
 def _image_records(
@@ -263,7 +228,7 @@ def _image_records(
     records, flaws = [], []
     for number, image in enumerate(images, 1):
         try:
-            hw = image.hw or shown_hw(image.path)
+            hw = image.hw or read_image_hw(image.path)
         except DataError as error:
             is_there = image.path.exists()
             kind = FlawKind.UNREADABLE_IMAGE if is_there else FlawKind.MISSING_IMAGE

@@ -31,6 +31,7 @@ from PIL import Image
 
 from seem.data.coco_rle import mask_to_rle, rle_to_mask
 from seem.data.dataset import ALL_SPLIT, Dataset, ParsedObjects
+from seem.data.frames import AnnotationFrame
 from seem.data.image_files import IMAGE_SUFFIXES, existing_files, read_rgb, rgb_to_ids
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
@@ -66,7 +67,17 @@ _OBJECT_FIELDS = (
     "phrase_source",
     "track_id",
 )
-_IMAGE_FIELDS = ("id", "hw", "labelled", "source", "licence_group", "captions", "sequence", "frame")
+_IMAGE_FIELDS = (
+    "id",
+    "hw",
+    "labelled",
+    "source",
+    "licence_group",
+    "captions",
+    "sequence",
+    "frame",
+    "image_frame",
+)
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
@@ -255,7 +266,7 @@ class _ShardReader:
         return members[image_ending].read()
 
     def read_pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw)
+        return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw, image.image_frame)
 
     def read_objects(self, image: ImageRecord) -> ParsedObjects:
         rows = self._records(image)["objects"]
@@ -349,7 +360,9 @@ def read_shards(path: Path, split: str) -> LazyDataset:
 
 
 def _parse_image(record: Mapping[str, Any], tar: Path, set_name: str, split: str) -> ImageRecord:
+    record = {"image_frame": AnnotationFrame.STORED, **record}  # of shards that do not record it
     fields = {name: record[name] for name in _IMAGE_FIELDS}
+    fields["image_frame"] = AnnotationFrame(record["image_frame"])
     fields |= {"hw": tuple(record["hw"]), "captions": tuple(record["captions"])}
     return ImageRecord(
         set_name=set_name,

@@ -37,7 +37,7 @@ def read_sunrgbd(path: Path, split: str) -> LazyDataset:
 
     def read_map(image: ImageRecord) -> LabelMap:
         assert image.semantic_path is not None
-        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         return label_map_of_classes(category_ids, categories, image, category_ids == 0)
 
     return LazyDataset(

@@ -67,7 +67,7 @@ def read_davis(path: Path, split: str, year: int) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
             return None
-        ids = read_labels_of_size(image.semantic_path, image.hw)
+        ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         if year == 2016:
             return label_map_of_segments(
                 (ids > 0).astype(np.int32), {1: _OBJECT.id}, (_OBJECT,), image
@@ -153,7 +153,7 @@ def read_youtube_vos(path: Path, split: str) -> LazyDataset:
     def read_map(image: ImageRecord) -> LabelMap | None:
         if image.semantic_path is None:
             return None
-        ids = read_labels_of_size(image.semantic_path, image.hw)
+        ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         object_names = names_by_video.get(image.sequence, {})
 
         def category_of_object(number: int) -> int:

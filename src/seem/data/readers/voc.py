@@ -59,13 +59,13 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         assert image.semantic_path is not None
         if not image.semantic_path.is_file() and split == "test":
             return None
-        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         void = category_ids == VOID_VALUE
         category_ids[void] = 0
         object_file = home / "SegmentationObject" / image.semantic_path.name
         if not object_file.is_file():
             return label_map_of_classes(category_ids, categories, image, void)
-        ids = read_labels_of_size(object_file, image.hw)
+        ids = read_labels_of_size(object_file, image.hw, image.image_frame)
         void |= ids == VOID_VALUE
         ids[ids == VOID_VALUE] = 0
         category_of = number_segments(
@@ -164,7 +164,7 @@ def read_context(path: Path, split: str) -> LazyDataset:
 
     def read_map(image: ImageRecord) -> LabelMap | None:
         assert image.semantic_path is not None
-        category_ids = read_labels_of_size(image.semantic_path, image.hw)
+        category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         void = (category_ids == 0) | (category_ids == VOID_VALUE)
         category_ids[void] = 0
         return label_map_of_classes(category_ids, categories, image, void)

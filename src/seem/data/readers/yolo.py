@@ -4,9 +4,8 @@
     classes.txt (a name a line), images/ and labels/: the same without a description, as Label Studio exports it
     .../images/.../a.jpg  <->  .../labels/.../a.txt        rows: class x y x y ..., corners as fractions of the image
 
-The frame is the image as shown, in which Ultralytics, supervision and Label Studio draw. Category ids are the file's
-class numbers plus one. An image without a text file has no object; in a set with classes.txt alone nothing is known
-about it. A row of five numbers is a box; masks are needed.
+Category ids are the file's class numbers plus one. An image without a text file has no object; in a set with
+classes.txt alone nothing is known about it. A row of five numbers is a box; masks are needed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.label_maps import pair_images
-from seem.data.readers.shape_sets import read_shown_file, read_shown_pixels, shown_hw
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -62,7 +60,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         pairs, unmatched = _pair_uploads(image_files, file.parent / "labels")
     else:
         pairs, unmatched = [(file, _label_file_of(file)) for file in image_files], []
-    images, flaws = pair_images(pairs, name, split, "instances", read_hw=shown_hw)
+    images, flaws = pair_images(pairs, name, split, "instances")
     names = category_names(categories)
 
     return LazyDataset(
@@ -77,9 +75,6 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         read_polygons=lambda image: _read_polygons(image, by_number),
         flaws=(*flaws, *unmatched),
         files=(file,),
-        read_pixels=lambda image: read_shown_pixels(image, None),
-        read_file=lambda image: read_shown_file(image, None),
-        is_as_shown=True,
     )
 
 
