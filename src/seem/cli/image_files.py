@@ -128,6 +128,8 @@ def find_images(argument: str) -> Iterator[ImageSource]:
 
     A file that does not exist is yielded too: its error is reported when it is opened, and the other images go on.
     """
+    if not argument:
+        raise ValueError("A photo is an empty text; name a file or a folder (. is this one).")
     path = Path(argument)
     if argument == STANDARD_INPUT:
         yield ImageSource(argument, Path("stdin"), folder_name="")

@@ -250,6 +250,20 @@ def only_path(candidates: Sequence[Path]) -> Path | None:
     return candidates[0]
 
 
+def path_inside(folder: Path, name: str, root: Path | None = None) -> Path:
+    """Return a path that a file of a data set names; `DataError` if it leads out of the folder and out of `root`.
+
+    Links are followed: whoever made them may read what they lead to.
+    """
+    path = Path(os.path.abspath(folder / name))  # noqa: PTH100  (which follows links before "..")
+    homes = [Path(os.path.abspath(each)) for each in (folder, root or folder)]  # noqa: PTH100
+    if not any(path.is_relative_to(home) for home in homes):
+        raise DataError(
+            f"its file name {name!r} leads out of {root or folder}; name files below it."
+        )
+    return folder / name
+
+
 def relative_name(path: Path, folder: Path) -> str:
     """Return a path as seen from a folder, for messages."""
     if not path.is_relative_to(folder):
