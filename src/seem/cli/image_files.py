@@ -16,6 +16,7 @@ from PIL import Image
 from seem.annotation_formats.formats import IMAGE_FORMATS
 from seem.errors import SeemError
 from seem.images import open_image
+from seem.writing import names_file
 
 STANDARD_INPUT = "-"
 IMAGE_SUFFIXES = (
@@ -225,7 +226,11 @@ def lengthen_names(
 
 
 def check_writable(out: Path) -> None:
-    """Raise `OSError` if results could not be written below a folder, which need not exist."""
+    """Raise `OSError` if results could not be written below a folder, or it is named like a file; it need not exist."""
+    if names_file(out):
+        raise NotADirectoryError(
+            f"--out {out} is the name of a file; name a folder, results are several files."
+        )
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(

@@ -81,11 +81,15 @@ def read_rgb(
 
 
 def read_channels(
-    path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
+    path: Path,
+    hw: tuple[int, int] | None = None,
+    frame: AnnotationFrame = AnnotationFrame.SHOWN,
+    *,
+    palette_as_colours: bool = False,
 ) -> Integer[np.ndarray, "h w c"]:
-    """Read the numbers of a PNG, TIFF or BMP as they are stored, palette indices and all, channels last.
+    """Read the numbers of a PNG, TIFF or BMP as they are stored, channels last.
 
-    An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
+    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
 
     Raises:
         DataError: the file is missing, damaged or no image.
@@ -94,7 +98,9 @@ def read_channels(
         with open_image(path, str(path)) as image:
             header = ImageHeader.of(image)
             decode_pixels(image, str(path))
-            values = np.asarray(in_frame(image, image, header, header.frame_of(hw, frame)))
+            has_palette = palette_as_colours and image.mode in ("P", "PA")
+            picture = image.convert("RGB") if has_palette else image
+            values = np.asarray(in_frame(image, picture, header, header.frame_of(hw, frame)))
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error
@@ -154,8 +160,13 @@ def read_labels_of_size(
 def read_panoptic_ids(
     path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
-    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size."""
-    channels = read_channels_of_size(path, hw, frame).astype(np.int32)
+    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size.
+
+    Its colours may be stored with a palette, as programs do that make files smaller.
+    """
+    channels = read_channels(path, hw, frame, palette_as_colours=True).astype(np.int32)
+    if channels.shape[:2] != hw:
+        raise wrong_size_error(path, channels.shape[:2], hw)
     num_channels = channels.shape[2]
     if num_channels < 3:
         message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
