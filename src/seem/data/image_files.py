@@ -89,7 +89,8 @@ def read_channels(
 ) -> Integer[np.ndarray, "h w c"]:
     """Read the numbers of a PNG, TIFF or BMP as they are stored, channels last.
 
-    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
+    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF
+    orientation of its own is undone as that of an image is (see `read_rgb`).
 
     Raises:
         DataError: the file is missing, damaged or no image.
@@ -100,7 +101,7 @@ def read_channels(
             decode_pixels(image, str(path))
             has_palette = palette_as_colours and image.mode in ("P", "PA")
             picture = image.convert("RGB") if has_palette else image
-            values = np.asarray(in_frame(image, picture, header, header.frame_of(hw, frame)))
+            values = np.asarray(in_frame(picture, image, header, header.frame_of(hw, frame)))
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error

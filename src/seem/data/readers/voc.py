@@ -206,7 +206,7 @@ def _mode_of(file: Path) -> str:
     """Return Pillow's mode of an image, or grey for a file that is none, which the reader of numbers reports."""
     try:
         with open_image(file, str(file)) as image:
-            return image.mode
+            return str(image.mode)
     except (SeemError, ValueError, OSError):
         return "L"
 
