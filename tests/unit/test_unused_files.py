@@ -40,9 +40,9 @@ def test_annotations_nobody_asked_for_and_photos_nobody_names_are_listed(tmp_pat
 def test_the_command_line_lists_them(tmp_path, capsys):
     tiny.yolo(tmp_path)
     tiny.text(tmp_path / "old/export.json", "{}")
-    assert main(["data", "check", str(tmp_path), "--quick"]) == 0
+    assert main(["data", "check", str(tmp_path), "--quick"]) == 1  # nothing is annotated in train
     assert "Files that are not used:\n  old/export.json: nothing" in capsys.readouterr().out
-    assert main(["data", "check", str(tmp_path), "--quick", "--json"]) == 0
+    assert main(["data", "check", str(tmp_path), "--quick", "--json"]) == 1
     record = json.loads(capsys.readouterr().out)
     assert [note["where"] for note in record["unused_files"]] == ["old/export.json"]
 

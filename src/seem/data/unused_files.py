@@ -14,7 +14,7 @@ _CHECKED_KINDS = ("coco", "yolo", "folder")  # whose readers know every file tha
 _ANNOTATION_SUFFIXES = frozenset(
     {".json", ".jsonl", ".ndjson", ".xml", ".csv", ".txt", ".npy", ".npz", ".mat"}
 )
-_TEXTS_FOR_PEOPLE = ("readme", "licen", "changelog", "requirements", "notes")
+_PASSED_OVER = ("readme", "licen", "changelog", "requirements", "notes", "classes")
 _MAX_LISTED_NAMES = 3
 
 
@@ -52,9 +52,9 @@ def _used_files(parts: Iterable[LazyDataset]) -> set[Path]:
 def _may_be_meant(file: Path, root: Path) -> bool:
     """Whether a file looks like a photo, a mask or annotations, and is not hidden."""
     is_hidden = any(name.startswith((".", "__MACOSX")) for name in file.relative_to(root).parts)
-    is_text_for_people = file.stem.lower().startswith(_TEXTS_FOR_PEOPLE)
+    is_passed_over = file.stem.lower().startswith(_PASSED_OVER)
     is_of_a_kind = file.suffix.lower() in _ANNOTATION_SUFFIXES | IMAGE_SUFFIXES
-    return is_of_a_kind and not is_hidden and not is_text_for_people and file.is_file()
+    return is_of_a_kind and not is_hidden and not is_passed_over and file.is_file()
 
 
 def _note(root: Path, files: Sequence[Path]) -> Flaw:

@@ -6,14 +6,15 @@
     classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
-does not count; a map of 0 and 255 alone is one object. An image without a mask has no object, unless the set has maps
-of classes: then nothing is known about it. Regions of a class map are not countable: they are stuff.
+does not count; a map of 0 and 255 alone is one object. About an image without a mask nothing is known. Regions of a
+class map are not countable: they are stuff.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
     colour_channels,
-    first_file,
+    existing_files,
     list_folders,
     list_images,
     read_channels_of_size,
@@ -59,7 +60,12 @@ VOID_VALUE = 255
 
 _IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
-_MAP_SUFFIXES = (".png", ".tif", ".bmp")
+_MAP_SUFFIXES = (
+    ".png",
+    ".tif",
+    ".tiff",
+    ".bmp",
+)  # the first of them, where an image has several maps
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
 _KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
@@ -80,7 +86,8 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     files = list_images(image_folder)
     object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
     has_class_maps_only = bool(classes) and not object_files
-    pairs = [(file, _find_map(mask_folder, file.stem)) for file in files]
+    maps = _maps_by_stem(mask_folder)
+    pairs = [(file, maps.get(file.stem)) for file in files]
     images, flaws = pair_images(
         pairs,
         path.resolve().name,
@@ -88,6 +95,12 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         "masks",
         is_always_labelled=not has_class_maps_only,
         mask_of=lambda file: next(iter(object_files.get(file.stem, ())), None),
+    )
+    images = tuple(
+        image
+        if image.semantic_path or image.path.stem in object_files
+        else replace(image, labelled="")
+        for image in images
     )
     unmatched_flaws = [_unmatched_flaw(file, path) for file in unmatched]
     named = _categories_of_files(object_files)
@@ -120,7 +133,10 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         complete=complete_where_labelled(categories),
         flaws=(*flaws, *unmatched_flaws),
         notes=() if class_file is None else class_file.notes,
-        files=tuple(chain.from_iterable(object_files.values())),
+        files=(
+            *chain.from_iterable(object_files.values()),
+            *existing_files(map(path.joinpath, _CLASS_FILES)),
+        ),
     )
 
 
@@ -164,9 +180,12 @@ def _holds_images(folder: Path) -> bool:
     return bool(list_images(folder, deep=True))
 
 
-def _find_map(mask_folder: Path, stem: str) -> Path | None:
-    candidates = [mask_folder / f"{stem}{suffix}" for suffix in _MAP_SUFFIXES]
-    return first_file(*candidates)
+def _maps_by_stem(mask_folder: Path) -> dict[str, Path]:
+    """Index the maps of a folder by name without ending, whichever ending that is."""
+    ranks = {suffix: rank for rank, suffix in enumerate(_MAP_SUFFIXES)}
+    files = list_images(mask_folder)
+    files.sort(key=lambda file: ranks.get(file.suffix.lower(), len(ranks)), reverse=True)
+    return {file.stem: file for file in files}
 
 
 def _group_object_files(
