@@ -60,6 +60,10 @@ GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes
 HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
 
+JPEG_FORMATS = ("JPEG", "MPO")
+JPEG_FILL = 128  # what libjpeg makes of blocks that are not there
+MIN_FILLED_ROWS = 16  # two rows of blocks
+
 PNG_SIGNATURE_BYTES = 8
 PNG_METADATA_CHUNKS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 
@@ -144,9 +148,10 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     orientation, notes = exif_orientation(image), _frame_notes(image)
     decode_pixels(image, what)
     rgb, depth_notes = to_rgb(image)
+    fill_notes = _fill_notes(image.format, rgb)
     rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
-    return InputImage(rgb, name, orientation, notes + depth_notes)
+    return InputImage(rgb, name, orientation, notes + depth_notes + fill_notes)
 
 
 def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:
@@ -230,6 +235,21 @@ def _frame_notes(image: Image.Image) -> tuple[str, ...]:
         return ()
     frame = "the first" if image.tell() == 0 else f"number {image.tell() + 1}"
     return (f"several frames: only {frame} is read",)
+
+
+def _fill_notes(image_format: str | None, rgb: Image.Image) -> tuple[str, ...]:
+    """Say that the end of a JPEG file is missing, by the grey that decoders fill in for it.
+
+    Only a file that has an end marker all the same comes here: without one Pillow raises. `rgb` is as stored.
+    """
+    if image_format not in JPEG_FORMATS:
+        return ()
+    pixels = np.asarray(rgb)
+    if rgb.height < MIN_FILLED_ROWS or (pixels[-MIN_FILLED_ROWS:] != JPEG_FILL).any():
+        return ()
+    is_filled = (pixels == JPEG_FILL).all(axis=(1, 2))
+    num_rows = int(is_filled[::-1].cumprod().sum())
+    return (f"the last {num_rows} of {rgb.height} rows are plain grey: the file was cut short",)
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
