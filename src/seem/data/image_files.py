@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
-from seem.data.frames import AnnotationFrame, ImageHeader, in_frame
+from seem.data.frames import AnnotationFrame, ImageHeader, array_in_frame, in_frame
+from seem.data.mask_pixels import alpha_object, grey_scale_factor, stored_numbers, without_alpha
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
-from seem.images import decode_pixels, open_image, to_rgb
+from seem.images import decode_pixels, decode_rgb, open_image, read_deep_colour
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+IMAGE_SUFFIXES = frozenset({
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+})  # fmt: skip
 
 # --- Images -----------------------------------------------------------------------------------------------------------
 
@@ -70,8 +73,7 @@ def read_rgb(
     try:
         with open_image(content or path, str(path)) as image:
             header = ImageHeader.of(image)
-            decode_pixels(image, str(path))
-            rgb, _ = to_rgb(image)
+            rgb, _ = decode_rgb(image, str(path))
             return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame)))
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
@@ -83,7 +85,7 @@ def read_rgb(
 def read_channels(
     path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Integer[np.ndarray, "h w c"]:
-    """Read the numbers of a PNG, TIFF or BMP as they are stored, palette indices and all, channels last.
+    """Read the numbers of a mask file as they are stored, palette indices and all, channels last.
 
     An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
 
@@ -93,8 +95,12 @@ def read_channels(
     try:
         with open_image(path, str(path)) as image:
             header = ImageHeader.of(image)
+            factor = grey_scale_factor(image)
+            values = read_deep_colour(image)
             decode_pixels(image, str(path))
-            values = np.asarray(in_frame(image, image, header, header.frame_of(hw, frame)))
+            if values is None:
+                values = stored_numbers(image, factor)
+            values = array_in_frame(values, image, header, header.frame_of(hw, frame))
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error
@@ -119,13 +125,6 @@ def read_channels_of_size(
     return channels
 
 
-def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarray, "h w c2"]:
-    """Leave out alpha: return red, green and blue, or the one grey channel."""
-    if channels.shape[2] > 2:
-        return channels[:, :, :3]
-    return channels[:, :, :1]
-
-
 def read_labels(
     path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
@@ -134,7 +133,12 @@ def read_labels(
     Raises:
         DataError: the file cannot be read, or holds colours.
     """
-    colours = colour_channels(read_channels(path, hw, frame))
+    channels = read_channels(path, hw, frame)
+    colours = without_alpha(channels)
+    is_flat = bool((colours == colours[:1, :1]).all())
+    opaque = alpha_object(channels) if is_flat else None
+    if opaque is not None:  # the colours say nothing, alpha does
+        return opaque.astype(np.int32) * 255
     if not (colours == colours[:, :, :1]).all():
         message = f"{path} holds colours; a label map has one number a pixel, save it as an indexed or grey PNG."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
@@ -155,12 +159,27 @@ def read_panoptic_ids(
     path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
     """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size."""
-    channels = read_channels_of_size(path, hw, frame).astype(np.int32)
+    channels = read_channels_of_size(path, hw, frame)
     num_channels = channels.shape[2]
+    if num_channels < 3 and not channels.any():
+        return np.zeros(hw, np.int32)  # black, however it is stored
     if num_channels < 3:
-        message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
-        raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
-    return rgb_to_ids(channels)
+        channels = _palette_colours(path, hw, frame)
+    return rgb_to_ids(channels.astype(np.int32))
+
+
+def _palette_colours(
+    path: Path, hw: tuple[int, int], frame: AnnotationFrame
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Read the colours of an image with a palette, which is one way of storing RGB; `DataError` if it has none."""
+    with open_image(path, str(path)) as image:
+        if image.mode in ("P", "PA"):
+            image.info.pop("transparency", None)
+            header = ImageHeader.of(image)
+            colours = np.asarray(image.convert("RGB"))
+            return array_in_frame(colours, image, header, header.frame_of(hw, frame))
+    message = f"{path} has 1 or 2 channels; a panoptic map is an RGB picture, R + 256 G + 65536 B."
+    raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
 
 
 def rgb_to_ids(channels: Int32[np.ndarray, "h w c"]) -> Int32[np.ndarray, "h w"]:
@@ -212,8 +231,9 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
 
 
 def images_by_stem(folder: Path) -> Mapping[str, Path]:
-    """Index the images of a folder by name without ending."""
-    return {path.stem: path for path in list_images(folder)}
+    """Index the images of a folder by name without ending; a PNG comes before others of its name."""
+    files = sorted(list_images(folder), key=lambda path: path.suffix.lower() == ".png")
+    return {path.stem: path for path in files}
 
 
 def list_folders(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import class_list
-from seem.data.image_files import only_path, read_labels_of_size
+from seem.data.image_files import images_by_stem, only_path, read_labels_of_size
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -112,7 +112,8 @@ def _pair_listed_images(
 
 def _listed_images(list_file: Path, folder: Path) -> list[Path]:
     """Return the paths of the images that a list names."""
-    return [folder / f"{stem}.jpg" for stem in read_name_list(list_file)]
+    files = images_by_stem(folder)
+    return [files.get(stem, folder / f"{stem}.jpg") for stem in read_name_list(list_file)]
 
 
 def _majority_class(category_ids: Int32[np.ndarray, " n"]) -> int:
