@@ -23,8 +23,7 @@ else:  # a second of sound, and a function instead of the speech model; pass you
     )
 
 print(f"transcribed: {spoken.phrase}")
-result = photo.segment(
-    spoken, seem.Point(290, 140)
-)  # the click tells which object, the phrase its name
+# The click tells which object, the phrase its name.
+result = photo.segment(spoken, seem.Point(290, 140))
 print(f"{result.kind}: {result.areas[0]} pixels, score {result.scores[0]:.2f}")
 result.save("seem-out", stem="audio", overwrite=True)  # the JSON file holds the phrase

@@ -23,15 +23,13 @@ class Detections:
 
 
 boxes = np.array([[170, 15, 412, 308], [355, 62, 428, 330]], dtype=np.float32)  # x0, y0, x1, y1
-detections = Detections(
-    boxes, np.array([0.92, 0.71]), np.array([41, 44])
-)  # COCO's cup and spoon, counted from 0
+# Class ids of COCO's cup and spoon, counted from 0.
+detections = Detections(boxes, np.array([0.92, 0.71]), np.array([41, 44]))
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photo = model.encode(PHOTO)
-result = photo.segment_boxes(
-    detections, classes="coco"
-)  # or boxes alone: photo.segment_boxes(boxes)
+# Or boxes alone: photo.segment_boxes(boxes)
+result = photo.segment_boxes(detections, classes="coco")
 for segment in result:
     print(f"{segment.label} {segment.score:.2f}: {segment.area} pixels")
 result.save("seem-out", stem="detector_boxes", overwrite=True)

@@ -10,14 +10,12 @@ import seem
 PHOTO = Path(__file__).parent / "photos" / "cat.jpg"
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
-other = ImageOps.mirror(Image.open(PHOTO)).crop(
-    (60, 0, 451, 300)
-)  # stands in for a second photo of the cat
+# A part of the mirrored photo stands in for a second photo of the cat.
+other = ImageOps.mirror(Image.open(PHOTO)).crop((60, 0, 451, 300))
 photo = model.encode(other)
 
-reference_photo = model.encode(
-    PHOTO
-)  # encoded once for several references; a path or an image works too
+# Encoded once for several references; a path or an image works too.
+reference_photo = model.encode(PHOTO)
 references = {
     "box": seem.Reference(reference_photo, seem.Box(110, 0, 330, 210)),  # the region itself
     "click": seem.Reference(reference_photo, seem.Point(230, 60)),  # the object under the click

@@ -15,9 +15,8 @@ candidates = photo.segment(seem.Point(290, 140), candidates=3)
 for segment in candidates:
     print(f"candidate: {segment.area} pixels, score {segment.score:.2f}")
 
-chosen = seem.Mask(
-    logits=candidates[0].logits
-)  # at a quarter of the network's resolution; a prompt like any other
+# Mask logits, at a quarter of the network's resolution, are a prompt like any other.
+chosen = seem.Mask(logits=candidates[0].logits)
 refined = photo.segment(chosen, seem.Point(290, 140), seem.Point(400, 150, positive=False))
 print(f"refined: {refined.areas[0]} pixels, score {refined.scores[0]:.2f}")
 

@@ -1,4 +1,4 @@
-"""Rank photos by a phrase and segment the phrase in the best one, with an X-Decoder."""
+"""Rank photos by a phrase and segment the phrase in the best one, with nano or an X-Decoder."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import seem
 FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "photos"
 PHRASE = sys.argv[2] if len(sys.argv) > 2 else "a cup of coffee"
 
-model = seem.load(os.environ.get("SEEM_EXAMPLE_XDECODER", "xdecoder-focal-t"))
+model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
 photos = [model.encode(path) for path in sorted(FOLDER.glob("*.jpg"))]
 
 ranking = model.retrieve(photos, PHRASE)

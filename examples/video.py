@@ -20,9 +20,8 @@ def pan(frames=8):
 
 
 model = seem.load(os.environ.get("SEEM_EXAMPLE_MODEL", "nano"))
-tracker = model.tracker(
-    sys.argv[1] if len(sys.argv) > 1 else pan()
-)  # file, folder, list or iterator of frames
+# The frames: a file, a folder, a list or an iterator.
+tracker = model.tracker(sys.argv[1] if len(sys.argv) > 1 else pan())
 tracker.add(0, 1, seem.Point(230, 60))
 tracker.add(2, 2, seem.Box(150, 100, 300, 250))  # an object may be added in a later frame
 

@@ -225,7 +225,7 @@ class EncodedImage:
         """Give every pixel a class; one mask for each class that is there. `classes` as in `panoptic`.
 
         With `Vocabulary.of(..., background=True)` a pixel may be none of the classes. `kind` of the result names the
-        rule: "object queries" (published), or "places" of a model with a text map (nano). Unless it was fine-tuned,
+        rule: "object queries" (published), or "text map" (nano). Unless it was fine-tuned,
         nano names only classes that the image surely shows, or else the likeliest one; their scores are the share of
         all names given, times how surely the class is in the image.
         """

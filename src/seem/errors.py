@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST_REASON = 200  # characters
 
 
 class SeemError(OSError):
     """Work that failed: a file, a download, a device. One line: what, which value, and the way out."""
+
+
+@contextmanager
+def naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give the error of a write that failed (a full disk) the name of its file, if it has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def short_reason(error: BaseException) -> str:

@@ -63,7 +63,7 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if not self.categories:
             raise ValueError(
-                "A vocabulary needs at least one name; pass None for the 133 COCO panoptic categories."
+                "A list of classes needs at least one name; pass None for the model's own classes."
             )
         _check_templates(self.templates)
         _check_ids(self.categories)

@@ -14,6 +14,13 @@ from PIL import Image
 
 from seem.part_files import new_part
 
+FILE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".json", ".mp4", ".png", ".tif", ".tiff", ".webp")
+
+
+def names_file(folder: Path) -> bool:
+    """Tell whether a folder that is not there is named like an image, a video or a JSON file: `out.png`."""
+    return folder.suffix.lower() in FILE_SUFFIXES and not folder.exists()
+
 
 def checked_stem(stem: str) -> str:
     """Return a stem that is a plain file name; `ValueError` for another."""

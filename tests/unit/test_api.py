@@ -148,7 +148,7 @@ def test_words_for_what_is_not_there_leave_the_marks_to_answer():
     unheard, heard = (photo.segment(*marks, words, text_threshold=limit) for limit in (1.0, 0.0))
     assert (unheard.masks == alone.masks).all()
     assert unheard.labels == alone.labels
-    assert unheard.notes == ("'a zebra' was not found: the marks answer alone",)
+    assert unheard.notes == ("'a zebra' was not found: only the visual prompts are used",)
     assert (heard.labels, heard.notes) == (("a zebra",), ())
     many = photo.segment_many([marks, [*marks, words]], text_threshold=1.0)
     assert (many.masks[0] == many.masks[1]).all()
@@ -357,11 +357,11 @@ def test_every_prompt_of_a_call_counts(photo):
 def test_the_answer_says_which_rule_it_follows(photo):
     click, box = seem.Point(4, 2), seem.Box(3, 4, 30, 40)
     assert photo.segment(click).kind == "visual"
-    assert photo.segment(click, RED_CAR, text_threshold=0.0).kind == "visual, hearing the phrase"
+    assert photo.segment(click, RED_CAR, text_threshold=0.0).kind == "visual, with the phrase"
     assert photo.segment(RED_CAR, text_threshold=0.0).kind == "phrase"
     polygon = seem.Polygon([(1, 1), (20, 1), (20, 20)])
     result = photo.segment_many([[click], [box, RED_CAR], [polygon]], text_threshold=0.0)
-    assert result.kind == "visual, visual, hearing the phrase"
+    assert result.kind == "visual, visual, with the phrase"
     rule = {
         "nano": "polygon: filled, bounds the object and is its mask so far",
         "seem-focal-t-v1": "polygon: closed curve, one network pixel wide",
@@ -621,7 +621,7 @@ def test_nano_finds_instances_as_islands_of_what_is_there(monkeypatch):
     photo = tiny_model("nano").encode(picture(53, 37))
     decoded = count_calls(monkeypatch, Segmenter, "decode")
     result = photo.instances(["fox", "owl", "sky"], threshold=0.0)
-    assert result.kind == "phrases, their islands"
+    assert result.kind == "phrases, connected components"
     assert set(result.labels) <= {"fox", "owl"}  # sky has no instances
     assert len(decoded) == 1  # both are asked for in one pass
     assert len(photo.instances(["fox", "owl"], threshold=0.0, top=1)) <= 1
@@ -684,7 +684,7 @@ def test_places_answer_for_pixels_where_a_model_knows_what_they_mean(model, monk
     if model.name != "nano":
         assert (result.kind, len(decoded)) == ("object queries", 1)
         return
-    assert (result.kind, len(decoded)) == ("places", 0)
+    assert (result.kind, len(decoded)) == ("text map", 0)
     cosines = np.einsum(
         "dhw,kd->khw", photo.encoding.text_map[0], model.classifier(seem.Vocabulary.of(names))[:-1]
     )
@@ -719,7 +719,7 @@ def test_a_map_of_pixels_says_when_the_photo_surely_shows_no_class(monkeypatch, 
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([], "A vocabulary needs at least one name; pass None for the 133 COCO"),
+        ([], "A list of classes needs at least one name; pass None"),
         (["cat", "Cat"], "'Cat' repeats 'cat'"),
         (["cat", " "], "which says nothing"),
         ("cat,dog", "classes is a list of names, got the text 'cat,dog'"),

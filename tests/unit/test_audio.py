@@ -88,7 +88,7 @@ def test_the_result_shows_what_was_heard(photo, tmp_path):
     assert said.to_dict() == {"kind": "audio", "phrase": None, "file": "car.wav"}
     record = photo.segment(Point(4, 2), said, text_threshold=0.0).to_coco()["seem"]
     assert record["prompts"][0][1] == {"kind": "audio", "phrase": "The red car.", "file": "car.wav"}
-    assert record["kind"] == "visual, hearing the phrase"
+    assert record["kind"] == "visual, with the phrase"
 
 
 def test_it_is_heard_once(photo):
@@ -116,7 +116,7 @@ def test_a_session_and_several_objects_take_it(photo):
     assert talk.add(Point(4, 2)).provenance.prompts == ((talk.prompts[0], Point(4, 2)),)
     assert (
         photo.segment(spoken("a cat"), Point(4, 2), text_threshold=0.0).kind
-        == "visual, hearing the phrase"
+        == "visual, with the phrase"
     )
     result = photo.segment_many([[Box(1, 1, 20, 20)], [spoken("a cat")]], text_threshold=0.0)
     assert result.kind == "visual, phrase"

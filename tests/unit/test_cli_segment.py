@@ -379,7 +379,10 @@ def test_candidates_are_asked_for_by_number(run, photo, weights, tmp_path):
     assert record["annotations"] == expected["annotations"]
     ran = run(photo, "--point", "4,2", "--candidates", "3", "--overwrite")
     assert ran.code == 0
-    assert ran.err == "seem: street.png: nano has one query an object: no further candidates\n"
+    assert (
+        ran.err
+        == "seem: street.png: nano gives one mask an object: there are no further candidates\n"
+    )
 
 
 def test_zoom_in_refinement_is_asked_for_by_name(run, photo, weights):
@@ -646,7 +649,7 @@ def test_a_folder_has_a_progress_bar_and_a_photo_has_none(run, folder):
     ran = run(folder, "--point", "4,2")
     assert "3/3" in ran.err
     assert "The results of 3 photos are in seem-out/." in ran.out
-    assert run("in/c.png", "--overwrite").err == ""
+    assert run("in/c.png", "--point", "4,2", "--overwrite").err == ""
     assert run(folder, "--quiet", "--overwrite").err == ""
 
 
@@ -891,7 +894,8 @@ def test_a_file_name_that_is_no_text_is_segmented(run, photo):
         (["--box", "60,1,80,9"], "Box(60, 1, 80, 9) lies outside the image of 53 x 37 pixels"),
         (
             ["--box", "9,9,3,3"],
-            "Box(9, 9, 3, 3) is inverted; give the left top corner, then the right bottom one.",
+            "Box(9, 9, 3, 3) is inverted; give the left top corner, then the right bottom one (not width "
+            "and height).",
         ),
         (
             ["--stroke", "3,4"],
@@ -1108,6 +1112,12 @@ def test_an_out_that_is_a_file_is_refused_before_the_model_is_loaded(run, photo)
     assert refused(
         ran, 1, "Results cannot go to street.png: street.png is a file; choose another --out."
     )
+
+
+def test_an_out_that_is_named_like_a_file_is_refused_before_the_model_is_loaded(run, photo):
+    ran = run(photo, "--out", "found.png", model="nowhere.safetensors")
+    assert refused(ran, 1, "--out found.png is the name of a file; name a folder")
+    assert not Path("found.png").exists()
 
 
 def test_an_interruption_is_told_in_a_word(run, folder, monkeypatch):

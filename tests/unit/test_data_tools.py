@@ -132,10 +132,8 @@ def test_labelme_bad_shape_is_named_and_the_others_are_read(tmp_path):
     assert [flaw.where for flaw in inspect_dataset(dataset).flaws] == ["b.json", "a.json, shape 1"]
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("hw", [(12, 16), (14, 14)])
-def test_shapes_lie_on_the_photo_as_shown(tmp_path, hw, orientation):
-    """A white square in the upper left of the photo as shown, whatever the camera stored."""
+def write_turned_photo(path, hw, orientation):
+    """Write a photo that shows a white square at (2, 3) to (6, 7), stored as a camera stores it."""
     from PIL import Image
 
     from seem.images import EXIF_ORIENTATION, TRANSPOSE_OF_ORIENTATION
@@ -143,21 +141,54 @@ def test_shapes_lie_on_the_photo_as_shown(tmp_path, hw, orientation):
     shown = Image.new("RGB", hw[::-1])
     shown.paste("white", (2, 3, 6, 7))
     stored = shown
-    for number in range(1, 9):
-        turned = shown.transpose(TRANSPOSE_OF_ORIENTATION[number]) if number > 1 else shown
+    for turn in TRANSPOSE_OF_ORIENTATION.values():
+        turned = shown.transpose(turn)
         undo = TRANSPOSE_OF_ORIENTATION.get(orientation)
-        if (turned.transpose(undo) if undo is not None else turned).tobytes() == shown.tobytes():
+        if undo is not None and turned.transpose(undo).tobytes() == shown.tobytes():
             stored = turned
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
-    stored.save(tmp_path / "a.png", exif=exif)
+    path.parent.mkdir(exist_ok=True)
+    stored.save(path, exif=exif)
+
+
+def write_turned_labelme(folder, hw):
     square = {"label": "cat", "points": [[2, 3], [6, 7]], "shape_type": "rectangle"}
-    tiny.text(tmp_path / "a.json", {"shapes": [square], "imagePath": "a.png"})
+    tiny.text(folder / "a.json", {"shapes": [square], "imagePath": "images/a.png"})
+
+
+def write_turned_yolo(folder, hw):
+    height, width = hw
+    corners = ((2, 3), (6, 3), (6, 7), (2, 7))
+    numbers = [number for x, y in corners for number in (x / width, y / height)]
+    tiny.text(folder / "labels" / "a.txt", " ".join(map(str, (0, *numbers))))
+    tiny.text(folder / "classes.txt", "cat\n")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("hw", [(12, 16), (14, 14)])
+@pytest.mark.parametrize("write", [write_turned_labelme, write_turned_yolo])
+def test_shapes_lie_on_the_photo_as_shown(tmp_path, write, hw, orientation):
+    write_turned_photo(tmp_path / "images" / "a.png", hw, orientation)
+    write(tmp_path, hw)
     dataset = open_dataset(str(tmp_path), "train")
     image = dataset.images[0]
     assert image.hw == hw
     assert np.array_equal(dataset.pixels(image)[:, :, 0] == 255, dataset.objects[1][0].mask())
-    assert inspect_dataset(dataset).ok
+    report = inspect_dataset(dataset)
+    assert report.ok
+    notes = [note.what for note in report.notes if note.kind.value.startswith("photo with an EXIF")]
+    assert bool(notes) == (orientation > 1)
+    assert all(note.endswith("read on the photo as shown") for note in notes[:1])
+
+
+def test_photo_that_is_listed_twice_is_noted(label_studio_set):
+    file = label_studio_set / "project-1.json"
+    tasks = json.loads(file.read_text())
+    file.write_text(json.dumps([*tasks, tasks[1]]))
+    report = inspect_dataset(open_dataset(str(label_studio_set), "train"))
+    notes = [str(note) for note in report.notes if note.kind.value == "duplicate id"]
+    assert notes == ["b.jpg: duplicate id, the photo is listed 2 times, each with its own objects"]
 
 
 # --- CVAT and Datumaro ------------------------------------------------------------------------------------------------

@@ -167,6 +167,9 @@ def test_markdown_has_our_results_and_the_published_ones_with_their_source():
 def test_scores_on_own_photos_say_that_they_do_not_compare():
     own = told("ours", entry("panoptic", panoptic(12.3), set_name="coco_full"), kind="pack")
     assert OWN_NOTE in results_markdown([own])
+    whole = entry("panoptic", panoptic(12.3))  # COCO's format, but without its parts
+    whole["selection"]["split"] = "all"
+    assert OWN_NOTE in results_markdown([told("ours", whole)])
     draw = told("ours", entry("panoptic", panoptic(12.3)))
     draw.content["arguments"] = {"at_most": 20}
     assert OWN_NOTE in results_markdown([draw])

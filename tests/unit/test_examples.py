@@ -15,7 +15,7 @@ from seem.cli.gallery import GALLERY_IMAGES, TILE_SIZE, make_gallery
 from tiny import CONFIGS, picture, tiny_network, tiny_relative
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-WORDY = "xdecoder-focal-t"  # the model behind captions and retrieval
+WORDY = "xdecoder-focal-t"  # the model that writes captions
 FILES = {
     "audio": ["seem-out/audio.json", "seem-out/audio.mask-0.png"],
     "box_and_text": ["box.png", "both.png"],

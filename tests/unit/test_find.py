@@ -103,7 +103,7 @@ def test_words_choose_where_nothing_is_marked_as_meant():
     phrase = photo.model.encode_phrases(["a cat"]).phrases.detach().numpy()[0]
     likeness = ranked.embeddings @ phrase
     assert (np.diff(likeness) <= 1e-6).all()
-    assert ranked.kind == "visual, hearing the phrase"
+    assert ranked.kind == "visual, with the phrase"
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,9 @@ def test_nano_has_one_answer_and_says_so():
     photo = tiny_model("nano").encode(picture(53, 37))
     result = photo.segment(Point(4, 2), candidates=3)
     assert len(result) == 1
-    assert result.provenance.notes == ("nano has one query an object: no further candidates",)
+    assert result.provenance.notes == (
+        "nano gives one mask an object: there are no further candidates",
+    )
     assert photo.segment(Point(4, 2)).provenance.notes == ()
 
 

@@ -276,7 +276,7 @@ def test_whoever_scores_a_model_on_what_it_learnt_from_is_told(finished, tmp_pat
         "1",
     ]
     who, share = "nano fine-tuned on bricks", f"nine tenths of this part of {request.data[0]}"
-    note = f"{who} has learnt from {share}: its scores say what it remembers."
+    note = f"{who} was trained on {share}: its scores do not generalise."
     assert main([*words, "--data", request.data[0], "--out", str(tmp_path / "report.json")]) == 0
     assert note in capsys.readouterr().err.splitlines()
     report = json.loads((tmp_path / "report.json").read_text())

@@ -142,15 +142,15 @@ def test_a_result_with_a_reference_can_be_sent_to_another_process(photo):
 @pytest.mark.parametrize(
     ("policy", "prompts", "kind"),
     [
-        ("nano", (Text("a cat"),), "phrase, seeing the reference"),
-        ("seem-demo", (Point(4, 2),), "visual, seeing the reference"),
+        ("nano", (Text("a cat"),), "phrase, with the reference"),
+        ("seem-demo", (Point(4, 2),), "visual, with the reference"),
         (
             "seem-demo",
             (Point(4, 2), Text("a cat")),
-            "visual, hearing the phrase, seeing the reference",
+            "visual, with the phrase, with the reference",
         ),
-        ("seem-demo", (Text("a cat"),), "phrase, seeing the reference"),
-        ("seem-v0", (Text("a cat"),), "reference, hearing the phrase"),
+        ("seem-demo", (Text("a cat"),), "phrase, with the reference"),
+        ("seem-v0", (Text("a cat"),), "reference, with the phrase"),
     ],
 )
 def test_every_prompt_of_a_composition_counts(policy, prompts, kind):
@@ -166,14 +166,14 @@ def test_every_prompt_of_a_composition_counts(policy, prompts, kind):
     ("prompts", "kind"),
     [
         ((Point(4, 2),), "visual"),
-        ((Box(4, 2, 30, 20), Text("a cat")), "visual, hearing the phrase"),
+        ((Box(4, 2, 30, 20), Text("a cat")), "visual, with the phrase"),
     ],
 )
 def test_nano_was_not_taught_to_see_a_reference_beside_marks_and_says_so(nano, prompts, kind):
     result = nano.segment(*prompts, Reference(OTHER, BOX), text_threshold=0.0)
     assert result.kind == kind
     assert result.provenance.notes == (
-        "nano sees no reference beside marks: they answer without it",
+        "nano uses no reference beside visual prompts (points, boxes, strokes, masks)",
     )
     alone = nano.segment(*prompts, text_threshold=0.0)
     np.testing.assert_array_equal(result.logits, alone.logits)
@@ -335,7 +335,7 @@ def test_an_empty_region_is_refused(photo):
         OTHER, Stroke([(5, 5), (9, 9)], 2), Stroke([(0, 0), (20, 20)], 30, positive=False)
     )
     with pytest.raises(
-        ValueError, match="its prompts mean nothing there; mark a region with a Box or a Mask"
+        ValueError, match="its prompts mark no pixel there; mark a region with a Box or a Mask"
     ):
         photo.segment(wiped)
 
@@ -348,7 +348,7 @@ def test_a_phrase_that_finds_nothing_there_is_refused(nano, monkeypatch):
         return [[replace(one, logits=one.logits * 0 - 1) for one in mine] for mine in given]
 
     monkeypatch.setattr(PromptDecoder, "_answer_pass", nothing)
-    with pytest.raises(ValueError, match="its prompts mean nothing there"):
+    with pytest.raises(ValueError, match="its prompts mark no pixel there"):
         nano.segment(Reference(OTHER, Text("a cat")))
 
 

@@ -570,6 +570,15 @@ def test_a_file_in_place_of_the_folder_is_refused(three, tmp_path):
     assert (tmp_path / "out").read_text() == "here first"
 
 
+@pytest.mark.parametrize("name", ["cat.png", "cat.JPG", "found.json"])
+def test_the_name_of_one_file_is_no_folder(three, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"{name} is the name of a file.*name a folder, or save"):
+        three.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / name).mkdir()
+    assert three.save(tmp_path / name)  # a folder that is there is meant
+
+
 def test_an_empty_result_can_do_everything(tmp_path):
     empty = found([], [])
     assert len(empty) == 0

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -371,10 +371,23 @@ def masks_of(objects):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("spec", ["labelme:labelme", "cvat:cvat", "labelstudio:label-studio"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "coco:coco",
+        "coco:coco-polygons",
+        "coco:coco-panoptic",
+        "yolo:yolo",
+        "labelme:labelme",
+        "cvat:cvat",
+        "labelstudio:label-studio",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:yolo:UserWarning")
 def test_masks_of_turned_photos_are_read_as_shown(tmp_path, spec, orientation):
     kind, format = spec.split(":")
-    stored = Image.new("RGB", HW[::-1] if orientation < 5 else HW, "grey")
+    shape = (*HW, 3) if orientation < 5 else (*HW[::-1], 3)
+    stored = Image.fromarray(np.arange(np.prod(shape)).reshape(shape).astype(np.uint8))
     exif = Image.Exif()
     exif[0x112] = orientation
     stored.save(tmp_path / "a.jpg", exif=exif)
@@ -387,7 +400,8 @@ def test_masks_of_turned_photos_are_read_as_shown(tmp_path, spec, orientation):
     )
     dataset = open_dataset(f"{kind}:{tmp_path / 'out' / format}", "train")
     (image,) = dataset.images
-    assert dataset.pixels(image).shape[:2] == HW
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert (dataset.pixels(image) == np.asarray(ImageOps.exif_transpose(opened))).all()
     assert same(masks_of(dataset.objects[image.id]))
 
 

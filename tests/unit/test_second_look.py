@@ -179,7 +179,7 @@ def test_words_alone_are_not_looked_at_again(model):
     assert len(model.encoded) == 1
     assert again.notes == (
         *plain.notes,
-        "there was no second look: nothing is marked, or what is marked is too large for a closer one",
+        "no zoom-in refinement: there is no visual prompt, the mask is empty, or the object is large",
     )
     whole = photo.segment(seem.Box(0, 0, 160, 120), refine="zoom")
     assert whole.notes == again.notes
@@ -191,7 +191,7 @@ def test_of_several_objects_those_are_named_that_had_no_second_look(model, monke
     both = photo.segment_many(
         [[seem.Point(60, 50)], [seem.Text("a cat")]], text_threshold=0.0, refine="zoom"
     )
-    assert both.notes[-1].startswith("there was no second look at object 2: nothing is marked")
+    assert both.notes[-1].startswith("no zoom-in refinement of object 2: there is no visual prompt")
 
 
 def test_a_conversation_may_look_twice_and_remembers_what_it_saw(model, monkeypatch):

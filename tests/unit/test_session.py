@@ -169,7 +169,7 @@ def test_a_session_may_begin_with_a_phrase_and_go_on_with_clicks(photo, talk, mo
     monkeypatch.setattr(network, "config", replace(network.config, text_threshold=0.0))
     talk.add(seem.Text("the red car"))
     result = talk.add(HERE)
-    assert result.kind == "visual, hearing the phrase"
+    assert result.kind == "visual, with the phrase"
     assert talk.prompts == (seem.Text("the red car"), HERE)
     assert talk.add(seem.Text("on the left")).masks.shape == (1, 37, 53)
 

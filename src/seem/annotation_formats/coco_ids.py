@@ -14,6 +14,7 @@ from seem.annotation_formats.classes import ClassTable
 from seem.coco_format import CocoCategory
 from seem.errors import SeemError
 from seem.images import FIRST_QUARTER_TURN
+from seem.regular_file import check_regular_file
 
 ImageRow: TypeAlias = "Mapping[str, Any]"
 
@@ -89,6 +90,7 @@ class GivenIds:
     def read(cls, file: Path) -> GivenIds:
         """Read a file; `SeemError` if it cannot be read, `ValueError` if it has no images and categories."""
         try:
+            check_regular_file(file)
             content = json.loads(file.read_text(encoding="utf-8-sig"))
             rows = {
                 str(row["file_name"]): row for row in content["images"] if row["id"] is not None

@@ -7,6 +7,7 @@ tensors and plain containers and nothing else; a file that needs more is refused
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -23,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seem.errors import SeemError, short_reason
+from seem.errors import SeemError, naming_file, short_reason
 from seem.part_files import new_part, remove_part
 from seem.regular_file import check_regular_file
 
@@ -38,6 +39,7 @@ WRAPPERS = (
 )  # training files hold the weights beside optimizer and schedule
 ZIP_MAGIC = b"PK\x03\x04"
 FORBIDDEN_NAME = re.compile(r"\bGLOBAL:? ([\w.]+)|Unsupported class ([\w.]+)")
+METADATA_KEY = "__metadata__"
 HASH_BLOCK = 1 << 20
 
 
@@ -75,8 +77,25 @@ def write_tensors(
     try:
         with atomic_write(path) as aside:
             save_file(_separate(tensors), aside, metadata=dict(metadata or {}))
+            _sort_metadata(aside)
     except (OSError, SafetensorError) as error:
-        raise SeemError(f"Cannot write {path}: {short_reason(error)}.") from error
+        raise SeemError(
+            f"Cannot write {path}: {short_reason(error)}. Free some space or choose another folder."
+        ) from error
+
+
+def _sort_metadata(file: Path) -> None:
+    """Sort the metadata of a safetensors file, which come in another order each time, so that bytes are the same."""
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        if METADATA_KEY not in header:
+            return
+        header[METADATA_KEY] = dict(sorted(header[METADATA_KEY].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            stream.seek(8)
+            stream.write(text.ljust(length))
 
 
 def sha256_of(path: str | Path) -> str:
@@ -101,8 +120,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         part.mkdir()
         aside.touch()
         usual = stat.S_IMODE(aside.stat().st_mode)
-        yield aside
-        flush_to_disk(aside)
+        with naming_file(path):
+            yield aside
+            flush_to_disk(aside)
         aside.chmod(usual)
         aside.replace(path)
     finally:

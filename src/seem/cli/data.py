@@ -25,8 +25,8 @@ from seem.data.subset import draw_subset
 from seem.errors import SeemError
 
 SPEC = (
-    "KIND:PATH, or a PATH whose layout is recognised: COCO, LVIS, YOLO, VOC, ADE20K, "
-    "a folder of photos and masks, ... (PATH,frame=stored: annotations lie on photos as stored, EXIF ignored)"
+    "KIND:PATH, or a PATH (folder, zip or file) whose layout is recognised: COCO, YOLO, labelme, CVAT, Label Studio, "
+    "VOC, ADE20K, a folder of photos and masks, ..."
 )
 
 data_commands = typer.Typer(

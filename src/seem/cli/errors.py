@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAX_MESSAGE_CHARACTERS = 1000  # a value of ten thousand letters would hide the way out
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[
@@ -85,6 +87,8 @@ def single_line(error: BaseException) -> str:
         message = error.strerror
         if error.filename:
             message = f"{error.filename}: {message}"
+        if error.filename and error.errno in FULL_DISK:
+            message = f"Cannot write {message}; free some space or choose another folder."
     message = " ".join(message.split()) or type(error).__name__
     if len(message) <= MAX_MESSAGE_CHARACTERS:
         return message

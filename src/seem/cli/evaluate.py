@@ -273,7 +273,7 @@ def training_data_notes(report: EvaluationReport, request: EvaluationRequest) ->
                 and DatasetSpec.parse(learnt.spec).path.resolve() == spec.path.resolve()
             ):
                 share = "this part" if learnt.is_whole else "nine tenths of this part"
-                yield f"{report.model.name} has learnt from {share} of {text}: its scores say what it remembers."
+                yield f"{report.model.name} was trained on {share} of {text}: its scores do not generalise."
 
 
 def parse_tasks(values: Sequence[str] | None) -> tuple[EvaluationTask, ...] | None:

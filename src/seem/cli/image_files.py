@@ -16,6 +16,7 @@ from PIL import Image
 from seem.annotation_formats.formats import IMAGE_FORMATS
 from seem.errors import SeemError
 from seem.images import open_image
+from seem.writing import names_file
 
 STANDARD_INPUT = "-"
 IMAGE_SUFFIXES = (
@@ -128,6 +129,8 @@ def find_images(argument: str) -> Iterator[ImageSource]:
 
     A file that does not exist is yielded too: its error is reported when it is opened, and the other images go on.
     """
+    if not argument:
+        raise ValueError("A photo is an empty text; name a file or a folder (. is this one).")
     path = Path(argument)
     if argument == STANDARD_INPUT:
         yield ImageSource(argument, Path("stdin"), folder_name="")
@@ -223,7 +226,11 @@ def lengthen_names(
 
 
 def check_writable(out: Path) -> None:
-    """Raise `OSError` if results could not be written below a folder, which need not exist."""
+    """Raise `OSError` if results could not be written below a folder, or it is named like a file; it need not exist."""
+    if names_file(out):
+        raise NotADirectoryError(
+            f"--out {out} is the name of a file; name a folder, results are several files."
+        )
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.main import get_command
@@ -26,6 +26,12 @@ from seem.cli.retrieve import retrieve_command
 from seem.cli.segment import segment_command
 from seem.cli.track import track_command
 from seem.cli.train import train_command
+
+PATH_OPTIONS = (
+    "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
+    "--finer-masks",
+)  # fmt: skip
+"""Options whose value names a file or a folder."""
 
 app = typer.Typer(
     epilog=(
@@ -74,9 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     with signals_as_interrupts() as received:
         try:
-            command = get_command(app)
-            check_no_empty_path(command, words)
-            code = command.main(args=words or ["--help"], prog_name="seem", standalone_mode=False)
+            check_no_empty_path(words)
+            code = get_command(app).main(
+                args=words or ["--help"], prog_name="seem", standalone_mode=False
+            )
             if (
                 code == EXIT_INTERRUPTED
             ):  # newer versions of typer catch what older ones let through
@@ -95,32 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def check_no_empty_path(command: Any, words: Sequence[str]) -> None:
+def check_no_empty_path(words: Sequence[str]) -> None:
     """Raise `ValueError` for a path that is an empty text, which would mean the current folder."""
-    value_options, path_options = _options_with_values(command)
     for before, word in pairwise(["", *words]):
-        name, equals, value = word.partition("=")
-        is_path = before in path_options or before not in value_options
-        if (not word and is_path) or (equals and not value and name in path_options):
-            about = name or before if (name or before) in path_options else "An argument"
+        option, equals, value = word.partition("=")
+        is_path = before in PATH_OPTIONS or not before.startswith("--")
+        if (not word and is_path) or (equals and not value and option in PATH_OPTIONS):
+            about = next((name for name in (option, before) if name in PATH_OPTIONS), "An argument")
             raise ValueError(f"{about} is an empty text; name a file or a folder (. is this one).")
-
-
-def _options_with_values(command: Any) -> tuple[set[str], set[str]]:
-    """Return the options of a command and of its verbs that take a value, and those of them that name files."""
-    value_options: set[str] = set()
-    path_options: set[str] = set()
-    for parameter in command.params:
-        if parameter.param_type_name != "option" or parameter.is_flag or parameter.count:
-            continue
-        value_options.update(parameter.opts)
-        if parameter.type.name in ("path", "file") or parameter.name in ("data", "model"):
-            path_options.update(parameter.opts)
-    for verb in getattr(command, "commands", {}).values():
-        of_verb = _options_with_values(verb)
-        value_options |= of_verb[0]
-        path_options |= of_verb[1]
-    return value_options, path_options
 
 
 def prepare_streams() -> None:

@@ -72,11 +72,11 @@ def file_metadata(path: Path) -> dict[str, Any]:
     if loaded.classes is not None:
         metadata["classes"] = ", ".join(loaded.classes.names)
     for number, data in enumerate(loaded.fine_tuned_on, 1):
-        metadata[f"learnt from, {number}"] = f"{data.spec}, part {data.part}"
+        metadata[f"fine-tuned on, {number}"] = f"{data.spec}, part {data.part}"
     config = loaded.network.config
     if loaded.classes is not None and loaded.network.kind.scores_presence:
-        metadata["regions from"] = config.panoptic_threshold
-        metadata["a class is there from"] = config.presence_midpoint
+        metadata["region threshold"] = config.panoptic_threshold
+        metadata["presence midpoint"] = config.presence_midpoint
     return metadata
 
 

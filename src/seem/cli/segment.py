@@ -75,7 +75,7 @@ def segment_command(
     """Segment photos: one object, several, or everything.
 
     Every photo gives an overlay, a mask for each object, and a JSON file that COCO's tools read. --format writes data
-    sets of all photos for other tools besides.
+    sets of all photos for other tools besides. Printed scores (0-1) are those of names; "mask" is that of the mask.
 
     seem segment street.jpg
 

@@ -177,8 +177,9 @@ def describe_tracks(files: TrackFiles, seconds: float) -> str:
     if counts:
         found.append(", ".join(counts))
     names = ", ".join(path.name for path in files.targets)
+    counted_frames = f"{files.num_frames} frame{'' if files.num_frames == 1 else 's'}"
     return (
-        f"{files.num_frames} frames: {'; '.join(found + files.notes)}\n"
+        f"{counted_frames}: {'; '.join(found + files.notes)}\n"
         f"  {files.folder}/: {names}\n"
         f"  {seconds:.2f} s, {frames_per_second:.1f} frames/s"
     )

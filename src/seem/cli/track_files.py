@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seem.coco_format import CocoAnnotation
+from seem.errors import naming_file
 from seem.model import Model
 from seem.part_files import new_part
 from seem.results import Results
@@ -102,7 +103,8 @@ class TrackFiles:
                 "track_id": annotation["id"],
                 "video_id": 1,
             }
-            self._json.write(separator + json.dumps(tracked))
+            with naming_file(self.targets[1]):
+                self._json.write(separator + json.dumps(tracked))
 
     def _closing_record(self, note: str | None) -> dict[str, Any]:
         """Return what follows the annotations in the JSON file."""

@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from seem.data.banked_image import BankedImage, SoftRegion, assemble_image, void_record
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
+from seem.errors import naming_file
 from seem.part_files import new_part
 
 _HEADER = np.dtype([("table_at", "<i8"), ("table_len", "<i8"), ("fingerprint", "S64")])
@@ -63,7 +64,7 @@ def write_bank_cache(file: Path, fingerprint: str, images: Iterable[BankedImage]
     partial = new_part(file.parent)
     table: list[int] = []
     try:
-        with partial.open("wb") as stream:
+        with naming_file(file), partial.open("wb") as stream:
             stream.write(bytes(_HEADER.itemsize))
             for image in images:
                 table += [stream.tell(), *image.image.shape[:2]]

@@ -83,11 +83,15 @@ def read_rgb(
 
 
 def read_channels(
-    path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
+    path: Path,
+    hw: tuple[int, int] | None = None,
+    frame: AnnotationFrame = AnnotationFrame.SHOWN,
+    *,
+    palette_as_colours: bool = False,
 ) -> Integer[np.ndarray, "h w c"]:
     """Read the numbers of a mask file as they are stored, palette indices and all, channels last.
 
-    An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
+    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
 
     Raises:
         DataError: the file is missing, damaged or no image.
@@ -268,6 +272,20 @@ def only_path(candidates: Sequence[Path]) -> Path | None:
     if len(candidates) != 1:
         return None
     return candidates[0]
+
+
+def path_inside(folder: Path, name: str, root: Path | None = None) -> Path:
+    """Return a path that a file of a data set names; `DataError` if it leads out of the folder and out of `root`.
+
+    Links are followed: whoever made them may read what they lead to.
+    """
+    path = Path(os.path.abspath(folder / name))  # noqa: PTH100  (which follows links before "..")
+    homes = [Path(os.path.abspath(each)) for each in (folder, root or folder)]  # noqa: PTH100
+    if not any(path.is_relative_to(home) for home in homes):
+        raise DataError(
+            f"its file name {name!r} leads out of {root or folder}; name files below it."
+        )
+    return folder / name
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from seem.data.classes import UNNAMED
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import existing_files, read_rgb, rgb_to_ids
+from seem.data.image_files import existing_files, path_inside, read_rgb, rgb_to_ids
 from seem.data.layout import Layout, sort_splits
 from seem.data.readers.coco import is_pack
 from seem.data.readers.coco_rows import CocoDocument, group_rows, parse_rows, row_polygons
@@ -338,7 +338,7 @@ class Pack:
         return ImageRecord(
             id=row["id"],
             set_name=self.name,
-            path=self.path / row["file_name"],
+            path=path_inside(self.path, row["file_name"]),
             hw=(row["height"], row["width"]),
             split=row.get("split", "train"),
             labelled=row.get("labelled", ""),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seem.data.dataset import ALL_SPLIT
 from seem.evaluation.formatting import (
     MODEL,
     NOC,
@@ -397,9 +398,10 @@ _PACK_KINDS = {"coco_full": "coco", "voc_general": "voc"}
 def published_key(row: ComparisonRow) -> tuple[str, bool] | None:
     """Return the key of the published figure that a row corresponds to, and whether it is of the same images."""
     name = row.data.split(",")[0]
-    is_own = row.kind == "pack"
     kind = row.kind
-    if is_own:
+    # A data set without parts is somebody's own, in the format of the benchmark.
+    is_own = kind == "pack" or row.data.endswith(f", {ALL_SPLIT}")
+    if kind == "pack":
         kind = _PACK_KINDS.get(name, "")
     figure = row.figure.split(" (")[0]  # without the mode of an open vocabulary
     is_refcocog = name == "refcocog" or kind == "coco"

@@ -59,8 +59,8 @@ from seem.vocabulary import Classes, Vocabulary, is_empty_list
 
 MAX_CLASSES = 24  # of an image: so many are asked for as phrases
 SHORTLIST = 128  # classes whose presence is scored
-KIND_COMPONENTS = "phrases, their islands"
-KIND_CELLS = "places"
+KIND_COMPONENTS = "phrases, connected components"
+KIND_CELLS = "text map"
 NO_CLASS_LOGIT = -1e4
 LIKENESS_SLOPE = 12.0  # of the score over the cosine, at the midpoint
 

@@ -114,9 +114,9 @@ class ObjectPrompts:
             first = "phrase"
         rule = first
         if self.text and first != "phrase":
-            rule += ", hearing the phrase"
+            rule += ", with the phrase"
         if self.reference and first != "reference":
-            rule += ", seeing the reference"
+            rule += ", with the reference"
         return rule
 
 

@@ -91,7 +91,7 @@ def explain_absence(prediction: Prediction, vocabulary: Vocabulary, threshold: f
         subject = f"{quoted(vocabulary[0].name)} does not score"
     else:
         subject = f"none of the {len(vocabulary)} classes scores"
-    note = f"{subject} {threshold:g} or more; a lower threshold shows what comes next"
+    note = f"{subject} {threshold:g} or more; a lower threshold shows more"
     return replace(prediction, notes=(*prediction.notes, note))
 
 

@@ -115,11 +115,13 @@ class Predictor:
         notes = list(self._cut_phrase_notes(objects))
         for index in self._absent_phrases(prompts, options.text_threshold):
             notes.append(
-                f"{quoted(str(prompts[index].label))} was not found: the marks answer alone"
+                f"{quoted(str(prompts[index].label))} was not found: only the visual prompts are used"
             )
             prompts[index] = ObjectPrompts.of(prompts[index].visual)
         if drops_reference:
-            notes.append(f"{runtime.name} sees no reference beside marks: they answer without it")
+            notes.append(
+                f"{runtime.name} uses no reference beside visual prompts (points, boxes, strokes, masks)"
+            )
         return PreparedObjects(prompts, references, tuple(notes))
 
     def _absent_phrases(self, objects: Sequence[ObjectPrompts], threshold: float) -> list[int]:
@@ -223,7 +225,7 @@ class Predictor:
             subject = f"object {index + 1}, {what}," if len(objects) > 1 else what
             yield f"{subject} was not found"
         if options.candidates > 1 and len(answers[0]) == 1:
-            yield f"{self.decoder.runtime.name} has one query an object: no further candidates"
+            yield f"{self.decoder.runtime.name} gives one mask an object: there are no further candidates"
 
     def _refine(
         self, prepared: PreparedObjects, selected: Sequence[SelectedAnswer]
@@ -301,7 +303,7 @@ class Predictor:
                 target |= mark.rasterize(frame)
         inside &= ~excluded
         if not region.any():
-            raise ValueError("its prompts mean nothing there; mark a region with a Box or a Mask.")
+            raise ValueError("its prompts mark no pixel there; mark a region with a Box or a Mask.")
         return torch.from_numpy(region)[None, None].to(self.decoder.runtime.device)
 
     def _region_marks(self, reference: Reference) -> Sequence[Prompt]:
@@ -346,7 +348,7 @@ def zoom_notes(selected: Sequence[SelectedAnswer], zoomed: Mapping[int, ObjectAn
             others[each.index + 1] = None
     if not others:
         return []
-    which = f" at object {', '.join(map(str, others))}" if refined else ""
+    which = f" of object {', '.join(map(str, others))}" if refined else ""
     return [
-        f"there was no second look{which}: nothing is marked, or what is marked is too large for a closer one"
+        f"no zoom-in refinement{which}: there is no visual prompt, the mask is empty, or the object is large"
     ]

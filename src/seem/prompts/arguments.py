@@ -118,7 +118,9 @@ def check_region(array: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.boo
             f"A mask is an H x W array, got {array!r}; read a file first, np.asarray(Image.open(file)) > 0."
         )
     if given.ndim != 2:
-        raise ValueError(f"A mask is H x W, got shape {given.shape}; pick one channel.")
+        raise ValueError(
+            f"A mask is H x W, got shape {given.shape}; pass one mask or channel of it."
+        )
     if given.dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)):
         raise ValueError(
             f"A mask is bool or uint8, got {given.dtype}; compare it first, for example mask > 0.5."

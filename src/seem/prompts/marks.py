@@ -259,7 +259,7 @@ class Box:
             )
         if self.x1 < self.x0 or self.y1 < self.y0:
             raise ValueError(
-                f"{self._name} is inverted; give the left top corner, then the right bottom one."
+                f"{self._name} is inverted; give the left top corner, then the right bottom one (not width and height)."
             )
 
     def check_inside(self, image_hw: tuple[int, int]) -> None:

@@ -50,7 +50,14 @@ from seem.results.labels import Labels, LazyLabels
 from seem.results.provenance import Proposal, Provenance
 from seem.visualize import cut_out, draw_overlay
 from seem.vocabulary import Category, Vocabulary, distinct_colours
-from seem.writing import array_writer, checked_stem, png_writer, text_writer, write_together
+from seem.writing import (
+    array_writer,
+    checked_stem,
+    names_file,
+    png_writer,
+    text_writer,
+    write_together,
+)
 
 NUM_TRACK_COLOURS = 64  # of objects in a video, before they repeat
 NUM_LABELS_IN_REPR = 5
@@ -447,7 +454,8 @@ class Results:
         `overwrite` replaces all files of that stem, also masks left over from a longer result.
 
         Raises `FileExistsError` for a file that exists, `OSError` where the folder cannot be written or the disk is
-        full, `ValueError` for a stem that is no file name and for embeddings of a result that has none.
+        full, `ValueError` for a folder that is named like a file, a stem that is no file name, and for embeddings of a
+        result that has none.
         """
         if embeddings and self.embeddings is None and len(self):
             raise ValueError(
@@ -456,6 +464,11 @@ class Results:
         if stem is None:
             stem = Path(self.provenance.image_name or "photo").stem
         stem = checked_stem(stem)
+        if names_file(Path(folder)):
+            raise ValueError(
+                f"{folder} is the name of a file, and a result is several; name a folder, or save one image: "
+                "result.overlay().save(path)."
+            )
         leftovers = re.compile(LEFTOVERS.format(re.escape(stem)))
         return write_together(Path(folder), self._files(stem, embeddings), overwrite, leftovers)
 

@@ -173,7 +173,8 @@ class _TrainingRun:
 
     def _log(self) -> None:
         """Write a row of the log, if one is due."""
-        if self.progress.step % self.config.log_every:
+        is_last = self.progress.step == self.config.steps
+        if self.progress.step % self.config.log_every and not is_last:
             return
         means = self.progress.pop_means()
         if self.rank == 0:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.checkpoints.safe import atomic_write
+from seem.errors import naming_file
 
 LOG_FILE = "log.jsonl"
 RESULTS_FILE = "results.csv"
@@ -18,7 +19,8 @@ RESULTS_FILE = "results.csv"
 def append_to_log(out: Path, step: int, terms: Mapping[str, float]) -> dict[str, float]:
     """Append the loss terms of a step to `log.jsonl` as one line; return what was written."""
     row = {"step": step, **_rounded(terms)}
-    with (out / LOG_FILE).open("a", encoding="utf-8") as file:
+    log = out / LOG_FILE
+    with naming_file(log), log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
     return row
 
@@ -33,7 +35,8 @@ def truncate_log(out: Path, step: int) -> None:
     for line in lines:
         if line.endswith("\n") and json.loads(line)["step"] <= step:
             before += line
-    file.write_text(before, encoding="utf-8")
+    with atomic_write(file) as aside:
+        aside.write_text(before, encoding="utf-8")
 
 
 def read_log(out: Path) -> list[dict[str, float]]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
-from seem.data.image_files import first_file, only_path
+from seem.data.image_files import first_file, only_path, path_inside
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -312,15 +312,16 @@ def _read_images(
         if image_id in record_ids or _has_other_file(rows_by_id[image_id]):
             continue
         try:
-            path = finder.path(image_file_name(row))
+            path = finder.checked_path(image_file_name(row), _root_of(document))
             hw = image_row_hw(row, path)
+            panoptic_path = None
+            if files.panoptic and image_id in panoptic_rows:
+                panoptic_name = panoptic_rows[image_id]["file_name"]
+                panoptic_path = path_inside(files.panoptic.with_suffix(""), panoptic_name)
         except DataError as error:
             flaws.append(Flaw(error.kind, where, str(error)))
             continue
         record_ids[image_id] = int(image_id) if has_integer_ids else number + 1
-        panoptic_path = None
-        if files.panoptic and image_id in panoptic_rows:
-            panoptic_path = files.panoptic.with_suffix("") / panoptic_rows[image_id]["file_name"]
         image = image_record(
             record_ids[image_id],
             set_name,
@@ -398,8 +399,18 @@ class _ImageFinder:
             file_name = Path(file_name).name
         return self.folder / file_name
 
+    def checked_path(self, file_name: str, root: Path) -> Path:
+        """Return the path of an image; `DataError` for one outside of the folder and of the set."""
+        return path_inside(self.folder, Path(file_name).name if self.is_flat else file_name, root)
+
     def count_existing(self, file_names: Iterable[str]) -> int:
         return sum(self.path(name).is_file() for name in file_names)
+
+
+def _root_of(document: CocoDocument) -> Path:
+    """Return the folder of the set that an annotation file belongs to."""
+    folder = document.file.parent
+    return folder.parent if folder.name == "annotations" else folder
 
 
 def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seem.data.dataset import ParsedObjects
-from seem.data.image_files import first_file, first_folder
+from seem.data.image_files import first_file, first_folder, path_inside
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.plain_pickle import read_plain_pickle
@@ -145,7 +145,7 @@ def _image_path(folder: Path, file_name: str) -> Path:
     """Return where an image is; those of 2017 are called by their number alone."""
     if folder.name == "train2017":
         file_name = file_name.split("_")[-1]
-    return folder / file_name
+    return path_inside(folder, file_name)
 
 
 def _expression(ref: Mapping[str, Any]) -> ReferringExpression:

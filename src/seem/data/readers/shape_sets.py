@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
@@ -144,7 +144,7 @@ def open_shape_set(
         complete=complete,
         read_polygons=lambda image: _row_polygons(rows[image.id]),
         flaws=(*flaws, *size_flaws),
-        notes=unread.notes(),
+        notes=(*unread.notes(), *_note_duplicates(images)),
         files=tuple(files),
         read_pixels=lambda image: _read_pixels(image, _content_of(image, read_content)),
         read_file=lambda image: _content_of(image, read_content) or image.path.read_bytes(),
@@ -236,6 +236,14 @@ def _image_records(
         labelled = "instances" if image.is_annotated else ""
         records.append(image_record(number, set_name, image.path, hw, split, labelled))
     return tuple(records), flaws
+
+
+def _note_duplicates(images: Iterable[ShapeImage]) -> Iterator[Flaw]:
+    """Name images that are listed more than once."""
+    for path, count in Counter(image.path for image in images).items():
+        if count > 1:
+            what = f"the photo is listed {count} times, each with its own objects"
+            yield Flaw(FlawKind.DUPLICATE_ID, path.name, what)
 
 
 def _set_name(path: Path) -> str:
