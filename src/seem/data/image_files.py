@@ -89,9 +89,10 @@ def read_channels(
     *,
     palette_as_colours: bool = False,
 ) -> Integer[np.ndarray, "h w c"]:
-    """Read the numbers of a mask file as they are stored, palette indices and all, channels last.
+    """Read the numbers of a mask file as they are stored, channels last.
 
-    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF orientation of its own is undone as that of an image is (see `read_rgb`).
+    Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF
+    orientation of its own is undone as that of an image is (see `read_rgb`).
 
     Raises:
         DataError: the file is missing, damaged or no image.
@@ -102,6 +103,8 @@ def read_channels(
             factor = grey_scale_factor(image)
             values = read_deep_colour(image)
             decode_pixels(image, str(path))
+            if palette_as_colours and image.mode in ("P", "PA"):
+                values = np.asarray(image.convert("RGB"))
             if values is None:
                 values = stored_numbers(image, factor)
             values = array_in_frame(values, image, header, header.frame_of(hw, frame))
@@ -162,28 +165,20 @@ def read_labels_of_size(
 def read_panoptic_ids(
     path: Path, hw: tuple[int, int], frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
-    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size."""
-    channels = read_channels_of_size(path, hw, frame)
+    """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size.
+
+    Its colours may be stored with a palette, as programs do that make files smaller; a black one in any way.
+    """
+    channels = read_channels(path, hw, frame, palette_as_colours=True).astype(np.int32)
+    if channels.shape[:2] != hw:
+        raise wrong_size_error(path, channels.shape[:2], hw)
     num_channels = channels.shape[2]
     if num_channels < 3 and not channels.any():
-        return np.zeros(hw, np.int32)  # black, however it is stored
+        return np.zeros(hw, np.int32)
     if num_channels < 3:
-        channels = _palette_colours(path, hw, frame)
-    return rgb_to_ids(channels.astype(np.int32))
-
-
-def _palette_colours(
-    path: Path, hw: tuple[int, int], frame: AnnotationFrame
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Read the colours of an image with a palette, which is one way of storing RGB; `DataError` if it has none."""
-    with open_image(path, str(path)) as image:
-        if image.mode in ("P", "PA"):
-            image.info.pop("transparency", None)
-            header = ImageHeader.of(image)
-            colours = np.asarray(image.convert("RGB"))
-            return array_in_frame(colours, image, header, header.frame_of(hw, frame))
-    message = f"{path} has 1 or 2 channels; a panoptic map is an RGB picture, R + 256 G + 65536 B."
-    raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+        message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
+        raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+    return rgb_to_ids(channels)
 
 
 def rgb_to_ids(channels: Int32[np.ndarray, "h w c"]) -> Int32[np.ndarray, "h w"]:
