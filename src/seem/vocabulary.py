@@ -371,6 +371,11 @@ def _phrase(name: str) -> str:
     return name
 
 
+def spelling_key(name: str) -> str:
+    """Return what a text encoder makes of a name: names with equal keys are one class; empty if nothing is left."""
+    return " ".join(_phrase(name).split()).casefold()
+
+
 def _clean(name: str, position: int) -> str:
     if not isinstance(name, str):
         raise ValueError(f"Class {position} is {name!r}; a class is named by a text.")

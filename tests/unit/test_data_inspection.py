@@ -208,7 +208,7 @@ def test_what_may_be_meant_is_noted(tmp_path):
     report = report_of(folder)
     assert report.ok
     assert {note.kind for note in report.notes} == {
-        FlawKind.NO_ANNOTATION,
+        FlawKind.NO_OBJECT,
         FlawKind.EXIF_ROTATION,
         FlawKind.UNUSED_CLASS,
     }

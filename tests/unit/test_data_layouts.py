@@ -349,6 +349,12 @@ def test_yolo(tmp_path):
     assert_objects(pets, [("cat", CAT, False)])
     assert pets.objects[pets.images[1].id] == ()
     assert {c.id: c.name for c in pets.categories.values()} == {1: "dog", 2: "cat"}
+    assert pets.complete_names(pets.images[0]) == {"cat", "dog"}
+    assert (
+        pets.complete_names(pets.images[1]) == set()
+    )  # it has no text file: nothing is known about it
+    tiny.text(tmp_path / "labels" / "val" / "b.txt", "")
+    pets = open_dataset(str(tmp_path))
     assert pets.complete_names(pets.images[1]) == {"cat", "dog"}
 
 

@@ -30,6 +30,7 @@ from seem.loading import load
 MEASURE_PANEL = "What is measured"
 RUN_PANEL = "How it runs"
 COMPARE_PANEL = "Compare reports"
+MAX_LISTED_IMAGES = 10
 
 
 def measure_option(*flags: str, metavar: str, help_text: str) -> Any:
@@ -105,6 +106,14 @@ def evaluate_command(
     seed: Annotated[
         int, measure_option(metavar="N", help_text="Random seed for sampling photos and prompts.")
     ] = 0,
+    skip_bad: Annotated[
+        bool,
+        measure_option(
+            "--skip-bad",
+            metavar=FLAG,
+            help_text="Leave out photos that cannot be read, or whose annotation cannot; the report names them.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         run_option(
@@ -202,6 +211,7 @@ def evaluate_command(
         baselines=baselines,
         seed=seed,
         subset=None if subset is None else str(subset),
+        skip_bad=skip_bad,
     )
     report = run(
         opener_of(model, device, precision.value),
@@ -252,14 +262,28 @@ def print_report(
         for entry in report.entries:
             typer.echo(entry_line(entry, report.model.name))
     if plots is not None:
-        datasets = [open_split(spec, request.split) for spec in request.data]
+        tolerant = request.skip_bad
+        datasets = [open_split(spec, request.split, tolerant=tolerant) for spec in request.data]
         print_paths(plot([loaded], plots, datasets), quiet)
     if quiet:
         return
+    for note in skipped_image_notes(report):
+        typer.echo(note, err=True)
     for note in training_data_notes(report, request):
         typer.echo(note, err=True)
     if out is not None:
         typer.echo(f"{out}: {len(report.entries)} results", err=True)
+
+
+def skipped_image_notes(report: EvaluationReport) -> Iterator[str]:
+    """Say for each data set how many images were left out, and which."""
+    for data in report.data:
+        if not data.skipped:
+            continue
+        listed = "; ".join(map(str, data.skipped[:MAX_LISTED_IMAGES]))
+        if len(data.skipped) > MAX_LISTED_IMAGES:
+            listed += f"; and {len(data.skipped) - MAX_LISTED_IMAGES} more, all in the report"
+        yield f"{data.name}: {len(data.skipped)} left out by --skip-bad, {data.photos} photos scored: {listed}"
 
 
 def training_data_notes(report: EvaluationReport, request: EvaluationRequest) -> Iterator[str]:

@@ -8,7 +8,9 @@ floor and ceiling are stuff.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -22,7 +24,7 @@ CLASS_LISTS = (
 )  # fmt: skip
 
 UNNAMED = frozenset({"object", "region"})
-"""Category names that only say "something": they become the empty name."""
+"""Category names of our own sets that only say "something": they become the empty name."""
 
 
 @cache
@@ -51,23 +53,42 @@ def ade20k_full_codes() -> tuple[int, ...]:
 
 
 def prompt_name(name: str) -> str:
-    """Turn a category's name into the name to prompt with, empty for those of `UNNAMED`.
+    """Turn a category's name into the name to prompt with; any name is one, empty only if nothing is left of it.
 
-    COCO's stuff gets the phrase of its vocabulary; underscores become spaces.
+    COCO's stuff gets the phrase of its vocabulary; underscores become spaces, control characters are left out.
     """
-    name = str(name).strip()
-    text = _coco_phrases().get(name) or " ".join(name.replace("_", " ").split())
-    return "" if text in UNNAMED else text
+    name = "".join(filter(_is_written, str(name))).strip()
+    return _coco_phrases().get(name) or " ".join(name.replace("_", " ").split())
+
+
+def _is_written(character: str) -> bool:
+    is_control = unicodedata.category(character) in ("Cc", "Cs") and not character.isspace()
+    return not is_control and character != "\ufeff"
 
 
 def parse_category(row: dict[str, Any]) -> CategoryRecord:
-    """Read a row of COCO's `categories`."""
+    """Read a row of COCO's `categories`; an empty `text` is that of a class without a name."""
+    text = row.get("text")
     return CategoryRecord(
         id=row["id"],
         name=str(row["name"]),
-        text=prompt_name(row.get("text") or row["name"]),
+        text=prompt_name(row["name"] if text is None else text),
         is_thing=bool(row.get("isthing", 1)),
     )
+
+
+def share_texts(categories: Sequence[CategoryRecord]) -> tuple[CategoryRecord, ...]:
+    """Return classes of which those that a model cannot tell apart by name have one text: that of the first.
+
+    The text encoder does not see case, nor what `vocabulary.spelling_key` leaves out.
+    """
+    text_of_key = {"": ""}
+    shared = []
+    for category in categories:
+        key = vocabulary.spelling_key(category.text)
+        text = text_of_key.setdefault(key, category.text)
+        shared.append(category if text == category.text else replace(category, text=text))
+    return tuple(shared)
 
 
 def numbered_categories(names: Iterable[str], is_thing: bool = True) -> tuple[CategoryRecord, ...]:
@@ -81,17 +102,27 @@ def numbered_categories(names: Iterable[str], is_thing: bool = True) -> tuple[Ca
 def vocabulary_from_categories(categories: Iterable[CategoryRecord]) -> vocabulary.Vocabulary:
     """Make a vocabulary of a set's named classes, with their ids; ids that begin at 0 are moved up by one.
 
+    Classes that share a text are one, with the id of the first.
+
     Raises:
-        ValueError: no class has a name, or two are called the same.
+        ValueError: no class has a name.
     """
-    named = [category for category in categories if category.text]
+    named = [category for category in share_texts(list(categories)) if category.text]
     first_id = min(categories_by_id(named), default=1)
     offset = max(0, 1 - first_id)
-    colours = vocabulary.distinct_colours(len(named))
+    first_of_text: dict[str, CategoryRecord] = {}
+    for category in named:
+        first_of_text.setdefault(category.text, category)
+    colours = vocabulary.distinct_colours(len(first_of_text))
+    used: set[str] = set()
     entries = []
-    for category, colour in zip(named, colours, strict=True):
+    for category, colour in zip(first_of_text.values(), colours, strict=True):
+        name = category.name
+        if vocabulary.spelling_key(name) in used:
+            name = category.text
+        used |= {vocabulary.spelling_key(name), vocabulary.spelling_key(category.text)}
         entry = vocabulary.Category(
-            category.id + offset, category.name, category.text, category.is_thing, colour
+            category.id + offset, name, category.text, category.is_thing, colour
         )
         entries.append(entry)
     return vocabulary.Vocabulary(tuple(entries))

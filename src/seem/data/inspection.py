@@ -175,7 +175,7 @@ def inspect_dataset(
         flaws += [*image_flaws, *parsed.flaws, *_check_objects(dataset, image, parsed.objects)]
         notes += image_notes
         if not parsed.objects and not parsed.flaws:
-            notes.append(Flaw(FlawKind.NO_ANNOTATION, image.path.name, ""))
+            notes.append(_note_empty(dataset, image))
         counts.add(parsed.objects)
         annotation_notes.add(image, parsed.objects, parsed.notes)
         step()
@@ -203,6 +203,13 @@ def inspect_dataset(
         notes=tuple(notes),
         unusable_images=frozenset(counts.unusable_images),
     )
+
+
+def _note_empty(dataset: Dataset, image: ImageRecord) -> Flaw:
+    """Report an image without an object: one that is known to show none, or about which nothing is known."""
+    if dataset.complete_names(image):
+        return Flaw(FlawKind.NO_OBJECT, image.path.name, "")
+    return Flaw(FlawKind.NO_ANNOTATION, image.path.name, "")
 
 
 # --- The set ----------------------------------------------------------------------------------------------------------

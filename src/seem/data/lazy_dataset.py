@@ -6,6 +6,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
+from seem.data.classes import share_texts
 from seem.data.dataset import AnnotatedPolygons, Dataset, ParsedObjects
 from seem.data.frames import AnnotationFrame, ImageHeader
 from seem.data.image_files import read_header, read_rgb
@@ -28,6 +30,7 @@ from seem.data.records import (
     ReferringExpression,
     categories_by_id,
 )
+from seem.vocabulary import spelling_key
 
 if TYPE_CHECKING:
     _ObjectsById = Mapping[int, tuple[ObjectRecord, ...]]
@@ -103,6 +106,7 @@ class LazyDataset:
     _cached_objects: LruCache[ParsedObjects] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "category_list", share_texts(self.category_list))
         object.__setattr__(self, "_cached_maps", LruCache(self._read_map, _CACHED_MAPS))
         object.__setattr__(self, "_cached_objects", LruCache(self._read_objects, _CACHED_IMAGES))
 
@@ -112,10 +116,14 @@ class LazyDataset:
     def __iter__(self) -> Iterator[ImageRecord]:
         return iter(self.images)
 
-    @property
+    @cached_property
     def categories(self) -> Mapping[int, CategoryRecord]:
         """Classes by their id."""
         return categories_by_id(self.category_list)
+
+    @cached_property
+    def _texts(self) -> Mapping[str, None]:
+        return dict.fromkeys(category.text for category in self.category_list)
 
     @property
     def objects(self) -> LazyObjects:
@@ -161,7 +169,11 @@ class LazyDataset:
 
     def complete_names(self, image: ImageRecord) -> frozenset[str]:
         """Names for which the image's annotation is complete."""
-        return self.complete(image) - {""}
+        names = self.complete(image) - {""}
+        if names <= self._texts.keys():
+            return names
+        text_of_key = {spelling_key(text): text for text in self._texts}
+        return frozenset(text_of_key.get(spelling_key(name), name) for name in names)
 
     def parse_objects(self, image: ImageRecord) -> ParsedObjects:
         """Read an image's objects; those that cannot be read become flaws."""
@@ -203,7 +215,8 @@ class LazyDataset:
 
     def _read_map(self, image: ImageRecord) -> LabelMap | None:
         try:
-            return self.read_map(image)
+            labels = self.read_map(image)
+            return labels if labels is None else _with_classes_of(labels, self.categories)
         except READ_ERRORS as error:
             return LabelMap(
                 ids=np.zeros(image.hw, np.int32),
@@ -216,7 +229,8 @@ class LazyDataset:
         if self.read_objects is None:
             return self._objects_of_map(image)
         try:
-            return self.read_objects(image)
+            parsed = self.read_objects(image)
+            return _objects_with_classes_of(parsed, self.categories)
         except READ_ERRORS as error:
             return ParsedObjects((), (_flaw_of(error, image, FlawKind.UNREADABLE_ROW),))
 
@@ -275,6 +289,27 @@ def read_image_header(dataset: Dataset, image: ImageRecord) -> ImageHeader:
     if image.path.is_file() or not image.path.parent.is_file():
         return read_header(image.path)
     return read_header(image.path, io.BytesIO(dataset.read_encoded(image)))
+
+
+def _objects_with_classes_of(
+    parsed: ParsedObjects, categories: Mapping[int, CategoryRecord]
+) -> ParsedObjects:
+    """Return objects whose classes are those of the set, spelled as there."""
+    records = []
+    for record in parsed.objects:
+        category = categories.get(record.category.id, record.category)
+        is_same = category.text == record.category.text
+        records.append(record if is_same else replace(record, category=category))
+    return replace(parsed, objects=tuple(records))
+
+
+def _with_classes_of(labels: LabelMap, categories: Mapping[int, CategoryRecord]) -> LabelMap:
+    """Return a label map whose classes are those of the set, spelled as there."""
+    segments = []
+    for segment in labels.segments:
+        category = categories.get(segment.category.id, segment.category)
+        segments.append(replace(segment, category=category))
+    return replace(labels, segments=tuple(segments))
 
 
 def _flaw_of(error: Exception, image: ImageRecord, default_kind: FlawKind) -> Flaw:

@@ -119,6 +119,12 @@ class Pack:
             raise PackError(f"{folder} has no split {split!r}; use one of {names}.")
         return cls(folder, split)
 
+    def with_images(self, images: Sequence[ImageRecord]) -> Pack:
+        """Return the set with some of its images alone."""
+        other = Pack(self.path, self.split)
+        other.__dict__["images"] = tuple(images)  # in place of what the cached property would read
+        return other
+
     @staticmethod
     def trainable(root: str | os.PathLike[str]) -> list[TrainableSet]:
         """List the sets under `root` whose training images may go into shipped weights (see `SHIPPABLE_SETS`).

@@ -90,10 +90,12 @@ def _class_ids(dataset: Dataset, vocabulary: Vocabulary) -> dict[int, int]:
         0, 1 - min(named, default=1)
     )  # as in vocabulary_from_categories, whose ids begin at 1
     scored = set(vocabulary.ids)
-    class_ids = {}
+    class_ids: dict[int, int] = {}
+    first_of_text: dict[str, int] = {}
     for key in named:
-        if key + shift in scored:
-            class_ids[key] = key + shift
+        first = first_of_text.setdefault(dataset.categories[key].text, key)
+        if first + shift in scored:
+            class_ids[key] = first + shift
     return class_ids
 
 

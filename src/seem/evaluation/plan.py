@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -14,7 +15,10 @@ from seem.data.lazy_dataset import LazyDataset
 from seem.data.object_selection import video_frames
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.pack import Pack
+from seem.data.readable_images import SkippedImage, find_unreadable_images, without_skipped
+from seem.data.records import DataError
 from seem.data.subset import Subset
+from seem.errors import SeemError
 from seem.evaluation.benchmark import Benchmark
 from seem.evaluation.click_methods import (
     BASELINES,
@@ -77,6 +81,7 @@ class EvaluationRequest:
         clicks: number of simulated clicks on each object.
         baselines: names of `BASELINES` separated by commas, "all" or "none"; None = all on the photo pack, else none.
         seed: random seed for sampling.
+        skip_bad: leave out images that cannot be read, or whose annotation cannot, instead of stopping at the first.
     """
 
     data: tuple[str, ...]
@@ -88,6 +93,7 @@ class EvaluationRequest:
     baselines: str | None = None
     seed: int = 0
     subset: str | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -108,6 +114,8 @@ class EvaluationRequest:
         arguments.pop("data")
         if self.tasks is not None:
             arguments["tasks"] = [task.value for task in self.tasks]
+        if not self.skip_bad:
+            arguments.pop("skip_bad")  # which reports had not before there was this choice
         if self.subset is not None:
             arguments["subset"] = Subset.read(Path(self.subset)).fingerprint
         return arguments
@@ -121,11 +129,13 @@ class DatasetChoice:
         fingerprint: of the data set.
         benchmark_indices: the benchmarks that have items, by their index among all that could be made.
         image_indices: for each of them the sampled images; None = all.
+        skipped: the images that are left out; indices count the others.
     """
 
     fingerprint: str
     benchmark_indices: tuple[int, ...]
     image_indices: tuple[frozenset[int] | None, ...]
+    skipped: tuple[SkippedImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +177,27 @@ def plan_evaluation(request: EvaluationRequest, model: ModelUnderTest) -> list[D
             raise ValueError(
                 f"{model_name(model)} cannot do {task.value}; it can do {_join(supported)}."
             )
-    return [_plan_dataset(open_split(spec, request.split), request, model) for spec in request.data]
+    plans = []
+    for spec in request.data:
+        dataset = open_split(spec, request.split, tolerant=True)
+        with naming_skip_bad(request):
+            plans.append(_plan_checked_dataset(spec, dataset, request, model))
+    return plans
+
+
+@contextmanager
+def naming_skip_bad(request: EvaluationRequest) -> Iterator[None]:
+    """Name the option that leaves bad images out in the error about one."""
+    try:
+        yield
+    except (DataError, SeemError) as error:
+        cause = error if isinstance(error, DataError) else error.__cause__
+        if request.skip_bad or not isinstance(cause, DataError):
+            raise
+        message = f"{str(error).rstrip('.')}. To leave such photos out, pass --skip-bad."
+        if isinstance(error, SeemError):
+            raise SeemError(message) from error
+        raise DataError(message, cause.kind) from error
 
 
 def rebuild_plan(
@@ -178,7 +208,9 @@ def rebuild_plan(
     """Open the data sets for the choices of another process."""
     plans = []
     for spec, choice in zip(request.data, choices, strict=True):
-        dataset = open_split(spec, request.split)
+        dataset = open_split(spec, request.split, tolerant=request.skip_bad)
+        if choice.skipped:
+            dataset = without_skipped(dataset, choice.skipped)
         possible = _possible_benchmarks(dataset, request, model)
         chosen = []
         for index in choice.benchmark_indices:
@@ -211,8 +243,28 @@ def _possible_benchmarks(
     return restricted
 
 
+def _plan_checked_dataset(
+    spec: str, dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+) -> DatasetPlan:
+    """Plan a data set without its bad images, or raise `DataError` for the first flaw of its lists."""
+    if not request.skip_bad:
+        if isinstance(dataset, LazyDataset):
+            dataset = replace(dataset, tolerant=False).checked()
+        return _plan_dataset(dataset, request, model, ())
+    skipped = find_unreadable_images(dataset)
+    if not skipped:
+        return _plan_dataset(dataset, request, model, ())
+    readable = without_skipped(dataset, skipped)
+    if not readable.images:
+        raise DataError(f"{spec}: none of its photos can be read; first {skipped[0]}.")
+    return _plan_dataset(readable, request, model, skipped)
+
+
 def _plan_dataset(
-    dataset: Dataset, request: EvaluationRequest, model: ModelUnderTest
+    dataset: Dataset,
+    request: EvaluationRequest,
+    model: ModelUnderTest,
+    skipped: tuple[SkippedImage, ...],
 ) -> DatasetPlan:
     indices, tasks, benchmarks = [], set(), []
     for index, (task, benchmark) in enumerate(_possible_benchmarks(dataset, request, model)):
@@ -222,7 +274,7 @@ def _plan_dataset(
             benchmarks.append(benchmark)
     _check_tasks(dataset, request, model, tasks)
     image_indices = [_sample_images(benchmark, dataset, request) for benchmark in benchmarks]
-    choice = DatasetChoice(data_fingerprint(dataset), tuple(indices), tuple(image_indices))
+    choice = DatasetChoice(data_fingerprint(dataset), tuple(indices), tuple(image_indices), skipped)
     return DatasetPlan(dataset, tuple(benchmarks), choice)
 
 
@@ -266,9 +318,9 @@ def _sample_images(
     return frozenset(sampled)
 
 
-def open_split(spec: str, split: str) -> Dataset:
-    """Open a split of a data set; `ValueError` if it has no image."""
-    dataset = open_dataset(spec, split)
+def open_split(spec: str, split: str, *, tolerant: bool = False) -> Dataset:
+    """Open a split of a data set; `ValueError` if it has no image. `tolerant`: its flaws are no errors."""
+    dataset = open_dataset(spec, split, tolerant=tolerant)
     if not dataset.images:
         raise ValueError(
             f"{spec} has no photo in its part {split!r}; it has {', '.join(list_splits(spec)) or 'none'}."

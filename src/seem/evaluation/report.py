@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from seem.checkpoints.network import FineTuningData
 from seem.checkpoints.safe import atomic_write
+from seem.data.readable_images import SkippedImage
 from seem.evaluation.metrics.caption import CaptionResult
 from seem.evaluation.metrics.clicks import ClickResult
 from seem.evaluation.metrics.composition import CompositionResult
@@ -173,7 +174,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class DatasetDescription:
-    """A data set that was scored; `fingerprint` covers the full split, not the sample of it."""
+    """A data set that was scored; `fingerprint` covers the full split, not the sample of it.
+
+    `skipped` are images that cannot be read and were left out on request; they count neither among `photos` nor in the
+    fingerprint.
+    """
 
     name: str
     split: str
@@ -181,6 +186,7 @@ class DatasetDescription:
     photos: int
     fingerprint: str
     classes: Mapping[int, str] = field(default_factory=dict)
+    skipped: Sequence[SkippedImage] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from seem.evaluation.plan import (
     EvaluationRequest,
     dataset_kind,
     model_name,
+    naming_skip_bad,
     plan_evaluation,
 )
 from seem.evaluation.ranks import Ranks
@@ -94,7 +95,7 @@ def run_evaluation(
             keys = image_keys(setup.plans)
             remaining = [key for key in keys if key not in done]
             mine = remaining[ranks.rank :: ranks.count]
-            with progress(len(keys), len(done)) as advance:
+            with progress(len(keys), len(done)) as advance, naming_skip_bad(request):
                 if workers > 1:
                     del model  # every worker loads its own
                     evaluate_in_processes(
@@ -281,6 +282,7 @@ def describe_dataset(plan: DatasetPlan, classes: str | None) -> DatasetDescripti
         photos=len(dataset.images),
         fingerprint=plan.choice.fingerprint,
         classes=class_names,
+        skipped=plan.choice.skipped,
     )
 
 

@@ -20,6 +20,7 @@ from seem.finetuning.finer_masks import with_finer_masks
 from seem.finetuning.run_folder import CACHE_FILE
 from seem.finetuning.usable_dataset import UsableDataset, without_images
 from seem.training.validation import INSPECTED_IMAGES, is_fully_labelled
+from seem.vocabulary import spelling_key
 
 VALIDATION_SPLITS = ("val", "valid", "validation", "test")
 """Parts of a data set that may be used for validation; the first that it has is."""
@@ -96,12 +97,13 @@ class TrainingData:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of all classes that occur in training, sorted."""
+        """Names of all classes that occur in training, sorted, each in one spelling."""
         names: set[str] = set()
         for weighted in self.train:
             for image in weighted.dataset.images:
                 names.update(record.category.text for record in weighted.dataset.objects[image.id])
-        return tuple(sorted(names - {""}))
+        first_spellings = {spelling_key(name): name for name in sorted(names - {""}, reverse=True)}
+        return tuple(sorted(first_spellings.values()))
 
     @property
     def stuff_classes(self) -> tuple[str, ...]:

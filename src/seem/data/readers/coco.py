@@ -29,6 +29,7 @@ from seem.data.image_files import first_file, only_path, path_inside
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.coco_category_ids import with_positive_category_ids
 from seem.data.readers.coco_conventions import Conventions, restore_things
 from seem.data.readers.coco_rows import (
     CocoDocument,
@@ -231,11 +232,12 @@ def read_lvis(path: Path, split: str) -> LazyDataset:
 
 
 def _read_part(files: CocoFiles, path: Path, split: str, kind: str) -> LazyDataset:
-    main = CocoDocument.read(files.instances or files.panoptic or path)
-    documents, panoptic = [main], None
+    documents = [CocoDocument.read(files.instances or files.panoptic or path)]
     if files.panoptic:
-        panoptic = CocoDocument.read(files.panoptic)
-        documents.append(panoptic)
+        documents.append(CocoDocument.read(files.panoptic))
+    documents = with_positive_category_ids(documents)
+    main = documents[0]
+    panoptic = documents[-1] if files.panoptic else None
     name = path.stem if path.is_file() else path.resolve().name
     categories, flaws = read_categories(documents)
     categories, notes = restore_things(categories, main if files.instances else None)

@@ -3,7 +3,7 @@
     images/a.jpg     masks/a.png            a map: numbers of objects, or of classes if classes.txt tells their names
                      masks/a/cat_1.png      one file an object, any pixel but 0 is its; the name without the number
                      masks/a_cat_1.png      is the class, a bare number means no class
-    classes.txt      one name a line (the first is 1), or classes.json: {"1": "cat", ...}
+    classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
 does not count; a map of 0 and 255 alone is one object, and so is one whose edges are grey, as resizing and JPEG make
@@ -13,7 +13,6 @@ maps of classes: then nothing is known about it. Regions of a class map are not 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.classes import UNNAMED, numbered_categories, prompt_name
+from seem.data.classes import UNNAMED, numbered_categories
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
@@ -75,7 +74,8 @@ def read_folder(path: Path, split: str) -> LazyDataset:
             "images/ with photos and masks/ with PNG files",
         )
     image_folder, mask_folder = parts[split]
-    classes = _read_class_file(path)
+    class_file = read_class_file(path, _CLASS_FILES)
+    classes = () if class_file is None else class_file.categories(is_thing=False)
     files = list_images(image_folder)
     object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
     has_class_maps_only = bool(classes) and not object_files
@@ -119,6 +119,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         read_objects=read_objects,
         complete=complete_where_labelled(categories),
         flaws=(*flaws, *unmatched_flaws),
+        notes=() if class_file is None else class_file.notes,
         files=tuple(chain.from_iterable(object_files.values())),
     )
 
@@ -196,26 +197,6 @@ def _image_stem_in(name: str, image_stems: set[str]) -> str | None:
 
 
 # --- Classes ----------------------------------------------------------------------------------------------------------
-
-
-def _read_class_file(path: Path) -> tuple[CategoryRecord, ...]:
-    """Read classes.txt or classes.json; empty if there is neither."""
-    text, table = path / "classes.txt", path / "classes.json"
-    try:
-        if table.is_file():
-            return tuple(starmap(_region_class, json.loads(table.read_bytes()).items()))
-        if text.is_file():
-            lines = map(str.strip, text.read_text(encoding="utf-8").splitlines())
-            return tuple(
-                _region_class(number, line) for number, line in enumerate(lines, 1) if line
-            )
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f'{table} is not a list of {{"number": "name"}} ({error}).') from error
-    return ()
-
-
-def _region_class(number: str | int, name: object) -> CategoryRecord:
-    return CategoryRecord(int(number), str(name), prompt_name(str(name)), is_thing=False)
 
 
 def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[CategoryRecord, ...]:

@@ -125,7 +125,7 @@ def open_shape_set(
         else:
             images.append(_without_doubled_boxes(result, unread))
     categories = _categories(class_names, images)
-    by_name = {category.name: category for category in categories}
+    by_label = {category.name if category.text else "": category for category in categories}
     records, size_flaws = _image_records(images, name or _set_name(path), split)
     rows = {record.id: images[record.id - 1].rows for record in records}
     names = category_names(categories)
@@ -140,7 +140,7 @@ def open_shape_set(
         path=path,
         category_list=categories,
         images=records,
-        read_objects=lambda image: _parse_rows(rows[image.id], image, by_name),
+        read_objects=lambda image: _parse_rows(rows[image.id], image, by_label),
         complete=complete,
         read_polygons=lambda image: _row_polygons(rows[image.id]),
         flaws=(*flaws, *size_flaws),
@@ -259,13 +259,16 @@ def _categories(
     """Return the classes of a set: its own list, then the labels that only occur."""
     labels: set[str] = set()
     for image in images:
-        labels.update(row.label or NAMELESS for row in image.rows if isinstance(row, ShapeRow))
+        labels.update(row.label for row in image.rows if isinstance(row, ShapeRow))
     listed = dict.fromkeys(class_names)
-    return numbered_categories([*listed, *sorted(labels - listed.keys())])
+    named = numbered_categories([*listed, *sorted(labels - listed.keys() - {""})])
+    if "" not in labels:
+        return named
+    return (*named, CategoryRecord(len(named) + 1, NAMELESS, "", is_thing=True))
 
 
 def _parse_rows(
-    rows: Rows, image: ImageRecord, by_name: Mapping[str, CategoryRecord]
+    rows: Rows, image: ImageRecord, by_label: Mapping[str, CategoryRecord]
 ) -> ParsedObjects:
     objects: list[ObjectRecord] = []
     flaws: list[Flaw] = []
@@ -277,7 +280,7 @@ def _parse_rows(
         sound_row = _without_bad_rings(row, notes)
         rles = _draw_row(sound_row, image.hw, flaws)
         if rles:
-            category = by_name[row.label or NAMELESS]
+            category = by_label.get(row.label) or by_label[""]
             object_id = numbered_object_id(image, number)
             rle = unite_rles(rles)
             objects.append(object_record(object_id, image, category, rle, is_crowd=row.is_crowd))

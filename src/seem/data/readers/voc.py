@@ -6,10 +6,17 @@
 
 In VOC 255 is void: the edges of objects and what was too difficult. Without SegmentationObject a class is one region of
 several objects that nobody told apart. SBD has no void.
+
+A set of one's own in VOC's layout lists its classes in labelmap.txt (CVAT, Datumaro), class_names.txt (labelme) or
+classes.txt beside JPEGImages; its maps hold numbers or the colours of labelmap.txt, and without ImageSets it is one
+part. Without such a list the classes are VOC's.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +28,7 @@ from seem.data.image_files import images_by_stem, only_path, read_labels_of_size
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.readers.class_files import ClassFile, read_class_file
 from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
@@ -29,12 +37,23 @@ from seem.data.readers.label_maps import (
     pair_by_stem,
     pair_images,
     read_name_list,
+    remap_values,
 )
-from seem.data.records import DataError, Flaw, FlawKind, ImageRecord
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
+from seem.data.text_files import TextFile
+from seem.errors import SeemError
+from seem.images import open_image
 
 VOID_VALUE = 255
 
 _VOC_LISTS = Path("ImageSets", "Segmentation")
+_CLASS_FILES = ("labelmap.txt", "class_names.txt", "classes.txt")
+_OBJECT_NAME = re.compile(r"<object>\s*<name>\s*([^<]*?)\s*</name>")
+_OFFICIAL_NAME = re.compile(r"(2007|2008|2009|2010|2011|2012)_\d{6}|\d{6}")
+_NUM_READ_BOX_FILES = 50
+_GREY_MODES, _PALETTE_MODES = ("1", "L", "I", "I;16"), ("P", "PA")
+_VOID_COLOUR = (224, 224, 192)
+_BLACK = (0, 0, 0)
 _CONTEXT_LISTS = Path("ImageSets", "SegmentationContext")
 _CONTEXT_MAPS = "SegmentationClassContext"
 
@@ -51,21 +70,36 @@ def read_voc(path: Path, split: str) -> LazyDataset:
             path,
             "JPEGImages, SegmentationClass and ImageSets/Segmentation of one year",
         )
-    categories = class_list("pascal_voc")
+    own = read_class_file(home, _CLASS_FILES)
+    if own is None:
+        categories = class_list("pascal_voc")
+        _check_annotated_names(home, categories)
+    else:
+        categories = own.categories(is_thing=True)
     list_file = home / _VOC_LISTS / f"{split}.txt"
-    images, flaws = _pair_listed_images(list_file, home, "SegmentationClass", home.name, split)
+    stems = read_name_list(list_file) if list_file.is_file() else _map_stems(home)
+    files = _listed_images(stems, home / "JPEGImages")
+    pairs = [
+        (file, home / "SegmentationClass" / f"{stem}.png")
+        for file, stem in zip(files, stems, strict=True)
+    ]
+    images, flaws = pair_images(pairs, home.name, split, "semantic+instances")
 
     def read_map(image: ImageRecord) -> LabelMap | None:
         assert image.semantic_path is not None
         if not image.semantic_path.is_file() and split == "test":
             return None
-        category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
+        category_ids = _read_class_numbers(image.semantic_path, image, own)
         void = category_ids == VOID_VALUE
         category_ids[void] = 0
-        object_file = home / "SegmentationObject" / image.semantic_path.name
+        object_file = (
+            home
+            / "SegmentationObject"
+            / image.semantic_path.relative_to(home / "SegmentationClass")
+        )
         if not object_file.is_file():
             return label_map_of_classes(category_ids, categories, image, void)
-        ids = read_labels_of_size(object_file, image.hw, image.image_frame)
+        ids = _read_object_numbers(object_file, image)
         void |= ids == VOID_VALUE
         ids[ids == VOID_VALUE] = 0
         category_of = number_segments(
@@ -84,8 +118,96 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         read_map=read_map,
         complete=complete_where_labelled(categories),
         flaws=flaws,
-        files=(list_file,),
+        notes=_note_classes(home, own, images),
+        files=existing_files([list_file, *map(home.joinpath, _CLASS_FILES)]),
     )
+
+
+# --- Own classes ------------------------------------------------------------------------------------------------------
+
+
+def _check_annotated_names(home: Path, categories: Sequence[CategoryRecord]) -> None:
+    """Raise `DataError` if the boxes beside the maps are of other classes than VOC's."""
+    known = {category.name for category in categories}
+    annotated: set[str] = set()
+    for file in islice(sorted((home / "Annotations").glob("*.xml")), _NUM_READ_BOX_FILES):
+        annotated.update(_OBJECT_NAME.findall(TextFile.read(file).text))
+    other = sorted(annotated - known)
+    if other:
+        raise DataError(
+            f"{home} is laid out like Pascal VOC, but its classes are others ({', '.join(other[:5])}): write "
+            "class_names.txt beside JPEGImages, a name a line, _background_ first."
+        )
+
+
+def _note_classes(
+    home: Path, own: ClassFile | None, images: Sequence[ImageRecord]
+) -> tuple[Flaw, ...]:
+    """Note what a list of classes leaves open, or that VOC's names are assumed for photos that are not VOC's."""
+    if own is not None:
+        return own.notes
+    if all(_OFFICIAL_NAME.fullmatch(image.path.stem) for image in images):
+        return ()
+    what = (
+        "VOC's 20 are assumed; write class_names.txt for others, a name a line, _background_ first"
+    )
+    return (Flaw(FlawKind.ASSUMED_CLASSES, home.name, what),)
+
+
+def _read_class_numbers(
+    file: Path, image: ImageRecord, own: ClassFile | None
+) -> Int32[np.ndarray, "h w"]:
+    """Read the class numbers of a map, written as numbers or as the colours of labelmap.txt."""
+    mode = _mode_of(file)
+    if own is None or not own.number_of_colour or mode in _GREY_MODES:
+        return read_labels_of_size(file, image.hw, image.image_frame)
+    colours = _read_colours(file, image)
+    numbers = {_code(_BLACK): 0, _code(_VOID_COLOUR): VOID_VALUE}
+    numbers |= {_code(colour): number for colour, number in own.number_of_colour.items()}
+    unknown = sorted(set(np.unique(colours).tolist()) - numbers.keys())
+    if not unknown:
+        return remap_values(colours, numbers)
+    if mode in _PALETTE_MODES:
+        return read_labels_of_size(file, image.hw, image.image_frame)
+    red, green, blue = unknown[0] & 255, unknown[0] >> 8 & 255, unknown[0] >> 16
+    message = f"{file} has the colour {red},{green},{blue}, which {own.file.name} does not name"
+    raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+
+
+def _read_object_numbers(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
+    """Read the object numbers of a map; in one of colours every colour is an object."""
+    if _mode_of(file) in (*_GREY_MODES, *_PALETTE_MODES):
+        return read_labels_of_size(file, image.hw, image.image_frame)
+    colours = _read_colours(file, image)
+    codes = np.unique(colours).tolist()
+    numbers = {code: number for number, code in enumerate(codes, VOID_VALUE + 1)}
+    numbers |= {_code(_BLACK): 0, _code(_VOID_COLOUR): VOID_VALUE}
+    return remap_values(colours, numbers)
+
+
+def _read_colours(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
+    """Read the colours of a map, or of its palette, as R + 256 G + 65536 B."""
+    channels = read_rgb(file, hw=image.hw, frame=image.image_frame).astype(np.int32)
+    if channels.shape[:2] != image.hw:
+        raise wrong_size_error(file, channels.shape[:2], image.hw)
+    return rgb_to_ids(channels)
+
+
+def _mode_of(file: Path) -> str:
+    """Return Pillow's mode of an image, or grey for a file that is none, which the reader of numbers reports."""
+    try:
+        with open_image(file, str(file)) as image:
+            return str(image.mode)
+    except (SeemError, ValueError, OSError):
+        return "L"
+
+
+def _code(colour: tuple[int, int, int]) -> int:
+    red, green, blue = colour
+    return red + 256 * green + 65536 * blue
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 def _find_voc_home(
@@ -94,9 +216,27 @@ def _find_voc_home(
     """Find the folder of one year, from it or from one or two levels above."""
     homes = []
     for folder in (path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))):
-        if (folder / maps).is_dir() and (folder / lists).is_dir():
+        has_parts = (folder / lists).is_dir() or (
+            maps == "SegmentationClass" and _is_undivided(folder)
+        )
+        if (folder / maps).is_dir() and has_parts:
             homes.append(folder)
     return only_path(homes)
+
+
+def _is_undivided(folder: Path) -> bool:
+    """Whether a set has no lists of parts, but one of its own classes and photos, as labelme writes it."""
+    has_classes = first_file(*map(folder.joinpath, _CLASS_FILES)) is not None
+    return has_classes and (folder / "JPEGImages").is_dir()
+
+
+def _map_stems(home: Path) -> list[str]:
+    """Return the names of all maps of a set without lists of parts."""
+    folder = home / "SegmentationClass"
+    return [
+        file.relative_to(folder).with_suffix("").as_posix()
+        for file in list_images(folder, deep=True)
+    ]
 
 
 def _pair_listed_images(
@@ -106,7 +246,8 @@ def _pair_listed_images(
     set_name: str,
     split: str,
 ) -> tuple[tuple[ImageRecord, ...], tuple[Flaw, ...]]:
-    pairs = pair_by_stem(_listed_images(list_file, home / "JPEGImages"), home / maps)
+    files = _listed_images(read_name_list(list_file), home / "JPEGImages")
+    pairs = pair_by_stem(files, home / maps)
     return pair_images(pairs, set_name, split, "semantic+instances")
 
 
@@ -217,7 +358,9 @@ def read_sbd(path: Path, split: str) -> LazyDataset:
         )
     categories = class_list("pascal_voc")
     list_file = home / f"{split}.txt"
-    pairs = pair_by_stem(_listed_images(list_file, home / "img"), home / "inst", ".mat")
+    pairs = pair_by_stem(
+        _listed_images(read_name_list(list_file), home / "img"), home / "inst", ".mat"
+    )
     images, flaws = pair_images(pairs, "sbd", split, "instances")
 
     def read_map(image: ImageRecord) -> LabelMap | None:

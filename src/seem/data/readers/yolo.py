@@ -4,8 +4,9 @@
     classes.txt (a name a line), images/ and labels/: the same without a description, as Label Studio exports it
     .../images/.../a.jpg  <->  .../labels/.../a.txt        rows: class x y x y ..., corners as fractions of the image
 
-Category ids are the file's class numbers plus one. An image without a text file has no object; in a set with
-classes.txt alone nothing is known about it. A row of five numbers is a box; masks are needed.
+The frame is the image as shown, in which Ultralytics, supervision and Label Studio draw. Category ids are the file's
+class numbers plus one. The text file of an image may lie beside it, too. An empty one says that the image shows
+nothing; about an image without one nothing is known. A row of five numbers is a box; masks are needed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 from seem.data.classes import prompt_name
 from seem.data.coco_rle import polygons_to_rle
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import first_file, list_images, only_path
+from seem.data.image_files import first_file, list_images, only_path, relative_name
 from seem.data.label_map import numbered_object_id
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -36,8 +38,11 @@ from seem.data.records import (
     category_names,
     object_record,
 )
+from seem.data.text_files import TextFile
 
 _SPLITS = ("train", "val", "test")
+_NO_VALUES = ("", "null", "~", "None")
+_USUAL_STEMS = ("data", "dataset")
 _NAME_LIST = "classes.txt"
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of the names that Label Studio gives to uploads
 _NUMBERS_OF_BOX_ROW = 5
@@ -52,14 +57,15 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
             "YOLO folder", path, "data.yaml, or classes.txt beside images/ and labels/"
         )
     description = _read_description(file)
-    categories = _parse_names(description["names"], file)
+    categories = _parse_names(description.content["names"], file)
     by_number = {category.id - 1: category for category in categories}
     name = file.resolve().parent.name
-    image_files = _find_image_files(description, file, split)
+    image_files = _find_image_files(description, split)
     if file.name == _NAME_LIST:
         pairs, unmatched = _pair_uploads(image_files, file.parent / "labels")
     else:
-        pairs, unmatched = [(file, _label_file_of(file)) for file in image_files], []
+        pairs = [(image_file, _label_file_of(image_file)) for image_file in image_files]
+        unmatched = _unmatched_label_files(description, split, image_files)
     images, flaws = pair_images(pairs, name, split, "instances")
     names = category_names(categories)
 
@@ -74,6 +80,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         complete=lambda image: names if image.labelled else frozenset(),
         read_polygons=lambda image: _read_polygons(image, by_number),
         flaws=(*flaws, *unmatched),
+        notes=(*description.text.notes(), *_missing_parts(description)),
         files=(file,),
     )
 
@@ -81,8 +88,37 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
 # --- Description ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What data.yaml says, all values as they are written there: texts, lists and mappings."""
+
+    text: TextFile
+    content: Mapping[str, Any]
+
+    @property
+    def file(self) -> Path:
+        return self.text.file
+
+    def entries(self, split: str) -> list[str]:
+        """Return the folders and lists of a part."""
+        given = self.content.get(split)
+        if not isinstance(given, list):
+            given = [given]
+        return [entry for entry in given if isinstance(entry, str) and entry not in _NO_VALUES]
+
+    def declared_parts(self) -> list[str]:
+        """Return the parts that are named."""
+        return list(filter(self.entries, _SPLITS))
+
+    def is_undivided(self) -> bool:
+        """Whether no part is named, and photos and labels lie beside the file."""
+        home = self.file.parent
+        has_folders = (home / "images").is_dir() and (home / "labels").is_dir()
+        return has_folders and not self.declared_parts()
+
+
 def _find_description(path: Path) -> Path | None:
-    """Find the description: data.yaml, or the only YAML file of the folder."""
+    """Find the description: data.yaml, the only YAML file of the folder that is one, or classes.txt."""
     if path.is_file():
         if path.suffix not in (".yaml", ".yml"):
             return None
@@ -90,7 +126,8 @@ def _find_description(path: Path) -> Path | None:
     usual = first_file(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
     if usual is not None:
         return usual
-    return only_path([*path.glob("*.yaml"), *path.glob("*.yml")]) or _find_name_list(path)
+    candidates = filter(_describes_photos, [*path.glob("*.yaml"), *path.glob("*.yml")])
+    return only_path(list(candidates)) or _find_name_list(path)
 
 
 def _find_name_list(path: Path) -> Path | None:
@@ -100,24 +137,42 @@ def _find_name_list(path: Path) -> Path | None:
     return names if names.is_file() and (path / "images").is_dir() and has_labels else None
 
 
-def _read_description(file: Path) -> dict[str, Any]:
+def _read_description(file: Path) -> _Description:
     """Read data.yaml, of which only plain values are built, or the names of classes.txt, one a line."""
+    text = TextFile.read(file)
     if file.name == _NAME_LIST:
-        lines = file.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
-        return {"names": [line.strip() for line in lines if line.strip()], ALL_SPLIT: "images"}
+        numbered = {number: line for number, line in enumerate(text.lines()) if line}
+        return _Description(text, {"names": numbered})
+    content = _parse_yaml(text)
+    if not isinstance(content, dict) or "names" not in content:
+        raise DataError(f"{file} tells no names; a YOLO description has names, train and val.")
+    return _Description(text, content)
+
+
+def _parse_yaml(text: TextFile) -> Any:
+    """Parse YAML with every value as it is written: yes, no, null and 1.0 are names like others."""
     try:
         import yaml
     except ImportError as error:
         raise DataError("YOLO folders need PyYAML; pip install pyyaml.") from error
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{file} cannot be read as YAML ({' '.join(str(error).split())})."
-        ) from error
-    if not isinstance(content, dict) or "names" not in content:
-        raise DataError(f"{file} tells no names; a YOLO description has names, train and val.")
-    return content
+        _check_keys(yaml.compose(text.text, yaml.BaseLoader))
+        return yaml.load(text.text, yaml.BaseLoader)  # it builds texts, lists and mappings alone
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise DataError(f"{text.file} cannot be read as YAML ({problem}).") from error
+
+
+def _check_keys(node: Any) -> None:
+    """Raise `ValueError` for a mapping of a YAML document, two levels deep, that has a key twice."""
+    pairs = node.value if node is not None and node.id == "mapping" else []
+    keys = [key.value for key, _ in pairs if key.id == "scalar"]
+    repeated = {key for key in keys if keys.count(key) > 1}
+    if repeated:
+        raise ValueError(f"the key {min(repeated)} is there twice")
+    for key, value in pairs:
+        if key.value == "names":
+            _check_keys(value)
 
 
 def _parse_names(names: Any, file: Path) -> tuple[CategoryRecord, ...]:
@@ -128,26 +183,28 @@ def _parse_names(names: Any, file: Path) -> tuple[CategoryRecord, ...]:
         with suppress(TypeError, ValueError):
             categories = list(starmap(_parse_name, rows.items()))
     if not categories:
-        raise DataError(f"{file}: names is {names!r}; write a list, or number: name.")
+        raise DataError(f"{file}: names is {names}; write a list, or number: name.")
     return tuple(categories)
 
 
 def _parse_name(number: Any, name: Any) -> CategoryRecord:
-    return CategoryRecord(int(number) + 1, str(name), prompt_name(str(name)), is_thing=True)
+    if not isinstance(name, str) or int(number) < 0:
+        raise ValueError(f"class {number} is {name!r}")
+    return CategoryRecord(int(number) + 1, name, prompt_name(name), is_thing=True)
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def _find_image_files(description: Mapping[str, Any], file: Path, split: str) -> list[Path]:
-    given = description.get(split)
-    if not isinstance(given, list):
-        given = [given]
-    entries = list(map(str, given))
+def _find_image_files(description: _Description, split: str) -> list[Path]:
+    """Return the images of a part; `DataError` if there are none."""
+    file = description.file
+    entries = description.entries(split)
+    if split == ALL_SPLIT and not entries:
+        entries = ["images"]
     image_files: list[Path] = []
     for entry in entries:
-        candidates = _candidate_paths(entry, description, file)
-        existing = next(filter(Path.exists, candidates), None)
+        existing = _find_entry(entry, description)
         if existing is None:
             continue
         if existing.is_dir():
@@ -155,43 +212,93 @@ def _find_image_files(description: Mapping[str, Any], file: Path, split: str) ->
         else:
             image_files += _read_image_list(existing)
     if not image_files:
+        where = f" in {', '.join(entries)}" if entries else ""
         raise incomplete_layout_error(
             "YOLO folder",
             file.parent,
-            f"photos of {split!r} in {', '.join(entries)}, as {file.name} says",
+            f"photos of {split!r}{where}, as {file.name} says",
             way_out="Correct the path in the YAML file; it counts from `path`, or from the file itself.",
         )
-    return image_files
+    return list(dict.fromkeys(image_files))
 
 
-def _candidate_paths(entry: str, description: Mapping[str, Any], file: Path) -> list[Path]:
-    """Return where images may be: as the file says, or, as many exports mean it, with "../" for "here"."""
-    home = file.parent
-    root = Path(str(description.get("path") or ""))
+def _find_entry(entry: str, description: _Description) -> Path | None:
+    """Return where images are: as the file says, or, as many exports mean it, with "../" for "here"."""
+    home = description.file.parent
+    given_root = str(description.content.get("path") or "")
+    root = Path("" if given_root in _NO_VALUES else given_root)
     here = Path(*(part for part in Path(entry).parts if part != ".."))
-    return [
+    candidates = [
         root / entry,
         home / root / entry,
         home / entry,
         home / here,
         home / "images" / Path(entry).name,
     ]
+    return next(filter(Path.exists, candidates), None)
+
+
+def _has_photos(description: _Description, split: str) -> bool:
+    """Whether something lies where a part should be."""
+    return any(_find_entry(entry, description) for entry in description.entries(split))
+
+
+def _missing_parts(description: _Description) -> list[Flaw]:
+    """Note the parts that are named and not there."""
+    notes = []
+    for split in description.declared_parts():
+        if not _has_photos(description, split):
+            entries = ", ".join(description.entries(split))
+            what = f"{description.file.name} says {entries}, which does not exist"
+            notes.append(Flaw(FlawKind.MISSING_PART, split, what))
+    return notes
 
 
 def _read_image_list(file: Path) -> list[Path]:
     """Read a list of image files, one a line; relative ones count from the list."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [file.parent / line for line in lines if line]
+    return [file.parent / line for line in TextFile.read(file).lines() if line]
 
 
-def _label_file_of(image_file: Path) -> Path:
-    """Return the text file of an image: the last folder called images becomes labels."""
-    *folders, name = image_file.with_suffix(".txt").parts
-    for index in reversed(range(len(folders))):
-        if folders[index] == "images":
-            folders[index] = "labels"
+def _label_file_of(image_file: Path) -> Path | None:
+    """Return the text file of an image: in labels instead of the last folder called images, or beside the image."""
+    beside = image_file.with_suffix(".txt")
+    return first_file(_labels_folder(image_file.parent) / beside.name, beside)
+
+
+def _labels_folder(folder: Path) -> Path:
+    """Return the folder of text files of a folder of images: the last folder called images becomes labels."""
+    parts = list(folder.parts)
+    for index in reversed(range(len(parts))):
+        if parts[index] == "images":
+            parts[index] = "labels"
             break
-    return Path(*folders, name)
+    return Path(*parts)
+
+
+def _unmatched_label_files(
+    description: _Description, split: str, image_files: Sequence[Path]
+) -> list[Flaw]:
+    """Report text files of a part's folders that belong to no image there."""
+    entries = [_find_entry(entry, description) for entry in description.entries(split)]
+    folders = {entry for entry in entries if entry is not None and entry.is_dir()}
+    folders |= {file.parent for file in image_files}
+    used: set[Path | None] = set()
+    label_files: set[Path] = set()
+    for folder in folders:
+        used.update(map(_label_file_of, list_images(folder, deep=True)))
+        for searched in {folder, _labels_folder(folder)}:
+            label_files.update(searched.rglob("*.txt"))
+    unmatched = sorted(filter(_may_hold_rows, label_files - used))
+    what = "there is no photo of that name"
+    home = description.file.parent
+    return [Flaw(FlawKind.UNKNOWN_IMAGE, relative_name(file, home), what) for file in unmatched]
+
+
+def _may_hold_rows(file: Path) -> bool:
+    """Whether a text file is no list of names or photos, and no text for people."""
+    stem = file.stem.lower()
+    is_list = stem in (*_SPLITS, "classes", "labels", "notes")
+    return not is_list and not stem.startswith(("readme", "license", "."))
 
 
 def _pair_uploads(
@@ -258,9 +365,7 @@ def _rows_of(image: ImageRecord) -> Iterator[tuple[int, str, str]]:
     file = image.semantic_path
     if file is None or not file.is_file():
         return
-    for number, line in enumerate(
-        file.read_text(encoding="utf-8", errors="replace").splitlines(), 1
-    ):
+    for number, line in enumerate(TextFile.read(file).text.splitlines(), 1):
         yield number, f"{file.name}, line {number}", line
 
 
@@ -274,8 +379,9 @@ def _parse_row(
         ValueError: the corners are no polygon.
     """
     class_word, *numbers = line.split()
-    if not class_word.isdecimal() or int(class_word) not in categories:
-        message = f"its class is {class_word[:20]}, the names go from 0 to {max(categories)}"
+    class_number = _parse_class_number(class_word)
+    if class_number not in categories:
+        message = f"its class is {class_word[:20]}, the names go from {min(categories)} to {max(categories)}"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
     if len(numbers) == _NUMBERS_OF_BOX_ROW - 1:
         raise DataError(
@@ -284,10 +390,20 @@ def _parse_row(
     fractions = list(map(float, numbers))
     check_polygon(fractions)
     low, high = _CORNER_RANGE
-    if min(fractions) < low or max(fractions) > high:
-        message = f"a corner lies at {max(fractions, key=abs):g}; corners are shares from 0 to 1"
+    outside = [value for value in fractions if not low <= value <= high]
+    if outside:
+        message = f"a corner lies at {outside[0]:g}; corners are shares from 0 to 1"
         raise DataError(message, FlawKind.OUT_OF_BOUNDS)
-    return categories[int(class_word)], fractions
+    return categories[class_number], fractions
+
+
+def _parse_class_number(word: str) -> int:
+    """Read a class number, which numpy writes as 0.0; -1 for what is none."""
+    try:
+        number = float(word)
+    except ValueError:
+        return -1
+    return int(number) if number.is_integer() else -1
 
 
 def _to_pixels(fractions: Sequence[float], hw: tuple[int, int]) -> list[float]:
@@ -304,20 +420,33 @@ def _to_pixels(fractions: Sequence[float], hw: tuple[int, int]) -> list[float]:
 
 def _splits(path: Path) -> tuple[str, ...]:
     file = _find_description(path)
-    if file is None:
+    if file is None or file.name == _NAME_LIST:
         return ()
     description = _read_description(file)
-    return sort_splits(filter(description.get, _SPLITS))
+    declared = description.declared_parts()
+    present = [split for split in declared if _has_photos(description, split)]
+    return sort_splits(present or declared)
 
 
 def _is_yolo(path: Path) -> bool:
+    """Whether a path is described by classes.txt beside labels/, or by a YAML file with names and where photos are."""
     file = _find_description(path)
     if file is None or not file.is_file():
         return False
-    if file.name == _NAME_LIST:
+    return file.name == _NAME_LIST or _describes_photos(file)
+
+
+def _describes_photos(file: Path) -> bool:
+    """Whether a YAML file names classes and parts; one of another name than data.yaml only if the parts are there."""
+    try:
+        description = _read_description(file)
+        _parse_names(description.content["names"], file)
+    except DataError:
+        return file.stem in _USUAL_STEMS and (file.parent / "labels").is_dir()
+    declared = description.declared_parts()
+    if file.stem in _USUAL_STEMS and declared:
         return True
-    text = file.read_text(encoding="utf-8", errors="replace")
-    return "names" in text and ("train" in text or "val" in text)
+    return description.is_undivided() or any(_has_photos(description, split) for split in declared)
 
 
 YOLO = Layout(

@@ -1,0 +1,141 @@
+"""Lists of classes that lie beside label maps: which number, and which colour, means which class.
+
+labelmap.txt      name:red,green,blue:parts:actions          CVAT, Datumaro
+class_names.txt   a name a line, _background_ is 0            labelme
+classes.txt       a name a line, the first is 1
+classes.json      {"1": "cat", ...}
+dataset.json      {"labels": {"background": 0, "cat": 1}}     nnU-Net
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seem.data.classes import prompt_name
+from seem.data.image_files import first_file
+from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind
+from seem.data.text_files import TextFile
+
+BACKGROUND_NAMES = frozenset({"background", "_background_"})
+
+_NUMBERED_FROM_ZERO = ("labelmap.txt", "class_names.txt")
+_LABEL_MAP_LINE = re.compile(r"(.*):(\d+)\s*,\s*(\d+)\s*,\s*(\d+):[^:]*:[^:]*")
+_IGNORED = "__ignore__"  # labelme's first line: what is not labelled
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFile:
+    """The classes of a list: names by the number that maps use (0 is left out), and numbers by colour (R, G, B)."""
+
+    file: Path
+    names: Mapping[int, str]
+    number_of_colour: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    notes: tuple[Flaw, ...] = ()
+
+    def categories(self, *, is_thing: bool) -> tuple[CategoryRecord, ...]:
+        """Return the classes with their numbers as ids."""
+        return tuple(
+            CategoryRecord(number, name, prompt_name(name), is_thing=is_thing)
+            for number, name in self.names.items()
+        )
+
+
+def read_class_file(folder: Path, file_names: Sequence[str]) -> ClassFile | None:
+    """Read the first of several lists of classes that a folder holds; None if it holds none.
+
+    Raises:
+        DataError: it is no such list.
+    """
+    file = first_file(*map(folder.joinpath, file_names))
+    if file is None:
+        return None
+    text = TextFile.read(file)
+    if file.suffix == ".json":
+        return ClassFile(file, _parse_table(text), notes=text.notes())
+    if file.name == "labelmap.txt":
+        return _parse_label_map(text)
+    names = _names_from_zero(text) if file.name in _NUMBERED_FROM_ZERO else _names_from_one(text)
+    return ClassFile(file, names, notes=(*text.notes(), *_note_background(file, names)))
+
+
+def is_background(name: str) -> bool:
+    """Whether a class is called background."""
+    return name.strip().lower() in BACKGROUND_NAMES
+
+
+def _names_from_one(text: TextFile) -> dict[int, str]:
+    return {number: line for number, line in enumerate(text.lines(), 1) if line}
+
+
+def _names_from_zero(text: TextFile) -> dict[int, str]:
+    """Read labelme's list: what is ignored has no number, the background is 0; without a background the first is 1."""
+    names = [line for line in text.lines() if line and line != _IGNORED]
+    first = 0 if names and is_background(names[0]) else 1
+    return {number: name for number, name in enumerate(names, first) if number}
+
+
+def _note_background(file: Path, names: Mapping[int, str]) -> list[Flaw]:
+    """Note a list whose first line is called background, which is 0 already."""
+    if not is_background(names.get(1, "")):
+        return []
+    following = f", and {names[2]} 2" if 2 in names else ""
+    what = (
+        f"its first line, {names[1]}, is 1{following}, as written; 0 is nothing already: "
+        "if the maps mean 0 by it, delete the line"
+    )
+    return [Flaw(FlawKind.BACKGROUND_CLASS, file.name, what)]
+
+
+def _parse_table(text: TextFile) -> dict[int, str]:
+    """Read names by number, or in nnU-Net's `labels` numbers by name."""
+    problem = f'{text.file} is not a list of {{"number": "name"}}'
+    try:
+        table = json.loads(text.text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{problem} ({error}).") from error
+    if isinstance(table, dict) and isinstance(table.get("labels"), dict):
+        table = table["labels"]
+    if not isinstance(table, dict) or not table:
+        raise DataError(f"{problem}; it holds {str(table)[:40]}.")
+    try:
+        names = dict(map(_number_and_name, table.items()))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{problem} ({error}).") from error
+    if 0 in names and not is_background(names[0]):
+        raise DataError(f"{text.file} calls 0 {names[0]!r}; in maps 0 is nothing, begin with 1.")
+    return {number: name for number, name in names.items() if number}
+
+
+def _number_and_name(item: tuple[str, Any]) -> tuple[int, str]:
+    """Return number and name of an entry, whichever of them is its key."""
+    key, value = item
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, key
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is {value!r}")
+    return int(key), value
+
+
+def _parse_label_map(text: TextFile) -> ClassFile:
+    """Read labelmap.txt; the background is 0 wherever its line is, the others count from 1."""
+    names: dict[int, str] = {}
+    number_of_colour: dict[tuple[int, int, int], int] = {}
+    for line in text.lines():
+        if not line or line.startswith("#"):
+            continue
+        match = _LABEL_MAP_LINE.fullmatch(line)
+        name = match[1] if match else line.split(":")[0]
+        number = 0 if is_background(name) else len(names) + 1
+        if number:
+            names[number] = name
+        if match:
+            red, green, blue = map(int, match.groups()[1:])
+            number_of_colour[red, green, blue] = number
+    if not names:
+        raise DataError(f"{text.file} names no class; write name:red,green,blue:: a line.")
+    return ClassFile(text.file, names, number_of_colour, text.notes())

@@ -1,0 +1,155 @@
+"""Lists of classes beside label maps: whose numbers and colours they name, in VOC's layout and in plain folders."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny_data as tiny
+from seem.data.inspection import inspect_dataset
+from seem.data.opening import list_splits, open_dataset
+from seem.data.records import DataError, FlawKind
+
+CLASS_MAP = tiny.labels((tiny.CAT, 1), (tiny.DOG, 2), hw=tiny.A_HW)
+COLOURS = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 9: (224, 224, 192)}
+LABEL_MAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:128,0,0::\ndog:0,128,0::\n"
+
+
+def coloured(values):
+    drawn = np.zeros((*values.shape, 3), np.uint8)
+    for value, colour in COLOURS.items():
+        drawn[values == value] = colour
+    return Image.fromarray(drawn)
+
+
+def indexed(values, colours):
+    image = Image.fromarray(values.astype(np.uint8), "P")
+    image.putpalette([part for colour in colours for part in colour])
+    return image
+
+
+def own_voc(root, class_map, object_map=None, parts=True):
+    """Write a set of one's own in VOC's layout: two objects, a cat and a dog."""
+    tiny.photo(root / "JPEGImages" / "p0.png", tiny.A_HW)
+    for name, image in (("SegmentationClass", class_map), ("SegmentationObject", object_map)):
+        if image is not None:
+            (root / name).mkdir(parents=True, exist_ok=True)
+            image.save(root / name / "p0.png")
+    if parts:
+        tiny.text(root / "ImageSets" / "Segmentation" / "train.txt", "p0\n")
+    return root
+
+
+def names_of(root, split="train"):
+    dataset = open_dataset(str(root), split)
+    return [record.category.name for record in dataset.objects[dataset.images[0].id]]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("labelmap.txt", LABEL_MAP),
+        ("labelmap.txt", "cat:128,0,0::\ndog:0,128,0::\nbackground:0,0,0::\n"),
+        ("class_names.txt", "_background_\ncat\ndog\n"),
+        ("class_names.txt", "__ignore__\n_background_\ncat\ndog"),
+        ("classes.txt", "cat\ndog\n"),
+    ],
+)
+def test_own_classes_in_vocs_layout(tmp_path, file, content):
+    image = Image.fromarray(CLASS_MAP.astype(np.uint8))
+    tiny.text(own_voc(tmp_path, image, image) / file, content)
+    assert sorted(names_of(tmp_path)) == ["cat", "dog"]
+    dataset = open_dataset(str(tmp_path), "train")
+    assert {c.id: c.name for c in dataset.categories.values()} == {1: "cat", 2: "dog"}
+    assert inspect_dataset(dataset).notes == ()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        coloured(CLASS_MAP),
+        indexed(np.choose(CLASS_MAP, [0, 2, 1]), [COLOURS[0], COLOURS[2], COLOURS[1]]),
+    ],
+)
+def test_colours_mean_what_the_list_says(tmp_path, written):
+    objects = coloured(np.where(CLASS_MAP == 0, 9, CLASS_MAP))
+    tiny.text(own_voc(tmp_path, written, objects) / "labelmap.txt", LABEL_MAP)
+    dataset = open_dataset(str(tmp_path), "train")
+    image = dataset.images[0]
+    assert np.array_equal(dataset.semantic(image), CLASS_MAP)
+    assert sorted(names_of(tmp_path)) == ["cat", "dog"]
+    assert np.array_equal(dataset.void(image), CLASS_MAP == 0)
+
+
+def test_a_colour_that_the_list_lacks_is_named(tmp_path):
+    folder = own_voc(tmp_path, coloured(CLASS_MAP))
+    tiny.text(folder / "labelmap.txt", "cat:128,0,0::\n")
+    flaws = inspect_dataset(open_dataset(str(folder), "train", tolerant=True)).flaws
+    assert "has the colour 0,128,0, which labelmap.txt does not name" in flaws[0].what
+
+
+def test_a_set_without_lists_of_parts_is_one_part(tmp_path):
+    folder = own_voc(tmp_path, Image.fromarray(CLASS_MAP.astype(np.uint8)), parts=False)
+    tiny.text(folder / "class_names.txt", "_background_\ncat\ndog\n")
+    assert list_splits(str(folder)) == ("all",)
+    assert sorted(names_of(folder)) == ["cat", "dog"]
+
+
+def test_vocs_names_are_not_assumed_where_the_boxes_are_of_other_classes(tmp_path):
+    folder = own_voc(tmp_path, Image.fromarray(CLASS_MAP.astype(np.uint8)))
+    report = inspect_dataset(open_dataset(str(folder), "train"))
+    assert [note.kind for note in report.notes] == [FlawKind.ASSUMED_CLASSES, FlawKind.UNUSED_CLASS]
+    box = "<annotation><object><name>{}</name></object></annotation>"
+    tiny.text(folder / "Annotations" / "p0.xml", box.format("cat"))
+    open_dataset(str(folder), "train")
+    tiny.text(folder / "Annotations" / "p0.xml", box.format("crack"))
+    with pytest.raises(DataError, match=r"its classes are others \(crack\): write class_names.txt"):
+        open_dataset(str(folder), "train")
+
+
+def folder_of_maps(root, file, content):
+    tiny.photo(root / "images" / "a.jpg", tiny.A_HW)
+    tiny.grey(root / "masks" / "a.png", CLASS_MAP)
+    (root / file).write_bytes(content)
+    return inspect_dataset(open_dataset(str(root)))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("classes.txt", b"cat\ndog\n"),
+        ("classes.txt", "cat\r\ndog\r\n".encode("utf-16")),
+        ("classes.txt", b"\xef\xbb\xbfcat\ndog\n"),
+        ("classes.json", json.dumps({"1": "cat", "2": "dog"}).encode("utf-16")),
+        ("class_names.txt", b"_background_\ncat\ndog\n"),
+        ("labelmap.txt", LABEL_MAP.encode()),
+        ("dataset.json", b'{"labels": {"background": 0, "cat": 1, "dog": 2}, "numTraining": 1}'),
+        ("dataset.json", b'{"labels": {"0": "background", "1": "cat", "2": "dog"}}'),
+    ],
+)
+def test_lists_of_classes_of_a_folder(tmp_path, file, content):
+    report = folder_of_maps(tmp_path, file, content)
+    assert {row.id: (row.name, row.objects) for row in report.classes} == {1: ("cat", 1), 2: ("dog", 1)}  # fmt: skip
+    is_utf_16 = content.startswith(b"\xff\xfe")
+    assert [note.kind for note in report.notes] == [FlawKind.ENCODING] * is_utf_16
+
+
+@pytest.mark.parametrize("name", ["background", "Background", "_background_"])
+def test_a_first_line_called_background_is_noted(tmp_path, name):
+    report = folder_of_maps(tmp_path, "classes.txt", f"{name}\nbuilding\n".encode())
+    note = report.notes[0]
+    assert (note.kind, note.where) == (FlawKind.BACKGROUND_CLASS, "classes.txt")
+    assert f"its first line, {name}, is 1, and building 2, as written" in note.what
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[1, 2]", "is not a list of"), (b"{", "is not a list of"), (b'{"a": "b"}', "is not a list of"),
+        (b'{"1": null}', "is not a list of"), (b'{"0": "cat", "1": "dog"}', "calls 0 'cat'; in maps 0 is nothing"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_none_is_refused(tmp_path, content, words):
+    with pytest.raises(DataError, match=words):
+        folder_of_maps(tmp_path, "classes.json", content)
