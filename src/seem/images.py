@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ from seem.errors import SeemError, short_reason
 from seem.regular_file import check_regular_file
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+
+DecoderArguments: TypeAlias = "tuple[Any, ...] | str | None"
 
 MAX_PIXELS = 100_000_000
 """Images above this are refused: a small file can claim a size that fills the memory."""
@@ -256,7 +258,8 @@ def decode_rgb(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, .
     if deep is None:
         return to_rgb(image)
     colours, rule = to_eight_bits(deep[:, :, :3])
-    picture, notes = Image.fromarray(colours), (f"more than 8 bits of colour: {rule}",)
+    picture = Image.fromarray(colours)
+    notes: tuple[str, ...] = (f"more than 8 bits of colour: {rule}",)
     if image.mode == "RGBA":
         picture.putalpha(image.getchannel("A"))
         picture.format = image.format
@@ -286,7 +289,7 @@ def read_deep_colour(image: Image.Image) -> NDArray[np.uint16] | None:
         file.seek(position)
 
 
-def _exchange_bytes(arguments: object) -> tuple[bool, object]:
+def _exchange_bytes(arguments: DecoderArguments) -> tuple[bool, DecoderArguments]:
     """Return whether a decoder's raw mode has 16 bits a channel, and its arguments with the other order of bytes."""
     others = arguments[1:] if isinstance(arguments, tuple) else None
     raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -298,7 +301,7 @@ def _exchange_bytes(arguments: object) -> tuple[bool, object]:
     return True, exchanged if others is None else (exchanged, *others)
 
 
-def _decode_twin(file: IO[bytes], arguments: object) -> NDArray[np.uint8]:
+def _decode_twin(file: IO[bytes], arguments: DecoderArguments) -> NDArray[np.uint8]:
     """Decode a file once more, with other arguments of its decoder if they are given."""
     file.seek(0)
     with _without_warnings():

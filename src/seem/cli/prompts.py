@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from PIL import Image
 from typer.core import TyperCommand
 
 from seem.cli.options import PromptOptions

@@ -44,13 +44,13 @@ def stored_numbers(image: Image.Image, factor: int) -> np.ndarray:
     """
     values = np.asarray(image)
     if factor > 1:
-        return values // np.uint8(factor)
+        return np.asarray(values // np.uint8(factor))
     if image.format == "GIF" and image.mode == "P":
         colours = np.asarray(image.convert("RGB"))
         if (colours == colours[:, :, :1]).all():
-            return colours[:, :, 0]
+            return np.asarray(colours[:, :, 0])
     if values.dtype.kind == "f" and (values == np.rint(values)).all():
-        return values.astype(np.int64)
+        return np.asarray(values.astype(np.int64))
     return values
 
 
@@ -123,9 +123,9 @@ def _has_equal_neighbours(values: Values) -> Bool[np.ndarray, "h w"]:
 
 def _grow(mask: Bool[np.ndarray, "h w"], width: int) -> Bool[np.ndarray, "h w"]:
     """Grow a mask by `width` pixels, along rows and columns alike."""
-    grown = mask.copy()
+    grown: Bool[np.ndarray, "h w"] = np.array(mask)
     for _ in range(width):
-        before = grown.copy()
+        before = np.array(grown)
         grown[1:] |= before[:-1]
         grown[:-1] |= before[1:]
         grown[:, 1:] |= before[:, :-1]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, starmap
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from seem.data.label_map import LabelMap, numbered_object_id, segment_records
 from seem.data.layout import SPLIT_NAMES, Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.mask_pixels import HALF, LOSSY_SUFFIXES, is_smoothed, object_pixels
+from seem.data.readers.class_files import read_class_file
 from seem.data.readers.clicks import looks_like_clicks
 from seem.data.readers.label_maps import (
     complete_where_labelled,
@@ -59,6 +60,7 @@ from seem.data.records import (
 VOID_VALUE = 255
 
 _IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
 _KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))

@@ -24,7 +24,16 @@ import numpy as np
 from jaxtyping import Int32
 
 from seem.data.classes import class_list
-from seem.data.image_files import images_by_stem, only_path, read_labels_of_size
+from seem.data.image_files import (
+    existing_files,
+    first_file,
+    list_images,
+    only_path,
+    read_labels_of_size,
+    read_rgb,
+    rgb_to_ids,
+    wrong_size_error,
+)
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -251,10 +260,10 @@ def _pair_listed_images(
     return pair_images(pairs, set_name, split, "semantic+instances")
 
 
-def _listed_images(list_file: Path, folder: Path) -> list[Path]:
-    """Return the paths of the images that a list names."""
-    files = images_by_stem(folder)
-    return [files.get(stem, folder / f"{stem}.jpg") for stem in read_name_list(list_file)]
+def _listed_images(names: Iterable[str], folder: Path) -> list[Path]:
+    """Return the paths of the images that a list names, with whichever ending they have; .jpg for those missing."""
+    present = {file.with_suffix(""): file for file in list_images(folder, deep=True)}
+    return [present.get(folder / name, folder / f"{name}.jpg") for name in names]
 
 
 def _majority_class(category_ids: Int32[np.ndarray, " n"]) -> int:
