@@ -161,7 +161,7 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     rgb, depth_notes = decode_rgb(image, what)
     rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
-    return InputImage(rgb, name, orientation, notes + depth_notes)
+    return InputImage(rgb, name, orientation, notes + depth_notes + fill_notes)
 
 
 def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import threading
 import time
@@ -639,3 +640,23 @@ def test_a_picture_object_whose_file_is_cut_short_is_refused(tmp_path, noise):
     assert "The photo cannot be read as a picture" in refused(
         Image.open(io.BytesIO(content[:2000])), SeemError
     )
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_that_was_cut_short_and_closed_again_says_so(tmp_path, orientation):
+    noise = np.random.default_rng(0).integers(0, 255, (96, 64, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise).save(tmp_path / "whole.jpg", quality=90, exif=exif)
+    data = (tmp_path / "whole.jpg").read_bytes()
+    end_marker = b"\xff\xd9"
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2] + end_marker)
+    assert not any("cut short" in note for note in read_image(tmp_path / "whole.jpg").notes)
+    (note,) = (note for note in read_image(tmp_path / "cut.jpg").notes if "cut short" in note)
+    missing = int(re.search(r"the last (\d+) of 96 rows", note)[1])
+    assert 32 <= missing <= 56
+
+
+def test_a_grey_photo_of_another_format_is_not_called_cut(tmp_path):
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "grey.png")
+    assert read_image(tmp_path / "grey.png").notes == ()
