@@ -62,10 +62,12 @@ FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
 HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
 WHITE_LEVEL = 255
-MIN_GRADED_SHARE = (
-    0.5  # of the pixels of a band that is no alpha, those that are neither opaque nor clear
-)
+MIN_GRADED_SHARE = 0.5  # pixels of a band that is no alpha which are neither opaque nor clear
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
+
+JPEG_FORMATS = ("JPEG", "MPO")
+JPEG_FILL = 128  # what libjpeg makes of blocks that are not there
+MIN_FILLED_ROWS = 16  # two rows of blocks
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 PNG_SIGNATURE_BYTES = 8
@@ -159,6 +161,7 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     _check_size(what, width, height, max_pixels)
     orientation, notes = exif_orientation(image), _frame_notes(image)
     rgb, depth_notes = decode_rgb(image, what)
+    fill_notes = _fill_notes(image.format, rgb)
     rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
     return InputImage(rgb, name, orientation, notes + depth_notes + fill_notes)
@@ -249,6 +252,21 @@ def _frame_notes(image: Image.Image) -> tuple[str, ...]:
         return ()
     frame = "the first" if image.tell() == 0 else f"number {image.tell() + 1}"
     return (f"several frames: only {frame} is read",)
+
+
+def _fill_notes(image_format: str | None, rgb: Image.Image) -> tuple[str, ...]:
+    """Say that the end of a JPEG file is missing, by the grey that decoders fill in for it.
+
+    Only a file that has an end marker all the same comes here: without one Pillow raises. `rgb` is as stored.
+    """
+    if image_format not in JPEG_FORMATS:
+        return ()
+    pixels = np.asarray(rgb)
+    if rgb.height < MIN_FILLED_ROWS or (pixels[-MIN_FILLED_ROWS:] != JPEG_FILL).any():
+        return ()
+    is_filled = (pixels == JPEG_FILL).all(axis=(1, 2))
+    num_rows = int(is_filled[::-1].cumprod().sum())
+    return (f"the last {num_rows} of {rgb.height} rows are plain grey: the file was cut short",)
 
 
 def decode_rgb(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, ...]]:
