@@ -1,5 +1,6 @@
 """What all tests share: one thread per worker, checked shapes, and the folder of recordings where there is one."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("requires_shared"):
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def own_cache_of_reports(tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
+    """Keep reports of the small data sets of tests out of the user's cache."""
+    module = sys.modules.get("seem.finetuning.inspection_cache")
+    if module is not None:
+        folder = tmp_path_factory.getbasetemp() / "cache"
+        monkeypatch.setattr(module, "cache_folder", lambda: folder)
 
 
 @pytest.fixture(scope="session")

@@ -153,3 +153,13 @@ def test_a_first_line_called_background_is_noted(tmp_path, name):
 def test_a_table_that_is_none_is_refused(tmp_path, content, words):
     with pytest.raises(DataError, match=words):
         folder_of_maps(tmp_path, "classes.json", content)
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "a.tiff", "a.TIF", "a.gif", "a.webp", "a.bmp"])
+def test_maps_may_have_any_ending(tmp_path, name):
+    tiny.photo(tmp_path / "images" / "a.jpg", tiny.A_HW)
+    (tmp_path / "masks").mkdir()
+    options = {"lossless": True} if name.endswith("webp") else {}
+    Image.fromarray(CLASS_MAP.astype(np.uint8)).save(tmp_path / "masks" / name, **options)
+    tiny.text(tmp_path / "classes.txt", "cat\ndog\n")
+    assert sorted(names_of(tmp_path)) == ["cat", "dog"]

@@ -17,11 +17,12 @@ from seem.checkpoints.safe import atomic_write
 from seem.cli.errors import EXIT_FAILED
 from seem.cli.options import FLAG
 from seem.data.dataset import Dataset
-from seem.data.inspection import DatasetReport, inspect_dataset
+from seem.data.inspection import MAX_LISTED_FLAWS, DatasetReport, inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.readers.shards import IMAGES_PER_SHARD, list_shards, write_shards
 from seem.data.records import DataError
 from seem.data.subset import draw_subset
+from seem.data.unused_files import find_unused_files
 from seem.errors import SeemError
 
 SPEC = (
@@ -60,17 +61,27 @@ def check_command(
 ) -> None:
     """Report what a data set holds and what is wrong with it; exit code 1 if anything is."""
     spec = DatasetSpec.parse(path)
-    reports = inspect_parts(open_parts(spec, split), pixels=not quick)
-    ok = all(report.ok for report in reports)
+    parts, problems = open_readable_parts(spec, split)
+    reports = inspect_parts(parts, pixels=not quick)
+    unused = () if split else find_unused_files(spec.root, parts)
+    ok = not problems and all(report.ok for report in reports)
     if as_json:
         record = {
             "kind": spec.layout().kind,
             "ok": ok,
             "parts": [report.to_json() for report in reports],
+            "unreadable_parts": problems,
+            "unused_files": [{"where": note.where, "what": note.what} for note in unused],
         }
         typer.echo(json.dumps(record))
     else:
         texts = ["\n".join(report.lines()) for report in reports]
+        texts += [f"Problem: {problem}" for problem in problems]
+        if unused:
+            listed = [f"  {note.where}: {note.what}" for note in unused[:MAX_LISTED_FLAWS]]
+            if len(unused) > MAX_LISTED_FLAWS:
+                listed.append(f"  ... and {len(unused) - MAX_LISTED_FLAWS} more kinds")
+            texts.append("\n".join(["Files that are not used:", *listed]))
         typer.echo("\n\n".join(texts))
     if not ok:
         raise typer.Exit(EXIT_FAILED)
@@ -181,6 +192,37 @@ def open_parts(spec: DatasetSpec, split: str | None) -> list[Dataset]:
         return [open_dataset(spec, name, tolerant=True) for name in names]
     except DataError as error:
         raise SeemError(str(error)) from error
+
+
+def open_readable_parts(spec: DatasetSpec, split: str | None) -> tuple[list[Dataset], list[str]]:
+    """Open one part of a data set, or all that can be read; return them and why the others cannot be.
+
+    Raises as `open_parts` does where none can be read.
+    """
+    if split or not spec.path.exists():
+        return open_parts(spec, split), []
+    parts: list[Dataset] = []
+    problems: list[str] = []
+    try:
+        names = list_splits(spec)
+    except DataError as error:
+        raise SeemError(str(error)) from error
+    for name in names:
+        problem = _open_or_explain(spec, name, parts)
+        if problem:
+            problems.append(problem)
+    if not parts:
+        raise SeemError(problems[0])
+    return parts, problems
+
+
+def _open_or_explain(spec: DatasetSpec, name: str, parts: list[Dataset]) -> str:
+    """Add a part of a data set to `parts`; return why it cannot be read, empty if it can."""
+    try:
+        parts += open_parts(spec, name)
+    except SeemError as error:
+        return str(error)
+    return ""
 
 
 def inspect_parts(parts: Sequence[Dataset], *, pixels: bool) -> list[DatasetReport]:

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from seem.data.edge_sweep import EdgeSweep
+
 MIN_POLYGON_NUMBERS = 6  # x and y of three corners
 BOX_NUMBERS = 4
-MAX_CHECKED_CORNERS = 2000  # a contour that long was traced by a program and does not cross itself
+MAX_CHECKED_CORNERS = (
+    20_000  # a contour that long was traced by a program and does not cross itself
+)
+MAX_COMPARED_CORNERS = 100  # of which every pair of edges is compared
 
 
 def check_polygon(polygon: object) -> None:
@@ -50,6 +55,13 @@ def is_self_intersecting(polygon: Sequence[float]) -> bool:
     if len(starts) < 4 or len(starts) > MAX_CHECKED_CORNERS:  # a triangle cannot cross itself
         return False
     ends = np.roll(starts, -1, axis=0)
+    if len(starts) > MAX_COMPARED_CORNERS:
+        return EdgeSweep(starts, ends).finds_crossing()
+    return _any_pair_crosses(starts, ends)
+
+
+def _any_pair_crosses(starts: Float64[np.ndarray, "n 2"], ends: Float64[np.ndarray, "n 2"]) -> bool:
+    """Compare every edge with every other one: faster than a sweep where they are few."""
     start_sides = _orientation(starts[:, None], ends[:, None], starts)
     end_sides = _orientation(starts[:, None], ends[:, None], ends)
     is_straddled = (

@@ -38,6 +38,7 @@ class FlawKind(enum.Enum):
     NO_ANNOTATION = "photo without annotation"
     NO_OBJECT = "photo annotated as showing nothing"
     MISSING_PART = "part without photos"
+    UNUSED_FILE = "file that is not used"
     ENCODING = "text that is not UTF-8"
     BACKGROUND_CLASS = "class called background"
     ASSUMED_CLASSES = "class names that nothing tells"

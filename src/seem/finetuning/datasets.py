@@ -13,10 +13,11 @@ import numpy as np
 
 from seem.data.dataset import Dataset, WeightedDataset
 from seem.data.image_bank import ImageBank
-from seem.data.inspection import DatasetReport, inspect_dataset
+from seem.data.inspection import DatasetReport
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.records import DataError, ImageRecord
 from seem.finetuning.finer_masks import with_finer_masks
+from seem.finetuning.inspection_cache import inspect_once
 from seem.finetuning.run_folder import CACHE_FILE
 from seem.finetuning.usable_dataset import UsableDataset, without_images
 from seem.training.validation import INSPECTED_IMAGES, is_fully_labelled
@@ -154,7 +155,7 @@ def inspect_source(
     parsed = DatasetSpec.parse(spec)
     train_split, validation_split = _choose_splits(list_splits(parsed))
     train = open_dataset(parsed, train_split, tolerant=True)
-    train_report = inspect_dataset(train, step=step)
+    train_report = inspect_once(train, step)
     unusable_train = tuple(sorted(train_report.unusable_images))
     source = DataSource(spec, train_split, None, unusable_train, ())
     if validation_split is None:
@@ -164,7 +165,7 @@ def inspect_source(
     except DataError as error:
         problem = f"its part {validation_split!r} cannot be used: {str(error).rstrip('.')}"
         return replace(source, validation_problem=problem), [train_report]
-    report = inspect_dataset(validation, step=step)
+    report = inspect_once(validation, step)
     shared = _shared_images(validation, train)
     unusable = report.unusable_images | shared
     if not usable_images(validation, unusable).images:

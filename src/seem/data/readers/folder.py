@@ -91,6 +91,12 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         is_always_labelled=not has_class_maps_only,
         mask_of=lambda file: next(iter(object_files.get(file.stem, ())), None),
     )
+    images = tuple(
+        image
+        if image.semantic_path or image.path.stem in object_files
+        else replace(image, labelled="")
+        for image in images
+    )
     unmatched_flaws = [_unmatched_flaw(file, path) for file in unmatched]
     named = _categories_of_files(object_files)
     nameless = CategoryRecord(len(named) + 1, "object", "", is_thing=True)
@@ -122,7 +128,10 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         complete=complete_where_labelled(categories),
         flaws=(*flaws, *unmatched_flaws),
         notes=() if class_file is None else class_file.notes,
-        files=tuple(chain.from_iterable(object_files.values())),
+        files=(
+            *chain.from_iterable(object_files.values()),
+            *existing_files(map(path.joinpath, _CLASS_FILES)),
+        ),
     )
 
 
