@@ -7,8 +7,8 @@
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
 does not count; a map of 0 and 255 alone is one object, and so is one whose edges are grey, as resizing and JPEG make
-them: they are cut at 128. An object may be held in alpha. An image without a mask has no object, unless the set has
-maps of classes: then nothing is known about it. Regions of a class map are not countable: they are stuff.
+them: they are cut at 128. An object may be held in alpha. About an image without a mask nothing is known. Regions of a
+class map are not countable: they are stuff.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from seem.data.classes import UNNAMED, numbered_categories
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
-    images_by_stem,
+    existing_files,
     list_folders,
     list_images,
     read_channels_of_size,
@@ -60,6 +60,7 @@ from seem.data.records import (
 VOID_VALUE = 255
 
 _IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
@@ -81,7 +82,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     files = list_images(image_folder)
     object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
     has_class_maps_only = bool(classes) and not object_files
-    maps = images_by_stem(mask_folder)
+    maps = _maps_by_stem(mask_folder)
     pairs = [(file, maps.get(file.stem)) for file in files]
     images, flaws = pair_images(
         pairs,
@@ -173,6 +174,14 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
 
 def _holds_images(folder: Path) -> bool:
     return bool(list_images(folder, deep=True))
+
+
+def _maps_by_stem(mask_folder: Path) -> dict[str, Path]:
+    """Index the maps of a folder by name without ending, whichever ending that is."""
+    ranks = {suffix: rank for rank, suffix in enumerate(_MAP_SUFFIXES)}
+    files = list_images(mask_folder)
+    files.sort(key=lambda file: ranks.get(file.suffix.lower(), len(ranks)), reverse=True)
+    return {file.stem: file for file in files}
 
 
 def _group_object_files(
