@@ -3,12 +3,12 @@
 What is not 8-bit RGB is converted by one rule each:
 
 - Grey is repeated in all three channels, palette, CMYK, HSV and YCbCr colours are converted.
-- What is transparent shows white.
-- More than 8 bits of grey keep their black point and their exposure. Integers: white is the full scale of the smallest
-  usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest value, so that a 16-bit image is divided by 257 and
-  12-bit sensor data do not turn black. Floats from 0 to 1: white is 1. Only numbers that are no brightness by
-  themselves (negative, above 65,535, floats above 1) are stretched between their extremes; NaN is black. Pillow itself
-  keeps the upper 8 bits of 16-bit colour.
+- What is transparent shows white. An image that is transparent everywhere shows its colours, and so does a TIFF whose
+  fourth band is tagged as alpha and varies like a picture: that is a further band, such as near infrared.
+- More than 8 bits of grey or of colour keep their black point and their exposure. Integers: white is the full scale of
+  the smallest usual depth (8, 10, 12, 14 or 16 bits) that holds the brightest value, so that a 16-bit image is divided
+  by 257 and 12-bit sensor data do not turn black. Floats from 0 to 1: white is 1. Only numbers that are no brightness
+  by themselves (negative, above 65,535, floats above 1) are stretched between their extremes; NaN is black.
 - Of several frames (an animation, pages, a phone's second picture) one is read.
 
 Colour profiles are not applied.
@@ -19,13 +19,14 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ from seem.errors import SeemError, short_reason
 from seem.regular_file import check_regular_file
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+
+DecoderArguments: TypeAlias = "tuple[Any, ...] | str | None"
 
 MAX_PIXELS = 100_000_000
 """Images above this are refused: a small file can claim a size that fills the memory."""
@@ -58,12 +61,15 @@ FIRST_QUARTER_TURN = 5  # EXIF orientations from here on swap height and width
 
 GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras, scanners and microscopes deliver
 HIGH_BIT_DEPTH_MODES = ("I", "F")  # how Pillow's names for grey of more than 8 bits begin
+WHITE_LEVEL = 255
+MIN_GRADED_SHARE = 0.5  # pixels of a band that is no alpha which are neither opaque nor clear
 TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
 
 JPEG_FORMATS = ("JPEG", "MPO")
 JPEG_FILL = 128  # what libjpeg makes of blocks that are not there
 MIN_FILLED_ROWS = 16  # two rows of blocks
 
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 PNG_SIGNATURE_BYTES = 8
 PNG_METADATA_CHUNKS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 
@@ -127,7 +133,7 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
         raise SeemError(f"{what} may not be read by this user; change its permissions.") from None
     except UnidentifiedImageError:
         size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
-        reason = "is empty (0 bytes)" if size == 0 else "is not a picture that can be read"
+        reason = "is empty (0 bytes)" if size == 0 else _unidentified_reason(source)
         raise SeemError(f"{what} {reason}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large_message(what, error, max_pixels)) from None
@@ -135,6 +141,14 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
         raise SeemError(
             f"{what} cannot be read as a picture ({short_reason(error)}); fetch it again."
         ) from None
+
+
+def _unidentified_reason(source: Path | io.BytesIO) -> str:
+    """Say what a file is that Pillow does not open."""
+    content = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
+    if content.startswith(TIFF_SIGNATURES):
+        return "is a TIFF whose bands cannot be read as a picture, save red, green and blue alone"
+    return "is not a picture that can be read"
 
 
 def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
@@ -146,8 +160,7 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
         raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
     _check_size(what, width, height, max_pixels)
     orientation, notes = exif_orientation(image), _frame_notes(image)
-    decode_pixels(image, what)
-    rgb, depth_notes = to_rgb(image)
+    rgb, depth_notes = decode_rgb(image, what)
     fill_notes = _fill_notes(image.format, rgb)
     rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
@@ -225,8 +238,12 @@ def undo_orientation(picture: Image.Image, orientation: int) -> Image.Image:
 
 def apply_orientation(picture: Image.Image, orientation: int) -> Image.Image:
     """Turn a picture from the frame in which it is shown to that in which its file stores it."""
-    inverse = {6: 8, 8: 6}.get(orientation, orientation)  # the other turns undo themselves
-    return undo_orientation(picture, inverse)
+    return undo_orientation(picture, inverse_orientation(orientation))
+
+
+def inverse_orientation(orientation: int) -> int:
+    """Return the orientation that undoes what `undo_orientation` does; all but quarter turns undo themselves."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
 
 
 def _frame_notes(image: Image.Image) -> tuple[str, ...]:
@@ -252,6 +269,67 @@ def _fill_notes(image_format: str | None, rgb: Image.Image) -> tuple[str, ...]:
     return (f"the last {num_rows} of {rgb.height} rows are plain grey: the file was cut short",)
 
 
+def decode_rgb(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Decode an opened image of any mode and depth to RGB, not turned; also return notes on losses."""
+    deep = read_deep_colour(image)
+    decode_pixels(image, what)
+    if deep is None:
+        return to_rgb(image)
+    colours, rule = to_eight_bits(deep[:, :, :3])
+    picture = Image.fromarray(colours)
+    notes: tuple[str, ...] = (f"more than 8 bits of colour: {rule}",)
+    if image.mode == "RGBA":
+        picture.putalpha(image.getchannel("A"))
+        picture.format = image.format
+        picture, more = to_rgb(picture)
+        notes += more
+    return picture, notes
+
+
+def read_deep_colour(image: Image.Image) -> NDArray[np.uint16] | None:
+    """Decode the channels (H, W, C) of an opened image of 16 bits a channel; None for any other.
+
+    Pillow keeps the upper byte of such channels. With the order of bytes exchanged it keeps the lower one.
+    """
+    file, tiles = getattr(image, "fp", None), getattr(image, "tile", None)
+    if file is None or not tiles or image.mode not in ("RGB", "RGBA") or len(tiles) != 1:
+        return None
+    is_deep, exchanged = _exchange_bytes(tiles[0][3])
+    if not is_deep:
+        return None
+    position = file.tell()
+    try:
+        upper, lower = _decode_twin(file, None), _decode_twin(file, exchanged)
+        return np.asarray(upper.astype(np.uint16) << 8 | lower)
+    except Exception:  # a damaged file, which is reported where the image itself is decoded
+        return None
+    finally:
+        file.seek(position)
+
+
+def _exchange_bytes(arguments: DecoderArguments) -> tuple[bool, DecoderArguments]:
+    """Return whether a decoder's raw mode has 16 bits a channel, and its arguments with the other order of bytes."""
+    others = arguments[1:] if isinstance(arguments, tuple) else None
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    match = re.fullmatch(r"(RGB[AX]?);16([LBN])", str(raw_mode))
+    if match is None:
+        return False, arguments
+    is_little = match[2] == "L" or (match[2] == "N" and sys.byteorder == "little")
+    exchanged = f"{match[1]};16{'B' if is_little else 'L'}"
+    return True, exchanged if others is None else (exchanged, *others)
+
+
+def _decode_twin(file: IO[bytes], arguments: DecoderArguments) -> NDArray[np.uint8]:
+    """Decode a file once more, with other arguments of its decoder if they are given."""
+    file.seek(0)
+    with _without_warnings():
+        twin = Image.open(file)
+    if arguments is not None:
+        codec, box, offset, _ = twin.tile[0]
+        twin.tile = [type(twin.tile[0])(codec, box, offset, arguments)]
+    return np.asarray(twin)
+
+
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """Convert any mode to RGB, always a copy, by the rules at the top of the file; also return notes on losses."""
     if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
@@ -261,17 +339,42 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         image = image.convert("LA")
     if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         layered = image.convert("RGBA")
+        note = _note_unused_alpha(image, np.asarray(layered.getchannel("A")))
+        if note:
+            return layered.convert("RGB"), (note,)
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered).convert(
             "RGB"
         ), ()
     if image.mode == "RGB":
         return image.copy(), ()
+    if image.mode == "LAB":
+        return _lab_to_rgb(image), ()
     try:
         return image.convert("RGB"), ()
     except ValueError:
         raise ValueError(
             f"A picture of colour mode {image.mode} cannot be read; convert it to RGB first."
         ) from None
+
+
+def _note_unused_alpha(image: Image.Image, alpha: NDArray[np.uint8]) -> str:
+    """Say why the alpha of an image is not used; empty if it is."""
+    if not alpha.any():
+        return "transparent everywhere: its colours are read as if they were opaque"
+    is_graded = (alpha > 0) & (alpha < WHITE_LEVEL)
+    if image.format == "TIFF" and is_graded.mean() > MIN_GRADED_SHARE:
+        return "its fourth band, tagged as alpha, varies like a picture: it is left out"
+    return ""
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert CIELAB, which Pillow does by colour profiles alone."""
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+    assert converted is not None  # as it is not converted in place
+    return converted
 
 
 def to_eight_bits(values: NDArray[np.generic]) -> tuple[NDArray[np.uint8], str]:

@@ -230,12 +230,12 @@ def test_a_gif_with_a_hole_shows_white(tmp_path):
 
 def test_a_colour_mode_that_pillow_cannot_convert_is_refused(monkeypatch):
     def cannot(*arguments):
-        raise ValueError("conversion from LAB to RGB not supported")
+        raise ValueError("conversion from HSV to RGB not supported")
 
     monkeypatch.setattr(Image.Image, "convert", cannot)
     assert (
-        refused(Image.new("LAB", (2, 2)))
-        == "A picture of colour mode LAB cannot be read; convert it to RGB first."
+        refused(Image.new("HSV", (2, 2)))
+        == "A picture of colour mode HSV cannot be read; convert it to RGB first."
     )
 
 
@@ -294,6 +294,88 @@ def test_16_bit_colour_is_read(tmp_path):
         ).max()
         <= 1
     )
+
+
+@pytest.mark.parametrize(("bits", "peak"), [(10, 1023), (12, 4095), (16, 65_535)])
+def test_deep_colour_is_brought_to_8_bits_by_what_it_holds(tmp_path, bits, peak):
+    values = (0, peak // 2, peak, peak, 0, 0)
+    (tmp_path / "deep.png").write_bytes(png(2, 1, 16, 2, b"\0" + struct.pack(">6H", *values)))
+    (tmp_path / "deep.tif").write_bytes(tiff(1, 2, [16] * 3, struct.pack("<6H", *values)))
+    for name in ("deep.png", "deep.tif"):
+        photo = read_image(tmp_path / name)
+        assert np.abs(seen(photo)[0].astype(int) - [[0, 127, 255], [255, 0, 0]]).max() <= 1
+        assert photo.notes == (f"more than 8 bits of colour: read as {bits} bits",)
+
+
+def test_deep_colour_keeps_its_alpha(tmp_path):
+    values = (4095, 0, 0, 65_535, 0, 0, 4095, 0)
+    (tmp_path / "deep.png").write_bytes(png(2, 1, 16, 6, b"\0" + struct.pack(">8H", *values)))
+    assert seen(read_image(tmp_path / "deep.png"))[0].tolist() == [[255, 0, 0], [255, 255, 255]]
+
+
+def test_deep_colour_that_is_cut_short_is_refused(tmp_path):
+    noise = np.random.default_rng(0).bytes(2 * 3 * 40)
+    content = png(40, 40, 16, 2, (b"\0" + noise) * 40)
+    (tmp_path / "deep.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(SeemError, match="may be cut short"):
+        read_image(tmp_path / "deep.png")
+
+
+def tiff(height, width, bits, content, **tags):
+    """Encode an uncompressed RGB TIFF; `tags` are further numbers of one value each."""
+    count = len(bits)
+    data_end = 8 + len(content)
+    rows = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, count, data_end), (259, 3, 1, 1)]
+    rows += [(262, 3, 1, tags.get("photometric", 2)), (273, 4, 1, 8), (277, 3, 1, count)]
+    rows += [(278, 4, 1, height), (279, 4, 1, len(content))]
+    if "extra" in tags:
+        rows.append((338, 3, 1, tags["extra"]))
+    table = b"".join(struct.pack("<HHII", *row) for row in rows)
+    depths = struct.pack(f"<{count}H", *bits)
+    head = b"II*\0" + struct.pack("<I", data_end + len(depths))
+    return head + content + depths + struct.pack("<H", len(rows)) + table + bytes(4)
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+def test_a_fourth_band_that_is_no_alpha_neither_bleaches_nor_blackens(tmp_path, extra):
+    bands = np.zeros((20, 30, 4), np.uint8)
+    bands[:] = 200, 30, 30, 40
+    bands[:, 15:, 3] = 220  # near infrared
+    (tmp_path / "nir.tif").write_bytes(tiff(20, 30, [8] * 4, bands.tobytes(), extra=extra))
+    photo = read_image(tmp_path / "nir.tif")
+    assert (seen(photo) == (200, 30, 30)).all()
+    assert photo.notes == (() if extra == 0 else (FOURTH_BAND,))
+
+
+FOURTH_BAND = "its fourth band, tagged as alpha, varies like a picture: it is left out"
+
+
+def test_true_alpha_of_a_tiff_shows_white(tmp_path):
+    bands = np.full((20, 30, 4), (200, 30, 30, 255), np.uint8)
+    bands[:, 15:, 3], bands[:, 14, 3] = 0, 128
+    (tmp_path / "cut.tif").write_bytes(tiff(20, 30, [8] * 4, bands.tobytes(), extra=2))
+    shown = seen(read_image(tmp_path / "cut.tif"))
+    assert (shown[:, :14] == (200, 30, 30)).all()
+    assert (shown[:, 15:] == 255).all()
+
+
+def test_an_image_that_is_transparent_everywhere_shows_its_colours(tmp_path):
+    clear = Image.new("RGBA", (3, 2), (*RED, 0))
+    photo = read_image(saved(tmp_path, clear, "clear.png"))
+    assert (seen(photo) == RED).all()
+    assert photo.notes == ("transparent everywhere: its colours are read as if they were opaque",)
+
+
+def test_a_tiff_of_bands_that_are_no_picture_says_what_to_save(tmp_path):
+    content = tiff(2, 2, [8] * 4, bytes(16), photometric=1)
+    (tmp_path / "bands.tif").write_bytes(content)
+    assert "save red, green and blue alone" in refused(tmp_path / "bands.tif", SeemError)
+
+
+def test_lab_colours_are_converted(tmp_path):
+    lab = Image.merge("LAB", [Image.new("L", (2, 2), level) for level in (137, 208, 195)])
+    photo = read_image(saved(tmp_path, lab, "lab.tif"))
+    assert np.abs(seen(photo)[0, 0].astype(int) - (255, 0, 0)).max() < 30
 
 
 # --- Several frames ---------------------------------------------------------------------------------------------------

@@ -21,10 +21,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from PIL import Image
 from typer.core import TyperCommand
 
 from seem.cli.options import PromptOptions
-from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, open_image
+from seem.data.frames import undo_array_orientation
+from seem.data.mask_pixels import object_pixels
+from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, exif_orientation, open_image
 from seem.prompts import (
     DEFAULT_WIDTH,
     Audio,
@@ -233,18 +236,25 @@ def read_strokes(text: str) -> list[list[list[int | float]]]:
 
 
 def read_mask(file: str) -> Mask:
-    """Read a mask from an image file: every pixel that is neither black nor transparent is inside.
+    """Read a mask from an image file as shown: every pixel that is neither black nor transparent is inside.
 
-    In an image with a palette the indices count, as in the masks of VOC and COCO: all but 0 are inside.
+    In an image with a palette the indices count, as in the masks of VOC and COCO: all but 0 are inside. Grey edges of a
+    white mask, as resizing and JPEG make them, are cut at their half.
     """
     with open_image(Path(file), file) as image:
         decode_pixels(image, file)
-        if image.mode == "P" and "transparency" not in image.info:
-            return Mask(np.asarray(image) > 0)
-        if image.mode == "1" or image.mode.startswith(HIGH_BIT_DEPTH_MODES):
-            return Mask(np.asarray(image) != 0)
-        rgba: NDArray[np.uint8] = np.asarray(image.convert("RGBA"))
-        return Mask(rgba[..., :3].any(axis=-1) & (rgba[..., 3] > 0))
+        inside = mask_of_picture(image)
+        return Mask(undo_array_orientation(inside, exif_orientation(image)))
+
+
+def mask_of_picture(image: Image.Image) -> NDArray[np.bool_]:
+    """Return the pixels of a decoded mask that are inside, not turned."""
+    if image.mode == "P" and "transparency" not in image.info:
+        return np.asarray(np.asarray(image) > 0)
+    if image.mode == "1" or image.mode.startswith(HIGH_BIT_DEPTH_MODES):
+        return np.asarray(np.asarray(image) != 0)
+    is_lossy = image.format in ("JPEG", "MPO")
+    return object_pixels(np.asarray(image.convert("RGBA")), is_lossy=is_lossy)
 
 
 def read_audio(file: str) -> Audio:

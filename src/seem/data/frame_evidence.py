@@ -95,7 +95,7 @@ def _outlines(dataset: LazyDataset, image: ImageRecord) -> Iterator[Bool[np.ndar
     objects = sorted(dataset.parse_objects(image).objects, key=lambda record: -record.area)
     for record in objects[:_MAX_OBJECTS_PER_IMAGE]:
         outline = _outline(record.mask())
-        if np.count_nonzero(outline) >= _MIN_OUTLINE_PIXELS:
+        if outline.shape == image.hw and np.count_nonzero(outline) >= _MIN_OUTLINE_PIXELS:
             yield outline
 
 

@@ -27,6 +27,7 @@ from seem.images import (
     FIRST_QUARTER_TURN,
     apply_orientation,
     exif_orientation,
+    inverse_orientation,
     undo_orientation,
 )
 
@@ -94,6 +95,18 @@ def in_frame(
     if remaining == header.orientation:
         return decoded
     return apply_orientation(decoded, header.orientation)
+
+
+def array_in_frame(
+    values: Pixels, opened: Image.Image, header: ImageHeader, frame: AnnotationFrame
+) -> Pixels:
+    """Turn the pixels (H, W, ...) of a loaded image of any type to a frame; see `in_frame`."""
+    remaining = exif_orientation(opened)
+    if frame is AnnotationFrame.SHOWN:
+        return undo_array_orientation(values, remaining)
+    if remaining == header.orientation:
+        return values
+    return undo_array_orientation(values, inverse_orientation(header.orientation))
 
 
 def undo_array_orientation(values: Pixels, orientation: int) -> Pixels:

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
 
-from seem.data.frames import AnnotationFrame, ImageHeader, in_frame
+from seem.data.frames import AnnotationFrame, ImageHeader, array_in_frame, in_frame
+from seem.data.mask_pixels import alpha_object, grey_scale_factor, stored_numbers, without_alpha
 from seem.data.records import DataError, FlawKind
 from seem.errors import SeemError
-from seem.images import decode_pixels, open_image, to_rgb
+from seem.images import decode_pixels, decode_rgb, open_image, read_deep_colour
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+IMAGE_SUFFIXES = frozenset({
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+})  # fmt: skip
 
 # --- Images -----------------------------------------------------------------------------------------------------------
 
@@ -70,8 +73,7 @@ def read_rgb(
     try:
         with open_image(content or path, str(path)) as image:
             header = ImageHeader.of(image)
-            decode_pixels(image, str(path))
-            rgb, _ = to_rgb(image)
+            rgb, _ = decode_rgb(image, str(path))
             return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame)))
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
@@ -87,7 +89,7 @@ def read_channels(
     *,
     palette_as_colours: bool = False,
 ) -> Integer[np.ndarray, "h w c"]:
-    """Read the numbers of a PNG, TIFF or BMP as they are stored, channels last.
+    """Read the numbers of a mask file as they are stored, channels last.
 
     Of a palette the indices are read, or, with `palette_as_colours`, the colours that they stand for. An EXIF
     orientation of its own is undone as that of an image is (see `read_rgb`).
@@ -98,10 +100,14 @@ def read_channels(
     try:
         with open_image(path, str(path)) as image:
             header = ImageHeader.of(image)
+            factor = grey_scale_factor(image)
+            values = read_deep_colour(image)
             decode_pixels(image, str(path))
-            has_palette = palette_as_colours and image.mode in ("P", "PA")
-            picture = image.convert("RGB") if has_palette else image
-            values = np.asarray(in_frame(picture, image, header, header.frame_of(hw, frame)))
+            if palette_as_colours and image.mode in ("P", "PA"):
+                values = np.asarray(image.convert("RGB"))
+            if values is None:
+                values = stored_numbers(image, factor)
+            values = array_in_frame(values, image, header, header.frame_of(hw, frame))
     except (SeemError, ValueError, OSError) as error:
         if not path.exists():
             raise DataError(f"{path} is missing", FlawKind.MISSING_MASK_FILE) from error
@@ -126,13 +132,6 @@ def read_channels_of_size(
     return channels
 
 
-def colour_channels(channels: Integer[np.ndarray, "h w c"]) -> Integer[np.ndarray, "h w c2"]:
-    """Leave out alpha: return red, green and blue, or the one grey channel."""
-    if channels.shape[2] > 2:
-        return channels[:, :, :3]
-    return channels[:, :, :1]
-
-
 def read_labels(
     path: Path, hw: tuple[int, int] | None = None, frame: AnnotationFrame = AnnotationFrame.SHOWN
 ) -> Int32[np.ndarray, "h w"]:
@@ -141,7 +140,12 @@ def read_labels(
     Raises:
         DataError: the file cannot be read, or holds colours.
     """
-    colours = colour_channels(read_channels(path, hw, frame))
+    channels = read_channels(path, hw, frame)
+    colours = without_alpha(channels)
+    is_flat = bool((colours == colours[:1, :1]).all())
+    opaque = alpha_object(channels) if is_flat else None
+    if opaque is not None:  # the colours say nothing, alpha does
+        return opaque.astype(np.int32) * 255
     if not (colours == colours[:, :, :1]).all():
         message = f"{path} holds colours; a label map has one number a pixel, save it as an indexed or grey PNG."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
@@ -163,12 +167,14 @@ def read_panoptic_ids(
 ) -> Int32[np.ndarray, "h w"]:
     """Read the segment ids of a COCO panoptic map; `DataError` if it is no RGB image or has another size.
 
-    Its colours may be stored with a palette, as programs do that make files smaller.
+    Its colours may be stored with a palette, as programs do that make files smaller; a black one in any way.
     """
     channels = read_channels(path, hw, frame, palette_as_colours=True).astype(np.int32)
     if channels.shape[:2] != hw:
         raise wrong_size_error(path, channels.shape[:2], hw)
     num_channels = channels.shape[2]
+    if num_channels < 3 and not channels.any():
+        return np.zeros(hw, np.int32)
     if num_channels < 3:
         message = f"{path} has {num_channels} channel(s); a panoptic map is an RGB picture, R + 256 G + 65536 B."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
@@ -224,8 +230,9 @@ def list_images(folder: Path, *, deep: bool = False) -> list[Path]:
 
 
 def images_by_stem(folder: Path) -> Mapping[str, Path]:
-    """Index the images of a folder by name without ending."""
-    return {path.stem: path for path in list_images(folder)}
+    """Index the images of a folder by name without ending; a PNG comes before others of its name."""
+    files = sorted(list_images(folder), key=lambda path: path.suffix.lower() == ".png")
+    return {path.stem: path for path in files}
 
 
 def list_folders(folder: Path) -> list[Path]:

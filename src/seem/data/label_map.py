@@ -31,6 +31,7 @@ class LabelMap:
     is_partition: bool = False
     qualities: Mapping[int, str] = field(default_factory=dict)
     flaws: tuple[Flaw, ...] = ()
+    notes: tuple[Flaw, ...] = ()
 
     def category_ids(self) -> Int32[np.ndarray, "h w"]:
         """Draw the category id of every pixel, 0 where there is none."""

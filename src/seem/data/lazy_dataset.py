@@ -238,7 +238,7 @@ class LazyDataset:
         labels = self._cached_maps(image)
         if labels is None:
             return ParsedObjects(())
-        return ParsedObjects(segment_records(labels, image), labels.flaws)
+        return ParsedObjects(segment_records(labels, image), labels.flaws, labels.notes)
 
 
 class LazyObjects(_ObjectsById):

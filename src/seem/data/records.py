@@ -47,6 +47,7 @@ class FlawKind(enum.Enum):
     DUPLICATE_NAME = "classes that share a name"
     UNNAMED_OBJECTS = "objects without a class"
     UNREAD = "not read"
+    GREY_EDGES = "mask with grey edges"
     LOST_RING = "ring left out"
     BOX_UNLIKE_MASK = "bbox unlike its mask"
     AREA_UNLIKE_MASK = "area unlike its mask"

@@ -22,6 +22,7 @@ from jaxtyping import Int32
 
 from seem.data.classes import prompt_name
 from seem.data.dataset import ALL_SPLIT
+from seem.data.frames import ImageHeader, array_in_frame
 from seem.data.image_files import (
     first_file,
     list_folders,
@@ -32,6 +33,7 @@ from seem.data.image_files import (
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.mask_pixels import grey_scale_factor, stored_numbers
 from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
@@ -174,7 +176,7 @@ def _pack(red: int, green: int, blue: int) -> int:
 def _read_map(image: ImageRecord, legend: _Legend) -> LabelMap | None:
     if image.semantic_path is None:
         return None
-    values, has_colours = _read_values(image.semantic_path, legend)
+    values, has_colours = _read_values(image.semantic_path, image, legend)
     if values.shape != image.hw:
         raise wrong_size_error(image.semantic_path, values.shape, image.hw)
     table = legend.id_of_colour if has_colours else legend.id_of_number
@@ -189,13 +191,20 @@ def _read_map(image: ImageRecord, legend: _Legend) -> LabelMap | None:
     )
 
 
-def _read_values(path: Path, legend: _Legend) -> tuple[Int32[np.ndarray, "h w"], bool]:
+def _read_values(
+    path: Path, photo: ImageRecord, legend: _Legend
+) -> tuple[Int32[np.ndarray, "h w"], bool]:
     """Read the packed colours of a map, or its numbers if it has no colours; palettes have both."""
     try:
         with open_image(path, str(path)) as image:
+            header, factor = ImageHeader.of(image), grey_scale_factor(image)
             decode_pixels(image, str(path))
-            colours = np.asarray(image.convert("RGB"), np.int32)
-            numbers = np.asarray(image) if image.mode in ("P", "L", "I", "I;16", "1") else None
+            frame = header.frame_of(photo.hw, photo.image_frame)
+            rgb = np.asarray(image.convert("RGB"), np.int32)
+            colours = array_in_frame(rgb, image, header, frame)
+            numbers = None
+            if image.mode in ("P", "L", "I", "I;16", "1"):
+                numbers = array_in_frame(stored_numbers(image, factor), image, header, frame)
     except (SeemError, ValueError, OSError) as error:
         kind = FlawKind.UNREADABLE_MASK_FILE if path.exists() else FlawKind.MISSING_MASK_FILE
         raise DataError(str(error), kind) from error

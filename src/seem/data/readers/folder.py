@@ -6,7 +6,8 @@
     classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
-does not count; a map of 0 and 255 alone is one object. About an image without a mask nothing is known. Regions of a
+does not count; a map of 0 and 255 alone is one object, and so is one whose edges are grey, as resizing and JPEG make
+them: they are cut at 128. An object may be held in alpha. About an image without a mask nothing is known. Regions of a
 class map are not countable: they are stuff.
 """
 
@@ -25,7 +26,6 @@ from seem.data.classes import UNNAMED, numbered_categories
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
-    colour_channels,
     existing_files,
     list_folders,
     list_images,
@@ -36,6 +36,7 @@ from seem.data.image_files import (
 from seem.data.label_map import LabelMap, numbered_object_id, segment_records
 from seem.data.layout import SPLIT_NAMES, Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
+from seem.data.mask_pixels import HALF, LOSSY_SUFFIXES, is_smoothed, object_pixels
 from seem.data.readers.class_files import read_class_file
 from seem.data.readers.clicks import looks_like_clicks
 from seem.data.readers.label_maps import (
@@ -59,13 +60,8 @@ from seem.data.records import (
 VOID_VALUE = 255
 
 _IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
-_MAP_SUFFIXES = (
-    ".png",
-    ".tif",
-    ".tiff",
-    ".bmp",
-)  # the first of them, where an image has several maps
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
 _KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
@@ -118,7 +114,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
     def read_objects(image: ImageRecord) -> ParsedObjects:
         labels = read_map(image)
         if labels is not None:
-            return ParsedObjects(segment_records(labels, image), labels.flaws)
+            return ParsedObjects(segment_records(labels, image), labels.flaws, labels.notes)
         return _read_object_files(object_files.get(image.path.stem, ()), image, by_name)
 
     return LazyDataset(
@@ -245,11 +241,28 @@ def _class_in_name(file: Path, image_stem: str) -> str:
 def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -> LabelMap:
     """Read a map of object numbers; 0 and 255 alone are one object."""
     ids = read_labels_of_size(file, image.hw, image.image_frame)
+    notes: tuple[Flaw, ...] = ()
+    if file.suffix.lower() in LOSSY_SUFFIXES or is_smoothed(ids):
+        ids, notes = _cut_edges(ids, file)
     if set(np.unique(ids).tolist()) <= {0, VOID_VALUE}:
         ids = (ids > 0).astype(np.int32)
     void = _clear_void(ids)
     category_of = number_segments(ids, lambda _: nameless.id)
-    return label_map_of_segments(ids, category_of, (nameless,), image, void=mask_or_none(void))
+    labels = label_map_of_segments(ids, category_of, (nameless,), image, void=mask_or_none(void))
+    return replace(labels, notes=notes)
+
+
+def _cut_edges(
+    values: Int32[np.ndarray, "h w"], file: Path
+) -> tuple[Int32[np.ndarray, "h w"], tuple[Flaw, ...]]:
+    """Return a mask of 0 and 255 whose grey edges are cut, with a note; `DataError` for a JPEG of numbers."""
+    if values.max(initial=0) < HALF and values.any():
+        message = f"{file} is a JPEG, which changes the numbers of a map; save it as PNG."
+        raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+    num_grey = int(((values > 0) & (values < values.max(initial=0))).sum())
+    what = f"{num_grey} pixels are neither black nor white; {HALF} and above is the object"
+    note = Flaw(FlawKind.GREY_EDGES, file.name, what)
+    return np.where(values >= HALF, VOID_VALUE, 0).astype(np.int32), (note,) if num_grey else ()
 
 
 def _read_class_map(
@@ -301,10 +314,10 @@ def _read_object_file(
     if category is None:
         return Flaw(FlawKind.UNKNOWN_CATEGORY, file.name, f"{name!r} is not in the list of classes")
     try:
-        colours = colour_channels(read_channels_of_size(file, image.hw, image.image_frame))
+        channels = read_channels_of_size(file, image.hw, image.image_frame)
     except DataError as error:
         return Flaw(error.kind, file.name, str(error))
-    mask = np.asarray((colours > 0).any(axis=2))
+    mask = object_pixels(channels, is_lossy=file.suffix.lower() in LOSSY_SUFFIXES)
     return object_record(numbered_object_id(image, number), image, category, mask_to_rle(mask))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from seem.data.image_files import read_annotated_hw
+from seem.data.image_files import images_by_stem, read_annotated_hw
 from seem.data.label_map import LabelMap
 from seem.data.records import (
     CategoryRecord,
@@ -84,8 +84,14 @@ def pair_by_stem(
     label_folder: Path,
     suffix: str = ".png",
 ) -> list[tuple[Path, Path]]:
-    """Return every image with the label map of its name."""
-    return [(file, label_folder / f"{file.stem}{suffix}") for file in image_files]
+    """Return every image with the label map of its name, which may have another ending than `suffix`."""
+    others = images_by_stem(label_folder)
+    pairs = []
+    for file in image_files:
+        expected = label_folder / f"{file.stem}{suffix}"
+        is_there = expected.is_file()
+        pairs.append((file, expected if is_there else others.get(file.stem, expected)))
+    return pairs
 
 
 def thing_ids(categories: Iterable[CategoryRecord]) -> list[int]:

@@ -1,7 +1,6 @@
 """What readers of annotation tools share: images with their rows of shapes, as a data set.
 
-A row is one object: a label and the shapes that it is made of. For the frame of their
-coordinates see `seem.data.frames`.
+A row is one object: a label and the shapes that it is made of. For the frame of its coordinates see `seem.data.frames`.
 """
 
 from __future__ import annotations
