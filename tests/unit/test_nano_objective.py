@@ -264,7 +264,7 @@ def test_requests_that_fill_up_change_nothing(mix, objective):
     sample = scene(LEFT)
     alone = batch_of(sample, count=1, mix=mix)
     filled = padded(alone, 2)
-    assert filled.phrases()[0] == (*alone.phrases()[0], "", "")
+    assert filled.phrases()[0] == [*alone.phrases()[0], "", ""]
     expected, said = loss_of(NETWORK, alone, objective), loss_of(NETWORK, filled, objective)
     assert said.total.item() == pytest.approx(expected.total.item(), rel=1e-4)
     assert said.refined == pytest.approx(expected.refined, rel=1e-4)
