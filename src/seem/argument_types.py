@@ -11,7 +11,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
@@ -77,7 +77,7 @@ def describe_wrong_argument(
         bound = inspect.signature(function).bind(*arguments, **options)
     except TypeError:  # other arguments than there are: Python words that well
         return None
-    for name, value in bound.arguments.items():
+    for name, value in single_arguments(bound):
         hint = read_annotation(function, name)
         if isinstance(value, (str, os.PathLike)) and not is_file_name(os.fspath(value)):
             return f"{name} is {short_value(value)}, which no file can be called."
@@ -86,6 +86,18 @@ def describe_wrong_argument(
                 f"{name} is {short_value(value)}; {function.__name__} takes {describe_type(hint)}."
             )
     return None
+
+
+def single_arguments(bound: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
+    """Yield the name of the parameter and the value of every argument, also of those that `*` or `**` collect."""
+    for name, value in bound.arguments.items():
+        match bound.signature.parameters[name].kind:
+            case inspect.Parameter.VAR_POSITIONAL:
+                yield from ((name, each) for each in value)
+            case inspect.Parameter.VAR_KEYWORD:
+                yield from ((name, each) for each in value.values())
+            case _:
+                yield name, value
 
 
 def read_annotation(function: Callable[..., Any], name: str) -> Any:

@@ -150,3 +150,16 @@ def test_long_values_are_shortened():
     with pytest.raises(ValueError, match=r"^name is array.{0,70}\.\.\.; put takes a text\.$"):
         Shelf().put(np.zeros((50, 50)))
     assert explained(len)([1]) == 1
+
+
+def test_each_of_collected_arguments_is_judged_alone():
+    @explained
+    def add(*numbers: int, **names: str) -> None:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        add(1, 2, name="a")
+    with pytest.raises(ValueError, match="numbers is 'x'; add takes a whole number"):
+        add(1, "x")
+    with pytest.raises(ValueError, match="names is 3; add takes a text"):
+        add(1, name=3)

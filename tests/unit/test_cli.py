@@ -155,9 +155,9 @@ def test_one_model_is_told_with_everything_published_about_it(capsys):
 @pytest.mark.parametrize(
     ("name", "without"),
     [
-        ("nano", "captioning, retrieval"),
-        (V1, "reference, captioning, retrieval"),
-        ("seem-focal-t-demo", "captioning, retrieval"),
+        ("nano", "captioning"),
+        (V1, "retrieval, reference, captioning"),
+        ("seem-focal-t-demo", "retrieval, captioning"),
         ("xdecoder-focal-t", "interactive, point, stroke, scribble, polygon, box, mask, reference"),
     ],
 )

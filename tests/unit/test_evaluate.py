@@ -507,7 +507,7 @@ def test_what_befalls_a_worker_reaches_the_user(pack, tmp_path, opener, kind, me
 
 def test_a_photo_that_cannot_be_read_is_named(pack, tmp_path):
     (pack.path / "images/5.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"5.png cannot be read"):
+    with pytest.raises(ValueError, match=r"5.png is not a picture that can be read"):
         run_evaluation(ColourModel, asked(pack, EvaluationTask.PROMPTS), tmp_path / "out.json")
     assert Journal.beside(tmp_path / "out.json").exists
 
@@ -703,7 +703,11 @@ def test_the_module_is_the_same_command(pack, command, capsys):
             2,
             "coco_full, part val, has no truth for video; it can be asked for ",
         ),
-        (["--data", "{pack}", "--split", "train"], 2, "has no part 'train'; it has val."),
+        (
+            ["--data", "{pack}", "--split", "train"],
+            2,
+            "has no part 'train'; it has val ('all': all of them).",
+        ),
         (["--data", "{pack}", "--max", "0"], 2, "--max is 0; score at least one photo."),
         (["--data", "{pack}", "--clicks", "0"], 2, "--clicks is 0"),
         (

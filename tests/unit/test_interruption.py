@@ -22,7 +22,22 @@ sys.meta_path.insert(0, Interrupting())
 import seem
 """
 
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of other systems differ")
+
+
+@pytest.fixture(autouse=True)
+def signals_that_end_programs():
+    """Set the signals as a terminal has them: a program that runs in the background inherits some as ignored."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, ends)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @posix

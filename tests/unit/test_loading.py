@@ -414,7 +414,7 @@ def test_precision_is_measured_unless_it_must_be_exact(weights, monkeypatch, mea
 
 def test_an_unknown_precision_is_refused(weights):
     with pytest.raises(ValueError, match="precision is 'half'; use 'exact' or 'auto'"):
-        loading.load.__wrapped__(weights, "cpu", "half")
+        inspect.unwrap(loading.load)(weights, "cpu", "half")
 
 
 # --- What ships -------------------------------------------------------------------------------------------------------

@@ -263,10 +263,14 @@ def test_references_lie_in_the_partner_of_the_pair():
     assert np.array_equal(batch.truth[1, 0].numpy(), mask(LOW) | mask(RIGHT))
 
 
-def test_a_photo_without_objects_gets_requests_that_ask_nothing():
-    targets = draw_targets(scene(()), 3, VISUAL_ALONE, rng())
-    assert len(targets) == 3
-    for target in targets:
+def test_a_photo_without_objects_is_asked_for_a_class_that_it_does_not_show():
+    sample = scene(())
+    first, *others = draw_targets(sample, 3, VISUAL_ALONE, rng())
+    assert first.phrase in sample.absent_names
+    assert not (first.truth | first.positive | first.negative | first.bounds).any()
+    assert len(others) == 2
+    not_annotated = replace(sample, complete_names=frozenset())
+    for target in (*others, *draw_targets(not_annotated, 3, VISUAL_ALONE, rng())):
         assert target.phrase == target.name == ""
         assert not (target.truth | target.positive | target.negative | target.bounds).any()
 

@@ -31,7 +31,7 @@ def find_unused_files(root: Path, parts: Sequence[Dataset]) -> tuple[Flaw, ...]:
     used = _used_files(lazy_parts)
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in sorted(root.rglob("*")):
-        if _may_be_meant(file, root) and file.resolve() not in used:
+        if _may_be_annotation(file, root) and file.resolve() not in used:
             groups.setdefault((file.parent, file.suffix.lower()), []).append(file)
     return tuple(_note(root, files) for files in groups.values())
 
@@ -49,7 +49,7 @@ def _used_files(parts: Iterable[LazyDataset]) -> set[Path]:
     return used
 
 
-def _may_be_meant(file: Path, root: Path) -> bool:
+def _may_be_annotation(file: Path, root: Path) -> bool:
     """Whether a file looks like a photo, a mask or annotations, and is not hidden."""
     is_hidden = any(name.startswith((".", "__MACOSX")) for name in file.relative_to(root).parts)
     is_passed_over = file.stem.lower().startswith(_PASSED_OVER)
