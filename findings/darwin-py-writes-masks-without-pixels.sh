@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Versions: darwin-py 3.6.3, Python 3.11.
 #
-# Expected: `build_image_annotation`, which writes Darwin JSON 2.0, writes what the package's own parser read from such a file.
+# Expected: `build_image_annotation`, which writes Darwin JSON 2.0, writes what the package's own parser read from such a
+# file.
 # What happens: polygons, boxes and tags are written. Of masks, their raster layer and ellipses only id and name remain:
 # the annotation is there, its shape is not, without an error. The parser then skips such rows with a printed line.
-# Why it matters: `darwin dataset pull --video-frames` writes every frame through this function, so that masks of videos are
-# lost on the disk while the number of annotations stays right.
+# Why it matters: whatever rewrites annotations through this function loses masks while their number stays right; by its
+# code `darwin dataset pull --video-frames` does (read, not run here).
 # Instead: keep the downloaded Darwin files as they are; check that every annotation has a shape after any rewriting.
 #
 # Seen:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Versions: datumaro 1.13.12, Python 3.11.
 #
-# Expected: what CVAT for images 1.1 calls an ellipse (one of CVAT's drawing tools) is read, as datumaro has an ellipse of its
-# own, or the import refuses.
-# What happens: polygons, boxes and masks of the file are read; ellipses are not there, without an error or a warning. The other
-# way round, exporting to CVAT or LabelMe leaves datumaro's own ellipses out; COCO and datumaro's own JSON hold them.
-# Why it matters: round things (cells, fruit, wheels) are what people draw as ellipses; a photo of them alone becomes a photo
-# of nothing, which trains against the class.
+# Expected: what CVAT for images 1.1 calls an ellipse (one of CVAT's drawing tools) is read, as datumaro has an ellipse of
+# its own, or the import refuses.
+# What happens: polygons, boxes and masks of the file are read; ellipses are not there, without an error or a warning. The
+# other way round, exporting to CVAT or LabelMe leaves datumaro's own ellipses out; COCO and datumaro's own JSON hold them.
+# Why it matters: round things (cells, fruit, wheels) are what people draw as ellipses; a photo of them alone becomes a
+# photo of nothing, which trains against the class.
 # Instead: count objects before and after; turn ellipses into polygons or masks in CVAT before exporting.
 #
 # Seen:

@@ -3,9 +3,10 @@
 #
 # Expected: a square that was drawn from 5 to 15 in the labeling tool covers 10 x 10 pixels, drawn as a rectangle or as a
 # polygon, and a project that is downloaded and uploaded again without a change lies where it lay.
-# What happens: the SDK converts between the tool's frame (edges of pixels) and its own (whole pixels). A rectangle loses its
-# last column and row, 5..14, and gets them back. Corners of a polygon are only rounded down, 5..15, and drawn with their
-# border: 121 pixels instead of 100, though its `area` says 100. On upload half a pixel is added: 5.5..15.5.
+# What happens: the SDK converts between the tool's frame (edges of pixels) and its own (whole pixels), by two private
+# methods that are called here as download and upload call them. A rectangle loses its last column and row, 5..14, and gets
+# them back. Corners of a polygon are only rounded down, 5..15, and drawn with their border: 121 pixels instead of 100,
+# though its `area` says 100. On upload half a pixel is added: 5.5..15.5.
 # Why it matters: two objects of the same outline have two masks, and every round through the SDK moves whole-number polygons
 # by half a pixel to the lower right (once: the next download rounds down again).
 # Instead: keep masks as bitmaps, whose pixels are the same in both frames; compare areas of polygons with drawn masks.
