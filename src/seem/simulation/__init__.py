@@ -1,1 +1,1 @@
-"""The invented user: strokes and next clicks, for training and evaluation alike."""
+"""The simulated user: strokes and next clicks, for training and evaluation alike."""
