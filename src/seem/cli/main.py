@@ -24,6 +24,7 @@ from seem.cli.models import models_command
 from seem.cli.prompts import OrderedCommand
 from seem.cli.retrieve import retrieve_command
 from seem.cli.segment import segment_command
+from seem.cli.serve import serve_command
 from seem.cli.track import track_command
 from seem.cli.train import train_command
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command("segment", cls=OrderedCommand)(segment_command)
 app.command("track", cls=OrderedCommand)(track_command)
 app.command("retrieve")(retrieve_command)
+app.command("serve")(serve_command)
 app.command("models")(models_command)
 app.command("convert")(convert_command)
 app.command("finetune")(finetune_command)
