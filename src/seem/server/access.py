@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -13,7 +13,7 @@ from seem.server.problems import Problem
 from seem.server.settings import ServerSettings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-PROTECTED_PATHS = ("/v1", "/metrics")
+API_PATHS = ("/v1", "/metrics")
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -49,9 +49,13 @@ def check_access(method: str, path: str, headers: Headers, settings: ServerSetti
     check_host(headers.get("host", ""), settings)
     if method not in SAFE_METHODS:
         check_same_origin(headers)
-    is_protected = any(path == top or path.startswith(f"{top}/") for top in PROTECTED_PATHS)
-    if settings.token is not None and is_protected:
+    if settings.token is not None and is_under(path, API_PATHS):
         check_token(headers.get("authorization", ""), settings.token)
+
+
+def is_under(path: str, tops: Sequence[str]) -> bool:
+    """Tell whether a path is one of `tops` or below it."""
+    return any(path == top or path.startswith(f"{top}/") for top in tops)
 
 
 def check_host(host: str, settings: ServerSettings) -> None:

@@ -22,6 +22,7 @@ from seem.model import Model
 from seem.server.gateway import Gateway
 from seem.server.problems import (
     answer_framework_error,
+    answer_gone,
     answer_unexpected_error,
     answer_validation_error,
     problem_responses,
@@ -29,6 +30,7 @@ from seem.server.problems import (
 from seem.server.routes import exports, images, information, questions, sessions, videos
 from seem.server.service import Service
 from seem.server.settings import ServerSettings
+from seem.server.workers import ClientGoneError
 from seem.version import __version__
 
 PAGE = Path(__file__).parent / "page"
@@ -36,6 +38,7 @@ COMMON_STATUSES = (400, 401, 403, 405, 421, 422, 429, 500, 503, 504)
 EXCEPTION_HANDLERS = {
     HTTPException: answer_framework_error,
     RequestValidationError: answer_validation_error,
+    ClientGoneError: answer_gone,
     Exception: answer_unexpected_error,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -150,7 +150,8 @@ def pixels_of(
 def to_results(image: AnnotatedImageSchema, pixels: ResultImage, vocabulary: Vocabulary) -> Results:
     """Turn annotations into a result."""
     hw = (image.height, image.width)
-    names = tuple(annotation.label for annotation in image.objects)
+    spellings = {name.casefold(): name for name in vocabulary.names}
+    names = tuple(spelling_of(annotation.label, spellings) for annotation in image.objects)
     scores = tuple(annotation.score for annotation in image.objects)
     return Results.of(
         pixels,
@@ -161,6 +162,13 @@ def to_results(image: AnnotatedImageSchema, pixels: ResultImage, vocabulary: Voc
         provenance=Provenance("annotation", "annotations", image_name=plain_name(image.name)),
         labels=Labels(names, scores),
     )
+
+
+def spelling_of(label: str | None, spellings: Mapping[str, str]) -> str | None:
+    """Return a label as the list of classes spells it."""
+    if label is None:
+        return None
+    return spellings.get(label.casefold(), label)
 
 
 def zipped(folder: Path) -> bytes:

@@ -11,13 +11,12 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seem.server.access import SECURITY_HEADERS, check_access
-from seem.server.problems import Problem, problem_of_work, problem_response
+from seem.server.access import API_PATHS, SECURITY_HEADERS, check_access, is_under
+from seem.server.problems import CLIENT_CLOSED_REQUEST, Problem, problem_of_work, problem_response
 from seem.server.settings import Limits, ServerSettings
 from seem.server.telemetry import LOGGER, Telemetry
 from seem.server.workers import ClientGoneError, WorkCancelledError
 
-CLIENT_CLOSED_REQUEST = 499  # in the log and in metrics, as nginx has it
 CLOSE = {"Connection": "close"}  # what is left of a refused body is not read
 
 
@@ -44,6 +43,8 @@ class LimitedBody:
                 f"The body did not arrive within {self._seconds:g} s.",
                 headers=CLOSE,
             ) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
         if message["type"] == "http.request":
             self._num_bytes += len(message.get("body", b""))
             if self._num_bytes > self._max_bytes:
@@ -72,7 +73,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = Answer(send)
+        answer = Answer(send, is_stored=not is_under(scope["path"], API_PATHS))
         scope.setdefault("state", {})["request_id"] = answer.request_id
         started = time.perf_counter()
         with self._telemetry.active.track_inprogress():
@@ -80,7 +81,6 @@ class Gateway:
                 await self._app(scope, self._checked(scope, receive), answer.send)
             except ClientGoneError:
                 answer.status = CLIENT_CLOSED_REQUEST
-                self._telemetry.cancelled.inc()
             except Exception as error:
                 await self._answer_error(error, answer, scope, receive)
             finally:
@@ -114,6 +114,8 @@ class Gateway:
     def _record(self, scope: Scope, answer: Answer, seconds: float) -> None:
         method, route = scope["method"], route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
+        if status == CLIENT_CLOSED_REQUEST:
+            self._telemetry.cancelled.inc()
         self._telemetry.finished(method, route, status, seconds)
         fields = {
             "request_id": answer.request_id,
@@ -127,10 +129,14 @@ class Gateway:
 
 
 class Answer:
-    """The answer to one request as it is sent: its id, its status and its size."""
+    """The answer to one request as it is sent: its id, its status and its size.
 
-    def __init__(self, send: Send) -> None:
+    `is_stored`: browsers may store it, and ask whether it has changed.
+    """
+
+    def __init__(self, send: Send, is_stored: bool) -> None:
         self._send = send
+        self._caching = "no-cache" if is_stored else "no-store"
         self.request_id = secrets.token_hex(8)
         self.status: int | None = None
         self.num_bytes = 0
@@ -143,7 +149,7 @@ class Answer:
             headers["X-Request-Id"] = self.request_id
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("Cache-Control", self._caching)
         elif message["type"] == "http.response.body":
             self.num_bytes += len(message.get("body", b""))
         await self._send(message)

@@ -16,6 +16,7 @@ from seem.errors import SeemError
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:seem:problem:"
+CLIENT_CLOSED_REQUEST = 499  # in the log and in metrics, as nginx has it
 MAX_LISTED_FAULTS = 20  # of a request that breaks the schema in many fields
 MAX_DETAIL_CHARACTERS = 1000
 
@@ -222,6 +223,11 @@ async def answer_unexpected_error(request: Request, error: Exception) -> Respons
     """Answer an error that nobody expected: the log has its traceback, the client its id."""
     problem = Problem("internal", "The server has failed; its log tells more under this id.")
     return problem_response(problem_of_work(error) or problem, request_id_of(request))
+
+
+async def answer_gone(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client has gone."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

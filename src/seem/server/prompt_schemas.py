@@ -6,11 +6,11 @@ import base64
 import binascii
 import io
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 
 from seem.data.coco_rle import parse_rle, rle_to_mask
 from seem.encoded_image import EncodedImage
@@ -29,6 +29,7 @@ from seem.prompts import (
 )
 
 MAX_POINTS = 10_000  # of one line
+MAX_POINTS_TOGETHER = 20_000  # of a request: every segment of a line is drawn pixel by pixel
 MAX_STROKES = 1000
 MAX_PROMPTS = 1000  # about one object
 MAX_OBJECTS = 256
@@ -43,7 +44,7 @@ Coordinate: TypeAlias = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDI
 Position: TypeAlias = Annotated[
     list[Coordinate], Field(min_length=2, max_length=2, description="x and y, in pixels.")
 ]
-Line: TypeAlias = Annotated[list[Position], Field(min_length=2, max_length=MAX_POINTS)]
+Line: TypeAlias = Annotated[list[Position], FailFast(), Field(min_length=2, max_length=MAX_POINTS)]
 BrushWidth: TypeAlias = Annotated[float, Field(gt=0, le=10_000, description="In image pixels.")]
 Phrase: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -95,7 +96,7 @@ class ScribblePrompt(StrictModel):
     """Several strokes that are one prompt."""
 
     kind: Literal["scribble"]
-    strokes: Annotated[list[Line], Field(min_length=1, max_length=MAX_STROKES)]
+    strokes: Annotated[list[Line], FailFast(), Field(min_length=1, max_length=MAX_STROKES)]
     width: BrushWidth = 8.0
     positive: bool = True
 
@@ -104,7 +105,7 @@ class PolygonPrompt(StrictModel):
     """A closed outline, along the edges of pixels."""
 
     kind: Literal["polygon"]
-    points: Annotated[list[Position], Field(min_length=3, max_length=MAX_POINTS)]
+    points: Annotated[list[Position], FailFast(), Field(min_length=3, max_length=MAX_POINTS)]
 
 
 class BoxPrompt(StrictModel):
@@ -160,8 +161,45 @@ class ReferencePrompt(StrictModel):
 PromptSchema: TypeAlias = Annotated[
     MarkSchema | TextPrompt | ReferencePrompt, Field(discriminator="kind")
 ]
+
+
+def count_points(schemas: Sequence[MarkSchema | TextPrompt | ReferencePrompt]) -> int:
+    """Return how many points prompts have together, those of their references included."""
+    count = 0
+    for schema in schemas:
+        match schema:
+            case StrokePrompt(points=points) | PolygonPrompt(points=points):
+                count += len(points)
+            case ScribblePrompt(strokes=strokes):
+                count += sum(map(len, strokes))
+            case ReferencePrompt(prompts=prompts):
+                count += count_points(prompts)
+            case _:
+                count += 1
+    return count
+
+
+def check_num_points(schemas: list[Any]) -> list[Any]:
+    """Return prompts, or lists of prompts, unchanged; `ValueError` if they have too many points together."""
+    count = sum(count_points(each if isinstance(each, list) else [each]) for each in schemas)
+    if count > MAX_POINTS_TOGETHER:
+        raise ValueError(
+            f"{count:,} points are more than the limit of {MAX_POINTS_TOGETHER:,}; simplify the lines"
+        )
+    return schemas
+
+
 ObjectSchema: TypeAlias = Annotated[
-    list[PromptSchema], Field(min_length=1, max_length=MAX_PROMPTS, description="About one object.")
+    list[PromptSchema],
+    FailFast(),
+    Field(min_length=1, max_length=MAX_PROMPTS, description="About one object."),
+    AfterValidator(check_num_points),
+]
+ObjectsSchema: TypeAlias = Annotated[
+    list[ObjectSchema],
+    FailFast(),
+    Field(min_length=1, max_length=MAX_OBJECTS),
+    AfterValidator(check_num_points),
 ]
 
 

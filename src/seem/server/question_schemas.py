@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from seem.server.prompt_schemas import MAX_OBJECTS, ObjectSchema, Phrase, StrictModel
+from seem.server.prompt_schemas import ObjectSchema, ObjectsSchema, Phrase, StrictModel
 from seem.server.result_schemas import MaskForm
 from seem.vocabulary import Classes, Vocabulary
 
@@ -107,7 +107,7 @@ class SegmentQuestion(Question):
 class SegmentManyQuestion(Question):
     """Several objects, each described by its own prompts."""
 
-    objects: Annotated[list[ObjectSchema], Field(min_length=1, max_length=MAX_OBJECTS)]
+    objects: ObjectsSchema
     text_threshold: Probability | None = None
     refine: Literal["zoom"] | None = None
     labels: bool = False

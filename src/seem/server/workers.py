@@ -114,7 +114,7 @@ class WorkerPool:
         """Queue work; `Problem` if the queue is full or the pool is closed."""
         with self._lock:
             if self._is_closed:
-                raise Problem("shutting-down", "The server is shutting down; try again later.")
+                raise shutting_down()
             if len(self._pending) >= self.capacity:
                 raise self._queue_full()
             self._pending.add(cancellation)
@@ -147,7 +147,7 @@ class WorkerPool:
         try:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
-                return answer.result()
+                return _answer_of(answer)
             if watcher is not None and watcher.done():
                 raise ClientGoneError
             raise Problem(
@@ -155,9 +155,8 @@ class WorkerPool:
                 f"There was no answer within {seconds:g} s; ask for less, or try when fewer are asking.",
             )
         finally:
-            if not answer.done():
-                cancellation.cancel()
-                answer.cancel()
+            cancellation.cancel()
+            answer.cancel()
             if watcher is not None:
                 watcher.cancel()
 
@@ -198,6 +197,21 @@ class WorkerPool:
             f"{len(self._pending)} requests are waiting; try again in {seconds} s.",
             headers={"Retry-After": str(seconds)},
         )
+
+
+def shutting_down() -> Problem:
+    """Return the problem of work that came too late."""
+    return Problem("shutting-down", "The server is shutting down; try again later.")
+
+
+def _answer_of(answer: asyncio.Future[Answer]) -> Answer:
+    """Return the answer of work that nobody has asked to stop but the pool itself, when it is closed."""
+    if answer.cancelled():
+        raise shutting_down()
+    try:
+        return answer.result()
+    except WorkCancelledError:
+        raise shutting_down() from None
 
 
 def _retrieve_error(future: asyncio.Future[Answer]) -> None:
