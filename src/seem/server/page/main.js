@@ -1,0 +1,152 @@
+/** Puts the page together. */
+
+/** @import {Intent} from "./types.js" */
+
+import { PhotoCanvas } from "./canvas/photo_canvas.js";
+import { byId } from "./dom.js";
+import { ServerEngine } from "./engine/server_engine.js";
+import { HoverPreview } from "./hover_preview.js";
+import { mountAskPanel } from "./panels/ask_panel.js";
+import { mountExportPanel } from "./panels/export_panel.js";
+import { mountHome } from "./panels/home.js";
+import { mountKeyboard } from "./panels/keyboard.js";
+import { Notices } from "./panels/notices.js";
+import { ObjectList } from "./panels/object_list.js";
+import { mountReferencePanel } from "./panels/reference_panel.js";
+import { mountSheet } from "./panels/sheet.js";
+import { mountTheme } from "./panels/theme.js";
+import { mountToolBars } from "./panels/tool_bars.js";
+import { objectsOf, selectedObjects } from "./state/app_state.js";
+import { whenChanged } from "./state/store.js";
+import { Works } from "./state/works.js";
+import { createTool } from "./tools/tools.js";
+import { Workspace } from "./workspace.js";
+
+const SAVE_MILLISECONDS = 300;
+const RIGHT_BUTTON = 2;
+const NARROW = matchMedia("(max-width: 760px)");
+const INSETS = { wide: { top: 24, right: 24, bottom: 84, left: 104 }, narrow: { top: 12, right: 8, bottom: 128, left: 8 } };
+
+const works = new Works();
+const workspace = new Workspace(new ServerEngine(), works, new Notices());
+const { store } = workspace;
+const preview = new HoverPreview(workspace);
+let intent = /** @type {Intent} */ ("new"); // of the mark that is being drawn
+
+const canvas = new PhotoCanvas(byId("photo-canvas"), {
+  insets: () => (NARROW.matches ? INSETS.narrow : INSETS.wide),
+  scene,
+  tool: () => tool,
+  beforeDown: (event) => {
+    intent = intentOf(event);
+  },
+  hover: (position) => preview.moveTo(position),
+});
+
+const toolHost = {
+  finish: (/** @type {import("./types.js").Prompt} */ prompt) => workspace.mark(prompt, intent),
+  erase: workspace.erase.bind(workspace),
+  scale: () => canvas.scale,
+  brushWidth: () => store.state.brush / canvas.scale,
+  isPositive: () => intent !== "remove",
+  redraw: () => canvas.redraw(),
+};
+let tool = createTool(store.state.tool, toolHost);
+
+/**
+ * Return what a mark does: as chosen, or as the keys say that are held.
+ * @param {PointerEvent | KeyboardEvent} event
+ * @returns {Intent}
+ */
+function intentOf(event) {
+  const { selection, intent: chosen } = store.state;
+  const isAlternative = event.altKey || ("button" in event && event.button === RIGHT_BUTTON);
+  if (isAlternative && tool && "positive" in (tool.draft ?? { positive: true })) return "remove";
+  if (event.shiftKey && event instanceof PointerEvent && selection.length > 0) return "add";
+  return chosen;
+}
+
+/** What the canvas shows. */
+function scene() {
+  const { photo, selection, preview: bitmap, pending } = store.state;
+  const selected = selectedObjects(store.state);
+  return {
+    picture: photo?.picture ?? null,
+    size: photo ?? { width: 1, height: 1 },
+    objects: objectsOf(store.state).filter(({ visible }) => visible),
+    selection,
+    preview: bitmap,
+    marks: [...(selected.length === 1 && selected[0].visible ? selected[0].prompts : []), ...pending],
+    isWaiting: false,
+  };
+}
+
+function mountSelecting() {
+  /** @type {[number, number]} */
+  let start = [0, 0];
+  const element = byId("photo-canvas");
+  element.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    start = [event.clientX, event.clientY];
+  });
+  element.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    const isClick = Math.hypot(event.clientX - start[0], event.clientY - start[1]) < 6;
+    if (store.state.tool !== "pan" || !isClick) return;
+    workspace.selectAt(canvas.positionAt(event.offsetX, event.offsetY), event.shiftKey);
+  });
+}
+
+function mountSaving() {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const saveSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => workspace.save(), SAVE_MILLISECONDS);
+  };
+  store.subscribe(whenChanged(({ history, classes }) => [history, classes], saveSoon));
+  store.subscribe(whenChanged(({ photo }) => [photo?.workId], showAddress));
+  addEventListener("visibilitychange", () => workspace.save());
+}
+
+/** The address of the page names the work, so that a reload finds it. */
+function showAddress() {
+  const { photo } = store.state;
+  const address = photo ? `#${photo.workId}` : location.pathname;
+  history.replaceState(null, "", address);
+}
+
+/** @param {File} file */
+function openFile(file) {
+  workspace.open(file, file.name);
+}
+
+async function describeEngine() {
+  try {
+    store.set({ information: await workspace.engine.describe() });
+  } catch {
+    // The first question about a photo tells what is wrong.
+  }
+}
+
+const workId = location.hash.slice(1);
+mountHome(workspace, works, openFile);
+mountToolBars(workspace, canvas);
+mountAskPanel(workspace);
+mountReferencePanel(workspace);
+mountSheet();
+mountSelecting();
+const objects = new ObjectList(workspace);
+const showExport = mountExportPanel(workspace);
+mountKeyboard({ workspace, canvas, objects, tool: () => tool, showExport });
+mountTheme(() => canvas.redraw());
+store.subscribe(
+  whenChanged(({ tool: name }) => [name], ({ tool: name }) => {
+    tool?.cancel();
+    tool = createTool(name, toolHost);
+    byId("photo-canvas").dataset.tool = name;
+  }),
+);
+store.subscribe(whenChanged(({ photo }) => [photo?.workId], () => canvas.fit()));
+store.subscribe(() => canvas.redraw());
+mountSaving();
+describeEngine();
+if (workId) workspace.restore(workId);

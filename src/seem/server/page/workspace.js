@@ -1,0 +1,625 @@
+/** What people can do with a photo: every button, key and mark ends in one of these methods. */
+
+/** @import {Answer, Intent, PhotoObject, Position, Prompt, StrokePrompt, ToolName} from "./types.js" */
+/** @import {AppState} from "./state/app_state.js" */
+/** @import {NewObject} from "./state/document.js" */
+/** @import {ServerEngine} from "./engine/server_engine.js" */
+/** @import {Notices} from "./panels/notices.js" */
+/** @import {Work, Works} from "./state/works.js" */
+
+import { EncodedImages } from "./engine/encoded_images.js";
+import { EngineError, isAbort } from "./engine/engine_error.js";
+import { areaOf, bitmapOf, eraseStrokes, isInside, unionOf } from "./masks/bitmap.js";
+import { encodeMask } from "./masks/rle.js";
+import { decodePicture, thumbnailOf } from "./pictures.js";
+import { INITIAL_STATE, objectsOf, selectedObjects } from "./state/app_state.js";
+import {
+  EMPTY_DOCUMENT,
+  addObjects,
+  changeObject,
+  findObject,
+  mergeObjects,
+  nameOf,
+  removeObjects,
+  showAll,
+} from "./state/document.js";
+import { amend, record, redo, startHistory, undo } from "./state/history.js";
+import { Store } from "./state/store.js";
+
+const PHOTO = "photo"; // the key of the photo itself among the encoded images
+
+/** @typedef {"panoptic" | "instances" | "everything"} WholeTask */
+
+const WHOLE_TASKS = {
+  panoptic: "Naming every region",
+  instances: "Finding every object",
+  everything: "Segmenting everything",
+};
+
+export class Workspace {
+  /** @type {Store<AppState>} */
+  store = new Store(INITIAL_STATE);
+  #engine;
+  #works;
+  #notices;
+  #images;
+  /** @type {Promise<unknown>} */
+  #queue = Promise.resolve(); // questions that change the document, one after the other
+  #cancellation = new AbortController();
+  /** @type {Record<string, {file: Blob, name: string}>} */
+  #references = {};
+  /** @type {Omit<Work, "history" | "classes" | "changed" | "references"> | null} */
+  #work = null;
+
+  /**
+   * @param {ServerEngine} engine
+   * @param {Works} works
+   * @param {Notices} notices
+   */
+  constructor(engine, works, notices) {
+    this.#engine = engine;
+    this.#works = works;
+    this.#notices = notices;
+    this.#images = new EncodedImages(engine);
+  }
+
+  get state() {
+    return this.store.state;
+  }
+
+  get engine() {
+    return this.#engine;
+  }
+
+  get notices() {
+    return this.#notices;
+  }
+
+  // Opening and storing
+
+  /**
+   * Show a photo and encode it.
+   * @param {Blob} file
+   * @param {string} name
+   */
+  async open(file, name) {
+    this.close();
+    const signal = this.#cancellation.signal;
+    this.#setTask("Opening the photo");
+    this.#images.add(PHOTO, file, name);
+    try {
+      const picture = (await decodePicture(file)) ?? (await this.#pictureFromEngine());
+      if (signal.aborted) return;
+      const id = crypto.randomUUID();
+      const { width, height } = picture;
+      this.#work = { id, name, width, height, file, thumbnail: await thumbnailOf(picture), imageId: null };
+      this.#show(picture);
+      await this.#encode(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#failToOpen(error, file, name);
+    } finally {
+      if (!signal.aborted) this.store.set({ task: null });
+    }
+  }
+
+  /**
+   * Open a stored work again.
+   * @param {string} id
+   */
+  async restore(id) {
+    const work = await this.#works.get(id);
+    if (!work) return;
+    this.close();
+    const signal = this.#cancellation.signal;
+    const { history, classes, changed: _, references, ...rest } = work;
+    this.#work = rest;
+    this.#references = references;
+    this.#images.add(PHOTO, work.file, work.name, work.imageId);
+    for (const [key, reference] of Object.entries(references)) {
+      this.#images.add(key, reference.file, reference.name);
+    }
+    try {
+      const picture = (await decodePicture(work.file)) ?? (await this.#pictureFromEngine());
+      if (signal.aborted) return;
+      this.#show(picture);
+      this.store.set({ history, classes, usesClasses: classes.length > 0 });
+      await this.#encodeAgainIfForgotten(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#report(error);
+    } finally {
+      if (!signal.aborted) this.store.set({ task: null });
+    }
+  }
+
+  /** Go back to the first view. */
+  close() {
+    this.#cancellation.abort();
+    this.#cancellation = new AbortController();
+    this.#queue = Promise.resolve();
+    this.#images.clear();
+    this.#references = {};
+    this.#work = null;
+    const { information, tool, brush } = this.state;
+    this.store.set({ ...INITIAL_STATE, information, tool: tool === "eraser" ? "click" : tool, brush });
+  }
+
+  /** Store what has been done so far. */
+  async save() {
+    if (!this.#work) return;
+    const { history, classes } = this.state;
+    const work = { ...this.#work, history, classes, references: this.#references, changed: Date.now() };
+    try {
+      await this.#works.put(work);
+    } catch {
+      this.#notices.show("This browser has no room to store your work. Export it before you leave.");
+    }
+  }
+
+  /** @param {ImageBitmap} picture */
+  #show(picture) {
+    const { id: workId, name, width, height } = /** @type {Work} */ (this.#work);
+    this.store.set({ photo: { workId, name, width, height, picture } });
+  }
+
+  async #pictureFromEngine() {
+    const id = await this.#images.idOf(PHOTO, this.#waitingForUpload());
+    const picture = await decodePicture(await this.#engine.picture(id));
+    if (!picture) throw new EngineError("unreadable", "This browser cannot show the picture.");
+    return picture;
+  }
+
+  #waitingForUpload() {
+    return {
+      signal: this.#cancellation.signal,
+      onProgress: (/** @type {number} */ fraction) =>
+        fraction < 1 ? this.#setTask("Uploading", fraction) : this.#setTask("Looking at the photo"),
+    };
+  }
+
+  /** @param {AbortSignal} signal */
+  async #encode(signal) {
+    this.#setTask("Looking at the photo");
+    const imageId = await this.#images.idOf(PHOTO, this.#waitingForUpload());
+    if (signal.aborted || !this.#work) return;
+    this.#work = { ...this.#work, imageId };
+    await this.save();
+    this.#notices.announce("The photo is ready. Click an object.");
+  }
+
+  /** @param {AbortSignal} signal */
+  async #encodeAgainIfForgotten(signal) {
+    await this.#images.withId(PHOTO, async (id) => {
+      if (!(await this.#engine.hasImage(id))) throw new EngineError("gone", "");
+    });
+    await this.#encode(signal);
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {Blob} file
+   * @param {string} name
+   */
+  #failToOpen(error, file, name) {
+    if (error instanceof EngineError && ["unreachable", "queue-full", "unauthorized"].includes(error.kind)) {
+      this.#report(error, () => this.open(file, name));
+    } else {
+      this.close();
+      this.#report(error);
+    }
+  }
+
+  // Questions
+
+  /**
+   * Answer a mark: a new object, or more about the selected one.
+   * @param {Prompt} prompt
+   * @param {Intent} intent
+   */
+  mark(prompt, intent) {
+    const target = intent === "new" ? undefined : selectedObjects(this.state)[0];
+    if (intent === "remove" && !target) {
+      this.#notices.show("Select an object first; then mark what does not belong to it.");
+      return;
+    }
+    const targetId = target?.id;
+    this.store.set({ pending: [...this.state.pending, prompt], preview: null });
+    this.#enqueue(async (signal) => {
+      try {
+        const object = targetId === undefined ? undefined : findObject(this.state.history.present, targetId);
+        await this.#segment([...promptsOf(object), prompt], object, signal);
+      } finally {
+        this.store.set({ pending: this.state.pending.filter((each) => each !== prompt) });
+      }
+    });
+  }
+
+  /**
+   * Segment the object that prompts describe, and put it in place of `object` where there is one.
+   * @param {Prompt[]} prompts
+   * @param {PhotoObject | undefined} object
+   * @param {AbortSignal} signal
+   */
+  async #segment(prompts, object, signal) {
+    const answer = await this.askFor(prompts, {}, signal);
+    const found = answer.objects[0];
+    if (!found || found.area === 0) {
+      this.#notices.show(answer.notes[0] ?? "Nothing is there. Try another mark, or other words.");
+      return;
+    }
+    const erased = object?.erased ?? [];
+    const fields = { prompts, score: found.score, mask: this.#withoutErased(found.mask, erased) };
+    const id = object ? object.id : this.#addOne({ ...fields, label: found.label });
+    if (object) this.#record(changeObject(this.#document, id, { ...fields, source: "marks" }));
+    this.store.set({ selection: [id] });
+    this.#announceObject(id);
+    this.#nameSoon(id, prompts, signal);
+  }
+
+  /**
+   * Ask for the object that prompts describe; the engine encodes the photo again if it has to.
+   * @param {Prompt[]} prompts
+   * @param {{labels?: boolean}} options
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Answer>}
+   */
+  askFor(prompts, options, signal) {
+    return this.#images.withId(PHOTO, async (id) =>
+      this.#engine.segment(id, await this.#images.resolve(prompts), options, { signal }),
+    );
+  }
+
+  /**
+   * Name a new object: the first name in a photo costs more than a click, so that it comes afterwards.
+   * @param {number} id
+   * @param {Prompt[]} prompts
+   * @param {AbortSignal} signal
+   */
+  async #nameSoon(id, prompts, signal) {
+    if (findObject(this.#document, id)?.label) return;
+    try {
+      const answer = await this.askFor(prompts, { labels: true }, signal);
+      const label = answer.objects[0]?.label ?? null;
+      if (signal.aborted || findObject(this.#document, id)?.label) return;
+      this.store.set({ history: amend(this.state.history, changeObject(this.#document, id, { label })) });
+    } catch {
+      // An object without a name is still an object, and the next question reports what is wrong.
+    }
+  }
+
+  /**
+   * Segment what fits a phrase: every object, or the one that fits best.
+   * @param {string} phrase
+   * @param {"all" | "best" | "selected"} scope  "selected": say more about the selected object
+   */
+  describe(phrase, scope) {
+    if (scope !== "all") {
+      this.mark({ kind: "text", phrase }, scope === "best" ? "new" : "add");
+      return;
+    }
+    this.#askWhole("find", { phrases: [phrase] }, `find ${phrase}`, `Looking for “${phrase}”`);
+  }
+
+  /**
+   * Segment the whole photo.
+   * @param {WholeTask} task
+   */
+  segmentWhole(task) {
+    const { classes, usesClasses } = this.state;
+    const takesClasses = task !== "everything" && usesClasses && classes.length > 0;
+    const question = takesClasses ? { classes } : task === "everything" ? { labels: true } : {};
+    this.#askWhole(task, question, "whole", WHOLE_TASKS[task]);
+  }
+
+  /**
+   * @param {WholeTask | "find"} task
+   * @param {object} question
+   * @param {string} source
+   * @param {string} text
+   */
+  #askWhole(task, question, source, text) {
+    this.#enqueue(async (signal) => {
+      this.#setTask(text);
+      const answer = await this.#images.withId(PHOTO, (id) =>
+        this.#engine.question(id, task, question, { signal }),
+      );
+      const added = answer.objects.filter(({ area }) => area > 0).map((found) => newObject(found, source));
+      if (added.length === 0) {
+        this.#notices.show(answer.notes[0] ?? "Nothing was found. Try other words or classes.");
+        return;
+      }
+      this.#record(addObjects(this.#document, added, source));
+      this.store.set({ selection: [] });
+      this.#notices.announce(`${added.length} ${added.length === 1 ? "object" : "objects"} found.`);
+    });
+  }
+
+  /** Segment what the reference shows. */
+  useReference() {
+    const { reference } = this.state;
+    if (!reference || reference.prompts.length === 0) return;
+    const { key, prompts } = reference;
+    this.mark({ kind: "reference", image: key, prompts }, "new");
+  }
+
+  /**
+   * Take another picture as the reference.
+   * @param {Blob} file
+   * @param {string} name
+   */
+  async openReference(file, name) {
+    const picture = await decodePicture(file);
+    if (!picture) {
+      this.#notices.show(`${name} is no picture that this browser can show.`);
+      return;
+    }
+    const key = crypto.randomUUID();
+    this.#references = { ...this.#references, [key]: { file, name } };
+    this.#images.add(key, file, name);
+    this.store.set({ reference: { key, name, picture, prompts: [] } });
+    this.#images.idOf(key).catch((error) => this.#report(error)); // while a person marks the object
+  }
+
+  /**
+   * Run a question when those before it have been answered.
+   * @param {(signal: AbortSignal) => Promise<void>} ask
+   */
+  #enqueue(ask) {
+    const { signal } = this.#cancellation;
+    const run = async () => {
+      if (signal.aborted) return;
+      try {
+        await ask(signal);
+      } catch (error) {
+        if (!signal.aborted) this.#report(error, () => this.#enqueue(ask));
+      } finally {
+        if (!signal.aborted) this.store.set({ task: null });
+      }
+    };
+    this.#queue = this.#queue.then(run);
+  }
+
+  /**
+   * Write objects in the format of another tool.
+   * @param {string} format
+   * @param {PhotoObject[]} objects
+   * @returns {Promise<Blob>}
+   */
+  exportAs(format, objects) {
+    const { name, width, height } = /** @type {import("./state/app_state.js").Photo} */ (this.state.photo);
+    const annotations = objects.map(({ mask, label, score }) => ({ mask, label, score }));
+    return this.#images.withId(PHOTO, (image_id) =>
+      this.#engine.exportAnnotations({
+        format,
+        images: [{ name, width, height, image_id, objects: annotations }],
+      }),
+    );
+  }
+
+  // Changes
+
+  /**
+   * Take the pixels under a stroke out of the selected objects.
+   * @param {Position[]} points
+   * @param {number} width
+   */
+  erase(points, width) {
+    const selected = selectedObjects(this.state);
+    if (selected.length === 0) {
+      this.#notices.show("Select the object to erase from.");
+      return;
+    }
+    /** @type {StrokePrompt} */
+    const stroke = { kind: "stroke", points, width };
+    let document = this.#document;
+    for (const object of selected) {
+      const mask = this.#withoutErased(object.mask, [stroke]);
+      const erased = [...object.erased, stroke];
+      document = areaOf(bitmapOf(mask))
+        ? changeObject(document, object.id, { mask, erased, source: "edited" })
+        : removeObjects(document, [object.id]);
+    }
+    this.#record(document);
+  }
+
+  undo() {
+    this.store.set({ history: undo(this.state.history), preview: null });
+  }
+
+  redo() {
+    this.store.set({ history: redo(this.state.history), preview: null });
+  }
+
+  /**
+   * @param {number} id
+   * @param {string} label
+   */
+  rename(id, label) {
+    const trimmed = label.trim();
+    if (trimmed && trimmed !== findObject(this.#document, id)?.label) {
+      this.#record(changeObject(this.#document, id, { label: trimmed, source: "edited" }));
+    }
+  }
+
+  /**
+   * @param {number} id
+   * @param {number} color
+   */
+  recolor(id, color) {
+    this.#record(changeObject(this.#document, id, { color }));
+  }
+
+  /**
+   * @param {number} id
+   * @param {boolean} visible
+   */
+  setVisible(id, visible) {
+    this.#record(changeObject(this.#document, id, { visible }));
+  }
+
+  /** @param {boolean} visible */
+  setAllVisible(visible) {
+    this.#record(showAll(this.#document, visible));
+  }
+
+  /** Delete the selected objects. */
+  removeSelected() {
+    const selected = selectedObjects(this.state);
+    if (selected.length === 0) return;
+    this.#record(removeObjects(this.#document, selected.map(({ id }) => id)));
+    this.store.set({ selection: [] });
+    this.#notices.announce(`${selected.map(nameOf).join(", ")} deleted. Undo brings it back.`);
+  }
+
+  /** Merge the selected objects into the one that was selected first. */
+  mergeSelected() {
+    const selected = selectedObjects(this.state);
+    if (selected.length < 2) return;
+    const union = unionOf(selected.map(({ mask }) => bitmapOf(mask)));
+    const mask = encodeMask(union, selected[0].mask.size);
+    this.#record(mergeObjects(this.#document, selected.map(({ id }) => id), mask));
+    this.store.set({ selection: [selected[0].id] });
+    this.#notices.announce(`${selected.length} objects merged.`);
+  }
+
+  /**
+   * Select an object, or none; with `isAdded` beside those that are.
+   * @param {number | null} id
+   * @param {boolean} isAdded
+   */
+  select(id, isAdded = false) {
+    const { selection } = this.state;
+    if (id === null) this.store.set({ selection: [] });
+    else if (!isAdded) this.store.set({ selection: [id] });
+    else if (selection.includes(id)) this.store.set({ selection: selection.filter((each) => each !== id) });
+    else this.store.set({ selection: [...selection, id] });
+  }
+
+  /**
+   * Select the smallest visible object at a position.
+   * @param {Position} position
+   * @param {boolean} isAdded
+   */
+  selectAt([x, y], isAdded) {
+    const hits = objectsOf(this.state).filter(
+      ({ visible, mask }) => visible && isInside(bitmapOf(mask), x, y),
+    );
+    const size = (/** @type {PhotoObject} */ { mask }) => bitmapOf(mask).data.length;
+    hits.sort((a, b) => size(a) - size(b));
+    this.select(hits[0]?.id ?? null, isAdded);
+  }
+
+  /** @param {ToolName} tool */
+  chooseTool(tool) {
+    const takesRemoval = tool !== "box" && tool !== "polygon";
+    const intent = this.state.intent === "remove" && !takesRemoval ? "new" : this.state.intent;
+    this.store.set({ tool, intent, preview: null });
+  }
+
+  /** @param {Intent} intent */
+  chooseIntent(intent) {
+    const { tool } = this.state;
+    const isOutline = tool === "box" || tool === "polygon";
+    this.store.set({ intent, preview: null, tool: intent === "remove" && isOutline ? "click" : tool });
+  }
+
+  /**
+   * @param {string[]} classes
+   * @param {boolean} usesClasses
+   */
+  setClasses(classes, usesClasses) {
+    this.store.set({ classes, usesClasses });
+  }
+
+  /** Give up what has been asked. */
+  cancel() {
+    this.#cancellation.abort();
+    this.#cancellation = new AbortController();
+    this.#queue = Promise.resolve();
+    this.store.set({ pending: [], task: null, preview: null });
+  }
+
+  // Inside
+
+  get #document() {
+    return this.state.history.present;
+  }
+
+  /** @param {import("./types.js").PhotoDocument} document */
+  #record(document) {
+    this.store.set({ history: record(this.state.history, document) });
+  }
+
+  /**
+   * @param {Pick<PhotoObject, "prompts" | "score" | "mask" | "label">} fields
+   * @returns {number}
+   */
+  #addOne(fields) {
+    const id = this.#document.nextId;
+    const phrase = fields.prompts.find((prompt) => prompt.kind === "text")?.phrase;
+    const label = fields.label ?? phrase ?? null;
+    this.#record(addObjects(this.#document, [{ ...fields, label, visible: true, erased: [], source: "marks" }]));
+    return id;
+  }
+
+  /**
+   * @param {import("./types.js").Rle} mask
+   * @param {StrokePrompt[]} erased
+   */
+  #withoutErased(mask, erased) {
+    if (erased.length === 0) return mask;
+    return encodeMask(eraseStrokes(bitmapOf(mask), erased), mask.size);
+  }
+
+  /** @param {number} id */
+  #announceObject(id) {
+    const object = findObject(this.#document, id);
+    if (!object) return;
+    this.#notices.announce(`${nameOf(object)}, ${Math.round(object.score * 100)} percent sure.`);
+  }
+
+  /**
+   * @param {string} text
+   * @param {number | null} fraction
+   */
+  #setTask(text, fraction = null) {
+    this.store.set({ task: { text, fraction } });
+  }
+
+  /**
+   * Show what went wrong, and the way out.
+   * @param {unknown} error
+   * @param {() => void} [retry]
+   */
+  #report(error, retry) {
+    if (isAbort(error)) return;
+    if (error instanceof EngineError && error.kind === "unauthorized") {
+      this.#notices.askForToken((token) => {
+        this.#engine.useToken(token);
+        retry?.();
+      });
+      return;
+    }
+    const text = error instanceof EngineError ? error.message : "Something went wrong in this page; reload it.";
+    if (!(error instanceof EngineError)) console.error(error);
+    this.#notices.show(text, retry && { label: "Try again", run: retry });
+  }
+}
+
+/**
+ * Return the prompts that describe an object so far; its mask where it has none.
+ * @param {PhotoObject | undefined} object
+ * @returns {Prompt[]}
+ */
+function promptsOf(object) {
+  if (!object) return [];
+  return object.prompts.length > 0 ? object.prompts : [{ kind: "mask", rle: object.mask }];
+}
+
+/**
+ * @param {Answer["objects"][number]} found
+ * @param {string} source
+ * @returns {NewObject}
+ */
+function newObject({ label, score, mask }, source) {
+  return { label, score, mask, visible: true, prompts: [], erased: [], source };
+}
