@@ -4,6 +4,7 @@
 #   make setup-all    the same with every extra
 #   make demo         segment a photo in four ways; pictures go to demo/
 #   make test         the tests (make test-slow: those that take minutes)
+#   make test-web     the page in a real browser; installs Debian's chromium where it can
 #   make check        style, types, import contracts
 #   make parity       our networks against recordings of the official ones (DIR=<folder>)
 #   make clean        remove what the above leave behind, but for .venv
@@ -19,9 +20,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
 READY := .venv/.ready
 READY_ALL := .venv/.ready-all
+READY_WEB := .venv/.ready-web
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-all demo test test-slow check parity clean
+.PHONY: help setup setup-all demo test test-slow test-web check parity clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +53,20 @@ test: $(READY)
 
 test-slow: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m slow
+
+test-web: $(READY_WEB)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 -m web tests/web
+
+# A browser, what drives it, and axe-core (for accessibility) where there is npm.
+$(READY_WEB): $(READY)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || { \
+		echo "make test-web needs Chromium; install it (Debian: apt-get install chromium)"; exit 1; }
+	@$(PIP) "playwright>=1.49"
+	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix .venv/axe axe-core; \
+		else echo "npm is missing: the accessibility tests will be skipped"; fi
+	@touch $@
 
 check: $(READY)
 	@$(BIN)/ruff check --quiet .

@@ -1,10 +1,10 @@
 /** The mask that a click would give, while the pointer is over the photo. */
 
-/** @import {Position, Prompt} from "./types.js" */
+/** @import {Position, Prompt, Rle} from "./types.js" */
 /** @import {Workspace} from "./workspace.js" */
 
 import { bitmapOf } from "./masks/bitmap.js";
-import { selectedObjects } from "./state/app_state.js";
+import { objectsOf, selectedObjects } from "./state/app_state.js";
 
 const REST_MILLISECONDS = 60; // how long the pointer rests before the engine is asked
 const GIVE_UP_DISTANCE = 12; // pixels of the photo: an answer about a place this far away is not shown
@@ -30,7 +30,9 @@ export class HoverPreview {
   moveTo(position) {
     clearTimeout(this.#timer);
     const { state } = this.#workspace;
-    if (!position || state.tool !== "click" || state.task || state.pending.length > 0) {
+    const isBusy = state.task !== null || state.pending.length > 0;
+    const isPointless = state.intent === "remove" && selectedObjects(state).length === 0;
+    if (!position || state.tool !== "click" || state.frame > 0 || isBusy || isPointless) {
       this.#stop();
       return;
     }
@@ -55,12 +57,21 @@ export class HoverPreview {
       const answer = await this.#workspace.askFor(this.#promptsAt(position), {}, asking.signal);
       if (asking.signal.aborted || this.#workspace.state.pending.length > 0) return;
       const found = answer.objects[0];
-      this.#workspace.store.set({ preview: found ? bitmapOf(found.mask) : null });
+      const isNew = found && !this.#isShown(found.mask);
+      this.#workspace.store.set({ preview: isNew ? bitmapOf(found.mask) : null });
     } catch {
       // A preview that fails is none; the click itself reports what is wrong.
     } finally {
       if (this.#asking === asking) this.#asking = null;
     }
+  }
+
+  /**
+   * Tell whether an object has this mask already.
+   * @param {Rle} mask
+   */
+  #isShown({ counts }) {
+    return objectsOf(this.#workspace.state).some(({ mask }) => mask.counts === counts);
   }
 
   /**

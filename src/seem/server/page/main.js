@@ -2,6 +2,7 @@
 
 /** @import {Intent} from "./types.js" */
 
+import { photoInsets } from "./canvas/insets.js";
 import { PhotoCanvas } from "./canvas/photo_canvas.js";
 import { byId } from "./dom.js";
 import { ServerEngine } from "./engine/server_engine.js";
@@ -16,16 +17,17 @@ import { mountReferencePanel } from "./panels/reference_panel.js";
 import { mountSheet } from "./panels/sheet.js";
 import { mountTheme } from "./panels/theme.js";
 import { mountToolBars } from "./panels/tool_bars.js";
+import { VideoPlayer } from "./panels/video_player.js";
+import { isVideo } from "./pictures.js";
 import { objectsOf, selectedObjects } from "./state/app_state.js";
 import { whenChanged } from "./state/store.js";
 import { Works } from "./state/works.js";
-import { createTool } from "./tools/tools.js";
+import { createTool, takesRemoval } from "./tools/tools.js";
+import { VideoTracking, objectsOfFrame } from "./video_tracking.js";
 import { Workspace } from "./workspace.js";
 
 const SAVE_MILLISECONDS = 300;
 const RIGHT_BUTTON = 2;
-const NARROW = matchMedia("(max-width: 760px)");
-const INSETS = { wide: { top: 24, right: 24, bottom: 84, left: 104 }, narrow: { top: 12, right: 8, bottom: 128, left: 8 } };
 
 const works = new Works();
 const workspace = new Workspace(new ServerEngine(), works, new Notices());
@@ -34,10 +36,11 @@ const preview = new HoverPreview(workspace);
 let intent = /** @type {Intent} */ ("new"); // of the mark that is being drawn
 
 const canvas = new PhotoCanvas(byId("photo-canvas"), {
-  insets: () => (NARROW.matches ? INSETS.narrow : INSETS.wide),
+  insets: photoInsets,
   scene,
-  tool: () => tool,
+  tool: () => (store.state.frame === 0 ? tool : null),
   beforeDown: (event) => {
+    preview.moveTo(null);
     intent = intentOf(event);
   },
   hover: (position) => preview.moveTo(position),
@@ -51,6 +54,8 @@ const toolHost = {
   isPositive: () => intent !== "remove",
   redraw: () => canvas.redraw(),
 };
+const tracking = new VideoTracking(workspace);
+const player = new VideoPlayer(workspace, tracking, () => canvas.redraw());
 let tool = createTool(store.state.tool, toolHost);
 
 /**
@@ -61,7 +66,7 @@ let tool = createTool(store.state.tool, toolHost);
 function intentOf(event) {
   const { selection, intent: chosen } = store.state;
   const isAlternative = event.altKey || ("button" in event && event.button === RIGHT_BUTTON);
-  if (isAlternative && tool && "positive" in (tool.draft ?? { positive: true })) return "remove";
+  if (isAlternative && takesRemoval(store.state.tool)) return "remove";
   if (event.shiftKey && event instanceof PointerEvent && selection.length > 0) return "add";
   return chosen;
 }
@@ -69,16 +74,22 @@ function intentOf(event) {
 /** What the canvas shows. */
 function scene() {
   const { photo, selection, preview: bitmap, pending } = store.state;
-  const selected = selectedObjects(store.state);
+  const isFirstFrame = store.state.frame === 0;
+  const objects = isFirstFrame ? objectsOf(store.state) : objectsOfFrame(store.state);
   return {
-    picture: photo?.picture ?? null,
+    picture: player.picture ?? photo?.picture ?? null,
     size: photo ?? { width: 1, height: 1 },
-    objects: objectsOf(store.state).filter(({ visible }) => visible),
+    objects: objects.filter(({ visible }) => visible),
     selection,
     preview: bitmap,
-    marks: [...(selected.length === 1 && selected[0].visible ? selected[0].prompts : []), ...pending],
-    isWaiting: false,
+    marks: isFirstFrame ? [...marksOfSelected(), ...pending] : [],
   };
+}
+
+/** The marks of the selected object, if it is the only one. */
+function marksOfSelected() {
+  const selected = selectedObjects(store.state);
+  return selected.length === 1 && selected[0].visible ? selected[0].prompts : [];
 }
 
 function mountSelecting() {
@@ -116,7 +127,8 @@ function showAddress() {
 
 /** @param {File} file */
 function openFile(file) {
-  workspace.open(file, file.name);
+  if (isVideo(file)) tracking.open(file, file.name);
+  else workspace.open(file, file.name);
 }
 
 async function describeEngine() {
@@ -132,7 +144,7 @@ mountHome(workspace, works, openFile);
 mountToolBars(workspace, canvas);
 mountAskPanel(workspace);
 mountReferencePanel(workspace);
-mountSheet();
+mountSheet(() => canvas.fit());
 mountSelecting();
 const objects = new ObjectList(workspace);
 const showExport = mountExportPanel(workspace);

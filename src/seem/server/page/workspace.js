@@ -6,6 +6,7 @@
 /** @import {ServerEngine} from "./engine/server_engine.js" */
 /** @import {Notices} from "./panels/notices.js" */
 /** @import {Work, Works} from "./state/works.js" */
+/** @import {Video} from "./video_tracking.js" */
 
 import { EncodedImages } from "./engine/encoded_images.js";
 import { EngineError, isAbort } from "./engine/engine_error.js";
@@ -25,6 +26,7 @@ import {
 } from "./state/document.js";
 import { amend, record, redo, startHistory, undo } from "./state/history.js";
 import { Store } from "./state/store.js";
+import { takesRemoval } from "./tools/tools.js";
 
 const PHOTO = "photo"; // the key of the photo itself among the encoded images
 
@@ -48,7 +50,7 @@ export class Workspace {
   #cancellation = new AbortController();
   /** @type {Record<string, {file: Blob, name: string}>} */
   #references = {};
-  /** @type {Omit<Work, "history" | "classes" | "changed" | "references"> | null} */
+  /** @type {Omit<Work, "history" | "classes" | "video" | "changed" | "references"> | null} */
   #work = null;
 
   /**
@@ -81,19 +83,21 @@ export class Workspace {
    * Show a photo and encode it.
    * @param {Blob} file
    * @param {string} name
+   * @param {{imageId?: string | null, video?: Video | null}} frame  where it is the first frame of a video
    */
-  async open(file, name) {
+  async open(file, name, { imageId = null, video = null } = {}) {
     this.close();
     const signal = this.#cancellation.signal;
-    this.#setTask("Opening the photo");
-    this.#images.add(PHOTO, file, name);
+    this.setTask("Opening the photo");
+    this.#images.add(PHOTO, file, name, imageId);
     try {
       const picture = (await decodePicture(file)) ?? (await this.#pictureFromEngine());
       if (signal.aborted) return;
       const id = crypto.randomUUID();
       const { width, height } = picture;
-      this.#work = { id, name, width, height, file, thumbnail: await thumbnailOf(picture), imageId: null };
+      this.#work = { id, name, width, height, file, thumbnail: await thumbnailOf(picture), imageId };
       this.#show(picture);
+      this.store.set({ video });
       await this.#encode(signal);
     } catch (error) {
       if (!signal.aborted) this.#failToOpen(error, file, name);
@@ -111,7 +115,7 @@ export class Workspace {
     if (!work) return;
     this.close();
     const signal = this.#cancellation.signal;
-    const { history, classes, changed: _, references, ...rest } = work;
+    const { history, classes, video, changed: _, references, ...rest } = work;
     this.#work = rest;
     this.#references = references;
     this.#images.add(PHOTO, work.file, work.name, work.imageId);
@@ -122,7 +126,7 @@ export class Workspace {
       const picture = (await decodePicture(work.file)) ?? (await this.#pictureFromEngine());
       if (signal.aborted) return;
       this.#show(picture);
-      this.store.set({ history, classes, usesClasses: classes.length > 0 });
+      this.store.set({ history, classes, video, usesClasses: classes.length > 0 });
       await this.#encodeAgainIfForgotten(signal);
     } catch (error) {
       if (!signal.aborted) this.#report(error);
@@ -133,6 +137,7 @@ export class Workspace {
 
   /** Go back to the first view. */
   close() {
+    this.save();
     this.#cancellation.abort();
     this.#cancellation = new AbortController();
     this.#queue = Promise.resolve();
@@ -146,8 +151,8 @@ export class Workspace {
   /** Store what has been done so far. */
   async save() {
     if (!this.#work) return;
-    const { history, classes } = this.state;
-    const work = { ...this.#work, history, classes, references: this.#references, changed: Date.now() };
+    const { history, classes, video } = this.state;
+    const work = { ...this.#work, history, classes, video, references: this.#references, changed: Date.now() };
     try {
       await this.#works.put(work);
     } catch {
@@ -172,13 +177,13 @@ export class Workspace {
     return {
       signal: this.#cancellation.signal,
       onProgress: (/** @type {number} */ fraction) =>
-        fraction < 1 ? this.#setTask("Uploading", fraction) : this.#setTask("Looking at the photo"),
+        fraction < 1 ? this.setTask("Uploading", fraction) : this.setTask("Looking at the photo"),
     };
   }
 
   /** @param {AbortSignal} signal */
   async #encode(signal) {
-    this.#setTask("Looking at the photo");
+    this.setTask("Looking at the photo");
     const imageId = await this.#images.idOf(PHOTO, this.#waitingForUpload());
     if (signal.aborted || !this.#work) return;
     this.#work = { ...this.#work, imageId };
@@ -223,7 +228,7 @@ export class Workspace {
     }
     const targetId = target?.id;
     this.store.set({ pending: [...this.state.pending, prompt], preview: null });
-    this.#enqueue(async (signal) => {
+    this.enqueue(async (signal) => {
       try {
         const object = targetId === undefined ? undefined : findObject(this.state.history.present, targetId);
         await this.#segment([...promptsOf(object), prompt], object, signal);
@@ -317,8 +322,8 @@ export class Workspace {
    * @param {string} text
    */
   #askWhole(task, question, source, text) {
-    this.#enqueue(async (signal) => {
-      this.#setTask(text);
+    this.enqueue(async (signal) => {
+      this.setTask(text);
       const answer = await this.#images.withId(PHOTO, (id) =>
         this.#engine.question(id, task, question, { signal }),
       );
@@ -363,19 +368,27 @@ export class Workspace {
    * Run a question when those before it have been answered.
    * @param {(signal: AbortSignal) => Promise<void>} ask
    */
-  #enqueue(ask) {
+  enqueue(ask) {
     const { signal } = this.#cancellation;
     const run = async () => {
       if (signal.aborted) return;
       try {
         await ask(signal);
       } catch (error) {
-        if (!signal.aborted) this.#report(error, () => this.#enqueue(ask));
+        if (!signal.aborted) this.#report(error, () => this.enqueue(ask));
       } finally {
         if (!signal.aborted) this.store.set({ task: null });
       }
     };
     this.#queue = this.#queue.then(run);
+  }
+
+  /** Return the objects as the engine follows them through a video. */
+  trackedObjects() {
+    const objects = objectsOf(this.state).map(async (object) => {
+      return { id: object.id, frame: 0, prompts: await this.#images.resolve(promptsOf(object)) };
+    });
+    return Promise.all(objects);
   }
 
   /**
@@ -510,16 +523,16 @@ export class Workspace {
 
   /** @param {ToolName} tool */
   chooseTool(tool) {
-    const takesRemoval = tool !== "box" && tool !== "polygon";
-    const intent = this.state.intent === "remove" && !takesRemoval ? "new" : this.state.intent;
+    const { intent: chosen } = this.state;
+    const intent = chosen === "remove" && !takesRemoval(tool) ? "new" : chosen;
     this.store.set({ tool, intent, preview: null });
   }
 
   /** @param {Intent} intent */
   chooseIntent(intent) {
-    const { tool } = this.state;
-    const isOutline = tool === "box" || tool === "polygon";
-    this.store.set({ intent, preview: null, tool: intent === "remove" && isOutline ? "click" : tool });
+    const { tool: chosen } = this.state;
+    const tool = intent === "remove" && !takesRemoval(chosen) ? "click" : chosen;
+    this.store.set({ intent, tool, preview: null });
   }
 
   /**
@@ -578,10 +591,11 @@ export class Workspace {
   }
 
   /**
+   * Tell what the page waits for.
    * @param {string} text
-   * @param {number | null} fraction
+   * @param {number | null} fraction  0-1; null where nobody knows
    */
-  #setTask(text, fraction = null) {
+  setTask(text, fraction = null) {
     this.store.set({ task: { text, fraction } });
   }
 

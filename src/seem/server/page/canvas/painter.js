@@ -26,7 +26,6 @@ const SMOOTH_BELOW = 4; // from this scale on, pixels are shown as squares
  * @property {(Prompt & {positive?: boolean})[]} marks
  * @property {Draft | null} draft
  * @property {Position | null} cursor
- * @property {boolean} isWaiting  the marks have no answer yet
  *
  * @typedef {Prompt | {kind: "open-polygon", points: Position[]} | {kind: "eraser", points: Position[], width: number}}
  *   Draft
@@ -50,8 +49,8 @@ export function paintScene(context, canvas, viewport, scene) {
     if (isSelected(object)) paintObject(context, viewport, object, true);
   }
   if (scene.preview) paintPreview(context, viewport, scene.preview);
-  for (const mark of scene.marks) paintPrompt(context, viewport, mark);
   paintChips(context, viewport, scene);
+  for (const mark of scene.marks) paintPrompt(context, viewport, mark);
   if (scene.draft) paintPrompt(context, viewport, scene.draft);
   if (scene.cursor) paintCursor(context, viewport, scene.cursor);
 }
@@ -151,8 +150,7 @@ function strokePath(context, viewport, path, style, width) {
  * @param {Viewport} viewport
  * @param {Scene} scene
  */
-function paintChips(context, viewport, { objects, selection, isWaiting }) {
-  if (isWaiting) return;
+function paintChips(context, viewport, { objects, selection }) {
   const rank = (/** @type {PhotoObject} */ object) =>
     (selection.includes(object.id) ? 1e12 : 0) + bitmapOf(object.mask).data.length;
   const ranked = objects.filter((object) => object.label !== null).sort((a, b) => rank(b) - rank(a));

@@ -125,7 +125,8 @@ export function encodeMask(bitmap, size) {
     counts.push(start - position, end - start);
     position = end;
   }
-  counts.push(size[0] * size[1] - position);
+  const rest = size[0] * size[1] - position;
+  if (rest > 0) counts.push(rest);
   return { size, counts: formatCounts(counts) };
 }
 

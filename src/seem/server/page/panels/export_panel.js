@@ -36,6 +36,9 @@ const FORMATS = {
   "label-studio": { name: "Label Studio", text: "Brush masks, JSON", suffix: "label_studio.zip" },
 };
 
+/** @type {Record<string, string>} */
+const VIDEO_FORMATS = { "youtube-vis": "YouTube-VIS", davis: "DAVIS", mots: "MOTS" };
+
 /**
  * @param {Workspace} workspace
  * @returns {() => void}  shows the dialog
@@ -72,7 +75,21 @@ function choicesOf(workspace) {
     ...FORMATS[format],
     make: () => workspace.exportAs(format, visibleObjects(workspace)),
   }));
-  return [...PICTURES, ...formats];
+  return [...PICTURES, ...formats, ...trackChoices(workspace)];
+}
+
+/**
+ * @param {Workspace} workspace
+ * @returns {Choice[]}
+ */
+function trackChoices({ engine, state: { track, information } }) {
+  if (!track || !information) return [];
+  return information.video_formats.map((/** @type {string} */ format) => ({
+    name: VIDEO_FORMATS[format] ?? format,
+    text: "The objects in every frame",
+    suffix: `${format}.zip`,
+    make: () => engine.exportTracks(track.jobId, format),
+  }));
 }
 
 /**

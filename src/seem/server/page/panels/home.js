@@ -7,9 +7,9 @@ import { byId, element, icon } from "../dom.js";
 import { whenChanged } from "../state/store.js";
 
 const EXAMPLES = [
-  { file: "cat.jpg", name: "Cat", hint: "Click an eye" },
-  { file: "coffee.jpg", name: "Coffee", hint: "Type “spoon”" },
-  { file: "astronaut.jpg", name: "Astronaut", hint: "Draw a box" },
+  { file: "cat.jpg", name: "Cat", hint: "Click the cat" },
+  { file: "coffee.jpg", name: "Coffee", hint: "Type “cup”" },
+  { file: "astronaut.jpg", name: "Astronaut", hint: "Box the helmet" },
 ];
 
 /**

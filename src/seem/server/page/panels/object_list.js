@@ -40,9 +40,9 @@ export class ObjectList {
     this.#root.replaceChildren(...objects.map((object) => this.#row(object, state)));
     this.#restoreFocus(focused);
     byId("no-objects").hidden = objects.length > 0;
-    byId("objects-title").textContent = objects.length > 0 ? `Objects · ${objects.length}` : "Objects";
-    byId("sheet-title").textContent =
-      objects.length > 0 ? `Describe, segment · ${objects.length} objects` : "Describe, segment, objects";
+    const count = objects.length > 0 ? ` · ${objects.length}` : "";
+    byId("objects-title").textContent = `Objects${count}`;
+    byId("sheet-title").textContent = `Describe, segment, objects${count}`;
     const selected = selectedObjects(state);
     byId("merge").disabled = selected.length < 2;
     byId("remove").disabled = selected.length === 0;
@@ -94,8 +94,11 @@ export class ObjectList {
    * @param {boolean} isSelected
    */
   #nameButton(object, isSelected) {
-    const select = (/** @type {MouseEvent} */ event) =>
-      this.#workspace.select(object.id, event.shiftKey || event.ctrlKey || event.metaKey);
+    const select = (/** @type {MouseEvent} */ event) => {
+      // A "dblclick" would need the same button twice; selecting makes a new one.
+      if (event.detail === 2) this.#beginRenaming(object.id);
+      else this.#workspace.select(object.id, event.shiftKey || event.ctrlKey || event.metaKey);
+    };
     return element(
       "button",
       {
@@ -105,7 +108,7 @@ export class ObjectList {
         "aria-current": isSelected ? "true" : null,
         "data-focus": `object-${object.id}`,
         "data-id": object.id,
-        on: { click: select, dblclick: () => this.#beginRenaming(object.id) },
+        on: { click: select },
       },
       nameOf(object),
     );

@@ -92,7 +92,6 @@ function sceneOf({ state: { reference } }) {
     selection: [],
     preview: null,
     marks: reference?.prompts ?? [],
-    isWaiting: false,
   };
 }
 

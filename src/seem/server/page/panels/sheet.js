@@ -4,12 +4,16 @@ import { byId } from "../dom.js";
 
 const DRAG_DISTANCE = 24; // CSS pixels
 
-/** Let the handle open and close the sheet. */
-export function mountSheet() {
+/**
+ * Let the handle open and close the sheet.
+ * @param {() => void} afterwards
+ */
+export function mountSheet(afterwards) {
   const handle = byId("sheet-handle");
   const setOpen = (/** @type {boolean} */ isOpen) => {
     byId("panel").classList.toggle("is-open", isOpen);
     handle.setAttribute("aria-expanded", String(isOpen));
+    afterwards();
   };
   let startY = 0;
   let isDragged = false;

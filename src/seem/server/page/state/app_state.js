@@ -2,6 +2,7 @@
 
 /** @import {Bitmap, Intent, PhotoDocument, PhotoObject, Prompt, ToolName} from "../types.js" */
 /** @import {History} from "./history.js" */
+/** @import {Track, Video} from "../video_tracking.js" */
 
 import { EMPTY_DOCUMENT, findObject } from "./document.js";
 import { startHistory } from "./history.js";
@@ -38,7 +39,9 @@ import { startHistory } from "./history.js";
  * @property {string[]} classes  a person's own
  * @property {boolean} usesClasses
  * @property {Reference | null} reference
- * @property {any} video  the uploaded video that the photo is a frame of
+ * @property {Video | null} video  whose first frame the photo is
+ * @property {Track | null} track  its frames with the objects that were followed
+ * @property {number} frame  which one of them is shown
  */
 
 /** @type {AppState} */
@@ -57,6 +60,8 @@ export const INITIAL_STATE = {
   usesClasses: false,
   reference: null,
   video: null,
+  track: null,
+  frame: 0,
 };
 
 /**

@@ -2,6 +2,7 @@
 
 /** @import {PhotoDocument} from "../types.js" */
 /** @import {History} from "./history.js" */
+/** @import {Video} from "../video_tracking.js" */
 
 /**
  * @typedef {object} Work
@@ -15,6 +16,7 @@
  * @property {History<PhotoDocument>} history
  * @property {Record<string, {file: Blob, name: string}>} references  other pictures that prompts refer to
  * @property {string[]} classes
+ * @property {Video | null} video
  * @property {number} changed  milliseconds since 1970
  */
 

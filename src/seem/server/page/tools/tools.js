@@ -30,6 +30,14 @@ const POINT_DISTANCE = 2; // CSS pixels between the points of a line
 const SCRIBBLE_PAUSE = 900; // milliseconds without a pen, after which a scribble is complete
 
 /**
+ * Tell whether a tool can say what does not belong to an object.
+ * @param {ToolName} name
+ */
+export function takesRemoval(name) {
+  return name !== "box" && name !== "polygon";
+}
+
+/**
  * Make a tool; null for the one that only pans.
  * @param {ToolName} name
  * @param {ToolHost} host
