@@ -6,12 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from test_server_bad_input import wait_until
 
 import seem
 from seem.server.settings import Limits
 from seem.video import VideoWriter
-from server import POINT, decode, image_file, problem_of, running, service_of
+from server import POINT, decode, image_file, problem_of, running, service_of, wait_until
 from tiny import picture, tiny_model
 
 NUM_FRAMES = 6

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from seem.model import Model
 from seem.server.gateway import Gateway
 from seem.server.problems import (
+    Problem,
     answer_framework_error,
     answer_gone,
     answer_unexpected_error,
@@ -82,6 +83,7 @@ def create_api(service: Service) -> FastAPI:
         summary="Masks from clicks, strokes, boxes, phrases and regions of other images.",
         docs_url=None,  # its page loads scripts from other sites
         redoc_url=None,
+        dependencies=[Depends(check_query)],
         responses=problem_responses(*COMMON_STATUSES),
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
     )
@@ -89,6 +91,17 @@ def create_api(service: Service) -> FastAPI:
     for module in (information, images, questions, sessions, videos, exports):
         api.include_router(module.router)
     return api
+
+
+def check_query(request: Request) -> None:
+    """Raise `Problem` for a query parameter that the address does not have: a misspelt one would have no effect."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        names = ", ".join(sorted(known)) or "none here"
+        raise Problem(
+            "invalid-request", f"There is no parameter {unknown[0][:100]!r}; there are {names}."
+        )
 
 
 async def is_alive(_request: Request) -> Response:

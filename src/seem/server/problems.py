@@ -231,12 +231,11 @@ async def answer_gone(_request: Request, _error: Exception) -> Response:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe error answers for OpenAPI."""
+    """Describe error answers for OpenAPI; `ProblemBody` is among its schemas, as jobs have one."""
     schema = {"$ref": "#/components/schemas/ProblemBody"}
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         responses[status] = {
-            "model": ProblemBody,
             "description": HTTPStatus(status).phrase,
             "content": {PROBLEM_JSON: {"schema": schema}},
         }
