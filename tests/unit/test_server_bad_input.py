@@ -416,6 +416,32 @@ def test_the_own_page_may(client):
     assert client.post("/v1/images", content=image_file(), headers=headers).status_code == 201
 
 
+def test_the_page_of_an_allowed_name_may_behind_a_proxy(model):
+    with running(model, allowed_hosts=("seem.example.org",)) as client:
+        for origin, status in (
+            ("https://seem.example.org", 201),
+            ("https://other.example.org", 403),
+        ):
+            headers = {"origin": origin, "host": "10.0.0.3:8000"}
+            response = client.post("/v1/images", content=image_file(), headers=headers)
+            assert response.status_code == status
+
+
+def test_methods_that_clients_make_up_are_one_metric(model):
+    with running(model) as client:
+        for method in ("FIRST", "SECOND"):
+            client.request(method, "/v1/info")
+        metrics = client.get("/metrics").text
+    assert "FIRST" not in metrics
+    assert 'seem_requests_total{method="OTHER"' in metrics
+
+
+def test_a_misspelt_parameter_is_named(client, image):
+    response = client.get(f"{image}/picture?maxside=3")
+    assert problem_of(response) == "invalid-request"
+    assert "'maxside'; there are form, max_side." in response.json()["detail"]
+
+
 def test_a_token_is_asked_for_wherever_there_is_data(model):
     with running(model, token="s3cret") as client:
         for path in ("/v1/info", "/v1/openapi.json", "/metrics", "/v1/images/x"):

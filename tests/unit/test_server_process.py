@@ -204,7 +204,7 @@ def test_options_that_cannot_be(options, capsys):
 def test_another_address_asks_for_a_token(monkeypatch, capsys):
     served = []
     monkeypatch.setattr(
-        "seem.server.run.run_server", lambda _model, settings: served.append(settings)
+        "seem.server.run.run_server", lambda _model, settings, _listener: served.append(settings)
     )
     monkeypatch.setattr("seem.cli.serve.load", lambda *_: seem.load("nano", "cpu", "exact"))
     for options in ([], ["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--without-token"]):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 
 import pytest
 import schemathesis
@@ -106,3 +107,16 @@ def test_the_description_names_no_machine(description):
     text = json.dumps(description)
     assert "/tmp" not in text
     assert "HTTPValidationError" not in text
+
+
+def test_the_description_is_a_page_to_read(client, description):
+    response = client.get("/api")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    for path in description["paths"]:
+        assert f"/v1{path}</code>" in response.text
+    for name in description["components"]["schemas"]:
+        assert f'id="{name}"' in response.text
+    links = re.findall(r'href="#([^"]+)"', response.text)
+    assert set(links) <= set(description["components"]["schemas"])
+    assert "<script" not in response.text
+    assert client.get(re.search(r'stylesheet" href="([^"]+)"', response.text)[1]).status_code == 200

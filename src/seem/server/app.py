@@ -13,12 +13,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from seem.model import Model
+from seem.server.api_page import api_page
 from seem.server.gateway import Gateway
 from seem.server.problems import (
     Problem,
@@ -65,6 +66,7 @@ def create_app(model: Model, settings: ServerSettings | None = None) -> ASGIApp:
             Route("/healthz", is_alive, name="healthz"),
             Route("/readyz", is_ready, name="readyz"),
             Route("/metrics", read_metrics, name="metrics"),
+            Route("/api", read_api_page, name="api"),
             Mount("/v1", api),
             Mount("/", StaticFiles(directory=PAGE, html=True), name="page"),
         ],
@@ -72,6 +74,7 @@ def create_app(model: Model, settings: ServerSettings | None = None) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.api = api
     return Gateway(app, service.settings, service.telemetry)
 
 
@@ -122,3 +125,9 @@ async def read_metrics(request: Request) -> Response:
     service: Service = request.app.state.service
     content = generate_latest(service.telemetry.registry)
     return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def read_api_page(request: Request) -> Response:
+    """Return the description of the API as a page; it holds nothing that needs a token."""
+    api: FastAPI = request.app.state.api
+    return HTMLResponse(api_page(api.openapi()))

@@ -17,6 +17,7 @@ from seem.server.settings import Limits, ServerSettings
 from seem.server.telemetry import LOGGER, Telemetry
 from seem.server.workers import ClientGoneError, WorkCancelledError
 
+METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 CLOSE = {"Connection": "close"}  # what is left of a refused body is not read
 
 
@@ -112,7 +113,7 @@ class Gateway:
         await problem_response(problem, answer.request_id)(scope, receive, answer.send)
 
     def _record(self, scope: Scope, answer: Answer, seconds: float) -> None:
-        method, route = scope["method"], route_of(scope)
+        method, route = known_method(scope["method"]), route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         if status == CLIENT_CLOSED_REQUEST:
             self._telemetry.cancelled.inc()
@@ -162,6 +163,11 @@ def body_limit(method: str, path: str, limits: Limits) -> int:
     if method == "POST" and path == "/v1/videos":
         return limits.video_bytes
     return limits.json_bytes
+
+
+def known_method(method: str) -> str:
+    """Return a method, or "OTHER" for one that clients made up: each would be a metric of its own."""
+    return method if method in METHODS else "OTHER"
 
 
 def route_of(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -46,6 +47,7 @@ class StoredVideo:
     num_frames: int | None
     num_readers: int = 0
     is_closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> VideoFile:
         """Open the file, under the user's name."""
@@ -62,15 +64,24 @@ class StoredVideo:
 
     def close(self) -> None:
         """Delete the file, once no job reads it any more."""
-        self.is_closed = True
-        if not self.num_readers:
-            self.path.unlink(missing_ok=True)
+        with self._lock:
+            self.is_closed = True
+            self._delete_unread()
+
+    def begin_reading(self) -> None:
+        """Note that a job reads the file."""
+        with self._lock:
+            self.num_readers += 1
 
     def end_reading(self) -> None:
         """Note that a job has ended."""
-        self.num_readers -= 1
-        if self.is_closed:
-            self.close()
+        with self._lock:
+            self.num_readers -= 1
+            self._delete_unread()
+
+    def _delete_unread(self) -> None:
+        if self.is_closed and not self.num_readers:
+            self.path.unlink(missing_ok=True)
 
 
 def probe_video(path: Path, name: str, num_bytes: int, max_pixels: int) -> StoredVideo:
