@@ -15,7 +15,7 @@ from seem.server.access import API_PATHS, SECURITY_HEADERS, check_access, is_und
 from seem.server.problems import CLIENT_CLOSED_REQUEST, Problem, problem_of_work, problem_response
 from seem.server.settings import Limits, ServerSettings
 from seem.server.telemetry import LOGGER, Telemetry
-from seem.server.workers import ClientGoneError, WorkCancelledError
+from seem.server.workers import ClientGoneError, WorkCancelledError, shutting_down
 
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 CLOSE = {"Connection": "close"}  # what is left of a refused body is not read
@@ -82,6 +82,8 @@ class Gateway:
                 await self._app(scope, self._checked(scope, receive), answer.send)
             except ClientGoneError:
                 answer.status = CLIENT_CLOSED_REQUEST
+            except asyncio.CancelledError:  # the server stops, and has waited long enough
+                await self._answer_error(shutting_down(), answer, scope, receive)
             except Exception as error:
                 await self._answer_error(error, answer, scope, receive)
             finally:
