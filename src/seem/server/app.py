@@ -70,7 +70,7 @@ def create_app(model: Model, settings: ServerSettings | None = None) -> ASGIApp:
             Mount("/v1", api),
             Mount("/", StaticFiles(directory=PAGE, html=True), name="page"),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
+        exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
     app.state.service = service
