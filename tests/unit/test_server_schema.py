@@ -3,8 +3,13 @@
 import contextlib
 import json
 import re
+import sys
 
 import pytest
+
+if sys.version_info < (3, 11):
+    pytest.skip("schemathesis needs Python 3.11", allow_module_level=True)
+
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
