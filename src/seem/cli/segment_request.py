@@ -417,7 +417,7 @@ def check_no_file_names(names: Sequence[str]) -> None:
     """Raise `ValueError` if a class name or phrase is the path of a file: its content was meant."""
     for name in names:
         if PurePath(name).suffix and os.path.isfile(name.strip()):  # noqa: PTH113 (any text may come)
-            raise ValueError(f"{name.strip()} is a file; write names, such as \"dog,cat\", instead.")
+            raise ValueError(f'{name.strip()} is a file; write names, such as "dog,cat", instead.')
 
 
 def parse_competing_classes(text: str | None) -> Vocabulary | Sequence[str] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -48,6 +49,17 @@ class AnnotationNotes:
                 what = f"the whole set is there twice (as polygons and as codes?); {self.duplicates[0]}"
             where = f"{len(self.duplicates)} of {self.num_objects} objects"
             yield Flaw(FlawKind.DUPLICATE_OBJECT, where, what)
+
+
+def note_repeated_files(images: Iterable[ImageRecord]) -> Iterator[Flaw]:
+    """Note files that several photos of the set are."""
+    ids_by_path: dict[Path, list[int]] = {}
+    for image in images:
+        ids_by_path.setdefault(image.path, []).append(image.id)
+    for path, ids in ids_by_path.items():
+        if len(ids) > 1:
+            what = f"photos {', '.join(map(str, ids[:5]))} are this file, each with its own annotations alone"
+            yield Flaw(FlawKind.DUPLICATE_IMAGE, path.name, what)
 
 
 def _describe_duplicates(image: ImageRecord, objects: Sequence[ObjectRecord]) -> Iterator[str]:

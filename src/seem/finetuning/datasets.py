@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from seem.data.dataset import Dataset, WeightedDataset
+from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
 from seem.data.image_bank import ImageBank
 from seem.data.inspection import DatasetReport
+from seem.data.layout import standard_split
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.records import DataError, ImageRecord
 from seem.finetuning.finer_masks import with_finer_masks
@@ -23,8 +24,8 @@ from seem.finetuning.usable_dataset import UsableDataset, without_images
 from seem.training.validation import INSPECTED_IMAGES, is_fully_labelled
 from seem.vocabulary import spelling_key
 
-VALIDATION_SPLITS = ("val", "valid", "validation", "test")
-"""Parts of a data set that may be used for validation; the first that it has is."""
+VALIDATION_SPLITS = ("val", "test")
+"""Parts of a data set that may be used for validation, whatever it calls them; the first that it has is."""
 
 VALIDATION_SHARE = 0.1  # of a data set that has no such part
 
@@ -47,6 +48,7 @@ class DataSource:
         unusable_train: ids of training images that cannot be used: missing, damaged, of a wrong size.
         unusable_validation: the same of validation images, and of those that are training images too.
         validation_problem: why the part for validation is not used, or some of it; empty if all of it is.
+        unused_splits: further parts of the data set.
     """
 
     spec: str
@@ -55,6 +57,7 @@ class DataSource:
     unusable_train: tuple[int, ...]
     unusable_validation: tuple[int, ...]
     validation_problem: str = ""
+    unused_splits: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as plain values."""
@@ -65,6 +68,7 @@ class DataSource:
             "left_out": self.unusable_train,
             "held_left_out": self.unusable_validation,
             "held_problem": self.validation_problem,
+            "unused": self.unused_splits,
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class DataSource:
             unusable_train=tuple(plain["left_out"]),
             unusable_validation=tuple(plain["held_left_out"]),
             validation_problem=plain.get("held_problem", ""),
+            unused_splits=tuple(plain.get("unused", ())),
         )
 
 
@@ -153,11 +158,14 @@ def inspect_source(
     `step` is called after each image. Raises `DataError` where there is no data set, or where nothing can be read.
     """
     parsed = DatasetSpec.parse(spec)
-    train_split, validation_split = _choose_splits(list_splits(parsed))
+    splits = list_splits(parsed)
+    train_split, validation_split = _choose_splits(splits)
     train = open_dataset(parsed, train_split, tolerant=True)
     train_report = inspect_once(train, step)
     unusable_train = tuple(sorted(train_report.unusable_images))
-    source = DataSource(spec, train_split, None, unusable_train, ())
+    unused = [] if train_split == ALL_SPLIT else [*splits]
+    unused_splits = tuple(name for name in unused if name not in (train_split, validation_split))
+    source = DataSource(spec, train_split, None, unusable_train, (), unused_splits=unused_splits)
     if validation_split is None:
         return source, [train_report]
     try:
@@ -193,13 +201,17 @@ def _shared_images(validation: Dataset, train: Dataset) -> frozenset[int]:
 
 
 def _choose_splits(names: Sequence[str]) -> tuple[str, str | None]:
-    """Return the parts of a data set for training and for validation; None if it has no other part."""
-    train_split = names[0]
-    if "train" in names:
-        train_split = "train"
-    for name in VALIDATION_SPLITS:
-        if name in names and name != train_split:
-            return train_split, name
+    """Return the parts of a data set for training and for validation; None if it has no other part.
+
+    If none of its parts is called after what it is for, all of them are for training.
+    """
+    if not any(map(standard_split, names)):
+        return ALL_SPLIT, None
+    train_split = next((name for name in names if standard_split(name) == "train"), names[0])
+    for split in VALIDATION_SPLITS:
+        for name in names:
+            if standard_split(name) == split and name != train_split:
+                return train_split, name
     return train_split, None
 
 

@@ -34,7 +34,7 @@ from seem.data.image_files import (
     relative_name,
 )
 from seem.data.label_map import LabelMap, numbered_object_id, segment_records
-from seem.data.layout import SPLIT_NAMES, Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.mask_pixels import HALF, LOSSY_SUFFIXES, is_smoothed, object_pixels
 from seem.data.readers.class_files import read_class_file
@@ -59,12 +59,11 @@ from seem.data.records import (
 
 VOID_VALUE = 255
 
-_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "jpegimages"), ("masks", "labels", "annotations")
 _MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
-_KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
@@ -148,7 +147,7 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
     """Find the folders of images and masks of every part; one part called `ALL_SPLIT` if the set is not divided."""
     parts = {}
     for folder in list_folders(path):
-        if folder.name not in _KNOWN_SPLITS:
+        if not standard_split(folder.name):
             continue
         pair = _find_pair(folder)
         if pair is not None:
@@ -158,22 +157,22 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
         return parts
     images, masks = undivided
     for folder in list_folders(images):
-        if folder.name in _KNOWN_SPLITS and (masks / folder.name).is_dir():
+        if standard_split(folder.name) and (masks / folder.name).is_dir():
             parts[folder.name] = (folder, masks / folder.name)
     return parts or {ALL_SPLIT: undivided}
 
 
 def _find_pair(path: Path) -> tuple[Path, Path] | None:
     """Find a folder of images and one of masks, if there is just one of each."""
-    image_folders = list(filter(Path.is_dir, map(path.joinpath, _IMAGE_FOLDERS)))
-    mask_folders = list(filter(_holds_images, map(path.joinpath, _MASK_FOLDERS)))
+    image_folders, mask_folders = [], []
+    for folder in list_folders(path):
+        if folder.name.lower() in _IMAGE_FOLDERS:
+            image_folders.append(folder)
+        elif folder.name.lower() in _MASK_FOLDERS and list_images(folder, deep=True):
+            mask_folders.append(folder)
     if len(image_folders) != 1 or len(mask_folders) != 1:
         return None
     return image_folders[0], mask_folders[0]
-
-
-def _holds_images(folder: Path) -> bool:
-    return bool(list_images(folder, deep=True))
 
 
 def _maps_by_stem(mask_folder: Path) -> dict[str, Path]:

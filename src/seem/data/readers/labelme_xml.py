@@ -18,10 +18,9 @@ from jaxtyping import Bool
 
 from seem.data.dataset import ALL_SPLIT
 from seem.data.image_files import first_file
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.shape_sets import (
-    KNOWN_SPLITS,
     ShapeImage,
     ShapeRow,
     UnreadCounts,
@@ -146,7 +145,7 @@ def _find_parts(path: Path) -> dict[str, list[Path]]:
     own = [file for file in files if _looks_like_labelme(text_sample(file))]
     if not own:
         return {}
-    if not all(file.parent.name in KNOWN_SPLITS for file in own):
+    if not all(standard_split(file.parent.name) for file in own):
         return {ALL_SPLIT: own}
     parts: dict[str, list[Path]] = {}
     for file in own:

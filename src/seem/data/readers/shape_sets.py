@@ -20,7 +20,7 @@ from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
 from seem.data.image_files import list_folders, read_image_hw, read_rgb
 from seem.data.label_map import numbered_object_id
-from seem.data.layout import SPLIT_NAMES
+from seem.data.layout import standard_split
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.polygons import is_polygon
 from seem.data.readers.shapes import PolygonShape, Shape, unite_rles
@@ -42,7 +42,6 @@ Value = TypeVar("Value")
 NAMELESS = "object"
 """The class of an object without a label."""
 
-KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 _BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
 _MAX_LISTED = 8
 
@@ -191,8 +190,10 @@ def join_groups(rows: Iterable[tuple[Hashable, ShapeRow | Flaw]]) -> Rows:
 
 def find_part_folders(path: Path, fits: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the folders of a set that are called train, val, test or the like and fit; else the set as one part."""
-    folders = {folder.name: folder for folder in list_folders(path) if folder.name in KNOWN_SPLITS}
-    parts = {name: folder for name, folder in folders.items() if fits(folder)}
+    parts = {}
+    for folder in list_folders(path):
+        if standard_split(folder.name) and fits(folder):
+            parts[folder.name] = folder
     if parts:
         return parts
     return {ALL_SPLIT: path} if fits(path) else {}
