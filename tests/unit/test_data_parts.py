@@ -210,3 +210,30 @@ def test_parts_are_known_by_their_names_in_any_case(tmp_path):
     assert open_dataset(str(tmp_path), "val").split == "Validation"
     source, _ = said_about(tmp_path)
     assert (source.train_split, source.validation_split) == ("Train", "Validation")
+
+
+def labelme_file(path, **flags):
+    shape = {"label": "cat", "points": [[5, 5], [25, 5], [25, 20]], "shape_type": "polygon"}
+    content = {"shapes": [{**shape, "flags": flags}], "imagePath": f"{path.stem}.png"}
+    tiny.photo(path.with_suffix(".png"), (30, 40))
+    tiny.text(path, json.dumps(content))
+
+
+def test_groups_alone_are_refused_before_training(tmp_path):
+    labelme_file(tmp_path / "a.json", iscrowd=True)
+    labelme_file(tmp_path / "b.json", iscrowd=True)
+    source, _ = inspect_source(str(tmp_path))
+    with pytest.raises(DataError, match="every mask is a group of several objects .*; mark single"):
+        open_training_data([source], 0)
+    labelme_file(tmp_path / "c.json")
+    source, _ = inspect_source(str(tmp_path))
+    assert open_training_data([source], 0).num_train
+
+
+def test_a_part_of_groups_alone_is_no_validation(tmp_path):
+    for name in ("a", "b", "c"):
+        labelme_file(tmp_path / f"train/{name}.json")
+    labelme_file(tmp_path / "val/d.json", iscrowd=True)
+    source, said = said_about(tmp_path)
+    assert source.validation_split is None
+    assert "its part 'val' has no photo with an object that could be used" in said

@@ -29,6 +29,11 @@ VALIDATION_SPLITS = ("val", "test")
 
 VALIDATION_SHARE = 0.1  # of a data set that has no such part
 
+_ONLY_GROUPS = (
+    "every mask is a group of several objects (a crowd, or the region of a countable class), from which no object can "
+    "be learnt; mark single objects as such (iscrowd 0), or add masks of single objects"
+)
+
 CACHED_IMAGE_BYTES = 400_000  # of an image of `CACHED_SIDE` pixels with its masks, roughly
 CACHED_SIDE = 320  # pixels of the longer side; at least so large are images cached
 CACHE_MARGIN = 384 / 224  # images are cached so much larger than the canvas, for zoomed-in samples
@@ -176,7 +181,7 @@ def inspect_source(
     report = inspect_once(validation, step)
     shared = _shared_images(validation, train)
     unusable = report.unusable_images | shared
-    if not usable_images(validation, unusable).images:
+    if not has_single_object(usable_images(validation, unusable)):
         problem = f"its part {validation_split!r} has no photo with an object that could be used"
         if shared:
             problem = f"the photos of its part {validation_split!r} are those of {train_split!r}"
@@ -249,11 +254,13 @@ def open_training_data(
             raise DataError(
                 f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
             )
+        if not has_single_object(images):
+            raise DataError(f"{source.spec}: {_ONLY_GROUPS}.")
         held_out = None
         if source.validation_split is not None:
             other = open_dataset(spec, source.validation_split, tolerant=True)
             held_out = usable_images(other, source.unusable_validation)
-        if held_out is None or not held_out.images:
+        if held_out is None or not has_single_object(held_out):
             images, held_out = hold_out(images, seed)
         if not held_out.images:
             held_out, is_shared = images, True
@@ -271,6 +278,14 @@ def usable_images(dataset: Dataset, unusable: Iterable[int]) -> UsableDataset:
     readable = without_images(dataset, unusable)
     with_objects = [image for image in readable.images if readable.objects[image.id]]
     return UsableDataset(dataset, tuple(with_objects))
+
+
+def has_single_object(dataset: UsableDataset) -> bool:
+    """Whether an image shows an object by itself, rather than groups (crowds) alone."""
+    for image in dataset.images:
+        if any(not record.is_group for record in dataset.objects[image.id]):
+            return True
+    return False
 
 
 def with_negatives(dataset: UsableDataset, unusable: Iterable[int]) -> UsableDataset:

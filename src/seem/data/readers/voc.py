@@ -4,12 +4,12 @@
     VOC2010/JPEGImages  SegmentationClassContext  ImageSets/SegmentationContext/<split>.txt
     benchmark_RELEASE/dataset/img  inst/*.mat  cls/*.mat  <split>.txt  (or that folder itself, or one above)
 
-In VOC 255 is void: the edges of objects and what was too difficult. Without SegmentationObject a class is one region of
-several objects that nobody told apart. SBD has no void.
+In VOC 255 is void: the edges of objects and what was too difficult. Without the map of its objects a class is one
+region of several objects that nobody told apart. SBD has no void.
 
 A set of one's own in VOC's layout lists its classes in labelmap.txt (CVAT, Datumaro), class_names.txt (labelme) or
 classes.txt beside JPEGImages; its maps hold numbers or the colours of labelmap.txt, and without ImageSets it is one
-part. Without such a list the classes are VOC's.
+part. Without SegmentationObject they are stuff. Without such a list the classes are VOC's.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         categories = class_list("pascal_voc")
         _check_annotated_names(home, categories)
     else:
-        categories = own.categories(is_thing=True)
+        has_objects = (home / "SegmentationObject").is_dir()
+        categories = own.categories(is_thing=has_objects)
     list_file = home / _VOC_LISTS / f"{split}.txt"
     stems = read_name_list(list_file) if list_file.is_file() else _map_stems(home)
     files = _listed_images(stems, home / "JPEGImages")
