@@ -188,12 +188,11 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     if 0 in (width, height):
         raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
     _check_size(what, width, height, max_pixels)
-    orientation, notes = exif_orientation(image), _frame_notes(image)
-    rgb, depth_notes = decode_rgb(image, what)
-    fill_notes = _fill_notes(image.format, rgb)
+    orientation = exif_orientation(image)
+    rgb, notes = decode_rgb(image, what)
     rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
-    return InputImage(rgb, name, orientation, notes + depth_notes + fill_notes)
+    return InputImage(rgb, name, orientation, notes)
 
 
 def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:
@@ -299,6 +298,12 @@ def _fill_notes(image_format: str | None, rgb: Image.Image) -> tuple[str, ...]:
 
 def decode_rgb(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, ...]]:
     """Decode an opened image of any mode and depth to RGB, not turned; also return notes on losses."""
+    frame_notes = _frame_notes(image)
+    rgb, depth_notes = _decode_any_depth(image, what)
+    return rgb, frame_notes + depth_notes + _fill_notes(image.format, rgb)
+
+
+def _decode_any_depth(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, ...]]:
     deep = read_deep_colour(image)
     decode_pixels(image, what)
     if deep is None:

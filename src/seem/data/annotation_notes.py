@@ -12,7 +12,13 @@ from jaxtyping import Float, Integer
 
 from seem.data.records import Flaw, FlawKind, ImageRecord, ObjectRecord
 
-_SUMMARIZED_KINDS = (FlawKind.AREA_UNLIKE_MASK, FlawKind.BOX_UNLIKE_MASK)
+_SUMMARIES = {
+    FlawKind.AREA_UNLIKE_MASK: "the masks count; ",
+    FlawKind.BOX_UNLIKE_MASK: "the masks count; ",
+    FlawKind.INNER_RING: "",
+}
+"""Notes of which one line is written for all objects, and how it begins."""
+
 _SAME_MASK_IOU = 0.9  # of one object drawn as polygon and as run-length code; below are two objects
 _MIN_DOUBLED_SET = 6  # objects of a set that is said to be there twice
 _MAX_AREA_RATIO = 1 / _SAME_MASK_IOU
@@ -36,10 +42,10 @@ class AnnotationNotes:
             self.notes.setdefault(note.kind, []).append(note)
 
     def lines(self) -> Iterator[Flaw]:
-        """Return the notes; of contradictions that a tool makes at every object one, with their number."""
+        """Return the notes; of those that a tool causes at every object one, with their number."""
         for kind, notes in self.notes.items():
-            if kind in _SUMMARIZED_KINDS and len(notes) > 1:
-                what = f"the masks count; {notes[0].where}: {notes[0].what}"
+            if kind in _SUMMARIES and len(notes) > 1:
+                what = f"{_SUMMARIES[kind]}{notes[0].where}: {notes[0].what}"
                 yield Flaw(kind, f"{len(notes)} of {self.num_objects} objects", what)
             else:
                 yield from notes

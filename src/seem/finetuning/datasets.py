@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -282,10 +283,8 @@ def usable_images(dataset: Dataset, unusable: Iterable[int]) -> UsableDataset:
 
 def has_single_object(dataset: UsableDataset) -> bool:
     """Whether an image shows an object by itself, rather than groups (crowds) alone."""
-    for image in dataset.images:
-        if any(not record.is_group for record in dataset.objects[image.id]):
-            return True
-    return False
+    records = chain.from_iterable(dataset.objects[image.id] for image in dataset.images)
+    return not all(record.is_group for record in records)
 
 
 def with_negatives(dataset: UsableDataset, unusable: Iterable[int]) -> UsableDataset:

@@ -147,8 +147,9 @@ def _find_annotation_file(folder: Path) -> Path | None:
 
 
 def _coco_files(folder: Path) -> list[Path]:
-    """List the JSON files of a folder that look like COCO's."""
-    return list(filter(looks_like_coco, _json_files(folder)))
+    """List the JSON files of a folder that look like COCO's instances."""
+    files = filter(looks_like_coco, _json_files(folder))
+    return [file for file in files if not _holds_segments(file)]
 
 
 def _json_files(folder: Path) -> list[Path]:
@@ -160,7 +161,7 @@ def _json_files(folder: Path) -> list[Path]:
 def _find_file_parts(path: Path) -> dict[str, CocoFiles]:
     """Make a part of each of several annotation files: train.json and val.json, or batch1.json and batch2.json."""
     for folder in (path, path / "annotations"):
-        files = [file for file in _coco_files(folder) if not _holds_segments(file)]
+        files = _coco_files(folder)
         if len(files) > 1:
             splits = Counter(_split_in_name(file) for file in files)
             parts = {}
@@ -190,4 +191,6 @@ def _undivided(file: Path) -> dict[str, CocoFiles]:
     """Return the one part of a set that is a single file; its images are beside or above it."""
     home = file.parent
     folders = (home / "images", home, home.parent / "images", home / file.stem)
+    if _holds_segments(file):
+        return {ALL_SPLIT: CocoFiles("COCO file", panoptic=file, folders=folders)}
     return {ALL_SPLIT: CocoFiles("COCO file", file, folders=folders)}
