@@ -198,8 +198,12 @@ def test_colours_that_nothing_explains_are_refused_with_the_way_out(tmp_path, cl
         tiny.text(tmp_path / "classes.txt", classes)
     report = inspect_dataset(open_dataset(str(tmp_path), "train", tolerant=True))
     what = report.flaws[0].what
-    assert "has the colours 0,0,0 and 128,0,0 and 0,128,0; if they are classes, name them in" in what
-    assert 'label_colors.txt beside the folders, "red green blue name" a line; else save one' in what
+    assert (
+        "has the colours 0,0,0 and 128,0,0 and 0,128,0; if they are classes, name them in" in what
+    )
+    assert (
+        'label_colors.txt beside the folders, "red green blue name" a line; else save one' in what
+    )
 
 
 def test_the_colours_of_a_jpeg_are_too_many_to_be_classes(tmp_path):

@@ -351,4 +351,6 @@ def test_what_is_lost_as_photos_are_read_is_noted(tmp_path):
     assert str(note).endswith(
         "(a.png): photo that loses something as it is read, more than 8 bits of grey: read as 12 bits"
     )
-    assert FlawKind.CONVERSION not in {note.kind for note in report_of(tmp_path, pixels=False).notes}
+    assert FlawKind.CONVERSION not in {
+        note.kind for note in report_of(tmp_path, pixels=False).notes
+    }

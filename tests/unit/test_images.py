@@ -370,13 +370,19 @@ def test_a_tiff_of_bands_that_are_no_picture_says_what_to_save(tmp_path):
     content = tiff(2, 2, [8] * 4, bytes(16), photometric=1)
     (tmp_path / "bands.tif").write_bytes(content)
     message = refused(tmp_path / "bands.tif", SeemError)
-    assert "bands.tif is a TIFF of 4 bands of 8-bit integers, which is no picture; save red," in message
+    assert (
+        "bands.tif is a TIFF of 4 bands of 8-bit integers, which is no picture; save red,"
+        in message
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "is a HEIC photo, as iPhones store them; export it"),
+        (
+            b"\0\0\0\x1cftypheic\0\0\0\0mif1heic",
+            "is a HEIC photo, as iPhones store them; export it",
+        ),
         (tiff(2, 2, [32] * 3, bytes(48)), "is a TIFF of 3 bands of 32-bit integers, which is no"),
         (b"II*\0\xff\xff", "is a TIFF of bands that cannot be read, which is no picture"),
     ],
