@@ -223,7 +223,9 @@ def test_groups_alone_are_refused_before_training(tmp_path):
     labelme_file(tmp_path / "a.json", iscrowd=True)
     labelme_file(tmp_path / "b.json", iscrowd=True)
     source, _ = inspect_source(str(tmp_path))
-    with pytest.raises(DataError, match=r"every mask is a group of several objects .*; mark single"):
+    with pytest.raises(
+        DataError, match=r"every mask is a group of several objects .*; mark single"
+    ):
         open_training_data([source], 0)
     labelme_file(tmp_path / "c.json")
     source, _ = inspect_source(str(tmp_path))
