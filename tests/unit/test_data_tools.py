@@ -548,7 +548,7 @@ def test_a_bad_ring_costs_itself_and_not_its_object(tmp_path):
 SQUARE = {"label": "cat", "points": [[2, 2], [6, 2], [6, 8], [2, 8]], "shape_type": "polygon"}
 
 
-def labelme_set(folder, *shapes, file="a.json"):
+def one_labelme_file(folder, *shapes, file="a.json"):
     tiny.photo(folder / "a.png", (12, 16))
     tiny.text(folder / file, {"shapes": shapes, "imagePath": "a.png"})
     return open_dataset(str(folder), "train", tolerant=True)
@@ -557,7 +557,7 @@ def labelme_set(folder, *shapes, file="a.json"):
 def test_labelme_shapes_of_its_successors_and_bad_ones(tmp_path):
     rotated = {**SQUARE, "label": " cat ", "shape_type": "rotation", "direction": 0.3}
     point = {**SQUARE, "shape_type": "rectangle", "points": [[2, 2]]}
-    dataset = labelme_set(tmp_path, SQUARE, rotated, point, file="a.JSON")
+    dataset = one_labelme_file(tmp_path, SQUARE, rotated, point, file="a.JSON")
     assert [category.name for category in dataset.categories.values()] == ["cat"]
     parsed = dataset.parse_objects(dataset.images[0])
     assert [record.area for record in parsed.objects] == [24, 24]
