@@ -379,7 +379,7 @@ def test_a_phrase_and_a_stroke_stand_beside_each_alone(pack):
     assert entry.scores.together.mean_iou == pytest.approx(100)
     assert entry.scores.prompt_alone is not None
     told, clicked = scores_of(composition.named_click_benchmark(pack), pack)
-    assert told.contestant == "model hearing the class name"
+    assert told.contestant == "model with the class name"
     assert told.scores == clicked.scores
     assert (told.scores.objects, max(told.scores.mean_iou)) == (6, 10)
 
