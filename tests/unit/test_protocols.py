@@ -365,9 +365,7 @@ def test_a_reference_to_what_a_photo_lacks_is_to_be_refused(tmp_path, is_painted
     file = pack.path / "annotations.json"
     document = json.loads(file.read_text())
     document["annotations"] = [
-        row
-        for row in document["annotations"]
-        if (row["image_id"], row["category_id"]) != (1, KITE)
+        row for row in document["annotations"] if (row["image_id"], row["category_id"]) != (1, KITE)
     ]
     file.write_text(json.dumps(document))
     if is_painted_over:
