@@ -1,6 +1,6 @@
 """How long a model takes, beside an earlier state of this project and beside other networks: `make bench`.
 
-    python benchmarks/speed.py --model nano --other ../worktree-of-a-commit --rivals sam-vit-b sam2-tiny
+    python benchmarks/speed.py --model nano --other HEAD~20 --rivals sam-vit-b sam2-tiny
 
 Every system is a process of its own; in each round all do the same step, one after the other, so that a busy minute
 hurts them alike. What counts is CPU time of one thread; ratios are medians over rounds, this checkout = 1. Rivals are
@@ -17,7 +17,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,6 +128,12 @@ def environment(checkout: Path, threads: int) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
+    with checkout_of(options.other) as options.other:
+        save(run(options), options.out)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything: the content of speed.json."""
     systems = start_systems(options)
     timings: list[Timing] = []
     for size in options.sizes:
@@ -153,7 +161,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for system in systems:
         system.close()
-    save(record, options.out)
+    return record
+
+
+@contextmanager
+def checkout_of(other: str | None) -> Iterator[Path | None]:
+    """Yield the folder of another checkout; for a commit a worktree, which is removed afterwards."""
+    if other is None or Path(other).is_dir():
+        yield None if other is None else Path(other).resolve()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        git = ["git", "-C", str(ROOT), "worktree"]
+        checkout = Path(folder, "checkout")
+        subprocess.run([*git, "add", "--quiet", "--detach", str(checkout), other], check=True)
+        try:
+            yield checkout
+        finally:
+            subprocess.run([*git, "remove", "--force", str(checkout)], check=True)
 
 
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -172,7 +196,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=60.0,
         help="CPU time of a step, after which it is cut short",
     )
-    add("--other", type=Path, help="another checkout of this project, beside which this one runs")
+    add("--other", help="commit, or folder of a checkout, beside which this one runs")
     add("--rivals", nargs="*", choices=RIVALS, help="default: all, if transformers is installed")
     add("--no-growth", dest="growth", action="store_false", help="leave the growth curves out")
     add("--threads", type=int, default=1)
@@ -184,7 +208,7 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def start_systems(options: argparse.Namespace) -> list[System]:
     systems = [System(THIS, options.model, ROOT, options)]
     if options.other is not None:
-        systems.append(System(OTHER, options.model, options.other.resolve(), options))
+        systems.append(System(OTHER, options.model, options.other, options))
     rivals = options.rivals
     if rivals is None:
         rivals = list(RIVALS) if find_spec("transformers") else []
@@ -197,23 +221,19 @@ def measure(
     systems: Sequence[System], step: str, size: int, value: int, options: argparse.Namespace
 ) -> Iterator[Timing]:
     """Let all systems do a step in turn, round by round; the first round warms up."""
-    rounds: dict[str, list[dict[str, Any]]] = {}
-    taking_part = [system for system in systems if system.ask(step, size, value)]
-    spent = 0.0
-    while spent == 0.0 or (spent < options.seconds and _rounds_of(rounds) < options.rounds):
-        for system in taking_part:
-            answer = system.ask(step, size, value)
-            rounds.setdefault(system.label, []).append(answer)
-            spent += answer["cpu"]
-        if not taking_part:
-            return
-    first = rounds.get(THIS)
-    for label, answers in rounds.items():
-        yield summarize(step, value, size, label, answers, first or answers)
-
-
-def _rounds_of(rounds: dict[str, list[dict[str, Any]]]) -> int:
-    return max(map(len, rounds.values()), default=0)
+    warm_up = {system: system.ask(step, size, value) for system in systems}
+    taking_part = [system for system, answer in warm_up.items() if answer]
+    spent = sum(warm_up[system]["cpu"] for system in taking_part)
+    rounds: list[dict[str, dict[str, Any]]] = []
+    while taking_part and (
+        not rounds or (spent < options.seconds and len(rounds) < options.rounds)
+    ):
+        rounds.append({each.label: each.ask(step, size, value) for each in taking_part})
+        spent += sum(answer["cpu"] for answer in rounds[-1].values())
+    for label in rounds[0] if rounds else ():
+        answers = [answers_of_round[label] for answers_of_round in rounds]
+        ours = [answers_of_round.get(THIS, answers_of_round[label]) for answers_of_round in rounds]
+        yield summarize(step, value, size, label, answers, ours)
 
 
 def summarize(
@@ -263,7 +283,7 @@ def measure_parts(system: System, size: int) -> dict[str, Any]:
 
 def start_up(label: str, options: argparse.Namespace, runs: int = 3) -> dict[str, Any]:
     """Measure a new process, from nothing to the mask of a click: CPU seconds and peak memory, best of some runs."""
-    checkout = options.other.resolve() if label == OTHER else ROOT
+    checkout = options.other if label == OTHER else ROOT
     seconds, peaks = [], []
     for _ in range(runs):
         command = [options.python, "-c", START_UP, options.model, str(PHOTO)]

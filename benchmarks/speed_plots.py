@@ -68,7 +68,8 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
         panel.set_xlabel(label)
         panel.set_ylabel("CPU time, ms")
         panel.set_ylim(bottom=0)
-    panels.flat[0].legend()
+        if rows:
+            panel.legend()
     for panel in panels.flat[len(AXES) :]:
         panel.set_axis_off()
     finish(figure, path)
