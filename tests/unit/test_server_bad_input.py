@@ -491,6 +491,8 @@ def failing(client, error):
         (KeyboardInterrupt("secret"), "internal"),
         (RecursionError("secret"), "internal"),
         (MemoryError("secret"), "out-of-memory"),
+        (OSError(28, "No space left on device", "secret"), "disk-full"),
+        (PermissionError(13, "Permission denied", "secret"), "internal"),
         (RuntimeError("CUDA out of memory. secret"), "out-of-memory"),
     ],
 )

@@ -138,6 +138,19 @@ def test_a_job_that_runs_can_be_watched_and_stopped(client, clip, monkeypatch):
     wait_until(lambda: not list(service_of(client).folder.iterdir()))
 
 
+@pytest.mark.parametrize("error", [RuntimeError("secret"), SystemExit("secret")])
+def test_a_job_that_fails_unexpectedly_is_in_the_log(client, clip, monkeypatch, caplog, error):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr("seem.tracker.Pass.step", fail)
+    job = finished(client, begin(client, upload_clip(client, clip)).json())
+    assert (job["status"], job["frames_done"]) == ("failed", 0)
+    assert job["problem"]["type"] == "urn:seem:problem:internal"
+    assert "secret" not in str(job)
+    assert "job failed" in caplog.messages
+
+
 def test_a_clip_that_breaks_off_keeps_its_good_frames(client, clip):
     cut = clip[: len(clip) * 2 // 3]
     response = client.post("/v1/videos?name=cut.mp4", content=cut)

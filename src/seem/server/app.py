@@ -36,7 +36,7 @@ from seem.server.workers import ClientGoneError
 from seem.version import __version__
 
 PAGE = Path(__file__).parent / "page"
-COMMON_STATUSES = (400, 401, 403, 405, 421, 422, 429, 500, 503, 504)
+COMMON_STATUSES = (400, 401, 403, 405, 421, 422, 429, 500, 503, 504, 507)
 EXCEPTION_HANDLERS = {
     HTTPException: answer_framework_error,
     RequestValidationError: answer_validation_error,

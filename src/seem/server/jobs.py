@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from seem.errors import SeemError
 from seem.images import read_image
-from seem.prompts import Prompt
 from seem.results import Labels, LazyLabels, Results
 from seem.server.problems import Problem, problem_of_work
 from seem.server.stored_images import result_bytes
+from seem.server.telemetry import LOGGER
 from seem.server.workers import Cancellation, WorkCancelledError
 from seem.tracker import Tracker
 from seem.video import VideoFile
@@ -120,15 +119,6 @@ class JobStatus(str, Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRequest:
-    """Prompts about an object on a frame."""
-
-    object_id: int
-    frame: int
-    prompts: Sequence[Prompt]
-
-
 @dataclass(slots=True, eq=False)
 class TrackingJob:
     """Objects that are followed through a video, in a thread of its own: `run` is the work, the rest its progress."""
@@ -151,14 +141,9 @@ class TrackingJob:
             self.status = JobStatus.DONE
         except WorkCancelledError:
             self.status = JobStatus.CANCELLED
-        except Exception as error:
+        except BaseException as error:
             self.problem = self._problem_of(error)
             self.status = JobStatus.FAILED
-            if problem_of_work(error) is None:
-                raise
-        finally:
-            if self.status is JobStatus.RUNNING:
-                self.status = JobStatus.FAILED
 
     def close(self) -> None:
         """Stop."""
@@ -182,9 +167,10 @@ class TrackingJob:
             self.frames.append(frame)
             self.num_bytes += result_bytes(frame)
 
-    def _problem_of(self, error: Exception) -> Problem:
-        problem = problem_of_work(error)
+    def _problem_of(self, error: BaseException) -> Problem:
+        problem = problem_of_work(error) if isinstance(error, Exception) else None
         if problem is None:
+            LOGGER.error("job failed", exc_info=error)
             return Problem("internal", "The server has failed; its log tells more.")
         detail = without_path(problem.detail, self.video.path, self.video.name)
         return Problem(problem.kind, detail)
