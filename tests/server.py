@@ -1,13 +1,16 @@
 """What tests of the server share: clients of a small model, and photos as uploads."""
 
 import io
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 from starlette.testclient import TestClient
 
+import seem
 from seem.data.coco_rle import rle_to_mask
 from seem.server.app import create_app
 from seem.server.settings import Limits, ServerSettings
@@ -62,3 +65,26 @@ def problem_of(response) -> str:
 def decode(mask: dict[str, Any]) -> np.ndarray:
     """A mask in run-length code, by COCO's own tool."""
     return rle_to_mask(mask["counts"], tuple(mask["size"]))
+
+
+def assert_same(answer: dict, results: seem.Results, has_labels: bool = True):
+    assert len(answer["objects"]) == len(results)
+    for row, body in enumerate(answer["objects"]):
+        expected = results[row]
+        assert (decode(body["mask"]) == expected.mask).all()
+        assert tuple(body["box"]) == expected.box
+        assert body["area"] == expected.area
+        assert body["id"] == expected.id
+        assert body["score"] == pytest.approx(expected.score, abs=1e-5)
+        assert body["label"] == (expected.label if has_labels else None)
+        assert body["category_id"] == (expected.category_id if has_labels else None)
+    assert answer["notes"] == list(results.notes)
+    assert answer["rules"] == list(results.provenance.rules)
+    assert (answer["task"], answer["kind"]) == (results.provenance.task, results.kind)
+
+
+def wait_until(holds, seconds: float = 10.0):
+    latest = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < latest, "it never happened"
+        time.sleep(0.01)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import seem
 from seem.coco_format import to_rle
-from server import POINT, decode, image_file, running, upload
+from server import POINT, assert_same, image_file, running, upload
 from tiny import tiny_model
 
 WIDTH, HEIGHT = 48, 40
@@ -90,22 +90,6 @@ def client(model):
 @pytest.fixture
 def image_id(client):
     return upload(client, image_file(WIDTH, HEIGHT))
-
-
-def assert_same(answer: dict, results: seem.Results, has_labels: bool = True):
-    assert len(answer["objects"]) == len(results)
-    for row, body in enumerate(answer["objects"]):
-        expected = results[row]
-        assert (decode(body["mask"]) == expected.mask).all()
-        assert tuple(body["box"]) == expected.box
-        assert body["area"] == expected.area
-        assert body["id"] == expected.id
-        assert body["score"] == pytest.approx(expected.score, abs=1e-5)
-        assert body["label"] == (expected.label if has_labels else None)
-        assert body["category_id"] == (expected.category_id if has_labels else None)
-    assert answer["notes"] == list(results.notes)
-    assert answer["rules"] == list(results.provenance.rules)
-    assert (answer["task"], answer["kind"]) == (results.provenance.task, results.kind)
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -4,11 +4,10 @@ import threading
 import time
 
 import pytest
-from test_server_questions import assert_same
 
 import seem
 from seem.server.settings import Limits
-from server import POINT, image_file, problem_of, running, service_of, upload
+from server import POINT, assert_same, image_file, problem_of, running, service_of, upload
 from tiny import tiny_model
 
 NEGATIVE = {**POINT, "x": 40, "positive": False}

@@ -6,12 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from test_server_bad_input import wait_until
 
 import seem
 from seem.server.settings import Limits
 from seem.video import VideoWriter
-from server import POINT, decode, image_file, problem_of, running, service_of
+from server import POINT, decode, image_file, problem_of, running, service_of, wait_until
 from tiny import picture, tiny_model
 
 NUM_FRAMES = 6
@@ -137,6 +136,19 @@ def test_a_job_that_runs_can_be_watched_and_stopped(client, clip, monkeypatch):
     wait_until(lambda: running_job.status.value == "cancelled")
     assert problem_of(client.get(path)) == "gone"
     wait_until(lambda: not list(service_of(client).folder.iterdir()))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), SystemExit("secret")])
+def test_a_job_that_fails_unexpectedly_is_in_the_log(client, clip, monkeypatch, caplog, error):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr("seem.tracker.Pass.step", fail)
+    job = finished(client, begin(client, upload_clip(client, clip)).json())
+    assert (job["status"], job["frames_done"]) == ("failed", 0)
+    assert job["problem"]["type"] == "urn:seem:problem:internal"
+    assert "secret" not in str(job)
+    assert "job failed" in caplog.messages
 
 
 def test_a_clip_that_breaks_off_keeps_its_good_frames(client, clip):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import time
@@ -38,6 +37,7 @@ ACCESS_PANEL = "Address and access"
 LIMITS_PANEL = "Limits"
 TOKEN_VARIABLE = "SEEM_TOKEN"
 DEFAULTS = Limits()
+BACKLOG = 512  # connections that wait to be accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +173,14 @@ def serve_command(
         workers=limits.workers or default_workers(),
         limits=limits.limits(),
     )
-    check_address(settings.host, settings.port)
-    started = time.perf_counter()
-    network = load(model, device, precision.value)
-    write_line(describe_loaded_model(network, time.perf_counter() - started))
-    write_line(f"Listening at {address_of(settings)} (Ctrl-C stops)")
-    if settings.token is not None and access.token is None:
-        write_line(f"Token: {settings.token}")
-    run_server(network, settings)
+    with open_listener(settings.host, settings.port) as listener:
+        started = time.perf_counter()
+        network = load(model, device, precision.value)
+        write_line(describe_loaded_model(network, time.perf_counter() - started))
+        write_line(f"Listening at {address_of(listener)} (Ctrl-C stops)")
+        if settings.token is not None and access.token is None:
+            write_line(f"Token: {settings.token}")
+        run_server(network, settings, listener)
 
 
 def chosen_token(access: AccessOptions) -> str | None:
@@ -201,16 +201,13 @@ def checked_token(token: str) -> str:
     return token
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise an error if the address cannot be listened at, before a model is loaded."""
+def open_listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address, before a model is loaded; `SeemError` where it cannot."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            if os.name == "posix":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)
         raise SeemError(
@@ -218,7 +215,9 @@ def check_address(host: str, port: int) -> None:
         ) from None
 
 
-def address_of(settings: ServerSettings) -> str:
+def address_of(listener: socket.socket) -> str:
     """Return the address to open in a browser."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}/"
+    host, port = listener.getsockname()[:2]
+    if listener.family == socket.AF_INET6:
+        host = f"[{host}]"
+    return f"http://{host}:{port}/"

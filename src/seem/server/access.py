@@ -48,7 +48,7 @@ def check_access(method: str, path: str, headers: Headers, settings: ServerSetti
     """Raise `Problem` for a request that may not be answered."""
     check_host(headers.get("host", ""), settings)
     if method not in SAFE_METHODS:
-        check_same_origin(headers)
+        check_same_origin(headers, settings.allowed_hosts)
     if settings.token is not None and is_under(path, API_PATHS):
         check_token(headers.get("authorization", ""), settings.token)
 
@@ -91,12 +91,17 @@ def is_address(name: str) -> bool:
     return True
 
 
-def check_same_origin(headers: Headers) -> None:
-    """Raise `Problem` for a request that a browser sends from another site."""
+def check_same_origin(headers: Headers, allowed_hosts: Sequence[str]) -> None:
+    """Raise `Problem` for a request that a browser sends from another site.
+
+    A proxy in front of this server may change `Host`; the page's own site is then one of `allowed_hosts`.
+    """
     origin = headers.get("origin")
     is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
     if origin is not None:
-        is_foreign |= origin.partition("://")[2].lower() != headers.get("host", "").lower()
+        site = origin.partition("://")[2].lower()
+        is_own = site == headers.get("host", "").lower()
+        is_foreign |= not (is_own or host_name(site) in map(str.lower, allowed_hosts))
     if is_foreign:
         raise Problem("cross-origin", "A page of another site may not use this server.")
 

@@ -15,8 +15,9 @@ from seem.server.access import API_PATHS, SECURITY_HEADERS, check_access, is_und
 from seem.server.problems import CLIENT_CLOSED_REQUEST, Problem, problem_of_work, problem_response
 from seem.server.settings import Limits, ServerSettings
 from seem.server.telemetry import LOGGER, Telemetry
-from seem.server.workers import ClientGoneError, WorkCancelledError
+from seem.server.workers import ClientGoneError, WorkCancelledError, shutting_down
 
+METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 CLOSE = {"Connection": "close"}  # what is left of a refused body is not read
 
 
@@ -81,6 +82,8 @@ class Gateway:
                 await self._app(scope, self._checked(scope, receive), answer.send)
             except ClientGoneError:
                 answer.status = CLIENT_CLOSED_REQUEST
+            except asyncio.CancelledError:  # the server stops, and has waited long enough
+                await self._answer_error(shutting_down(), answer, scope, receive)
             except Exception as error:
                 await self._answer_error(error, answer, scope, receive)
             finally:
@@ -112,7 +115,7 @@ class Gateway:
         await problem_response(problem, answer.request_id)(scope, receive, answer.send)
 
     def _record(self, scope: Scope, answer: Answer, seconds: float) -> None:
-        method, route = scope["method"], route_of(scope)
+        method, route = known_method(scope["method"]), route_of(scope)
         status = answer.status or CLIENT_CLOSED_REQUEST
         if status == CLIENT_CLOSED_REQUEST:
             self._telemetry.cancelled.inc()
@@ -162,6 +165,11 @@ def body_limit(method: str, path: str, limits: Limits) -> int:
     if method == "POST" and path == "/v1/videos":
         return limits.video_bytes
     return limits.json_bytes
+
+
+def known_method(method: str) -> str:
+    """Return a method, or "OTHER" for one that clients made up: each would be a metric of its own."""
+    return method if method in METHODS else "OTHER"
 
 
 def route_of(scope: Scope) -> str:

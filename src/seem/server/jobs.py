@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from seem.errors import SeemError
 from seem.images import read_image
-from seem.prompts import Prompt
 from seem.results import Labels, LazyLabels, Results
 from seem.server.problems import Problem, problem_of_work
 from seem.server.stored_images import result_bytes
+from seem.server.telemetry import LOGGER
 from seem.server.workers import Cancellation, WorkCancelledError
 from seem.tracker import Tracker
 from seem.video import VideoFile
@@ -46,6 +46,7 @@ class StoredVideo:
     num_frames: int | None
     num_readers: int = 0
     is_closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self) -> VideoFile:
         """Open the file, under the user's name."""
@@ -62,15 +63,24 @@ class StoredVideo:
 
     def close(self) -> None:
         """Delete the file, once no job reads it any more."""
-        self.is_closed = True
-        if not self.num_readers:
-            self.path.unlink(missing_ok=True)
+        with self._lock:
+            self.is_closed = True
+            self._delete_unread()
+
+    def begin_reading(self) -> None:
+        """Note that a job reads the file."""
+        with self._lock:
+            self.num_readers += 1
 
     def end_reading(self) -> None:
         """Note that a job has ended."""
-        self.num_readers -= 1
-        if self.is_closed:
-            self.close()
+        with self._lock:
+            self.num_readers -= 1
+            self._delete_unread()
+
+    def _delete_unread(self) -> None:
+        if self.is_closed and not self.num_readers:
+            self.path.unlink(missing_ok=True)
 
 
 def probe_video(path: Path, name: str, num_bytes: int, max_pixels: int) -> StoredVideo:
@@ -109,15 +119,6 @@ class JobStatus(str, Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRequest:
-    """Prompts about an object on a frame."""
-
-    object_id: int
-    frame: int
-    prompts: Sequence[Prompt]
-
-
 @dataclass(slots=True, eq=False)
 class TrackingJob:
     """Objects that are followed through a video, in a thread of its own: `run` is the work, the rest its progress."""
@@ -140,14 +141,9 @@ class TrackingJob:
             self.status = JobStatus.DONE
         except WorkCancelledError:
             self.status = JobStatus.CANCELLED
-        except Exception as error:
+        except BaseException as error:
             self.problem = self._problem_of(error)
             self.status = JobStatus.FAILED
-            if problem_of_work(error) is None:
-                raise
-        finally:
-            if self.status is JobStatus.RUNNING:
-                self.status = JobStatus.FAILED
 
     def close(self) -> None:
         """Stop."""
@@ -171,9 +167,10 @@ class TrackingJob:
             self.frames.append(frame)
             self.num_bytes += result_bytes(frame)
 
-    def _problem_of(self, error: Exception) -> Problem:
-        problem = problem_of_work(error)
+    def _problem_of(self, error: BaseException) -> Problem:
+        problem = problem_of_work(error) if isinstance(error, Exception) else None
         if problem is None:
+            LOGGER.error("job failed", exc_info=error)
             return Problem("internal", "The server has failed; its log tells more.")
         detail = without_path(problem.detail, self.video.path, self.video.name)
         return Problem(problem.kind, detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -45,6 +46,7 @@ STATUS_OF_PROBLEM: dict[str, HTTPStatus] = {
     "out-of-memory": HTTPStatus.SERVICE_UNAVAILABLE,
     "shutting-down": HTTPStatus.SERVICE_UNAVAILABLE,
     "deadline": HTTPStatus.GATEWAY_TIMEOUT,
+    "disk-full": HTTPStatus.INSUFFICIENT_STORAGE,
 }
 """Every kind of problem and its status."""
 
@@ -73,6 +75,7 @@ TITLES: dict[str, str] = {
     "out-of-memory": "There is not enough memory",
     "shutting-down": "The server is shutting down",
     "deadline": "The answer took too long",
+    "disk-full": "The server's disk is full",
 }
 
 PROBLEM_OF_STATUS: dict[int, str] = {
@@ -147,6 +150,8 @@ def problem_of_work(error: Exception) -> Problem | None:
             return Problem("out-of-memory", "There is not enough memory; send a smaller image.")
         case RuntimeError() if "out of memory" in str(error) or "not enough memory" in str(error):
             return Problem("out-of-memory", "There is not enough memory; send a smaller image.")
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return Problem("disk-full", "The server's disk is full; try again later.")
         case SeemError():
             return Problem("unreadable", str(error))
         case ValueError():
@@ -231,12 +236,11 @@ async def answer_gone(_request: Request, _error: Exception) -> Response:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe error answers for OpenAPI."""
+    """Describe error answers for OpenAPI; `ProblemBody` is among its schemas, as jobs have one."""
     schema = {"$ref": "#/components/schemas/ProblemBody"}
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         responses[status] = {
-            "model": ProblemBody,
             "description": HTTPStatus(status).phrase,
             "content": {PROBLEM_JSON: {"schema": schema}},
         }

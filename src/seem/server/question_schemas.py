@@ -15,7 +15,7 @@ MAX_NAMES = 1000
 Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 ClassName: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 ClassNames: TypeAlias = Annotated[list[ClassName], Field(max_length=MAX_NAMES)]
-ListName: TypeAlias = Literal["coco", "ade20k"]
+ListName: TypeAlias = Literal["coco", "ade20k", "imagenet"]
 
 
 class Question(StrictModel):

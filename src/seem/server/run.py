@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from contextlib import suppress
 
 import uvicorn
@@ -18,16 +19,11 @@ MAX_CONNECTIONS = 512
 MAX_HEADER_BYTES = 64 * 1024
 
 
-def run_server(model: Model, settings: ServerSettings) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way are answered first.
-
-    Raises `SystemExit` where the address cannot be used; the log says why.
-    """
+def run_server(model: Model, settings: ServerSettings, listener: socket.socket) -> None:
+    """Serve at a listening socket until SIGINT or SIGTERM; requests under way are answered first."""
     log_to_stderr(logging.INFO)
     config = uvicorn.Config(
         create_app(model, settings),
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -40,4 +36,4 @@ def run_server(model: Model, settings: ServerSettings) -> None:
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(sockets=[listener])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
+import torch
 from fastapi import Depends
 from starlette.requests import Request
 
@@ -58,7 +58,7 @@ class Service:
         self.images = RecentStore("image", max_bytes=limits.cache_bytes, idle_seconds=idle)
         self.videos = RecentStore("video", max_bytes=limits.disk_bytes, idle_seconds=idle)
         self.jobs = RecentStore("job", max_bytes=limits.cache_bytes, idle_seconds=idle)
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        threads = max(1, torch.get_num_threads() // workers)
         self.quick = WorkerPool("quick", workers, limits.queued, threads)
         self.heavy = WorkerPool("heavy", max(1, workers // 2), limits.queued, threads)
         self.tracking = WorkerPool("tracking", 1, limits.jobs, threads)

@@ -172,7 +172,7 @@ async def begin_job(
     stored = service.videos.get(video_id)
     work = partial(new_job, video_id, stored, question, service)
     job = await service.ask(request, "job", work)
-    stored.num_readers += 1
+    stored.begin_reading()
     try:
         future = service.tracking.submit(job.run, job.cancellation)
     except BaseException:
