@@ -17,7 +17,7 @@ from seem.data.coco_rle import rle_to_mask
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 START_SECONDS = 120.0
-ANSWER_MILLISECONDS = 120_000
+ANSWER_MILLISECONDS = 60_000
 
 TO_SCREEN = """
 async ([width, height, x, y]) => {

@@ -80,19 +80,20 @@ export class ServerEngine {
    * @returns {Promise<Answer>}
    */
   segment(imageId, prompts, options = {}, waiting = {}) {
-    return this.#ask("POST", `images/${imageId}/segment`, { prompts, ...options }, waiting);
+    return this.question(imageId, "segment", { prompts, ...options }, waiting);
   }
 
   /**
-   * Ask about the whole image.
+   * Ask about the image.
    * @param {string} imageId
-   * @param {"panoptic" | "instances" | "everything" | "find"} task
+   * @param {"segment" | "panoptic" | "instances" | "everything" | "find"} task
    * @param {object} question
    * @param {Waiting} waiting
    * @returns {Promise<Answer>}
    */
-  question(imageId, task, question, waiting = {}) {
-    return this.#ask("POST", `images/${imageId}/${task}`, question, waiting);
+  async question(imageId, task, question, waiting = {}) {
+    const answer = await this.#ask("POST", `images/${imageId}/${task}`, question, waiting);
+    return { ...answer, objects: answer.objects.map(withPlainMask) };
   }
 
   /**
@@ -252,6 +253,15 @@ export class ServerEngine {
     const token = sessionStorage.getItem(TOKEN_KEY);
     return token ? { Authorization: `Bearer ${token}` } : {};
   }
+}
+
+/**
+ * Return an object of an answer with its mask as prompts and exports take it.
+ * @param {any} object
+ */
+function withPlainMask(object) {
+  const { size, counts } = object.mask;
+  return { ...object, mask: { size, counts } };
 }
 
 /**

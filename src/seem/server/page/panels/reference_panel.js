@@ -49,6 +49,8 @@ function mountDialog(workspace, dialog) {
     const { reference } = workspace.state;
     if (reference) workspace.store.set({ reference: { ...reference, prompts } });
   };
+  /** @type {PhotoCanvas} */
+  let canvas;
   let toolName = /** @type {ToolName} */ ("click");
   const makeTool = () =>
     createTool(toolName, {
@@ -60,7 +62,7 @@ function mountDialog(workspace, dialog) {
       redraw: () => canvas.redraw(),
     });
   let tool = makeTool();
-  const canvas = new PhotoCanvas(byId("reference-canvas"), {
+  canvas = new PhotoCanvas(byId("reference-canvas"), {
     insets: () => INSETS,
     scene: () => sceneOf(workspace),
     tool: () => tool,
