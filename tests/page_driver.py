@@ -102,6 +102,7 @@ class PageDriver:
         self.photo_size = (0, 0)
         self.sent: list[dict[str, Any]] = []
         self.problems: list[str] = []
+        self.screen: Any = None
         page.set_default_timeout(ANSWER_MILLISECONDS)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("console", self._note_console)
@@ -169,9 +170,9 @@ class PageDriver:
     def touch(self, kind: str, fingers: Sequence[tuple[float, float]]) -> None:
         """Send what a touch screen sends."""
         points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(fingers)]
-        session = self.page.context.new_cdp_session(self.page)
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        session.detach()
+        if self.screen is None:  # one for all, since a touch goes on from the one before
+            self.screen = self.page.context.new_cdp_session(self.page)
+        self.screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def wait_for_objects(self, count: int) -> None:
         rows = self.page.locator(".object-row")

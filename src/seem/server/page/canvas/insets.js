@@ -6,14 +6,15 @@ import { byId } from "../dom.js";
 
 const NARROW = matchMedia("(max-width: 760px)");
 
-const WIDE_INSETS = { top: 24, right: 72, bottom: 76, left: 112 };
-const NARROW_INSETS = { top: 12, right: 8, bottom: 128, left: 8 };
+const WIDE_INSETS = { top: 66, right: 72, bottom: 76, left: 112 };
+const NARROW_INSETS = { top: 58, right: 8, bottom: 128, left: 8 };
+const SHEET_MARGIN = 12;
 
 /** @returns {Insets} */
 export function photoInsets() {
   if (!NARROW.matches) return WIDE_INSETS;
   const sheet = byId("panel");
   if (!sheet.classList.contains("is-open")) return NARROW_INSETS;
-  const bottom = sheet.offsetHeight - byId("sheet-handle").offsetHeight + NARROW_INSETS.top;
-  return { ...NARROW_INSETS, bottom };
+  const bottom = sheet.offsetHeight - byId("sheet-handle").offsetHeight + SHEET_MARGIN;
+  return { ...NARROW_INSETS, top: SHEET_MARGIN, bottom };
 }

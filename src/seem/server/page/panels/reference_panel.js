@@ -97,13 +97,21 @@ function sceneOf({ state: { reference } }) {
   };
 }
 
+/** @param {import("../state/app_state.js").Reference | null} reference */
+function labelOf(reference) {
+  if (!reference) return "Choose the second photo";
+  const count = reference.prompts.length;
+  if (count === 0) return `${reference.name}: mark the object`;
+  return `${reference.name} · ${count} ${count === 1 ? "mark" : "marks"}`;
+}
+
 /** @param {import("../state/app_state.js").AppState} state */
 function showReference({ reference, information }) {
   byId("reference-section").hidden = information !== null && !information.model.references;
   const hasMarks = reference !== null && reference.prompts.length > 0;
   byId("reference-use").disabled = !hasMarks;
   byId("reference-done").disabled = !hasMarks;
-  byId("reference-label").textContent = reference ? `${reference.name}: mark the object` : "Choose the second photo";
+  byId("reference-label").textContent = labelOf(reference);
   const thumbnail = byId("reference-thumbnail");
   thumbnail.hidden = reference === null;
   if (!reference) return;
