@@ -129,7 +129,7 @@ def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
     for folder in sorted(path.glob("*/")):
         if folder.name in ("annotations", "images"):
             continue
-        file = _find_annotation_file(folder)
+        file = _find_annotation_file(folder) or _find_annotation_file(folder / "annotations")
         if file is not None:
             parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
     return parts

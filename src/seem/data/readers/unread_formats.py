@@ -41,7 +41,7 @@ UNREAD_FORMATS = (
         "boxes of Pascal VOC",
         ".xml",
         _has_all(b"<annotation>", b"<bndbox>"),
-        "they have no masks; export masks, polygons or COCO instances",
+        "their boxes have no masks, their polygons are not read; export COCO instances, YOLO polygons or masks",
     ),
     UnreadFormat(
         "VIA 3",

@@ -204,7 +204,6 @@ def _parse_name(number: Any, name: Any) -> CategoryRecord:
 
 def _find_image_files(description: _Description, split: str) -> list[Path]:
     """Return the images of a part; `DataError` if there are none."""
-    file = description.file
     entries = description.entries(split)
     if split == ALL_SPLIT and not entries:
         entries = ["images"]
@@ -218,14 +217,24 @@ def _find_image_files(description: _Description, split: str) -> list[Path]:
         else:
             image_files += _read_image_list(existing)
     if not image_files:
-        where = f" in {', '.join(entries)}" if entries else ""
-        raise incomplete_layout_error(
-            "YOLO folder",
-            file.parent,
-            f"photos of {split!r}{where}, as {file.name} says",
-            way_out="Correct the path in the YAML file; it counts from `path`, or from the file itself.",
-        )
+        raise _no_photos_error(description, split, entries)
     return list(dict.fromkeys(image_files))
+
+
+def _no_photos_error(description: _Description, split: str, entries: Sequence[str]) -> DataError:
+    file = description.file
+    if file.name == _NAME_LIST:
+        way_out = "Put the photos there."
+        return incomplete_layout_error(
+            "YOLO folder", file.parent, "photos in images/", way_out=way_out
+        )
+    where = f" in {', '.join(entries)}" if entries else ""
+    return incomplete_layout_error(
+        "YOLO folder",
+        file.parent,
+        f"photos of {split!r}{where}, as {file.name} says",
+        way_out="Correct the path in the YAML file; it counts from `path`, or from the file itself.",
+    )
 
 
 def _find_entry(entry: str, description: _Description) -> Path | None:
