@@ -400,10 +400,16 @@ def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
 # --- Index ------------------------------------------------------------------------------------------------------------
 
 
+def _state_of(tar: Path) -> list[str | int]:
+    """Return the name of a file, its size and when it was changed."""
+    state = tar.stat()
+    return [tar.name, state.st_size, state.st_mtime_ns]
+
+
 def _read_index(path: Path, split: str) -> Mapping[str, Any]:
     """Read where every member lies; scan the tars where that is not known, and store it if the folder allows."""
     tars = _list_tars(path, split)
-    states = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
+    states = list(map(_state_of, tars))
     file = _index_file(path, split)
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored: dict[str, Any] = json.loads(file.read_bytes())

@@ -177,7 +177,8 @@ def _find_voc_home(
 ) -> Path | None:
     """Find the folder of one year, from it or from one or two levels above."""
     homes = []
-    for folder in (path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))):
+    of_years = sorted(path.glob("VOC*")) + sorted(path.glob("VOCdevkit/VOC*"))
+    for folder in (path, *of_years):
         has_parts = (folder / lists).is_dir() or (
             maps == "SegmentationClass" and _is_undivided(folder)
         )
