@@ -142,8 +142,9 @@ def _parse_label_map(text: TextFile) -> ClassFile:
             continue
         match = _LABEL_MAP_LINE.fullmatch(line)
         name = match[1] if match else line.split(":")[0]
-        number = 0 if is_background(name) else len(names) + 1
-        if number:
+        number = 0
+        if not is_background(name):
+            number = len(names) + 1
             names[number] = name
         if match:
             red, green, blue = map(int, match.groups()[1:])

@@ -168,7 +168,8 @@ def _read_page(page: _Page, where: str, index: ImageIndex, unread: UnreadCounts)
         if kind is None:
             unread.others["choices and texts of whole photos"] += 1
             continue
-        hw = int(result["original_height"]), int(result["original_width"])
+        height, width = result["original_height"], result["original_width"]
+        hw = int(height), int(width)
         row_where = f"{where}, region {number} ({kind})"
         drawn = read_or_flaw(row_where, _draw, kind, result["value"], hw)
         if drawn is None:
@@ -217,20 +218,20 @@ def _kind_of(value: Fields) -> str | None:
 
 def _draw(kind: str, value: Fields, hw: tuple[int, int]) -> Shape | None:
     """Return the shape of a region in pixels; None if it has no area."""
-    height, width = hw
+    x_scale, y_scale = hw[1] / 100, hw[0] / 100  # pixels in a percent
+    degrees = value.get("rotation") or 0.0
     match kind:
         case "polygon":
-            corners = np.multiply(value["points"], (width / 100, height / 100))
-            ring: list[float] = corners.ravel().tolist()
-            return PolygonShape((ring,))
+            corners = np.multiply(value["points"], (x_scale, y_scale))
+            return PolygonShape((corners.ravel().tolist(),))
         case "rectangle":
-            x, y = value["x"] * width / 100, value["y"] * height / 100
-            size = value["width"] * width / 100, value["height"] * height / 100
-            return rotated_outline(x, y, *size, value.get("rotation") or 0.0, (x, y))
+            x, y = value["x"] * x_scale, value["y"] * y_scale
+            width, height = value["width"] * x_scale, value["height"] * y_scale
+            return rotated_outline(x, y, width, height, degrees, (x, y))
         case "ellipse":
-            x, y = value["x"] * width / 100, value["y"] * height / 100
-            rx, ry = value["radiusX"] * width / 100, value["radiusY"] * height / 100
-            return Ellipse(x, y, rx, ry, value.get("rotation") or 0.0)
+            x, y = value["x"] * x_scale, value["y"] * y_scale
+            rx, ry = value["radiusX"] * x_scale, value["radiusY"] * y_scale
+            return Ellipse(x, y, rx, ry, degrees)
         case "brush":
             return FullBitmap(lambda: _decode_brush(value["rle"], hw))
         case "bitmask":

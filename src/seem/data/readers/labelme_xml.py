@@ -58,7 +58,8 @@ def read_labelme_xml(path: Path, split: str) -> LazyDataset:
 
 def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
     root = read_xml_file(file)
-    folder, name = _text(root, "folder"), _text(root, "filename") or f"{file.stem}.jpg"
+    folder = _text(root, "folder")
+    name = _text(root, "filename") or f"{file.stem}.jpg"
     path = index.find(f"Images/{folder}/{name}") or index.find(f"{folder}/{name}")
     path = path or index.find(name, file.parent) or index.expected(name)
     objects = [element for element in root.iterfind("object") if _text(element, "deleted") != "1"]

@@ -210,10 +210,9 @@ def row_major_runs_to_mask(
     if min(width, height) < 1 or num_pixels > MAX_BITMAP_PIXELS:
         raise ValueError(f"a mask is {width} x {height} pixels")
     lengths = np.asarray(counts, np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != num_pixels:
-        raise ValueError(
-            f"its run lengths sum to {int(lengths.sum())}, its mask is {width} x {height} pixels"
-        )
+    total = int(lengths.sum())
+    if lengths.ndim != 1 or (lengths < 0).any() or total != num_pixels:
+        raise ValueError(f"its run lengths sum to {total}, its mask is {width} x {height} pixels")
     is_inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(is_inside, lengths).reshape(height, width)
 

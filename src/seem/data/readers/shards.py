@@ -115,7 +115,10 @@ def write_shards(
 
 def list_shards(folder: Path) -> list[Path]:
     """List the shards of a folder, their indices and classes; other tars are left out."""
-    tars = [tar for tar in sorted(folder.glob("*.tar")) if _SHARD_NAME.fullmatch(tar.name)]
+    tars = []
+    for tar in sorted(folder.glob("*.tar")):
+        if _SHARD_NAME.fullmatch(tar.name):
+            tars.append(tar)
     indices = map(_index_file_of, tars)
     others = [*dict.fromkeys(indices), folder / _CLASSES_FILE]
     return [*tars, *existing_files(others)]

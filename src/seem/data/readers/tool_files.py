@@ -56,8 +56,11 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
     """List the files of a folder and its sub-folders that end in `suffix`, in any case; hidden ones are passed over."""
     if not folder.is_dir():
         return []
-    files = (path for path in folder.rglob("*") if path.suffix.lower() == suffix)
-    return sorted(path for path in files if not _is_hidden(path.relative_to(folder)))
+    files = []
+    for path in folder.rglob("*"):
+        if path.suffix.lower() == suffix and not _is_hidden(path.relative_to(folder)):
+            files.append(path)
+    return sorted(files)
 
 
 def list_text_files(folder: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> list[Path]:
