@@ -43,12 +43,24 @@ def test_own_classes_are_the_only_names(driver: PageDriver):
     driver.open_example(*COFFEE)
     driver.open_sheet()
     driver.page.get_by_text("My own classes").click()
-    driver.page.locator("#class-name").fill("cup, table, Cup")
+    driver.page.locator("#class-name").fill("bowl, dining table, Bowl")
     driver.page.keyboard.press("Enter")
     assert driver.page.locator(".chip").count() == 2
     driver.page.locator("[data-whole=panoptic]").click()
     driver.page.locator(".object-row").first.wait_for()
-    assert set(driver.names()) <= {"cup", "table"}
+    assert set(driver.names()) <= {"bowl", "dining table"}
+
+
+def test_a_lower_threshold_shows_more(desktop: PageDriver):
+    desktop.open_example(*COFFEE)
+    counts = []
+    for threshold in ("0.8", "0.25"):
+        desktop.page.locator("#threshold").select_option(threshold)
+        with desktop.page.expect_response(lambda answer: answer.url.endswith("/panoptic")):
+            desktop.page.locator("[data-whole=panoptic]").click()
+        desktop.page.locator("#task").wait_for(state="hidden")
+        counts.append(len(desktop.names()))
+    assert counts[0] < counts[1]
 
 
 def test_a_second_answer_about_the_whole_photo_replaces_the_first(desktop: PageDriver):

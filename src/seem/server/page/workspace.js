@@ -301,7 +301,7 @@ export class Workspace {
       this.mark({ kind: "text", phrase }, scope === "best" ? "new" : "add");
       return;
     }
-    this.#askWhole("find", { phrases: [phrase] }, `find ${phrase}`, `Looking for “${phrase}”`);
+    this.#askWhole("find", { phrases: [phrase], threshold: this.state.threshold }, `find ${phrase}`, `Looking for “${phrase}”`);
   }
 
   /**
@@ -309,10 +309,13 @@ export class Workspace {
    * @param {WholeTask} task
    */
   segmentWhole(task) {
-    const { classes, usesClasses } = this.state;
-    const takesClasses = task !== "everything" && usesClasses && classes.length > 0;
-    const question = takesClasses ? { classes } : task === "everything" ? { labels: true } : {};
+    const question = task === "everything" ? { labels: true } : this.#classQuestion();
     this.#askWhole(task, question, "whole", WHOLE_TASKS[task]);
+  }
+
+  #classQuestion() {
+    const { classes, usesClasses, threshold } = this.state;
+    return { classes: usesClasses && classes.length > 0 ? classes : null, threshold };
   }
 
   /**

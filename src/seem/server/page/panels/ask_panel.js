@@ -13,6 +13,7 @@ const MAX_CLASSES = 1000;
 export function mountAskPanel(workspace) {
   mountDescribe(workspace);
   mountClasses(workspace);
+  mountThreshold(workspace);
   for (const button of document.querySelectorAll("[data-whole]")) {
     const task = /** @type {WholeTask} */ (/** @type {HTMLElement} */ (button).dataset.whole);
     button.addEventListener("click", () => workspace.segmentWhole(task));
@@ -42,6 +43,19 @@ function mountDescribe(workspace) {
   });
   byId("describe-best").addEventListener("click", () => describe("best"));
   byId("describe-selected").addEventListener("click", () => describe("selected"));
+}
+
+/** @param {Workspace} workspace */
+function mountThreshold(workspace) {
+  const threshold = byId("threshold");
+  threshold.addEventListener("change", () => {
+    workspace.store.set({ threshold: threshold.value === "" ? null : Number(threshold.value) });
+  });
+  workspace.store.subscribe(
+    whenChanged((state) => [state.threshold], (state) => {
+      threshold.value = state.threshold === null ? "" : String(state.threshold);
+    }),
+  );
 }
 
 /** @param {Workspace} workspace */

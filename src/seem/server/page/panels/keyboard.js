@@ -114,7 +114,7 @@ function undoOrRedo(event, workspace) {
 /** @param {KeyboardEvent} event */
 function isTyping({ target }) {
   const { tagName, type } = /** @type {HTMLInputElement} */ (target);
-  return tagName === "TEXTAREA" || (tagName === "INPUT" && !["checkbox", "range"].includes(type));
+  return tagName === "SELECT" || (tagName === "INPUT" && !["checkbox", "range"].includes(type));
 }
 
 /** @param {{shown: string, text: string}[]} shortcuts */

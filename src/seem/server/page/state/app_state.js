@@ -38,6 +38,7 @@ import { startHistory } from "./history.js";
  * @property {Bitmap | null} preview
  * @property {string[]} classes  a person's own
  * @property {boolean} usesClasses
+ * @property {number | null} threshold  of scores, 0-1; null: the model's own
  * @property {Reference | null} reference
  * @property {Video | null} video  whose first frame the photo is
  * @property {Track | null} track  its frames with the objects that were followed
@@ -58,6 +59,7 @@ export const INITIAL_STATE = {
   preview: null,
   classes: [],
   usesClasses: false,
+  threshold: null,
   reference: null,
   video: null,
   track: null,
