@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from server import running
 
 from seem.server.app import PAGE
+from server import running
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(PAGE.rglob("*.js"))
@@ -31,7 +31,7 @@ def test_modules_import_what_is_there(module: Path):
 def test_every_icon_and_element_that_is_named_exists():
     html = (PAGE / "index.html").read_text("utf-8")
     ids = set(re.findall(r'\bid="([^"]+)"', html))
-    assert {icon for icon in re.findall(r'href="#(icon-[^"]+)"', html)} <= ids
+    assert set(re.findall(r'href="#(icon-[^"]+)"', html)) <= ids
     for module in MODULES:
         text = module.read_text("utf-8")
         assert set(re.findall(r'byId\("([^"]+)"\)', text)) <= ids, module

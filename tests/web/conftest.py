@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from page_driver import PageDriver, ServerProcess
 
 PHOTOS = Path(__file__).resolve().parents[2] / "examples" / "photos"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from page_driver import PageDriver
 
 AXE = Path(__file__).resolve().parents[2] / ".venv/node/node_modules/axe-core/axe.min.js"

@@ -1,6 +1,7 @@
 """Nothing is lost: reloads, a server that starts again, errors with a way out."""
 
 import numpy as np
+
 from page_driver import PageDriver, ServerProcess
 
 COFFEE = ("Coffee", (600, 400))

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from page_driver import PageDriver
 
+from page_driver import PageDriver
 from seem.coco_format import to_rle
 from seem.data.coco_rle import rle_to_mask
 

@@ -5,8 +5,9 @@ import json
 import zipfile
 
 import numpy as np
-from page_driver import PageDriver
 from PIL import Image
+
+from page_driver import PageDriver
 
 ASTRONAUT = ("Astronaut", (512, 512))
 COFFEE = ("Coffee", (600, 400))
@@ -123,7 +124,7 @@ def test_a_second_photo_shows_what_is_meant(desktop: PageDriver, photos):
     assert prompt["prompts"][0]["kind"] == "point"
 
 
-def test_exported_pictures_and_masks_agree(desktop: PageDriver, photos):
+def test_exported_pictures_and_masks_agree(desktop: PageDriver):
     click_two_objects(desktop)
     masks = desktop.masks()
     union = masks[0] | masks[1]
@@ -147,7 +148,7 @@ def test_exported_pictures_and_masks_agree(desktop: PageDriver, photos):
     np.testing.assert_array_equal(values == 1, masks[0] & ~masks[1])
 
     overlay = Image.open(io.BytesIO(desktop.export("Overlay")))
-    assert overlay.size == Image.open(photos / "astronaut.jpg").size
+    assert overlay.size == ASTRONAUT[1]
 
 
 def test_the_server_exports_for_other_tools(desktop: PageDriver):

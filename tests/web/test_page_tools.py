@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from page_driver import PageDriver
 
 COFFEE = ("Coffee", (600, 400))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from page_driver import PageDriver
 
 SIZE = (160, 120)
