@@ -158,6 +158,7 @@ store.subscribe(
   }),
 );
 store.subscribe(whenChanged(({ photo }) => [photo?.workId], () => canvas.fit()));
+store.subscribe(({ pending }) => byId("photo-canvas").classList.toggle("is-waiting", pending.length > 0));
 store.subscribe(() => canvas.redraw());
 mountSaving();
 describeEngine();
