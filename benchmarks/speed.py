@@ -225,7 +225,9 @@ def measure(
     spent = 0.0
     for system in systems:
         warm_up = system.ask(step, size, value)
-        if warm_up:
+        if "error" in warm_up:
+            print(f"{system.label} fails at {step} {value}, size {size}: {warm_up['error']}")
+        elif warm_up:
             answers[system] = []
             spent += warm_up["cpu"]
     for number in range(options.rounds):
