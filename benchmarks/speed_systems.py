@@ -2,8 +2,8 @@
 
 Requests come as JSON lines on standard input, {"step": "objects", "size": 512, "value": 20}, and answers go to standard
 output: seconds of CPU and of wall clock, and peak memory by the operating system's account; {} for a step that the
-system does not have, {"error": ...} for one that fails. `seem` is whatever checkout PYTHONPATH names, so only its public interface is used; `transformers`
-is needed by the other systems alone, whose weights are random.
+system does not have, {"error": ...} for one that fails. `seem` is whatever checkout PYTHONPATH names, so only its
+public interface is used; `transformers` is needed by the other systems alone, whose weights are random.
 """
 
 from __future__ import annotations
