@@ -13,11 +13,14 @@ from pathlib import Path
 from types import FrameType
 
 PROGRAM = "seem"
+STARTED_BY_MULTIPROCESSING = "--multiprocessing-fork"
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def is_command_line() -> bool:
     """Tell whether this process was started as `seem` or as `python -m seem`."""
+    if STARTED_BY_MULTIPROCESSING in sys.orig_argv:
+        return False  # the process that started this one says how it ended
     started_as = sys.argv[0] if sys.argv else ""
     if started_as == "-m":  # what runpy leaves there while it imports the package
         arguments = sys.orig_argv

@@ -58,6 +58,12 @@ class Video(ABC):
     is_stream: bool = False
     """It is read once, forward only."""
 
+    def check_has_frame(self, frame: int) -> None:
+        """Raise `ValueError` for the index of a frame that does not exist, if the number of frames is known."""
+        count = self.num_frames
+        if count is not None and frame >= count + self.slack:
+            raise ValueError(missing_frame_message(frame, self.name, count))
+
     @abstractmethod
     def forward(self) -> Iterator[VideoFrame]:
         """Go through all frames.

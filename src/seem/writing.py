@@ -83,6 +83,7 @@ def write_together(
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in files.items():
             write(temporary[name])
+        _remove_old_records(targets)
         for name in sorted(files, key=_is_record):
             temporary[name].replace(targets[name])
             renamed.append(targets[name])
@@ -100,6 +101,15 @@ def write_together(
 def _is_record(name: str) -> bool:
     """Tell the JSON file, which is renamed last: where it is, all files of a result are."""
     return name.endswith(".json")
+
+
+def _remove_old_records(targets: Mapping[str, Path]) -> None:
+    """Remove the JSON file of a result that is replaced: beside files of another result it would be wrong."""
+    records = list(filter(_is_record, targets))
+    if len(records) == len(targets):
+        return  # each of them is replaced in one step
+    for name in records:
+        targets[name].unlink(missing_ok=True)
 
 
 def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterable[str]) -> None:

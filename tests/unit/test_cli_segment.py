@@ -1116,7 +1116,7 @@ def test_an_out_that_is_a_file_is_refused_before_the_model_is_loaded(run, photo)
 
 def test_an_out_that_is_named_like_a_file_is_refused_before_the_model_is_loaded(run, photo):
     ran = run(photo, "--out", "found.png", model="nowhere.safetensors")
-    assert refused(ran, 1, "--out found.png is the name of a file; name a folder")
+    assert refused(ran, 2, "--out found.png is the name of a file; name a folder")
     assert not Path("found.png").exists()
 
 

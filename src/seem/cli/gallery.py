@@ -10,7 +10,6 @@ import io
 import os
 import runpy
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from PIL import Image, ImageOps
 
 from seem.cli.errors import report_error, write_line
 from seem.cli.sheet import PAPER, draw_page
+from seem.part_files import temporary_folder
 
 TILE_SIZE = (400, 300)  # width and height in pixels
 
@@ -65,7 +65,7 @@ def make_gallery(
 def run_example(examples: Path, image: GalleryImage) -> Image.Image:
     """Run an example in a temporary folder and return its image, padded to a tile."""
     script = (examples / f"{image.example}.py").resolve(strict=True)
-    with tempfile.TemporaryDirectory() as folder, working_directory(Path(folder)):
+    with temporary_folder() as folder, working_directory(folder):
         runpy.run_path(str(script), run_name="__main__")
         with Image.open(image.file) as opened:
             return ImageOps.pad(opened.convert("RGB"), TILE_SIZE, color=PAPER)

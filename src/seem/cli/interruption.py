@@ -1,14 +1,55 @@
-"""Signals that end the command line: each is an interrupt, so that what was finished is kept."""
+"""Signals that end the command line: the first is an interrupt, so that what was finished is kept."""
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from seem.startup import ENDING_SIGNALS
+from seem.startup import ENDING_SIGNALS, end_without_traceback
+
+REPEAT_SECONDS = 1.0  # `timeout` and terminals may send a signal twice
+RETRY_SECONDS = 0.05
+
+
+class Interrupter:
+    """Raises `KeyboardInterrupt` at the first signal, which is enough to end a run.
+
+    A further one within `REPEAT_SECONDS` would only break off what is being put in order; a later one ends the program
+    at once. `received` are the numbers of the signals that were raised.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._first_time = 0.0
+        self._is_lost = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self._is_lost or not self.received:
+            self._is_lost = False
+            self._first_time = time.monotonic()
+            self.received.append(number)
+            raise KeyboardInterrupt
+        if time.monotonic() - self._first_time > REPEAT_SECONDS:
+            end_without_traceback(number, frame)
+
+    def take_unraisable(self, unraisable: Any) -> None:
+        """Raise an interrupt again that came where Python drops exceptions (a finalizer); print others as usual."""
+        if not self.received or not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        self._is_lost = True
+        number = self.received[-1]
+        timer = threading.Timer(RETRY_SECONDS, _thread.interrupt_main, (number,))
+        timer.daemon = True
+        timer.start()
 
 
 @contextmanager
@@ -17,21 +58,19 @@ def signals_as_interrupts() -> Iterator[list[int]]:
 
     A signal that is ignored, as SIGHUP under nohup, stays ignored.
     """
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
+    interrupter = Interrupter()
     before: dict[int, Any] = {}
+    hook_before = sys.unraisablehook
     for name in ENDING_SIGNALS:
         number = getattr(signal, name, None)  # no SIGHUP on Windows
         if number is None or signal.getsignal(number) == signal.SIG_IGN:
             continue
         with suppress(ValueError):  # not the main thread, which alone gets signals
-            before[number] = signal.signal(number, interrupt)
+            before[number] = signal.signal(number, interrupter.handle)
+            sys.unraisablehook = interrupter.take_unraisable
     try:
-        yield received
+        yield interrupter.received
     finally:
+        sys.unraisablehook = hook_before
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -29,7 +29,7 @@ from seem.cli.train import train_command
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks",
+    "--finer-masks", "--subset", "--plots", "--into",
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 
@@ -78,20 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of this process, and return its exit code; never raises."""
     prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with signals_as_interrupts() as received:
-        try:
-            check_no_empty_path(words)
-            code = get_command(app).main(
-                args=words or ["--help"], prog_name="seem", standalone_mode=False
-            )
-            if (
-                code == EXIT_INTERRUPTED
-            ):  # newer versions of typer catch what older ones let through
-                raise KeyboardInterrupt
-        except BaseException as error:
-            code = report_error(error)
-        if code == EXIT_INTERRUPTED and received:
-            code = 128 + received[0]
+    received: list[int] = []
+    try:
+        with signals_as_interrupts() as received:
+            code = call_verb(words)
+    except KeyboardInterrupt as error:  # while an error was reported
+        code = report_error(error)
+    if code == EXIT_INTERRUPTED and received:
+        code = 128 + received[0]
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -100,6 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(code, int):
         return code
     return 0
+
+
+def call_verb(words: Sequence[str]) -> object:
+    """Run one command line and return its exit code, None for success; errors are reported."""
+    try:
+        check_no_empty_path(words)
+        code: object = get_command(app).main(
+            args=list(words) or ["--help"], prog_name="seem", standalone_mode=False
+        )
+        if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through
+            raise KeyboardInterrupt
+    except BaseException as error:
+        return report_error(error)
+    return code
 
 
 def check_no_empty_path(words: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from seem.checkpoints.network import LoadedNetwork
 from seem.data.inspection import DatasetReport
+from seem.data.opening import DatasetSpec, list_splits
 from seem.finetuning.console import LineWriter, data_lines, plan_lines, source_lines
 from seem.finetuning.datasets import (
     DataSource,
@@ -75,6 +76,7 @@ def make_plan(
 
     The folder of the run is prepared once data and model are known to be usable.
     """
+    _check_data_is_there(request, recipe)
     loaded = open_start_network(request.model, request.scratch, request.seed)
     network = loaded.network
     profile = profile_for(network, by_published_recipe=recipe is not None)
@@ -147,6 +149,14 @@ def open_start_network(model: str, scratch: bool, seed: int) -> LoadedNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return replace(loaded, network=build(loaded.network.config))
+
+
+def _check_data_is_there(request: FineTuningRequest, recipe: PublishedRecipe | None) -> None:
+    """Raise `DataError` for data whose layout is not known, before weights are fetched and read."""
+    for spec in request.data:
+        list_splits(spec)
+    if recipe is not None and recipe.finer_masks is not None:
+        list_splits(DatasetSpec("lvis", recipe.finer_masks))
 
 
 def _inspect_data(

@@ -42,6 +42,7 @@ from seem.data.readers.label_maps import (
 )
 from seem.data.readers.shape_sets import UnreadCounts
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, image_record
+from seem.data.text_files import read_content
 from seem.errors import SeemError
 from seem.images import decode_pixels, open_image
 
@@ -98,7 +99,7 @@ def read_camvid(path: Path, split: str) -> LazyDataset:
 
 def _read_legend(file: Path) -> _Legend:
     """Read the names and colours of the classes, in the order of the file."""
-    text = file.read_bytes().decode("utf-8-sig", errors="replace")
+    text = read_content(file).decode("utf-8-sig", errors="replace")
     if file.suffix == ".csv":
         rows = [_row_of_table(row, file) for row in csv.DictReader(text.splitlines())]
     else:

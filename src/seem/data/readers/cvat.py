@@ -37,6 +37,7 @@ from seem.data.readers.shapes import (
 )
 from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_xml_file
 from seem.data.records import DataError, Flaw
+from seem.data.text_files import read_content
 
 _SUBSET = re.compile(rb'<image\s[^>]*?\bsubset="([^"]*)"')
 _UNDIVIDED = ("annotations", "default", "")
@@ -163,7 +164,7 @@ def _find_parts(path: Path) -> dict[str, Sequence[Path]]:
     files = [path] if path.is_file() else list_files(path, ".xml")
     parts: dict[str, list[Path]] = {}
     for file in files:
-        content = file.read_bytes()
+        content = read_content(file)
         if not _looks_like_cvat(content):
             continue
         subsets = {name.decode("utf-8", "replace") for name in _SUBSET.findall(content)}

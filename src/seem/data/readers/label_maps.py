@@ -22,16 +22,12 @@ from seem.data.records import (
     image_record,
     things_of,
 )
+from seem.data.text_files import read_content
 
 
 def read_name_list(file: Path) -> list[str]:
     """Read a list of names, one a line; what follows the first space belongs to something else."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read ({error.strerror}); it lists the photos of this part."
-        ) from error
+    lines = read_content(file).decode(errors="replace").splitlines()
     return [line.split()[0] for line in filter(str.strip, lines)]
 
 
