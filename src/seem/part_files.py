@@ -43,6 +43,17 @@ def part_folder(folder: Path) -> Iterator[Path]:
         remove_part(part)
 
 
+@contextmanager
+def naming_final_files(part: Path, folder: Path) -> Iterator[None]:
+    """Let errors about files in a part name where these files go, a folder."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.filename, str) and Path(error.filename).is_relative_to(part):
+            error.filename = str(folder / Path(error.filename).relative_to(part))
+        raise
+
+
 def temporary_folder() -> AbstractContextManager[Path]:
     """Make a folder for temporary files, which a killed process does not leave behind for ever."""
     return part_folder(Path(tempfile.gettempdir()))

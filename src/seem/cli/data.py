@@ -28,7 +28,7 @@ from seem.data.records import DataError
 from seem.data.subset import draw_subset
 from seem.data.unused_files import find_unused_files
 from seem.errors import SeemError
-from seem.part_files import part_folder
+from seem.part_files import naming_final_files, part_folder
 
 SPEC = (
     "KIND:PATH, or a PATH (folder, zip or file) whose layout is recognised: COCO, YOLO, labelme, CVAT, Label Studio, "
@@ -261,7 +261,7 @@ def part_in_new_folder(out: Path) -> Iterator[Path]:
     """Make a folder to write to inside `out`, and `out` itself, which is removed again if it stays empty."""
     new_folders = [each for each in (out, *out.parents) if not each.exists()]
     try:
-        with part_folder(out) as part:
+        with part_folder(out) as part, naming_final_files(part, out):
             yield part
     finally:
         for each in new_folders:

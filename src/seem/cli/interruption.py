@@ -27,8 +27,17 @@ class Interrupter:
 
     def __init__(self) -> None:
         self.received: list[int] = []
+        self._hook_before = sys.unraisablehook
         self._first_time = 0.0
         self._is_lost = False
+
+    def set_hook(self) -> None:
+        """Be told of exceptions that Python drops."""
+        sys.unraisablehook = self.take_unraisable
+
+    def restore_hook(self) -> None:
+        """Let exceptions that Python drops be printed as before."""
+        sys.unraisablehook = self._hook_before
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
@@ -43,7 +52,7 @@ class Interrupter:
     def take_unraisable(self, unraisable: Any) -> None:
         """Raise an interrupt again that came where Python drops exceptions (a finalizer); print others as usual."""
         if not self.received or not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            sys.__unraisablehook__(unraisable)
+            self._hook_before(unraisable)
             return
         self._is_lost = True
         number = self.received[-1]
@@ -60,17 +69,16 @@ def signals_as_interrupts() -> Iterator[list[int]]:
     """
     interrupter = Interrupter()
     before: dict[int, Any] = {}
-    hook_before = sys.unraisablehook
     for name in ENDING_SIGNALS:
         number = getattr(signal, name, None)  # no SIGHUP on Windows
         if number is None or signal.getsignal(number) == signal.SIG_IGN:
             continue
         with suppress(ValueError):  # not the main thread, which alone gets signals
             before[number] = signal.signal(number, interrupter.handle)
-            sys.unraisablehook = interrupter.take_unraisable
+    interrupter.set_hook()
     try:
         yield interrupter.received
     finally:
-        sys.unraisablehook = hook_before
+        interrupter.restore_hook()
         for number, handler in before.items():
             signal.signal(number, handler)
