@@ -47,14 +47,16 @@ def hold_folder(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> BaseFileLock:
     """Make a folder and lock it; `SeemError` where another run holds the lock."""
     for _ in range(MAX_ATTEMPTS):
-        lock = _try_to_lock(folder)
-        if lock is not None:
-            return lock
+        with suppress(FileNotFoundError):  # the run before has removed the folder
+            lock = _try_to_lock(folder)
+            if lock is not None:
+                return lock
+    folder.mkdir(parents=True, exist_ok=True)  # raises again where it cannot be made
     raise _in_use_error(folder)
 
 
 def _try_to_lock(folder: Path) -> BaseFileLock | None:
-    """Make a folder and lock it; None where the run before removed its lock or the folder meanwhile.
+    """Make a folder and lock it; None where the run before has removed its lock meanwhile.
 
     A lock on a file that has just been removed locks nothing, as another run makes a new file. While this process has
     the file open, no other can have its number, so that equal numbers before and after mean that it is still there.
@@ -63,7 +65,7 @@ def _try_to_lock(folder: Path) -> BaseFileLock | None:
 
     file = folder / LOCK_FILE
     folder.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError), file.open("ab") as opened:
+    with file.open("ab") as opened:
         lock = FileLock(file)
         try:
             lock.acquire(timeout=0)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -18,15 +19,13 @@ ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def is_command_line() -> bool:
-    """Tell whether this process was started as `seem` or as `python -m seem`."""
+    """Tell whether this process was started as `seem`, or as `python -m seem` or a module of it."""
     if STARTED_BY_MULTIPROCESSING in sys.orig_argv:
         return False  # the process that started this one says how it ended
     started_as = sys.argv[0] if sys.argv else ""
     if started_as == "-m":  # what runpy leaves there while it imports the package
-        arguments = sys.orig_argv
-        return PROGRAM in [
-            arguments[i + 1] for i in range(len(arguments) - 1) if arguments[i] == "-m"
-        ]
+        modules = [name for flag, name in pairwise(sys.orig_argv) if flag == "-m"]
+        return any(name.partition(".")[0] == PROGRAM for name in modules)
     return Path(started_as).stem == PROGRAM
 
 

@@ -96,6 +96,7 @@ def test_an_ignored_signal_stays_ignored():
     [
         (["/usr/bin/seem", "segment"], ["python", "/usr/bin/seem"], True),
         (["-m", "segment"], ["python", "-W", "ignore", "-m", "seem", "segment"], True),
+        (["-m", "photo.png"], ["python", "-m", "seem.cli.demo", "photo.png"], True),
         (["-m"], ["python", "-m", "pytest"], False),
         (["train.py"], ["python", "train.py"], False),
         ([""], ["python"], False),
@@ -175,14 +176,14 @@ def test_an_interrupt_that_a_finalizer_drops_comes_again(monkeypatch, capfd):
 
 @posix
 def test_a_signal_while_an_error_is_reported_is_one_line_more(monkeypatch, capfd):
-    report = main.report_error
+    report = interruption.report_error
 
     def report_late(error, about=""):
         if not isinstance(error, KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
         return report(error, about)
 
-    monkeypatch.setattr(main, "report_error", report_late)
+    monkeypatch.setattr(interruption, "report_error", report_late)
     assert main.main(["nothing"]) == 128 + signal.SIGTERM
     assert "Traceback" not in capfd.readouterr().err
 

@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from seem.cli.errors import EXIT_INTERRUPTED, report_error
 from seem.startup import ENDING_SIGNALS, end_without_traceback
 
 REPEAT_SECONDS = 1.0  # `timeout` and terminals may send a signal twice
@@ -82,3 +83,27 @@ def signals_as_interrupts() -> Iterator[list[int]]:
         interrupter.restore_hook()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def run_program(work: Callable[[], object]) -> int:
+    """Run the work of a program and return its exit code: what the work returns, if it is a number.
+
+    Errors are reported and never raised; a signal ends the work as an interrupt, with the code that shells give it.
+    """
+    received: list[int] = []
+    try:
+        with signals_as_interrupts() as received:
+            code = _call(work)
+    except KeyboardInterrupt as error:  # while an error was reported
+        code = report_error(error)
+    if code == EXIT_INTERRUPTED and received:
+        return 128 + received[0]
+    return code
+
+
+def _call(work: Callable[[], object]) -> int:
+    try:
+        code = work()
+    except BaseException as error:
+        return report_error(error)
+    return code if isinstance(code, int) else 0

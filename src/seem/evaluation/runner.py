@@ -160,7 +160,10 @@ def _open_journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[J
         raise ValueError(f"{out} is a folder; name the JSON file to write.")
     check_replaceable(out)
     if out.exists() and not overwrite and not journal.exists:
-        raise FileExistsError(f"{out} exists already; pass --overwrite or another --out.")
+        raise FileExistsError(
+            f"{out} exists already; pass --overwrite or another --out. To print or plot it: "
+            f"seem evaluate --compare {out}"
+        )
     with journal.in_use():
         yield journal
 
