@@ -1,6 +1,6 @@
 """An interruption in the first second of the command line, while modules are imported, is one line as well.
 
-Imported first by the package. Does nothing in programs that import the package.
+Imported first by the package, so it imports little itself. Does nothing in programs that import the package.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import signal
 import sys
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
-from types import FrameType
 
 PROGRAM = "seem"
 STARTED_BY_MULTIPROCESSING = "--multiprocessing-fork"
@@ -26,10 +24,11 @@ def is_command_line() -> bool:
     if started_as == "-m":  # what runpy leaves there while it imports the package
         modules = [name for flag, name in pairwise(sys.orig_argv) if flag == "-m"]
         return any(name.partition(".")[0] == PROGRAM for name in modules)
-    return Path(started_as).stem == PROGRAM
+    name = os.path.basename(started_as)  # noqa: PTH119  (pathlib takes longer to import than all of this)
+    return name.partition(".")[0] == PROGRAM
 
 
-def end_without_traceback(number: int, _frame: FrameType | None) -> None:
+def end_without_traceback(number: int, _frame: object) -> None:
     """Say that the program ends, and end it: an exception may be lost in what is being imported."""
     with suppress(OSError):
         os.write(2, b"seem: interrupted.\n")
