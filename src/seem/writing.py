@@ -85,6 +85,7 @@ def write_together(
         for name, write in files.items():
             current = name
             write(temporary[name])
+        current = ""
         _remove_old_records(targets)
         for name in sorted(files, key=_is_record):
             temporary[name].replace(targets[name])

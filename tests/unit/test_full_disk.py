@@ -111,7 +111,7 @@ def write_noise(writer, rng):
 @pytest.mark.usefixtures("small_files")
 def test_frames_that_do_not_fit_name_their_file(tmp_path):
     ids = np.random.default_rng(0).random((200, 200)) > 0.5
-    mask = PackedMask.of(ids)
+    mask = PackedMask.pack(ids, ids.shape)
     frame = AnnotatedImage(
         "0.jpg", "00000", ids.shape, [AnnotatedObject(1, mask, "cat", 1.0)], [], draw=lambda: None
     )

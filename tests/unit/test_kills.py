@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 SEED = 0
-NUM_KILLS = 8  # of each verb
+NUM_KILLS = 4  # of each verb
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 REPEATED = 0.3  # share of signals that come twice
 LONGEST_PAUSE = 0.03  # seconds between the two
