@@ -32,7 +32,8 @@ from seem.part_files import naming_final_files, part_folder
 
 SPEC = (
     "KIND:PATH, or a PATH (folder, zip or file) whose layout is recognised: COCO, YOLO, labelme, CVAT, Label Studio, "
-    "VOC, ADE20K, a folder of photos and masks, ..."
+    "VOC, ADE20K, a folder of photos and masks, ... "
+    "(PATH,frame=stored: annotations lie on photos as stored, EXIF ignored)"
 )
 
 data_commands = typer.Typer(
