@@ -29,6 +29,7 @@ from seem.annotation_formats.classes import ClassTable
 from seem.annotation_formats.coco_panoptic import flat_map
 from seem.annotation_formats.writer import NO_LEFTOVERS, constant_writer, to_json
 from seem.coco_format import CocoRle, to_rle, to_xywh
+from seem.errors import naming_file
 from seem.part_files import new_part, remove_part
 from seem.writing import write_together
 
@@ -109,14 +110,16 @@ class DavisWriter:
         if ids.max(initial=0) > MAX_DAVIS_OBJECTS:
             raise ValueError(f"DAVIS has {MAX_DAVIS_OBJECTS} objects at most, got {ids.max()}.")
         masks = self._part / "masks"
-        masks.mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(ids.astype(np.uint8)).convert("P")
         image.putpalette(davis_palette())
-        image.save(masks / f"{frame.stem}.png", format="PNG")
+        with naming_file(self._masks / f"{frame.stem}.png"):
+            masks.mkdir(parents=True, exist_ok=True)
+            image.save(masks / f"{frame.stem}.png", format="PNG")
         if self._settings.copies_frames:
             frames = self._part / "frames"
-            frames.mkdir(exist_ok=True)
-            frame.draw().save(frames / f"{frame.stem}.jpg", format="JPEG", quality=JPEG_QUALITY)
+            with naming_file(self._frames / f"{frame.stem}.jpg"):
+                frames.mkdir(exist_ok=True)
+                frame.draw().save(frames / f"{frame.stem}.jpg", format="JPEG", quality=JPEG_QUALITY)
 
     def finish(self) -> tuple[Path, ...]:
         """Move the files to their names and list the clip."""
@@ -137,10 +140,13 @@ class DavisWriter:
 
 
 def move_frames(source: Path, target: Path) -> None:
-    """Move the files of frames into a folder, in place of all that it had."""
+    """Move the files of frames into a folder, in place of all that it had; a new folder is moved in one step."""
     if not source.is_dir():
         return
-    target.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        return
     for path in target.iterdir():
         if _FRAME_FILE.fullmatch(path.name):
             path.unlink()
@@ -155,10 +161,10 @@ def davis_palette() -> list[int]:
     """
     numbers = np.arange(256)
     colours = np.zeros((256, 3), dtype=np.int64)
-    for bit in range(8):
-        for channel in range(3):
-            if 3 * bit + channel < 8:
-                colours[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
+    for source in range(8):
+        target, channel = divmod(source, 3)
+        bits = numbers >> source & 1
+        colours[:, channel] |= bits << (7 - target)
     flat: list[int] = colours.ravel().tolist()
     return flat
 
@@ -230,11 +236,7 @@ class YoutubeVisWriter:
             "annotations": rows,
             "categories": self._classes.categories,
         }
-        results = []
-        for row in rows:
-            results.append(
-                {key: row[key] for key in ("video_id", "category_id", "segmentations", "score")}
-            )
+        results = list(map(_result_of, rows))
         clip = self._settings.clip
         return self._settings.write_texts(
             {f"{clip}.json": to_json(content), f"{clip}.results.json": to_json(results)}
@@ -259,6 +261,16 @@ class YoutubeVisWriter:
             "length": len(self._stems),
             "score": round(sum(track.scores) / len(track.scores), 6),
         }
+
+
+def _result_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a list of results says of an annotation."""
+    return {
+        "video_id": row["video_id"],
+        "category_id": row["category_id"],
+        "segmentations": row["segmentations"],
+        "score": row["score"],
+    }
 
 
 # --- MOTS -------------------------------------------------------------------------------------------------------------

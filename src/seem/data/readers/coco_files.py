@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from seem.data.dataset import ALL_SPLIT
@@ -13,6 +15,8 @@ from seem.data.layout import standard_split
 
 _FILE_NAME = re.compile(r"(instances|panoptic|captions|lvis_v\d(?:\.\d)?)_(.+)\.(?i:json)")
 _YEAR = re.compile(r"20\d\d$")
+_COCO_KEYS = frozenset({b'"images"', b'"annotations"', b'"categories"'})
+_SEGMENTS_KEY = b'"segments_info"'
 _WORD_GAP = re.compile(r"[-_. ]+")
 
 
@@ -63,8 +67,7 @@ def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
 
 def looks_like_coco(file: Path) -> bool:
     """Whether a JSON file names what a COCO file holds, going by its text."""
-    text = file.read_bytes()
-    return b'"images"' in text and b'"annotations"' in text and b'"categories"' in text
+    return _keys_in(file) >= _COCO_KEYS
 
 
 def is_pack(path: Path) -> bool:
@@ -80,7 +83,9 @@ def _find_named_parts(path: Path, prefixes: tuple[str, ...]) -> dict[str, CocoFi
     parts = {}
     for part, files in files_by_part.items():
         split = _without_year(part)
-        name = split if num_parts[split] == 1 else part
+        name = part
+        if num_parts[split] == 1:
+            name = split
         parts[name] = CocoFiles(
             title=f"COCO {part}",
             instances=files.get("instances"),
@@ -129,7 +134,7 @@ def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
     for folder in sorted(path.glob("*/")):
         if folder.name in ("annotations", "images"):
             continue
-        file = _find_annotation_file(folder)
+        file = _find_annotation_file(folder) or _find_annotation_file(folder / "annotations")
         if file is not None:
             parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
     return parts
@@ -163,15 +168,22 @@ def _find_file_parts(path: Path) -> dict[str, CocoFiles]:
     for folder in (path, path / "annotations"):
         files = _coco_files(folder)
         if len(files) > 1:
-            splits = Counter(_split_in_name(file) for file in files)
-            parts = {}
-            for file in files:
-                split = _split_in_name(file)
-                name = split if split and splits[split] == 1 else file.stem
-                folders = _image_folders(path, file.stem, name)
-                parts[name] = CocoFiles("COCO file", file, folders=folders)
-            return parts
+            return _name_parts(path, files)
     return {}
+
+
+def _name_parts(path: Path, files: Sequence[Path]) -> dict[str, CocoFiles]:
+    """Make a part of each file, called by the split in its name if no other file has that, else like the file."""
+    num_files = Counter(map(_split_in_name, files))
+    parts = {}
+    for file in files:
+        split = _split_in_name(file)
+        name = file.stem
+        if split and num_files[split] == 1:
+            name = split
+        folders = _image_folders(path, file.stem, name)
+        parts[name] = CocoFiles("COCO file", file, folders=folders)
+    return parts
 
 
 def _split_in_name(file: Path) -> str:
@@ -184,7 +196,21 @@ def _split_in_name(file: Path) -> str:
 
 def _holds_segments(file: Path) -> bool:
     """Whether a file is of COCO's panoptic format, whose masks lie in PNG files."""
-    return b'"segments_info"' in file.read_bytes()
+    return _SEGMENTS_KEY in _keys_in(file)
+
+
+def _keys_in(file: Path) -> frozenset[bytes]:
+    """Return which of the keys of COCO's files occur in the text of a file."""
+    state = file.stat()
+    return _find_keys(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=10_000)  # every search for parts looks at the same files
+def _find_keys(file: Path, _time: int, _size: int) -> frozenset[bytes]:
+    text = file.read_bytes()
+    if b'"images"' not in text:
+        return frozenset()
+    return frozenset(key for key in (*_COCO_KEYS, _SEGMENTS_KEY) if key in text)
 
 
 def _undivided(file: Path) -> dict[str, CocoFiles]:

@@ -36,6 +36,7 @@ from seem.data.records import (
     SegmentRecord,
     object_record,
 )
+from seem.data.text_files import read_content
 from seem.images import MAX_PIXELS
 
 Row: TypeAlias = Mapping[str, Any]
@@ -58,10 +59,9 @@ class CocoDocument:
     @classmethod
     def read(cls, file: Path) -> CocoDocument:
         """Read a file; `DataError` if it is no COCO file."""
+        text = read_content(file)
         try:
-            content = json.loads(file.read_bytes())
-        except OSError as error:
-            raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+            content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{file} is not valid JSON ({error}); it may be cut short, copy it again."
@@ -339,7 +339,8 @@ def _box_of_row(row: Row, rle: RleMask, where: str, notes: list[Flaw]) -> Box:
 
 def is_crowd_row(row: Row) -> bool:
     """Whether a row is marked as a crowd, by a number, a truth value or a text."""
-    return str(row.get("iscrowd")).strip().lower() in ("1", "1.0", "true", "yes")
+    mark = str(row.get("iscrowd")).strip().lower()
+    return mark in ("1", "1.0", "true", "yes")
 
 
 def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPolygons, ...]:

@@ -48,6 +48,8 @@ from seem.data.records import (
     SegmentRecord,
     categories_by_id,
 )
+from seem.errors import naming_file
+from seem.part_files import new_part, remove_part
 
 IMAGES_PER_SHARD = 1000
 
@@ -114,11 +116,19 @@ def write_shards(
 
 
 def list_shards(folder: Path) -> list[Path]:
-    """List the shards of a folder, their indices and classes; other tars are left out."""
-    tars = [tar for tar in sorted(folder.glob("*.tar")) if _SHARD_NAME.fullmatch(tar.name)]
+    """List the shards of a folder, their indices and, last, their classes; other tars are left out."""
+    tars = []
+    for tar in sorted(folder.glob("*.tar")):
+        if _SHARD_NAME.fullmatch(tar.name):
+            tars.append(tar)
     indices = map(_index_file_of, tars)
     others = [*dict.fromkeys(indices), folder / _CLASSES_FILE]
     return [*tars, *existing_files(others)]
+
+
+def is_class_file(file: Path) -> bool:
+    """Whether a file of a folder of shards is the one that lists the classes."""
+    return file.name == _CLASSES_FILE
 
 
 def _write_shard(
@@ -128,9 +138,12 @@ def _write_shard(
     expressions: Mapping[int, Sequence[ReferringExpression]],
     step: Callable[[], object],
 ) -> None:
-    partial_tar = tar.with_suffix(".part")
+    partial_tar = new_part(tar.parent)
     try:
-        with tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as archive:
+        with (
+            naming_file(tar),
+            tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as archive,
+        ):
             for number, image in numbered_images:
                 for ending, content in _members(dataset, image, expressions.get(image.id, ())):
                     entry = tarfile.TarInfo(f"{number:09d}.{ending}")
@@ -139,7 +152,7 @@ def _write_shard(
                 step()
         partial_tar.replace(tar)
     finally:
-        partial_tar.unlink(missing_ok=True)
+        remove_part(partial_tar)
 
 
 def _members(
@@ -215,12 +228,13 @@ def _encode_png(values: np.ndarray) -> bytes:
 
 def _write_text(file: Path, text: str) -> None:
     """Write a file aside and rename it when it is complete."""
-    partial_file = file.with_name(f".{file.name}.part")
+    partial_file = new_part(file.parent)
     try:
-        partial_file.write_text(text, encoding="utf-8")
+        with naming_file(file):
+            partial_file.write_text(text, encoding="utf-8")
         partial_file.replace(file)
     finally:
-        partial_file.unlink(missing_ok=True)
+        remove_part(partial_file)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -400,10 +414,16 @@ def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
 # --- Index ------------------------------------------------------------------------------------------------------------
 
 
+def _state_of(tar: Path) -> list[str | int]:
+    """Return the name of a file, its size and when it was changed."""
+    state = tar.stat()
+    return [tar.name, state.st_size, state.st_mtime_ns]
+
+
 def _read_index(path: Path, split: str) -> Mapping[str, Any]:
     """Read where every member lies; scan the tars where that is not known, and store it if the folder allows."""
     tars = _list_tars(path, split)
-    states = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
+    states = list(map(_state_of, tars))
     file = _index_file(path, split)
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored: dict[str, Any] = json.loads(file.read_bytes())
