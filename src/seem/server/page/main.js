@@ -157,7 +157,7 @@ store.subscribe(
     byId("photo-canvas").dataset.tool = name;
   }),
 );
-store.subscribe(whenChanged(({ photo }) => [photo?.workId], () => canvas.fit()));
+store.subscribe(whenChanged(({ photo, video }) => [photo?.workId, video?.file], () => canvas.fit()));
 store.subscribe(({ pending }) => byId("photo-canvas").classList.toggle("is-waiting", pending.length > 0));
 store.subscribe(() => canvas.redraw());
 mountSaving();

@@ -10,8 +10,16 @@ const WIDE_INSETS = { top: 66, right: 72, bottom: 76, left: 112 };
 const NARROW_INSETS = { top: 58, right: 8, bottom: 128, left: 8 };
 const SHEET_MARGIN = 12;
 
+const PLAYER_HEIGHT = 60;
+
 /** @returns {Insets} */
 export function photoInsets() {
+  const insets = barInsets();
+  return byId("player").hidden ? insets : { ...insets, bottom: insets.bottom + PLAYER_HEIGHT };
+}
+
+/** @returns {Insets} */
+function barInsets() {
   if (!NARROW.matches) return WIDE_INSETS;
   const sheet = byId("panel");
   if (!sheet.classList.contains("is-open")) return NARROW_INSETS;

@@ -47,7 +47,16 @@ export class ObjectList {
     byId("merge").disabled = selected.length < 2;
     byId("remove").disabled = selected.length === 0;
     showAllButton(objects);
-    this.#root.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+    this.#scrollToSelected();
+  }
+
+  /** Scroll the list alone: the panel around it stays where it is. */
+  #scrollToSelected() {
+    const row = this.#root.querySelector(".is-selected")?.getBoundingClientRect();
+    if (!row) return;
+    const list = this.#root.getBoundingClientRect();
+    if (row.bottom > list.bottom) this.#root.scrollTop += row.bottom - list.bottom;
+    else if (row.top < list.top) this.#root.scrollTop -= list.top - row.top;
   }
 
   /** @param {string | undefined} key */
