@@ -33,7 +33,7 @@ from seem.checkpoints.safe import PICKLE_SUFFIXES, read_tensors, sha256_of
 from seem.config import SegmenterConfig
 from seem.errors import SeemError, short_reason
 from seem.model import Model
-from seem.models.build import build
+from seem.models.build import assign_weights, build_without_weights
 from seem.models.kind import kind_of
 from seem.models.precision import Precision, choose_precision
 from seem.models.text.tokenizer import BytePairTokenizer
@@ -112,8 +112,8 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     checkpoint = fetch(
         card.file, CLIP_VOCABULARY
     )  # whoever goes offline now has all that the first phrase needs
-    network = build(card.config())
-    network.load_state_dict(read_official(checkpoint, network).tensors)
+    network = build_without_weights(card.config())
+    assign_weights(network, read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
 
 

@@ -17,7 +17,7 @@ from seem.checkpoints.mapping import Converted, from_official
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import SegmenterConfig
 from seem.errors import SeemError
-from seem.models.build import build
+from seem.models.build import assign_weights, build_without_weights
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.vocabulary import Vocabulary
@@ -66,11 +66,11 @@ def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
 
 
 def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source: Path) -> Segmenter:
-    """Build a network and load our own tensors (any float precision) into it.
+    """Build a network of our own tensors (any float precision); it takes over those that are in float32.
 
     Raises `SeemError` that names missing, unknown and misshapen keys, and what is not finite.
     """
-    network = build(config)
+    network = build_without_weights(config)
     wanted = network.state_dict()
     tensors = current_keys(tensors)
     missing, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
@@ -88,7 +88,7 @@ def fill_network(config: SegmenterConfig, tensors: Mapping[str, Tensor], source:
                 f"{source} is no {config.name} checkpoint: it {what} {', '.join(keys[:4])}{more}."
             )
     check_tensors_finite(tensors, source)
-    network.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in tensors.items()})
+    assign_weights(network, tensors)
     return network
 
 
@@ -129,7 +129,7 @@ def convert_official(official: Path, out: Path, config: SegmenterConfig) -> tupl
 
     Raises `SeemError` as `read_official` does, and when `out` cannot be written.
     """
-    converted = read_official(official, build(config))
+    converted = read_official(official, build_without_weights(config))
     write_tensors(
         out, converted.tensors, {MODEL_KEY: config.name, "source_sha256": sha256_of(official)}
     )

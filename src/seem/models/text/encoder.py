@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seem.config import TextConfig
+from seem.models.initialization import normal_parameter
 from seem.models.ops.attention import Attention
 from seem.models.structures import TextFeatures
 
@@ -29,12 +30,12 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(config.vocabulary_size, config.width)
         self.word_shortcut = config.word_shortcut
-        self.positions = nn.Parameter(torch.randn(config.context, config.width) * 0.02)
+        self.positions = normal_parameter(config.context, config.width, std=0.02)
         self.blocks = nn.ModuleList(
             TextBlock(config.width, config.num_heads, config.ffn) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.projection = nn.Parameter(torch.randn(config.width, out_dim) * config.width**-0.5)
+        self.projection = normal_parameter(config.width, out_dim, std=config.width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(START_SCALE))
 
     def forward(self, ids: Int[Tensor, "n t"], valid: Bool[Tensor, "n t"]) -> TextFeatures:
