@@ -16,6 +16,7 @@ import torch
 
 from seem import zoo
 from seem.argument_types import explained
+from seem.checkpoints.class_embeddings import path_beside, read_class_embeddings
 from seem.checkpoints.download import CLIP_VOCABULARY, fetch
 from seem.checkpoints.network import (
     BACKGROUND_KEY,
@@ -153,6 +154,7 @@ def open_file(path: Path) -> LoadedNetwork:
         tokenizer_of(config),
         classes_of(content.metadata),
         fine_tuning_data_of(content.metadata),
+        read_class_embeddings(path_beside(path)),
     )
 
 

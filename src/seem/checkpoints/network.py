@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from seem.checkpoints.class_embeddings import ClassEmbeddings
 from seem.checkpoints.mapping import Converted, from_official
 from seem.checkpoints.safe import read_tensors, sha256_of, write_tensors
 from seem.config import SegmenterConfig
@@ -44,6 +45,7 @@ class LoadedNetwork:
     """A network with its weights, and where they come from. `tokenizer` fetches the word pieces when first needed.
 
     `classes` are those that it was fine-tuned on, None where it was not; `fine_tuned_on` says on which data.
+    `class_embeddings` are those of class names that are stored beside the weights.
     """
 
     name: str
@@ -52,6 +54,7 @@ class LoadedNetwork:
     tokenizer: Callable[[], BytePairTokenizer]
     classes: Vocabulary | None = None
     fine_tuned_on: tuple[FineTuningData, ...] = ()
+    class_embeddings: ClassEmbeddings | None = None
 
 
 def read_model_name(path: Path, metadata: Mapping[str, str]) -> str:
