@@ -23,8 +23,8 @@ COMPILING_VERBS = ("train", "finetune")  # whose optimizers may use PyTorch's co
 COMPILER_RULES = "torch._meta_registrations"
 """What PyTorch imports for its compiler alone: a quarter of its start, with all that this module imports."""
 
-COMPILER_MODULES = ("_decomp", "_dynamo", "_inductor", "_prims", "_refs", "utils._content_store")
-"""Modules of PyTorch that need the rules."""
+COMPILERS = ("torch._dynamo", "torch._inductor")
+"""Modules that need the rules before they are imported themselves."""
 
 
 def is_command_line() -> bool:
@@ -73,7 +73,7 @@ def execute(module: DeferredModule) -> None:
     spec = module.__spec__
     assert spec is not None
     assert isinstance(spec.loader, DeferringLoader)
-    module.__class__ = ModuleType
+    module.__class__ = ModuleType  # type: ignore[assignment]  # a module like any other from now on
     spec.loader = module.__loader__ = spec.loader.loader
     spec.loader.exec_module(module)
 
@@ -94,7 +94,7 @@ class DeferringLoader(Loader):
 
 
 class DeferringFinder(MetaPathFinder):
-    """Defers the rules of PyTorch's compiler, until a module is imported that needs them."""
+    """Defers the rules of PyTorch's compiler, until a compiler is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -102,19 +102,13 @@ class DeferringFinder(MetaPathFinder):
         """Return where the rules are, with a loader that defers them; None for every other module."""
         if fullname != COMPILER_RULES:
             rules = sys.modules.get(COMPILER_RULES)
-            if isinstance(rules, DeferredModule) and needs_compiler_rules(fullname):
+            if fullname in COMPILERS and isinstance(rules, DeferredModule):
                 execute(rules)
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = DeferringLoader(spec.loader)
         return spec
-
-
-def needs_compiler_rules(module: str) -> bool:
-    """Tell whether a module belongs to PyTorch's compiler."""
-    package, _, name = module.partition(".")
-    return package == "torch" and name in COMPILER_MODULES
 
 
 def defer_compiler_rules() -> None:

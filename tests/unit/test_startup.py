@@ -29,9 +29,13 @@ print(json.dumps(facts))
 USE_RULES = (
     START
     + """
-import torch._prims
+facts["by"] = sys.argv[2]
+if facts["by"] == "name":
+    rules.register_meta
+else:
+    assert seem.startup.DeferringFinder().find_spec("torch._dynamo", None) is None
 facts["is_still_deferred"] = type(rules) is not ModuleType
-facts["has_rules"] = callable(rules.register_meta)
+facts["has_rules"] = "torch._prims" in sys.modules and callable(rules.register_meta)
 print(json.dumps(facts))
 """
 )
@@ -57,11 +61,13 @@ def test_a_click_from_the_shell_imports_no_compiler_and_no_other_verb(tmp_path):
     assert (tmp_path / "seem-out" / "a.mask-0.png").is_file()
 
 
-def test_what_was_deferred_is_there_once_it_is_needed(tmp_path):
-    facts = facts_of(USE_RULES, "seem", "segment", cwd=tmp_path)
+@pytest.mark.parametrize("by", ["name", "compiler"])
+def test_what_was_deferred_is_there_once_it_is_needed(tmp_path, by):
+    facts = facts_of(USE_RULES, "seem", "segment", by, cwd=tmp_path)
     assert facts == {
-        "collects": True, "is_deferred": True, "is_still_deferred": False, "has_rules": True
-    }  # fmt: skip
+        **{"collects": True, "is_deferred": True, "is_still_deferred": False},
+        **{"has_rules": True, "by": by},
+    }
 
 
 @pytest.mark.parametrize("words", [("seem", "train"), ("program.py",)])

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -189,12 +190,12 @@ def _read_safetensors(path: Path) -> TensorFile:
         ) from error
 
 
-def _read_tensor(stream: BinaryIO, start: int, entry: Mapping[str, Any]) -> Tensor:
+def _read_tensor(stream: BufferedReader, start: int, entry: Mapping[str, Any]) -> Tensor:
     """Read the tensor that an entry of a safetensors header describes; `start` is where the tensors begin."""
     first, end = entry["data_offsets"]
     memory = torch.empty(end - first, dtype=torch.uint8)
     stream.seek(start + first)
-    if stream.readinto(memory.numpy()) < len(memory):
+    if stream.readinto(memory.numpy().data) < len(memory):
         raise OSError("it ends early")
     return memory.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
 

@@ -69,7 +69,7 @@ def num_shared_tokens(tokens: Tokens, num_templates: int) -> Int[Tensor, " p"]:
     if len(tokens.ids) <= num_templates:
         return tokens.ids.new_zeros(num_templates)
     end = tokens.ids[0, -1]  # of the longest phrase, or padding
-    ids = tokens.ids.unflatten(0, (-1, num_templates))
+    ids: Tensor = torch.unflatten(tokens.ids, 0, (-1, num_templates))
     is_shared = (ids == ids[0]).all(dim=0) & (ids[0] != end)
     return is_shared.long().cumprod(dim=1).sum(dim=1)
 

@@ -60,6 +60,7 @@ class TextEncoder(nn.Module):
         x = self.tokens(ids) + self.positions[: ids.shape[1]]
         contexts = []
         for block in self.blocks:
+            assert isinstance(block, TextBlock)
             contexts.append(block.context(x))
             x = block(x)
         return TextPrefixes(tuple(contexts), lengths)
