@@ -33,7 +33,7 @@ facts["by"] = sys.argv[2]
 if facts["by"] == "name":
     rules.register_meta
 else:
-    assert seem.startup.DeferringFinder().find_spec("torch._dynamo", None) is None
+    assert seem.deferred_imports.DeferringFinder().find_spec("torch._dynamo", None) is None
 facts["is_still_deferred"] = type(rules) is not ModuleType
 facts["has_rules"] = "torch._prims" in sys.modules and callable(rules.register_meta)
 print(json.dumps(facts))
