@@ -100,10 +100,10 @@ def test_an_exact_model_reads_what_was_seen_in_bfloat16(tmp_path):
     model = tiny_model("nano")
     photo = model.encode(picture(53, 37))
     halves = {name: tensor.bfloat16() for name, tensor in to_named_tensors(photo.encoding).items()}
-    decoder = PromptDecoder(model, photo.source, photo.batch, from_named_tensors(halves))
+    decoder = PromptDecoder(model, photo.source, photo.batch, from_named_tensors(halves, None))
     EncodedImage(decoder).save(tmp_path / "a.safetensors")
     again = model.load_encoded(tmp_path / "a.safetensors")
-    assert again.encoding.pixels.mask_features.dtype == torch.float32
+    assert again.encoding.pixels.mask_features.cells.dtype == torch.float32
     assert len(again.segment(CLICK)) == 1
 
 

@@ -169,7 +169,8 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.8, 0.1]), drawn(LEFT, ALL)
     best = semantic.classify_by_queries(scores, masks, FRAME)
     assert best.classes.tolist() == [[CAT, CAT, SKY, SKY]] * 2
-    expected = torch.stack([*semantic.class_scores(scores, masks)]).max(dim=0)
+    probability = scores.softmax(dim=-1).T[:-1]
+    expected = torch.stack([*semantic.class_scores(probability, masks.sigmoid())]).max(dim=0)
     torch.testing.assert_close(best.scores, expected.values)
     assert torch.equal(best.classes, expected.indices)
 
