@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import seem
-from seem.checkpoints.encoded_image import from_named_tensors, to_named_tensors
+from seem.checkpoints.encoded_image import digest_of, from_named_tensors, to_named_tensors
 from seem.checkpoints.safe import write_tensors
 from seem.encoded_image import EncodedImage
 from seem.inference.prompt_decoder import PromptDecoder
@@ -63,6 +63,25 @@ def test_a_photo_is_kept_with_all_that_was_seen(model, tmp_path, monkeypatch):
     record = again.semantic(["cat"]).to_coco()
     assert record["seem"]["orientation"] == 6
     assert record["images"][0]["file_name"] == "street.png"
+
+
+def test_a_file_of_before_the_convolution_was_left_out_is_read(tmp_path):
+    model = tiny_relative("seem-v1")
+    photo = model.encode(picture(53, 37))
+    photo.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    assert metadata["seem_photo"] == "2"
+    with torch.no_grad():
+        tensors["mask_features"] = model.network.mask_convolution(tensors.pop("mask_cells"))
+    old = {**metadata, "seem_photo": "1", "tensors_sha256": digest_of(tensors)}
+    write_tensors(tmp_path / "old.safetensors", tensors, old)
+    again = model.load_encoded(tmp_path / "old.safetensors")
+    assert again.encoding.pixels.mask_features.convolution is None
+    same(photo, again)
+    again.save(tmp_path / "again.safetensors")
+    same(photo, model.load_encoded(tmp_path / "again.safetensors"))
 
 
 def test_a_session_goes_on_with_a_photo_from_a_file(tmp_path):

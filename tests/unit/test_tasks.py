@@ -175,6 +175,21 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
     assert torch.equal(best.classes, expected.indices)
 
 
+def test_blocks_of_pixels_choose_the_classes_that_all_pixels_together_choose(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    # eighths, whose sums are exact in any order
+    probability = torch.randint(0, 9, (5, 7), generator=generator) / 8
+    masks = torch.randint(0, 9, (7, 23), generator=generator) / 8
+    probability[4] = probability[2]  # the first of equals wins
+    expected = (probability @ masks).max(dim=0)
+    assert 2 in expected.indices
+    for size in (1, 10, 23, 100):
+        monkeypatch.setattr(semantic, "PIXELS_OF_BLOCK", size)
+        scores, winners = semantic.best_class_in_blocks(probability, masks)
+        torch.testing.assert_close(scores, expected.values)
+        assert torch.equal(winners, expected.indices)
+
+
 def test_with_a_background_a_pixel_may_be_none_of_the_classes():
     scores, masks = classes([0.9, 0.05, 0.05], [0.1, 0.2, 0.7]), drawn(LEFT, RIGHT)
     assert (

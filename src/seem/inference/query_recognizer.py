@@ -63,8 +63,7 @@ class QueryRecognizer:
 
     def panoptic(self, vocabulary: Vocabulary, threshold: float) -> Prediction:
         """Merge the queries whose class score passes the threshold (published rule)."""
-        class_vectors = self._class_vectors()
-        class_logits = self.runtime.class_logits(class_vectors, self.runtime.classifier(vocabulary))
+        class_vectors, class_logits = self._classified(vocabulary)
         chosen = select_confident(class_logits, threshold)
         masks = each_to_image_size(self._mask_logits(chosen.queries), self.decoder.frame)
         is_thing = torch.tensor(vocabulary.is_thing)
@@ -81,27 +80,27 @@ class QueryRecognizer:
 
         `nms_threshold` None or 1 = all stay.
         """
-        regions, class_logits = self.regions(vocabulary)
-        pairs = top_query_classes(class_logits, torch.tensor(vocabulary.is_thing), top)
-        masks = to_input_size(regions.mask_logits, self.decoder.frame)
-        mask_scores = torch.stack([foreground_probability(mask) for mask in masks])
-        scores = pairs.scores * mask_scores[pairs.queries]
+        class_vectors, class_logits = self._classified(vocabulary)
+        is_thing = torch.tensor(vocabulary.is_thing)
+        pairs = top_query_classes(class_logits, is_thing, top).above(threshold)
+        queries, rows = pairs.queries.unique(return_inverse=True)
+        masks = to_input_size(self._mask_logits(queries), self.decoder.frame)
+        mask_scores = masks.new_tensor([float(foreground_probability(mask)) for mask in masks])
+        scores = pairs.scores * mask_scores[rows]
         by_score = scores.argsort(descending=True)
         order = by_score[scores[by_score] >= threshold]
         if nms_threshold is not None and nms_threshold < 1:
-            distinct = distinct_masks(masks[pairs.queries[order]] > 0, nms_threshold)
-            order = order[distinct]
-        packed = self._pack_each(masks, pairs.queries[order].tolist())
-        has_pixels = [packed[query].area > 0 for query in pairs.queries[order].tolist()]
+            order = order[distinct_masks(masks[rows[order]] > 0, nms_threshold)]
+        packed = self._pack_each(masks, rows[order].tolist())
+        has_pixels = [packed[row].area > 0 for row in rows[order].tolist()]
         order = order[np.flatnonzero(has_pixels)]
-        queries = pairs.queries[order].tolist()
         names = names_of_classes(vocabulary, pairs.classes[order].tolist())
         return Prediction(
-            masks=[packed[query] for query in queries],
+            masks=[packed[row] for row in rows[order].tolist()],
             scores=scores[order].tolist(),
             labels=Labels(names, tuple(pairs.scores[order].tolist())),
             kind=KIND,
-            vectors=regions.class_vectors[queries],
+            vectors=class_vectors[pairs.queries[order]],
         )
 
     def semantic(self, vocabulary: Vocabulary) -> Prediction:
@@ -114,12 +113,11 @@ class QueryRecognizer:
 
     def find(self, vocabulary: Vocabulary, threshold: float, against: Classes) -> Prediction:
         """Compare the queries with the phrases and their rivals; an object has one phrase."""
-        class_vectors = self._class_vectors()
-        phrases = self.runtime.classifier(vocabulary)
-        logits = add_rival_logits(
-            self.runtime.class_logits(class_vectors, phrases),
-            self.runtime.class_logits(class_vectors, self._rival_embeddings(vocabulary, against)),
+        class_vectors, phrase_logits = self._classified(vocabulary)
+        rivals = self.runtime.class_logits(
+            class_vectors, self._rival_embeddings(vocabulary, against)
         )
+        logits = add_rival_logits(phrase_logits, rivals)
         likely = likely_queries(logits, threshold)
         masks = to_input_size(self._mask_logits(likely), self.decoder.frame)
         matches = match_phrases(logits[likely], masks, threshold)
@@ -137,10 +135,7 @@ class QueryRecognizer:
 
     def regions(self, vocabulary: Vocabulary) -> tuple[ImageRegions, Float[Tensor, "q k1"]]:
         """Return the object queries, and their logits of the classes, the background last."""
-        regions = self.object_queries()
-        return regions, self.runtime.class_logits(
-            regions.class_vectors, self.runtime.classifier(vocabulary)
-        )
+        return self.object_queries(), self._classified(vocabulary)[1]
 
     def label(self, mask_logits: Float[Tensor, "n h4 w4"]) -> Labels:
         """Label each mask with the class of the object query that overlaps it most."""
@@ -171,6 +166,13 @@ class QueryRecognizer:
                 every = torch.arange(len(vectors), device=vectors.device)
                 self._regions = ImageRegions(vectors, self._compute_masks(every))
             return self._regions
+
+    def _classified(
+        self, vocabulary: Vocabulary
+    ) -> tuple[Float[Tensor, "q d"], Float[Tensor, "q k1"]]:
+        """Return the class vectors of the object queries, and their logits of the classes, the background last."""
+        vectors = self._class_vectors()
+        return vectors, self.runtime.class_logits(vectors, self.runtime.classifier(vocabulary))
 
     def _class_vectors(self) -> Float[Tensor, "q d"]:
         """Run the object queries, at most once per image; returns their class vectors."""

@@ -6,8 +6,8 @@ convolution is left out, and each of these is computed from its input instead. O
 kernel of 3 x 3 and 512 channels:
 
 - the three smaller maps take a third (1/4 + 1/16 + 1/64), for the cells that they average are averaged first;
-- N masks take N / 512, for their embeddings are multiplied with the weights first. The dense product would then take
-  little, so that the convolution only pays where more than about 350 masks of one image are asked for: in training.
+- N masks take N / 512, for their embeddings are multiplied with the weights first. With the mask features at hand each
+  would take an eighth of that, so that they pay where some 300 masks of one image are asked for: in training.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class MaskFeatures:
             return resize(self.cells, hw)
         weight, bias = _weight_and_bias(self.convolution)
         factor = self.hw[0] // hw[0]
-        first = factor // 2 - 1 - weight.shape[-1] // 2  # row and column that the first position reads
+        first = (
+            factor // 2 - 1 - weight.shape[-1] // 2
+        )  # row and column that the first position reads
         cells = self.cells[..., max(first, 0) :, max(first, 0) :]
         boxes = F.avg_pool2d(cells, 2, stride=1, padding=max(-first, 0))
         return F.conv2d(boxes, weight, bias, stride=factor)
