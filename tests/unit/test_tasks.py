@@ -177,12 +177,12 @@ def test_the_best_class_of_every_pixel_wins(monkeypatch, largest):
 
 def test_blocks_of_pixels_choose_the_classes_that_all_pixels_together_choose(monkeypatch):
     generator = torch.Generator().manual_seed(0)
-    # eighths, whose sums are exact in any order
+    # fractions of two, whose sums are exact in any order
     probability = torch.randint(0, 9, (5, 7), generator=generator) / 8
     masks = torch.randint(0, 9, (7, 23), generator=generator) / 8
-    probability[4] = probability[2]  # the first of equals wins
+    probability[4] = probability[3]  # the first of equals wins
     expected = (probability @ masks).max(dim=0)
-    assert 2 in expected.indices
+    assert set(expected.indices.tolist()) >= {0, 3}
     for size in (1, 10, 23, 100):
         monkeypatch.setattr(semantic, "PIXELS_OF_BLOCK", size)
         scores, winners = semantic.best_class_in_blocks(probability, masks)
