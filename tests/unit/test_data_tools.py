@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import tiny_data as tiny
 from seem.data.coco_rle import rle_to_mask
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import list_splits, open_dataset
+from seem.data.records import DataError
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "tools"
 HW = (48, 64)
@@ -288,6 +290,20 @@ def test_label_studio_empty_task_shows_nothing_and_a_skipped_one_is_left_out(lab
     assert dataset.complete_names(b) == {"cat", "dog", "ball"}
 
 
+def test_label_studio_predictions_are_read_where_nobody_annotated_and_else_counted(tmp_path):
+    box = {"x": 25, "y": 25, "width": 50, "height": 50, "rectanglelabels": ["cat"]}
+    result = {"id": "r", "original_width": 16, "original_height": 12, "value": box}
+    task = {"data": {"image": "a.png"}, "predictions": [{"result": [result]}]}
+    tiny.photo(tmp_path / "a.png", (12, 16))
+    tiny.text(tmp_path / "tasks.json", [task])
+    assert len(open_dataset(str(tmp_path), "train").objects[1]) == 1
+    tiny.text(tmp_path / "tasks.json", [{**task, "annotations": [{"result": []}]}])
+    assert open_dataset(str(tmp_path), "train").objects[1] == ()
+    tiny.text(tmp_path / "tasks.json", [{**task, "annotations": []}])
+    with pytest.raises(DataError, match=r"not annotated: 1; predictions for such photos: 1\.$"):
+        open_dataset(str(tmp_path), "train")
+
+
 def test_label_studio_minimal_export(tmp_path):
     sizes = {"original_width": 16, "original_height": 12}
     box = {"x": 25, "y": 25, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["cat"]}
@@ -452,6 +468,15 @@ def test_labelme_xml_deleted_objects_are_none(tmp_path):
     assert names == ["cat", "dog", "dog"]
 
 
+def test_labelme_xml_masks_lie_inside_of_the_set(tmp_path):
+    home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/b.jpg")
+    tiny.grey(tmp_path / "secret.png", np.ones(HW))
+    for file in (home / "Annotations" / "train").iterdir():
+        file.write_text(re.sub("<mask>[^<]+<", "<mask>../../../secret.png<", file.read_text()))
+    report = inspect_dataset(open_dataset(str(home), "train", tolerant=True))
+    assert {"leads out of" in flaw.what for flaw in report.flaws} == {True}
+
+
 def test_camvid_as_datumaro_writes_it(tmp_path):
     """Its legend has names without colours: they are Pascal VOC's."""
     home = copy_set(tmp_path, "datumaro_camvid")
@@ -498,7 +523,7 @@ def test_camvid_unknown_colour_is_named(tmp_path):
     tiny.text(tmp_path / "label_colors.txt", "128 0 0 crack\n")
     report = inspect_dataset(open_dataset(str(tmp_path), "train", tolerant=True))
     assert [str(flaw) for flaw in report.flaws] == [
-        "a.png: unknown category, the colour 9 8 7 is not in label_colors.txt"
+        "a.png: unknown category, label_colors.txt does not name the colour 9,8,7"
     ]
 
 

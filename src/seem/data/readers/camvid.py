@@ -34,6 +34,8 @@ from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.mask_pixels import grey_scale_factor, stored_numbers
+from seem.data.readers.class_maps import describe_colours, voc_colour
+from seem.data.readers.folder import find_mask_folders
 from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
@@ -152,18 +154,8 @@ def _row_of_table(row: Mapping[str, str], file: Path) -> tuple[str, int | None]:
 def _colours_of(rows: list[tuple[str, int | None]]) -> list[int]:
     """Return the colours of classes; a legend without colours has Pascal VOC's, as the tools that write it draw."""
     if all(colour is None for _, colour in rows):
-        return [_voc_colour(number) for number in range(1, len(rows) + 1)]
+        return [_pack(*voc_colour(number)) for number in range(1, len(rows) + 1)]
     return [-1 if colour is None else colour for _, colour in rows]
-
-
-def _voc_colour(number: int) -> int:
-    """Return Pascal VOC's colour of a class number: its bits, three at a time, from the highest bit of R, G, B down."""
-    channels = [0, 0, 0]
-    for shift in range(7, -1, -1):
-        for channel in range(3):
-            channels[channel] |= (number >> channel & 1) << shift
-        number >>= 3
-    return _pack(*channels)
 
 
 def _pack(red: int, green: int, blue: int) -> int:
@@ -184,7 +176,9 @@ def _read_map(image: ImageRecord, legend: _Legend) -> LabelMap | None:
     unknown = [value for value in distinct if value not in table]
     ids = remap_values(values, {**table, **dict.fromkeys(unknown, _UNKNOWN_NUMBER)})
     void = mask_or_none(ids < 0)
-    flaws = [_unknown_flaw(value, image.semantic_path, legend, has_colours) for value in unknown]
+    flaws = []
+    if unknown:
+        flaws.append(_unknown_flaw(unknown, image.semantic_path, legend, has_colours))
     labels = label_map_of_classes(np.maximum(ids, 0), legend.categories, image, void)
     return LabelMap(
         labels.ids, labels.segments, semantic=labels.semantic, void=void, flaws=tuple(flaws)
@@ -218,11 +212,13 @@ def _read_values(
     return numbers.astype(np.int32), False
 
 
-def _unknown_flaw(value: int, path: Path, legend: _Legend, has_colours: bool) -> Flaw:
-    what = f"the number {value}"
+def _unknown_flaw(values: list[int], path: Path, legend: _Legend, has_colours: bool) -> Flaw:
+    what = f"{legend.file.name} does not name "
     if has_colours:
-        what = f"the colour {value % 256} {value // 256 % 256} {value // 65536}"
-    return Flaw(FlawKind.UNKNOWN_CATEGORY, path.name, f"{what} is not in {legend.file.name}")
+        what += describe_colours(values)
+    else:
+        what += f"the numbers {', '.join(map(str, values))}"
+    return Flaw(FlawKind.UNKNOWN_CATEGORY, path.name, what)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -247,7 +243,7 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
     for images, masks_name in _PAIRS:
         if images in folders and masks_name in folders and list_images(folders[masks_name]):
             return {ALL_SPLIT: (folders[images], folders[masks_name])}
-    return {}
+    return find_mask_folders(path)
 
 
 def _pair_images(

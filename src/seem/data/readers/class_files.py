@@ -18,6 +18,7 @@ from typing import Any
 
 from seem.data.classes import prompt_name
 from seem.data.image_files import first_file
+from seem.data.readers.class_maps import Colour, Legend
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind
 from seem.data.text_files import TextFile
 
@@ -34,8 +35,12 @@ class ClassFile:
 
     file: Path
     names: Mapping[int, str]
-    number_of_colour: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    number_of_colour: Mapping[Colour, int] = field(default_factory=dict)
     notes: tuple[Flaw, ...] = ()
+
+    def legend(self) -> Legend:
+        """Return the class numbers of colours; none where the list has no colours."""
+        return Legend(self.file.name, self.number_of_colour)
 
     def categories(self, *, is_thing: bool) -> tuple[CategoryRecord, ...]:
         """Return the classes with their numbers as ids."""
@@ -124,7 +129,7 @@ def _number_and_name(item: tuple[str, Any]) -> tuple[int, str]:
 def _parse_label_map(text: TextFile) -> ClassFile:
     """Read labelmap.txt; the background is 0 wherever its line is, the others count from 1."""
     names: dict[int, str] = {}
-    number_of_colour: dict[tuple[int, int, int], int] = {}
+    number_of_colour: dict[Colour, int] = {}
     for line in text.lines():
         if not line or line.startswith("#"):
             continue

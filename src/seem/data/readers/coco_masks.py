@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from seem.data.coco_rle import RleMask, RleSizeError, parse_rle, polygons_to_rle
 from seem.data.polygons import check_polygon
-from seem.data.readers.shapes import unite_rles
+from seem.data.readers.shapes import PolygonShape, unite_rles
 from seem.data.records import DataError, FlawKind
 
 Box: TypeAlias = "tuple[float, float, float, float]"
@@ -29,14 +31,21 @@ _MAX_AREA_RATIO = 1.5  # of an area and the pixels of its mask
 
 @dataclass(frozen=True, slots=True)
 class ParsedMask:
-    """The mask of a row; `lost_rings` says which of its polygons are left out, empty if none is."""
+    """The mask of a row.
+
+    `lost_rings` says which of its polygons are left out, `inner_rings` what a polygon inside of another one is taken
+    for; both are empty if there is none.
+    """
 
     rle: RleMask
     lost_rings: str = ""
+    inner_rings: str = ""
 
 
-def parse_mask(segmentation: Any, hw: tuple[int, int]) -> ParsedMask:
+def parse_mask(segmentation: Any, hw: tuple[int, int], area: Any = None) -> ParsedMask:
     """Read the segmentation of a row; a polygon that is none is left out as long as another one is good.
+
+    A polygon inside of another one is filled, as COCO's tools do, unless the `area` of the row says that it is a hole.
 
     Raises:
         DataError: there is no mask, or none that can be read.
@@ -50,7 +59,7 @@ def parse_mask(segmentation: Any, hw: tuple[int, int]) -> ParsedMask:
             raise ValueError("its segmentation is neither polygons nor a run-length code")
         if all(isinstance(part, Mapping) for part in segmentation):
             return ParsedMask(unite_rles([_parse_code(part, hw) for part in segmentation]))
-        return _parse_polygons(list_rings(segmentation), hw)
+        return _parse_polygons(list_rings(segmentation), hw, area)
     except RleSizeError as error:
         raise DataError(str(error), FlawKind.WRONG_SIZE) from error
     except ValueError as error:
@@ -71,7 +80,7 @@ def list_rings(segmentation: Any, depth: int = 0) -> list[Any]:
     return rings
 
 
-def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> ParsedMask:
+def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int], area: Any) -> ParsedMask:
     good, errors = [], []
     for ring in rings:
         error = _error_of_ring(ring)
@@ -82,7 +91,30 @@ def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> ParsedMask:
     if not good:
         raise errors[0]
     lost = f"{len(errors)} of {len(rings)}: {errors[0]}" if errors else ""
-    return ParsedMask(polygons_to_rle(good, hw), lost)
+    filled = polygons_to_rle(good, hw)
+    if not _has_box_inside_another(good):
+        return ParsedMask(filled, lost)
+    with_holes = PolygonShape(tuple(good)).to_rle(hw)
+    if with_holes.area >= filled.area:
+        return ParsedMask(filled, lost)
+    if _is_nearer(area, with_holes.area, filled.area):
+        return ParsedMask(with_holes, lost, "it is read as a hole, as the area of the object says")
+    return ParsedMask(filled, lost, "it is filled, as COCO's tools do; holes need run-length codes")
+
+
+def _has_box_inside_another(rings: Sequence[Sequence[float]]) -> bool:
+    """Whether the bounding box of a polygon lies inside of that of another one."""
+    corners = [np.reshape(ring, (-1, 2)) for ring in rings]
+    low = np.array([ring.min(axis=0) for ring in corners])
+    high = np.array([ring.max(axis=0) for ring in corners])
+    begins_inside = (low[:, None] > low).all(axis=2)
+    ends_inside = (high[:, None] < high).all(axis=2)
+    return bool((begins_inside & ends_inside).any())
+
+
+def _is_nearer(area: Any, first: int, second: int) -> bool:
+    """Whether a written area is nearer to the first of two numbers of pixels; not if none is written."""
+    return _is_finite_number(area) and abs(area - first) < abs(area - second)
 
 
 def _error_of_ring(ring: Any) -> ValueError | None:
@@ -178,8 +210,7 @@ def describe_box_conflict(box: Box, rle: RleMask) -> str:
 
 def describe_area_conflict(area: Any, rle: RleMask) -> str:
     """Say how the area of a row contradicts its mask; empty if it does not, or if there is none."""
-    is_number = isinstance(area, (int, float)) and not isinstance(area, bool)
-    if not is_number or not math.isfinite(area) or rle.area == 0:
+    if not _is_finite_number(area) or rle.area == 0:
         return ""
     x0, y0, x1, y1 = rle.box
     width, height = x1 - x0, y1 - y0
@@ -189,6 +220,11 @@ def describe_area_conflict(area: Any, rle: RleMask) -> str:
     is_of_box = abs(area - width * height) <= _BOX_TOLERANCE * (width + height)
     origin = ", which is its box's" if is_of_box else ""
     return f"its area is {area:g}{origin}, its mask has {rle.area} pixels"
+
+
+def _is_finite_number(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def _other_readings(numbers: Box, hw: tuple[int, int]) -> dict[str, Box]:

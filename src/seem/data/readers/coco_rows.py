@@ -296,10 +296,12 @@ def _parse_row(
     if not isinstance(category_id, int) or category_id not in categories:
         message = f"category_id {category_id!r} is not among the categories"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    mask = parse_mask(row.get("segmentation"), image.hw)
+    mask = parse_mask(row.get("segmentation"), image.hw, row.get("area"))
     where = _where(row, image)
     if mask.lost_rings:
         notes.append(Flaw(FlawKind.LOST_RING, where, mask.lost_rings))
+    if mask.inner_rings:
+        notes.append(Flaw(FlawKind.INNER_RING, where, mask.inner_rings))
     area_conflict = describe_area_conflict(row.get("area"), mask.rle)
     if area_conflict:
         notes.append(Flaw(FlawKind.AREA_UNLIKE_MASK, where, area_conflict))

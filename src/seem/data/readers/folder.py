@@ -26,6 +26,7 @@ from seem.data.classes import UNNAMED, numbered_categories
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
+    ColouredMapError,
     existing_files,
     list_folders,
     list_images,
@@ -34,10 +35,16 @@ from seem.data.image_files import (
     relative_name,
 )
 from seem.data.label_map import LabelMap, numbered_object_id, segment_records
-from seem.data.layout import SPLIT_NAMES, Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.mask_pixels import HALF, LOSSY_SUFFIXES, is_smoothed, object_pixels
 from seem.data.readers.class_files import read_class_file
+from seem.data.readers.class_maps import (
+    VOID_VALUE,
+    Legend,
+    describe_colours,
+    read_class_numbers,
+)
 from seem.data.readers.clicks import looks_like_clicks
 from seem.data.readers.label_maps import (
     complete_where_labelled,
@@ -57,19 +64,20 @@ from seem.data.records import (
     object_record,
 )
 
-VOID_VALUE = 255
-
-_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_COLOUR_HINT = (
+    'if they are classes, name them in label_colors.txt beside the folders, "red green blue name" a line; '
+    "else save one number a pixel"
+)
+_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "jpegimages"), ("masks", "labels", "annotations")
 _MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
-_KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of images and masks."""
-    parts = _find_parts(path)
+    parts = find_mask_folders(path)
     if split not in parts:
         raise incomplete_layout_error(
             "folder of photos and masks",
@@ -78,7 +86,11 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         )
     image_folder, mask_folder = parts[split]
     class_file = read_class_file(path, _CLASS_FILES)
-    classes = () if class_file is None else class_file.categories(is_thing=False)
+    classes: tuple[CategoryRecord, ...] = ()
+    legend = None
+    if class_file is not None:
+        classes = class_file.categories(is_thing=False)
+        legend = class_file.legend()
     files = list_images(image_folder)
     object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
     has_class_maps_only = bool(classes) and not object_files
@@ -108,7 +120,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         if image.semantic_path is None:
             return None
         if classes:
-            return _read_class_map(image.semantic_path, image, classes)
+            return _read_class_map(image.semantic_path, image, classes, legend)
         return _read_object_map(image.semantic_path, image, nameless)
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
@@ -144,11 +156,11 @@ def _unmatched_flaw(file: Path, path: Path) -> Flaw:
 # --- Finding files ----------------------------------------------------------------------------------------------------
 
 
-def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
+def find_mask_folders(path: Path) -> dict[str, tuple[Path, Path]]:
     """Find the folders of images and masks of every part; one part called `ALL_SPLIT` if the set is not divided."""
     parts = {}
     for folder in list_folders(path):
-        if folder.name not in _KNOWN_SPLITS:
+        if not standard_split(folder.name):
             continue
         pair = _find_pair(folder)
         if pair is not None:
@@ -158,22 +170,22 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
         return parts
     images, masks = undivided
     for folder in list_folders(images):
-        if folder.name in _KNOWN_SPLITS and (masks / folder.name).is_dir():
+        if standard_split(folder.name) and (masks / folder.name).is_dir():
             parts[folder.name] = (folder, masks / folder.name)
     return parts or {ALL_SPLIT: undivided}
 
 
 def _find_pair(path: Path) -> tuple[Path, Path] | None:
     """Find a folder of images and one of masks, if there is just one of each."""
-    image_folders = list(filter(Path.is_dir, map(path.joinpath, _IMAGE_FOLDERS)))
-    mask_folders = list(filter(_holds_images, map(path.joinpath, _MASK_FOLDERS)))
+    image_folders, mask_folders = [], []
+    for folder in list_folders(path):
+        if folder.name.lower() in _IMAGE_FOLDERS:
+            image_folders.append(folder)
+        elif folder.name.lower() in _MASK_FOLDERS and list_images(folder, deep=True):
+            mask_folders.append(folder)
     if len(image_folders) != 1 or len(mask_folders) != 1:
         return None
     return image_folders[0], mask_folders[0]
-
-
-def _holds_images(folder: Path) -> bool:
-    return bool(list_images(folder, deep=True))
 
 
 def _maps_by_stem(mask_folder: Path) -> dict[str, Path]:
@@ -240,7 +252,7 @@ def _class_in_name(file: Path, image_stem: str) -> str:
 
 def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -> LabelMap:
     """Read a map of object numbers; 0 and 255 alone are one object."""
-    ids = read_labels_of_size(file, image.hw, image.image_frame)
+    ids = _read_numbers(file, image, None)
     notes: tuple[Flaw, ...] = ()
     if file.suffix.lower() in LOSSY_SUFFIXES or is_smoothed(ids):
         ids, notes = _cut_edges(ids, file)
@@ -250,6 +262,19 @@ def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -
     category_of = number_segments(ids, lambda _: nameless.id)
     labels = label_map_of_segments(ids, category_of, (nameless,), image, void=mask_or_none(void))
     return replace(labels, notes=notes)
+
+
+def _read_numbers(
+    file: Path, image: ImageRecord, legend: Legend | None
+) -> Int32[np.ndarray, "h w"]:
+    """Read the numbers of a map; `DataError` for one of colours says where to write what they mean."""
+    try:
+        if legend is None:
+            return read_labels_of_size(file, image.hw, image.image_frame)
+        return read_class_numbers(file, image, legend)
+    except ColouredMapError as error:
+        message = f"{file} has {describe_colours(error.codes)}; {_COLOUR_HINT}"
+        raise DataError(message, error.kind) from error
 
 
 def _cut_edges(
@@ -266,10 +291,13 @@ def _cut_edges(
 
 
 def _read_class_map(
-    file: Path, image: ImageRecord, classes: tuple[CategoryRecord, ...]
+    file: Path,
+    image: ImageRecord,
+    classes: tuple[CategoryRecord, ...],
+    legend: Legend | None,
 ) -> LabelMap:
-    """Read a map of class numbers; 255 does not count unless a class has this number."""
-    category_ids = read_labels_of_size(file, image.hw, image.image_frame)
+    """Read a map of class numbers or colours; 255 does not count unless a class has this number."""
+    category_ids = _read_numbers(file, image, legend)
     void = np.zeros(image.hw, bool)
     if VOID_VALUE not in categories_by_id(classes):
         void = _clear_void(category_ids)
@@ -325,7 +353,7 @@ FOLDER = Layout(
     kind="folder",
     title="folder of photos and masks",
     expects="images/ and masks/ (a map a photo, or a file an object)",
-    fits=lambda path: bool(_find_parts(path)) and not looks_like_clicks(path),
-    splits=lambda path: sort_splits(_find_parts(path).keys() - {ALL_SPLIT}),
+    fits=lambda path: bool(find_mask_folders(path)) and not looks_like_clicks(path),
+    splits=lambda path: sort_splits(find_mask_folders(path).keys() - {ALL_SPLIT}),
     read=read_folder,
 )

@@ -105,6 +105,7 @@ def _pages(task: Mapping[str, Any], unread: UnreadCounts) -> Iterator[_Page]:
     annotation = _annotation_of(task, unread)
     if annotation is None:
         unread.others["photos that were skipped or not annotated"] += len(recorded)
+        unread.others["predictions for such photos"] += len(task.get("predictions") or ())
         return
     results = annotation["result"]
     for number, name in enumerate(recorded):

@@ -17,11 +17,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from seem.data.dataset import ALL_SPLIT
-from seem.data.image_files import first_file
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.image_files import first_file, path_inside
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.shape_sets import (
-    KNOWN_SPLITS,
     ShapeImage,
     ShapeRow,
     UnreadCounts,
@@ -114,8 +113,9 @@ def _draw(element: Element, file: Path, folder: str, unread: UnreadCounts) -> Sh
 
 def _read_mask(name: str, file: Path, folder: str) -> Bool[np.ndarray, "h w"]:
     """Read the file of a mask, from the folder of masks or beside its annotation."""
-    above = [parent / "Masks" / folder / name for parent in list(file.parents)[:3]]
-    path = first_file(*above, file.parent / name, file.parent / "Masks" / name)
+    above = [path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:3]]
+    beside = [path_inside(file.parent, f"{start}{name}") for start in ("", "Masks/")]
+    path = first_file(*above, *beside)
     if path is None:
         raise DataError(f"its mask {name} is missing", FlawKind.MISSING_MASK_FILE)
     return np.asarray(decode_bitmap(path.read_bytes()) > 0)
@@ -146,7 +146,7 @@ def _find_parts(path: Path) -> dict[str, list[Path]]:
     own = [file for file in files if _looks_like_labelme(text_sample(file))]
     if not own:
         return {}
-    if not all(file.parent.name in KNOWN_SPLITS for file in own):
+    if not all(standard_split(file.parent.name) for file in own):
         return {ALL_SPLIT: own}
     parts: dict[str, list[Path]] = {}
     for file in own:

@@ -5,7 +5,6 @@ A row is one object: a label and the shapes that it is made of. For the frame of
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 
 from seem.data.classes import numbered_categories
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import list_folders, read_image_hw, read_rgb
+from seem.data.image_files import list_folders, read_image_hw
 from seem.data.label_map import numbered_object_id
-from seem.data.layout import SPLIT_NAMES
+from seem.data.layout import standard_split
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.polygons import is_polygon
 from seem.data.readers.shapes import PolygonShape, Shape, unite_rles
@@ -42,7 +40,6 @@ Value = TypeVar("Value")
 NAMELESS = "object"
 """The class of an object without a label."""
 
-KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 _BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
 _MAX_LISTED = 8
 
@@ -133,6 +130,11 @@ def open_shape_set(
     def complete(image: ImageRecord) -> frozenset[str]:
         return names if image.labelled else frozenset()
 
+    def read_file(image: ImageRecord) -> bytes:
+        if read_content is None or image.path.is_file():
+            return image.path.read_bytes()
+        return read_content(image)
+
     return LazyDataset(
         name=name or _set_name(path),
         kind=kind,
@@ -146,8 +148,7 @@ def open_shape_set(
         flaws=(*flaws, *size_flaws),
         notes=(*unread.notes(), *_note_duplicates(images)),
         files=tuple(files),
-        read_pixels=lambda image: _read_pixels(image, _content_of(image, read_content)),
-        read_file=lambda image: _content_of(image, read_content) or image.path.read_bytes(),
+        read_file=read_file,
     )
 
 
@@ -191,8 +192,10 @@ def join_groups(rows: Iterable[tuple[Hashable, ShapeRow | Flaw]]) -> Rows:
 
 def find_part_folders(path: Path, fits: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the folders of a set that are called train, val, test or the like and fit; else the set as one part."""
-    folders = {folder.name: folder for folder in list_folders(path) if folder.name in KNOWN_SPLITS}
-    parts = {name: folder for name, folder in folders.items() if fits(folder)}
+    parts = {}
+    for folder in list_folders(path):
+        if standard_split(folder.name) and fits(folder):
+            parts[folder.name] = folder
     if parts:
         return parts
     return {ALL_SPLIT: path} if fits(path) else {}
@@ -204,20 +207,6 @@ def named_parts(parts: Iterable[str]) -> tuple[str, ...]:
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
-
-
-def _content_of(
-    image: ImageRecord, read_content: Callable[[ImageRecord], bytes] | None
-) -> bytes | None:
-    """Return the stored bytes of an image inside of another file; None for one that is a file."""
-    if read_content is None or not image.path.parent.is_file():
-        return None
-    return read_content(image)
-
-
-def _read_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
-    stream = None if content is None else io.BytesIO(content)
-    return read_rgb(image.path, stream, image.hw, image.image_frame)
 
 
 def _image_records(

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 from PIL import Image
 
 from seem.data.coco_rle import mask_to_rle, rle_to_mask
 from seem.data.dataset import ALL_SPLIT, Dataset, ParsedObjects
 from seem.data.frames import AnnotationFrame
-from seem.data.image_files import IMAGE_SUFFIXES, existing_files, read_rgb, rgb_to_ids
+from seem.data.image_files import IMAGE_SUFFIXES, existing_files, path_inside, rgb_to_ids
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset, LruCache
@@ -265,9 +265,6 @@ class _ShardReader:
         image_ending = next(filter(_is_image_ending, members))
         return members[image_ending].read()
 
-    def read_pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw, image.image_frame)
-
     def read_objects(self, image: ImageRecord) -> ParsedObjects:
         rows = self._records(image)["objects"]
         return ParsedObjects.collect(self._parse_object(row, image) for row in rows)
@@ -333,7 +330,7 @@ def read_shards(path: Path, split: str) -> LazyDataset:
             what = f"comes again in {row['tar']}"
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, f"photo {record['id']}", what))
             continue
-        tar = path / row["tar"]
+        tar = path_inside(path, row["tar"])
         slices = {}
         for ending, (start, size) in row["members"].items():
             slices[ending] = _Slice(tar, start, size)
@@ -354,7 +351,6 @@ def read_shards(path: Path, split: str) -> LazyDataset:
         expressions=tuple(expressions),
         flaws=tuple(flaws),
         files=(path / _CLASSES_FILE, *_list_tars(path, split)),
-        read_pixels=reader.read_pixels,
         read_file=reader.read_file,
     )
 

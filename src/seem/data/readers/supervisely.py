@@ -23,11 +23,10 @@ from jaxtyping import Bool
 
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.shape_sets import (
-    KNOWN_SPLITS,
     ShapeImage,
     ShapeRow,
     UnreadCounts,
@@ -212,7 +211,7 @@ def _find_parts(path: Path) -> dict[str, list[Path]]:
         for folder in path.glob(pattern)
         if (folder.parent / "img").is_dir() or _has_annotation(folder)
     )
-    named = [folder for folder in folders if folder.parent.name in KNOWN_SPLITS]
+    named = [folder for folder in folders if standard_split(folder.parent.name)]
     if not folders:
         return {}
     if len(named) < len(folders):
