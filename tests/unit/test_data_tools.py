@@ -540,3 +540,59 @@ def test_a_bad_ring_costs_itself_and_not_its_object(tmp_path):
         "a.json, shape 1: ring left out, 1, of fewer than three corners or with one that is no number"
     ]
     assert [record.area for record in dataset.objects[1]] == [24]
+
+
+# --- Files as people leave them ---------------------------------------------------------------------------------------
+
+
+SQUARE = {"label": "cat", "points": [[2, 2], [6, 2], [6, 8], [2, 8]], "shape_type": "polygon"}
+
+
+def one_labelme_file(folder, *shapes, file="a.json"):
+    tiny.photo(folder / "a.png", (12, 16))
+    tiny.text(folder / file, {"shapes": shapes, "imagePath": "a.png"})
+    return open_dataset(str(folder), "train", tolerant=True)
+
+
+def test_labelme_shapes_of_its_successors_and_bad_ones(tmp_path):
+    rotated = {**SQUARE, "label": " cat ", "shape_type": "rotation", "direction": 0.3}
+    point = {**SQUARE, "shape_type": "rectangle", "points": [[2, 2]]}
+    dataset = one_labelme_file(tmp_path, SQUARE, rotated, point, file="a.JSON")
+    assert [category.name for category in dataset.categories.values()] == ["cat"]
+    parsed = dataset.parse_objects(dataset.images[0])
+    assert [record.area for record in parsed.objects] == [24, 24]
+    assert [flaw.what for flaw in parsed.flaws] == ["it has 1 point(s); it needs two"]
+
+
+CVAT_POLYGON = '<polygon label="cat" points="2,2;6,2;6,8;2,8"/>'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_cvat_tracks_beside_images_are_counted(tmp_path, encoding):
+    tiny.photo(tmp_path / "a.png", (12, 16))
+    xml = (
+        f'<?xml version="1.0" encoding="{encoding}"?><annotations>'
+        f'<image name="a.png" width="16" height="12">{CVAT_POLYGON}</image>'
+        f'<track label="cat">{CVAT_POLYGON}</track></annotations>'
+    )
+    (tmp_path / "annotations.xml").write_bytes(xml.encode(encoding))
+    dataset = open_dataset(str(tmp_path), "train")
+    assert len(dataset.objects[1]) == 1
+    assert notes_of(dataset) == ["tracks of videos: 1"]
+
+
+def test_via_files_beside_each_other_are_read_together(tmp_path):
+    shape = {"name": "polygon", "all_points_x": [2, 6, 6], "all_points_y": [2, 2, 8]}
+    region = {"shape_attributes": shape, "region_attributes": {"class": {"cat": True, "dog": True}}}
+    for name in ("a", "b"):
+        tiny.photo(tmp_path / f"{name}.png", (12, 16))
+        tiny.text(
+            tmp_path / f"{name}.json", {name: {"filename": f"{name}.png", "regions": [region]}}
+        )
+    project = {"a": {"filename": "a.png", "regions": [region]}}
+    tiny.text(tmp_path / "project.json", {"_via_img_metadata": project})
+    dataset = open_dataset(str(tmp_path), "train")
+    assert [len(dataset.objects[image.id]) for image in dataset.images] == [1, 1]
+    assert notes_of(dataset) == [
+        "regions that two files hold: 1; further ticked classes of one region: 2"
+    ]

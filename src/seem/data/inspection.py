@@ -207,7 +207,8 @@ def inspect_dataset(
 
 def _note_empty(dataset: Dataset, image: ImageRecord) -> Flaw:
     """Report an image without an object: one that is known to show none, or about which nothing is known."""
-    if dataset.complete_names(image):
+    has_names = any(category.text for category in dataset.categories.values())
+    if dataset.complete_names(image) or (image.labelled and not has_names):
         return Flaw(FlawKind.NO_OBJECT, image.path.name, "")
     return Flaw(FlawKind.NO_ANNOTATION, image.path.name, "")
 

@@ -40,6 +40,7 @@ from seem.images import MAX_PIXELS
 
 Row: TypeAlias = Mapping[str, Any]
 
+_NAME_KEYS = ("file_name", "path", "filename")  # the first is COCO's
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -142,8 +143,9 @@ def _parse_category_row(row: Row) -> CategoryRecord | None:
 
 def image_file_name(row: Row) -> str:
     """Return where an image is; LVIS gives the address that it was published at. Empty if the row says nothing."""
-    if isinstance(row.get("file_name"), str):
-        return str(row["file_name"]).replace("\\", "/")  # written on Windows
+    for key in _NAME_KEYS:
+        if isinstance(row.get(key), str):
+            return str(row[key]).replace("\\", "/")  # written on Windows
     address = row.get("coco_url")
     if not isinstance(address, str):
         return ""

@@ -37,8 +37,9 @@ from seem.data.readers.shapes import (
 )
 from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_xml_file
 from seem.data.records import DataError, Flaw
+from seem.data.text_files import TextFile
 
-_SUBSET = re.compile(rb'<image\s[^>]*?\bsubset="([^"]*)"')
+_SUBSET = re.compile(r'<image\s[^>]*?\bsubset="([^"]*)"')
 _UNDIVIDED = ("annotations", "default", "")
 
 
@@ -58,6 +59,7 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
             raise DataError(
                 f"{file} is CVAT for video, whose shapes move; export CVAT for images 1.1 instead."
             )
+        unread.others["tracks of videos"] += len(root.findall("track"))
         class_names.update(dict.fromkeys(_class_names(root)))
         for element in root.iter("image"):
             if split in (ALL_SPLIT, element.get("subset") or file.stem):
@@ -163,10 +165,10 @@ def _find_parts(path: Path) -> dict[str, Sequence[Path]]:
     files = [path] if path.is_file() else list_files(path, ".xml")
     parts: dict[str, list[Path]] = {}
     for file in files:
-        content = file.read_bytes()
-        if not _looks_like_cvat(content):
+        text = TextFile.read(file).text
+        if not _looks_like_cvat(text.encode(errors="replace")):
             continue
-        subsets = {name.decode("utf-8", "replace") for name in _SUBSET.findall(content)}
+        subsets = set(_SUBSET.findall(text))
         for subset in subsets or {file.stem}:
             parts.setdefault(subset, []).append(file)
     if len(parts) == 1 and next(iter(parts)) in _UNDIVIDED:

@@ -2,7 +2,7 @@
 
     images/a.jpg     masks/a.png            a map: numbers of objects, or of classes if classes.txt tells their names
                      masks/a/cat_1.png      one file an object, any pixel but 0 is its; the name without the number
-                     masks/a_cat_1.png      is the class, a bare number means no class
+                     masks/a_cat_1.png      is the class, a bare number means no class; a_mask.png is a map
     classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
@@ -64,11 +64,20 @@ from seem.data.records import (
     object_record,
 )
 
+_NO_ARRAYS = "Masks in NumPy's files are not read; save them as PNG."
 _COLOUR_HINT = (
     'if they are classes, name them in label_colors.txt beside the folders, "red green blue name" a line; '
     "else save one number a pixel"
 )
-_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "jpegimages"), ("masks", "labels", "annotations")
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "img_dir", "imagestr")
+_MASK_FOLDERS = (
+    "masks", "mask", "labels", "label", "annotations", "segmentations", "ann_dir", "labelstr",
+)  # fmt: skip
+_MASK_ENDINGS = ("_masks", "_mask", "_labels", "_annot", "annot")  # of train_masks, beside train
+_NNUNET_CHANNEL = "_0000"  # behind the names of photos, not of maps, in imagesTr
+_MAP_WORDS = frozenset({
+    "mask", "masks", "seg", "segmentation", "label", "labels", "gt", "annotation",
+})  # fmt: skip
 _MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
 _SEPARATOR = re.compile(r"[-_.# ]")
@@ -83,6 +92,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
             "folder of photos and masks",
             path,
             "images/ with photos and masks/ with PNG files",
+            way_out=_NO_ARRAYS if any(path.rglob("*.np[yz]")) else "",
         )
     image_folder, mask_folder = parts[split]
     class_file = read_class_file(path, _CLASS_FILES)
@@ -92,9 +102,10 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         classes = class_file.categories(is_thing=False)
         legend = class_file.legend()
     files = list_images(image_folder)
-    object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
+    stems = {file.stem for file in files}
+    maps = _maps_by_stem(mask_folder, stems)
+    object_files, unmatched = _group_object_files(mask_folder, stems, set(maps.values()))
     has_class_maps_only = bool(classes) and not object_files
-    maps = _maps_by_stem(mask_folder)
     pairs = [(file, maps.get(file.stem)) for file in files]
     images, flaws = pair_images(
         pairs,
@@ -166,6 +177,8 @@ def find_mask_folders(path: Path) -> dict[str, tuple[Path, Path]]:
         if pair is not None:
             parts[folder.name] = pair
     undivided = _find_pair(path)
+    if undivided is None and not parts:
+        return _find_folders_with_ending(path)
     if parts or undivided is None:
         return parts
     images, masks = undivided
@@ -173,6 +186,18 @@ def find_mask_folders(path: Path) -> dict[str, tuple[Path, Path]]:
         if standard_split(folder.name) and (masks / folder.name).is_dir():
             parts[folder.name] = (folder, masks / folder.name)
     return parts or {ALL_SPLIT: undivided}
+
+
+def _find_folders_with_ending(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Find folders of images beside folders of masks called like them: train and train_masks."""
+    folders = {folder.name: folder for folder in list_folders(path)}
+    parts: dict[str, tuple[Path, Path]] = {}
+    for name, folder in folders.items():
+        for ending in _MASK_ENDINGS:
+            masks = folders.get(name + ending)
+            if masks is not None and list_images(masks) and list_images(folder):
+                parts.setdefault(name, (folder, masks))
+    return parts
 
 
 def _find_pair(path: Path) -> tuple[Path, Path] | None:
@@ -188,16 +213,26 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
     return image_folders[0], mask_folders[0]
 
 
-def _maps_by_stem(mask_folder: Path) -> dict[str, Path]:
-    """Index the maps of a folder by name without ending, whichever ending that is."""
+def _maps_by_stem(mask_folder: Path, image_stems: set[str]) -> dict[str, Path]:
+    """Find the map of each image by its name: the same, whichever ending that has, or with "mask" behind it."""
     ranks = {suffix: rank for rank, suffix in enumerate(_MAP_SUFFIXES)}
     files = list_images(mask_folder)
     files.sort(key=lambda file: ranks.get(file.suffix.lower(), len(ranks)), reverse=True)
-    return {file.stem: file for file in files}
+    by_stem = {file.stem: file for file in files}
+    maps = {}
+    for stem, file in by_stem.items():
+        image_stem = _image_stem_in(stem, image_stems)
+        if image_stem is not None and _rest_of_name(file, image_stem).lower() in _MAP_WORDS:
+            maps[image_stem] = file
+    for stem in image_stems:
+        file_of_name = by_stem.get(stem) or by_stem.get(stem.removesuffix(_NNUNET_CHANNEL))
+        if file_of_name is not None:
+            maps[stem] = file_of_name
+    return maps
 
 
 def _group_object_files(
-    mask_folder: Path, image_stems: set[str]
+    mask_folder: Path, image_stems: set[str], maps: set[Path]
 ) -> tuple[dict[str, list[Path]], list[Path]]:
     """Group the files of single objects by the image's name; those that belong to no image come second."""
     by_stem: dict[str, list[Path]] = {}
@@ -208,7 +243,7 @@ def _group_object_files(
         else:
             unmatched += list_images(folder)
     for file in list_images(mask_folder):
-        if file.stem in image_stems:
+        if file in maps or file.stem in image_stems:
             continue  # the map of an image
         stem = _image_stem_in(file.stem, image_stems)
         if stem is None:
@@ -241,10 +276,15 @@ def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[Ca
 
 def _class_in_name(file: Path, image_stem: str) -> str:
     """Return the class of an object from the name of its file; empty for none."""
-    name = _NUMBER.sub("", file.stem.removeprefix(image_stem)).strip("-_ .#")
-    if name in UNNAMED:
+    name = _NUMBER.sub("", _rest_of_name(file, image_stem))
+    if name in UNNAMED or name.lower() in _MAP_WORDS:
         return ""
     return name
+
+
+def _rest_of_name(file: Path, image_stem: str) -> str:
+    """Return what the name of a mask says behind that of its image."""
+    return file.stem.removeprefix(image_stem).strip("-_ .#")
 
 
 # --- Masks ------------------------------------------------------------------------------------------------------------

@@ -159,6 +159,7 @@ def _id_of(task: Any, number: int) -> object:
 def _read_page(page: _Page, where: str, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
     rows: list[ShapeRow | Flaw] = []
     hw = None
+    unread.others["relations between regions"] += _count_relations(page.results)
     for number, results in enumerate(_results_by_region(page.results), 1):
         kind, result = _find_geometry(results)
         if kind is None:
@@ -183,6 +184,10 @@ def _results_by_region(results: Sequence[Mapping[str, Any]]) -> list[list[Mappin
         if isinstance(result.get("value"), Mapping):
             regions.setdefault(result.get("id", number), []).append(result)
     return list(regions.values())
+
+
+def _count_relations(results: Sequence[Mapping[str, Any]]) -> int:
+    return sum(result.get("type") == "relation" for result in results)
 
 
 def _find_geometry(results: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mapping[str, Any]]:

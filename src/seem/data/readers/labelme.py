@@ -42,6 +42,7 @@ from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, 
 from seem.data.records import Flaw, ImageRecord
 
 _KEYS = (b'"shapes"', b'"imagePath"')
+_NUMBERS_OF_TWO_POINTS = 4
 
 
 def read_labelme(path: Path, split: str) -> LazyDataset:
@@ -101,22 +102,22 @@ def _read_shape(shape: Mapping[str, Any], where: str, unread: UnreadCounts) -> S
         return None
     flags = shape.get("flags") or {}
     is_crowd = any(is_true(flags.get(name)) for name in ("iscrowd", "is_crowd", "crowd"))
-    return ShapeRow(where, str(shape.get("label") or ""), (drawn,), is_crowd)
+    return ShapeRow(where, str(shape.get("label") or "").strip(), (drawn,), is_crowd)
 
 
 def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
     points = shape["points"]
     ring = [float(number) for point in points for number in point]
     match shape.get("shape_type") or "polygon":
-        case "polygon" | "oriented_rectangle":
+        case "polygon" | "oriented_rectangle" | "rotation":  # the last one of X-AnyLabeling
             return PolygonShape((ring,))
         case "rectangle":
             if len(points) > 2:  # version 3 wrote its four corners
                 return PolygonShape((ring,), is_box=True)
-            x0, y0, x1, y1 = ring
+            x0, y0, x1, y1 = _two_points(ring)
             return box_outline(x0, y0, x1, y1)
         case "circle":
-            x, y, edge_x, edge_y = ring
+            x, y, edge_x, edge_y = _two_points(ring)
             radius = math.hypot(edge_x - x, edge_y - y)
             return Ellipse(x, y, radius, radius)
         case "mask":
@@ -125,6 +126,13 @@ def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
         case kind:
             unread.shapes[str(kind)] += 1
             return None
+
+
+def _two_points(ring: list[float]) -> list[float]:
+    """Return the coordinates of two points; `ValueError` if there are more or fewer."""
+    if len(ring) != _NUMBERS_OF_TWO_POINTS:
+        raise ValueError(f"it has {len(ring) // 2} point(s); it needs two")
+    return ring
 
 
 def _decode_mask(text: object) -> Bool[np.ndarray, "h w"]:

@@ -40,6 +40,7 @@ from seem.data.readers.tool_files import (
 from seem.data.records import DataError, Flaw, FlawKind
 
 _BOX_CORNERS = 4
+_MAX_DEPTH = 5  # folders from an annotation up to that of the set
 
 
 def read_labelme_xml(path: Path, split: str) -> LazyDataset:
@@ -113,7 +114,9 @@ def _draw(element: Element, file: Path, folder: str, unread: UnreadCounts) -> Sh
 
 def _read_mask(name: str, file: Path, folder: str) -> Bool[np.ndarray, "h w"]:
     """Read the file of a mask, from the folder of masks or beside its annotation."""
-    above = [path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:3]]
+    above = [
+        path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:_MAX_DEPTH]
+    ]
     beside = [path_inside(file.parent, f"{start}{name}") for start in ("", "Masks/")]
     path = first_file(*above, *beside)
     if path is None:

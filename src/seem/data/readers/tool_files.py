@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -20,9 +21,9 @@ _HEAD_BYTES = _TAIL_BYTES = 1 << 20  # of a file that are read to recognize its 
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file, with or without a byte-order mark; `DataError` if it is none."""
+    """Parse a JSON file in UTF-8 or UTF-16, with or without a byte-order mark; `DataError` if it is none."""
     try:
-        return json.loads(file.read_bytes().decode("utf-8-sig"))
+        return json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (ValueError, RecursionError) as error:
@@ -64,7 +65,10 @@ def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool])
 
 
 def text_sample(file: Path) -> bytes:
-    """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read."""
+    """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read.
+
+    A text in UTF-16 is returned in UTF-8.
+    """
     try:
         status = file.stat()
         return _read_sample(file, status.st_mtime_ns, status.st_size)
@@ -77,7 +81,10 @@ def _read_sample(file: Path, _time: int, size: int) -> bytes:
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
         opened.seek(max(size - _TAIL_BYTES, len(head)))
-        return head + opened.read(_TAIL_BYTES)
+        sample = head + opened.read(_TAIL_BYTES)
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return sample.decode("utf-16", errors="ignore").encode(errors="ignore")
+    return sample
 
 
 class ImageIndex:
@@ -156,8 +163,13 @@ def _group(files: tuple[Path, ...], key: Callable[[Path], str]) -> dict[str, lis
 
 
 def _first_files(path: Path, suffix: str) -> Iterator[Path]:
-    found = chain.from_iterable(path.glob(f"{depth}*{suffix}") for depth in _DEPTHS)
-    return islice((file for file in found if not file.name.startswith(".")), _MAX_TRIED_FILES)
+    """Return some files that end in `suffix`, in any case, from the folder itself down."""
+    listed = chain.from_iterable(path.glob(f"{depth}*.*") for depth in _DEPTHS)
+    return islice(filter(_is_visible_file_of(suffix), listed), _MAX_TRIED_FILES)
+
+
+def _is_visible_file_of(suffix: str) -> Callable[[Path], bool]:
+    return lambda file: file.suffix.lower() == suffix and not file.name.startswith(".")
 
 
 def _is_hidden(relative: Path) -> bool:

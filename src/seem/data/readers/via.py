@@ -55,12 +55,9 @@ def read_via(path: Path, split: str) -> LazyDataset:
     folder = parts[split]
     files = [folder] if folder.is_file() else _own_files(folder)
     index = ImageIndex(folder.parent if folder.is_file() else folder)
-    regions: dict[str, list[_Region]] = {}
-    for file in files:
-        for name, found in _regions_of(file):
-            regions.setdefault(name, []).extend(found)
-    class_attribute = _class_attribute(regions.values())
     unread = UnreadCounts()
+    regions = _read_regions(files, unread)
+    class_attribute = _class_attribute(regions.values())
     results: list[ShapeImage | Flaw] = []
     for name, found in regions.items():
         rows = []
@@ -71,6 +68,21 @@ def read_via(path: Path, split: str) -> LazyDataset:
                 rows.append(row)
         results.append(ShapeImage(index.find(name) or index.expected(name), None, tuple(rows)))
     return open_shape_set(path, split, "via", results, unread=unread, files=files)
+
+
+def _read_regions(files: Iterable[Path], unread: UnreadCounts) -> dict[str, list[_Region]]:
+    """Return the regions of every image by its name; what a second file repeats is read once."""
+    regions: dict[str, list[_Region]] = {}
+    for file in files:
+        regions_of_file: dict[str, list[_Region]] = {}
+        for name, found in _regions_of(file):
+            regions_of_file.setdefault(name, []).extend(found)
+        for name, found in regions_of_file.items():
+            known = regions.setdefault(name, [])
+            new = [region for region in found if region not in known]
+            unread.others["regions that two files hold"] += len(found) - len(new)
+            known += new
+    return regions
 
 
 def _regions_of(file: Path) -> Iterator[tuple[str, list[_Region]]]:
@@ -126,7 +138,9 @@ def _read_region(
     )
     value = region.attributes.get(class_attribute or "", "")
     if isinstance(value, Mapping):  # check boxes
-        value = next((option for option, is_ticked in value.items() if is_ticked), "")
+        ticked = [option for option, is_ticked in value.items() if is_ticked]
+        unread.others["further ticked classes of one region"] += len(ticked[1:])
+        value = next(iter(ticked), "")
     return ShapeRow(where, str(value).strip(), (drawn,))
 
 
@@ -168,7 +182,7 @@ def _own_files(folder: Path) -> list[Path]:
         file for file in list_files(folder, ".json") if _looks_like_via_json(text_sample(file))
     ]
     tables = list_files(folder, ".csv")
-    return files[:1] or [file for file in tables if _looks_like_via_table(text_sample(file))][:1]
+    return files or [file for file in tables if _looks_like_via_table(text_sample(file))]
 
 
 def _looks_like_via_json(text: bytes) -> bool:

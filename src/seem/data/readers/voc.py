@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from jaxtyping import Int32
 
 from seem.data.classes import class_list
 from seem.data.image_files import (
+    IMAGE_SUFFIXES,
     existing_files,
     first_file,
     list_images,
@@ -32,7 +33,7 @@ from seem.data.image_files import (
     read_labels_of_size,
 )
 from seem.data.label_map import LabelMap
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, describe_contents, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.class_files import ClassFile, read_class_file
 from seem.data.readers.class_maps import (
@@ -85,7 +86,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         categories = own.categories(is_thing=has_objects)
     legend = _official_legend() if own is None else own.legend()
     list_file = home / _VOC_LISTS / f"{split}.txt"
-    stems = read_name_list(list_file) if list_file.is_file() else _map_stems(home)
+    stems = _read_stems(list_file) if list_file.is_file() else _map_stems(home)
     files = _listed_images(stems, home / "JPEGImages")
     pairs = [
         (file, home / "SegmentationClass" / f"{stem}.png")
@@ -191,13 +192,28 @@ def _is_undivided(folder: Path) -> bool:
     return has_classes and (folder / "JPEGImages").is_dir()
 
 
+def _read_stems(list_file: Path) -> list[str]:
+    """Read the names of photos, without the ending that some programs leave on them."""
+    stems = []
+    for name in read_name_list(list_file):
+        path = PurePosixPath(name)
+        stems.append(str(path.with_suffix("")) if path.suffix in IMAGE_SUFFIXES else name)
+    return stems
+
+
 def _map_stems(home: Path) -> list[str]:
     """Return the names of all maps of a set without lists of parts."""
     folder = home / "SegmentationClass"
-    return [
-        file.relative_to(folder).with_suffix("").as_posix()
-        for file in list_images(folder, deep=True)
-    ]
+    files = list_images(folder, deep=True)
+    if not files:
+        raise incomplete_layout_error(
+            "Pascal VOC",
+            home,
+            "maps in SegmentationClass",
+            present=describe_contents(folder),
+            way_out="Boxes, and masks in NumPy's files, are not read; export or save masks as PNG.",
+        )
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
 
 
 def _pair_listed_images(

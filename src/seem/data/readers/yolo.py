@@ -28,6 +28,7 @@ from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.label_maps import pair_images
+from seem.data.readers.tool_files import list_files
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -44,6 +45,7 @@ _SPLITS = ("train", "val", "test")
 _NO_VALUES = ("", "null", "~", "None")
 _USUAL_STEMS = ("data", "dataset")
 _NAME_LIST = "classes.txt"
+_POSE_KEY = "kpt_shape"
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of the names that Label Studio gives to uploads
 _NUMBERS_OF_BOX_ROW = 5
 _CORNER_RANGE = (-0.01, 1.01)  # fractions of the image, with some slack for rounding
@@ -57,6 +59,10 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
             "YOLO folder", path, "data.yaml, or classes.txt beside images/ and labels/"
         )
     description = _read_description(file)
+    if _POSE_KEY in description.content:
+        raise DataError(
+            f"{file} describes poses ({_POSE_KEY}): its rows are boxes and keypoints; export polygons."
+        )
     categories = _parse_names(description.content["names"], file)
     by_number = {category.id - 1: category for category in categories}
     name = file.resolve().parent.name
@@ -81,7 +87,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         read_polygons=lambda image: _read_polygons(image, by_number),
         flaws=(*flaws, *unmatched),
         notes=(*description.text.notes(), *_missing_parts(description)),
-        files=(file,),
+        files=(file, *_list_files_of(description)),
     )
 
 
@@ -243,6 +249,17 @@ def _has_photos(description: _Description, split: str) -> bool:
     return any(_find_entry(entry, description) for entry in description.entries(split))
 
 
+def _list_files_of(description: _Description) -> list[Path]:
+    """Return the lists of images that a description names."""
+    files = []
+    for split in description.declared_parts():
+        for entry in description.entries(split):
+            existing = _find_entry(entry, description)
+            if existing is not None and existing.is_file():
+                files.append(existing)
+    return files
+
+
 def _missing_parts(description: _Description) -> list[Flaw]:
     """Note the parts that are named and not there."""
     notes = []
@@ -255,14 +272,27 @@ def _missing_parts(description: _Description) -> list[Flaw]:
 
 
 def _read_image_list(file: Path) -> list[Path]:
-    """Read a list of image files, one a line; relative ones count from the list."""
-    return [file.parent / line for line in TextFile.read(file).lines() if line]
+    """Read a list of image files, one a line; relative ones count from the list.
+
+    Of a list that was written elsewhere as many folders are left out as it takes to find the images.
+    """
+    return [_find_listed_image(file.parent, line) for line in TextFile.read(file).lines() if line]
+
+
+def _find_listed_image(home: Path, line: str) -> Path:
+    expected = home / line.replace("\\", "/")
+    if expected.is_file():
+        return expected
+    parts = [part for part in expected.relative_to(expected.anchor).parts if part != ".."]
+    tails = (home.joinpath(*parts[start:]) for start in range(len(parts)))
+    return next(filter(Path.is_file, tails), expected)
 
 
 def _label_file_of(image_file: Path) -> Path | None:
     """Return the text file of an image: in labels instead of the last folder called images, or beside the image."""
-    beside = image_file.with_suffix(".txt")
-    return first_file(_labels_folder(image_file.parent) / beside.name, beside)
+    folders = _labels_folder(image_file.parent), image_file.parent
+    names = [f"{image_file.stem}{suffix}" for suffix in (".txt", ".TXT")]
+    return first_file(*(folder / name for folder in folders for name in names))
 
 
 def _labels_folder(folder: Path) -> Path:
@@ -287,7 +317,7 @@ def _unmatched_label_files(
     for folder in folders:
         used.update(map(_label_file_of, list_images(folder, deep=True)))
         for searched in {folder, _labels_folder(folder)}:
-            label_files.update(searched.rglob("*.txt"))
+            label_files.update(list_files(searched, ".txt"))
     unmatched = sorted(filter(_may_hold_rows, label_files - used))
     what = "there is no photo of that name"
     home = description.file.parent
@@ -308,7 +338,7 @@ def _pair_uploads(
 
     An image without a text file gets none: nothing is known about it.
     """
-    label_files = {file.stem: file for file in sorted(label_folder.rglob("*.txt"))}
+    label_files = {file.stem: file for file in list_files(label_folder, ".txt")}
     by_bare_name = {_UPLOAD_PREFIX.sub("", stem): file for stem, file in label_files.items()}
     pairs = [
         (file, label_files.get(file.stem) or by_bare_name.get(file.stem)) for file in image_files
@@ -388,6 +418,10 @@ def _parse_row(
             "it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK
         )
     fractions = list(map(float, numbers))
+    if len(fractions) % 2 and len(fractions) > _NUMBERS_OF_BOX_ROW:
+        raise ValueError(
+            f"its {len(fractions)} numbers are no pairs; a score behind the corners must go"
+        )
     check_polygon(fractions)
     low, high = _CORNER_RANGE
     outside = [value for value in fractions if not low <= value <= high]
