@@ -83,7 +83,7 @@ class QueryRecognizer:
         class_vectors, class_logits = self._classified(vocabulary)
         is_thing = torch.tensor(vocabulary.is_thing)
         pairs = top_query_classes(class_logits, is_thing, top).above(threshold)
-        queries, rows = pairs.queries.unique(return_inverse=True)
+        queries, rows = torch.unique(pairs.queries, return_inverse=True)
         masks = to_input_size(self._mask_logits(queries), self.decoder.frame)
         mask_scores = masks.new_tensor([float(foreground_probability(mask)) for mask in masks])
         scores = pairs.scores * mask_scores[rows]

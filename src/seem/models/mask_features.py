@@ -131,7 +131,7 @@ def convolve_each(
 ) -> Float[Tensor, "b q h w"]:
     """Convolve every image with its own kernels."""
     masks = []
-    for one, own_kernels in zip(maps.split(1), kernels, strict=True):
+    for one, own_kernels in zip(torch.split(maps, 1), kernels, strict=True):
         masks.append(F.conv2d(one, own_kernels, padding=kernels.shape[-1] // 2))
     # mask by mask in memory, as whoever resizes them reads them, whatever the layout of the maps
     return torch.cat(masks).contiguous()

@@ -63,8 +63,8 @@ def classify_by_queries(
     height, width = frame.output_hw
     if len(mask_logits) * height * width > MAX_RESIZED_VALUES:
         mask_probability = to_input_size(mask_logits, frame).sigmoid()
-        scores = class_scores(class_probability, mask_probability)
-        return best_class_per_pixel(to_output_size(score[None], frame)[0] for score in scores)
+        small_scores = class_scores(class_probability, mask_probability)
+        return best_class_per_pixel(to_output_size(score[None], frame)[0] for score in small_scores)
     masks = mask_logits.new_empty(len(mask_logits), height, width)
     for mask, resized in zip(masks, each_to_image_size(mask_logits, frame), strict=True):
         torch.sigmoid(resized, out=mask)
@@ -80,7 +80,7 @@ def best_class_in_blocks(
     Block by block of pixels: the scores of all classes stay in the processor's cache, and masks are read once.
     """
     scores, classes = [], []
-    for block in mask_probability.split(PIXELS_OF_BLOCK, dim=1):
+    for block in torch.split(mask_probability, PIXELS_OF_BLOCK, dim=1):
         best = (class_probability @ block).max(dim=0)
         scores.append(best.values)
         classes.append(best.indices)
@@ -91,7 +91,7 @@ def class_scores(
     class_probability: Float[Tensor, "k q"], mask_probability: Float[Tensor, "q h w"]
 ) -> Iterator[Float[Tensor, "h w"]]:
     """Yield the scores of one class after the other, so that memory does not grow with the number of classes."""
-    for few in class_probability.split(CLASSES_OF_BLOCK):
+    for few in torch.split(class_probability, CLASSES_OF_BLOCK):
         yield from torch.einsum("kq,qhw->khw", few, mask_probability)
 
 
