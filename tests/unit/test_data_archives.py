@@ -118,7 +118,7 @@ UNREAD = {
     "annotations.json.gz": "packed",
 }
 WAY_OUT = {
-    "boxes.xml": "boxes of Pascal VOC: they have no masks",
+    "boxes.xml": "boxes of Pascal VOC: their boxes have no masks, their polygons are not read",
     "via3.json": "VIA 3: export COCO",
     "labels/a.txt": "YOLO needs data.yaml, or classes.txt",
     "samples.json": "FiftyOne set: export it as",

@@ -223,6 +223,21 @@ def test_maps_of_voc_that_lost_their_palette_are_read_by_its_colours(tmp_path):
     assert np.array_equal(dataset.semantic(dataset.images[0]), CLASS_MAP)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:::\ncat:::\ndog:::\n"),
+        ("class_names.txt", "_background_\ncat\ndog\n"),
+    ],
+)
+def test_a_list_without_colours_has_those_of_voc(tmp_path, file, content):
+    folder = own_voc(tmp_path, coloured(CLASS_MAP), coloured(CLASS_MAP))
+    tiny.text(folder / file, content)
+    dataset = open_dataset(str(tmp_path), "train")
+    assert np.array_equal(dataset.semantic(dataset.images[0]), CLASS_MAP)
+    assert sorted(names_of(tmp_path)) == ["cat", "dog"]
+
+
 def test_classes_without_maps_of_objects_are_stuff(tmp_path):
     folder = own_voc(tmp_path, Image.fromarray(CLASS_MAP.astype(np.uint8)))
     tiny.text(folder / "class_names.txt", "_background_\ncat\ndog\n")

@@ -193,6 +193,14 @@ def test_names_of_several_coco_files_say_which_part_they_are(tmp_path):
     assert "not used: part extra" in said
 
 
+def test_parts_may_hold_their_file_in_a_folder_of_its_own(tmp_path):
+    for name in ("ds0", "ds1"):
+        file = tmp_path / name / "annotations/coco_instances.json"
+        coco_file(file, tmp_path / name / "images", [f"{name}.png"])
+    assert list_splits(str(tmp_path)) == ("ds0", "ds1")
+    assert len(open_dataset(str(tmp_path), "all").images) == 2
+
+
 def test_a_photo_of_two_parts_is_noted(tmp_path):
     for name in ("first", "second"):
         coco_file(tmp_path / f"{name}.json", tmp_path / "images", ["1.png"])

@@ -124,7 +124,8 @@ def _combine_maps(
             f"{object_file} has one channel; red = class, green = object",
             FlawKind.UNREADABLE_MASK_FILE,
         )
-    thing_classes, object_numbers = channels[:, :, 0].astype(np.int32), channels[:, :, 1]
+    thing_classes = channels[:, :, 0].astype(np.int32)
+    object_numbers = channels[:, :, 1]
     things = thing_ids(categories)
     if thing_classes.max() > len(things):
         message = f"{object_file} names class {int(thing_classes.max())} of {len(things)}"

@@ -76,10 +76,10 @@ def read_object_numbers(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h 
 def voc_colour(number: int) -> Colour:
     """Return Pascal VOC's colour of a class number: its bits, three at a time, from the highest bit of R, G, B down."""
     channels = [0, 0, 0]
-    for shift in range(7, -1, -1):
-        for channel in range(3):
-            channels[channel] |= (number >> channel & 1) << shift
-        number >>= 3
+    for source in range(8):
+        target, channel = divmod(source, 3)
+        bit = number >> source & 1
+        channels[channel] |= bit << (7 - target)
     red, green, blue = channels
     return red, green, blue
 

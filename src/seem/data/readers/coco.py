@@ -275,7 +275,8 @@ def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
     captions: dict[Any, list[str]] = {}
     try:
         for row in json.loads(file.read_bytes())["annotations"]:
-            captions.setdefault(row["image_id"], []).append(" ".join(str(row["caption"]).split()))
+            caption = " ".join(str(row["caption"]).split())
+            captions.setdefault(row["image_id"], []).append(caption)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} holds no captions that can be read ({error!r}); copy it again."

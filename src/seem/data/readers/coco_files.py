@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,9 @@ def _find_named_parts(path: Path, prefixes: tuple[str, ...]) -> dict[str, CocoFi
     parts = {}
     for part, files in files_by_part.items():
         split = _without_year(part)
-        name = split if num_parts[split] == 1 else part
+        name = part
+        if num_parts[split] == 1:
+            name = split
         parts[name] = CocoFiles(
             title=f"COCO {part}",
             instances=files.get("instances"),
@@ -129,7 +132,7 @@ def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
     for folder in sorted(path.glob("*/")):
         if folder.name in ("annotations", "images"):
             continue
-        file = _find_annotation_file(folder)
+        file = _find_annotation_file(folder) or _find_annotation_file(folder / "annotations")
         if file is not None:
             parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
     return parts
@@ -163,15 +166,22 @@ def _find_file_parts(path: Path) -> dict[str, CocoFiles]:
     for folder in (path, path / "annotations"):
         files = _coco_files(folder)
         if len(files) > 1:
-            splits = Counter(_split_in_name(file) for file in files)
-            parts = {}
-            for file in files:
-                split = _split_in_name(file)
-                name = split if split and splits[split] == 1 else file.stem
-                folders = _image_folders(path, file.stem, name)
-                parts[name] = CocoFiles("COCO file", file, folders=folders)
-            return parts
+            return _name_parts(path, files)
     return {}
+
+
+def _name_parts(path: Path, files: Sequence[Path]) -> dict[str, CocoFiles]:
+    """Make a part of each file, called by the split in its name if no other file has that, else like the file."""
+    num_files = Counter(map(_split_in_name, files))
+    parts = {}
+    for file in files:
+        split = _split_in_name(file)
+        name = file.stem
+        if split and num_files[split] == 1:
+            name = split
+        folders = _image_folders(path, file.stem, name)
+        parts[name] = CocoFiles("COCO file", file, folders=folders)
+    return parts
 
 
 def _split_in_name(file: Path) -> str:

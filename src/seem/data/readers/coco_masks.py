@@ -104,9 +104,8 @@ def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int], area: Any) -> Par
 
 def _has_box_inside_another(rings: Sequence[Sequence[float]]) -> bool:
     """Whether the bounding box of a polygon lies inside of that of another one."""
-    corners = [np.reshape(ring, (-1, 2)) for ring in rings]
-    low = np.array([ring.min(axis=0) for ring in corners])
-    high = np.array([ring.max(axis=0) for ring in corners])
+    boxes = np.array([PolygonShape((ring,)).bounds() for ring in rings])
+    low, high = boxes[:, :2], boxes[:, 2:]
     begins_inside = (low[:, None] > low).all(axis=2)
     ends_inside = (high[:, None] < high).all(axis=2)
     return bool((begins_inside & ends_inside).any())
@@ -127,18 +126,16 @@ def _error_of_ring(ring: Any) -> ValueError | None:
 
 def _parse_code(code: Mapping[str, Any], hw: tuple[int, int]) -> RleMask:
     """Read a run-length code; without a size it has that of the image."""
-    size = code.get("size")
-    counts = code.get("counts")
-    return parse_rle(
-        {"size": list(hw) if size is None else _as_integers(size), "counts": _as_counts(counts)}, hw
-    )
+    size = list(hw)
+    if code.get("size") is not None:
+        size = _as_integers(code["size"])
+    return parse_rle({"size": size, "counts": _as_counts(code.get("counts"))}, hw)
 
 
 def _as_counts(counts: Any) -> Any:
     """Return counts as text or whole numbers, as far as they can be made so."""
-    if isinstance(counts, str) and counts.startswith(
-        ("b'", 'b"')
-    ):  # no code holds a quotation mark
+    is_text = isinstance(counts, str)
+    if is_text and counts.startswith(("b'", 'b"')):  # no code holds a quotation mark
         return _evaluate_bytes(counts)
     if _is_list(counts) and len(counts) == 1 and _is_list(counts[0]):
         counts = counts[0]
@@ -156,7 +153,13 @@ def _evaluate_bytes(text: str) -> Any:
 def _as_integers(numbers: Any) -> Any:
     if not _is_list(numbers):
         return numbers
-    return [int(n) if isinstance(n, float) and n.is_integer() else n for n in numbers]
+    return list(map(_as_integer, numbers))
+
+
+def _as_integer(number: Any) -> Any:
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return number
 
 
 def _is_pair(value: Any) -> bool:
@@ -184,7 +187,7 @@ def parse_box(bbox: Any) -> Box | None:
         raise DataError(
             f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX
         ) from None
-    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
+    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) < 0:
         raise DataError(f"its bbox is {bbox!r}", FlawKind.BAD_BOX)
     return (x, y, x + w, y + h)
 
@@ -196,16 +199,19 @@ def describe_box_conflict(box: Box, rle: RleMask) -> str:
     """
     if _agrees(box, rle.box):
         return ""
-    written = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+    written = _with_size(box)
     for notation, other in _other_readings(written, rle.hw).items():
         if _agrees(other, rle.box):
             return f"its bbox is {_numbers(written)}, which is its mask's as {notation}"
     if _box_iou(box, rle.box) >= _MIN_BOX_IOU or _contains(box, rle.box):
         return ""
-    x0, y0, x1, y1 = rle.box
-    return (
-        f"its bbox is {_numbers(written)}, that of its mask {_numbers((x0, y0, x1 - x0, y1 - y0))}"
-    )
+    return f"its bbox is {_numbers(written)}, that of its mask {_numbers(_with_size(rle.box))}"
+
+
+def _with_size(box: Box) -> Box:
+    """Turn corners xyxy to COCO's x, y, width, height."""
+    x0, y0, x1, y1 = box
+    return x0, y0, x1 - x0, y1 - y0
 
 
 def describe_area_conflict(area: Any, rle: RleMask) -> str:
@@ -229,43 +235,43 @@ def _is_finite_number(value: Any) -> bool:
 
 def _other_readings(numbers: Box, hw: tuple[int, int]) -> dict[str, Box]:
     """Read four numbers in the other notations for boxes."""
-    height, width = hw
     a, b, c, d = numbers
+    from_corner = (a, b, a + c, b + d)
+    from_centre = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
     return {
-        "x0, y0, x1, y1": (a, b, c, d),
+        "x0, y0, x1, y1": numbers,
         "y, x, height, width": (b, a, b + d, a + c),
         "y0, x0, y1, x1": (b, a, d, c),
-        "centre, width, height": (a - c / 2, b - d / 2, a + c / 2, b + d / 2),
-        "fractions x, y, width, height": (a * width, b * height, (a + c) * width, (b + d) * height),
-        "fractions x0, y0, x1, y1": (a * width, b * height, c * width, d * height),
-        "fractions of centre, width, height": (
-            (a - c / 2) * width,
-            (b - d / 2) * height,
-            (a + c / 2) * width,
-            (b + d / 2) * height,
-        ),
+        "centre, width, height": from_centre,
+        "fractions x, y, width, height": _scale_box(from_corner, hw),
+        "fractions x0, y0, x1, y1": _scale_box(numbers, hw),
+        "fractions of centre, width, height": _scale_box(from_centre, hw),
     }
+
+
+def _scale_box(box: Box, hw: tuple[int, int]) -> Box:
+    """Turn fractions of the image to pixels."""
+    height, width = hw
+    x0, y0, x1, y1 = box
+    return x0 * width, y0 * height, x1 * width, y1 * height
 
 
 def _agrees(box: Box, other: Box) -> bool:
     longer = max(other[2] - other[0], other[3] - other[1])
     tolerance = max(_BOX_TOLERANCE, _BOX_TOLERANCE_SHARE * longer)
-    return all(abs(a - b) <= tolerance for a, b in zip(box, other, strict=True))
+    return bool(np.abs(np.subtract(box, other)).max() <= tolerance)
 
 
 def _contains(box: Box, inner: Box) -> bool:
-    is_left_above = box[0] <= inner[0] + _BOX_TOLERANCE and box[1] <= inner[1] + _BOX_TOLERANCE
-    return (
-        is_left_above
-        and box[2] >= inner[2] - _BOX_TOLERANCE
-        and box[3] >= inner[3] - _BOX_TOLERANCE
-    )
+    begins = np.subtract(inner[:2], box[:2])
+    ends = np.subtract(box[2:], inner[2:])
+    return bool(min(*begins, *ends) >= -_BOX_TOLERANCE)
 
 
 def _box_iou(box: Box, other: Box) -> float:
-    width = max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
-    height = max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
-    common = width * height
+    low = np.maximum(box[:2], other[:2])
+    high = np.minimum(box[2:], other[2:])
+    common = float(np.prod((high - low).clip(0)))
     union = _box_area(box) + _box_area(other) - common
     return common / union if union else 0.0
 

@@ -339,7 +339,8 @@ def _box_of_row(row: Row, rle: RleMask, where: str, notes: list[Flaw]) -> Box:
 
 def is_crowd_row(row: Row) -> bool:
     """Whether a row is marked as a crowd, by a number, a truth value or a text."""
-    return str(row.get("iscrowd")).strip().lower() in ("1", "1.0", "true", "yes")
+    mark = str(row.get("iscrowd")).strip().lower()
+    return mark in ("1", "1.0", "true", "yes")
 
 
 def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPolygons, ...]:

@@ -216,8 +216,11 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
 def _maps_by_stem(mask_folder: Path, image_stems: set[str]) -> dict[str, Path]:
     """Find the map of each image by its name: the same, whichever ending that has, or with "mask" behind it."""
     ranks = {suffix: rank for rank, suffix in enumerate(_MAP_SUFFIXES)}
-    files = list_images(mask_folder)
-    files.sort(key=lambda file: ranks.get(file.suffix.lower(), len(ranks)), reverse=True)
+
+    def rank(file: Path) -> int:
+        return ranks.get(file.suffix.lower(), len(ranks))
+
+    files = sorted(list_images(mask_folder), key=rank, reverse=True)
     by_stem = {file.stem: file for file in files}
     maps = {}
     for stem, file in by_stem.items():
@@ -324,10 +327,12 @@ def _cut_edges(
     if values.max(initial=0) < HALF and values.any():
         message = f"{file} is a JPEG, which changes the numbers of a map; save it as PNG."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
-    num_grey = int(((values > 0) & (values < values.max(initial=0))).sum())
+    is_grey = (values > 0) & (values < values.max(initial=0))
+    num_grey = int(is_grey.sum())
     what = f"{num_grey} pixels are neither black nor white; {HALF} and above is the object"
     note = Flaw(FlawKind.GREY_EDGES, file.name, what)
-    return np.where(values >= HALF, VOID_VALUE, 0).astype(np.int32), (note,) if num_grey else ()
+    cut = np.where(values >= HALF, VOID_VALUE, 0).astype(np.int32)
+    return cut, (note,) if num_grey else ()
 
 
 def _read_class_map(

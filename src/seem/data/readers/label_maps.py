@@ -36,10 +36,12 @@ def read_name_list(file: Path) -> list[str]:
         raise DataError(
             f"{file} cannot be read ({error.strerror}); it lists the photos of this part."
         ) from error
-    names = [line.split()[0].lstrip("/") for line in filter(str.strip, lines)]
-    for name in names:
+    names = []
+    for line in filter(str.strip, lines):
+        name = line.split()[0].lstrip("/")
         if ".." in PurePosixPath(name).parts:
             raise DataError(f"{file} names {name}, which leads out of the folder of photos.")
+        names.append(name)
     return names
 
 

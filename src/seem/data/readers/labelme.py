@@ -9,9 +9,8 @@ points have no area and are not read. An image that is not beside its file may b
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -38,7 +37,13 @@ from seem.data.readers.shapes import (
     decode_base64,
     decode_bitmap,
 )
-from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_json_file
+from seem.data.readers.tool_files import (
+    Fields,
+    ImageIndex,
+    has_text_file,
+    list_files,
+    read_json_file,
+)
 from seem.data.records import Flaw, ImageRecord
 
 _KEYS = (b'"shapes"', b'"imagePath"')
@@ -90,12 +95,19 @@ def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImag
         if isinstance(row, Flaw):
             rows.append((None, row))
         elif row is not None:
-            group = shape.get("group_id")
-            rows.append((None if group is None else (row.label, str(group)), row))
+            rows.append((_group_of(shape, row.label), row))
     return ShapeImage(_image_path(file, content, index), _recorded_hw(content), join_groups(rows))
 
 
-def _read_shape(shape: Mapping[str, Any], where: str, unread: UnreadCounts) -> ShapeRow | None:
+def _group_of(shape: Fields, label: str) -> Hashable:
+    """Return what the shapes of one object share; None for one that is an object by itself."""
+    group = shape.get("group_id")
+    if group is None:
+        return None
+    return label, str(group)
+
+
+def _read_shape(shape: Fields, where: str, unread: UnreadCounts) -> ShapeRow | None:
     """Read one shape; None if it has no area."""
     drawn = _draw(shape, unread)
     if drawn is None:
@@ -105,7 +117,7 @@ def _read_shape(shape: Mapping[str, Any], where: str, unread: UnreadCounts) -> S
     return ShapeRow(where, str(shape.get("label") or "").strip(), (drawn,), is_crowd)
 
 
-def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
+def _draw(shape: Fields, unread: UnreadCounts) -> Shape | None:
     points = shape["points"]
     ring = [float(number) for point in points for number in point]
     match shape.get("shape_type") or "polygon":
@@ -142,7 +154,7 @@ def _decode_mask(text: object) -> Bool[np.ndarray, "h w"]:
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def _image_path(file: Path, content: Mapping[str, Any], index: ImageIndex) -> Path:
+def _image_path(file: Path, content: Fields, index: ImageIndex) -> Path:
     """Return where the image lies: as recorded, under the file's own name, or inside of the file."""
     recorded = str(content.get("imagePath") or "")
     path = index.find(recorded, file.parent) or index.find_stem(file.stem)
@@ -157,7 +169,7 @@ def _read_embedded_image(image: ImageRecord) -> bytes:
     return decode_base64(read_json_file(image.path.parent)["imageData"])
 
 
-def _recorded_hw(content: Mapping[str, Any]) -> tuple[int, int] | None:
+def _recorded_hw(content: Fields) -> tuple[int, int] | None:
     """Return height and width as the file says; None if it does not, as version 3."""
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:

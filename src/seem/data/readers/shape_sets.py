@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
@@ -54,6 +55,9 @@ class ShapeRow:
     is_crowd: bool = False
 
 
+Bounds: TypeAlias = "tuple[float, float, float, float]"
+"""A bounding box, xyxy."""
+
 Rows: TypeAlias = "tuple[ShapeRow | Flaw, ...]"
 
 
@@ -68,6 +72,11 @@ class ShapeImage:
     hw: tuple[int, int] | None
     rows: Rows
     is_annotated: bool = True
+
+    @property
+    def sound_rows(self) -> list[ShapeRow]:
+        """The objects that could be read."""
+        return [row for row in self.rows if isinstance(row, ShapeRow)]
 
 
 @dataclass(slots=True)
@@ -84,11 +93,13 @@ class UnreadCounts:
         for title, counter in (("shapes", self.shapes), ("attributes", self.attributes)):
             if counter:
                 listed.append(f"{title}: {_list_counts(counter)}")
-        listed += [f"{text}: {number}" for text, number in self.others.items() if number]
+        for text, number in self.others.items():
+            if number:
+                listed.append(f"{text}: {number}")
         if not listed:
             return ()
-        where = f"{self.shapes.total() + self.attributes.total() + self.others.total()}"
-        return (Flaw(FlawKind.UNREAD, where, "; ".join(listed)),)
+        total = self.shapes.total() + self.attributes.total() + self.others.total()
+        return (Flaw(FlawKind.UNREAD, str(total), "; ".join(listed)),)
 
 
 def open_shape_set(
@@ -248,7 +259,7 @@ def _categories(
     """Return the classes of a set: its own list, then the labels that only occur."""
     labels: set[str] = set()
     for image in images:
-        labels.update(row.label for row in image.rows if isinstance(row, ShapeRow))
+        labels.update(row.label for row in image.sound_rows)
     listed = dict.fromkeys(class_names)
     named = numbered_categories([*listed, *sorted(labels - listed.keys() - {""})])
     if "" not in labels:
@@ -313,8 +324,8 @@ def _row_polygons(rows: Rows) -> tuple[AnnotatedPolygons, ...]:
     for row in rows:
         if isinstance(row, Flaw):
             continue
-        rings = [ring for shape in row.shapes for ring in shape.rings]
-        polygons = tuple(ring for ring in rings if is_polygon(ring))
+        rings = chain.from_iterable(shape.rings for shape in row.shapes)
+        polygons = tuple(filter(is_polygon, rings))
         if polygons:
             annotated.append(AnnotatedPolygons(row.where, polygons))
     return tuple(annotated)
@@ -322,26 +333,33 @@ def _row_polygons(rows: Rows) -> tuple[AnnotatedPolygons, ...]:
 
 def _without_doubled_boxes(image: ShapeImage, unread: UnreadCounts) -> ShapeImage:
     """Leave out boxes that were computed from an outline of the same label: they are that object once more."""
-    outlines = []
-    for row in image.rows:
-        if isinstance(row, ShapeRow) and not _is_box(row):
-            outlines += [(row.label, bounds) for bounds in _bounds(row)]
+    outlines: dict[str, list[Bounds]] = {}
+    for outline in image.sound_rows:
+        if not _is_box(outline):
+            outlines.setdefault(outline.label, []).extend(_bounds(outline))
     if not outlines:
         return image
-    kept = []
+    rows = []
     for row in image.rows:
-        if isinstance(row, ShapeRow) and _is_box(row) and _is_around_any(row, outlines):
+        if _repeats_an_outline(row, outlines):
             unread.others["boxes around an outline of the same label"] += 1
         else:
-            kept.append(row)
-    return ShapeImage(image.path, image.hw, tuple(kept), image.is_annotated)
+            rows.append(row)
+    return replace(image, rows=tuple(rows))
+
+
+def _repeats_an_outline(row: ShapeRow | Flaw, outlines: Mapping[str, Sequence[Bounds]]) -> bool:
+    """Whether a row is a box around an outline of its label."""
+    if isinstance(row, Flaw) or not _is_box(row):
+        return False
+    return _is_around_any(row, outlines.get(row.label, ()))
 
 
 def _is_box(row: ShapeRow) -> bool:
     return all(isinstance(shape, PolygonShape) and shape.is_box for shape in row.shapes)
 
 
-def _bounds(row: ShapeRow) -> list[tuple[float, ...]]:
+def _bounds(row: ShapeRow) -> list[Bounds]:
     """Return the bounding box of a row that is one outline; none for others."""
     if len(row.shapes) != 1 or not isinstance(row.shapes[0], PolygonShape):
         return []
@@ -349,10 +367,11 @@ def _bounds(row: ShapeRow) -> list[tuple[float, ...]]:
     return [outline.bounds()] if all(map(is_polygon, outline.rings)) else []
 
 
-def _is_around_any(row: ShapeRow, outlines: Sequence[tuple[str, tuple[float, ...]]]) -> bool:
+def _is_around_any(row: ShapeRow, outlines: Sequence[Bounds]) -> bool:
+    """Whether the box of a row is that of an outline."""
     for box in _bounds(row):
-        for label, bounds in outlines:
-            if label == row.label and np.abs(np.subtract(box, bounds)).max() <= _BOX_TOLERANCE:
+        for bounds in outlines:
+            if np.abs(np.subtract(box, bounds)).max() <= _BOX_TOLERANCE:
                 return True
     return False
 

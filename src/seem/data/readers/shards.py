@@ -115,7 +115,10 @@ def write_shards(
 
 def list_shards(folder: Path) -> list[Path]:
     """List the shards of a folder, their indices and classes; other tars are left out."""
-    tars = [tar for tar in sorted(folder.glob("*.tar")) if _SHARD_NAME.fullmatch(tar.name)]
+    tars = []
+    for tar in sorted(folder.glob("*.tar")):
+        if _SHARD_NAME.fullmatch(tar.name):
+            tars.append(tar)
     indices = map(_index_file_of, tars)
     others = [*dict.fromkeys(indices), folder / _CLASSES_FILE]
     return [*tars, *existing_files(others)]
@@ -400,10 +403,16 @@ def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
 # --- Index ------------------------------------------------------------------------------------------------------------
 
 
+def _state_of(tar: Path) -> list[str | int]:
+    """Return the name of a file, its size and when it was changed."""
+    state = tar.stat()
+    return [tar.name, state.st_size, state.st_mtime_ns]
+
+
 def _read_index(path: Path, split: str) -> Mapping[str, Any]:
     """Read where every member lies; scan the tars where that is not known, and store it if the folder allows."""
     tars = _list_tars(path, split)
-    states = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
+    states = list(map(_state_of, tars))
     file = _index_file(path, split)
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored: dict[str, Any] = json.loads(file.read_bytes())

@@ -5,15 +5,18 @@ from __future__ import annotations
 import codecs
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 from seem.data.image_files import list_images
 from seem.data.records import DataError
+
+Fields: TypeAlias = "Mapping[str, Any]"
+"""An object of a JSON file: what its fields hold."""
 
 _MAX_TRIED_FILES = 8  # of a folder, to recognize a format by their text
 _DEPTHS = ("", "*/", "*/*/", "*/*/*/")
@@ -53,8 +56,16 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
     """List the files of a folder and its sub-folders that end in `suffix`, in any case; hidden ones are passed over."""
     if not folder.is_dir():
         return []
-    files = (path for path in folder.rglob("*") if path.suffix.lower() == suffix)
-    return sorted(path for path in files if not _is_hidden(path.relative_to(folder)))
+    files = []
+    for path in folder.rglob("*"):
+        if path.suffix.lower() == suffix and not _is_hidden(path.relative_to(folder)):
+            files.append(path)
+    return sorted(files)
+
+
+def list_text_files(folder: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> list[Path]:
+    """List the files of a folder and its sub-folders that end in `suffix` and have the right text."""
+    return [file for file in list_files(folder, suffix) if looks_right(text_sample(file))]
 
 
 def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> bool:
@@ -116,10 +127,13 @@ class ImageIndex:
             return None
         for folder in (near or self.root, self.root, self.root / "images"):
             path = Path(os.path.normpath(folder / name))
-            if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
+            if path.is_file() and self._holds(path):
                 return path
-        candidates = self._by_name.get(PurePosixPath(name).name, [])
-        return _with_longest_tail(candidates, PurePosixPath(name).parts)
+        pure = PurePosixPath(name)
+        return _with_longest_tail(self._by_name.get(pure.name, []), pure.parts)
+
+    def _holds(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.root.resolve())
 
     def find_stem(self, recorded: str) -> Path | None:
         """Return the image whose name without ending a tool called `recorded`."""
@@ -139,11 +153,12 @@ class ImageIndex:
 def _with_longest_tail(candidates: list[Path], parts: tuple[str, ...]) -> Path | None:
     """Return the path that ends in most of `parts`; None if that is none or several."""
     if len(candidates) < 2:
-        return candidates[0] if candidates else None
+        return next(iter(candidates), None)
     lengths = [_common_tail(path.parts, parts) for path in candidates]
-    if lengths.count(max(lengths)) > 1:
+    longest = max(lengths)
+    if lengths.count(longest) > 1:
         return None
-    return candidates[lengths.index(max(lengths))]
+    return candidates[lengths.index(longest)]
 
 
 def _common_tail(a: tuple[str, ...], b: tuple[str, ...]) -> int:

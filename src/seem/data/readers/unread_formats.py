@@ -8,6 +8,8 @@ from pathlib import Path
 
 from seem.data.readers.tool_files import has_text_file
 
+_NUMBERS_OF_BOX = 4
+
 
 @dataclass(frozen=True, slots=True)
 class UnreadFormat:
@@ -30,10 +32,15 @@ def _is_list_of_results(text: bytes) -> bool:
 
 def _is_yolo_row(text: bytes) -> bool:
     """Whether the first line is a class number and an even number of fractions."""
-    words = text.split(b"\n", 1)[0].split()
-    if len(words) < 5 or len(words) % 2 == 0 or not words[0].isdigit():
+    first_line = text.split(b"\n", 1)[0]
+    number, *fractions = first_line.split() or [b""]
+    if len(fractions) < _NUMBERS_OF_BOX or len(fractions) % 2:
         return False
-    return all(word.replace(b".", b"", 1).isdigit() for word in words[1:])
+    return number.isdigit() and all(map(_is_fraction, fractions))
+
+
+def _is_fraction(word: bytes) -> bool:
+    return word.replace(b".", b"", 1).isdigit()
 
 
 UNREAD_FORMATS = (
@@ -41,7 +48,7 @@ UNREAD_FORMATS = (
         "boxes of Pascal VOC",
         ".xml",
         _has_all(b"<annotation>", b"<bndbox>"),
-        "they have no masks; export masks, polygons or COCO instances",
+        "their boxes have no masks, their polygons are not read; export COCO instances, YOLO polygons or masks",
     ),
     UnreadFormat(
         "VIA 3",

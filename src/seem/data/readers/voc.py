@@ -84,7 +84,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
     else:
         has_objects = (home / "SegmentationObject").is_dir()
         categories = own.categories(is_thing=has_objects)
-    legend = _official_legend() if own is None else own.legend()
+    legend = _legend_of(own)
     list_file = home / _VOC_LISTS / f"{split}.txt"
     stems = _read_stems(list_file) if list_file.is_file() else _map_stems(home)
     files = _listed_images(stems, home / "JPEGImages")
@@ -149,9 +149,14 @@ def _check_annotated_names(home: Path, categories: Sequence[CategoryRecord]) -> 
         )
 
 
-def _official_legend() -> Legend:
-    """Return VOC's colours, for its maps that a program has saved without their palette."""
-    colours = {voc_colour(number): number for number in range(1, _NUM_CLASSES + 1)}
+def _legend_of(own: ClassFile | None) -> Legend:
+    """Return the colours of a list of classes; without one VOC's, which programs use for their own classes too."""
+    if own is not None and own.number_of_colour:
+        return own.legend()
+    numbers: Iterable[int] = range(1, _NUM_CLASSES + 1)
+    if own is not None:
+        numbers = own.names
+    colours = {voc_colour(number): number for number in numbers}
     return Legend("Pascal VOC", colours, explains_palettes=False)
 
 
@@ -177,7 +182,8 @@ def _find_voc_home(
 ) -> Path | None:
     """Find the folder of one year, from it or from one or two levels above."""
     homes = []
-    for folder in (path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))):
+    of_years = sorted(path.glob("VOC*")) + sorted(path.glob("VOCdevkit/VOC*"))
+    for folder in (path, *of_years):
         has_parts = (folder / lists).is_dir() or (
             maps == "SegmentationClass" and _is_undivided(folder)
         )
