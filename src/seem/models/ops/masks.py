@@ -15,8 +15,7 @@ def dot(
 ) -> Float[Tensor, "b q h w"]:
     """Return mask logits: the product of each query's embedding with every pixel's features.
 
-    In half precision the pixels are the rows of the product: behind the published backbones they lie one after the
-    other in memory, and as columns they would be copied first.
+    In bfloat16 the pixels are the rows of the product: behind the published backbones they lie so in memory.
     """
     pixels = mask_features.flatten(2)
     if pixels.dtype is torch.bfloat16:
