@@ -179,12 +179,17 @@ def _group(files: tuple[Path, ...], key: Callable[[Path], str]) -> dict[str, lis
 
 def _first_files(path: Path, suffix: str) -> Iterator[Path]:
     """Return some files that end in `suffix`, in any case, from the folder itself down."""
-    listed = chain.from_iterable(path.glob(f"{depth}*.*") for depth in _DEPTHS)
-    return islice(filter(_is_visible_file_of(suffix), listed), _MAX_TRIED_FILES)
+    pattern = "*" + "".join(map(_in_any_case, suffix))
+    listed = chain.from_iterable(path.glob(depth + pattern) for depth in _DEPTHS)
+    visible = (file for file in listed if not file.name.startswith("."))
+    return islice(visible, _MAX_TRIED_FILES)
 
 
-def _is_visible_file_of(suffix: str) -> Callable[[Path], bool]:
-    return lambda file: file.suffix.lower() == suffix and not file.name.startswith(".")
+def _in_any_case(letter: str) -> str:
+    """Return a pattern of a letter, small or capital; of any other character the character."""
+    if not letter.isalpha():
+        return letter
+    return f"[{letter.lower()}{letter.upper()}]"
 
 
 def _is_hidden(relative: Path) -> bool:
