@@ -82,3 +82,43 @@ def test_dark_and_light_stay_as_chosen(driver: PageDriver):
     driver.page.locator("#toggle-theme").click()
     driver.page.reload()
     assert root.get_attribute("data-theme") == "dark"
+
+
+MANY_OBJECTS = """
+async () => {
+  const { Works } = await import("/state/works.js");
+  const { encodeMask } = await import("/masks/rle.js");
+  const { startHistory } = await import("/state/history.js");
+  const file = await (await fetch("/examples/coffee.jpg")).blob();
+  const data = new Uint8Array(20 * 20).fill(1);
+  const objects = Array.from({ length: 200 }, (_, i) => ({
+    id: i + 1, label: `square ${i + 1}`, score: 0.5, color: i, visible: true, prompts: [], erased: [], source: "edited",
+    mask: encodeMask({ x: (i % 20) * 30, y: Math.floor(i / 20) * 40, width: 20, height: 20, data }, [400, 600]),
+  }));
+  await new Works().put({
+    id: "many", name: "many.jpg", width: 600, height: 400, file, thumbnail: file, imageId: null, video: null,
+    history: startHistory({ objects, nextId: 201 }), references: {}, classes: [], changed: Date.now(),
+  });
+}
+"""
+
+
+def test_two_hundred_objects_are_handled(desktop: PageDriver):
+    desktop.visit()
+    desktop.page.evaluate(MANY_OBJECTS)
+    desktop.page.reload()
+    desktop.page.get_by_role("button", name="many.jpg").first.click()
+    desktop.wait_until_announced("The photo is ready")
+    desktop.photo_size = COFFEE[1]
+    desktop.wait_for_objects(200)
+    desktop.choose_tool("pan")
+    desktop.press(3 * 30 + 10, 2 * 40 + 10)
+    assert desktop.page.locator(".object-row.is-selected").text_content().startswith("square 44")
+    desktop.page.keyboard.press("Delete")
+    desktop.wait_for_objects(199)
+    desktop.page.keyboard.press("h")
+    assert desktop.page.locator(".object-row.is-hidden").count() == 199
+    desktop.page.keyboard.press("Control+z")
+    desktop.page.keyboard.press("Control+z")
+    desktop.wait_for_objects(200)
+    assert len(desktop.masks()) == 200
