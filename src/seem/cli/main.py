@@ -18,6 +18,7 @@ from seem.cli.convert import convert_command
 from seem.cli.data import data_commands
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.evaluate import evaluate_command
+from seem.cli.export import export_command
 from seem.cli.finetune import finetune_command
 from seem.cli.interruption import signals_as_interrupts
 from seem.cli.models import models_command
@@ -48,6 +49,7 @@ app.command("track", cls=OrderedCommand)(track_command)
 app.command("retrieve")(retrieve_command)
 app.command("models")(models_command)
 app.command("convert")(convert_command)
+app.command("export")(export_command)
 app.command("finetune")(finetune_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)

@@ -46,8 +46,7 @@ class PromptEncoder(nn.Module):
         negative = self.sample(prompts.negative, draws)
         num_objects = prompts.positive.shape[1]
         levels = []
-        for projection, level in zip(self.level_projections, pixels.levels, strict=True):
-            projected = torch.einsum("bchw,cd->bdhw", level, projection)
+        for projected in self.project_levels(pixels):
             positive_tokens = features_at(projected, positive.points_unit) + self.signs[0]
             negative_tokens = features_at(projected, negative.points_unit) + self.signs[1]
             levels.append(torch.cat((positive_tokens, negative_tokens), dim=1))
@@ -61,6 +60,13 @@ class PromptEncoder(nn.Module):
                 pixels.mask_features, negative, num_objects, self.policy.no_points
             ),
         )
+
+    def project_levels(self, pixels: PixelFeatures) -> tuple[Float[Tensor, "b d _h _w"], ...]:
+        """Project every level for reading it at points: no prompt changes this."""
+        projected = []
+        for projection, level in zip(self.level_projections, pixels.levels, strict=True):
+            projected.append(torch.einsum("bchw,cd->bdhw", level, projection))
+        return tuple(projected)
 
     def sample(self, masks: Bool[Tensor, "b n h w"], draws: Draws) -> SampledPixels:
         """Choose the pixels that become tokens, image by image, and pad to the longest list."""
