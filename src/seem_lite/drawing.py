@@ -75,33 +75,45 @@ def covered(low: float, high: float, size: int) -> slice:
 def draw_stroke(frame: Frame, points: Sequence[XY], width: float) -> np.ndarray:
     """Mark the network pixels within half a width (pixels of the photo) of a line through pixels of the photo."""
     line = np.asarray(points, dtype=float).reshape(-1, 2) + 0.5
-    rows, columns = np.indices(frame.network)
-    centres = np.stack([columns + 0.5, rows + 0.5], axis=-1) / frame.scale
+    centres = pixel_centres(frame) / frame.scale
     radius = max(width, *(1 / frame.scale)) / 2
     drawing = np.zeros(frame.network, dtype=bool)
-    for start, end in zip(line, np.roll(line, -1, axis=0)[: max(len(line) - 1, 1)], strict=False):
-        along = end - start
-        share = np.clip((centres - start) @ along / max(along @ along, 1e-18), 0, 1)
-        distance = centres - start - share[..., None] * along
-        drawing |= (distance**2).sum(axis=-1) <= radius**2 + 1e-9
+    for start, end in zip(line, [*line[1:], line[-1]], strict=True):
+        drawing |= squared_distance(centres, start, end) <= radius**2 + 1e-9
     if not drawing.any():
         raise ValueError(f"The stroke that begins at {tuple(points[0])} lies outside the photo.")
     return drawing
 
 
 def draw_polygon(frame: Frame, points: Sequence[XY]) -> np.ndarray:
-    """Fill a polygon by the even-odd rule."""
+    """Fill a polygon by the even-odd rule; a pixel whose centre is on the outline is inside."""
     corners = np.asarray(points, dtype=float).reshape(-1, 2) * frame.scale
-    x, y = np.arange(frame.network[1])[None] + 0.5, np.arange(frame.network[0])[:, None] + 0.5
-    inside = np.zeros(frame.network, dtype=bool)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+    centres = pixel_centres(frame)
+    x, y = centres[..., 0], centres[..., 1]
+    odd, on_outline = np.zeros((2, *frame.network), dtype=bool)
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        (x0, y0), (x1, y1) = start, end
         if y0 != y1:
-            inside ^= ((y0 <= y) != (y1 <= y)) & (x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
-    if not inside.any():
+            odd ^= ((y0 <= y) != (y1 <= y)) & (x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
+        on_outline |= squared_distance(centres, start, end) < 1e-18
+    if not (odd | on_outline).any():
         raise ValueError(
             f"The polygon that begins at {tuple(points[0])} holds no pixel of the photo."
         )
-    return inside
+    return odd | on_outline
+
+
+def pixel_centres(frame: Frame) -> np.ndarray:
+    """Return the (x, y) of the centres of network pixels: height x width x 2."""
+    rows, columns = np.indices(frame.network)
+    return np.stack([columns + 0.5, rows + 0.5], axis=-1)
+
+
+def squared_distance(positions: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the squared distance of positions (..., 2) to a segment."""
+    along = end - start
+    share = np.clip((positions - start) @ along / max(along @ along, 1e-18), 0, 1)
+    return ((positions - start - share[..., None] * along) ** 2).sum(axis=-1)
 
 
 # --- Rules of nano ----------------------------------------------------------------------------------------------------

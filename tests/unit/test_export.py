@@ -16,7 +16,7 @@ from seem.exporting.description import folder_readme, preprocessing
 from seem.exporting.graphs import graphs_of
 from seem.exporting.tokenizer_file import tokenizer_json
 from seem.folder_lock import hold_folder
-from tiny import tiny_model
+from tiny import tiny_model, tiny_relative
 
 FILES = {
     "image.onnx", "text.onnx", "prompts.onnx", "preprocess.json", "tokenizer.json", "README.md",
@@ -81,6 +81,25 @@ def test_tokenizer_file_gives_the_same_tokens():
         ]
 
 
+def test_other_versions_are_refused(tmp_path):
+    with pytest.raises(
+        seem.SeemError, match="tiny xdecoder cannot be exported yet; nano and SEEM v1"
+    ):
+        seem.export(tiny_relative("xdecoder"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_network_that_cannot_be_traced_is_one_line(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise RuntimeError("Constraints violated (rows)!\nmore")
+
+    monkeypatch.setattr("torch.export.export", fail)
+    with pytest.raises(seem.SeemError) as error:
+        seem.export(tiny_model("nano"), tmp_path / "out")
+    assert str(error.value).startswith("The image graph cannot be exported: Constraints violated")
+    assert "\n" not in str(error.value)
+
+
 @pytest.fixture
 def no_conversion(monkeypatch):
     """Let nothing be converted: what is wrong must be found before."""
@@ -95,8 +114,8 @@ def no_conversion(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "tflite"}, "format is 'tflite'; use 'onnx' or 'openvino'."),
-        ({"precision": "int4"}, "precision is 'int4'; use 'fp32' or 'fp16' or 'int8'."),
+        ({"format": "tflite"}, "format is 'tflite'; export takes 'onnx' or 'openvino'."),
+        ({"precision": "int4"}, "precision is 'int4'; export takes 'fp32' or 'fp16' or 'int8'."),
         (
             {"opset": 12},
             "opset is 12; the graphs need operators of opset 18, and can be written up to 23.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import openvino
 import pytest
 from PIL import Image
 
@@ -95,6 +96,31 @@ def test_panoptic_map_is_that_of_pytorch(classes, lite, model):
     for row, segment in enumerate(found.segments):
         assert iou(expected.masks[row], found.ids == segment.id) >= MIN_IOU
         assert abs(expected.scores[row] - segment.score) < 1e-3
+
+
+class OpenVINOGraph:
+    """A graph of a folder in OpenVINO, in float32."""
+
+    def __init__(self, path):
+        core = openvino.Core()
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        self.model = core.compile_model(core.read_model(path), "CPU", hint)
+
+    def __call__(self, **inputs):
+        return {output.any_name: value for output, value in self.model(inputs).items()}
+
+
+def test_openvino_answers_as_onnx_runtime_does(nano_folder, lite):
+    other = seem_lite.load(nano_folder)
+    other._graphs = {
+        name: OpenVINOGraph(nano_folder / f"{name}.onnx") for name in ("image", "text", "prompts")
+    }
+    photo, same = lite.encode(PHOTOS / "cat.jpg"), other.encode(PHOTOS / "cat.jpg")
+    for what in ("clicks", "polygon", "phrase and click"):
+        words = PROMPTS[what][1]
+        expected, found = photo.segment(**words), same.segment(**words)
+        assert iou(expected.mask, found.mask) >= MIN_IOU, what
+        assert abs(expected.score - found.score) < 1e-3, what
 
 
 def test_photo_is_turned_upright(lite):

@@ -89,26 +89,33 @@ def to_onnx(graph: SpecifiedGraph, opset: int) -> onnx.ModelProto:
     for name, axis in spec.axes.items():
         shared[name] = torch.export.Dim(name, min=axis.smallest, max=axis.largest)
     dynamic_shapes = tuple(tensor.dynamic_axes(shared) for tensor in spec.inputs)
-    with silenced_exporter(), torch.no_grad():
-        program = torch.export.export(
-            graph,  # type: ignore[arg-type]
-            sample_inputs(spec),
-            dynamic_shapes=(dynamic_shapes,) if takes_any_number(graph) else dynamic_shapes,
-            strict=False,
-        )
-        exported = torch.onnx.export(
-            program,
-            (),
-            dynamo=True,
-            opset_version=opset,
-            input_names=[tensor.name for tensor in spec.inputs],
-            output_names=[tensor.name for tensor in spec.outputs],
-            verbose=False,
-        )
-        assert exported is not None
-        # Weights that are padded or transposed become constants: ONNX Runtime 1.32 takes a padding of weights for one
-        # of the input, and then refuses its own graph.
-        fold_constants(exported.model, input_size_limit=MAX_FOLDED, output_size_limit=MAX_FOLDED)
+    try:
+        with silenced_exporter(), torch.no_grad():
+            program = torch.export.export(
+                graph,  # type: ignore[arg-type]
+                sample_inputs(spec),
+                dynamic_shapes=(dynamic_shapes,) if takes_any_number(graph) else dynamic_shapes,
+                strict=False,
+            )
+            exported = torch.onnx.export(
+                program,
+                (),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[tensor.name for tensor in spec.inputs],
+                output_names=[tensor.name for tensor in spec.outputs],
+                verbose=False,
+            )
+            assert exported is not None
+            # Weights that are padded or transposed become constants: ONNX Runtime 1.32 takes a padding of weights for
+            # one of the input, and then refuses its own graph.
+            fold_constants(
+                exported.model, input_size_limit=MAX_FOLDED, output_size_limit=MAX_FOLDED
+            )
+    except Exception as error:  # the exporter has many of its own
+        raise SeemError(
+            f"The {spec.name} graph cannot be exported: {short_reason(error)}"
+        ) from error
     model: onnx.ModelProto = exported.model_proto
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions.get("") != opset:

@@ -30,6 +30,7 @@ from seem.model import Model
 from seem.writing import text_writer, write_together
 
 SUFFIXES: dict[Format, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+COMPARED_POLICIES = ("nano", "seem-v1")
 LEFTOVERS = re.compile(rf"(?:{'|'.join(GRAPH_NAMES)})(?:\.onnx|\.onnx\.data|\.xml|\.bin)")
 """Files of an earlier export in another format."""
 
@@ -61,20 +62,23 @@ def export(
         SeemError: a package is not installed (`pip install "seem[export]"`), another run writes into the folder, or the
             model cannot be exported.
     """
-    for name, value, values in (
-        ("format", format, get_args(Format)),
-        ("precision", precision, get_args(WeightPrecision)),
-    ):
-        if value not in values:
-            raise ValueError(f"{name} is {value!r}; use {' or '.join(map(repr, values))}.")
+    check_choice("format", format, get_args(Format))
+    check_choice("precision", precision, get_args(WeightPrecision))
     version = check_opset(opset)
     folder = Path(out)
     check_folder(folder, format, overwrite)
     check_packages(format)
     runtime = cpu_runtime(model)
+    check_version(runtime)
     with hold_folder(folder):
         files = folder_files(runtime, format, precision, version)
         return write_together(folder, files, overwrite, LEFTOVERS)
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise `ValueError` for an option that is none of some words."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; export takes {' or '.join(map(repr, choices))}.")
 
 
 def check_folder(folder: Path, format: Format, overwrite: bool) -> None:
@@ -99,6 +103,14 @@ def cpu_runtime(model: str | os.PathLike[str] | Model) -> Runtime:
         f"{model.name} is on {model.device} in {model.precision}; export takes the model's name or file, "
         "or one that was loaded with device='cpu', precision='exact'."
     )
+
+
+def check_version(runtime: Runtime) -> None:
+    """Raise `SeemError` for a version whose graphs were never compared with PyTorch."""
+    if runtime.network.config.decoder.policy not in COMPARED_POLICIES:
+        raise SeemError(
+            f"{runtime.name} cannot be exported yet; nano and SEEM v1 with a FocalNet can."
+        )
 
 
 def folder_files(
