@@ -6,6 +6,7 @@
 #   make test         the tests (make test-slow: those that take minutes)
 #   make check        style, types, import contracts
 #   make parity       our networks against recordings of the official ones (DIR=<folder>)
+#   make bench        speed, beside a commit (OTHER=<commit>) and other networks; BENCH=<options of benchmarks/speed.py>
 #   make clean        remove what the above leave behind, but for .venv
 #
 # PYTHON=python3.12 chooses the interpreter. TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu takes torch from
@@ -21,7 +22,7 @@ READY := .venv/.ready
 READY_ALL := .venv/.ready-all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-all demo test test-slow check parity clean
+.PHONY: help setup setup-all demo test test-slow check parity bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +61,9 @@ check: $(READY)
 
 parity: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "" tests/parity --parity-dir="$(DIR)"
+
+bench: $(READY)
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/speed.py $(if $(OTHER),--other $(OTHER)) $(BENCH)
 
 clean:
 	@rm -rf build dist demo seem-out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,9 +1,11 @@
-"""How long a model takes on this machine: to look at a photo, to answer the first click and further ones, panoptic.
+"""How long a model takes, beside an earlier state of this project and beside other networks: `make bench`.
 
-    python benchmarks/speed.py --model nano
+    python benchmarks/speed.py --model nano --other HEAD~20 --rivals sam-vit-b sam2-tiny
 
-Writes medians and quartiles (wall clock, after warm-up) with 1 and 2 threads to
-benchmarks/results/<model>_<device>_<date>.json. Run it on an idle machine.
+Every system is a process of its own; in each round all do the same step, one after the other, so that a busy minute
+hurts them alike. What counts is CPU time of one thread; ratios are medians over rounds, this checkout = 1. Rivals are
+networks of `transformers` with random weights and need benchmarks/requirements.txt. Writes a folder: speed.json (by
+speed.schema.json) and plots.
 """
 
 from __future__ import annotations
@@ -11,128 +13,315 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import torch
-
-import seem
-from seem.encoded_image import EncodedImage
 from seem.evaluation.report import Machine, installed_versions
-from seem.model import Model
+from speed_plots import plot_growth, plot_parts, plot_steps
+from speed_systems import PHOTO, RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
-PHOTO = ROOT / "examples" / "photos" / "coffee.jpg"
-WARM_UP = 3
+SYSTEMS_FILE = Path(__file__).with_name("speed_systems.py")
+SCHEMA = Path(__file__).with_name("speed.schema.json")
+THIS, OTHER = "this checkout", "other checkout"
+
+STEPS = {
+    "encode": 0,
+    "first_click": 0,
+    "further_click": 1,
+    "phrase": 0,
+    "panoptic": 0,
+    "instances": 0,
+    "semantic": 0,
+    "three_tasks": 0,
+    "everything": 0,
+    "objects": 20,
+    "batch": 16,
+    "video_frame": 0,
+}
+"""The steps, and how many clicks went before, objects there are, or images."""
+GROWTH = {
+    "several_clicks": (1, 2, 4, 8, 16, 32),
+    "objects": (1, 2, 5, 10, 20, 40),
+    "classes": (10, 30, 100, 200),
+    "further_click": (1, 2, 4, 8, 16),
+}
+GROWTH_SIZES = (256, 384, 512, 768, 1024)
+START_UP = (
+    "import sys, seem; image = seem.load(sys.argv[1], precision='exact').encode(sys.argv[2]); "
+    "image.segment(seem.Point(100, 100))"
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Timing:
-    """Wall clock of one step, in milliseconds."""
+    """A step of one system: medians and quartiles over rounds, of CPU and wall-clock milliseconds.
+
+    `ratio` is its CPU time over that of this checkout, the median over rounds; `peak_mb` the largest.
+    """
 
     step: str
-    threads: int
-    runs: int
-    median_ms: float
-    quartiles_ms: tuple[float, float]
+    value: int
+    size: int
+    system: str
+    rounds: int
+    cpu_ms: float
+    cpu_quartiles_ms: tuple[float, float]
+    wall_ms: float
+    peak_mb: float | None
+    ratio: float
+
+
+class System:
+    """A process of `speed_systems.py`."""
+
+    def __init__(self, label: str, name: str, checkout: Path, options: argparse.Namespace) -> None:
+        self.label = label
+        command = [options.python, str(SYSTEMS_FILE), name, "--precision", options.precision]
+        self.process = subprocess.Popen(
+            [*command, "--threads", str(options.threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(checkout, options.threads),
+        )
+        self._read()
+
+    def ask(self, step: str, size: int = 0, value: int = 0) -> dict[str, Any]:
+        """Let the system do a step; empty if it has no such step."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"step": step, "size": size, "value": value}) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.label} ended, see above.")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def environment(checkout: Path, threads: int) -> dict[str, str]:
+    paths = [str(checkout / "src"), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths).strip(os.pathsep),
+        "OMP_NUM_THREADS": str(threads),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    reader = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    reader.add_argument("--model", default="nano")
-    reader.add_argument("--photo", type=Path, default=PHOTO)
-    reader.add_argument("--device")
-    reader.add_argument("--precision", choices=("exact", "auto"), default="exact")
-    reader.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    reader.add_argument("--runs", type=int, default=30)
-    reader.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder")
-    options = reader.parse_args(arguments)
-    model = seem.load(options.model, device=options.device, precision=options.precision)
-    timings = [
-        row
-        for threads in options.threads
-        for row in measure(model, options.photo, threads, options.runs)
-    ]
-    place = save(model, options.photo, timings, options.out)
-    for row in timings:
-        low, high = row.quartiles_ms
-        print(
-            f"{row.threads} threads  {row.step:<14} {row.median_ms:8.1f} ms  ({low:.1f} - {high:.1f})"
-        )
-    print(place)
+    options = read_options(arguments)
+    with checkout_of(options.other) as options.other:
+        save(run(options), options.out)
 
 
-def measure(model: Model, photo: Path, threads: int, runs: int) -> Iterator[Timing]:
-    """Time every step `runs` times; the steps take turns, so that a busy minute hurts them all alike."""
-    seconds: dict[str, list[float]] = {}
-    with torch_threads(threads):
-        for number in range(WARM_UP + runs):
-            for step, taken in one_round(model, photo):
-                if number >= WARM_UP:
-                    seconds.setdefault(step, []).append(taken)
-    for step, values in seconds.items():
-        low, middle, high = (round(1000 * value, 3) for value in statistics.quantiles(values, n=4))
-        yield Timing(step, threads, runs, middle, (low, high))
-
-
-def one_round(model: Model, photo: Path) -> Iterator[tuple[str, float]]:
-    """Do everything once, on a photo that is looked at anew."""
-    seen, taken = timed(model, lambda: model.encode(photo))
-    assert isinstance(seen, EncodedImage)
-    yield "encode", taken
-    height, width = seen.hw
-    session = seen.session()
-    yield "first click", timed(model, lambda: session.add(seem.Point(width // 2, height // 2)))[1]
-    further = seem.Point(width // 8, height // 8, positive=False)
-    yield "further click", timed(model, lambda: session.add(further))[1]
-    yield "panoptic", timed(model, seen.panoptic)[1]
-
-
-def timed(model: Model, work: Callable[[], object]) -> tuple[object, float]:
-    started = time.perf_counter()
-    done = work()
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-    return done, time.perf_counter() - started
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything: the content of speed.json."""
+    systems = start_systems(options)
+    timings: list[Timing] = []
+    for size in options.sizes:
+        for step in options.steps:
+            timings += show(measure(systems, step, size, STEPS[step], options))
+    ours = [system for system in systems if system.label in (THIS, OTHER)]
+    growth: list[Timing] = []
+    if options.growth:
+        for step, values in GROWTH.items():
+            for value in values:
+                growth += show(measure(ours, step, options.sizes[0], value, options))
+        for size in GROWTH_SIZES:
+            growth += show(measure(ours, "panoptic", size, 0, options))
+    record = {
+        "format": "seem speed 1",
+        "date": datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="seconds"),
+        "model": options.model,
+        "precision": options.precision,
+        "machine": asdict(Machine.here(options.threads)),
+        "versions": installed_versions(),
+        **measure_parts(systems[0], options.sizes[0]),
+        "timings": [asdict(timing) for timing in timings],
+        "growth": [asdict(timing) for timing in growth],
+        "start_up": [start_up(system.label, options) for system in ours],
+    }
+    for system in systems:
+        system.close()
+    return record
 
 
 @contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def checkout_of(other: str | None) -> Iterator[Path | None]:
+    """Yield the folder of another checkout; for a commit a worktree, which is removed afterwards."""
+    if other is None or Path(other).is_dir():
+        yield None if other is None else Path(other).resolve()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        git = ["git", "-C", str(ROOT), "worktree"]
+        checkout = Path(folder, "checkout")
+        subprocess.run([*git, "add", "--quiet", "--detach", str(checkout), other], check=True)
+        try:
+            yield checkout
+        finally:
+            subprocess.run([*git, "remove", "--force", str(checkout)], check=True)
 
 
-def save(model: Model, photo: Path, timings: Sequence[Timing], folder: Path) -> Path:
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
-    height, width = model.encode(photo).hw
-    size = model.network.config.image
-    record = {
-        "model": {
-            "name": model.name,
-            "sha256": model.sha256,
-            "device": str(model.device),
-            "precision": model.precision,
-        },
-        "size": {"short_side": size.short_side, "long_side": size.long_side},
-        "photo": {"name": photo.name, "width": width, "height": height},
-        "machine": asdict(Machine.here(torch.get_num_threads())),
-        "versions": installed_versions(),
-        "timings": [asdict(timing) for timing in timings],
-    }
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    reader = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = reader.add_argument
+    add("--model", default="nano", help="name or weights file")
+    add("--precision", choices=("exact", "auto"), default="exact")
+    add("--sizes", type=int, nargs="+", default=[512, 1024], help="long side of the photo")
+    add("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    add("--rounds", type=int, default=7)
+    add(
+        "--seconds",
+        type=float,
+        default=60.0,
+        help="CPU time of a step, after which it is cut short",
+    )
+    add("--other", help="commit, or folder of a checkout, beside which this one runs")
+    add("--rivals", nargs="*", choices=RIVALS, help="default: all, if transformers is installed")
+    add("--no-growth", dest="growth", action="store_false", help="leave the growth curves out")
+    add("--threads", type=int, default=1)
+    add("--python", default=sys.executable)
+    add("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed", help="folder")
+    return reader.parse_args(arguments)
+
+
+def start_systems(options: argparse.Namespace) -> list[System]:
+    systems = [System(THIS, options.model, ROOT, options)]
+    if options.other is not None:
+        systems.append(System(OTHER, options.model, options.other, options))
+    rivals = options.rivals
+    if rivals is None:
+        rivals = list(RIVALS) if find_spec("transformers") else []
+    for name in rivals:
+        systems.append(System(name, name, ROOT, options))
+    return systems
+
+
+def measure(
+    systems: Sequence[System], step: str, size: int, value: int, options: argparse.Namespace
+) -> Iterator[Timing]:
+    """Let all systems do a step in turn, round by round; the first round warms up."""
+    warm_up = {system: system.ask(step, size, value) for system in systems}
+    taking_part = [system for system, answer in warm_up.items() if answer]
+    spent = sum(warm_up[system]["cpu"] for system in taking_part)
+    rounds: list[dict[str, dict[str, Any]]] = []
+    while taking_part and (
+        not rounds or (spent < options.seconds and len(rounds) < options.rounds)
+    ):
+        rounds.append({each.label: each.ask(step, size, value) for each in taking_part})
+        spent += sum(answer["cpu"] for answer in rounds[-1].values())
+    for label in rounds[0] if rounds else ():
+        answers = [answers_of_round[label] for answers_of_round in rounds]
+        ours = [answers_of_round.get(THIS, answers_of_round[label]) for answers_of_round in rounds]
+        yield summarize(step, value, size, label, answers, ours)
+
+
+def summarize(
+    step: str,
+    value: int,
+    size: int,
+    label: str,
+    answers: Sequence[dict[str, Any]],
+    ours: Sequence[dict[str, Any]],
+) -> Timing:
+    cpu = [1000 * answer["cpu"] for answer in answers]
+    ratios = [answer["cpu"] / own["cpu"] for answer, own in zip(answers, ours, strict=True)]
+    low, middle, high = cpu[0], cpu[0], cpu[0]
+    if len(cpu) > 1:
+        low, middle, high = statistics.quantiles(cpu, n=4, method="inclusive")
+    peaks = [answer["peak_mb"] for answer in answers if answer["peak_mb"] is not None]
+    return Timing(
+        step=step,
+        value=value,
+        size=size,
+        system=label,
+        rounds=len(cpu),
+        cpu_ms=round(middle, 2),
+        cpu_quartiles_ms=(round(low, 2), round(high, 2)),
+        wall_ms=round(1000 * statistics.median(answer["wall"] for answer in answers), 2),
+        peak_mb=round(max(peaks), 1) if peaks else None,
+        ratio=round(statistics.median(ratios), 3),
+    )
+
+
+def measure_parts(system: System, size: int) -> dict[str, Any]:
+    """Compare the rate of each part of the model with that of a matrix product on this machine."""
+    gflops = system.ask("matrix")["gflops"]
+    rows = []
+    for row in system.ask("parts", size)["parts"]:
+        seconds = statistics.median(row["cpu"])
+        rows.append(
+            {
+                "part": row["part"],
+                "gflop": round(row["gflop"], 3),
+                "cpu_ms": round(1000 * seconds, 2),
+                "share": round(row["gflop"] / seconds / gflops, 3),
+            }
+        )
+    return {"matrix_gflops": round(gflops, 1), "parts": rows}
+
+
+def start_up(label: str, options: argparse.Namespace, runs: int = 3) -> dict[str, Any]:
+    """Measure a new process, from nothing to the mask of a click: CPU seconds and peak memory, best of some runs."""
+    checkout = options.other if label == OTHER else ROOT
+    seconds, peaks = [], []
+    for _ in range(runs):
+        command = [options.python, "-c", START_UP, options.model, str(PHOTO)]
+        process = subprocess.Popen(command, env=environment(checkout, options.threads))
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{label} does not start, see above.")
+        seconds.append(usage.ru_utime + usage.ru_stime)
+        peaks.append(usage.ru_maxrss / 1024)
+    return {"system": label, "cpu_s": round(min(seconds), 2), "peak_mb": round(max(peaks), 1)}
+
+
+def show(timings: Iterator[Timing]) -> Iterator[Timing]:
+    """Print timings as they come."""
+    for timing in timings:
+        name = f"{timing.step} {timing.value or ''}"
+        print(
+            f"{timing.size:>5} {name:<20} {timing.system:<20} {timing.cpu_ms:10.1f} ms  x {timing.ratio:.2f}"
+            f"  {timing.peak_mb or 0:.0f} MB",
+            flush=True,
+        )
+        yield timing
+
+
+def save(record: dict[str, Any], folder: Path) -> None:
+    """Write the record and its plots; the record is checked against the schema if jsonschema is installed."""
+    if find_spec("jsonschema"):
+        import jsonschema
+
+        content = json.loads(json.dumps(record))
+        jsonschema.validate(content, json.loads(SCHEMA.read_text(encoding="utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"{model.name}_{model.device.type}_{today}.json"
-    place.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return place
+    (folder / "speed.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    plot_steps(record, folder / "steps.png")
+    plot_parts(record, folder / "parts.png")
+    if record["growth"]:
+        plot_growth(record, folder / "growth.png")
+    print(folder)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from seem.errors import SeemError, short_reason
 from seem.regular_file import check_regular_file
@@ -44,6 +45,8 @@ DecoderArguments: TypeAlias = "tuple[Any, ...] | str | None"
 
 MAX_PIXELS = 100_000_000
 """Images above this are refused: a small file can claim a size that fills the memory."""
+
+USE_SMALLER = "pass a smaller photo, or in Python encode(photo, max_pixels=...)"
 
 EXIF_ORIENTATION = 0x0112
 TRANSPOSE_OF_ORIENTATION = {
@@ -69,7 +72,12 @@ JPEG_FORMATS = ("JPEG", "MPO")
 JPEG_FILL = 128  # what libjpeg makes of blocks that are not there
 MIN_FILLED_ROWS = 16  # two rows of blocks
 
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
+USE_FORMATS = "use JPEG, PNG, WebP, TIFF, GIF or BMP"
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two of BigTIFF
+HEIC_SIGNATURES = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
+MAX_BYTES_BEFORE_HTML = 100
+TIFF_BITS_PER_SAMPLE, TIFF_SAMPLES_PER_PIXEL, TIFF_SAMPLE_FORMAT = 258, 277, 339
+TIFF_NUMBER_KINDS = {1: "integers", 2: "signed integers", 3: "floating-point numbers"}
 PNG_SIGNATURE_BYTES = 8
 PNG_METADATA_CHUNKS = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 
@@ -132,9 +140,7 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
             ) from None
         raise SeemError(f"{what} may not be read by this user; change its permissions.") from None
     except UnidentifiedImageError:
-        size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
-        reason = "is empty (0 bytes)" if size == 0 else _unidentified_reason(source)
-        raise SeemError(f"{what} {reason}; use JPEG, PNG, WebP, TIFF, GIF or BMP.") from None
+        raise SeemError(f"{what} {_unidentified_reason(source)}.") from None
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large_message(what, error, max_pixels)) from None
     except Exception as error:  # Pillow stumbles over damaged headers in many ways
@@ -144,11 +150,34 @@ def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXEL
 
 
 def _unidentified_reason(source: Path | io.BytesIO) -> str:
-    """Say what a file is that Pillow does not open."""
+    """Say what a file is that Pillow does not open, and what to do."""
     content = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
+    if not content:
+        return f"is empty (0 bytes); {USE_FORMATS}"
     if content.startswith(TIFF_SIGNATURES):
-        return "is a TIFF whose bands cannot be read as a picture, save red, green and blue alone"
-    return "is not a picture that can be read"
+        bands = _describe_bands(content)
+        return f"is a TIFF of {bands}, which is no picture; save red, green and blue alone, of 8 or 16 bits"
+    if content[4:12] in HEIC_SIGNATURES:
+        return "is a HEIC photo, as iPhones store them; export it as JPEG"
+    if content[:MAX_BYTES_BEFORE_HTML].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "is a web page, not the photo itself; download that"
+    return f"is not a picture that can be read; {USE_FORMATS}"
+
+
+def _describe_bands(content: bytes) -> str:
+    """Describe the bands of a TIFF file by its header: "4 bands of 16-bit integers"."""
+    try:
+        directory = ImageFileDirectory_v2(content[: 16 if b"+" in content[:4] else 8])
+        file = io.BytesIO(content)
+        file.seek(directory.next)
+        directory.load(file)
+        num_bands = directory.get(TIFF_SAMPLES_PER_PIXEL, 1)
+        bits = directory.get(TIFF_BITS_PER_SAMPLE, (1,))[0]
+        number_kind = TIFF_NUMBER_KINDS.get(directory.get(TIFF_SAMPLE_FORMAT, (1,))[0], "numbers")
+    except Exception:  # a damaged header fails in many ways
+        return "bands that cannot be read"
+    noun = "band" if num_bands == 1 else "bands"
+    return f"{num_bands} {noun} of {bits}-bit {number_kind}"
 
 
 def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
@@ -159,19 +188,17 @@ def _to_upright_rgb(image: Image.Image, max_pixels: int) -> InputImage:
     if 0 in (width, height):
         raise ValueError(f"{what} has {width} x {height} pixels, there is nothing to see.")
     _check_size(what, width, height, max_pixels)
-    orientation, notes = exif_orientation(image), _frame_notes(image)
-    rgb, depth_notes = decode_rgb(image, what)
-    fill_notes = _fill_notes(image.format, rgb)
+    orientation = exif_orientation(image)
+    rgb, notes = decode_rgb(image, what)
     rgb = undo_orientation(rgb, exif_orientation(image))  # Pillow itself turns TIFF as it decodes
     rgb.info.clear()  # its metadata describe the image before the conversion
-    return InputImage(rgb, name, orientation, notes + depth_notes + fill_notes)
+    return InputImage(rgb, name, orientation, notes)
 
 
 def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ValueError(
-            f"{what} has {width} x {height} pixels, more than the limit of {max_pixels:,}; "
-            "pass a smaller photo or raise max_pixels."
+            f"{what} has {width} x {height} pixels, more than the limit of {max_pixels:,}; {USE_SMALLER}."
         )
 
 
@@ -271,6 +298,12 @@ def _fill_notes(image_format: str | None, rgb: Image.Image) -> tuple[str, ...]:
 
 def decode_rgb(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, ...]]:
     """Decode an opened image of any mode and depth to RGB, not turned; also return notes on losses."""
+    frame_notes = _frame_notes(image)
+    rgb, depth_notes = _decode_any_depth(image, what)
+    return rgb, frame_notes + depth_notes + _fill_notes(image.format, rgb)
+
+
+def _decode_any_depth(image: Image.Image, what: str) -> tuple[Image.Image, tuple[str, ...]]:
     deep = read_deep_colour(image)
     decode_pixels(image, what)
     if deep is None:
@@ -462,7 +495,7 @@ def _too_large_message(what: str, error: Image.DecompressionBombError, max_pixel
     claimed = re.search(r"\d+", str(error))
     pixels = int(claimed[0]) if claimed else max_pixels + 1
     if pixels > max_pixels:
-        limit, way_out = f"the limit of {max_pixels:,}", "pass a smaller photo or raise max_pixels"
+        limit, way_out = f"the limit of {max_pixels:,}", USE_SMALLER
     else:
         limit, way_out = "Pillow opens", "raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
     return f"{what} claims {pixels:,} pixels, more than {limit}; {way_out}."

@@ -21,9 +21,10 @@ SYNONYM_COSINE, OWN_SYNONYM_COSINE = (
     0.99,
 )  # names that are closer do not compete; the same among own classes
 BEST_CELLS = 0.05  # share of a photo's cells that say whether something is there
-MAX_CLASSES, SHORTLIST = 24, 128  # classes of a photo that are asked for; that are scored
+MAX_CLASSES, SHORTLIST = 24, 160  # classes of a photo that are asked for; that are scored
 BOUND_MARGIN, CORRECTION_RADIUS = 0.1, 0.06  # in roots of an area
 OUTLINE_LOGIT = 3.0
+ROUNDING = 1e-5  # by which a score may pass its limit
 
 
 @dataclass(frozen=True)
@@ -222,11 +223,12 @@ class Photo:
         rivals = np.concatenate((rivals, embeddings[new]))
         share = softmax(self.cells @ embeddings[:-1].T * self.model.record["temperature"])
         likely = np.argsort(-best_mean(share))[:SHORTLIST]
-        presence = np.zeros(len(names))
-        presence[likely] = self.presence(embeddings[likely], rivals)
-        present = [
-            index for index in np.argsort(-presence)[:MAX_CLASSES] if presence[index] >= threshold
-        ]
+        presence, limit = np.zeros((2, len(names)))
+        probabilities = self.probabilities(embeddings[likely], rivals)
+        presence[likely] = self.score(best_mean(probabilities))
+        limit[likely] = self.score(probabilities.max(axis=0)) + ROUNDING  # of the score of a part
+        likeliest = np.argsort(-presence)[:MAX_CLASSES]
+        present = [index for index in likeliest if presence[index] * limit[index] >= threshold]
         if not present:
             return Panoptic(np.zeros(self.frame.photo, dtype=np.int32), [])
         found = self.ask([[names[index]["phrase"]] for index in present])["masks"][:, 0]
@@ -326,8 +328,13 @@ class Photo:
 
     def presence(self, vectors: np.ndarray, rivals: np.ndarray | None = None) -> np.ndarray:
         """Score how surely the photo shows things, 0-1."""
-        best = best_mean(self.probabilities(vectors, rivals))
-        return best / (best + self.model.record["thresholds"]["presence_midpoint"])
+        return self.score(best_mean(self.probabilities(vectors, rivals)))
+
+    def score(self, probabilities: Any) -> Any:
+        """Turn probabilities of cells into scores."""
+        return probabilities / (
+            probabilities + self.model.record["thresholds"]["presence_midpoint"]
+        )
 
     def part_score(self, vector: np.ndarray, logits: np.ndarray, rivals: np.ndarray) -> float:
         """Score how surely the better half of a mask's own cells shows its class, times its mean probability."""
@@ -338,9 +345,7 @@ class Photo:
         inside = masks.to_network(logits, self.frame)
         inside = inside[inside > 0]
         certainty = masks.sigmoid(inside).sum() / (len(inside) + 1e-6)
-        return float(
-            best / (best + self.model.record["thresholds"]["presence_midpoint"]) * certainty
-        )
+        return float(self.score(best) * certainty)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 
 from parity.comparison import Comparison, Tolerance
 from parity.recording import Recording
-from parity.thresholds import MAX_FLIPS, MAX_TRIES, settled
+from parity.thresholds import MAX_FLIPS, TRIES_PER_FLIP, settled
 from seem.models.decoder import decoder
 from seem.models.ops.masks import visible_pixels
 
@@ -62,6 +62,20 @@ def test_turning_is_no_excuse_for_anything_else():
     assert asked([2.0, 1e-6, 1.0, -1.0], SEEN, offset=5e-4).complaints() != []
 
 
+def test_the_pixel_that_explains_most_is_turned_though_a_nearer_one_helps_too():
+    """The nearer pixel's query reads the other's: turning it puts half of the answer right, and hides the cause."""
+    logits = torch.tensor([1e-6, 2e-6], dtype=torch.float64).reshape(1, 1, 1, 2)
+
+    def ask():
+        compare = Comparison(Recording({"answer": np.array([1.0, 1.0, 1.0, 1.0])}), TOLERANCE)
+        first, second = decoder.visible_pixels(logits).flatten().tolist()
+        right = {(1, 1): 0, (0, 1): 2, (1, 0): 4, (0, 0): 2}[(first, second)]
+        compare.vectors("answer", torch.tensor([1.0] * right + [1.01] * (4 - right)).double())
+        return compare
+
+    assert settled(ask, TOLERANCE.noise).complaints() == []
+
+
 def test_a_case_that_is_right_is_asked_once_and_one_far_off_too():
     for offset in (0.0, 1.0):
         asks = []
@@ -72,7 +86,7 @@ def test_a_case_that_is_right_is_asked_once_and_one_far_off_too():
 def test_the_search_ends():
     asks = []
     asked([1e-6] * 64, [0] * 32 + [1] * 32, 0.0, asks)
-    assert MAX_FLIPS < len(asks) <= MAX_TRIES + 1
+    assert MAX_FLIPS < len(asks) <= MAX_FLIPS * TRIES_PER_FLIP + 1
 
 
 def test_the_network_is_as_before():

@@ -21,7 +21,12 @@ from seem.models.decoder import decoder
 from seem.models.ops.masks import visible_pixels
 
 MAX_FLIPS = 3
-MAX_TRIES = 12
+TRIES_PER_FLIP = 4
+"""How many of the nearest pixels are tried before the one that helps most stays turned.
+
+The first that helps is not always the one: turning another query's pixel moves this one's logit across zero as well.
+"""
+
 HELPS = 0.75
 """A pixel stays turned if no more than this share of the entries that were off still is."""
 
@@ -66,25 +71,51 @@ def turned(flips: tuple[Edge, ...], noise: float) -> Iterator[list[Edge]]:
 
 def settled(ask: Callable[[], Comparison], noise: float) -> Comparison:
     """Ask a case; if it is off by what pixels on the edge could explain, find out whether they do."""
-    flips: tuple[Edge, ...] = ()
-    tried: list[Edge] = []
+    best = _asked(ask, (), noise)
+    while best.explicable and len(best.flips) < MAX_FLIPS:
+        further = _best_further_flip(ask, best, noise)
+        if further is None or further.compare.num_off > HELPS * best.compare.num_off:
+            break
+        best = further
+    notes = tuple(f"with a pixel at {edge.distance:.0e} turned" for edge in best.flips)
+    return replace(best.compare, notes=notes)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A case asked with some pixels turned: what was compared, and which pixels were near the edge."""
+
+    flips: tuple[Edge, ...]
+    near: tuple[Edge, ...]
+    compare: Comparison
+
+    @property
+    def explicable(self) -> bool:
+        """Whether something is off, and by no more than a pixel may do."""
+        return self.compare.num_off > 0 and self.compare.largest.error <= MAX_ERROR
+
+    def untouched(self) -> list[Edge]:
+        """Return the pixels near the edge that are not turned yet, nearest first."""
+        return sorted(
+            edge for edge in self.near if not any(edge.same_place(flip) for flip in self.flips)
+        )
+
+
+def _asked(ask: Callable[[], Comparison], flips: tuple[Edge, ...], noise: float) -> Attempt:
     with turned(flips, noise) as near:
         compare = ask()
-    while (
-        compare.num_off
-        and compare.largest.error <= MAX_ERROR
-        and len(flips) < MAX_FLIPS
-        and len(tried) < MAX_TRIES
-    ):
-        fresh = [edge for edge in near if not any(edge.same_place(other) for other in tried)]
-        if not fresh:
+    return Attempt(flips, tuple(near), compare)
+
+
+def _best_further_flip(
+    ask: Callable[[], Comparison], attempt: Attempt, noise: float
+) -> Attempt | None:
+    """Turn each of the nearest pixels alone and return the attempt with the fewest entries off."""
+    best: Attempt | None = None
+    for edge in attempt.untouched()[:TRIES_PER_FLIP]:
+        tried = _asked(ask, (*attempt.flips, edge), noise)
+        if best is None or tried.compare.num_off < best.compare.num_off:
+            best = tried
+        if best.compare.num_off == 0:
             break
-        edge = min(fresh)
-        tried.append(edge)
-        with turned((*flips, edge), noise) as near_then:
-            then = ask()
-        if then.num_off <= HELPS * compare.num_off:
-            flips, near, compare = (*flips, edge), near_then, then
-    return replace(
-        compare, notes=tuple(f"with a pixel at {edge.distance:.0e} turned" for edge in flips)
-    )
+    return best

@@ -197,3 +197,19 @@ def test_a_box_has_one_answer():
 
 def test_a_head_without_candidates_has_one_answer():
     assert segment_with(0, 3).logits.shape[1] == 2
+
+
+@pytest.mark.parametrize("ambiguous", [[True] * 6, [False] * 6, [True, False] * 3])
+@torch.inference_mode()
+def test_objects_answered_a_few_at_a_time_answer_as_all_together(ambiguous):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = MaskRefinerConfig(dims=(4, 6, 8), candidates=3)
+        head = MaskRefiner(config, mask_dim=5, query_dim=7).eval()
+    features, maps, queries = noise(1, 5, 12, 16), noise(1, 6, 8, 12, 16), noise(1, 6, 7)
+    maps[:, :, [1, 3, 4]] = 0.0  # empty maps are not convolved
+    rows = torch.tensor([ambiguous])
+    together = head(features, maps, queries, with_candidates=True).best(rows)
+    some = head.best_masks(features, maps, queries, rows)
+    assert torch.allclose(some.logits, together.logits, atol=1e-5)
+    assert torch.allclose(some.quality_logits, together.quality_logits, atol=1e-5)

@@ -141,6 +141,14 @@ def test_each_task_answers(run, photo, task):
     ]
 
 
+@pytest.mark.parametrize("options", [["--classes"], ["--find"], ["--find", "a dog", "--against"]])
+def test_a_file_of_class_names_is_not_taken_for_a_name(run, photo, tmp_path, options):
+    (tmp_path / "data.yaml").write_text("names: [dog]")
+    result = run(photo, *options, "data.yaml")
+    assert result.code == 2
+    assert "data.yaml is a file; write names, such as" in result.err
+
+
 def test_lists_of_classes_go_by_name(run, photo):
     (record,) = run(photo, "--task", "semantic", "--classes", "ade20k", "--json").records
     assert [category["name"] for category in record["categories"]][:4] == [

@@ -110,12 +110,24 @@ UNREAD = {
     "via3.json": '{"project": {}, "config": {}, "attribute": {}, "file": {}, "metadata": {}}',
     "labels/a.txt": "0 0.5 0.5 0.25 0.25\n",
     "samples.json": '{"samples": [{"filepath": "a.png"}]}',
+    "darwin.json": '{"image": {"original_filename": "a.png"}, "annotations": []}',
+    "results.json": '[{"image_id": 1, "category_id": 1, "segmentation": {}, "score": 0.5}]',
+    "sa_1.json": '{"image": {}, "annotations": [{"predicted_iou": 1, "counts": "x"}]}',
+    "project.csv": "annotation_id,annotator,image,lead_time\n",
+    "train.datum": "binary",
+    "annotations.json.gz": "packed",
 }
 WAY_OUT = {
-    "boxes.xml": "boxes of Pascal VOC: they have no masks",
+    "boxes.xml": "boxes of Pascal VOC: their boxes have no masks, their polygons are not read",
     "via3.json": "VIA 3: export COCO",
     "labels/a.txt": "YOLO needs data.yaml, or classes.txt",
     "samples.json": "FiftyOne set: export it as",
+    "darwin.json": "Darwin JSON 1.0 of V7: export Darwin JSON 2.0",
+    "results.json": "it names no photos; put it under annotations",
+    "sa_1.json": "masks of SA-1B: convert them to COCO",
+    "project.csv": "Label Studio's table: export JSON",
+    "train.datum": "Datumaro's binary set: export it as datumaro",
+    "annotations.json.gz": "packed files: unpack them",
 }
 
 

@@ -163,3 +163,84 @@ def test_maps_may_have_any_ending(tmp_path, name):
     Image.fromarray(CLASS_MAP.astype(np.uint8)).save(tmp_path / "masks" / name, **options)
     tiny.text(tmp_path / "classes.txt", "cat\ndog\n")
     assert sorted(names_of(tmp_path)) == ["cat", "dog"]
+
+
+# --- Colours in plain folders -----------------------------------------------------------------------------------------
+
+
+def folder_of_colours(root, part="", picture=None):
+    tiny.photo(root / "images" / part / "a.png", CLASS_MAP.shape)
+    (root / "masks" / part).mkdir(parents=True)
+    (picture or coloured(CLASS_MAP)).save(root / "masks" / part / "a.png")
+    return root
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("labelmap.txt", LABEL_MAP),
+        ("label_colors.txt", "128 0 0 cat\n0 128 0 dog\n"),
+        ("class_dict.csv", "name,r,g,b\ncat,128,0,0\ndog,0,128,0\n"),
+    ],
+)
+def test_colours_of_a_folder_mean_what_the_list_beside_it_says(tmp_path, part, file, content):
+    tiny.text(folder_of_colours(tmp_path, part) / file, content)
+    dataset = open_dataset(str(tmp_path), "train")
+    assert np.array_equal(dataset.semantic(dataset.images[0]), CLASS_MAP)
+    assert sorted(names_of(tmp_path)) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("classes", ["", "cat\ndog\n"])
+def test_colours_that_nothing_explains_are_refused_with_the_way_out(tmp_path, classes):
+    folder_of_colours(tmp_path)
+    if classes:
+        tiny.text(tmp_path / "classes.txt", classes)
+    report = inspect_dataset(open_dataset(str(tmp_path), "train", tolerant=True))
+    what = report.flaws[0].what
+    assert (
+        "has the colours 0,0,0 and 128,0,0 and 0,128,0; if they are classes, name them in" in what
+    )
+    assert (
+        'label_colors.txt beside the folders, "red green blue name" a line; else save one' in what
+    )
+
+
+def test_the_colours_of_a_jpeg_are_too_many_to_be_classes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (*CLASS_MAP.shape, 3)).astype(np.uint8)
+    large = Image.fromarray(noise.repeat(2, 0).repeat(2, 1))
+    tiny.photo(tmp_path / "images/a.png", (large.height, large.width))
+    (tmp_path / "masks").mkdir()
+    large.save(tmp_path / "masks/a.jpg")
+    report = inspect_dataset(open_dataset(str(tmp_path), "train", tolerant=True))
+    assert "colours, as JPEG or resizing makes them (save it as PNG)" in report.flaws[0].what
+
+
+def test_maps_of_voc_that_lost_their_palette_are_read_by_its_colours(tmp_path):
+    own_voc(tmp_path, coloured(CLASS_MAP), Image.fromarray(CLASS_MAP.astype(np.uint8)))
+    assert sorted(names_of(tmp_path)) == ["aeroplane", "bicycle"]
+    dataset = open_dataset(str(tmp_path), "train")
+    assert np.array_equal(dataset.semantic(dataset.images[0]), CLASS_MAP)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:::\ncat:::\ndog:::\n"),
+        ("class_names.txt", "_background_\ncat\ndog\n"),
+    ],
+)
+def test_a_list_without_colours_has_those_of_voc(tmp_path, file, content):
+    folder = own_voc(tmp_path, coloured(CLASS_MAP), coloured(CLASS_MAP))
+    tiny.text(folder / file, content)
+    dataset = open_dataset(str(tmp_path), "train")
+    assert np.array_equal(dataset.semantic(dataset.images[0]), CLASS_MAP)
+    assert sorted(names_of(tmp_path)) == ["cat", "dog"]
+
+
+def test_classes_without_maps_of_objects_are_stuff(tmp_path):
+    folder = own_voc(tmp_path, Image.fromarray(CLASS_MAP.astype(np.uint8)))
+    tiny.text(folder / "class_names.txt", "_background_\ncat\ndog\n")
+    dataset = open_dataset(str(tmp_path), "train")
+    objects = dataset.objects[dataset.images[0].id]
+    assert [(one.category.is_thing, one.is_group) for one in objects] == [(False, False)] * 2

@@ -91,6 +91,32 @@ def test_a_bad_ring_costs_itself_alone(bad, words):
         parse_mask([bad, [1, 2]], HW)
 
 
+OUTER, INNER = tiny.polygon(1, 1, 11, 11), tiny.polygon(4, 4, 8, 8)  # 100 and 16 pixels
+
+
+@pytest.mark.parametrize(
+    ("rings", "written", "area", "words"),
+    [
+        ([OUTER, INNER], None, 100, "it is filled, as COCO's tools do"),
+        ([OUTER, INNER], 100, 100, "it is filled"),
+        ([OUTER, INNER], 121.0, 100, "it is filled"),  # of the box
+        ([INNER, OUTER], 83.5, 84, "it is read as a hole, as the area"),
+        ([OUTER, OUTER], None, 100, ""),
+        ([SQUARE, OTHER], 3, 24, ""),
+    ],
+)
+def test_a_ring_in_a_ring_is_a_hole_where_the_area_says_so(rings, written, area, words):
+    parsed = parse_mask(rings, HW, written)
+    assert parsed.rle.area == area
+    assert parsed.inner_rings.startswith(words)
+    assert bool(parsed.inner_rings) == bool(words)
+
+
+def test_a_part_in_the_notch_of_another_one_is_no_ring_in_a_ring():
+    corner = [0, 0, 12, 0, 12, 2, 2, 2, 2, 12, 0, 12]  # an L around the other one
+    assert parse_mask([corner, tiny.polygon(4, 4, 8, 8)], HW).inner_rings == ""
+
+
 def test_lists_without_end_are_refused():
     deep = SQUARE
     for _ in range(30):

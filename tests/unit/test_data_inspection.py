@@ -339,3 +339,18 @@ def test_polygons_are_drawn_as_coco_draws_them():
         expected = rle.merge(rle.frPyObjects(rings, 30, 25))
         assert coco_rle.polygons_to_rle(rings, (30, 25)).counts == expected["counts"].decode()
     assert coco_rle.polygons_to_rle([tiny.polygon(-1e12, -1e12, 1e12, 1e12)], (30, 25)).area == 750
+
+
+def test_what_is_lost_as_photos_are_read_is_noted(tmp_path):
+    tiny.folder_of_objects(tmp_path)
+    deep = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16) * 20
+    Image.fromarray(deep).save(tmp_path / "images/a.png")
+    (tmp_path / "images/a.jpg").unlink(missing_ok=True)
+    notes = {note.kind: note for note in report_of(tmp_path).notes}
+    note = notes[FlawKind.CONVERSION]
+    assert str(note).endswith(
+        "(a.png): photo that loses something as it is read, more than 8 bits of grey: read as 12 bits"
+    )
+    assert FlawKind.CONVERSION not in {
+        note.kind for note in report_of(tmp_path, pixels=False).notes
+    }

@@ -11,6 +11,7 @@ import tiny_data as tiny
 from seem.data.layouts import LAYOUTS
 from seem.data.object_selection import click_truth, validation_objects, video_frames
 from seem.data.opening import open_dataset
+from seem.data.records import DataError
 from tiny_data import A_HW, CAT, DOG, HORSE, rectangle
 
 
@@ -447,3 +448,20 @@ def test_image_ids_that_are_no_numbers_become_positions(tmp_path):
     pets = open_dataset(f"coco:{tmp_path}")
     assert [image.id for image in pets.images] == [1, 2]
     assert_objects(pets, PETS)
+
+
+def test_names_that_lead_out_of_the_set_are_refused(tmp_path):
+    root = tiny.voc(tmp_path / "voc")
+    for file in root.rglob("ImageSets/Segmentation/*.txt"):
+        file.write_text("../../secret\n")
+    with pytest.raises(DataError, match=r"names \.\./\.\./secret, which leads out of the folder"):
+        open_dataset(str(root), "val")
+    root = tiny.ade20k(tmp_path / "ade")
+    rows = {"images": [], "categories": [], "annotations": []}
+    for file in (root / "annotations/validation").iterdir():
+        name = f"../../{file.name}"
+        rows["annotations"].append({"file_name": name, "segments_info": [], "image_id": 1})
+    tiny.text(root / "ade20k_panoptic_val.json", json.dumps(rows).replace(".tif", ".png"))
+    dataset = open_dataset(str(root), "val", tolerant=True)
+    flaws = dataset.parse_objects(dataset.images[0]).flaws
+    assert "leads out of" in str(flaws[0])

@@ -19,12 +19,11 @@ from seem.training.batch_sampler import draw_sample_pairs
 from seem.training.targets import PromptMix, draw_targets
 
 
-def coco_part(folder, names, categories=("cat",), first_id=1, annotated=True):
-    """Write one part of a COCO export: photos with a square each."""
+def coco_file(file, folder, names, categories=("cat",), first_id=1, annotated=True):
+    """Write a COCO file, and photos in a folder, with a square each."""
     document = {"images": [], "annotations": [], "categories": []}
     for number, name in enumerate(categories, 1):
         document["categories"].append({"id": number, "name": name})
-    folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names, first_id):
         tiny.photo(folder / name, (30, 40), seed=number)
         document["images"].append({"id": number, "file_name": name, "height": 30, "width": 40})
@@ -32,7 +31,12 @@ def coco_part(folder, names, categories=("cat",), first_id=1, annotated=True):
         polygon = [5.0, 5.0, 25.0, 5.0, 25.0, 20.0, 5.0, 20.0]
         if annotated:
             document["annotations"].append({**row, "segmentation": [polygon]})
-    (folder / "_annotations.coco.json").write_text(json.dumps(document))
+    tiny.text(file, json.dumps(document))
+
+
+def coco_part(folder, names, *args, **kwargs):
+    """Write one part of a COCO export."""
+    coco_file(folder / "_annotations.coco.json", folder, names, *args, **kwargs)
     return folder
 
 
@@ -164,3 +168,82 @@ def test_photos_about_which_nothing_is_known_are_no_negatives(tmp_path):
     used = {path.name for path in paths_of(weighted.dataset for weighted in data.train)}
     used |= {path.name for path in paths_of(data.validation)}
     assert used == {"p0.png", "p1.png", "p2.png", "p3.png"}
+
+
+@pytest.mark.parametrize("folder", ["", "annotations"])
+def test_several_coco_files_in_one_folder_are_parts(tmp_path, folder):
+    for number, name in enumerate(("batch1", "batch2"), 1):
+        coco_file(tmp_path / folder / f"{name}.json", tmp_path / "images", [f"{number}.png"])
+    assert list_splits(str(tmp_path)) == ("batch1", "batch2")
+    everything = open_dataset(str(tmp_path), "all")
+    assert [image.path.name for image in everything.images] == ["1.png", "2.png"]
+    assert all(everything.objects[image.id] for image in everything.images)
+    source, said = said_about(tmp_path)
+    assert (source.train_split, source.validation_split) == ("all", None)
+    assert open_training_data([source], 0).num_train == 1  # and one held out
+    assert "not used" not in said
+
+
+def test_names_of_several_coco_files_say_which_part_they_are(tmp_path):
+    for name in ("coco_train", "coco-Val", "extra"):
+        coco_file(tmp_path / f"{name}.JSON", tmp_path / "images", [f"{name}.png"])
+    assert list_splits(str(tmp_path)) == ("train", "val", "extra")
+    source, said = said_about(tmp_path)
+    assert (source.train_split, source.validation_split) == ("train", "val")
+    assert "not used: part extra" in said
+
+
+def test_parts_may_hold_their_file_in_a_folder_of_its_own(tmp_path):
+    for name in ("ds0", "ds1"):
+        file = tmp_path / name / "annotations/coco_instances.json"
+        coco_file(file, tmp_path / name / "images", [f"{name}.png"])
+    assert list_splits(str(tmp_path)) == ("ds0", "ds1")
+    assert len(open_dataset(str(tmp_path), "all").images) == 2
+
+
+def test_a_photo_of_two_parts_is_noted(tmp_path):
+    for name in ("first", "second"):
+        coco_file(tmp_path / f"{name}.json", tmp_path / "images", ["1.png"])
+    notes = [str(note) for note in open_dataset(str(tmp_path), "all").notes]
+    assert notes == [
+        "1.png: photo listed twice, photos 1, 2 are this file, each with its own annotations alone"
+    ]
+
+
+def test_parts_are_known_by_their_names_in_any_case(tmp_path):
+    for part in ("Train", "Validation"):
+        tiny.photo(tmp_path / part / "Images/a.png", (30, 40))
+        tiny.grey(tmp_path / part / "Masks/a.png", np.ones((30, 40)))
+    assert list_splits(str(tmp_path)) == ("Train", "Validation")
+    assert open_dataset(str(tmp_path), "val").split == "Validation"
+    source, _ = said_about(tmp_path)
+    assert (source.train_split, source.validation_split) == ("Train", "Validation")
+
+
+def labelme_file(path, **flags):
+    shape = {"label": "cat", "points": [[5, 5], [25, 5], [25, 20]], "shape_type": "polygon"}
+    content = {"shapes": [{**shape, "flags": flags}], "imagePath": f"{path.stem}.png"}
+    tiny.photo(path.with_suffix(".png"), (30, 40))
+    tiny.text(path, json.dumps(content))
+
+
+def test_groups_alone_are_refused_before_training(tmp_path):
+    labelme_file(tmp_path / "a.json", iscrowd=True)
+    labelme_file(tmp_path / "b.json", iscrowd=True)
+    source, _ = inspect_source(str(tmp_path))
+    with pytest.raises(
+        DataError, match=r"every mask is a group of several objects .*; mark single"
+    ):
+        open_training_data([source], 0)
+    labelme_file(tmp_path / "c.json")
+    source, _ = inspect_source(str(tmp_path))
+    assert open_training_data([source], 0).num_train
+
+
+def test_a_part_of_groups_alone_is_no_validation(tmp_path):
+    for name in ("a", "b", "c"):
+        labelme_file(tmp_path / f"train/{name}.json")
+    labelme_file(tmp_path / "val/d.json", iscrowd=True)
+    source, said = said_about(tmp_path)
+    assert source.validation_split is None
+    assert "its part 'val' has no photo with an object that could be used" in said

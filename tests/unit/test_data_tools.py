@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import tiny_data as tiny
 from seem.data.coco_rle import rle_to_mask
 from seem.data.inspection import inspect_dataset
 from seem.data.opening import list_splits, open_dataset
+from seem.data.records import DataError
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "tools"
 HW = (48, 64)
@@ -288,6 +290,20 @@ def test_label_studio_empty_task_shows_nothing_and_a_skipped_one_is_left_out(lab
     assert dataset.complete_names(b) == {"cat", "dog", "ball"}
 
 
+def test_label_studio_predictions_are_read_where_nobody_annotated_and_else_counted(tmp_path):
+    box = {"x": 25, "y": 25, "width": 50, "height": 50, "rectanglelabels": ["cat"]}
+    result = {"id": "r", "original_width": 16, "original_height": 12, "value": box}
+    task = {"data": {"image": "a.png"}, "predictions": [{"result": [result]}]}
+    tiny.photo(tmp_path / "a.png", (12, 16))
+    tiny.text(tmp_path / "tasks.json", [task])
+    assert len(open_dataset(str(tmp_path), "train").objects[1]) == 1
+    tiny.text(tmp_path / "tasks.json", [{**task, "annotations": [{"result": []}]}])
+    assert open_dataset(str(tmp_path), "train").objects[1] == ()
+    tiny.text(tmp_path / "tasks.json", [{**task, "annotations": []}])
+    with pytest.raises(DataError, match=r"not annotated: 1; predictions for such photos: 1\.$"):
+        open_dataset(str(tmp_path), "train")
+
+
 def test_label_studio_minimal_export(tmp_path):
     sizes = {"original_width": 16, "original_height": 12}
     box = {"x": 25, "y": 25, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["cat"]}
@@ -452,6 +468,15 @@ def test_labelme_xml_deleted_objects_are_none(tmp_path):
     assert names == ["cat", "dog", "dog"]
 
 
+def test_labelme_xml_masks_lie_inside_of_the_set(tmp_path):
+    home = copy_set(tmp_path, "datumaro_label_me", "Images/train/a.jpg", "Images/train/b.jpg")
+    tiny.grey(tmp_path / "secret.png", np.ones(HW))
+    for file in (home / "Annotations" / "train").iterdir():
+        file.write_text(re.sub("<mask>[^<]+<", "<mask>../../../secret.png<", file.read_text()))
+    report = inspect_dataset(open_dataset(str(home), "train", tolerant=True))
+    assert {"leads out of" in flaw.what for flaw in report.flaws} == {True}
+
+
 def test_camvid_as_datumaro_writes_it(tmp_path):
     """Its legend has names without colours: they are Pascal VOC's."""
     home = copy_set(tmp_path, "datumaro_camvid")
@@ -498,7 +523,7 @@ def test_camvid_unknown_colour_is_named(tmp_path):
     tiny.text(tmp_path / "label_colors.txt", "128 0 0 crack\n")
     report = inspect_dataset(open_dataset(str(tmp_path), "train", tolerant=True))
     assert [str(flaw) for flaw in report.flaws] == [
-        "a.png: unknown category, the colour 9 8 7 is not in label_colors.txt"
+        "a.png: unknown category, label_colors.txt does not name the colour 9,8,7"
     ]
 
 
@@ -515,3 +540,59 @@ def test_a_bad_ring_costs_itself_and_not_its_object(tmp_path):
         "a.json, shape 1: ring left out, 1, of fewer than three corners or with one that is no number"
     ]
     assert [record.area for record in dataset.objects[1]] == [24]
+
+
+# --- Files as people leave them ---------------------------------------------------------------------------------------
+
+
+SQUARE = {"label": "cat", "points": [[2, 2], [6, 2], [6, 8], [2, 8]], "shape_type": "polygon"}
+
+
+def one_labelme_file(folder, *shapes, file="a.json"):
+    tiny.photo(folder / "a.png", (12, 16))
+    tiny.text(folder / file, {"shapes": shapes, "imagePath": "a.png"})
+    return open_dataset(str(folder), "train", tolerant=True)
+
+
+def test_labelme_shapes_of_its_successors_and_bad_ones(tmp_path):
+    rotated = {**SQUARE, "label": " cat ", "shape_type": "rotation", "direction": 0.3}
+    point = {**SQUARE, "shape_type": "rectangle", "points": [[2, 2]]}
+    dataset = one_labelme_file(tmp_path, SQUARE, rotated, point, file="a.JSON")
+    assert [category.name for category in dataset.categories.values()] == ["cat"]
+    parsed = dataset.parse_objects(dataset.images[0])
+    assert [record.area for record in parsed.objects] == [24, 24]
+    assert [flaw.what for flaw in parsed.flaws] == ["it has 1 point(s); it needs two"]
+
+
+CVAT_POLYGON = '<polygon label="cat" points="2,2;6,2;6,8;2,8"/>'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_cvat_tracks_beside_images_are_counted(tmp_path, encoding):
+    tiny.photo(tmp_path / "a.png", (12, 16))
+    xml = (
+        f'<?xml version="1.0" encoding="{encoding}"?><annotations>'
+        f'<image name="a.png" width="16" height="12">{CVAT_POLYGON}</image>'
+        f'<track label="cat">{CVAT_POLYGON}</track></annotations>'
+    )
+    (tmp_path / "annotations.xml").write_bytes(xml.encode(encoding))
+    dataset = open_dataset(str(tmp_path), "train")
+    assert len(dataset.objects[1]) == 1
+    assert notes_of(dataset) == ["tracks of videos: 1"]
+
+
+def test_via_files_beside_each_other_are_read_together(tmp_path):
+    shape = {"name": "polygon", "all_points_x": [2, 6, 6], "all_points_y": [2, 2, 8]}
+    region = {"shape_attributes": shape, "region_attributes": {"class": {"cat": True, "dog": True}}}
+    for name in ("a", "b"):
+        tiny.photo(tmp_path / f"{name}.png", (12, 16))
+        tiny.text(
+            tmp_path / f"{name}.json", {name: {"filename": f"{name}.png", "regions": [region]}}
+        )
+    project = {"a": {"filename": "a.png", "regions": [region]}}
+    tiny.text(tmp_path / "project.json", {"_via_img_metadata": project})
+    dataset = open_dataset(str(tmp_path), "train")
+    assert [len(dataset.objects[image.id]) for image in dataset.images] == [1, 1]
+    assert notes_of(dataset) == [
+        "regions that two files hold: 1; further ticked classes of one region: 2"
+    ]

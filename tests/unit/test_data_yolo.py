@@ -159,3 +159,33 @@ def test_other_yaml_files_make_no_yolo_set(tmp_path, content):
     folder = tiny.coco(tmp_path)
     tiny.text(folder / "config.yaml", content)
     assert recognize_layout(folder).kind == "coco"
+
+
+def test_rows_of_keypoints_are_no_polygons(tmp_path):
+    yolo_photos(tmp_path / "images/train", "a")
+    tiny.text(tmp_path / "labels/train/a.txt", "0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n")
+    tiny.text(tmp_path / "data.yaml", "train: images/train\nnames: [cat]\nkpt_shape: [2, 2]\n")
+    with pytest.raises(DataError, match=r"describes poses \(kpt_shape\).*; export polygons"):
+        open_dataset(str(tmp_path), "train")
+
+
+def test_a_score_behind_the_corners_is_named(tmp_path):
+    yolo_photos(tmp_path / "images/train", "a")
+    tiny.text(tmp_path / "labels/train/a.txt", f"{ROW.strip()} 0.93\n")
+    tiny.text(tmp_path / "data.yaml", "train: images/train\nnames: [cat]\n")
+    (flaw,) = report_of(tmp_path).flaws
+    assert flaw.what == "its 7 numbers are no pairs; a score behind the corners must go"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["data/images/train/a.png", "/content/set/images/train/a.png", "..\\images\\train\\a.png"],
+)
+def test_a_list_that_was_written_elsewhere_finds_its_photos(tmp_path, line):
+    yolo_photos(tmp_path / "images/train", "a")
+    tiny.text(tmp_path / "labels/train/a.TXT", ROW)
+    tiny.text(tmp_path / "train.txt", f"{line}\n")
+    tiny.text(tmp_path / "data.yaml", "path: .\ntrain: train.txt\nnames: [cat]\n")
+    report = report_of(tmp_path)
+    assert (report.images, report.objects, report.flaws) == (1, 1, ())
+    assert tmp_path / "train.txt" in open_dataset(str(tmp_path), "train").files

@@ -129,7 +129,7 @@ def test_a_report_says_what_was_run(pack, tmp_path):
     assert [(e["protocol"], e["contestant"]) for e in read["entries"]] == [
         ("clicks: ritm", "model"),
         ("clicks: ritm", "model without memory"),
-        ("clicks: ritm", "model, second look"),
+        ("clicks: ritm", "model, zoom-in refinement"),
         ("clicks: ritm", "disc of 30 px"),
         ("clicks: seem", "model"),
     ]

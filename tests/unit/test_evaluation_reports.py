@@ -238,7 +238,7 @@ def test_larger_draws_and_the_model_come_first():
         entry("clicks: ritm", curve(40.0), set_name="duts", fingerprint=name) for name in ("a", "b")
     )
     twice = entry(
-        "clicks: ritm", curve(50.0), "model, second look", set_name="duts", fingerprint="b"
+        "clicks: ritm", curve(50.0), "model, zoom-in refinement", set_name="duts", fingerprint="b"
     )
     for each in (large, twice):
         each["selection"]["items"] = 9
@@ -247,7 +247,7 @@ def test_larger_draws_and_the_model_come_first():
     text = scoreboard([of_model("nano", small, large, twice, disc, other)])
     assert [(row[2], row[3]) for row in lines_of(text)[2:]] == [
         ("9 objects of 1 photo", "**nano**"),
-        ("9 objects of 1 photo", "**nano**, second look"),
+        ("9 objects of 1 photo", "**nano**, zoom-in refinement"),
         ("1 object of 1 photo", "**nano**"),
         ("1 object of 1 photo", "disc"),
         ("1 object of 1 photo, draw 2", "**nano**"),
@@ -256,12 +256,12 @@ def test_larger_draws_and_the_model_come_first():
 
 def test_clicks_with_a_name_have_a_table_of_their_own():
     named = entry(
-        "composition: clicks and the class name", curve(40.0), "model hearing the class name"
+        "composition: clicks and the class name", curve(40.0), "model with the class name"
     )
     text = scoreboard([of_model("nano", entry("clicks: ritm", curve(30.0)), named)])
     assert [row[3] for row in lines_of(text)] == [
         *("who", "---", "**nano**"),
-        *("who", "---", "**nano** hearing the class name"),
+        *("who", "---", "**nano** with the class name"),
     ]
     assert "**Clicks beside the class name**" in text
 

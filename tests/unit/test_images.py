@@ -369,7 +369,27 @@ def test_an_image_that_is_transparent_everywhere_shows_its_colours(tmp_path):
 def test_a_tiff_of_bands_that_are_no_picture_says_what_to_save(tmp_path):
     content = tiff(2, 2, [8] * 4, bytes(16), photometric=1)
     (tmp_path / "bands.tif").write_bytes(content)
-    assert "save red, green and blue alone" in refused(tmp_path / "bands.tif", SeemError)
+    message = refused(tmp_path / "bands.tif", SeemError)
+    assert (
+        "bands.tif is a TIFF of 4 bands of 8-bit integers, which is no picture; save red,"
+        in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            b"\0\0\0\x1cftypheic\0\0\0\0mif1heic",
+            "is a HEIC photo, as iPhones store them; export it",
+        ),
+        (tiff(2, 2, [32] * 3, bytes(48)), "is a TIFF of 3 bands of 32-bit integers, which is no"),
+        (b"II*\0\xff\xff", "is a TIFF of bands that cannot be read, which is no picture"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_called_what_it_is(tmp_path, content, reason):
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert reason in refused(tmp_path / "a.jpg", SeemError)
 
 
 def test_lab_colours_are_converted(tmp_path):
@@ -430,7 +450,7 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, noise, suffix, kept):
         (
             "page.jpg",
             b"<html><body>404 Not Found</body></html>",
-            "is not a picture that can be read; use JPEG",
+            "is a web page, not the photo itself; download that.",
         ),
         ("model.png", b"\0" * 1000, "is not a picture that can be read; use JPEG"),
     ],
@@ -535,7 +555,7 @@ def test_the_limit_is_an_argument(tmp_path):
     ):
         assert read_image(given, max_pixels=6).hw == (2, 3)
         assert (
-            "3 x 2 pixels, more than the limit of 5; pass a smaller photo or raise max_pixels"
+            "3 x 2 pixels, more than the limit of 5; pass a smaller photo, or in Python encode("
             in refused(given, max_pixels=5)
         )
 

@@ -1,10 +1,12 @@
 """An unchanged data set is checked once; one that has changed in any way is checked again."""
 
 import os
+import shutil
 
 import pytest
 
 import tiny_training as tiny
+from seem.data import archives
 from seem.data.opening import open_dataset
 from seem.finetuning import inspection_cache
 from seem.finetuning.inspection_cache import inspect_once
@@ -88,4 +90,17 @@ def test_a_set_that_changes_while_it_is_checked_is_not_cached(tmp_path, checks):
     folder = tiny.bricks(tmp_path / "set")
     inspect_once(opened(folder), lambda: (folder / "classes.txt").write_text("a\nb\n"))
     inspect_once(opened(folder))
+    assert len(checks) == 2
+
+
+def test_an_unchanged_zip_is_checked_once_whichever_process_unpacks_it(tmp_path, checks):
+    folder = tiny.coco_bricks(tmp_path / "set")
+    shutil.make_archive(tmp_path / "bricks", "zip", folder)
+    first = inspect_once(opened(tmp_path / "bricks.zip"))
+    archives._unpack.cache_clear()  # another process has its own folder
+    assert inspect_once(opened(tmp_path / "bricks.zip")) == first
+    assert len(checks) == 1
+    (folder / "stray.txt").write_text("x")
+    shutil.make_archive(tmp_path / "bricks", "zip", folder)
+    inspect_once(opened(tmp_path / "bricks.zip"))
     assert len(checks) == 2

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seem.inference.presence import presence_scores, region_presence_scores
+from seem.inference.presence import presence_and_limit, presence_scores, region_presence_scores
 
 DOG, CAT, CAR, SKY = torch.eye(4)
 NAMES = torch.stack([DOG, CAT, CAR, SKY])
@@ -74,3 +74,21 @@ def test_a_region_is_judged_by_its_own_places():
         region_presence_scores(photo, torch.zeros(0, 4), NAMES, 20.0, EVEN, regions[:0]).tolist()
         == []
     )
+
+
+def test_no_region_scores_above_the_limit():
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.nn.functional.normalize(torch.randn(4, 5, 8, generator=generator), dim=0)
+    presence, limit = presence_and_limit(cells, NAMES, NAMES, 5.0, 0.1)
+    assert torch.equal(presence, presence_scores(cells, NAMES, NAMES, 5.0, 0.1))
+    regions = torch.rand(200, 5, 8, generator=generator) > torch.rand(
+        200, 1, 1, generator=generator
+    )
+    for thing in range(4):
+        things = NAMES[thing].expand(200, 4)
+        scores = region_presence_scores(cells, things, NAMES, 5.0, 0.1, regions.float())
+        assert scores.max() <= limit[thing] + 1e-6
+    best = torch.zeros(1, 5, 8)
+    best.view(-1)[(DOG @ cells.flatten(1)).argmax()] = 1.0
+    alone = region_presence_scores(cells, DOG[None], NAMES, 5.0, 0.1, best)
+    assert alone[0] == pytest.approx(float(limit[0]), abs=1e-3)

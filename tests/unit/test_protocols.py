@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import tiny
 import tiny_data
 from colours import (
     CAT,
     GRASS,
+    GREEN,
     HW,
     KITE,
     LEFT,
@@ -339,7 +343,7 @@ def test_ids_that_begin_at_zero_are_moved(pack):
 
 def test_what_one_photo_shows_is_found_in_another(pack):
     measure = references.reference_pair_benchmark(pack, seed=0)
-    (pair, kite) = measure.items(pack.images[0])
+    pair, kite, *_ = measure.items(pack.images[0])
     assert (pair.name, pair.reference_image.id, pair.reference.area, len(pair.truth)) == (
         "cat",
         2,
@@ -348,10 +352,33 @@ def test_what_one_photo_shows_is_found_in_another(pack):
     )
     assert (kite.name, kite.reference.id) == ("kite", 22)
     model = ColourModel()
-    (entry,) = scores_of(measure, pack, model)
+    entry, missed = scores_of(measure, pack, model)
     assert (entry.scores.count, entry.scores.mean_iou) == (4, 100)
+    assert (missed.scores.count, missed.scores.refused) == (4, 0)
     assert model.encoded == 2 + 4
     assert entry.timings["encode the reference"].count == 4
+
+
+@pytest.mark.parametrize("is_painted_over", [True, False])
+def test_a_reference_to_what_a_photo_lacks_is_to_be_refused(tmp_path, is_painted_over):
+    pack = make_pack(tmp_path)
+    file = pack.path / "annotations.json"
+    document = json.loads(file.read_text())
+    document["annotations"] = [
+        row for row in document["annotations"] if (row["image_id"], row["category_id"]) != (1, KITE)
+    ]
+    file.write_text(json.dumps(document))
+    if is_painted_over:
+        pixels = painted()
+        pixels[SMALL] = GREEN
+        Image.fromarray(pixels).save(pack.path / "images/1.png")
+    pack = Pack.open(pack.path, "val")
+    measure = references.reference_pair_benchmark(pack)
+    names = [(pair.name, bool(pair.truth)) for pair in measure.items(pack.images[0])]
+    assert names == [("cat", True), ("kite", False)]
+    overlaps, missed, absent = scores_of(measure, pack)
+    assert (overlaps.scores.count, missed.scores.count) == (2, 2)
+    assert (absent.scores.count, absent.scores.refused) == (1, 100 * is_painted_over)
 
 
 def test_pairs_follow_from_the_seed(tmp_path):
@@ -379,7 +406,7 @@ def test_a_phrase_and_a_stroke_stand_beside_each_alone(pack):
     assert entry.scores.together.mean_iou == pytest.approx(100)
     assert entry.scores.prompt_alone is not None
     told, clicked = scores_of(composition.named_click_benchmark(pack), pack)
-    assert told.contestant == "model hearing the class name"
+    assert told.contestant == "model with the class name"
     assert told.scores == clicked.scores
     assert (told.scores.objects, max(told.scores.mean_iou)) == (6, 10)
 

@@ -175,8 +175,8 @@ def test_boxes_have_a_map_of_their_own():
     ("mix", "texts", "marks", "wrong"),
     [
         (VISUAL_ALONE, {""}, True, False),
-        (PromptMix(text=0.0, text_and_visual=1.0, negative=0.0), {"square", "disc"}, True, False),
-        (PromptMix(text=0.0, text_and_visual=1.0, negative=1.0), {"square", "disc"}, True, True),
+        (PromptMix(text=0.0, text_and_visual=1.0, negative=0.0), {"square"}, True, False),
+        (PromptMix(text=0.0, text_and_visual=1.0, negative=1.0), {"square"}, True, True),
         (PromptMix(text=1.0, absent=0.0), {"square", "disc"}, False, False),
     ],
 )
@@ -186,6 +186,18 @@ def test_the_mix_says_how_objects_are_asked_about(mix, texts, marks, wrong):
     assert {bool(marked(target).any()) for target in targets} == {marks}
     assert {bool(target.negative.any()) for target in targets} == {wrong}
     assert all(target.name for target in targets)
+
+
+def test_a_mark_and_a_phrase_ask_for_one_of_several_objects_of_a_class():
+    mix = PromptMix(text=0.0, text_and_visual=1.0, negative=0.0)
+    alone = scene((("square", LEFT), ("disc", LOW)))
+    phrases = set()
+    for seed in range(20):
+        phrases |= {target.phrase for target in draw_targets(alone, 2, mix, rng(seed))}
+        for target in draw_targets(scene(), 3, mix, rng(seed)):
+            assert target.phrase == "square"
+            assert target.truth.sum() == mask(LEFT).sum()
+    assert phrases == {"square", "disc"}
 
 
 def test_prompt_kinds_come_in_their_proportions():

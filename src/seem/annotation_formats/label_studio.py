@@ -111,7 +111,7 @@ def to_brush_code(mask: NDArray[np.bool_]) -> list[int]:
         value = 255 - value
     text = "".join(bits)
     text += "0" * (-len(text) % 8)
-    return [int(text[start : start + 8], 2) for start in range(0, len(text), 8)]
+    return list(int(text, 2).to_bytes(len(text) // 8, "big"))
 
 
 def _run_bits(length: int, value: int) -> list[str]:

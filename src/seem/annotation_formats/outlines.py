@@ -21,7 +21,12 @@ from seem.mask_codec import PackedMask
 INSET = 0.25  # pixels between the outline and the edge of the mask
 
 # The four pixels around a point of the grid: a bit for each, on which side it lies (x, y), and the bit across.
-_QUADRANTS = ((1, -1, -1, 8), (2, 1, -1, 4), (4, -1, 1, 2), (8, 1, 1, 1))
+_QUADRANTS = (
+    (1, -1, -1, 8),
+    (2, 1, -1, 4),
+    (4, -1, 1, 2),
+    (8, 1, 1, 1),
+)  # fmt: skip
 _ALL_BITS = 15
 
 
@@ -55,10 +60,11 @@ def trace_outlines(mask: PackedMask) -> list[Outline]:
         num_holes[part] += 1
         paths.bridge(edge, start)
     offset = np.array(mask.box[:2], dtype=np.float64)
-    return [
-        Outline(paths.follow(paths.starts[ring]) + offset, count)
-        for ring, count in num_holes.items()
-    ]
+    outlines = []
+    for ring, count in num_holes.items():
+        corners = paths.follow(paths.starts[ring])
+        outlines.append(Outline(corners + offset, count))
+    return outlines
 
 
 def join_outlines(outlines: Sequence[Outline]) -> NDArray[np.float64]:
@@ -73,9 +79,13 @@ def join_outlines(outlines: Sequence[Outline]) -> NDArray[np.float64]:
 
 def _nearest_corners(one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[int, int]:
     """Return indices of two corners near each other: of `one` the nearest to the first corner of `other`, and back."""
-    here = int(((one - other[0]) ** 2).sum(axis=1).argmin())
-    there = int(((other - one[here]) ** 2).sum(axis=1).argmin())
-    return here, there
+    here = _nearest_corner(one, other[0])
+    return here, _nearest_corner(other, one[here])
+
+
+def _nearest_corner(corners: NDArray[np.float64], point: NDArray[np.float64]) -> int:
+    distances = np.linalg.norm(corners - point, axis=1)
+    return int(distances.argmin())
 
 
 # --- Corners of a mask ------------------------------------------------------------------------------------------------
@@ -105,7 +115,9 @@ class _Corners:
             tables.append(_corner_table(convex, side_x, side_y, is_convex=True))
             tables.append(_corner_table(concave, side_x, side_y, is_convex=False))
         table = np.concatenate(tables)
-        y, x, side_x, side_y, convex = table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))].T
+        rows, columns, sides = table[:, 0], table[:, 1], table[:, 2]
+        order = np.lexsort((sides, columns, rows))
+        y, x, side_x, side_y, convex = table[order].T
         return cls(x, y, side_x, side_y, convex.astype(np.bool_))
 
     def inset(self) -> list[tuple[float, float]]:
@@ -122,16 +134,18 @@ class _Corners:
 def _bits_around(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return for each point of the grid (H + 1, W + 1) which of the four pixels around it are in the mask."""
     pixels = np.pad(mask, 1).astype(np.uint8)
-    top = pixels[:-1, :-1] + 2 * pixels[:-1, 1:]
-    bottom = 4 * pixels[1:, :-1] + 8 * pixels[1:, 1:]
-    return np.asarray(top + bottom)
+    left, right = pixels[:, :-1], pixels[:, 1:]
+    above = left[:-1] + 2 * right[:-1]
+    below = 4 * left[1:] + 8 * right[1:]
+    return np.asarray(above + below)
 
 
 def _corner_table(
     points: NDArray[np.int64], side_x: int, side_y: int, *, is_convex: bool
 ) -> NDArray[np.int64]:
     """Return rows of y, x, side_x, side_y, is_convex."""
-    return np.concatenate([points, np.tile([side_x, side_y, is_convex], (len(points), 1))], axis=1)
+    others = np.tile([side_x, side_y, is_convex], (len(points), 1))
+    return np.concatenate([points, others], axis=1)
 
 
 def _partners(order: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -155,10 +155,10 @@ def davis_palette() -> list[int]:
     """
     numbers = np.arange(256)
     colours = np.zeros((256, 3), dtype=np.int64)
-    for bit in range(8):
-        for channel in range(3):
-            if 3 * bit + channel < 8:
-                colours[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
+    for source in range(8):
+        target, channel = divmod(source, 3)
+        bits = numbers >> source & 1
+        colours[:, channel] |= bits << (7 - target)
     flat: list[int] = colours.ravel().tolist()
     return flat
 
@@ -230,11 +230,7 @@ class YoutubeVisWriter:
             "annotations": rows,
             "categories": self._classes.categories,
         }
-        results = []
-        for row in rows:
-            results.append(
-                {key: row[key] for key in ("video_id", "category_id", "segmentations", "score")}
-            )
+        results = list(map(_result_of, rows))
         clip = self._settings.clip
         return self._settings.write_texts(
             {f"{clip}.json": to_json(content), f"{clip}.results.json": to_json(results)}
@@ -259,6 +255,16 @@ class YoutubeVisWriter:
             "length": len(self._stems),
             "score": round(sum(track.scores) / len(track.scores), 6),
         }
+
+
+def _result_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a list of results says of an annotation."""
+    return {
+        "video_id": row["video_id"],
+        "category_id": row["category_id"],
+        "segmentations": row["segmentations"],
+        "score": row["score"],
+    }
 
 
 # --- MOTS -------------------------------------------------------------------------------------------------------------

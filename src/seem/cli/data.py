@@ -27,7 +27,8 @@ from seem.errors import SeemError
 
 SPEC = (
     "KIND:PATH, or a PATH (folder, zip or file) whose layout is recognised: COCO, YOLO, labelme, CVAT, Label Studio, "
-    "VOC, ADE20K, a folder of photos and masks, ..."
+    "VOC, ADE20K, a folder of photos and masks, ... "
+    "(PATH,frame=stored: annotations lie on photos as stored, EXIF ignored)"
 )
 
 data_commands = typer.Typer(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
@@ -312,6 +313,7 @@ class SegmentRequest:
         vocabulary: Vocabulary | None = None
         if image.classes is not None:
             vocabulary = parse_vocabulary(image.classes)
+        check_no_file_names(image.find or ())
         phrases = [read_option("find", phrase, Text).phrase for phrase in image.find or ()]
         against = parse_competing_classes(image.against)
         boxes: DetectionFile | None = None
@@ -406,7 +408,16 @@ def parse_vocabulary(text: str) -> Vocabulary:
     """Parse "dog,cat", or the name of a class list that ships with the package."""
     if text in BUILT_IN_VOCABULARIES:
         return Vocabulary.named(text)
-    return Vocabulary.of(text.split(","))
+    names = text.split(",")
+    check_no_file_names(names)
+    return Vocabulary.of(names)
+
+
+def check_no_file_names(names: Sequence[str]) -> None:
+    """Raise `ValueError` if a class name or phrase is the path of a file: its content was meant."""
+    for name in names:
+        if PurePath(name).suffix and os.path.isfile(name.strip()):  # noqa: PTH113 (any text may come)
+            raise ValueError(f'{name.strip()} is a file; write names, such as "dog,cat", instead.')
 
 
 def parse_competing_classes(text: str | None) -> Vocabulary | Sequence[str] | None:

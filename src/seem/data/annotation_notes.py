@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Integer
 
 from seem.data.records import Flaw, FlawKind, ImageRecord, ObjectRecord
 
-_SUMMARIZED_KINDS = (FlawKind.AREA_UNLIKE_MASK, FlawKind.BOX_UNLIKE_MASK)
+_SUMMARIES = {
+    FlawKind.AREA_UNLIKE_MASK: "the masks count; ",
+    FlawKind.BOX_UNLIKE_MASK: "the masks count; ",
+    FlawKind.INNER_RING: "",
+}
+"""Notes of which one line is written for all objects, and how it begins."""
+
 _SAME_MASK_IOU = 0.9  # of one object drawn as polygon and as run-length code; below are two objects
 _MIN_DOUBLED_SET = 6  # objects of a set that is said to be there twice
 _MAX_AREA_RATIO = 1 / _SAME_MASK_IOU
@@ -35,10 +42,10 @@ class AnnotationNotes:
             self.notes.setdefault(note.kind, []).append(note)
 
     def lines(self) -> Iterator[Flaw]:
-        """Return the notes; of contradictions that a tool makes at every object one, with their number."""
+        """Return the notes; of those that a tool causes at every object one, with their number."""
         for kind, notes in self.notes.items():
-            if kind in _SUMMARIZED_KINDS and len(notes) > 1:
-                what = f"the masks count; {notes[0].where}: {notes[0].what}"
+            if kind in _SUMMARIES and len(notes) > 1:
+                what = f"{_SUMMARIES[kind]}{notes[0].where}: {notes[0].what}"
                 yield Flaw(kind, f"{len(notes)} of {self.num_objects} objects", what)
             else:
                 yield from notes
@@ -48,6 +55,17 @@ class AnnotationNotes:
                 what = f"the whole set is there twice (as polygons and as codes?); {self.duplicates[0]}"
             where = f"{len(self.duplicates)} of {self.num_objects} objects"
             yield Flaw(FlawKind.DUPLICATE_OBJECT, where, what)
+
+
+def note_repeated_files(images: Iterable[ImageRecord]) -> Iterator[Flaw]:
+    """Note files that several photos of the set are."""
+    ids_by_path: dict[Path, list[int]] = {}
+    for image in images:
+        ids_by_path.setdefault(image.path, []).append(image.id)
+    for path, ids in ids_by_path.items():
+        if len(ids) > 1:
+            what = f"photos {', '.join(map(str, ids[:5]))} are this file, each with its own annotations alone"
+            yield Flaw(FlawKind.DUPLICATE_IMAGE, path.name, what)
 
 
 def _describe_duplicates(image: ImageRecord, objects: Sequence[ObjectRecord]) -> Iterator[str]:

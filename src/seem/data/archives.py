@@ -25,6 +25,8 @@ DISK_SHARE = 0.9  # of the free space of the temporary folder may be filled
 _OTHER_ARCHIVES = re.compile(r"\.(7z|rar|gz|tgz|bz2|xz|tar)$", re.IGNORECASE)
 _SKIPPED = ("__MACOSX", ".DS_Store")
 
+_archive_of_folder: dict[Path, Path] = {}  # that of every folder that this process has unpacked
+
 
 def is_archive(path: Path) -> bool:
     """Whether a path is a zip file by its name."""
@@ -68,7 +70,16 @@ def _unpack(path: Path, _time: int, _size: int) -> Path:
         remove_part(temporary)
         raise
     atexit.register(_remove_if_own, temporary, os.getpid())
+    _archive_of_folder[folder] = path
     return folder
+
+
+def lasting_path(file: Path) -> Path:
+    """Return a path that names a file in every process: of an unpacked file, its path inside of the archive."""
+    for folder, archive in _archive_of_folder.items():
+        if file.is_relative_to(folder):
+            return archive / file.relative_to(folder)
+    return file
 
 
 def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

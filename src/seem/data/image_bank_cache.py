@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from seem.data.archives import lasting_path
 from seem.data.banked_image import BankedImage, SoftRegion, assemble_image, void_record
 from seem.data.dataset import Dataset
 from seem.data.records import ImageRecord
@@ -40,7 +41,7 @@ def dataset_fingerprint(sources: Sequence[tuple[Dataset, ImageRecord]], longest_
     """Return a digest of images of any sets by sizes and times of their files, which are not read."""
     digest = hashlib.sha256(f"any {_VERSION} {longest_side}".encode())
     for file in _files_of(sources):
-        digest.update(f"{file} {_size_and_time(file)}\n".encode())
+        digest.update(f"{lasting_path(file)} {_size_and_time(file)}\n".encode())
     for dataset, image in sources:
         frame = image.image_frame.value
         row = f"{dataset.split} {image.set_name} {image.id} {image.hw} {frame}\n"

@@ -57,15 +57,16 @@ def read_annotated_hw(path: Path, mask_file: Path | None = None) -> tuple[int, i
     return header.hw(header.frame_of(mask_hw, AnnotationFrame.SHOWN))
 
 
-def read_rgb(
+def read_rgb_and_notes(
     path: Path,
     content: io.BytesIO | None = None,
     hw: tuple[int, int] | None = None,
     frame: AnnotationFrame = AnnotationFrame.SHOWN,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[str, ...]]:
     """Decode an image: the file, or the `content` that was read from inside another one.
 
-    It is turned to the frame in which it has the size `hw`; if that is both, or no size is given, to `frame`.
+    It is turned to the frame in which it has the size `hw`; if that is both, or no size is given, to `frame`. The notes
+    say what was lost or left out, as those of `seem.images.read_image`.
 
     Raises:
         DataError: the file is missing, damaged or no image.
@@ -73,13 +74,34 @@ def read_rgb(
     try:
         with open_image(content or path, str(path)) as image:
             header = ImageHeader.of(image)
-            rgb, _ = decode_rgb(image, str(path))
-            return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame)))
+            rgb, notes = decode_rgb(image, str(path))
+            return np.asarray(in_frame(rgb, image, header, header.frame_of(hw, frame))), notes
     except (SeemError, ValueError, OSError) as error:
         raise DataError(str(error)) from error
 
 
+def read_rgb(
+    path: Path,
+    hw: tuple[int, int] | None = None,
+    frame: AnnotationFrame = AnnotationFrame.SHOWN,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode an image file as `read_rgb_and_notes` does, without the notes."""
+    pixels, _ = read_rgb_and_notes(path, None, hw, frame)
+    return pixels
+
+
 # --- Label maps -------------------------------------------------------------------------------------------------------
+
+
+class ColouredMapError(DataError):
+    """A label map that holds colours in place of numbers; `codes` are they, R + 256 G + 65536 B each."""
+
+    def __init__(self, path: Path, codes: list[int]) -> None:
+        super().__init__(
+            f"{path} holds colours; a label map has one number a pixel, save it as an indexed or grey PNG.",
+            FlawKind.UNREADABLE_MASK_FILE,
+        )
+        self.codes = codes
 
 
 def read_channels(
@@ -147,8 +169,7 @@ def read_labels(
     if opaque is not None:  # the colours say nothing, alpha does
         return opaque.astype(np.int32) * 255
     if not (colours == colours[:, :, :1]).all():
-        message = f"{path} holds colours; a label map has one number a pixel, save it as an indexed or grey PNG."
-        raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
+        raise ColouredMapError(path, np.unique(rgb_to_ids(colours.astype(np.int32))).tolist())
     return colours[:, :, 0].astype(np.int32)
 
 

@@ -207,7 +207,8 @@ def inspect_dataset(
 
 def _note_empty(dataset: Dataset, image: ImageRecord) -> Flaw:
     """Report an image without an object: one that is known to show none, or about which nothing is known."""
-    if dataset.complete_names(image):
+    has_names = any(category.text for category in dataset.categories.values())
+    if dataset.complete_names(image) or (image.labelled and not has_names):
         return Flaw(FlawKind.NO_OBJECT, image.path.name, "")
     return Flaw(FlawKind.NO_ANNOTATION, image.path.name, "")
 
@@ -308,13 +309,23 @@ def _check_image(
     try:
         header = read_image_header(dataset, image)
         size_flaws = list(_check_size(header, image, where))
-        if (is_in_archive or decode) and not size_flaws:
-            dataset.pixels(image)
+        if size_flaws:
+            return size_flaws, []
+        notes = _decode(dataset, image, where) if is_in_archive or decode else []
     except DataError as error:
         return [Flaw(FlawKind.UNREADABLE_IMAGE, where, str(error))], []
-    if size_flaws or not header.is_turned:
-        return size_flaws, []
-    return [], [_note_rotation(header, image, where)]
+    if header.is_turned:
+        notes.append(_note_rotation(header, image, where))
+    return [], notes
+
+
+def _decode(dataset: Dataset, image: ImageRecord, where: str) -> list[Flaw]:
+    """Decode an image; return what is lost by that."""
+    if not isinstance(dataset, LazyDataset):
+        dataset.pixels(image)
+        return []
+    _, notes = dataset.pixels_and_notes(image)
+    return [Flaw(FlawKind.CONVERSION, where, note) for note in notes]
 
 
 def _check_size(header: ImageHeader, image: ImageRecord, where: str) -> Iterator[Flaw]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import UInt8
 
+from seem.data.annotation_notes import note_repeated_files
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
 from seem.data.label_map import LabelMap
 from seem.data.lazy_dataset import LazyDataset
@@ -76,15 +76,12 @@ def join_parts(parts: Sequence[LazyDataset]) -> LazyDataset:
         origin = origins[image.id]
         return origin.part.read_polygons(origin.own_image(image))
 
-    def read_pixels(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        origin = origins[image.id]
-        return origin.part.pixels(origin.own_image(image))
-
     def read_file(image: ImageRecord) -> bytes:
         origin = origins[image.id]
         return origin.part.read_encoded(origin.own_image(image))
 
     joined = dict.fromkeys(category for table in class_tables for category in table.values())
+    notes = [note for part in parts for note in part.notes]
     return replace(
         parts[0],
         split=ALL_SPLIT,
@@ -96,9 +93,8 @@ def join_parts(parts: Sequence[LazyDataset]) -> LazyDataset:
         read_polygons=read_polygons,
         expressions=tuple(expressions),
         flaws=tuple(flaw for part in parts for flaw in part.flaws),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        notes=tuple(dict.fromkeys([*notes, *note_repeated_files(images)])),
         files=tuple(dict.fromkeys(file for part in parts for file in part.files)),
-        read_pixels=read_pixels,
         read_file=read_file,
     )
 

@@ -21,6 +21,8 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What data sets call their parts, by our name."""
 
+_STANDARD_NAMES = {name: ours for ours, names in SPLIT_NAMES.items() for name in names}
+
 _SPLIT_ORDER = ("train", "val", "test")
 _MAX_LISTED_ENTRIES = 6
 
@@ -77,33 +79,33 @@ class Layout:
         if split in present or split == ALL_SPLIT:
             return split
         if not present:
-            if _split_synonyms(split):
+            if standard_split(split):
                 return ALL_SPLIT
             raise DataError(
                 f"{path} is not divided into parts, so there is no {split!r}; use {ALL_SPLIT!r}."
             )
-        matching = set(present).intersection(_split_synonyms(split))
+        wanted = standard_split(split)
+        matching = [name for name in present if wanted and standard_split(name) == wanted]
         if len(matching) == 1:
-            return matching.pop()
+            return matching[0]
         raise DataError(
             f"{path} has no part {split!r}; it has {', '.join(present)} ({ALL_SPLIT!r}: all of them)."
         )
 
 
-def _split_synonyms(split: str) -> tuple[str, ...]:
-    """Return all names of a split, empty where it is none of ours."""
-    for names in SPLIT_NAMES.values():
-        if split in names:
-            return names
-    return ()
+def standard_split(name: str) -> str:
+    """Return train, val or test for any of their names, in any case ("Validation"); empty for another name."""
+    return _STANDARD_NAMES.get(name.lower(), "")
 
 
 def sort_splits(names: Iterable[str]) -> tuple[str, ...]:
     """Sort distinct names of parts: training first, then validation, then test, then the others."""
-    ranks = {}
-    for rank, split in enumerate(_SPLIT_ORDER):
-        ranks.update(dict.fromkeys(SPLIT_NAMES[split], rank))
-    return tuple(sorted(set(names), key=lambda name: (ranks.get(name, len(ranks)), name)))
+    return tuple(sorted(set(names), key=lambda name: (_rank_of_split(name), name)))
+
+
+def _rank_of_split(name: str) -> int:
+    ours = standard_split(name)
+    return _SPLIT_ORDER.index(ours) if ours else len(_SPLIT_ORDER)
 
 
 def incomplete_layout_error(

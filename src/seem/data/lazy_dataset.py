@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int32, UInt8
 from seem.data.classes import share_texts
 from seem.data.dataset import AnnotatedPolygons, Dataset, ParsedObjects
 from seem.data.frames import AnnotationFrame, ImageHeader
-from seem.data.image_files import read_header, read_rgb
+from seem.data.image_files import read_header, read_rgb_and_notes
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.records import (
     CategoryRecord,
@@ -45,10 +45,6 @@ READ_ERRORS = (ValueError, KeyError, TypeError, AttributeError, IndexError, Over
 _CACHED_IMAGES = 128  # images whose parsed objects are cached
 _CACHED_MAPS = 2
 _CHECK_HINT = "`seem data check` lists everything that is wrong"
-
-
-def _read_file_pixels(image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-    return read_rgb(image.path, hw=image.hw, frame=image.image_frame)
 
 
 def _no_label_map(image: ImageRecord) -> None:  # noqa: ARG001
@@ -80,8 +76,7 @@ class LazyDataset:
         expressions: referring expressions.
         flaws: what is wrong with the set as a whole; `notes`: what a reader left out, and may be meant so.
         files: files that describe more than one image.
-        read_pixels: decodes an image that does not lie in a file of its own.
-        read_file: reads the stored bytes of such an image.
+        read_file: reads the stored bytes of an image that does not lie in a file of its own.
         tolerant: leave out what cannot be read instead of raising.
     """
 
@@ -99,7 +94,6 @@ class LazyDataset:
     flaws: tuple[Flaw, ...] = ()
     notes: tuple[Flaw, ...] = ()
     files: tuple[Path, ...] = ()
-    read_pixels: Callable[[ImageRecord], UInt8[np.ndarray, "h w 3"]] | None = None
     read_file: Callable[[ImageRecord], bytes] | None = None
     tolerant: bool = False
     _cached_maps: LruCache[LabelMap | None] = field(init=False, repr=False)
@@ -132,13 +126,22 @@ class LazyDataset:
 
     def pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
         """Decode an image to RGB."""
-        decode = self.read_pixels or _read_file_pixels
-        pixels = decode(image)
+        pixels, _ = self.pixels_and_notes(image)
+        return pixels
+
+    def pixels_and_notes(
+        self, image: ImageRecord
+    ) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[str, ...]]:
+        """Decode an image to RGB; also return notes on what was lost or left out."""
+        content = None
+        if self.read_file is not None and not image.path.is_file():
+            content = io.BytesIO(self.read_file(image))
+        pixels, notes = read_rgb_and_notes(image.path, content, image.hw, image.image_frame)
         if pixels.shape[:2] != image.hw:
             raise DataError(
                 f"{image.path} is {pixels.shape[:2]} (h, w), but its annotation says {image.hw}."
             )
-        return pixels
+        return pixels, notes
 
     def read_encoded(self, image: ImageRecord) -> bytes:
         """Read an image's file as it is stored, byte for byte."""

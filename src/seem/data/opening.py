@@ -109,9 +109,8 @@ def open_dataset(spec: str | DatasetSpec, split: str = "val", *, tolerant: bool 
     if not isinstance(dataset, LazyDataset):
         return dataset
     if not dataset.images and not dataset.flaws:
-        raise DataError(
-            f"{path} has no photo in its part {dataset.split!r}; it holds {describe_contents(root)}."
-        )
+        reasons = "; ".join(map(str, dataset.notes)) or f"it holds {describe_contents(root)}"
+        raise DataError(f"{path} has no photo in its part {dataset.split!r}; {reasons}.")
     if root != path:
         dataset = replace(dataset, path=path)
     if tolerant:

@@ -25,7 +25,7 @@ from seem.data.classes import UNNAMED
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
 from seem.data.image_files import existing_files, path_inside, read_rgb, rgb_to_ids
 from seem.data.layout import Layout, sort_splits
-from seem.data.readers.coco import is_pack
+from seem.data.readers.coco_files import is_pack
 from seem.data.readers.coco_rows import CocoDocument, group_rows, parse_rows, row_polygons
 from seem.data.records import (
     CategoryRecord,

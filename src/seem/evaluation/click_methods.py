@@ -183,11 +183,11 @@ MODEL_IN_SESSION = ClickMethod("model", _start_session, is_model=True)
 MODEL_WITHOUT_MEMORY = ClickMethod("model without memory", _start_without_memory, is_model=True)
 """The model, whose every prediction is `segment` of all clicks so far."""
 
-MODEL_WITH_ZOOM = ClickMethod("model, second look", _start_zoom_session, is_model=True)
+MODEL_WITH_ZOOM = ClickMethod("model, zoom-in refinement", _start_zoom_session, is_model=True)
 """The model in a session, with zoom-in refinement of small objects."""
 
 MODEL_WITH_CLASS_NAME = ClickMethod(
-    "model hearing the class name", _start_with_class_name, is_model=True
+    "model with the class name", _start_with_class_name, is_model=True
 )
 """The model in a session, with the class name of the object as a text prompt."""
 

@@ -49,6 +49,9 @@ def source_lines(source: DataSource, reports: Sequence[DatasetReport]) -> Iterat
     elif reports[0].images > 1:
         reason = source.validation_problem or "it has no part for validation"
         yield f"{source.spec}: {reason}; a tenth of the training photos is held out."
+    if source.unused_splits:
+        noun = "part" if len(source.unused_splits) == 1 else "parts"
+        yield f"{source.spec}: not used: {noun} {', '.join(source.unused_splits)}."
 
 
 def data_lines(data: TrainingData, readable_images: int) -> Iterator[str]:

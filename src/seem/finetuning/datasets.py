@@ -6,14 +6,16 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from seem.data.dataset import Dataset, WeightedDataset
+from seem.data.dataset import ALL_SPLIT, Dataset, WeightedDataset
 from seem.data.image_bank import ImageBank
 from seem.data.inspection import DatasetReport
+from seem.data.layout import standard_split
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
 from seem.data.records import DataError, ImageRecord
 from seem.finetuning.finer_masks import with_finer_masks
@@ -23,10 +25,15 @@ from seem.finetuning.usable_dataset import UsableDataset, without_images
 from seem.training.validation import INSPECTED_IMAGES, is_fully_labelled
 from seem.vocabulary import spelling_key
 
-VALIDATION_SPLITS = ("val", "valid", "validation", "test")
-"""Parts of a data set that may be used for validation; the first that it has is."""
+VALIDATION_SPLITS = ("val", "test")
+"""Parts of a data set that may be used for validation, whatever it calls them; the first that it has is."""
 
 VALIDATION_SHARE = 0.1  # of a data set that has no such part
+
+_ONLY_GROUPS = (
+    "every mask is a group of several objects (a crowd, or the region of a countable class), from which no object can "
+    "be learnt; mark single objects as such (iscrowd 0), or add masks of single objects"
+)
 
 CACHED_IMAGE_BYTES = 400_000  # of an image of `CACHED_SIDE` pixels with its masks, roughly
 CACHED_SIDE = 320  # pixels of the longer side; at least so large are images cached
@@ -47,6 +54,7 @@ class DataSource:
         unusable_train: ids of training images that cannot be used: missing, damaged, of a wrong size.
         unusable_validation: the same of validation images, and of those that are training images too.
         validation_problem: why the part for validation is not used, or some of it; empty if all of it is.
+        unused_splits: further parts of the data set.
     """
 
     spec: str
@@ -55,6 +63,7 @@ class DataSource:
     unusable_train: tuple[int, ...]
     unusable_validation: tuple[int, ...]
     validation_problem: str = ""
+    unused_splits: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as plain values."""
@@ -65,6 +74,7 @@ class DataSource:
             "left_out": self.unusable_train,
             "held_left_out": self.unusable_validation,
             "held_problem": self.validation_problem,
+            "unused": self.unused_splits,
         }
 
     @classmethod
@@ -77,6 +87,7 @@ class DataSource:
             unusable_train=tuple(plain["left_out"]),
             unusable_validation=tuple(plain["held_left_out"]),
             validation_problem=plain.get("held_problem", ""),
+            unused_splits=tuple(plain.get("unused", ())),
         )
 
 
@@ -153,11 +164,14 @@ def inspect_source(
     `step` is called after each image. Raises `DataError` where there is no data set, or where nothing can be read.
     """
     parsed = DatasetSpec.parse(spec)
-    train_split, validation_split = _choose_splits(list_splits(parsed))
+    splits = list_splits(parsed)
+    train_split, validation_split = _choose_splits(splits)
     train = open_dataset(parsed, train_split, tolerant=True)
     train_report = inspect_once(train, step)
     unusable_train = tuple(sorted(train_report.unusable_images))
-    source = DataSource(spec, train_split, None, unusable_train, ())
+    unused = [] if train_split == ALL_SPLIT else [*splits]
+    unused_splits = tuple(name for name in unused if name not in (train_split, validation_split))
+    source = DataSource(spec, train_split, None, unusable_train, (), unused_splits=unused_splits)
     if validation_split is None:
         return source, [train_report]
     try:
@@ -168,7 +182,7 @@ def inspect_source(
     report = inspect_once(validation, step)
     shared = _shared_images(validation, train)
     unusable = report.unusable_images | shared
-    if not usable_images(validation, unusable).images:
+    if not has_single_object(usable_images(validation, unusable)):
         problem = f"its part {validation_split!r} has no photo with an object that could be used"
         if shared:
             problem = f"the photos of its part {validation_split!r} are those of {train_split!r}"
@@ -193,13 +207,17 @@ def _shared_images(validation: Dataset, train: Dataset) -> frozenset[int]:
 
 
 def _choose_splits(names: Sequence[str]) -> tuple[str, str | None]:
-    """Return the parts of a data set for training and for validation; None if it has no other part."""
-    train_split = names[0]
-    if "train" in names:
-        train_split = "train"
-    for name in VALIDATION_SPLITS:
-        if name in names and name != train_split:
-            return train_split, name
+    """Return the parts of a data set for training and for validation; None if it has no other part.
+
+    If none of its parts is called after what it is for, all of them are for training.
+    """
+    if not any(map(standard_split, names)):
+        return ALL_SPLIT, None
+    train_split = next((name for name in names if standard_split(name) == "train"), names[0])
+    for split in VALIDATION_SPLITS:
+        for name in names:
+            if standard_split(name) == split and name != train_split:
+                return train_split, name
     return train_split, None
 
 
@@ -237,11 +255,13 @@ def open_training_data(
             raise DataError(
                 f"{source.spec} has no photo with a mask that could be used; run: seem data check {spec.path}"
             )
+        if not has_single_object(images):
+            raise DataError(f"{source.spec}: {_ONLY_GROUPS}.")
         held_out = None
         if source.validation_split is not None:
             other = open_dataset(spec, source.validation_split, tolerant=True)
             held_out = usable_images(other, source.unusable_validation)
-        if held_out is None or not held_out.images:
+        if held_out is None or not has_single_object(held_out):
             images, held_out = hold_out(images, seed)
         if not held_out.images:
             held_out, is_shared = images, True
@@ -259,6 +279,12 @@ def usable_images(dataset: Dataset, unusable: Iterable[int]) -> UsableDataset:
     readable = without_images(dataset, unusable)
     with_objects = [image for image in readable.images if readable.objects[image.id]]
     return UsableDataset(dataset, tuple(with_objects))
+
+
+def has_single_object(dataset: UsableDataset) -> bool:
+    """Whether an image shows an object by itself, rather than groups (crowds) alone."""
+    records = chain.from_iterable(dataset.objects[image.id] for image in dataset.images)
+    return not all(record.is_group for record in records)
 
 
 def with_negatives(dataset: UsableDataset, unusable: Iterable[int]) -> UsableDataset:

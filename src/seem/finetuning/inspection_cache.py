@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from typing import Any
 import seem
 from seem.checkpoints.download import cache_folder
 from seem.checkpoints.safe import atomic_write
+from seem.data.archives import lasting_path
 from seem.data.dataset import Dataset
 from seem.data.inspection import ClassCount, DatasetReport, inspect_dataset
-from seem.data.records import Flaw, FlawKind
+from seem.data.records import Flaw, FlawKind, ImageRecord
 
 _FOLDER = "checked"  # in the cache folder; one file for each part of a data set
+_PLAIN_FIELDS = (
+    "name", "split", "path", "objects", "groups", "captions", "expressions", "videos",
+)  # fmt: skip
 _IMAGE_FILES = ("path", "semantic_path", "panoptic_path")
 
 
@@ -46,10 +51,21 @@ def content_stamp(dataset: Dataset) -> str:
     """Return a digest of the files of a data set, by their sizes and times, and of the records of its images."""
     digest = hashlib.sha256(_program_stamp().encode())
     for image in dataset.images:
-        digest.update(f"{image}\n".encode(errors="surrogatepass"))
+        digest.update(f"{_with_lasting_paths(image)}\n".encode(errors="surrogatepass"))
     for path in _files_of(dataset):
-        digest.update(f"{path} {_file_state(path)}\n".encode(errors="surrogatepass"))
+        if lasting_path(path) == path:  # the state of an archive tells for what is unpacked from it
+            digest.update(f"{path} {_file_state(path)}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()
+
+
+def _with_lasting_paths(image: ImageRecord) -> ImageRecord:
+    """Return the record of an image as every process knows it, wherever an archive is unpacked."""
+    return replace(
+        image,
+        path=lasting_path(image.path),
+        semantic_path=image.semantic_path and lasting_path(image.semantic_path),
+        panoptic_path=image.panoptic_path and lasting_path(image.panoptic_path),
+    )
 
 
 def _files_of(dataset: Dataset) -> Iterator[Path]:
@@ -115,16 +131,10 @@ def _write_report(file: Path, stamp: str, report: DatasetReport) -> None:
 
 def _report_from_json(plain: Mapping[str, Any], unusable: list[int]) -> DatasetReport:
     """Read what `DatasetReport.to_json` returned."""
+    plain_fields = {name: plain[name] for name in _PLAIN_FIELDS}
     return DatasetReport(
-        name=plain["name"],
-        split=plain["split"],
-        path=plain["path"],
+        **plain_fields,
         images=plain["photos"],
-        objects=plain["objects"],
-        groups=plain["groups"],
-        captions=plain["captions"],
-        expressions=plain["expressions"],
-        videos=plain["videos"],
         sizes_hw=tuple((height, width) for height, width in plain["sizes_hw"]),
         classes=tuple(map(_class_from_json, plain["classes"])),
         flaws=tuple(map(_flaw_from_json, plain["flaws"])),

@@ -37,10 +37,22 @@ def presence_scores(
             little of a cell.
         synonym_cosine: names whose cosine with a thing is above it do not compete with it.
     """
+    return presence_and_limit(text_map, vectors, names, scale, midpoint, synonym_cosine)[0]
+
+
+def presence_and_limit(
+    text_map: Float[Tensor, "d h w"],
+    vectors: Float[Tensor, "n d"],
+    names: Float[Tensor, "k d"],
+    scale: float,
+    midpoint: float,
+    synonym_cosine: float = SYNONYM_COSINE,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return `presence_scores`, and the score of the best cell, which no region passes in `region_presence_scores`."""
     probability = _cell_probabilities(text_map, vectors, names, scale, synonym_cosine)
-    count = max(1, round(BEST_CELLS_SHARE * probability.shape[1]))
-    best = probability.topk(count, dim=1).values.mean(dim=1)
-    return best / (best + midpoint)
+    best = _mean_of_best(probability)
+    highest = probability.amax(dim=1)
+    return best / (best + midpoint), highest / (highest + midpoint)
 
 
 def region_presence_scores(
@@ -61,7 +73,7 @@ def region_presence_scores(
     for probability, region in zip(probabilities, regions.flatten(1), strict=True):
         own = probability[region >= min(0.5, float(region.max()))]
         count = (len(own) + 1) // 2
-        best = own.topk(count).values.mean()
+        best = own.topk(count, sorted=False).values.mean()
         scores.append(best / (best + midpoint))
     return torch.stack(scores) if scores else text_map.new_zeros(0)
 
@@ -71,9 +83,13 @@ def name_likelihoods(
 ) -> Float[Tensor, " k"]:
     """Return how likely the best cells are to show each of K names rather than another, 0-1: to make a shortlist."""
     cells = text_map.flatten(1).float().mT
-    probability = (cells @ names.float().mT * scale).softmax(dim=1)
-    count = max(1, round(BEST_CELLS_SHARE * len(cells)))
-    return probability.topk(count, dim=0).values.mean(dim=0)
+    return _mean_of_best((cells @ names.float().mT * scale).softmax(dim=1).mT.contiguous())
+
+
+def _mean_of_best(probability: Float[Tensor, "n p"]) -> Float[Tensor, " n"]:
+    """Return the mean probability of the cells that show each thing best."""
+    count = max(1, round(BEST_CELLS_SHARE * probability.shape[1]))
+    return probability.topk(count, dim=1, sorted=False).values.mean(dim=1)
 
 
 def _cell_probabilities(

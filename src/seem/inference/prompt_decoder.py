@@ -248,7 +248,7 @@ class PromptDecoder:
         prompts = VisualPrompts(
             positive=self._to_device(positive),
             negative=self._to_device(negative),
-            bounds=self._to_device(bounds),
+            bounds=self._to_device(bounds) if bounds.any() else None,
         )
         return apply_outlines(prompts, self._to_device(outline_areas))
 

@@ -19,9 +19,11 @@ from seem.models.ops.masks import cell_maxima, cell_means, map_hw, resize
 from seem.models.structures import VisualPrompts
 
 NUM_MAPS = 8
+COARSE_MAP = 5  # index of the coarse mask among them
 OUTLINE_LOGIT = 3.0  # mask logit inside an outline; its negative outside
 CANDIDATE_SPREAD = 1.0  # logits between the middle candidate and the first and last, at the start
-DILATIONS = (2, 3, 6, 12)  # radii in cells of stride 4, one after the other: 2, 5, 11 and 23 in all
+REACHES = (2, 5, 11, 23)  # cells of stride 4 up to which a mark is near, in four grades
+OBJECTS_TOGETHER = 4  # answered at a time on a CPU: so many objects' maps fit into its cache
 SIMILARITY_GAIN = 3.0  # brings cosines to the range of the other maps
 
 
@@ -59,6 +61,24 @@ class RefinedMasks:
         return RefinedMasks(
             torch.where(ambiguous[:, :, None, None], first.logits, self.logits),
             torch.where(ambiguous, first.quality_logits, self.quality_logits),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFeatures:
+    """What masks are read from: three feature maps an object (batch and objects in one axis), and its query."""
+
+    stride4: Float[Tensor, "n f h w"]
+    stride8: Float[Tensor, "n m h8 w8"]
+    stride16: Float[Tensor, "n c h16 w16"]
+    queries: Float[Tensor, "n d"]
+
+    @property
+    def summary(self) -> Float[Tensor, "n e"]:
+        """Mean and maximum of the coarsest map, and the query."""
+        coarsest = self.stride16
+        return torch.cat(
+            (coarsest.mean(dim=(2, 3)), coarsest.amax(dim=(2, 3)), self.queries), dim=1
         )
 
 
@@ -112,77 +132,124 @@ class MaskRefiner(nn.Module):
 
         `maps` come from `prompt_maps`; `queries` are the class vectors of the objects' queries, which carry phrases.
         """
-        batch, objects = maps.shape[:2]
+        features = self.object_features(self.from_features(mask_features), maps, queries)
+        refined = self.single_masks(features, len(maps))
+        if with_candidates and self.num_candidates:
+            return replace(refined, candidates=self.candidates(features, len(maps)))
+        return refined
+
+    def best_masks(
+        self,
+        mask_features: Float[Tensor, "b c h w"],
+        maps: Float[Tensor, "b n 8 h w"],
+        queries: Float[Tensor, "b n d"],
+        ambiguous: Bool[Tensor, "b n"],
+        top: int = 1,
+    ) -> RefinedMasks:
+        """Predict the mask of every object: of an ambiguous one its best candidate, where a configuration has them.
+
+        If all objects are ambiguous, their `top` candidates, best first, object-major.
+        """
+        image_part = self.from_features(mask_features)
+        only_candidates = self.num_candidates > 0 and bool(ambiguous.all())
+        together = OBJECTS_TOGETHER if maps.device.type == "cpu" else maps.shape[1]
+        logits, quality = [], []
+        for start in range(0, maps.shape[1], together):
+            rows = slice(start, start + together)
+            features = self.object_features(image_part, maps[:, rows], queries[:, rows])
+            if only_candidates:
+                best = self.candidates(features, len(maps)).ranked(top)
+            else:
+                best = self.single_masks(features, len(maps))
+                if self.num_candidates and bool(ambiguous[:, rows].any()):
+                    candidates = self.candidates(features, len(maps))
+                    best = replace(best, candidates=candidates).best(ambiguous[:, rows])
+            logits.append(best.logits)
+            quality.append(best.quality_logits)
+        return RefinedMasks(torch.cat(logits, dim=1), torch.cat(quality, dim=1))
+
+    def object_features(
+        self,
+        image_part: Float[Tensor, "b f h w"],
+        maps: Float[Tensor, "b n 8 h w"],
+        queries: Float[Tensor, "b n d"],
+    ) -> ObjectFeatures:
+        """Run the network for every object, down to stride 16 and up again. Maps lie channels last in memory."""
         flat_queries = queries.flatten(0, 1)
         biases = self.from_query(flat_queries)[:, :, None, None]
         bias_fine, bias_coarse = biases.split(
             (self.fine.in_channels, self.up_middle.in_channels), dim=1
         )
-        image_part = self.from_features(mask_features)[:, None]
-        object_part = torch.unflatten(self.from_maps(maps.flatten(0, 1)), 0, (batch, objects))
-        x = F.relu((image_part + object_part).flatten(0, 1) + bias_fine)
-        stride4 = x + F.relu(self.fine(x))
-        x = F.relu(self.to_middle(stride4))
-        stride8 = x + F.relu(self.middle(x))
-        stride16 = F.relu(self.to_coarse(stride8) + bias_coarse)
+        image_part = image_part.contiguous(memory_format=torch.channels_last)
+        object_part = torch.unflatten(self.read_maps(maps.flatten(0, 1)), 0, maps.shape[:2])
+        x = (image_part[:, None] + object_part).flatten(0, 1) + bias_fine
+        stride4 = add_convolved(F.relu(x, inplace=True), self.fine)
+        x = F.relu(self.to_middle(stride4), inplace=True)
+        stride8 = add_convolved(x, self.middle)
+        stride16 = F.relu(self.to_coarse(stride8) + bias_coarse, inplace=True)
         for convolution in self.coarse:
-            stride16 = stride16 + F.relu(convolution(stride16))
-        x = stride8 + F.interpolate(
-            self.up_middle(stride16), size=stride8.shape[-2:], mode="nearest"
+            stride16 = add_convolved(stride16, convolution)
+        x = stride8 + F.interpolate(self.up_middle(stride16), size=map_hw(stride8), mode="nearest")
+        stride8 = add_convolved(x, self.join_middle)
+        x = stride4 + F.interpolate(self.up_fine(stride8), size=map_hw(stride4), mode="nearest")
+        return ObjectFeatures(add_convolved(x, self.join_fine), stride8, stride16, flat_queries)
+
+    def read_maps(self, maps: Float[Tensor, "n 8 h w"]) -> Float[Tensor, "n f h w"]:
+        """Convolve the maps; in inference without those that are empty for all objects."""
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self.from_maps(maps)  # type: ignore[no-any-return]
+        used = maps.flatten(2).any(dim=2).any(dim=0)
+        used[COARSE_MAP] = True  # a convolution needs one
+        weight = self.from_maps.weight[:, used]
+        return F.conv2d(maps[:, used], weight, self.from_maps.bias, padding=2)
+
+    def single_masks(self, features: ObjectFeatures, batch: int) -> RefinedMasks:
+        """Read one mask an object, and predict its IoU."""
+        logits = F.pixel_shuffle(self.mask(features.stride4), 2)[:, 0]
+        statistics = mask_statistics(logits, features.stride16)
+        quality = self.quality(torch.cat((features.summary, *statistics), dim=1))[:, 0]
+        return RefinedMasks(
+            torch.unflatten(logits, 0, (batch, -1)), torch.unflatten(quality, 0, (batch, -1))
         )
-        stride8 = x + F.relu(self.join_middle(x))
-        x = stride4 + F.interpolate(self.up_fine(stride8), size=stride4.shape[-2:], mode="nearest")
-        stride4 = x + F.relu(self.join_fine(x))
-        logits = F.pixel_shuffle(self.mask(stride4), 2)[:, 0]
-        inside_mean, statistics = mask_statistics(logits, stride16)
-        quality_input = torch.cat(
-            (
-                stride16.mean(dim=(2, 3)),
-                stride16.amax(dim=(2, 3)),
-                flat_queries,
-                inside_mean,
-                statistics,
-            ),
-            dim=1,
+
+    def candidates(self, features: ObjectFeatures, batch: int) -> CandidateMasks:
+        """Read the candidates of every object, and predict the IoU of each."""
+        subpixels = self.candidate_masks(features.stride4)
+        logits = F.pixel_shuffle(subpixels, 2)
+        quality = self.judge_candidates(subpixels, features)
+        return CandidateMasks(
+            torch.unflatten(logits, 0, (batch, -1)), torch.unflatten(quality, 0, (batch, -1))
         )
-        quality = self.quality(quality_input)[:, 0]
-        refined = RefinedMasks(
-            torch.unflatten(logits, 0, (batch, objects)),
-            torch.unflatten(quality, 0, (batch, objects)),
-        )
-        if with_candidates and self.num_candidates:
-            masks = F.pixel_shuffle(self.candidate_masks(stride4), 2)
-            qualities = self.judge_candidates(masks, stride8, stride16, flat_queries)
-            candidates = CandidateMasks(
-                torch.unflatten(masks, 0, (batch, objects)),
-                torch.unflatten(qualities, 0, (batch, objects)),
-            )
-            return replace(refined, candidates=candidates)
-        return refined
 
     def judge_candidates(
-        self,
-        masks: Float[Tensor, "n k h w"],
-        stride8: Float[Tensor, "n m h8 w8"],
-        stride16: Float[Tensor, "n c h16 w16"],
-        queries: Float[Tensor, "n d"],
+        self, subpixels: Float[Tensor, "n k4 h w"], features: ObjectFeatures
     ) -> Float[Tensor, "n k"]:
-        """Predict the IoU of every candidate (logits) from what it covers, without gradient into the masks."""
-        probability = F.avg_pool2d(masks.detach().float(), 2).sigmoid()
+        """Predict the IoU of every candidate from what it covers, without gradient into the masks.
+
+        `subpixels` are the logits of the four pixels in each cell of stride 4, candidate by candidate.
+        """
+        cells = torch.unflatten(subpixels.detach().float(), 1, (-1, 4)).mean(dim=2)
+        probability = cells.sigmoid()
         inside = probability > 0.5
         mean_probability = (probability * inside).sum(dim=(2, 3)) / (inside.sum(dim=(2, 3)) + 1e-6)
         frame_share = inside.float().mean(dim=(2, 3))
-        common = torch.cat((stride16.mean(dim=(2, 3)), stride16.amax(dim=(2, 3)), queries), dim=1)
+        stride16 = features.stride16
         quality_input = torch.cat(
             (
-                common[:, None].expand(-1, masks.shape[1], -1),
+                features.summary[:, None].expand(-1, self.num_candidates, -1),
                 inside_means(probability, stride16),
                 torch.stack((mean_probability, frame_share), dim=2).to(stride16.dtype),
-                inside_means(probability, stride8),
+                inside_means(probability, features.stride8),
             ),
             dim=2,
         )
         return self.candidate_quality(quality_input).diagonal(dim1=1, dim2=2)  # type: ignore[no-any-return]
+
+
+def add_convolved(x: Float[Tensor, "n c h w"], convolution: nn.Module) -> Float[Tensor, "n c h w"]:
+    """Add what a convolution and a rectifier make of a map."""
+    return x + F.relu(convolution(x), inplace=True)
 
 
 def inside_means(
@@ -226,6 +293,7 @@ def prompt_maps(
     hw = (coarse.shape[-2], coarse.shape[-1])
     positive = cell_maxima(prompts.positive.to(coarse.dtype), hw)
     negative = cell_maxima(prompts.negative.to(coarse.dtype), hw)
+    marks = torch.stack((positive, negative), dim=2)
     previous_mask = bounds = similar = torch.zeros_like(coarse)
     if previous is not None:
         previous_mask = torch.tanh(resize(previous, hw) / 2)
@@ -233,17 +301,8 @@ def prompt_maps(
         bounds = cell_maxima(prompts.bounds.to(coarse.dtype), hw)
     if similarity is not None:
         similar = SIMILARITY_GAIN * resize(similarity.to(coarse.dtype), hw)
-    maps = (
-        positive,
-        negative,
-        proximity_maps(positive),
-        proximity_maps(negative),
-        previous_mask,
-        torch.tanh(coarse / 2),
-        bounds,
-        similar,
-    )
-    return torch.stack(maps, dim=2)
+    others = (previous_mask, torch.tanh(coarse / 2), bounds, similar)
+    return torch.cat((marks, proximity_maps(marks), torch.stack(others, dim=2)), dim=2)
 
 
 def outline_logits(outlines: Bool[Tensor, "b n h w"]) -> Float[Tensor, "b n h4 w4"]:
@@ -251,14 +310,20 @@ def outline_logits(outlines: Bool[Tensor, "b n h w"]) -> Float[Tensor, "b n h4 w
     return (F.avg_pool2d(outlines.float(), 4) * 2 - 1) * OUTLINE_LOGIT
 
 
-def proximity_maps(marks: Float[Tensor, "b n h w"]) -> Float[Tensor, "b n h w"]:
-    """Return how near the next marked cell is: 1 on it, falling by the steps of `DILATIONS` (Chebyshev distance)."""
-    if not torch.compiler.is_compiling() and not marks.any():
-        return marks
-    total = dilated = marks
-    for radius in DILATIONS:
-        size = 2 * radius + 1
-        columns = F.max_pool2d(dilated, (size, 1), 1, (radius, 0))
-        dilated = F.max_pool2d(columns, (1, size), 1, (0, radius))
-        total = total + dilated
-    return total / (len(DILATIONS) + 1)
+def proximity_maps(marks: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
+    """Return how near the next marked cell is: 1 on it, falling by the steps of `REACHES` (Chebyshev distance).
+
+    Two products with band matrices count the marks around every cell.
+    """
+    height, width = map_hw(marks)
+    total = marks
+    for reach in REACHES:
+        count = _band(height, reach, marks) @ marks @ _band(width, reach, marks)
+        total = total + (count > 0)
+    return total / (len(REACHES) + 1)
+
+
+def _band(size: int, reach: int, like: Tensor) -> Float[Tensor, "{size} {size}"]:
+    """Return the matrix that adds up what lies within `reach` of every element."""
+    index = torch.arange(size, device=like.device)
+    return ((index[:, None] - index).abs() <= reach).to(like.dtype)

@@ -72,6 +72,7 @@ from seem.training.parts import freeze, freeze_statistics
 from seem.training.phrases import PhraseTokenizer
 from seem.training.run_log import print_log_row
 from seem.training.steps import attention_backend
+from seem.training.targets import PromptMix
 from seem.vocabulary import Vocabulary
 
 
@@ -85,6 +86,8 @@ class Leg:
     frozen: tuple[str, ...] = ()
     targets: int = 3
     """Prompted targets of each image with all kinds of prompts."""
+    prompt_mix: PromptMix = PROMPT_MIX
+    """How often those targets are asked for by which kind."""
 
 
 FINISHED_FILE = "finished.safetensors"  # weights at the end of a leg, as the next one takes them
@@ -127,11 +130,13 @@ LEGS = (
         "large",
         replace(SETTINGS, steps=1200, learning_rate=3e-4, seed=30),
         (Stage(0.6, 256, 16, 192), Stage(1.0, 320, 12, 224)),
+        prompt_mix=replace(PROMPT_MIX, text=0.12, text_and_visual=0.22),
     ),
 )
 """New heads first learn on fixed features, so that their first steps do not spoil them; then the pictures grow.
 
-Every leg has a seed of its own, and so its own photos.
+Every leg has a seed of its own, and so its own photos. The last one asks for more objects by a mark and a phrase
+together: after the second leg the phrase outvoted the click.
 """
 
 
@@ -162,7 +167,7 @@ class LegTask:
         rng = np.random.default_rng((self.leg.config.seed, number, self.rank))
         image = network.config.image
         samples = self._draw_samples(number, stage)
-        batch = make_training_batch(samples, image, self.leg.targets, PROMPT_MIX, rng).to(
+        batch = make_training_batch(samples, image, self.leg.targets, self.leg.prompt_mix, rng).to(
             self.device
         )
         text_samples = self._draw_text_samples(number, stage, rng)
@@ -377,6 +382,7 @@ def run_leg(
         "stages": [stage.to_json() for stage in leg.stages],
         "frozen": leg.frozen,
         "targets": leg.targets,
+        "prompts": [leg.prompt_mix.text, leg.prompt_mix.text_and_visual],
     }
     check_or_write_settings(out, notes)
     tokenizer = PhraseTokenizer(BytePairTokenizer.nano(network.config.text.vocabulary_size))

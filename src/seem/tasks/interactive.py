@@ -184,20 +184,13 @@ def segment_objects(
         similarity = text_similarity_maps(image.text_map, text_vectors)
     maps = prompt_maps(prompts, coarse, previous, similarity)
     ambiguous = has_marks_alone(prompts, text_vectors, previous)
-    refined = model.mask_refiner(
-        image.pixels.mask_features,
-        maps,
-        chosen.class_vectors,
-        with_candidates=bool(ambiguous.any()),
+    refined = model.mask_refiner.best_masks(
+        image.pixels.mask_features, maps, chosen.class_vectors, ambiguous, top
     )
-    if top > 1 and refined.candidates is not None and bool(ambiguous.all()):
-        ranked = refined.candidates.ranked(top)
-        copies = ranked.logits.shape[1] // ambiguous.shape[1]
-        vectors = chosen.class_vectors.repeat_interleave(copies, dim=1)
-        return ObjectMasks(ranked.logits, ranked.quality_logits.sigmoid(), vectors)
-    refined = refined.best(ambiguous)
+    copies = refined.logits.shape[1] // maps.shape[1]
+    vectors = chosen.class_vectors.repeat_interleave(copies, dim=1)
     logits = clip_to_bounds(refined.logits, prompts)
-    return ObjectMasks(logits, refined.quality_logits.sigmoid(), chosen.class_vectors)
+    return ObjectMasks(logits, refined.quality_logits.sigmoid(), vectors)
 
 
 def has_marks_alone(
@@ -263,17 +256,15 @@ def apply_outlines(
     the object (`CORRECTION_RADIUS`). Without that, clicks beside an outline had mostly no effect
     (docs/nano/decisions.md).
     """
-    if marks.bounds is None or not outlines.any():
+    if not outlines.any():
         return marks, outlines
     inside = outlines & ~_near_marks(marks.negative, outlines)
     has_outline = outlines.flatten(2).any(dim=-1)[..., None, None]
     beside = _near_marks(marks.positive, outlines) & has_outline
-    prompts = VisualPrompts(
-        positive=marks.positive | inside,
-        negative=marks.negative,
-        bounds=marks.bounds | outlines | beside,
-    )
-    return prompts, inside
+    bounds = outlines | beside
+    if marks.bounds is not None:
+        bounds |= marks.bounds
+    return VisualPrompts(marks.positive | inside, marks.negative, bounds), inside
 
 
 def _near_marks(

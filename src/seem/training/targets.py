@@ -5,6 +5,7 @@ For a few objects of every image a kind of prompt is drawn, then the prompt itse
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -140,7 +141,22 @@ def _draw_target(
         target = phrase_target(sample, index, rng)
         if target is not None:
             return target
-    return visual_target(sample, index, mix, rng, with_text=kind < mix.text + mix.text_and_visual)
+    with_text = kind < mix.text + mix.text_and_visual
+    if with_text:
+        index = _object_with_siblings(sample, index, rng)
+    return visual_target(sample, index, mix, rng, with_text=with_text)
+
+
+def _object_with_siblings(sample: TrainingSample, index: int, rng: np.random.Generator) -> int:
+    """Return an object whose class has others in the image; `index` if there is none.
+
+    A phrase with a mark means one object of a class: where there is only one, the mark teaches nothing.
+    """
+    counts = Counter(name for name in sample.names if name)
+    siblings = [i for i, name in enumerate(sample.names) if counts[name] > 1]
+    if not siblings:
+        return index
+    return siblings[int(rng.integers(len(siblings)))]
 
 
 def absent_target(sample: TrainingSample, name: str) -> PromptedTarget:

@@ -27,6 +27,7 @@ from seem.data.image_files import (
     folder_names,
     images_by_stem,
     list_images,
+    path_inside,
     read_channels_of_size,
     read_labels_of_size,
 )
@@ -87,7 +88,7 @@ def read_ade20k(path: Path, split: str) -> LazyDataset:
         category_ids = read_labels_of_size(image.semantic_path, image.hw, image.image_frame)
         row = panoptic_rows.get(image.path.stem)
         if row is not None:
-            file = panoptic_file.with_suffix("") / row["file_name"]
+            file = path_inside(panoptic_file.with_suffix(""), row["file_name"])
             labels = read_panoptic(file, row["segments_info"], image, by_panoptic_id)
             return _with_semantic(labels, category_ids)
         if object_folder.is_dir():
@@ -123,7 +124,8 @@ def _combine_maps(
             f"{object_file} has one channel; red = class, green = object",
             FlawKind.UNREADABLE_MASK_FILE,
         )
-    thing_classes, object_numbers = channels[:, :, 0].astype(np.int32), channels[:, :, 1]
+    thing_classes = channels[:, :, 0].astype(np.int32)
+    object_numbers = channels[:, :, 1]
     things = thing_ids(categories)
     if thing_classes.max() > len(things):
         message = f"{object_file} names class {int(thing_classes.max())} of {len(things)}"

@@ -34,6 +34,8 @@ from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.mask_pixels import grey_scale_factor, stored_numbers
+from seem.data.readers.class_maps import describe_colours, voc_colour
+from seem.data.readers.folder import find_mask_folders
 from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
@@ -42,6 +44,7 @@ from seem.data.readers.label_maps import (
 )
 from seem.data.readers.shape_sets import UnreadCounts
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord, image_record
+from seem.data.text_files import TextFile
 from seem.errors import SeemError
 from seem.images import decode_pixels, open_image
 
@@ -51,7 +54,7 @@ _PAIRS = (("images", "labels"), ("images", "masks"), ("701_StillsRaw_full", "Lab
 _STEM_ENDINGS = ("", "_L", "_P", "_mask", "_label")
 _VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore")
 _BACKGROUND_NAMES = ("background", "_background_")
-_BLACK = 0
+_BLACK, _NO_COLOUR = 0, -1
 _VOID_NUMBER, _UNKNOWN_NUMBER = -1, -2
 _WORDS = re.compile(r"[\s,;]+")
 
@@ -98,21 +101,14 @@ def read_camvid(path: Path, split: str) -> LazyDataset:
 
 def _read_legend(file: Path) -> _Legend:
     """Read the names and colours of the classes, in the order of the file."""
-    text = file.read_bytes().decode("utf-8-sig", errors="replace")
-    if file.suffix == ".csv":
-        rows = [_row_of_table(row, file) for row in csv.DictReader(text.splitlines())]
-    else:
-        lines = [line.strip() for line in text.splitlines()]
-        rows = [_row_of_line(line) for line in lines if line and not line.startswith("#")]
+    rows = _read_rows(file)
     if not rows:
         raise DataError(f"{file} names no class; write a line of red green blue name for each.")
     colours = _colours_of(rows)
-    has_black_first = _BLACK in colours
-    starts_at_zero = has_black_first or file.name == "codes.txt"
-    if has_black_first:  # the numbers of maps begin with what is black, wherever its line is
-        order = sorted(range(len(rows)), key=lambda index: colours[index] != _BLACK)
-    else:
-        order = list(range(len(rows)))
+    starts_at_zero = _BLACK in colours or file.name == "codes.txt"
+    order = list(range(len(rows)))
+    if _BLACK in colours:  # the numbers of maps begin with what is black, wherever its line is
+        order.sort(key=lambda index: colours[index] != _BLACK)
     categories, id_of_colour, id_of_number = [], {}, {}
     for number, index in enumerate(order, 0 if starts_at_zero else 1):
         name, colour = rows[index][0], colours[index]
@@ -124,6 +120,18 @@ def _read_legend(file: Path) -> _Legend:
         id_of_number.setdefault(0, 0)
         id_of_colour.setdefault(_BLACK, 0)
     return _Legend(file, tuple(categories), id_of_colour, id_of_number)
+
+
+def _read_rows(file: Path) -> list[tuple[str, int | None]]:
+    """Read the names of a legend and their colours, None where it has none."""
+    lines = TextFile.read(file).lines()
+    if file.suffix == ".csv":
+        return [_row_of_table(row, file) for row in csv.DictReader(lines)]
+    rows = []
+    for line in lines:
+        if line and not line.startswith("#"):
+            rows.append(_row_of_line(line))
+    return rows
 
 
 def _id_of(name: str, colour: int, number: int) -> int:
@@ -142,28 +150,22 @@ def _row_of_line(line: str) -> tuple[str, int | None]:
 
 
 def _row_of_table(row: Mapping[str, str], file: Path) -> tuple[str, int | None]:
-    cells = {str(key).strip().lower(): str(value).strip() for key, value in row.items()}
+    cells = {}
+    for key, value in row.items():
+        cells[str(key).strip().lower()] = str(value).strip()
     try:
-        return cells["name"], _pack(int(cells["r"]), int(cells["g"]), int(cells["b"]))
+        red, green, blue = (int(cells[channel]) for channel in "rgb")
+        return cells["name"], _pack(red, green, blue)
     except (KeyError, ValueError) as error:
         raise DataError(f"{file} has a row without name, r, g, b ({error}).") from error
 
 
 def _colours_of(rows: list[tuple[str, int | None]]) -> list[int]:
     """Return the colours of classes; a legend without colours has Pascal VOC's, as the tools that write it draw."""
-    if all(colour is None for _, colour in rows):
-        return [_voc_colour(number) for number in range(1, len(rows) + 1)]
-    return [-1 if colour is None else colour for _, colour in rows]
-
-
-def _voc_colour(number: int) -> int:
-    """Return Pascal VOC's colour of a class number: its bits, three at a time, from the highest bit of R, G, B down."""
-    channels = [0, 0, 0]
-    for shift in range(7, -1, -1):
-        for channel in range(3):
-            channels[channel] |= (number >> channel & 1) << shift
-        number >>= 3
-    return _pack(*channels)
+    colours = [colour for _, colour in rows]
+    if not any(colour is not None for colour in colours):
+        return [_pack(*voc_colour(number)) for number in range(1, len(rows) + 1)]
+    return [_NO_COLOUR if colour is None else colour for colour in colours]
 
 
 def _pack(red: int, green: int, blue: int) -> int:
@@ -181,10 +183,12 @@ def _read_map(image: ImageRecord, legend: _Legend) -> LabelMap | None:
         raise wrong_size_error(image.semantic_path, values.shape, image.hw)
     table = legend.id_of_colour if has_colours else legend.id_of_number
     distinct = np.unique(values).tolist()
-    unknown = [value for value in distinct if value not in table]
+    unknown = sorted(set(distinct) - table.keys())
     ids = remap_values(values, {**table, **dict.fromkeys(unknown, _UNKNOWN_NUMBER)})
     void = mask_or_none(ids < 0)
-    flaws = [_unknown_flaw(value, image.semantic_path, legend, has_colours) for value in unknown]
+    flaws = []
+    if unknown:
+        flaws.append(_unknown_flaw(unknown, image.semantic_path, legend, has_colours))
     labels = label_map_of_classes(np.maximum(ids, 0), legend.categories, image, void)
     return LabelMap(
         labels.ids, labels.segments, semantic=labels.semantic, void=void, flaws=tuple(flaws)
@@ -218,11 +222,13 @@ def _read_values(
     return numbers.astype(np.int32), False
 
 
-def _unknown_flaw(value: int, path: Path, legend: _Legend, has_colours: bool) -> Flaw:
-    what = f"the number {value}"
+def _unknown_flaw(values: list[int], path: Path, legend: _Legend, has_colours: bool) -> Flaw:
+    what = f"{legend.file.name} does not name "
     if has_colours:
-        what = f"the colour {value % 256} {value // 256 % 256} {value // 65536}"
-    return Flaw(FlawKind.UNKNOWN_CATEGORY, path.name, f"{what} is not in {legend.file.name}")
+        what += describe_colours(values)
+    else:
+        what += f"the numbers {', '.join(map(str, values))}"
+    return Flaw(FlawKind.UNKNOWN_CATEGORY, path.name, what)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -237,17 +243,18 @@ def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
     if not path.is_dir() or _legend_file(path) is None:
         return {}
     folders = {folder.name: folder for folder in list_folders(path)}
-    parts = {}
+    parts: dict[str, tuple[Path, Path]] = {}
     for name, folder in folders.items():
-        masks = [folders[name + end] for end in _MASK_ENDINGS if name + end in folders]
-        if masks:
-            parts[name] = (folder, masks[0])
+        for ending in _MASK_ENDINGS:
+            masks = folders.get(name + ending)
+            if masks is not None:
+                parts.setdefault(name, (folder, masks))
     if parts:
         return parts
     for images, masks_name in _PAIRS:
         if images in folders and masks_name in folders and list_images(folders[masks_name]):
             return {ALL_SPLIT: (folders[images], folders[masks_name])}
-    return {}
+    return find_mask_folders(path)
 
 
 def _pair_images(
@@ -257,7 +264,8 @@ def _pair_images(
     maps = {file.stem: file for file in list_images(mask_folder)}
     images, flaws, num_without = [], [], 0
     for number, file in enumerate(list_images(image_folder), 1):
-        map_file = next((maps[file.stem + e] for e in _STEM_ENDINGS if file.stem + e in maps), None)
+        names = [file.stem + ending for ending in _STEM_ENDINGS]
+        map_file = next(filter(None, map(maps.get, names)), None)
         if map_file is None:
             num_without += 1
             continue

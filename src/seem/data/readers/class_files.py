@@ -18,6 +18,7 @@ from typing import Any
 
 from seem.data.classes import prompt_name
 from seem.data.image_files import first_file
+from seem.data.readers.class_maps import Colour, Legend
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind
 from seem.data.text_files import TextFile
 
@@ -34,15 +35,19 @@ class ClassFile:
 
     file: Path
     names: Mapping[int, str]
-    number_of_colour: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    number_of_colour: Mapping[Colour, int] = field(default_factory=dict)
     notes: tuple[Flaw, ...] = ()
+
+    def legend(self) -> Legend:
+        """Return the class numbers of colours; none where the list has no colours."""
+        return Legend(self.file.name, self.number_of_colour)
 
     def categories(self, *, is_thing: bool) -> tuple[CategoryRecord, ...]:
         """Return the classes with their numbers as ids."""
-        return tuple(
-            CategoryRecord(number, name, prompt_name(name), is_thing=is_thing)
-            for number, name in self.names.items()
-        )
+        categories = []
+        for number, name in self.names.items():
+            categories.append(CategoryRecord(number, name, prompt_name(name), is_thing=is_thing))
+        return tuple(categories)
 
 
 def read_class_file(folder: Path, file_names: Sequence[str]) -> ClassFile | None:
@@ -59,7 +64,10 @@ def read_class_file(folder: Path, file_names: Sequence[str]) -> ClassFile | None
         return ClassFile(file, _parse_table(text), notes=text.notes())
     if file.name == "labelmap.txt":
         return _parse_label_map(text)
-    names = _names_from_zero(text) if file.name in _NUMBERED_FROM_ZERO else _names_from_one(text)
+    if file.name in _NUMBERED_FROM_ZERO:
+        names = _names_from_zero(text)
+    else:
+        names = _names_from_one(text)
     return ClassFile(file, names, notes=(*text.notes(), *_note_background(file, names)))
 
 
@@ -74,16 +82,19 @@ def _names_from_one(text: TextFile) -> dict[int, str]:
 
 def _names_from_zero(text: TextFile) -> dict[int, str]:
     """Read labelme's list: what is ignored has no number, the background is 0; without a background the first is 1."""
-    names = [line for line in text.lines() if line and line != _IGNORED]
-    first = 0 if names and is_background(names[0]) else 1
-    return {number: name for number, name in enumerate(names, first) if number}
+    names = [line for line in text.lines() if line not in ("", _IGNORED)]
+    if names and is_background(names[0]):
+        names = names[1:]
+    return dict(enumerate(names, 1))
 
 
 def _note_background(file: Path, names: Mapping[int, str]) -> list[Flaw]:
     """Note a list whose first line is called background, which is 0 already."""
     if not is_background(names.get(1, "")):
         return []
-    following = f", and {names[2]} 2" if 2 in names else ""
+    following = ""
+    if 2 in names:
+        following = f", and {names[2]} 2"
     what = (
         f"its first line, {names[1]}, is 1{following}, as written; 0 is nothing already: "
         "if the maps mean 0 by it, delete the line"
@@ -106,9 +117,10 @@ def _parse_table(text: TextFile) -> dict[int, str]:
         names = dict(map(_number_and_name, table.items()))
     except (TypeError, ValueError) as error:
         raise DataError(f"{problem} ({error}).") from error
-    if 0 in names and not is_background(names[0]):
-        raise DataError(f"{text.file} calls 0 {names[0]!r}; in maps 0 is nothing, begin with 1.")
-    return {number: name for number, name in names.items() if number}
+    nothing = names.pop(0, None)
+    if nothing is not None and not is_background(nothing):
+        raise DataError(f"{text.file} calls 0 {nothing!r}; in maps 0 is nothing, begin with 1.")
+    return names
 
 
 def _number_and_name(item: tuple[str, Any]) -> tuple[int, str]:
@@ -124,14 +136,15 @@ def _number_and_name(item: tuple[str, Any]) -> tuple[int, str]:
 def _parse_label_map(text: TextFile) -> ClassFile:
     """Read labelmap.txt; the background is 0 wherever its line is, the others count from 1."""
     names: dict[int, str] = {}
-    number_of_colour: dict[tuple[int, int, int], int] = {}
+    number_of_colour: dict[Colour, int] = {}
     for line in text.lines():
         if not line or line.startswith("#"):
             continue
         match = _LABEL_MAP_LINE.fullmatch(line)
         name = match[1] if match else line.split(":")[0]
-        number = 0 if is_background(name) else len(names) + 1
-        if number:
+        number = 0
+        if not is_background(name):
+            number = len(names) + 1
             names[number] = name
         if match:
             red, green, blue = map(int, match.groups()[1:])

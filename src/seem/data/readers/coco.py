@@ -3,7 +3,7 @@
     annotations/{instances,panoptic,captions}_<split><year>.json    annotations/panoptic_<split><year>/*.png
     <split><year>/*.jpg    (or images/<split><year>, images/<split>, <split>, images)
 
-    annotations.json + images/                 (any name, one JSON file)
+    annotations.json + images/                 (any name; of several JSON files each is a part)
     train/_annotations.coco.json + images      (valid/, test/: exports of labelling services)
 
     annotations/lvis_v1_<split>.json + train2017/, val2017/, or the JSON files beside the image folders
@@ -16,21 +16,27 @@ the file.
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 
+from seem.data.annotation_notes import note_repeated_files
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
-from seem.data.image_files import first_file, only_path, path_inside
+from seem.data.image_files import path_inside
 from seem.data.label_map import LabelMap, segment_records
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.coco_category_ids import with_positive_category_ids
 from seem.data.readers.coco_conventions import Conventions, restore_things
+from seem.data.readers.coco_files import (
+    CocoFiles,
+    find_coco_parts,
+    find_lvis_parts,
+    is_pack,
+    looks_like_coco,
+)
 from seem.data.readers.coco_rows import (
     CocoDocument,
     GroupedRows,
@@ -61,148 +67,6 @@ from seem.data.records import (
 FIRST_STUFF_ID = 1_000_000_000
 
 _MAX_TRIED_IMAGES = 20  # images that are looked for to find out where all of them are
-_FILE_NAME = re.compile(r"(instances|panoptic|captions|lvis_v\d(?:\.\d)?)_(.+)\.json")
-_YEAR = re.compile(r"20\d\d$")
-
-
-# --- Finding files ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CocoFiles:
-    """The files of one part of a set; `folders` may hold its images."""
-
-    title: str
-    instances: Path | None = None
-    panoptic: Path | None = None
-    captions: Path | None = None
-    folders: tuple[Path, ...] = ()
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """The files that are there."""
-        return tuple(filter(None, (self.instances, self.panoptic, self.captions)))
-
-
-def find_coco_parts(path: Path) -> dict[str, CocoFiles]:
-    """Find the parts of a COCO set; one part called `ALL_SPLIT` if it is not divided, none if it is no COCO set."""
-    if path.is_file():
-        return _undivided(path) if path.suffix == ".json" else {}
-    parts = _find_named_parts(path, ("instances", "panoptic", "captions"))
-    if not parts:
-        parts = _find_exported_parts(path)
-    if set(parts) == {"default"}:
-        return {ALL_SPLIT: parts["default"]}
-    if parts:
-        return parts
-    file = _find_annotation_file(path)
-    if file is not None:
-        return _undivided(file)
-    file = _find_annotation_file(path / "annotations")
-    if file is not None:
-        return {ALL_SPLIT: CocoFiles("COCO file", file, folders=(path / "images", path))}
-    return {}
-
-
-def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
-    """Find the parts of an LVIS set."""
-    if not path.is_file():
-        return _find_named_parts(path, ("lvis",))
-    if path.suffix != ".json" or not path.name.startswith("lvis"):
-        return {}
-    return _undivided(path)
-
-
-def looks_like_coco(file: Path) -> bool:
-    """Whether a JSON file names what a COCO file holds, going by its text."""
-    text = file.read_bytes()
-    return b'"images"' in text and b'"annotations"' in text and b'"categories"' in text
-
-
-def is_pack(path: Path) -> bool:
-    """Whether a folder is a set of our photo pack: its rows say what is labelled."""
-    file = path / "annotations.json"
-    return file.is_file() and (path / "images").is_dir() and b'"labelled"' in file.read_bytes()
-
-
-def _find_named_parts(path: Path, prefixes: tuple[str, ...]) -> dict[str, CocoFiles]:
-    """Find files that are called <content>_<split><year>.json; parts are called by their split, if that is unique."""
-    files_by_part = _group_by_part(path, prefixes)
-    num_parts = Counter(map(_without_year, files_by_part))
-    parts = {}
-    for part, files in files_by_part.items():
-        split = _without_year(part)
-        name = split if num_parts[split] == 1 else part
-        parts[name] = CocoFiles(
-            title=f"COCO {part}",
-            instances=files.get("instances"),
-            panoptic=files.get("panoptic"),
-            captions=files.get("captions"),
-            folders=_image_folders(path, part, split),
-        )
-    return parts
-
-
-def _without_year(part: str) -> str:
-    return _YEAR.sub("", part)
-
-
-def _group_by_part(path: Path, prefixes: tuple[str, ...]) -> dict[str, dict[str, Path]]:
-    """Return the files of every part by their content; captions alone make no part."""
-    files_by_part: dict[str, dict[str, Path]] = {}
-    for folder in (path / "annotations", path):
-        for file in sorted(folder.glob("*.json")):
-            match = _FILE_NAME.fullmatch(file.name)
-            if match and match[1].startswith(prefixes):
-                content = "instances" if match[1].startswith("lvis") else match[1]
-                files_by_part.setdefault(match[2], {}).setdefault(content, file)
-    for part in list(files_by_part):
-        if files_by_part[part].keys() == {"captions"}:
-            del files_by_part[part]
-    return files_by_part
-
-
-def _image_folders(path: Path, part: str, split: str) -> tuple[Path, ...]:
-    """Return where the images of a part may be, the likeliest folder first, each once."""
-    yearly = [*path.glob(f"{split}20*"), *(path / "images").glob(f"{split}20*")]
-    folders = [
-        path / part,
-        path / "images" / part,
-        path / "images" / split,
-        path / split,
-        *sorted(yearly),
-    ]
-    return (*dict.fromkeys(folders), path / "images", path)
-
-
-def _find_exported_parts(path: Path) -> dict[str, CocoFiles]:
-    """Find folders that hold images and one annotation file each, as labelling services export them."""
-    parts = {}
-    for folder in sorted(path.glob("*/")):
-        if folder.name in ("annotations", "images"):
-            continue
-        file = _find_annotation_file(folder)
-        if file is not None:
-            parts[folder.name] = CocoFiles("COCO export", file, folders=(folder, folder / "images"))
-    return parts
-
-
-def _find_annotation_file(folder: Path) -> Path | None:
-    """Return the annotation file of a folder: the one that is called so, or the only one that looks like one."""
-    if not folder.is_dir():
-        return None
-    names = ("_annotations.coco.json", "annotations.json", "instances.json")
-    usual = first_file(*map(folder.joinpath, names))
-    if usual is not None:
-        return usual
-    return only_path(list(filter(looks_like_coco, folder.glob("*.json"))))
-
-
-def _undivided(file: Path) -> dict[str, CocoFiles]:
-    """Return the one part of a set that is a single file; its images are beside or above it."""
-    home = file.parent
-    folders = (home / "images", home, home.parent / "images", home / file.stem)
-    return {ALL_SPLIT: CocoFiles("COCO file", file, folders=folders)}
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -335,7 +199,7 @@ def _read_images(
             panoptic_path=panoptic_path,
         )
         images.append(image)
-    return tuple(images), record_ids, flaws, [*notes, *_note_repeated_files(images)]
+    return tuple(images), record_ids, flaws, [*notes, *note_repeated_files(images)]
 
 
 def _group_image_rows(document: CocoDocument) -> dict[int | str, list[Row]]:
@@ -368,17 +232,6 @@ def _check_image_rows(
             what = f"{len(rows)} photos bear it, all of them {image_file_name(rows[0])}; read once"
             notes.append(Flaw(FlawKind.DUPLICATE_ID, where, what))
     return flaws, notes
-
-
-def _note_repeated_files(images: Iterable[ImageRecord]) -> Iterator[Flaw]:
-    """Note files that several photos of the set are."""
-    ids_by_path: dict[Path, list[int]] = {}
-    for image in images:
-        ids_by_path.setdefault(image.path, []).append(image.id)
-    for path, ids in ids_by_path.items():
-        if len(ids) > 1:
-            what = f"photos {', '.join(map(str, ids[:5]))} are this file, each with its own annotations alone"
-            yield Flaw(FlawKind.DUPLICATE_IMAGE, path.name, what)
 
 
 def _image_finder(document: CocoDocument, files: CocoFiles) -> _ImageFinder:
@@ -422,7 +275,8 @@ def _read_captions(file: Path | None) -> Mapping[Any, Sequence[str]]:
     captions: dict[Any, list[str]] = {}
     try:
         for row in json.loads(file.read_bytes())["annotations"]:
-            captions.setdefault(row["image_id"], []).append(" ".join(str(row["caption"]).split()))
+            caption = " ".join(str(row["caption"]).split())
+            captions.setdefault(row["image_id"], []).append(caption)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} holds no captions that can be read ({error!r}); copy it again."
@@ -492,7 +346,11 @@ def _lvis_complete_names(
 
 def _is_coco(path: Path) -> bool:
     if path.is_file():
-        return path.suffix == ".json" and not path.name.startswith("lvis") and looks_like_coco(path)
+        return (
+            path.suffix.lower() == ".json"
+            and not path.name.startswith("lvis")
+            and looks_like_coco(path)
+        )
     is_other_format = is_pack(path) or bool(find_lvis_parts(path)) or any(path.glob("refs(*).p"))
     return not is_other_format and bool(find_coco_parts(path))
 

@@ -22,8 +22,13 @@ def with_positive_category_ids(documents: Sequence[CocoDocument]) -> list[CocoDo
     """
     if all(map(_has_positive_ids, documents)):
         return list(documents)
-    keys = [_read_id(row.get("id")) for document in documents for row in document.categories]
-    new_ids = _number_ids([key for key in keys if key is not None])
+    keys: list[int | str] = []
+    for document in documents:
+        for row in document.categories:
+            key = _read_id(row.get("id"))
+            if key is not None:
+                keys.append(key)
+    new_ids = _number_ids(keys)
 
     def translate(value: Any) -> Any:
         return new_ids.get(_read_id(value), str(value))
@@ -32,10 +37,9 @@ def with_positive_category_ids(documents: Sequence[CocoDocument]) -> list[CocoDo
 
 
 def _has_positive_ids(document: CocoDocument) -> bool:
-    category_ids = (row.get("id") for row in document.categories)
-    return all(map(_is_positive_id, category_ids)) and all(
-        map(_is_positive_id, _referred_ids(document.annotations))
-    )
+    ids = [row.get("id") for row in document.categories]
+    ids += _referred_ids(document.annotations)
+    return all(map(_is_positive_id, ids))
 
 
 def _referred_ids(annotations: Iterable[Row]) -> Iterable[Any]:
@@ -71,20 +75,37 @@ def _read_id(value: Any) -> _Id:
 
 def _number_ids(keys: Sequence[int | str]) -> dict[_Id, int]:
     """Return a positive id for every id: the same, moved up so that the lowest is 1, or its number."""
+    new_ids: dict[_Id, int] = {}
+    for key in keys:
+        new_ids.setdefault(key, len(new_ids) + 1)
     numbers = [key for key in keys if isinstance(key, int)]
-    if len(numbers) == len(keys) and numbers:
-        shift = max(0, 1 - min(numbers))
-        if max(numbers) + shift <= _MAX_ID:
-            return {key: key + shift for key in numbers}
-    return {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
+    if not numbers or len(numbers) < len(keys):
+        return new_ids
+    shift = max(0, 1 - min(numbers))
+    if max(numbers) + shift > _MAX_ID:
+        return new_ids
+    for number in numbers:
+        new_ids[number] = number + shift
+    return new_ids
 
 
 def _translated(document: CocoDocument, translate: Callable[[Any], Any]) -> CocoDocument:
+    """Return a file in which all category ids are translated."""
+
+    def with_id(row: Row) -> Row:
+        return _with_id(row, translate)
+
+    def with_category_ids(row: Row) -> Row:
+        return _with_category_ids(row, translate)
+
+    def with_id_lists(row: Row) -> Row:
+        return _with_id_lists(row, translate)
+
     return replace(
         document,
-        images=[_with_id_lists(row, translate) for row in document.images],
-        annotations=[_with_category_ids(row, translate) for row in document.annotations],
-        categories=[_with_id(row, translate) for row in document.categories],
+        images=list(map(with_id_lists, document.images)),
+        annotations=list(map(with_category_ids, document.annotations)),
+        categories=list(map(with_id, document.categories)),
     )
 
 
@@ -105,5 +126,8 @@ def _with_category_ids(row: Row, translate: Callable[[Any], Any]) -> Row:
 
 
 def _with_id_lists(row: Row, translate: Callable[[Any], Any]) -> Mapping[str, Any]:
-    lists = {name: row[name] for name in _ID_LISTS if isinstance(row.get(name), list)}
-    return {**row, **{name: list(map(translate, ids)) for name, ids in lists.items()}}
+    changed = dict(row)
+    for name in _ID_LISTS:
+        if isinstance(row.get(name), list):
+            changed[name] = list(map(translate, row[name]))
+    return changed

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from seem.data.polygons import is_polygon
 from seem.data.readers.coco_masks import list_rings
 from seem.data.readers.coco_rows import CocoDocument, Row, is_crowd_row
@@ -87,8 +89,10 @@ def _why_objects(document: CocoDocument, crowds: Sequence[Row]) -> str:
     num_objects = len(document.annotations)
     if 2 * len(crowds) >= num_objects:
         return "there are as many crowds as other objects, or more, while COCO has one in a hundred"
-    keys = Counter((str(row.get("image_id")), str(row.get("category_id"))) for row in crowds)
-    num_repeated = sum(count for count in keys.values() if count > 1)
+    crowds_of: Counter[tuple[str, str]] = Counter()
+    for row in crowds:
+        crowds_of[str(row.get("image_id")), str(row.get("category_id"))] += 1
+    num_repeated = sum(count for count in crowds_of.values() if count > 1)
     if num_repeated >= _MIN_REPEATED_SHARE * len(crowds):
         return "a photo has several of one class, where COCO has one crowd at most"
     tool = _tool_of(document)
@@ -137,7 +141,8 @@ def _scale_polygons(segmentation: list[Any], hw: tuple[int, int]) -> list[Any]:
     scaled = []
     for ring in list_rings(segmentation):
         if is_polygon(ring):
-            ring = [n * (height if index % 2 else width) for index, n in enumerate(ring)]
+            corners = np.reshape(ring, (-1, 2)) * (width, height)
+            ring = corners.ravel().tolist()
         scaled.append(ring)
     return scaled
 

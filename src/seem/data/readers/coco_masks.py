@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from seem.data.coco_rle import RleMask, RleSizeError, parse_rle, polygons_to_rle
 from seem.data.polygons import check_polygon
-from seem.data.readers.shapes import unite_rles
+from seem.data.readers.shapes import PolygonShape, unite_rles
 from seem.data.records import DataError, FlawKind
 
 Box: TypeAlias = "tuple[float, float, float, float]"
@@ -29,14 +31,21 @@ _MAX_AREA_RATIO = 1.5  # of an area and the pixels of its mask
 
 @dataclass(frozen=True, slots=True)
 class ParsedMask:
-    """The mask of a row; `lost_rings` says which of its polygons are left out, empty if none is."""
+    """The mask of a row.
+
+    `lost_rings` says which of its polygons are left out, `inner_rings` what a polygon inside of another one is taken
+    for; both are empty if there is none.
+    """
 
     rle: RleMask
     lost_rings: str = ""
+    inner_rings: str = ""
 
 
-def parse_mask(segmentation: Any, hw: tuple[int, int]) -> ParsedMask:
+def parse_mask(segmentation: Any, hw: tuple[int, int], area: Any = None) -> ParsedMask:
     """Read the segmentation of a row; a polygon that is none is left out as long as another one is good.
+
+    A polygon inside of another one is filled, as COCO's tools do, unless the `area` of the row says that it is a hole.
 
     Raises:
         DataError: there is no mask, or none that can be read.
@@ -50,7 +59,7 @@ def parse_mask(segmentation: Any, hw: tuple[int, int]) -> ParsedMask:
             raise ValueError("its segmentation is neither polygons nor a run-length code")
         if all(isinstance(part, Mapping) for part in segmentation):
             return ParsedMask(unite_rles([_parse_code(part, hw) for part in segmentation]))
-        return _parse_polygons(list_rings(segmentation), hw)
+        return _parse_polygons(list_rings(segmentation), hw, area)
     except RleSizeError as error:
         raise DataError(str(error), FlawKind.WRONG_SIZE) from error
     except ValueError as error:
@@ -71,7 +80,7 @@ def list_rings(segmentation: Any, depth: int = 0) -> list[Any]:
     return rings
 
 
-def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> ParsedMask:
+def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int], area: Any) -> ParsedMask:
     good, errors = [], []
     for ring in rings:
         error = _error_of_ring(ring)
@@ -82,7 +91,29 @@ def _parse_polygons(rings: Sequence[Any], hw: tuple[int, int]) -> ParsedMask:
     if not good:
         raise errors[0]
     lost = f"{len(errors)} of {len(rings)}: {errors[0]}" if errors else ""
-    return ParsedMask(polygons_to_rle(good, hw), lost)
+    filled = polygons_to_rle(good, hw)
+    if not _has_box_inside_another(good):
+        return ParsedMask(filled, lost)
+    with_holes = PolygonShape(tuple(good)).to_rle(hw)
+    if with_holes.area >= filled.area:
+        return ParsedMask(filled, lost)
+    if _is_nearer(area, with_holes.area, filled.area):
+        return ParsedMask(with_holes, lost, "it is read as a hole, as the area of the object says")
+    return ParsedMask(filled, lost, "it is filled, as COCO's tools do; holes need run-length codes")
+
+
+def _has_box_inside_another(rings: Sequence[Sequence[float]]) -> bool:
+    """Whether the bounding box of a polygon lies inside of that of another one."""
+    boxes = np.array([PolygonShape((ring,)).bounds() for ring in rings])
+    low, high = boxes[:, :2], boxes[:, 2:]
+    begins_inside = (low[:, None] > low).all(axis=2)
+    ends_inside = (high[:, None] < high).all(axis=2)
+    return bool((begins_inside & ends_inside).any())
+
+
+def _is_nearer(area: Any, first: int, second: int) -> bool:
+    """Whether a written area is nearer to the first of two numbers of pixels; not if none is written."""
+    return _is_finite_number(area) and abs(area - first) < abs(area - second)
 
 
 def _error_of_ring(ring: Any) -> ValueError | None:
@@ -95,18 +126,16 @@ def _error_of_ring(ring: Any) -> ValueError | None:
 
 def _parse_code(code: Mapping[str, Any], hw: tuple[int, int]) -> RleMask:
     """Read a run-length code; without a size it has that of the image."""
-    size = code.get("size")
-    counts = code.get("counts")
-    return parse_rle(
-        {"size": list(hw) if size is None else _as_integers(size), "counts": _as_counts(counts)}, hw
-    )
+    size = list(hw)
+    if code.get("size") is not None:
+        size = _as_integers(code["size"])
+    return parse_rle({"size": size, "counts": _as_counts(code.get("counts"))}, hw)
 
 
 def _as_counts(counts: Any) -> Any:
     """Return counts as text or whole numbers, as far as they can be made so."""
-    if isinstance(counts, str) and counts.startswith(
-        ("b'", 'b"')
-    ):  # no code holds a quotation mark
+    is_text = isinstance(counts, str)
+    if is_text and counts.startswith(("b'", 'b"')):  # no code holds a quotation mark
         return _evaluate_bytes(counts)
     if _is_list(counts) and len(counts) == 1 and _is_list(counts[0]):
         counts = counts[0]
@@ -124,7 +153,13 @@ def _evaluate_bytes(text: str) -> Any:
 def _as_integers(numbers: Any) -> Any:
     if not _is_list(numbers):
         return numbers
-    return [int(n) if isinstance(n, float) and n.is_integer() else n for n in numbers]
+    return list(map(_as_integer, numbers))
+
+
+def _as_integer(number: Any) -> Any:
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return number
 
 
 def _is_pair(value: Any) -> bool:
@@ -152,7 +187,7 @@ def parse_box(bbox: Any) -> Box | None:
         raise DataError(
             f"its bbox is {bbox!r}, not x, y, width, height", FlawKind.BAD_BOX
         ) from None
-    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
+    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) < 0:
         raise DataError(f"its bbox is {bbox!r}", FlawKind.BAD_BOX)
     return (x, y, x + w, y + h)
 
@@ -164,22 +199,24 @@ def describe_box_conflict(box: Box, rle: RleMask) -> str:
     """
     if _agrees(box, rle.box):
         return ""
-    written = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+    written = _with_size(box)
     for notation, other in _other_readings(written, rle.hw).items():
         if _agrees(other, rle.box):
             return f"its bbox is {_numbers(written)}, which is its mask's as {notation}"
     if _box_iou(box, rle.box) >= _MIN_BOX_IOU or _contains(box, rle.box):
         return ""
-    x0, y0, x1, y1 = rle.box
-    return (
-        f"its bbox is {_numbers(written)}, that of its mask {_numbers((x0, y0, x1 - x0, y1 - y0))}"
-    )
+    return f"its bbox is {_numbers(written)}, that of its mask {_numbers(_with_size(rle.box))}"
+
+
+def _with_size(box: Box) -> Box:
+    """Turn corners xyxy to COCO's x, y, width, height."""
+    x0, y0, x1, y1 = box
+    return x0, y0, x1 - x0, y1 - y0
 
 
 def describe_area_conflict(area: Any, rle: RleMask) -> str:
     """Say how the area of a row contradicts its mask; empty if it does not, or if there is none."""
-    is_number = isinstance(area, (int, float)) and not isinstance(area, bool)
-    if not is_number or not math.isfinite(area) or rle.area == 0:
+    if not _is_finite_number(area) or rle.area == 0:
         return ""
     x0, y0, x1, y1 = rle.box
     width, height = x1 - x0, y1 - y0
@@ -191,45 +228,50 @@ def describe_area_conflict(area: Any, rle: RleMask) -> str:
     return f"its area is {area:g}{origin}, its mask has {rle.area} pixels"
 
 
+def _is_finite_number(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
 def _other_readings(numbers: Box, hw: tuple[int, int]) -> dict[str, Box]:
     """Read four numbers in the other notations for boxes."""
-    height, width = hw
     a, b, c, d = numbers
+    from_corner = (a, b, a + c, b + d)
+    from_centre = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
     return {
-        "x0, y0, x1, y1": (a, b, c, d),
+        "x0, y0, x1, y1": numbers,
         "y, x, height, width": (b, a, b + d, a + c),
         "y0, x0, y1, x1": (b, a, d, c),
-        "centre, width, height": (a - c / 2, b - d / 2, a + c / 2, b + d / 2),
-        "fractions x, y, width, height": (a * width, b * height, (a + c) * width, (b + d) * height),
-        "fractions x0, y0, x1, y1": (a * width, b * height, c * width, d * height),
-        "fractions of centre, width, height": (
-            (a - c / 2) * width,
-            (b - d / 2) * height,
-            (a + c / 2) * width,
-            (b + d / 2) * height,
-        ),
+        "centre, width, height": from_centre,
+        "fractions x, y, width, height": _scale_box(from_corner, hw),
+        "fractions x0, y0, x1, y1": _scale_box(numbers, hw),
+        "fractions of centre, width, height": _scale_box(from_centre, hw),
     }
+
+
+def _scale_box(box: Box, hw: tuple[int, int]) -> Box:
+    """Turn fractions of the image to pixels."""
+    height, width = hw
+    x0, y0, x1, y1 = box
+    return x0 * width, y0 * height, x1 * width, y1 * height
 
 
 def _agrees(box: Box, other: Box) -> bool:
     longer = max(other[2] - other[0], other[3] - other[1])
     tolerance = max(_BOX_TOLERANCE, _BOX_TOLERANCE_SHARE * longer)
-    return all(abs(a - b) <= tolerance for a, b in zip(box, other, strict=True))
+    return bool(np.abs(np.subtract(box, other)).max() <= tolerance)
 
 
 def _contains(box: Box, inner: Box) -> bool:
-    is_left_above = box[0] <= inner[0] + _BOX_TOLERANCE and box[1] <= inner[1] + _BOX_TOLERANCE
-    return (
-        is_left_above
-        and box[2] >= inner[2] - _BOX_TOLERANCE
-        and box[3] >= inner[3] - _BOX_TOLERANCE
-    )
+    begins = np.subtract(inner[:2], box[:2])
+    ends = np.subtract(box[2:], inner[2:])
+    return bool(min(*begins, *ends) >= -_BOX_TOLERANCE)
 
 
 def _box_iou(box: Box, other: Box) -> float:
-    width = max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
-    height = max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
-    common = width * height
+    low = np.maximum(box[:2], other[:2])
+    high = np.minimum(box[2:], other[2:])
+    common = float(np.prod((high - low).clip(0)))
     union = _box_area(box) + _box_area(other) - common
     return common / union if union else 0.0
 

@@ -40,6 +40,7 @@ from seem.images import MAX_PIXELS
 
 Row: TypeAlias = Mapping[str, Any]
 
+_NAME_KEYS = ("file_name", "path", "filename")  # the first is COCO's
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -142,8 +143,9 @@ def _parse_category_row(row: Row) -> CategoryRecord | None:
 
 def image_file_name(row: Row) -> str:
     """Return where an image is; LVIS gives the address that it was published at. Empty if the row says nothing."""
-    if isinstance(row.get("file_name"), str):
-        return str(row["file_name"]).replace("\\", "/")  # written on Windows
+    for key in _NAME_KEYS:
+        if isinstance(row.get(key), str):
+            return str(row[key]).replace("\\", "/")  # written on Windows
     address = row.get("coco_url")
     if not isinstance(address, str):
         return ""
@@ -296,10 +298,12 @@ def _parse_row(
     if not isinstance(category_id, int) or category_id not in categories:
         message = f"category_id {category_id!r} is not among the categories"
         raise DataError(message, FlawKind.UNKNOWN_CATEGORY)
-    mask = parse_mask(row.get("segmentation"), image.hw)
+    mask = parse_mask(row.get("segmentation"), image.hw, row.get("area"))
     where = _where(row, image)
     if mask.lost_rings:
         notes.append(Flaw(FlawKind.LOST_RING, where, mask.lost_rings))
+    if mask.inner_rings:
+        notes.append(Flaw(FlawKind.INNER_RING, where, mask.inner_rings))
     area_conflict = describe_area_conflict(row.get("area"), mask.rle)
     if area_conflict:
         notes.append(Flaw(FlawKind.AREA_UNLIKE_MASK, where, area_conflict))
@@ -335,7 +339,8 @@ def _box_of_row(row: Row, rle: RleMask, where: str, notes: list[Flaw]) -> Box:
 
 def is_crowd_row(row: Row) -> bool:
     """Whether a row is marked as a crowd, by a number, a truth value or a text."""
-    return str(row.get("iscrowd")).strip().lower() in ("1", "1.0", "true", "yes")
+    mark = str(row.get("iscrowd")).strip().lower()
+    return mark in ("1", "1.0", "true", "yes")
 
 
 def row_polygons(rows: Iterable[Row], image: ImageRecord) -> tuple[AnnotatedPolygons, ...]:

@@ -37,8 +37,9 @@ from seem.data.readers.shapes import (
 )
 from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_xml_file
 from seem.data.records import DataError, Flaw
+from seem.data.text_files import TextFile
 
-_SUBSET = re.compile(rb'<image\s[^>]*?\bsubset="([^"]*)"')
+_SUBSET = re.compile(r'<image\s[^>]*?\bsubset="([^"]*)"')
 _UNDIVIDED = ("annotations", "default", "")
 
 
@@ -58,6 +59,7 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
             raise DataError(
                 f"{file} is CVAT for video, whose shapes move; export CVAT for images 1.1 instead."
             )
+        unread.others["tracks of videos"] += len(root.findall("track"))
         class_names.update(dict.fromkeys(_class_names(root)))
         for element in root.iter("image"):
             if split in (ALL_SPLIT, element.get("subset") or file.stem):
@@ -76,8 +78,11 @@ def read_cvat(path: Path, split: str) -> LazyDataset:
 
 def _class_names(root: Element) -> list[str]:
     """Return the labels that the file lists, without the joints of skeletons."""
-    labels = [label for label in root.iterfind(".//labels/label") if label.find("parent") is None]
-    return [name for label in labels if (name := label.findtext("name"))]
+    names = []
+    for label in root.iterfind(".//labels/label"):
+        if label.find("parent") is None:
+            names.append(label.findtext("name") or "")
+    return list(filter(None, names))
 
 
 def _read_image(element: Element, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
@@ -89,9 +94,16 @@ def _read_image(element: Element, index: ImageIndex, unread: UnreadCounts) -> Sh
         where = f"{name}, {shape.tag} {number}"
         row = read_or_flaw(where, _read_shape, shape, where, unread)
         if row is not None:
-            label, group = shape.get("label"), shape.get("group_id", "0")
-            rows.append((None if group == "0" else (label, group), row))
+            rows.append((_group_of(shape), row))
     return ShapeImage(path, _recorded_hw(element), join_groups(rows))
+
+
+def _group_of(shape: Element) -> Hashable:
+    """Return what the shapes of one object share; None for one that is an object by itself."""
+    group = shape.get("group_id", "0")
+    if group == "0":
+        return None
+    return shape.get("label"), group
 
 
 def _read_shape(shape: Element, where: str, unread: UnreadCounts) -> ShapeRow | None:
@@ -109,10 +121,9 @@ def _draw(shape: Element, unread: UnreadCounts) -> Shape | None:
             return PolygonShape((_points(shape),))
         case "box":
             x0, y0, x1, y1 = _numbers(shape, "xtl", "ytl", "xbr", "ybr")
+            centre = (x0 + x1) / 2, (y0 + y1) / 2
             degrees = float(shape.get("rotation", "0"))
-            return rotated_outline(
-                x0, y0, x1 - x0, y1 - y0, degrees, ((x0 + x1) / 2, (y0 + y1) / 2)
-            )
+            return rotated_outline(x0, y0, x1 - x0, y1 - y0, degrees, centre)
         case "ellipse":
             x, y, rx, ry = _numbers(shape, "cx", "cy", "rx", "ry")
             return Ellipse(x, y, rx, ry, float(shape.get("rotation", "0")))
@@ -151,8 +162,11 @@ def _read_attributes(shape: Element, unread: UnreadCounts) -> bool:
 
 
 def _recorded_hw(element: Element) -> tuple[int, int] | None:
-    height, width = int(element.get("height") or 0), int(element.get("width") or 0)
-    return (height, width) if min(height, width) > 0 else None
+    height = int(element.get("height") or 0)
+    width = int(element.get("width") or 0)
+    if min(height, width) <= 0:
+        return None
+    return height, width
 
 
 # --- Layout -----------------------------------------------------------------------------------------------------------
@@ -163,10 +177,10 @@ def _find_parts(path: Path) -> dict[str, Sequence[Path]]:
     files = [path] if path.is_file() else list_files(path, ".xml")
     parts: dict[str, list[Path]] = {}
     for file in files:
-        content = file.read_bytes()
-        if not _looks_like_cvat(content):
+        text = TextFile.read(file).text
+        if not _looks_like_cvat(text.encode(errors="replace")):
             continue
-        subsets = {name.decode("utf-8", "replace") for name in _SUBSET.findall(content)}
+        subsets = set(_SUBSET.findall(text))
         for subset in subsets or {file.stem}:
             parts.setdefault(subset, []).append(file)
     if len(parts) == 1 and next(iter(parts)) in _UNDIVIDED:

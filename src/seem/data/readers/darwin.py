@@ -21,6 +21,7 @@ from jaxtyping import Bool, Integer
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.shape_sets import (
+    Rows,
     ShapeImage,
     ShapeRow,
     UnreadCounts,
@@ -39,25 +40,18 @@ from seem.data.readers.shapes import (
     box_outline,
 )
 from seem.data.readers.tool_files import (
+    Fields,
     ImageIndex,
     has_text_file,
-    list_files,
+    list_text_files,
     read_json_file,
-    text_sample,
 )
 from seem.data.records import DataError, Flaw, FlawKind
 
 _KEYS = (b'"item"', b'"slots"', b'"annotations"')
 _LABEL_FIELDS = (
-    "id",
-    "name",
-    "slot_names",
-    "bounding_box",
-    "annotators",
-    "reviewers",
-    "updated_at",
-    "hidden_areas",
-)
+    "id", "name", "slot_names", "bounding_box", "annotators", "reviewers", "updated_at", "hidden_areas",
+)  # fmt: skip
 _ATTRIBUTE_FIELDS = ("attributes", "text", "properties", "inference", "directional_vector")
 
 
@@ -67,17 +61,16 @@ def read_darwin(path: Path, split: str) -> LazyDataset:
     if split not in parts:
         raise incomplete_layout_error("Darwin export", path, "JSON files with item and annotations")
     folder = parts[split]
-    files = [folder] if folder.is_file() else list_files(folder, ".json")
+    files = [folder]
+    if folder.is_dir():
+        files = list_text_files(folder, ".json", _looks_like_darwin)
     index = ImageIndex(_home_of(folder))
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()
-    own_files = []
     for file in files:
-        if _looks_like_darwin(text_sample(file)):
-            own_files.append(file)
-            images = read_or_flaw(file.name, _read_file, file, index, unread)
-            results += [images] if isinstance(images, Flaw) else images
-    return open_shape_set(path, split, "darwin", results, unread=unread, files=own_files)
+        images = read_or_flaw(file.name, _read_file, file, index, unread)
+        results += [images] if isinstance(images, Flaw) else images
+    return open_shape_set(path, split, "darwin", results, unread=unread, files=files)
 
 
 def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> list[ShapeImage]:
@@ -89,28 +82,41 @@ def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> list[Shap
         if slot.get("type") != "image":
             unread.others[f"items of type {slot.get('type')}"] += 1
             continue
-        annotations = [row for row in content["annotations"] if _is_in_slot(row, slot)]
         path = _image_path(item, slot, index)
-        hw = (int(slot["height"]), int(slot["width"])) if slot.get("width") else None
-        rows: list[tuple[Hashable, ShapeRow | Flaw]] = []
-        layers = [row["raster_layer"] for row in annotations if "raster_layer" in row]
-        for number, row in enumerate(annotations, 1):
-            if "raster_layer" in row:
-                continue
-            where = f"{file.name}, annotation {row.get('id', number)}"
-            result = read_or_flaw(where, _read_row, row, where, layers, hw, unread)
-            if result is not None:
-                rows.append((_instance_of(row), result))
-        images.append(ShapeImage(path, hw, join_groups(rows)))
+        hw = None
+        if slot.get("width"):
+            hw = int(slot["height"]), int(slot["width"])
+        annotations = [row for row in content["annotations"] if _is_in_slot(row, slot)]
+        rows = _read_rows(annotations, file.name, hw, unread)
+        images.append(ShapeImage(path, hw, rows))
     return images
 
 
-def _is_in_slot(row: Mapping[str, Any], slot: Mapping[str, Any]) -> bool:
+def _read_rows(
+    annotations: Sequence[Fields],
+    file_name: str,
+    hw: tuple[int, int] | None,
+    unread: UnreadCounts,
+) -> Rows:
+    """Read the annotations of an image, those of one class and instance as one row."""
+    layers = [row["raster_layer"] for row in annotations if "raster_layer" in row]
+    rows: list[tuple[Hashable, ShapeRow | Flaw]] = []
+    for number, row in enumerate(annotations, 1):
+        if "raster_layer" in row:
+            continue
+        where = f"{file_name}, annotation {row.get('id', number)}"
+        result = read_or_flaw(where, _read_row, row, where, layers, hw, unread)
+        if result is not None:
+            rows.append((_instance_of(row), result))
+    return join_groups(rows)
+
+
+def _is_in_slot(row: Fields, slot: Fields) -> bool:
     names = row.get("slot_names") or []
     return not names or slot.get("slot_name") in names
 
 
-def _instance_of(row: Mapping[str, Any]) -> Hashable:
+def _instance_of(row: Fields) -> Hashable:
     """Return what the annotations of one object share; None for one that is an object by itself."""
     instance = row.get("instance_id")
     number = instance.get("value") if isinstance(instance, Mapping) else instance
@@ -118,16 +124,15 @@ def _instance_of(row: Mapping[str, Any]) -> Hashable:
 
 
 def _read_row(
-    row: Mapping[str, Any],
+    row: Fields,
     where: str,
-    layers: Sequence[Mapping[str, Any]],
+    layers: Sequence[Fields],
     hw: tuple[int, int] | None,
     unread: UnreadCounts,
 ) -> ShapeRow | None:
     drawn = _draw(row, layers, hw)
     if drawn is None:
-        kinds = [key for key in row if key not in (*_LABEL_FIELDS, *_ATTRIBUTE_FIELDS)]
-        kind = kinds[0] if kinds else "annotations without a shape"
+        kind = _kind_of(row)
         if kind == "tag":
             unread.others["tags of whole photos"] += 1
         else:
@@ -137,15 +142,18 @@ def _read_row(
     return ShapeRow(where, str(row["name"]).strip(), (drawn,))
 
 
-def _draw(
-    row: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], hw: tuple[int, int] | None
-) -> Shape | None:
+def _kind_of(row: Fields) -> str:
+    """Return the first field of an annotation that is no label and no attribute."""
+    for key in row:
+        if key not in (*_LABEL_FIELDS, *_ATTRIBUTE_FIELDS):
+            return key
+    return "annotations without a shape"
+
+
+def _draw(row: Fields, layers: Sequence[Fields], hw: tuple[int, int] | None) -> Shape | None:
     """Return the shape of an annotation; None if it has no area."""
     if "polygon" in row:
-        polygon = row["polygon"]
-        paths = (
-            polygon["paths"] if "paths" in polygon else [polygon["path"], *_further_paths(polygon)]
-        )
+        paths = _paths_of(row["polygon"])
         return PolygonShape(tuple(map(_flat, paths)))
     if "ellipse" in row:
         centre, radius = row["ellipse"]["center"], row["ellipse"]["radius"]
@@ -158,21 +166,27 @@ def _draw(
     others = row.keys() - {*_LABEL_FIELDS, *_ATTRIBUTE_FIELDS, "instance_id"}
     if "bounding_box" in row and not others:
         box = row["bounding_box"]
-        return box_outline(box["x"], box["y"], box["x"] + box["w"], box["y"] + box["h"])
+        x, y = box["x"], box["y"]
+        return box_outline(x, y, x + box["w"], y + box["h"])
     return None
 
 
-def _further_paths(polygon: Mapping[str, Any]) -> list[Any]:
-    return list(polygon.get("additional_paths") or ())
+def _paths_of(polygon: Fields) -> Sequence[Any]:
+    """Return the paths of a polygon; older files have one path, and further ones elsewhere."""
+    if "paths" in polygon:
+        return list(polygon["paths"])
+    return [polygon["path"], *(polygon.get("additional_paths") or ())]
 
 
-def _flat(path: Sequence[Mapping[str, Any]]) -> list[float]:
-    corners = ((float(point["x"]), float(point["y"])) for point in path)
-    return [number for corner in corners for number in corner]
+def _flat(path: Sequence[Fields]) -> list[float]:
+    ring = []
+    for point in path:
+        ring += [float(point["x"]), float(point["y"])]
+    return ring
 
 
 def _decode_layers(
-    mask_id: str, layers: Sequence[Mapping[str, Any]], hw: tuple[int, int]
+    mask_id: str, layers: Sequence[Fields], hw: tuple[int, int]
 ) -> Bool[np.ndarray, "h w"]:
     """Return the pixels of a mask by its id in the raster layers of an image."""
     for layer in layers:
@@ -184,8 +198,11 @@ def _decode_layers(
 
 def _decode_layer(pairs: Sequence[int], hw: tuple[int, int]) -> Integer[np.ndarray, "h w"]:
     height, width = hw
-    values, lengths = np.asarray(pairs[::2], np.int64), np.asarray(pairs[1::2], np.int64)
-    num_pixels = int(lengths.sum()) if len(values) == len(lengths) and (lengths >= 0).all() else -1
+    values = np.asarray(pairs[::2], np.int64)
+    lengths = np.asarray(pairs[1::2], np.int64)
+    num_pixels = -1
+    if len(values) == len(lengths) and (lengths >= 0).all():
+        num_pixels = int(lengths.sum())
     if num_pixels != height * width or num_pixels > MAX_BITMAP_PIXELS:
         message = f"its raster layer has {num_pixels} pixels, the photo {height * width}"
         raise DataError(message, FlawKind.WRONG_SIZE)
@@ -195,12 +212,13 @@ def _decode_layer(pairs: Sequence[int], hw: tuple[int, int]) -> Integer[np.ndarr
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-def _image_path(item: Mapping[str, Any], slot: Mapping[str, Any], index: ImageIndex) -> Path:
+def _image_path(item: Fields, slot: Fields, index: ImageIndex) -> Path:
     """Return the image of a slot: by the item's folder and name, else by the name of the file that was uploaded."""
-    sources = [source.get("file_name") or "" for source in slot.get("source_files") or ()]
+    names = [source.get("file_name") or "" for source in slot.get("source_files") or ()]
     folder = str(item.get("path") or "/").strip("/")
-    is_only = len(item["slots"]) == 1
-    for name in ([str(item["name"])] if is_only else []) + sources:
+    if len(item["slots"]) == 1:
+        names.insert(0, str(item["name"]))
+    for name in names:
         path = index.find(f"{folder}/{name}") or index.find(name)
         if path is not None:
             return path
@@ -210,7 +228,9 @@ def _image_path(item: Mapping[str, Any], slot: Mapping[str, Any], index: ImageIn
 def _home_of(folder: Path) -> Path:
     """Return the folder that holds the images too, if only a file or the folder of annotations is given."""
     home = folder.parent if folder.is_file() else folder
-    return home.parent if home.name == "annotations" and (home.parent / "images").is_dir() else home
+    if home.name == "annotations" and (home.parent / "images").is_dir():
+        return home.parent
+    return home
 
 
 def is_darwin(path: Path) -> bool:

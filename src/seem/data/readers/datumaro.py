@@ -8,9 +8,8 @@ points, skeletons and cuboids have no area and are not read.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -38,11 +37,11 @@ from seem.data.readers.shapes import (
     rotated_outline,
 )
 from seem.data.readers.tool_files import (
+    Fields,
     ImageIndex,
     has_text_file,
-    list_files,
+    list_text_files,
     read_json_file,
-    text_sample,
 )
 from seem.data.records import Flaw
 
@@ -77,13 +76,13 @@ def read_datumaro(path: Path, split: str) -> LazyDataset:
     )
 
 
-def _class_names(categories: Mapping[str, Any]) -> list[str]:
+def _class_names(categories: Fields) -> list[str]:
     labels = categories.get("label", {}).get("labels", [])
     return [str(label["name"]) for label in labels]
 
 
 def _read_item(
-    item: Mapping[str, Any],
+    item: Fields,
     part: str,
     class_names: Sequence[str],
     index: ImageIndex,
@@ -93,15 +92,15 @@ def _read_item(
     recorded = str(image.get("path") or item["id"])
     path = index.find(f"images/{part}/{recorded}") or index.find(recorded)
     path = path or index.find_stem(f"{part}/{item['id']}") or index.expected(recorded)
-    size = image.get("size")
-    hw = (int(size[0]), int(size[1])) if size else None
+    hw = None
+    if image.get("size"):
+        height, width = image["size"]
+        hw = int(height), int(width)
     rows = _read_annotations(item, class_names, unread)
     return ShapeImage(path, hw, rows)
 
 
-def _read_annotations(
-    item: Mapping[str, Any], class_names: Sequence[str], unread: UnreadCounts
-) -> Rows:
+def _read_annotations(item: Fields, class_names: Sequence[str], unread: UnreadCounts) -> Rows:
     rows: list[tuple[Hashable, ShapeRow | Flaw]] = []
     annotations = item["annotations"]
     outlined = {_group_key(row) for row in annotations if row["type"] in ("polygon", "mask")}
@@ -119,13 +118,15 @@ def _read_annotations(
     return join_groups(rows)
 
 
-def _group_key(row: Mapping[str, Any]) -> Hashable:
+def _group_key(row: Fields) -> Hashable:
     """Return what the annotations of one object share; None for one that is an object by itself."""
-    return (row["group"], row.get("label_id")) if row.get("group") else None
+    if not row.get("group"):
+        return None
+    return row["group"], row.get("label_id")
 
 
 def _read_row(
-    row: Mapping[str, Any], where: str, class_names: Sequence[str], unread: UnreadCounts
+    row: Fields, where: str, class_names: Sequence[str], unread: UnreadCounts
 ) -> ShapeRow:
     label_id = row.get("label_id")
     label = "" if label_id is None else class_names[label_id]
@@ -135,7 +136,7 @@ def _read_row(
     return ShapeRow(where, label, (_draw(row),), is_crowd)
 
 
-def _draw(row: Mapping[str, Any]) -> Shape:
+def _draw(row: Fields) -> Shape:
     match row["type"]:
         case "polygon":
             return PolygonShape((row["points"],))
@@ -147,13 +148,14 @@ def _draw(row: Mapping[str, Any]) -> Shape:
             return rotated_outline(x - width / 2, y - height / 2, width, height, degrees, (x, y))
         case "ellipse":
             x0, y0, x1, y1 = row["points"]
-            return Ellipse((x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2)
+            rx, ry = (x1 - x0) / 2, (y1 - y0) / 2
+            return Ellipse(x0 + rx, y0 + ry, rx, ry)
         case _:
             code = row["rle"]
             return FullBitmap(lambda: _decode_rle(code))
 
 
-def _decode_rle(code: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
+def _decode_rle(code: Fields) -> Bool[np.ndarray, "h w"]:
     height, width = code["size"]
     return rle_to_mask(parse_rle(dict(code), (height, width)).counts, (height, width))
 
@@ -171,9 +173,7 @@ def _find_parts(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {ALL_SPLIT: path}
     folder = path / "annotations" if (path / "annotations").is_dir() else path
-    files = [
-        file for file in list_files(folder, ".json") if _looks_like_datumaro(text_sample(file))
-    ]
+    files = list_text_files(folder, ".json", _looks_like_datumaro)
     if len(files) == 1 and files[0].stem in ("default", "annotations"):
         return {ALL_SPLIT: files[0]}
     return {file.stem: file for file in files}

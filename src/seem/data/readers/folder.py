@@ -2,7 +2,7 @@
 
     images/a.jpg     masks/a.png            a map: numbers of objects, or of classes if classes.txt tells their names
                      masks/a/cat_1.png      one file an object, any pixel but 0 is its; the name without the number
-                     masks/a_cat_1.png      is the class, a bare number means no class
+                     masks/a_cat_1.png      is the class, a bare number means no class; a_mask.png is a map
     classes.txt      one name a line (the first is 1), or another list of `seem.data.readers.class_files`
 
 Parts are folders: train/images with train/masks, or images/train with masks/train (val, test likewise). In a map 255
@@ -26,6 +26,7 @@ from seem.data.classes import UNNAMED, numbered_categories
 from seem.data.coco_rle import mask_to_rle
 from seem.data.dataset import ALL_SPLIT, ParsedObjects
 from seem.data.image_files import (
+    ColouredMapError,
     existing_files,
     list_folders,
     list_images,
@@ -34,10 +35,16 @@ from seem.data.image_files import (
     relative_name,
 )
 from seem.data.label_map import LabelMap, numbered_object_id, segment_records
-from seem.data.layout import SPLIT_NAMES, Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.mask_pixels import HALF, LOSSY_SUFFIXES, is_smoothed, object_pixels
 from seem.data.readers.class_files import read_class_file
+from seem.data.readers.class_maps import (
+    VOID_VALUE,
+    Legend,
+    describe_colours,
+    read_class_numbers,
+)
 from seem.data.readers.clicks import looks_like_clicks
 from seem.data.readers.label_maps import (
     complete_where_labelled,
@@ -57,32 +64,48 @@ from seem.data.records import (
     object_record,
 )
 
-VOID_VALUE = 255
-
-_IMAGE_FOLDERS, _MASK_FOLDERS = ("images", "imgs", "JPEGImages"), ("masks", "labels", "annotations")
+_NO_ARRAYS = "Masks in NumPy's files are not read; save them as PNG."
+_COLOUR_HINT = (
+    'if they are classes, name them in label_colors.txt beside the folders, "red green blue name" a line; '
+    "else save one number a pixel"
+)
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "img_dir", "imagestr")
+_MASK_FOLDERS = (
+    "masks", "mask", "labels", "label", "annotations", "segmentations", "ann_dir", "labelstr",
+)  # fmt: skip
+_MASK_ENDINGS = ("_masks", "_mask", "_labels", "_annot", "annot")  # of train_masks, beside train
+_NNUNET_CHANNEL = "_0000"  # behind the names of photos, not of maps, in imagesTr
+_MAP_WORDS = frozenset({
+    "mask", "masks", "seg", "segmentation", "label", "labels", "gt", "annotation",
+})  # fmt: skip
 _MAP_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")  # the first, where an image has several maps
 _CLASS_FILES = ("classes.json", "classes.txt", "class_names.txt", "labelmap.txt", "dataset.json")
 _SEPARATOR = re.compile(r"[-_.# ]")
 _NUMBER = re.compile(r"[-_ .#]*\d+$")
-_KNOWN_SPLITS = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
 
 
 def read_folder(path: Path, split: str) -> LazyDataset:
     """Open one part of a folder of images and masks."""
-    parts = _find_parts(path)
+    parts = find_mask_folders(path)
     if split not in parts:
         raise incomplete_layout_error(
             "folder of photos and masks",
             path,
             "images/ with photos and masks/ with PNG files",
+            way_out=_NO_ARRAYS if any(path.rglob("*.np[yz]")) else "",
         )
     image_folder, mask_folder = parts[split]
     class_file = read_class_file(path, _CLASS_FILES)
-    classes = () if class_file is None else class_file.categories(is_thing=False)
+    classes: tuple[CategoryRecord, ...] = ()
+    legend = None
+    if class_file is not None:
+        classes = class_file.categories(is_thing=False)
+        legend = class_file.legend()
     files = list_images(image_folder)
-    object_files, unmatched = _group_object_files(mask_folder, {file.stem for file in files})
+    stems = {file.stem for file in files}
+    maps = _maps_by_stem(mask_folder, stems)
+    object_files, unmatched = _group_object_files(mask_folder, stems, set(maps.values()))
     has_class_maps_only = bool(classes) and not object_files
-    maps = _maps_by_stem(mask_folder)
     pairs = [(file, maps.get(file.stem)) for file in files]
     images, flaws = pair_images(
         pairs,
@@ -108,7 +131,7 @@ def read_folder(path: Path, split: str) -> LazyDataset:
         if image.semantic_path is None:
             return None
         if classes:
-            return _read_class_map(image.semantic_path, image, classes)
+            return _read_class_map(image.semantic_path, image, classes, legend)
         return _read_object_map(image.semantic_path, image, nameless)
 
     def read_objects(image: ImageRecord) -> ParsedObjects:
@@ -144,48 +167,75 @@ def _unmatched_flaw(file: Path, path: Path) -> Flaw:
 # --- Finding files ----------------------------------------------------------------------------------------------------
 
 
-def _find_parts(path: Path) -> dict[str, tuple[Path, Path]]:
+def find_mask_folders(path: Path) -> dict[str, tuple[Path, Path]]:
     """Find the folders of images and masks of every part; one part called `ALL_SPLIT` if the set is not divided."""
     parts = {}
     for folder in list_folders(path):
-        if folder.name not in _KNOWN_SPLITS:
+        if not standard_split(folder.name):
             continue
         pair = _find_pair(folder)
         if pair is not None:
             parts[folder.name] = pair
     undivided = _find_pair(path)
+    if undivided is None and not parts:
+        return _find_folders_with_ending(path)
     if parts or undivided is None:
         return parts
     images, masks = undivided
     for folder in list_folders(images):
-        if folder.name in _KNOWN_SPLITS and (masks / folder.name).is_dir():
+        if standard_split(folder.name) and (masks / folder.name).is_dir():
             parts[folder.name] = (folder, masks / folder.name)
     return parts or {ALL_SPLIT: undivided}
 
 
+def _find_folders_with_ending(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Find folders of images beside folders of masks called like them: train and train_masks."""
+    folders = {folder.name: folder for folder in list_folders(path)}
+    parts: dict[str, tuple[Path, Path]] = {}
+    for name, folder in folders.items():
+        for ending in _MASK_ENDINGS:
+            masks = folders.get(name + ending)
+            if masks is not None and list_images(masks) and list_images(folder):
+                parts.setdefault(name, (folder, masks))
+    return parts
+
+
 def _find_pair(path: Path) -> tuple[Path, Path] | None:
     """Find a folder of images and one of masks, if there is just one of each."""
-    image_folders = list(filter(Path.is_dir, map(path.joinpath, _IMAGE_FOLDERS)))
-    mask_folders = list(filter(_holds_images, map(path.joinpath, _MASK_FOLDERS)))
+    image_folders, mask_folders = [], []
+    for folder in list_folders(path):
+        if folder.name.lower() in _IMAGE_FOLDERS:
+            image_folders.append(folder)
+        elif folder.name.lower() in _MASK_FOLDERS and list_images(folder, deep=True):
+            mask_folders.append(folder)
     if len(image_folders) != 1 or len(mask_folders) != 1:
         return None
     return image_folders[0], mask_folders[0]
 
 
-def _holds_images(folder: Path) -> bool:
-    return bool(list_images(folder, deep=True))
-
-
-def _maps_by_stem(mask_folder: Path) -> dict[str, Path]:
-    """Index the maps of a folder by name without ending, whichever ending that is."""
+def _maps_by_stem(mask_folder: Path, image_stems: set[str]) -> dict[str, Path]:
+    """Find the map of each image by its name: the same, whichever ending that has, or with "mask" behind it."""
     ranks = {suffix: rank for rank, suffix in enumerate(_MAP_SUFFIXES)}
-    files = list_images(mask_folder)
-    files.sort(key=lambda file: ranks.get(file.suffix.lower(), len(ranks)), reverse=True)
-    return {file.stem: file for file in files}
+
+    def rank(file: Path) -> int:
+        return ranks.get(file.suffix.lower(), len(ranks))
+
+    files = sorted(list_images(mask_folder), key=rank, reverse=True)
+    by_stem = {file.stem: file for file in files}
+    maps = {}
+    for stem, file in by_stem.items():
+        image_stem = _image_stem_in(stem, image_stems)
+        if image_stem is not None and _rest_of_name(file, image_stem).lower() in _MAP_WORDS:
+            maps[image_stem] = file
+    for stem in image_stems:
+        file_of_name = by_stem.get(stem) or by_stem.get(stem.removesuffix(_NNUNET_CHANNEL))
+        if file_of_name is not None:
+            maps[stem] = file_of_name
+    return maps
 
 
 def _group_object_files(
-    mask_folder: Path, image_stems: set[str]
+    mask_folder: Path, image_stems: set[str], maps: set[Path]
 ) -> tuple[dict[str, list[Path]], list[Path]]:
     """Group the files of single objects by the image's name; those that belong to no image come second."""
     by_stem: dict[str, list[Path]] = {}
@@ -196,7 +246,7 @@ def _group_object_files(
         else:
             unmatched += list_images(folder)
     for file in list_images(mask_folder):
-        if file.stem in image_stems:
+        if file in maps or file.stem in image_stems:
             continue  # the map of an image
         stem = _image_stem_in(file.stem, image_stems)
         if stem is None:
@@ -229,10 +279,15 @@ def _categories_of_files(object_files: Mapping[str, Sequence[Path]]) -> tuple[Ca
 
 def _class_in_name(file: Path, image_stem: str) -> str:
     """Return the class of an object from the name of its file; empty for none."""
-    name = _NUMBER.sub("", file.stem.removeprefix(image_stem)).strip("-_ .#")
-    if name in UNNAMED:
+    name = _NUMBER.sub("", _rest_of_name(file, image_stem))
+    if name in UNNAMED or name.lower() in _MAP_WORDS:
         return ""
     return name
+
+
+def _rest_of_name(file: Path, image_stem: str) -> str:
+    """Return what the name of a mask says behind that of its image."""
+    return file.stem.removeprefix(image_stem).strip("-_ .#")
 
 
 # --- Masks ------------------------------------------------------------------------------------------------------------
@@ -240,7 +295,7 @@ def _class_in_name(file: Path, image_stem: str) -> str:
 
 def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -> LabelMap:
     """Read a map of object numbers; 0 and 255 alone are one object."""
-    ids = read_labels_of_size(file, image.hw, image.image_frame)
+    ids = _read_numbers(file, image, None)
     notes: tuple[Flaw, ...] = ()
     if file.suffix.lower() in LOSSY_SUFFIXES or is_smoothed(ids):
         ids, notes = _cut_edges(ids, file)
@@ -252,6 +307,19 @@ def _read_object_map(file: Path, image: ImageRecord, nameless: CategoryRecord) -
     return replace(labels, notes=notes)
 
 
+def _read_numbers(
+    file: Path, image: ImageRecord, legend: Legend | None
+) -> Int32[np.ndarray, "h w"]:
+    """Read the numbers of a map; `DataError` for one of colours says where to write what they mean."""
+    try:
+        if legend is None:
+            return read_labels_of_size(file, image.hw, image.image_frame)
+        return read_class_numbers(file, image, legend)
+    except ColouredMapError as error:
+        message = f"{file} has {describe_colours(error.codes)}; {_COLOUR_HINT}"
+        raise DataError(message, error.kind) from error
+
+
 def _cut_edges(
     values: Int32[np.ndarray, "h w"], file: Path
 ) -> tuple[Int32[np.ndarray, "h w"], tuple[Flaw, ...]]:
@@ -259,17 +327,22 @@ def _cut_edges(
     if values.max(initial=0) < HALF and values.any():
         message = f"{file} is a JPEG, which changes the numbers of a map; save it as PNG."
         raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
-    num_grey = int(((values > 0) & (values < values.max(initial=0))).sum())
+    is_grey = (values > 0) & (values < values.max(initial=0))
+    num_grey = int(is_grey.sum())
     what = f"{num_grey} pixels are neither black nor white; {HALF} and above is the object"
     note = Flaw(FlawKind.GREY_EDGES, file.name, what)
-    return np.where(values >= HALF, VOID_VALUE, 0).astype(np.int32), (note,) if num_grey else ()
+    cut = np.where(values >= HALF, VOID_VALUE, 0).astype(np.int32)
+    return cut, (note,) if num_grey else ()
 
 
 def _read_class_map(
-    file: Path, image: ImageRecord, classes: tuple[CategoryRecord, ...]
+    file: Path,
+    image: ImageRecord,
+    classes: tuple[CategoryRecord, ...],
+    legend: Legend | None,
 ) -> LabelMap:
-    """Read a map of class numbers; 255 does not count unless a class has this number."""
-    category_ids = read_labels_of_size(file, image.hw, image.image_frame)
+    """Read a map of class numbers or colours; 255 does not count unless a class has this number."""
+    category_ids = _read_numbers(file, image, legend)
     void = np.zeros(image.hw, bool)
     if VOID_VALUE not in categories_by_id(classes):
         void = _clear_void(category_ids)
@@ -325,7 +398,7 @@ FOLDER = Layout(
     kind="folder",
     title="folder of photos and masks",
     expects="images/ and masks/ (a map a photo, or a file an object)",
-    fits=lambda path: bool(_find_parts(path)) and not looks_like_clicks(path),
-    splits=lambda path: sort_splits(_find_parts(path).keys() - {ALL_SPLIT}),
+    fits=lambda path: bool(find_mask_folders(path)) and not looks_like_clicks(path),
+    splits=lambda path: sort_splits(find_mask_folders(path).keys() - {ALL_SPLIT}),
     read=read_folder,
 )

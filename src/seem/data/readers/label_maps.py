@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -25,14 +25,24 @@ from seem.data.records import (
 
 
 def read_name_list(file: Path) -> list[str]:
-    """Read a list of names, one a line; what follows the first space belongs to something else."""
+    """Read a list of names, one a line; what follows the first space belongs to something else.
+
+    Raises:
+        DataError: the list cannot be read, or a name leads out of the folder that it counts from.
+    """
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         raise DataError(
             f"{file} cannot be read ({error.strerror}); it lists the photos of this part."
         ) from error
-    return [line.split()[0] for line in filter(str.strip, lines)]
+    names = []
+    for line in filter(str.strip, lines):
+        name = line.split()[0].lstrip("/")
+        if ".." in PurePosixPath(name).parts:
+            raise DataError(f"{file} names {name}, which leads out of the folder of photos.")
+        names.append(name)
+    return names
 
 
 def pair_images(

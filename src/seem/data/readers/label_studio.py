@@ -43,11 +43,11 @@ from seem.data.readers.shapes import (
     rotated_outline,
 )
 from seem.data.readers.tool_files import (
+    Fields,
     ImageIndex,
     has_text_file,
-    list_files,
+    list_text_files,
     read_json_file,
-    text_sample,
 )
 from seem.data.records import DataError, Flaw, FlawKind
 
@@ -66,7 +66,7 @@ class _Page:
     """What was annotated: an image by the name that was recorded, and the results that are about it."""
 
     recorded: str
-    results: Sequence[Mapping[str, Any]]
+    results: Sequence[Fields]
 
 
 def read_label_studio(path: Path, split: str) -> LazyDataset:
@@ -91,12 +91,12 @@ def read_label_studio(path: Path, split: str) -> LazyDataset:
 
 
 def _read_task(
-    task: Mapping[str, Any], where: str, index: ImageIndex, unread: UnreadCounts
+    task: Fields, where: str, index: ImageIndex, unread: UnreadCounts
 ) -> list[ShapeImage]:
     return [_read_page(page, where, index, unread) for page in _pages(task, unread)]
 
 
-def _pages(task: Mapping[str, Any], unread: UnreadCounts) -> Iterator[_Page]:
+def _pages(task: Fields, unread: UnreadCounts) -> Iterator[_Page]:
     """Yield the annotated images of a task; one that nobody annotated, or that was skipped, has none."""
     if "data" not in task:
         yield _Page(_recorded_images(task)[0], list(_minimal_results(task)))
@@ -105,47 +105,51 @@ def _pages(task: Mapping[str, Any], unread: UnreadCounts) -> Iterator[_Page]:
     annotation = _annotation_of(task, unread)
     if annotation is None:
         unread.others["photos that were skipped or not annotated"] += len(recorded)
+        unread.others["predictions for such photos"] += len(task.get("predictions") or ())
         return
     results = annotation["result"]
     for number, name in enumerate(recorded):
         yield _Page(name, [row for row in results if row.get("item_index", 0) == number])
 
 
-def _annotation_of(task: Mapping[str, Any], unread: UnreadCounts) -> Mapping[str, Any] | None:
+def _annotation_of(task: Fields, unread: UnreadCounts) -> Fields | None:
     """Return the annotation of a task that counts: the ground truth, else the first that was not skipped."""
     all_annotations = task.get("annotations", task.get("completions"))
     if all_annotations is None:  # nobody has opened it yet: the results of a model
         all_annotations = task.get("predictions")
-    all_annotations = all_annotations or []
-    usable = [row for row in all_annotations if not row.get("was_cancelled")]
-    if len(usable) > 1:
-        unread.others["second annotations of one photo"] += len(usable) - 1
-    marked = [row for row in usable if row.get("ground_truth")]
-    return next(iter([*marked, *usable]), None)
+    usable = []
+    for annotation in all_annotations or ():
+        if not annotation.get("was_cancelled"):
+            usable.append(annotation)
+    unread.others["second annotations of one photo"] += len(usable[1:])
+    usable.sort(key=lambda annotation: not annotation.get("ground_truth"))
+    return next(iter(usable), None)
 
 
-def _recorded_images(data: Mapping[str, Any]) -> list[str]:
+def _recorded_images(data: Fields) -> list[str]:
     """Return the addresses of the images of a task: a value that ends like an image, or several of them."""
     for value in (data.get("image"), *data.values()):
         addresses = value if isinstance(value, list) else [value]
-        texts = [address for address in addresses if isinstance(address, str)]
-        names = [
-            name
-            for name in texts
-            if Path(recorded_image_name(name)).suffix.lower() in IMAGE_SUFFIXES
-        ]
-        if names:
-            return names
+        images = list(filter(_is_image_address, addresses))
+        if images:
+            return images
     raise DataError("its data names no photo", FlawKind.MISSING_IMAGE)
 
 
-def _minimal_results(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _is_image_address(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return Path(recorded_image_name(value)).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _minimal_results(task: Fields) -> Iterator[Fields]:
     """Yield the results of a task of the minimal export in the form of the full one."""
-    for value in task.values():
-        rows = value if isinstance(value, list) else []
+    for rows in task.values():
+        if not isinstance(rows, list):
+            continue
         for row in rows:
-            if isinstance(row, Mapping) and all(key in row for key in _SIZE_KEYS):
-                yield {"value": row, **{key: row[key] for key in _SIZE_KEYS}}
+            if isinstance(row, Mapping) and _has_size(row):
+                yield {**row, "value": row}
 
 
 def _id_of(task: Any, number: int) -> object:
@@ -158,12 +162,14 @@ def _id_of(task: Any, number: int) -> object:
 def _read_page(page: _Page, where: str, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
     rows: list[ShapeRow | Flaw] = []
     hw = None
+    unread.others["relations between regions"] += _count_relations(page.results)
     for number, results in enumerate(_results_by_region(page.results), 1):
         kind, result = _find_geometry(results)
         if kind is None:
             unread.others["choices and texts of whole photos"] += 1
             continue
-        hw = int(result["original_height"]), int(result["original_width"])
+        height, width = result["original_height"], result["original_width"]
+        hw = int(height), int(width)
         row_where = f"{where}, region {number} ({kind})"
         drawn = read_or_flaw(row_where, _draw, kind, result["value"], hw)
         if drawn is None:
@@ -175,25 +181,33 @@ def _read_page(page: _Page, where: str, index: ImageIndex, unread: UnreadCounts)
     return ShapeImage(_find_image(page.recorded, index), hw, tuple(rows))
 
 
-def _results_by_region(results: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def _results_by_region(results: Sequence[Fields]) -> list[list[Fields]]:
     """Group results by the region that they are about: its outline, its labels, its choices."""
-    regions: dict[object, list[Mapping[str, Any]]] = {}
+    regions: dict[object, list[Fields]] = {}
     for number, result in enumerate(results):
         if isinstance(result.get("value"), Mapping):
             regions.setdefault(result.get("id", number), []).append(result)
     return list(regions.values())
 
 
-def _find_geometry(results: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mapping[str, Any]]:
+def _count_relations(results: Sequence[Fields]) -> int:
+    return sum(result.get("type") == "relation" for result in results)
+
+
+def _find_geometry(results: Sequence[Fields]) -> tuple[str | None, Fields]:
     """Return the kind of a region's shape and the result that holds it; None if it has no shape."""
     for result in results:
         kind = _kind_of(result["value"])
-        if kind is not None and all(key in result for key in _SIZE_KEYS):
+        if kind is not None and _has_size(result):
             return kind, result
     return None, {}
 
 
-def _kind_of(value: Mapping[str, Any]) -> str | None:
+def _has_size(row: Fields) -> bool:
+    return all(key in row for key in _SIZE_KEYS)
+
+
+def _kind_of(value: Fields) -> str | None:
     """Tell a shape by its fields, which are the same with labels of its own and with a separate tag of labels."""
     for field, kind in _KIND_OF_FIELD.items():
         if field in value:
@@ -202,22 +216,22 @@ def _kind_of(value: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _draw(kind: str, value: Mapping[str, Any], hw: tuple[int, int]) -> Shape | None:
+def _draw(kind: str, value: Fields, hw: tuple[int, int]) -> Shape | None:
     """Return the shape of a region in pixels; None if it has no area."""
-    height, width = hw
+    x_scale, y_scale = hw[1] / 100, hw[0] / 100  # pixels in a percent
+    degrees = value.get("rotation") or 0.0
     match kind:
         case "polygon":
-            corners = np.multiply(value["points"], (width / 100, height / 100))
-            ring: list[float] = corners.ravel().tolist()
-            return PolygonShape((ring,))
+            corners = np.multiply(value["points"], (x_scale, y_scale))
+            return PolygonShape((corners.ravel().tolist(),))
         case "rectangle":
-            x, y = value["x"] * width / 100, value["y"] * height / 100
-            size = value["width"] * width / 100, value["height"] * height / 100
-            return rotated_outline(x, y, *size, value.get("rotation") or 0.0, (x, y))
+            x, y = value["x"] * x_scale, value["y"] * y_scale
+            width, height = value["width"] * x_scale, value["height"] * y_scale
+            return rotated_outline(x, y, width, height, degrees, (x, y))
         case "ellipse":
-            x, y = value["x"] * width / 100, value["y"] * height / 100
-            rx, ry = value["radiusX"] * width / 100, value["radiusY"] * height / 100
-            return Ellipse(x, y, rx, ry, value.get("rotation") or 0.0)
+            x, y = value["x"] * x_scale, value["y"] * y_scale
+            rx, ry = value["radiusX"] * x_scale, value["radiusY"] * y_scale
+            return Ellipse(x, y, rx, ry, degrees)
         case "brush":
             return FullBitmap(lambda: _decode_brush(value["rle"], hw))
         case "bitmask":
@@ -226,7 +240,7 @@ def _draw(kind: str, value: Mapping[str, Any], hw: tuple[int, int]) -> Shape | N
             return None
 
 
-def _read_label(results: Sequence[Mapping[str, Any]], unread: UnreadCounts) -> str:
+def _read_label(results: Sequence[Fields], unread: UnreadCounts) -> str:
     """Return the first label of a region; empty if it has none. What else was said about it is counted."""
     labels: dict[str, None] = {}
     for result in results:
@@ -252,38 +266,50 @@ def decode_brush_code(code: bytes, num_values: int) -> UInt8[np.ndarray, " n"]:
     Raises:
         ValueError: it holds another number of values, or is cut short.
     """
-    bits = np.unpackbits(np.frombuffer(code, np.uint8))
-    position = 0
-
-    def read(count: int) -> int:
-        nonlocal position
-        if position + count > len(bits):
-            raise ValueError("its brush mask is cut short")
-        value = int("".join(map(str, bits[position : position + count])), 2)
-        position += count
-        return value
-
-    num_coded = read(32)
+    bits = _BitReader(code)
+    num_coded = bits.number(32)
     if num_coded != num_values:
         raise ValueError(f"its brush mask has {num_coded} values, the photo needs {num_values}")
-    value_bits = read(5) + 1
-    length_bits = [read(4) + 1 for _ in range(_NUM_LENGTHS)]
+    value_bits = bits.number(5) + 1
+    length_bits = [bits.number(4) + 1 for _ in range(_NUM_LENGTHS)]
     values = np.zeros(num_values, np.uint8)
     start = 0
     while start < num_values:
-        is_run = read(1)
-        end = min(start + 1 + read(length_bits[read(2)]), num_values)
+        is_run = bits.number(1)
+        length = bits.number(length_bits[bits.number(2)]) + 1
+        end = min(start + length, num_values)
         if is_run:
-            values[start:end] = read(value_bits) & 255
+            values[start:end] = bits.number(value_bits) & 255
         else:
-            count = (end - start) * value_bits
-            if position + count > len(bits):
-                raise ValueError("its brush mask is cut short")
-            digits = bits[position : position + count].reshape(-1, value_bits)
-            values[start:end] = np.packbits(digits, axis=1)[:, 0] >> max(8 - value_bits, 0)
-            position += count
+            values[start:end] = bits.bytes(end - start, value_bits)
         start = end
     return values
+
+
+class _BitReader:
+    """Reads numbers of any length in bits; `ValueError` behind the last of them."""
+
+    def __init__(self, code: bytes) -> None:
+        self._bits = np.unpackbits(np.frombuffer(code, np.uint8))
+        self._position = 0
+
+    def number(self, num_bits: int) -> int:
+        """Read one number."""
+        digits = self._take(num_bits)
+        return int("".join(map(str, digits)), 2)
+
+    def bytes(self, count: int, num_bits: int) -> UInt8[np.ndarray, " n"]:
+        """Read several numbers of at most eight bits each."""
+        digits = self._take(count * num_bits).reshape(count, num_bits)
+        return np.packbits(digits, axis=1)[:, 0] >> max(8 - num_bits, 0)
+
+    def _take(self, count: int) -> UInt8[np.ndarray, " n"]:
+        end = self._position + count
+        if end > len(self._bits):
+            raise ValueError("its brush mask is cut short")
+        digits = self._bits[self._position : end]
+        self._position = end
+        return digits
 
 
 def _decode_brush(code: object, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
@@ -323,7 +349,7 @@ def is_label_studio(path: Path) -> bool:
 
 
 def _task_files(folder: Path) -> list[Path]:
-    return [file for file in list_files(folder, ".json") if _looks_like_tasks(text_sample(file))]
+    return list_text_files(folder, ".json", _looks_like_tasks)
 
 
 def _looks_like_tasks(text: bytes) -> bool:

@@ -9,9 +9,8 @@ points have no area and are not read. An image that is not beside its file may b
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -38,10 +37,17 @@ from seem.data.readers.shapes import (
     decode_base64,
     decode_bitmap,
 )
-from seem.data.readers.tool_files import ImageIndex, has_text_file, list_files, read_json_file
+from seem.data.readers.tool_files import (
+    Fields,
+    ImageIndex,
+    has_text_file,
+    list_files,
+    read_json_file,
+)
 from seem.data.records import Flaw, ImageRecord
 
 _KEYS = (b'"shapes"', b'"imagePath"')
+_NUMBERS_OF_TWO_POINTS = 4
 
 
 def read_labelme(path: Path, split: str) -> LazyDataset:
@@ -89,34 +95,41 @@ def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImag
         if isinstance(row, Flaw):
             rows.append((None, row))
         elif row is not None:
-            group = shape.get("group_id")
-            rows.append((None if group is None else (row.label, str(group)), row))
+            rows.append((_group_of(shape, row.label), row))
     return ShapeImage(_image_path(file, content, index), _recorded_hw(content), join_groups(rows))
 
 
-def _read_shape(shape: Mapping[str, Any], where: str, unread: UnreadCounts) -> ShapeRow | None:
+def _group_of(shape: Fields, label: str) -> Hashable:
+    """Return what the shapes of one object share; None for one that is an object by itself."""
+    group = shape.get("group_id")
+    if group is None:
+        return None
+    return label, str(group)
+
+
+def _read_shape(shape: Fields, where: str, unread: UnreadCounts) -> ShapeRow | None:
     """Read one shape; None if it has no area."""
     drawn = _draw(shape, unread)
     if drawn is None:
         return None
     flags = shape.get("flags") or {}
     is_crowd = any(is_true(flags.get(name)) for name in ("iscrowd", "is_crowd", "crowd"))
-    return ShapeRow(where, str(shape.get("label") or ""), (drawn,), is_crowd)
+    return ShapeRow(where, str(shape.get("label") or "").strip(), (drawn,), is_crowd)
 
 
-def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
+def _draw(shape: Fields, unread: UnreadCounts) -> Shape | None:
     points = shape["points"]
     ring = [float(number) for point in points for number in point]
     match shape.get("shape_type") or "polygon":
-        case "polygon" | "oriented_rectangle":
+        case "polygon" | "oriented_rectangle" | "rotation":  # the last one of X-AnyLabeling
             return PolygonShape((ring,))
         case "rectangle":
             if len(points) > 2:  # version 3 wrote its four corners
                 return PolygonShape((ring,), is_box=True)
-            x0, y0, x1, y1 = ring
+            x0, y0, x1, y1 = _two_points(ring)
             return box_outline(x0, y0, x1, y1)
         case "circle":
-            x, y, edge_x, edge_y = ring
+            x, y, edge_x, edge_y = _two_points(ring)
             radius = math.hypot(edge_x - x, edge_y - y)
             return Ellipse(x, y, radius, radius)
         case "mask":
@@ -127,6 +140,13 @@ def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
             return None
 
 
+def _two_points(ring: list[float]) -> list[float]:
+    """Return the coordinates of two points; `ValueError` if there are more or fewer."""
+    if len(ring) != _NUMBERS_OF_TWO_POINTS:
+        raise ValueError(f"it has {len(ring) // 2} point(s); it needs two")
+    return ring
+
+
 def _decode_mask(text: object) -> Bool[np.ndarray, "h w"]:
     return decode_bitmap(decode_base64(text)) > 0
 
@@ -134,7 +154,7 @@ def _decode_mask(text: object) -> Bool[np.ndarray, "h w"]:
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def _image_path(file: Path, content: Mapping[str, Any], index: ImageIndex) -> Path:
+def _image_path(file: Path, content: Fields, index: ImageIndex) -> Path:
     """Return where the image lies: as recorded, under the file's own name, or inside of the file."""
     recorded = str(content.get("imagePath") or "")
     path = index.find(recorded, file.parent) or index.find_stem(file.stem)
@@ -149,7 +169,7 @@ def _read_embedded_image(image: ImageRecord) -> bytes:
     return decode_base64(read_json_file(image.path.parent)["imageData"])
 
 
-def _recorded_hw(content: Mapping[str, Any]) -> tuple[int, int] | None:
+def _recorded_hw(content: Fields) -> tuple[int, int] | None:
     """Return height and width as the file says; None if it does not, as version 3."""
     height, width = content.get("imageHeight"), content.get("imageWidth")
     if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:

@@ -17,11 +17,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from seem.data.dataset import ALL_SPLIT
-from seem.data.image_files import first_file
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.image_files import first_file, path_inside
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.shape_sets import (
-    KNOWN_SPLITS,
     ShapeImage,
     ShapeRow,
     UnreadCounts,
@@ -34,13 +33,14 @@ from seem.data.readers.shapes import FullBitmap, PolygonShape, Shape, decode_bit
 from seem.data.readers.tool_files import (
     ImageIndex,
     has_text_file,
-    list_files,
+    list_text_files,
     read_xml_file,
     text_sample,
 )
 from seem.data.records import DataError, Flaw, FlawKind
 
-_BOX_CORNERS = 4
+_NUMBERS_OF_BOX = 8  # four corners
+_MAX_DEPTH = 5  # folders from an annotation up to that of the set
 
 
 def read_labelme_xml(path: Path, split: str) -> LazyDataset:
@@ -58,11 +58,14 @@ def read_labelme_xml(path: Path, split: str) -> LazyDataset:
 
 def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImage:
     root = read_xml_file(file)
-    folder, name = _text(root, "folder"), _text(root, "filename") or f"{file.stem}.jpg"
+    folder = _text(root, "folder")
+    name = _text(root, "filename") or f"{file.stem}.jpg"
     path = index.find(f"Images/{folder}/{name}") or index.find(f"{folder}/{name}")
     path = path or index.find(name, file.parent) or index.expected(name)
     objects = [element for element in root.iterfind("object") if _text(element, "deleted") != "1"]
-    names = {_text(element, "id"): _text(element, "name") for element in objects}
+    names = {}
+    for element in objects:
+        names[_text(element, "id")] = _text(element, "name")
     rows: list[tuple[Hashable, ShapeRow | Flaw]] = []
     for number, element in enumerate(objects, 1):
         where = f"{file.name}, object {_text(element, 'id') or number}"
@@ -87,23 +90,30 @@ def _read_object(
         return None
     if _text(element, "occluded") == "yes":
         unread.attributes["occluded"] += 1
+    is_crowd = _read_attributes(_text(element, "attributes"), unread)
+    return ShapeRow(where, _text(element, "name"), (drawn,), is_crowd)
+
+
+def _read_attributes(text: str, unread: UnreadCounts) -> bool:
+    """Return whether an object is a crowd; its other attributes are counted."""
     is_crowd = False
-    for attribute in filter(None, map(str.strip, _text(element, "attributes").split(","))):
-        name, _, value = attribute.partition("=")
+    for attribute in text.split(","):
+        name, _, value = attribute.strip().partition("=")
         if name == "is_crowd":
             is_crowd = is_true(value)
-        else:
+        elif name:
             unread.attributes[name] += 1
-    return ShapeRow(where, _text(element, "name"), (drawn,), is_crowd)
+    return is_crowd
 
 
 def _draw(element: Element, file: Path, folder: str, unread: UnreadCounts) -> Shape | None:
     """Return the shape of an object; None if it has no area."""
     polygon = element.find("polygon")
     if polygon is not None:
-        points = list(polygon.iterfind("pt"))
-        ring = [float(_text(point, axis)) for point in points for axis in ("x", "y")]
-        is_box = _text(element, "type") == "bounding_box" and len(points) == _BOX_CORNERS
+        ring = []
+        for point in polygon.iterfind("pt"):
+            ring += [float(_text(point, "x")), float(_text(point, "y"))]
+        is_box = _text(element, "type") == "bounding_box" and len(ring) == _NUMBERS_OF_BOX
         return PolygonShape((ring,), is_box=is_box)
     name = _text(element, "segm/mask")
     if name:
@@ -114,8 +124,11 @@ def _draw(element: Element, file: Path, folder: str, unread: UnreadCounts) -> Sh
 
 def _read_mask(name: str, file: Path, folder: str) -> Bool[np.ndarray, "h w"]:
     """Read the file of a mask, from the folder of masks or beside its annotation."""
-    above = [parent / "Masks" / folder / name for parent in list(file.parents)[:3]]
-    path = first_file(*above, file.parent / name, file.parent / "Masks" / name)
+    above = [
+        path_inside(parent, f"Masks/{folder}/{name}") for parent in list(file.parents)[:_MAX_DEPTH]
+    ]
+    beside = [path_inside(file.parent, f"{start}{name}") for start in ("", "Masks/")]
+    path = first_file(*above, *beside)
     if path is None:
         raise DataError(f"its mask {name} is missing", FlawKind.MISSING_MASK_FILE)
     return np.asarray(decode_bitmap(path.read_bytes()) > 0)
@@ -136,21 +149,22 @@ def _text(element: Element, tag: str) -> str:
 def _home_of(path: Path) -> Path:
     """Return the folder that holds the images too, if only a file or the folder of annotations is given."""
     folder = path.parent if path.is_file() else path
-    if folder.name == "Annotations" or folder.parent.name == "Annotations":
-        return folder.parent if folder.name == "Annotations" else folder.parent.parent
+    if folder.name == "Annotations":
+        return folder.parent
+    if folder.parent.name == "Annotations":
+        return folder.parent.parent
     return folder
 
 
 def _find_parts(path: Path) -> dict[str, list[Path]]:
-    files = [path] if path.is_file() else list_files(path, ".xml")
-    own = [file for file in files if _looks_like_labelme(text_sample(file))]
-    if not own:
-        return {}
-    if not all(file.parent.name in KNOWN_SPLITS for file in own):
-        return {ALL_SPLIT: own}
+    own = list_text_files(path, ".xml", _looks_like_labelme)
+    if path.is_file() and _looks_like_labelme(text_sample(path)):
+        own = [path]
     parts: dict[str, list[Path]] = {}
     for file in own:
         parts.setdefault(file.parent.name, []).append(file)
+    if own and not all(map(standard_split, parts)):
+        return {ALL_SPLIT: own}
     return parts
 
 

@@ -179,8 +179,11 @@ def _find_mask_folders(path: Path, split: str) -> list[Path]:
 def _find_mask(folders: Sequence[Path], mask_name: str) -> Path:
     name = Path(mask_name).name
     for folder in folders:
+        initial = name[0]
         file = first_file(
-            folder / name, folder / name[0].lower() / name, folder / name[0].upper() / name
+            folder / name,
+            folder / initial.lower() / name,
+            folder / initial.upper() / name,
         )
         if file is not None:
             return file

@@ -154,7 +154,11 @@ def _expression(ref: Mapping[str, Any]) -> ReferringExpression:
 
 def _sentences(ref: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the sentences of a ref in their order."""
-    return tuple(" ".join(str(sentence["sent"]).split()) for sentence in ref["sentences"])
+    sentences = []
+    for sentence in ref["sentences"]:
+        words = str(sentence["sent"]).split()
+        sentences.append(" ".join(words))
+    return tuple(sentences)
 
 
 def _flaws_of_refs(

@@ -5,22 +5,21 @@ A row is one object: a label and the shapes that it is made of. For the frame of
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 
 from seem.data.classes import numbered_categories
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT, AnnotatedPolygons, ParsedObjects
-from seem.data.image_files import list_folders, read_image_hw, read_rgb
+from seem.data.image_files import list_folders, read_image_hw
 from seem.data.label_map import numbered_object_id
-from seem.data.layout import SPLIT_NAMES
+from seem.data.layout import standard_split
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.polygons import is_polygon
 from seem.data.readers.shapes import PolygonShape, Shape, unite_rles
@@ -42,7 +41,6 @@ Value = TypeVar("Value")
 NAMELESS = "object"
 """The class of an object without a label."""
 
-KNOWN_SPLITS = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 _BOX_TOLERANCE = 1.0  # pixels between a box and the outline that it was computed from
 _MAX_LISTED = 8
 
@@ -56,6 +54,9 @@ class ShapeRow:
     shapes: tuple[Shape, ...]
     is_crowd: bool = False
 
+
+Bounds: TypeAlias = "tuple[float, float, float, float]"
+"""A bounding box, xyxy."""
 
 Rows: TypeAlias = "tuple[ShapeRow | Flaw, ...]"
 
@@ -72,6 +73,11 @@ class ShapeImage:
     rows: Rows
     is_annotated: bool = True
 
+    @property
+    def sound_rows(self) -> list[ShapeRow]:
+        """The objects that could be read."""
+        return [row for row in self.rows if isinstance(row, ShapeRow)]
+
 
 @dataclass(slots=True)
 class UnreadCounts:
@@ -87,11 +93,13 @@ class UnreadCounts:
         for title, counter in (("shapes", self.shapes), ("attributes", self.attributes)):
             if counter:
                 listed.append(f"{title}: {_list_counts(counter)}")
-        listed += [f"{text}: {number}" for text, number in self.others.items() if number]
+        for text, number in self.others.items():
+            if number:
+                listed.append(f"{text}: {number}")
         if not listed:
             return ()
-        where = f"{self.shapes.total() + self.attributes.total() + self.others.total()}"
-        return (Flaw(FlawKind.UNREAD, where, "; ".join(listed)),)
+        total = self.shapes.total() + self.attributes.total() + self.others.total()
+        return (Flaw(FlawKind.UNREAD, str(total), "; ".join(listed)),)
 
 
 def open_shape_set(
@@ -133,6 +141,11 @@ def open_shape_set(
     def complete(image: ImageRecord) -> frozenset[str]:
         return names if image.labelled else frozenset()
 
+    def read_file(image: ImageRecord) -> bytes:
+        if read_content is None or image.path.is_file():
+            return image.path.read_bytes()
+        return read_content(image)
+
     return LazyDataset(
         name=name or _set_name(path),
         kind=kind,
@@ -146,8 +159,7 @@ def open_shape_set(
         flaws=(*flaws, *size_flaws),
         notes=(*unread.notes(), *_note_duplicates(images)),
         files=tuple(files),
-        read_pixels=lambda image: _read_pixels(image, _content_of(image, read_content)),
-        read_file=lambda image: _content_of(image, read_content) or image.path.read_bytes(),
+        read_file=read_file,
     )
 
 
@@ -191,8 +203,10 @@ def join_groups(rows: Iterable[tuple[Hashable, ShapeRow | Flaw]]) -> Rows:
 
 def find_part_folders(path: Path, fits: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the folders of a set that are called train, val, test or the like and fit; else the set as one part."""
-    folders = {folder.name: folder for folder in list_folders(path) if folder.name in KNOWN_SPLITS}
-    parts = {name: folder for name, folder in folders.items() if fits(folder)}
+    parts = {}
+    for folder in list_folders(path):
+        if standard_split(folder.name) and fits(folder):
+            parts[folder.name] = folder
     if parts:
         return parts
     return {ALL_SPLIT: path} if fits(path) else {}
@@ -204,20 +218,6 @@ def named_parts(parts: Iterable[str]) -> tuple[str, ...]:
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
-
-
-def _content_of(
-    image: ImageRecord, read_content: Callable[[ImageRecord], bytes] | None
-) -> bytes | None:
-    """Return the stored bytes of an image inside of another file; None for one that is a file."""
-    if read_content is None or not image.path.parent.is_file():
-        return None
-    return read_content(image)
-
-
-def _read_pixels(image: ImageRecord, content: bytes | None) -> UInt8[np.ndarray, "h w 3"]:
-    stream = None if content is None else io.BytesIO(content)
-    return read_rgb(image.path, stream, image.hw, image.image_frame)
 
 
 def _image_records(
@@ -259,7 +259,7 @@ def _categories(
     """Return the classes of a set: its own list, then the labels that only occur."""
     labels: set[str] = set()
     for image in images:
-        labels.update(row.label for row in image.rows if isinstance(row, ShapeRow))
+        labels.update(row.label for row in image.sound_rows)
     listed = dict.fromkeys(class_names)
     named = numbered_categories([*listed, *sorted(labels - listed.keys() - {""})])
     if "" not in labels:
@@ -324,8 +324,8 @@ def _row_polygons(rows: Rows) -> tuple[AnnotatedPolygons, ...]:
     for row in rows:
         if isinstance(row, Flaw):
             continue
-        rings = [ring for shape in row.shapes for ring in shape.rings]
-        polygons = tuple(ring for ring in rings if is_polygon(ring))
+        rings = chain.from_iterable(shape.rings for shape in row.shapes)
+        polygons = tuple(filter(is_polygon, rings))
         if polygons:
             annotated.append(AnnotatedPolygons(row.where, polygons))
     return tuple(annotated)
@@ -333,26 +333,33 @@ def _row_polygons(rows: Rows) -> tuple[AnnotatedPolygons, ...]:
 
 def _without_doubled_boxes(image: ShapeImage, unread: UnreadCounts) -> ShapeImage:
     """Leave out boxes that were computed from an outline of the same label: they are that object once more."""
-    outlines = []
-    for row in image.rows:
-        if isinstance(row, ShapeRow) and not _is_box(row):
-            outlines += [(row.label, bounds) for bounds in _bounds(row)]
+    outlines: dict[str, list[Bounds]] = {}
+    for outline in image.sound_rows:
+        if not _is_box(outline):
+            outlines.setdefault(outline.label, []).extend(_bounds(outline))
     if not outlines:
         return image
-    kept = []
+    rows = []
     for row in image.rows:
-        if isinstance(row, ShapeRow) and _is_box(row) and _is_around_any(row, outlines):
+        if _repeats_an_outline(row, outlines):
             unread.others["boxes around an outline of the same label"] += 1
         else:
-            kept.append(row)
-    return ShapeImage(image.path, image.hw, tuple(kept), image.is_annotated)
+            rows.append(row)
+    return replace(image, rows=tuple(rows))
+
+
+def _repeats_an_outline(row: ShapeRow | Flaw, outlines: Mapping[str, Sequence[Bounds]]) -> bool:
+    """Whether a row is a box around an outline of its label."""
+    if isinstance(row, Flaw) or not _is_box(row):
+        return False
+    return _is_around_any(row, outlines.get(row.label, ()))
 
 
 def _is_box(row: ShapeRow) -> bool:
     return all(isinstance(shape, PolygonShape) and shape.is_box for shape in row.shapes)
 
 
-def _bounds(row: ShapeRow) -> list[tuple[float, ...]]:
+def _bounds(row: ShapeRow) -> list[Bounds]:
     """Return the bounding box of a row that is one outline; none for others."""
     if len(row.shapes) != 1 or not isinstance(row.shapes[0], PolygonShape):
         return []
@@ -360,10 +367,11 @@ def _bounds(row: ShapeRow) -> list[tuple[float, ...]]:
     return [outline.bounds()] if all(map(is_polygon, outline.rings)) else []
 
 
-def _is_around_any(row: ShapeRow, outlines: Sequence[tuple[str, tuple[float, ...]]]) -> bool:
+def _is_around_any(row: ShapeRow, outlines: Sequence[Bounds]) -> bool:
+    """Whether the box of a row is that of an outline."""
     for box in _bounds(row):
-        for label, bounds in outlines:
-            if label == row.label and np.abs(np.subtract(box, bounds)).max() <= _BOX_TOLERANCE:
+        for bounds in outlines:
+            if np.abs(np.subtract(box, bounds)).max() <= _BOX_TOLERANCE:
                 return True
     return False
 

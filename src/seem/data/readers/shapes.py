@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -56,9 +57,9 @@ class PolygonShape:
 
     def bounds(self) -> tuple[float, float, float, float]:
         """Return the bounding box, xyxy."""
-        corners = np.concatenate([np.reshape(ring, (-1, 2)) for ring in self.rings])
-        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-        return x0, y0, x1, y1
+        x = list(chain.from_iterable(ring[::2] for ring in self.rings))
+        y = list(chain.from_iterable(ring[1::2] for ring in self.rings))
+        return min(x), min(y), max(x), max(y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,9 @@ class Ellipse:
         top, bottom = _clip_range(self.y - reach, self.y + reach, height)
         dx = np.arange(left, right)[None, :] + 0.5 - self.x
         dy = np.arange(top, bottom)[:, None] + 0.5 - self.y
-        cosine, sine = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
-        along, across = dx * cosine + dy * sine, dy * cosine - dx * sine
+        cosine, sine = _cosine_and_sine(self.degrees)
+        along = dx * cosine + dy * sine
+        across = dy * cosine - dx * sine
         inside = (along / self.rx) ** 2 + (across / self.ry) ** 2 <= 1
         return crop_to_rle(inside, left, top, hw)
 
@@ -121,10 +123,8 @@ class FullBitmap:
         """Decode the mask; `DataError` if it has another size."""
         mask = self.decode()
         if mask.shape != hw:
-            (height, width), (image_height, image_width) = mask.shape, hw
-            message = (
-                f"its mask is {height} x {width} (h, w), the photo {image_height} x {image_width}"
-            )
+            height, width = mask.shape
+            message = f"its mask is {height} x {width} (h, w), the photo {hw[0]} x {hw[1]}"
             raise DataError(message, FlawKind.WRONG_SIZE)
         return crop_to_rle(mask, 0, 0, hw)
 
@@ -150,11 +150,17 @@ def rotated_outline(
     """Return the outline of a box at (x, y) that is turned clockwise about `pivot`."""
     if not degrees:
         return box_outline(x, y, x + width, y + height)
-    corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    right, bottom = x + width, y + height
+    corners = np.array([(x, y), (right, y), (right, bottom), (x, bottom)])
+    cosine, sine = _cosine_and_sine(degrees)
     turn = np.array([(cosine, sine), (-sine, cosine)])
-    ring: list[float] = ((corners - pivot) @ turn + pivot).ravel().tolist()
-    return PolygonShape((ring,))
+    turned = (corners - pivot) @ turn + pivot
+    return PolygonShape((turned.ravel().tolist(),))
+
+
+def _cosine_and_sine(degrees: float) -> tuple[float, float]:
+    radians = math.radians(degrees)
+    return math.cos(radians), math.sin(radians)
 
 
 # --- Bitmaps ----------------------------------------------------------------------------------------------------------
@@ -163,7 +169,9 @@ def rotated_outline(
 def crop_to_rle(crop: Bool[np.ndarray, "h w"], left: int, top: int, hw: tuple[int, int]) -> RleMask:
     """Encode a mask of part of an image (height, width) whose upper left pixel is (left, top)."""
     height, width = hw
-    visible = crop[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
+    rows = slice(max(-top, 0), max(height - top, 0))
+    columns_shown = slice(max(-left, 0), max(width - left, 0))
+    visible = crop[rows, columns_shown]
     left, top = max(left, 0), max(top, 0)
     if not visible.any():
         return parse_rle({"size": list(hw), "counts": [height * width]}, hw)
@@ -202,10 +210,9 @@ def row_major_runs_to_mask(
     if min(width, height) < 1 or num_pixels > MAX_BITMAP_PIXELS:
         raise ValueError(f"a mask is {width} x {height} pixels")
     lengths = np.asarray(counts, np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != num_pixels:
-        raise ValueError(
-            f"its run lengths sum to {int(lengths.sum())}, its mask is {width} x {height} pixels"
-        )
+    total = int(lengths.sum())
+    if lengths.ndim != 1 or (lengths < 0).any() or total != num_pixels:
+        raise ValueError(f"its run lengths sum to {total}, its mask is {width} x {height} pixels")
     is_inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(is_inside, lengths).reshape(height, width)
 

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 from PIL import Image
 
 from seem.data.coco_rle import mask_to_rle, rle_to_mask
 from seem.data.dataset import ALL_SPLIT, Dataset, ParsedObjects
 from seem.data.frames import AnnotationFrame
-from seem.data.image_files import IMAGE_SUFFIXES, existing_files, read_rgb, rgb_to_ids
+from seem.data.image_files import IMAGE_SUFFIXES, existing_files, path_inside, rgb_to_ids
 from seem.data.label_map import LabelMap
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset, LruCache
@@ -115,7 +115,10 @@ def write_shards(
 
 def list_shards(folder: Path) -> list[Path]:
     """List the shards of a folder, their indices and classes; other tars are left out."""
-    tars = [tar for tar in sorted(folder.glob("*.tar")) if _SHARD_NAME.fullmatch(tar.name)]
+    tars = []
+    for tar in sorted(folder.glob("*.tar")):
+        if _SHARD_NAME.fullmatch(tar.name):
+            tars.append(tar)
     indices = map(_index_file_of, tars)
     others = [*dict.fromkeys(indices), folder / _CLASSES_FILE]
     return [*tars, *existing_files(others)]
@@ -265,9 +268,6 @@ class _ShardReader:
         image_ending = next(filter(_is_image_ending, members))
         return members[image_ending].read()
 
-    def read_pixels(self, image: ImageRecord) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(image.path, io.BytesIO(self.read_file(image)), image.hw, image.image_frame)
-
     def read_objects(self, image: ImageRecord) -> ParsedObjects:
         rows = self._records(image)["objects"]
         return ParsedObjects.collect(self._parse_object(row, image) for row in rows)
@@ -333,7 +333,7 @@ def read_shards(path: Path, split: str) -> LazyDataset:
             what = f"comes again in {row['tar']}"
             flaws.append(Flaw(FlawKind.DUPLICATE_ID, f"photo {record['id']}", what))
             continue
-        tar = path / row["tar"]
+        tar = path_inside(path, row["tar"])
         slices = {}
         for ending, (start, size) in row["members"].items():
             slices[ending] = _Slice(tar, start, size)
@@ -354,7 +354,6 @@ def read_shards(path: Path, split: str) -> LazyDataset:
         expressions=tuple(expressions),
         flaws=tuple(flaws),
         files=(path / _CLASSES_FILE, *_list_tars(path, split)),
-        read_pixels=reader.read_pixels,
         read_file=reader.read_file,
     )
 
@@ -404,10 +403,16 @@ def _parse_class(row: Mapping[str, Any]) -> CategoryRecord:
 # --- Index ------------------------------------------------------------------------------------------------------------
 
 
+def _state_of(tar: Path) -> list[str | int]:
+    """Return the name of a file, its size and when it was changed."""
+    state = tar.stat()
+    return [tar.name, state.st_size, state.st_mtime_ns]
+
+
 def _read_index(path: Path, split: str) -> Mapping[str, Any]:
     """Read where every member lies; scan the tars where that is not known, and store it if the folder allows."""
     tars = _list_tars(path, split)
-    states = [[tar.name, tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars]
+    states = list(map(_state_of, tars))
     file = _index_file(path, split)
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored: dict[str, Any] = json.loads(file.read_bytes())

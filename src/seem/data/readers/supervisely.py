@@ -13,21 +13,20 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from seem.data.coco_rle import RleMask
 from seem.data.dataset import ALL_SPLIT
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, incomplete_layout_error, sort_splits, standard_split
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.shape_sets import (
-    KNOWN_SPLITS,
     ShapeImage,
     ShapeRow,
     UnreadCounts,
@@ -47,11 +46,12 @@ from seem.data.readers.shapes import (
     decode_bitmap,
     rotated_outline,
 )
-from seem.data.readers.tool_files import ImageIndex, list_files, read_json_file, text_sample
+from seem.data.readers.tool_files import Fields, ImageIndex, list_files, read_json_file, text_sample
 from seem.data.records import Flaw
 from seem.rasterize import inside_polygon
 
 _MAX_PNG_BYTES = 8 * MAX_BITMAP_PIXELS
+_FOLDERS_OF_ANNOTATIONS = ("ann", "*/ann", "**/datasets/*/ann")
 
 
 def read_supervisely(path: Path, split: str) -> LazyDataset:
@@ -62,11 +62,12 @@ def read_supervisely(path: Path, split: str) -> LazyDataset:
         raise incomplete_layout_error("Supervisely project", path, "meta.json and <data set>/ann/")
     class_names = []
     if meta_file.is_file():
-        class_names = [str(row["title"]) for row in read_json_file(meta_file).get("classes", [])]
+        classes = read_json_file(meta_file).get("classes", [])
+        class_names = [str(row["title"]) for row in classes]
     index = ImageIndex(path)
     results: list[ShapeImage | Flaw] = []
     unread = UnreadCounts()
-    files = [file for folder in parts[split] for file in list_files(folder, ".json")]
+    files = list(chain.from_iterable(list_files(folder, ".json") for folder in parts[split]))
     for file in files:
         where = file.relative_to(path).as_posix()
         results.append(read_or_flaw(where, _read_file, file, index, unread))
@@ -90,22 +91,29 @@ def _read_file(file: Path, index: ImageIndex, unread: UnreadCounts) -> ShapeImag
         where = f"{file.name}, object {number}"
         row = read_or_flaw(where, _read_figure, figure, where, unread)
         if row is not None:
-            instance = figure.get("instance")
-            rows.append((None if instance is None else (figure.get("classTitle"), instance), row))
-    return ShapeImage(
-        _image_path(file, index), (int(size["height"]), int(size["width"])), join_groups(rows)
-    )
+            rows.append((_instance_of(figure), row))
+    hw = int(size["height"]), int(size["width"])
+    return ShapeImage(_image_path(file, index), hw, join_groups(rows))
 
 
-def _read_figure(figure: Mapping[str, Any], where: str, unread: UnreadCounts) -> ShapeRow | None:
+def _instance_of(figure: Fields) -> Hashable:
+    """Return what the figures of one object share; None for one that is an object by itself."""
+    instance = figure.get("instance")
+    if instance is None:
+        return None
+    return figure.get("classTitle"), instance
+
+
+def _read_figure(figure: Fields, where: str, unread: UnreadCounts) -> ShapeRow | None:
     drawn = _draw(figure, unread)
     if not drawn:
         return None
-    unread.attributes.update(str(tag.get("name")) for tag in figure.get("tags") or ())
+    for tag in figure.get("tags") or ():
+        unread.attributes[str(tag.get("name"))] += 1
     return ShapeRow(where, str(figure.get("classTitle") or ""), drawn)
 
 
-def _draw(figure: Mapping[str, Any], unread: UnreadCounts) -> tuple[Shape, ...]:
+def _draw(figure: Fields, unread: UnreadCounts) -> tuple[Shape, ...]:
     """Return the shapes of a figure; none if it has no area."""
     match figure.get("geometryType"):
         case "polygon":
@@ -154,31 +162,38 @@ class PixelPolygon:
 def _fill_with_outline(ring: Ring, hw: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     check_polygon(ring)
     height, width = hw
-    corners = np.clip(np.reshape(ring, (-1, 2)), (-width, -height), (2 * width, 2 * height)) + 0.5
+    corners = np.reshape(ring, (-1, 2))
+    corners = np.clip(corners, (-width, -height), (2 * width, 2 * height)) + 0.5
     segments = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
-    columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-    return inside_polygon(segments, columns[None, :] + 0.5, rows[:, None] + 0.5)
+    columns = np.arange(width, dtype=np.float64) + 0.5
+    rows = np.arange(height, dtype=np.float64) + 0.5
+    return inside_polygon(segments, columns[None, :], rows[:, None])
 
 
-def _polygon(points: Mapping[str, Any]) -> Shape:
+def _polygon(points: Fields) -> Shape:
     exterior = _flat(points["exterior"])
     interiors = tuple(map(_flat, points.get("interior") or ()))
-    if all(number.is_integer() for ring in (exterior, *interiors) for number in ring):
+    if all(map(_has_whole_numbers, (exterior, *interiors))):
         return PixelPolygon(exterior, interiors)
     return PolygonShape((exterior, *interiors))
 
 
-def _rectangle_corners(figure: Mapping[str, Any]) -> tuple[float, float, float, float]:
+def _has_whole_numbers(ring: Sequence[float]) -> bool:
+    return all(float(number).is_integer() for number in ring)
+
+
+def _rectangle_corners(figure: Fields) -> tuple[float, float, float, float]:
     """Return the corners of a rectangle along the edges of pixels."""
-    first, second = figure["points"]["exterior"]
-    (x0, x1), (y0, y1) = sorted((first[0], second[0])), sorted((first[1], second[1]))
-    if all(float(number).is_integer() for number in (x0, y0, x1, y1)):
+    xs, ys = zip(*figure["points"]["exterior"], strict=True)
+    x0, x1 = sorted(xs)
+    y0, y1 = sorted(ys)
+    if _has_whole_numbers((x0, y0, x1, y1)):
         return x0, y0, x1 + 1, y1 + 1
     return x0, y0, x1, y1
 
 
 def _flat(points: Sequence[Sequence[float]]) -> list[float]:
-    return [float(number) for point in points for number in point]
+    return list(map(float, chain.from_iterable(points)))
 
 
 def _decode_data(text: object) -> Bool[np.ndarray, "h w"]:
@@ -206,21 +221,18 @@ def _find_parts(path: Path) -> dict[str, list[Path]]:
     """Return the folders of annotations of every part; one part called `ALL_SPLIT` if data sets are not called so."""
     if not path.is_dir():
         return {}
-    folders = sorted(
-        folder
-        for pattern in ("ann", "*/ann", "**/datasets/*/ann")
-        for folder in path.glob(pattern)
-        if (folder.parent / "img").is_dir() or _has_annotation(folder)
-    )
-    named = [folder for folder in folders if folder.parent.name in KNOWN_SPLITS]
-    if not folders:
-        return {}
-    if len(named) < len(folders):
-        return {ALL_SPLIT: folders}
+    listed = chain.from_iterable(map(path.glob, _FOLDERS_OF_ANNOTATIONS))
+    folders = sorted(filter(_is_folder_of_annotations, listed))
     parts: dict[str, list[Path]] = {}
-    for folder in named:
+    for folder in folders:
         parts.setdefault(folder.parent.name, []).append(folder)
+    if folders and not all(map(standard_split, parts)):
+        return {ALL_SPLIT: folders}
     return parts
+
+
+def _is_folder_of_annotations(folder: Path) -> bool:
+    return (folder.parent / "img").is_dir() or _has_annotation(folder)
 
 
 def _has_annotation(folder: Path) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 from seem.data.image_files import list_images
 from seem.data.records import DataError
+
+Fields: TypeAlias = "Mapping[str, Any]"
+"""An object of a JSON file: what its fields hold."""
 
 _MAX_TRIED_FILES = 8  # of a folder, to recognize a format by their text
 _DEPTHS = ("", "*/", "*/*/", "*/*/*/")
@@ -20,9 +24,9 @@ _HEAD_BYTES = _TAIL_BYTES = 1 << 20  # of a file that are read to recognize its 
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file, with or without a byte-order mark; `DataError` if it is none."""
+    """Parse a JSON file in UTF-8 or UTF-16, with or without a byte-order mark; `DataError` if it is none."""
     try:
-        return json.loads(file.read_bytes().decode("utf-8-sig"))
+        return json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (ValueError, RecursionError) as error:
@@ -52,8 +56,16 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
     """List the files of a folder and its sub-folders that end in `suffix`, in any case; hidden ones are passed over."""
     if not folder.is_dir():
         return []
-    files = (path for path in folder.rglob("*") if path.suffix.lower() == suffix)
-    return sorted(path for path in files if not _is_hidden(path.relative_to(folder)))
+    files = []
+    for path in folder.rglob("*"):
+        if path.suffix.lower() == suffix and not _is_hidden(path.relative_to(folder)):
+            files.append(path)
+    return sorted(files)
+
+
+def list_text_files(folder: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> list[Path]:
+    """List the files of a folder and its sub-folders that end in `suffix` and have the right text."""
+    return [file for file in list_files(folder, suffix) if looks_right(text_sample(file))]
 
 
 def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool]) -> bool:
@@ -64,7 +76,10 @@ def has_text_file(path: Path, suffix: str, looks_right: Callable[[bytes], bool])
 
 
 def text_sample(file: Path) -> bytes:
-    """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read."""
+    """Read the beginning and the end of a file, by which formats are told apart; empty if it cannot be read.
+
+    A text in UTF-16 is returned in UTF-8.
+    """
     try:
         status = file.stat()
         return _read_sample(file, status.st_mtime_ns, status.st_size)
@@ -77,7 +92,10 @@ def _read_sample(file: Path, _time: int, size: int) -> bytes:
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
         opened.seek(max(size - _TAIL_BYTES, len(head)))
-        return head + opened.read(_TAIL_BYTES)
+        sample = head + opened.read(_TAIL_BYTES)
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return sample.decode("utf-16", errors="ignore").encode(errors="ignore")
+    return sample
 
 
 class ImageIndex:
@@ -109,10 +127,13 @@ class ImageIndex:
             return None
         for folder in (near or self.root, self.root, self.root / "images"):
             path = Path(os.path.normpath(folder / name))
-            if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
+            if path.is_file() and self._holds(path):
                 return path
-        candidates = self._by_name.get(PurePosixPath(name).name, [])
-        return _with_longest_tail(candidates, PurePosixPath(name).parts)
+        pure = PurePosixPath(name)
+        return _with_longest_tail(self._by_name.get(pure.name, []), pure.parts)
+
+    def _holds(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.root.resolve())
 
     def find_stem(self, recorded: str) -> Path | None:
         """Return the image whose name without ending a tool called `recorded`."""
@@ -132,11 +153,12 @@ class ImageIndex:
 def _with_longest_tail(candidates: list[Path], parts: tuple[str, ...]) -> Path | None:
     """Return the path that ends in most of `parts`; None if that is none or several."""
     if len(candidates) < 2:
-        return candidates[0] if candidates else None
+        return next(iter(candidates), None)
     lengths = [_common_tail(path.parts, parts) for path in candidates]
-    if lengths.count(max(lengths)) > 1:
+    longest = max(lengths)
+    if lengths.count(longest) > 1:
         return None
-    return candidates[lengths.index(max(lengths))]
+    return candidates[lengths.index(longest)]
 
 
 def _common_tail(a: tuple[str, ...], b: tuple[str, ...]) -> int:
@@ -156,8 +178,13 @@ def _group(files: tuple[Path, ...], key: Callable[[Path], str]) -> dict[str, lis
 
 
 def _first_files(path: Path, suffix: str) -> Iterator[Path]:
-    found = chain.from_iterable(path.glob(f"{depth}*{suffix}") for depth in _DEPTHS)
-    return islice((file for file in found if not file.name.startswith(".")), _MAX_TRIED_FILES)
+    """Return some files that end in `suffix`, in any case, from the folder itself down."""
+    listed = chain.from_iterable(path.glob(f"{depth}*.*") for depth in _DEPTHS)
+    return islice(filter(_is_visible_file_of(suffix), listed), _MAX_TRIED_FILES)
+
+
+def _is_visible_file_of(suffix: str) -> Callable[[Path], bool]:
+    return lambda file: file.suffix.lower() == suffix and not file.name.startswith(".")
 
 
 def _is_hidden(relative: Path) -> bool:

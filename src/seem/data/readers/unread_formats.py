@@ -8,6 +8,8 @@ from pathlib import Path
 
 from seem.data.readers.tool_files import has_text_file
 
+_NUMBERS_OF_BOX = 4
+
 
 @dataclass(frozen=True, slots=True)
 class UnreadFormat:
@@ -23,12 +25,22 @@ def _has_all(*words: bytes) -> Callable[[bytes], bool]:
     return lambda text: all(word in text for word in words)
 
 
+def _is_list_of_results(text: bytes) -> bool:
+    is_list = text.lstrip().startswith(b"[")
+    return is_list and _has_all(b'"image_id"', b'"category_id"', b'"segmentation"')(text)
+
+
 def _is_yolo_row(text: bytes) -> bool:
     """Whether the first line is a class number and an even number of fractions."""
-    words = text.split(b"\n", 1)[0].split()
-    if len(words) < 5 or len(words) % 2 == 0 or not words[0].isdigit():
+    first_line = text.split(b"\n", 1)[0]
+    number, *fractions = first_line.split() or [b""]
+    if len(fractions) < _NUMBERS_OF_BOX or len(fractions) % 2:
         return False
-    return all(word.replace(b".", b"", 1).isdigit() for word in words[1:])
+    return number.isdigit() and all(map(_is_fraction, fractions))
+
+
+def _is_fraction(word: bytes) -> bool:
+    return word.replace(b".", b"", 1).isdigit()
 
 
 UNREAD_FORMATS = (
@@ -36,7 +48,7 @@ UNREAD_FORMATS = (
         "boxes of Pascal VOC",
         ".xml",
         _has_all(b"<annotation>", b"<bndbox>"),
-        "they have no masks; export masks, polygons or COCO instances",
+        "their boxes have no masks, their polygons are not read; export COCO instances, YOLO polygons or masks",
     ),
     UnreadFormat(
         "VIA 3",
@@ -74,6 +86,34 @@ UNREAD_FORMATS = (
         _has_all(b'"samples"', b'"filepath"'),
         "export it as fiftyone.types.COCODetectionDataset",
     ),
+    UnreadFormat(
+        "Darwin JSON 1.0 of V7",
+        ".json",
+        _has_all(b'"image"', b'"annotations"', b'"original_filename"'),
+        "export Darwin JSON 2.0",
+    ),
+    UnreadFormat(
+        "a list of results in COCO's format",
+        ".json",
+        _is_list_of_results,
+        "it names no photos; put it under annotations in a file with images and categories",
+    ),
+    UnreadFormat(
+        "masks of SA-1B",
+        ".json",
+        _has_all(b'"image"', b'"annotations"', b'"predicted_iou"', b'"counts"'),
+        "convert them to COCO instances",
+    ),
+    UnreadFormat(
+        "Label Studio's table",
+        ".csv",
+        _has_all(b"annotation_id", b"annotator", b"lead_time"),
+        "export JSON",
+    ),
+    UnreadFormat(
+        "Datumaro's binary set", ".datum", _has_all(), "export it as datumaro (JSON) or coco"
+    ),
+    UnreadFormat("packed files", ".gz", _has_all(), "unpack them"),
     UnreadFormat(
         "a set of TFRecord files",
         ".tfrecord",

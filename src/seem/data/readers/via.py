@@ -14,8 +14,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
@@ -30,11 +30,11 @@ from seem.data.readers.shape_sets import (
 )
 from seem.data.readers.shapes import Ellipse, PolygonShape, Shape, box_outline
 from seem.data.readers.tool_files import (
+    Fields,
     ImageIndex,
     has_text_file,
-    list_files,
+    list_text_files,
     read_json_file,
-    text_sample,
 )
 from seem.data.records import DataError, Flaw
 
@@ -43,8 +43,8 @@ _CLASS_ATTRIBUTES = ("class", "label", "name", "type", "category", "object")
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    shape: Mapping[str, Any]
-    attributes: Mapping[str, Any]
+    shape: Fields
+    attributes: Fields
 
 
 def read_via(path: Path, split: str) -> LazyDataset:
@@ -55,12 +55,9 @@ def read_via(path: Path, split: str) -> LazyDataset:
     folder = parts[split]
     files = [folder] if folder.is_file() else _own_files(folder)
     index = ImageIndex(folder.parent if folder.is_file() else folder)
-    regions: dict[str, list[_Region]] = {}
-    for file in files:
-        for name, found in _regions_of(file):
-            regions.setdefault(name, []).extend(found)
-    class_attribute = _class_attribute(regions.values())
     unread = UnreadCounts()
+    regions = _read_regions(files, unread)
+    class_attribute = _class_attribute(regions.values())
     results: list[ShapeImage | Flaw] = []
     for name, found in regions.items():
         rows = []
@@ -69,8 +66,24 @@ def read_via(path: Path, split: str) -> LazyDataset:
             row = read_or_flaw(where, _read_region, region, where, class_attribute, unread)
             if row is not None:
                 rows.append(row)
-        results.append(ShapeImage(index.find(name) or index.expected(name), None, tuple(rows)))
+        image_path = index.find(name) or index.expected(name)
+        results.append(ShapeImage(image_path, None, tuple(rows)))
     return open_shape_set(path, split, "via", results, unread=unread, files=files)
+
+
+def _read_regions(files: Iterable[Path], unread: UnreadCounts) -> dict[str, list[_Region]]:
+    """Return the regions of every image by its name; what a second file repeats is read once."""
+    regions: dict[str, list[_Region]] = {}
+    for file in files:
+        regions_of_file: dict[str, list[_Region]] = {}
+        for name, found in _regions_of(file):
+            regions_of_file.setdefault(name, []).extend(found)
+        for name, found in regions_of_file.items():
+            known = regions.setdefault(name, [])
+            new = [region for region in found if region not in known]
+            unread.others["regions that two files hold"] += len(found) - len(new)
+            known += new
+    return regions
 
 
 def _regions_of(file: Path) -> Iterator[tuple[str, list[_Region]]]:
@@ -82,13 +95,13 @@ def _regions_of(file: Path) -> Iterator[tuple[str, list[_Region]]]:
     metadata = content.get("_via_img_metadata", content)
     for entry in metadata.values():
         regions = entry.get("regions") or []
-        rows = (
-            regions.values() if isinstance(regions, Mapping) else regions
-        )  # version 1 numbers them
-        yield (
-            str(entry["filename"]),
-            [_Region(row["shape_attributes"], row.get("region_attributes") or {}) for row in rows],
-        )
+        if isinstance(regions, Mapping):  # version 1 numbers them
+            regions = list(regions.values())
+        yield str(entry["filename"]), list(map(_region_of, regions))
+
+
+def _region_of(row: Fields) -> _Region:
+    return _Region(row["shape_attributes"], row.get("region_attributes") or {})
 
 
 def _regions_of_table(file: Path) -> Iterator[tuple[str, list[_Region]]]:
@@ -105,9 +118,9 @@ def _regions_of_table(file: Path) -> Iterator[tuple[str, list[_Region]]]:
 
 def _class_attribute(regions: Iterable[list[_Region]]) -> str | None:
     """Return the attribute that names the class: by its own name, else the only one, else the first."""
-    used = dict.fromkeys(
-        name for found in regions for region in found for name in region.attributes
-    )
+    used: dict[str, None] = {}
+    for region in chain.from_iterable(regions):
+        used.update(dict.fromkeys(region.attributes))
     for name in _CLASS_ATTRIBUTES:
         for attribute in used:
             if attribute.lower() == name:
@@ -121,16 +134,18 @@ def _read_region(
     drawn = _draw(region.shape, unread)
     if drawn is None:
         return None
-    unread.attributes.update(
-        name for name, value in region.attributes.items() if value and name != class_attribute
-    )
+    for name, value in region.attributes.items():
+        if value and name != class_attribute:
+            unread.attributes[name] += 1
     value = region.attributes.get(class_attribute or "", "")
     if isinstance(value, Mapping):  # check boxes
-        value = next((option for option, is_ticked in value.items() if is_ticked), "")
+        ticked = [option for option, is_ticked in value.items() if is_ticked]
+        unread.others["further ticked classes of one region"] += len(ticked[1:])
+        value = next(iter(ticked), "")
     return ShapeRow(where, str(value).strip(), (drawn,))
 
 
-def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
+def _draw(shape: Fields, unread: UnreadCounts) -> Shape | None:
     """Return the shape of a region; None if it has no area."""
     match shape.get("name"):
         case "polygon":
@@ -150,7 +165,7 @@ def _draw(shape: Mapping[str, Any], unread: UnreadCounts) -> Shape | None:
 
 def _flat(xs: Sequence[float], ys: Sequence[float]) -> list[float]:
     corners = zip(xs, ys, strict=True)
-    return [float(number) for corner in corners for number in corner]
+    return list(map(float, chain.from_iterable(corners)))
 
 
 # --- Layout -----------------------------------------------------------------------------------------------------------
@@ -164,11 +179,8 @@ def is_via(path: Path) -> bool:
 
 def _own_files(folder: Path) -> list[Path]:
     """Return the JSON files of VIA in a folder; without one its tables, which hold the same once more."""
-    files = [
-        file for file in list_files(folder, ".json") if _looks_like_via_json(text_sample(file))
-    ]
-    tables = list_files(folder, ".csv")
-    return files[:1] or [file for file in tables if _looks_like_via_table(text_sample(file))][:1]
+    files = list_text_files(folder, ".json", _looks_like_via_json)
+    return files or list_text_files(folder, ".csv", _looks_like_via_table)
 
 
 def _looks_like_via_json(text: bytes) -> bool:

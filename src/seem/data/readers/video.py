@@ -191,7 +191,10 @@ def _read_object_names(file: Path) -> Mapping[str, Mapping[int, str]]:
 
 
 def _youtube_vos_splits(path: Path) -> tuple[str, ...]:
-    names = [name for name in folder_names(path) if (path / name / "meta.json").is_file()]
+    names = []
+    for name in folder_names(path):
+        if (path / name / "meta.json").is_file():
+            names.append(name)
     return sort_splits(names)
 
 

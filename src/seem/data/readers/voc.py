@@ -4,12 +4,12 @@
     VOC2010/JPEGImages  SegmentationClassContext  ImageSets/SegmentationContext/<split>.txt
     benchmark_RELEASE/dataset/img  inst/*.mat  cls/*.mat  <split>.txt  (or that folder itself, or one above)
 
-In VOC 255 is void: the edges of objects and what was too difficult. Without SegmentationObject a class is one region of
-several objects that nobody told apart. SBD has no void.
+In VOC 255 is void: the edges of objects and what was too difficult. Without the map of its objects a class is one
+region of several objects that nobody told apart. SBD has no void.
 
 A set of one's own in VOC's layout lists its classes in labelmap.txt (CVAT, Datumaro), class_names.txt (labelme) or
 classes.txt beside JPEGImages; its maps hold numbers or the colours of labelmap.txt, and without ImageSets it is one
-part. Without such a list the classes are VOC's.
+part. Without SegmentationObject they are stuff. Without such a list the classes are VOC's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,19 +25,24 @@ from jaxtyping import Int32
 
 from seem.data.classes import class_list
 from seem.data.image_files import (
+    IMAGE_SUFFIXES,
     existing_files,
     first_file,
     list_images,
     only_path,
     read_labels_of_size,
-    read_rgb,
-    rgb_to_ids,
-    wrong_size_error,
 )
 from seem.data.label_map import LabelMap
-from seem.data.layout import Layout, incomplete_layout_error, sort_splits
+from seem.data.layout import Layout, describe_contents, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.readers.class_files import ClassFile, read_class_file
+from seem.data.readers.class_maps import (
+    VOID_VALUE,
+    Legend,
+    read_class_numbers,
+    read_object_numbers,
+    voc_colour,
+)
 from seem.data.readers.label_maps import (
     complete_where_labelled,
     label_map_of_classes,
@@ -46,23 +51,16 @@ from seem.data.readers.label_maps import (
     pair_by_stem,
     pair_images,
     read_name_list,
-    remap_values,
 )
 from seem.data.records import CategoryRecord, DataError, Flaw, FlawKind, ImageRecord
 from seem.data.text_files import TextFile
-from seem.errors import SeemError
-from seem.images import open_image
-
-VOID_VALUE = 255
 
 _VOC_LISTS = Path("ImageSets", "Segmentation")
 _CLASS_FILES = ("labelmap.txt", "class_names.txt", "classes.txt")
 _OBJECT_NAME = re.compile(r"<object>\s*<name>\s*([^<]*?)\s*</name>")
 _OFFICIAL_NAME = re.compile(r"(2007|2008|2009|2010|2011|2012)_\d{6}|\d{6}")
 _NUM_READ_BOX_FILES = 50
-_GREY_MODES, _PALETTE_MODES = ("1", "L", "I", "I;16"), ("P", "PA")
-_VOID_COLOUR = (224, 224, 192)
-_BLACK = (0, 0, 0)
+_NUM_CLASSES = 20
 _CONTEXT_LISTS = Path("ImageSets", "SegmentationContext")
 _CONTEXT_MAPS = "SegmentationClassContext"
 
@@ -84,9 +82,11 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         categories = class_list("pascal_voc")
         _check_annotated_names(home, categories)
     else:
-        categories = own.categories(is_thing=True)
+        has_objects = (home / "SegmentationObject").is_dir()
+        categories = own.categories(is_thing=has_objects)
+    legend = _legend_of(own)
     list_file = home / _VOC_LISTS / f"{split}.txt"
-    stems = read_name_list(list_file) if list_file.is_file() else _map_stems(home)
+    stems = _read_stems(list_file) if list_file.is_file() else _map_stems(home)
     files = _listed_images(stems, home / "JPEGImages")
     pairs = [
         (file, home / "SegmentationClass" / f"{stem}.png")
@@ -98,7 +98,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         assert image.semantic_path is not None
         if not image.semantic_path.is_file() and split == "test":
             return None
-        category_ids = _read_class_numbers(image.semantic_path, image, own)
+        category_ids = read_class_numbers(image.semantic_path, image, legend)
         void = category_ids == VOID_VALUE
         category_ids[void] = 0
         object_file = (
@@ -108,7 +108,7 @@ def read_voc(path: Path, split: str) -> LazyDataset:
         )
         if not object_file.is_file():
             return label_map_of_classes(category_ids, categories, image, void)
-        ids = _read_object_numbers(object_file, image)
+        ids = read_object_numbers(object_file, image)
         void |= ids == VOID_VALUE
         ids[ids == VOID_VALUE] = 0
         category_of = number_segments(
@@ -149,6 +149,17 @@ def _check_annotated_names(home: Path, categories: Sequence[CategoryRecord]) -> 
         )
 
 
+def _legend_of(own: ClassFile | None) -> Legend:
+    """Return the colours of a list of classes; without one VOC's, which programs use for their own classes too."""
+    if own is not None and own.number_of_colour:
+        return own.legend()
+    numbers: Iterable[int] = range(1, _NUM_CLASSES + 1)
+    if own is not None:
+        numbers = own.names
+    colours = {voc_colour(number): number for number in numbers}
+    return Legend("Pascal VOC", colours, explains_palettes=False)
+
+
 def _note_classes(
     home: Path, own: ClassFile | None, images: Sequence[ImageRecord]
 ) -> tuple[Flaw, ...]:
@@ -163,59 +174,6 @@ def _note_classes(
     return (Flaw(FlawKind.ASSUMED_CLASSES, home.name, what),)
 
 
-def _read_class_numbers(
-    file: Path, image: ImageRecord, own: ClassFile | None
-) -> Int32[np.ndarray, "h w"]:
-    """Read the class numbers of a map, written as numbers or as the colours of labelmap.txt."""
-    mode = _mode_of(file)
-    if own is None or not own.number_of_colour or mode in _GREY_MODES:
-        return read_labels_of_size(file, image.hw, image.image_frame)
-    colours = _read_colours(file, image)
-    numbers = {_code(_BLACK): 0, _code(_VOID_COLOUR): VOID_VALUE}
-    numbers |= {_code(colour): number for colour, number in own.number_of_colour.items()}
-    unknown = sorted(set(np.unique(colours).tolist()) - numbers.keys())
-    if not unknown:
-        return remap_values(colours, numbers)
-    if mode in _PALETTE_MODES:
-        return read_labels_of_size(file, image.hw, image.image_frame)
-    red, green, blue = unknown[0] & 255, unknown[0] >> 8 & 255, unknown[0] >> 16
-    message = f"{file} has the colour {red},{green},{blue}, which {own.file.name} does not name"
-    raise DataError(message, FlawKind.UNREADABLE_MASK_FILE)
-
-
-def _read_object_numbers(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
-    """Read the object numbers of a map; in one of colours every colour is an object."""
-    if _mode_of(file) in (*_GREY_MODES, *_PALETTE_MODES):
-        return read_labels_of_size(file, image.hw, image.image_frame)
-    colours = _read_colours(file, image)
-    codes = np.unique(colours).tolist()
-    numbers = {code: number for number, code in enumerate(codes, VOID_VALUE + 1)}
-    numbers |= {_code(_BLACK): 0, _code(_VOID_COLOUR): VOID_VALUE}
-    return remap_values(colours, numbers)
-
-
-def _read_colours(file: Path, image: ImageRecord) -> Int32[np.ndarray, "h w"]:
-    """Read the colours of a map, or of its palette, as R + 256 G + 65536 B."""
-    channels = read_rgb(file, hw=image.hw, frame=image.image_frame).astype(np.int32)
-    if channels.shape[:2] != image.hw:
-        raise wrong_size_error(file, channels.shape[:2], image.hw)
-    return rgb_to_ids(channels)
-
-
-def _mode_of(file: Path) -> str:
-    """Return Pillow's mode of an image, or grey for a file that is none, which the reader of numbers reports."""
-    try:
-        with open_image(file, str(file)) as image:
-            return str(image.mode)
-    except (SeemError, ValueError, OSError):
-        return "L"
-
-
-def _code(colour: tuple[int, int, int]) -> int:
-    red, green, blue = colour
-    return red + 256 * green + 65536 * blue
-
-
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +182,8 @@ def _find_voc_home(
 ) -> Path | None:
     """Find the folder of one year, from it or from one or two levels above."""
     homes = []
-    for folder in (path, *sorted(path.glob("VOC*")), *sorted(path.glob("VOCdevkit/VOC*"))):
+    of_years = sorted(path.glob("VOC*")) + sorted(path.glob("VOCdevkit/VOC*"))
+    for folder in (path, *of_years):
         has_parts = (folder / lists).is_dir() or (
             maps == "SegmentationClass" and _is_undivided(folder)
         )
@@ -239,13 +198,28 @@ def _is_undivided(folder: Path) -> bool:
     return has_classes and (folder / "JPEGImages").is_dir()
 
 
+def _read_stems(list_file: Path) -> list[str]:
+    """Read the names of photos, without the ending that some programs leave on them."""
+    stems = []
+    for name in read_name_list(list_file):
+        path = PurePosixPath(name)
+        stems.append(str(path.with_suffix("")) if path.suffix in IMAGE_SUFFIXES else name)
+    return stems
+
+
 def _map_stems(home: Path) -> list[str]:
     """Return the names of all maps of a set without lists of parts."""
     folder = home / "SegmentationClass"
-    return [
-        file.relative_to(folder).with_suffix("").as_posix()
-        for file in list_images(folder, deep=True)
-    ]
+    files = list_images(folder, deep=True)
+    if not files:
+        raise incomplete_layout_error(
+            "Pascal VOC",
+            home,
+            "maps in SegmentationClass",
+            present=describe_contents(folder),
+            way_out="Boxes, and masks in NumPy's files, are not read; export or save masks as PNG.",
+        )
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
 
 
 def _pair_listed_images(

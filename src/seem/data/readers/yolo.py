@@ -28,6 +28,7 @@ from seem.data.layout import Layout, incomplete_layout_error, sort_splits
 from seem.data.lazy_dataset import LazyDataset
 from seem.data.polygons import check_polygon
 from seem.data.readers.label_maps import pair_images
+from seem.data.readers.tool_files import list_files
 from seem.data.records import (
     CategoryRecord,
     DataError,
@@ -44,6 +45,7 @@ _SPLITS = ("train", "val", "test")
 _NO_VALUES = ("", "null", "~", "None")
 _USUAL_STEMS = ("data", "dataset")
 _NAME_LIST = "classes.txt"
+_POSE_KEY = "kpt_shape"
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of the names that Label Studio gives to uploads
 _NUMBERS_OF_BOX_ROW = 5
 _CORNER_RANGE = (-0.01, 1.01)  # fractions of the image, with some slack for rounding
@@ -57,14 +59,20 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
             "YOLO folder", path, "data.yaml, or classes.txt beside images/ and labels/"
         )
     description = _read_description(file)
+    if _POSE_KEY in description.content:
+        raise DataError(
+            f"{file} describes poses ({_POSE_KEY}): its rows are boxes and keypoints; export polygons."
+        )
     categories = _parse_names(description.content["names"], file)
-    by_number = {category.id - 1: category for category in categories}
+    by_number = {}
+    for category in categories:
+        by_number[category.id - 1] = category
     name = file.resolve().parent.name
     image_files = _find_image_files(description, split)
     if file.name == _NAME_LIST:
         pairs, unmatched = _pair_uploads(image_files, file.parent / "labels")
     else:
-        pairs = [(image_file, _label_file_of(image_file)) for image_file in image_files]
+        pairs = list(zip(image_files, map(_label_file_of, image_files), strict=True))
         unmatched = _unmatched_label_files(description, split, image_files)
     images, flaws = pair_images(pairs, name, split, "instances")
     names = category_names(categories)
@@ -81,7 +89,7 @@ def read_yolo(path: Path, split: str) -> LazyDataset:
         read_polygons=lambda image: _read_polygons(image, by_number),
         flaws=(*flaws, *unmatched),
         notes=(*description.text.notes(), *_missing_parts(description)),
-        files=(file,),
+        files=(file, *_list_files_of(description)),
     )
 
 
@@ -104,7 +112,7 @@ class _Description:
         given = self.content.get(split)
         if not isinstance(given, list):
             given = [given]
-        return [entry for entry in given if isinstance(entry, str) and entry not in _NO_VALUES]
+        return list(filter(_is_entry, given))
 
     def declared_parts(self) -> list[str]:
         """Return the parts that are named."""
@@ -117,6 +125,11 @@ class _Description:
         return has_folders and not self.declared_parts()
 
 
+def _is_entry(value: Any) -> bool:
+    """Whether a value of a description names a folder or a list."""
+    return isinstance(value, str) and value not in _NO_VALUES
+
+
 def _find_description(path: Path) -> Path | None:
     """Find the description: data.yaml, the only YAML file of the folder that is one, or classes.txt."""
     if path.is_file():
@@ -126,22 +139,28 @@ def _find_description(path: Path) -> Path | None:
     usual = first_file(path / "data.yaml", path / "data.yml", path / "dataset.yaml")
     if usual is not None:
         return usual
-    candidates = filter(_describes_photos, [*path.glob("*.yaml"), *path.glob("*.yml")])
-    return only_path(list(candidates)) or _find_name_list(path)
+    files = [*path.glob("*.yaml"), *path.glob("*.yml")]
+    candidates = list(filter(_describes_photos, files))
+    return only_path(candidates) or _find_name_list(path)
 
 
 def _find_name_list(path: Path) -> Path | None:
     """Find classes.txt of a set without a description, as Label Studio exports it: images/ and labels/ beside it."""
     names = path / _NAME_LIST
-    has_labels = any((path / "labels").rglob("*.txt"))
-    return names if names.is_file() and (path / "images").is_dir() and has_labels else None
+    has_labels = bool(list_files(path / "labels", ".txt"))
+    if names.is_file() and (path / "images").is_dir() and has_labels:
+        return names
+    return None
 
 
 def _read_description(file: Path) -> _Description:
     """Read data.yaml, of which only plain values are built, or the names of classes.txt, one a line."""
     text = TextFile.read(file)
     if file.name == _NAME_LIST:
-        numbered = {number: line for number, line in enumerate(text.lines()) if line}
+        numbered = {}
+        for number, line in enumerate(text.lines()):
+            if line:
+                numbered[number] = line
         return _Description(text, {"names": numbered})
     content = _parse_yaml(text)
     if not isinstance(content, dict) or "names" not in content:
@@ -165,12 +184,13 @@ def _parse_yaml(text: TextFile) -> Any:
 
 def _check_keys(node: Any) -> None:
     """Raise `ValueError` for a mapping of a YAML document, two levels deep, that has a key twice."""
-    pairs = node.value if node is not None and node.id == "mapping" else []
-    keys = [key.value for key, _ in pairs if key.id == "scalar"]
-    repeated = {key for key in keys if keys.count(key) > 1}
-    if repeated:
-        raise ValueError(f"the key {min(repeated)} is there twice")
-    for key, value in pairs:
+    if node is None or node.id != "mapping":
+        return
+    keys = set()
+    for key, value in node.value:
+        if key.id == "scalar" and key.value in keys:
+            raise ValueError(f"the key {key.value} is there twice")
+        keys.add(str(key.value))
         if key.value == "names":
             _check_keys(value)
 
@@ -198,7 +218,6 @@ def _parse_name(number: Any, name: Any) -> CategoryRecord:
 
 def _find_image_files(description: _Description, split: str) -> list[Path]:
     """Return the images of a part; `DataError` if there are none."""
-    file = description.file
     entries = description.entries(split)
     if split == ALL_SPLIT and not entries:
         entries = ["images"]
@@ -212,14 +231,24 @@ def _find_image_files(description: _Description, split: str) -> list[Path]:
         else:
             image_files += _read_image_list(existing)
     if not image_files:
-        where = f" in {', '.join(entries)}" if entries else ""
-        raise incomplete_layout_error(
-            "YOLO folder",
-            file.parent,
-            f"photos of {split!r}{where}, as {file.name} says",
-            way_out="Correct the path in the YAML file; it counts from `path`, or from the file itself.",
-        )
+        raise _no_photos_error(description, split, entries)
     return list(dict.fromkeys(image_files))
+
+
+def _no_photos_error(description: _Description, split: str, entries: Sequence[str]) -> DataError:
+    file = description.file
+    if file.name == _NAME_LIST:
+        way_out = "Put the photos there."
+        return incomplete_layout_error(
+            "YOLO folder", file.parent, "photos in images/", way_out=way_out
+        )
+    where = f" in {', '.join(entries)}" if entries else ""
+    return incomplete_layout_error(
+        "YOLO folder",
+        file.parent,
+        f"photos of {split!r}{where}, as {file.name} says",
+        way_out="Correct the path in the YAML file; it counts from `path`, or from the file itself.",
+    )
 
 
 def _find_entry(entry: str, description: _Description) -> Path | None:
@@ -243,6 +272,17 @@ def _has_photos(description: _Description, split: str) -> bool:
     return any(_find_entry(entry, description) for entry in description.entries(split))
 
 
+def _list_files_of(description: _Description) -> list[Path]:
+    """Return the lists of images that a description names."""
+    files = []
+    for split in description.declared_parts():
+        for entry in description.entries(split):
+            existing = _find_entry(entry, description)
+            if existing is not None and existing.is_file():
+                files.append(existing)
+    return files
+
+
 def _missing_parts(description: _Description) -> list[Flaw]:
     """Note the parts that are named and not there."""
     notes = []
@@ -255,14 +295,32 @@ def _missing_parts(description: _Description) -> list[Flaw]:
 
 
 def _read_image_list(file: Path) -> list[Path]:
-    """Read a list of image files, one a line; relative ones count from the list."""
-    return [file.parent / line for line in TextFile.read(file).lines() if line]
+    """Read a list of image files, one a line; relative ones count from the list.
+
+    Of a list that was written elsewhere as many folders are left out as it takes to find the images.
+    """
+    lines = filter(None, TextFile.read(file).lines())
+    return [_find_listed_image(file.parent, line) for line in lines]
+
+
+def _find_listed_image(home: Path, line: str) -> Path:
+    expected = home / line.replace("\\", "/")
+    if expected.is_file():
+        return expected
+    parts = [part for part in expected.relative_to(expected.anchor).parts if part != ".."]
+    while parts:
+        found = home.joinpath(*parts)
+        if found.is_file():
+            return found
+        parts = parts[1:]
+    return expected
 
 
 def _label_file_of(image_file: Path) -> Path | None:
     """Return the text file of an image: in labels instead of the last folder called images, or beside the image."""
     beside = image_file.with_suffix(".txt")
-    return first_file(_labels_folder(image_file.parent) / beside.name, beside)
+    usual = _labels_folder(image_file.parent) / beside.name
+    return first_file(usual, usual.with_suffix(".TXT"), beside, beside.with_suffix(".TXT"))
 
 
 def _labels_folder(folder: Path) -> Path:
@@ -279,19 +337,24 @@ def _unmatched_label_files(
     description: _Description, split: str, image_files: Sequence[Path]
 ) -> list[Flaw]:
     """Report text files of a part's folders that belong to no image there."""
-    entries = [_find_entry(entry, description) for entry in description.entries(split)]
-    folders = {entry for entry in entries if entry is not None and entry.is_dir()}
-    folders |= {file.parent for file in image_files}
+    folders = {file.parent for file in image_files}
+    for entry in description.entries(split):
+        existing = _find_entry(entry, description)
+        if existing is not None and existing.is_dir():
+            folders.add(existing)
     used: set[Path | None] = set()
     label_files: set[Path] = set()
     for folder in folders:
         used.update(map(_label_file_of, list_images(folder, deep=True)))
         for searched in {folder, _labels_folder(folder)}:
-            label_files.update(searched.rglob("*.txt"))
+            label_files.update(list_files(searched, ".txt"))
     unmatched = sorted(filter(_may_hold_rows, label_files - used))
-    what = "there is no photo of that name"
     home = description.file.parent
-    return [Flaw(FlawKind.UNKNOWN_IMAGE, relative_name(file, home), what) for file in unmatched]
+    return [_unmatched_flaw(relative_name(file, home)) for file in unmatched]
+
+
+def _unmatched_flaw(where: str) -> Flaw:
+    return Flaw(FlawKind.UNKNOWN_IMAGE, where, "there is no photo of that name")
 
 
 def _may_hold_rows(file: Path) -> bool:
@@ -308,15 +371,16 @@ def _pair_uploads(
 
     An image without a text file gets none: nothing is known about it.
     """
-    label_files = {file.stem: file for file in sorted(label_folder.rglob("*.txt"))}
+    label_files = {file.stem: file for file in list_files(label_folder, ".txt")}
     by_bare_name = {_UPLOAD_PREFIX.sub("", stem): file for stem, file in label_files.items()}
-    pairs = [
-        (file, label_files.get(file.stem) or by_bare_name.get(file.stem)) for file in image_files
-    ]
-    used = {label_file for _, label_file in pairs}
-    left_over = [file for file in label_files.values() if file not in used]
-    what = "there is no photo of that name"
-    return pairs, [Flaw(FlawKind.UNKNOWN_IMAGE, file.name, what) for file in left_over]
+    pairs = []
+    left_over = set(label_files.values())
+    for image_file in image_files:
+        stem = image_file.stem
+        label_file = label_files.get(stem) or by_bare_name.get(stem)
+        pairs.append((image_file, label_file))
+        left_over.discard(label_file)
+    return pairs, [_unmatched_flaw(file.name) for file in sorted(left_over)]
 
 
 # --- Objects ----------------------------------------------------------------------------------------------------------
@@ -388,12 +452,16 @@ def _parse_row(
             "it is a box (5 numbers); masks are needed, export polygons", FlawKind.NO_MASK
         )
     fractions = list(map(float, numbers))
+    if len(fractions) % 2 and len(fractions) > _NUMBERS_OF_BOX_ROW:
+        raise ValueError(
+            f"its {len(fractions)} numbers are no pairs; a score behind the corners must go"
+        )
     check_polygon(fractions)
     low, high = _CORNER_RANGE
-    outside = [value for value in fractions if not low <= value <= high]
-    if outside:
-        message = f"a corner lies at {outside[0]:g}; corners are shares from 0 to 1"
-        raise DataError(message, FlawKind.OUT_OF_BOUNDS)
+    for value in fractions:
+        if not low <= value <= high:
+            message = f"a corner lies at {value:g}; corners are shares from 0 to 1"
+            raise DataError(message, FlawKind.OUT_OF_BOUNDS)
     return categories[class_number], fractions
 
 

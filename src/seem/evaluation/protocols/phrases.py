@@ -138,14 +138,19 @@ def named_image(dataset: Dataset, image: ImageRecord) -> NamedImage:
 
 
 def _absent_name(dataset: Dataset, image: ImageRecord) -> str | None:
-    """Draw a countable class of which an image surely has no instance, however small; None where there is none."""
-    annotated = {record.category.text for record in dataset.objects[image.id]}
-    countable = {category.text for category in dataset.categories.values() if category.is_thing}
-    absent = sorted(dataset.complete_names(image) & countable - annotated)
+    """Draw a class of which an image surely has no instance, however small; None where there is none."""
+    absent = absent_names(dataset, image)
     if not absent:
         return None
     rng = np.random.default_rng(image.id)
     return absent[int(rng.integers(len(absent)))]
+
+
+def absent_names(dataset: Dataset, image: ImageRecord) -> list[str]:
+    """Return the countable classes of which an image surely has no instance, however small."""
+    annotated = {record.category.text for record in dataset.objects[image.id]}
+    countable = {category.text for category in dataset.categories.values() if category.is_thing}
+    return sorted(dataset.complete_names(image) & countable - annotated)
 
 
 def instance_union(instances: Sequence[ObjectRecord]) -> MaskArray:

@@ -3,7 +3,8 @@
 **Pairs** (images). For every image and every countable class that it shows: another image that shows it, sampled with
 the seed from all that do. The reference is the largest single instance there, as a mask; truth is the union of the
 class in the first image, crowds and groups too; the prediction is that of `segment(Reference(...))`. An image shows a
-class if it has an object of at least 0.5% of the image, neither crowd nor group.
+class if it has an object of at least 0.5% of the image, neither crowd nor group. Where the annotation of an image says
+which classes it does not show, one of those is a reference too, which has to be refused: an empty prediction.
 
 **In context** (videos; SEEM's zero-shot in-context prompting). The masks of the objects in the first frame are the
 references; every other annotated frame is segmented from them alone, without memory from frame to frame.
@@ -24,7 +25,14 @@ from seem.evaluation.benchmark import Benchmark, EvaluationContext
 from seem.evaluation.interfaces import union_mask
 from seem.evaluation.metrics.in_context import InContextScores
 from seem.evaluation.metrics.overlap import Overlap, OverlapScores
-from seem.evaluation.protocols.phrases import AREA_RULE, instance_union
+from seem.evaluation.metrics.refusal import RefusalRate
+from seem.evaluation.protocols.phrases import (
+    ABSENT,
+    AREA_RULE,
+    MISSED,
+    absent_names,
+    instance_union,
+)
 from seem.evaluation.protocols.videos import VideoIndex, VideoObject
 from seem.prompts import Mask, Reference
 
@@ -41,7 +49,7 @@ class ReferencePair:
 
     Attributes:
         name: name of the class.
-        truth: its instances in the image.
+        truth: its instances in the image; none of a class that the image does not show.
         reference_image: the other image.
         reference: the instance there that is the reference.
     """
@@ -63,7 +71,11 @@ def reference_pair_benchmark(dataset: Dataset, seed: int = 0) -> Benchmark:
     )
     return Benchmark(
         title=PAIRS,
-        specs=(EntrySpec(PAIRS, "model", OverlapScores, rules),),
+        specs=(
+            EntrySpec(PAIRS, "model", OverlapScores, rules),
+            EntrySpec(f"{PAIRS}, {MISSED}", "model", RefusalRate, rules),
+            EntrySpec(f"{PAIRS}, {ABSENT}", "model", RefusalRate, rules),
+        ),
         items=sampler.pairs,
         evaluate=_evaluate_pairs,
     )
@@ -75,16 +87,34 @@ class _PairSampler:
     seed: int
 
     def pairs(self, image: ImageRecord) -> list[ReferencePair]:
-        """Sample a reference for every class of an image that another image shows."""
+        """Sample a reference for every class of an image that another image shows, and for one that it lacks."""
         pairs = []
         for name, records in objects_by_name(self.dataset, image).items():
-            ranked = {}
-            for other_image, reference in self._instances.get(name, ()):
-                if other_image.id != image.id:
-                    ranked[self._rank(name, image, other_image)] = (other_image, reference)
+            ranked = self._ranked(name, image)
             if ranked:
                 pairs.append(ReferencePair(name, tuple(records), *ranked[min(ranked)]))
-        return pairs
+        return [*pairs, *self._absent_pair(image)]
+
+    def _absent_pair(self, image: ImageRecord) -> list[ReferencePair]:
+        """Sample a class that an image surely does not show, with its reference in another image."""
+        ranked = {}
+        for name in absent_names(self.dataset, image):
+            for rank, instance in self._ranked(name, image).items():
+                ranked[rank] = (name, instance)
+        if not ranked:
+            return []
+        name, instance = ranked[min(ranked)]
+        return [ReferencePair(name, (), *instance)]
+
+    def _ranked(
+        self, name: str, image: ImageRecord
+    ) -> dict[bytes, tuple[ImageRecord, ObjectRecord]]:
+        """Return the instances of a class in other images, by a rank that the seed draws."""
+        ranked = {}
+        for other_image, reference in self._instances.get(name, ()):
+            if other_image.id != image.id:
+                ranked[self._rank(name, image, other_image)] = (other_image, reference)
+        return ranked
 
     @cached_property
     def _instances(self) -> dict[str, list[tuple[ImageRecord, ObjectRecord]]]:
@@ -106,19 +136,25 @@ def _evaluate_pairs(
     pairs: Sequence[ReferencePair],
     accumulators: Sequence[ScoreAccumulator],
 ) -> None:
-    (accumulator,) = accumulators
+    overlaps, missed, absent = accumulators
     for pair in pairs:
-        encoded_reference = context.encode_reference(pair.reference_image, accumulator)
+        label = f"{pair.name} as in {pair.reference_image.id}/{pair.reference.id}"
+        encoded_reference = context.encode_reference(pair.reference_image, overlaps)
         encoded = context.encoded
-        with context.timing(accumulator, "reference"):
+        with context.timing(overlaps, "reference"):
             reference = Reference(encoded_reference, Mask(pair.reference.mask()))
             predicted = union_mask(encoded.segment(reference))
+        if not pair.truth:
+            absent.metric.update(not predicted.any())
+            context.record_item(absent, label)
+            continue
         truth = instance_union(pair.truth)
         overlap = Overlap.of(predicted, truth)
-        accumulator.metric.update(overlap)
-        label = f"{pair.name} as in {pair.reference_image.id}/{pair.reference.id}"
-        context.record_item(accumulator, label)
-        accumulator.add_case(
+        overlaps.metric.update(overlap)
+        missed.metric.update(not predicted.any())
+        for accumulator in (overlaps, missed):
+            context.record_item(accumulator, label)
+        overlaps.add_case(
             context.image_index, context.image, label, overlap.iou, predicted, truth, label
         )
 

@@ -1,4 +1,4 @@
-"""The second look: where it looks, what it carries along, and that two answers become one."""
+"""Zoom-in refinement: where it looks, what it carries along, and that two answers become one."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def model(monkeypatch):
     return model
 
 
-def test_the_second_look_has_the_photos_frame_and_encodes_once(model, monkeypatch):
+def test_the_zoomed_crop_has_the_photos_frame_and_encodes_once(model, monkeypatch):
     photo = model.encode(PHOTO)
     monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
     first = photo.segment(seem.Point(60, 50))
@@ -185,7 +185,7 @@ def test_words_alone_are_not_looked_at_again(model):
     assert whole.notes == again.notes
 
 
-def test_of_several_objects_those_are_named_that_had_no_second_look(model, monkeypatch):
+def test_of_several_objects_those_are_named_that_were_not_refined(model, monkeypatch):
     photo = model.encode(PHOTO)
     monkeypatch.setattr("seem.inference.zoom.window_around", lambda *_: WINDOW)
     both = photo.segment_many(
