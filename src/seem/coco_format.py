@@ -80,6 +80,7 @@ class OptionalSeemFields(TypedDict, total=False):
     """What is there only if it was asked for."""
 
     caption: str
+    options: list[str]
 
 
 class SeemRecord(OptionalSeemFields):

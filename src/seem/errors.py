@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors of a disk, a quota or a file that is full."""
 
 LONGEST_REASON = 200  # characters
 
@@ -15,11 +19,11 @@ class SeemError(OSError):
 
 @contextmanager
 def naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Give the error of a write that failed (a full disk) the name of its file, if it has none."""
+    """Give the error of a write that failed the name of its file; of a full disk in place of a temporary name."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno in FULL_DISK or (error.errno is not None and error.filename is None):
             error.filename = os.fspath(path)
         raise
 

@@ -117,17 +117,31 @@ def read_image(image: ImageLike, max_pixels: int = MAX_PIXELS) -> InputImage:
     return image_from_array(image, max_pixels)
 
 
+def read_shown_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Read height and width of an image as shown from the header of its file; raises as `read_image` for another."""
+    with _open_path(path, MAX_PIXELS) as opened:
+        hw = (opened.height, opened.width)
+        is_turned = exif_orientation(opened) >= FIRST_QUARTER_TURN
+        if is_turned and opened.format != "TIFF":  # whose size Pillow gives as shown
+            return hw[::-1]
+        return hw
+
+
 def _read_file(path: str | os.PathLike[str], max_pixels: int) -> InputImage:
+    with _open_path(path, max_pixels) as opened:
+        return _to_upright_rgb(opened, max_pixels)
+
+
+def _open_path(path: str | os.PathLike[str], max_pixels: int) -> ImageFile:
     if isinstance(path, str) and "://" in path:
         raise ValueError(f"{path} is a web address; download the photo first and pass its file.")
-    path = Path(path)
-    check_regular_file(path)
-    with open_image(path, str(path), max_pixels) as opened:
-        return _to_upright_rgb(opened, max_pixels)
+    return open_image(Path(path), str(Path(path)), max_pixels)
 
 
 def open_image(source: Path | io.BytesIO, what: str, max_pixels: int = MAX_PIXELS) -> ImageFile:
     """Open a file of any image format without decoding its pixels; errors name it `what`."""
+    if isinstance(source, Path):
+        check_regular_file(source)
     try:
         with _without_warnings():
             return Image.open(source)

@@ -86,20 +86,9 @@ def load(
 
 def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     """Find weights by name or path and build their network, on the CPU in float32."""
-    if (
-        str(name_or_path) and name_or_path not in zoo.MODEL_CARDS
-    ):  # a folder called "nano" does not hide the model
+    if names_weights(name_or_path):
         path = Path(name_or_path)
-        if path.is_dir():
-            return open_file(file_in(path))
-        in_some_folder = os.path.dirname(name_or_path) != ""  # noqa: PTH120  (a Path forgets "./")
-        if (
-            isinstance(name_or_path, os.PathLike)
-            or path.suffix in SUFFIXES
-            or in_some_folder
-            or path.is_file()
-        ):
-            return open_file(path)
+        return open_file(file_in(path) if path.is_dir() else path)
     card = zoo.find_model_card(str(name_or_path))
     if card.weights is zoo.WeightsAvailability.EMBEDDED:
         with embedded() as file:
@@ -115,6 +104,20 @@ def open_network(name_or_path: str | os.PathLike[str]) -> LoadedNetwork:
     network = build(card.config())
     network.load_state_dict(read_official(checkpoint, network).tensors)
     return LoadedNetwork(card.name, network, sha256_of(checkpoint), tokenizer_of(network.config))
+
+
+def names_weights(name_or_path: str | os.PathLike[str]) -> bool:
+    """Tell the path of a file of weights, or of a folder with one, from the name of a model; nothing need be there."""
+    if not str(name_or_path) or name_or_path in zoo.MODEL_CARDS:
+        return False  # a folder called "nano" does not hide the model
+    path = Path(name_or_path)
+    in_some_folder = os.path.dirname(name_or_path) != ""  # noqa: PTH120  (a Path forgets "./")
+    return (
+        isinstance(name_or_path, os.PathLike)
+        or path.suffix in SUFFIXES
+        or in_some_folder
+        or path.exists()
+    )
 
 
 def file_in(folder: Path) -> Path:

@@ -12,9 +12,11 @@ import platform
 import re
 import secrets
 import shutil
+import tempfile
 import time
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 MAX_PART_AGE = 86_400.0  # seconds; of a part whose process cannot be asked for
@@ -28,6 +30,33 @@ def new_part(folder: Path) -> Path:
     _remove_abandoned_once(folder.absolute())
     name = f".seem-{_HOST}-{os.getpid()}-{_OF_THIS_PROCESS}{secrets.token_hex(4)}.part"
     return folder / name
+
+
+@contextmanager
+def part_folder(folder: Path) -> Iterator[Path]:
+    """Make a part that is a folder; it vanishes with what is in it, after a kill when the next part is made there."""
+    part = new_part(folder)
+    try:
+        part.mkdir(parents=True)
+        yield part
+    finally:
+        remove_part(part)
+
+
+@contextmanager
+def naming_final_files(part: Path, folder: Path) -> Iterator[None]:
+    """Let errors about files in a part name where these files go, a folder."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.filename, str) and Path(error.filename).is_relative_to(part):
+            error.filename = str(folder / Path(error.filename).relative_to(part))
+        raise
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """Make a folder for temporary files, which a killed process does not leave behind for ever."""
+    return part_folder(Path(tempfile.gettempdir()))
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Pipes and devices are no files: reading one may never end."""
+"""Pipes and devices are no files: reading one may never end, and writing a file in place of one removes it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,28 @@ KINDS = {
 
 
 def check_regular_file(path: str | os.PathLike[str]) -> None:
-    """Raise `SeemError` for a pipe, a device or a socket; a path where nothing is passes."""
-    try:
-        kind = KINDS.get(stat.S_IFMT(Path(path).stat().st_mode))
-    except (OSError, ValueError):
-        return
+    """Raise `SeemError` for a pipe, a device or a socket to read; a path where nothing is passes."""
+    kind = special_kind(path)
     if kind is not None:
         raise SeemError(f"{os.fspath(path)} is {kind}, no file; write its content to a file first.")
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise `SeemError` for a pipe, a device or a socket that a file would be written in place of."""
+    kind = special_kind(path)
+    if kind is not None:
+        raise SeemError(f"{os.fspath(path)} is {kind}, no file; name a file to write.")
+
+
+def read_regular_file(path: Path) -> bytes:
+    """Read a file; `SeemError` for a pipe, a device or a socket, other `OSError` as `Path.read_bytes` raises."""
+    check_regular_file(path)
+    return path.read_bytes()
+
+
+def special_kind(path: str | os.PathLike[str]) -> str | None:
+    """Return what a path is that is neither file nor folder; None for these, and where nothing is."""
+    try:
+        return KINDS.get(stat.S_IFMT(Path(path).stat().st_mode))
+    except (OSError, ValueError):
+        return None

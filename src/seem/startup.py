@@ -1,6 +1,6 @@
 """An interruption in the first second of the command line, while modules are imported, is one line as well.
 
-Imported first by the package. Does nothing in programs that import the package.
+Imported first by the package, so it imports little itself. Does nothing in programs that import the package.
 """
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
-from types import FrameType
+from itertools import pairwise
 
 PROGRAM = "seem"
+STARTED_BY_MULTIPROCESSING = "--multiprocessing-fork"
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def is_command_line() -> bool:
-    """Tell whether this process was started as `seem` or as `python -m seem`."""
+    """Tell whether this process was started as `seem`, or as `python -m seem` or a module of it."""
+    if STARTED_BY_MULTIPROCESSING in sys.orig_argv:
+        return False  # the process that started this one says how it ended
     started_as = sys.argv[0] if sys.argv else ""
     if started_as == "-m":  # what runpy leaves there while it imports the package
-        arguments = sys.orig_argv
-        return PROGRAM in [
-            arguments[i + 1] for i in range(len(arguments) - 1) if arguments[i] == "-m"
-        ]
-    return Path(started_as).stem == PROGRAM
+        modules = [name for flag, name in pairwise(sys.orig_argv) if flag == "-m"]
+        return any(name.partition(".")[0] == PROGRAM for name in modules)
+    name = os.path.basename(started_as)  # noqa: PTH119  (pathlib takes longer to import than all of this)
+    return name.partition(".")[0] == PROGRAM
 
 
-def end_without_traceback(number: int, _frame: FrameType | None) -> None:
+def end_without_traceback(number: int, _frame: object) -> None:
     """Say that the program ends, and end it: an exception may be lost in what is being imported."""
     with suppress(OSError):
         os.write(2, b"seem: interrupted.\n")

@@ -174,9 +174,7 @@ class Tracker:
         """Raise `ValueError` for a frame or an id that cannot be."""
         if not is_integer_from(frame, 0):
             raise ValueError(f"The frame is {frame!r}; frames are counted from 0.")
-        count = self.video.num_frames
-        if count is not None and frame >= count + self.video.slack:
-            raise ValueError(missing_frame_message(frame, self.video.name, count))
+        self.video.check_has_frame(frame)
         if not is_integer_from(object_id, 1):
             raise ValueError(f"The id is {object_id!r}; ids are whole numbers from 1.")
 

@@ -11,7 +11,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -31,6 +31,7 @@ VideoLike: TypeAlias = "str | os.PathLike[str] | Iterable[ImageLike]"
 
 FRAME_SUFFIXES = (".avif", ".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 BACKWARD_FRAMES = 16  # frames held while a file is read backward
+MAX_DECODER_DELAY = 64  # packets that a decoder may hold before it gives a frame
 TIMED_FORMATS = {"asf", "flv", "matroska", "mp4"}  # their headers state a duration
 FRAME_COUNT_TOLERANCE = 2  # frames by which the count in a container may be wrong
 TICKS_PER_SECOND = (
@@ -57,6 +58,12 @@ class Video(ABC):
     """Frames by which `num_frames` may be wrong."""
     is_stream: bool = False
     """It is read once, forward only."""
+
+    def check_has_frame(self, frame: int) -> None:
+        """Raise `ValueError` for the index of a frame that does not exist, if the number of frames is known."""
+        count = self.num_frames
+        if count is not None and frame >= count + self.slack:
+            raise ValueError(missing_frame_message(frame, self.name, count))
 
     @abstractmethod
     def forward(self) -> Iterator[VideoFrame]:
@@ -179,11 +186,15 @@ def missing_frame_message(frame: int, name: str, num_frames: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FrameMark:
-    """What a frame is known by: its stamp in the file, its time in seconds and a checksum of its pixels."""
+    """What a frame is known by: its stamp in the file, its time in seconds and a checksum of its pixels.
+
+    `num_packets` of the track had been read when the decoder gave the frame.
+    """
 
     stamp: int | None
     time: float
     checksum: int
+    num_packets: int
 
 
 def have_rising_stamps(marks: Sequence[FrameMark]) -> bool:
@@ -194,8 +205,9 @@ def have_rising_stamps(marks: Sequence[FrameMark]) -> bool:
 
 @dataclass(slots=True)
 class DemuxProgress:
-    """How much of a file was read: frames of the video track that are to be shown, and the end of any track (s)."""
+    """How much of a file was read: packets of the video track, frames to be shown, and the end of any track (s)."""
 
+    num_packets: int = 0
     num_shown: int = 0
     end: float = 0.0
 
@@ -204,12 +216,37 @@ class DemuxProgress:
         if packet.pts is not None:
             end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             self.end = max(self.end, end)
-        if packet.stream_index != track.index or not packet.size or packet.is_discard:
+        if packet.stream_index != track.index or not packet.size:
+            return
+        self.num_packets += 1
+        if packet.is_discard:
             return
         self.num_shown += 1
         if track.container.format.name == "avi" and packet.dts is not None:
             # frames that repeat the one before are counted in the header and stored as nothing
             self.num_shown = max(self.num_shown, packet.dts + 1)
+
+
+def runs_backward(before: int) -> Iterator[tuple[int, int]]:
+    """Yield first and end of runs of at most `BACKWARD_FRAMES` frames, from the last to the first frame."""
+    for end in range(before, 0, -BACKWARD_FRAMES):
+        yield max(end - BACKWARD_FRAMES, 0), end
+
+
+def shown_packets(container: Any, track: Any) -> Iterator[Any]:
+    """Yield the packets of a track; an error ends them."""
+    with suppress(pyav().error.FFmpegError):
+        for packet in container.demux(track):
+            if packet.size:
+                yield packet
+
+
+def last_key_packet(packets: Sequence[Any], before: int) -> int:
+    """Return the index of the last packet with a key frame among the first ones, 0 if none has."""
+    for index in range(min(before, len(packets)) - 1, 0, -1):
+        if packets[index].is_keyframe:
+            return index
+    return 0
 
 
 def promised_frames(container: Any, track: Any) -> int:
@@ -267,23 +304,47 @@ class VideoFile(Video):
 
         The file is decoded once from its start, to count its frames and to know their pixels by a checksum. Then each
         run of frames is read from a key frame before it. Where seeking lands behind the run (MPEG-TS, FLV) or pixels
-        differ (open groups of pictures), it goes further back, at last to the start of the file.
+        differ (open groups of pictures), it goes further back, at last to the start of the file. Where stamps are
+        missing or begin anew, seeking is of no use: then the packets are held, compressed as they are.
         """
-        marks = [
-            FrameMark(frame.pts, time, _checksum(frame))
-            for frame, time in islice(self._decoded(DemuxProgress()), before)
-        ]
+        marks = self._mark_frames(before)
         if len(marks) < before:
             raise ValueError(missing_frame_message(before - 1, self.name, len(marks)))
-        margin = 0 if have_rising_stamps(marks) else before
-        for end in range(before, 0, -BACKWARD_FRAMES):
-            start = max(end - BACKWARD_FRAMES, 0)
+        if not have_rising_stamps(marks):
+            yield from self._backward_by_packets(marks)
+            return
+        margin = 0
+        for start, end in runs_backward(before):
             frames = None
             while frames is None and start > margin:
                 frames = self._read_after_seek(marks[start - margin].stamp, marks[start:end])
                 if frames is None:
                     margin = max(2 * margin, BACKWARD_FRAMES)
             yield from reversed(frames or self._read_from_start(start, end))
+
+    def _mark_frames(self, count: int) -> list[FrameMark]:
+        """Decode the first frames and return what each is known by."""
+        progress = DemuxProgress()
+        marks = []
+        for frame, time in islice(self._decoded(progress), count):
+            marks.append(FrameMark(frame.pts, time, _checksum(frame), progress.num_packets))
+        return marks
+
+    def _backward_by_packets(self, marks: Sequence[FrameMark]) -> Iterator[VideoFrame]:
+        """Go back through the marked frames by decoding each run from a key frame among the packets of the file."""
+        with self._open() as container:
+            track = _video_track(container, self.path)
+            packets = list(islice(shown_packets(container, track), marks[-1].num_packets))
+            margin = 0
+            for start, end in runs_backward(len(marks)):
+                frames, first = None, len(packets)
+                while frames is None and first > 0:
+                    first = last_key_packet(packets, marks[start].num_packets - margin)
+                    last = marks[end - 1].num_packets + MAX_DECODER_DELAY
+                    frames = _decode_packets(track, packets[first:last], marks[start:end])
+                    if frames is None:
+                        margin = max(2 * margin, BACKWARD_FRAMES)
+                yield from reversed(frames or self._read_from_start(start, end))
 
     def _decoded(self, progress: DemuxProgress) -> Iterator[tuple[Any, float]]:
         """Decode the frames from the first and yield each with its time; `SeemError` where the file breaks off."""
@@ -391,6 +452,26 @@ def decode_frames(container: Any, track: Any, progress: DemuxProgress) -> Iterat
         yield SeemError(_av_reason(error))
 
 
+def _decode_packets(
+    track: Any, packets: Sequence[Any], marks: Sequence[FrameMark]
+) -> list[VideoFrame] | None:
+    """Decode packets until the marked frames have come, and return them; None if they have not."""
+    checksums = [mark.checksum for mark in marks]
+    recent: deque[tuple[int, Any]] = deque(maxlen=len(marks))
+    decoder = track.codec_context
+    decoder.flush_buffers()
+    with suppress(pyav().error.FFmpegError):
+        for packet in [*packets, None]:
+            for frame in decoder.decode(packet):
+                recent.append((_checksum(frame), frame))
+                if [checksum for checksum, _ in recent] == checksums:
+                    return [
+                        VideoFrame(_upright_pixels(frame), mark.time)
+                        for (_, frame), mark in zip(recent, marks, strict=True)
+                    ]
+    return None
+
+
 def _flush_decoder(track: Any) -> list[Any]:
     """Return the good frames that a decoder has not given yet."""
     try:
@@ -431,11 +512,14 @@ class VideoWriter:
     Sides become even, as both need: the last row or column is repeated.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        """Open the file; errors call it by `name`, else by its path."""
         av = pyav()
         self.path = path
+        self.name = name or str(path)
         self.codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._file = av.open(str(path), "w", format="mp4")
+        with self._explaining_errors():
+            self._file = av.open(str(path), "w", format="mp4")
         self._track: Any = None
         self._last = -1
         self._interval = round(TICKS_PER_SECOND / DEFAULT_FRAME_RATE)
@@ -474,10 +558,13 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file."""
-        if self._track is not None:
-            self._write(None)
+        try:
+            if self._track is not None:
+                self._write(None)
+        finally:
             self._track = None
-        self._file.close()
+            with self._explaining_errors():
+                self._file.close()
 
     def _new_track(self, width: int, height: int) -> Any:
         track = self._file.add_stream(
@@ -490,10 +577,15 @@ class VideoWriter:
         return track
 
     def _write(self, frame: Any) -> None:
-        try:
+        with self._explaining_errors():
             for packet in self._track.encode(frame):
                 self._file.mux(packet)
+
+    @contextmanager
+    def _explaining_errors(self) -> Iterator[None]:
+        try:
+            yield
         except pyav().error.FFmpegError as error:
             raise OSError(
-                f"Cannot write {self.path} ({_av_reason(error)}); free some space or choose another folder."
+                f"Cannot write {self.name} ({_av_reason(error)}); free some space or choose another folder."
             ) from None

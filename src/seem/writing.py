@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seem.errors import FULL_DISK
 from seem.part_files import new_part
 
 FILE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".json", ".mp4", ".png", ".tif", ".tiff", ".webp")
@@ -79,10 +79,14 @@ def write_together(
     new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     temporary = {name: new_part(folder) for name in files}
     renamed: list[Path] = []
+    current = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in files.items():
+            current = name
             write(temporary[name])
+        current = ""
+        _remove_old_records(targets)
         for name in sorted(files, key=_is_record):
             temporary[name].replace(targets[name])
             renamed.append(targets[name])
@@ -92,7 +96,7 @@ def write_together(
         new_files = [path for path in renamed if path not in existing]
         _remove([*temporary.values(), *new_files], new_folders)
         if isinstance(error, OSError):
-            raise _explain(error, folder) from error
+            raise _explain(error, folder, current) from error
         raise
     return tuple(targets.values())
 
@@ -102,6 +106,15 @@ def _is_record(name: str) -> bool:
     return name.endswith(".json")
 
 
+def _remove_old_records(targets: Mapping[str, Path]) -> None:
+    """Remove the JSON file of a result that is replaced: beside files of another result it would be wrong."""
+    records = list(filter(_is_record, targets))
+    if len(records) == len(targets):
+        return  # each of them is replaced in one step
+    for name in records:
+        targets[name].unlink(missing_ok=True)
+
+
 def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterable[str]) -> None:
     names = set(written)
     for path in folder.iterdir():
@@ -109,10 +122,12 @@ def _remove_leftovers(folder: Path, leftovers: re.Pattern[str], written: Iterabl
             path.unlink()
 
 
-def _explain(error: OSError, folder: Path) -> OSError:
-    """Return an error that names the folder and the way out."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+def _explain(error: OSError, folder: Path, name: str) -> OSError:
+    """Return an error that names the folder, the way out, and the file that was being written."""
+    is_full = error.errno in FULL_DISK
     way_out = "free some space or choose another folder" if is_full else "choose another folder"
+    if name:
+        way_out += f" ({name} is not written)"
     return OSError(f"Cannot write results to {folder}: {error.strerror or error}; {way_out}.")
 
 

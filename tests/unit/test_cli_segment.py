@@ -729,6 +729,68 @@ def test_an_interrupted_call_goes_on_with_the_photos_that_have_no_results(run, f
 
 
 @pytest.mark.parametrize(
+    ("earlier", "now", "message"),
+    [
+        (["--point", "4,2"], ["--point", "5,2"], "of --point 4,2, this call has --point 5,2; ask for the same"),
+        (["--point", "4,2"], ["--text", "cat"], "a result of --point 4,2, this call has --text cat"),
+        (["--point", "4,2"], [], "a result of --point 4,2, this call has no prompt"),
+        ([], ["--task", "instance"], "a result of no prompt, this call has --task instance"),
+        (["--find", "cat"], ["--find", "dog"], "a result of --find cat, this call has --find dog"),
+        (["--everything"], ["--everything", "--embeddings"], "--everything, this call has --everything --embeddings"),
+        (["--classes", "cat"], ["--classes", "dog"], "a result of --classes cat, this call has --classes dog"),
+        (["--threshold", "1"], ["--threshold", "0.5"], "--threshold 1.0, this call has --threshold 0.5"),
+        (["--size", "64"], ["--size", "96"], "a result of --size 64, this call has --size 96"),
+        (
+            ["--point", "4,2", "--object", "--point", "5,5"],
+            ["--point", "4,2", "--point", "5,5"],
+            "of --point 4,2 --object --point 5,5, this call has --point 4,2 --point 5,5",
+        ),
+    ],
+)  # fmt: skip
+def test_going_on_with_another_question_is_refused(run, folder, earlier, now, message):
+    Path("in/b.jpg").unlink()
+    run("in/c.png", *earlier)
+    before = {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+    ran = run(folder, *now, "--resume", model="nowhere.safetensors")
+    assert (ran.code, ran.out) == (2, "")
+    assert len(ran.err.splitlines()) == 1
+    assert ran.err.startswith("seem: seem-out/c.json is a result of ")
+    assert message in ran.err
+    assert ran.err.endswith("or pass --overwrite or another --out.\n")
+    assert before == {name: Path("seem-out", name).stat().st_mtime_ns for name in names()}
+
+
+def test_the_same_question_in_other_words_goes_on(run, folder):
+    Path("in/b.jpg").unlink()
+    run("in/c.png", "--refine", "zoom", "--point", "4,2", "--quiet")
+    assert run(folder, "--point", "4,2", "--second-look", "--resume", "--json").code == 0
+    recorded = [json.loads(file.read_bytes())["seem"] for file in Path("seem-out").rglob("*.json")]
+    assert [record["options"] for record in recorded] == 3 * [["--point 4,2", "--refine zoom"]]
+
+
+def test_going_on_with_another_model_is_refused(run, folder):
+    Path("in/b.jpg").unlink()
+    run("in/c.png", "--point", "4,2", "--quiet")
+    file = Path("seem-out/c.json")
+    record = json.loads(file.read_bytes())
+    record["seem"]["sha256"] = "cd" * 32
+    file.write_text(json.dumps(record))
+    ran = run(folder, "--point", "4,2", "--resume", "--quiet")
+    assert ran.code == 2
+    assert ran.err.startswith("seem: seem-out/c.json is a result of nano with other weights than")
+
+
+def test_results_that_do_not_record_their_options_are_gone_on_with(run, folder):
+    Path("in/b.jpg").unlink()
+    run("in/c.png", "--point", "4,2", "--quiet")
+    file = Path("seem-out/c.json")
+    record = json.loads(file.read_bytes())
+    del record["seem"]["options"]
+    file.write_text(json.dumps(record))
+    assert run(folder, "--point", "4,2", "--resume", "--quiet").code == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--overwrite"], "--resume leaves results as they are and --overwrite replaces them"),
@@ -1124,7 +1186,7 @@ def test_an_out_that_is_a_file_is_refused_before_the_model_is_loaded(run, photo)
 
 def test_an_out_that_is_named_like_a_file_is_refused_before_the_model_is_loaded(run, photo):
     ran = run(photo, "--out", "found.png", model="nowhere.safetensors")
-    assert refused(ran, 1, "--out found.png is the name of a file; name a folder")
+    assert refused(ran, 2, "--out found.png is the name of a file; name a folder")
     assert not Path("found.png").exists()
 
 

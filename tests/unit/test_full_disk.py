@@ -1,16 +1,26 @@
 """A disk that is full: the file is named and what can be done; metadata are in one order, so that bytes repeat."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import tiny_data
+from seem.annotation_formats.annotated_image import AnnotatedImage, AnnotatedObject
+from seem.annotation_formats.video import DavisWriter, VideoSettings
 from seem.checkpoints.safe import atomic_write, read_tensors, write_tensors
 from seem.cli.errors import single_line
+from seem.cli.main import main
 from seem.errors import SeemError, naming_file
+from seem.mask_codec import PackedMask
+from seem.video import VideoWriter
+from seem.writing import png_writer, text_writer, write_together
 
 resource = pytest.importorskip("resource")
 
@@ -54,11 +64,73 @@ def test_weights_that_do_not_fit_name_their_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [SeemError("ours"), OSError(errno.ENOSPC, "full", "b.txt")])
+@pytest.mark.parametrize("error", [SeemError("ours"), OSError(errno.EACCES, "denied", "b.txt")])
 def test_errors_that_name_a_file_or_are_ours_stay(error):
-    with pytest.raises(OSError, match=r"ours|full"):
+    with pytest.raises(OSError, match=r"ours|denied"):
         fail_to_write("a.txt", error)
     assert error.filename in (None, "b.txt")
+
+
+def test_a_full_disk_is_about_the_file_that_is_written(tmp_path):
+    error = OSError(errno.ENOSPC, "full", str(tmp_path / ".seem-temporary.part"))
+    with pytest.raises(OSError, match="full"):
+        fail_to_write("a.txt", error)
+    assert error.filename == "a.txt"
+
+
+@pytest.mark.usefixtures("small_files")
+def test_results_that_do_not_fit_name_the_file_and_leave_nothing(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)
+    files = {
+        "a.json": text_writer(lambda: "{}"),
+        "a.png": png_writer(lambda: Image.fromarray(noise)),
+    }
+    with pytest.raises(OSError, match="too large") as caught:
+        write_together(tmp_path / "out", files, overwrite=False, leftovers=re.compile("a"))
+    assert single_line(caught.value) == (
+        f"Cannot write results to {tmp_path / 'out'}: File too large; free some space or choose another folder "
+        "(a.png is not written)."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_video_that_does_not_fit_is_called_by_its_name(tmp_path):
+    pytest.importorskip("av")
+    rng = np.random.default_rng(0)
+    with pytest.raises(OSError, match=r"Cannot write clip\.mp4 \(.*\); free some space or choose"):
+        write_noise(VideoWriter(tmp_path / "aside.part", name="clip.mp4"), rng)
+
+
+def write_noise(writer, rng):
+    with writer:
+        for _ in range(30):
+            writer.add(Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_frames_that_do_not_fit_name_their_file(tmp_path):
+    ids = np.random.default_rng(0).random((200, 200)) > 0.5
+    mask = PackedMask.pack(ids, ids.shape)
+    frame = AnnotatedImage(
+        "0.jpg", "00000", ids.shape, [AnnotatedObject(1, mask, "cat", 1.0)], [], draw=lambda: None
+    )
+    writer = DavisWriter(VideoSettings(tmp_path / "davis", "clip"))
+    with pytest.raises(OSError, match="too large") as caught:
+        writer.add(frame)
+    writer.discard()
+    name = tmp_path / "davis/Annotations/480p/clip/00000.png"
+    assert single_line(caught.value).startswith(f"Cannot write {name}: File too large; free some")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_files")
+def test_shards_that_do_not_fit_name_their_file(tmp_path, capfd):
+    tiny_data.coco(tmp_path / "coco")
+    assert main(["data", "shards", str(tmp_path / "coco"), str(tmp_path / "new" / "out")]) == 1
+    tar = tmp_path / "new" / "out" / "val-000000.tar"
+    assert capfd.readouterr().err.startswith(f"seem: Cannot write {tar}: File too large; free some")
+    assert [path.name for path in tmp_path.iterdir()] == ["coco"]
 
 
 WRITE = """

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import typer
@@ -95,6 +96,7 @@ def test_an_ignored_signal_stays_ignored():
     [
         (["/usr/bin/seem", "segment"], ["python", "/usr/bin/seem"], True),
         (["-m", "segment"], ["python", "-W", "ignore", "-m", "seem", "segment"], True),
+        (["-m", "photo.png"], ["python", "-m", "seem.cli.demo", "photo.png"], True),
         (["-m"], ["python", "-m", "pytest"], False),
         (["train.py"], ["python", "train.py"], False),
         ([""], ["python"], False),
@@ -104,3 +106,90 @@ def test_only_the_command_line_watches_signals(monkeypatch, argv, orig_argv, exp
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "orig_argv", orig_argv)
     assert is_command_line() == expected
+
+
+@posix
+def test_a_signal_that_comes_twice_breaks_off_nothing(monkeypatch, capfd):
+    """`timeout` sends a signal to a program and to its group."""
+    finished = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            finished.append("put in order")
+
+    monkeypatch.setattr(
+        main, "get_command", lambda app: typer.main.get_command(interrupted_app(work))
+    )
+    assert main.main(["work"]) == 128 + signal.SIGTERM
+    assert finished == ["put in order"]
+    assert capfd.readouterr().err.strip() == "seem: interrupted; what was finished is kept."
+
+
+INTERRUPTED_AGAIN = """
+import os, signal, time
+from seem.cli import interruption
+interruption.REPEAT_SECONDS = 0.0
+with interruption.signals_as_interrupts():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+"""
+
+
+@posix
+def test_a_later_signal_ends_the_program_at_once():
+    command = [sys.executable, "-c", INTERRUPTED_AGAIN]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert (ran.returncode, ran.stderr) == (130, "seem: interrupted.\n")
+
+
+class Interrupting:
+    """Is interrupted where Python drops exceptions."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(10))  # where the signal is noticed
+
+
+@posix
+def test_an_interrupt_that_a_finalizer_drops_comes_again(monkeypatch, capfd):
+    def work():
+        Interrupting()
+        for _ in range(1000):
+            time.sleep(0.01)
+        raise AssertionError("the interrupt was lost")
+
+    monkeypatch.setattr(
+        main, "get_command", lambda app: typer.main.get_command(interrupted_app(work))
+    )
+    hook = sys.unraisablehook
+    assert main.main(["work"]) == 130
+    assert capfd.readouterr().err.strip() == "seem: interrupted; what was finished is kept."
+    assert sys.unraisablehook == hook
+
+
+@posix
+def test_a_signal_while_an_error_is_reported_is_one_line_more(monkeypatch, capfd):
+    report = interruption.report_error
+
+    def report_late(error, about=""):
+        if not isinstance(error, KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return report(error, about)
+
+    monkeypatch.setattr(interruption, "report_error", report_late)
+    assert main.main(["nothing"]) == 128 + signal.SIGTERM
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_processes_that_others_start_leave_signals_alone(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bin/seem"])
+    command = ["python", "-c", "from multiprocessing.spawn import spawn_main"]
+    monkeypatch.setattr(sys, "orig_argv", [*command, "--multiprocessing-fork"])
+    assert not is_command_line()

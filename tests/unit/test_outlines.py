@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw
@@ -14,6 +14,7 @@ from seem.mask_codec import PackedMask
 # pycocotools 2.0.11 hands its arrays over by a protocol that NumPy 2 is about to leave behind.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
+UNTIMED = settings(deadline=None)  # a busy machine is no fault
 MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
 
@@ -39,6 +40,7 @@ def fill_with_border(polygons, hw):
     return np.asarray(image) > 0
 
 
+@UNTIMED
 @given(MASKS)
 def test_outlines_cover_the_same_pixels_by_both_rules(mask):
     polygons = [outline.corners for outline in outlines_of(mask)]
@@ -49,6 +51,7 @@ def test_outlines_cover_the_same_pixels_by_both_rules(mask):
         assert not mask.any()
 
 
+@UNTIMED
 @given(MASKS)
 def test_opencv_fills_the_same_pixels(mask):
     cv2 = pytest.importorskip("cv2")
@@ -58,6 +61,7 @@ def test_opencv_fills_the_same_pixels(mask):
     assert (filled.astype(bool) == mask).all()
 
 
+@UNTIMED
 @given(MASKS)
 def test_joined_parts_cover_the_same_pixel_centres(mask):
     outlines = outlines_of(mask)

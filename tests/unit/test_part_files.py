@@ -1,16 +1,26 @@
 """Parts of files, the lock of a folder, and what killed processes leave of both."""
 
+import errno
 import os
 import subprocess
 import sys
 import time
 
 import pytest
+from filelock import FileLock
 
 from seem.checkpoints.safe import atomic_write
 from seem.errors import SeemError
-from seem.folder_lock import LOCK_FILES, check_not_in_use, hold_folder
-from seem.part_files import MAX_PART_AGE, is_part, new_part, remove_abandoned_parts
+from seem.folder_lock import LOCK_FILE, LOCK_FILES, check_not_in_use, hold_folder
+from seem.part_files import (
+    MAX_PART_AGE,
+    is_part,
+    naming_final_files,
+    new_part,
+    part_folder,
+    remove_abandoned_parts,
+    temporary_folder,
+)
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -110,3 +120,95 @@ def test_a_file_is_no_folder_to_hold(tmp_path):
         hold_folder(tmp_path / "a.txt"),
     ):
         pass
+
+
+@pytest.mark.parametrize("leaves_folder", [True, False])
+def test_a_lock_that_was_just_removed_is_no_lock(tmp_path, monkeypatch, leaves_folder):
+    """A run ends, and removes its lock, between opening the file and locking it by another run."""
+    folder = tmp_path / "run"
+    acquire = FileLock.acquire
+    attempts = []
+
+    def acquire_late(lock, *arguments, **options):
+        attempts.append(lock)
+        if len(attempts) == 1:
+            (folder / LOCK_FILE).unlink()
+            if not leaves_folder:
+                folder.rmdir()
+        return acquire(lock, *arguments, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire_late)
+    with hold_folder(folder):
+        assert len(attempts) == 2
+        with pytest.raises(SeemError, match="at work on"):
+            check_not_in_use(folder)
+    assert not attempts[0].is_locked
+
+
+LOCKED_IN_TURN = """
+import sys, time
+from pathlib import Path
+from seem.errors import SeemError
+from seem.folder_lock import hold_folder
+folder, until = Path(sys.argv[1]), time.monotonic() + float(sys.argv[2])
+held = 0
+while time.monotonic() < until:
+    try:
+        with hold_folder(folder):
+            mark = folder / "mark"
+            mark.touch(exist_ok=False)
+            mark.unlink()
+            held += 1
+    except SeemError:
+        pass
+print(held)
+"""
+
+
+@pytest.mark.slow
+def test_runs_that_begin_and_end_all_the_time_never_meet(tmp_path):
+    command = [sys.executable, "-c", LOCKED_IN_TURN, str(tmp_path / "run"), "20"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    held = [int(run.communicate()[0]) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0]
+    assert sum(held) > 100
+    assert list(tmp_path.rglob("*")) in ([], [tmp_path / "run"])  # which another run had made
+
+
+def test_a_folder_that_is_a_part_vanishes(tmp_path):
+    with pytest.raises(OSError, match="full"):
+        write_half_a_folder(tmp_path / "new")
+    assert names(tmp_path / "new") == []
+
+
+def write_half_a_folder(folder):
+    with part_folder(folder) as part:
+        (part / "a.txt").write_text("half")
+        raise OSError("full")
+
+
+KILLED_WITH_TEMPORARY_FILES = """
+import os, signal
+from seem.part_files import temporary_folder
+with temporary_folder() as folder:
+    (folder / "a.txt").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are asked for by signal 0")
+def test_temporary_files_of_a_killed_process_are_removed_by_the_next(tmp_path, monkeypatch):
+    command = [sys.executable, "-c", KILLED_WITH_TEMPORARY_FILES]
+    subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert len(names(tmp_path)) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        assert [folder.name] == names(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_errors_about_files_in_a_part_name_where_they_go(tmp_path):
+    part = new_part(tmp_path)
+    with pytest.raises(OSError, match="full") as caught, naming_final_files(part, tmp_path):
+        raise OSError(errno.ENOSPC, "full", str(part / "a" / "b.txt"))
+    assert caught.value.filename == str(tmp_path / "a" / "b.txt")

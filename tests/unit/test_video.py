@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import seem
+from seem import video as video_module
 from seem.inference.dense_recognizer import DenseRecognizer
 from seem.results import LazyLabels
 from seem.tasks import video as matching
@@ -165,6 +166,22 @@ def cut_without_encoding(path, target, begin):
                 )
                 file.mux(packet)
     return target
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("a.h264", {"g": "12"}), ("a.avi", {"g": "12", "bf": "2"})]
+)
+def test_without_stamps_a_frame_is_decoded_a_few_times_and_no_more(
+    tmp_path, monkeypatch, name, options
+):
+    path = encoded(tmp_path / name, scene(160)[0], **options)
+    num_checked = []
+    checksum = video_module._checksum
+    monkeypatch.setattr(
+        video_module, "_checksum", lambda frame: num_checked.append(1) or checksum(frame)
+    )
+    assert len(list(open_video(path).backward(160))) == 160
+    assert len(num_checked) < 5 * 160
 
 
 def test_a_file_cut_without_encoding_shows_what_its_edit_list_shows(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from seem.coco_format import CocoCategory
+from seem.errors import naming_file
 from seem.mask_codec import PackedMask
 from seem.part_files import new_part, remove_part
 
@@ -62,10 +63,11 @@ class AnnotatedImage:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = new_part(target.parent)
         try:
-            if self.file is None:
-                self.draw().save(part, format="PNG")
-            else:
-                shutil.copyfile(self.file, part)
+            with naming_file(target):
+                if self.file is None:
+                    self.draw().save(part, format="PNG")
+                else:
+                    shutil.copyfile(self.file, part)
             part.replace(target)
         finally:
             remove_part(part)

@@ -14,7 +14,7 @@ from seem.annotation_formats.classes import ClassTable
 from seem.coco_format import CocoCategory
 from seem.errors import SeemError
 from seem.images import FIRST_QUARTER_TURN
-from seem.regular_file import check_regular_file
+from seem.regular_file import read_regular_file
 
 ImageRow: TypeAlias = "Mapping[str, Any]"
 
@@ -90,13 +90,14 @@ class GivenIds:
     def read(cls, file: Path) -> GivenIds:
         """Read a file; `SeemError` if it cannot be read, `ValueError` if it has no images and categories."""
         try:
-            check_regular_file(file)
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
+            content = json.loads(read_regular_file(file).decode("utf-8-sig"))
             rows = {
                 str(row["file_name"]): row for row in content["images"] if row["id"] is not None
             }
             category_ids = {str(row["name"]): row["id"] for row in content["categories"]}
             categories = list(content["categories"])
+        except SeemError:
+            raise
         except OSError as error:
             raise SeemError(f"{file} cannot be read: {error.strerror or error}.") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:

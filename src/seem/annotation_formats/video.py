@@ -29,6 +29,7 @@ from seem.annotation_formats.classes import ClassTable
 from seem.annotation_formats.coco_panoptic import flat_map
 from seem.annotation_formats.writer import NO_LEFTOVERS, constant_writer, to_json
 from seem.coco_format import CocoRle, to_rle, to_xywh
+from seem.errors import naming_file
 from seem.part_files import new_part, remove_part
 from seem.writing import write_together
 
@@ -109,14 +110,16 @@ class DavisWriter:
         if ids.max(initial=0) > MAX_DAVIS_OBJECTS:
             raise ValueError(f"DAVIS has {MAX_DAVIS_OBJECTS} objects at most, got {ids.max()}.")
         masks = self._part / "masks"
-        masks.mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(ids.astype(np.uint8)).convert("P")
         image.putpalette(davis_palette())
-        image.save(masks / f"{frame.stem}.png", format="PNG")
+        with naming_file(self._masks / f"{frame.stem}.png"):
+            masks.mkdir(parents=True, exist_ok=True)
+            image.save(masks / f"{frame.stem}.png", format="PNG")
         if self._settings.copies_frames:
             frames = self._part / "frames"
-            frames.mkdir(exist_ok=True)
-            frame.draw().save(frames / f"{frame.stem}.jpg", format="JPEG", quality=JPEG_QUALITY)
+            with naming_file(self._frames / f"{frame.stem}.jpg"):
+                frames.mkdir(exist_ok=True)
+                frame.draw().save(frames / f"{frame.stem}.jpg", format="JPEG", quality=JPEG_QUALITY)
 
     def finish(self) -> tuple[Path, ...]:
         """Move the files to their names and list the clip."""
@@ -137,10 +140,13 @@ class DavisWriter:
 
 
 def move_frames(source: Path, target: Path) -> None:
-    """Move the files of frames into a folder, in place of all that it had."""
+    """Move the files of frames into a folder, in place of all that it had; a new folder is moved in one step."""
     if not source.is_dir():
         return
-    target.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        return
     for path in target.iterdir():
         if _FRAME_FILE.fullmatch(path.name):
             path.unlink()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from seem.errors import SeemError, naming_file, short_reason
 from seem.part_files import new_part, remove_part
-from seem.regular_file import check_regular_file
+from seem.regular_file import check_regular_file, check_replaceable
 
 StateDict: TypeAlias = dict[str, Tensor]
 
@@ -112,8 +112,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path to write to that becomes `path` when the block ends well and vanishes when it does not.
 
     It lies in a folder of its own, because safetensors writes a file beside the one that it is given. The file gets the
-    permissions of any new file here, whatever its writer sets (safetensors: the owner's alone).
+    permissions of any new file here, whatever its writer sets (safetensors: the owner's alone). Raises `SeemError` for
+    a device or a pipe, which the file would take the place of.
     """
+    check_replaceable(path)
     part = new_part(path.parent)
     aside = part / path.name
     try:

@@ -9,7 +9,7 @@ import typer
 
 from seem import zoo
 from seem.checkpoints.network import convert_official as convert_checkpoint
-from seem.cli.options import FLAG
+from seem.cli.options import FLAG, check_file_to_write
 from seem.config import SegmenterConfig
 
 
@@ -57,11 +57,6 @@ def check_target(official: Path, out: Path, overwrite: bool) -> None:
     """Raise before any work if the result could not be written to `out`."""
     if out.suffix != ".safetensors":
         raise ValueError(f"OUT is {out}; its name must end in .safetensors.")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already; pass --overwrite or another OUT.")
+    check_file_to_write(out, overwrite)
     if out.exists() and official.exists() and out.samefile(official):
         raise ValueError(f"OUT and OFFICIAL are both {out}; name another OUT.")
-    if not out.absolute().parent.is_dir():
-        raise NotADirectoryError(
-            f"There is no folder {out.absolute().parent} for {out.name}; make it first."
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,15 +14,21 @@ from tqdm import tqdm
 
 from seem.checkpoints.safe import atomic_write
 from seem.cli.errors import EXIT_FAILED
-from seem.cli.options import FLAG
+from seem.cli.options import FLAG, check_file_to_write
 from seem.data.dataset import Dataset
 from seem.data.inspection import MAX_LISTED_FLAWS, DatasetReport, inspect_dataset
 from seem.data.opening import DatasetSpec, list_splits, open_dataset
-from seem.data.readers.shards import IMAGES_PER_SHARD, list_shards, write_shards
+from seem.data.readers.shards import (
+    IMAGES_PER_SHARD,
+    is_class_file,
+    list_shards,
+    write_shards,
+)
 from seem.data.records import DataError
 from seem.data.subset import draw_subset
 from seem.data.unused_files import find_unused_files
 from seem.errors import SeemError
+from seem.part_files import naming_final_files, part_folder
 
 SPEC = (
     "KIND:PATH, or a PATH (folder, zip or file) whose layout is recognised: COCO, YOLO, labelme, CVAT, Label Studio, "
@@ -33,7 +38,6 @@ SPEC = (
 
 data_commands = typer.Typer(
     help="Inspect data sets, draw subsets, write shards.",
-    no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -105,8 +109,7 @@ def subset_command(
     ] = False,
 ) -> None:
     """Draw an evaluation subset with its first prompts; the same data and seed give the same file."""
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already; pass --overwrite or another OUT.")
+    check_file_to_write(out, overwrite)
     with progress_bar(photos, "drawing") as step:
         subset = draw_subset(open_dataset(path, split), photos, seed, per_photo, step)
     with atomic_write(out) as temporary:
@@ -141,6 +144,8 @@ def shards_command(
     old_shards = list_shards(out)
     if old_shards and not overwrite:
         raise FileExistsError(f"{out} holds shards already; pass --overwrite or another OUT.")
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file; name a folder.")
     parts = open_parts(spec, split)
     reports = inspect_parts(parts, pixels=True)
     usable = [
@@ -152,7 +157,7 @@ def shards_command(
         raise SeemError(
             f"{spec.path} has no photo that can be read; run: seem data check {spec.path}"
         )
-    with progress_bar(num_photos, "writing") as step, temporary_folder_in(out) as temporary:
+    with progress_bar(num_photos, "writing") as step, part_in_new_folder(out) as temporary:
         counts = [len(write_shards(part, temporary, per_shard, step)) for part in usable]
         replace_shards(old_shards, temporary, out)
     for part, report, num_shards in zip(usable, reports, counts, strict=True):
@@ -165,10 +170,14 @@ def shards_command(
 
 
 def replace_shards(old_shards: Sequence[Path], written: Path, out: Path) -> None:
-    """Remove the old shards and move the written ones to `out`."""
-    for file in old_shards:
+    """Remove the old shards and move the written ones to `out`.
+
+    The classes are removed first and moved last: a folder without them is no data set, so that nobody trains on half of
+    one after an interruption.
+    """
+    for file in reversed(old_shards):
         file.unlink()
-    for file in sorted(written.iterdir()):
+    for file in sorted(written.iterdir(), key=is_class_file):
         file.replace(out / file.name)
 
 
@@ -188,11 +197,26 @@ def open_parts(spec: DatasetSpec, split: str | None) -> list[Dataset]:
     """
     if not spec.path.exists():
         raise ValueError(f"There is no data set at {spec.path}; check the path.")
+    names = part_names(spec, split)
     try:
-        names = [split] if split else list_splits(spec)
         return [open_dataset(spec, name, tolerant=True) for name in names]
     except DataError as error:
         raise SeemError(str(error)) from error
+
+
+def part_names(spec: DatasetSpec, split: str | None) -> Sequence[str]:
+    """Return the name of one part of a data set, or of all.
+
+    Raises `SeemError` for a data set that cannot be read at all, `ValueError` for a part that it does not have.
+    """
+    try:
+        names = list_splits(spec)
+    except DataError as error:
+        raise SeemError(str(error)) from error
+    if split is None:
+        return names
+    spec.layout().resolve_split(spec.root, split)
+    return [split]
 
 
 def open_readable_parts(spec: DatasetSpec, split: str | None) -> tuple[list[Dataset], list[str]]:
@@ -204,11 +228,7 @@ def open_readable_parts(spec: DatasetSpec, split: str | None) -> tuple[list[Data
         return open_parts(spec, split), []
     parts: list[Dataset] = []
     problems: list[str] = []
-    try:
-        names = list_splits(spec)
-    except DataError as error:
-        raise SeemError(str(error)) from error
-    for name in names:
+    for name in part_names(spec, None):
         problem = _open_or_explain(spec, name, parts)
         if problem:
             problems.append(problem)
@@ -238,17 +258,16 @@ def count_images(parts: Sequence[Dataset]) -> int:
 
 
 @contextmanager
-def temporary_folder_in(out: Path) -> Iterator[Path]:
-    """Make a temporary folder inside `out`, and `out` itself, which is removed again if it stays empty."""
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
+def part_in_new_folder(out: Path) -> Iterator[Path]:
+    """Make a folder to write to inside `out`, and `out` itself, which is removed again if it stays empty."""
+    new_folders = [each for each in (out, *out.parents) if not each.exists()]
     try:
-        with tempfile.TemporaryDirectory(prefix=".shards-", dir=out) as temporary:
-            yield Path(temporary)
+        with part_folder(out) as part, naming_final_files(part, out):
+            yield part
     finally:
-        if is_new:
+        for each in new_folders:
             with suppress(OSError):  # it is not empty
-                out.rmdir()
+                each.rmdir()
 
 
 @contextmanager

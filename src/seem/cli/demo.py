@@ -9,14 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from seem.cli.errors import report_error, write_line
+from seem.checkpoints.safe import atomic_write
+from seem.cli.errors import write_line
+from seem.cli.image_files import check_writable
+from seem.cli.interruption import run_program
 from seem.cli.report import describe_loaded_model, describe_results
 from seem.cli.sheet import FAINT_INK, FONT_SIZE, INK, LINE_HEIGHT, PAPER, draw_page
 from seem.encoded_image import EncodedImage
+from seem.images import read_shown_hw
 from seem.loading import load
 from seem.prompts import Box, Point, Text
 from seem.results import Results
@@ -91,7 +96,8 @@ def demonstrate(photo_file: Path, out: Path, model: str = "nano") -> Path:
         description = describe_results(answer.results)
         write_line(f"  {answer.demonstration.caption}: {description} ({answer.seconds:.2f} s)")
     sheet = out / "demo.png"
-    draw_sheet(image, answers).save(sheet)
+    with atomic_write(sheet) as aside:
+        draw_sheet(image, answers).save(aside)
     write_line(f"Side by side: {sheet}. The overlay, masks and JSON file of each are beside it.")
     write_line(f"All in all {time.perf_counter() - started:.1f} s")
     return sheet
@@ -142,14 +148,17 @@ def describe_network(image: EncodedImage) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the demonstrations; returns an exit code."""
-    try:
-        if len(arguments) < 2:
-            raise ValueError("Name a photo and a folder: python -m seem.cli.demo PHOTO OUT [MODEL]")
-        photo_file, out, *model = arguments
-        demonstrate(Path(photo_file), Path(out), *model)
-    except BaseException as error:
-        return report_error(error)
-    return 0
+    return run_program(partial(demonstrate_arguments, arguments))
+
+
+def demonstrate_arguments(arguments: Sequence[str]) -> None:
+    """Run the demonstrations for the arguments PHOTO OUT [MODEL]; `ValueError` for others."""
+    if len(arguments) not in (2, 3):
+        raise ValueError("Name a photo and a folder: python -m seem.cli.demo PHOTO OUT [MODEL]")
+    photo_file, out, *model = arguments
+    read_shown_hw(photo_file)
+    check_writable(Path(out), "OUT")
+    demonstrate(Path(photo_file), Path(out), *model)
 
 
 if __name__ == "__main__":

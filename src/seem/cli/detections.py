@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from seem.errors import SeemError
 from seem.prompts import Box
-from seem.regular_file import check_regular_file
+from seem.regular_file import read_regular_file
 
 LAYOUT = (
     "images with id and file_name, annotations with image_id, bbox (x, y, width, height) and category_id, and "
@@ -197,8 +197,9 @@ def layout_error(path: Path, reason: str) -> ValueError:
 def read_json(path: Path) -> Any:
     """Read the JSON file of a detector."""
     try:
-        check_regular_file(path)
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_regular_file(path).decode("utf-8-sig"))
+    except SeemError:
+        raise
     except OSError as error:
         raise SeemError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:

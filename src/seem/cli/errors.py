@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
@@ -12,9 +11,10 @@ from pathlib import Path
 import typer
 from tqdm import tqdm
 
+from seem.errors import FULL_DISK
+
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAX_MESSAGE_CHARACTERS = 1000  # a value of ten thousand letters would hide the way out
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[

@@ -14,6 +14,7 @@ import torch
 import typer
 from tqdm import tqdm
 
+from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, PRECISION_HELP, Precision, Values
 from seem.cli.report import progress_bar_style
 from seem.data.opening import DatasetSpec
@@ -31,6 +32,7 @@ MEASURE_PANEL = "What is measured"
 RUN_PANEL = "How it runs"
 COMPARE_PANEL = "Compare reports"
 MAX_LISTED_IMAGES = 10
+MAX_THREADS = 1024
 
 
 def measure_option(*flags: str, metavar: str, help_text: str) -> Any:
@@ -213,6 +215,10 @@ def evaluate_command(
         subset=None if subset is None else str(subset),
         skip_bad=skip_bad,
     )
+    if out is not None:
+        check_writable(out.absolute().parent)
+    if plots is not None:
+        check_writable(plots, "--plots")
     report = run(
         opener_of(model, device, precision.value),
         request,
@@ -337,8 +343,10 @@ def opener_of(
 
 def limit_threads(count: int) -> None:
     """Limit the threads of the model and of OpenCV's baselines."""
-    if count < 1:
-        raise ValueError(f"--threads is {count}; use at least 1.")
+    if not 1 <= count <= MAX_THREADS:
+        raise ValueError(
+            f"--threads is {count}; use 1 to {MAX_THREADS}, at most one for each core."
+        )
     import cv2
 
     torch.set_num_threads(count)

@@ -10,15 +10,18 @@ import io
 import os
 import runpy
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from seem.cli.errors import report_error, write_line
+from seem.checkpoints.safe import atomic_write
+from seem.cli.errors import write_line
+from seem.cli.interruption import run_program
 from seem.cli.sheet import PAPER, draw_page
+from seem.part_files import temporary_folder
 
 TILE_SIZE = (400, 300)  # width and height in pixels
 
@@ -58,14 +61,15 @@ def make_gallery(
     """
     page = draw_page([(image.caption, run_example(examples, image)) for image in images])
     out.parent.mkdir(parents=True, exist_ok=True)
-    page.save(out)
+    with atomic_write(out) as aside:
+        page.save(aside, format="PNG")
     return out
 
 
 def run_example(examples: Path, image: GalleryImage) -> Image.Image:
     """Run an example in a temporary folder and return its image, padded to a tile."""
     script = (examples / f"{image.example}.py").resolve(strict=True)
-    with tempfile.TemporaryDirectory() as folder, working_directory(Path(folder)):
+    with temporary_folder() as folder, working_directory(folder):
         runpy.run_path(str(script), run_name="__main__")
         with Image.open(image.file) as opened:
             return ImageOps.pad(opened.convert("RGB"), TILE_SIZE, color=PAPER)
@@ -87,17 +91,15 @@ def working_directory(folder: Path) -> Iterator[None]:
 
 def main(arguments: Sequence[str]) -> int:
     """Make the gallery; returns an exit code."""
-    try:
-        if len(arguments) != 2:
-            raise ValueError(
-                "Name the folder of the examples and the file to write: EXAMPLES OUT.png"
-            )
-        write_line(
-            f"{make_gallery(Path(arguments[0]), Path(arguments[1]))}: {len(GALLERY_IMAGES)} pictures"
-        )
-    except BaseException as error:
-        return report_error(error)
-    return 0
+    return run_program(partial(make_gallery_of_arguments, arguments))
+
+
+def make_gallery_of_arguments(arguments: Sequence[str]) -> None:
+    """Make the gallery for the arguments EXAMPLES OUT.png; `ValueError` for others."""
+    if len(arguments) != 2:
+        raise ValueError("Name the folder of the examples and the file to write: EXAMPLES OUT.png")
+    page = make_gallery(Path(arguments[0]), Path(arguments[1]))
+    write_line(f"{page}: {len(GALLERY_IMAGES)} pictures")
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from seem.annotation_formats.formats import IMAGE_FORMATS
+from seem.cli.errors import report_error
 from seem.errors import SeemError
-from seem.images import open_image
+from seem.images import open_image, read_shown_hw
 from seem.writing import names_file
 
 STANDARD_INPUT = "-"
@@ -49,6 +50,10 @@ class ImageSource:
         """Names for its results, the shortest first; a longer one is used if the shorter belongs to several images."""
         return self.name.parent / self.name.stem, self.name, self.folder_name / self.name
 
+    def read_hw(self) -> tuple[int, int] | None:
+        """Read height and width as shown from the file's header, None for standard input; raises as opening it does."""
+        return None if self.source == STANDARD_INPUT else read_shown_hw(self.source)
+
     @property
     def file(self) -> Path | None:
         """The file, None for standard input."""
@@ -79,9 +84,14 @@ class ImageJob:
         return (self.image.name if is_own else self.name).as_posix()
 
     @property
+    def record_file(self) -> Path:
+        """The JSON file of its results."""
+        return self.folder / f"{self.stem}.json"
+
+    @property
     def is_complete(self) -> bool:
         """Whether all results of that name are there: the JSON file gets its name last."""
-        return (self.folder / f"{self.stem}.json").exists()
+        return self.record_file.exists()
 
     @property
     def is_done(self) -> bool:
@@ -113,6 +123,30 @@ def plan_jobs(
         first = done[0].folder / done[0].stem
         raise FileExistsError(f"{count} already: {first}.*; {way_out} or another --out.")
     return jobs
+
+
+def report_unusable(
+    jobs: Sequence[ImageJob], check: Callable[[ImageSource], object] = ImageSource.read_hw
+) -> list[int]:
+    """Return the exit codes of images none of which can be used, each reported; nothing if one can be.
+
+    So that nobody waits for a model without a photo for it. `check` raises for an image that cannot be used.
+    """
+    errors = []
+    for job in jobs:
+        error = _error_of(job.image, check)
+        if error is None:
+            return []
+        errors.append((error, job.image.source))
+    return [report_error(error, about=source) for error, source in errors]
+
+
+def _error_of(image: ImageSource, check: Callable[[ImageSource], object]) -> Exception | None:
+    try:
+        check(image)
+    except Exception as error:
+        return error
+    return None
 
 
 def is_copy(path: str, argument: str, out: Path) -> bool:
@@ -225,18 +259,18 @@ def lengthen_names(
             levels[index] += 1
 
 
-def check_writable(out: Path) -> None:
-    """Raise `OSError` if results could not be written below a folder, or it is named like a file; it need not exist."""
+def check_writable(out: Path, option: str = "--out") -> None:
+    """Raise `OSError` if results could not be written below a folder, `ValueError` if it is named like a file."""
     if names_file(out):
-        raise NotADirectoryError(
-            f"--out {out} is the name of a file; name a folder, results are several files."
+        raise ValueError(
+            f"{option} {out} is the name of a file; name a folder, results are several files."
         )
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(
-            f"Results cannot go to {out}: {nearest} is a file; choose another --out."
+            f"Results cannot go to {out}: {nearest} is a file; choose another {option}."
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise PermissionError(
-            f"Results cannot go to {out}: {nearest} may not be written; choose another --out."
+            f"Results cannot go to {out}: {nearest} may not be written; choose another {option}."
         )

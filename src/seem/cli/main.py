@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
 from seem.cli.evaluate import evaluate_command
 from seem.cli.export import export_command
 from seem.cli.finetune import finetune_command
-from seem.cli.interruption import signals_as_interrupts
+from seem.cli.interruption import run_program
 from seem.cli.models import models_command
 from seem.cli.prompts import OrderedCommand
 from seem.cli.retrieve import retrieve_command
@@ -30,7 +31,7 @@ from seem.cli.train import train_command
 
 PATH_OPTIONS = (
     "--out", "--data", "--model", "--mask", "--audio", "--boxes", "--reference", "--reference-mask", "--ids-from",
-    "--finer-masks",
+    "--finer-masks", "--subset", "--plots", "--into",
 )  # fmt: skip
 """Options whose value names a file or a folder."""
 
@@ -80,28 +81,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of this process, and return its exit code; never raises."""
     prepare_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with signals_as_interrupts() as received:
-        try:
-            check_no_empty_path(words)
-            code = get_command(app).main(
-                args=words or ["--help"], prog_name="seem", standalone_mode=False
-            )
-            if (
-                code == EXIT_INTERRUPTED
-            ):  # newer versions of typer catch what older ones let through
-                raise KeyboardInterrupt
-        except BaseException as error:
-            code = report_error(error)
-        if code == EXIT_INTERRUPTED and received:
-            code = 128 + received[0]
+    code = run_program(partial(call_verb, words))
     try:
         sys.stdout.flush()
     except OSError as error:
         discard_output()
         code = code or report_error(error)
-    if isinstance(code, int):
-        return code
-    return 0
+    return code
+
+
+def call_verb(words: Sequence[str]) -> object:
+    """Run one command line and return its exit code, None for success."""
+    check_no_empty_path(words)
+    code: object = get_command(app).main(
+        args=list(words) or ["--help"], prog_name="seem", standalone_mode=False
+    )
+    if code == EXIT_INTERRUPTED:  # newer versions of typer catch what older ones let through
+        raise KeyboardInterrupt
+    return code
 
 
 def check_no_empty_path(words: Sequence[str]) -> None:

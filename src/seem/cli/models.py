@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from seem.cli.options import FLAG
-from seem.loading import file_in, open_file
+from seem.loading import file_in, names_weights, open_file
 from seem.zoo import (
     MAIN_SCORES,
-    MODEL_CARDS,
     ModelCard,
     PublishedScores,
     find_model_card,
@@ -39,7 +38,7 @@ def models_command(
     ] = False,
 ) -> None:
     """List the models: size, tasks, weights, licence and published scores."""
-    if name is not None and name not in MODEL_CARDS and Path(name).exists():
+    if name is not None and names_weights(name):
         typer.echo(file_text(Path(name), as_json))
         return
     cards = list_models() if name is None else (find_model_card(name),)

@@ -13,6 +13,10 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
+from seem import zoo
+from seem.preprocess import check_short_side
+from seem.regular_file import check_replaceable
+
 OBJECT_PANEL = "One object (all prompts together describe it)"
 MODEL_PANEL = "Model"
 RESULTS_PANEL = "Results"
@@ -34,6 +38,31 @@ class Precision(str, Enum):
 
 class OptionGroup:
     """Base of frozen dataclasses whose fields are options, each annotated as typer expects."""
+
+    def given(self) -> list[str]:
+        """Return the options that have another value than their default, as they are typed, in order of declaration."""
+        given = []
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value != field.default:
+                given += typed_option(field.name, value)
+        return given
+
+
+def flag_of(name: str) -> str:
+    """Return an option as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def typed_option(name: str, value: object) -> list[str]:
+    """Return an option with its value as it is typed, once for each value."""
+    if isinstance(value, list):
+        return [f"{flag_of(name)} {each}" for each in value]
+    if isinstance(value, Enum):
+        value = value.value
+    if value is True or value == "":
+        return [flag_of(name)]
+    return [f"{flag_of(name)} {value}"]
 
 
 def takes_option_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -76,6 +105,19 @@ def option_parameters(group: type[OptionGroup]) -> Iterator[Parameter]:
 def field_names(group: type[OptionGroup]) -> list[str]:
     """Return the names of a group's options, as in Python."""
     return [field.name for field in fields(group)]  # type: ignore[arg-type]
+
+
+def check_file_to_write(out: Path, overwrite: bool) -> None:
+    """Raise `OSError` before any work if a result could not be written to the file OUT."""
+    if out.is_dir():
+        raise IsADirectoryError(f"{out} is a folder; name the file to write as OUT.")
+    check_replaceable(out)
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already; pass --overwrite or another OUT.")
+    if not out.absolute().parent.is_dir():
+        raise NotADirectoryError(
+            f"There is no folder {out.absolute().parent} for {out.name}; make it first."
+        )
 
 
 # --- Prompts ----------------------------------------------------------------------------------------------------------
@@ -217,6 +259,17 @@ class ModelOptions(OptionGroup):
     device: DeviceOption = None
     precision: PrecisionOption = Precision.AUTO
     size: SizeOption = None
+
+    def check_size(self) -> None:
+        """Raise `ValueError` for a size that the model cannot take, if that is known before its weights are read."""
+        check_size_of(self.model, self.size)
+
+
+def check_size_of(model: str, size: int | None) -> None:
+    """Raise `ValueError` for a size that a model of that name cannot take; nothing is known about files of weights."""
+    card = zoo.MODEL_CARDS.get(model)
+    if card is not None and card.config is not None:
+        check_short_side(size, card.config().image)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ is the object marked in another photo: options that begin with `--reference-` ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,10 +24,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.core import TyperCommand
 
-from seem.cli.options import PromptOptions
+from seem.cli.options import PromptOptions, flag_of, typed_option
 from seem.data.frames import undo_array_orientation
 from seem.data.mask_pixels import object_pixels
-from seem.images import HIGH_BIT_DEPTH_MODES, decode_pixels, exif_orientation, open_image
+from seem.images import (
+    HIGH_BIT_DEPTH_MODES,
+    decode_pixels,
+    exif_orientation,
+    open_image,
+    read_shown_hw,
+)
 from seem.prompts import (
     DEFAULT_WIDTH,
     Audio,
@@ -40,6 +46,7 @@ from seem.prompts import (
     Scribble,
     Stroke,
     Text,
+    VisualPrompt,
 )
 
 NamedValue: TypeAlias = "tuple[str, str]"  # the name of an option, and a value given to it
@@ -66,6 +73,32 @@ class OrderedCommand(TyperCommand):
 def objects_from_options(ctx: Any, options: PromptOptions) -> tuple[tuple[Prompt, ...], ...]:
     """Read the prompts of every object from the options of a call to an `OrderedCommand`."""
     return read_objects(options_in_order(ctx.meta[ORDER_KEY], options.values()))
+
+
+def typed_prompts(ctx: Any, options: PromptOptions) -> list[str]:
+    """Return the prompts of a call to an `OrderedCommand` as they are typed, in their order."""
+    typed = []
+    for name, value in options_in_order(ctx.meta[ORDER_KEY], options.values()):
+        typed += typed_option(name, value)
+    return typed
+
+
+def check_marks(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
+    """Raise `ValueError` for marks outside of an image of this height and width, or outside of a reference photo."""
+    for prompt in prompts:
+        if isinstance(prompt, VisualPrompt):
+            prompt.check_inside(image_hw)
+        if isinstance(prompt, Reference) and isinstance(prompt.image, str):
+            check_reference_marks(prompt.image, prompt.prompts)
+
+
+def check_reference_marks(photo: str, marks: Iterable[Prompt]) -> None:
+    """Raise `ValueError` for marks outside of a reference photo."""
+    image_hw = read_shown_hw(photo)
+    try:
+        check_marks(marks, image_hw)
+    except ValueError as error:
+        raise ValueError(f"In the reference, {Path(photo).name}: {error}") from None
 
 
 def options_in_order(order: Sequence[str], values: Mapping[str, Sequence[str]]) -> list[NamedValue]:
@@ -176,11 +209,6 @@ def object_readers(width: float, reference_marks: tuple[Prompt, ...]) -> dict[st
         readers[name] = reader_of_width(width)
     readers[REFERENCE] = lambda file: Reference(file, *reference_marks)
     return readers
-
-
-def flag_of(name: str) -> str:
-    """Return an option as it is typed."""
-    return f"--{name.replace('_', '-')}"
 
 
 def read_option(name: str, value: str, reader: Callable[[str], Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from seem.cli.errors import print_error, write_line
+from seem.cli.errors import EXIT_FAILED, print_error, write_line
 from seem.cli.image_files import ImageJob
 from seem.coco_format import UNLABELLED
 from seem.model import Model
@@ -51,7 +51,7 @@ class ProgressReporter:
             for note in results.notes:
                 print_error(f"{job.image.source}: {note}")
         if self.as_json:
-            record = json.loads((job.folder / f"{job.stem}.json").read_text(encoding="utf-8"))
+            record = json.loads(job.record_file.read_text(encoding="utf-8"))
             write_line(json.dumps(record))  # ASCII, whatever the encoding of the terminal
             return
         steps = describe_seconds({**results.seconds, "write": write_seconds})
@@ -64,16 +64,22 @@ class ProgressReporter:
         else:
             self.print_line(f"{answer}{caption}\n  {describe_files(job.folder, paths)}\n  {steps}")
 
-    def finished(self, num_failed: int) -> None:
-        """Print a summary of a run over several images."""
-        if self.num_images < 2:
-            return
+    def finished(self, codes: Sequence[int]) -> int:
+        """Print a summary of a run over several images and return its exit code, from those of the images.
+
+        It is that of a single image, or 1 if any of several failed.
+        """
+        if len(codes) == 1:
+            return codes[0]
+        num_failed = sum(code > 0 for code in codes)
         if num_failed < self.num_images and not self.as_json:
             self.print_line(
                 f"The results of {self.num_images - num_failed} photos are in {self.out}/."
             )
         if num_failed:
             print_error(f"{num_failed} of {self.num_images} photos failed.")
+            return EXIT_FAILED
+        return 0
 
     def print_line(self, text: str) -> None:
         """Print a line to standard output, unless quiet."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from seem.cli.errors import EXIT_FAILED, report_error, write_line
-from seem.cli.image_files import ImageJob, plan_jobs
+from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
 from seem.cli.options import (
     FLAG,
     MODEL_PANEL,
@@ -23,10 +23,11 @@ from seem.cli.options import (
     Precision,
     PrecisionOption,
     SizeOption,
+    check_size_of,
 )
 from seem.cli.prompts import read_option
 from seem.cli.report import ProgressReporter
-from seem.cli.segment import with_image_name
+from seem.cli.segment import with_origin
 from seem.encoded_image import EncodedImage
 from seem.loading import load
 from seem.model import Model
@@ -133,6 +134,9 @@ def retrieve_command(
     phrase = read_option("text", text, Text)
     jobs = plan_jobs(photos, out or Path(), overwrite or out is None)
     reporter = ProgressReporter(len(jobs), out or Path(), as_json, quiet)
+    check_size_of(model, size)
+    if report_unusable(jobs):
+        raise typer.Exit(EXIT_FAILED)
     started = time.perf_counter()
     network = load(model, device, precision.value)
     network.retrieve([], phrase.phrase)  # raises if the model cannot compare full images
@@ -147,7 +151,7 @@ def retrieve_command(
     if out is not None and ranking.best is not None:
         job = ranking.images[0].job
         resized = network.encode(ranking.best.image, size)
-        results = with_image_name(resized.segment(phrase, text_threshold=0.0), job.image.name)
+        results = with_origin(resized.segment(phrase, text_threshold=0.0), job.image.name)
         paths = results.save(job.folder, job.stem, overwrite)
         if not as_json:
             reporter.print_line(f"{len(paths)} files about the best are in {job.folder}/.")

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from seem.cli.dataset_options import DatasetOptions, describe_datasets
-from seem.cli.errors import EXIT_FAILED, print_error, report_error, write_line
-from seem.cli.image_files import ImageJob, plan_jobs
+from seem.cli.errors import print_error, report_error, write_line
+from seem.cli.image_files import ImageJob, plan_jobs, report_unusable
 from seem.cli.options import (
     FLAG,
     RESULTS_PANEL,
@@ -22,8 +22,9 @@ from seem.cli.options import (
     PromptOptions,
     takes_option_groups,
 )
-from seem.cli.prompts import objects_from_options
+from seem.cli.prompts import objects_from_options, typed_prompts
 from seem.cli.report import ProgressReporter
+from seem.cli.resuming import EarlierResults, recorded_options
 from seem.cli.segment_request import AnswerOptions, FullImageOptions, SegmentRequest
 from seem.errors import SeemError
 from seem.loading import load
@@ -99,15 +100,25 @@ def segment_command(
     answer.warn_deprecated()
     objects = objects_from_options(ctx, prompts)
     request = SegmentRequest.from_options(objects, answer, image, datasets.ids_from)
-    jobs = plan_segment_jobs(photos, output, resume=resume, has_datasets=bool(datasets.format))
+    options = [*typed_prompts(ctx, prompts), *recorded_options(answer, image, network, embeddings)]
+    earlier = EarlierResults()
+    if resume:
+        jobs, earlier = plan_remaining_jobs(photos, output, options, bool(datasets.format))
+    else:
+        jobs = plan_jobs(photos, output.out, output.overwrite, "pass --resume, --overwrite")
     if not jobs:
         return
     export = datasets.open(output.out, output.overwrite, request.boxes is not None)
     reporter = ProgressReporter(len(jobs), output.out, as_json, output.quiet)
+    network.check_size()
+    codes = report_unusable(jobs, request.check_image)
+    if codes:
+        raise typer.Exit(reporter.finished(codes))
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
     request.check_model(model)
     check_short_side(network.size, model.network.config.image)
+    earlier.check_model(model)
     if request.boxes is not None and not output.quiet:
         for note in request.boxes.notes:
             print_error(note)
@@ -120,18 +131,20 @@ def segment_command(
         embeddings,
         reporter,
         export,
+        tuple(options),
     )
     code = segmentation.run(jobs)
     if code:
         raise typer.Exit(code)
 
 
-def plan_segment_jobs(
-    photos: Sequence[str], output: OutputOptions, *, resume: bool, has_datasets: bool
-) -> list[ImageJob]:
-    """Return the images to segment: all, or with `resume` those that have no results yet."""
-    if not resume:
-        return plan_jobs(photos, output.out, output.overwrite, "pass --resume, --overwrite")
+def plan_remaining_jobs(
+    photos: Sequence[str], output: OutputOptions, options: Sequence[str], has_datasets: bool
+) -> tuple[list[ImageJob], EarlierResults]:
+    """Return the images that have no results yet, and the results that are there.
+
+    Raises `ValueError` for options that exclude going on, and for results of other options than these.
+    """
     if output.overwrite:
         raise ValueError(
             "--resume leaves results as they are and --overwrite replaces them; choose one."
@@ -142,10 +155,12 @@ def plan_segment_jobs(
         )
     planned = plan_jobs(photos, output.out, overwrite=True)
     jobs = [job for job in planned if not job.is_complete]
-    if not output.quiet and len(jobs) < len(planned):
-        num_complete = len(planned) - len(jobs)
+    earlier = EarlierResults.read([job.record_file for job in planned if job.is_complete])
+    earlier.check_options(options)
+    num_complete = len(planned) - len(jobs)
+    if num_complete and not output.quiet:
         write_line(f"{num_complete} of {len(planned)} photos have results already.", to_errors=True)
-    return jobs
+    return jobs, earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,23 +174,15 @@ class ImageSegmentation:
     embeddings: bool
     reporter: ProgressReporter
     export: DatasetExport | None = None
+    options: tuple[str, ...] = ()
 
     def run(self, jobs: Sequence[ImageJob]) -> int:
-        """Segment one image after the other and return the exit code; an error ends that image alone.
-
-        The exit code is that of a single image, or 1 if any of several failed.
-        """
+        """Segment one image after the other and return the exit code; an error ends that image alone."""
         try:
             codes = [self.segment(job) for job in self.reporter.iterate(jobs)]
         finally:  # an interrupted run leaves data sets of the images so far
             self.finish_datasets()
-        num_failed = sum(code > 0 for code in codes)
-        self.reporter.finished(num_failed)
-        if len(jobs) == 1:
-            return codes[0]
-        if num_failed:
-            return EXIT_FAILED
-        return 0
+        return self.reporter.finished(codes)
 
     def segment(self, job: ImageJob) -> int:
         """Segment one image, write the results and return the exit code.
@@ -185,7 +192,7 @@ class ImageSegmentation:
         try:
             results = self.request.run(self.model.encode(job.image.open(), self.size))
             started = time.perf_counter()
-            named = with_image_name(results, job.image.name)
+            named = with_origin(results, job.image.name, self.options)
             paths = named.save(job.folder, job.stem, self.overwrite, embeddings=self.embeddings)
             if self.export is not None:
                 self.export.add(
@@ -216,6 +223,7 @@ class ImageSegmentation:
                 self.reporter.print_line(f"  {line}")
 
 
-def with_image_name(results: Results, name: Path) -> Results:
-    """Return results whose JSON file names the image with its sub-folder."""
-    return replace(results, provenance=replace(results.provenance, image_name=name.as_posix()))
+def with_origin(results: Results, name: Path, options: tuple[str, ...] | None = None) -> Results:
+    """Return results whose JSON file names the image with its sub-folder, and the options of the call."""
+    provenance = replace(results.provenance, image_name=name.as_posix(), options=options)
+    return replace(results, provenance=provenance)

@@ -15,8 +15,9 @@ import typer
 
 from seem.cli.detections import DetectionFile, read_detections
 from seem.cli.errors import print_error
+from seem.cli.image_files import ImageSource
 from seem.cli.options import BOX, FLAG, OBJECT_PANEL, OptionGroup, Values
-from seem.cli.prompts import read_box, read_option
+from seem.cli.prompts import check_marks, read_box, read_option
 from seem.encoded_image import EncodedImage, Refine
 from seem.inference.object_prompts import (
     ObjectPrompts,
@@ -313,6 +314,8 @@ class SegmentRequest:
         vocabulary: Vocabulary | None = None
         if image.classes is not None:
             vocabulary = parse_vocabulary(image.classes)
+        if image.template:
+            Vocabulary.of(["thing"], templates=image.template)  # raises for a sentence without {}
         check_no_file_names(image.find or ())
         phrases = [read_option("find", phrase, Text).phrase for phrase in image.find or ()]
         against = parse_competing_classes(image.against)
@@ -335,6 +338,17 @@ class SegmentRequest:
             caption=image.caption or region is not None,
             caption_region=region,
         )
+
+    def check_image(self, image: ImageSource) -> None:
+        """Raise for an image that cannot be opened, and for prompts and boxes that are not for this image."""
+        image_hw = image.read_hw()
+        if image_hw is None:
+            return
+        check_marks(itertools.chain.from_iterable(self.objects), image_hw)
+        if self.caption_region is not None:
+            self.caption_region.check_inside(image_hw)
+        if self.boxes is not None:
+            self.boxes.boxes_in(image.name.name, image_hw)
 
     def check_model(self, model: Model) -> None:
         """Raise `ValueError` for a request that the model was not made for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from enum import Enum
@@ -14,10 +15,11 @@ from seem.cli.dataset_options import VideoDatasetOptions
 from seem.cli.errors import print_error, single_line, write_line
 from seem.cli.image_files import check_writable
 from seem.cli.options import FLAG, ModelOptions, OutputOptions, PromptOptions, takes_option_groups
-from seem.cli.prompts import objects_from_options
+from seem.cli.prompts import check_marks, objects_from_options
 from seem.cli.report import describe_loaded_model, with_progress_bar
 from seem.cli.track_files import TrackFiles, target_paths
 from seem.errors import SeemError
+from seem.images import read_image
 from seem.loading import load
 from seem.prompts import Prompt
 from seem.results.datasets import VideoExport
@@ -40,7 +42,7 @@ class Mode(str, Enum):
 def track_command(
     ctx: typer.Context,
     *,
-    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="Video file, or folder of frames.")],
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Video file, or folder of frames.")],
     prompts: PromptOptions,
     frame: Annotated[
         int,
@@ -91,11 +93,13 @@ def track_command(
     objects = objects_from_options(ctx, prompts)
     if not objects:
         raise ValueError("There is nothing to follow; add a --point, --box, --text or the like.")
-    stem = clip.stem
-    if clip.is_dir():
-        stem = clip.absolute().name
-    open_video(clip)  # a file that is no video is refused before a model is loaded
+    path = Path(clip)
+    stem = path.stem
+    if path.is_dir():
+        stem = path.absolute().name
     check_no_results(output.out, stem, output.overwrite)
+    network.check_size()
+    check_prompted_frame(clip, frame, objects)
     export = datasets.open(output.out, stem, output.overwrite)
     started = time.perf_counter()
     model = load(network.model, network.device, network.precision.value)
@@ -104,7 +108,7 @@ def track_command(
     )
     for number, object_prompts in enumerate(objects, 1):
         tracker.add(frame, number, *object_prompts)
-    metadata = {"video": clip.name, "mode": tracker.mode, "prompts": prompt_records(objects, frame)}
+    metadata = {"video": path.name, "mode": tracker.mode, "prompts": prompt_records(objects, frame)}
     files = TrackFiles(output.out, stem, model, metadata)
     if not output.quiet:
         write_line(describe_loaded_model(model, time.perf_counter() - started))
@@ -113,7 +117,7 @@ def track_command(
         write_tracked_video(tracker, files, export, output.quiet)
     finally:
         if files.num_frames and not output.quiet and files.targets[1].exists():
-            write_line(f"{clip.name}: {describe_tracks(files, time.perf_counter() - started)}")
+            write_line(f"{path.name}: {describe_tracks(files, time.perf_counter() - started)}")
             for note in export.notes:
                 print_error(note)
 
@@ -127,6 +131,16 @@ def check_no_results(folder: Path, stem: str, overwrite: bool) -> None:
         raise FileExistsError(
             f"There are results already: {folder / stem}.*; pass --overwrite or another --out."
         )
+
+
+def check_prompted_frame(clip: str, frame: int, objects: Sequence[tuple[Prompt, ...]]) -> None:
+    """Raise before a model is loaded for a clip without frames, without that frame, or too small for the prompts."""
+    video = open_video(clip)
+    video.check_has_frame(frame)
+    first = next(video.forward(), None)
+    if first is not None:
+        image_hw = read_image(first.picture).hw
+        check_marks(itertools.chain.from_iterable(objects), image_hw)
 
 
 def prompt_records(objects: Sequence[tuple[Prompt, ...]], frame: int) -> list[dict[str, Any]]:

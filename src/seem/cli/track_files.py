@@ -76,7 +76,9 @@ class TrackFiles:
     def finish(self, note: str | None = None) -> None:
         """Complete both files and move them to their names; `note` is what a reader of the JSON file must know."""
         assert self._json is not None
-        self._json.write(f"],\n{json.dumps(self._closing_record(note))[1:]}\n")
+        with naming_file(self.targets[1]):
+            self._json.write(f"],\n{json.dumps(self._closing_record(note))[1:]}\n")
+            self._json.close()
         self._close()
         for temporary, target in zip(self._temporary, self.targets, strict=True):
             temporary.replace(target)
@@ -142,9 +144,10 @@ class TrackFiles:
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._temporary = (new_part(self.folder), new_part(self.folder))
-        self._json = self._temporary[1].open("w", encoding="utf-8")
-        self._json.write('{"annotations": [\n')
-        self._writer = VideoWriter(self._temporary[0])
+        with naming_file(self.targets[1]):
+            self._json = self._temporary[1].open("w", encoding="utf-8")
+            self._json.write('{"annotations": [\n')
+        self._writer = VideoWriter(self._temporary[0], name=str(self.targets[0]))
 
     def _close(self) -> None:
         if self._json is not None:

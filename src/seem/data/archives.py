@@ -66,6 +66,13 @@ def _unpack(path: Path, _time: int, _size: int) -> Path:
         remove_part(temporary)
         reason = "is encrypted" if "encrypted" in str(error) else f"cannot be unpacked ({error})"
         raise DataError(f"{path} {reason}; unpack it yourself and give the folder.") from error
+    except OSError as error:
+        remove_part(temporary)
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{path} cannot be unpacked into {temporary.parent} ({reason}); unpack it elsewhere and give the folder, "
+            "or set TMPDIR to a larger disk."
+        ) from error
     except BaseException:
         remove_part(temporary)
         raise

@@ -22,6 +22,7 @@ from seem.data.layout import Layout, describe_contents
 from seem.data.layouts import find_inner_root, layout_kinds, layout_of_kind, recognize_layout
 from seem.data.lazy_dataset import READ_ERRORS, LazyDataset
 from seem.data.records import DataError
+from seem.regular_file import special_kind
 
 _SPEC_PATTERN = re.compile(
     r"(?:(?P<kind>[A-Za-z_][\w+-]+):)?"
@@ -68,6 +69,9 @@ class DatasetSpec:
         """
         if not self.path.exists():
             raise DataError(f"There is no data set at {self.path}; check the path.")
+        kind = special_kind(self.path)
+        if kind is not None:
+            raise DataError(f"{self.path} is {kind}, no data set; give a folder or a file.")
         if is_other_archive(self.path) and not self.path.name.endswith(".tar"):
             raise DataError(f"{self.path} is packed; unpack it and give the folder (zip is read).")
         if is_archive(self.path):

@@ -25,6 +25,7 @@ from jaxtyping import Bool
 from seem.data.dataset import Dataset
 from seem.data.object_selection import promptable_objects
 from seem.data.records import DataError, ImageRecord, ObjectRecord
+from seem.data.text_files import read_content
 from seem.simulation.next_click import first_click
 from seem.simulation.strokes import (
     PromptKind,
@@ -124,8 +125,9 @@ class Subset:
     @classmethod
     def read(cls, file: Path) -> Subset:
         """Read a subset's file; `DataError` if it is none, or if its list was changed by hand."""
+        text = read_content(file)
         try:
-            content = json.loads(file.read_bytes())
+            content = json.loads(text)
             subset = cls(
                 set_name=content["set"],
                 split=content["split"],
@@ -133,7 +135,7 @@ class Subset:
                 per_image=content["objects_per_photo"],
                 images=tuple(map(SubsetImage.from_json, content["photos"])),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{file} is no evaluation subset ({error!r}); write one with `seem data subset`."
             ) from error

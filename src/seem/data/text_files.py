@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seem.data.records import DataError, Flaw, FlawKind
+from seem.errors import SeemError
+from seem.regular_file import read_regular_file
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -17,6 +19,16 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 _WINDOWS = "CP1252"  # what Windows writes in western Europe; Latin-1 where that has no character
+
+
+def read_content(file: Path) -> bytes:
+    """Read a file of a data set; `DataError` if it cannot be read, or is a pipe or a device."""
+    try:
+        return read_regular_file(file)
+    except SeemError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +46,7 @@ class TextFile:
         Raises:
             DataError: the file cannot be read.
         """
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
-        text, encoding = decode_text(content)
+        text, encoding = decode_text(read_content(file))
         return cls(file, text, encoding)
 
     def lines(self) -> list[str]:

@@ -23,6 +23,7 @@ from seem.evaluation.formatting import (
 from seem.evaluation.interfaces import NO_MODEL
 from seem.evaluation.protocols import clicks_seem, full_image, phrases, prompt_kinds
 from seem.evaluation.report import EvaluationReport
+from seem.regular_file import read_regular_file
 from seem.zoo import PublishedFigure, PublishedScores, published_scores
 
 DIFFERENT_MARK = "*"
@@ -165,7 +166,7 @@ def _model_name(content: Mapping[str, Any]) -> str:
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    text = path.read_text(encoding="utf-8")
+    text = read_regular_file(path)
     try:
         content = json.loads(text)
         is_report = {"entries", "model"} <= content.keys() and "name" in content["model"]

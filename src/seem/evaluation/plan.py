@@ -164,8 +164,26 @@ class DatasetPlan:
         return sorted(union)
 
 
-def plan_evaluation(request: EvaluationRequest, model: ModelUnderTest) -> list[DatasetPlan]:
-    """Open the data sets and choose benchmarks and images.
+def open_datasets(request: EvaluationRequest) -> list[Dataset]:
+    """Open the data sets, and check what the request says about them.
+
+    Raises:
+        DataError: a data set is missing or incomplete, its split is empty, or the subset is none.
+        ValueError: a class to score is not among the names of a data set.
+    """
+    if request.subset is not None:
+        Subset.read(Path(request.subset))
+    datasets = [open_split(spec, request.split, tolerant=True) for spec in request.data]
+    for dataset in datasets:
+        if request.classes is not None and has_class_names(dataset):
+            LabelSpace.of(dataset, request.classes)
+    return datasets
+
+
+def plan_evaluation(
+    request: EvaluationRequest, model: ModelUnderTest, datasets: Sequence[Dataset] | None = None
+) -> list[DatasetPlan]:
+    """Choose benchmarks and images of data sets, which are opened unless `open_datasets` has done it.
 
     Raises:
         ValueError: the model or a data set does not support a requested task; the message lists what it supports.
@@ -178,8 +196,9 @@ def plan_evaluation(request: EvaluationRequest, model: ModelUnderTest) -> list[D
                 f"{model_name(model)} cannot do {task.value}; it can do {_join(supported)}."
             )
     plans = []
-    for spec in request.data:
-        dataset = open_split(spec, request.split, tolerant=True)
+    if datasets is None:
+        datasets = open_datasets(request)
+    for spec, dataset in zip(request.data, datasets, strict=True):
         with naming_skip_bad(request):
             plans.append(_plan_checked_dataset(spec, dataset, request, model))
     return plans

@@ -9,7 +9,7 @@ number of threads).
 from __future__ import annotations
 
 import math
-import tempfile
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +32,7 @@ from seem.evaluation.plan import (
     dataset_kind,
     model_name,
     naming_skip_bad,
+    open_datasets,
     plan_evaluation,
 )
 from seem.evaluation.ranks import Ranks
@@ -46,6 +47,10 @@ from seem.evaluation.report import (
 )
 from seem.evaluation.workers import evaluate_in_processes
 from seem.model import Model
+from seem.part_files import temporary_folder
+from seem.regular_file import check_replaceable
+
+MAX_WORKERS_BEYOND_CORES = 8  # so many may be started on any machine
 
 Opener: TypeAlias = "Callable[[], ModelUnderTest]"
 """Loads the model; it is called once in every process, so it must survive pickling where there are several."""
@@ -78,14 +83,12 @@ def run_evaluation(
         SeemError: the journal beside `out` is of another run, or the model or an image failed.
     """
     with Ranks.joined() as ranks:
-        if workers < 1 or (workers > 1 and ranks.count > 1):
-            raise ValueError(
-                f"--workers is {workers}; use at least 1, and under torchrun its ranks alone."
-            )
+        _check_workers(workers, ranks)
         started = time.perf_counter()
         with _open_journal(out, overwrite, ranks) as journal:
+            datasets = open_datasets(request)  # whose errors come before the model is loaded
             model = opener()
-            setup = EvaluationSetup.of(model, plan_evaluation(request, model), request)
+            setup = EvaluationSetup.of(model, plan_evaluation(request, model, datasets), request)
             ranks.check_same(setup.key())
             _begin_journal(journal, setup, ranks, overwrite)
             earlier_texts = ranks.union(journal.texts())
@@ -118,6 +121,20 @@ def run_evaluation(
             return report
 
 
+def _check_workers(workers: int, ranks: Ranks) -> None:
+    """Raise `ValueError` for a number of processes that cannot be started."""
+    if workers < 1 or (workers > 1 and ranks.count > 1):
+        raise ValueError(
+            f"--workers is {workers}; use at least 1, and under torchrun its ranks alone."
+        )
+    num_cores = os.cpu_count() or 1
+    if workers > max(num_cores, MAX_WORKERS_BEYOND_CORES):
+        raise ValueError(
+            f"--workers is {workers}, each with a model of its own; this machine has {num_cores} cores, one for each "
+            "is best."
+        )
+
+
 def _begin_journal(journal: Journal, setup: EvaluationSetup, ranks: Ranks, overwrite: bool) -> None:
     """Start or resume the journal, on the first rank before the others."""
     if ranks.is_first:
@@ -132,8 +149,8 @@ def _begin_journal(journal: Journal, setup: EvaluationSetup, ranks: Ranks, overw
 def _open_journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[Journal]:
     """Open the journal beside the result file, locked by the first rank; a temporary one without a result file."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="seem-evaluate-") as folder:
-            yield Journal(Path(folder) / "journal")
+        with temporary_folder() as folder:
+            yield Journal(folder / "journal")
         return
     journal = Journal.beside(out)
     if not ranks.is_first:
@@ -141,8 +158,12 @@ def _open_journal(out: Path | None, overwrite: bool, ranks: Ranks) -> Iterator[J
         return
     if out.is_dir():
         raise ValueError(f"{out} is a folder; name the JSON file to write.")
+    check_replaceable(out)
     if out.exists() and not overwrite and not journal.exists:
-        raise FileExistsError(f"{out} exists already; pass --overwrite or another --out.")
+        raise FileExistsError(
+            f"{out} exists already; pass --overwrite or another --out. To print or plot it: "
+            f"seem evaluate --compare {out}"
+        )
     with journal.in_use():
         yield journal
 

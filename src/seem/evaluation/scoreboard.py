@@ -31,6 +31,7 @@ from seem.evaluation.formatting import (
 )
 from seem.evaluation.interfaces import NO_MODEL
 from seem.evaluation.protocols.composition import NAMED_CLICKS
+from seem.regular_file import read_regular_file
 from seem.zoo import PublishedScores, published_scores
 
 BEGIN, END = "<!-- scores: generated, see seem evaluate --into -->", "<!-- scores: end -->"
@@ -302,7 +303,7 @@ def write_into(page: Path, text: str) -> None:
 
     Raises `ValueError` for a page without the marks.
     """
-    content = page.read_text(encoding="utf-8")
+    content = read_regular_file(page).decode("utf-8")
     has_marks = content.count(BEGIN) == 1 and content.count(END) == 1
     if not has_marks or content.index(BEGIN) > content.index(END):
         raise ValueError(

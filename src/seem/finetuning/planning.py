@@ -12,6 +12,7 @@ from torch import nn
 
 from seem.checkpoints.network import LoadedNetwork
 from seem.data.inspection import DatasetReport
+from seem.data.opening import DatasetSpec, list_splits
 from seem.finetuning.console import LineWriter, data_lines, plan_lines, source_lines
 from seem.finetuning.datasets import (
     DataSource,
@@ -29,7 +30,7 @@ from seem.finetuning.plan import (
     ablation_of,
     finer_masks_folder,
 )
-from seem.finetuning.profile import profile_for
+from seem.finetuning.profile import profile_for, profile_of_kind
 from seem.finetuning.request import FineTuningRequest, PublishedRecipe
 from seem.finetuning.run_folder import prepare_run_folder
 from seem.finetuning.step_cost import (
@@ -38,13 +39,15 @@ from seem.finetuning.step_cost import (
     measure_update_seconds,
     measure_validation_seconds,
 )
-from seem.loading import open_network
+from seem.loading import names_weights, open_network
 from seem.models.build import build
+from seem.models.kind import kind_of
 from seem.models.segmenter import Segmenter
 from seem.training.config import TrainConfig
 from seem.training.distributed import rank_and_world_size
 from seem.training.parts import freeze, freeze_statistics, learning_rate_factors
 from seem.training.resources import check_disk_space
+from seem.zoo import find_model_card
 
 DEFAULT_MINUTES = 30.0  # a run of no given length takes at most so long, ...
 DEFAULT_EPOCHS = 60  # ... passes so often over its images, ...
@@ -75,6 +78,7 @@ def make_plan(
 
     The folder of the run is prepared once data and model are known to be usable.
     """
+    _check_names(request, recipe)
     loaded = open_start_network(request.model, request.scratch, request.seed)
     network = loaded.network
     profile = profile_for(network, by_published_recipe=recipe is not None)
@@ -147,6 +151,18 @@ def open_start_network(model: str, scratch: bool, seed: int) -> LoadedNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return replace(loaded, network=build(loaded.network.config))
+
+
+def _check_names(request: FineTuningRequest, recipe: PublishedRecipe | None) -> None:
+    """Raise `ValueError` for a model or a data set that is not known, before weights are fetched and read."""
+    if not names_weights(request.model):
+        card = find_model_card(request.model)
+        if card.config is not None:
+            profile_of_kind(kind_of(card.config()), by_published_recipe=recipe is not None)
+    for spec in request.data:
+        list_splits(spec)
+    if recipe is not None and recipe.finer_masks is not None:
+        list_splits(DatasetSpec("lvis", recipe.finer_masks))
 
 
 def _inspect_data(

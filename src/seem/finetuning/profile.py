@@ -11,6 +11,7 @@ import torch
 from seem.data.augmentation import Augmentation
 from seem.data.image_bank import ImageBank
 from seem.finetuning.plan import full_step_interval
+from seem.models.kind import ModelKind
 from seem.models.segmenter import Segmenter
 from seem.models.text.tokenizer import BytePairTokenizer
 from seem.simulation.strokes import PUBLISHED_STROKES
@@ -168,7 +169,12 @@ PUBLISHED_PROFILE = replace(
 
 def profile_for(network: Segmenter, *, by_published_recipe: bool = False) -> FineTuningProfile:
     """Return how models of a network's kind are fine-tuned; `ValueError` if there is no published recipe for it."""
-    match network.kind.name:
+    return profile_of_kind(network.kind, by_published_recipe=by_published_recipe)
+
+
+def profile_of_kind(kind: ModelKind, *, by_published_recipe: bool = False) -> FineTuningProfile:
+    """Return how models of a kind are fine-tuned; `ValueError` if there is no published recipe for it."""
+    match kind.name:
         case "query":
             if by_published_recipe:
                 return PUBLISHED_PROFILE

@@ -14,6 +14,8 @@ from seem.training.parts import check_parts, learning_rate_factors
 
 SIZE_STEP = 32  # pixels; the canvas of every network is a multiple of it
 MAX_SIZE = 4096  # pixels
+MAX_SEED = 2**63 - 1  # what PyTorch takes
+MAX_STEPS, MAX_BATCH = 10**9, 2**16
 
 RESUME_OPTIONS = (
     "minutes",
@@ -83,6 +85,8 @@ class FineTuningRequest:
             )
         if (self.patience or 0) < 0 or self.seed < 0:
             raise ValueError("--patience and --seed must be 0 or more.")
+        if self.seed > MAX_SEED:
+            raise ValueError(f"--seed is {self.seed}; it may be {MAX_SEED} at most.")
         check_parts(self.freeze or ())
         self._check_rates()
 
@@ -96,6 +100,10 @@ class FineTuningRequest:
         for option, value in options.items():
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{option} is {value}; it must be more than 0.")
+        for option, most in (("--steps", MAX_STEPS), ("--batch", MAX_BATCH)):
+            value = options[option]
+            if value is not None and value > most:
+                raise ValueError(f"{option} is {value}; it may be {most} at most.")
 
     def _check_size(self) -> None:
         if self.size is None:

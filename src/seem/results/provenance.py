@@ -18,7 +18,8 @@ class Provenance:
     `prompts`: one inner sequence for each object that was prompted. `seconds`: wall time of each step. `rules`: how
     prompts were drawn and queries chosen. `notes`: what a reader must know, for example that the image was rotated.
     `orientation`: the EXIF orientation that was undone, 1 for none. `image_name`: the file's name, with its suffix.
-    `caption`: a sentence about the image, if one was requested.
+    `caption`: a sentence about the image, if one was requested. `options`: those of the command line that the masks
+    depend on.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Provenance:
     image_name: str | None = None
     orientation: int = 1
     caption: str | None = None
+    options: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

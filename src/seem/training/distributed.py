@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from seem.part_files import temporary_folder
 from seem.processes import run_in_processes
 
 GROUP_TIMEOUT = timedelta(
@@ -40,8 +40,8 @@ def run_distributed(count: int, work: Callable[..., object], *arguments: Any) ->
             if joined:
                 leave_world()
         return
-    with tempfile.TemporaryDirectory(prefix="seem-") as folder:
-        store_file = Path(folder) / "store"  # through this file the processes find each other
+    with temporary_folder() as folder:
+        store_file = folder / "store"  # through this file the processes find each other
         shares = [(store_file, rank, count, work, arguments) for rank in range(count)]
         run_in_processes(
             _run_as_member,

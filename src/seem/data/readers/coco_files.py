@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from seem.data.dataset import ALL_SPLIT
@@ -14,6 +15,8 @@ from seem.data.layout import standard_split
 
 _FILE_NAME = re.compile(r"(instances|panoptic|captions|lvis_v\d(?:\.\d)?)_(.+)\.(?i:json)")
 _YEAR = re.compile(r"20\d\d$")
+_COCO_KEYS = frozenset({b'"images"', b'"annotations"', b'"categories"'})
+_SEGMENTS_KEY = b'"segments_info"'
 _WORD_GAP = re.compile(r"[-_. ]+")
 
 
@@ -64,8 +67,7 @@ def find_lvis_parts(path: Path) -> dict[str, CocoFiles]:
 
 def looks_like_coco(file: Path) -> bool:
     """Whether a JSON file names what a COCO file holds, going by its text."""
-    text = file.read_bytes()
-    return b'"images"' in text and b'"annotations"' in text and b'"categories"' in text
+    return _keys_in(file) >= _COCO_KEYS
 
 
 def is_pack(path: Path) -> bool:
@@ -194,7 +196,21 @@ def _split_in_name(file: Path) -> str:
 
 def _holds_segments(file: Path) -> bool:
     """Whether a file is of COCO's panoptic format, whose masks lie in PNG files."""
-    return b'"segments_info"' in file.read_bytes()
+    return _SEGMENTS_KEY in _keys_in(file)
+
+
+def _keys_in(file: Path) -> frozenset[bytes]:
+    """Return which of the keys of COCO's files occur in the text of a file."""
+    state = file.stat()
+    return _find_keys(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=10_000)  # every search for parts looks at the same files
+def _find_keys(file: Path, _time: int, _size: int) -> frozenset[bytes]:
+    text = file.read_bytes()
+    if b'"images"' not in text:
+        return frozenset()
+    return frozenset(key for key in (*_COCO_KEYS, _SEGMENTS_KEY) if key in text)
 
 
 def _undivided(file: Path) -> dict[str, CocoFiles]:

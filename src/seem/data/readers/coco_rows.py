@@ -36,6 +36,7 @@ from seem.data.records import (
     SegmentRecord,
     object_record,
 )
+from seem.data.text_files import read_content
 from seem.images import MAX_PIXELS
 
 Row: TypeAlias = Mapping[str, Any]
@@ -58,10 +59,9 @@ class CocoDocument:
     @classmethod
     def read(cls, file: Path) -> CocoDocument:
         """Read a file; `DataError` if it is no COCO file."""
+        text = read_content(file)
         try:
-            content = json.loads(file.read_bytes())
-        except OSError as error:
-            raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+            content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{file} is not valid JSON ({error}); it may be cut short, copy it again."

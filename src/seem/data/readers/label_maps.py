@@ -22,6 +22,7 @@ from seem.data.records import (
     image_record,
     things_of,
 )
+from seem.data.text_files import read_content
 
 
 def read_name_list(file: Path) -> list[str]:
@@ -30,12 +31,7 @@ def read_name_list(file: Path) -> list[str]:
     Raises:
         DataError: the list cannot be read, or a name leads out of the folder that it counts from.
     """
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read ({error.strerror}); it lists the photos of this part."
-        ) from error
+    lines = read_content(file).decode(errors="replace").splitlines()
     names = []
     for line in filter(str.strip, lines):
         name = line.split()[0].lstrip("/")

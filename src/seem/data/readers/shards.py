@@ -48,6 +48,8 @@ from seem.data.records import (
     SegmentRecord,
     categories_by_id,
 )
+from seem.errors import naming_file
+from seem.part_files import new_part, remove_part
 
 IMAGES_PER_SHARD = 1000
 
@@ -114,7 +116,7 @@ def write_shards(
 
 
 def list_shards(folder: Path) -> list[Path]:
-    """List the shards of a folder, their indices and classes; other tars are left out."""
+    """List the shards of a folder, their indices and, last, their classes; other tars are left out."""
     tars = []
     for tar in sorted(folder.glob("*.tar")):
         if _SHARD_NAME.fullmatch(tar.name):
@@ -124,6 +126,11 @@ def list_shards(folder: Path) -> list[Path]:
     return [*tars, *existing_files(others)]
 
 
+def is_class_file(file: Path) -> bool:
+    """Whether a file of a folder of shards is the one that lists the classes."""
+    return file.name == _CLASSES_FILE
+
+
 def _write_shard(
     tar: Path,
     dataset: Dataset,
@@ -131,9 +138,12 @@ def _write_shard(
     expressions: Mapping[int, Sequence[ReferringExpression]],
     step: Callable[[], object],
 ) -> None:
-    partial_tar = tar.with_suffix(".part")
+    partial_tar = new_part(tar.parent)
     try:
-        with tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as archive:
+        with (
+            naming_file(tar),
+            tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as archive,
+        ):
             for number, image in numbered_images:
                 for ending, content in _members(dataset, image, expressions.get(image.id, ())):
                     entry = tarfile.TarInfo(f"{number:09d}.{ending}")
@@ -142,7 +152,7 @@ def _write_shard(
                 step()
         partial_tar.replace(tar)
     finally:
-        partial_tar.unlink(missing_ok=True)
+        remove_part(partial_tar)
 
 
 def _members(
@@ -218,12 +228,13 @@ def _encode_png(values: np.ndarray) -> bytes:
 
 def _write_text(file: Path, text: str) -> None:
     """Write a file aside and rename it when it is complete."""
-    partial_file = file.with_name(f".{file.name}.part")
+    partial_file = new_part(file.parent)
     try:
-        partial_file.write_text(text, encoding="utf-8")
+        with naming_file(file):
+            partial_file.write_text(text, encoding="utf-8")
         partial_file.replace(file)
     finally:
-        partial_file.unlink(missing_ok=True)
+        remove_part(partial_file)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------

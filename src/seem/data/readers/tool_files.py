@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 from seem.data.image_files import list_images
 from seem.data.records import DataError
+from seem.data.text_files import read_content
+from seem.regular_file import check_regular_file
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """An object of a JSON file: what its fields hold."""
@@ -25,10 +27,9 @@ _HEAD_BYTES = _TAIL_BYTES = 1 << 20  # of a file that are read to recognize its 
 
 def read_json_file(file: Path) -> Any:
     """Parse a JSON file in UTF-8 or UTF-16, with or without a byte-order mark; `DataError` if it is none."""
+    content = read_content(file)
     try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{file} is not valid JSON ({error}); it may be cut short, export it again."
@@ -37,16 +38,12 @@ def read_json_file(file: Path) -> Any:
 
 def read_xml_file(file: Path) -> ElementTree.Element:
     """Parse an XML file; `DataError` if it is none, or if it declares entities, which can grow without end."""
+    content = read_content(file)
+    if b"<!ENTITY" in content:
+        raise DataError(f"{file} declares XML entities, which no annotation tool writes.")
     try:
-        content = file.read_bytes()
-        if b"<!ENTITY" in content:
-            raise DataError(f"{file} declares XML entities, which no annotation tool writes.")
         return ElementTree.fromstring(content)
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from error
     except (ElementTree.ParseError, LookupError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(
             f"{file} is not valid XML ({error}); it may be cut short, export it again."
         ) from error
@@ -89,6 +86,7 @@ def text_sample(file: Path) -> bytes:
 
 @lru_cache(maxsize=8)  # every format looks at the same files
 def _read_sample(file: Path, _time: int, size: int) -> bytes:
+    check_regular_file(file)
     with file.open("rb") as opened:
         head = opened.read(_HEAD_BYTES)
         opened.seek(max(size - _TAIL_BYTES, len(head)))
@@ -179,12 +177,17 @@ def _group(files: tuple[Path, ...], key: Callable[[Path], str]) -> dict[str, lis
 
 def _first_files(path: Path, suffix: str) -> Iterator[Path]:
     """Return some files that end in `suffix`, in any case, from the folder itself down."""
-    listed = chain.from_iterable(path.glob(f"{depth}*.*") for depth in _DEPTHS)
-    return islice(filter(_is_visible_file_of(suffix), listed), _MAX_TRIED_FILES)
+    pattern = "*" + "".join(map(_in_any_case, suffix))
+    listed = chain.from_iterable(path.glob(depth + pattern) for depth in _DEPTHS)
+    visible = (file for file in listed if not file.name.startswith("."))
+    return islice(visible, _MAX_TRIED_FILES)
 
 
-def _is_visible_file_of(suffix: str) -> Callable[[Path], bool]:
-    return lambda file: file.suffix.lower() == suffix and not file.name.startswith(".")
+def _in_any_case(letter: str) -> str:
+    """Return a pattern of a letter, small or capital; of any other character the character."""
+    if not letter.isalpha():
+        return letter
+    return f"[{letter.lower()}{letter.upper()}]"
 
 
 def _is_hidden(relative: Path) -> bool:

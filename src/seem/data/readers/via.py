@@ -37,6 +37,7 @@ from seem.data.readers.tool_files import (
     read_json_file,
 )
 from seem.data.records import DataError, Flaw
+from seem.data.text_files import read_content
 
 _CLASS_ATTRIBUTES = ("class", "label", "name", "type", "category", "object")
 
@@ -105,7 +106,7 @@ def _region_of(row: Fields) -> _Region:
 
 
 def _regions_of_table(file: Path) -> Iterator[tuple[str, list[_Region]]]:
-    text = file.read_bytes().decode("utf-8-sig", errors="replace")
+    text = read_content(file).decode("utf-8-sig", errors="replace")
     rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""))
     for number, row in enumerate(rows, 2):
         try:

@@ -36,6 +36,7 @@ from seem.data.readers.label_maps import (
     read_name_list,
 )
 from seem.data.records import CategoryRecord, DataError, ImageRecord, image_record
+from seem.data.text_files import read_content
 
 VOID_VALUE = 255
 
@@ -179,7 +180,7 @@ def _read_object_names(file: Path) -> Mapping[str, Mapping[int, str]]:
     """Read the class of every object of every video."""
     names: dict[str, dict[int, str]] = {}
     try:
-        for video, row in json.loads(file.read_bytes())["videos"].items():
+        for video, row in json.loads(read_content(file))["videos"].items():
             names[video] = {}
             for number, entry in row["objects"].items():
                 names[video][int(number)] = str(entry["category"])
