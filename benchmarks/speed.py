@@ -150,7 +150,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     record = {
         "format": "seem speed 1",
         "date": datetime.datetime.now(tz=datetime.timezone.utc).isoformat(timespec="seconds"),
-        "model": options.model,
+        "model": Path(options.model).name,
         "precision": options.precision,
         "machine": asdict(Machine.here(options.threads)),
         "versions": installed_versions(),
@@ -221,19 +221,24 @@ def measure(
     systems: Sequence[System], step: str, size: int, value: int, options: argparse.Namespace
 ) -> Iterator[Timing]:
     """Let all systems do a step in turn, round by round; the first round warms up."""
-    warm_up = {system: system.ask(step, size, value) for system in systems}
-    taking_part = [system for system, answer in warm_up.items() if answer]
-    spent = sum(warm_up[system]["cpu"] for system in taking_part)
-    rounds: list[dict[str, dict[str, Any]]] = []
-    while taking_part and (
-        not rounds or (spent < options.seconds and len(rounds) < options.rounds)
-    ):
-        rounds.append({each.label: each.ask(step, size, value) for each in taking_part})
-        spent += sum(answer["cpu"] for answer in rounds[-1].values())
-    for label in rounds[0] if rounds else ():
-        answers = [answers_of_round[label] for answers_of_round in rounds]
-        ours = [answers_of_round.get(THIS, answers_of_round[label]) for answers_of_round in rounds]
-        yield summarize(step, value, size, label, answers, ours)
+    answers: dict[System, list[dict[str, Any]]] = {}
+    spent = 0.0
+    for system in systems:
+        warm_up = system.ask(step, size, value)
+        if "error" in warm_up:
+            print(f"{system.label} fails at {step} {value}, size {size}: {warm_up['error']}")
+        elif warm_up:
+            answers[system] = []
+            spent += warm_up["cpu"]
+    for number in range(options.rounds):
+        if number > 0 and spent >= options.seconds:
+            break
+        for system, own in answers.items():
+            own.append(system.ask(step, size, value))
+            spent += own[-1]["cpu"]
+    by_label = {system.label: own for system, own in answers.items()}
+    for label, own in by_label.items():
+        yield summarize(step, value, size, label, own, by_label.get(THIS, own))
 
 
 def summarize(

@@ -28,8 +28,7 @@ def plot_steps(record: Mapping[str, Any], path: Path) -> None:
         1, len(sizes), figsize=(7 * len(sizes), 6), squeeze=False, layout="constrained"
     )
     for panel, size in zip(panels[0], sizes, strict=True):
-        rows = [row for row in record["timings"] if row["size"] == size]
-        draw_bars(panel, rows)
+        draw_bars(panel, select(record["timings"], "size", size))
         panel.set_title(f"photo {size} x {size * 3 // 4}")
     panels[0][0].legend(loc="lower right")
     finish(figure, path)
@@ -39,9 +38,9 @@ def draw_bars(panel: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     steps, systems = distinct(rows, "step"), distinct(rows, "system")
     height = BAR_WIDTH / len(systems)
     for number, system in enumerate(systems):
-        own = [row for row in rows if row["system"] == system]
+        own = select(rows, "system", system)
         positions = [steps.index(row["step"]) + number * height for row in own]
-        bars = panel.barh(positions, [row["cpu_ms"] for row in own], height, label=system)
+        bars = panel.barh(positions, column(own, "cpu_ms"), height, label=system)
         panel.bar_label(bars, fmt="%.0f", fontsize=7, padding=2)
     middle = (BAR_WIDTH - height) / 2
     ticks = [index + middle for index in range(len(steps))]
@@ -56,13 +55,13 @@ def plot_growth(record: Mapping[str, Any], path: Path) -> None:
     """Draw a panel for each axis of growth: CPU time over its values, a line a system, quartiles shaded."""
     figure, panels = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
     for panel, (step, label) in zip(panels.flat, AXES.items(), strict=False):
-        rows = [row for row in record["growth"] if row["step"] == step]
+        rows = select(record["growth"], "step", step)
         axis = "size" if step == "panoptic" else "value"
         for system in distinct(rows, "system"):
-            own = [row for row in rows if row["system"] == system]
-            values = [row[axis] for row in own]
-            low, high = zip(*(row["cpu_quartiles_ms"] for row in own), strict=True)
-            panel.plot(values, [row["cpu_ms"] for row in own], marker="o", label=system)
+            own = select(rows, "system", system)
+            values = column(own, axis)
+            low, high = zip(*column(own, "cpu_quartiles_ms"), strict=True)
+            panel.plot(values, column(own, "cpu_ms"), marker="o", label=system)
             panel.fill_between(values, low, high, alpha=0.2)
         panel.set_title("photo to panoptic" if step == "panoptic" else step.replace("_", " "))
         panel.set_xlabel(label)
@@ -91,7 +90,16 @@ def plot_parts(record: Mapping[str, Any], path: Path) -> None:
 
 def distinct(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """Return the values of a column, each once, in their order."""
-    return list(dict.fromkeys(row[key] for row in rows))
+    return list(dict.fromkeys(column(rows, key)))
+
+
+def column(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    return [row[key] for row in rows]
+
+
+def select(rows: Sequence[Mapping[str, Any]], key: str, value: object) -> list[Mapping[str, Any]]:
+    """Return the rows that have a value in a column."""
+    return [row for row in rows if row[key] == value]
 
 
 def finish(figure: Any, path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Requests come as JSON lines on standard input, {"step": "objects", "size": 512, "value": 20}, and answers go to standard
 output: seconds of CPU and of wall clock, and peak memory by the operating system's account; {} for a step that the
-system does not have. `seem` is whatever checkout PYTHONPATH names, so only its public interface is used; `transformers`
-is needed by the other systems alone, whose weights are random.
+system does not have, {"error": ...} for one that fails. `seem` is whatever checkout PYTHONPATH names, so only its
+public interface is used; `transformers` is needed by the other systems alone, whose weights are random.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class SeemSystem:
     def classes(self, size: int, value: int) -> Work:
         """Name every pixel by one of `value` names, whose embeddings are there."""
         vocabulary = self.seem.Vocabulary
-        names = {*vocabulary.coco_panoptic().names, *vocabulary.coerce("ade20k").names}
-        chosen = vocabulary.of(sorted(names)[:value])
+        phrases = {*vocabulary.coco_panoptic().phrases, *vocabulary.coerce("ade20k").phrases}
+        chosen = vocabulary.of(sorted(phrases)[:value])
         self.model.classifier(chosen)
         return lambda: self.seen(size).semantic(chosen)
 
@@ -309,8 +309,11 @@ def answer(system: Any, request: dict[str, Any]) -> dict[str, Any]:
     prepare = getattr(system, step, None)
     if prepare is None:
         return {}
-    with torch.no_grad():
-        return timed(prepare(request["size"], request["value"]))
+    try:
+        with torch.no_grad():
+            return timed(prepare(request["size"], request["value"]))
+    except Exception as error:  # the other steps go on
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def main() -> None:

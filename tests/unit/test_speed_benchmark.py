@@ -50,6 +50,13 @@ def test_a_system_without_the_step_is_left_out():
     assert timings([FakeSystem(speed.THIS, 1.0, step="panoptic")]) == {}
 
 
+def test_a_step_that_fails_is_reported_and_leaves_the_others_alone(capsys):
+    broken = FakeSystem("other", 1.0)
+    broken.ask = lambda step, size, value: {"error": "ValueError: no"}
+    assert list(timings([broken, FakeSystem(speed.THIS, 1.0)])) == [speed.THIS]
+    assert "other fails at encode 0, size 512: ValueError: no" in capsys.readouterr().out
+
+
 def test_a_slow_step_is_cut_short_after_one_round():
     assert timings([FakeSystem(speed.THIS, 1.0)], rounds=100, seconds=0.5)[speed.THIS].rounds == 1
     assert timings([FakeSystem(speed.THIS, 1.0)], rounds=100, seconds=9.0)[speed.THIS].rounds == 3
