@@ -131,7 +131,7 @@ class DensePromptGraph(nn.Module):
         assert output.visual is not None
         assert self.network.mask_refiner is not None
         assert encoding.text_map is not None
-        mask_features = encoding.pixels.mask_features
+        mask_features = encoding.pixels.mask_features.maps
         coarse = dot(output.visual.mask_embeddings, mask_features)
         marks = given["marks"][None]
         prompts = VisualPrompts(marks[:, :, 0], marks[:, :, 1], marks[:, :, 2])

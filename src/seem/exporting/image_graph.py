@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seem.exporting.tensors import GraphSpec, TensorSpec, map_at
 from seem.models.decoder.decoder import ImageEncoding
 from seem.models.decoder.draws import FairDraws
+from seem.models.mask_features import MaskFeatures
 from seem.models.ops.attention import KeysValues
 from seem.models.segmenter import Segmenter
 from seem.models.structures import DecoderQuery, ImageBatch, PixelFeatures
@@ -93,12 +94,14 @@ class ImageGraph(nn.Module):
     def forward(self, pixels: Float[Tensor, "1 3 h w"]) -> tuple[Tensor, ...]:
         """Encode one image."""
         network = self.network
-        encoding = network.encode_image(ImageBatch(pixels, ()))
-        tensors = [encoding.pixels.mask_features]
+        encoding = network.encode_image(ImageBatch(pixels, ()), many_masks=True)
+        tensors = [encoding.pixels.mask_features.maps]
         if encoding.text_map is not None:
             tensors.append(encoding.text_map)
         if network.prompt_encoder is not None:
-            tensors += network.prompt_encoder.project_levels(encoding.pixels)
+            projections = network.prompt_encoder.level_projections
+            for projection, level in zip(projections, encoding.pixels.levels, strict=True):
+                tensors.append(torch.einsum("bchw,cd->bdhw", level, projection))
         tensors += encoding.small_masks
         for layer, context in enumerate(encoding.reads):
             hw = encoding.small_masks[layer % len(LEVEL_STRIDES)].shape[-2:]
@@ -123,7 +126,7 @@ def read_encoding(network: Segmenter, given: Mapping[str, Tensor]) -> ImageEncod
         keys, values = given[f"keys_{layer}"], given[f"values_{layer}"]
         reads.append(KeysValues(keys.flatten(2, 3), values.flatten(2, 3)))
     return ImageEncoding(
-        PixelFeatures(given["mask_features"], tuple(levels)),
+        PixelFeatures(MaskFeatures(given["mask_features"]), tuple(levels)),
         tuple(reads),
         tuple(small_masks),
         text_map=given.get("text_map"),

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from seem.exporting.tensors import Axis, GraphSpec, TensorSpec
 from seem.models.decoder.decoder import ImageEncoding
-from seem.models.prompt_encoder import PromptEncoder, features_at
+from seem.models.ops.points import sample_at
+from seem.models.prompt_encoder import PromptEncoder
 from seem.models.segmenter import Segmenter
 
 POINTS = Axis("points")
@@ -44,7 +45,7 @@ def point_tokens(
     sign = torch.where(given["point_labels"][:, None] > 0, positive, negative)
     levels = []
     for level in encoding.pixels.levels:
-        levels.append(features_at(level, given["points"][None]) + sign)
+        levels.append(sample_at(level, given["points"][None], align_corners=True).mT + sign)
     return tuple(levels)
 
 

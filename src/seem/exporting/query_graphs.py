@@ -15,7 +15,7 @@ from seem.exporting.tensors import Axis, GraphSpec, TensorSpec, map_at
 from seem.models.decoder.draws import FairDraws
 from seem.models.decoder.policy import RowKind
 from seem.models.ops.masks import dot
-from seem.models.prompt_encoder import SampledPixels, mean_by_owner
+from seem.models.ops.points import sample_at
 from seem.models.segmenter import Segmenter
 from seem.models.structures import (
     DecoderQuery,
@@ -155,7 +155,7 @@ class QueryGraph(nn.Module):
         tokens = reference = None
         if self.takes_marks:
             num_objects = given["has_previous"].shape[0] if self.has_memory else 1
-            tokens = self._points(given, encoding.pixels.mask_features, num_objects)
+            tokens = self._points(given, encoding.pixels.mask_features.maps, num_objects)
             if self.takes_reference:
                 reference = self._reference(given)
             query = self._query(given, phrases, tokens, reference, num_objects)
@@ -165,7 +165,7 @@ class QueryGraph(nn.Module):
             wanted.add(RowKind.PHRASE)
         output = self.network.decode(encoding, query, frozenset(wanted), FairDraws())
         results: list[Tensor] = []
-        mask_features = encoding.pixels.mask_features
+        mask_features = encoding.pixels.mask_features.maps
         if tokens is not None:
             queries = output.visual if self.policy.visual is RowKind.VISUAL else output.object
             assert queries is not None
@@ -187,12 +187,15 @@ class QueryGraph(nn.Module):
         encoder = self.network.prompt_encoder
         assert encoder is not None
         encoding = read_encoding(self.network, given)
-        points, owner = given["points"][None], given["point_owners"]
-        is_positive = given["point_labels"] > 0
+        owner, is_positive = given["point_owners"], given["point_labels"] > 0
+        features = sample_at(mask_features, given["points"][None], align_corners=True).mT
+        objects = torch.arange(num_objects, device=owner.device)[:, None]
         vectors = []
         for chosen in (is_positive, ~is_positive):
-            signed = SampledPixels(points, torch.where(chosen, owner, -1)[None])
-            vectors.append(mean_by_owner(mask_features, signed, num_objects, self.policy.no_points))
+            is_owned = ((owner == objects) & chosen)[None]
+            counts = is_owned.sum(dim=-1, keepdim=True)
+            means = (is_owned.to(features.dtype) @ features) / counts.clamp(min=1)
+            vectors.append(torch.where(counts > 0, means, self.policy.no_points))
         return VisualTokens(point_tokens(encoder, given, encoding), owner[None], *vectors)
 
     def _reference(self, given: dict[str, Tensor]) -> VisualTokens:

@@ -61,16 +61,28 @@ class Segmenter(nn.Module):
         table = torch.randn(image_projection or 0, config.decoder.dim) * 0.02
         self.image_projection = nn.Parameter(table) if image_projection else None
 
-    def encode_image(self, images: ImageBatch) -> ImageEncoding:
-        """Run the image network: everything that no prompt changes."""
+    def encode_image(self, images: ImageBatch, *, many_masks: bool = False) -> ImageEncoding:
+        """Run the image network: everything that no prompt changes.
+
+        `many_masks`: the masks of hundreds of queries will be asked for (training, which asks every layer), so that the
+        convolution behind the mask features pays (`MaskFeatures`).
+        """
         pyramid: Pyramid = self.backbone(images.pixels)
-        encoding: ImageEncoding = self.decoder.read(self.pixel_decoder(pyramid))
+        pixels: PixelFeatures = self.pixel_decoder(pyramid)
+        if many_masks or self.mask_refiner is not None:
+            pixels = replace(pixels, mask_features=pixels.mask_features.applied())
+        encoding: ImageEncoding = self.decoder.read(pixels)
         if self.text_embedding_head is not None:
             encoding = replace(encoding, text_map=self.text_embedding_head(pyramid.maps))
         if self.image_projection is not None:
             summary = pyramid.maps[-1].mean(dim=(2, 3)) @ self.image_projection
             encoding = replace(encoding, summary=summary)
         return encoding
+
+    @property
+    def mask_convolution(self) -> nn.Conv2d:
+        """The convolution that makes the mask features (`MaskFeatures`)."""
+        return self.pixel_decoder.mask_features  # type: ignore[return-value]
 
     def encode_pixels(self, images: ImageBatch) -> PixelFeatures:
         """Run backbone and pixel decoder."""

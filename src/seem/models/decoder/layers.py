@@ -34,7 +34,7 @@ class DecoderLayer(nn.Module):
         """Project a feature map to keys and values, once per image."""
         return self.image_attention.project(
             keys.flatten(2).transpose(1, 2), values.flatten(2).transpose(1, 2)
-        )
+        ).by_head()
 
     def attend_to_image(
         self,
@@ -48,14 +48,21 @@ class DecoderLayer(nn.Module):
         return self.image_norm(x + attended)  # type: ignore[no-any-return]
 
     def attend_to_rows(
-        self, x: Rows, positions: Rows, visible: Bool[Tensor, "b s s"] | None
+        self,
+        x: Rows,
+        positions: Rows,
+        tokens: Float[Tensor, "b p d"],
+        visible: Bool[Tensor, "b r s"] | None,
     ) -> Rows:
-        """Apply group attention; `visible` are the rows that each row attends to, None = all."""
+        """Apply group attention; `visible` are the rows, then the tokens, that each row attends to, None = all.
+
+        Tokens are attended to and attend to nothing; they are their own positions.
+        """
         positioned = x + positions
-        attended = self.group_attention(
-            positioned, self.group_attention.project(positioned, x), visible
+        context = self.group_attention.project(
+            torch.cat((positioned, 2 * tokens), dim=1), torch.cat((x, tokens), dim=1)
         )
-        return self.group_norm(x + attended)  # type: ignore[no-any-return]
+        return self.group_norm(x + self.group_attention(positioned, context, visible))  # type: ignore[no-any-return]
 
     def feed_forward(self, x: Rows) -> Rows:
         """Transform every row by itself."""

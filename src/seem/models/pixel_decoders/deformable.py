@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.config import DeformableConfig
+from seem.models.mask_features import MaskFeatures
 from seem.models.ops.masks import map_hw, resize
 from seem.models.ops.position import sine_position
 from seem.models.pixel_decoders.fpn import ConvNorm
@@ -51,7 +52,9 @@ class DeformablePixelDecoder(nn.Module):
         for part, hw in zip(split_levels(tokens, sizes), sizes, strict=True):
             levels.append(part.transpose(1, 2).reshape(len(part), -1, *hw))
         y = self.lateral(finest) + resize(levels[-1], map_hw(finest))
-        return PixelFeatures(self.mask_features(F.relu(self.output(y))), tuple(levels))
+        return PixelFeatures(
+            MaskFeatures(F.relu(self.output(y)), self.mask_features), tuple(levels)
+        )
 
     def positions(
         self, sizes: list[tuple[int, int]], tokens: Float[Tensor, "b s d"]
