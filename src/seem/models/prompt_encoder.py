@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seem.models.decoder.draws import Draws
 from seem.models.decoder.policy import Policy
+from seem.models.initialization import normal_parameter
 from seem.models.mask_features import MaskFeatures
 from seem.models.ops.points import features_at
 from seem.models.structures import PixelFeatures, VisualPrompts, VisualTokens
@@ -34,9 +35,9 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self.policy = policy
         self.level_projections = nn.ParameterList(
-            torch.randn(dim, dim) * dim**-0.5 for _ in range(num_levels)
+            normal_parameter(dim, dim, std=dim**-0.5) for _ in range(num_levels)
         )
-        self.signs = nn.Parameter(torch.randn(2, dim))
+        self.signs = normal_parameter(2, dim)
 
     def forward(self, prompts: VisualPrompts, pixels: PixelFeatures, draws: Draws) -> VisualTokens:
         """Encode the prompts of every object.

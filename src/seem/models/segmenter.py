@@ -15,6 +15,7 @@ from seem.config import SegmenterConfig
 from seem.models.decoder.decoder import ImageEncoding, MaskDecoder
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.policy import RowKind
+from seem.models.initialization import normal_parameter
 from seem.models.kind import ModelKind, kind_of
 from seem.models.mask_refiner import MaskRefiner
 from seem.models.prompt_encoder import PromptEncoder
@@ -58,8 +59,9 @@ class Segmenter(nn.Module):
         self.decoder = decoder
         self.mask_refiner = mask_refiner
         self.text_embedding_head = text_embedding_head
-        table = torch.randn(image_projection or 0, config.decoder.dim) * 0.02
-        self.image_projection = nn.Parameter(table) if image_projection else None
+        self.image_projection: nn.Parameter | None = None
+        if image_projection:
+            self.image_projection = normal_parameter(image_projection, config.decoder.dim, std=0.02)
 
     def encode_image(self, images: ImageBatch, *, many_masks: bool = False) -> ImageEncoding:
         """Run the image network: everything that no prompt changes.

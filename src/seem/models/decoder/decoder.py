@@ -22,6 +22,7 @@ from seem.config import DecoderConfig
 from seem.models.decoder.draws import Draws, FairDraws
 from seem.models.decoder.layers import CaptionHead, DecoderLayer, Heads
 from seem.models.decoder.policy import POLICIES, Group, Policy, RowKind
+from seem.models.initialization import normal_parameter
 from seem.models.ops.attention import KeysValues
 from seem.models.ops.masks import dot, map_hw, resize, shrink_or_grow, visible_pixels
 from seem.models.ops.position import sine_position
@@ -67,12 +68,12 @@ class MaskDecoder(nn.Module):
         super().__init__()
         dim = config.dim
         self.policy = POLICIES[config.policy]
-        self.query_features = nn.Parameter(torch.randn(config.num_queries, dim))
-        self.query_positions = nn.Parameter(torch.randn(config.num_queries, dim))
+        self.query_features = normal_parameter(config.num_queries, dim)
+        self.query_positions = normal_parameter(config.num_queries, dim)
         if config.num_memory:
-            self.memory_features = nn.Parameter(torch.randn(config.num_memory, dim))
-            self.memory_positions = nn.Parameter(torch.randn(config.num_memory, dim))
-        self.level_embedding = nn.Parameter(torch.randn(3, dim))
+            self.memory_features = normal_parameter(config.num_memory, dim)
+            self.memory_positions = normal_parameter(config.num_memory, dim)
+        self.level_embedding = normal_parameter(3, dim)
         self.layers = nn.ModuleList(
             DecoderLayer(dim, config.num_heads, config.ffn) for _ in range(config.layers)
         )

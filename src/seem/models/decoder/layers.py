@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seem.models.initialization import normal_parameter
 from seem.models.ops.attention import Attention, KeysValues
 from seem.models.structures import QueryOutputs
 
@@ -76,7 +77,7 @@ class Heads(nn.Module):
     def __init__(self, dim: int, mask_dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.class_projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.class_projection = normal_parameter(dim, dim, std=dim**-0.5)
         self.mask_layers = nn.ModuleList(
             (nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, mask_dim))
         )
@@ -93,5 +94,5 @@ class CaptionHead(nn.Module):
 
     def __init__(self, dim: int, context: int) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.randn(context, dim))
-        self.projection = nn.Parameter(torch.randn(dim, dim) * dim**-0.5)
+        self.positions = normal_parameter(context, dim)
+        self.projection = normal_parameter(dim, dim, std=dim**-0.5)

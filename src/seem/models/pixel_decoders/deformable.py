@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seem.config import DeformableConfig
+from seem.models.initialization import normal_parameter
 from seem.models.mask_features import MaskFeatures
 from seem.models.ops.masks import map_hw, resize
 from seem.models.ops.position import sine_position
@@ -32,7 +33,7 @@ class DeformablePixelDecoder(nn.Module):
             nn.Sequential(nn.Conv2d(in_dim, dim, 1), nn.GroupNorm(groups, dim))
             for in_dim in coarse_first
         )
-        self.level_embedding = nn.Parameter(torch.randn(NUM_LEVELS, dim))
+        self.level_embedding = normal_parameter(NUM_LEVELS, dim)
         self.encoder = nn.ModuleList(DeformableLayer(config) for _ in range(config.encoder_layers))
         self.lateral = ConvNorm(in_dims[0], dim, 1, groups)
         self.output = ConvNorm(dim, dim, 3, groups)
