@@ -18,12 +18,6 @@ from typer.main import get_command
 
 import seem
 from seem.cli.errors import EXIT_INTERRUPTED, discard_output, report_error
-<<<<<<< HEAD
-from seem.cli.evaluate import evaluate_command
-from seem.cli.export import export_command
-from seem.cli.finetune import finetune_command
-=======
->>>>>>> main
 from seem.cli.interruption import run_program
 from seem.cli.prompts import OrderedCommand
 
@@ -39,23 +33,12 @@ VERBS = (
     "retrieve",
     "models",
     "convert",
+    "export",
     "finetune",
     "train",
     "evaluate",
     "data",
 )
-<<<<<<< HEAD
-app.command("segment", cls=OrderedCommand)(segment_command)
-app.command("track", cls=OrderedCommand)(track_command)
-app.command("retrieve")(retrieve_command)
-app.command("models")(models_command)
-app.command("convert")(convert_command)
-app.command("export")(export_command)
-app.command("finetune")(finetune_command)
-app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
-app.add_typer(data_commands, name="data")
-=======
 """Every verb is a module of `seem.cli`: its function is `<verb>_command`, or its group of verbs `<verb>_commands`."""
 
 VERBS_WITH_PROMPTS = ("segment", "track")
@@ -90,7 +73,6 @@ def needed_verbs(words: Sequence[str]) -> tuple[str, ...]:
     if words and words[0] in VERBS:
         return (words[0],)
     return VERBS
->>>>>>> main
 
 
 def show_version(requested: bool) -> bool:
