@@ -34,6 +34,7 @@ VERBS = (
     "serve",
     "models",
     "convert",
+    "export",
     "finetune",
     "train",
     "evaluate",
